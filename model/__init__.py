@@ -1,0 +1,1 @@
+"""LapSRN: the network, its training and evaluation, and the runtime that serves it."""

@@ -1,0 +1,74 @@
+"""Weights on disk: safetensors with the network's config, recipe, data and scores in the metadata; no pickle."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.network import LapSRN, LapSRNConfig
+
+
+class WeightsError(Exception):
+    """A weights file is missing, corrupt, or not of a LapSRN; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsInfo:
+    """What a weights file says of itself. scores: {"Set5": {"4": {"psnr": dB, "ssim": 0..1}}, ...}."""
+
+    config: LapSRNConfig
+    sha256: str
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+    scores: dict[str, Any] = field(default_factory=dict)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata, all or nothing: a crash leaves the file that was there."""
+    partial = path.with_name(path.name + ".partial")
+    text = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata=text)
+    os.replace(partial, path)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and metadata of `save_tensors`. Raises WeightsError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except FileNotFoundError:
+        raise WeightsError(f"no weights at {path}; train some with `python -m model.train` or restore the file") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file ({error}); restore it") from None
+
+
+def save_weights(path: Path, network: LapSRN, **about: Any) -> None:
+    """Export a network; `about` is recipe, data and scores, anything JSON holds."""
+    save_tensors(path, network.state_dict(), {"config": asdict(network.config), **about})
+
+
+def load_weights(path: Path) -> tuple[LapSRN, WeightsInfo]:
+    """The network of a weights file, in eval mode, and what the file says of itself. Raises WeightsError."""
+    tensors, metadata = load_tensors(path)
+    try:
+        config = LapSRNConfig(**metadata["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} has no usable LapSRN config ({error}); export it with model.train") from None
+    network = LapSRN(config)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError:
+        raise WeightsError(f"the tensors in {path} do not fit its config {config}; export it again") from None
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise WeightsError(f"{path} holds values that are not finite; restore it")
+    about = {key: metadata[key] for key in ("recipe", "data", "scores") if key in metadata}
+    return network.eval(), WeightsInfo(config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)

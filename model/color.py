@@ -1,0 +1,37 @@
+"""BT.601 studio-range luma and chroma, the one definition of these formulas.
+
+Values are in units of full scale (1.0 = 255 at 8 bits, 65535 at 16), so black has luma 16/255 and white 235/255.
+Source: ITU-R BT.601-7, section 2.5, in the scaling of MATLAB's rgb2ycbcr, which published Y-PSNR figures use.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+YCBCR_FROM_RGB: NDArray[np.float64] = (
+    np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+)
+YCBCR_OFFSET: NDArray[np.float64] = np.array([16.0, 128.0, 128.0]) / 255
+RGB_FROM_YCBCR: NDArray[np.float64] = np.linalg.inv(YCBCR_FROM_RGB)
+
+Array = NDArray[np.float32] | NDArray[np.float64]
+
+
+def ycbcr_from_rgb(rgb: Array) -> NDArray[np.float64]:
+    """R'G'B' (..., 3) in 0..1 to Y, Cb, Cr (..., 3), float64, not rounded."""
+    return rgb @ YCBCR_FROM_RGB.T + YCBCR_OFFSET
+
+
+def rgb_from_ycbcr(ycbcr: Array) -> NDArray[np.float64]:
+    """The exact inverse of `ycbcr_from_rgb`, float64, neither clipped nor rounded."""
+    return (ycbcr - YCBCR_OFFSET) @ RGB_FROM_YCBCR.T
+
+
+def luma_from_gray(gray: Array) -> NDArray[np.float64]:
+    """The luma of a gray picture in 0..1: what `ycbcr_from_rgb` gives for R' = G' = B'."""
+    return gray * YCBCR_FROM_RGB[0].sum() + YCBCR_OFFSET[0]
+
+
+def luma(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Luma (H, W) of an 8-bit picture, gray (H, W) or R'G'B' (H, W, 3)."""
+    scaled = picture / 255
+    return luma_from_gray(scaled) if picture.ndim == 2 else scaled @ YCBCR_FROM_RGB[0] + YCBCR_OFFSET[0]

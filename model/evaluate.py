@@ -1,0 +1,144 @@
+"""Scores as published: Y-PSNR and SSIM at every level, next to bicubic; `python -m model.evaluate --weights W --hr DIR`."""
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.checkpoint import load_weights
+from model.color import luma, luma_from_gray
+from model.data import find_pictures
+from model.folded import FoldedLapSRN
+from model.metrics import psnr, ssim
+from model.network import LapSRN
+from model.resample import degrade, resize, round_to_uint8
+
+
+def pad(plane: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
+    """The canonical border: reflection, or edge replication along a side that is not longer than the margin."""
+    for axis, length in enumerate(plane.shape):
+        widths = [(margin, margin) if a == axis else (0, 0) for a in range(2)]
+        plane = np.pad(plane, widths, mode="reflect" if length > margin else "edge")
+    return plane
+
+
+@torch.inference_mode()
+def upscale(folded: FoldedLapSRN, plane: NDArray[np.float32] | NDArray[np.float64]) -> list[NDArray[np.float32]]:
+    """One luma plane (H, W), 0..1, whole, in float32: [(2H, 2W), (4H, 4W), ...]."""
+    padded = torch.from_numpy(pad(plane.astype(np.float32), folded.margin))
+    return [level[0, 0].numpy() for level in folded(padded[None, None])]
+
+
+def validate(network: LapSRN, pictures: Iterable[tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]]) -> dict[int, float]:
+    """Mean PSNR in dB at each scale over (low resolution, [x2, x4, ...]) in 8-bit gray."""
+    with torch.no_grad():
+        folded = network.fold()
+    scores: dict[int, list[float]] = {scale: [] for scale in network.config.scales}
+    for low, truths in pictures:
+        for scale, level, truth in zip(scores, upscale(folded, luma(low)), truths, strict=True):
+            scores[scale].append(psnr(level * 255.0, luma(truth) * 255, scale))
+    return {scale: float(np.mean(values)) for scale, values in scores.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One picture at one scale: dB and 0..1."""
+
+    picture: str
+    scale: int
+    psnr: float
+    ssim: float
+    bicubic_psnr: float
+    bicubic_ssim: float
+
+
+def luma_8bit(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Luma on 0..255, rounded, as MATLAB's rgb2ycbcr gives it for 8 bits; gray is taken as R' = G' = B'."""
+    return round_to_uint8(luma(picture) * 255)
+
+
+def score_picture(
+    folded: FoldedLapSRN, scales: Sequence[int], name: str, truth: NDArray[np.uint8], low: NDArray[np.uint8]
+) -> list[Score]:
+    """Scores of the picture that `low` becomes, at each scale, against `truth` (the finest) and its degradations."""
+    finest = scales[-1]
+    results = []
+    for scale, level in zip(scales, upscale(folded, luma(low)), strict=True):
+        target = luma_8bit(truth if scale == finest else degrade(truth, finest // scale))
+        ours = round_to_uint8(level * 255.0)
+        bicubic = round_to_uint8(resize(luma_8bit(low), *target.shape))
+        figures = [metric(x, target, scale) for x in (ours, bicubic) for metric in (psnr, ssim)]
+        results.append(Score(name, scale, figures[0], figures[1], figures[2], figures[3]))
+    return results
+
+
+def evaluate(weights: Path, hr: Path, lr: Path | None = None) -> list[Score]:
+    """Scores of every picture in `hr`; low-resolution files of the same name in `lr`, else made by the 8-bit recipe."""
+    network, _ = load_weights(weights)
+    with torch.no_grad():
+        folded = network.fold()
+    finest = network.config.scale
+    scores = []
+    for path in find_pictures([hr]):
+        truth = read(path)
+        height, width = (side // finest * finest for side in truth.shape[:2])
+        truth = truth[:height, :width]
+        low = read(lr / path.name) if lr else degrade(truth, finest)
+        scores += score_picture(folded, network.config.scales, path.stem, truth, low)
+    return scores
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    """An 8-bit picture as (H, W) when it is gray, else (H, W, 3)."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L" if image.mode in ("L", "1") else "RGB"))
+
+
+def mean(scores: Sequence[Score], name: str) -> float:
+    """Mean of one figure over pictures."""
+    return float(np.mean([getattr(score, name) for score in scores]))
+
+
+def table(scores: Sequence[Score]) -> str:
+    """Rows of text for people: every picture, then the mean, per scale."""
+    lines = [f"{'picture':<16}{'scale':>6}{'PSNR dB':>10}{'SSIM':>9}{'bicubic dB':>12}{'SSIM':>9}"]
+    for scale in sorted({score.scale for score in scores}):
+        chosen = [score for score in scores if score.scale == scale]
+        figures = ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")
+        rows = [(s.picture, [getattr(s, name) for name in figures]) for s in chosen]
+        rows.append(("mean", [mean(chosen, name) for name in figures]))
+        for name, (p, s, bp, bs) in rows:
+            lines.append(f"{name:<16}{'x' + str(scale):>6}{p:>10.3f}{s:>9.4f}{bp:>12.3f}{bs:>9.4f}")
+    return "\n".join(lines)
+
+
+def summary(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+    """Means per scale, as they go into a weights file: {"4": {"psnr": ..., "ssim": ..., "bicubic_psnr": ...}}."""
+    found = {}
+    for scale in sorted({score.scale for score in scores}):
+        chosen = [score for score in scores if score.scale == scale]
+        figures = ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")
+        found[str(scale)] = {name: round(mean(chosen, name), 4) for name in figures}
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m model.evaluate` and `lapsrn evaluate`."""
+    parser = argparse.ArgumentParser(prog="python -m model.evaluate", description=__doc__)
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors file")
+    parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
+    parser.add_argument("--lr", type=Path, help="folder of low-resolution pictures with the same names")
+    parser.add_argument("--json", action="store_true", help="means as JSON instead of a table")
+    options = parser.parse_args(arguments)
+    scores = evaluate(options.weights, options.hr, options.lr)
+    print(json.dumps(summary(scores)) if options.json else table(scores))
+
+
+if __name__ == "__main__":
+    main()

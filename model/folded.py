@@ -1,0 +1,157 @@
+"""LapSRN's folded form: the same function with every transposed convolution merged into the convolution after it.
+
+A transposed convolution (4x4, stride 2) followed, with no activation between, by a 3x3 convolution is one 3x3
+convolution to four times the channels and a pixel shuffle. Compare SESR (Bhardwaj et al., MLSys 2022).
+All convolutions here are valid (padding 0): an output pixel exists only where all of its inputs do.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+WeightAndBias = tuple[Tensor, Tensor | None]
+NEIGHBOURS = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedLevel:
+    """One level: convs on features; residual to 4 phases; features of the next level, 4 phases; image to 4 phases."""
+
+    convs: tuple[WeightAndBias, ...]
+    residual: WeightAndBias
+    following: WeightAndBias | None
+    image: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedLapSRN:
+    """The served function. Features are computed in the dtype asked for, the image branch always as the input is."""
+
+    entry: WeightAndBias
+    levels: tuple[FoldedLevel, ...]
+    margin: int
+    slope: float
+
+    def __call__(self, padded: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
+        """Luma with its margin (N, 1, H + 2m, W + 2m), 0..1, to [(N, 1, 2H, 2W), (N, 1, 4H, 4W), ...].
+
+        `dtype` is that of the features (None: the input's). Flat in is flat out, whatever it is: the residual that a
+        flat picture would get is taken off, and it comes from the same arithmetic.
+        """
+        zeros = padded.new_zeros(1, 1, 2 * self.margin + 1, 2 * self.margin + 1)
+        return self.apply(padded, self.flat_response(zeros, dtype), dtype)
+
+    def flat_response(self, zeros: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
+        """What each level's residual answers to any flat picture: one period (1, 4, p, p), p = 1, 2, 4, ...
+
+        `zeros` is a patch of one core pixel, (1, 1, 2m + 1, 2m + 1).
+        """
+        return [crop_to(residual, 2**i, 2**i) for i, residual in enumerate(self.residuals(zeros, dtype))]
+
+    def apply(self, padded: Tensor, flats: list[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
+        """As calling it, with the flat response already known (and as many levels as it has)."""
+        residuals = self.residuals(padded, dtype, len(flats))
+        source_height, source_width = (side - 2 * self.margin for side in padded.shape[-2:])
+        needs = image_borders(len(flats))
+        image = crop(padded, self.margin - needs[0])
+        outputs = []
+        for i, (level, residual, flat) in enumerate(zip(self.levels, residuals, flats, strict=False)):
+            height, width = source_height << i, source_width << i
+            border = (needs[i + 1] + 1) // 2
+            image = crop_to(image, height + 2 * border + 2, width + 2 * border + 2)
+            phases = F.conv2d(image, level.image)
+            phases = phases + crop_to(residual, *phases.shape[-2:]) - periodic(flat, border, *phases.shape[-2:])
+            image = F.pixel_shuffle(phases, 2)
+            outputs.append(crop_to(image, 2 * height, 2 * width))
+        return outputs
+
+    def residuals(self, padded: Tensor, dtype: torch.dtype | None = None, levels: int | None = None) -> list[Tensor]:
+        """Residual of each level as four phases at the level's input resolution, in the input's dtype.
+
+        (N, 4, h, w), the core in the middle; what is round it depends on the level.
+        """
+        dtype = dtype or padded.dtype
+        weight, bias = self.entry
+        # Backward in float32 is faster on oneDNN's own blocked layout; reduced precision has kernels for channels last.
+        layout = torch.contiguous_format if dtype == torch.float32 else torch.channels_last
+        features = F.leaky_relu(F.conv2d(neighbour_differences(padded), weight, bias), self.slope)
+        features = features.to(dtype, memory_format=layout)
+        outputs = []
+        count = levels or len(self.levels)
+        for i, level in enumerate(self.levels[:count]):
+            for conv in level.convs:
+                features = F.leaky_relu(convolve(features, conv), self.slope)
+            outputs.append(convolve(features, level.residual).to(padded.dtype))
+            if i + 1 < count:
+                assert level.following is not None
+                features = F.leaky_relu(F.pixel_shuffle(convolve(features, level.following), 2), self.slope)
+        return outputs
+
+
+def compose(up: Tensor, up_bias: Tensor | None, conv: Tensor, conv_bias: Tensor | None) -> WeightAndBias:
+    """One 3x3 kernel to four phases for `conv_transpose2d(stride 2, padding 1)` and then `conv2d(padding 1)`.
+
+    up (C, M, 4, 4), conv (O, M, 3, 3) -> (4 O, C, 3, 3) in the channel order of pixel_shuffle, and its bias (4 O,).
+    With a the phase of an output pixel, u the tap of the convolution and k that of the transposed one, the source pixel
+    is d = (a + u - k) / 2 away; only whole d occur, and they are -1, 0 and 1.
+    """
+    taps = up.new_zeros(2, 3, 4, 3)  # (a, u, k, d + 1)
+    for a in range(2):
+        for u in range(3):
+            for k in range((a + u) % 2, 4, 2):
+                taps[a, u, k, (a + u - k) // 2 + 1] = 1
+    product = torch.einsum("omuv,cmkl->oukcvl", conv, up)
+    rows = torch.einsum("oukcvl,aukd->oadcvl", product, taps)
+    weight = torch.einsum("oadcvl,bvle->oabcde", rows, taps).reshape(4 * conv.shape[0], up.shape[0], 3, 3)
+    if up_bias is None or conv_bias is None:
+        return weight, None
+    bias = conv_bias + conv.sum(dim=(2, 3)) @ up_bias
+    return weight, bias.repeat_interleave(4)
+
+
+def drop_centre(weight: Tensor) -> Tensor:
+    """Zero-mean filters (C, 1, 3, 3) as (C, 8, 1, 1) on `neighbour_differences`: the centre's weight is implied."""
+    return torch.stack([weight[:, 0, y, x] for y, x in NEIGHBOURS], dim=1)[:, :, None, None]
+
+
+def neighbour_differences(luma: Tensor) -> Tensor:
+    """(N, 1, H, W) to (N, 8, H - 2, W - 2): each neighbour less the pixel itself, exactly zero where it is flat."""
+    height, width = luma.shape[-2] - 2, luma.shape[-1] - 2
+    centre = luma[:, :, 1:-1, 1:-1]
+    around = torch.cat([luma[:, :, y : y + height, x : x + width] for y, x in NEIGHBOURS], dim=1)
+    return around - centre
+
+
+def convolve(features: Tensor, conv: WeightAndBias) -> Tensor:
+    """A valid convolution in the features' dtype."""
+    weight, bias = conv
+    return F.conv2d(features, weight.to(features.dtype), None if bias is None else bias.to(features.dtype))
+
+
+def image_borders(levels: int) -> list[int]:
+    """Pixels round the core that the image needs before the first level, after it, and so on to 0 after the last."""
+    borders = [0]
+    for _ in range(levels):
+        borders.insert(0, (borders[0] + 1) // 2 + 1)
+    return borders
+
+
+def crop(picture: Tensor, border: int) -> Tensor:
+    """`picture` without `border` pixels on each side."""
+    return picture[..., border : picture.shape[-2] - border, border : picture.shape[-1] - border]
+
+
+def crop_to(picture: Tensor, height: int, width: int) -> Tensor:
+    """The middle of `picture`, `height` x `width`."""
+    top, left = (picture.shape[-2] - height) // 2, (picture.shape[-1] - width) // 2
+    return picture[..., top : top + height, left : left + width]
+
+
+def periodic(flat: Tensor, border: int, height: int, width: int) -> Tensor:
+    """One period (1, 4, p, p) repeated to (1, 4, height, width), its first pixel `border` pixels in."""
+    period = flat.shape[-1]
+    rows = (torch.arange(height, device=flat.device) - border) % period
+    columns = (torch.arange(width, device=flat.device) - border) % period
+    return flat[:, :, rows][:, :, :, columns]

@@ -1,0 +1,171 @@
+"""LapSRN (Lai et al., CVPR 2017) in its readable, expanded form, and the rules that keep flat pictures flat."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.folded import FoldedLapSRN, FoldedLevel, compose, drop_centre
+
+
+@dataclass(frozen=True, slots=True)
+class LapSRNConfig:
+    """What the network is made of; saved with the weights.
+
+    scale: 2, 4 or 8, one pyramid level per factor of two. depth: convolutions per level before the transposed one
+    (5 here, 10 in the paper). width: filters. slope: of LeakyReLU below zero.
+    """
+
+    scale: int = 4
+    depth: int = 5
+    width: int = 64
+    slope: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.scale not in (2, 4, 8):
+            raise ValueError(f"scale is {self.scale}; it must be 2, 4 or 8")
+        if self.depth < 1 or self.width < 1:
+            raise ValueError(f"depth {self.depth} and width {self.width} must be at least 1")
+
+    @property
+    def levels(self) -> int:
+        """Pyramid levels: log2(scale)."""
+        return self.scale.bit_length() - 1
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The enlargements that one pass gives: (2, 4) for scale 4."""
+        return tuple(2 ** (level + 1) for level in range(self.levels))
+
+    @property
+    def margin(self) -> int:
+        """Source pixels that an output pixel depends on beyond its own, on each side; 9 for depth 5 and scale 4.
+
+        Read backwards from the finest residual: each level's convolutions take one pixel each at its own resolution,
+        and going down a level halves (rounded up) and takes one more for the folded upsampling.
+        """
+        need = 1
+        for _ in range(self.levels - 1):
+            need = (need + self.depth - 1 + 1) // 2 + 1
+        return need + self.depth
+
+
+class Level(nn.Module):
+    """One pyramid level: features to twice the resolution, and the residual that sharpens the upsampled image."""
+
+    def __init__(self, config: LapSRNConfig, channels_in: int) -> None:
+        super().__init__()
+        width = config.width
+        inputs = [channels_in] + [width] * (config.depth - 1)
+        self.convs = nn.ModuleList(nn.Conv2d(channels, width, 3, padding=1) for channels in inputs)
+        self.up = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)
+        self.residual = nn.Conv2d(width, 1, 3, padding=1)
+        self.image_up = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
+        self._initialise(config.slope)
+
+    def _initialise(self, slope: float) -> None:
+        """He's scale for convolutions; transposed ones start as bilinear upsampling, residual heads small."""
+        for conv in self.convs:
+            assert isinstance(conv, nn.Conv2d)
+            nn.init.kaiming_normal_(conv.weight, a=slope)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            kernel = bilinear_kernel()
+            self.image_up.weight.copy_(kernel[None, None])
+            self.up.weight.normal_(0, 0.01)
+            self.up.weight += torch.eye(self.up.in_channels)[:, :, None, None] * kernel
+            nn.init.zeros_(self.up.bias)  # type: ignore[arg-type]
+            nn.init.kaiming_normal_(self.residual.weight, a=slope)
+            self.residual.weight *= 0.1
+            nn.init.zeros_(self.residual.bias)  # type: ignore[arg-type]
+
+
+class LapSRN(nn.Module):
+    """The expanded network, layer for layer as published: what is trained, saved and documented."""
+
+    def __init__(self, config: LapSRNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.levels = nn.ModuleList(Level(config, 1 if i == 0 else config.width) for i in range(config.levels))
+
+    def forward(self, padded: Tensor) -> list[Tensor]:
+        """Luma with its margin (N, 1, H + 2m, W + 2m), 0..1, to [(N, 1, 2H, 2W), (N, 1, 4H, 4W), ...].
+
+        Layers pad with zeros, which reaches no further than the margin; what it reached is cropped.
+        """
+        margin = self.config.margin
+        zeros = padded.new_zeros(1, 1, 2 * margin + 1, 2 * margin + 1)
+        outputs = []
+        image = padded
+        flats = self._residuals(zeros)
+        for i, residual in enumerate(self._residuals(padded)):
+            level = self.levels[i]
+            assert isinstance(level, Level)
+            period = 2 ** (i + 1)
+            border = margin * period
+            flat = flats[i][:, :, border : border + period, border : border + period]
+            height, width = residual.shape[-2:]
+            kernel = phases_sum_to_one(level.image_up.weight)
+            image = F.conv_transpose2d(image, kernel, stride=2, padding=1)
+            image = image + residual - flat.repeat(1, 1, height // period, width // period)
+            outputs.append(image[:, :, border:-border, border:-border])
+        return outputs
+
+    def _residuals(self, luma: Tensor) -> list[Tensor]:
+        """The residual of every level before the flat response is taken off: (N, 1, 2H, 2W), (N, 1, 4H, 4W), ..."""
+        residuals = []
+        features = luma
+        for i, level in enumerate(self.levels):
+            assert isinstance(level, Level)
+            for j, conv in enumerate(level.convs):
+                assert isinstance(conv, nn.Conv2d)
+                weight = zero_mean(conv.weight) if i == j == 0 else conv.weight
+                features = F.leaky_relu(F.conv2d(features, weight, conv.bias, padding=1), self.config.slope)
+            features = level.up(features)
+            residuals.append(level.residual(features))
+        return residuals
+
+    def fold(self) -> FoldedLapSRN:
+        """The same function with each transposed convolution merged into what follows it. Differentiable."""
+        levels = []
+        first = self.levels[0].convs[0]  # type: ignore[union-attr, index]
+        assert isinstance(first, nn.Conv2d)
+        entry = (drop_centre(zero_mean(first.weight)), first.bias)
+        for i, level in enumerate(self.levels):
+            assert isinstance(level, Level)
+            image = compose(phases_sum_to_one(level.image_up.weight), None, centre_tap(level.image_up.weight), None)
+            residual = compose(level.up.weight, level.up.bias, level.residual.weight, level.residual.bias)
+            convs = tuple((conv.weight, conv.bias) for conv in list(level.convs)[1:])
+            following = None
+            if i + 1 < len(self.levels):
+                after = self.levels[i + 1].convs[0]  # type: ignore[union-attr, index]
+                assert isinstance(after, nn.Conv2d)
+                following = compose(level.up.weight, level.up.bias, after.weight, after.bias)
+            levels.append(FoldedLevel(convs=convs, residual=residual, following=following, image=image[0]))
+        return FoldedLapSRN(entry, tuple(levels), self.config.margin, self.config.slope)
+
+
+def zero_mean(weight: Tensor) -> Tensor:
+    """First-layer filters (64, 1, 3, 3) less their means: a flat picture of any brightness gives the same features."""
+    return weight - weight.mean(dim=(-2, -1), keepdim=True)
+
+
+def phases_sum_to_one(kernel: Tensor) -> Tensor:
+    """An image upsampling kernel (1, 1, 4, 4), stride 2, with each of its four phases moved to sum one."""
+    phases = kernel.reshape(1, 1, 2, 2, 2, 2)  # (..., row pair, row phase, column pair, column phase)
+    total = phases.sum(dim=(2, 4), keepdim=True)
+    return (phases + (1 - total) / 4).reshape(kernel.shape)
+
+
+def bilinear_kernel() -> Tensor:
+    """The 4x4 kernel that makes a stride-2 transposed convolution a bilinear upsampling."""
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    return line[:, None] * line
+
+
+def centre_tap(like: Tensor) -> Tensor:
+    """A 3x3 convolution kernel (1, 1, 3, 3) that does nothing."""
+    kernel = like.new_zeros(1, 1, 3, 3)
+    kernel[0, 0, 1, 1] = 1
+    return kernel

@@ -1,0 +1,276 @@
+"""Training: `python -m model.train --preset served --data DIR`; resumes where it was stopped."""
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
+
+from model.checkpoint import load_tensors, save_tensors, save_weights
+from model.data import DataConfig, PatchSource
+from model.evaluate import validate
+from model.losses import pyramid_loss
+from model.network import LapSRN, LapSRNConfig
+from model.optimizer import Muon
+from model.runtime import best_dtype, torch_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """A recipe. batch: patches a step over all processes, in micro-batches. The learning rate warms up over `warmup`
+    steps, holds until the fraction `hold` of all steps, then falls by a cosine to `final_rate` of itself.
+    """
+
+    depth: int = 5
+    scale: int = 4
+    core: int = 48
+    batch: int = 4
+    micro_batch: int = 2
+    steps: int = 14_000
+    optimizer: str = "muon"
+    rate: float = 1e-3
+    final_rate: float = 0.01
+    warmup: int = 200
+    hold: float = 0.0
+    ema: float = 0.999
+    clip: float = 1.0
+    level_weights: tuple[float, ...] = (0.5, 1.0)
+    min_scale: float = 1.0
+    max_scale: float = 1.0
+    variants: int = 1
+    flips: bool = True
+    turns: bool = True
+    focus: float = 0.5
+    hold_out: int = 100
+    seed: int = 0
+
+    def data(self) -> DataConfig:
+        """The part that says how patches are made."""
+        return DataConfig(
+            scale=self.scale,
+            core=self.core,
+            margin=self.network().margin,
+            scales=(self.min_scale, self.max_scale),
+            variants=self.variants,
+            flips=self.flips,
+            turns=self.turns,
+            focus=self.focus,
+            hold_out=self.hold_out,
+            seed=self.seed,
+        )
+
+    def network(self) -> LapSRNConfig:
+        """The part that says what the network is."""
+        return LapSRNConfig(scale=self.scale, depth=self.depth)
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        start = max(self.hold * self.steps, self.warmup)
+        progress = min(max((step - start) / max(self.steps - start, 1), 0.0), 1.0)
+        return self.rate * (self.final_rate + (1 - self.final_rate) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+PRESETS = {
+    "served": TrainConfig(),
+    "source": TrainConfig(
+        core=64, batch=64, optimizer="adam", rate=1e-4, min_scale=0.9, variants=3, turns=False, focus=0.0
+    ),
+    "paper": TrainConfig(
+        depth=10, core=32, batch=64, optimizer="adam", rate=1e-4, min_scale=0.5, variants=3, focus=0.0
+    ),
+}
+
+
+class Trainer:
+    """One process of a run: network, its moving average, optimizers, and the step they are at."""
+
+    def __init__(self, config: TrainConfig, device: str, dtype: str) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.device = device
+        self.dtype = torch_dtype(dtype)
+        self.network = LapSRN(config.network()).to(device)
+        self.average = LapSRN(config.network()).to(device)
+        self.average.load_state_dict(self.network.state_dict())
+        self.named = dict(self.network.named_parameters())
+        self.optimizers = self._optimizers()
+        self.step = 0
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.world = dist.get_world_size() if dist.is_initialized() else 1
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        """Muon takes the kernels between features; Adam takes the rest, or everything."""
+        muon = [p for p in self.named.values() if p.ndim == 4 and min(p.shape[:2]) > 1]
+        if self.config.optimizer == "adam":
+            muon = []
+        chosen = {id(p) for p in muon}
+        adam = [p for p in self.named.values() if id(p) not in chosen]
+        made: list[torch.optim.Optimizer] = [torch.optim.Adam(adam, lr=self.config.rate)]
+        return [*made, Muon(muon, lr=self.config.rate)] if muon else made
+
+    def train_step(self, source: PatchSource) -> float:
+        """One update of weights and average; returns this process's loss."""
+        mine = self.config.batch // self.world
+        patches = [level.to(self.device) for level in source.batch(self.step, mine, self.rank)]
+        total = 0.0
+        for first in range(0, mine, self.config.micro_batch):
+            padded, *targets = (level[first : first + self.config.micro_batch] for level in patches)
+            predictions = self.network.fold()(padded, self.dtype)
+            loss = pyramid_loss(predictions, targets, self.config.level_weights) * (len(padded) / mine)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        self._update()
+        return total
+
+    def _update(self) -> None:
+        parameters = list(self.named.values())
+        if self.world > 1:
+            flat = torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None])
+            dist.all_reduce(flat)
+            flat /= self.world
+            for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+                p.grad = part.view_as(p).clone()
+        torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.rate_at(self.step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, value in zip(self.average.parameters(), parameters, strict=True):
+                mean.lerp_(value, 1 - decay)
+
+    def save(self, path: Path) -> None:
+        """Everything that a resumed run needs to go on exactly as if it had not stopped."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self.named.items():
+            tensors[f"network/{name}"] = parameter
+            for optimizer in self.optimizers:
+                for key, value in optimizer.state.get(parameter, {}).items():
+                    tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(value)
+        tensors |= {f"average/{name}": value for name, value in self.average.named_parameters()}
+        save_tensors(path, tensors, {"step": self.step, "config": asdict(self.config)})
+
+    def load(self, path: Path) -> None:
+        """Take up the state of `save`."""
+        tensors, metadata = load_tensors(path)
+        self.step = metadata["step"]
+        averages = dict(self.average.named_parameters())
+        with torch.no_grad():
+            for key, tensor in tensors.items():
+                kind, name = key.split("/", 1)
+                if kind == "network":
+                    self.named[name].copy_(tensor)
+                elif kind == "average":
+                    averages[name].copy_(tensor)
+                else:
+                    name, entry = name.rsplit("/", 1)
+                    owner = self.named[name]
+                    for optimizer in self.optimizers:
+                        if any(owner is p for group in optimizer.param_groups for p in group["params"]):
+                            optimizer.state[owner][entry] = tensor.clone()
+
+
+def run(config: TrainConfig, options: argparse.Namespace) -> None:
+    """The loop: steps, log, validation, checkpoints, export."""
+    if "RANK" in os.environ:
+        dist.init_process_group("nccl" if options.device.startswith("cuda") else "gloo")
+    folder: Path = options.run
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, options.device, options.dtype)
+    state = folder / "state.safetensors"
+    if state.exists():
+        trainer.load(state)
+    if trainer.rank == 0:
+        PatchSource(options.data, config.data(), options.cache)
+    if trainer.world > 1:
+        dist.barrier()
+    source = PatchSource(options.data, config.data(), options.cache)
+    main = trainer.rank == 0
+    bar = tqdm(total=config.steps, initial=trainer.step, disable=not main, mininterval=10, unit="step")
+    started, losses = time.monotonic(), []
+    while trainer.step < config.steps:
+        losses.append(trainer.train_step(source))
+        bar.update()
+        last = trainer.step == config.steps
+        if main and (trainer.step % options.log_every == 0 or last):
+            record: dict[str, Any] = {"step": trainer.step, "loss": sum(losses) / len(losses)}
+            record |= {"rate": config.rate_at(trainer.step - 1), "seconds": time.monotonic() - started}
+            if trainer.step % options.validate_every == 0 or last:
+                record["psnr"] = validate(trainer.average, source.validation())
+            log(folder, record)
+            bar.set_postfix(loss=f"{record['loss']:.5f}")
+            losses.clear()
+        if main and (trainer.step % options.save_every == 0 or last):
+            trainer.save(state)
+            save_weights(folder / "weights.safetensors", trainer.average, recipe=asdict(config))
+    bar.close()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def log(folder: Path, record: dict[str, Any]) -> None:
+    """One line of log.jsonl, and TensorBoard's file when it is installed."""
+    with (folder / "log.jsonl").open("a") as out:
+        out.write(json.dumps(record) + "\n")
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return
+    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+        for name in ("loss", "rate"):
+            writer.add_scalar(name, record[name], record["step"])  # type: ignore[no-untyped-call]
+        for scale, value in record.get("psnr", {}).items():
+            writer.add_scalar(f"psnr/x{scale}", value, record["step"])  # type: ignore[no-untyped-call]
+
+
+def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
+    """Command line to recipe and options: every field of the preset can be overridden."""
+    parser = argparse.ArgumentParser(prog="python -m model.train", description=__doc__)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="served")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of high-resolution pictures")
+    parser.add_argument("--run", type=Path, default=Path("runs/served"), help="folder of log, checkpoint and weights")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of the prepared pyramids")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the features")
+    for name, default in (("log-every", 100), ("validate-every", 1000), ("save-every", 500)):
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="STEPS")
+    recipe = parser.add_argument_group("recipe", "overrides the preset")
+    for item in fields(TrainConfig):
+        flag = "--" + item.name.replace("_", "-")
+        kind = type(getattr(PRESETS["served"], item.name))
+        if kind is bool:
+            recipe.add_argument(flag, action=argparse.BooleanOptionalAction, default=None)
+        elif kind is tuple:
+            recipe.add_argument(flag, type=float, nargs="+", default=None)
+        else:
+            recipe.add_argument(flag, type=kind, default=None, metavar=kind.__name__.upper())
+    options = parser.parse_args(arguments)
+    if options.dtype == "auto":
+        options.dtype = best_dtype(options.device)
+    overrides = {f.name: getattr(options, f.name) for f in fields(TrainConfig) if getattr(options, f.name) is not None}
+    if "level_weights" in overrides:
+        overrides["level_weights"] = tuple(overrides["level_weights"])
+    return replace(PRESETS[options.preset], **overrides), options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m model.train` and `lapsrn train`."""
+    run(*parse(arguments))
+
+
+if __name__ == "__main__":
+    main()
