@@ -1,0 +1,57 @@
+# The service as one image. CPU by default: `docker build -t lapsrn .`; with CUDA: `--build-arg VARIANT=cuda`.
+# PyTorch's CPU wheel comes from the build context "wheels" (a folder with the wheel), or from TORCH_INDEX_URL, or else
+# from the default index, whose Linux wheel carries CUDA and makes the image several times as large. docs/operations.md
+# shows the three. Nothing is compiled here; what installs packages stays in the first stage.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM scratch AS wheels
+
+FROM ${BASE} AS build
+ARG VARIANT=cpu
+ARG TORCH_INDEX_URL=
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+RUN python3 -m venv --without-pip /opt/lapsrn
+
+# Dependencies first: this layer changes only with the pins.
+COPY pyproject.toml constraints.txt ./
+COPY deploy/image/ deploy/image/
+RUN --mount=type=bind,from=wheels,target=/wheels --mount=type=cache,target=/root/.cache/pip \
+    python3 deploy/image/requirements.py pyproject.toml > requirements.txt \
+ && if [ "$VARIANT" = cpu ]; then set -- --find-links /wheels; fi \
+ && if [ -n "$TORCH_INDEX_URL" ]; then set -- "$@" --extra-index-url "$TORCH_INDEX_URL"; fi \
+ && python3 -m pip --python /opt/lapsrn/bin/python install "$@" -c constraints.txt -r requirements.txt \
+ && /opt/lapsrn/bin/python deploy/image/variant.py "$VARIANT" \
+ && python3 deploy/image/slim.py /opt/lapsrn/lib/python3.11/site-packages
+
+COPY README.md LICENSE ./
+COPY app/ app/
+COPY model/ model/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m pip --python /opt/lapsrn/bin/python install --no-deps -c constraints.txt .
+
+FROM ${BASE} AS service
+LABEL org.opencontainers.image.title="lapsrn" \
+      org.opencontainers.image.description="Super-resolution service: LapSRN x2 and x4 over HTTP" \
+      org.opencontainers.image.licenses="MIT"
+# Whoever gets in finds nothing to install packages with.
+RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3.11/ensurepip \
+      /usr/local/lib/python3.11/site-packages/pip* /usr/local/lib/python3.11/site-packages/setuptools* \
+      /usr/local/lib/python3.11/site-packages/pkg_resources /usr/local/lib/python3.11/site-packages/wheel* \
+      /usr/local/lib/python3.11/site-packages/_distutils_hack /usr/local/lib/python3.11/site-packages/distutils-precedence.pth \
+ && groupadd --gid 10001 lapsrn \
+ && useradd --uid 10001 --gid lapsrn --no-create-home --home-dir /tmp --shell /usr/sbin/nologin lapsrn
+COPY --from=build /opt/lapsrn /opt/lapsrn
+COPY weights/ /opt/lapsrn/weights/
+ENV PATH=/opt/lapsrn/bin:$PATH \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    LAPSRN_HOST=0.0.0.0 LAPSRN_PORT=8000 \
+    LAPSRN_WEIGHTS=/opt/lapsrn/weights/lapsrn_x4.safetensors
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --start-interval=1s --retries=3 \
+  CMD ["python", "-c", "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ['LAPSRN_PORT']), timeout=4); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
+ENTRYPOINT ["lapsrn"]
+CMD ["serve"]

@@ -1,0 +1,250 @@
+"""Builds the image, runs docker-compose.yml, uses the service as a client would, asks Prometheus, stops it, cleans up.
+
+Needs Docker with BuildKit and compose, and nothing but Python's standard library. If PIP_FIND_LINKS names a folder,
+PyTorch's wheel is taken from there. Exits 0 only if everything held.
+"""
+
+import http.client
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+ROOT = Path(__file__).resolve().parent.parent
+CPU_IMAGE_LIMIT = 1_200_000_000
+"""Bytes. The promise of docs/operations.md."""
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class CheckFailed(Exception):
+    """Something that was promised did not hold; the text says what."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises CheckFailed(message) unless `condition`."""
+    if not condition:
+        raise CheckFailed(message)
+
+
+def picture(height: int, width: int) -> bytes:
+    """An 8-bit RGB PNG of (height, width) with ramps and rings in it, so that a swapped axis would show."""
+    rows = bytearray()
+    for y in range(height):
+        rows.append(0)
+        for x in range(width):
+            ring = ((x - width // 3) ** 2 + (y - height // 2) ** 2) // 64 % 2 * 80
+            rows += bytes((255 * x // width, 255 * y // height, 60 + ring))
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(rows), 1)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """(height, width) of an 8-bit RGB PNG, after checking every chunk's sum and that all of its pixels are there."""
+    require(data[:8] == b"\x89PNG\r\n\x1a\n", f"not a PNG: {data[:16]!r}")
+    at, chunks = 8, list[tuple[bytes, bytes]]()
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        (crc,) = struct.unpack_from(">I", data, at + 8 + length)
+        require(zlib.crc32(kind + body) == crc, f"chunk {kind!r} has a wrong checksum")
+        chunks.append((kind, body))
+        at += 12 + length
+    width, height, depth, colour = struct.unpack_from(">IIBB", chunks[0][1])
+    require((depth, colour) == (8, 2), f"not 8-bit RGB: depth {depth}, colour type {colour}")
+    pixels = len(zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT")))
+    require(pixels == height * (1 + 3 * width), f"{pixels} bytes of rows for {height}x{width}")
+    return height, width
+
+
+def call(port: int, method: str, path: str, body: bytes | None = None, kind: str = "", timeout: float = 120) -> Answer:
+    """One request to 127.0.0.1:`port`: status, headers (lower-case names), body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+        response = connection.getresponse()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    finally:
+        connection.close()
+
+
+def post(port: int, data: bytes, path: str = "/upscale?scale=4") -> Answer:
+    """The picture as a browser's form sends it, in the field `image`."""
+    form = b'--X\r\nContent-Disposition: form-data; name="image"; filename="p.png"\r\nContent-Type: image/png\r\n\r\n'
+    return call(port, "POST", path, form + data + b"\r\n--X--\r\n", "multipart/form-data; boundary=X")
+
+
+def poll(what: str, probe: Callable[[], bool], seconds: float) -> None:
+    """Asks `probe` until it says yes; raises CheckFailed after `seconds`."""
+    end = time.monotonic() + seconds
+    while not probe():
+        require(time.monotonic() < end, f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.2)
+
+
+def query(port: int, expression: str) -> list[float]:
+    """The values that Prometheus answers to an instant query, one a series."""
+    status, _, body = call(port, "GET", "/api/v1/query?query=" + quote(expression))
+    require(status == 200, f"Prometheus answered {status} to {expression}: {body[:200]!r}")
+    return [float(series["value"][1]) for series in json.loads(body)["data"]["result"]]
+
+
+def use_service(port: int) -> None:
+    """Posts a picture, fetches its other level, and sends what is no picture."""
+    status, headers, body = post(port, picture(45, 61))
+    require(status == 200, f"POST /upscale answered {status}: {body[:300]!r}")
+    require(png_size(body) == (180, 244), f"x4 of 45x61 is {png_size(body)}")
+    status, _, body = call(port, "GET", f"/upscale?level=2&id={headers['x-upscale-id']}")
+    require(status == 200, f"GET /upscale?level=2 answered {status}: {body[:300]!r}")
+    require(png_size(body) == (90, 122), f"x2 of 45x61 is {png_size(body)}")
+    status, _, _ = post(port, b"this is no picture")
+    require(status == 415, f"garbage is answered with {status}, not 415")
+    status, _, body = call(port, "GET", "/")
+    require(status == 200 and b"<html" in body, f"the page is not in the image: {status}")
+
+
+def ask_prometheus(port: int) -> None:
+    """Waits until Prometheus has scraped the POST, and checks that it took every rule."""
+    wanted = 'sum(lapsrn_http_requests_total{job="lapsrn",route="/upscale",method="POST",status="200"})'
+    poll("Prometheus counts the POST", lambda: query(port, wanted) == [1.0], 60)
+    require(query(port, "lapsrn_worker_up") != [] and min(query(port, "lapsrn_worker_up")) == 1, "a worker is down")
+    _, _, body = call(port, "GET", "/api/v1/rules")
+    rules = [rule for group in json.loads(body)["data"]["groups"] for rule in group["rules"]]
+    bad = [rule["name"] for rule in rules if rule.get("lastError")]
+    require(len(rules) >= 20 and not bad, f"{len(rules)} rules, with errors: {bad}")
+
+
+class Docker:
+    """`docker compose` on this repository's files, as a project of its own on free ports."""
+
+    def __init__(self) -> None:
+        """Nothing is started yet."""
+        self.service_port, self.prometheus_port = _free_ports(2)
+        self.environment = os.environ | {
+            "COMPOSE_PROJECT_NAME": "lapsrn-check",
+            "RESTART_POLICY": "no",
+            "SERVICE_PORT": str(self.service_port),
+            "PROMETHEUS_PORT": str(self.prometheus_port),
+        }
+        wheels = os.environ.get("PIP_FIND_LINKS", "")
+        if "TORCH_WHEELS" not in os.environ and Path(wheels or "/nowhere").is_dir():
+            self.environment["TORCH_WHEELS"] = wheels
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        """`docker ARGUMENTS`; returns its standard output. Raises CheckFailed if it fails and `check`."""
+        done = subprocess.run(
+            ["docker", *arguments], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True, check=False
+        )
+        require(not check or done.returncode == 0, f"docker {' '.join(arguments)} failed with {done.returncode}")
+        return done.stdout.strip()
+
+    def compose(self, *arguments: str, check: bool = True) -> str:
+        """`docker compose ARGUMENTS`."""
+        return self.run("compose", *arguments, check=check)
+
+    def hardening(self, container: str) -> None:
+        """Checks, from inside the running container, that what docs/operations.md promises of it holds."""
+        inside = (
+            "import importlib.util as u, os, pathlib, shutil\n"
+            "assert os.getuid() == 10001, os.getuid()\n"
+            "assert not any(u.find_spec(m) for m in ('pip', 'setuptools')), 'pip or setuptools is there'\n"
+            "assert not any(map(shutil.which, ('pip', 'gcc', 'cc', 'make', 'curl', 'wget'))), 'a tool is there'\n"
+            "status = pathlib.Path('/proc/self/status').read_text()\n"
+            "assert 'CapEff:\\t0000000000000000' in status and 'NoNewPrivs:\\t1' in status, status\n"
+            "try:\n    pathlib.Path('/opt/lapsrn/x').write_text('')\n"
+            "except OSError as error:\n    assert error.errno == 30, error\n"
+            "else:\n    raise SystemExit('the root is writable')\n"
+        )
+        self.run("exec", container, "python", "-c", inside)
+
+    def stop_under_load(self, container: str) -> None:
+        """Stops the service while it works on a picture: the picture must come back, and the exit code be 0."""
+        answers: list[Answer] = []
+        client = threading.Thread(target=lambda: answers.append(post(self.service_port, picture(640, 640))))
+        client.start()
+        poll("a request is under way", lambda: _in_flight(self.service_port) >= 1, 30)
+        self.compose("stop", "lapsrn")
+        client.join(60)
+        require(bool(answers), "the request under way was not answered at all")
+        status, _, body = answers[0]
+        require(status == 200 and png_size(body) == (2560, 2560), f"the request under way was answered {status}")
+        code = self.run("inspect", "--format", "{{.State.ExitCode}}", container)
+        require(code == "0", f"the service's exit code is {code}, not 0")
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _in_flight(port: int) -> float:
+    _, _, body = call(port, "GET", "/metrics")
+    lines = [line for line in body.decode().splitlines() if line.startswith("lapsrn_requests_in_flight ")]
+    return float(lines[0].split()[1])
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Prints how long the step took."""
+    began = time.monotonic()
+    print(f"docker-check: {name} ...", flush=True)
+    yield
+    print(f"docker-check: {name}: ok, {time.monotonic() - began:.1f} s", flush=True)
+
+
+def main() -> int:
+    """Runs every step; the exit code."""
+    docker = Docker()
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
+        print("docker-check: no Docker engine answers (docker info failed)", file=sys.stderr)
+        return 1
+    try:
+        with step("build"):
+            docker.compose("build", "lapsrn")
+        image = docker.environment.get("SERVICE_IMAGE", "lapsrn:cpu")
+        size = int(docker.run("image", "inspect", "--format", "{{.Size}}", image))
+        print(f"docker-check: {image} is {size / 1e9:.3f} GB")
+        require(size <= CPU_IMAGE_LIMIT, f"the CPU image has {size} bytes; the limit is {CPU_IMAGE_LIMIT}")
+        with step("up, until healthy"):
+            docker.compose("up", "--no-build", "--detach", "--wait", "--wait-timeout", "180")
+        container = docker.compose("ps", "--quiet", "lapsrn")
+        with step("pictures through it"):
+            use_service(docker.service_port)
+        with step("user, root, capabilities, tools"):
+            docker.hardening(container)
+        with step("Prometheus has the counter"):
+            ask_prometheus(docker.prometheus_port)
+        with step("stop under load, exit 0"):
+            docker.stop_under_load(container)
+    except (CheckFailed, OSError, http.client.HTTPException) as error:
+        print(docker.compose("ps", "--all", check=False), file=sys.stderr)
+        print(docker.compose("logs", "--no-color", "--tail", "60", check=False), file=sys.stderr)
+        print(f"docker-check: FAILED: {error}", file=sys.stderr)
+        return 1
+    finally:
+        docker.compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
+    print("docker-check: all held")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
