@@ -1,0 +1,105 @@
+"""Every query of the dashboard and of the rules asks for metrics and labels that exist."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from app.metrics import Metrics
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboards" / "lapsrn.json").read_text())
+RULES = [
+    rule
+    for file in sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
+    for group in yaml.safe_load(file.read_text())["groups"]
+    for rule in group["rules"]
+]
+RECORDED = {rule["record"] for rule in RULES if "record" in rule}
+TARGETS = {"job", "instance"}
+"""Labels that Prometheus itself adds."""
+
+
+def served() -> dict[str, set[str]]:
+    """Sample name -> labels, of everything that app.metrics registers."""
+    registry = CollectorRegistry()
+    Metrics(registry)
+    names: dict[str, set[str]] = {"up": set(), "ALERTS": {"alertname", "alertstate"}}
+    for collector in registry._collector_to_names:
+        labels = set(getattr(collector, "_labelnames", ()))
+        for family in collector.collect():
+            suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+            for suffix in suffixes:
+                names[family.name + suffix] = labels | ({"le"} if suffix == "_bucket" else set())
+    return names
+
+
+def dashboard_queries() -> Iterator[str]:
+    for panel in DASHBOARD["panels"]:
+        for target in panel.get("targets", []):
+            yield target["expr"]
+    for annotation in DASHBOARD["annotations"]["list"]:
+        yield annotation["expr"]
+
+
+QUERIES = sorted({*dashboard_queries(), *(rule["expr"] for rule in RULES)})
+METRIC = re.compile(r"\b(?:[a-z_]+:)?lapsrn_[a-z0-9_]+(?::[a-z0-9_]+)?|\bup\b|\bALERTS\b")
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_query_uses_only_metrics_that_exist(query: str) -> None:
+    used = set(METRIC.findall(re.sub(r'"[^"]*"', '""', query)))
+    assert used
+    assert used <= served().keys() | RECORDED
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_query_selects_by_labels_that_exist(query: str) -> None:
+    for name, selector in re.findall(r"([a-zA-Z_:0-9]+)\{([^}]*)\}", re.sub(r'"[^"]*"', '""', query)):
+        labels = set(re.findall(r"([a-z_]+)\s*(?:=~|!~|!=|=)", selector))
+        known = served().get(name, {"route", "status", "stage"})
+        assert labels <= known | TARGETS, f"{name} has no label {labels - known - TARGETS}"
+
+
+def test_every_metric_is_shown_or_alerted_on() -> None:
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in served()} - {"ALERTS"}
+    text = " ".join(QUERIES)
+    assert {name for name in families if name not in text} == set()
+
+
+def test_dashboard_queries_parse(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    rules = [
+        {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "1m").replace("$instance", ".*")}
+        for number, query in enumerate(dashboard_queries())
+    ]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = subprocess.run(["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_panels_do_not_overlap_and_explain_themselves() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        grid = panel["gridPos"]
+        cells = {
+            (x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert grid["x"] + grid["w"] <= 24
+        assert panel["type"] == "row" or panel["description"].endswith(".")
+        taken |= cells
+
+
+def test_data_source_is_the_provisioned_one() -> None:
+    provisioned = yaml.safe_load((DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml").read_text())
+    used = {panel["datasource"]["uid"] for panel in DASHBOARD["panels"] if panel["type"] != "row"}
+    assert used == {source["uid"] for source in provisioned["datasources"]}
