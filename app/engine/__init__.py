@@ -1,0 +1,18 @@
+"""Tiles from everyone, batched, fairly shared, on a pool of workers; knows a TileModel, not torch and not HTTP."""
+
+from app.engine.config import EngineConfig
+from app.engine.engine import Engine
+from app.engine.observer import SilentObserver
+from app.engine.ports import EngineObserver, Plane, TileModel
+from app.engine.status import EngineStatus, WorkerStatus
+
+__all__ = [
+    "Engine",
+    "EngineConfig",
+    "EngineObserver",
+    "EngineStatus",
+    "Plane",
+    "SilentObserver",
+    "TileModel",
+    "WorkerStatus",
+]

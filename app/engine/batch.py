@@ -1,0 +1,186 @@
+"""One batch through the network: windows in, cores out, and what to do when it fails."""
+
+import logging
+import threading
+import time
+from collections.abc import Hashable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.config import EngineConfig
+from app.engine.ports import EngineObserver, TileModel
+from app.engine.request import Tile
+from app.engine.scheduler import Scheduler
+from app.engine.tiles import Shape
+from app.errors import InferenceFailed
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerBroken(Exception):
+    """The worker is at fault, not the tile: it fails on a gray one too, or it was released as hung."""
+
+
+class BatchLimit:
+    """How many tiles a batch may have; halved when memory runs out, and doubled again after many good batches."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._pixels = config.max_batch_pixels
+        self._good = 0
+
+    def __call__(self, shape: Shape) -> int:
+        """Return the most tiles of a shape, at least one."""
+        return max(1, min(self._config.max_batch_tiles, self._pixels // shape.pixels))
+
+    def halve(self, shape: Shape, tiles: int) -> None:
+        """Half of this batch must do from now on."""
+        self._pixels = max(1, min(self._pixels, shape.pixels * tiles) // 2)
+        self._good = 0
+
+    def succeeded(self) -> None:
+        """Count a good batch."""
+        self._good += 1
+        if self._good >= self._config.memory_recovery_batches:
+            self._pixels = min(self._config.max_batch_pixels, self._pixels * 2)
+            self._good = 0
+
+
+class BatchRunner:
+    """Runs batches on one model, in one thread, with one input buffer that every batch reuses.
+
+    `holder` is who took the tiles from the scheduler. `may_write` is held while cores are written: whoever releases
+    the holder from outside holds it too and so knows that nothing is written afterwards.
+    """
+
+    def __init__(
+        self, model: TileModel, scheduler: Scheduler, config: EngineConfig, observer: EngineObserver, holder: Hashable
+    ) -> None:
+        self.limit = BatchLimit(config)
+        self.may_write = threading.Lock()
+        self.busy_since: float | None = None
+        """When the call of the network that is running began, in time.monotonic() seconds."""
+        self._released = False
+        self._model = model
+        self._scheduler = scheduler
+        self._observer = observer
+        self._holder = holder
+        self._buffer = np.empty(0, np.float32)
+
+    def release(self) -> None:
+        """Write nothing from now on."""
+        with self.may_write:
+            self._released = True
+
+    def run(self, batch: list[Tile]) -> None:
+        """Write every tile of the batch, or fail its request.
+
+        A batch that fails is split down to its tiles; one that fails alone is tried once more. A tile with a value
+        that is not finite is computed again in full precision. Raises WorkerBroken when the worker is at fault.
+        """
+        groups = [(batch, False)]
+        while groups:
+            tiles, full_precision = groups.pop()
+            began = time.monotonic()
+            try:
+                bad = self._attempt(tiles, full_precision)
+            except WorkerBroken:
+                raise
+            except Exception as error:
+                shape = tiles[0].shape
+                if isinstance(error, MemoryError):
+                    _log.warning("out of memory on %d tiles of %s; halving the batch limit", len(tiles), shape)
+                    self.limit.halve(shape, len(tiles))
+                if len(tiles) > 1:
+                    _log.warning("a batch of %d tiles of %s failed, splitting it: %r", len(tiles), shape, error)
+                    middle = len(tiles) // 2
+                    groups += [(tiles[middle:], full_precision), (tiles[:middle], full_precision)]
+                    continue
+                bad = self._retry(tiles[0], full_precision, error)
+            else:
+                self.limit.succeeded()
+            if bad and not full_precision:
+                _log.warning("%d of %d tiles came out not finite; again in full precision", len(bad), len(tiles))
+                groups.append((bad, True))
+            elif bad:
+                for tile in bad:
+                    self._scheduler.failed(
+                        self._holder, tile, InferenceFailed("the network's output is not finite, in full precision too")
+                    )
+            good = [tile for tile in tiles if tile not in bad]
+            self._scheduler.finished(self._holder, good, time.monotonic() - began)
+
+    def _retry(self, tile: Tile, full_precision: bool, error: Exception) -> list[Tile]:
+        """Try a tile that failed alone once more; returns it if its output is not finite."""
+        try:
+            return self._attempt([tile], full_precision)
+        except WorkerBroken:
+            raise
+        except Exception as again:
+            if not isinstance(again, MemoryError):
+                self._probe(tile.shape)
+            _log.error("a tile of %s failed twice alone, its request fails", tile.shape, exc_info=again)
+            failure = InferenceFailed("the network failed twice on a part of this picture; another picture may work")
+            failure.__cause__ = error
+            self._scheduler.failed(self._holder, tile, failure)
+            return []
+
+    def _probe(self, shape: Shape) -> None:
+        """Raise WorkerBroken unless a gray tile can be computed."""
+        try:
+            self._infer(self._input(1, shape, fill=0.5), shape, full_precision=False)
+        except Exception as error:
+            raise WorkerBroken(f"a gray tile fails as well: {error!r}") from error
+
+    def _attempt(self, tiles: list[Tile], full_precision: bool) -> list[Tile]:
+        """Compute the tiles and write them; returns those that were not written since they are not finite."""
+        shape = tiles[0].shape
+        windows = self._input(len(tiles), shape)
+        for window, tile in zip(windows, tiles, strict=True):
+            tile.read(window)
+        cores = self._infer(windows, shape, full_precision)
+        bad = _not_finite(cores, len(tiles))
+        with self.may_write:
+            if self._released:
+                raise WorkerBroken("released while it computed")
+            for index, tile in enumerate(tiles):
+                if index in bad or tile.request.closed:
+                    continue
+                for level in tile.outputs:
+                    tile.write(level, cores[level][index])
+        return [tiles[index] for index in bad]
+
+    def _input(self, count: int, shape: Shape, fill: float | None = None) -> NDArray[np.float32]:
+        """Return (count, H + 2 margin, W + 2 margin) of the buffer, as it is or filled."""
+        height, width = shape.height + 2 * self._model.margin, shape.width + 2 * self._model.margin
+        needed = count * height * width
+        if self._buffer.size < needed:
+            self._buffer = np.empty(needed, np.float32)
+        if fill is not None:
+            self._buffer[:needed] = fill
+        return self._buffer[:needed].reshape(count, height, width)
+
+    def _infer(
+        self, windows: NDArray[np.float32], shape: Shape, full_precision: bool
+    ) -> dict[int, NDArray[np.float32]]:
+        """Call the network, check its answer's levels and shapes, and tell the observer."""
+        self.busy_since = began = time.monotonic()
+        try:
+            cores = self._model.run(windows, shape.scale, full_precision=full_precision)
+        finally:
+            self.busy_since = None
+        for level in (level for level in self._model.scales if level <= shape.scale):
+            expected = (len(windows), shape.height * level, shape.width * level)
+            if level not in cores or cores[level].shape != expected:
+                got = cores[level].shape if level in cores else sorted(cores)
+                raise ValueError(f"the network should have returned {expected} for level {level}, got {got}")
+        self._observer.batch(len(windows), time.monotonic() - began, str(self._holder))
+        return cores
+
+
+def _not_finite(cores: dict[int, NDArray[np.float32]], count: int) -> list[int]:
+    """Return the indices of tiles with a NaN or an infinity at any level. A sum of finite cores is finite."""
+    with np.errstate(all="ignore"):
+        sums = sum(core.sum(axis=(1, 2), dtype=np.float32) for core in cores.values())
+    return [index for index in range(count) if not np.isfinite(sums[index])]

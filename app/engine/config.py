@@ -1,0 +1,49 @@
+"""The engine's limits and times."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Sizes are in source pixels, times in seconds.
+
+    The defaults suit a CPU, where a batch should stay in the cache: one core of 128x128, or more smaller ones.
+    """
+
+    core_edges: tuple[int, ...] = (16, 32, 64, 128)
+    """Heights and widths that a tile's core can have, ascending; the shapes are their pairs, so keep them few."""
+    max_batch_tiles: int = 16
+    max_batch_pixels: int = 128 * 128
+    """Core pixels in one batch; a single tile is always allowed."""
+    max_tiles: int = 8192
+    """Tiles under way, waiting or being computed, beyond which requests are refused."""
+    max_bytes: int = 2 * 2**30
+    """Bytes of input and output planes under way beyond which requests are refused."""
+    retry_seconds: float = 5.0
+    """What a refused client is told to wait while no rate has been measured."""
+    hang_seconds: float = 120.0
+    """A worker whose network call takes longer is given up and replaced."""
+    restart_seconds: float = 0.5
+    """Wait before a worker is replaced; doubles with every death in a row."""
+    restart_max_seconds: float = 30.0
+    max_strikes: int = 2
+    """A request fails when this many workers went down with one of its tiles."""
+    memory_recovery_batches: int = 256
+    """After so many good batches, a batch limit that lack of memory had halved is doubled again."""
+    progress_seconds: float = 0.1
+    """Shortest time between two progress reports of one request."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for values that cannot work."""
+        if not self.core_edges or list(self.core_edges) != sorted(set(self.core_edges)) or self.core_edges[0] < 1:
+            raise ValueError(f"core_edges must be ascending positive integers, not {self.core_edges}")
+        for name in ("max_batch_tiles", "max_batch_pixels", "max_tiles", "max_bytes", "max_strikes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    @classmethod
+    def for_device(cls, device: str) -> "EngineConfig":
+        """Defaults for "cpu", or for an accelerator: larger tiles, and enough of them to fill it."""
+        if device == "cpu":
+            return cls()
+        return cls(core_edges=(32, 64, 128, 256), max_batch_tiles=64, max_batch_pixels=8 * 256 * 256)

@@ -1,0 +1,190 @@
+"""The engine's asyncio face: upscale planes, start, stop, tell its state."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import numpy as np
+
+from app.engine.config import EngineConfig
+from app.engine.handover import Handover
+from app.engine.observer import GuardedObserver, SilentObserver
+from app.engine.pool import Pool
+from app.engine.ports import EngineObserver, Plane, TileModel
+from app.engine.request import Request
+from app.engine.scheduler import Scheduler
+from app.engine.status import EngineStatus
+from app.errors import BadParameter, DeadlineExceeded, Draining, StartupError
+
+_log = logging.getLogger(__name__)
+_JOIN_SECONDS = 5.0
+
+
+class Engine:
+    """Upscales planes on a pool of workers, one for each factory in `models`.
+
+    Belongs to the event loop that starts it. Command line tools use it within `asyncio.run`:
+
+        async with Engine([factory], EngineConfig()) as engine:
+            levels = await engine.upscale([plane], scale=4, client="me")
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Callable[[], TileModel]],
+        config: EngineConfig | None = None,
+        observer: EngineObserver | None = None,
+    ) -> None:
+        if not models:
+            raise ValueError("an engine needs at least one model factory")
+        self._models = list(models)
+        self._config = config or EngineConfig()
+        self._observer = GuardedObserver(observer or SilentObserver())
+        self._scheduler = Scheduler(self._config)
+        self._pool: Pool | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    async def __aenter__(self) -> "Engine":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop(0.0 if error else 60.0)
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The scales that can be asked for; () before the start."""
+        model = self._pool.model if self._pool else None
+        return model.scales if model else ()
+
+    async def start(self) -> None:
+        """Build and warm up every model; raises StartupError when none of them comes up."""
+        if self._pool:
+            raise StartupError("this engine was started before; make a new one")
+        built = Handover()
+        self._pool = pool = Pool(
+            self._models, self._scheduler, self._config, self._observer, lambda: built.settled(None)
+        )
+        pool.start()
+        try:
+            await built.finished
+        except asyncio.CancelledError:
+            await self.stop(0.0)
+            raise
+        if not pool.alive:
+            errors = pool.errors()
+            await self.stop(0.0)
+            reason = "; ".join(sorted({str(error) or repr(error) for error in errors}))
+            raise StartupError(f"no worker could load its model: {reason}") from (errors[0] if errors else None)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new work, finish what was admitted, then end the workers.
+
+        What is not finished after `grace_seconds` fails with Draining.
+        """
+        self._scheduler.drain()
+        if self._waiting:
+            await asyncio.wait(self._waiting, timeout=max(0.0, grace_seconds))
+        for finished in list(self._waiting):
+            if not finished.done():
+                finished.set_exception(Draining("the service shut down before this picture was done; send it again"))
+        self._scheduler.close()
+        if self._pool and not await asyncio.to_thread(self._pool.stop, _JOIN_SECONDS):
+            _log.error("a worker did not end within %.0f s; its thread is left behind", _JOIN_SECONDS)
+
+    async def upscale(
+        self,
+        planes: Sequence[Plane],
+        *,
+        scale: int,
+        client: str,
+        deadline: float | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        on_stage: Callable[[str, float], None] | None = None,
+    ) -> list[dict[int, Plane]]:
+        """Upscale float32 planes (height, width), not changed meanwhile; one dict {level: plane} for each.
+
+        The levels are those of the model up to `scale`. `client` is whom fairness is measured by. `deadline` is in
+        time.monotonic() seconds. `on_progress` gets (tiles done, tiles in all), `on_stage` gets ("queue", seconds) and
+        ("infer", seconds); both in the event loop. Cancelling the task takes its tiles out of the queue.
+
+        Raises BadParameter (a scale that the model has not), QueueFull, Draining, DeadlineExceeded, InferenceFailed.
+        """
+        model = self._pool.model if self._pool else None
+        if model is None:
+            raise StartupError("the engine has no model yet; wait until it is ready")
+        if scale not in model.scales:
+            raise BadParameter(f"scale {scale} is not available; allowed: {', '.join(map(str, model.scales))}")
+        _check(planes)
+        if not planes:
+            return []
+        seconds_left = None if deadline is None else deadline - time.monotonic()
+        if seconds_left is not None and seconds_left <= 0:
+            raise DeadlineExceeded("the deadline had passed before the picture reached the queue")
+        handover = Handover(on_progress, self._config.progress_seconds)
+        request = Request.cut(
+            planes,
+            client=client,
+            scale=scale,
+            levels=[level for level in model.scales if level <= scale],
+            edges=self._config.core_edges,
+            margin=model.margin,
+            listener=handover,
+        )
+        self._scheduler.admit(request)
+        self._waiting.add(handover.finished)
+        try:
+            if on_progress:
+                on_progress(0, request.total)
+            async with asyncio.timeout(seconds_left):
+                await handover.finished
+        except TimeoutError:
+            done = request.total - request.remaining
+            raise DeadlineExceeded(f"the deadline passed when {done} of {request.total} tiles were done") from None
+        finally:
+            self._waiting.discard(handover.finished)
+            self._scheduler.withdraw(request)
+            self._tell_queue()
+        self._tell_stages(request, on_stage)
+        return request.outputs
+
+    def status(self) -> EngineStatus:
+        """Return a snapshot; cheap enough for every health check."""
+        load = self._scheduler.load()
+        alive = self._pool is not None and self._pool.alive
+        return EngineStatus(
+            alive=alive,
+            ready=alive and not self._scheduler.draining,
+            draining=self._scheduler.draining,
+            workers=self._pool.status() if self._pool else (),
+            requests=load.requests,
+            queue_tiles=load.queue_tiles,
+            queue_age_seconds=load.queue_age_seconds,
+            in_flight=load.in_flight,
+            bytes_under_way=load.bytes_under_way,
+            tiles_per_second=load.tiles_per_second,
+        )
+
+    def _tell_queue(self) -> None:
+        load = self._scheduler.load()
+        self._observer.queue(load.queue_tiles, load.queue_age_seconds)
+
+    def _tell_stages(self, request: Request, on_stage: Callable[[str, float], None] | None) -> None:
+        started, finished = request.started_at, request.finished_at
+        if started is None or finished is None:
+            return
+        for name, seconds in (("queue", started - request.admitted_at), ("infer", finished - started)):
+            self._observer.stage(name, seconds)
+            if on_stage:
+                on_stage(name, seconds)
+
+
+def _check(planes: Sequence[Plane]) -> None:
+    """Raise ValueError for planes that cannot be upscaled."""
+    for plane in planes:
+        if plane.dtype != np.float32 or plane.ndim != 2 or not plane.size:
+            raise ValueError(f"a plane is float32 (height, width) of at least 1x1, not {plane.dtype} {plane.shape}")

@@ -1,0 +1,148 @@
+"""Whose tile is next: round-robin over clients, then over a client's requests, tile by tile. Not thread-safe."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
+from typing import Generic, TypeVar
+
+from app.engine.request import Request, Tile
+from app.engine.tiles import Shape
+
+T = TypeVar("T")
+
+
+class Turns(Generic[T]):
+    """A round-robin whose newcomers need not wait for a whole round.
+
+    Their first turns alternate with those of the round, so that a newcomer waits for one turn at most, and the round
+    keeps at least every second turn however many newcomers there are.
+    """
+
+    def __init__(self) -> None:
+        self._newcomers: dict[T, None] = {}
+        self._round: dict[T, None] = {}
+        self._newcomer_next = True
+
+    def __bool__(self) -> bool:
+        return bool(self._newcomers or self._round)
+
+    def add(self, member: T) -> None:
+        """Let a member take part; one that already does keeps its place."""
+        if member not in self._round:
+            self._newcomers.setdefault(member)
+
+    def remove(self, member: T) -> None:
+        """Take a member out, if it is in."""
+        self._newcomers.pop(member, None)
+        self._round.pop(member, None)
+
+    def served(self, member: T) -> None:
+        """Send a member to the end of the round."""
+        self._newcomer_next = member not in self._newcomers
+        self.remove(member)
+        self._round[member] = None
+
+    def order(self) -> list[T]:
+        """Return the members in the order of their turns."""
+        if not self._newcomers:
+            return list(self._round)
+        pairs = (self._newcomers, self._round) if self._newcomer_next else (self._round, self._newcomers)
+        absent = object()
+        mixed = [member for pair in zip_longest(*pairs, fillvalue=absent) for member in pair]
+        return [member for member in mixed if member is not absent]  # type: ignore[misc]
+
+
+class _Client:
+    """The requests of one client that have waiting tiles."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.requests: Turns[Request] = Turns()
+        self.waiting: Counter[Shape] = Counter()
+
+    def next_shape(self) -> Shape:
+        """Return the shape of the tile whose turn it is."""
+        return next(iter(self.requests.order()[0].pending))
+
+    def take(self, shape: Shape) -> Tile:
+        """Remove and return the next tile of `shape`, of which there is one."""
+        request = next(request for request in self.requests.order() if shape in request.pending)
+        tile = request.pending[shape].popleft()
+        self.requests.served(request)
+        if not request.pending[shape]:
+            del request.pending[shape]
+        if not request.pending:
+            self.requests.remove(request)
+        _subtract(self.waiting, shape, 1)
+        return tile
+
+
+class FairQueue:
+    """Tiles that wait, by client and request."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, _Client] = {}
+        self._turns: Turns[_Client] = Turns()
+        self._waiting: Counter[Shape] = Counter()
+        self.tiles = 0
+
+    def add(self, tiles: Iterable[Tile], *, first: bool = False) -> None:
+        """Queue tiles at the end of their requests, or in front of them."""
+        for tile in tiles:
+            request, shape = tile.request, tile.shape
+            client = self._clients.get(request.client)
+            if client is None:
+                client = self._clients[request.client] = _Client(request.client)
+            waiting = request.pending.setdefault(shape, deque())
+            (waiting.appendleft if first else waiting.append)(tile)
+            client.requests.add(request)
+            self._turns.add(client)
+            client.waiting[shape] += 1
+            self._waiting[shape] += 1
+            self.tiles += 1
+
+    def take(self, limit: Callable[[Shape], int]) -> list[Tile]:
+        """Remove and return the next batch: tiles of one shape, [] if nothing waits.
+
+        The client whose turn it is decides the shape; all clients that have such tiles then give one each in turn,
+        until `limit(shape)` or no more are there. Sizes are powers of two, so that devices see few of them.
+        """
+        if not self.tiles:
+            return []
+        shape = self._turns.order()[0].next_shape()
+        size = min(max(1, limit(shape)), self._waiting[shape])
+        size = 1 << (size.bit_length() - 1)
+        batch: list[Tile] = []
+        while len(batch) < size:
+            for client in [client for client in self._turns.order() if shape in client.waiting][: size - len(batch)]:
+                batch.append(client.take(shape))
+                self._turns.served(client)
+                self._drop_if_empty(client)
+        self.tiles -= len(batch)
+        _subtract(self._waiting, shape, len(batch))
+        return batch
+
+    def discard(self, request: Request) -> None:
+        """Remove all tiles of a request."""
+        client = self._clients.get(request.client)
+        if client is None or not request.pending:
+            return
+        for shape, tiles in request.pending.items():
+            _subtract(client.waiting, shape, len(tiles))
+            _subtract(self._waiting, shape, len(tiles))
+            self.tiles -= len(tiles)
+        request.pending.clear()
+        client.requests.remove(request)
+        self._drop_if_empty(client)
+
+    def _drop_if_empty(self, client: _Client) -> None:
+        if not client.requests:
+            self._turns.remove(client)
+            del self._clients[client.name]
+
+
+def _subtract(counter: Counter[Shape], shape: Shape, count: int) -> None:
+    """Subtract, and forget the shape at zero."""
+    counter[shape] -= count
+    if not counter[shape]:
+        del counter[shape]

@@ -1,0 +1,59 @@
+"""From worker threads to the event loop: one wake-up for a finished request, throttled ones for its progress."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+
+class Handover:
+    """The Listener of one request; `finished` is its future, in the loop it was made in."""
+
+    def __init__(self, on_progress: Callable[[int, int], None] | None = None, interval_seconds: float = 0.0) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.finished: asyncio.Future[None] = self._loop.create_future()
+        self._on_progress = on_progress
+        self._interval = interval_seconds
+        self._last = time.monotonic()
+        self._progress = (0, 0)
+        self._scheduled = False
+
+    def progressed(self, done: int, total: int) -> None:
+        """Take note from any thread, and report in the loop unless a report is on its way or was made just now."""
+        if self._on_progress is None:
+            return
+        self._progress = max(self._progress, (done, total))
+        now = time.monotonic()
+        if self._scheduled or (done < total and now - self._last < self._interval):
+            return
+        self._scheduled, self._last = True, now
+        self._call(self._report)
+
+    def settled(self, error: Exception | None) -> None:
+        """End the wait, from any thread."""
+        self._call(self._settle, error)
+
+    def _call(self, callback: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            _log.debug("nobody waits: the event loop is closed")
+
+    def _report(self) -> None:
+        self._scheduled = False
+        if self._on_progress is None or self.finished.done():
+            return
+        try:
+            self._on_progress(*self._progress)
+        except Exception:
+            _log.exception("a progress callback failed; the request goes on")
+
+    def _settle(self, error: Exception | None) -> None:
+        if self.finished.done():
+            return
+        if error is None:
+            self.finished.set_result(None)
+        else:
+            self.finished.set_exception(error)

@@ -1,0 +1,60 @@
+"""Observers of the engine's own: one that ignores everything, and one that keeps another's failures from the engine."""
+
+import logging
+from collections.abc import Callable
+
+from app.engine.ports import EngineObserver
+
+_log = logging.getLogger(__name__)
+
+
+class SilentObserver:
+    """An EngineObserver that ignores everything."""
+
+    def batch(self, tiles: int, seconds: float, worker: str) -> None:
+        """Ignore it."""
+
+    def queue(self, tiles: int, age: float) -> None:
+        """Ignore it."""
+
+    def worker(self, worker: str, device: str, up: bool) -> None:
+        """Ignore it."""
+
+    def worker_restarted(self, worker: str) -> None:
+        """Ignore it."""
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Ignore it."""
+
+
+class GuardedObserver:
+    """Passes everything on, and logs what the other observer raises instead of letting a worker die of it."""
+
+    def __init__(self, observer: EngineObserver) -> None:
+        self._observer = observer
+
+    def batch(self, tiles: int, seconds: float, worker: str) -> None:
+        """Pass it on."""
+        self._guard(lambda: self._observer.batch(tiles, seconds, worker))
+
+    def queue(self, tiles: int, age: float) -> None:
+        """Pass it on."""
+        self._guard(lambda: self._observer.queue(tiles, age))
+
+    def worker(self, worker: str, device: str, up: bool) -> None:
+        """Pass it on."""
+        self._guard(lambda: self._observer.worker(worker, device, up))
+
+    def worker_restarted(self, worker: str) -> None:
+        """Pass it on."""
+        self._guard(lambda: self._observer.worker_restarted(worker))
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Pass it on."""
+        self._guard(lambda: self._observer.stage(name, seconds))
+
+    def _guard(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:
+            _log.exception("the engine's observer failed; the engine goes on")

@@ -1,0 +1,65 @@
+"""What the engine asks of its surroundings: a model that maps tiles to cores, and somebody who listens."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane: TypeAlias = NDArray[np.float32]
+"""float32, (height, width), 1.0 = the full-scale code."""
+
+
+class TileModel(Protocol):
+    """A network on one device. Every worker has its own and calls it from its own thread only."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, e.g. "lapsrn_x4"."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "cuda:0"."""
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in: "float32", "bfloat16"."""
+
+    @property
+    def margin(self) -> int:
+        """Source pixels that an output pixel can see on each side."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The pyramid levels, ascending: (2, 4) or (2, 4, 8)."""
+
+    def run(
+        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False
+    ) -> dict[int, NDArray[np.float32]]:
+        """Map (N, H + 2 margin, W + 2 margin) to {s: (N, H s, W s)} for every level s <= scale.
+
+        A tile's result must not depend on its neighbours in the batch. The arrays may be overwritten by the next call.
+        Raises MemoryError when the batch does not fit; any other exception is taken for a failure of a tile.
+        """
+
+    def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
+        """Get ready for inputs of these shapes, each (N, height, width) with the margins in it, at every level."""
+
+
+class EngineObserver(Protocol):
+    """Who is told what the engine does; called from worker threads as well as the event loop, so it must be quick."""
+
+    def batch(self, tiles: int, seconds: float, worker: str) -> None:
+        """One call of the network is over: how many tiles it had, and how long it took."""
+
+    def queue(self, tiles: int, age: float) -> None:
+        """So many tiles wait, the oldest request of them for `age` seconds."""
+
+    def worker(self, worker: str, device: str, up: bool) -> None:
+        """A worker came up or went down."""
+
+    def worker_restarted(self, worker: str) -> None:
+        """A worker that had died or hung was replaced."""
+
+    def stage(self, name: str, seconds: float) -> None:
+        """A request spent `seconds` in the stage "queue" (waiting for its first tile) or "infer"."""

@@ -1,0 +1,27 @@
+"""How many tiles a second the workers attain while they are busy. Not thread-safe."""
+
+import math
+from collections.abc import Hashable
+
+_MEMORY_SECONDS = 10.0
+
+
+class TileRate:
+    """Tiles over busy time for each worker, where a batch's weight falls to 1/e after 10 busy seconds."""
+
+    def __init__(self) -> None:
+        self._workers: dict[Hashable, tuple[float, float]] = {}
+
+    def add(self, worker: Hashable, tiles: int, seconds: float) -> None:
+        """Count a batch."""
+        old_tiles, old_seconds = self._workers.get(worker, (0.0, 0.0))
+        kept = math.exp(-seconds / _MEMORY_SECONDS)
+        self._workers[worker] = old_tiles * kept + tiles, old_seconds * kept + seconds
+
+    def forget(self, worker: Hashable) -> None:
+        """Leave a worker out that no longer works."""
+        self._workers.pop(worker, None)
+
+    def per_second(self) -> float:
+        """Return the workers' rates, added up; 0.0 before the first batch."""
+        return sum(tiles / max(seconds, 1e-9) for tiles, seconds in self._workers.values()) or 0.0

@@ -1,0 +1,99 @@
+"""One request inside the engine: its planes, its tiles, and what has become of them."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.ports import Plane
+from app.engine.tiles import CutPlane, Shape, Span
+
+
+class Listener(Protocol):
+    """Who waits for a request; called from worker threads."""
+
+    def progressed(self, done: int, total: int) -> None:
+        """`done` of `total` tiles are written."""
+
+    def settled(self, error: Exception | None) -> None:
+        """The request is over: every tile is written, or `error` says why not. Called once."""
+
+
+@dataclass(eq=False, slots=True)
+class Tile:
+    """One window of one plane of a request."""
+
+    request: "Request"
+    source: CutPlane
+    outputs: dict[int, Plane]
+    row: Span
+    column: Span
+    shape: Shape
+    strikes: int = 0
+    """Workers that went down while they held this tile."""
+
+    def read(self, out: NDArray[np.float32]) -> None:
+        """Copy the window, margins included, to `out`."""
+        self.source.read(self.row, self.column, out)
+
+    def write(self, level: int, core: NDArray[np.float32]) -> None:
+        """Copy what belongs to the picture of `core` (edge level, edge level) to its place in the output."""
+        row, column = self.row, self.column
+        height, width = row.length * level, column.length * level
+        top, left = row.start * level, column.start * level
+        self.outputs[level][top : top + height, left : left + width] = core[:height, :width]
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """Planes to upscale together. All of its counters belong to the scheduler and change under its lock only."""
+
+    client: str
+    listener: Listener
+    outputs: list[dict[int, Plane]]
+    tiles: list[Tile] = field(default_factory=list)
+    bytes: int = 0
+    """Of the input planes and of every output level."""
+    pending: dict[Shape, deque[Tile]] = field(default_factory=dict)
+    total: int = 0
+    """Tiles in all."""
+    remaining: int = 0
+    """Tiles not written yet."""
+    held: int = 0
+    """Tiles that workers hold."""
+    closed: bool = False
+    """Settled or withdrawn: what workers still hold of it is not worth writing."""
+    admitted_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    @classmethod
+    def cut(
+        cls,
+        planes: Sequence[Plane],
+        *,
+        client: str,
+        scale: int,
+        levels: Sequence[int],
+        edges: tuple[int, ...],
+        margin: int,
+        listener: Listener,
+    ) -> "Request":
+        """Cut planes of at least one pixel each, and allocate their outputs at every level (untouched memory)."""
+        request = cls(client, listener, [])
+        for plane in planes:
+            height, width = plane.shape
+            outputs = {level: np.empty((height * level, width * level), np.float32) for level in levels}
+            source = CutPlane.cut(plane, edges, margin)
+            request.outputs.append(outputs)
+            request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
+            request.tiles += [
+                Tile(request, source, outputs, row, column, Shape(row.edge, column.edge, scale))
+                for row in source.rows
+                for column in source.columns
+            ]
+        request.total = request.remaining = len(request.tiles)
+        return request

@@ -1,0 +1,220 @@
+"""The one place that knows which tiles wait, which are held by whom, and what is under way; thread-safe, no asyncio."""
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+
+from app.engine.config import EngineConfig
+from app.engine.fair import FairQueue
+from app.engine.rate import TileRate
+from app.engine.request import Request, Tile
+from app.engine.tiles import Shape
+from app.errors import Draining, InferenceFailed, QueueFull
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A snapshot of what is under way; the fields are those of EngineStatus."""
+
+    requests: int
+    queue_tiles: int
+    queue_age_seconds: float
+    in_flight: int
+    bytes_under_way: int
+    tiles_per_second: float
+
+
+class Scheduler:
+    """Admits requests, hands out batches, and counts.
+
+    A holder is whatever takes batches: one life of a worker. Tiles that it took are its own until it says that they
+    are finished or failed; `release` takes them all away from it, and what it says afterwards is ignored.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._changed = threading.Condition(threading.Lock())
+        self._queue = FairQueue()
+        self._held: dict[Hashable, set[Tile]] = {}
+        self._requests: dict[Request, None] = {}
+        self._bytes = 0
+        self._in_flight = 0
+        self._rate = TileRate()
+        self._draining = False
+        self._closed = False
+
+    def admit(self, request: Request) -> None:
+        """Queue a request's tiles; raises Draining, or QueueFull when tiles or bytes under way reach their limits.
+
+        A request that is larger than a limit by itself is admitted when nothing else is under way.
+        """
+        with self._changed:
+            if self._draining:
+                raise Draining("the service is shutting down; send the request again, to another instance or later")
+            if self._requests:
+                self._check_room(request)
+            request.admitted_at = time.monotonic()
+            self._requests[request] = None
+            self._bytes += request.bytes
+            self._queue.add(request.tiles)
+            request.tiles = []
+            self._changed.notify_all()
+
+    def _check_room(self, request: Request) -> None:
+        limits, under_way = self._config, self._queue.tiles + self._in_flight
+        surplus_tiles = under_way + len(request.tiles) - limits.max_tiles
+        surplus_bytes = self._bytes + request.bytes - limits.max_bytes
+        if surplus_tiles <= 0 and surplus_bytes <= 0:
+            return
+        share = max(surplus_tiles / max(1, under_way), surplus_bytes / max(1, self._bytes))
+        rate = self._rate.per_second()
+        wait = min(1.0, share) * under_way / rate if rate else limits.retry_seconds
+        raise QueueFull(
+            f"{under_way} tiles and {self._bytes >> 20} MiB are under way, and this picture's {request.total} tiles "
+            f"and {request.bytes >> 20} MiB do not fit below the limits of {limits.max_tiles} tiles "
+            f"and {limits.max_bytes >> 20} MiB; try again in {max(1.0, wait):.0f} s",
+            retry_after=max(1.0, wait),
+        )
+
+    def enlist(self, holder: Hashable) -> None:
+        """Let a holder take batches, until it is released."""
+        with self._changed:
+            self._held[holder] = set()
+
+    def take(self, holder: Hashable, limit: Callable[[Shape], int]) -> list[Tile] | None:
+        """Wait for work and return a batch, or None once the scheduler is closed or the holder was released.
+
+        Work-conserving: whatever waits is handed out at once; nothing waits for a batch to fill.
+        """
+        with self._changed:
+            while True:
+                if self._closed or holder not in self._held:
+                    return None
+                batch = self._queue.take(limit)
+                if batch:
+                    break
+                self._changed.wait()
+            now = time.monotonic()
+            for tile in batch:
+                tile.request.held += 1
+                if tile.request.started_at is None:
+                    tile.request.started_at = now
+            self._held[holder].update(batch)
+            self._in_flight += len(batch)
+            return batch
+
+    def finished(self, holder: Hashable, tiles: Iterable[Tile], seconds: float) -> None:
+        """Count tiles that the holder has written, which took it so long."""
+        with self._changed:
+            mine = self._let_go(holder, tiles)
+            if mine:
+                self._rate.add(holder, len(mine), seconds)
+            touched: dict[Request, tuple[int, int]] = {}
+            settled = []
+            for tile in mine:
+                request = tile.request
+                if request.closed:
+                    continue
+                request.remaining -= 1
+                touched[request] = request.total - request.remaining, request.total
+                if not request.remaining:
+                    request.finished_at = time.monotonic()
+                    self._close(request)
+                    settled.append(request)
+            self._forget_idle(tile.request for tile in mine)
+        for request, (done, total) in touched.items():
+            request.listener.progressed(done, total)
+        for request in settled:
+            request.listener.settled(None)
+
+    def failed(self, holder: Hashable, tile: Tile, error: Exception) -> None:
+        """Fail the tile's request."""
+        with self._changed:
+            mine = self._let_go(holder, [tile])
+            settled = [each.request for each in mine if self._close(each.request)]
+            self._forget_idle(each.request for each in mine)
+        for request in settled:
+            request.listener.settled(error)
+
+    def release(self, holder: Hashable, cause: BaseException | None = None) -> None:
+        """Queue again, in front, whatever a dead or hung holder still held.
+
+        A request whose tile was held by too many such holders fails with InferenceFailed.
+        """
+        with self._changed:
+            mine = self._let_go(holder, list(self._held.get(holder, ())))
+            self._held.pop(holder, None)
+            self._rate.forget(holder)
+            settled = []
+            for tile in mine:
+                tile.strikes += 1
+                if tile.strikes >= self._config.max_strikes and self._close(tile.request):
+                    settled.append(tile.request)
+            self._queue.add((tile for tile in mine if not tile.request.closed), first=True)
+            self._forget_idle(tile.request for tile in mine)
+            self._changed.notify_all()
+        for request in settled:
+            error = InferenceFailed(f"{self._config.max_strikes} workers went down with a tile of this picture")
+            error.__cause__ = cause
+            request.listener.settled(error)
+
+    def withdraw(self, request: Request) -> None:
+        """Take a request's tiles out of the queue; what workers hold of it will not be written. Idempotent."""
+        with self._changed:
+            self._close(request)
+            self._forget_idle([request])
+
+    def drain(self) -> None:
+        """Admit nothing from now on."""
+        with self._changed:
+            self._draining = True
+
+    def close(self) -> None:
+        """Drain, and send the holders home."""
+        with self._changed:
+            self._draining = self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def draining(self) -> bool:
+        """Whether requests are refused because the service ends."""
+        return self._draining
+
+    def load(self) -> Load:
+        """Return what is under way."""
+        with self._changed:
+            waiting = next((request for request in self._requests if request.pending), None)
+            return Load(
+                requests=len(self._requests),
+                queue_tiles=self._queue.tiles,
+                queue_age_seconds=time.monotonic() - waiting.admitted_at if waiting else 0.0,
+                in_flight=self._in_flight,
+                bytes_under_way=self._bytes,
+                tiles_per_second=self._rate.per_second(),
+            )
+
+    def _let_go(self, holder: Hashable, tiles: Iterable[Tile]) -> list[Tile]:
+        """Take tiles from a holder and return those that were its own."""
+        held = self._held.get(holder, set())
+        mine = [tile for tile in tiles if tile in held]
+        held.difference_update(mine)
+        for tile in mine:
+            tile.request.held -= 1
+        self._in_flight -= len(mine)
+        return mine
+
+    def _close(self, request: Request) -> bool:
+        """End a request; whether it was open."""
+        if request.closed:
+            return False
+        request.closed = True
+        self._queue.discard(request)
+        return True
+
+    def _forget_idle(self, requests: Iterable[Request]) -> None:
+        """Stop counting requests that are over and that no worker holds any more."""
+        for request in requests:
+            if request.closed and not request.held and request in self._requests:
+                del self._requests[request]
+                self._bytes -= request.bytes

@@ -1,0 +1,108 @@
+"""Where a picture is cut, and how a tile's window is read from it: any cut gives the same output pixels.
+
+The picture is padded at its own border by reflection (`numpy.pad(mode="reflect")`), or by edge replication along an
+axis no longer than the margin. The padded picture is never stored: an axis of it is a list of source indices.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.ports import Plane
+
+
+class Shape(NamedTuple):
+    """What tiles must share to be batched: the core's height and width in source pixels, and the target scale."""
+
+    height: int
+    width: int
+    scale: int
+
+    @property
+    def pixels(self) -> int:
+        """Source pixels of one core."""
+        return self.height * self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Source pixels [start, start + length) of an axis, computed by a tile of core size `edge` >= length."""
+
+    start: int
+    length: int
+    edge: int
+
+
+@lru_cache(maxsize=4096)
+def _cover(length: int, edges: tuple[int, ...], overhead: int) -> tuple[int, tuple[int, ...]]:
+    """Return (cost, edges) of the cheapest tiles that cover `length`; a tile costs its edge and the overhead."""
+    if length <= 0:
+        return 0, ()
+    covers = []
+    for edge in reversed(edges):
+        cost, rest = _cover(length - edge, edges, overhead)
+        covers.append((cost + edge + overhead, (edge, *rest)))
+    return min(covers, key=lambda cover: cover[0])  # the first of equals: the one with the largest edge in front
+
+
+def cut_axis(length: int, edges: tuple[int, ...], margin: int) -> tuple[Span, ...]:
+    """Cut an axis into spans that cover every pixel once, largest edges first.
+
+    The largest edge is used while much is left; the rest is covered at the least cost, where every further tile costs
+    its two margins.
+    """
+    largest = edges[-1]
+    bodies = max(0, length // largest - 1)
+    _, tail = _cover(length - bodies * largest, edges, 2 * margin)
+    spans, start = [], 0
+    for edge in (largest,) * bodies + tail:
+        spans.append(Span(start, min(edge, length - start), edge))
+        start += edge
+    return tuple(spans)
+
+
+def padded_axis(length: int, margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
+    """Return the source index of every position of the padded axis; index 0 is position -margin.
+
+    It reaches as far as the last tile does. What lies past the picture's own margin is seen by no kept pixel.
+    """
+    reach = spans[-1].start + spans[-1].edge
+    positions = np.arange(-margin, reach + margin)
+    if length > margin:
+        positions = np.abs(positions)
+        positions = np.where(positions >= length, 2 * (length - 1) - positions, positions)
+    return np.clip(positions, 0, length - 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CutPlane:
+    """A plane with its cuts; windows are copied out of it when they are needed."""
+
+    plane: Plane
+    margin: int
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+    _row_sources: NDArray[np.intp]
+    _column_sources: NDArray[np.intp]
+
+    @classmethod
+    def cut(cls, plane: Plane, edges: tuple[int, ...], margin: int) -> "CutPlane":
+        """Cut a plane of at least one pixel into cores whose heights and widths are among `edges`."""
+        height, width = plane.shape
+        rows, columns = cut_axis(height, edges, margin), cut_axis(width, edges, margin)
+        return cls(plane, margin, rows, columns, padded_axis(height, margin, rows), padded_axis(width, margin, columns))
+
+    def read(self, row: Span, column: Span, out: NDArray[np.float32]) -> None:
+        """Fill `out` (row.edge + 2 margin, column.edge + 2 margin) with the tile's window of the padded picture."""
+        top, left = row.start - self.margin, column.start - self.margin
+        bottom, right = row.start + row.edge + self.margin, column.start + column.edge + self.margin
+        height, width = self.plane.shape
+        if top >= 0 and left >= 0 and bottom <= height and right <= width:
+            out[...] = self.plane[top:bottom, left:right]
+            return
+        row_sources = self._row_sources[row.start : bottom + self.margin]
+        column_sources = self._column_sources[column.start : right + self.margin]
+        out[...] = self.plane[row_sources[:, None], column_sources]

@@ -1,0 +1,112 @@
+"""One life of a worker: a thread that builds its model and runs batches until it is sent home, breaks or dies."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from app.engine.batch import BatchLimit, BatchRunner
+from app.engine.config import EngineConfig
+from app.engine.ports import EngineObserver, TileModel
+from app.engine.scheduler import Scheduler
+from app.engine.tiles import Shape
+
+_log = logging.getLogger(__name__)
+
+
+class Life:
+    """A worker's thread and its model. `changed` is called, from that thread, when it is up and when it is over.
+
+    `accept` is called with the model before it is used, and may raise to refuse it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        factory: Callable[[], TileModel],
+        scheduler: Scheduler,
+        config: EngineConfig,
+        observer: EngineObserver,
+        accept: Callable[[TileModel], None],
+        changed: Callable[["Life"], None],
+    ) -> None:
+        self.name = name
+        self.model: TileModel | None = None
+        self.up = False
+        self.over = False
+        self.error: BaseException | None = None
+        self._factory = factory
+        self._scheduler = scheduler
+        self._config = config
+        self._observer = observer
+        self._accept = accept
+        self._changed = changed
+        self._runner: BatchRunner | None = None
+        self._thread = threading.Thread(target=self._live, name=f"engine-{name}", daemon=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread's end, and say whether it came."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def dead(self) -> bool:
+        """Whether the thread has ended."""
+        return self.over or not self._thread.is_alive()
+
+    def stuck_for(self) -> float:
+        """Return for how many seconds the current call of the network has been running; 0.0 if there is none."""
+        began = self._runner.busy_since if self._runner else None
+        return time.monotonic() - began if began is not None else 0.0
+
+    def abandon(self) -> None:
+        """Give up on a hung thread: whatever it still computes is not written, its tiles go back to the queue."""
+        self.up = False
+        if self._runner:
+            self._runner.release()
+        self._scheduler.release(self, TimeoutError(f"worker {self.name} hung"))
+
+    def _live(self) -> None:
+        try:
+            model = self._factory()
+            self._accept(model)
+            model.warm_up(self._warm_shapes(model))
+            self.model = model
+            self._runner = runner = BatchRunner(model, self._scheduler, self._config, self._observer, self)
+            self._scheduler.enlist(self)
+            self.up = True
+            self._changed(self)
+            while self._serve(runner):
+                pass
+        except BaseException as error:  # whatever it is, the thread ends here and the keeper replaces it
+            self.error = error
+            _log.exception("worker %s went down", self.name)
+        finally:
+            self.up = False
+            self.over = True
+            self._scheduler.release(self, self.error)
+            self._changed(self)
+
+    def _serve(self, runner: BatchRunner) -> bool:
+        """Run one batch; False when there are none any more. An idle worker so keeps no picture alive."""
+        batch = self._scheduler.take(self, runner.limit)
+        if batch is not None:
+            runner.run(batch)
+        return batch is not None
+
+    def _warm_shapes(self, model: TileModel) -> list[tuple[int, int, int]]:
+        """Return the square tiles, alone and in the largest batch."""
+        limit = BatchLimit(self._config)
+        shapes = []
+        for edge in self._config.core_edges:
+            side = edge + 2 * model.margin
+            largest = limit(Shape(edge, edge, 1))
+            shapes += [(count, side, side) for count in sorted({1, 1 << (largest.bit_length() - 1)})]
+        return shapes

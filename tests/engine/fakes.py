@@ -1,0 +1,143 @@
+"""Models with predictable output, and an observer that remembers."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine import Plane
+
+Tiles = NDArray[np.float32]
+
+
+def upsample(padded: Tiles, margin: int, scale: int) -> Tiles:
+    """(N, H + 2 margin, W + 2 margin) -> (N, H scale, W scale): nearest, plus what surrounds a pixel.
+
+    Every weight is a small integer and so is every value in the tests: float32 is exact, and results can be compared
+    with ==. Weights differ by direction, so that a transposed or shifted window shows.
+    """
+    height, width = padded.shape[1] - 2 * margin, padded.shape[2] - 2 * margin
+    centre = padded[:, margin : margin + height, margin : margin + width]
+    mixed = 2 * centre
+    for distance in range(1, margin + 1):
+        mixed = mixed + 3 * padded[:, margin - distance :][:, :height, margin : margin + width]
+        mixed = mixed + 5 * padded[:, margin + distance :][:, :height, margin : margin + width]
+        mixed = mixed + 7 * padded[:, margin : margin + height, margin - distance :][:, :, :width]
+        mixed = mixed + 11 * padded[:, margin : margin + height, margin + distance :][:, :, :width]
+    mixed = mixed + 13 * padded[:, :height, :width]
+    phases = np.arange(scale * scale, dtype=np.float32).reshape(scale, scale)
+    large = mixed.repeat(scale, axis=1).repeat(scale, axis=2)
+    result: Tiles = (large + np.tile(phases, (height, width))).astype(np.float32)
+    return result
+
+
+def pad(plane: Plane, margin: int) -> Plane:
+    """The canonical padding, by numpy itself."""
+    for axis, length in enumerate(plane.shape):
+        widths = [(0, 0), (0, 0)]
+        widths[axis] = (margin, margin)
+        plane = np.pad(plane, widths, mode="reflect" if length > margin else "edge")
+    return plane
+
+
+def expected(plane: Plane, scale: int, margin: int = 3) -> dict[int, Plane]:
+    """What the whole picture gives in one piece."""
+    padded = pad(plane, margin)[None]
+    return {level: upsample(padded, margin, level)[0] for level in (2, 4, 8) if level <= scale}
+
+
+def picture(height: int, width: int, seed: int = 0) -> Plane:
+    """Small integers without structure."""
+    return np.random.default_rng(seed).integers(1, 50, (height, width)).astype(np.float32)
+
+
+class FakeModel:
+    """`upsample` as a TileModel. `before` is called with every batch and may raise, wait or count."""
+
+    name = "fake"
+    dtype = "float32"
+
+    def __init__(
+        self,
+        before: Callable[[Tiles, int, bool], None] | None = None,
+        after: Callable[[dict[int, Tiles], Tiles, bool], dict[int, Tiles]] | None = None,
+        *,
+        margin: int = 3,
+        scales: tuple[int, ...] = (2, 4),
+        device: str = "cpu",
+    ) -> None:
+        self.margin = margin
+        self.scales = scales
+        self.device = device
+        self.before = before
+        self.after = after
+        self.calls: list[tuple[tuple[int, ...], int, bool]] = []
+        self.warmed: list[tuple[int, int, int]] = []
+        self._thread: int | None = None
+
+    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+        self._thread = self._thread or threading.get_ident()
+        assert self._thread == threading.get_ident(), "a model belongs to one thread"
+        self.calls.append((tiles.shape, scale, full_precision))
+        if self.before:
+            self.before(tiles, scale, full_precision)
+        cores = {level: upsample(tiles, self.margin, level) for level in self.scales if level <= scale}
+        return self.after(cores, tiles, full_precision) if self.after else cores
+
+    def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
+        self.warmed = list(shapes)
+
+
+class Gate:
+    """Lets the test hold a model in the middle of a batch: `entered` tells that it is there, `open` lets it go on."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+
+    def __call__(self, tiles: Tiles, scale: int, full_precision: bool) -> None:
+        self.entered.release()
+        assert self.open.wait(10), "the test never opened the gate"
+
+    def wait_entered(self) -> None:
+        assert self.entered.acquire(timeout=10), "the model was never called"
+
+
+class Recorder:
+    """An EngineObserver that remembers; `seen` lets a test wait for an event."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.stages: list[tuple[str, float]] = []
+        self.queues: list[tuple[int, float]] = []
+        self.workers: list[tuple[str, str, bool]] = []
+        self.restarts: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    def batch(self, tiles: int, seconds: float, worker: str) -> None:
+        assert seconds >= 0
+        assert worker
+        self._note(lambda: self.batches.append(tiles))
+
+    def queue(self, tiles: int, age: float) -> None:
+        self._note(lambda: self.queues.append((tiles, age)))
+
+    def worker(self, worker: str, device: str, up: bool) -> None:
+        self._note(lambda: self.workers.append((worker, device, up)))
+
+    def worker_restarted(self, worker: str) -> None:
+        self._note(lambda: self.restarts.update([worker]))
+
+    def stage(self, name: str, seconds: float) -> None:
+        self._note(lambda: self.stages.append((name, seconds)))
+
+    def _note(self, change: Callable[[], None]) -> None:
+        with self._changed:
+            change()
+            self._changed.notify_all()
+
+    def wait_for(self, predicate: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(predicate, timeout=10), "the event never came"
