@@ -5,31 +5,54 @@ convolution to four times the channels and a pixel shuffle. Compare SESR (Bhardw
 All convolutions here are valid (padding 0): an output pixel exists only where all of its inputs do.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-WeightAndBias = tuple[Tensor, Tensor | None]
 NEIGHBOURS = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+
+
+class Conv(Protocol):
+    """A valid convolution, followed by LeakyReLU where a slope is given; (N, C, H, W) in the dtype it is to run in."""
+
+    def __call__(self, features: Tensor, slope: float | None = None) -> Tensor:
+        """(N, C, H, W) to (N, O, H - k + 1, W - k + 1)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EagerConv:
+    """weight (O, C, k, k) and bias (O,), cast to the dtype of what comes in; differentiable."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+    def __call__(self, features: Tensor, slope: float | None = None) -> Tensor:
+        """A plain torch convolution."""
+        dtype = features.dtype
+        out = F.conv2d(features, self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
+        return out if slope is None else F.leaky_relu(out, slope, inplace=not torch.is_grad_enabled())
 
 
 @dataclass(frozen=True, slots=True)
 class FoldedLevel:
     """One level: convs on features; residual to 4 phases; features of the next level, 4 phases; image to 4 phases."""
 
-    convs: tuple[WeightAndBias, ...]
-    residual: WeightAndBias
-    following: WeightAndBias | None
-    image: Tensor
+    convs: tuple[Conv, ...]
+    residual: Conv
+    following: Conv | None
+    image: Conv
 
 
 @dataclass(frozen=True, slots=True)
 class FoldedLapSRN:
     """The served function. Features are computed in the dtype asked for, the image branch always as the input is."""
 
-    entry: WeightAndBias
+    entry: Conv
     levels: tuple[FoldedLevel, ...]
     margin: int
     slope: float
@@ -40,28 +63,24 @@ class FoldedLapSRN:
         `dtype` is that of the features (None: the input's). Flat in is flat out, whatever it is: the residual that a
         flat picture would get is taken off, and it comes from the same arithmetic.
         """
-        zeros = padded.new_zeros(1, 1, 2 * self.margin + 1, 2 * self.margin + 1)
-        return self.apply(padded, self.flat_response(zeros, dtype), dtype)
+        return self.apply(padded, self.flat_response(padded, dtype), dtype)
 
-    def flat_response(self, zeros: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
-        """What each level's residual answers to any flat picture: one period (1, 4, p, p), p = 1, 2, 4, ...
-
-        `zeros` is a patch of one core pixel, (1, 1, 2m + 1, 2m + 1).
-        """
+    def flat_response(self, like: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
+        """What each level's residual answers to any flat picture: one period (1, 4, p, p), p = 1, 2, 4, ..."""
+        zeros = like.new_zeros(1, 1, 2 * self.margin + 1, 2 * self.margin + 1)
         return [crop_to(residual, 2**i, 2**i) for i, residual in enumerate(self.residuals(zeros, dtype))]
 
     def apply(self, padded: Tensor, flats: list[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
-        """As calling it, with the flat response already known (and as many levels as it has)."""
+        """As calling it, with the flat response already known; as many levels as `flats` has."""
         residuals = self.residuals(padded, dtype, len(flats))
         source_height, source_width = (side - 2 * self.margin for side in padded.shape[-2:])
         needs = image_borders(len(flats))
-        image = crop(padded, self.margin - needs[0])
+        image = padded
         outputs = []
         for i, (level, residual, flat) in enumerate(zip(self.levels, residuals, flats, strict=False)):
             height, width = source_height << i, source_width << i
             border = (needs[i + 1] + 1) // 2
-            image = crop_to(image, height + 2 * border + 2, width + 2 * border + 2)
-            phases = F.conv2d(image, level.image)
+            phases = level.image(crop_to(image, height + 2 * border + 2, width + 2 * border + 2))
             phases = phases + crop_to(residual, *phases.shape[-2:]) - periodic(flat, border, *phases.shape[-2:])
             image = F.pixel_shuffle(phases, 2)
             outputs.append(crop_to(image, 2 * height, 2 * width))
@@ -73,24 +92,37 @@ class FoldedLapSRN:
         (N, 4, h, w), the core in the middle; what is round it depends on the level.
         """
         dtype = dtype or padded.dtype
-        weight, bias = self.entry
         # Backward in float32 is faster on oneDNN's own blocked layout; reduced precision has kernels for channels last.
-        layout = torch.contiguous_format if dtype == torch.float32 else torch.channels_last
-        features = F.leaky_relu(F.conv2d(neighbour_differences(padded), weight, bias), self.slope)
-        features = features.to(dtype, memory_format=layout)
+        training = torch.is_grad_enabled() and dtype == torch.float32
+        layout = torch.contiguous_format if training else torch.channels_last
+        features = self.entry(neighbour_differences(padded), self.slope).to(dtype, memory_format=layout)
         outputs = []
         count = levels or len(self.levels)
         for i, level in enumerate(self.levels[:count]):
             for conv in level.convs:
-                features = F.leaky_relu(convolve(features, conv), self.slope)
-            outputs.append(convolve(features, level.residual).to(padded.dtype))
+                features = conv(features, self.slope)
+            outputs.append(level.residual(features).to(padded.dtype))
             if i + 1 < count:
                 assert level.following is not None
-                features = F.leaky_relu(F.pixel_shuffle(convolve(features, level.following), 2), self.slope)
+                # The shuffle comes after the activation, which does not mind the order.
+                features = F.pixel_shuffle(level.following(features, self.slope), 2)
         return outputs
 
+    def map(self, change: Callable[[Conv], Conv], first: Callable[[Conv], Conv]) -> "FoldedLapSRN":
+        """The same network with every convolution on features replaced, and with `first` those on the image."""
+        levels = tuple(
+            FoldedLevel(
+                convs=tuple(change(conv) for conv in level.convs),
+                residual=change(level.residual),
+                following=None if level.following is None else change(level.following),
+                image=first(level.image),
+            )
+            for level in self.levels
+        )
+        return FoldedLapSRN(first(self.entry), levels, self.margin, self.slope)
 
-def compose(up: Tensor, up_bias: Tensor | None, conv: Tensor, conv_bias: Tensor | None) -> WeightAndBias:
+
+def compose(up: Tensor, up_bias: Tensor | None, conv: Tensor, conv_bias: Tensor | None) -> EagerConv:
     """One 3x3 kernel to four phases for `conv_transpose2d(stride 2, padding 1)` and then `conv2d(padding 1)`.
 
     up (C, M, 4, 4), conv (O, M, 3, 3) -> (4 O, C, 3, 3) in the channel order of pixel_shuffle, and its bias (4 O,).
@@ -106,9 +138,9 @@ def compose(up: Tensor, up_bias: Tensor | None, conv: Tensor, conv_bias: Tensor 
     rows = torch.einsum("oukcvl,aukd->oadcvl", product, taps)
     weight = torch.einsum("oadcvl,bvle->oabcde", rows, taps).reshape(4 * conv.shape[0], up.shape[0], 3, 3)
     if up_bias is None or conv_bias is None:
-        return weight, None
+        return EagerConv(weight)
     bias = conv_bias + conv.sum(dim=(2, 3)) @ up_bias
-    return weight, bias.repeat_interleave(4)
+    return EagerConv(weight, bias.repeat_interleave(4))
 
 
 def drop_centre(weight: Tensor) -> Tensor:
@@ -124,23 +156,12 @@ def neighbour_differences(luma: Tensor) -> Tensor:
     return around - centre
 
 
-def convolve(features: Tensor, conv: WeightAndBias) -> Tensor:
-    """A valid convolution in the features' dtype."""
-    weight, bias = conv
-    return F.conv2d(features, weight.to(features.dtype), None if bias is None else bias.to(features.dtype))
-
-
 def image_borders(levels: int) -> list[int]:
     """Pixels round the core that the image needs before the first level, after it, and so on to 0 after the last."""
     borders = [0]
     for _ in range(levels):
         borders.insert(0, (borders[0] + 1) // 2 + 1)
     return borders
-
-
-def crop(picture: Tensor, border: int) -> Tensor:
-    """`picture` without `border` pixels on each side."""
-    return picture[..., border : picture.shape[-2] - border, border : picture.shape[-1] - border]
 
 
 def crop_to(picture: Tensor, height: int, width: int) -> Tensor:

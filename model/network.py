@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.folded import FoldedLapSRN, FoldedLevel, compose, drop_centre
+from model.folded import EagerConv, FoldedLapSRN, FoldedLevel, compose, drop_centre
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +131,18 @@ class LapSRN(nn.Module):
         levels = []
         first = self.levels[0].convs[0]  # type: ignore[union-attr, index]
         assert isinstance(first, nn.Conv2d)
-        entry = (drop_centre(zero_mean(first.weight)), first.bias)
+        entry = EagerConv(drop_centre(zero_mean(first.weight)), first.bias)
         for i, level in enumerate(self.levels):
             assert isinstance(level, Level)
             image = compose(phases_sum_to_one(level.image_up.weight), None, centre_tap(level.image_up.weight), None)
             residual = compose(level.up.weight, level.up.bias, level.residual.weight, level.residual.bias)
-            convs = tuple((conv.weight, conv.bias) for conv in list(level.convs)[1:])
+            convs = tuple(EagerConv(conv.weight, conv.bias) for conv in list(level.convs)[1:])  # type: ignore[arg-type]
             following = None
             if i + 1 < len(self.levels):
                 after = self.levels[i + 1].convs[0]  # type: ignore[union-attr, index]
                 assert isinstance(after, nn.Conv2d)
                 following = compose(level.up.weight, level.up.bias, after.weight, after.bias)
-            levels.append(FoldedLevel(convs=convs, residual=residual, following=following, image=image[0]))
+            levels.append(FoldedLevel(convs=convs, residual=residual, following=following, image=image))
         return FoldedLapSRN(entry, tuple(levels), self.config.margin, self.config.slope)
 
 
