@@ -1,0 +1,40 @@
+/** The API key: asked for when the service wants one, kept for this tab only. */
+
+import { part } from "./dom.js";
+
+const PLACE = "lapsrn-api-key";
+
+/** @returns {string} the key of this tab, or empty */
+export function storedKey() {
+  try {
+    return sessionStorage.getItem(PLACE) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** @param {string} key */
+function store(key) {
+  try {
+    sessionStorage.setItem(PLACE, key);
+  } catch {
+    // Storage is switched off: the key lives as long as the page.
+  }
+}
+
+/** @param {(key: string) => void} onKey @returns {(detail: string) => void} asks, giving the service's words */
+export function attachKey(onKey) {
+  const dialog = part("key", HTMLDialogElement);
+  const value = part("key-value", HTMLInputElement);
+  part("key-cancel", HTMLElement).onclick = () => dialog.close();
+  part("key-form", HTMLFormElement).addEventListener("submit", () => {
+    const key = value.value.trim();
+    value.value = "";
+    store(key);
+    onKey(key);
+  });
+  return (detail) => {
+    part("key-detail", HTMLElement).textContent = detail;
+    if (!dialog.open) dialog.showModal();
+  };
+}
