@@ -13,7 +13,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 RUN python3 -m venv --without-pip /opt/lapsrn
 
-# Dependencies first: this layer changes only with the pins.
+# Dependencies first: this layer changes only with the pins. PyTorch wants setuptools for compiling extensions alone.
 COPY pyproject.toml constraints.txt ./
 COPY deploy/image/ deploy/image/
 RUN --mount=type=bind,from=wheels,target=/wheels --mount=type=cache,target=/root/.cache/pip \
@@ -22,6 +22,7 @@ RUN --mount=type=bind,from=wheels,target=/wheels --mount=type=cache,target=/root
  && if [ -n "$TORCH_INDEX_URL" ]; then set -- "$@" --extra-index-url "$TORCH_INDEX_URL"; fi \
  && python3 -m pip --python /opt/lapsrn/bin/python install "$@" -c constraints.txt -r requirements.txt \
  && /opt/lapsrn/bin/python deploy/image/variant.py "$VARIANT" \
+ && python3 -m pip --python /opt/lapsrn/bin/python uninstall --yes setuptools \
  && python3 deploy/image/slim.py /opt/lapsrn/lib/python3.11/site-packages
 
 COPY README.md LICENSE ./
