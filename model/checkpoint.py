@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,7 +35,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     partial = path.with_name(path.name + ".partial")
     text = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata=text)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -46,7 +45,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except FileNotFoundError:
-        raise WeightsError(f"no weights at {path}; train some with `python -m model.train` or restore the file") from None
+        raise WeightsError(f"no weights at {path}; train some with `python -m model.train` or restore it") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is not a readable safetensors file ({error}); restore it") from None
 

@@ -11,7 +11,7 @@ YCBCR_FROM_RGB: NDArray[np.float64] = (
     np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
 )
 YCBCR_OFFSET: NDArray[np.float64] = np.array([16.0, 128.0, 128.0]) / 255
-RGB_FROM_YCBCR: NDArray[np.float64] = np.linalg.inv(YCBCR_FROM_RGB)
+RGB_FROM_YCBCR: NDArray[np.float64] = np.linalg.inv(YCBCR_FROM_RGB).astype(np.float64)
 
 Array = NDArray[np.float32] | NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def rgb_from_ycbcr(ycbcr: Array) -> NDArray[np.float64]:
 
 def luma_from_gray(gray: Array) -> NDArray[np.float64]:
     """The luma of a gray picture in 0..1: what `ycbcr_from_rgb` gives for R' = G' = B'."""
-    return gray * YCBCR_FROM_RGB[0].sum() + YCBCR_OFFSET[0]
+    return np.asarray(gray * YCBCR_FROM_RGB[0].sum() + YCBCR_OFFSET[0], dtype=np.float64)
 
 
 def luma(picture: NDArray[np.uint8]) -> NDArray[np.float64]:

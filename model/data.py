@@ -63,7 +63,7 @@ def read_gray(path: Path) -> Gray:
 
 
 def pyramid(gray: Gray, scale: int) -> list[Gray]:
-    """[x1, x2, ... x scale]: the picture cropped to a multiple of `scale`, and its 8-bit degradations, smallest first."""
+    """[x1, x2, ... x scale]: the picture cropped to a multiple of `scale` and its degradations, smallest first."""
     height, width = (side // scale * scale for side in gray.shape)
     cropped = gray[:height, :width]
     factors = [scale >> level for level in range(scale.bit_length() - 1)]

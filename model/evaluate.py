@@ -1,4 +1,4 @@
-"""Scores as published: Y-PSNR and SSIM at every level, next to bicubic; `python -m model.evaluate --weights W --hr DIR`."""
+"""Scores as published, Y-PSNR and SSIM next to bicubic: `python -m model.evaluate --weights W --hr DIR`."""
 
 import argparse
 import json
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.checkpoint import load_weights
-from model.color import luma, luma_from_gray
+from model.color import luma
 from model.data import find_pictures
 from model.folded import FoldedLapSRN
 from model.metrics import psnr, ssim
 from model.network import LapSRN
 from model.resample import degrade, resize, round_to_uint8
+
+Picture = NDArray[np.uint8]
 
 
 def pad(plane: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
@@ -35,7 +37,7 @@ def upscale(folded: FoldedLapSRN, plane: NDArray[np.float32] | NDArray[np.float6
     return [level[0, 0].numpy() for level in folded(padded[None, None])]
 
 
-def validate(network: LapSRN, pictures: Iterable[tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]]) -> dict[int, float]:
+def validate(network: LapSRN, pictures: Iterable[tuple[Picture, list[Picture]]]) -> dict[int, float]:
     """Mean PSNR in dB at each scale over (low resolution, [x2, x4, ...]) in 8-bit gray."""
     with torch.no_grad():
         folded = network.fold()
@@ -71,7 +73,7 @@ def score_picture(
     results = []
     for scale, level in zip(scales, upscale(folded, luma(low)), strict=True):
         target = luma_8bit(truth if scale == finest else degrade(truth, finest // scale))
-        ours = round_to_uint8(level * 255.0)
+        ours = round_to_uint8(level.astype(np.float64) * 255)
         bicubic = round_to_uint8(resize(luma_8bit(low), *target.shape))
         figures = [metric(x, target, scale) for x in (ours, bicubic) for metric in (psnr, ssim)]
         results.append(Score(name, scale, figures[0], figures[1], figures[2], figures[3]))

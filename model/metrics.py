@@ -21,7 +21,7 @@ def psnr(picture: Luma, truth: Luma, shave: int) -> float:
 
 
 def ssim(picture: Luma, truth: Luma, shave: int) -> float:
-    """Structural similarity of two lumas (H, W) on 0..255 (Wang et al. 2004): 11x11 Gaussian of 1.5, valid part only."""
+    """Structural similarity of two lumas (H, W) on 0..255 (Wang et al. 2004): 11x11 Gaussian, valid part only."""
     x, y = shaved(picture, shave), shaved(truth, shave)
     line = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
     line /= line.sum()

@@ -129,7 +129,7 @@ class LapSRN(nn.Module):
     def fold(self) -> FoldedLapSRN:
         """The same function with each transposed convolution merged into what follows it. Differentiable."""
         levels = []
-        first = self.levels[0].convs[0]  # type: ignore[union-attr, index]
+        first = self.levels[0].convs[0]  # type: ignore[index]
         assert isinstance(first, nn.Conv2d)
         entry = EagerConv(drop_centre(zero_mean(first.weight)), first.bias)
         for i, level in enumerate(self.levels):
@@ -139,7 +139,7 @@ class LapSRN(nn.Module):
             convs = tuple(EagerConv(conv.weight, conv.bias) for conv in list(level.convs)[1:])  # type: ignore[arg-type]
             following = None
             if i + 1 < len(self.levels):
-                after = self.levels[i + 1].convs[0]  # type: ignore[union-attr, index]
+                after = self.levels[i + 1].convs[0]  # type: ignore[index]
                 assert isinstance(after, nn.Conv2d)
                 following = compose(level.up.weight, level.up.bias, after.weight, after.bias)
             levels.append(FoldedLevel(convs=convs, residual=residual, following=following, image=image))

@@ -11,7 +11,7 @@ def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Singular values moved close to 1 by Newton-Schulz iterations; (rows, columns) with any shape."""
     a, b, c = 3.4445, -4.7750, 2.0315  # the quintic of the paper: steepest at zero that still stays near one
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x = wide / (wide.norm() + 1e-12)
+    x: Tensor = wide / (wide.norm() + 1e-12)
     for _ in range(iterations):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
@@ -25,7 +25,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update; every parameter has at least two dimensions, the first against all others."""
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -41,12 +41,12 @@ def _along(plane: NDArray[np.float64], target: int, axis: int) -> NDArray[np.flo
     source = plane.shape[axis]
     indices, weights = contributions(source, target)
     indices = np.clip(indices, 0, source - 1)
-    out = 0.0
+    out = np.zeros(())
     for tap in range(indices.shape[1]):
         shape = [1] * plane.ndim
         shape[axis] = target
         out = out + np.take(plane, indices[:, tap], axis=axis) * weights[:, tap].reshape(shape)
-    return np.asarray(out)
+    return out
 
 
 def resize(

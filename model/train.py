@@ -27,7 +27,8 @@ from model.runtime import best_dtype, torch_dtype
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """A recipe. batch: patches a step over all processes, in micro-batches. The learning rate warms up over `warmup`
-    steps, holds until the fraction `hold` of all steps, then falls by a cosine to `final_rate` of itself.
+    steps, holds until the fraction `hold` of all steps, then falls by a cosine to `final_rate` of itself. epsilon: of
+    the Charbonnier loss.
     """
 
     depth: int = 5
@@ -44,6 +45,7 @@ class TrainConfig:
     ema: float = 0.999
     clip: float = 1.0
     level_weights: tuple[float, ...] = (0.5, 1.0)
+    epsilon: float = 1e-3
     min_scale: float = 1.0
     max_scale: float = 1.0
     variants: int = 1
@@ -127,7 +129,8 @@ class Trainer:
         for first in range(0, mine, self.config.micro_batch):
             padded, *targets = (level[first : first + self.config.micro_batch] for level in patches)
             predictions = self.network.fold()(padded, self.dtype)
-            loss = pyramid_loss(predictions, targets, self.config.level_weights) * (len(padded) / mine)
+            loss = pyramid_loss(predictions, targets, self.config.level_weights, self.config.epsilon)
+            loss = loss * (len(padded) / mine)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         self._update()
@@ -139,7 +142,7 @@ class Trainer:
             flat = torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None])
             dist.all_reduce(flat)
             flat /= self.world
-            for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            for p, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
                 p.grad = part.view_as(p).clone()
         torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         for optimizer in self.optimizers:
@@ -230,11 +233,11 @@ def log(folder: Path, record: dict[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return
-    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(folder)) as writer:
         for name in ("loss", "rate"):
-            writer.add_scalar(name, record[name], record["step"])  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, record[name], record["step"])
         for scale, value in record.get("psnr", {}).items():
-            writer.add_scalar(f"psnr/x{scale}", value, record["step"])  # type: ignore[no-untyped-call]
+            writer.add_scalar(f"psnr/x{scale}", value, record["step"])
 
 
 def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
