@@ -1,0 +1,121 @@
+"""The codec as the rest of the service sees it: bytes to planes, and planes to bytes."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Literal
+
+from app.codec import png_writer, reader, writers
+from app.codec.formulas import Formulas
+from app.codec.limits import check_bytes
+from app.codec.merge import merge
+from app.codec.metadata import scaled
+from app.codec.raster import Raster
+from app.codec.sniff import accepted_format
+from app.codec.split import split
+from app.codec.types import Decoded, DecodeOptions, Encoded, EncodeOptions, Limits, Plane, Samples
+from app.errors import BadParameter
+
+Read = Callable[[bytes, DecodeOptions, Limits], Raster]
+
+_THREADED_PIXELS = 4 * 1024 * 1024
+_DEEP = ("png", "tiff")
+_ANIMATED = ("png", "webp")
+_OPAQUE = ("jpeg",)
+
+
+class Codec:
+    """Decodes and encodes, one call at a time in the caller's thread; safe to call from several.
+
+    `threads` is how many more threads a result of 4 megapixels or more may use for merging and for PNG. `read` makes
+    samples of bytes: in this process unless another way is given (see app.codec.isolation).
+    """
+
+    def __init__(
+        self, formulas: Formulas, limits: Limits, *, threads: int | None = None, read: Read | None = None
+    ) -> None:
+        self._formulas, self._limits = formulas, limits
+        self._read = reader.read if read is None else read
+        count = min(4, os.cpu_count() or 1) if threads is None else threads
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="codec") if count > 1 else None
+
+    def decode(self, data: bytes, options: DecodeOptions) -> Decoded:
+        """The picture in `data` as planes.
+
+        Raises TooManyBytes, TooManyPixels, UnsupportedFormat, UndecodablePicture or BadParameter; never anything else,
+        whatever the bytes are.
+        """
+        check_bytes(len(data), self._limits)
+        accepted_format(data, self._limits.formats)
+        raster = self._read(data, options, self._limits)
+        started = time.perf_counter()
+        frames = tuple(split(frame, self._formulas) for frame in raster.frames)
+        return Decoded(
+            frames=frames,
+            depth=8 if options.depth == "8" else raster.depth,
+            format=raster.format,
+            metadata=raster.metadata,
+            durations_ms=raster.durations_ms,
+            loop=raster.loop,
+            truncated=raster.truncated,
+            split_seconds=time.perf_counter() - started,
+        )
+
+    def check(self, decoded: Decoded, scale: int, options: EncodeOptions) -> None:
+        """BadParameter if the result cannot be written as asked. Cheap: call it before the network's work."""
+        name, frames = options.format, decoded.frames
+        if options.quality is not None and not 1 <= options.quality <= 100:
+            raise BadParameter(f"quality={options.quality} is outside 1..100.")
+        if options.quality is not None and (name in ("png", "tiff") or options.lossless):
+            raise BadParameter(f"quality is for lossy formats; {name} is written without loss here. Leave it out.")
+        if options.lossless and name in ("jpeg", "avif"):
+            raise BadParameter(f"lossless does not go with {name}; choose png, webp or tiff.")
+        if len(frames) > 1 and name not in _ANIMATED:
+            raise BadParameter(f"{name} holds no animation; choose {' or '.join(_ANIMATED)}, or frames=first.")
+        if name in _OPAQUE and any(frame.alpha is not None for frame in frames):
+            raise BadParameter(
+                f"The picture has transparent pixels, and {name} can have none; choose png, webp or avif."
+            )
+        side = max(decoded.height, decoded.width) * scale
+        if side > writers.MAX_SIDES.get(name, side):
+            raise BadParameter(
+                f"{name} holds at most {writers.MAX_SIDES[name]} pixels a side, and the result has {side}; choose png."
+            )
+
+    def encode(
+        self, decoded: Decoded, planes: Sequence[Sequence[Plane]], scale: int, options: EncodeOptions
+    ) -> Encoded:
+        """The result as a file. `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times."""
+        self.check(decoded, scale, options)
+        started = time.perf_counter()
+        height, width = decoded.height * scale, decoded.width * scale
+        executor = self._pool if height * width >= _THREADED_PIXELS else None
+        depth: Literal[8, 16] = decoded.depth if options.format in _DEEP else 8
+        frames = [
+            merge(picture, tuple(enlarged), scale, depth, self._formulas, executor)
+            for picture, enlarged in zip(decoded.frames, planes, strict=True)
+        ]
+        merged = time.perf_counter()
+        body = self._written(frames, decoded, scale, options, executor)
+        return Encoded(
+            body=body,
+            media_type=writers.MEDIA_TYPES[options.format],
+            height=height,
+            width=width,
+            merge_seconds=merged - started,
+            encode_seconds=time.perf_counter() - merged,
+        )
+
+    def _written(
+        self, frames: list[Samples], decoded: Decoded, scale: int, options: EncodeOptions, executor: Executor | None
+    ) -> bytes:
+        metadata = scaled(decoded.metadata, scale, *frames[0].shape[:2])
+        if options.format == "png":
+            return png_writer.write(frames, metadata, decoded.durations_ms, decoded.loop, executor)
+        if options.format == "webp":
+            return writers.write_webp(frames, metadata, options, decoded.durations_ms, decoded.loop)
+        if options.format == "tiff":
+            return writers.write_tiff(frames[0], metadata)
+        writer = writers.write_jpeg if options.format == "jpeg" else writers.write_avif
+        return writer(frames[0], metadata, options)

@@ -1,0 +1,70 @@
+"""ICC profiles: which one belongs to the samples, and conversion to sRGB through LittleCMS.
+
+LittleCMS is called through imagecodecs and not through Pillow, whose ImageCms knows 8-bit samples only.
+"""
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+
+import imagecodecs
+import numpy as np
+
+from app.codec.types import Samples
+
+_SPACES = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
+_NAMES = {1: "gray", 3: "rgb", 4: "cmyk"}
+SRGB_GAMMA = 1 / 2.2
+SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+
+
+@lru_cache(maxsize=1)
+def srgb_profile() -> bytes:
+    """An sRGB profile of LittleCMS's own making."""
+    return bytes(imagecodecs.cms_profile("srgb"))
+
+
+def profile_channels(profile: bytes | None) -> int | None:
+    """How many colour channels the profile is for: 1, 3 or 4; None if it is no such profile."""
+    if profile is None or len(profile) < 132 or profile[36:40] != b"acsp":
+        return None
+    if struct.unpack_from(">I", profile)[0] > len(profile):
+        return None
+    return _SPACES.get(profile[16:20])
+
+
+def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None) -> bytes | None:
+    """A profile for what PNG's gAMA and cHRM say: the file's gamma, and white, red, green, blue as x, y pairs.
+
+    None if they say nothing, or sRGB within the precision of writers (gAMA 45455 alone is how sRGB used to be written).
+    """
+    points = tuple(chromaticities) if chromaticities and len(chromaticities) == 8 else SRGB_CHROMATICITIES
+    exponent = gamma if gamma is not None and 0.01 < gamma < 10 else SRGB_GAMMA
+    usual = max(abs(a - b) for a, b in zip(points, SRGB_CHROMATICITIES, strict=True)) < 0.002
+    if usual and abs(exponent - SRGB_GAMMA) < 0.005:
+        return None
+    if not all(0 <= value <= 1 for value in points) or not all(points[i] > 0.001 for i in (1, 3, 5, 7)):
+        return None
+    white, primaries = [points[0], points[1], 1.0], []
+    for at in (2, 4, 6):
+        primaries += [points[at], points[at + 1], 1.0]
+    return bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=primaries, gamma=1 / exponent))
+
+
+def to_srgb(colors: Samples, profile: bytes) -> Samples:
+    """Samples (H, W, 1, 3 or 4) through `profile` to sRGB, same dtype: gray stays one channel, CMYK becomes three."""
+    channels = colors.shape[2]
+    source = np.ascontiguousarray(colors if channels > 1 else colors[..., 0])
+    converted = np.asarray(
+        imagecodecs.cms_transform(
+            source, profile, srgb_profile(), colorspace=_NAMES[channels], outcolorspace="rgb", intent=1
+        )
+    )
+    # A gray profile maps onto sRGB's neutral axis, where the three channels are one.
+    return np.ascontiguousarray(converted[..., 1:2] if channels == 1 else converted)
+
+
+def cmyk_to_rgb(inks: Samples) -> Samples:
+    """CMYK of no known profile, 255 = full ink: each ink takes its share of the light away, as browsers reckon."""
+    light = 255 - inks.astype(np.uint16)
+    return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)

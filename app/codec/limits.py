@@ -1,0 +1,28 @@
+"""The limits on pixels, checked on what a file's header says, before anything is decoded."""
+
+from app.codec.types import DecodeOptions, Limits
+from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture
+
+
+def check_bytes(size: int, limits: Limits) -> None:
+    """TooManyBytes if the file is larger than is allowed."""
+    if size > limits.max_input_bytes:
+        raise TooManyBytes(f"The picture has {size:,} bytes; at most {limits.max_input_bytes:,} are accepted.")
+
+
+def check_pixels(height: int, width: int, frames: int, limits: Limits, options: DecodeOptions) -> None:
+    """TooManyPixels if the source, or the result at `options.scale`, has more pixels than is allowed."""
+    if height < 1 or width < 1 or frames < 1:
+        raise UndecodablePicture(f"The header says {width} x {height} pixels in {frames} frames: nothing to enlarge.")
+    pixels = height * width * frames
+    size = f"{width} x {height}" + (f" in {frames} frames" if frames > 1 else "")
+    if pixels > limits.max_input_pixels:
+        raise TooManyPixels(
+            f"The picture is {size}, {pixels:,} pixels; at most {limits.max_input_pixels:,} are accepted. "
+            "Send a smaller one."
+        )
+    if pixels * options.scale**2 > limits.max_output_pixels:
+        raise TooManyPixels(
+            f"At scale {options.scale} a picture of {size} becomes {pixels * options.scale**2:,} pixels; "
+            f"at most {limits.max_output_pixels:,} are made. Use a smaller scale or a smaller picture."
+        )

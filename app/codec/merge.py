@@ -1,0 +1,135 @@
+"""Planes to samples: chroma enlarged bicubically, colours recombined, rounded once.
+
+Done in strips of rows, so that a picture of 64 megapixels needs its own samples and a few hundred kilobytes more.
+"""
+
+from concurrent.futures import Executor
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.codec.formulas import Formulas
+from app.codec.types import Picture, Plane, Samples
+
+_STRIP = 8  # source rows: 32 result rows of 1024 pixels are 128 KB a channel, which the second-level cache holds
+_BLOCK = 8  # source columns that one row of the horizontal pass's product enlarges
+_ONE_THREAD = 65536 * 4  # multiplications up to which OpenBLAS keeps a product to the calling thread (interface/gemm.c)
+
+
+class _Upsampler:
+    """Two chroma planes enlarged by an integer, a strip at a time, weighted into the three colours."""
+
+    def __init__(self, chroma: tuple[Plane, Plane], scale: int, formulas: Formulas, full: int) -> None:
+        self.phases, self.offset = formulas.upsample_kernel(scale)
+        self.scale, self.taps = self.phases.shape
+        self.across = np.ascontiguousarray(_band(self.phases, _BLOCK).T).astype(np.float32)
+        self.chroma = chroma
+        # Cb and Cr to R, G, B in units of output codes, and what the offsets of all three planes make there.
+        self.weights = formulas.rgb_from_ycbcr[:, 1:] * full
+        self.bias = -(formulas.rgb_from_ycbcr @ formulas.ycbcr_offset) * full
+        self.down = self._down(_STRIP)
+
+    def _down(self, count: int) -> NDArray[np.float32]:
+        """The matrix from rows of Cb, of Cr and one of ones to `count * scale` rows of R, of G and of B."""
+        band = _band(self.phases, count)
+        rows = [
+            np.hstack([band * cb, band * cr, np.full((len(band), 1), bias)])
+            for (cb, cr), bias in zip(self.weights, self.bias, strict=True)
+        ]
+        return np.vstack(rows).astype(np.float32)
+
+    def rows(self, top: int, count: int) -> NDArray[np.float32]:
+        """What chroma and the offsets add in result rows `top * scale` and on: (R G B, count * scale, W * scale)."""
+        height, width = self.chroma[0].shape
+        blocks, window = -(-width // _BLOCK), _BLOCK + self.taps - 1
+        needed = np.clip(np.arange(top + self.offset, top + self.offset + count + self.taps - 1), 0, height - 1)
+        columns = np.clip(np.arange(self.offset, self.offset + blocks * _BLOCK + self.taps - 1), 0, width - 1)
+        tall = np.concatenate([plane[needed] for plane in self.chroma])[:, columns]
+        windows = np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(tall, window, axis=1)[:, ::_BLOCK])
+        wide = np.ones((len(tall) + 1, blocks * _BLOCK * self.scale), np.float32)
+        wide[:-1] = _product(windows.reshape(-1, window), self.across).reshape(len(tall), -1)
+        down = self.down if count == _STRIP else self._down(count)
+        mixed = _product(down, wide[:, : width * self.scale])
+        return mixed.reshape(3, count * self.scale, width * self.scale)
+
+
+def _band(phases: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The matrix that makes `count * scale` samples of `count + taps - 1`."""
+    scale, taps = phases.shape
+    band = np.zeros((count * scale, count + taps - 1))
+    for index in range(count):
+        band[index * scale : (index + 1) * scale, index : index + taps] = phases
+    return band
+
+
+def _product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """left @ right in pieces so small that BLAS calls none of its threads, which would fight the network's."""
+    rows, inner = left.shape
+    columns = right.shape[1]
+    out = np.empty((rows, columns), np.float32)
+    if columns >= rows:
+        step = max(1, _ONE_THREAD // (rows * inner))
+        for at in range(0, columns, step):
+            np.matmul(left, right[:, at : at + step], out=out[:, at : at + step])
+    else:
+        step = max(1, _ONE_THREAD // (columns * inner))
+        for at in range(0, rows, step):
+            np.matmul(left[at : at + step], right, out=out[at : at + step])
+    return out
+
+
+def merge(
+    picture: Picture,
+    planes: tuple[Plane, ...],
+    scale: int,
+    depth: Literal[8, 16],
+    formulas: Formulas,
+    executor: Executor | None = None,
+) -> Samples:
+    """Samples (H * scale, W * scale, C) from enlarged luma and alpha and the picture's own chroma.
+
+    `planes` are the network's answers to `picture.planes`, in its order. Values are clipped and rounded once.
+    """
+    height, width = picture.height * scale, picture.width * scale
+    for plane in planes:
+        if plane.shape != (height, width):
+            raise ValueError(f"a plane of {plane.shape} does not fit a result of {(height, width)}")
+    if len(planes) != len(picture.planes):
+        raise ValueError(f"{len(planes)} planes for a picture that has {len(picture.planes)}")
+    dtype = np.uint8 if depth == 8 else np.uint16
+    full = int(np.iinfo(dtype).max)
+    out: Samples = np.empty((height, width, picture.channels), dtype)
+    chroma = None if picture.chroma is None else _Upsampler(picture.chroma, scale, formulas, full)
+
+    def strip(top: int) -> None:
+        count = min(_STRIP, picture.height - top)
+        rows = slice(top * scale, (top + count) * scale)
+        target = out[rows]
+        if chroma is None:
+            gray = (planes[0][rows] - np.float32(formulas.gray_offset)) * np.float32(full / formulas.gray_gain)
+            _store(gray, target[..., 0], full)
+        else:
+            light = planes[0][rows] * np.float32(formulas.rgb_from_ycbcr[0, 0] * full)
+            for channel, values in enumerate(chroma.rows(top, count)):
+                values += light
+                _store(values, target[..., channel], full)
+        if picture.opaque:
+            target[..., -1] = full
+        elif picture.alpha is not None:
+            _store(planes[1][rows] * np.float32(full), target[..., -1], full)
+
+    tops = range(0, picture.height, _STRIP)
+    if executor is None:
+        for top in tops:
+            strip(top)
+    else:
+        list(executor.map(strip, tops))
+    return out
+
+
+def _store(values: NDArray[np.float32], target: Samples, full: int) -> None:
+    """Values in output codes, rounded and clipped into `target`; `values` is used up."""
+    np.rint(values, out=values)
+    np.clip(values, 0, full, out=values)
+    target[...] = values.astype(target.dtype)

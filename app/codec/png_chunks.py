@@ -1,0 +1,127 @@
+"""A PNG file as its chunks: header, checksums, what can be saved of a damaged one. (PNG, third edition, clause 5.)"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from isal import igzip_lib, isal_zlib
+
+from app.errors import UndecodablePicture
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+# Clause 8.2, the seven passes of Adam7: first column, first row, column step, row step.
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What IHDR says."""
+
+    height: int
+    width: int
+    depth: int
+    color_type: int
+    interlaced: bool
+
+    @property
+    def raw_size(self) -> int:
+        """Bytes of the inflated picture data, filter bytes included."""
+        bits = self.depth * _CHANNELS[self.color_type]
+        passes = _ADAM7 if self.interlaced else ((0, 0, 1, 1),)
+        total = 0
+        for left, top, step_x, step_y in passes:
+            columns, rows = -(-(self.width - left) // step_x), -(-(self.height - top) // step_y)
+            if columns > 0 and rows > 0:
+                total += rows * (1 + (columns * bits + 7) // 8)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """`sound`: whole, and its checksum is right."""
+
+    kind: bytes
+    body: memoryview
+    sound: bool
+
+
+def chunk(kind: bytes, *parts: bytes) -> bytes:
+    """A chunk ready to be written."""
+    checksum = isal_zlib.crc32(kind)
+    for part in parts:
+        checksum = isal_zlib.crc32(part, checksum)
+    return b"".join((struct.pack(">I", sum(map(len, parts))), kind, *parts, struct.pack(">I", checksum)))
+
+
+def chunks(data: bytes) -> Iterator[Chunk]:
+    """The chunks up to and with IEND, or up to where the file ends; the last one may be cut short."""
+    view, at = memoryview(data), len(SIGNATURE)
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        body = view[at + 8 : at + 8 + length]
+        end = at + 8 + length
+        stored = data[end : end + 4]
+        sound = len(stored) == 4 and isal_zlib.crc32(body, isal_zlib.crc32(kind)) == int.from_bytes(stored, "big")
+        yield Chunk(kind, body, sound)
+        if kind == b"IEND":
+            return
+        at = end + 4
+
+
+def header(data: bytes) -> Header:
+    """What IHDR says; UndecodablePicture if it is not there or says what no PNG can be."""
+    first = next(chunks(data), None)
+    if first is None or first.kind != b"IHDR" or len(first.body) != 13 or not first.sound:
+        raise UndecodablePicture("The PNG's header chunk (IHDR) is missing, cut short or has a wrong checksum.")
+    width, height, depth, color_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", first.body)
+    if depth not in _DEPTHS.get(color_type, ()) or compression or filtering or interlace > 1:
+        raise UndecodablePicture(f"The PNG's header is invalid: depth {depth}, colour type {color_type}.")
+    if not (0 < width < 2**31 and 0 < height < 2**31):
+        raise UndecodablePicture(f"The PNG's header is invalid: {width} x {height} pixels.")
+    return Header(height, width, depth, color_type, bool(interlace))
+
+
+def fault(data: bytes) -> str | None:
+    """The first thing wrong with the file's structure, in words, or None."""
+    kinds = []
+    for item in chunks(data):
+        name = item.kind.decode("latin-1")
+        if not item.sound:
+            return f"chunk {name!r} is cut short or has a wrong checksum"
+        kinds.append(item.kind)
+    if b"IDAT" not in kinds:
+        return "it has no picture data (IDAT)"
+    return None if kinds[-1] == b"IEND" else "it ends before its end mark (IEND)"
+
+
+def repaired(data: bytes) -> bytes:
+    """A whole PNG from a damaged one: the rows that inflate, then zeros. UndecodablePicture if not even one does."""
+    head = header(data)
+    kept, compressed = [], []
+    for item in chunks(data):
+        if item.kind == b"IDAT":
+            compressed.append(bytes(item.body))
+        elif item.sound and item.kind != b"IEND" and item.kind not in (b"acTL", b"fcTL", b"fdAT"):
+            kept.append(chunk(item.kind, bytes(item.body)))
+    raw = _inflated(b"".join(compressed), head.raw_size)
+    if not raw:
+        raise UndecodablePicture("The PNG holds no picture data that can be read.")
+    raw += bytes(head.raw_size - len(raw))
+    return b"".join((SIGNATURE, *kept, chunk(b"IDAT", isal_zlib.compress(raw, 0)), chunk(b"IEND")))
+
+
+def _inflated(compressed: bytes, size: int) -> bytes:
+    """As much as inflates without error, at most `size` bytes."""
+    inflater, parts, have = isal_zlib.decompressobj(), [], 0
+    for at in range(0, len(compressed), 1024):
+        try:
+            part = inflater.decompress(inflater.unconsumed_tail + compressed[at : at + 1024], size - have)
+        except igzip_lib.IsalError:  # type: ignore[misc]  # the stubs do not say that it is an exception
+            break
+        parts.append(part)
+        have += len(part)
+        if have >= size or inflater.eof:
+            break
+    return b"".join(parts)

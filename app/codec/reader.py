@@ -1,0 +1,226 @@
+"""Bytes of a picture file to upright samples: format, limits, frames, orientation, colour, metadata, in this order."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from app.codec import color_management, deep_reader, metadata, png_chunks, samples
+from app.codec.limits import check_bytes, check_pixels
+from app.codec.raster import Raster
+from app.codec.sniff import accepted_format
+from app.codec.types import DecodeOptions, Limits, Metadata, Samples
+from app.errors import BadParameter, ClientError, TooManyPixels, UndecodablePicture
+
+# The plugins are called by name: Image.open would try others, and its own limit on pixels is one per process.
+_OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
+_ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")
+_SWAPPED = (5, 6, 7, 8)
+
+
+def read(data: bytes, options: DecodeOptions, limits: Limits) -> Raster:
+    """Samples of the frames asked for. Raises ClientErrors only, whatever the bytes are."""
+    check_bytes(len(data), limits)
+    name = accepted_format(data, limits.formats)
+    try:
+        return _Reader(data, name, options, limits).raster()
+    except ClientError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise TooManyPixels(f"The picture unpacks to more pixels than are accepted ({error}).") from error
+    except MemoryError as error:
+        raise UndecodablePicture(f"Decoding this {name} needs more memory than its header says.") from error
+    except Exception as error:  # the decoders raise nearly every type there is on hostile bytes
+        raise UndecodablePicture(
+            f"The bytes do not decode as {name}: {_words(error)}. Send the whole, undamaged file."
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.rstrip(".")[:160]
+
+
+class _Reader:
+    """One file on its way."""
+
+    def __init__(self, data: bytes, name: str, options: DecodeOptions, limits: Limits) -> None:
+        self.name, self.options, self.limits = name, options, limits
+        self.truncated = False
+        self.header: png_chunks.Header | None = None
+        self.data = data
+        if name == "PNG":
+            self._check_png()
+        elif name == "JPEG" and options.truncated == "allow" and b"\xff\xd9" not in data[-64:]:
+            self.data, self.truncated = data + b"\xff\xd9", True  # libjpeg then gives out what it has
+        elif name == "WEBP":
+            self._check_webp()
+        self.image = _OPENERS[name](io.BytesIO(self.data))
+        check_pixels(self.image.height, self.image.width, 1, limits, options)
+        self.orientation = metadata.orientation_of(self._exif())
+
+    def _check_png(self) -> None:
+        self.header = png_chunks.header(self.data)
+        check_pixels(self.header.height, self.header.width, 1, self.limits, self.options)
+        fault = png_chunks.fault(self.data)
+        if fault is None:
+            return
+        if self.options.truncated == "reject":
+            raise UndecodablePicture(
+                f"The PNG is damaged: {fault}. Send the whole file, or ask for what is there with truncated=allow."
+            )
+        self.data, self.truncated = png_chunks.repaired(self.data), True
+
+    def _check_webp(self) -> None:
+        # Pillow makes room for the whole canvas when it opens a WebP, so its size has to be known before.
+        size = webp_size(self.data)
+        if size is None:
+            raise UndecodablePicture("The WebP's header is cut short or invalid.")
+        check_pixels(*size, 1, self.limits, self.options)
+
+    def raster(self) -> Raster:
+        """Everything that was asked for."""
+        indices = self._frames()
+        check_pixels(self.image.height, self.image.width, len(indices), self.limits, self.options)
+        frames, durations = [], []
+        for index in indices:
+            frames.append(self._frame(index))
+            durations.append(_duration(self.image))
+        animated = len(frames) > 1
+        kept = self._metadata(frames[0].shape[2])
+        frames, kept = self._in_color(frames, kept)
+        upright = [samples.upright(frame, self.orientation) for frame in frames]
+        loop = self.image.info.get("loop", 1 if self.name == "GIF" else 0)
+        return Raster(
+            frames=samples.same_form(upright),
+            format=self.name,
+            metadata=kept,
+            durations_ms=tuple(durations) if animated else (),
+            loop=loop if isinstance(loop, int) and loop >= 0 else 0,
+            truncated=self.truncated,
+        )
+
+    def _frames(self) -> range:
+        """Which frames are wanted, by index."""
+        count = getattr(self.image, "n_frames", 1) if self.name in (*_ANIMATED, "TIFF") else 1
+        if count <= 1 or self.options.frames == "first":
+            return range(1)
+        what = "pages" if self.name == "TIFF" else "frames"
+        if self.options.frames == "single":
+            choices = "frames=first takes the first" + (", frames=all takes all" if what == "frames" else "")
+            raise BadParameter(f"The {self.name} has {count} {what}; {choices}.")
+        if what == "pages":
+            raise BadParameter("frames=all is for animations; of a TIFF with several pages take frames=first.")
+        # An APNG may show a still of its own to readers that do not know animations; it is not part of the film.
+        first = 1 if getattr(self.image, "default_image", False) else 0
+        return range(first, count)
+
+    def _frame(self, index: int) -> Samples:
+        image = self.image
+        if index or image.tell() != index:
+            image.seek(index)
+        check_pixels(image.height, image.width, 1, self.limits, self.options)
+        if self.header is not None and self.header.depth == 16 and self.options.frames != "all":
+            return deep_reader.read_png(self.data, image.height, image.width)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            deep_reader.check_tiles(image.tag_v2, self.limits)
+            if deep_reader.is_deep_tiff(image.tag_v2):
+                return deep_reader.read_tiff(self.data, index, image.tag_v2, image.height, image.width)
+        self._load(image)
+        levels = 255 if self.header is None or self.header.depth > 8 else (1 << self.header.depth) - 1
+        return samples.from_pillow(image, levels)
+
+    def _load(self, image: ImageFile.ImageFile) -> None:
+        size = image.size
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            # Pillow keeps what it decoded. Its own switch for this is one for the whole process.
+            if self.options.truncated == "reject" or getattr(image, "_im", None) is None:
+                raise
+            image.tile, self.truncated = [], True
+            if image.size != size:
+                raise UndecodablePicture("The picture's size changes while it is decoded.") from error
+
+    def _exif(self) -> Image.Exif:
+        if self.name != "PNG":
+            return self.image.getexif()
+        # Pillow would decode the picture to look for an eXIf behind it.
+        exif = Image.Exif()
+        body = next((bytes(item.body) for item in png_chunks.chunks(self.data) if item.kind == b"eXIf"), None)
+        if body:
+            exif.load(body)
+        return exif
+
+    def _metadata(self, channels: int) -> Metadata:
+        info, choice = self.image.info, self.options.metadata
+        icc = info.get("icc_profile")
+        srgb = self.name == "PNG" and "srgb" in info
+        if icc is None and not srgb and self.name == "PNG" and channels >= 3:
+            icc = color_management.profile_from_png(info.get("gamma"), info.get("chromaticity"))
+        if choice == "drop":
+            return Metadata(icc=icc, srgb=srgb)
+        return Metadata(
+            icc=icc,
+            srgb=srgb,
+            exif=metadata.kept_exif(self._exif(), choice),
+            xmp=metadata.kept_xmp(info.get("xmp"), choice),
+            dpi=metadata.dpi_of(info.get("dpi"), self.orientation in _SWAPPED),
+        )
+
+    def _in_color(self, frames: list[Samples], kept: Metadata) -> tuple[list[Samples], Metadata]:
+        """CMYK, and everything if it is asked for, to sRGB; a profile that is not for these samples is let go."""
+        channels = frames[0].shape[2]
+        cmyk = self.image.mode == "CMYK"
+        colors = 4 if cmyk else channels - (channels in (2, 4))
+        icc = kept.icc if color_management.profile_channels(kept.icc) == colors else None
+        kept = Metadata(icc=icc, srgb=kept.srgb, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
+        if not cmyk and (icc is None or self.options.color == "keep"):
+            return frames, kept
+        done = Metadata(srgb=True, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
+        if icc is None:
+            return [color_management.cmyk_to_rgb(frame) for frame in frames], done
+        converted = []
+        for frame in frames:
+            srgb = color_management.to_srgb(np.ascontiguousarray(frame[..., :colors]), icc)
+            converted.append(srgb if frame.shape[2] == colors else samples.with_alpha(srgb, frame[..., -1]))
+        return converted, done
+
+
+def _duration(image: ImageFile.ImageFile) -> int:
+    value = image.info.get("duration", 0)
+    return max(0, round(value)) if isinstance(value, int | float) and value < 2**31 else 0
+
+
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """(height, width) of a WebP's canvas from its first chunk (RFC 9649, section 2.5 to 2.7); None if it has none."""
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        return None
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[7:10], "little"), 1 + int.from_bytes(body[4:7], "little")
+    if kind == b"VP8L" and body[0] == 0x2F:
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)
+    if kind == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
+        return int.from_bytes(body[8:10], "little") & 0x3FFF, int.from_bytes(body[6:8], "little") & 0x3FFF
+    return None

@@ -1,0 +1,43 @@
+"""Samples to planes: luma for the network, chroma for bicubic, alpha for the network."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.codec.bleed import bled
+from app.codec.formulas import Formulas
+from app.codec.types import Picture, Plane, Samples
+
+_ROWS = 64  # worked on at a time, so that temporaries stay in the cache
+
+
+def split(samples: Samples, formulas: Formulas) -> Picture:
+    """Planes of samples (H, W, 1 to 4); the colour of invisible pixels is bled in from visible ones."""
+    has_alpha = samples.shape[2] in (2, 4)
+    full = np.iinfo(samples.dtype).max
+    planes = _gray(samples, formulas, full) if samples.shape[2] <= 2 else _color(samples, formulas, full)
+    alpha = None
+    if has_alpha and not (samples[..., -1] == full).all():
+        alpha = samples[..., -1] * np.float32(1 / full)
+        planes = bled(planes, samples[..., -1] > 0)
+    chroma = (planes[1], planes[2]) if len(planes) == 3 else None
+    return Picture(luma=planes[0], chroma=chroma, alpha=alpha, opaque=has_alpha and alpha is None)
+
+
+def _gray(samples: Samples, formulas: Formulas, full: int) -> list[Plane]:
+    return [samples[..., 0] * np.float32(formulas.gray_gain / full) + np.float32(formulas.gray_offset)]
+
+
+def _color(samples: Samples, formulas: Formulas, full: int) -> list[Plane]:
+    height, width = samples.shape[:2]
+    matrix = (formulas.ycbcr_from_rgb / full).astype(np.float32)
+    offset = formulas.ycbcr_offset.astype(np.float32)
+    planes: NDArray[np.float32] = np.empty((3, height, width), np.float32)
+    for top in range(0, height, _ROWS):
+        rgb = np.moveaxis(samples[top : top + _ROWS, :, :3], 2, 0).astype(np.float32)
+        term = np.empty_like(rgb[0])
+        for out, row, shift in zip(planes[:, top : top + _ROWS], matrix, offset, strict=True):
+            np.multiply(rgb[0], row[0], out=out)
+            for channel in (1, 2):
+                out += np.multiply(rgb[channel], row[channel], out=term)
+            out += shift
+    return list(planes)

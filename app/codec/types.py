@@ -1,0 +1,144 @@
+"""What goes into the codec and what comes out: limits, options, planes, metadata, encoded bytes."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float32]
+"""(height, width), C-contiguous; 1.0 is full scale (255 at 8 bits, 65535 at 16)."""
+
+Samples = NDArray[np.unsignedinteger]
+"""(height, width, channels), uint8 or uint16, C-contiguous: gray, gray and alpha, RGB, or RGB and alpha."""
+
+Frames = Literal["single", "first", "all"]
+Truncated = Literal["reject", "allow"]
+Color = Literal["keep", "srgb"]
+MetadataChoice = Literal["drop", "keep", "all"]
+DepthChoice = Literal["keep", "8"]
+OutputFormat = Literal["png", "webp", "jpeg", "avif", "tiff"]
+
+INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+"""Every format that can be decoded; `Limits.formats` is a subset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the decoder accepts. Pixels are counted over every frame that would be decoded."""
+
+    max_input_bytes: int = 32 * 1024 * 1024
+    max_input_pixels: int = 4 * 1024 * 1024
+    max_output_pixels: int = 64 * 1024 * 1024
+    formats: tuple[str, ...] = INPUT_FORMATS
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """What a client may ask of the decoder. `scale` is there for the limit on the output's pixels."""
+
+    scale: int
+    frames: Frames = "single"
+    truncated: Truncated = "reject"
+    color: Color = "keep"
+    metadata: MetadataChoice = "drop"
+    depth: DepthChoice = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeOptions:
+    """What a client may ask of the encoder.
+
+    `quality` is 1..100, for lossy formats (default 90). WebP is lossless unless `quality` is given or `lossless` is
+    False; `lossless` True with a quality is an error.
+    """
+
+    format: OutputFormat = "png"
+    quality: int | None = None
+    lossless: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What travels from the source file to the result besides pixels.
+
+    `icc` is a profile; `srgb` says that the samples are sRGB by conversion or by the file's own word; `exif` is a
+    TIFF structure without the "Exif\\0\\0" prefix, orientation reset, sizes and resolution not yet scaled; `xmp` is an
+    XML packet; `dpi` is (vertical, horizontal) of the source, in pixels per inch.
+    """
+
+    icc: bytes | None = None
+    srgb: bool = False
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One frame as planes. `opaque`: it has an alpha channel that is full everywhere and needs no network."""
+
+    luma: Plane
+    chroma: tuple[Plane, Plane] | None = None
+    alpha: Plane | None = None
+    opaque: bool = False
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.luma.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.luma.shape[1])
+
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        """What goes through the network: luma, then alpha if there is one."""
+        return (self.luma,) if self.alpha is None else (self.luma, self.alpha)
+
+    @property
+    def channels(self) -> int:
+        """Of the result: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+        return (1 if self.chroma is None else 3) + (self.alpha is not None or self.opaque)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded file: its frames, all of one size and kind, and what to know about it.
+
+    `durations_ms` has one entry a frame and is empty for stills; `loop` is the number of plays, 0 for ever.
+    `truncated` says that the file was incomplete or damaged and that what was there was taken.
+    """
+
+    frames: tuple[Picture, ...]
+    depth: Literal[8, 16]
+    format: str
+    metadata: Metadata = field(default_factory=Metadata)
+    durations_ms: tuple[int, ...] = ()
+    loop: int = 0
+    truncated: bool = False
+    split_seconds: float = 0.0
+
+    @property
+    def height(self) -> int:
+        """Rows of each frame."""
+        return self.frames[0].height
+
+    @property
+    def width(self) -> int:
+        """Columns of each frame."""
+        return self.frames[0].width
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A finished file and the time its two stages took (wall time, seconds)."""
+
+    body: bytes
+    media_type: str
+    height: int
+    width: int
+    merge_seconds: float = 0.0
+    encode_seconds: float = 0.0
