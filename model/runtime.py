@@ -123,3 +123,22 @@ def best_dtype(device: str) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     amx = torch.cpu._is_amx_tile_supported()
     return "bfloat16" if amx or torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def devices(wanted: str) -> list[str]:
+    """Where to run: "auto" is every CUDA device, or the CPU where there is none; anything else is taken as it is.
+
+    Raises ValueError for a device that torch does not know or this machine does not have.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        return [f"cuda:{index}" for index in range(count)] or ["cpu"]
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise ValueError(f"unknown device {wanted!r}; use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cpu":
+        return ["cpu"]
+    if device.type != "cuda" or (device.index or 0) >= count:
+        raise ValueError(f"no device {wanted!r} here; there are cpu and {count} CUDA devices")
+    return [f"cuda:{device.index or 0}"]

@@ -1,0 +1,1 @@
+"""HTTP only: routes, problem documents, limits, jobs."""

@@ -1,0 +1,75 @@
+"""Who is calling: an API key where keys are on, else the peer's address."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from app.errors import Forbidden, Unauthorized
+from app.settings import ApiKey
+
+_HOW = "Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One client. `name` goes into logs and shares out the engine; `owner` is what results are bound to."""
+
+    name: str
+    owner: str
+    max_concurrent: int
+    requests_per_minute: int
+    admin: bool
+
+
+class Access:
+    """Knows the keys' digests and the general limits."""
+
+    def __init__(self, keys: Sequence[ApiKey], max_concurrent: int, requests_per_minute: int) -> None:
+        """No keys: everybody may call, and is known by address."""
+        self._keys = tuple(keys)
+        self._max_concurrent = max_concurrent
+        self._requests_per_minute = requests_per_minute
+
+    def identify(self, request: Request) -> Caller:
+        """The caller. Raises Unauthorized when keys are on and none of them was sent."""
+        if not self._keys:
+            address = request.client.host if request.client else "unknown"
+            return Caller(address, "", self._max_concurrent, self._requests_per_minute, admin=False)
+        key = self._match(_sent_key(request))
+        return Caller(
+            name=key.name,
+            owner=key.name,
+            max_concurrent=key.max_concurrent or self._max_concurrent,
+            requests_per_minute=key.requests_per_minute or self._requests_per_minute,
+            admin=key.admin,
+        )
+
+    def identify_admin(self, request: Request) -> Caller:
+        """The caller, who may administer. Raises Unauthorized or Forbidden; without keys nobody may."""
+        if not self._keys:
+            raise Forbidden("No API key is configured, so this call is off. Set LAPSRN_API_KEYS, or send SIGHUP.")
+        caller = self.identify(request)
+        if not caller.admin:
+            raise Forbidden("This API key is not an administrator's.")
+        return caller
+
+    def _match(self, sent: str) -> ApiKey:
+        """Compares with every key, in constant time each, so that timing tells nothing."""
+        if not sent:
+            raise Unauthorized(f"An API key is needed. {_HOW}")
+        digest = hashlib.sha256(sent.encode()).hexdigest()
+        found = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]
+        if not found:
+            raise Unauthorized(f"This API key is not known. {_HOW}")
+        return found[0]
+
+
+def _sent_key(request: Request) -> str:
+    """The key in the request's headers, or nothing."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return request.headers.get("x-api-key", "").strip()

@@ -1,0 +1,83 @@
+"""The FastAPI application round a service: routers, middleware, handlers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from app.api import handlers, routes_jobs, routes_operations, routes_upscale
+from app.api.middleware import RequestEnvelope
+from app.api.openapi import complete
+from app.api.routes_page import mount_page
+from app.api.service import Service
+
+_EXPOSED = [
+    "X-Upscale-Id",
+    "Content-Location",
+    "Link",
+    "Location",
+    "ETag",
+    "Server-Timing",
+    "X-Request-Id",
+    "Retry-After",
+]
+_DESCRIPTION = (
+    "Pictures two and four times as large, by a Laplacian-pyramid network. One pass makes every level; errors are "
+    "RFC 9457 problem documents."
+)
+
+
+def build_metrics_application(service: Service) -> FastAPI:
+    """The second port's application: metrics and health of the same service, which it neither starts nor stops."""
+    app = FastAPI(title="LapSRN metrics", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = service
+    app.include_router(routes_operations.health)
+    app.include_router(routes_operations.metrics_router)
+    handlers.install(app)
+    app.add_middleware(RequestEnvelope, metrics=service.metrics)
+    return app
+
+
+def build_application(service: Service, version: str, page: Path | None) -> FastAPI:
+    """The application. Its lifespan starts and stops `service`; `page` is the folder of the page, if there is one."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    tracing = service.settings.tracing
+    app = FastAPI(
+        title="LapSRN upscaling service",
+        version=version,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        telemetry={"tracing": tracing, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    app.state.service = service
+    app.include_router(routes_upscale.router)
+    app.include_router(routes_jobs.router)
+    app.include_router(routes_operations.router)
+    app.include_router(routes_operations.health)
+    if service.settings.metrics_port is None:
+        app.include_router(routes_operations.metrics_router)
+    if page is not None:
+        mount_page(app, page)
+    handlers.install(app)
+    if service.settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(service.settings.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=_EXPOSED,
+        )
+    app.add_middleware(RequestEnvelope, metrics=service.metrics)
+    complete(app)
+    return app

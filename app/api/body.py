@@ -1,0 +1,114 @@
+"""Takes the picture out of a request's body: counted and timed while it arrives, before anything is parsed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from python_multipart.multipart import parse_options_header
+from starlette.requests import Request
+
+from app.api.budget import Hold
+from app.api.form import FormSink
+from app.errors import MalformedRequest, SlowClient, TooManyBytes, UnsupportedFormat
+
+_FORM_OVERHEAD = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """The largest picture in bytes; the longest pause and the longest time for a whole body, in seconds."""
+
+    max_bytes: int
+    idle_seconds: float
+    total_seconds: float
+
+
+class Sink(Protocol):
+    """Where the chunks go."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes the next chunk. Raises MalformedRequest or TooManyBytes."""
+        ...
+
+    def finish(self) -> bytes:
+        """The picture, once the body is complete. Raises MalformedRequest."""
+        ...
+
+
+class RawSink:
+    """The body is the picture."""
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self._data = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        """See Sink."""
+        self._data += chunk
+
+    def finish(self) -> bytes:
+        """See Sink."""
+        if not self._data:
+            raise MalformedRequest("The body is empty. Send the picture's bytes.")
+        return bytes(self._data)
+
+
+async def read_picture(request: Request, limits: BodyLimits, hold: Hold) -> bytes:
+    """The picture's bytes, at most `limits.max_bytes`, counted on `hold` as they arrive.
+
+    Raises UnsupportedFormat for a content type that is neither a form nor a picture, TooManyBytes as soon as it is
+    known, SlowClient, MalformedRequest, QueueFull, and starlette's ClientDisconnect.
+    """
+    sink, ceiling = _sink_for(request.headers.get("content-type", ""), limits.max_bytes)
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > ceiling:
+        raise _too_large(limits.max_bytes)
+    count = 0
+    async for chunk in _timed(request.stream(), limits):
+        count += len(chunk)
+        if count > ceiling:
+            raise _too_large(limits.max_bytes)
+        hold.grow(len(chunk))
+        sink.feed(chunk)
+    return sink.finish()
+
+
+def _sink_for(content_type: str, max_bytes: int) -> tuple[Sink, int]:
+    """The sink for this content type, and the most bytes its body may have."""
+    kind, options = parse_options_header(content_type)
+    if kind == b"multipart/form-data":
+        boundary = options.get(b"boundary", b"")
+        if not boundary:
+            raise MalformedRequest(
+                "multipart/form-data without a boundary. Let the client set the Content-Type itself."
+            )
+        return FormSink(boundary, max_bytes), max_bytes + _FORM_OVERHEAD
+    if kind.startswith(b"image/"):
+        return RawSink(), max_bytes
+    raise UnsupportedFormat(
+        f"Content-Type {content_type[:80] or 'missing'}: send multipart/form-data with the picture in the field "
+        "'image' (curl -F image=@photo.png), or the picture's bytes with its own image/* type."
+    )
+
+
+async def _timed(chunks: AsyncIterator[bytes], limits: BodyLimits) -> AsyncIterator[bytes]:
+    """The same chunks, none later than the limits allow."""
+    end = asyncio.get_running_loop().time() + limits.total_seconds
+    while True:
+        idle = asyncio.get_running_loop().time() + limits.idle_seconds
+        try:
+            async with asyncio.timeout_at(min(idle, end)):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise SlowClient(
+                f"The body came too slowly: at most {limits.idle_seconds:g} s between two pieces and "
+                f"{limits.total_seconds:g} s in all are allowed."
+            ) from None
+        yield chunk
+
+
+def _too_large(max_bytes: int) -> TooManyBytes:
+    return TooManyBytes(f"The picture may have at most {max_bytes} bytes. Send a smaller one.")

@@ -1,0 +1,43 @@
+"""What routes ask for by type: the service, the caller, the trace."""
+
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request
+
+from app.api.access import Caller
+from app.api.service import Service
+from app.api.tracing import Trace
+
+
+def get_service(request: Request) -> Service:
+    """The service that main put on the application."""
+    return cast(Service, request.app.state.service)
+
+
+ServiceDep = Annotated[Service, Depends(get_service)]
+
+
+def get_caller(request: Request, service: ServiceDep) -> Caller:
+    """Who calls; the log line names it. Raises Unauthorized."""
+    caller = service.access.identify(request)
+    facts_of(request)["client"] = caller.name
+    return caller
+
+
+def get_admin(request: Request, service: ServiceDep) -> Caller:
+    """Who calls, and may administer. Raises Unauthorized or Forbidden."""
+    return service.access.identify_admin(request)
+
+
+def trace_of_request(request: Request) -> Trace:
+    """The trace that the middleware gave to this request."""
+    return cast(Trace, request.scope["lapsrn.trace"])
+
+
+def facts_of(request: Request) -> dict[str, Any]:
+    """What the request's log line will also say."""
+    return cast(dict[str, Any], request.scope["lapsrn.facts"])
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
+AdminDep = Annotated[Caller, Depends(get_admin)]

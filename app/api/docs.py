@@ -1,0 +1,232 @@
+"""What OpenAPI says about each route beyond its types: bodies, headers, problems, examples."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from app import errors
+from app.api.negotiation import MEDIA_TYPES
+from app.api.problems import KINDS, MEDIA_TYPE, PROBLEM_TYPE, Kind
+
+_BINARY = {"type": "string", "format": "binary"}
+_PICTURE = {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()}
+_TEXT = {"schema": {"type": "string"}}
+
+
+def _header(description: str, example: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}, "example": example}
+
+
+_ID = _header("By this id GET and DELETE /upscale find the result. Keep it secret.", "8L2sQm0a5v3y1Zk7eW4cXb9dTfRgUhJi")
+_ETAG = _header("Strong entity tag of the picture.", '"6f1ed002ab5595859014ebf0951522d9"')
+_CACHE = _header("Whether it may be cached.", "no-store")
+_COOKIE = _header(
+    "The id again: HttpOnly, SameSite=Strict, path /upscale.", "upscale_id=8L2s...; HttpOnly; Path=/upscale"
+)
+_RETRY = _header("Seconds to wait before the next attempt.", "5")
+_REQUEST_ID = _header("Names this request; the client's own if it sent a well-formed one.", "3f9c2ab81d77e640")
+
+
+def _problems(*kinds: type[errors.LapsrnError]) -> dict[int | str, dict[str, Any]]:
+    """The responses for these errors, by status, with an example of each type."""
+    by_status: dict[int, list[Kind]] = {}
+    for error in kinds:
+        by_status.setdefault(KINDS[error].status, []).append(KINDS[error])
+    return {status: _problem(status, rows) for status, rows in sorted(by_status.items())}
+
+
+def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
+    rows = list(rows)
+    headers: dict[str, Any] = {"X-Request-Id": _REQUEST_ID}
+    if status in (429, 503):
+        headers["Retry-After"] = _RETRY
+    if status == 401:
+        headers["WWW-Authenticate"] = _header("How to authenticate.", 'Bearer realm="lapsrn"')
+    examples = {
+        row.slug: {
+            "value": {
+                "type": PROBLEM_TYPE + row.slug,
+                "title": row.title,
+                "status": row.status,
+                "detail": "What was wrong, what is allowed, what to do.",
+                "request_id": "3f9c2ab81d77e640",
+            }
+        }
+        for row in rows
+    }
+    return {
+        "description": "; or ".join(row.title for row in rows),
+        "headers": headers,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}, "examples": examples}},
+    }
+
+
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`respond-async`: answer 202 with a job at once.",
+    "schema": {"type": "string"},
+    "example": "respond-async",
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "Entity tags that the client has; 304 when one of them is current.",
+    "schema": {"type": "string"},
+}
+
+UPSCALE: dict[str, Any] = {
+    "responses": {
+        200: {
+            "description": "The picture.",
+            "content": _PICTURE,
+            "headers": {
+                "X-Upscale-Id": _ID,
+                "Content-Location": _header("Where GET finds this very picture.", "/upscale?level=4&id=8L2s..."),
+                "Link": _header("The other levels.", '</upscale?level=2&id=8L2s...>; rel="alternate"; title="x2"'),
+                "Server-Timing": _header(
+                    "Milliseconds in each stage.",
+                    "read;dur=0.4, decode;dur=3.1, queue;dur=0.2, infer;dur=190.5, merge;dur=9.0, encode;dur=21.7, "
+                    "total;dur=225.2",
+                ),
+                "ETag": _ETAG,
+                "Cache-Control": _CACHE,
+                "Vary": _header("Accept chooses the format.", "Accept"),
+                "Set-Cookie": _COOKIE,
+                "X-Upscale-Truncated": _header("The file was incomplete; what was there was upscaled.", "true"),
+                "X-Request-Id": _REQUEST_ID,
+            },
+        },
+        202: {
+            "description": "A job was begun (`Prefer: respond-async`).",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobDocument"}}},
+            "headers": {
+                "Location": _header("The job.", "/jobs/8L2s..."),
+                "Preference-Applied": _header("That the preference was honoured.", "respond-async"),
+                "X-Upscale-Id": _ID,
+                "Set-Cookie": _COOKIE,
+                "X-Request-Id": _REQUEST_ID,
+            },
+        },
+        **_problems(
+            errors.MalformedRequest,
+            errors.Unauthorized,
+            errors.NotAcceptable,
+            errors.SlowClient,
+            errors.TooManyBytes,
+            errors.TooManyPixels,
+            errors.UnsupportedFormat,
+            errors.UndecodablePicture,
+            errors.BadParameter,
+            errors.TooManyRequests,
+            errors.InferenceFailed,
+            errors.QueueFull,
+            errors.Draining,
+            errors.WarmingUp,
+            errors.DeadlineExceeded,
+        ),
+    },
+    "openapi_extra": {
+        "parameters": [_PREFER],
+        "requestBody": {
+            "required": True,
+            "description": "One picture: in the form field `image` (`file` is understood too), or as the body itself.",
+            "content": {
+                "multipart/form-data": {
+                    "schema": {"type": "object", "properties": {"image": _BINARY}, "required": ["image"]},
+                    "encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/tiff, image/bmp"}},
+                },
+                "image/*": {"schema": _BINARY},
+            },
+        },
+    },
+}
+
+RESULT: dict[str, Any] = {
+    "responses": {
+        200: {
+            "description": "The picture at this level, in the format of the POST.",
+            "content": _PICTURE,
+            "headers": {
+                "ETag": _ETAG,
+                "Cache-Control": _CACHE,
+                "Content-Disposition": _header("A name to save it under.", 'inline; filename="upscaled_x2.png"'),
+                "X-Request-Id": _REQUEST_ID,
+            },
+        },
+        304: {"description": "The client has it already.", "headers": {"ETag": _ETAG}},
+        **_problems(
+            errors.MalformedRequest,
+            errors.Unauthorized,
+            errors.NotFound,
+            errors.BadParameter,
+            errors.StoreUnavailable,
+        ),
+    },
+    "openapi_extra": {"parameters": [_IF_NONE_MATCH]},
+}
+
+FORGET: dict[str, Any] = {
+    "responses": {
+        204: {"description": "Forgotten.", "headers": {"X-Request-Id": _REQUEST_ID}},
+        **_problems(
+            errors.MalformedRequest,
+            errors.Unauthorized,
+            errors.NotFound,
+            errors.BadParameter,
+            errors.StoreUnavailable,
+        ),
+    }
+}
+
+_JOB_PROBLEMS = _problems(errors.Unauthorized, errors.NotFound, errors.BadParameter)
+JOB: dict[str, Any] = {"responses": {200: {"headers": {"X-Request-Id": _REQUEST_ID}}, **_JOB_PROBLEMS}}
+EVENTS: dict[str, Any] = {
+    "responses": {
+        200: {
+            "description": "Events named `state`, each with a JobDocument; comments as heartbeat.",
+            "content": {
+                "text/event-stream": {
+                    **_TEXT,
+                    "example": 'id: 3\nevent: state\ndata: {"id":"8L2s...","state":"running",'
+                    '"progress":{"done":5,"total":12},"seconds_left":1.4,"results":{},"error":null}\n\n',
+                }
+            },
+        },
+        **_JOB_PROBLEMS,
+    }
+}
+CANCEL: dict[str, Any] = {"responses": {204: {"description": "Cancelled and forgotten."}, **_JOB_PROBLEMS}}
+
+HEALTH: dict[str, Any] = {
+    "responses": {
+        503: {
+            "description": "The scheduler or every worker is dead.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Health"}}},
+        }
+    }
+}
+READY: dict[str, Any] = {
+    "responses": {
+        503: {
+            "description": "Warming up, draining or dead.",
+            "headers": {"Retry-After": _RETRY},
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Readiness"}}},
+        }
+    }
+}
+METRICS: dict[str, Any] = {
+    "responses": {
+        200: {
+            "description": "Metrics.",
+            "content": {"text/plain": _TEXT, "application/openmetrics-text": _TEXT},
+        }
+    }
+}
+MODEL: dict[str, Any] = {"responses": _problems(errors.Draining, errors.WarmingUp)}
+RELOAD: dict[str, Any] = {
+    "responses": _problems(
+        errors.Unauthorized, errors.Forbidden, errors.StartupError, errors.Draining, errors.WarmingUp
+    )
+}

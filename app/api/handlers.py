@@ -1,0 +1,59 @@
+"""Every exception that leaves a route becomes a response here, and nowhere else."""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from app.api.dependencies import facts_of, get_service, trace_of_request
+from app.api.disconnect import ClientGone
+from app.api.middleware import CLIENT_CLOSED_REQUEST, route_of
+from app.api.problems import Problem, problem_of, problem_of_parameters, problem_of_status
+from app.errors import LapsrnError
+
+
+def install(app: FastAPI) -> None:
+    """Registers the handlers. What none of them knows goes on to the middleware, which answers with a fixed text."""
+    for kind in (LapsrnError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _problem)
+    app.add_exception_handler(ClientDisconnect, _left_while_reading)
+    app.add_exception_handler(ClientGone, _left)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    problem = _describe(request, error)
+    facts_of(request)["problem"] = problem.kind.slug
+    if route_of(request.scope) == "/upscale" and request.method == "POST":
+        get_service(request).metrics.rejected(problem.kind.slug)
+    return problem.response(trace_of_request(request).request_id)
+
+
+def _describe(request: Request, error: Exception) -> Problem:
+    if isinstance(error, RequestValidationError):
+        return problem_of_parameters(error.errors())
+    if isinstance(error, HTTPException):
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = _allowed(request)
+        return problem_of_status(error.status_code, request.url.path, headers)
+    return problem_of(error)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of this path; the framework names those of the first route that it came across."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
+
+
+async def _left_while_reading(request: Request, error: Exception) -> Response:
+    get_service(request).metrics.cancelled("read")
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)

@@ -1,0 +1,185 @@
+"""Upscales under way and lately finished. A synchronous request is a job that is waited for."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Literal
+
+import structlog
+
+from app.api.pipeline import Order, Pipeline, Upload, Upscaled
+from app.api.problems import Problem, problem_of
+from app.api.stages import Stages
+from app.errors import Draining, LapsrnError, NotFound, QueueFull, StoreUnavailable
+from app.metrics import Metrics
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+_UNKNOWN = "No such job: it never was, has expired, or is not yours."
+
+
+class Job:
+    """One upscale: what is known of it, and a way to wait until that changes."""
+
+    def __init__(self, order: Order, stages: Stages, clock: Callable[[], float] = time.monotonic) -> None:
+        """Queued, with no tiles known yet; `clock` is in seconds."""
+        self.order = order
+        self.stages = stages
+        self.state: State = "queued"
+        self.done_tiles = 0
+        self.total_tiles = 0
+        self.version = 1
+        self.problem: Problem | None = None
+        self.levels: tuple[int, ...] = ()
+        self.created = time.time()
+        self.ended: float | None = None
+        self.task: asyncio.Task[Upscaled] | None = None
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
+        self._changed = asyncio.Event()
+
+    def progress(self, done: int, total: int) -> None:
+        """`done` of `total` tiles are ready."""
+        if done and self._first is None:
+            self._first = (done, self._clock())
+        self.done_tiles, self.total_tiles = done, total
+        self.move("running" if done else "queued")
+
+    def move(self, state: State) -> None:
+        """Takes a state, and wakes whoever waits for a change."""
+        self.state = state
+        self.version += 1
+        if state in ("done", "failed", "cancelled"):
+            self.ended = self._clock()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.ended is not None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the rate so far; None before there is one, and once it is over."""
+        if self.finished or self._first is None:
+            return None
+        began_with, began_at = self._first
+        elapsed, done = self._clock() - began_at, self.done_tiles - began_with
+        return elapsed / done * (self.total_tiles - self.done_tiles) if done > 0 and elapsed > 0 else None
+
+    async def changed(self, since: int, seconds: float) -> bool:
+        """Waits until `version` differs from `since`, at most `seconds`; False if that time passed."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.version == since:
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Jobs:
+    """Starts, finds, cancels and forgets jobs. Lives on the event loop."""
+
+    def __init__(self, pipeline: Pipeline, metrics: Metrics, ttl_seconds: float, max_jobs: int) -> None:
+        """Remembers at most `max_jobs` jobs that may be asked for, each `ttl_seconds` after its end."""
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._ttl = ttl_seconds
+        self._max_jobs = max_jobs
+        self._known: dict[str, Job] = {}
+        self._under_way: set[Job] = set()
+        self._draining = False
+
+    async def wait_for(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack) -> Upscaled:
+        """Runs an order to its end. Cancelling this call cancels the work. Raises the pipeline's errors."""
+        return await self._start(Job(order, stages), upload, cleanup)
+
+    def begin(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack) -> Job:
+        """Starts an order that will be asked about. Raises QueueFull when too many are remembered, or Draining."""
+        self._expire()
+        if len(self._known) >= self._max_jobs:
+            raise QueueFull(f"{self._max_jobs} jobs are remembered already. Try again later.", self._ttl / 10)
+        job = Job(order, stages)
+        task = self._start(job, upload, cleanup)
+        task.add_done_callback(lambda _: self._end_unwatched(job))
+        self._known[order.result_id] = job
+        return job
+
+    def find(self, job_id: str, owner: str) -> Job:
+        """The job. Raises NotFound, in the same words whatever the reason."""
+        self._expire()
+        job = self._known.get(job_id)
+        if job is None or job.order.owner != owner:
+            raise NotFound(_UNKNOWN)
+        return job
+
+    def cancel(self, job_id: str, owner: str) -> None:
+        """Stops the job if it is under way, and forgets it. Raises NotFound."""
+        job = self.find(job_id, owner)
+        del self._known[job_id]
+        if job.task is not None:
+            job.task.cancel()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Refuses new orders and waits for those under way, at most so long."""
+        self._draining = True
+        tasks = [job.task for job in self._under_way if job.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_seconds)
+
+    @property
+    def under_way(self) -> int:
+        """Jobs not finished."""
+        return len(self._under_way)
+
+    def _start(self, job: Job, upload: Upload, cleanup: ExitStack) -> asyncio.Task[Upscaled]:
+        """The job's task; `cleanup` is closed when it ends, however it does. Raises Draining."""
+        if self._draining:
+            raise Draining("The service is shutting down. Send it again, to another instance or a little later.")
+        task = asyncio.create_task(self._pipeline.run(job.order, upload, job.stages, job.progress))
+        job.task = task
+        self._under_way.add(job)
+        self._metrics.upscale_began()
+        ended = cleanup.pop_all()
+        ended.callback(self._metrics.upscale_ended)
+        ended.callback(upload.release)
+        task.add_done_callback(lambda _: self._end(job, ended))
+        return task
+
+    def _end(self, job: Job, cleanup: ExitStack) -> None:
+        """Runs as the task's callback, so also when it was cancelled before its first step."""
+        self._under_way.discard(job)
+        cleanup.close()
+        task = job.task
+        if task is None or task.cancelled():
+            self._metrics.cancelled(job.stages.current)
+            job.move("cancelled")
+        elif (error := task.exception()) is not None:
+            job.problem = problem_of(error if isinstance(error, Exception) else RuntimeError())
+            job.move("failed")
+        else:
+            job.done_tiles = job.total_tiles
+            job.levels = tuple(sorted(task.result().levels))
+            job.move("done")
+
+    def _end_unwatched(self, job: Job) -> None:
+        """For a job that nobody waits for: its errors are told here, and its pictures are left to the store."""
+        task, job.task = job.task, None
+        if task is None or task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and job.problem is not None:
+            self._metrics.rejected(job.problem.kind.slug)
+            if not isinstance(error, LapsrnError):
+                structlog.get_logger("lapsrn").error("job failed", exc_info=error)
+        elif error is None and not task.result().stored:
+            job.problem = problem_of(StoreUnavailable("The result is larger than the store keeps."))
+            job.move("failed")
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for job_id, job in list(self._known.items()):
+            if job.ended is not None and now - job.ended > self._ttl:
+                del self._known[job_id]

@@ -1,0 +1,64 @@
+"""What one client may have under way, and how often it may ask."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.api.access import Caller
+from app.errors import TooManyRequests
+
+_PRUNE_ABOVE = 4096
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """A token bucket: `tokens` were there at `at` seconds."""
+
+    tokens: float
+    at: float
+
+
+class ClientLimits:
+    """Counts requests under way and keeps one token bucket per client. Lives on the event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is in seconds."""
+        self._clock = clock
+        self._under_way: Counter[str] = Counter()
+        self._buckets: dict[str, _Bucket] = {}
+
+    def enter(self, caller: Caller) -> Callable[[], None]:
+        """Counts one more for `caller`; the returned call, made once, counts it out. Raises TooManyRequests."""
+        name = caller.name
+        if self._under_way[name] >= caller.max_concurrent:
+            raise TooManyRequests(
+                f"You have {caller.max_concurrent} requests under way, which is the limit. Wait for one to end.",
+                retry_after=1.0,
+            )
+        if caller.requests_per_minute:
+            self._spend(name, caller.requests_per_minute)
+        self._under_way[name] += 1
+        return lambda: self._leave(name)
+
+    def under_way(self) -> int:
+        """Requests counted in and not yet out, all clients."""
+        return self._under_way.total()
+
+    def _leave(self, name: str) -> None:
+        self._under_way[name] -= 1
+        if not self._under_way[name]:
+            del self._under_way[name]
+
+    def _spend(self, name: str, per_minute: int) -> None:
+        """Takes one token from a bucket that holds a minute's worth and fills evenly."""
+        now = self._clock()
+        bucket = self._buckets.setdefault(name, _Bucket(float(per_minute), now))
+        bucket.tokens = min(float(per_minute), bucket.tokens + (now - bucket.at) * per_minute / 60.0)
+        bucket.at = now
+        if bucket.tokens < 1.0:
+            wait = (1.0 - bucket.tokens) * 60.0 / per_minute
+            raise TooManyRequests(f"You may ask {per_minute} times a minute. Wait {wait:.0f} s.", retry_after=wait)
+        bucket.tokens -= 1.0
+        if len(self._buckets) > _PRUNE_ABOVE:
+            self._buckets = {key: kept for key, kept in self._buckets.items() if now - kept.at < 60.0}

@@ -1,0 +1,112 @@
+"""Round every request: its id, log line, metrics and security headers, and a last answer when all else fails."""
+
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import problem_of
+from app.api.tracing import Trace, trace_of
+from app.metrics import Metrics
+
+CLIENT_CLOSED_REQUEST = 499
+_UNROUTED = ("/docs", "/openapi.json")
+_API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class RequestEnvelope:
+    """The outermost ASGI middleware of this application."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """`metrics` counts what passes."""
+        self._app = app
+        self._metrics = metrics
+        self._log = structlog.get_logger("lapsrn.request")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on, and sees what comes back."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        trace = trace_of(headers.get("x-request-id", ""), headers.get("traceparent", ""))
+        facts: dict[str, Any] = {}
+        scope["lapsrn.trace"] = trace
+        scope["lapsrn.facts"] = facts
+        began = time.perf_counter()
+        answer = _Answer(send, trace, scope["path"])
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception as error:
+            self._log.error("unexpected error", request_id=trace.request_id, exc_info=error)
+            if not answer.status:
+                await problem_of(error).response(trace.request_id)(scope, receive, answer.send)
+        finally:
+            self._tell(scope, trace, answer, time.perf_counter() - began, facts)
+
+    def _tell(
+        self, scope: Scope, trace: Trace, answer: "_Answer", seconds: float, facts: MutableMapping[str, Any]
+    ) -> None:
+        """One log line and one count. Neither holds keys, ids of results, or anything of the picture."""
+        route = route_of(scope)
+        status = answer.status or CLIENT_CLOSED_REQUEST
+        self._metrics.request(route, scope["method"], status, seconds)
+        quiet = route in ("/healthz", "/readyz", "/metrics") and status < 400
+        (self._log.debug if quiet else self._log.info)(
+            "request",
+            request_id=trace.request_id,
+            trace_id=trace.trace_id,
+            method=scope["method"],
+            route=route,
+            status=status,
+            seconds=round(seconds, 4),
+            bytes_out=answer.bytes_out,
+            **facts,
+        )
+
+
+class _Answer:
+    """What is sent back: counts it, and adds the headers that every response has."""
+
+    def __init__(self, send: Send, trace: Trace, path: str) -> None:
+        self._send = send
+        self._trace = trace
+        self._policy = _PAGE_POLICY if path == "/" or path.startswith("/static/") else _API_POLICY
+        self.status = 0
+        self.bytes_out = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._trace.request_id
+            headers["traceparent"] = self._trace.traceparent
+            headers.setdefault("Content-Security-Policy", self._policy)
+            for name, value in _SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        elif message["type"] == "http.response.body":
+            self.bytes_out += len(message.get("body", b""))
+        await self._send(message)
+
+
+def route_of(scope: Scope) -> str:
+    """The route's template, from a bounded set: never the path that was asked for."""
+    path = getattr(scope.get("route"), "path", "")
+    if isinstance(path, str) and path:
+        return path
+    asked = scope["path"]
+    return "/static" if asked.startswith("/static/") else asked if asked in _UNROUTED else "unmatched"

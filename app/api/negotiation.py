@@ -1,0 +1,69 @@
+"""What the client's headers ask for: picture format, revalidation, asynchrony."""
+
+from collections.abc import Mapping
+
+from app.codec.types import OutputFormat
+from app.errors import NotAcceptable
+
+MEDIA_TYPES: Mapping[OutputFormat, str] = {
+    "png": "image/png",
+    "webp": "image/webp",
+    "jpeg": "image/jpeg",
+    "avif": "image/avif",
+    "tiff": "image/tiff",
+}
+"""Formats that can be sent, the preferred first."""
+
+
+def choose_format(accept: str) -> OutputFormat:
+    """The name of the format that `accept` (RFC 9110, section 12.5.1) likes best; PNG where it is indifferent.
+
+    Raises NotAcceptable when it excludes them all.
+    """
+    if not accept.strip():
+        return "png"
+    ranges = _ranges(accept)
+    weights = {name: _weight(media_type, ranges) for name, media_type in MEDIA_TYPES.items()}
+    best = max(weights, key=lambda name: weights[name])
+    if weights[best] <= 0.0:
+        raise NotAcceptable(f"None of what you accept can be sent. Possible are {', '.join(MEDIA_TYPES.values())}.")
+    return best
+
+
+def _ranges(accept: str) -> dict[str, float]:
+    """Media range -> q. A q that is no number counts as 0."""
+    ranges: dict[str, float] = {}
+    for part in accept.split(","):
+        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+        q = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "q":
+                q = _number(value.strip())
+        if media_range:
+            ranges[media_range.lower()] = q
+    return ranges
+
+
+def _number(text: str) -> float:
+    """0..1, or 0 when `text` is no such number."""
+    whole, _, fraction = text.partition(".")
+    plain = whole in ("0", "1") and (not fraction or fraction.isdecimal())
+    return min(1.0, float(text)) if plain else 0.0
+
+
+def _weight(media_type: str, ranges: Mapping[str, float]) -> float:
+    """The q of the most specific range that covers `media_type`; 0 when none does."""
+    family = media_type.partition("/")[0] + "/*"
+    return next((ranges[key] for key in (media_type, family, "*/*") if key in ranges), 0.0)
+
+
+def revalidates(if_none_match: str, etag: str) -> bool:
+    """Whether If-None-Match says that the client has this very representation (weak comparison)."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in tags or etag in tags
+
+
+def wants_async(prefer: str) -> bool:
+    """Whether Prefer (RFC 7240) holds respond-async."""
+    return any(part.split(";")[0].strip().lower() == "respond-async" for part in prefer.split(","))

@@ -1,0 +1,169 @@
+"""The way of one picture: bytes, planes, tiles, planes, bytes, store. The core of POST /upscale and of every job."""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from app.api.budget import Hold
+from app.api.stages import Stages
+from app.codec import Codec, Decoded, DecodeOptions, Encoded, EncodeOptions
+from app.engine import Engine, Plane
+from app.errors import DeadlineExceeded, StoreUnavailable
+from app.metrics import Metrics
+from app.results import ResultStore, StoredPicture
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be made: the way a picture is read, its scale (the largest level), and the way it is written."""
+
+    decode: DecodeOptions
+    encode: EncodeOptions
+    client: str
+    owner: str
+    result_id: str
+    request_id: str
+    deadline_seconds: float
+
+    @property
+    def scale(self) -> int:
+        """The level asked for; the smaller ones come with it."""
+        return self.decode.scale
+
+
+class Upload:
+    """The body of one request: taken once, so that nothing holds it while the network works."""
+
+    def __init__(self, data: bytes, hold: Hold) -> None:
+        """`hold` counts the bytes."""
+        self._data: bytes | None = data
+        self._hold = hold
+
+    def read(self) -> bytes:
+        """The bytes."""
+        return self._data or b""
+
+    def release(self) -> None:
+        """Lets go of the bytes and of their share of the budget; a second call changes nothing."""
+        self._data = None
+        self._hold.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Upscaled:
+    """What came out: every level's picture, and whether they can be had again under the order's id."""
+
+    levels: Mapping[int, StoredPicture]
+    stored: bool
+    truncated: bool
+    height: int
+    width: int
+
+
+class EngineSource(Protocol):
+    """Where the engine of this moment is; it changes when weights are swapped."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that takes new work. Raises errors.WarmingUp or errors.Draining."""
+        ...
+
+
+class Pipeline:
+    """Runs orders. Decoding and encoding happen in `executor`, the network in the engine."""
+
+    def __init__(
+        self, codec: Codec, engines: EngineSource, store: ResultStore, metrics: Metrics, executor: Executor
+    ) -> None:
+        """Borrows everything; closes nothing."""
+        self._codec = codec
+        self._engines = engines
+        self._store = store
+        self._metrics = metrics
+        self._executor = executor
+
+    async def run(self, order: Order, upload: Upload, stages: Stages, progress: Progress) -> Upscaled:
+        """Upscales one picture at every level up to the order's. Raises the codec's and the engine's errors.
+
+        Cancelling it withdraws the tiles. Raises DeadlineExceeded when the order's time is up.
+        """
+        try:
+            async with asyncio.timeout(order.deadline_seconds):
+                return await self._run(order, upload, stages, progress, time.monotonic() + order.deadline_seconds)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"Not done within {order.deadline_seconds:g} s. Send a smaller picture, or ask for a job "
+                "(Prefer: respond-async)."
+            ) from None
+
+    async def _run(self, order: Order, upload: Upload, stages: Stages, progress: Progress, deadline: float) -> Upscaled:
+        with stages.measure("decode"):
+            decoded = await self._in_thread(functools.partial(self._decode, order, upload))
+        upload.release()
+        stages.current = "queue"
+        planes = [plane for frame in decoded.frames for plane in frame.planes]
+
+        def report(done: int, total: int) -> None:
+            stages.current = "infer" if done else "queue"
+            progress(done, total)
+
+        outputs = await self._engines.engine.upscale(
+            planes,
+            scale=order.scale,
+            client=order.client,
+            deadline=deadline,
+            on_progress=report,
+            on_stage=stages.note,
+        )
+        stages.current = "encode"
+        levels = await self._encode(decoded, outputs, order, stages)
+        stored = await self._keep(order, levels)
+        height, width = decoded.height, decoded.width
+        frames = len(decoded.frames)
+        self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
+        return Upscaled(levels, stored, decoded.truncated, height * order.scale, width * order.scale)
+
+    def _decode(self, order: Order, upload: Upload) -> Decoded:
+        """The planes; what cannot be written as asked is refused here, before the network's work."""
+        decoded = self._codec.decode(upload.read(), order.decode)
+        self._codec.check(decoded, order.scale, order.encode)
+        return decoded
+
+    async def _encode(
+        self, decoded: Decoded, outputs: Sequence[Mapping[int, Plane]], order: Order, stages: Stages
+    ) -> dict[int, StoredPicture]:
+        """Every level's file, side by side; the stages count the level that was asked for."""
+
+        def encode(level: int) -> tuple[Encoded, StoredPicture]:
+            encoded = self._codec.encode(decoded, _by_frame(decoded, outputs, level), level, order.encode)
+            return encoded, StoredPicture.of(encoded.body, encoded.media_type)
+
+        levels = sorted(outputs[0])
+        done = await asyncio.gather(*(self._in_thread(functools.partial(encode, level)) for level in levels))
+        asked = done[levels.index(order.scale)][0]
+        stages.add("merge", asked.merge_seconds)
+        stages.add("encode", asked.encode_seconds)
+        return {level: picture for level, (_, picture) in zip(levels, done, strict=True)}
+
+    async def _keep(self, order: Order, levels: Mapping[int, StoredPicture]) -> bool:
+        """Whether the store took the result. A store that is away must not cost the client its picture."""
+        try:
+            return await self._store.put(order.result_id, order.owner, levels)
+        except StoreUnavailable:
+            return False
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _by_frame(decoded: Decoded, outputs: Sequence[Mapping[int, Plane]], level: int) -> list[list[Plane]]:
+    """The flat list of upscaled planes, cut into frames again, at one level."""
+    remaining = iter(outputs)
+    return [[next(remaining)[level] for _ in frame.planes] for frame in decoded.frames]

@@ -1,0 +1,120 @@
+"""Errors as RFC 9457 problem documents: the only place where a domain error meets a status code."""
+
+import http
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from app import errors
+
+PROBLEM_TYPE = "urn:lapsrn:problem:"
+MEDIA_TYPE = "application/problem+json"
+_RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the table: status, the stable last part of the type, and a title that never changes."""
+
+    status: int
+    slug: str
+    title: str
+
+
+KINDS: Mapping[type[errors.LapsrnError], Kind] = {
+    errors.MalformedRequest: Kind(400, "malformed-request", "Malformed request"),
+    errors.Unauthorized: Kind(401, "unauthorized", "API key missing or wrong"),
+    errors.Forbidden: Kind(403, "forbidden", "Not allowed with this API key"),
+    errors.NotFound: Kind(404, "not-found", "Not found"),
+    errors.NotAcceptable: Kind(406, "not-acceptable", "No acceptable picture format"),
+    errors.SlowClient: Kind(408, "slow-client", "The body did not arrive in time"),
+    errors.StartupError: Kind(409, "weights-refused", "The weights did not pass their checks"),
+    errors.TooManyBytes: Kind(413, "too-many-bytes", "Too many bytes"),
+    errors.TooManyPixels: Kind(413, "too-many-pixels", "Too many pixels"),
+    errors.UnsupportedFormat: Kind(415, "unsupported-format", "Not an accepted picture format"),
+    errors.UndecodablePicture: Kind(422, "undecodable-picture", "The picture does not decode"),
+    errors.BadParameter: Kind(422, "bad-parameter", "Bad parameter"),
+    errors.TooManyRequests: Kind(429, "too-many-requests", "Too much under way"),
+    errors.InferenceFailed: Kind(500, "inference-failed", "The network failed on this picture"),
+    errors.QueueFull: Kind(503, "queue-full", "Busy"),
+    errors.Draining: Kind(503, "draining", "Shutting down"),
+    errors.WarmingUp: Kind(503, "warming-up", "Starting"),
+    errors.StoreUnavailable: Kind(503, "store-unavailable", "Results store unavailable"),
+    errors.DeadlineExceeded: Kind(504, "deadline-exceeded", "Deadline exceeded"),
+}
+INTERNAL = Kind(500, "internal-error", "Internal error")
+INTERNAL_DETAIL = "Something went wrong on our side. If it stays, report it with the request id."
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong, ready to be sent."""
+
+    kind: Kind
+    detail: str
+    headers: Mapping[str, str]
+    parameters: Sequence[Mapping[str, str]] = ()
+
+    def document(self, request_id: str) -> dict[str, object]:
+        """The members of the JSON document."""
+        members: dict[str, object] = {
+            "type": PROBLEM_TYPE + self.kind.slug,
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        if self.parameters:
+            members["parameters"] = list(self.parameters)
+        return members
+
+    def response(self, request_id: str) -> Response:
+        """As application/problem+json, never to be cached."""
+        headers = {"Cache-Control": "no-store", **self.headers}
+        return JSONResponse(self.document(request_id), self.kind.status, headers, MEDIA_TYPE)
+
+
+def kind_of(error: errors.LapsrnError) -> Kind:
+    """The row for `error`, looked up along its class's ancestors."""
+    return next((KINDS[base] for base in type(error).__mro__ if base in KINDS), INTERNAL)
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that `error` becomes; anything that was not raised on purpose becomes a fixed text."""
+    if not isinstance(error, errors.LapsrnError) or kind_of(error) is INTERNAL:
+        return Problem(INTERNAL, INTERNAL_DETAIL, {})
+    kind = kind_of(error)
+    headers: dict[str, str] = {}
+    if kind.status in (429, 503):
+        seconds = getattr(error, "retry_after", _RETRY_SECONDS)
+        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    if kind.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="lapsrn"'
+    return Problem(kind, str(error), headers)
+
+
+def problem_of_parameters(complaints: Sequence[Mapping[str, object]]) -> Problem:
+    """The problem for parameters that did not validate: pydantic's list of errors, without the values sent."""
+    parameters = []
+    for item in complaints:
+        location = item["loc"]
+        where = [str(part) for part in location] if isinstance(location, tuple) else []
+        parameters.append({"in": where[0] if where else "", "name": ".".join(where[1:]), "message": str(item["msg"])})
+    detail = "; ".join(f"{item['name']}: {item['message']}" for item in parameters)
+    return Problem(KINDS[errors.BadParameter], detail, {}, parameters)
+
+
+def problem_of_status(status: int, path: str, headers: Mapping[str, str]) -> Problem:
+    """The problem for what the framework itself refuses: no such route, no such method."""
+    if status == 404:
+        return Problem(KINDS[errors.NotFound], f"There is nothing at {path[:200]}. See /docs.", headers)
+    if status == 405:
+        allowed = headers.get("Allow", "")
+        return Problem(
+            Kind(405, "method-not-allowed", "Method not allowed"), f"Allowed here: {allowed}. See /docs.", headers
+        )
+    phrase = http.HTTPStatus(status).phrase
+    return Problem(Kind(status, phrase.lower().replace(" ", "-"), phrase), f"{phrase}. See /docs.", headers)

@@ -1,0 +1,78 @@
+"""Health, readiness, metrics, the model, and its reload."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from app.api import docs
+from app.api.dependencies import AdminDep, ServiceDep
+from app.api.schemas import Health, ModelDocument, Readiness
+from app.api.service import Served, Service
+
+health = APIRouter(tags=["operations"])
+metrics_router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"])
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+@health.get("/healthz", summary="Liveness", response_model=Health, **docs.HEALTH)
+async def healthz(service: ServiceDep) -> Response:
+    """200 while the scheduler and at least one worker live."""
+    alive = service.alive
+    return JSONResponse({"status": "ok" if alive else "dead"}, 200 if alive else 503, _NO_STORE)
+
+
+@health.get("/readyz", summary="Readiness", response_model=Readiness, **docs.READY)
+async def readyz(service: ServiceDep) -> Response:
+    """200 once the weights are loaded and warm; a results store that is away degrades it but does not end it."""
+    stored = await service.store.available()
+    ready = service.phase == "ready" and service.alive
+    status = "degraded" if ready and not stored else "dead" if service.phase == "ready" and not ready else service.phase
+    document = {"status": status, "store": "ok" if stored else "unavailable"}
+    headers = _NO_STORE if ready else {**_NO_STORE, "Retry-After": "5"}
+    return JSONResponse(document, 200 if ready else 503, headers)
+
+
+@metrics_router.get("/metrics", summary="Prometheus metrics", response_class=Response, **docs.METRICS)
+async def metrics(request: Request, service: ServiceDep) -> Response:
+    """In Prometheus's text format, or OpenMetrics if Accept asks for it."""
+    service.measure()
+    body, content_type = service.metrics.expose(request.headers.get("accept", ""))
+    return Response(body, headers={**_NO_STORE, "Content-Type": content_type})
+
+
+@router.get("/model", summary="What is served", response_model=ModelDocument, **docs.MODEL)
+async def model(service: ServiceDep) -> Response:
+    """Name, levels, margin, weights, scores, device, arithmetic, workers, and the limits on what is accepted."""
+    return JSONResponse(_describe(service, service.served), headers=_NO_STORE)
+
+
+@router.post("/admin/reload", summary="Swap the weights", response_model=ModelDocument, **docs.RELOAD)
+async def reload(service: ServiceDep, admin: AdminDep) -> Response:
+    """Loads the weights file again. No request is lost; if the file does not pass its checks, nothing changes."""
+    return JSONResponse(_describe(service, await service.reload()), headers=_NO_STORE)
+
+
+def _describe(service: Service, served: Served) -> dict[str, Any]:
+    settings = service.settings
+    return {
+        "name": served.facts.name,
+        "levels": list(served.facts.scales),
+        "margin": served.facts.margin,
+        "device": served.facts.device,
+        "dtype": served.facts.dtype,
+        "sha256": served.details.get("sha256", ""),
+        "scores": served.details.get("scores", {}),
+        "workers": [
+            {"name": worker.name, "device": worker.device, "up": worker.up, "restarts": worker.restarts}
+            for worker in served.engine.status().workers
+        ],
+        "limits": {
+            "max_input_bytes": settings.max_input_bytes,
+            "max_input_pixels": settings.max_input_pixels,
+            "max_output_pixels": settings.max_output_pixels,
+            "formats": list(settings.formats),
+        },
+    }

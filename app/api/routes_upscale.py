@@ -1,0 +1,136 @@
+"""POST, GET and DELETE /upscale."""
+
+from contextlib import ExitStack
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from app.api import docs
+from app.api.access import Caller
+from app.api.body import BodyLimits, read_picture
+from app.api.dependencies import CallerDep, ServiceDep, facts_of, trace_of_request
+from app.api.disconnect import unless_client_leaves
+from app.api.negotiation import choose_format, wants_async
+from app.api.pictures import COOKIE, link_headers, picture_response, set_cookie
+from app.api.pipeline import Order, Upload
+from app.api.routes_jobs import describe
+from app.api.schemas import ForgetQuery, ResultQuery, UpscaleQuery
+from app.api.service import Service
+from app.api.stages import Stages
+from app.codec import DecodeOptions, EncodeOptions
+from app.errors import MalformedRequest, NotFound
+from app.results import new_id
+
+router = APIRouter(tags=["upscale"])
+_UNKNOWN = "No such result: it never was, has expired, or is not yours. POST the picture again."
+
+
+@router.post("/upscale", summary="Upscale a picture", response_class=Response, **docs.UPSCALE)
+async def upscale(
+    request: Request, query: Annotated[UpscaleQuery, Query()], service: ServiceDep, caller: CallerDep
+) -> Response:
+    """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
+    order = _order(request, query, service, caller)
+    stages = Stages(service.metrics.stage)
+    with ExitStack() as cleanup:
+        cleanup.callback(service.limits.enter(caller))
+        hold = service.budget.hold()
+        cleanup.callback(hold.release)
+        with stages.measure("read"):
+            upload = Upload(await read_picture(request, _limits(service), hold), hold)
+        facts_of(request)["bytes_in"] = len(upload.read())
+        if wants_async(request.headers.get("prefer", "")):
+            job = service.jobs.begin(order, upload, stages, cleanup)
+            return _accepted(request, service, order, JSONResponse(describe(job), 202))
+        work = service.jobs.wait_for(order, upload, stages, cleanup)
+        upscaled = await unless_client_leaves(request.receive, work)
+    picture = upscaled.levels[order.scale]
+    facts_of(request).update(height=upscaled.height, width=upscaled.width, stages=stages.milliseconds())
+    response = Response(picture.body, 200, media_type=picture.media_type)
+    response.headers["ETag"] = picture.etag
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept"
+    response.headers["Server-Timing"] = stages.server_timing()
+    if upscaled.truncated:
+        response.headers["X-Upscale-Truncated"] = "true"
+    if upscaled.stored:
+        response.headers.update(link_headers(order.result_id, order.scale, upscaled.levels))
+        set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
+    return response
+
+
+@router.get("/upscale", summary="Fetch a level of an earlier result", response_class=Response, **docs.RESULT)
+async def result(
+    request: Request, query: Annotated[ResultQuery, Query()], service: ServiceDep, caller: CallerDep
+) -> Response:
+    """Answers with the picture that an earlier POST made at this level."""
+    result_id = _which(request, query.id)
+    service.check_level(query.level, "level")
+    picture = await service.store.get(result_id, caller.owner, query.level)
+    if picture is None:
+        raise NotFound(_UNKNOWN)
+    return picture_response(request, picture, query.level)
+
+
+@router.delete("/upscale", summary="Forget a result", status_code=204, response_class=Response, **docs.FORGET)
+async def forget(
+    request: Request, query: Annotated[ForgetQuery, Query()], service: ServiceDep, caller: CallerDep
+) -> Response:
+    """Forgets all levels of a result, and takes the cookie back."""
+    if not await service.store.delete(_which(request, query.id), caller.owner):
+        raise NotFound(_UNKNOWN)
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE, path="/upscale", httponly=True, samesite="strict")
+    return response
+
+
+def _order(request: Request, query: UpscaleQuery, service: Service, caller: Caller) -> Order:
+    """What is asked for, checked against what is served. Raises BadParameter, NotAcceptable, Draining, WarmingUp."""
+    service.require_ready()
+    service.check_level(query.scale, "scale")
+    wanted = query.format or choose_format(request.headers.get("accept", ""))
+    settings = service.settings
+    patient = wants_async(request.headers.get("prefer", ""))
+    return Order(
+        DecodeOptions(
+            scale=query.scale,
+            frames=query.frames,
+            truncated=query.truncated,
+            color=query.color,
+            metadata=query.metadata,
+            depth=query.depth,
+        ),
+        EncodeOptions(format=wanted, quality=query.quality, lossless=query.lossless),
+        client=caller.name,
+        owner=caller.owner,
+        result_id=new_id(),
+        request_id=trace_of_request(request).request_id,
+        deadline_seconds=settings.job_deadline_seconds if patient else settings.deadline_seconds,
+    )
+
+
+def _limits(service: Service) -> BodyLimits:
+    settings = service.settings
+    return BodyLimits(settings.max_input_bytes, settings.body_idle_seconds, settings.body_timeout_seconds)
+
+
+def _accepted(request: Request, service: Service, order: Order, response: Response) -> Response:
+    """202, with where to look."""
+    response.headers["Location"] = f"/jobs/{order.result_id}"
+    response.headers["Preference-Applied"] = "respond-async"
+    response.headers["X-Upscale-Id"] = order.result_id
+    response.headers["Cache-Control"] = "no-store"
+    set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
+    return response
+
+
+def _which(request: Request, asked: str | None) -> str:
+    """The result's id. Raises MalformedRequest, never guesses."""
+    result_id = asked or request.cookies.get(COOKIE, "")
+    if not result_id:
+        raise MalformedRequest(
+            "Which result? Give id=, the X-Upscale-Id of an earlier POST /upscale, or send the cookie that it set."
+        )
+    return result_id

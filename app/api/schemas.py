@@ -1,0 +1,146 @@
+"""The shapes of parameters and of JSON answers."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _whole(value: object) -> object:
+    """Query parameters are text, and a Literal of numbers takes numbers only."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
+
+
+Level = Annotated[Literal[2, 4, 8], BeforeValidator(_whole)]
+JobId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class _Query(BaseModel):
+    """Parameters that are not known are refused, so that a slip is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class UpscaleQuery(_Query):
+    """How to upscale."""
+
+    scale: Annotated[Level, Field(description="How many times as high and wide. 8 only if the model has it.")] = 4
+    format: Annotated[
+        Literal["png", "webp", "jpeg", "avif", "tiff"] | None,
+        Field(description="Format of the answer; without it, Accept decides, and PNG where that is indifferent."),
+    ] = None
+    quality: Annotated[int | None, Field(ge=1, le=100, description="For lossy formats.", examples=[90])] = None
+    lossless: Annotated[
+        bool | None, Field(description="For WebP: lossless unless `quality` is given or this is false.")
+    ] = None
+    depth: Annotated[Literal["keep", "8"], Field(description="16-bit pictures stay 16-bit, or are reduced to 8.")] = (
+        "keep"
+    )
+    color: Annotated[Literal["keep", "srgb"], Field(description="Keep the ICC profile, or convert to sRGB.")] = "keep"
+    metadata: Annotated[
+        Literal["drop", "keep", "all"],
+        Field(description="Drop EXIF and XMP, keep them without position, or keep them all."),
+    ] = "drop"
+    frames: Annotated[
+        Literal["single", "first", "all"],
+        Field(description="An animation is refused, gives its first frame, or is upscaled in full."),
+    ] = "single"
+    truncated: Annotated[
+        Literal["reject", "allow"], Field(description="Refuse an incomplete file, or upscale what is there.")
+    ] = "reject"
+
+
+class ResultQuery(_Query):
+    """Which result, and which level of it."""
+
+    level: Annotated[Level, Field(description="The pyramid level: 2 or 4 (8 only if the model has it).")]
+    id: Annotated[
+        JobId | None,
+        Field(description="X-Upscale-Id of the POST; without it, the cookie that the POST set is used."),
+    ] = None
+
+
+class ForgetQuery(_Query):
+    """Which result to forget."""
+
+    id: Annotated[
+        JobId | None,
+        Field(description="X-Upscale-Id of the POST; without it, the cookie that the POST set is used."),
+    ] = None
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: Annotated[str, Field(description="Stable identifier.", examples=["urn:lapsrn:problem:too-many-pixels"])]
+    title: str
+    status: int
+    detail: Annotated[str, Field(description="What was wrong, what is allowed, what to do.")]
+    request_id: Annotated[str, Field(description="Also in X-Request-Id; quote it when you report a problem.")]
+    parameters: Annotated[
+        list[dict[str, str]] | None, Field(description="Which parameters did not validate, and why.")
+    ] = None
+
+
+class Health(BaseModel):
+    """Whether the service is alive, or ready."""
+
+    status: Literal["ok", "dead", "warming", "ready", "degraded", "draining", "failed"]
+
+
+class Readiness(Health):
+    """Whether the service takes work."""
+
+    store: Annotated[Literal["ok", "unavailable"], Field(description="The results store.")]
+
+
+class Worker(BaseModel):
+    """One worker of the engine."""
+
+    name: str
+    device: str
+    up: bool
+    restarts: int
+
+
+class InputLimits(BaseModel):
+    """What is accepted."""
+
+    max_input_bytes: int
+    max_input_pixels: int
+    max_output_pixels: int
+    formats: list[str]
+
+
+class ModelDocument(BaseModel):
+    """What is served."""
+
+    name: Annotated[str, Field(examples=["lapsrn_x4"])]
+    levels: Annotated[list[int], Field(examples=[[2, 4]])]
+    margin: Annotated[int, Field(description="Source pixels that an output pixel can see on each side.")]
+    device: Annotated[str, Field(examples=["cpu"])]
+    dtype: Annotated[str, Field(examples=["float32"])]
+    sha256: Annotated[str, Field(description="Of the weights file.")]
+    scores: Annotated[dict[str, object], Field(description="Measured quality, from the weights' own metadata.")]
+    workers: list[Worker]
+    limits: InputLimits
+
+
+class TileProgress(BaseModel):
+    """Progress, in tiles."""
+
+    done: int
+    total: Annotated[int, Field(description="0 until the picture is decoded.")]
+
+
+class JobDocument(BaseModel):
+    """A job."""
+
+    id: Annotated[str, Field(description="Also the id of its result.")]
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    progress: TileProgress
+    seconds_left: Annotated[float | None, Field(description="By the rate so far; null when not known.")]
+    results: Annotated[
+        dict[str, str],
+        Field(description="Level to address, once done.", examples=[{"4": "/upscale?level=4&id=..."}]),
+    ]
+    error: Annotated[ProblemDocument | None, Field(description="Why it failed.")]

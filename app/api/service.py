@@ -1,0 +1,195 @@
+"""The service as a whole: what it is made of, which phase it is in, and how it starts, swaps weights and stops."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+import structlog
+
+from app.api.access import Access
+from app.api.budget import Budget
+from app.api.jobs import Jobs
+from app.api.limits import ClientLimits
+from app.api.pipeline import Pipeline
+from app.codec import Codec
+from app.engine import Engine, TileModel
+from app.errors import BadParameter, Draining, WarmingUp
+from app.metrics import Metrics
+from app.results import ResultStore
+from app.settings import Settings
+
+Phase = Literal["warming", "ready", "draining", "failed"]
+ModelFactory = Callable[[], TileModel]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Weights that have been checked, and one factory per worker. `details` goes into GET /model as it is."""
+
+    factories: Sequence[ModelFactory]
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a TileModel says about itself once it is built."""
+
+    name: str
+    device: str
+    dtype: str
+    margin: int
+    scales: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One engine with what it serves."""
+
+    engine: Engine
+    facts: ModelFacts
+    details: Mapping[str, object]
+
+
+class Service:
+    """Everything that outlives a request. Routes read its parts; main builds it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        codec: Codec,
+        store: ResultStore,
+        metrics: Metrics,
+        executor: ThreadPoolExecutor,
+        open_model: Callable[[], ModelSource],
+        build_engine: Callable[[ModelSource], Engine],
+    ) -> None:
+        """`open_model` checks the weights and raises StartupError; it is called here, and again at every reload."""
+        self.settings = settings
+        self.store = store
+        self.metrics = metrics
+        self.phase: Phase = "warming"
+        self.access = Access(settings.api_keys, settings.client_max_concurrent, settings.client_requests_per_minute)
+        self.limits = ClientLimits()
+        self.budget = Budget(settings.max_body_bytes_in_flight)
+        self.jobs = Jobs(
+            Pipeline(codec, self, store, metrics, executor), metrics, settings.job_ttl_seconds, settings.max_jobs
+        )
+        self._executor = executor
+        self._open_model = open_model
+        self._build_engine = build_engine
+        self._source = open_model()
+        self._served: Served | None = None
+        self._warming: asyncio.Task[None] | None = None
+        self._reloading = asyncio.Lock()
+        metrics.watch_store(lambda: store.size_bytes)
+
+    @property
+    def served(self) -> Served:
+        """What takes new work. Raises WarmingUp or Draining."""
+        if self.phase == "draining":
+            raise Draining("The service is shutting down. Send it again, to another instance or a little later.")
+        if self._served is None:
+            raise WarmingUp("The network is being loaded. Try again in a few seconds.")
+        return self._served
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of this moment, also while draining: what was admitted is finished on it. Raises WarmingUp."""
+        return self._served.engine if self._served is not None else self.served.engine
+
+    def require_ready(self) -> None:
+        """Raises WarmingUp or Draining unless new work is taken."""
+        _ = self.served
+
+    def check_level(self, level: int, parameter: str) -> None:
+        """Raises BadParameter when the model that is served has no such level."""
+        if self._served is not None and level not in self._served.facts.scales:
+            allowed = ", ".join(map(str, self._served.facts.scales))
+            raise BadParameter(f"{parameter}: {level} is not served; allowed are {allowed}.")
+
+    @property
+    def alive(self) -> bool:
+        """False once the scheduler or every worker is dead; warming up counts as alive."""
+        if self.phase == "failed":
+            return False
+        return self._served is None or self._served.engine.status().alive
+
+    def measure(self) -> None:
+        """Brings the gauges of the engine's queue up to this moment."""
+        if self._served is not None:
+            status = self._served.engine.status()
+            self.metrics.queue(status.queue_tiles, status.queue_age_seconds)
+
+    def start(self) -> None:
+        """Begins to load and warm the network, in the background."""
+        self._warming = asyncio.create_task(self._warm())
+
+    async def warmed(self) -> None:
+        """Waits until the network is warm, or could not be loaded; `phase` tells which."""
+        if self._warming is not None:
+            await asyncio.shield(self._warming)
+
+    async def drain(self) -> None:
+        """Refuses new work, and waits until what was admitted is done, at most the grace time."""
+        self.phase = "draining"
+        await self.jobs.drain(self.settings.grace_seconds)
+
+    async def stop(self) -> None:
+        """Drains, and lets go of everything."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
+        await self.drain()
+        if self._served is not None:
+            await self._served.engine.stop(self.settings.grace_seconds)
+        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+        await self.store.close()
+
+    async def reload(self) -> Served:
+        """Opens the weights again, warms a second engine with them, and only then lets the first one finish and go.
+
+        Raises StartupError when the weights do not pass their checks; the old ones go on serving.
+        """
+        async with self._reloading:
+            before = self.served
+            after = await self._serve(await asyncio.to_thread(self._open_model))
+            self._served = after
+            await before.engine.stop(self.settings.grace_seconds)
+            for worker in after.engine.status().workers:
+                self.metrics.worker(worker.name, worker.device, worker.up)
+            return after
+
+    async def _warm(self) -> None:
+        log = structlog.get_logger("lapsrn")
+        try:
+            self._served = await self._serve(self._source)
+        except Exception as error:
+            self.phase = "failed"
+            log.error("the network could not be loaded", exc_info=error)
+            return
+        if self.phase == "warming":
+            self.phase = "ready"
+        log.info("ready", model=self._served.facts.name, device=self._served.facts.device)
+
+    async def _serve(self, source: ModelSource) -> Served:
+        """An engine that is up and warm."""
+        facts: list[ModelFacts] = []
+        engine = self._build_engine(ModelSource([_noting(build, facts) for build in source.factories], source.details))
+        await engine.start()
+        first = facts[0]
+        sha256 = str(source.details.get("sha256", ""))
+        self.metrics.model({"name": first.name, "sha256": sha256, "device": first.device, "dtype": first.dtype})
+        return Served(engine, first, source.details)
+
+
+def _noting(build: ModelFactory, facts: list[ModelFacts]) -> ModelFactory:
+    """The same factory, which also writes down what it built."""
+
+    def noted() -> TileModel:
+        model = build()
+        facts.append(ModelFacts(model.name, model.device, model.dtype, model.margin, tuple(model.scales)))
+        return model
+
+    return noted

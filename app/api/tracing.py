@@ -1,0 +1,26 @@
+"""Request ids and W3C trace context: taken from the client where they are well formed, else made here."""
+
+import re
+import secrets
+from dataclasses import dataclass
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """`request_id` names the request to people; `traceparent` is this hop's, in the client's trace if it sent one."""
+
+    request_id: str
+    trace_id: str
+    traceparent: str
+
+
+def trace_of(request_id: str, traceparent: str) -> Trace:
+    """The trace of a request with these two headers, either of which may be empty or malformed."""
+    known = _TRACEPARENT.fullmatch(traceparent)
+    valid = known is not None and int(known[1], 16) > 0 and int(known[2], 16) > 0
+    trace_id, flags = (known[1], known[3]) if known is not None and valid else (secrets.token_hex(16), "00")
+    name = request_id if _REQUEST_ID.fullmatch(request_id) else secrets.token_hex(8)
+    return Trace(name, trace_id, f"00-{trace_id}-{secrets.token_hex(8)}-{flags}")

@@ -1,0 +1,155 @@
+"""The composition root: builds everything from Settings, and nothing at import."""
+
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from pydantic import ValidationError
+
+from app import logging
+from app.api.application import build_application, build_metrics_application
+from app.api.server import run_server
+from app.api.service import ModelFactory, ModelSource, Service
+from app.codec import Codec, Formulas, Limits
+from app.engine import Engine, EngineConfig
+from app.errors import StartupError
+from app.metrics import Metrics
+from app.results import MemoryStore, RedisStore, ResultStore
+from app.settings import Settings
+from app.web import STATIC
+from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
+from model.resample import upsample_kernel
+
+
+def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None) -> FastAPI:
+    """The application, ready for an ASGI server; its lifespan starts and stops the engine.
+
+    `models` has one factory per worker; None is the real network, from `settings.weights`. Raises StartupError.
+    """
+    executor = ThreadPoolExecutor(codec_threads(settings), thread_name_prefix="codec")
+    metrics = Metrics(CollectorRegistry())
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=metrics.registry)
+    service = Service(
+        settings,
+        build_codec(settings),
+        build_store(settings),
+        metrics,
+        executor,
+        functools.partial(open_model, settings, models),
+        functools.partial(build_engine, settings, metrics),
+    )
+    return build_application(service, package_version(), STATIC)
+
+
+def serve(settings: Settings | None = None) -> int:
+    """`lapsrn serve`: runs until a signal ends it; the exit code. Raises StartupError before it listens."""
+    settings = settings or load_settings()
+    logging.configure(settings.log_level, settings.log_format)
+    app = create_app(settings)
+    side = None if settings.metrics_port is None else build_metrics_application(app.state.service)
+    return run_server(app, side, settings)
+
+
+def main() -> int:
+    """`python -m app.main`: as `serve`, with a start that fails told in one line on standard error."""
+    try:
+        return serve()
+    except StartupError as error:
+        print(f"lapsrn: {error}", file=sys.stderr)
+        return 2
+
+
+def load_settings() -> Settings:
+    """Settings from the environment. Raises StartupError with one line that names every wrong setting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors(include_url=False))) from None
+
+
+def _complaint(item: dict[str, object]) -> str:
+    """'LAPSRN_PORT: Input should be ...' for one of pydantic's errors, without echoing secrets."""
+    location = item["loc"]
+    path = [str(part) for part in location] if isinstance(location, tuple) else []
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"LAPSRN_{path[0].upper()}{''.join(f'[{part}]' for part in path[1:])}: {message}" if path else message
+
+
+def build_formulas() -> Formulas:
+    """The project's one definition of colour and resampling, as the codec wants it."""
+    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel)
+
+
+def build_codec(settings: Settings) -> Codec:
+    """The codec with this project's formulas and the settings' limits."""
+    limits = Limits(settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, settings.formats)
+    return Codec(build_formulas(), limits, threads=codec_threads(settings))
+
+
+def build_store(settings: Settings) -> ResultStore:
+    """Redis where one is named, else memory."""
+    if settings.redis_url is not None:
+        return RedisStore(settings.redis_url.get_secret_value(), settings.result_ttl_seconds)
+    return MemoryStore(settings.result_max_bytes, settings.result_ttl_seconds)
+
+
+def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> Engine:
+    """An engine with one worker per factory, and the settings' limits."""
+    config = EngineConfig.for_device(str(source.details.get("device", "cpu")).partition(":")[0])
+    config = replace(config, max_tiles=settings.max_queue_tiles, max_bytes=settings.max_queue_bytes)
+    return Engine(source.factories, config, metrics)
+
+
+def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> ModelSource:
+    """The network's factories, after its weights have been checked. Raises StartupError in one line."""
+    if models is not None:
+        return ModelSource(models)
+    runtime = importlib.import_module("model.runtime")  # brings torch, which is slow, and not needed for fakes
+    try:
+        details = runtime.describe(settings.weights)
+        devices = runtime.devices(settings.device)
+    except Exception as error:
+        raise StartupError(str(error)) from error
+    if settings.weights_sha256 not in (None, details["sha256"]):
+        raise StartupError(
+            f"{settings.weights} has SHA-256 {details['sha256']}, not the {settings.weights_sha256} of "
+            "LAPSRN_WEIGHTS_SHA256; restore the file or correct the setting"
+        )
+    count = settings.workers or (len(devices) if devices[0] != "cpu" else cores())
+    factories = [
+        functools.partial(
+            runtime.load, settings.weights, devices[worker % len(devices)], settings.dtype, settings.worker_threads
+        )
+        for worker in range(count)
+    ]
+    return ModelSource(factories, {**details, "device": devices[0]})
+
+
+def codec_threads(settings: Settings) -> int:
+    """Threads for decoding and encoding: what is set, or half the cores, but two, so that both levels go together."""
+    return settings.codec_threads or max(2, cores() // 2)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def package_version() -> str:
+    """The installed package's version."""
+    try:
+        return version("lapsrn")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Every Prometheus collector of the service, on a registry that is passed in. Units: seconds, bytes, tiles, pixels."""
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+
+STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+
+
+class Metrics:
+    """The collectors of design.md section 6, and the few calls that move them. Also serves as the engine's observer."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Registers everything on `registry`; label values come from fixed sets, so their number is bounded."""
+        self.registry = registry
+        self._requests = Counter(
+            "lapsrn_http_requests_total", "HTTP requests answered", ["route", "method", "status"], registry=registry
+        )
+        self._request_seconds = Histogram(
+            "lapsrn_http_request_duration_seconds",
+            "From the first byte read to the last byte sent",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._stage_seconds = Histogram(
+            "lapsrn_stage_duration_seconds", "Time in each stage", ["stage"], buckets=_SECONDS, registry=registry
+        )
+        self._batch_tiles = Histogram("lapsrn_batch_tiles", "Tiles per batch run", buckets=_TILES, registry=registry)
+        self._queue_tiles = Gauge("lapsrn_queue_tiles", "Tiles waiting for a worker", registry=registry)
+        self._queue_age = Gauge("lapsrn_queue_age_seconds", "Age of the oldest waiting tile", registry=registry)
+        self._in_flight = Gauge(
+            "lapsrn_requests_in_flight", "Upscale requests and jobs accepted and not yet finished", registry=registry
+        )
+        self._worker_up = Gauge(
+            "lapsrn_worker_up", "1 while the worker serves", ["worker", "device"], registry=registry
+        )
+        self._worker_restarts = Counter("lapsrn_worker_restarts_total", "Workers replaced", registry=registry)
+        self._rejected = Counter("lapsrn_rejected_total", "Upscales refused or failed", ["reason"], registry=registry)
+        self._cancelled = Counter(
+            "lapsrn_cancelled_total", "Upscales whose client left or cancelled, by stage", ["stage"], registry=registry
+        )
+        self._pixels = Counter("lapsrn_pixels_total", "Pixels of upscaled pictures", ["direction"], registry=registry)
+        self._store_bytes = Gauge("lapsrn_result_store_bytes", "Bytes of finished pictures kept", registry=registry)
+        self._model_info = Gauge(
+            "lapsrn_model_info",
+            "1 for the model that is served",
+            ["name", "sha256", "device", "dtype"],
+            registry=registry,
+        )
+        for stage in STAGES:
+            self._stage_seconds.labels(stage)
+        for direction in ("in", "out"):
+            self._pixels.labels(direction)
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """One HTTP request answered; `route` is a template such as /jobs/{job_id}, or "unmatched"."""
+        known = method if method in _METHODS else "other"
+        self._requests.labels(route, known, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def stage(self, name: str, seconds: float) -> None:
+        """One stage of one request took `seconds`; `name` is one of STAGES."""
+        self._stage_seconds.labels(name).observe(seconds)
+
+    def batch(self, tiles: int, seconds: float, worker: str) -> None:
+        """A worker ran a batch."""
+        self._batch_tiles.observe(tiles)
+
+    def queue(self, tiles: int, age: float) -> None:
+        """`tiles` wait, the oldest for `age` seconds."""
+        self._queue_tiles.set(tiles)
+        self._queue_age.set(age)
+
+    def worker(self, worker: str, device: str, up: bool) -> None:
+        """A worker came up or went down."""
+        self._worker_up.labels(worker, device).set(int(up))
+
+    def worker_restarted(self, worker: str) -> None:
+        """A dead worker was replaced."""
+        self._worker_restarts.inc()
+
+    def upscale_began(self) -> None:
+        """An upscale was accepted for work."""
+        self._in_flight.inc()
+
+    def upscale_ended(self) -> None:
+        """An accepted upscale ended, however it did."""
+        self._in_flight.dec()
+
+    def rejected(self, reason: str) -> None:
+        """An upscale was refused or failed; `reason` is the last part of the problem's type."""
+        self._rejected.labels(reason).inc()
+
+    def cancelled(self, stage: str) -> None:
+        """The client left, or cancelled its job, during `stage`."""
+        self._cancelled.labels(stage).inc()
+
+    def pixels(self, pixels_in: int, pixels_out: int) -> None:
+        """A picture was upscaled."""
+        self._pixels.labels("in").inc(pixels_in)
+        self._pixels.labels("out").inc(pixels_out)
+
+    def watch_store(self, size_bytes: Callable[[], int]) -> None:
+        """Asks `size_bytes` at every scrape."""
+        self._store_bytes.set_function(size_bytes)
+
+    def model(self, info: Mapping[str, str]) -> None:
+        """Says which model is served: name, sha256, device, dtype. The one before is forgotten."""
+        self._model_info.clear()
+        self._model_info.labels(**info).set(1)
+
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        """All metrics as text, and its content type, in the dialect that `accept` (a header) asks for."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type

@@ -1,0 +1,7 @@
+"""Where finished pictures wait for GET /upscale."""
+
+from app.results.base import ResultStore, StoredPicture, new_id, storage_key
+from app.results.memory import MemoryStore
+from app.results.redis import RedisStore
+
+__all__ = ["MemoryStore", "RedisStore", "ResultStore", "StoredPicture", "new_id", "storage_key"]

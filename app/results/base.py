@@ -1,0 +1,63 @@
+"""What a results store is: finished pictures, found again by a secret id and its owner."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """One encoded picture: bytes, media type such as "image/png", and strong entity tag, quotes included."""
+
+    body: bytes
+    media_type: str
+    etag: str
+
+    @classmethod
+    def of(cls, body: bytes, media_type: str) -> "StoredPicture":
+        """Tags the bytes with a digest of themselves."""
+        return cls(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+class ResultStore(Protocol):
+    """Finished pictures by (id, owner). An unknown, an expired and somebody else's id look the same: None."""
+
+    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
+        """Keeps `levels` (scale -> picture); False if it is more than may be kept. Raises errors.StoreUnavailable."""
+        ...
+
+    async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:
+        """The picture at ×`level`, or None. Raises errors.StoreUnavailable."""
+        ...
+
+    async def delete(self, result_id: str, owner: str) -> bool:
+        """Forgets all levels; False if there was nothing. Raises errors.StoreUnavailable."""
+        ...
+
+    async def available(self) -> bool:
+        """Whether the store answers."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held, as last known."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of connections."""
+        ...
+
+
+def new_id() -> str:
+    """An id that cannot be guessed: 192 random bits, 32 URL-safe characters."""
+    return secrets.token_urlsafe(24)
+
+
+def storage_key(result_id: str, owner: str) -> str:
+    """Hex SHA-256 under which a result is kept: the id itself is never stored, and another owner's key differs."""
+    digest = hashlib.sha256(len(owner).to_bytes(4, "big"))
+    digest.update(owner.encode())
+    digest.update(result_id.encode())
+    return digest.hexdigest()

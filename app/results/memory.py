@@ -1,0 +1,84 @@
+"""Results in this process's memory: a byte cap, a time to live, and the least recently used go first."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from app.results.base import StoredPicture, storage_key
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    levels: Mapping[int, StoredPicture]
+    size: int
+    expires: float
+
+
+class MemoryStore:
+    """A ResultStore for one process. All methods run on the event loop and never wait."""
+
+    def __init__(self, max_bytes: int, ttl_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Keeps at most `max_bytes` of picture bytes, each for `ttl_seconds`; `clock` is in seconds."""
+        self._max_bytes = max_bytes
+        self._ttl = ttl_seconds
+        self._clock = clock
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._size = 0
+
+    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
+        """See ResultStore. A result larger than the whole cap is not kept, and pushes nothing out."""
+        size = sum(len(picture.body) for picture in levels.values())
+        if size > self._max_bytes:
+            return False
+        key = storage_key(result_id, owner)
+        self._drop(key)
+        self.expire()
+        while self._size + size > self._max_bytes:
+            self._drop(next(iter(self._entries)))
+        self._entries[key] = _Entry(dict(levels), size, self._clock() + self._ttl)
+        self._size += size
+        return True
+
+    async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:
+        """See ResultStore. Reading makes it the most recently used; it does not lengthen its life."""
+        self.expire()
+        key = storage_key(result_id, owner)
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry.levels.get(level)
+
+    async def delete(self, result_id: str, owner: str) -> bool:
+        """See ResultStore."""
+        self.expire()
+        return self._drop(storage_key(result_id, owner))
+
+    async def available(self) -> bool:
+        """Memory always answers."""
+        return True
+
+    @property
+    def size_bytes(self) -> int:
+        """Picture bytes held now, expired ones not counted."""
+        self.expire()
+        return self._size
+
+    async def close(self) -> None:
+        """Forgets everything."""
+        self._entries.clear()
+        self._size = 0
+
+    def expire(self) -> None:
+        """Drops what has outlived its time."""
+        now = self._clock()
+        for key in [key for key, entry in self._entries.items() if entry.expires <= now]:
+            self._drop(key)
+
+    def _drop(self, key: str) -> bool:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return False
+        self._size -= entry.size
+        return True

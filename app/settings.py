@@ -1,0 +1,159 @@
+"""Every knob of the service: one frozen class, read from the environment (LAPSRN_*) and checked once, at the start."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_MIB = 1024 * 1024
+_DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
+
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class ApiKey(BaseModel):
+    """One client's key: only its SHA-256 is kept, so that the settings give no key away."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Shown in logs, never secret.")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key.")]
+    max_concurrent: Annotated[int | None, Field(ge=1, description="Overrides LAPSRN_CLIENT_MAX_CONCURRENT.")] = None
+    requests_per_minute: Annotated[int | None, Field(ge=1, description="Overrides the general rate.")] = None
+    admin: Annotated[bool, Field(description="May call POST /admin/reload.")] = False
+
+
+class Settings(BaseSettings):
+    """What the service runs with. Bytes, pixels and seconds are in the names; sizes are inclusive limits."""
+
+    model_config = SettingsConfigDict(env_prefix="LAPSRN_", env_file=None, frozen=True, extra="forbid")
+
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    metrics_port: Annotated[
+        int | None, Field(ge=0, le=65535, description="Serve /metrics and health here as well, and /metrics only here.")
+    ] = None
+    forwarded_allow_ips: Annotated[
+        str, Field(description="Proxies whose X-Forwarded-For and -Proto are believed, separated by commas.")
+    ] = "127.0.0.1"
+    processes: Annotated[
+        Positive,
+        Field(
+            description="Processes of the service that answer at one address, replicas included; above 1 needs Redis."
+        ),
+    ] = 1
+
+    weights: Annotated[Path, Field(description="The network's weights, a safetensors file.")] = _DEFAULT_WEIGHTS
+    weights_sha256: Annotated[
+        str | None, Field(pattern=r"^[0-9a-f]{64}$", description="If given, the weights must have this SHA-256.")
+    ] = None
+    device: Annotated[str, Field(description="auto, cpu, cuda, or cuda:N.")] = "auto"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], Field(description="Arithmetic of the network.")
+    ] = "auto"
+    workers: Annotated[
+        int, Field(ge=0, le=64, description="Workers of the engine; 0 is one per accelerator, or one per core.")
+    ] = 0
+    worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
+    codec_threads: Annotated[int, Field(ge=0, le=64, description="Threads that decode and encode; 0 chooses.")] = 0
+    decode: Annotated[
+        Literal["inline", "process"], Field(description="Decode in this process or in one that may be killed.")
+    ] = "inline"
+
+    max_input_bytes: Annotated[Positive, Field(description="Largest body.")] = 32 * _MIB
+    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 4 * 1024 * 1024
+    max_output_pixels: Annotated[Positive, Field(description="Largest picture out, height x width.")] = 64 * 1024 * 1024
+    max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held at once, all clients.")] = 256 * _MIB
+    formats: Annotated[
+        tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
+    ] = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+
+    max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done; more is 503.")] = 8192
+    max_queue_bytes: Annotated[Positive, Field(description="Bytes of planes admitted and not yet done.")] = 2048 * _MIB
+    deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is 504.")] = 300.0
+    job_deadline_seconds: Annotated[Seconds, Field(description="The same for jobs (Prefer: respond-async).")] = 3600.0
+    job_ttl_seconds: Annotated[Seconds, Field(description="A finished job is remembered this long.")] = 600.0
+    max_jobs: Annotated[Positive, Field(description="Jobs remembered at once, finished ones included.")] = 1000
+    heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
+    grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work after SIGTERM.")] = 30.0
+
+    header_timeout_seconds: Annotated[Seconds, Field(description="A client must send its headers by then.")] = 10.0
+    body_idle_seconds: Annotated[Seconds, Field(description="Longest pause inside a body; then 408.")] = 10.0
+    body_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a whole body; then 408.")] = 120.0
+    keep_alive_seconds: Annotated[Positive, Field(description="Idle connections are closed after this.")] = 5
+
+    result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept in memory.")] = 512 * _MIB
+    result_ttl_seconds: Annotated[Positive, Field(description="Finished pictures are kept this long.")] = 600
+    redis_url: Annotated[
+        SecretStr | None, Field(description="Keep finished pictures in this Redis (redis://, rediss:// or unix://).")
+    ] = None
+
+    api_keys: Annotated[tuple[ApiKey, ...], Field(description="JSON list of keys; empty: no key is asked for.")] = ()
+    allow_anonymous: Annotated[
+        bool, Field(description="Listen beyond loopback without keys, knowing that anybody may send work.")
+    ] = False
+    client_max_concurrent: Annotated[Positive, Field(description="Requests and jobs under way per client.")] = 64
+    client_requests_per_minute: Annotated[
+        int, Field(ge=0, description="Upscale requests a minute per client; 0: any number.")
+    ] = 0
+    cors_origins: Annotated[
+        tuple[str, ...], NoDecode, Field(description="Web origins that may call from a browser, separated by commas.")
+    ] = ()
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = (
+        "info"
+    )
+    log_format: Annotated[Literal["json", "console"], Field(description="One JSON line a request, or text.")] = "json"
+    tracing: Annotated[bool, Field(description="OpenTelemetry spans (needs the extra `tracing`).")] = False
+
+    @field_validator("formats", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Commas separate; a list stays a list."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("formats")
+    @classmethod
+    def _upper(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("name at least one picture format")
+        return tuple(name.upper() for name in value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError(f"'{origin}' is not an origin such as https://example.org (no path, no *)")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [key.name for key in self.api_keys]
+        if len(set(names)) != len(names):
+            raise ValueError("two API keys have the same name")
+        if not (self.api_keys or self.allow_anonymous or is_loopback(self.host)):
+            raise ValueError(
+                f"refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS, listen on 127.0.0.1, "
+                "or say LAPSRN_ALLOW_ANONYMOUS=true"
+            )
+        if self.processes > 1 and self.redis_url is None:
+            raise ValueError(
+                f"{self.processes} processes cannot share results kept in memory: set LAPSRN_REDIS_URL, "
+                "or run one process"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

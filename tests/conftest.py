@@ -1,0 +1,88 @@
+"""Fixtures for every test: the application on a fake network, a client of it, and the benchmark pictures."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.api.service import ModelFactory, Service
+from app.main import create_app
+from app.settings import Settings
+from tests.fakes import FakeModel
+
+ROOT = Path(__file__).resolve().parent.parent
+WEIGHTS = ROOT / "weights" / "lapsrn_x4.safetensors"
+
+Running = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own LAPSRN_* variables must not change what tests see."""
+    for name in [name for name in os.environ if name.startswith("LAPSRN_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def bench_dir() -> Path:
+    """The folder with Set5 and Set14, each with HR, LRx2 and LRx4."""
+    folder = ROOT.parent / "shared" / "data" / "bench"
+    if not folder.is_dir():
+        pytest.skip("the benchmark pictures are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The weights that the service ships with."""
+    if not WEIGHTS.is_file():
+        pytest.skip("weights/lapsrn_x4.safetensors is not there")
+    return WEIGHTS
+
+
+@asynccontextmanager
+async def running(app: FastAPI, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+    """The application between its start and its stop, with a client; `ready` waits until the network is warm."""
+    async with app.router.lifespan_context(app):
+        service: Service = app.state.service
+        if ready:
+            await service.warmed()
+        transport = httpx.ASGITransport(app, client=("192.0.2.1", 40000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client
+
+
+@pytest.fixture
+def serve() -> Running:
+    """Runs the application on fake networks; keyword arguments are settings."""
+
+    def start(
+        models: Sequence[ModelFactory] | None = None, ready: bool = True, **settings: Any
+    ) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+        app = create_app(Settings(**settings), [FakeModel] if models is None else models)
+        return running(app, ready)
+
+    return start
+
+
+@pytest.fixture
+async def client(serve: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application with default settings."""
+    async with serve() as started:
+        yield started
+
+
+def service_of(client: httpx.AsyncClient) -> Service:
+    """The service behind a client of `running`."""
+    transport = client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    app = transport.app
+    assert isinstance(app, FastAPI)
+    service = app.state.service
+    assert isinstance(service, Service)
+    return service
