@@ -191,7 +191,7 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
     """The loop: steps, log, validation, checkpoints, export."""
     if "RANK" in os.environ:
         dist.init_process_group("nccl" if options.device.startswith("cuda") else "gloo")
-    folder: Path = options.run
+    folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, options.device, options.dtype)
     state = folder / "state.safetensors"
@@ -245,7 +245,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namesp
     parser = argparse.ArgumentParser(prog="python -m model.train", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="served")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of high-resolution pictures")
-    parser.add_argument("--run", type=Path, default=Path("runs/served"), help="folder of log, checkpoint and weights")
+    parser.add_argument("--output", type=Path, default=Path("runs/served"), help="folder of log, checkpoint and weights")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of the prepared pyramids")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the features")
