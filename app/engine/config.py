@@ -10,7 +10,7 @@ class EngineConfig:
     The defaults suit a CPU, where a batch should stay in the cache: one core of 128x128, or more smaller ones.
     """
 
-    core_edges: tuple[int, ...] = (16, 32, 64, 128)
+    core_edges: tuple[int, ...] = (16, 32, 48, 64, 96, 128)
     """Heights and widths that a tile's core can have, ascending; the shapes are their pairs, so keep them few."""
     max_batch_tiles: int = 16
     max_batch_pixels: int = 128 * 128

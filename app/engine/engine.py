@@ -133,6 +133,7 @@ class Engine:
             levels=[level for level in model.scales if level <= scale],
             edges=self._config.core_edges,
             margin=model.margin,
+            workers=len(self._models),
             listener=handover,
         )
         self._scheduler.admit(request)

@@ -2,7 +2,6 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from itertools import zip_longest
 from typing import Generic, TypeVar
 
 from app.engine.request import Request, Tile
@@ -14,42 +13,36 @@ T = TypeVar("T")
 class Turns(Generic[T]):
     """A round-robin whose newcomers need not wait for a whole round.
 
-    Their first turns alternate with those of the round, so that a newcomer waits for one turn at most, and the round
-    keeps at least every second turn however many newcomers there are.
+    A newcomer's first turn comes after one more turn of the round, or after that of the newcomer before it and one
+    more: however many newcomers there are, every second turn is left to the others.
     """
 
     def __init__(self) -> None:
-        self._newcomers: dict[T, None] = {}
-        self._round: dict[T, None] = {}
-        self._newcomer_next = True
+        self._order: list[T] = []
+        self._newcomers: set[T] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._newcomers or self._round)
+        return bool(self._order)
 
     def add(self, member: T) -> None:
-        """Let a member take part; one that already does keeps its place."""
-        if member not in self._round:
-            self._newcomers.setdefault(member)
+        """Let somebody take part who does not yet."""
+        last = max((self._order.index(newcomer) for newcomer in self._newcomers), default=-1)
+        self._order.insert(last + 2, member)
+        self._newcomers.add(member)
 
     def remove(self, member: T) -> None:
-        """Take a member out, if it is in."""
-        self._newcomers.pop(member, None)
-        self._round.pop(member, None)
+        """Take a member out."""
+        self._order.remove(member)
+        self._newcomers.discard(member)
 
     def served(self, member: T) -> None:
         """Send a member to the end of the round."""
-        self._newcomer_next = member not in self._newcomers
         self.remove(member)
-        self._round[member] = None
+        self._order.append(member)
 
     def order(self) -> list[T]:
         """Return the members in the order of their turns."""
-        if not self._newcomers:
-            return list(self._round)
-        pairs = (self._newcomers, self._round) if self._newcomer_next else (self._round, self._newcomers)
-        absent = object()
-        mixed = [member for pair in zip_longest(*pairs, fillvalue=absent) for member in pair]
-        return [member for member in mixed if member is not absent]  # type: ignore[misc]
+        return list(self._order)
 
 
 class _Client:
@@ -93,24 +86,26 @@ class FairQueue:
             client = self._clients.get(request.client)
             if client is None:
                 client = self._clients[request.client] = _Client(request.client)
+                self._turns.add(client)
+            if not request.pending:
+                client.requests.add(request)
             waiting = request.pending.setdefault(shape, deque())
             (waiting.appendleft if first else waiting.append)(tile)
-            client.requests.add(request)
-            self._turns.add(client)
             client.waiting[shape] += 1
             self._waiting[shape] += 1
             self.tiles += 1
 
-    def take(self, limit: Callable[[Shape], int]) -> list[Tile]:
+    def take(self, limit: Callable[[Shape], int], takers: int = 1) -> list[Tile]:
         """Remove and return the next batch: tiles of one shape, [] if nothing waits.
 
         The client whose turn it is decides the shape; all clients that have such tiles then give one each in turn,
-        until `limit(shape)` or no more are there. Sizes are powers of two, so that devices see few of them.
+        until `limit(shape)` or no more are there. Idle workers, `takers` in all, share what there is. Sizes are powers
+        of two, so that devices see few of them.
         """
         if not self.tiles:
             return []
         shape = self._turns.order()[0].next_shape()
-        size = min(max(1, limit(shape)), self._waiting[shape])
+        size = min(max(1, limit(shape)), -(-self._waiting[shape] // takers))
         size = 1 << (size.bit_length() - 1)
         batch: list[Tile] = []
         while len(batch) < size:

@@ -43,7 +43,7 @@ class TileModel(Protocol):
         """
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
-        """Get ready for inputs of these shapes, each (N, height, width) with the margins in it, at every level."""
+        """Get ready for inputs of these shapes, each the (N, height, width) of cores, at every level."""
 
 
 class EngineObserver(Protocol):

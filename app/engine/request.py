@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.ports import Plane
-from app.engine.tiles import CutPlane, Shape, Span
+from app.engine.tiles import CutPlane, Shape, Span, edges_for
 
 
 class Listener(Protocol):
@@ -80,14 +80,15 @@ class Request:
         levels: Sequence[int],
         edges: tuple[int, ...],
         margin: int,
+        workers: int,
         listener: Listener,
     ) -> "Request":
-        """Cut planes of at least one pixel each, and allocate their outputs at every level (untouched memory)."""
+        """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched."""
         request = cls(client, listener, [])
         for plane in planes:
             height, width = plane.shape
             outputs = {level: np.empty((height * level, width * level), np.float32) for level in levels}
-            source = CutPlane.cut(plane, edges, margin)
+            source = CutPlane.cut(plane, edges_for(height, width, edges, margin, workers), margin)
             request.outputs.append(outputs)
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             request.tiles += [

@@ -40,6 +40,7 @@ class Scheduler:
         self._requests: dict[Request, None] = {}
         self._bytes = 0
         self._in_flight = 0
+        self._idle = 0
         self._rate = TileRate()
         self._draining = False
         self._closed = False
@@ -85,16 +86,18 @@ class Scheduler:
     def take(self, holder: Hashable, limit: Callable[[Shape], int]) -> list[Tile] | None:
         """Wait for work and return a batch, or None once the scheduler is closed or the holder was released.
 
-        Work-conserving: whatever waits is handed out at once; nothing waits for a batch to fill.
+        Work-conserving: whatever waits is handed out at once, shared among the idle; nothing waits for a batch to fill.
         """
         with self._changed:
             while True:
                 if self._closed or holder not in self._held:
                     return None
-                batch = self._queue.take(limit)
+                batch = self._queue.take(limit, takers=self._idle + 1)
                 if batch:
                     break
+                self._idle += 1
                 self._changed.wait()
+                self._idle -= 1
             now = time.monotonic()
             for tile in batch:
                 tile.request.held += 1

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from app.engine.ports import Plane
 
+_SMALLEST_WORTH_SHARING = 64
+
 
 class Shape(NamedTuple):
     """What tiles must share to be batched: the core's height and width in source pixels, and the target scale."""
@@ -51,17 +53,29 @@ def _cover(length: int, edges: tuple[int, ...], overhead: int) -> tuple[int, tup
 def cut_axis(length: int, edges: tuple[int, ...], margin: int) -> tuple[Span, ...]:
     """Cut an axis into spans that cover every pixel once, largest edges first.
 
-    The largest edge is used while much is left; the rest is covered at the least cost, where every further tile costs
-    its two margins.
+    The largest edge is used while much is left; the rest is covered at the least cost. A tile costs its edge and, for
+    what its margins add to the work, about one margin more (the costly levels pay little of it).
     """
     largest = edges[-1]
     bodies = max(0, length // largest - 1)
-    _, tail = _cover(length - bodies * largest, edges, 2 * margin)
+    _, tail = _cover(length - bodies * largest, edges, margin)
     spans, start = [], 0
     for edge in (largest,) * bodies + tail:
         spans.append(Span(start, min(edge, length - start), edge))
         start += edge
     return tuple(spans)
+
+
+def edges_for(height: int, width: int, edges: tuple[int, ...], margin: int, workers: int) -> tuple[int, ...]:
+    """Return the edges to cut a plane with: without the largest ones if it would give fewer tiles than workers.
+
+    Depends on nothing that changes while the service runs, so that a request gives the same bytes at any load.
+    """
+    while len(edges) > 1 and edges[-1] > _SMALLEST_WORTH_SHARING:
+        if len(cut_axis(height, edges, margin)) * len(cut_axis(width, edges, margin)) >= workers:
+            break
+        edges = edges[:-1]
+    return edges
 
 
 def padded_axis(length: int, margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:

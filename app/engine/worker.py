@@ -77,7 +77,7 @@ class Life:
         try:
             model = self._factory()
             self._accept(model)
-            model.warm_up(self._warm_shapes(model))
+            model.warm_up(self._warm_shapes())
             self.model = model
             self._runner = runner = BatchRunner(model, self._scheduler, self._config, self._observer, self)
             self._scheduler.enlist(self)
@@ -101,12 +101,11 @@ class Life:
             runner.run(batch)
         return batch is not None
 
-    def _warm_shapes(self, model: TileModel) -> list[tuple[int, int, int]]:
-        """Return the square tiles, alone and in the largest batch."""
+    def _warm_shapes(self) -> list[tuple[int, int, int]]:
+        """Return the square cores, alone and in the largest batch."""
         limit = BatchLimit(self._config)
         shapes = []
         for edge in self._config.core_edges:
-            side = edge + 2 * model.margin
             largest = limit(Shape(edge, edge, 1))
-            shapes += [(count, side, side) for count in sorted({1, 1 << (largest.bit_length() - 1)})]
+            shapes += [(count, edge, edge) for count in sorted({1, 1 << (largest.bit_length() - 1)})]
         return shapes

@@ -1,0 +1,163 @@
+"""Whose turn it is."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from app.engine.fair import FairQueue, Turns
+from app.engine.request import Request
+from app.engine.tiles import Shape
+from tests.engine.fakes import picture
+
+
+class Nobody:
+    """A Listener that does not care."""
+
+    def progressed(self, done: int, total: int) -> None: ...
+
+    def settled(self, error: Exception | None) -> None: ...
+
+
+def request(client: str, tiles: int, scale: int = 4, edge: int = 8) -> Request:
+    made = Request.cut(
+        [picture(edge, edge * tiles)],
+        client=client,
+        scale=scale,
+        levels=[2],
+        edges=(edge,),
+        margin=3,
+        workers=1,
+        listener=Nobody(),
+    )
+    assert made.total == tiles
+    return made
+
+
+def queue_of(*requests: Request) -> FairQueue:
+    queue = FairQueue()
+    for each in requests:
+        queue.add(each.tiles)
+    return queue
+
+
+def served(queue: FairQueue, requests: Sequence[Request], limit: int = 1) -> str:
+    """The requests' letters in the order of their tiles, until nothing waits; batches are separated by a blank."""
+    letters = {id(each): chr(ord("a") + index) for index, each in enumerate(requests)}
+    batches = []
+    while batch := queue.take(lambda shape: limit):
+        batches.append("".join(letters[id(tile.request)] for tile in batch))
+    assert queue.tiles == 0
+    return " ".join(batches) if limit > 1 else "".join(batches)
+
+
+def test_clients_take_turns_tile_by_tile() -> None:
+    requests = [request("x", 4), request("y", 2), request("z", 3)]
+    assert served(queue_of(*requests), requests) == "abcabcaca"
+
+
+def test_requests_of_one_client_take_turns_within_its_turn() -> None:
+    requests = [request("x", 4), request("x", 2), request("y", 6)]
+    assert served(queue_of(*requests), requests) == "acbcacbcacac"
+
+
+def test_a_newcomer_waits_for_one_turn_at_most() -> None:
+    bulk = [request(name, 3) for name in "vwxy"]
+    queue = queue_of(*bulk)
+    for _ in bulk:
+        queue.take(lambda shape: 1)
+    late = request("z", 1)
+    queue.add(late.tiles)
+    assert served(queue, [*bulk, late]) == "aebcdabcd"
+
+
+def test_a_small_request_overtakes_the_same_clients_large_one() -> None:
+    large, small = request("x", 5), request("x", 1)
+    queue = queue_of(large)
+    queue.take(lambda shape: 1)
+    queue.add(small.tiles)
+    assert served(queue, [large, small]) == "abaaa"
+
+
+def test_newcomers_leave_every_second_turn_to_the_round() -> None:
+    turns: Turns[str] = Turns()
+    for name in ("old1", "old2", "old3"):
+        turns.add(name)
+        turns.served(name)
+    turns.add("new1")
+    turns.add("new2")
+    assert turns.order() == ["old1", "new1", "old2", "new2", "old3"]
+    turns.served("old1")
+    turns.served("new1")
+    turns.add("new3")
+    assert turns.order() == ["old2", "new2", "old3", "new3", "old1", "new1"]
+
+
+def test_more_work_does_not_move_a_client_forward() -> None:
+    requests = [request("x", 2), request("y", 2), request("z", 2), request("z", 1)]
+    queue = queue_of(*requests[:3])
+    for _ in range(3):
+        queue.take(lambda shape: 1)
+    queue.add(requests[3].tiles)
+    assert served(queue, requests) == "abcd"
+
+
+def test_a_batch_takes_one_tile_of_each_client_in_turn() -> None:
+    requests = [request("x", 6), request("y", 1), request("z", 6)]
+    assert served(queue_of(*requests), requests, limit=4) == "abca caca caca c"
+
+
+@pytest.mark.parametrize("other", [{"scale": 2}, {"edge": 16}])
+def test_a_batch_holds_one_shape_and_one_scale_only(other: dict[str, int]) -> None:
+    requests = [request("x", 2), request("y", 2, **other), request("z", 2)]
+    assert served(queue_of(*requests), requests, limit=4) == "acac bb"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "limit", "size"), [(1, 8, 1), (3, 8, 2), (7, 8, 4), (9, 8, 8), (9, 6, 4), (5, 0, 1)]
+)
+def test_batch_sizes_are_powers_of_two_within_the_limit(waiting: int, limit: int, size: int) -> None:
+    queue = queue_of(request("x", waiting))
+    assert len(queue.take(lambda shape: limit)) == size
+
+
+@pytest.mark.parametrize(("takers", "sizes"), [(1, [8, 4]), (2, [4, 4]), (3, [4, 2]), (100, [1, 1])])
+def test_idle_workers_share_what_waits(takers: int, sizes: list[int]) -> None:
+    queue = queue_of(request("x", 12))
+    assert [len(queue.take(lambda shape: 8, takers)) for _ in sizes] == sizes
+
+
+def test_the_limit_is_asked_about_the_shape_whose_turn_it_is() -> None:
+    asked: list[Shape] = []
+    queue = queue_of(request("x", 2, edge=16))
+    queue.take(lambda shape: asked.append(shape) or 1)  # type: ignore[func-returns-value]
+    assert asked == [Shape(16, 16, 4)]
+    assert asked[0].pixels == 256
+
+
+def test_discarding_a_request_leaves_the_others_alone() -> None:
+    requests = [request("x", 3), request("x", 2), request("y", 2)]
+    queue = queue_of(*requests)
+    queue.discard(requests[0])
+    queue.discard(requests[0])
+    assert queue.tiles == 4
+    assert served(queue, requests) == "bcbc"
+
+
+def test_tiles_that_are_given_back_come_first() -> None:
+    one = request("x", 3)
+    queue = queue_of(one)
+    batch = queue.take(lambda shape: 1)
+    queue.add(batch, first=True)
+    assert queue.take(lambda shape: 1) == batch
+
+
+def test_an_empty_queue_remembers_nobody() -> None:
+    queue = queue_of(request("x", 3), request("y", 1))
+    gone = request("z", 2)
+    queue.add(gone.tiles)
+    queue.discard(gone)
+    while queue.take(lambda shape: 2):
+        pass
+    assert not queue._clients
+    assert not queue._turns
+    assert not queue._waiting

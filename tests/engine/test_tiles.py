@@ -1,0 +1,95 @@
+"""Cuts cover every pixel once, and windows are those of the padded picture."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.engine.config import EngineConfig
+from app.engine.tiles import CutPlane, Span, cut_axis, edges_for
+from tests.engine.fakes import expected, pad, picture, upsample
+
+EDGES = EngineConfig().core_edges
+
+
+@pytest.mark.parametrize(
+    ("length", "edges"),
+    [
+        (1, [16]),
+        (16, [16]),
+        (17, [32]),
+        (33, [48]),
+        (65, [64, 16]),
+        (90, [96]),
+        (128, [128]),
+        (129, [128, 16]),
+        (160, [128, 32]),
+        (256, [128, 128]),
+        (300, [128, 128, 48]),
+        (1024, [128] * 8),
+    ],
+)
+def test_lengths_are_cut_into_few_edges_with_little_surplus(length: int, edges: list[int]) -> None:
+    assert [span.edge for span in cut_axis(length, EDGES, 9)] == edges
+
+
+@given(st.integers(1, 700), st.sets(st.integers(3, 90), min_size=1, max_size=5), st.integers(0, 12))
+def test_spans_cover_every_pixel_once_and_fit_their_edges(length: int, edges: set[int], margin: int) -> None:
+    spans = cut_axis(length, tuple(sorted(edges)), margin)
+    assert [pixel for span in spans for pixel in range(span.start, span.start + span.length)] == list(range(length))
+    assert all(0 < span.length <= span.edge and span.edge in edges for span in spans)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "workers", "largest"),
+    [(128, 128, 1, 128), (128, 128, 2, 96), (64, 64, 2, 64), (256, 256, 4, 128), (256, 256, 5, 96), (1, 129, 2, 128)],
+)
+def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
+    height: int, width: int, workers: int, largest: int
+) -> None:
+    assert edges_for(height, width, EDGES, 9, workers)[-1] == largest
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 16, 33])
+@pytest.mark.parametrize("width", [1, 3, 4, 17, 40])
+def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int) -> None:
+    margin, plane = 3, picture(height, width)
+    padded = pad(plane, margin)
+    cut = CutPlane.cut(plane, (4, 16), margin)
+    for row in cut.rows:
+        for column in cut.columns:
+            window = np.full((row.edge + 2 * margin, column.edge + 2 * margin), np.nan, np.float32)
+            cut.read(row, column, window)
+            assert np.isfinite(window).all(), "every pixel is written, past the picture too"
+            inside = padded[row.start :, column.start :][: row.length + 2 * margin, : column.length + 2 * margin]
+            np.testing.assert_array_equal(window[: inside.shape[0], : inside.shape[1]], inside)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.one_of(st.tuples(st.just(1), st.integers(1, 40)), st.tuples(st.integers(1, 40), st.integers(1, 40))),
+    st.sets(st.integers(2, 24), min_size=1, max_size=4),
+    st.integers(0, 5),
+)
+def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
+    size: tuple[int, int], edges: set[int], margin: int
+) -> None:
+    plane = picture(*size)
+    cut = CutPlane.cut(plane, tuple(sorted(edges)), margin)
+    whole = np.full((size[0] * 2, size[1] * 2), np.nan, np.float32)
+    for row in cut.rows:
+        for column in cut.columns:
+            window = np.empty((1, row.edge + 2 * margin, column.edge + 2 * margin), np.float32)
+            cut.read(row, column, window[0])
+            core = upsample(window, margin, 2)[0][: row.length * 2, : column.length * 2]
+            whole[row.start * 2 :, column.start * 2 :][: core.shape[0], : core.shape[1]] = core
+    np.testing.assert_array_equal(whole, expected(plane, 2, margin)[2])
+
+
+def test_a_plane_shorter_than_the_margin_is_replicated_on_that_axis_alone() -> None:
+    plane = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]], np.float32)
+    cut = CutPlane.cut(plane, (8,), 3)
+    window = np.empty((14, 14), np.float32)
+    cut.read(Span(0, 2, 8), Span(0, 5, 8), window)
+    np.testing.assert_array_equal(window[:8, 3], [1, 1, 1, 1, 6, 6, 6, 6])
+    np.testing.assert_array_equal(window[3, :11], [4, 3, 2, 1, 2, 3, 4, 5, 4, 3, 2])
