@@ -30,6 +30,8 @@ COPY app/ app/
 COPY model/ model/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m pip --python /opt/lapsrn/bin/python install --no-deps -c constraints.txt .
+COPY weights/ /opt/lapsrn/weights/
+RUN chmod -R a+rX /opt/lapsrn
 
 FROM ${BASE} AS service
 LABEL org.opencontainers.image.title="lapsrn" \
@@ -43,7 +45,6 @@ RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3.11/ensurepip \
  && groupadd --gid 10001 lapsrn \
  && useradd --uid 10001 --gid lapsrn --no-create-home --home-dir /tmp --shell /usr/sbin/nologin lapsrn
 COPY --from=build /opt/lapsrn /opt/lapsrn
-COPY weights/ /opt/lapsrn/weights/
 ENV PATH=/opt/lapsrn/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     LAPSRN_HOST=0.0.0.0 LAPSRN_PORT=8000 \
