@@ -30,7 +30,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Upscaled:
-    """One finished picture; `level(id, 2)` fetches another level of the same pass until the service forgets it."""
+    """One finished picture; until it expires, `level(id, 2)` is the same pass at x2. No id: the service kept none."""
 
     body: bytes
     media_type: str
@@ -78,22 +78,22 @@ class _Client(Generic[Answer]):  # the conversation; how a request is sent, and 
         answer = await self._send(request)
         if answer.status_code == 202 and progress:
             answer = await self._job(answer, progress)
-        url = str(answer.url.join(answer.headers.get("Content-Location", "")))
-        return Upscaled(answer.content, answer.headers["Content-Type"], answer.headers.get("X-Upscale-Id", ""), url)
+        url = answer.url.join(answer.headers.get("Content-Location", ""))
+        return Upscaled(answer.content, answer.headers["Content-Type"], url.params.get("id", ""), str(url))
 
     async def _job(self, answer: httpx.Response, progress: Progress) -> httpx.Response:
         url = answer.url.join(answer.headers["Location"])
         try:
             while (job := answer.json())["state"] in ("queued", "running"):
-                progress(job["tiles_done"], job["tiles_total"])
+                progress(job["progress"]["done"], job["progress"]["total"])
                 answer = await self._send(self._http.build_request("GET", url), after=0.1)
-            progress(job["tiles_done"], job["tiles_total"])
+            progress(job["progress"]["done"], job["progress"]["total"])
         except BaseException:
             await self._fetch(self._http.build_request("DELETE", url), 0.0)  # nobody waits for it any more
             raise
         if job["state"] != "done":
-            raise UpscaleError(**{"title": f"the job is {job['state']}"} | (job.get("problem") or {}))
-        return await self._send(self._http.build_request("GET", url.join(job["result"])))
+            raise UpscaleError(**{"title": f"the job is {job['state']}"} | (job["error"] or {}))
+        return await self._send(self._http.build_request("GET", url.join(list(job["results"].values())[-1])))
 
     async def _send(self, request: httpx.Request, after: float = 0.0) -> httpx.Response:
         for attempt in range(self._retries + 1):

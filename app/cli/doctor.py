@@ -1,0 +1,130 @@
+"""`lapsrn doctor`: what this machine runs it on, how fast, and within which limits."""
+
+import asyncio
+import json
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from app import main
+from app.api.service import ModelFactory, ModelSource
+from app.engine import Engine, TileModel
+from app.errors import StartupError
+from app.metrics import Metrics
+from app.settings import Settings
+
+Facts = dict[str, dict[str, Any]]
+EDGE = 256
+RUNS = 5
+
+
+def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
+    """Tells what it finds; 0, or 1 when nothing can be upscaled here. Raises StartupError for wrong settings."""
+    settings = main.load_settings()
+    given = {"weights": weights, "device": device}
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    facts: Facts = {"machine": _machine()}
+    problem = ""
+    try:
+        facts |= asyncio.run(_network(settings))
+    except StartupError as error:
+        problem = str(error)
+    facts["limits of the service"] = {
+        "bytes in": settings.max_input_bytes,
+        "pixels in": settings.max_input_pixels,
+        "pixels out": settings.max_output_pixels,
+        "tiles under way": settings.max_queue_tiles,
+        "seconds": settings.deadline_seconds,
+        "formats": list(settings.formats),
+    }
+    if as_json:
+        print(json.dumps(facts | {"problem": problem or None}))
+    else:
+        _show(facts, problem)
+    return int(bool(problem))
+
+
+def _machine() -> dict[str, Any]:
+    names = ("lapsrn", "torch", "numpy", "pillow")
+    packages = {"lapsrn": main.package_version()} | {name: version(name) for name in names[1:]}
+    return packages | {"python": platform.python_version(), "system": platform.platform(), "cores": main.cores()}
+
+
+async def _network(settings: Settings) -> Facts:
+    """The weights, and what they run on. Raises StartupError."""
+    source = main.open_model(settings, None)
+    built: list[TileModel] = []
+    factories = [_noting(factory, built) for factory in source.factories]
+    engine = main.build_engine(settings, Metrics(CollectorRegistry()), ModelSource(factories, source.details))
+    async with engine:
+        model = built[0]
+        seconds = await _time(engine, model.scales[-1])
+    about = {
+        "file": str(settings.weights),
+        "name": model.name,
+        "levels": list(model.scales),
+        "margin": model.margin,
+        "sha256": source.details.get("sha256"),
+        "scores": source.details.get("scores"),
+    }
+    running = {
+        "device": model.device,
+        "dtype": model.dtype,
+        "workers": len(factories),
+        f"ms for {EDGE}x{EDGE} at x{model.scales[-1]}": round(seconds * 1000, 1),
+        "megapixels in a second": round(EDGE * EDGE / seconds / 1e6, 3),
+    }
+    return {"weights": about, "engine": running}
+
+
+def _noting(build: ModelFactory, built: list[TileModel]) -> ModelFactory:
+    """The same factory, which also keeps what it built."""
+
+    def noted() -> TileModel:
+        model = build()
+        built.append(model)
+        return model
+
+    return noted
+
+
+async def _time(engine: Engine, scale: int) -> float:
+    """Median seconds of a few pictures, one after the other, luma only, without decoding and encoding."""
+    rows, columns = np.indices((EDGE, EDGE))
+    plane = ((rows * 7 + columns * 13) % 256 / 255).astype(np.float32)
+    times = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        await engine.upscale([plane], scale=scale, client="")
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def _show(facts: Mapping[str, Mapping[str, Any]], problem: str) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for section, lines in facts.items():
+        table.add_row(f"[bold]{section}")
+        for name, value in lines.items():
+            table.add_row(f"  {name}", escape(_text(value)))
+    console.print(table)
+    if problem:
+        console.print(f"[red]cannot upscale here:[/] {escape(problem)}")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_text(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,78 @@
+"""Upscaling on this machine: codec and engine in this process."""
+
+import asyncio
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from app import main
+from app.api.problems import PROBLEM_TYPE, kind_of
+from app.cli.batch import PictureError, Progress
+from app.codec import Decoded, DecodeOptions, EncodeOptions
+from app.engine import Plane
+from app.errors import LapsrnError
+from app.metrics import Metrics
+from app.settings import Settings
+
+WIDE: dict[str, Any] = {
+    "max_input_bytes": 2**30,
+    "max_input_pixels": 2**26,
+    "max_output_pixels": 2**32,
+    "max_queue_tiles": 2**24,
+    "max_queue_bytes": 2**38,
+}
+"""Limits unless the environment sets them: the person at the keyboard owns the machine, and sends no bombs."""
+LARGE_PIXELS = 2**22
+"""Pictures of more pixels than this are upscaled one at a time, as each takes gigabytes."""
+
+
+def local_settings(weights: Path | None, device: str | None) -> Settings:
+    """The environment's settings with wide limits, and with these weights and device if given. Raises StartupError."""
+    settings = main.load_settings()
+    update = {name: value for name, value in WIDE.items() if name not in settings.model_fields_set}
+    if weights is not None:
+        update |= {"weights": weights, "weights_sha256": None}
+    if device is not None:
+        update["device"] = device
+    return settings.model_copy(update=update)
+
+
+class LocalBackend:
+    """Loads the network once; while it works on one picture, the next is decoded."""
+
+    at_once = 2
+
+    def __init__(self, settings: Settings, decode: DecodeOptions, encode: EncodeOptions, level: int) -> None:
+        """`decode.scale` is the scale of the pass, `level` the one of its levels wanted. Raises StartupError."""
+        self._codec = main.build_codec(settings)
+        self._engine = main.build_engine(settings, Metrics(CollectorRegistry()), main.open_model(settings, None))
+        self._decode, self._encode, self._level = decode, encode, level
+        self._large = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Loads the network. Raises StartupError."""
+        await self._engine.start()
+
+    async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
+        """As Backend."""
+        try:
+            decoded = await asyncio.to_thread(self._codec.decode, data, self._decode)
+            async with self._large if decoded.height * decoded.width > LARGE_PIXELS else nullcontext():
+                return await self._upscale(decoded, progress)
+        except LapsrnError as error:
+            raise PictureError(str(error), PROBLEM_TYPE + kind_of(error).slug) from error
+
+    async def close(self) -> None:
+        """As Backend."""
+        await self._engine.stop(0.0)
+
+    async def _upscale(self, decoded: Decoded, progress: Progress | None) -> bytes:
+        planes = [plane for frame in decoded.frames for plane in frame.planes]
+        levels = await self._engine.upscale(planes, scale=self._decode.scale, client="", on_progress=progress)
+        remaining = iter(levels)
+        frames: list[list[Plane]] = [[next(remaining)[self._level] for _ in frame.planes] for frame in decoded.frames]
+        encoded = await asyncio.to_thread(partial(self._codec.encode, decoded, frames, self._level, self._encode))
+        return encoded.body
