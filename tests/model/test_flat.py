@@ -1,0 +1,85 @@
+"""Flat in, flat out: a flat picture of any level keeps it, whatever the weights, in float32 and in bfloat16."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import load_weights
+from model.color import luma_from_gray
+from model.folded import EagerConv, drop_centre
+from model.network import LapSRN, LapSRNConfig, zero_mean
+from model.runtime import Runtime
+from tests.model.networks import random_network
+
+EVERY_8_BIT = np.arange(256) / 255
+SOME_16_BIT = np.array([*range(0, 65536, 1021), 1, 2, 255, 256, 32767, 32768, 65534, 65535]) / 65535
+
+
+def flat_tiles(levels: NDArray[np.float64], margin: int, height: int, width: int) -> NDArray[np.float32]:
+    shape = (len(levels), height + 2 * margin, width + 2 * margin)
+    return np.broadcast_to(levels[:, None, None], shape).astype(np.float32)
+
+
+def assert_flat(network: LapSRN, dtype: str, levels: NDArray[np.float64], core: tuple[int, int], peak: int) -> None:
+    runtime = Runtime(network, "random", "cpu", dtype)
+    outputs = runtime.run(flat_tiles(levels, runtime.margin, *core), runtime.scales[-1])
+    codes = np.rint(levels * peak)
+    for scale, output in outputs.items():
+        assert output.shape == (len(levels), core[0] * scale, core[1] * scale)
+        got = np.rint(output.astype(np.float64) * peak)
+        np.testing.assert_array_equal(got, np.broadcast_to(codes[:, None, None], got.shape))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("levels", "peak"), [(EVERY_8_BIT, 255), (SOME_16_BIT, 65535)], ids=["every 8-bit level", "16-bit levels"]
+)
+@pytest.mark.parametrize(("scale", "depth", "width"), [(4, 5, 8), (4, 10, 4), (8, 1, 8), (2, 5, 8)])
+def test_flat_pictures_keep_their_level(
+    scale: int, depth: int, width: int, levels: NDArray[np.float64], peak: int, dtype: str
+) -> None:
+    network = random_network(LapSRNConfig(scale=scale, depth=depth, width=width), seed=depth)
+    assert_flat(network, dtype, levels, (1, 2), peak)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("core", [(1, 1), (13, 10), (32, 7)])
+def test_flat_at_full_width_and_in_tiles_of_any_shape(core: tuple[int, int], dtype: str) -> None:
+    """The flat response comes from a patch of its own size, and must be the same in tiles of any other."""
+    assert_flat(random_network(LapSRNConfig()), dtype, np.array([0, 77, 255]) / 255, core, 255)
+    assert_flat(random_network(LapSRNConfig()), dtype, np.array([1, 30001]) / 65535, core, 65535)
+
+
+def test_the_residual_of_a_flat_picture_is_large_before_it_is_taken_off() -> None:
+    """Else the tests above would say nothing."""
+    folded = random_network(LapSRNConfig(width=8)).fold()
+    with torch.no_grad():
+        flats = folded.flat_response(torch.zeros(1))
+    assert [tuple(flat.shape) for flat in flats] == [(1, 4, 1, 1), (1, 4, 2, 2)]
+    assert min(flat.abs().max().item() for flat in flats) > 1 / 255
+    assert flats[1].std() > 1e-3  # it is a pattern, not one number
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_shipped_weights_keep_flat_pictures(weights: Path, dtype: str) -> None:
+    """Of the lumas that 8-bit grays have, after rounding to 16 bits."""
+    network, _ = load_weights(weights)
+    lumas = luma_from_gray(np.array([0, 1, 128, 254, 255]) / 255)
+    runtime = Runtime(network, "shipped", "cpu", dtype)
+    for output in runtime.run(flat_tiles(lumas, runtime.margin, 9, 6), 4).values():
+        error = np.abs(output - lumas[:, None, None].astype(np.float32))
+        assert error.max() < 0.5 / 65535
+
+
+def test_shipped_weights_hold_the_constraints(weights: Path) -> None:
+    network, _ = load_weights(weights)
+    folded = network.fold()
+    assert isinstance(folded.entry, EagerConv)
+    first = dict(network.named_parameters())["levels.0.convs.0.weight"]
+    assert torch.equal(folded.entry.weight, drop_centre(zero_mean(first)))
+    for level in folded.levels:
+        assert isinstance(level.image, EagerConv)
+        assert torch.allclose(level.image.weight.sum(dim=(1, 2, 3)), torch.ones(4), atol=1e-6)

@@ -1,0 +1,263 @@
+"""The network: its config, its initialisation, its constraints, and its folded form as the same function."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.folded import EagerConv, compose, drop_centre, image_borders, neighbour_differences
+from model.fused import PackedConv, pack
+from model.network import LapSRN, LapSRNConfig, Level, bilinear_kernel, phases_sum_to_one, zero_mean
+from tests.model.networks import DEPTHS_AND_SCALES, luma, random_network
+
+
+@pytest.mark.parametrize(
+    ("scale", "depth", "levels", "scales", "margin"),
+    [
+        (2, 1, 1, (2,), 2),
+        (4, 1, 2, (2, 4), 3),
+        (8, 1, 3, (2, 4, 8), 3),
+        (2, 5, 1, (2,), 6),
+        (4, 5, 2, (2, 4), 9),
+        (8, 5, 3, (2, 4, 8), 10),
+        (2, 10, 1, (2,), 11),
+        (4, 10, 2, (2, 4), 16),
+        (8, 10, 3, (2, 4, 8), 19),
+    ],
+)
+def test_config(scale: int, depth: int, levels: int, scales: tuple[int, ...], margin: int) -> None:
+    config = LapSRNConfig(scale=scale, depth=depth)
+    assert (config.levels, config.scales, config.margin) == (levels, scales, margin)
+
+
+def test_defaults_are_those_of_the_source_document() -> None:
+    assert LapSRNConfig() == LapSRNConfig(scale=4, depth=5, width=64, slope=0.2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"scale": 3}, "scale is 3; it must be 2, 4 or 8"),
+        ({"scale": 16}, "scale is 16; it must be 2, 4 or 8"),
+        ({"depth": 0}, "depth 0 and width 64 must be at least 1"),
+        ({"width": 0}, "depth 5 and width 0 must be at least 1"),
+    ],
+)
+def test_config_refuses(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LapSRNConfig(**wrong)
+
+
+def test_layers_are_as_published() -> None:
+    shapes = {name: tuple(p.shape) for name, p in LapSRN(LapSRNConfig()).named_parameters() if name.endswith("weight")}
+    features = {f"levels.{i}.convs.{j}.weight": (64, 64, 3, 3) for i in range(2) for j in range(5)}
+    features["levels.0.convs.0.weight"] = (64, 1, 3, 3)
+    ends = {"up": (64, 64, 4, 4), "residual": (1, 64, 3, 3), "image_up": (1, 1, 4, 4)}
+    assert shapes == features | {f"levels.{i}.{name}.weight": shape for i in range(2) for name, shape in ends.items()}
+
+
+def test_image_upsampling_starts_bilinear() -> None:
+    """With its residual heads at zero, a fresh network is bilinear enlargement, at every level."""
+    network = LapSRN(LapSRNConfig(scale=4, depth=1, width=4))
+    with torch.no_grad():
+        for level in network.levels:
+            assert isinstance(level, Level)
+            level.residual.weight.zero_()
+    picture = luma(1, 1, 12, 14)
+    margin = network.config.margin
+    x2, x4 = network(picture)
+    once = F.interpolate(picture, scale_factor=2, mode="bilinear")
+    twice = F.interpolate(once, scale_factor=2, mode="bilinear")
+    assert torch.allclose(x2, once[:, :, 2 * margin : -2 * margin, 2 * margin : -2 * margin], atol=1e-6)
+    assert torch.allclose(x4, twice[:, :, 4 * margin : -4 * margin, 4 * margin : -4 * margin], atol=1e-6)
+
+
+def test_bilinear_kernel_is_the_outer_product_of_quarters() -> None:
+    assert (bilinear_kernel() * 16).tolist() == [[1, 3, 3, 1], [3, 9, 9, 3], [3, 9, 9, 3], [1, 3, 3, 1]]
+
+
+def test_feature_upsampling_starts_near_channel_wise_bilinear() -> None:
+    torch.manual_seed(0)
+    level = LapSRN(LapSRNConfig()).levels[0]
+    assert isinstance(level, Level)
+    noise = level.up.weight.detach() - torch.eye(64)[:, :, None, None] * bilinear_kernel()
+    assert 0.009 < noise.std().item() < 0.011
+    assert abs(noise.mean().item()) < 1e-3
+
+
+def test_zero_mean_takes_each_filter_s_own_mean_off() -> None:
+    weight = luma(64, 1, 3, 3)
+    constrained = zero_mean(weight)
+    assert constrained.sum(dim=(-2, -1)).abs().max() < 1e-6
+    assert torch.allclose(constrained - constrained[..., :1, :1], weight - weight[..., :1, :1], atol=1e-6)
+
+
+def test_each_phase_of_the_image_kernel_is_moved_to_sum_one() -> None:
+    kernel = luma(1, 1, 4, 4)
+    constrained = phases_sum_to_one(kernel)
+    for y in range(2):
+        for x in range(2):
+            phase = (..., slice(y, None, 2), slice(x, None, 2))
+            assert constrained[phase].sum().item() == pytest.approx(1, abs=1e-6)
+            moved = constrained[phase] - kernel[phase]
+            assert torch.allclose(moved, moved[..., :1, :1], atol=1e-6)  # all four taps by the same amount
+    assert torch.allclose(phases_sum_to_one(constrained), constrained, atol=1e-6)
+    assert torch.equal(phases_sum_to_one(bilinear_kernel()[None, None]), bilinear_kernel()[None, None])
+
+
+def largest_difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
+    assert [level.shape for level in ours] == [level.shape for level in theirs]
+    return max((a - b).abs().max().item() for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize(("depth", "scale"), DEPTHS_AND_SCALES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@torch.no_grad()
+def test_folded_is_expanded(depth: int, scale: int, dtype: torch.dtype, tolerance: float) -> None:
+    network = random_network(LapSRNConfig(scale=scale, depth=depth, width=6)).to(dtype)
+    margin = network.config.margin
+    padded = luma(2, 1, 3 + 2 * margin, 5 + 2 * margin, dtype=dtype)
+    expanded = network(padded)
+    assert [tuple(level.shape) for level in expanded] == [(2, 1, 3 * s, 5 * s) for s in network.config.scales]
+    assert expanded[-1].std() > 0.1  # there is something to be equal to
+    assert largest_difference(network.fold()(padded), expanded) < tolerance
+
+
+@torch.no_grad()
+def test_folded_is_expanded_at_full_width() -> None:
+    network = random_network(LapSRNConfig())
+    padded = luma(1, 1, 4 + 18, 6 + 18)
+    assert largest_difference(network.fold()(padded), network(padded)) < 1e-5
+    network, padded = network.double(), padded.double()
+    assert largest_difference(network.fold()(padded), network(padded)) < 1e-10
+
+
+@torch.no_grad()
+def test_compose_is_one_layer_after_the_other() -> None:
+    """The composed kernel against the two layers it stands for, with more channels out than in."""
+    up, up_bias = luma(3, 5, 4, 4, dtype=torch.float64), luma(5, dtype=torch.float64)
+    conv, conv_bias = luma(2, 5, 3, 3, dtype=torch.float64), luma(2, dtype=torch.float64)
+    features = luma(1, 3, 7, 6, dtype=torch.float64)
+    both = F.conv2d(F.conv_transpose2d(features, up, up_bias, stride=2, padding=1), conv, conv_bias, padding=1)
+    composed = F.pixel_shuffle(compose(up, up_bias, conv, conv_bias)(features), 2)
+    assert largest_difference([composed], [both[:, :, 2:-2, 2:-2]]) < 1e-12
+
+
+def test_entry_on_differences_is_the_zero_mean_convolution() -> None:
+    weight, picture = zero_mean(luma(4, 1, 3, 3, dtype=torch.float64)), luma(1, 1, 6, 7, dtype=torch.float64)
+    ours = F.conv2d(neighbour_differences(picture), drop_centre(weight))
+    assert largest_difference([ours], [F.conv2d(picture, weight)]) < 1e-12
+    assert not neighbour_differences(torch.full((1, 1, 5, 5), 0.1)).any()
+
+
+@pytest.mark.parametrize(("depth", "scale"), DEPTHS_AND_SCALES)
+@pytest.mark.parametrize("form", ["expanded", "folded"])
+def test_margin_is_needed_and_enough(depth: int, scale: int, form: str) -> None:
+    """The outermost row and column of the margin have influence, on all sides; so one pixel less would differ.
+
+    That the margin is enough is the folded form's own doing: it has no padding to make up for a pixel it lacks. Here
+    the expanded form shows it: the zeros that it pads with must not be seen, whatever lies beyond the margin.
+    """
+    network = random_network(LapSRNConfig(scale=scale, depth=depth, width=3)).double()
+    margin = network.config.margin
+    side = 2 + 2 * margin
+    padded = luma(1, 1, side, side, dtype=torch.float64).requires_grad_()
+    run = network if form == "expanded" else network.fold()
+    finest = run(padded)[-1]
+    for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        (influence,) = torch.autograd.grad(finest[0, 0, row, column], padded, retain_graph=True)
+        influence = influence[0, 0].abs()
+        # The corner's own pixel is `margin` away from the two nearest sides; beyond `margin` on the others is nothing.
+        near, far = influence, influence.flip(0, 1)
+        if row == -1:
+            near, far = near.flip(0), far.flip(0)
+        if column == -1:
+            near, far = near.flip(1), far.flip(1)
+        assert near[0].max() > 1e-12
+        assert near[:, 0].max() > 1e-12
+        assert far[0].max() == 0
+        assert far[:, 0].max() == 0
+
+
+@torch.no_grad()
+def test_expanded_sees_nothing_beyond_the_margin() -> None:
+    network = random_network(LapSRNConfig(scale=4, depth=5, width=4)).double()
+    wide = luma(1, 1, 30, 32, dtype=torch.float64)
+    inner = network(wide[:, :, 3:-3, 3:-3])
+    for scale, whole, part in zip((2, 4), network(wide), inner, strict=True):
+        assert torch.allclose(whole[:, :, 3 * scale : -3 * scale, 3 * scale : -3 * scale], part, atol=1e-12)
+
+
+@pytest.mark.parametrize(("levels", "borders"), [(1, [1, 0]), (2, [2, 1, 0]), (3, [2, 2, 1, 0])])
+def test_image_borders(levels: int, borders: list[int]) -> None:
+    """Bilinear-sized kernels need one pixel a level; what the finer levels need halves on the way down."""
+    assert image_borders(levels) == borders
+
+
+def test_gradients_through_folded_are_those_through_expanded() -> None:
+    network = random_network(LapSRNConfig(scale=4, depth=2, width=4)).double()
+    margin = network.config.margin
+    padded = luma(2, 1, 4 + 2 * margin, 3 + 2 * margin, dtype=torch.float64)
+    parameters = dict(network.named_parameters())
+    gradients = []
+    for run in (network, network.fold()):
+        outputs = run(padded)
+        loss = sum(((level - 0.5) ** 2).sum() for level in outputs)
+        assert isinstance(loss, Tensor)
+        gradients.append(torch.autograd.grad(loss, list(parameters.values())))
+    for name, expanded, folded in zip(parameters, *gradients, strict=True):
+        assert torch.allclose(expanded, folded, rtol=1e-9, atol=1e-10), name
+    assert min(g.abs().max() for name, g in zip(parameters, gradients[0], strict=True) if "weight" in name) > 1e-6
+
+
+def test_fold_passes_gradcheck() -> None:
+    """Finite differences through `fold` itself, on the smallest network."""
+    config = LapSRNConfig(scale=2, depth=1, width=2)
+    network = random_network(config).double()
+    names = [name for name, _ in network.named_parameters()]
+    side = 1 + 2 * config.margin
+    padded = luma(1, 1, side, side, dtype=torch.float64)
+
+    def through(*weights: Tensor) -> Tensor:
+        class Folded(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.network = network
+
+            def forward(self, picture: Tensor) -> Tensor:
+                finest: Tensor = self.network.fold()(picture)[-1]
+                return finest
+
+        given = {f"network.{name}": weight for name, weight in zip(names, weights, strict=True)}
+        out = torch.func.functional_call(Folded(), given, (padded,))
+        assert isinstance(out, Tensor)
+        return out
+
+    weights = tuple(parameter.detach().clone().requires_grad_() for parameter in network.parameters())
+    assert torch.autograd.gradcheck(through, weights, fast_mode=True)
+
+
+@pytest.mark.skipif(not torch._C._has_mkldnn, reason="this build of torch has no oneDNN")
+@pytest.mark.parametrize("slope", [None, 0.2])
+@pytest.mark.parametrize("kernel", [1, 3])
+@torch.inference_mode()
+def test_packed_is_eager(kernel: int, slope: float | None) -> None:
+    weight = luma(16, 8, kernel, kernel).sub(0.5).to(memory_format=torch.channels_last)
+    bias = luma(16, seed=1) - 0.5
+    features = luma(3, 8, 9, 11, seed=2).sub(0.5).to(memory_format=torch.channels_last)
+    packed = pack(weight, bias)
+    assert isinstance(packed, PackedConv)
+    ours, theirs = packed(features, slope), EagerConv(weight, bias)(features, slope)
+    assert theirs.min() < -0.1
+    assert largest_difference([ours], [theirs]) < 1e-5
+
+
+def test_where_packing_is_not_to_be_had_it_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: PackedConv, features: Tensor, slope: float | None = None) -> Tensor:
+        raise RuntimeError("could not create a primitive descriptor")
+
+    monkeypatch.setattr(PackedConv, "__call__", refuse)
+    weight = luma(4, 2, 3, 3)
+    conv = pack(weight, None)
+    assert isinstance(conv, EagerConv)
+    assert conv.weight is weight

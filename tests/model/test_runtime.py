@@ -1,0 +1,260 @@
+"""The runtime: tiles and whole pictures agree, a batch does not mix, scales, precision, and what it says of itself."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import save_weights
+from model.evaluate import pad, upscale
+from model.network import LapSRN, LapSRNConfig
+from model.runtime import Runtime, best_dtype, describe, load, torch_dtype
+from tests.model.networks import luma, plane, random_network
+
+CONFIG = LapSRNConfig(scale=4, depth=5, width=8)
+
+
+@pytest.fixture(scope="module")
+def network() -> LapSRN:
+    return random_network(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def runtime(network: LapSRN) -> Runtime:
+    return Runtime(network, "random", "cpu", "float32")
+
+
+def windows(padded: NDArray[np.float32], margin: int, top: int, left: int, height: int, width: int) -> Any:
+    return padded[None, top : top + height + 2 * margin, left : left + width + 2 * margin]
+
+
+def in_tiles(
+    runtime: Runtime, picture: NDArray[np.float32], rows: list[int], columns: list[int]
+) -> dict[int, NDArray[np.float32]]:
+    """The picture computed tile by tile, cut at `rows` and `columns`, into arrays that start as NaN."""
+    height, width = picture.shape
+    padded = pad(picture, runtime.margin)
+    whole = {s: np.full((height * s, width * s), np.nan, np.float32) for s in runtime.scales}
+    for top, bottom in zip([0, *rows], [*rows, height], strict=True):
+        for left, right in zip([0, *columns], [*columns, width], strict=True):
+            tile = windows(padded, runtime.margin, top, left, bottom - top, right - left).copy()
+            for s, core in runtime.run(tile, runtime.scales[-1]).items():
+                whole[s][top * s : bottom * s, left * s : right * s] = core[0]
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows", "columns"),
+    [
+        (1, 1, [], []),
+        (1, 23, [], [1, 2, 9, 20]),
+        (17, 1, [5, 6], []),
+        (5, 7, [1], [3, 4]),
+        (9, 10, [8], [1]),
+        (21, 33, [7, 8, 19], [1, 10, 32]),
+        (32, 31, [16], [15, 16]),
+        (40, 24, list(range(1, 40)), [12]),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else None,
+)
+def test_tiles_are_the_whole_picture_wherever_the_cuts_fall(
+    runtime: Runtime, network: LapSRN, height: int, width: int, rows: list[int], columns: list[int]
+) -> None:
+    picture = plane(height, width)
+    tiled = in_tiles(runtime, picture, rows, columns)
+    with torch.no_grad():
+        whole = upscale(network.fold(), picture)
+    for (scale, ours), theirs in zip(tiled.items(), whole, strict=True):
+        assert ours.shape == theirs.shape == (height * scale, width * scale)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+
+
+def test_a_margin_one_pixel_short_would_make_a_seam(runtime: Runtime) -> None:
+    """The test above sees a pixel that is wrong at the very edge of the margin."""
+    picture = plane(20, 20)
+    padded = pad(picture, runtime.margin)
+    tile = windows(padded, runtime.margin, 8, 8, 6, 6).copy()
+    right = runtime.run(tile, 4)[4]
+    tile[0, 0] = tile[0, 1]
+    wrong = runtime.run(tile, 4)[4]
+    assert np.abs(wrong - right)[0, 0].max() > 1e-5
+    assert np.abs(wrong - right)[0, 4:].max() < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis_modes"),
+    [((30, 40), ("reflect", "reflect")), ((9, 10), ("edge", "reflect")), ((10, 9), ("reflect", "edge"))],
+)
+def test_padding_reflects_and_replicates_along_sides_not_longer_than_the_margin(
+    shape: tuple[int, int], axis_modes: tuple[Any, Any]
+) -> None:
+    picture = plane(*shape)
+    expected = np.pad(picture, ((9, 9), (0, 0)), mode=axis_modes[0])
+    expected = np.pad(expected, ((0, 0), (9, 9)), mode=axis_modes[1])
+    np.testing.assert_array_equal(pad(picture, 9), expected)
+
+
+def test_padding_by_hand() -> None:
+    assert pad(np.array([[1, 2, 3]], np.float32), 2).tolist() == [[3, 2, 1, 2, 3, 2, 1]] * 5
+    assert pad(np.array([[7]], np.float32), 1).tolist() == [[7] * 3] * 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "filters", "height", "width"),
+    [
+        ("float32", 8, 1, 1),
+        ("float32", 8, 31, 17),
+        ("float32", 64, 1, 1),
+        ("float32", 64, 5, 8),
+        ("float32", 64, 16, 16),
+        ("bfloat16", 8, 5, 8),
+        ("bfloat16", 8, 31, 17),
+        ("bfloat16", 64, 1, 1),
+    ],
+)
+def test_a_tile_does_not_depend_on_its_batch(dtype: str, filters: int, height: int, width: int) -> None:
+    """Bit for bit: alone, twice, after noise, after NaN."""
+    runtime = Runtime(random_network(LapSRNConfig(width=filters)), "random", "cpu", dtype)
+    side = 2 * runtime.margin
+    tile = luma(1, height + side, width + side).numpy()
+    noise = luma(4, height + side, width + side, seed=1).numpy()
+    alone = runtime.run(tile, 4)
+    neighbours = {
+        "twice": np.concatenate([tile, tile]),
+        "after noise": np.concatenate([noise, tile]),
+        "after NaN": np.concatenate([np.full_like(tile, np.nan), tile]),
+    }
+    for name, batch in neighbours.items():
+        for scale, output in runtime.run(batch, 4).items():
+            np.testing.assert_array_equal(output[-1], alone[scale][0], err_msg=name)
+
+
+def test_scale_2_runs_only_the_first_level(network: LapSRN, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Runtime(network, "random", "cpu", "float32")
+    tiles = luma(3, 5 + 18, 6 + 18).numpy()
+    both = runtime.run(tiles, 4)
+    assert {scale: output.shape for scale, output in both.items()} == {2: (3, 10, 12), 4: (3, 20, 24)}
+
+    def refuse(features: torch.Tensor, slope: float | None = None) -> torch.Tensor:
+        raise AssertionError("a convolution of the second level ran")
+
+    second = {id(conv) for conv in (*runtime._served.levels[1].convs, runtime._served.levels[1].residual)}
+    second |= {id(runtime._served.levels[0].following), id(runtime._served.levels[1].image)}
+    runtime._served = runtime._served.map(
+        lambda conv: refuse if id(conv) in second else conv, lambda conv: refuse if id(conv) in second else conv
+    )
+    with pytest.raises(AssertionError):
+        runtime.run(tiles, 4)
+    only = runtime.run(tiles, 2)
+    assert set(only) == {2}
+    np.testing.assert_array_equal(only[2], both[2])
+
+
+def test_scale_that_the_network_has_not() -> None:
+    with pytest.raises(ValueError, match="not in tuple"):
+        Runtime(random_network(CONFIG), "random", "cpu", "float32").run(np.zeros((1, 19, 19), np.float32), 8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_full_precision_is_float32_whatever_is_served(network: LapSRN, dtype: str) -> None:
+    tiles = luma(2, 7 + 18, 6 + 18).numpy()
+    reduced = Runtime(network, "random", "cpu", dtype)
+    redone = reduced.run(tiles, 4, full_precision=True)
+    with torch.no_grad():
+        expected = network.fold()(torch.from_numpy(tiles)[:, None])
+    for (_, ours), theirs in zip(redone.items(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs[:, 0].numpy(), rtol=0, atol=2e-6)
+    difference = np.abs(reduced.run(tiles, 4)[4] - redone[4]).max()
+    assert difference < 2e-6 if dtype == "float32" else 1e-4 < difference < 0.05
+
+
+def test_outputs_are_float32_whatever_the_features_are(network: LapSRN) -> None:
+    outputs = Runtime(network, "random", "cpu", "bfloat16").run(luma(2, 20, 21).numpy(), 4)
+    assert {scale: (output.dtype.name, output.shape) for scale, output in outputs.items()} == {
+        2: ("float32", (2, 4, 6)),
+        4: ("float32", (2, 8, 12)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), MemoryError),
+        (RuntimeError("expected scalar type Float but found BFloat16"), RuntimeError),
+    ],
+    ids=["accelerator", "cpu", "anything else"],
+)
+def test_out_of_memory_has_one_name(raised: Exception, seen: type[Exception]) -> None:
+    class Fails:
+        def apply(self, *arguments: Any) -> None:
+            raise raised
+
+    runtime = Runtime(random_network(CONFIG), "random", "cpu", "float32")
+    runtime._served = Fails()  # type: ignore[assignment]
+    with pytest.raises(seen, match=r"alloc|scalar"):
+        runtime.run(np.zeros((1, 20, 20), np.float32), 4)
+
+
+def test_warm_up_takes_cores(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(runtime, "run", lambda tiles, scale: seen.append((tiles.shape, tiles.dtype, scale)))
+    runtime.warm_up([(1, 16, 24), (4, 8, 8)])
+    assert seen == [((1, 34, 42), np.float32, 4), ((4, 26, 26), np.float32, 4)]
+
+
+def test_load_and_describe(tmp_path: Path) -> None:
+    path = tmp_path / "tiny_x8.safetensors"
+    network = random_network(LapSRNConfig(scale=8, depth=2, width=3))
+    scores = {"Set5": {"4": {"psnr": 31.5, "ssim": 0.88}}}
+    save_weights(path, network, recipe={"steps": 7}, data="two pictures", scores=scores)
+    threads = torch.get_num_threads()
+    loaded = load(path, "cpu", "float32", threads=threads)
+    assert (loaded.name, loaded.device, loaded.dtype) == ("tiny_x8", "cpu", "float32")
+    assert (loaded.scales, loaded.margin) == ((2, 4, 8), network.config.margin)
+    tiles = luma(1, 20, 20).numpy()
+    expected = Runtime(network, "", "cpu", "float32").run(tiles, 8)
+    for scale, output in loaded.run(tiles, 8).items():
+        np.testing.assert_array_equal(output, expected[scale])
+    about = describe(path)
+    assert about == {
+        "name": "tiny_x8",
+        "scales": [2, 4, 8],
+        "margin": network.config.margin,
+        "config": asdict(network.config),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "recipe": {"steps": 7},
+        "data": "two pictures",
+        "scores": scores,
+    }
+    json.dumps(about)  # it goes out over HTTP
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512", "dtype"), [(True, True, "bfloat16"), (False, True, "bfloat16"), (False, False, "float32")]
+)
+def test_dtype_by_what_the_cpu_multiplies_fast(
+    amx: bool, avx512: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    assert best_dtype("cpu") == dtype
+
+
+@pytest.mark.parametrize(
+    ("native", "dtype"), [(True, "bfloat16"), (False, "float16")], ids=["bfloat16 in hardware", "older"]
+)
+def test_dtype_by_what_the_accelerator_has(native: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert best_dtype("cuda:1") == dtype
+
+
+def test_dtype_names() -> None:
+    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    assert {name: torch_dtype(name) for name in names} == names
