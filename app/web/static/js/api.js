@@ -4,9 +4,11 @@
  * @typedef {{title: string, detail: string, status: number, retryAfter: number | null}} Problem
  *   status 0: no answer at all; retryAfter in seconds
  * @typedef {"queued" | "running" | "done" | "failed" | "cancelled"} JobState
- * @typedef {{id: string, state: JobState, tiles_done: number, tiles_total: number, seconds_left: number | null,
- *   result: {id: string, levels: Record<string, string>} | null,
- *   error: {title?: string, detail?: string, status?: number} | null}} Job
+ * @typedef {{id: string, state: JobState, progress: {done: number, total: number}, seconds_left: number | null,
+ *   results: Record<string, string>, error: {title: string, detail: string, status: number} | null}} Job
+ *   progress in tiles, total 0 until the picture is decoded; results: level to address; its id is the result's too
+ * @typedef {{max_input_bytes: number, max_input_pixels: number, formats: string[]}} Limits
+ * @typedef {{name: string, device: string, limits: Limits}} Model
  */
 
 /** An answer that is not what was asked for, in words that can be shown. */
@@ -87,17 +89,18 @@ export class Api {
    * Send a picture; the work goes on after this returns. XMLHttpRequest, as fetch does not tell how far an upload is.
    * @param {File} file
    * @param {number} scale
+   * @param {string} remedy a further parameter such as "frames=first", or empty
    * @param {AbortSignal} signal
    * @param {(share: number) => void} onUpload share of the bytes sent, 0..1
    * @returns {Promise<Job>}
    */
-  submit(file, scale, signal, onUpload) {
+  submit(file, scale, remedy, signal, onUpload) {
     const form = new FormData();
     form.append("image", file, file.name);
     const request = new XMLHttpRequest();
-    request.open("POST", this.url(`upscale?scale=${scale}`));
+    request.open("POST", this.url(`upscale?scale=${scale}${remedy && `&${remedy}`}`));
     request.setRequestHeader("Prefer", "respond-async");
-    request.setRequestHeader("Accept", "image/png, application/json, application/problem+json");
+    request.setRequestHeader("Accept", "image/png, application/json");
     for (const [name, value] of Object.entries(this.#auth())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && onUpload(event.loaded / event.total);
     return new Promise((resolve, reject) => {
@@ -141,7 +144,7 @@ export class Api {
     return (await this.#fetch(`upscale?level=${level}&id=${encodeURIComponent(id)}`, { signal: signal ?? null })).blob();
   }
 
-  /** @returns {Promise<Record<string, unknown>>} what is served */
+  /** @returns {Promise<Model>} what is served, and what is accepted */
   async model() {
     return (await this.#fetch("model")).json();
   }

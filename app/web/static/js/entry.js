@@ -41,6 +41,8 @@ export class Entry {
     this.heldFor = 0;
     /** @type {import("./api.js").Problem | null} */
     this.problem = null;
+    /** A further parameter of the request that makes a refused picture acceptable, such as "frames=first". */
+    this.remedy = "";
     /** @type {string | null} */
     this.resultId = null;
     /** @type {Map<number, Level>} the levels fetched so far */
@@ -61,7 +63,7 @@ export class Entry {
 
   /** @returns {{done: number, total: number} | null} in tiles; null before they are counted */
   get tiles() {
-    return this.job && this.job.tiles_total > 0 ? { done: this.job.tiles_done, total: this.job.tiles_total } : null;
+    return this.job && this.job.progress.total > 0 ? this.job.progress : null;
   }
 
   /** @returns {number | null} 0..1 over upload and tiles together; null where nothing can be said */

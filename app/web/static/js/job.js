@@ -75,9 +75,7 @@ function listen(api, job, onChange, signal) {
       onChange(latest);
       if (isOver(latest)) finish();
     }
-    for (const name of ["message", "progress", "state", "done", "failed", "cancelled"]) {
-      source.addEventListener(name, (event) => event instanceof MessageEvent && hear(event));
-    }
+    source.addEventListener("state", hear);
     source.onerror = finish;
     signal.addEventListener("abort", stop);
     if (signal.aborted) stop();

@@ -8,6 +8,7 @@ import { attachKey, storedKey } from "./key.js";
 import { List } from "./list.js";
 import { Queue } from "./queue.js";
 import { Stage } from "./stage.js";
+import { accepted } from "./words.js";
 
 /** @typedef {import("./entry.js").Entry} Entry */
 
@@ -91,9 +92,10 @@ attachIntake((files) => {
 const EMPTY_TITLE = part("side-title", HTMLElement).textContent ?? "";
 
 api.model().then(
-  (model) => {
-    const { name, device } = model;
-    if (typeof name === "string") part("model-note", HTMLElement).textContent = typeof device === "string" ? `${name} on ${device}` : name;
+  ({ name, device, limits }) => {
+    queue.maxBytes = limits.max_input_bytes;
+    part("model-note", HTMLElement).textContent = `${name} on ${device}`;
+    part("limits", HTMLElement).textContent = accepted(limits);
   },
   () => {},
 );

@@ -3,6 +3,7 @@
 import { ApiError } from "./api.js";
 import { Entry, measure } from "./entry.js";
 import { follow, pause } from "./job.js";
+import { byteSize } from "./words.js";
 
 /** @typedef {import("./entry.js").Level} Level */
 
@@ -22,6 +23,8 @@ export class Queue extends EventTarget {
     this.#api = api;
     /** @type {Entry[]} */
     this.entries = [];
+    /** The largest file the service takes, once known. Checked here, so that nobody uploads for nothing. */
+    this.maxBytes = Infinity;
   }
 
   /** @param {Iterable<File>} files @param {number} scale @returns {Entry[]} the new ones */
@@ -43,9 +46,10 @@ export class Queue extends EventTarget {
     this.dispatchEvent(new Event("list"));
   }
 
-  /** @param {Entry} entry that failed */
-  retry(entry) {
+  /** @param {Entry} entry that failed @param {string} [remedy] see Entry.remedy */
+  retry(entry, remedy = entry.remedy) {
     entry.reset();
+    entry.remedy = remedy;
     this.#changed(entry);
     this.#pump();
   }
@@ -96,11 +100,12 @@ export class Queue extends EventTarget {
   async #run(entry) {
     const { signal } = entry.abort;
     try {
+      if (entry.file.size > this.maxBytes) throw new ApiError(tooLarge(entry.file.size, this.maxBytes));
       const accepted = await this.#submit(entry, signal);
       const job = await follow(this.#api, accepted, (latest) => this.#progress(entry, latest), signal);
-      if (!job.result) throw new ApiError(failure(job));
-      entry.resultId = job.result.id;
-      entry.available = Object.keys(job.result.levels).map(Number).sort((a, b) => a - b);
+      if (job.state !== "done") throw new ApiError(failure(job));
+      entry.resultId = job.id;
+      entry.available = Object.keys(job.results).map(Number).sort((a, b) => a - b);
       this.#enter(entry, "fetching");
       await this.level(entry, entry.scale);
       entry.seconds = (performance.now() - entry.startedAt) / 1000;
@@ -118,7 +123,7 @@ export class Queue extends EventTarget {
       entry.uploaded = 0;
       this.#enter(entry, "uploading");
       try {
-        const job = await this.#api.submit(entry.file, entry.scale, signal, (share) => {
+        const job = await this.#api.submit(entry.file, entry.scale, entry.remedy, signal, (share) => {
           entry.uploaded = share;
           this.#changed(entry);
         });
@@ -193,6 +198,16 @@ function failure(job) {
     title: job.error?.title ?? (cancelled ? "Cancelled" : "The service could not do it"),
     detail: job.error?.detail ?? (cancelled ? "The work was stopped. Try again if that was not you." : "Try again."),
     status: job.error?.status ?? 0,
+    retryAfter: null,
+  };
+}
+
+/** @param {number} bytes @param {number} limit @returns {import("./api.js").Problem} */
+function tooLarge(bytes, limit) {
+  return {
+    title: "The file is too large",
+    detail: `It has ${byteSize(bytes)}, and this service takes up to ${byteSize(limit)}. Save it smaller, or as JPEG, and add it again.`,
+    status: 413,
     retryAfter: null,
   };
 }

@@ -12,6 +12,12 @@ import { byteSize, dimensions, duration } from "./words.js";
 const ZOOM = 1.5;
 /** Statuses for which the same file will fail again. */
 const HOPELESS = new Set([400, 413, 415, 422]);
+/** Parameters that the service's words may name as the way out, as a button each. */
+const REMEDIES = [
+  { query: "frames=first", label: "Take the first frame" },
+  { query: "frames=all", label: "Take all frames" },
+  { query: "truncated=allow", label: "Take what is there" },
+];
 
 export class Stage {
   #queue;
@@ -23,6 +29,7 @@ export class Stage {
   #workBar = part("work-bar", HTMLProgressElement);
   #workText = part("work-text", HTMLElement);
   #tools = part("tools", HTMLElement);
+  #remedies = part("trouble-remedies", HTMLElement);
   #trouble = part("trouble", HTMLElement);
   #noPreview = part("no-preview", HTMLElement);
   #download = part("download", HTMLAnchorElement);
@@ -101,8 +108,20 @@ export class Stage {
   #showTrouble(entry) {
     part("trouble-title", HTMLElement).textContent = entry.problem?.title ?? "";
     part("trouble-detail", HTMLElement).textContent = entry.problem?.detail ?? "";
+    const remedies = REMEDIES.filter(({ query }) => entry.problem?.detail.includes(query));
+    this.#remedies.replaceChildren(...remedies.map(({ query, label }) => this.#remedy(entry, query, label)));
     part("trouble-again", HTMLElement).hidden = HOPELESS.has(entry.problem?.status ?? 0);
     this.#compare.veil({ done: 0, total: 0 });
+  }
+
+  /** @param {Entry} entry @param {string} query @param {string} label @returns {HTMLButtonElement} */
+  #remedy(entry, query, label) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button primary";
+    button.textContent = label;
+    button.onclick = () => this.#queue.retry(entry, query);
+    return button;
   }
 
   /** @param {number} level @param {boolean} fresh */

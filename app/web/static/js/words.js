@@ -4,7 +4,7 @@
 export function byteSize(bytes) {
   if (bytes < 1000) return `${bytes} bytes`;
   if (bytes < 1e6) return `${Math.round(bytes / 1e3)} kB`;
-  return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+  return `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
 }
 
 /** @param {{height: number, width: number}} size in pixels @returns {string} width first, as people say it */
@@ -23,4 +23,12 @@ export function duration(seconds) {
 /** @param {number} seconds at least 1 @returns {string} such as "8 s" or "3 min": a guess should not look exact */
 export function roughly(seconds) {
   return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}
+
+/** @param {import("./api.js").Limits} limits @returns {string} what may be sent */
+export function accepted(limits) {
+  const formats = limits.formats.map((name) => (name === "WEBP" ? "WebP" : name));
+  const listed = formats.length > 1 ? `${formats.slice(0, -1).join(", ")} or ${formats.at(-1)}` : formats.join("");
+  const pixels = (limits.max_input_pixels / 1e6).toFixed(1).replace(".0", "");
+  return `${listed}, up to ${byteSize(limits.max_input_bytes)} and ${pixels} megapixels each.`;
 }

@@ -1,0 +1,207 @@
+"""The comparison: divider, zoom and place, by mouse, touch and keys."""
+
+from typing import Any
+
+import pytest
+
+from tests.web.support import Running, Visit, png, upload, wait_done
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def shown(running: Running, visit_long: Visit) -> Any:
+    """A page that shows a picture, 300 wide and 150 high, with its result."""
+    page = visit_long(running.url)
+    upload(page, ("hill.png", png(150, 300)))
+    wait_done(page)
+    return page
+
+
+@pytest.fixture
+def page(shown: Any) -> Any:
+    """The same page for every test, fitted and divided in the middle."""
+    shown.set_viewport_size({"width": 1280, "height": 800})
+    shown.focus("#knob")
+    for key in ["Home", "PageUp", "PageUp", "PageUp", "PageUp", "PageUp", "0"]:
+        shown.keyboard.press(key)
+    return shown
+
+
+def share(page: Any) -> int:
+    """Percent of the original, as a screen reader is told; after the next frame."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return int(page.locator("#knob").get_attribute("aria-valuenow"))
+
+
+def place(page: Any) -> dict[str, float]:
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return dict(page.locator("#after").bounding_box())
+
+
+def test_both_pictures_lie_on_each_other(page: Any) -> None:
+    assert page.locator("#before").bounding_box() == place(page)
+    assert page.evaluate("[before.naturalHeight, before.naturalWidth]") == [150, 300]
+
+
+def test_a_finished_picture_starts_with_half_of_each(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert share(page) == 50
+
+
+@pytest.mark.parametrize(
+    ("keys", "percent"),
+    [
+        (["ArrowRight"], 52),
+        (["ArrowUp"], 52),
+        (["ArrowLeft"], 48),
+        (["ArrowDown"], 48),
+        (["Shift+ArrowRight"], 60),
+        (["PageUp"], 60),
+        (["PageDown"], 40),
+        (["Home"], 0),
+        (["End"], 100),
+        (["Home", "ArrowLeft"], 0),
+        (["End", "ArrowRight", "ArrowLeft"], 98),
+    ],
+)
+def test_keys_move_the_divider(page: Any, keys: list[str], percent: int) -> None:
+    page.focus("#knob")
+    for key in keys:
+        page.keyboard.press(key)
+    assert share(page) == percent
+    assert page.locator("#knob").get_attribute("aria-valuetext") == (
+        f"{percent} % original, {100 - percent} % enlarged ×4"
+    )
+
+
+@pytest.mark.parametrize("target", [0.1, 0.75])
+def test_the_mouse_drags_the_divider(page: Any, target: float) -> None:
+    box, knob = place(page), page.locator("#knob").bounding_box()
+    y = knob["y"] + knob["height"] / 2
+    page.mouse.move(knob["x"] + knob["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.4 * box["width"], y, steps=3)
+    page.mouse.move(box["x"] + target * box["width"], y, steps=3)
+    page.mouse.up()
+    assert share(page) == round(100 * target)
+    clip = page.locator("#layer-after").evaluate("layer => layer.style.clipPath")
+    view = page.locator("#canvas").bounding_box()
+    assert float(clip.split()[-1].rstrip("px)")) == pytest.approx(box["x"] - view["x"] + target * box["width"], abs=1.5)
+
+
+def test_a_fitted_picture_is_divided_wherever_it_is_touched(page: Any) -> None:
+    box = place(page)
+    page.mouse.click(box["x"] + 0.2 * box["width"], box["y"] + 10)
+    assert share(page) == 20
+
+
+def test_one_to_one_shows_every_pixel_of_the_result_on_one_of_the_screen(page: Any) -> None:
+    page.click("#zoom-one")
+    box = place(page)
+    assert (box["width"], box["height"]) == (1200, 600)
+    assert page.locator("#zoom-value").inner_text() == "100 %"
+
+
+def test_one_to_one_holds_on_a_dense_screen_too(service: Running, visit: Visit) -> None:
+    page = visit(service.url, device_scale_factor=2)
+    upload(page, ("hill.png", png(150, 300)))
+    wait_done(page)
+    page.click("#zoom-one")
+    box = place(page)
+    assert (box["width"], box["height"]) == (600, 300)
+
+
+def test_zoomed_in_the_mouse_moves_the_picture_and_never_leaves_a_gap(page: Any) -> None:
+    page.click("#zoom-one")
+    page.click("#zoom-in")
+    view, before = page.locator("#canvas").bounding_box(), place(page)
+    x, y = view["x"] + 50, view["y"] + 50
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 30, y - 20)
+    after = place(page)
+    assert (after["x"] - before["x"], after["y"] - before["y"]) == (-30, -20)
+    page.mouse.move(x + 3000, y + 3000)
+    page.mouse.up()
+    corner = place(page)
+    assert (corner["x"], corner["y"]) == (view["x"], view["y"])
+    assert share(page) == 50
+
+
+@pytest.mark.parametrize(
+    ("key", "dx", "dy"), [("ArrowLeft", 60, 0), ("ArrowRight", -60, 0), ("ArrowUp", 0, 60), ("ArrowDown", 0, -60)]
+)
+def test_keys_move_the_picture(page: Any, key: str, dx: int, dy: int) -> None:
+    page.focus("#canvas")
+    page.keyboard.press("1")
+    for _ in range(3):
+        page.keyboard.press("+")
+    before = place(page)
+    page.keyboard.press(key)
+    after = place(page)
+    assert (after["x"] - before["x"], after["y"] - before["y"]) == (dx, dy)
+
+
+def test_plus_minus_one_and_nought_zoom(page: Any) -> None:
+    fitted = place(page)
+    page.focus("#canvas")
+    page.keyboard.press("1")
+    page.keyboard.press("+")
+    assert place(page)["width"] == pytest.approx(1200 * 1.25)
+    page.keyboard.press("-")
+    assert place(page)["width"] == pytest.approx(1200)
+    page.keyboard.press("0")
+    assert place(page) == fitted
+
+
+def test_the_wheel_zooms_round_the_pointer(page: Any) -> None:
+    page.click("#zoom-one")
+    page.click("#zoom-in")
+    before = place(page)
+    x, y = 400.0, 300.0
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -200)
+    after = place(page)
+    assert after["width"] > before["width"]
+    for at, start, length in ((x, "x", "width"), (y, "y", "height")):
+        there = (at - before[start]) / before[length]
+        assert (at - after[start]) / after[length] == pytest.approx(there, abs=0.002)
+
+
+def test_a_double_click_goes_to_true_size_and_back(page: Any) -> None:
+    fitted = place(page)
+    x, y = fitted["x"] + fitted["width"] / 2, fitted["y"] + fitted["height"] / 2 + 80
+    page.mouse.dblclick(x, y)
+    assert place(page)["width"] == 1200
+    page.mouse.dblclick(x, y)
+    assert place(page) == fitted
+
+
+def test_two_fingers_zoom(service: Running, visit: Visit) -> None:
+    page = visit(service.url, width=390, height=844, has_touch=True)
+    upload(page, ("hill.png", png(150, 300)))
+    wait_done(page)
+    before = place(page)
+    middle_x, middle_y = before["x"] + before["width"] / 2, before["y"] + before["height"] / 2
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, apart: float) -> None:
+        points = [{"x": middle_x + side * apart, "y": middle_y, "id": side + 2} for side in (-1, 1)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points if kind != "touchEnd" else []})
+
+    touch("touchStart", 30)
+    for apart in (45, 60, 75, 90):
+        touch("touchMove", apart)
+    touch("touchEnd", 0)
+    assert place(page)["width"] / before["width"] == pytest.approx(3, rel=0.1)
+
+
+def test_after_a_change_of_the_window_a_fitted_picture_still_fits(page: Any) -> None:
+    page.set_viewport_size({"width": 1000, "height": 600})
+    view, box = page.locator("#canvas").bounding_box(), place(page)
+    assert view["x"] < box["x"]
+    assert box["x"] + box["width"] < view["x"] + view["width"]
+    assert box["y"] + box["height"] <= view["y"] + view["height"]

@@ -1,0 +1,153 @@
+"""For everybody: keyboard, screen reader, dark rooms, phones, little motion."""
+
+from typing import Any
+
+import pytest
+
+from tests.web.support import Running, Visit, png, until, upload, wait_done
+
+pytestmark = pytest.mark.browser
+
+
+def complaints(page: Any, axe: str) -> list[str]:
+    """What axe holds for serious or critical, with the elements."""
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        f"{violation['id']}: {[node['html'] for node in violation['nodes']]}"
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_serious(service: Running, visit: Visit, axe: str, scheme: str, width: int) -> None:
+    page = visit(service.url, width=width, color_scheme=scheme, may_complain=True)
+    assert complaints(page, axe) == []
+    service.pace.hold()
+    upload(page, ("hill.png", png(150, 300)), ("bad.png", b"no"))
+    page.wait_for_selector(".entry:nth-child(2)[data-state=failed]")
+    page.wait_for_selector(".entry:nth-child(1)[data-state=queued], .entry:nth-child(1)[data-state=running]")
+    assert complaints(page, axe) == []
+    page.click(".entry:nth-child(2) .entry-open")
+    assert complaints(page, axe) == []
+    service.pace.go()
+    page.wait_for_selector(".entry:nth-child(1)[data-state=done]")
+    page.click(".entry:nth-child(1) .entry-open")
+    wait_done(page)
+    assert complaints(page, axe) == []
+
+
+def test_axe_finds_nothing_serious_in_the_key_dialog(locked: Running, visit: Visit, axe: str) -> None:
+    page = visit(locked.url, may_complain=True)
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector("#key[open]")
+    assert complaints(page, axe) == []
+    page.keyboard.press("Escape")
+    assert page.locator("#key").is_hidden()
+
+
+def test_the_tab_key_goes_from_picture_to_tools_to_list(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    page.evaluate("document.activeElement.blur()")
+    seen = []
+    for _ in range(13):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        if page.evaluate("document.activeElement.matches('input[type=radio]')"):
+            seen[-1] = page.evaluate("document.activeElement.name")
+    assert seen[:12] == [
+        "canvas",
+        "knob",
+        "level",
+        "zoom-out",
+        "zoom-in",
+        "zoom-fit",
+        "zoom-one",
+        "download",
+        "scale",
+        "files",
+        "entry-open",
+        "entry-remove",
+    ]
+
+
+def test_the_keyboard_alone_gets_a_picture_enlarged_twice(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Tab")
+    with page.expect_file_chooser() as caught:
+        page.keyboard.press("Enter")
+    caught.value.set_files([{"name": "hill.png", "mimeType": "image/png", "buffer": png(20, 30)}])
+    wait_done(page)
+    assert page.evaluate("after.naturalWidth") == 60
+
+
+def test_what_happens_is_said(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    page.evaluate(
+        """() => {
+          window.heard = [];
+          new MutationObserver(() => heard.push(said.textContent)).observe(said, { childList: true });
+        }"""
+    )
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    page.click(".entry-remove")
+    heard = page.evaluate("heard")
+    assert heard[0] == "hill.png added"
+    assert heard[1].startswith("hill.png is done: 120 × 80, ")
+    assert heard[2:] == ["hill.png removed"]
+
+
+def luminance(color: str) -> float:
+    red, green, blue = (int(part) for part in color.removeprefix("rgb(").removesuffix(")").split(","))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
+def test_colours_follow_the_readers_setting(service: Running, visit: Visit, scheme: str, is_dark: bool) -> None:
+    page = visit(service.url, color_scheme=scheme)
+    ground, ink = page.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    assert (luminance(ground) < luminance(ink)) is is_dark
+    assert abs(luminance(ground) - luminance(ink)) > 180
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_nothing_sticks_out_on_a_phone(service: Running, visit: Visit, width: int) -> None:
+    page = visit(service.url, width=width, height=700, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    upload(page, ("a-name-that-is-much-longer-than-any-phone-is-wide-and-goes-on.png", png(60, 30)))
+    wait_done(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for control in page.locator("button:visible, a.button:visible, .choice span:visible").all():
+        box = control.bounding_box()
+        assert box["height"] >= 40 or box["width"] >= 40, control.inner_text()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    viewer, queue = page.locator("#viewer").bounding_box(), page.locator("#queue").bounding_box()
+    assert viewer["y"] + viewer["height"] < queue["y"]
+
+
+@pytest.mark.parametrize(("motion", "moves"), [("reduce", False), ("no-preference", True)])
+def test_the_result_slides_in_unless_little_motion_is_wanted(
+    service: Running, visit: Visit, motion: str, moves: bool
+) -> None:
+    page = visit(service.url, reduced_motion=motion)
+    page.evaluate(
+        """() => {
+          window.shares = new Set();
+          new MutationObserver(() => knob.checkVisibility() && shares.add(knob.ariaValueNow))
+            .observe(knob, { attributeFilter: ["aria-valuenow", "aria-valuetext"] });
+        }"""
+    )
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    until(page, "shares.has('50')")
+    assert (page.evaluate("shares.size") > 3) is moves

@@ -1,0 +1,292 @@
+"""The page, used as a person uses it: pictures in, progress, comparison, download, trouble."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.web.support import KEY, Running, Visit, png, until, upload, wait_done
+
+pytestmark = pytest.mark.browser
+
+HEIGHT, WIDTH = 150, 300  # cut into several tiles of at most 128
+
+
+def text(page: Any, selector: str) -> str:
+    return str(page.locator(selector).inner_text())
+
+
+def natural_size(page: Any) -> list[int]:
+    return list(page.evaluate("[after.naturalHeight, after.naturalWidth]"))
+
+
+def test_a_chosen_picture_comes_out_four_times_as_large(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", png(HEIGHT, WIDTH)))
+    wait_done(page)
+    assert natural_size(page) == [4 * HEIGHT, 4 * WIDTH]
+    facts = text(page, "#facts")
+    assert f"{WIDTH} × {HEIGHT}" in facts
+    assert f"{4 * WIDTH} × {4 * HEIGHT}" in facts
+    assert " s" in text(page, "#facts div:last-child dd")
+    assert text(page, "#said") == "" or page.locator("#said").text_content().startswith("hill.png is done: 1200 × 600")
+
+
+def test_twice_is_on_offer_and_then_is_the_only_level(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    page.check("#scales input[value='2']", force=True)
+    upload(page, ("hill.png", png(40, 60)))
+    wait_done(page)
+    assert natural_size(page) == [80, 120]
+    assert page.locator("#levels label:visible").all_inner_texts() == ["×2"]
+
+
+def test_progress_counts_tiles(service: Running, visit: Visit) -> None:
+    service.pace.hold()
+    page = visit(service.url)
+    upload(page, ("hill.png", png(HEIGHT, WIDTH)))
+    page.wait_for_selector(".entry[data-state=queued], .entry[data-state=running]")
+    service.pace.step()
+    until(page, r"/^[1-9]\d* of \d+ tiles/.test(document.querySelector('#work-text').textContent)")
+    done, total = (int(word) for word in text(page, "#work-text").split(",")[0].split() if word.isdigit())
+    assert 0 < done < total
+    share = float(page.locator("#work-bar").evaluate("bar => bar.value"))
+    assert share == pytest.approx(0.1 + 0.9 * done / total)
+    assert page.locator("#tools").is_hidden()
+    service.pace.go()
+    wait_done(page)
+    assert page.locator("#work").is_hidden()
+    assert page.locator("#veil").is_hidden()
+
+
+def test_a_row_of_pictures_is_worked_off_and_each_can_be_looked_at(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, *((f"{n}.png", png(20 + n, 30)) for n in range(4)))
+    for nth in range(1, 5):
+        page.wait_for_selector(f".entry:nth-child({nth})[data-state=done]")
+    page.click(".entry:nth-child(3) .entry-open")
+    assert text(page, "#stage-title") == "2.png"
+    assert page.locator(".entry-open[aria-current=true] .entry-name").inner_text() == "2.png"
+    until(page, "after.naturalHeight === 88")
+    assert text(page, "#download-all") == "Download all 4"
+
+
+@pytest.mark.parametrize("level", [4, 2])
+def test_the_download_is_what_the_interface_gives(service: Running, visit: Visit, level: int) -> None:
+    picture = png(HEIGHT, WIDTH, seed=level)
+    page = visit(service.url)
+    upload(page, ("my hill.jpeg", picture))
+    wait_done(page)
+    page.check(f"#levels input[value='{level}']", force=True)
+    page.wait_for_selector(f"#download:has-text('×{level}')")
+    with page.expect_download() as caught:
+        page.click("#download")
+    assert caught.value.suggested_filename == f"my hill-x{level}.png"
+    assert Path(caught.value.path()).read_bytes() == service.upscale(picture, level)
+
+
+def test_the_other_level_takes_the_same_place(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", png(HEIGHT, WIDTH)))
+    wait_done(page)
+    before = page.locator("#after").bounding_box()
+    page.check("#levels input[value='2']", force=True)
+    until(page, f"after.naturalWidth === {2 * WIDTH}")
+    assert page.locator("#after").bounding_box() == before
+    assert f"{2 * WIDTH} × {2 * HEIGHT}" in text(page, "#facts")
+    assert page.locator("#after").get_attribute("alt") == "hill.png, enlarged ×2"
+
+
+def test_the_kind_of_error_and_the_way_out_are_the_services_own_words(service: Running, visit: Visit) -> None:
+    answer = httpx.post(f"{service.url}upscale", files={"image": ("notes.png", b"these are notes")}).json()
+    page = visit(service.url, may_complain=True)
+    upload(page, ("notes.png", b"these are notes"))
+    page.wait_for_selector(".entry[data-state=failed]")
+    assert text(page, "#trouble-title") == answer["title"]
+    assert text(page, "#trouble-detail") == answer["detail"]
+    assert page.locator("#trouble-again").is_hidden()  # the same file would fail again
+    assert page.locator("#alarm").text_content() == f"notes.png: {answer['title']}. {answer['detail']}"
+
+
+def test_an_animation_offers_its_first_frame(service: Running, visit: Visit) -> None:
+    frames = [Image.new("L", (16, 12), shade) for shade in (0, 90, 200)]
+    body = io.BytesIO()
+    frames[0].save(body, "GIF", save_all=True, append_images=frames[1:])
+    page = visit(service.url, may_complain=True)
+    upload(page, ("film.gif", body.getvalue()), media_type="image/gif")
+    page.click("#trouble-remedies button:has-text('first frame')")
+    wait_done(page)
+    assert natural_size(page) == [48, 64]
+
+
+def test_one_bad_picture_does_not_stop_the_others(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    upload(page, ("bad.png", b"no"), ("good.png", png(20, 30)))
+    page.wait_for_selector(".entry:nth-child(1)[data-state=failed]")
+    page.wait_for_selector(".entry:nth-child(2)[data-state=done]")
+
+
+def test_a_file_beyond_the_limit_is_not_sent(service: Running, visit: Visit) -> None:
+    page = visit("about:blank")
+    model = httpx.get(f"{service.url}model").json()
+    model["limits"]["max_input_bytes"] = 2000
+    page.route("**/model", lambda route: route.fulfill(json=model))
+    page.goto(service.url)
+    until(page, "document.querySelector('#limits').textContent.includes('up to 2 kB')")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    upload(page, ("huge.png", bytes(3000)))
+    page.wait_for_selector(".entry[data-state=failed]")
+    assert text(page, "#trouble-detail").startswith("It has 3 kB, and this service takes up to 2 kB.")
+    assert "POST" not in sent
+
+
+def test_a_busy_service_is_asked_again_when_it_says(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    refusals = [{"status": 503, "headers": {"Retry-After": "1"}, "body": '{"title": "Busy", "detail": "Queue full."}'}]
+
+    def refuse_once(route: Any) -> None:
+        if route.request.method == "POST" and refusals:
+            route.fulfill(**refusals.pop())
+        else:
+            route.continue_()
+
+    page.route("**/upscale*", refuse_once)
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector(".entry[data-state=held]")
+    assert text(page, "#work-text") == "The service is busy. Trying again in 1 s"
+    wait_done(page)
+    assert not refusals
+
+
+def test_no_answer_is_said_in_words_and_can_be_tried_again(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    page.route("**/upscale*", lambda route: route.abort())
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector(".entry[data-state=failed]")
+    assert text(page, "#trouble-title") == "The service does not answer"
+    page.unroute("**/upscale*")
+    page.click("#trouble-again")
+    wait_done(page)
+
+
+def test_where_events_do_not_come_through_it_asks(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    page.route("**/events", lambda route: route.abort())
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+
+
+def test_a_key_is_asked_for_only_when_needed_and_kept_for_the_tab(locked: Running, visit: Visit) -> None:
+    picture = png(20, 30)
+    page = visit(locked.url, may_complain=True)
+    assert page.locator("#key").is_hidden()
+    upload(page, ("hill.png", picture))
+    page.wait_for_selector("#key[open]")
+    assert page.evaluate("document.activeElement.id") == "key-value"
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#key[open]")
+    page.keyboard.type(KEY)
+    page.keyboard.press("Enter")
+    wait_done(page)
+    with page.expect_download() as caught:
+        page.click("#download")
+    assert Path(caught.value.path()).read_bytes() == locked.upscale(picture, 4, {"X-API-Key": KEY})
+    page.reload()
+    upload(page, ("again.png", picture))
+    wait_done(page)
+    assert page.evaluate("localStorage.length") == 0
+
+
+def test_removing_a_picture_under_way_cancels_its_job(service: Running, visit: Visit) -> None:
+    service.pace.hold()
+    page = visit(service.url)
+    upload(page, ("hill.png", png(HEIGHT, WIDTH)))
+    page.wait_for_selector(".entry[data-state=queued], .entry[data-state=running]")
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as caught:
+        page.click(".entry-remove")
+    assert caught.value.status == 204
+    assert "/jobs/" in caught.value.url
+    assert page.locator(".entry").count() == 0
+    assert page.evaluate("document.activeElement.id") == "files"
+    assert text(page, "#side-title").startswith("Larger pictures")
+
+
+def test_removing_a_result_makes_the_service_forget_it(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as caught:
+        page.click(".entry-remove")
+    assert caught.value.status == 204
+    assert httpx.get(caught.value.url + "&level=4").status_code == 404
+
+
+def test_pasted_pictures_are_taken(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    for _ in range(2):
+        page.evaluate(
+            """bytes => {
+              const data = new DataTransfer();
+              data.items.add(new File([new Uint8Array(bytes)], "image.png", { type: "image/png" }));
+              const event = { clipboardData: data, bubbles: true, cancelable: true };
+              document.dispatchEvent(new ClipboardEvent("paste", event));
+            }""",
+            list(png(20, 30)),
+        )
+    page.wait_for_selector(".entry:nth-child(2)[data-state=done]")
+    assert page.locator(".entry-name").all_inner_texts() == ["pasted-1.png", "pasted-2.png"]
+
+
+def test_dropped_pictures_are_taken_and_a_sheet_says_so_meanwhile(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    data = page.evaluate_handle(
+        """bytes => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+          return data;
+        }""",
+        list(png(20, 30)),
+    )
+    page.dispatch_event("body", "dragenter", {"dataTransfer": data})
+    assert page.locator("#drop").is_visible()
+    page.dispatch_event("body", "drop", {"dataTransfer": data})
+    assert page.locator("#drop").is_hidden()
+    wait_done(page)
+    assert page.locator(".entry-name").all_inner_texts() == ["dropped.png"]
+
+
+def test_a_picture_that_only_the_service_can_read_is_shown_as_it_comes_out(service: Running, visit: Visit) -> None:
+    body = io.BytesIO()
+    Image.open(io.BytesIO(png(40, 60))).save(body, "TIFF")
+    page = visit(service.url)
+    upload(page, ("scan.tif", body.getvalue()), media_type="image/tiff")
+    wait_done(page)
+    assert natural_size(page) == [160, 240]
+    assert page.locator("#knob").is_hidden()
+    box = page.locator("#after").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(1.5)
+
+
+def test_it_works_behind_a_path_prefix(prefixed: Running, visit: Visit) -> None:
+    page = visit(prefixed.url)
+    upload(page, ("hill.png", png(40, 60)))
+    wait_done(page)
+    page.check("#levels input[value='2']", force=True)
+    until(page, "after.naturalWidth === 120")
+
+
+def test_it_asks_nobody_but_the_service_and_breaks_no_policy(service: Running, visit: Visit) -> None:
+    page = visit("about:blank")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    answer = page.goto(service.url)
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert len(asked) > 10
+    assert [url for url in asked if not url.startswith((service.url, f"blob:{service.url}"))] == []
