@@ -112,6 +112,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     """The network's factories, after its weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
+    if not settings.weights.is_file():
+        raise StartupError(f"no weights at {settings.weights}; set LAPSRN_WEIGHTS, or train some with lapsrn train")
     runtime = importlib.import_module("model.runtime")  # brings torch, which is slow, and not needed for fakes
     try:
         details = runtime.describe(settings.weights)

@@ -1,5 +1,6 @@
 """Fixtures for every test: the application on a fake network, a client of it, and the benchmark pictures."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -77,12 +78,31 @@ async def client(serve: Running) -> AsyncIterator[httpx.AsyncClient]:
         yield started
 
 
-def service_of(client: httpx.AsyncClient) -> Service:
-    """The service behind a client of `running`."""
+@pytest.fixture
+def app(client: httpx.AsyncClient) -> FastAPI:
+    """The application behind `client`."""
+    return app_of(client)
+
+
+def app_of(client: httpx.AsyncClient) -> FastAPI:
+    """The application behind a client of `running`."""
     transport = client._transport
     assert isinstance(transport, httpx.ASGITransport)
-    app = transport.app
-    assert isinstance(app, FastAPI)
-    service = app.state.service
+    assert isinstance(transport.app, FastAPI)
+    return transport.app
+
+
+def service_of(client: httpx.AsyncClient) -> Service:
+    """The service behind a client of `running`."""
+    service = app_of(client).state.service
     assert isinstance(service, Service)
     return service
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for `condition`, at most ten seconds."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("what the test waits for did not happen")

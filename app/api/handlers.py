@@ -5,7 +5,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.routing import Match, Route
 
 from app.api.dependencies import facts_of, get_service, trace_of_request
 from app.api.disconnect import ClientGone
@@ -36,18 +35,16 @@ def _describe(request: Request, error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            headers["Allow"] = _allowed(request)
+            headers["Allow"] = _allowed(request) or headers.get("Allow", "GET")
         return problem_of_status(error.status_code, request.url.path, headers)
     return problem_of(error)
 
 
 def _allowed(request: Request) -> str:
-    """Every method of this path; the framework names those of the first route that it came across."""
-    methods: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
-    return ", ".join(sorted(methods))
+    """Every documented method of this path; the framework names those of the first route that it came across."""
+    return ", ".join(
+        sorted(method.upper() for method in request.app.openapi()["paths"].get(route_of(request.scope), ()))
+    )
 
 
 async def _left_while_reading(request: Request, error: Exception) -> Response:

@@ -1,0 +1,174 @@
+"""API keys, owners of results, and what one client may have under way."""
+
+import asyncio
+import hashlib
+import threading
+
+import httpx
+import pytest
+
+from app.api.access import Caller
+from app.api.limits import ClientLimits
+from app.errors import TooManyRequests
+from app.settings import ApiKey
+from tests import pictures
+from tests.conftest import Running, service_of, until
+from tests.fakes import FakeModel
+
+PNG = pictures.png(pictures.gray())
+FILES = {"image": PNG}
+
+
+def key(name: str, secret: str, **limits: object) -> ApiKey:
+    return ApiKey(name=name, sha256=hashlib.sha256(secret.encode()).hexdigest(), **limits)  # type: ignore[arg-type]
+
+
+KEYS = (key("ann", "ann's key"), key("bob", "bob's key"), key("root", "root's key", admin=True))
+
+
+def bearer(name: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {name}'s key"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [bearer("ann"), {"authorization": "bearer ann's key"}, {"x-api-key": "bob's key"}],
+)
+async def test_a_known_key_opens(serve: Running, headers: dict[str, str]) -> None:
+    async with serve(api_keys=KEYS) as client:
+        assert (await client.post("/upscale", files=FILES, headers=headers)).status_code == 200
+
+
+WRONG: list[dict[str, str]] = [
+    {},
+    {"authorization": "Bearer "},
+    {"authorization": "Bearer ann"},
+    {"authorization": "Basic YTpi"},
+    {"x-api-key": "é"},
+]
+GUARDED = [
+    ("POST", "/upscale"),
+    ("GET", "/upscale?level=2&id=a"),
+    ("DELETE", "/upscale?id=a"),
+    ("GET", "/jobs/a"),
+    ("GET", "/jobs/a/events"),
+    ("DELETE", "/jobs/a"),
+    ("POST", "/admin/reload"),
+]
+
+
+@pytest.mark.parametrize("headers", WRONG)
+async def test_no_key_or_a_wrong_one_is_401(serve: Running, headers: dict[str, str]) -> None:
+    async with serve(api_keys=KEYS) as client:
+        for method, path in GUARDED:
+            raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+            answer = await client.request(method, path, headers=raw)
+            assert answer.status_code == 401, (method, path)
+            assert answer.headers["www-authenticate"] == 'Bearer realm="lapsrn"'
+            assert "X-API-Key" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/model", "/", "/docs", "/openapi.json"])
+async def test_open_without_a_key(serve: Running, path: str) -> None:
+    async with serve(api_keys=KEYS) as client:
+        assert (await client.get(path)).status_code == 200
+
+
+async def test_results_belong_to_the_key_that_made_them(serve: Running) -> None:
+    async with serve(api_keys=KEYS) as client:
+        made = await client.post("/upscale", files=FILES, headers=bearer("ann"))
+        url = made.headers["content-location"]
+        theirs = await client.get(url, headers=bearer("bob"))
+        unknown = await client.get(f"/upscale?level=4&id={'A' * 32}", headers=bearer("bob"))
+        assert theirs.status_code == unknown.status_code == 404
+        assert theirs.json()["detail"] == unknown.json()["detail"]
+        assert (await client.delete(url.replace("level=4&", ""), headers=bearer("bob"))).status_code == 404
+        assert (await client.get(url, headers=bearer("ann"))).content == made.content
+
+
+async def test_jobs_belong_to_the_key_that_made_them(serve: Running) -> None:
+    async with serve(api_keys=KEYS) as client:
+        made = await client.post("/upscale", files=FILES, headers=bearer("ann") | {"prefer": "respond-async"})
+        url = made.headers["location"]
+        for method in ("GET", "DELETE"):
+            assert (await client.request(method, url, headers=bearer("bob"))).status_code == 404
+        assert (await client.get(url, headers=bearer("ann"))).status_code == 200
+
+
+async def test_administration_needs_an_administrators_key(serve: Running) -> None:
+    async with serve(api_keys=KEYS) as client:
+        assert (await client.post("/admin/reload", headers=bearer("ann"))).status_code == 403
+        assert (await client.post("/admin/reload", headers=bearer("root"))).status_code == 200
+    async with serve() as client:
+        answer = await client.post("/admin/reload")
+        assert answer.status_code == 403
+        assert "LAPSRN_API_KEYS" in answer.json()["detail"]
+
+
+async def test_rate_per_client(serve: Running) -> None:
+    keys = (key("ann", "ann's key", requests_per_minute=2), key("bob", "bob's key"))
+    async with serve(api_keys=keys) as client:
+        statuses = [(await client.post("/upscale", files=FILES, headers=bearer("ann"))).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
+        refused = await client.post("/upscale", files=FILES, headers=bearer("ann"))
+        assert refused.json()["type"] == "urn:lapsrn:problem:too-many-requests"
+        assert 28 <= int(refused.headers["retry-after"]) <= 30
+        assert (await client.post("/upscale", files=FILES, headers=bearer("bob"))).status_code == 200
+
+
+async def test_concurrency_per_client(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)], client_max_concurrent=2) as client:
+        first = [asyncio.create_task(client.post("/upscale", files=FILES)) for _ in range(2)]
+        await until(lambda: service_of(client).limits.under_way() == 2)
+        refused = await client.post("/upscale", files=FILES)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        gate.set()
+        assert [answer.status_code for answer in await asyncio.gather(*first)] == [200, 200]
+        assert (await client.post("/upscale", files=FILES)).status_code == 200
+        assert service_of(client).limits.under_way() == 0
+
+
+async def test_keys_never_reach_the_log(serve: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    async with serve(api_keys=KEYS) as client:
+        made = await client.post("/upscale", files=FILES, headers=bearer("ann"))
+        await client.get(made.headers["content-location"], headers=bearer("ann"))
+        printed = capsys.readouterr().out
+        assert "client=ann" in printed
+        assert "ann's key" not in printed
+        assert made.headers["x-upscale-id"] not in printed
+
+
+def test_bucket_fills_with_time() -> None:
+    now = 0.0
+    limits = ClientLimits(clock=lambda: now)
+    caller = Caller("a", "", max_concurrent=100, requests_per_minute=6, admin=False)
+    for _ in range(6):
+        limits.enter(caller)()
+    with pytest.raises(TooManyRequests) as refused:
+        limits.enter(caller)
+    assert refused.value.retry_after == pytest.approx(10.0)
+    now = 10.0
+    limits.enter(caller)()
+    with pytest.raises(TooManyRequests):
+        limits.enter(caller)
+    now = 1000.0
+    for _ in range(6):
+        limits.enter(caller)()
+
+
+def test_idle_buckets_are_forgotten() -> None:
+    now = 0.0
+    limits = ClientLimits(clock=lambda: now)
+    for number in range(4096):
+        limits.enter(Caller(str(number), "", 1, 60, admin=False))()
+    now = 61.0
+    limits.enter(Caller("last", "", 1, 60, admin=False))()
+    assert len(limits._buckets) == 1
+
+
+async def test_addresses_are_clients_without_keys(
+    client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await client.post("/upscale", files=FILES)
+    assert "client=192.0.2.1" in capsys.readouterr().out

@@ -1,0 +1,163 @@
+"""Bodies: what is refused, when, and that nothing stays counted afterwards."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.api.body import RawSink
+from app.api.budget import Budget
+from app.api.form import FormSink
+from app.errors import MalformedRequest, QueueFull, TooManyBytes
+from tests import pictures
+from tests.api.raw import Exchange
+from tests.conftest import Running, app_of, service_of
+
+PNG = pictures.png(pictures.gray())
+BOUNDARY = "XXX"
+FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+def part(name: str, data: bytes = PNG, filename: str = "a.png") -> bytes:
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'
+    return head.encode() + b"Content-Type: image/png\r\n\r\n" + data + b"\r\n"
+
+
+END = f"--{BOUNDARY}--\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "slug", "says"),
+    [
+        (FORM, b"", 400, "malformed-request", "ends before"),
+        (FORM, END, 400, "malformed-request", "image"),
+        (FORM, part("picture") + END, 400, "malformed-request", "'picture'"),
+        (FORM, part("image") + part("image") + END, 400, "malformed-request", "two pictures"),
+        (FORM, part("image") + part("file") + END, 400, "malformed-request", "two pictures"),
+        (FORM, part("image", b"") + END, 400, "malformed-request", "empty"),
+        (FORM, part("image"), 400, "malformed-request", "last boundary"),
+        (FORM, b"no boundary at all", 400, "malformed-request", "parsed"),
+        ({"content-type": "multipart/form-data"}, END, 400, "malformed-request", "boundary"),
+        ({"content-type": "image/png"}, b"", 400, "malformed-request", "empty"),
+        ({"content-type": "application/json"}, b"{}", 415, "unsupported-format", "application/json"),
+        ({"content-type": "application/x-www-form-urlencoded"}, PNG, 415, "unsupported-format", "-F image=@"),
+        ({}, PNG, 415, "unsupported-format", "missing"),
+        ({"content-type": "image/png"}, b"<svg/>", 415, "unsupported-format", "PNG, JPEG"),
+        ({"content-type": "image/png"}, PNG[:-20], 422, "undecodable-picture", ""),
+    ],
+)
+async def test_refused_bodies(
+    client: httpx.AsyncClient, headers: dict[str, str], body: bytes, status: int, slug: str, says: str
+) -> None:
+    answer = await client.post("/upscale", content=body, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == f"urn:lapsrn:problem:{slug}"
+    assert problem["status"] == status
+    assert says in problem["detail"]
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    service = service_of(client)
+    assert service.budget.held_bytes == 0
+    assert service.limits.under_way() == 0
+
+
+@pytest.mark.parametrize("cut", [1, 7, 63, 1000])
+async def test_a_form_in_pieces(app: FastAPI, cut: int) -> None:
+    body = part("image") + END
+    pieces = [body[start : start + cut] for start in range(0, len(body), cut)]
+    exchange = await Exchange("POST", "/upscale", FORM, pieces).run(app)
+    assert exchange.status == 200
+    assert pictures.opened(exchange.body).shape == (24, 36)
+
+
+async def test_declared_length_is_refused_before_anything_is_read(serve: Running) -> None:
+    async with serve(max_input_bytes=1000) as client:
+        headers = {"content-type": "image/png", "content-length": "1001"}
+        exchange = await Exchange("POST", "/upscale", headers, [bytes(1001)]).run(app_of(client))
+        assert (exchange.status, exchange.taken) == (413, 0)
+
+
+async def test_undeclared_length_is_refused_while_it_arrives(serve: Running) -> None:
+    async with serve(max_input_bytes=1000) as client:
+        exchange = Exchange("POST", "/upscale", {"content-type": "image/png"}, [bytes(300)] * 50)
+        await exchange.run(app_of(client))
+        assert (exchange.status, exchange.taken) == (413, 4)
+        assert b'"urn:lapsrn:problem:too-many-bytes"' in exchange.body
+        assert service_of(client).budget.held_bytes == 0
+
+
+async def test_file_in_a_form_counts_without_the_form(serve: Running) -> None:
+    async with serve(max_input_bytes=len(PNG)) as client:
+        assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
+        assert (await client.post("/upscale", files={"image": PNG + b"\0"})).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"), [({"body_idle_seconds": 0.05}, "0.05"), ({"body_timeout_seconds": 0.07}, "0.07")]
+)
+async def test_a_body_that_stalls_is_408(serve: Running, settings: dict[str, float], seconds: str) -> None:
+    async with serve(**settings) as client:
+        exchange = Exchange("POST", "/upscale", {"content-type": "image/png"}, [PNG[:10]], stall=True)
+        await exchange.run(app_of(client))
+        assert exchange.status == 408
+        assert f"{seconds} s".encode() in exchange.body
+        assert service_of(client).limits.under_way() == 0
+
+
+async def test_too_many_pixels_is_413_from_the_header(serve: Running) -> None:
+    async with serve(max_input_pixels=53) as client:
+        answer = await client.post("/upscale", files={"image": PNG})
+        assert (answer.status_code, answer.json()["type"]) == (413, "urn:lapsrn:problem:too-many-pixels")
+    async with serve(max_output_pixels=54 * 16 - 1) as client:
+        assert (await client.post("/upscale?scale=4", files={"image": PNG})).status_code == 413
+        assert (await client.post("/upscale?scale=2", files={"image": PNG})).status_code == 200
+
+
+async def test_accepted_formats_are_a_setting(serve: Running) -> None:
+    async with serve(formats="jpeg, webp") as client:
+        answer = await client.post("/upscale", files={"image": PNG})
+        assert answer.status_code == 415
+        assert "JPEG, WEBP" in answer.json()["detail"]
+
+
+async def test_bodies_of_all_clients_share_a_budget(serve: Running) -> None:
+    async with serve(max_body_bytes_in_flight=len(PNG) - 1) as client:
+        answer = await client.post("/upscale", files={"image": PNG})
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "urn:lapsrn:problem:queue-full"
+        assert answer.headers["retry-after"] == "2"
+        assert service_of(client).budget.held_bytes == 0
+
+
+def test_budget_counts_holds_and_releases_once() -> None:
+    budget = Budget(10)
+    first, second = budget.hold(), budget.hold()
+    first.grow(6)
+    second.grow(4)
+    with pytest.raises(QueueFull):
+        second.grow(1)
+    assert budget.held_bytes == 10
+    first.release()
+    first.release()
+    assert budget.held_bytes == 4
+
+
+def test_sinks_take_bytes_as_they_are() -> None:
+    raw = RawSink()
+    raw.feed(b"ab")
+    raw.feed(b"c")
+    assert raw.finish() == b"abc"
+    form = FormSink(BOUNDARY.encode(), 3)
+    form.feed(part("file", b"\r\n-") + END)
+    assert form.finish() == b"\r\n-"
+
+
+def test_form_stops_at_the_byte_limit() -> None:
+    form = FormSink(BOUNDARY.encode(), 3)
+    with pytest.raises(TooManyBytes):
+        form.feed(part("image", b"abcd"))
+
+
+def test_form_refuses_an_unusable_boundary() -> None:
+    with pytest.raises(MalformedRequest, match="boundary"):
+        FormSink(b"x" * 5000, 3)

@@ -1,0 +1,187 @@
+"""Jobs: Prefer: respond-async, state, events, cancelling, expiry."""
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import pictures
+from tests.conftest import Running, service_of, until
+from tests.fakes import FakeModel
+
+PNG = pictures.png(pictures.gray())
+ASYNC = {"prefer": "respond-async"}
+
+
+async def begin(client: httpx.AsyncClient, query: str = "", body: bytes = PNG) -> httpx.Response:
+    return await client.post(f"/upscale{query}", files={"image": body}, headers=ASYNC)
+
+
+async def finished(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    for _ in range(1000):
+        document: dict[str, Any] = (await client.get(url)).json()
+        if document["state"] not in ("queued", "running"):
+            return document
+        await asyncio.sleep(0.005)
+    raise AssertionError("the job did not end")
+
+
+def events_of(text: str) -> list[dict[str, str]]:
+    events = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            events.append(fields)
+    return events
+
+
+async def test_accepted_then_done_then_fetched(client: httpx.AsyncClient) -> None:
+    accepted = await begin(client, "?scale=4")
+    assert accepted.status_code == 202
+    job_id = accepted.json()["id"]
+    assert accepted.headers["location"] == f"/jobs/{job_id}"
+    assert accepted.headers["x-upscale-id"] == job_id
+    assert accepted.headers["preference-applied"] == "respond-async"
+    assert f"upscale_id={job_id}" in accepted.headers["set-cookie"]
+    assert await finished(client, accepted.headers["location"]) == {
+        "id": job_id,
+        "state": "done",
+        "progress": {"done": 1, "total": 1},
+        "seconds_left": None,
+        "results": {"2": f"/upscale?level=2&id={job_id}", "4": f"/upscale?level=4&id={job_id}"},
+        "error": None,
+    }
+    picture = await client.get(f"/upscale?level=4&id={job_id}")
+    synchronous = await client.post("/upscale?scale=4", files={"image": PNG})
+    assert picture.content == synchronous.content
+
+
+async def test_a_job_waits_for_its_tiles(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)]) as client:
+        accepted = await begin(client)
+        url = accepted.headers["location"]
+        await until(lambda: service_of(client).engine.status().requests)
+        document = (await client.get(url)).json()
+        assert (document["state"], document["progress"], document["results"]) == ("queued", {"done": 0, "total": 1}, {})
+        gate.set()
+        assert (await finished(client, url))["state"] == "done"
+
+
+async def test_a_job_that_fails_says_why(client: httpx.AsyncClient) -> None:
+    accepted = await begin(client, body=PNG[:-20])
+    document = await finished(client, accepted.headers["location"])
+    assert document["state"] == "failed"
+    assert document["error"]["type"] == "urn:lapsrn:problem:undecodable-picture"
+    assert document["error"]["request_id"] == accepted.headers["x-request-id"]
+    assert (await client.get(f"/upscale?level=4&id={document['id']}")).status_code == 404
+
+
+async def test_a_result_too_large_to_keep_fails_the_job(serve: Running) -> None:
+    async with serve(result_max_bytes=10) as client:
+        document = await finished(client, (await begin(client)).headers["location"])
+        assert document["state"] == "failed"
+        assert document["error"]["type"] == "urn:lapsrn:problem:store-unavailable"
+
+
+async def test_a_bad_body_is_refused_at_once(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/upscale", content=b"x", headers=ASYNC | {"content-type": "text/plain"})
+    assert answer.status_code == 415
+
+
+async def test_cancelling_frees_everything_and_forgets(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)]) as client:
+        blocker = await begin(client)
+        waiting = await begin(client)
+        url = waiting.headers["location"]
+        await until(lambda: service_of(client).engine.status().requests == 2)
+        assert (await client.delete(url)).status_code == 204
+        assert (await client.get(url)).status_code == 404
+        assert (await client.delete(url)).status_code == 404
+        gate.set()
+        await finished(client, blocker.headers["location"])
+        service = service_of(client)
+        assert (service.limits.under_way(), service.budget.held_bytes, service.jobs.under_way) == (0, 0, 0)
+        assert service.engine.status().queue_tiles == 0
+        metrics = (await client.get("/metrics")).text
+        assert 'lapsrn_cancelled_total{stage="queue"} 1.0' in metrics
+        assert "lapsrn_requests_in_flight 0.0" in metrics
+
+
+async def test_events_end_with_the_result(client: httpx.AsyncClient) -> None:
+    accepted = await begin(client)
+    answer = await client.get(f"{accepted.headers['location']}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"
+    events = events_of(answer.text)
+    assert {event["event"] for event in events} == {"state"}
+    ids = [int(event["id"]) for event in events]
+    assert ids == sorted(set(ids))
+    assert json.loads(events[-1]["data"]) == (await client.get(accepted.headers["location"])).json()
+
+
+async def test_events_are_not_told_twice(client: httpx.AsyncClient) -> None:
+    accepted = await begin(client)
+    url = f"{accepted.headers['location']}/events"
+    last = events_of((await client.get(url)).text)[-1]["id"]
+    again = await client.get(url, headers={"last-event-id": last})
+    assert events_of(again.text) == []
+    earlier = await client.get(url, headers={"last-event-id": "1"})
+    assert [event["id"] for event in events_of(earlier.text)] == [last]
+
+
+async def test_events_show_signs_of_life(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)], heartbeat_seconds=0.02) as client:
+        accepted = await begin(client)
+        reading = asyncio.create_task(client.get(f"{accepted.headers['location']}/events"))
+        await asyncio.sleep(0.1)
+        gate.set()
+        text = (await reading).text
+        assert text.count(": still here\n\n") >= 2
+        assert json.loads(events_of(text)[-1]["data"])["state"] == "done"
+
+
+async def test_events_of_a_cancelled_job_end(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)]) as client:
+        url = (await begin(client)).headers["location"]
+        reading = asyncio.create_task(client.get(f"{url}/events"))
+        await asyncio.sleep(0.05)
+        await client.delete(url)
+        assert json.loads(events_of((await reading).text)[-1]["data"])["state"] == "cancelled"
+        gate.set()
+
+
+async def test_finished_jobs_expire(serve: Running) -> None:
+    async with serve(job_ttl_seconds=0.05) as client:
+        url = (await begin(client)).headers["location"]
+        await finished(client, url)
+        await asyncio.sleep(0.1)
+        assert (await client.get(url)).status_code == 404
+
+
+async def test_no_more_jobs_than_may_be_remembered(serve: Running) -> None:
+    async with serve(max_jobs=1) as client:
+        await begin(client)
+        refused = await begin(client)
+        assert refused.status_code == 503
+        assert service_of(client).limits.under_way() <= 1
+
+
+async def test_jobs_have_a_deadline_of_their_own(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)], job_deadline_seconds=0.05) as client:
+        document = await finished(client, (await begin(client)).headers["location"])
+        assert document["error"]["type"] == "urn:lapsrn:problem:deadline-exceeded"
+        gate.set()
+
+
+@pytest.mark.parametrize("job_id", ["A" * 32, "a", "-_"])
+async def test_unknown_jobs_are_404(client: httpx.AsyncClient, job_id: str) -> None:
+    assert (await client.get(f"/jobs/{job_id}")).status_code == 404
+    assert (await client.get(f"/jobs/{job_id}/events")).status_code == 404

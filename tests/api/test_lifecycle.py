@@ -1,0 +1,154 @@
+"""Warming up, readiness, draining, swapping weights, and a start that fails."""
+
+import asyncio
+import threading
+
+import httpx
+import pytest
+
+from app.errors import StartupError
+from app.main import create_app
+from app.settings import Settings
+from tests import pictures
+from tests.conftest import Running, running, service_of, until
+from tests.fakes import FakeModel
+
+PNG = pictures.png(pictures.gray())
+
+
+async def test_not_ready_while_warming_up(serve: Running) -> None:
+    loaded = threading.Event()
+
+    def slow() -> FakeModel:
+        loaded.wait(timeout=30)
+        return FakeModel()
+
+    async with serve([slow], ready=False) as client:
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"status": "warming", "store": "ok"})
+        assert (await client.get("/healthz")).status_code == 200
+        refused = await client.post("/upscale", files={"image": PNG})
+        assert refused.json()["type"] == "urn:lapsrn:problem:warming-up"
+        assert refused.headers["retry-after"] == "5"
+        assert (await client.get("/model")).status_code == 503
+        loaded.set()
+        await service_of(client).warmed()
+        assert (await client.get("/readyz")).json() == {"status": "ready", "store": "ok"}
+        assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
+
+
+async def test_a_model_that_cannot_be_built_fails_the_start(serve: Running) -> None:
+    def broken() -> FakeModel:
+        raise ValueError("these weights are for another network")
+
+    async with serve([broken]) as client:
+        assert service_of(client).phase == "failed"
+        assert (await client.get("/healthz")).status_code == 503
+        assert (await client.get("/readyz")).json()["status"] == "failed"
+
+
+def test_missing_weights_stop_the_start_in_one_line(tmp_path_factory: pytest.TempPathFactory) -> None:
+    missing = tmp_path_factory.mktemp("none") / "missing.safetensors"
+    with pytest.raises(StartupError) as stopped:
+        create_app(Settings(weights=missing))
+    assert str(missing) in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+async def test_draining_finishes_what_was_admitted_and_refuses_the_rest(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)]) as client:
+        service = service_of(client)
+        admitted = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
+        await until(lambda: service.jobs.under_way)
+        draining = asyncio.create_task(service.drain())
+        await asyncio.sleep(0)
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (503, "draining")
+        refused = await client.post("/upscale", files={"image": PNG})
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:lapsrn:problem:draining")
+        assert refused.headers["retry-after"] == "5"
+        assert (await client.get("/healthz")).status_code == 200
+        assert not draining.done()
+        gate.set()
+        assert (await admitted).status_code == 200
+        await draining
+
+
+async def test_draining_ends_after_the_grace_time(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)], grace_seconds=0.05) as client:
+        service = service_of(client)
+        admitted = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
+        await until(lambda: service.jobs.under_way)
+        await asyncio.wait_for(service.drain(), timeout=5)
+        assert not admitted.done()
+        gate.set()
+        await admitted
+
+
+async def test_weights_are_swapped_without_losing_a_request() -> None:
+    gate = threading.Event()
+    names = iter(["old", "new"])
+    app = create_app(Settings(), [lambda: FakeModel(gate=gate, name=next(names))])
+    async with running(app) as client:
+        service = service_of(client)
+        admitted = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
+        await until(lambda: service.engine.status().in_flight)
+        reloading = asyncio.create_task(service.reload())
+        await until(lambda: service.served.facts.name == "new")
+        during = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
+        gate.set()
+        assert (await admitted).status_code == 200
+        assert (await during).status_code == 200
+        await reloading
+        assert (await client.get("/model")).json()["name"] == "new"
+        metrics = (await client.get("/metrics")).text
+        assert 'lapsrn_model_info{device="cpu",dtype="float32",name="new",sha256=""} 1.0' in metrics
+        assert 'name="old"' not in metrics
+        assert 'lapsrn_worker_up{device="cpu",worker="worker-0"} 1.0' in metrics
+
+
+async def test_weights_that_are_refused_change_nothing(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve() as client:
+        service = service_of(client)
+
+        def refuse() -> None:
+            raise StartupError("weights.safetensors is corrupt; restore it")
+
+        monkeypatch.setattr(service, "_open_model", refuse)
+        with pytest.raises(StartupError):
+            await service.reload()
+        assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
+
+
+async def test_a_store_that_is_away_degrades_but_answers(serve: Running) -> None:
+    async with serve(redis_url="redis://127.0.0.1:1/0") as client:
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"status": "degraded", "store": "unavailable"})
+        made = await client.post("/upscale", files={"image": PNG})
+        assert made.status_code == 200
+        assert "x-upscale-id" not in made.headers
+        got = await client.get(f"/upscale?level=2&id={'A' * 32}")
+        assert (got.status_code, got.json()["type"]) == (503, "urn:lapsrn:problem:store-unavailable")
+        gone = await client.delete(f"/upscale?id={'A' * 32}")
+        assert gone.status_code == 503
+
+
+async def test_model_document(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/model")).json() == {
+        "name": "fake_x4",
+        "levels": [2, 4],
+        "margin": 9,
+        "device": "cpu",
+        "dtype": "float32",
+        "sha256": "",
+        "scores": {},
+        "workers": [{"name": "worker-0", "device": "cpu", "up": True, "restarts": 0}],
+        "limits": {
+            "max_input_bytes": 33554432,
+            "max_input_pixels": 4194304,
+            "max_output_pixels": 67108864,
+            "formats": ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"],
+        },
+    }

@@ -1,0 +1,149 @@
+"""Errors as problem documents."""
+
+import inspect
+
+import httpx
+import pytest
+
+from app import errors
+from app.api.problems import INTERNAL, INTERNAL_DETAIL, KINDS, kind_of, problem_of, problem_of_parameters
+from tests import pictures
+from tests.conftest import Running
+from tests.fakes import FakeModel
+
+PNG = pictures.png(pictures.gray())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug"),
+    [
+        (errors.MalformedRequest("x"), 400, "malformed-request"),
+        (errors.Unauthorized("x"), 401, "unauthorized"),
+        (errors.Forbidden("x"), 403, "forbidden"),
+        (errors.NotFound("x"), 404, "not-found"),
+        (errors.NotAcceptable("x"), 406, "not-acceptable"),
+        (errors.SlowClient("x"), 408, "slow-client"),
+        (errors.StartupError("x"), 409, "weights-refused"),
+        (errors.TooManyBytes("x"), 413, "too-many-bytes"),
+        (errors.TooManyPixels("x"), 413, "too-many-pixels"),
+        (errors.UnsupportedFormat("x"), 415, "unsupported-format"),
+        (errors.UndecodablePicture("x"), 422, "undecodable-picture"),
+        (errors.BadParameter("x"), 422, "bad-parameter"),
+        (errors.TooManyRequests("x", 1.0), 429, "too-many-requests"),
+        (errors.InferenceFailed("x"), 500, "inference-failed"),
+        (errors.QueueFull("x", 1.0), 503, "queue-full"),
+        (errors.Draining("x"), 503, "draining"),
+        (errors.WarmingUp("x"), 503, "warming-up"),
+        (errors.StoreUnavailable("x"), 503, "store-unavailable"),
+        (errors.DeadlineExceeded("x"), 504, "deadline-exceeded"),
+    ],
+)
+def test_status_and_type(error: errors.LapsrnError, status: int, slug: str) -> None:
+    problem = problem_of(error)
+    assert problem.document("r") == {
+        "type": f"urn:lapsrn:problem:{slug}",
+        "title": KINDS[type(error)].title,
+        "status": status,
+        "detail": "x",
+        "request_id": "r",
+    }
+
+
+def test_every_domain_error_has_a_row() -> None:
+    bases = {errors.LapsrnError, errors.ClientError, errors.ServerError}
+    leaves = {kind for _, kind in inspect.getmembers(errors, inspect.isclass)} - bases
+    assert {kind for kind in leaves if issubclass(kind, errors.LapsrnError)} == set(KINDS)
+
+
+def test_slugs_are_unique() -> None:
+    assert len({kind.slug for kind in KINDS.values()}) == len(KINDS)
+
+
+def test_a_subclass_is_found_by_its_ancestor() -> None:
+    class TooTall(errors.TooManyPixels):
+        pass
+
+    assert kind_of(TooTall("x")).slug == "too-many-pixels"
+
+
+@pytest.mark.parametrize(
+    ("error", "header"),
+    [
+        (errors.QueueFull("x", 0.2), "1"),
+        (errors.QueueFull("x", 7.1), "8"),
+        (errors.TooManyRequests("x", 60.0), "60"),
+        (errors.Draining("x"), "5"),
+        (errors.StoreUnavailable("x"), "5"),
+    ],
+)
+def test_429_and_503_say_when_to_come_back(error: errors.LapsrnError, header: str) -> None:
+    assert problem_of(error).headers["Retry-After"] == header
+
+
+@pytest.mark.parametrize("error", [ValueError("secret path /etc"), errors.LapsrnError("odd"), MemoryError()])
+def test_the_unexpected_tells_nothing(error: Exception) -> None:
+    problem = problem_of(error)
+    assert (problem.kind, problem.detail) == (INTERNAL, INTERNAL_DETAIL)
+
+
+def test_parameters_are_named_and_their_values_are_not_repeated() -> None:
+    problem = problem_of_parameters([{"loc": ("query", "scale"), "msg": "must be 2", "input": "<script>"}])
+    assert problem.detail == "scale: must be 2"
+    assert problem.document("r")["parameters"] == [{"in": "query", "name": "scale", "message": "must be 2"}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "slug"),
+    [
+        ("GET", "/nope", 404, "not-found"),
+        ("GET", "/static/nope.js", 404, "not-found"),
+        ("PUT", "/upscale", 405, "method-not-allowed"),
+        ("POST", "/healthz", 405, "method-not-allowed"),
+        ("GET", "/upscale", 422, "bad-parameter"),
+        ("GET", "/upscale?level=2&id=not~an~id", 422, "bad-parameter"),
+        ("GET", "/jobs/unknown", 404, "not-found"),
+    ],
+)
+async def test_the_frameworks_own_errors(
+    client: httpx.AsyncClient, method: str, path: str, status: int, slug: str
+) -> None:
+    answer = await client.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == f"urn:lapsrn:problem:{slug}"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_405_names_every_method(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/upscale")
+    assert answer.headers["allow"] == "DELETE, GET, POST"
+
+
+async def test_unexpected_errors_are_logged_whole_and_answered_with_a_fixed_text(
+    serve: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve() as client:
+
+        def explode(*_: object) -> None:
+            raise RuntimeError("the secret reason")
+
+        monkeypatch.setattr("app.api.routes_upscale.choose_format", explode)
+        from structlog.testing import capture_logs
+
+        with capture_logs() as logs:
+            answer = await client.post("/upscale", files={"image": PNG})
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == INTERNAL_DETAIL
+    assert "secret" not in answer.text
+    logged = [entry for entry in logs if entry["event"] == "unexpected error"]
+    assert [entry["request_id"] for entry in logged] == [answer.headers["x-request-id"]]
+    assert str(logged[0]["exc_info"]) == "the secret reason"
+
+
+async def test_a_network_that_fails_is_500_and_the_service_goes_on(serve: Running) -> None:
+    async with serve([lambda: FakeModel(error=RuntimeError("boom"))]) as client:
+        for _ in range(2):
+            answer = await client.post("/upscale", files={"image": PNG})
+            assert answer.status_code == 500
+            assert answer.json()["type"] == "urn:lapsrn:problem:inference-failed"
+            assert "boom" not in answer.text

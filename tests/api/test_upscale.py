@@ -1,0 +1,234 @@
+"""POST, GET and DELETE /upscale on a network that repeats pixels."""
+
+import re
+
+import httpx
+import numpy as np
+import pytest
+
+from tests import pictures
+from tests.conftest import Running, service_of
+from tests.fakes import FakeModel
+
+ID = re.compile(r"[A-Za-z0-9_-]{32}")
+
+
+async def post(
+    client: httpx.AsyncClient, query: str = "", body: bytes | None = None, **kwargs: object
+) -> httpx.Response:
+    picture = pictures.png(pictures.gray()) if body is None else body
+    response = await client.post(f"/upscale{query}", files={"image": ("a.png", picture, "image/png")}, **kwargs)  # type: ignore[arg-type]
+    client.cookies.clear()
+    return response
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+async def test_gray_is_repeated_pixel_by_pixel(client: httpx.AsyncClient, scale: int) -> None:
+    answer = await post(client, f"?scale={scale}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/png"
+    expected = pictures.gray().repeat(scale, axis=0).repeat(scale, axis=1)
+    np.testing.assert_array_equal(pictures.opened(answer.content), expected)
+
+
+async def test_scale_is_4_when_not_said(client: httpx.AsyncClient) -> None:
+    answer = await post(client, body=pictures.png(pictures.rgb(5, 7)))
+    assert pictures.opened(answer.content).shape == (20, 28, 3)
+
+
+@pytest.mark.parametrize("field", ["image", "file"])
+async def test_both_field_names(client: httpx.AsyncClient, field: str) -> None:
+    answer = await client.post("/upscale", files={field: ("x", pictures.png(pictures.gray()))})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/x-anything"])
+async def test_raw_body_and_the_bytes_decide_the_type(client: httpx.AsyncClient, content_type: str) -> None:
+    body = pictures.png(pictures.gray())
+    answer = await client.post("/upscale", content=body, headers={"content-type": content_type})
+    assert answer.status_code == 200
+    assert pictures.opened(answer.content).shape == (24, 36)
+
+
+async def test_headers_of_the_answer(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/upscale?scale=4", files={"image": pictures.png(pictures.gray())})
+    result_id = answer.headers["x-upscale-id"]
+    assert ID.fullmatch(result_id)
+    assert answer.headers["content-location"] == f"/upscale?level=4&id={result_id}"
+    assert answer.headers["link"] == f'</upscale?level=2&id={result_id}>; rel="alternate"; title="x2"'
+    assert re.fullmatch(r'"[0-9a-f]{32}"', answer.headers["etag"])
+    assert answer.headers["set-cookie"] == (
+        f"upscale_id={result_id}; HttpOnly; Max-Age=600; Path=/upscale; SameSite=strict"
+    )
+    stages = [entry.split(";")[0] for entry in answer.headers["server-timing"].split(", ")]
+    assert stages == ["read", "decode", "queue", "infer", "merge", "encode", "total"]
+
+
+async def test_cookie_is_secure_under_https(serve: Running) -> None:
+    async with serve() as client:
+        client.base_url = httpx.URL("https://test")
+        answer = await client.post("/upscale", files={"image": pictures.png(pictures.gray())})
+        assert "; Secure" in answer.headers["set-cookie"]
+
+
+@pytest.mark.parametrize("level", [2, 4])
+async def test_levels_of_one_pass_by_id(client: httpx.AsyncClient, level: int) -> None:
+    made = await post(client, "?scale=4")
+    answer = await client.get(f"/upscale?level={level}&id={made.headers['x-upscale-id']}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["content-disposition"] == f'inline; filename="upscaled_x{level}.png"'
+    expected = pictures.gray().repeat(level, axis=0).repeat(level, axis=1)
+    np.testing.assert_array_equal(pictures.opened(answer.content), expected)
+
+
+async def test_level_4_got_again_is_the_posts_bytes_and_tag(client: httpx.AsyncClient) -> None:
+    made = await post(client, "?scale=4")
+    again = await client.get(made.headers["content-location"])
+    assert again.content == made.content
+    assert again.headers["etag"] == made.headers["etag"]
+
+
+async def test_by_cookie(client: httpx.AsyncClient) -> None:
+    await client.post("/upscale?scale=4", files={"image": pictures.png(pictures.gray())})
+    answer = await client.get("/upscale?level=2")
+    assert pictures.opened(answer.content).shape == (12, 18)
+
+
+async def test_cookie_is_for_upscale_only(client: httpx.AsyncClient) -> None:
+    await client.post("/upscale", files={"image": pictures.png(pictures.gray())})
+    assert [cookie.path for cookie in client.cookies.jar] == ["/upscale"]
+
+
+async def test_never_the_last_one(client: httpx.AsyncClient) -> None:
+    await post(client)
+    answer = await client.get("/upscale?level=2")
+    assert answer.status_code == 400
+    assert "id=" in answer.json()["detail"]
+    assert "cookie" in answer.json()["detail"]
+
+
+async def test_level_not_made_and_unknown_id_are_one_404(client: httpx.AsyncClient) -> None:
+    small = await post(client, "?scale=2")
+    not_made = await client.get(f"/upscale?level=4&id={small.headers['x-upscale-id']}")
+    unknown = await client.get(f"/upscale?level=4&id={'A' * 32}")
+    assert not_made.status_code == unknown.status_code == 404
+    assert not_made.json()["detail"] == unknown.json()["detail"]
+
+
+async def test_scale_2_has_no_link_to_another_level(client: httpx.AsyncClient) -> None:
+    assert "link" not in (await post(client, "?scale=2")).headers
+
+
+async def test_scale_2_runs_the_first_level_only(serve: Running) -> None:
+    asked: list[int] = []
+
+    class Noting(FakeModel):
+        def run(self, tiles, scale, *, full_precision=False):  # type: ignore[no-untyped-def]
+            asked.append(scale)
+            return super().run(tiles, scale, full_precision=full_precision)
+
+    async with serve([Noting]) as client:
+        await post(client, "?scale=2")
+    assert asked == [2]
+
+
+async def test_revalidation(client: httpx.AsyncClient) -> None:
+    made = await post(client)
+    url, tag = made.headers["content-location"], made.headers["etag"]
+    same = await client.get(url, headers={"if-none-match": f'"other", W/{tag}'})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+    changed = await client.get(url, headers={"if-none-match": '"other"'})
+    assert changed.status_code == 200
+
+
+async def test_delete_forgets_every_level_and_the_cookie(client: httpx.AsyncClient) -> None:
+    made = await client.post("/upscale", files={"image": pictures.png(pictures.gray())})
+    result_id = made.headers["x-upscale-id"]
+    gone = await client.delete(f"/upscale?id={result_id}")
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert "Max-Age=0" in gone.headers["set-cookie"]
+    for level in (2, 4):
+        assert (await client.get(f"/upscale?level={level}&id={result_id}")).status_code == 404
+    assert (await client.delete(f"/upscale?id={result_id}")).status_code == 404
+    assert service_of(client).store.size_bytes == 0
+
+
+async def test_ids_differ(client: httpx.AsyncClient) -> None:
+    ids = {(await post(client)).headers["x-upscale-id"] for _ in range(5)}
+    assert len(ids) == 5
+
+
+async def test_same_request_same_bytes(client: httpx.AsyncClient) -> None:
+    body = pictures.png(pictures.rgb(40, 50))
+    first, second = await post(client, body=body), await post(client, body=body)
+    assert first.content == second.content
+
+
+@pytest.mark.parametrize("query", ["?scale=8", "?scale=3", "?scale=", "?scale=4.0", "?scale=-2", "?scal=4", "?level=2"])
+async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> None:
+    answer = await post(client, query)
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:lapsrn:problem:bad-parameter"
+
+
+async def test_scale_8_is_refused_with_what_is_allowed(client: httpx.AsyncClient) -> None:
+    assert (await post(client, "?scale=8")).json()["detail"] == "scale: 8 is not served; allowed are 2, 4."
+    level = await client.get(f"/upscale?level=8&id={'A' * 32}")
+    assert level.json()["detail"] == "level: 8 is not served; allowed are 2, 4."
+
+
+async def test_scale_8_where_the_model_has_it(serve: Running) -> None:
+    async with serve([lambda: FakeModel(scales=(2, 4, 8))]) as client:
+        made = await post(client, "?scale=8")
+        assert pictures.opened(made.content).shape == (48, 72)
+        assert made.headers["link"].count("alternate") == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "media_type"),
+    [
+        ("", "*/*", "image/png"),
+        ("", "image/webp", "image/webp"),
+        ("", "image/webp;q=0.5, image/jpeg", "image/jpeg"),
+        ("", "image/*;q=0.1, text/html", "image/png"),
+        ("?format=tiff", "image/webp", "image/tiff"),
+    ],
+)
+async def test_format_of_the_answer(client: httpx.AsyncClient, query: str, accept: str, media_type: str) -> None:
+    answer = await post(client, query, headers={"accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == media_type
+    assert answer.headers["vary"] == "Accept"
+    assert pictures.opened(answer.content).shape[:2] == (24, 36)
+
+
+async def test_nothing_acceptable_is_406(client: httpx.AsyncClient) -> None:
+    answer = await post(client, headers={"accept": "text/html, image/png;q=0"})
+    assert answer.status_code == 406
+    assert "image/webp" in answer.json()["detail"]
+
+
+async def test_quality_of_a_lossless_format_is_refused_before_the_network_runs(serve: Running) -> None:
+    model = FakeModel()
+    async with serve([lambda: model]) as client:
+        answer = await post(client, "?format=png&quality=50")
+        assert answer.status_code == 422
+        assert model.tiles_run == 0
+
+
+async def test_truncated_file(client: httpx.AsyncClient) -> None:
+    whole = pictures.encoded(np.tile(pictures.rgb(40, 40), (4, 4, 1)), "JPEG")
+    broken = whole[: len(whole) * 2 // 3]
+    assert (await post(client, body=broken)).status_code == 422
+    answer = await post(client, "?truncated=allow", body=broken)
+    assert answer.status_code == 200
+    assert answer.headers["x-upscale-truncated"] == "true"
+
+
+async def test_a_result_too_large_to_keep_is_still_answered(serve: Running) -> None:
+    async with serve(result_max_bytes=10) as client:
+        answer = await post(client)
+        assert answer.status_code == 200
+        assert "x-upscale-id" not in answer.headers
+        assert "set-cookie" not in answer.headers
