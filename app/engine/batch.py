@@ -36,7 +36,7 @@ class BatchLimit:
 
     def halve(self, shape: Shape, tiles: int) -> None:
         """Half of this batch must do from now on."""
-        self._pixels = max(1, min(self._pixels, shape.pixels * tiles) // 2)
+        self._pixels = max(1, min(self._pixels, shape.pixels * tiles // 2))
         self._good = 0
 
     def succeeded(self) -> None:
@@ -82,6 +82,10 @@ class BatchRunner:
         groups = [(batch, False)]
         while groups:
             tiles, full_precision = groups.pop()
+            limit = self.limit(tiles[0].shape)
+            if len(tiles) > limit:
+                groups += [(tiles[limit:], full_precision), (tiles[:limit], full_precision)]
+                continue
             began = time.monotonic()
             try:
                 bad = self._attempt(tiles, full_precision)

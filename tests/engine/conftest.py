@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 
 from app.engine import Engine, EngineConfig, EngineStatus, TileModel
-from tests.engine.fakes import Recorder
+from tests.engine.fakes import FakeModel, Recorder
 
 SMALL = EngineConfig(
     core_edges=(4, 8),
@@ -46,9 +46,7 @@ async def start(recorder: Recorder) -> AsyncIterator[Start]:
 
 
 def _factory(model: TileModel | Callable[[], TileModel]) -> Callable[[], TileModel]:
-    if hasattr(model, "run"):
-        return lambda: model  # type: ignore[return-value]
-    return model
+    return (lambda: model) if isinstance(model, FakeModel) else model  # type: ignore[return-value]
 
 
 def counters(status: EngineStatus) -> tuple[int, int, float, int, int]:

@@ -91,18 +91,24 @@ class FakeModel:
 
 
 class Gate:
-    """Lets the test hold a model in the middle of a batch: `entered` tells that it is there, `open` lets it go on."""
+    """Holds a model in the middle of its next batch until the test lets it go on."""
 
     def __init__(self) -> None:
-        self.entered = threading.Semaphore(0)
-        self.open = threading.Event()
+        self._entered = threading.Semaphore(0)
+        self._passes = threading.Semaphore(0)
 
-    def __call__(self, tiles: Tiles, scale: int, full_precision: bool) -> None:
-        self.entered.release()
-        assert self.open.wait(10), "the test never opened the gate"
+    def __call__(self, tiles: Tiles | None = None, scale: int = 0, full_precision: bool = False) -> None:
+        self._entered.release()
+        assert self._passes.acquire(timeout=10), "the test never opened the gate"
 
-    def wait_entered(self) -> None:
-        assert self.entered.acquire(timeout=10), "the model was never called"
+    def wait_entered(self, times: int = 1) -> None:
+        """Wait until the model has come here so many times more."""
+        for _ in range(times):
+            assert self._entered.acquire(timeout=10), "the model was never called"
+
+    def open(self, batches: int = 1_000) -> None:
+        """Let so many batches pass."""
+        self._passes.release(batches)
 
 
 class Recorder:

@@ -1,0 +1,328 @@
+"""The engine from outside: right pixels, fairness, admission, cancellation, deadlines, shutdown."""
+
+import asyncio
+import gc
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from app.engine import Engine, EngineConfig, Plane
+from app.errors import BadParameter, DeadlineExceeded, Draining, QueueFull, StartupError
+from tests.engine.conftest import ZERO, Start, counters
+from tests.engine.fakes import FakeModel, Gate, Recorder, Tiles, expected, picture
+
+
+def flat(height: int, width: int, value: float) -> Plane:
+    return np.full((height, width), value, np.float32)
+
+
+def assert_upscaled(planes: list[Plane], outputs: list[dict[int, Plane]], scale: int = 4) -> None:
+    assert len(outputs) == len(planes)
+    for plane, levels in zip(planes, outputs, strict=True):
+        wanted = expected(plane, scale)
+        assert levels.keys() == wanted.keys()
+        for level in wanted:
+            assert levels[level].dtype == np.float32
+            assert levels[level].flags.c_contiguous
+            np.testing.assert_array_equal(levels[level], wanted[level])
+
+
+@pytest.mark.parametrize("edges", [(4, 8), (5,), (3, 7, 16), (64,)])
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_every_plane_and_level_is_the_whole_picture_upscaled(
+    start: Start, edges: tuple[int, ...], workers: int
+) -> None:
+    engine = await start(*(FakeModel for _ in range(workers)), core_edges=edges)
+    planes = [picture(37, 21), picture(1, 1), picture(2, 30), picture(30, 1), picture(8, 16)]
+    assert_upscaled(planes, await engine.upscale(planes, scale=4, client="me"))
+    assert counters(engine.status()) == ZERO
+
+
+async def test_a_read_only_view_of_a_larger_array_is_read_right(start: Start) -> None:
+    engine = await start(FakeModel)
+    plane = picture(40, 40)[3:30:2, 5:31]
+    plane.flags.writeable = False
+    assert_upscaled([plane], await engine.upscale([plane], scale=4, client="me"))
+
+
+@pytest.mark.parametrize(("scale", "levels"), [(2, [2]), (4, [2, 4]), (8, [2, 4, 8])])
+async def test_the_model_is_asked_for_no_more_than_the_scale(start: Start, scale: int, levels: list[int]) -> None:
+    model = FakeModel(scales=(2, 4, 8))
+    engine = await start(model)
+    outputs = await engine.upscale([picture(9, 9)], scale=scale, client="me")
+    assert sorted(outputs[0]) == levels
+    assert {call[1] for call in model.calls} == {scale}
+
+
+async def test_requests_at_the_same_time_get_what_each_gets_alone(start: Start) -> None:
+    engine = await start(FakeModel, FakeModel)
+    pictures = [[picture(10 + index, 30 - index, seed=index)] for index in range(16)]
+    results = await asyncio.gather(
+        *(engine.upscale(planes, scale=2 + 2 * (i % 2), client=str(i % 3)) for i, planes in enumerate(pictures))
+    )
+    for index, (planes, outputs) in enumerate(zip(pictures, results, strict=True)):
+        assert_upscaled(planes, outputs, scale=2 + 2 * (index % 2))
+    assert counters(engine.status()) == ZERO
+
+
+async def test_nothing_in_nothing_out(start: Start) -> None:
+    assert await (await start(FakeModel)).upscale([], scale=4, client="me") == []
+
+
+@pytest.mark.parametrize("plane", [np.ones((2, 2)), np.ones(4, np.float32), np.ones((0, 4), np.float32)])
+async def test_a_wrong_plane_is_refused(start: Start, plane: Plane) -> None:
+    with pytest.raises(ValueError, match="float32"):
+        await (await start(FakeModel)).upscale([plane], scale=4, client="me")
+
+
+async def test_a_scale_that_the_model_has_not_is_refused(start: Start) -> None:
+    engine = await start(FakeModel)
+    with pytest.raises(BadParameter, match="allowed: 2, 4"):
+        await engine.upscale([picture(2, 2)], scale=3, client="me")
+
+
+async def test_an_engine_that_was_not_started_says_so() -> None:
+    engine = Engine([FakeModel])
+    assert not engine.status().alive
+    assert engine.scales == ()
+    with pytest.raises(StartupError, match="ready"):
+        await engine.upscale([picture(2, 2)], scale=4, client="me")
+
+
+def test_it_works_from_code_that_is_not_asynchronous() -> None:
+    async def upscale() -> list[dict[int, Plane]]:
+        async with Engine([FakeModel], EngineConfig(core_edges=(8,))) as engine:
+            assert engine.scales == (2, 4)
+            return await engine.upscale([picture(20, 20)], scale=4, client="me")
+
+    assert_upscaled([picture(20, 20)], asyncio.run(upscale()))
+
+
+async def test_a_worker_warms_up_on_cores_of_its_batches_before_it_is_up(start: Start) -> None:
+    model = FakeModel()
+    await start(model)
+    assert model.warmed == [(1, 4, 4), (4, 4, 4), (1, 8, 8)]
+
+
+class Order:
+    """Holds the first batch, and notes the values of flat tiles in the order in which the model sees them."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.batches: list[list[int]] = []
+
+    def __call__(self, tiles: Tiles, scale: int, full_precision: bool) -> None:
+        self.batches.append([int(value) for value in tiles[:, 3, 3]])
+        self.gate(tiles, scale, full_precision)
+
+
+async def submit(engine: Engine, plane: Plane, client: str) -> asyncio.Task[list[dict[int, Plane]]]:
+    """A request that is admitted when this returns: `upscale` does so before it first waits."""
+    task = asyncio.create_task(engine.upscale([plane], scale=4, client=client))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_an_idle_worker_takes_a_single_tile_at_once_and_batches_grow_while_it_is_busy(start: Start) -> None:
+    order = Order()
+    engine = await start(FakeModel(order), core_edges=(8,), max_batch_pixels=16 * 64)
+    tasks = [await submit(engine, flat(8, 8, 1), "a")]
+    await asyncio.to_thread(order.gate.wait_entered)
+    tasks += [await submit(engine, flat(8, 8, value), f"client {value}") for value in range(2, 8)]
+    order.gate.open()
+    await asyncio.gather(*tasks)
+    assert order.batches == [[1], [2, 3, 4, 5], [6, 7]]
+
+
+async def test_idle_workers_share_a_request(start: Start) -> None:
+    barrier = threading.Barrier(2)
+
+    def meet(tiles: Tiles, scale: int, full_precision: bool) -> None:
+        barrier.wait(10)
+
+    engine = await start(FakeModel(meet), FakeModel(meet), core_edges=(8,), max_batch_pixels=16 * 64)
+    await engine.upscale([picture(8, 32)], scale=4, client="me")
+
+
+async def test_a_thumbnail_waits_for_one_turn_and_not_for_large_pictures(start: Start) -> None:
+    order = Order()
+    engine = await start(FakeModel(order), core_edges=(8,))
+    tasks = [await submit(engine, flat(32, 32, value), f"bulk {value}") for value in (1, 2, 3)]
+    order.gate.open(batches=6)
+    await asyncio.to_thread(order.gate.wait_entered, 7)
+    tasks.append(await submit(engine, flat(8, 8, 9), "thumbnail"))
+    order.gate.open()
+    await asyncio.gather(*tasks)
+    seen = [value for batch in order.batches for value in batch]
+    assert seen[7:9] in ([1, 9], [2, 9], [3, 9]), "after the batch in hand, one more turn"
+    assert [sorted(seen[start : start + 3]) for start in (9, 12, 15)] == [[1, 2, 3]] * 3
+    assert [seen.count(value) for value in (1, 2, 3, 9)] == [16, 16, 16, 1]
+
+
+@pytest.mark.parametrize("limit", [{"max_tiles": 4}, {"max_bytes": 4 * 8 * 8 * 4 * (1 + 4 + 16)}])
+async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start: Start, limit: dict[str, int]) -> None:
+    gate = Gate()
+    engine = await start(FakeModel(gate), core_edges=(8,), retry_seconds=7.0, **limit)
+    task = await submit(engine, picture(8, 24), "a")
+    await asyncio.to_thread(gate.wait_entered)
+    with pytest.raises(QueueFull) as refusal:
+        await engine.upscale([picture(8, 16)], scale=4, client="b")
+    assert refusal.value.retry_after == 7.0, "nothing was measured yet"
+    fits = await submit(engine, picture(8, 8), "b")
+    gate.open()
+    await asyncio.gather(task, fits)
+    assert counters(engine.status()) == ZERO
+
+
+async def test_a_request_beyond_every_limit_is_served_when_it_is_alone(start: Start) -> None:
+    engine = await start(FakeModel, max_tiles=1, max_bytes=1)
+    assert_upscaled([picture(20, 20)], await engine.upscale([picture(20, 20)], scale=4, client="me"))
+
+
+async def test_a_cancelled_request_takes_its_tiles_with_it(start: Start) -> None:
+    gate, model = Gate(), FakeModel()
+    model.before = gate
+    engine = await start(model, core_edges=(8,))
+    gone = await submit(engine, picture(8, 80), "a")
+    await asyncio.to_thread(gate.wait_entered)
+    stays = await submit(engine, picture(8, 16), "b")
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    status = engine.status()
+    assert (status.queue_tiles, status.in_flight, status.requests) == (2, 1, 2)
+    gate.open()
+    assert_upscaled([picture(8, 16)], await stays)
+    assert len(model.calls) == 3, "one of the request that left, two of the one that stayed"
+    assert counters(engine.status()) == ZERO
+
+
+async def test_a_deadline_takes_the_tiles_out_too(start: Start) -> None:
+    gate, model = Gate(), FakeModel()
+    model.before = gate
+    engine = await start(model, core_edges=(8,))
+    with pytest.raises(DeadlineExceeded, match="0 of 10 tiles"):
+        await engine.upscale([picture(8, 80)], scale=4, client="a", deadline=time.monotonic() + 0.02)
+    assert engine.status().queue_tiles == 0
+    gate.open()
+    await engine.upscale([picture(8, 8)], scale=4, client="a")
+    assert len(model.calls) <= 2
+    assert counters(engine.status()) == ZERO
+
+
+async def test_a_deadline_that_has_passed_costs_nothing(start: Start) -> None:
+    model = FakeModel()
+    engine = await start(model)
+    with pytest.raises(DeadlineExceeded):
+        await engine.upscale([picture(8, 80)], scale=4, client="a", deadline=time.monotonic())
+    assert model.calls == []
+
+
+async def test_stop_finishes_what_was_admitted_and_refuses_the_rest(start: Start) -> None:
+    gate = Gate()
+    engine = await start(FakeModel(gate))
+    admitted = await submit(engine, picture(30, 30), "a")
+    await asyncio.to_thread(gate.wait_entered)
+    stopping = asyncio.create_task(engine.stop(10))
+    await asyncio.sleep(0)
+    status = engine.status()
+    assert status.draining
+    assert status.alive
+    assert not status.ready
+    with pytest.raises(Draining):
+        await engine.upscale([picture(4, 4)], scale=4, client="b")
+    gate.open()
+    assert_upscaled([picture(30, 30)], await admitted)
+    await stopping
+    assert not engine.status().alive
+    assert counters(engine.status()) == ZERO
+
+
+async def test_stop_ends_what_is_not_done_within_the_grace(start: Start) -> None:
+    gate = Gate()
+    engine = await start(FakeModel(gate))
+    late = await submit(engine, picture(30, 30), "a")
+    await asyncio.to_thread(gate.wait_entered)
+    stopping = asyncio.create_task(engine.stop(0.01))
+    with pytest.raises(Draining, match="shut down"):
+        await late
+    gate.open()
+    await stopping
+    assert counters(engine.status()) == ZERO
+
+
+async def test_progress_goes_from_nothing_to_everything_in_the_loop(start: Start) -> None:
+    engine = await start(FakeModel)
+    loop_thread, seen = threading.get_ident(), []
+
+    def note(done: int, total: int) -> None:
+        assert threading.get_ident() == loop_thread
+        seen.append((done, total))
+
+    await engine.upscale([picture(40, 40)], scale=4, client="me", on_progress=note)
+    assert seen[0] == (0, 25)
+    assert seen[-1] == (25, 25)
+    assert seen == sorted(set(seen))
+
+
+async def test_progress_is_reported_no_more_often_than_asked(start: Start) -> None:
+    engine = await start(FakeModel, progress_seconds=60.0)
+    seen: list[tuple[int, int]] = []
+    await engine.upscale([picture(40, 40)], scale=4, client="me", on_progress=lambda *counts: seen.append(counts))
+    assert seen == [(0, 25), (25, 25)]
+
+
+async def test_a_progress_callback_that_fails_does_not_fail_the_request(start: Start) -> None:
+    def fail(done: int, total: int) -> None:
+        if done:
+            raise RuntimeError("not my day")
+
+    engine = await start(FakeModel)
+    await engine.upscale([picture(9, 9)], scale=4, client="me", on_progress=fail)
+
+
+async def test_stages_and_batches_are_told(start: Start, recorder: Recorder) -> None:
+    engine = await start(FakeModel, core_edges=(8,))
+    stages: dict[str, float] = {}
+    await engine.upscale([picture(8, 24)], scale=4, client="me", on_stage=stages.__setitem__)
+    assert list(stages) == ["queue", "infer"]
+    assert recorder.stages == list(stages.items())
+    assert stages["queue"] >= 0
+    assert stages["infer"] > 0
+    assert sum(recorder.batches) == 3
+    assert recorder.queues[-1] == (0, 0.0)
+    assert engine.status().tiles_per_second > 0
+
+
+async def test_an_observer_that_fails_harms_nobody() -> None:
+    class Broken(Recorder):
+        def batch(self, tiles: int, seconds: float, worker: str) -> None:
+            raise RuntimeError("no metrics today")
+
+        def worker(self, worker: str, device: str, up: bool) -> None:
+            raise RuntimeError("no metrics today")
+
+    async with Engine([FakeModel], EngineConfig(), Broken()) as engine:
+        assert_upscaled([picture(9, 9)], await engine.upscale([picture(9, 9)], scale=4, client="me"))
+
+
+async def test_the_input_buffer_is_reused_and_pictures_are_let_go(start: Start) -> None:
+    addresses = set()
+
+    def note(tiles: Tiles, scale: int, full_precision: bool) -> None:
+        addresses.add(tiles.__array_interface__["data"][0])
+
+    engine = await start(FakeModel(note), core_edges=(8,))
+    gone = threading.Event()
+    gc.disable()
+    try:
+        outputs = await engine.upscale([picture(40, 40)], scale=4, client="me")
+        weakref.finalize(outputs[0][4], gone.set)
+        del outputs
+        assert await asyncio.to_thread(gone.wait, 10), "somebody still holds the picture"
+    finally:
+        gc.enable()
+    assert len(addresses) == 1

@@ -1,0 +1,221 @@
+"""Workers that die, hang or never come up; and what the status says meanwhile."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.engine import Engine, EngineConfig
+from app.errors import InferenceFailed, StartupError
+from tests.engine.conftest import ZERO, Start, counters
+from tests.engine.fakes import FakeModel, Gate, Recorder, Tiles, expected, picture
+
+
+def mortal(*deaths: BaseException) -> Callable[[Tiles, int, bool], None]:
+    """The first calls raise these, one each."""
+    left = list(deaths)
+
+    def before(tiles: Tiles, scale: int, full_precision: bool) -> None:
+        if left:
+            raise left.pop(0)
+
+    return before
+
+
+def replacements(models: list[FakeModel]) -> Callable[[], FakeModel]:
+    """A factory that gives these models, one after the other."""
+    return iter(models).__next__
+
+
+async def test_a_worker_that_dies_is_replaced_and_its_tiles_are_done_by_the_next(
+    start: Start, recorder: Recorder
+) -> None:
+    models = [FakeModel(mortal(SystemExit("killed"))), FakeModel()]
+    engine = await start(replacements(models))
+    outputs = await engine.upscale([picture(20, 20)], scale=4, client="me")
+    np.testing.assert_array_equal(outputs[0][4], expected(picture(20, 20), 4)[4])
+    assert len(models[0].calls) == 1
+    assert models[1].warmed
+    worker = engine.status().workers[0]
+    assert (worker.up, worker.restarts) == (True, 1)
+    assert recorder.workers == [("worker-0", "cpu", True), ("worker-0", "cpu", False), ("worker-0", "cpu", True)]
+    assert recorder.restarts == {"worker-0": 1}
+    assert counters(engine.status()) == ZERO
+
+
+async def test_status_tells_that_the_only_worker_is_down_until_it_is_replaced(start: Start, recorder: Recorder) -> None:
+    build = Gate()
+    models = [FakeModel(mortal(SystemExit("killed"))), FakeModel()]
+
+    def factory() -> FakeModel:
+        if len(models) == 1:
+            build()
+        return models.pop(0)
+
+    engine = await start(factory)
+    assert engine.status().alive
+    task = asyncio.create_task(engine.upscale([picture(8, 8)], scale=4, client="me"))
+    await asyncio.to_thread(build.wait_entered)
+    status = engine.status()
+    assert not status.alive
+    assert not status.ready
+    assert status.workers[0].state == "down"
+    assert (status.queue_tiles, status.in_flight) == (1, 0), "the tile waits for the next worker"
+    build.open()
+    await task
+    assert engine.status().alive
+
+
+async def test_one_worker_of_two_that_is_down_leaves_the_engine_alive(start: Start, recorder: Recorder) -> None:
+    dying = FakeModel(mortal(SystemExit("killed")))
+    engine = await start(replacements([dying]), FakeModel, restart_seconds=60.0, restart_max_seconds=60.0)
+    plane = picture(64, 64)
+    while not dying.calls:
+        outputs = await engine.upscale([plane], scale=4, client="me")
+        np.testing.assert_array_equal(outputs[0][4], expected(plane, 4)[4])
+    await asyncio.to_thread(recorder.wait_for, lambda: ("worker-0", "cpu", False) in recorder.workers)
+    assert engine.status().alive
+    assert [worker.state for worker in engine.status().workers] == ["down", "up"]
+
+
+async def test_a_tile_that_kills_every_worker_fails_its_request(start: Start) -> None:
+    engine = await start(lambda: FakeModel(mortal(SystemExit("killed"))), max_strikes=3)
+    with pytest.raises(InferenceFailed, match="3 workers") as failure:
+        await engine.upscale([picture(8, 8)], scale=4, client="me")
+    assert isinstance(failure.value.__cause__, SystemExit)
+    assert counters(engine.status()) == ZERO
+
+
+async def test_a_worker_that_fails_on_everything_is_replaced_and_its_tile_is_not_blamed(start: Start) -> None:
+    broken = FakeModel(mortal(*(RuntimeError("device lost") for _ in range(99))))
+    engine = await start(replacements([broken, FakeModel()]))
+    outputs = await engine.upscale([picture(8, 8)], scale=4, client="me")
+    np.testing.assert_array_equal(outputs[0][4], expected(picture(8, 8), 4)[4])
+    assert len(broken.calls) == 3, "the tile twice, and a gray one"
+    assert engine.status().workers[0].restarts == 1
+
+
+async def test_a_factory_that_fails_is_called_again(start: Start, recorder: Recorder) -> None:
+    outcomes: list[Any] = [FakeModel(mortal(SystemExit("killed"))), OSError("disk"), OSError("disk"), FakeModel()]
+
+    def factory() -> FakeModel:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, OSError):
+            raise outcome
+        assert isinstance(outcome, FakeModel)
+        return outcome
+
+    engine = await start(factory)
+    await engine.upscale([picture(8, 8)], scale=4, client="me")
+    assert engine.status().workers[0].restarts == 3
+    assert recorder.restarts == {"worker-0": 3}
+
+
+async def test_a_hung_worker_is_reported_and_replaced_and_writes_nothing_when_it_wakes_up(
+    start: Start, recorder: Recorder
+) -> None:
+    gate, build = Gate(), Gate()
+    spoilt = threading.Event()
+
+    def lie(cores: dict[int, Tiles], tiles: Tiles, full_precision: bool) -> dict[int, Tiles]:
+        spoilt.set()
+        return {level: core * 0 - 1 for level, core in cores.items()}
+
+    hung = FakeModel(gate, lie)
+    models = [hung, FakeModel()]
+
+    def factory() -> FakeModel:
+        if len(models) == 1:
+            build()
+        return models.pop(0)
+
+    engine = await start(factory, hang_seconds=0.5)
+    task = asyncio.create_task(engine.upscale([picture(20, 20)], scale=4, client="me"))
+    await asyncio.to_thread(build.wait_entered)
+    assert engine.status().workers[0].state == "hung"
+    assert not engine.status().alive
+    assert ("worker-0", "cpu", False) in recorder.workers
+    build.open()
+    outputs = await task
+    gate.open()
+    assert await asyncio.to_thread(spoilt.wait, 10)
+    await engine.stop(1)
+    np.testing.assert_array_equal(outputs[0][4], expected(picture(20, 20), 4)[4])
+    assert len(hung.calls) == 1
+    assert engine.status().workers[0].restarts == 1
+    assert counters(engine.status()) == ZERO
+
+
+@pytest.mark.parametrize("error", [OSError("no weights at weights/x"), SystemExit("no weights at weights/x")])
+async def test_a_start_that_fails_says_why(error: BaseException) -> None:
+    def factory() -> FakeModel:
+        raise error
+
+    engine = Engine([factory, factory], EngineConfig())
+    with pytest.raises(StartupError, match="no weights at weights/x") as failure:
+        await engine.start()
+    assert failure.value.__cause__ is error
+    assert not engine.status().alive
+
+
+async def test_a_start_that_is_cancelled_ends_its_threads() -> None:
+    gate = Gate()
+
+    def factory() -> FakeModel:
+        gate()
+        return FakeModel()
+
+    engine = Engine([factory], EngineConfig())
+    starting = asyncio.create_task(engine.start())
+    await asyncio.to_thread(gate.wait_entered)
+    gate.open()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not any(thread.name.startswith("engine-") for thread in threading.enumerate())
+
+
+async def test_models_that_do_not_fit_together_are_refused() -> None:
+    async with Engine([lambda: FakeModel(margin=3)], EngineConfig()) as engine:
+        assert engine.status().ready
+    errors = []
+    built = threading.Event()
+
+    def second() -> FakeModel:
+        assert built.wait(10)
+        return FakeModel(margin=4, device="cuda:1")
+
+    class First(FakeModel):
+        def warm_up(self, shapes: object) -> None:
+            built.set()
+
+    engine = Engine([First, second], EngineConfig(restart_seconds=60.0, restart_max_seconds=60.0))
+    await engine.start()
+    assert [worker.state for worker in engine.status().workers] == ["up", "down"]
+    assert engine._pool
+    errors = engine._pool.errors()
+    assert isinstance(errors[0], StartupError)
+    assert "margin 4" in str(errors[0])
+    await engine.stop(0)
+
+
+async def test_an_engine_starts_once(start: Start) -> None:
+    engine = await start(FakeModel)
+    with pytest.raises(StartupError, match="before"):
+        await engine.start()
+
+
+async def test_an_engine_needs_a_model() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Engine([])
+
+
+async def test_stop_leaves_no_thread_behind(start: Start) -> None:
+    engine = await start(FakeModel, FakeModel)
+    await engine.upscale([picture(20, 20)], scale=4, client="me")
+    await engine.stop(1)
+    await engine.stop(1)
+    assert not any(thread.name.startswith("engine-") for thread in threading.enumerate())
