@@ -6,14 +6,18 @@ LittleCMS is called through imagecodecs and not through Pillow, whose ImageCms k
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 
 from app.codec.types import Samples
 
 _SPACES = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 _NAMES = {1: "gray", 3: "rgb", 4: "cmyk"}
+_NO_OPTIMIZATION = 0x100  # cmsFLAGS_NOOPTIMIZE
+_RELATIVE = 1  # relative colorimetric
 SRGB_GAMMA = 1 / 2.2
 SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 
@@ -51,17 +55,30 @@ def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None
     return bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=primaries, gamma=1 / exponent))
 
 
-def to_srgb(colors: Samples, profile: bytes) -> Samples:
-    """Samples (H, W, 1, 3 or 4) through `profile` to sRGB, same dtype: gray stays one channel, CMYK becomes three."""
-    channels = colors.shape[2]
-    source = np.ascontiguousarray(colors if channels > 1 else colors[..., 0])
-    converted = np.asarray(
-        imagecodecs.cms_transform(
-            source, profile, srgb_profile(), colorspace=_NAMES[channels], outcolorspace="rgb", intent=1
-        )
-    )
+def to_srgb(colors: Samples, profile: bytes) -> Samples | None:
+    """Samples (H, W, 1, 3 or 4) through `profile` to sRGB, same dtype; None if the profile is of no use.
+
+    Gray stays one channel, CMYK becomes three.
+    """
+    try:
+        if colors.shape[2] == 1:
+            return _gray_levels(colors.dtype, profile)[colors]
+        return _transformed(colors, profile, 0)
+    except imagecodecs.CmsError:
+        return None
+
+
+def _gray_levels(dtype: np.dtype[Any], profile: bytes) -> NDArray[np.unsignedinteger]:
+    """What each gray level becomes: LittleCMS's own shortcut for whole gray pictures is off by up to ten levels."""
+    levels = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)[None]
     # A gray profile maps onto sRGB's neutral axis, where the three channels are one.
-    return np.ascontiguousarray(converted[..., 1:2] if channels == 1 else converted)
+    return _transformed(levels, profile, _NO_OPTIMIZATION)[0, :, 1]
+
+
+def _transformed(colors: Samples, profile: bytes, flags: int) -> Samples:
+    name = _NAMES[colors.shape[2] if colors.ndim == 3 else 1]
+    settings: dict[str, Any] = {"colorspace": name, "outcolorspace": "rgb", "intent": _RELATIVE, "flags": flags}
+    return np.asarray(imagecodecs.cms_transform(np.ascontiguousarray(colors), profile, srgb_profile(), **settings))
 
 
 def cmyk_to_rgb(inks: Samples) -> Samples:

@@ -14,7 +14,8 @@ from app.codec.types import Limits, Samples
 from app.errors import TooManyPixels, UndecodablePicture
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 277, 339
-_TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 322, 323, 338
+_PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 284, 322, 323, 338
+_ICC = 34675
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 
 
@@ -31,6 +32,20 @@ def is_deep_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
     return gray_or_rgb and set(bits) == {16} and set(kinds) == {1}
 
 
+class TiffFile(TiffImagePlugin.TiffImageFile):
+    """Pillow's TIFF, opening layouts of 16-bit samples too that Pillow has no mode for; those it must not load."""
+
+    def _setup(self) -> None:
+        try:
+            super()._setup()
+        except SyntaxError:
+            if not is_deep_tiff(self.tag_v2):
+                raise
+            self._mode, self.tile = "L", []
+            if _ICC in self.tag_v2:
+                self.info["icc_profile"] = self.tag_v2[_ICC]
+
+
 def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: Limits) -> None:
     """TooManyPixels if one tile is larger than a whole picture may be: libtiff would make room for it."""
     tile = _values(tags, _TILE_WIDTH, (0,))[0] * _values(tags, _TILE_HEIGHT, (0,))[0]
@@ -38,9 +53,16 @@ def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: Limits) -> 
         raise TooManyPixels(f"The TIFF has tiles of {tile:,} pixels; at most {limits.max_input_pixels:,} are accepted.")
 
 
-def read_tiff(data: bytes, page: int, tags: TiffImagePlugin.ImageFileDirectory_v2, height: int, width: int) -> Samples:
-    """A page of a 16-bit TIFF (H, W, C), uint16; white-is-zero turned round, premultiplied alpha divided out."""
-    samples = _checked(imagecodecs.tiff_decode(data, index=page), height, width)
+def read_tiff(data: bytes, page: int, tags: TiffImagePlugin.ImageFileDirectory_v2) -> Samples:
+    """A page of a 16-bit TIFF (H, W, C), uint16; white-is-zero turned round, premultiplied alpha divided out.
+
+    Not turned upright: Pillow's size of the page may be, so its directory is asked.
+    """
+    height, width = _values(tags, _HEIGHT, (0,))[0], _values(tags, _WIDTH, (0,))[0]
+    decoded = np.asarray(imagecodecs.tiff_decode(data, index=page))
+    if _values(tags, _PLANAR, (1,))[0] == 2 and decoded.ndim == 3:
+        decoded = np.moveaxis(decoded, 0, 2)
+    samples = _checked(decoded, height, width)
     photometric = _values(tags, _PHOTOMETRIC, (_BLACK_IS_ZERO,))[0]
     colors = 3 if photometric == _RGB else 1
     if samples.shape[2] < colors:

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable
 
-import numpy as np
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -12,7 +11,6 @@ from PIL import (
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
 
@@ -28,13 +26,13 @@ _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
+    "TIFF": deep_reader.TiffFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 _ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")
-_SWAPPED = (5, 6, 7, 8)
+_TURNED = (5, 6, 7, 8)
 
 
 def read(data: bytes, options: DecodeOptions, limits: Limits) -> Raster:
@@ -77,6 +75,7 @@ class _Reader:
         self.image = _OPENERS[name](io.BytesIO(self.data))
         check_pixels(self.image.height, self.image.width, 1, limits, options)
         self.orientation = metadata.orientation_of(self._exif())
+        self.turned = self.orientation in _TURNED
 
     def _check_png(self) -> None:
         self.header = png_chunks.header(self.data)
@@ -141,10 +140,11 @@ class _Reader:
         check_pixels(image.height, image.width, 1, self.limits, self.options)
         if self.header is not None and self.header.depth == 16 and self.options.frames != "all":
             return deep_reader.read_png(self.data, image.height, image.width)
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
+        if isinstance(image, deep_reader.TiffFile):
             deep_reader.check_tiles(image.tag_v2, self.limits)
             if deep_reader.is_deep_tiff(image.tag_v2):
-                return deep_reader.read_tiff(self.data, index, image.tag_v2, image.height, image.width)
+                return deep_reader.read_tiff(self.data, index, image.tag_v2)
+            self.orientation = 1  # Pillow turns a TIFF upright while it loads it
         self._load(image)
         levels = 255 if self.header is None or self.header.depth > 8 else (1 << self.header.depth) - 1
         return samples.from_pillow(image, levels)
@@ -184,7 +184,7 @@ class _Reader:
             srgb=srgb,
             exif=metadata.kept_exif(self._exif(), choice),
             xmp=metadata.kept_xmp(info.get("xmp"), choice),
-            dpi=metadata.dpi_of(info.get("dpi"), self.orientation in _SWAPPED),
+            dpi=metadata.dpi_of(info.get("dpi"), self.turned),
         )
 
     def _in_color(self, frames: list[Samples], kept: Metadata) -> tuple[list[Samples], Metadata]:
@@ -196,14 +196,15 @@ class _Reader:
         kept = Metadata(icc=icc, srgb=kept.srgb, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
         if not cmyk and (icc is None or self.options.color == "keep"):
             return frames, kept
-        done = Metadata(srgb=True, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
-        if icc is None:
-            return [color_management.cmyk_to_rgb(frame) for frame in frames], done
         converted = []
         for frame in frames:
-            srgb = color_management.to_srgb(np.ascontiguousarray(frame[..., :colors]), icc)
+            srgb = None if icc is None else color_management.to_srgb(frame[..., :colors], icc)
+            if srgb is None and cmyk:
+                srgb = color_management.cmyk_to_rgb(frame)
+            if srgb is None:  # a profile that LittleCMS does not take is no profile
+                return frames, Metadata(srgb=kept.srgb, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
             converted.append(srgb if frame.shape[2] == colors else samples.with_alpha(srgb, frame[..., -1]))
-        return converted, done
+        return converted, Metadata(srgb=True, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
 
 
 def _duration(image: ImageFile.ImageFile) -> int:

@@ -17,7 +17,7 @@ def split(samples: Samples, formulas: Formulas) -> Picture:
     planes = _gray(samples, formulas, full) if samples.shape[2] <= 2 else _color(samples, formulas, full)
     alpha = None
     if has_alpha and not (samples[..., -1] == full).all():
-        alpha = samples[..., -1] * np.float32(1 / full)
+        alpha = np.divide(samples[..., -1], full, dtype=np.float32)
         planes = bled(planes, samples[..., -1] > 0)
     chroma = (planes[1], planes[2]) if len(planes) == 3 else None
     return Picture(luma=planes[0], chroma=chroma, alpha=alpha, opaque=has_alpha and alpha is None)

@@ -1,0 +1,102 @@
+"""A codec on the project's formulas, fake upscalers, and comparison of pictures that leaves the evidence behind."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.codec import Codec, Decoded, DecodeOptions, Encoded, EncodeOptions, Formulas, Limits, Plane
+from model import color, resample
+
+FORMULAS = Formulas(color.YCBCR_FROM_RGB, color.YCBCR_OFFSET, color.RGB_FROM_YCBCR, resample.upsample_kernel)
+FAILURES = Path(__file__).resolve().parent.parent / "failures"
+
+Array = NDArray[Any]
+Upscaler = Callable[[Plane, int], Plane]
+
+
+def nearest(plane: Plane, scale: int) -> Plane:
+    """The plane with every sample repeated."""
+    return plane.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def bicubic(plane: Plane, scale: int) -> Plane:
+    """The plane enlarged as the chroma is."""
+    return resample.resize(plane, plane.shape[0] * scale, plane.shape[1] * scale).astype(np.float32)
+
+
+def codec(**limits: Any) -> Codec:
+    """A codec with the project's formulas, single-threaded."""
+    return Codec(FORMULAS, Limits(**limits), threads=1)
+
+
+def upscaled(
+    data: bytes,
+    scale: int = 1,
+    *,
+    upscaler: Upscaler = nearest,
+    encode: EncodeOptions | None = None,
+    **options: Any,
+) -> tuple[Decoded, Encoded]:
+    """The way of a picture through the codec with a fake network. At scale 1 every pixel must come out as it was."""
+    service = codec()
+    decoded = service.decode(data, DecodeOptions(scale=scale, **options))
+    planes = [[upscaler(plane, scale) for plane in frame.planes] for frame in decoded.frames]
+    return decoded, service.encode(decoded, planes, scale, encode or EncodeOptions())
+
+
+def opened(body: bytes) -> Image.Image:
+    """A file as Pillow, the independent decoder, sees it; loaded."""
+    image = Image.open(io.BytesIO(body))
+    image.load()
+    return image
+
+
+def pixels(body: bytes) -> Array:
+    """The pixels of a file by decoders that are not the codec's: Pillow, and libpng by hand for 16-bit colour."""
+    from tests.codec.png_reference import read_png
+
+    if body.startswith(b"\x89PNG"):
+        return read_png(body)
+    array = np.asarray(opened(body))
+    return array[..., None] if array.ndim == 2 else array
+
+
+def assert_same(actual: Array, expected: Array, name: str, source: bytes = b"", tolerance: int = 0) -> None:
+    """Equal shape, dtype and samples, within `tolerance` levels; else input, output and difference are saved."""
+    assert (actual.shape, actual.dtype) == (expected.shape, expected.dtype)
+    difference = np.abs(actual.astype(np.int64) - expected)
+    if difference.max(initial=0) <= tolerance:
+        return
+    folder = FAILURES / name.replace("/", "_").replace(" ", "_")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "input.bin").write_bytes(source)
+    for label, samples in (("output", actual), ("expected", expected), ("difference", difference)):
+        np.save(folder / f"{label}.npy", samples)
+        shown = (samples * (255 / max(1, int(samples.max())))).astype(np.uint8)
+        Image.fromarray(shown[..., 0] if shown.shape[2] == 1 else shown).save(folder / f"{label}.png")
+    worst = np.unravel_index(difference.argmax(), difference.shape)
+    raise AssertionError(
+        f"{name}: {np.count_nonzero(difference > tolerance)} samples differ, the worst by {difference.max()} at "
+        f"{tuple(int(i) for i in worst)}: {actual[worst]} for {expected[worst]}; see {folder}"
+    )
+
+
+def saved(samples: Array, form: str, mode: str | None = None, **settings: Any) -> bytes:
+    """A file of these samples by Pillow's writer."""
+    image = Image.fromarray(samples[..., 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples)
+    if mode is not None and mode != image.mode:
+        image = Image.frombytes(mode, image.size, np.ascontiguousarray(samples).tobytes())
+    file = io.BytesIO()
+    image.save(file, form, **settings)
+    return file.getvalue()
+
+
+def picture(height: int, width: int, channels: int, dtype: type = np.uint8, seed: int = 0) -> Array:
+    """Random samples, all of them different in kind along each axis and channel."""
+    full = np.iinfo(dtype).max
+    return np.random.default_rng(seed).integers(0, full, (height, width, channels), dtype=dtype, endpoint=True)

@@ -1,0 +1,84 @@
+"""Transparency: there if it was there, absent if it was absent, and no fringe of colours that nobody could see."""
+
+import numpy as np
+import pytest
+
+from app.codec.bleed import bled
+from app.codec.split import split
+from tests.codec.support import FORMULAS, Array, bicubic, nearest, picture, pixels, saved, upscaled
+
+
+def _disc() -> Array:
+    """A red disc with a soft edge on transparent green."""
+    rows, columns = np.mgrid[0:32, 0:32]
+    distance = np.hypot(rows - 15.5, columns - 15.5)
+    alpha = np.clip(12 - distance, 0, 1)
+    samples = np.empty((32, 32, 4), np.uint8)
+    samples[...] = (0, 255, 0, 0)
+    samples[alpha > 0, :3] = (255, 0, 0)
+    samples[..., 3] = np.rint(alpha * 255)
+    return samples
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_red_disc_on_transparent_green_has_no_fringe(scale: int) -> None:
+    _, encoded = upscaled(saved(_disc(), "PNG"), scale, upscaler=bicubic)
+    out = pixels(encoded.body)
+    assert out.shape == (32 * scale, 32 * scale, 4)
+    assert (out[..., :3] == (255, 0, 0)).all()
+    assert out[..., 3].min() == 0
+    assert out[..., 3].max() == 255
+
+
+def test_an_opaque_alpha_stays_opaque_and_needs_no_network() -> None:
+    samples = picture(7, 5, 4)
+    samples[..., 3] = 255
+    decoded, encoded = upscaled(saved(samples, "PNG"), 4)
+    assert decoded.frames[0].opaque
+    assert len(decoded.frames[0].planes) == 1
+    out = pixels(encoded.body)
+    assert out.shape == (28, 20, 4)
+    assert (out[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_alpha_that_is_absent_stays_absent(channels: int) -> None:
+    decoded, encoded = upscaled(saved(picture(7, 5, channels), "PNG"), 4)
+    assert decoded.frames[0].alpha is None
+    assert pixels(encoded.body).shape[2] == channels
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_goes_through_the_network_as_its_own_plane(channels: int) -> None:
+    samples = picture(7, 5, channels)
+    decoded, encoded = upscaled(saved(samples, "PNG"), 4)
+    assert np.array_equal(decoded.frames[0].planes[1], samples[..., -1] / np.float32(255))
+    assert np.array_equal(pixels(encoded.body)[..., -1], nearest(samples[..., -1], 4))
+
+
+def test_visible_pixels_keep_their_color_bit_for_bit() -> None:
+    samples = picture(33, 17, 4)
+    samples[8:20, 3:12, 3] = 0
+    visible = samples[..., 3] > 0
+    opaque = samples.copy()
+    opaque[..., 3] = 255
+    bleeding, whole = split(samples, FORMULAS), split(opaque, FORMULAS)
+    assert np.array_equal(bleeding.luma[visible], whole.luma[visible])
+
+
+def test_invisible_pixels_take_a_mean_of_their_visible_neighbours() -> None:
+    plane = np.array([[0.2, 9.0, 0.4], [0.2, 9.0, 0.4], [9.0, 9.0, 9.0]], np.float32)
+    visible = np.array([[1, 0, 1], [1, 0, 1], [0, 0, 0]], bool)
+    (filled,) = bled([plane], visible)
+    assert np.array_equal(filled[visible], plane[visible])
+    assert filled[0, 1] == pytest.approx(0.2)  # shares its 2 x 2 with the left column only
+    assert filled[2, 2] == pytest.approx(0.3)
+    assert filled.max() <= np.float32(0.4)
+
+
+def test_a_picture_that_is_all_invisible_is_left_alone() -> None:
+    samples = picture(5, 5, 4)
+    samples[..., 3] = 0
+    decoded, encoded = upscaled(saved(samples, "PNG"))
+    assert decoded.frames[0].alpha is not None
+    assert np.array_equal(pixels(encoded.body), samples)

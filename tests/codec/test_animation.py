@@ -1,0 +1,154 @@
+"""Animations and pages: refused unless it is said what to take, and then taken whole, times included."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from app.codec import DecodeOptions, EncodeOptions
+from app.errors import BadParameter, TooManyPixels
+from tests.codec.png_reference import chunk, chunks
+from tests.codec.support import Array, assert_same, codec, nearest, opened, picture, pixels, saved, upscaled
+
+DURATIONS = [40, 200, 70]
+
+
+def _film(form: str, channels: int = 3, **settings: Any) -> tuple[bytes, list[Array]]:
+    frames = [picture(6, 5, channels, seed=seed) for seed in range(3)]
+    for frame in frames:
+        if channels == 4:
+            frame[..., 3] = np.where(frame[..., 3] < 128, 0, 255) if form == "GIF" else np.maximum(frame[..., 3], 1)
+    images = [Image.fromarray(frame) for frame in frames]
+    if form == "GIF":
+        images = [image.quantize(16) for image in images]
+        frames = [np.asarray(image.convert("RGB")) for image in images]
+    file = io.BytesIO()
+    images[0].save(
+        file, form, save_all=True, append_images=images[1:], duration=DURATIONS, loop=2, disposal=1, **settings
+    )
+    return file.getvalue(), frames
+
+
+def _frames(body: bytes) -> tuple[list[Array], list[int]]:
+    image = Image.open(io.BytesIO(body))
+    found, times = [], []
+    for frame in ImageSequence.Iterator(image):
+        found.append(np.asarray(frame.convert("RGBA")))
+        times.append(round(frame.info["duration"]))
+    return found, times
+
+
+FILMS = [
+    ("GIF", 3, {}),
+    ("PNG", 3, {}),
+    ("PNG", 4, {}),
+    ("WEBP", 3, {"lossless": True}),
+    ("WEBP", 4, {"lossless": True}),
+]
+
+
+@pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
+def test_an_animation_is_refused_by_default(form: str, channels: int, settings: dict[str, Any]) -> None:
+    data, _ = _film(form, channels, **settings)
+    with pytest.raises(BadParameter, match=r"3 frames; frames=first takes the first, frames=all takes all"):
+        codec().decode(data, DecodeOptions(scale=4))
+
+
+@pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
+def test_the_first_frame_on_request(form: str, channels: int, settings: dict[str, Any]) -> None:
+    data, frames = _film(form, channels, **settings)
+    decoded, encoded = upscaled(data, frames="first")
+    assert (len(decoded.frames), decoded.durations_ms) == (1, ())
+    assert_same(pixels(encoded.body)[..., :channels], frames[0], f"first-{form}-{channels}", data)
+
+
+@pytest.mark.parametrize("target", ["png", "webp"])
+@pytest.mark.parametrize("scale", [1, 4])
+@pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
+def test_all_frames_on_request(form: str, channels: int, settings: dict[str, Any], scale: int, target: Any) -> None:
+    data, frames = _film(form, channels, **settings)
+    decoded, encoded = upscaled(data, scale, frames="all", encode=EncodeOptions(target))
+    found, times = _frames(encoded.body)
+    assert (decoded.durations_ms, times, decoded.loop) == (tuple(DURATIONS), DURATIONS, 2)
+    assert [frame.shape for frame in found] == [(6 * scale, 5 * scale, 4)] * 3
+    if scale == 1:
+        for index, (frame, expected) in enumerate(zip(found, frames, strict=True)):
+            assert_same(frame[..., :channels], expected, f"film-{form}-{channels}-{target}-{index}", data)
+    elif channels == 4:
+        for frame, expected in zip(found, frames, strict=True):
+            assert np.array_equal(frame[..., 3], nearest(expected[..., 3], scale))
+
+
+def test_the_loop_count_is_kept() -> None:
+    data, _ = _film("PNG")
+    _, encoded = upscaled(data, frames="all")
+    assert (b"acTL", (3).to_bytes(4, "big") + (2).to_bytes(4, "big")) in list(chunks(encoded.body))
+
+
+def test_a_transparent_gif_keeps_its_holes() -> None:
+    frames = []
+    for seed in range(2):
+        image = Image.fromarray(picture(6, 5, 3, seed=seed)).quantize(8)
+        frames.append(image)
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], transparency=2, disposal=2, duration=50)
+    _, encoded = upscaled(file.getvalue(), frames="all")
+    found, _ = _frames(encoded.body)
+    holes = np.asarray(frames[0]) == 2
+    assert holes.any()
+    assert ((found[0][..., 3] == 0) == holes).all()
+
+
+@pytest.mark.parametrize("target", ["jpeg", "avif", "tiff"])
+def test_formats_without_animation_refuse_it(target: Any) -> None:
+    data, _ = _film("GIF")
+    service = codec()
+    decoded = service.decode(data, DecodeOptions(scale=2, frames="all"))
+    with pytest.raises(BadParameter, match="png or webp"):
+        service.check(decoded, 2, EncodeOptions(target))
+
+
+def test_the_still_of_an_apng_is_not_part_of_its_film() -> None:
+    data, frames = _film("PNG", default_image=True)
+    decoded = codec().decode(data, DecodeOptions(scale=1, frames="all"))
+    assert len(decoded.frames) == 2
+    _, encoded = upscaled(data, frames="first")
+    assert_same(pixels(encoded.body), frames[0], "default-image", data)
+
+
+def test_every_frame_counts_against_the_limits() -> None:
+    data, _ = _film("GIF")
+    with pytest.raises(TooManyPixels, match="3 frames"):
+        codec(max_input_pixels=89).decode(data, DecodeOptions(scale=2, frames="all"))
+    with pytest.raises(TooManyPixels, match="3 frames"):
+        codec(max_output_pixels=359).decode(data, DecodeOptions(scale=2, frames="all"))
+    assert len(codec(max_input_pixels=90, max_output_pixels=360).decode(data, DecodeOptions(2, "all")).frames) == 3
+
+
+def test_an_apng_that_promises_a_million_frames_is_refused_before_decoding() -> None:
+    data = saved(picture(60, 50, 3), "PNG")
+    lying = data[:33] + chunk(b"acTL", (10**6).to_bytes(4, "big") + bytes(4)) + data[33:]
+    with pytest.raises(TooManyPixels, match="1000000 frames"):
+        codec().decode(lying, DecodeOptions(scale=2, frames="all"))
+
+
+def test_pages_of_a_tiff() -> None:
+    pages = [picture(6, 5, 3, seed=seed) for seed in range(3)]
+    images = [Image.fromarray(page) for page in pages]
+    file = io.BytesIO()
+    images[0].save(file, "TIFF", save_all=True, append_images=images[1:])
+    with pytest.raises(BadParameter, match=r"3 pages; frames=first takes the first\."):
+        codec().decode(file.getvalue(), DecodeOptions(scale=4))
+    with pytest.raises(BadParameter, match="frames=first"):
+        codec().decode(file.getvalue(), DecodeOptions(scale=4, frames="all"))
+    _, encoded = upscaled(file.getvalue(), frames="first")
+    assert_same(pixels(encoded.body), pages[0], "tiff-page", file.getvalue())
+
+
+def test_a_still_may_be_asked_for_all_its_frames() -> None:
+    decoded, encoded = upscaled(saved(picture(6, 5, 3), "PNG"), frames="all")
+    assert (len(decoded.frames), decoded.durations_ms) == (1, ())
+    assert opened(encoded.body).format == "PNG"
+    assert getattr(opened(encoded.body), "n_frames", 1) == 1

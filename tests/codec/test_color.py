@@ -1,0 +1,122 @@
+"""Colour comes out as it went in: flat pictures exactly, ramps within a level of float64, depth without loss."""
+
+import numpy as np
+import pytest
+
+from app.codec import DecodeOptions, EncodeOptions
+from app.codec.merge import merge
+from app.codec.split import split
+from model import color, resample
+from tests.codec.support import FORMULAS, Array, assert_same, bicubic, codec, nearest, picture, pixels, saved, upscaled
+
+ODD_SIZES = [(1, 1), (1, 7), (7, 1), (7, 5), (5, 3), (13, 17), (2, 31), (8, 8), (9, 64)]
+
+
+def _ideal(samples: Array, scale: int, full: int) -> Array:
+    """The bicubic enlargement of every plane in float64, by the definitions in model, rounded once."""
+    height, width = samples.shape[0] * scale, samples.shape[1] * scale
+    ycbcr = color.ycbcr_from_rgb(samples / full)
+    large = np.stack([resample.resize(ycbcr[..., c], height, width) for c in range(3)], axis=-1)
+    return np.clip(np.rint(color.rgb_from_ycbcr(large) * full), 0, full).astype(samples.dtype)
+
+
+def _merged(samples: Array, scale: int) -> Array:
+    planes = split(samples, FORMULAS)
+    enlarged = tuple(bicubic(plane, scale) for plane in planes.planes)
+    return merge(planes, enlarged, scale, 16 if samples.itemsize == 2 else 8, FORMULAS)
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_a_flat_color_comes_out_as_it_was_over_the_whole_cube(scale: int) -> None:
+    # Every 17th level and the levels next to the ends, on each axis: a picture of 3 x 3 of each, one after the other.
+    levels = sorted({*range(0, 256, 17), 1, 2, 127, 128, 253, 254})
+    rng = np.random.default_rng(scale)
+    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+    for rgb in cube[rng.permutation(len(cube))[:300]]:
+        flat = np.broadcast_to(rgb.astype(np.uint8), (3, 3, 3))
+        planes = split(flat, FORMULAS)
+        out = merge(planes, (nearest(planes.luma, scale),), scale, 8, FORMULAS)
+        assert (out == rgb).all(), rgb
+
+
+def test_sampled_colors_of_all_sixteen_million_survive_split_and_merge() -> None:
+    rng = np.random.default_rng(7)
+    samples = rng.integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
+    planes = split(samples, FORMULAS)
+    assert np.array_equal(merge(planes, planes.planes, 1, 8, FORMULAS), samples)
+
+
+def test_the_luma_of_a_low_precision_network_may_be_off_by_a_thousandth() -> None:
+    samples = np.random.default_rng(3).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    planes = split(samples, FORMULAS)
+    for error in (-0.0012, 0.0012):
+        off = (planes.luma + np.float32(error),)
+        assert np.array_equal(merge(planes, off, 1, 8, FORMULAS), samples)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_ramps_are_within_a_level_of_float64(scale: int, dtype: type) -> None:
+    full = np.iinfo(dtype).max
+    rows, columns = np.mgrid[0:40, 0:56]
+    ramp = np.stack([rows / 39, columns / 55, (rows + columns) / 94], axis=-1)
+    samples = np.rint(ramp * full).astype(dtype)
+    assert_same(_merged(samples, scale), _ideal(samples, scale, full), f"ramp-{scale}-{dtype.__name__}", tolerance=1)
+
+
+@pytest.mark.parametrize(("height", "width"), ODD_SIZES)
+@pytest.mark.parametrize("scale", [2, 4])
+def test_odd_sizes_become_exactly_scale_times_as_large(height: int, width: int, scale: int) -> None:
+    samples = picture(height, width, 3)
+    _, encoded = upscaled(saved(samples, "PNG"), scale, upscaler=bicubic)
+    assert (encoded.height, encoded.width) == (height * scale, width * scale)
+    assert_same(pixels(encoded.body), _ideal(samples, scale, 255), f"odd-{height}-{width}-{scale}", tolerance=1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_survive_float32(channels: int) -> None:
+    samples = picture(64, 64, channels, np.uint16)
+    samples[..., -1] = np.maximum(samples[..., -1], 1)
+    planes = split(samples, FORMULAS)
+    assert np.array_equal(merge(planes, planes.planes, 1, 16, FORMULAS), samples)
+
+
+def test_gray_stays_gray_at_every_level() -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    decoded, encoded = upscaled(saved(ramp, "PNG"), 4)
+    assert decoded.frames[0].chroma is None
+    assert_same(pixels(encoded.body), ramp.repeat(4, axis=0).repeat(4, axis=1), "gray-ramp")
+
+
+def test_luma_is_the_studio_range_that_the_network_was_trained_on() -> None:
+    samples = picture(5, 7, 3)
+    gray = picture(5, 7, 1)
+    assert np.allclose(split(samples, FORMULAS).luma, color.luma(samples), atol=1e-6)
+    assert np.allclose(split(gray, FORMULAS).luma, color.luma(gray[..., 0]), atol=1e-6)
+
+
+def test_planes_are_float32_and_contiguous() -> None:
+    decoded = codec().decode(saved(picture(5, 7, 4), "PNG"), DecodeOptions(scale=4))
+    frame = decoded.frames[0]
+    assert frame.chroma is not None
+    for plane in (*frame.planes, *frame.chroma):
+        assert plane.dtype == np.float32
+        assert plane.shape == (5, 7)
+        assert plane.flags.c_contiguous
+
+
+def test_a_plane_of_the_wrong_size_is_refused() -> None:
+    service = codec()
+    decoded = service.decode(saved(picture(5, 7, 3), "PNG"), DecodeOptions(scale=4))
+    with pytest.raises(ValueError, match=r"\(7, 5\).*\(20, 28\)"):
+        service.encode(decoded, [[np.zeros((7, 5), np.float32)]], 4, EncodeOptions())
+
+
+def test_threads_and_strips_do_not_change_a_bit() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    planes = split(picture(61, 33, 3), FORMULAS)
+    enlarged = (bicubic(planes.luma, 4),)
+    with ThreadPoolExecutor(3) as pool:
+        together = merge(planes, enlarged, 4, 8, FORMULAS, pool)
+    assert np.array_equal(together, merge(planes, enlarged, 4, 8, FORMULAS))

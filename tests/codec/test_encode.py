@@ -1,0 +1,171 @@
+"""What is written: every format holds the picture it should, and what cannot be written is refused in time."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from app.codec import DecodeOptions, EncodeOptions, Metadata
+from app.codec.png_writer import write
+from app.errors import BadParameter
+from tests.codec.support import Array, assert_same, codec, nearest, opened, picture, pixels, saved, upscaled
+
+KINDS = [(channels, dtype) for channels in (1, 2, 3, 4) for dtype in (np.uint8, np.uint16)]
+
+
+def _pngcheck(body: bytes, folder: Path) -> str:
+    tool = shutil.which("pngcheck")
+    if tool is None:
+        pytest.skip("pngcheck is not installed")
+    path = folder / "picture.png"
+    path.write_bytes(body)
+    done = subprocess.run([tool, "-v", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize(("channels", "dtype"), KINDS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (7, 5), (200, 300)])
+def test_png_is_read_back_bit_for_bit(height: int, width: int, channels: int, dtype: type) -> None:
+    for name, samples in (
+        ("noise", picture(height, width, channels, dtype)),
+        ("flat", np.full((height, width, channels), 77, dtype)),
+        ("ramp", np.indices((height, width, channels)).sum(axis=0).astype(dtype)),
+    ):
+        body = write([samples], Metadata())
+        label = f"png-{name}-{height}-{width}-{channels}-{dtype.__name__}"
+        if height < 100:
+            assert_same(pixels(body), samples, label)
+        if dtype is np.uint8 or channels == 1:
+            by_pillow = np.asarray(opened(body))
+            assert_same(by_pillow.reshape(samples.shape).astype(dtype), samples, label)
+
+
+@pytest.mark.parametrize(("channels", "dtype"), KINDS)
+def test_libpng_reads_sixteen_bits_back(channels: int, dtype: type) -> None:
+    import imagecodecs
+
+    samples = picture(61, 43, channels, dtype)
+    assert np.array_equal(imagecodecs.png_decode(write([samples], Metadata())).reshape(samples.shape), samples)
+
+
+def test_a_png_of_several_strips_is_whole() -> None:
+    samples = picture(1500, 700, 3) // 32  # three strips of a megabyte
+    assert np.array_equal(np.asarray(opened(write([samples], Metadata()))), samples)
+
+
+def test_strips_compressed_in_threads_make_the_same_file() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    samples = picture(1500, 700, 3) // 32
+    with ThreadPoolExecutor(3) as pool:
+        assert write([samples], Metadata(), executor=pool) == write([samples], Metadata())
+
+
+@pytest.mark.parametrize(("channels", "dtype"), KINDS)
+def test_pngcheck_accepts_it(channels: int, dtype: type, tmp_path: Path) -> None:
+    body = write([picture(900, 700, channels, dtype)], Metadata(srgb=True, dpi=(72, 72), xmp=b"<x/>"))
+    assert "No errors detected" in _pngcheck(body, tmp_path)
+
+
+def test_pngcheck_accepts_animations(tmp_path: Path) -> None:
+    body = write([picture(9, 7, 4, seed=seed) for seed in range(3)], Metadata(), [10, 70_000, 30], 5)
+    _pngcheck(body, tmp_path)
+    image = opened(body)
+    assert (image.n_frames, image.info["loop"]) == (3, 5)
+    image.seek(1)
+    assert image.info["duration"] == 70_000
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("target", ["webp", "tiff"])
+def test_lossless_formats_hold_it_exactly(target: Any, channels: int) -> None:
+    samples = picture(7, 5, channels)
+    samples[..., -1] = np.maximum(samples[..., -1], 1)
+    _, encoded = upscaled(saved(samples, "PNG"), encode=EncodeOptions(target))
+    assert encoded.media_type == f"image/{target}"
+    found = np.asarray(opened(encoded.body))
+    expected: Array = samples.repeat(3, axis=2) if (target, channels) == ("webp", 1) else samples
+    assert_same(found.reshape(expected.shape), expected, f"{target}-{channels}")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_tiff_holds_sixteen_bits(channels: int, tmp_path: Path) -> None:
+    samples = picture(7, 5, channels, np.uint16)
+    samples[..., -1] = np.maximum(samples[..., -1], 1)
+    _, source = upscaled(write([samples], Metadata()), encode=EncodeOptions("tiff"))
+    (tmp_path / "picture.tif").write_bytes(source.body)
+    assert_same(tifffile.imread(tmp_path / "picture.tif").reshape(samples.shape), samples, f"tiff-16-{channels}")
+    _, again = upscaled(source.body)
+    assert_same(pixels(again.body), samples, f"tiff-16-back-{channels}")
+
+
+@pytest.mark.parametrize(
+    ("options", "worst"),
+    [
+        (EncodeOptions("jpeg"), 12),
+        (EncodeOptions("jpeg", quality=100), 4),
+        (EncodeOptions("webp", quality=90), 25),
+        (EncodeOptions("webp", lossless=False), 25),
+        (EncodeOptions("avif"), 25),
+        (EncodeOptions("avif", quality=100), 6),
+    ],
+)
+def test_lossy_formats_are_close(options: EncodeOptions, worst: int) -> None:
+    rows, columns = np.indices((40, 48))
+    samples = np.stack([rows * 5, columns * 5, 200 - rows * 2 - columns], axis=-1).astype(np.uint8)
+    _, encoded = upscaled(saved(samples, "PNG"), encode=options)
+    assert_same(np.asarray(opened(encoded.body)), samples, f"lossy-{options}", tolerance=worst)
+
+
+@pytest.mark.parametrize("target", ["jpeg", "webp", "avif"])
+def test_less_quality_is_smaller(target: Any) -> None:
+    data = saved(picture(40, 48, 3), "PNG")
+    sizes = [len(upscaled(data, encode=EncodeOptions(target, quality=quality))[1].body) for quality in (20, 60, 95)]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 3
+
+
+@pytest.mark.parametrize("target", ["jpeg", "webp", "avif"])
+def test_sixteen_bits_become_eight_where_the_format_has_no_more(target: Any) -> None:
+    samples = np.full((16, 16, 3), 128 * 257, np.uint16)
+    _, encoded = upscaled(write([samples], Metadata()), encode=EncodeOptions(target))
+    assert_same(np.asarray(opened(encoded.body)), np.full((16, 16, 3), 128, np.uint8), f"deep-{target}", tolerance=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "channels", "scale", "words"),
+    [
+        (EncodeOptions("jpeg", quality=0), 3, 4, "1..100"),
+        (EncodeOptions("webp", quality=101), 3, 4, "1..100"),
+        (EncodeOptions("png", quality=80), 3, 4, "quality is for lossy formats"),
+        (EncodeOptions("webp", quality=80, lossless=True), 3, 4, "quality is for lossy formats"),
+        (EncodeOptions("jpeg", lossless=True), 3, 4, "choose png, webp or tiff"),
+        (EncodeOptions("jpeg"), 4, 4, "transparent"),
+        (EncodeOptions("webp"), 3, 4000, "at most 16383 pixels a side"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(options: EncodeOptions, channels: int, scale: int, words: str) -> None:
+    service = codec()
+    decoded = service.decode(saved(picture(7, 5, channels), "PNG"), DecodeOptions(scale=4))
+    with pytest.raises(BadParameter, match=words):
+        service.check(decoded, scale, options)
+
+
+def test_an_opaque_alpha_may_become_a_jpeg() -> None:
+    samples = picture(8, 8, 4)
+    samples[..., 3] = 255
+    _, encoded = upscaled(saved(samples, "PNG"), encode=EncodeOptions("jpeg"))
+    assert opened(encoded.body).mode == "RGB"
+
+
+def test_the_result_says_its_size_and_times() -> None:
+    _, encoded = upscaled(saved(picture(7, 5, 1), "PNG"), 4)
+    assert (encoded.height, encoded.width, encoded.media_type) == (28, 20, "image/png")
+    assert encoded.merge_seconds > 0
+    assert encoded.encode_seconds > 0
+    assert np.array_equal(pixels(encoded.body)[..., 0], nearest(picture(7, 5, 1)[..., 0], 4))

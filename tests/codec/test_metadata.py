@@ -1,0 +1,226 @@
+"""What travels with the pixels: orientation applied, profiles kept, metadata only if asked for, positions last."""
+
+import io
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
+from app.codec import EncodeOptions
+from tests.codec.png_reference import chunks, write_png
+from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6" dc:title="Dunes" '
+    b'exif:GPSLatitude="52,31.2N" ><exif:GPSAltitude>34/1</exif:GPSAltitude></rdf:Description></rdf:RDF></x:xmpmeta>'
+)
+SRGB_PRIMARIES = [0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1]
+LINEAR = bytes(imagecodecs.cms_profile("rgb", whitepoint=[0.3127, 0.329, 1], primaries=SRGB_PRIMARIES, gamma=1.0))
+GRAY_LINEAR = bytes(imagecodecs.cms_profile("gray", gamma=1.0))
+DISPLAY_P3 = bytes(
+    imagecodecs.cms_profile(
+        "rgb", whitepoint=[0.3127, 0.329, 1], primaries=[0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1], gamma=2.2
+    )
+)
+
+
+def _exif(orientation: int = 1) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.Artist] = "A. Painter"
+    exif[ExifTags.Base.XResolution] = 72.0
+    exif[ExifTags.Base.YResolution] = 72.0
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    details[ExifTags.Base.ExifImageWidth] = 5
+    details[ExifTags.Base.ExifImageHeight] = 7
+    details[ExifTags.Base.MakerNote] = b"secret"
+    details[ExifTags.Base.LensModel] = "50mm"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    return exif
+
+
+def _turned(samples: Array, orientation: int) -> Array:
+    """By Pillow's own transposition."""
+    image = Image.fromarray(samples)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    from PIL import ImageOps
+
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("form", "settings"),
+    [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("AVIF", {"quality": 95})],
+)
+def test_orientation_is_applied_and_its_tag_is_gone(form: str, settings: dict[str, Any], orientation: int) -> None:
+    samples = picture(7, 5, 3) // 8 * 8
+    data = saved(samples, form, exif=_exif(orientation), **settings)
+    raw = (
+        samples
+        if form in ("PNG", "WEBP", "TIFF")
+        else np.asarray(Image.open(io.BytesIO(saved(samples, form, **settings))))
+    )
+    _, encoded = upscaled(data, metadata="keep")
+    assert_same(pixels(encoded.body), _turned(raw, orientation), f"orientation-{form}-{orientation}", data)
+    assert opened(encoded.body).getexif().get(ExifTags.Base.Orientation) is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_sixteen_bits(orientation: int) -> None:
+    samples = picture(7, 5, 3, np.uint16)
+    data = write_png(samples, 2, 16, extra=[(b"eXIf", _exif(orientation).tobytes().removeprefix(b"Exif\0\0"))])
+    _, encoded = upscaled(data)
+    high, low = (_turned((samples >> shift).astype(np.uint8), orientation).astype(np.uint16) for shift in (8, 0))
+    assert_same(pixels(encoded.body), high << 8 | low, f"orientation-16-{orientation}", data)
+
+
+def _with_everything(form: str = "PNG") -> bytes:
+    settings: dict[str, Any] = {"exif": _exif(), "dpi": (100, 200)}
+    if form == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        info.add_text("Comment", "private")
+        return saved(picture(7, 5, 3), form, pnginfo=info, **settings)
+    return saved(picture(7, 5, 3), form, xmp=XMP, **settings)
+
+
+@pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_metadata_is_dropped_by_default(form: str, target: Any) -> None:
+    _, encoded = upscaled(_with_everything(form), 2, encode=EncodeOptions(target))
+    for secret in (b"Painter", b"50mm", b"GPS", b"Dunes", b"private", b"secret"):
+        assert secret not in encoded.body
+    assert "dpi" not in opened(encoded.body).info or target in ("jpeg", "tiff")
+    if target == "png":
+        assert {kind for kind, _ in chunks(encoded.body)} == {b"IHDR", b"IDAT", b"IEND"}
+
+
+@pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -> None:
+    _, encoded = upscaled(_with_everything(form), 4, encode=EncodeOptions(target), metadata="keep")
+    image = opened(encoded.body)
+    exif = image.getexif()
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    assert exif[ExifTags.Base.Artist] == "A. Painter"
+    assert details[ExifTags.Base.LensModel] == "50mm"
+    assert (details[ExifTags.Base.ExifImageWidth], details[ExifTags.Base.ExifImageHeight]) == (20, 28)
+    assert ExifTags.Base.MakerNote not in details
+    assert exif.get_ifd(ExifTags.IFD.GPSInfo) == {}
+    packet = image.info["xmp"]
+    packet = packet.encode() if isinstance(packet, str) else packet
+    assert b'dc:title="Dunes"' in packet
+    assert b'tiff:Orientation="1"' in packet
+    assert b"GPS" not in encoded.body
+    assert exif[ExifTags.Base.XResolution] == 72 * 4
+
+
+def test_metadata_all_keeps_positions() -> None:
+    _, encoded = upscaled(_with_everything(), metadata="all")
+    image = opened(encoded.body)
+    assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
+    assert "GPSLatitude" in str(image.info["xmp"])
+
+
+@pytest.mark.parametrize(("target", "tolerance"), [("png", 0.02), ("jpeg", 0.6), ("tiff", 1e-3)])
+def test_the_resolution_grows_with_the_picture(target: Any, tolerance: float) -> None:
+    _, encoded = upscaled(_with_everything(), 4, encode=EncodeOptions(target), metadata="keep")
+    assert [float(value) for value in opened(encoded.body).info["dpi"]] == pytest.approx((400, 800), abs=tolerance * 4)
+
+
+def test_a_packet_whose_positions_cannot_be_told_apart_is_dropped() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "<x>hidden GPS 52,31N in words</x>")
+    _, encoded = upscaled(saved(picture(3, 3, 3), "PNG", pnginfo=info), metadata="keep")
+    assert b"GPS" not in encoded.body
+
+
+@pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
+def test_a_profile_is_kept(form: str, target: Any) -> None:
+    _, encoded = upscaled(saved(picture(7, 5, 3), form, icc_profile=DISPLAY_P3), encode=EncodeOptions(target))
+    assert opened(encoded.body).info["icc_profile"] == DISPLAY_P3
+
+
+def test_a_gray_profile_is_kept_on_gray_and_dropped_where_it_cannot_be_meant() -> None:
+    gray, rgb = picture(7, 5, 1), picture(7, 5, 3)
+    _, kept = upscaled(saved(gray, "PNG", icc_profile=GRAY_LINEAR))
+    _, dropped = upscaled(saved(rgb, "PNG", icc_profile=GRAY_LINEAR))
+    assert opened(kept.body).info["icc_profile"] == GRAY_LINEAR
+    assert "icc_profile" not in opened(dropped.body).info
+
+
+def test_untagged_stays_untagged_and_srgb_stays_srgb() -> None:
+    samples = picture(7, 5, 3)
+    _, untagged = upscaled(write_png(samples, 2, 8))
+    _, tagged = upscaled(write_png(samples, 2, 8, extra=[(b"sRGB", b"\0")]))
+    assert b"sRGB" not in untagged.body
+    assert b"iCCP" not in untagged.body
+    assert (b"sRGB", b"\1") in list(chunks(tagged.body))
+
+
+def _srgb_from_linear(samples: Array) -> Array:
+    """IEC 61966-2-1 on values of 0..1."""
+    return np.where(samples <= 0.0031308, samples * 12.92, 1.055 * samples ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_color_srgb_converts(dtype: type) -> None:
+    full = int(np.iinfo(dtype).max)
+    samples: Array = np.linspace(0, full, 64).astype(dtype).reshape(8, 8, 1).repeat(3, axis=2)
+    data = write_png(samples, 2, 8 * samples.itemsize, extra=[(b"iCCP", b"x\0\0" + _deflated(LINEAR))])
+    _, encoded = upscaled(data, color="srgb")
+    expected = np.rint(_srgb_from_linear(samples / full) * full).astype(dtype)
+    assert_same(pixels(encoded.body), expected, "to-srgb", data, tolerance=1)
+    assert (b"sRGB", b"\1") in list(chunks(encoded.body))
+    assert "icc_profile" not in opened(encoded.body).info
+
+
+def _deflated(body: bytes) -> bytes:
+    import zlib
+
+    return zlib.compress(body)
+
+
+def test_gray_with_a_profile_is_converted_as_gray() -> None:
+    gray = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8, 1)
+    _, encoded = upscaled(saved(gray, "PNG", icc_profile=GRAY_LINEAR), color="srgb")
+    expected = np.rint(_srgb_from_linear(gray / 255) * 255).astype(np.uint8)
+    assert_same(pixels(encoded.body), expected, "gray-to-srgb", tolerance=1)
+
+
+def test_gamma_and_primaries_of_a_png_become_a_profile() -> None:
+    samples = picture(8, 8, 3)
+    linear = [(b"gAMA", (100000).to_bytes(4, "big"))]
+    _, kept = upscaled(write_png(samples, 2, 8, extra=linear))
+    assert "icc_profile" in opened(kept.body).info
+    _, converted = upscaled(write_png(samples, 2, 8, extra=linear), color="srgb")
+    expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
+    assert_same(pixels(converted.body), expected, "gama", tolerance=1)
+
+
+def test_the_gamma_of_srgb_is_not_made_a_profile() -> None:
+    _, encoded = upscaled(write_png(picture(8, 8, 3), 2, 8, extra=[(b"gAMA", (45455).to_bytes(4, "big"))]))
+    assert {kind for kind, _ in chunks(encoded.body)} == {b"IHDR", b"IDAT", b"IEND"}
+
+
+def test_wide_gamut_to_srgb_agrees_with_pillow() -> None:
+    samples = picture(16, 16, 3)
+    _, encoded = upscaled(saved(samples, "PNG", icc_profile=DISPLAY_P3), color="srgb")
+    by_pillow = ImageCms.profileToProfile(
+        Image.fromarray(samples),
+        ImageCms.ImageCmsProfile(io.BytesIO(DISPLAY_P3)),
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+    )
+    assert by_pillow is not None
+    assert_same(pixels(encoded.body), np.asarray(by_pillow), "p3-to-srgb", tolerance=1)
+
+
+@pytest.mark.parametrize("profile", [b"", b"nonsense", DISPLAY_P3[:200], b"\0" * 500])
+def test_a_broken_profile_is_let_go(profile: bytes) -> None:
+    _, encoded = upscaled(saved(picture(3, 3, 3), "JPEG", icc_profile=profile), color="srgb")
+    assert "icc_profile" not in opened(encoded.body).info

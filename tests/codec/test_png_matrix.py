@@ -1,0 +1,61 @@
+"""Every kind of PNG there is, as PngSuite has them: colour type x depth x interlacing x transparency, exact."""
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.codec.png_reference import CHANNELS, DEPTHS, Array, write_png
+from tests.codec.support import assert_same, pixels, upscaled
+
+HEIGHT, WIDTH = 11, 13
+
+
+def _cases() -> Iterator[tuple[int, int, bool, bool]]:
+    for color_type, depths in DEPTHS.items():
+        for depth in depths:
+            for interlaced in (False, True):
+                yield color_type, depth, interlaced, False
+                if color_type in (0, 2, 3):
+                    yield color_type, depth, interlaced, True
+
+
+def _made(color_type: int, depth: int, interlaced: bool, transparent: bool) -> tuple[bytes, Array]:
+    """The file, and the samples that must come out."""
+    rng = np.random.default_rng(depth * 8 + color_type)
+    full = (1 << depth) - 1
+    shape = (HEIGHT, WIDTH, CHANNELS[color_type])
+    stored = rng.integers(0, full, shape, endpoint=True)
+    extra = []
+    if color_type == 3:
+        palette = rng.integers(0, 255, (full + 1, 3), dtype=np.uint8, endpoint=True)
+        extra.append((b"PLTE", palette.tobytes()))
+        expected = palette[stored[..., 0]]
+        if transparent:
+            alphas = np.full(full + 1, 255, np.uint8)
+            alphas[: full // 2 + 1] = rng.integers(0, 254, full // 2 + 1)
+            extra.append((b"tRNS", alphas[: full // 2 + 1].tobytes()))
+            expected = np.concatenate([expected, alphas[stored]], axis=2)
+    else:
+        dtype, top = (np.uint16, 65535) if depth == 16 else (np.uint8, 255)
+        expected = (stored * (top // full)).astype(dtype)
+        if transparent:
+            key = stored[4, 6]
+            extra.append((b"tRNS", struct.pack(f">{len(key)}H", *key)))
+            alpha = np.where((stored == key).all(axis=2, keepdims=True), 0, top).astype(dtype)
+            expected = np.concatenate([expected, alpha], axis=2)
+    return write_png(stored, color_type, depth, interlaced=interlaced, extra=extra), expected
+
+
+@pytest.mark.parametrize(("color_type", "depth", "interlaced", "transparent"), list(_cases()))
+def test_every_png_comes_out_as_it_went_in(color_type: int, depth: int, interlaced: bool, transparent: bool) -> None:
+    data, expected = _made(color_type, depth, interlaced, transparent)
+    decoded, encoded = upscaled(data)
+    assert decoded.depth == (16 if depth == 16 else 8)
+    actual = pixels(encoded.body)
+    if expected.shape[2] in (2, 4):  # under invisible pixels the colour is free
+        assert (actual[..., -1] == expected[..., -1]).all()
+        hidden = expected[..., -1] == 0
+        actual[hidden] = expected[hidden]
+    assert_same(actual, expected, f"png-{color_type}-{depth}-{interlaced}-{transparent}", data)
