@@ -11,6 +11,7 @@ import asyncio
 import io
 import json
 import random
+import signal
 import statistics
 import sys
 import time
@@ -241,6 +242,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120, help="about how long it all takes (default: 120)")
     parser.add_argument("--json", type=Path, help="write the findings there as well")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # the service is taken down with us
     before, findings = asyncio.run(chaos(arguments.seconds))
     print(show(before, findings))
     if arguments.json:
