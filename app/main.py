@@ -8,14 +8,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from pydantic import ValidationError
 
 from app import logging
 from app.api.application import build_application, build_metrics_application
-from app.api.server import run_server
+from app.api.server import listen, run_server
 from app.api.service import ModelFactory, ModelSource, Service
 from app.codec import Codec, Formulas, Limits
 from app.engine import Engine, EngineConfig
@@ -33,6 +40,7 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
 
     `models` has one factory per worker; None is the real network, from `settings.weights`. Raises StartupError.
     """
+    disable_created_metrics()  # one more series for each counter, which nobody asks for
     executor = ThreadPoolExecutor(codec_threads(settings), thread_name_prefix="codec")
     metrics = Metrics(CollectorRegistry())
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -53,18 +61,29 @@ def serve(settings: Settings | None = None) -> int:
     """`lapsrn serve`: runs until a signal ends it; the exit code. Raises StartupError before it listens."""
     settings = settings or load_settings()
     logging.configure(settings.log_level, settings.log_format)
+    listener = listen(settings.host, settings.port)
+    if settings.metrics_port is None:
+        return run_server(create_app(settings), listener, None, None)
+    metrics_listener = listen(settings.host, settings.metrics_port)
     app = create_app(settings)
-    side = None if settings.metrics_port is None else build_metrics_application(app.state.service)
-    return run_server(app, side, settings)
+    return run_server(app, listener, build_metrics_application(app.state.service), metrics_listener)
 
 
-def main() -> int:
+def main() -> NoReturn:
     """`python -m app.main`: as `serve`, with a start that fails told in one line on standard error."""
     try:
-        return serve()
+        code = serve()
     except StartupError as error:
         print(f"lapsrn: {error}", file=sys.stderr)
-        return 2
+        code = 2
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process, even where a thread hangs in a device driver and would turn the exit into an abort."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def load_settings() -> Settings:
@@ -154,4 +173,4 @@ def package_version() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

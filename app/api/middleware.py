@@ -13,6 +13,7 @@ from app.api.tracing import Trace, trace_of
 from app.metrics import Metrics
 
 CLIENT_CLOSED_REQUEST = 499
+_PROBES = ("/healthz", "/readyz", "/metrics")
 _UNROUTED = ("/docs", "/openapi.json")
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _PAGE_POLICY = (
@@ -65,8 +66,7 @@ class RequestEnvelope:
         route = route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
         self._metrics.request(route, scope["method"], status, seconds)
-        quiet = route in ("/healthz", "/readyz", "/metrics") and status < 400
-        (self._log.debug if quiet else self._log.info)(
+        (self._log.debug if route in _PROBES else self._log.info)(
             "request",
             request_id=trace.request_id,
             trace_id=trace.trace_id,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from types import FrameType
 from typing import Any
 
@@ -12,8 +13,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.service import Service
-from app.errors import LapsrnError
-from app.settings import Settings
+from app.errors import LapsrnError, StartupError
 
 _EXIT_STARTUP = 2
 
@@ -108,14 +108,24 @@ class DrainingServer(uvicorn.Server):
         log.info("weights swapped", sha256=served.details.get("sha256", ""))
 
 
-def run_server(app: FastAPI, metrics_app: FastAPI | None, settings: Settings) -> int:
-    """Serves until a signal ends it. The exit code: 0, or 2 when it could not start."""
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on `host`. Raises StartupError in one line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise StartupError(f"cannot listen on {host} port {port}: {error}") from None
+
+
+def run_server(
+    app: FastAPI, listener: socket.socket, metrics_app: FastAPI | None, metrics_listener: socket.socket | None
+) -> int:
+    """Serves on `listener` until a signal ends it. The exit code: 0, or 2 when the network could not be loaded."""
     service: Service = app.state.service
+    settings = service.settings
     protocol = type("Protocol", (TimedProtocol,), {"header_timeout": settings.header_timeout_seconds})
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         http=protocol,
         log_config=None,
         access_log=False,
@@ -129,19 +139,24 @@ def run_server(app: FastAPI, metrics_app: FastAPI | None, settings: Settings) ->
     )
     server = DrainingServer(config, service)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve_all(server, metrics_app, settings))
-    return _EXIT_STARTUP if service.phase == "failed" or not server.started else 0
+        runner.run(_serve_all(server, listener, metrics_app, metrics_listener))
+    return _EXIT_STARTUP if service.phase == "failed" else 0
 
 
-async def _serve_all(server: DrainingServer, metrics_app: FastAPI | None, settings: Settings) -> None:
+async def _serve_all(
+    server: DrainingServer,
+    listener: socket.socket,
+    metrics_app: FastAPI | None,
+    metrics_listener: socket.socket | None,
+) -> None:
     """The service, and beside it the metrics port if there is one; that one ends last."""
-    if metrics_app is None or settings.metrics_port is None:
-        await server.serve()
+    host, port = listener.getsockname()[:2]
+    structlog.get_logger("lapsrn").info("listening", host=host, port=port)
+    if metrics_app is None or metrics_listener is None:
+        await server.serve([listener])
         return
     config = uvicorn.Config(
         metrics_app,
-        host=settings.host,
-        port=settings.metrics_port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -150,8 +165,8 @@ async def _serve_all(server: DrainingServer, metrics_app: FastAPI | None, settin
         timeout_graceful_shutdown=1,
     )
     side = _SideServer(config)
-    beside = asyncio.create_task(side.serve())
-    await server.serve()
+    beside = asyncio.create_task(side.serve([metrics_listener]))
+    await server.serve([listener])
     side.should_exit = True
     await beside
 
