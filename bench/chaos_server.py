@@ -143,7 +143,7 @@ def _free_port() -> int:
 
 def main() -> int:
     """The child: the service as `lapsrn serve` builds it, with workers that SIGUSR1 kills."""
-    from app.api.server import run_server
+    from app.api.server import listen, run_server
     from app.main import create_app, load_settings, open_model
 
     doom = threading.Event()
@@ -155,7 +155,7 @@ def main() -> int:
     settings = load_settings()
     factories = open_model(settings, None).factories
     app = create_app(settings, [functools.partial(Mortal, build, doom) for build in factories])
-    return run_server(app, None, settings)
+    return run_server(app, listen(settings.host, settings.port), None, None)
 
 
 if __name__ == "__main__":
