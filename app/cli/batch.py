@@ -56,14 +56,19 @@ class Outcome:
     type: str = ""
 
 
-async def run(works: Sequence[Work], backend: Backend, report: Report, *, overwrite: bool) -> list[Outcome]:
-    """The outcome of each picture, in the order of `works`. Cancelling it leaves no half-written file."""
+async def run(
+    works: Sequence[Work], backend: Backend, report: Report, *, overwrite: bool, stdin: bytes = b""
+) -> list[Outcome]:
+    """The outcome of each picture, in the order of `works`. Cancelling it leaves no half-written file.
+
+    `stdin` is what standard input held, for works without a source.
+    """
     outcomes: dict[int, Outcome] = {}
     waiting = iter(enumerate(works))
 
     async def take(queue: Iterator[tuple[int, Work]]) -> None:
         for index, work in queue:
-            outcomes[index] = await _one(work, backend, report, overwrite)
+            outcomes[index] = await _one(work, backend, report, overwrite, stdin)
             report.end(work, outcomes[index])
 
     async with asyncio.TaskGroup() as group:
@@ -72,7 +77,7 @@ async def run(works: Sequence[Work], backend: Backend, report: Report, *, overwr
     return [outcomes[index] for index in range(len(works))]
 
 
-async def _one(work: Work, backend: Backend, report: Report, overwrite: bool) -> Outcome:
+async def _one(work: Work, backend: Backend, report: Report, overwrite: bool, stdin: bytes) -> Outcome:
     if work.problem:
         return Outcome("failed", error=work.problem)
     if work.target and not overwrite and work.target.exists():
@@ -80,7 +85,8 @@ async def _one(work: Work, backend: Backend, report: Report, overwrite: bool) ->
     progress = report.begin(work)
     began = time.monotonic()
     try:
-        body = await backend.upscale(await asyncio.to_thread(files.read, work.source), progress)
+        data = await asyncio.to_thread(work.source.read_bytes) if work.source else stdin
+        body = await backend.upscale(data, progress)
         await asyncio.to_thread(files.write, work.target, body)
     except PictureError as error:
         return Outcome("failed", time.monotonic() - began, error=str(error), type=error.type)

@@ -1,14 +1,9 @@
-"""Reading a picture and writing a result, whole or not at all."""
+"""Writing a result, whole or not at all."""
 
 import os
 import secrets
 import sys
 from pathlib import Path
-
-
-def read(source: Path | None) -> bytes:
-    """The bytes of a file, or of standard input for None. Raises OSError."""
-    return sys.stdin.buffer.read() if source is None else source.read_bytes()
 
 
 def write(target: Path | None, body: bytes) -> None:

@@ -1,7 +1,9 @@
 """Upscaling on this machine: codec and engine in this process."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from app import main
 from app.api.problems import PROBLEM_TYPE, kind_of
+from app.api.service import ModelFactory
 from app.cli.batch import PictureError, Progress
 from app.codec import Decoded, DecodeOptions, EncodeOptions
-from app.engine import Plane
+from app.engine import Plane, TileModel
 from app.errors import LapsrnError
 from app.metrics import Metrics
 from app.settings import Settings
@@ -48,7 +51,9 @@ class LocalBackend:
     def __init__(self, settings: Settings, decode: DecodeOptions, encode: EncodeOptions, level: int) -> None:
         """`decode.scale` is the scale of the pass, `level` the one of its levels wanted. Raises StartupError."""
         self._codec = main.build_codec(settings)
-        self._engine = main.build_engine(settings, Metrics(CollectorRegistry()), main.open_model(settings, None))
+        source = main.open_model(settings, None)
+        source = replace(source, factories=[partial(_cold, build) for build in source.factories])
+        self._engine = main.build_engine(settings, Metrics(CollectorRegistry()), source)
         self._decode, self._encode, self._level = decode, encode, level
         self._large = asyncio.Lock()
 
@@ -76,3 +81,14 @@ class LocalBackend:
         frames: list[list[Plane]] = [[next(remaining)[self._level] for _ in frame.planes] for frame in decoded.frames]
         encoded = await asyncio.to_thread(partial(self._codec.encode, decoded, frames, self._level, self._encode))
         return encoded.body
+
+
+def _cold(build: ModelFactory) -> TileModel:
+    """The model without its warming up: that takes seconds, and a command would run longer for it than it gains."""
+
+    def skip(shapes: Sequence[tuple[int, int, int]]) -> None:
+        """Nothing."""
+
+    model = build()
+    model.warm_up = skip  # type: ignore[method-assign]
+    return model

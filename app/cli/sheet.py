@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 GAP = 14
 TILE = 264
 """Edge of an enlarged detail, about: details are enlarged by whole numbers, pixel for pixel."""
+CAPTION = 200
+"""Least width of a column, for its line of figures."""
 FRAME = 4
 TEXT = 17
 INK, PAPER = (20, 20, 20), (255, 255, 255)
@@ -39,7 +41,7 @@ def draw(overview: NDArray[np.uint8], boxes: Sequence[Box], columns: Sequence[Co
     """The sheet: `overview` (height, width, 3) on the left, one row for each box and one column for each method."""
     zoom = max(1, round(TILE / boxes[0].size))
     edges = [box.size * max(1, round(boxes[0].size * zoom / box.size)) for box in boxes]
-    column_width = max(TILE, *edges)
+    column_width = max([CAPTION, *edges])
     body = sum(edges) + GAP * (len(edges) - 1)
     caption = TEXT * (3 if any(column.figures for column in columns) else 2)
     small, ratio = _shrink(overview, body, 2 * body)
@@ -52,7 +54,7 @@ def draw(overview: NDArray[np.uint8], boxes: Sequence[Box], columns: Sequence[Co
         left, top = GAP + box.left * ratio, GAP + box.top * ratio
         edge = box.size * ratio
         pen.rectangle((left, top, left + edge, top + edge), outline=colour, width=FRAME)
-    _write(pen, GAP + small.width / 2, GAP + small.height, [f"{overview.shape[1]} x {overview.shape[0]}"])
+    _write(pen, GAP + small.width / 2, GAP + small.height, [f"{overview.shape[1]} x {overview.shape[0]} pixels"])
     for index, column in enumerate(columns):
         left = GAP + small.width + GAP + index * (GAP + column_width)
         top = GAP

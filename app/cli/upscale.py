@@ -43,7 +43,7 @@ class Place:
 def upscale(
     arguments: Sequence[str], output: str, wish: Wish, place: Place, *, overwrite: bool, as_json: bool, quiet: bool
 ) -> int:
-    """0 when every picture is there, else 1. Raises PlanError for arguments that make no sense, StartupError."""
+    """0 when every picture is there, else 1. Raises PlanError, StartupError, KeyboardInterrupt."""
     if wish.level > wish.scale:
         raise PlanError(
             f"--level {wish.level} is more than --scale {wish.scale}: a pass has the levels up to its scale."
@@ -57,21 +57,30 @@ def upscale(
     works, wanted = plan(arguments, output, wish.format)
     report = JsonReport() if as_json else PeopleReport(len(works), quiet=quiet)
     began = time.monotonic()
-    with report:
-        outcomes = asyncio.run(_run(works, replace(wish, format=wanted), place, report, overwrite))
+    stdin = sys.stdin.buffer.read() if any(work.source is None and not work.problem for work in works) else b""
+    try:
+        with report:
+            outcomes = asyncio.run(_run(works, replace(wish, format=wanted), place, report, overwrite, stdin))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     report.summary(outcomes, time.monotonic() - began)
     return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
 async def _run(
-    works: Sequence[Work], wish: Wish, place: Place, report: JsonReport | PeopleReport, overwrite: bool
+    works: Sequence[Work],
+    wish: Wish,
+    place: Place,
+    report: JsonReport | PeopleReport,
+    overwrite: bool,
+    stdin: bytes,
 ) -> list[Outcome]:
     task = asyncio.current_task()
     if task is not None:  # SIGTERM ends it as Ctrl-C does: cleanly
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     backend = await (_remote(wish, place, place.server) if place.server else _local(wish, place))
     try:
-        return await run(works, backend, report, overwrite=overwrite)
+        return await run(works, backend, report, overwrite=overwrite, stdin=stdin)
     finally:
         await backend.close()
 

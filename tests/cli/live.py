@@ -1,0 +1,46 @@
+"""A real server on loopback, in a thread, for an ASGI application."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+from app.api.service import ModelFactory, Service
+from app.main import create_app
+from app.settings import Settings
+from tests.fakes import FakeModel
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[str]:
+    """The address of a server of `app`, which has started and is stopped afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            until = time.monotonic() + 30
+            while not server.started and thread.is_alive() and time.monotonic() < until:
+                time.sleep(0.01)
+            assert server.started, "the server did not start"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def service(models: Sequence[ModelFactory] = (FakeModel,), **settings: Any) -> Iterator[tuple[str, Service]]:
+    """The application on fake networks, ready; keyword arguments are settings."""
+    app = create_app(Settings(**settings), models)
+    with listening(app) as url:
+        until = time.monotonic() + 30
+        while httpx.get(f"{url}/readyz").status_code != 200:
+            assert time.monotonic() < until, "the service did not become ready"
+            time.sleep(0.02)
+        yield url, app.state.service

@@ -1,0 +1,214 @@
+"""The Python client against the real service on loopback, with a network that repeats pixels."""
+
+import asyncio
+import hashlib
+import io
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.api.service import Service
+from app.client import AsyncUpscaler, Options, Picture, UpscaleError, Upscaler
+from tests import pictures
+from tests.cli.live import listening, service
+from tests.fakes import FakeModel
+
+pytestmark = pytest.mark.server
+GRAY = pictures.gray(5, 7)
+FILE = pictures.png(GRAY)
+
+
+def enlarged(scale: int) -> NDArray[np.uint8]:
+    return GRAY.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with service() as (address, _):
+        yield address
+
+
+class Scripted:
+    """An ASGI application that gives the same few answers in turn, the last one for ever, and counts."""
+
+    def __init__(self, *answers: tuple[int, dict[str, str], bytes]) -> None:
+        self.answers = answers
+        self.requests: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        while (await receive()).get("more_body"):
+            pass
+        status, headers, body = self.answers[min(len(self.requests), len(self.answers) - 1)]
+        self.requests.append(f"{scope['method']} {scope['path']}")
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": body})
+
+
+PROBLEM = {"Content-Type": "application/problem+json"}
+BUSY = (503, PROBLEM | {"Retry-After": "2"}, b'{"type": "urn:x", "title": "Busy", "status": 503, "detail": "Wait."}')
+LIMITED = (429, {"Retry-After": "0"}, b"")
+GOOD = (200, {"Content-Type": "image/png", "Content-Location": "/upscale?level=4&id=abc"}, b"picture")
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("kind", ["bytes", "path", "stream"])
+def test_sends_any_kind_of_picture(url: str, tmp_path: Path, kind: str, scale: int) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(FILE)
+    kinds: dict[str, Picture] = {"bytes": FILE, "path": path, "stream": io.BytesIO(FILE)}
+    with Upscaler(url) as upscaler:
+        result = upscaler.upscale(kinds[kind], scale)
+    assert result.media_type == "image/png"
+    np.testing.assert_array_equal(pictures.opened(result.body), enlarged(scale))
+
+
+def test_fetches_another_level_of_the_same_pass(url: str) -> None:
+    with Upscaler(url) as upscaler:
+        result = upscaler.upscale(FILE)
+        half = upscaler.level(result.id, 2)
+    assert result.url == f"{url}/upscale?level=4&id={result.id}"
+    assert half.id == result.id
+    np.testing.assert_array_equal(pictures.opened(half.body), enlarged(2))
+
+
+def test_passes_options_on(url: str) -> None:
+    with Upscaler(url) as upscaler:
+        result = upscaler.upscale(FILE, options=Options(format="webp", lossless=True))
+    assert result.media_type == "image/webp"
+    np.testing.assert_array_equal(pictures.opened(result.body)[..., 0], enlarged(4))
+
+
+def test_tells_progress_in_tiles(url: str) -> None:
+    seen: list[tuple[int, int]] = []
+    with Upscaler(url) as upscaler:
+        result = upscaler.upscale(FILE, progress=lambda done, total: seen.append((done, total)))
+        assert upscaler.level(result.id, 4).body == result.body
+    np.testing.assert_array_equal(pictures.opened(result.body), enlarged(4))
+    assert seen[-1] == (1, 1)
+    assert seen == sorted(seen)
+
+
+async def test_asyncio_client_does_the_same_several_at_once(url: str) -> None:
+    async with AsyncUpscaler(url) as upscaler:
+        results = await asyncio.gather(*(upscaler.upscale(FILE, 2) for _ in range(5)))
+        half = await upscaler.level((await upscaler.upscale(FILE, progress=lambda done, total: None)).id, 2)
+    assert len({result.id for result in results}) == 5
+    for result in (*results, half):
+        np.testing.assert_array_equal(pictures.opened(result.body), enlarged(2))
+
+
+@pytest.mark.parametrize("as_job", [False, True])
+def test_problems_are_exceptions_with_their_fields(url: str, as_job: bool) -> None:
+    with Upscaler(url) as upscaler, pytest.raises(UpscaleError) as caught:
+        upscaler.upscale(b"no picture", progress=(lambda done, total: None) if as_job else None)
+    error = caught.value
+    assert (error.type, error.status) == ("urn:lapsrn:problem:unsupported-format", 415)
+    assert str(error) == f"{error.title}: {error.detail}"
+    assert "PNG" in error.detail
+
+
+def test_unknown_result_is_404(url: str) -> None:
+    with Upscaler(url) as upscaler, pytest.raises(UpscaleError) as caught:
+        upscaler.level("unknown")
+    assert caught.value.status == 404
+
+
+def test_sends_the_api_key() -> None:
+    key = {"name": "me", "sha256": hashlib.sha256(b"secret").hexdigest()}
+    with service(api_keys=(key,)) as (url, _):
+        with Upscaler(url) as upscaler, pytest.raises(UpscaleError) as caught:
+            upscaler.upscale(FILE)
+        assert caught.value.status == 401
+        with Upscaler(url, api_key="secret") as upscaler:
+            np.testing.assert_array_equal(pictures.opened(upscaler.upscale(FILE).body), enlarged(4))
+
+
+def test_tries_again_after_as_long_as_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = Scripted(BUSY, LIMITED, (503, {}, b""), GOOD)
+    with listening(stub) as url, Upscaler(url) as upscaler:
+        slept: list[float] = []
+        monkeypatch.setattr("app.client.time", type("Clock", (), {"sleep": slept.append}))
+        result = upscaler.upscale(FILE)
+    assert (result.body, result.id) == (b"picture", "abc")
+    assert slept == [0.0, 2.0, 0.0, 2.0], "then Retry-After: 2, Retry-After: 0, and its own 0.5 * 2**2"
+    assert stub.requests == ["POST /upscale"] * 4
+
+
+async def test_asyncio_client_tries_again() -> None:
+    stub = Scripted(LIMITED, LIMITED, GOOD)
+    with listening(stub) as url:
+        async with AsyncUpscaler(url) as upscaler:
+            assert (await upscaler.upscale(FILE)).body == b"picture"
+    assert len(stub.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "arguments", "requests"),
+    [
+        (LIMITED, {"retries": 2}, 3),
+        (LIMITED, {"retries": 0}, 1),
+        (BUSY, {"max_wait": 1.0}, 1),
+        ((500, {}, b""), {}, 1),
+        ((504, PROBLEM, b'{"title": "Deadline exceeded"}'), {}, 1),
+    ],
+)
+def test_gives_up_within_its_bounds(
+    answer: tuple[int, dict[str, str], bytes], arguments: dict[str, Any], requests: int
+) -> None:
+    stub = Scripted(answer)
+    with listening(stub) as url, Upscaler(url, **arguments) as upscaler:
+        with pytest.raises(UpscaleError) as caught:
+            upscaler.upscale(FILE)
+        assert caught.value.status == answer[0]
+    assert len(stub.requests) == requests
+
+
+def wait_until_idle(running: Service) -> None:
+    until = time.monotonic() + 10
+    while running.jobs.under_way:
+        assert time.monotonic() < until, "the job was not cancelled"
+        time.sleep(0.01)
+
+
+class Left(Exception):
+    """The caller's own code gave up."""
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, Left])
+def test_what_interrupts_a_job_cancels_it(interruption: type[BaseException]) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise interruption
+
+    gate = threading.Event()
+    with service([partial(FakeModel, gate=gate)]) as (url, running), Upscaler(url) as upscaler:
+        try:
+            with pytest.raises(interruption):
+                upscaler.upscale(FILE, progress=interrupt)
+            wait_until_idle(running)
+        finally:
+            gate.set()
+
+
+async def test_cancelling_the_task_cancels_the_job() -> None:
+    gate, begun = threading.Event(), asyncio.Event()
+    with service([partial(FakeModel, gate=gate)]) as (url, running):
+        try:
+            async with AsyncUpscaler(url) as upscaler:
+                task = asyncio.create_task(upscaler.upscale(FILE, progress=lambda done, total: begun.set()))
+                await begun.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                wait_until_idle(running)
+        finally:
+            gate.set()
