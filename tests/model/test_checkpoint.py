@@ -1,0 +1,152 @@
+"""Weights files: what comes back, and what is said of each way a file can be wrong."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model.checkpoint import WeightsError, load_tensors, load_weights, save_tensors, save_weights
+from model.network import LapSRNConfig
+from tests.model.networks import random_network
+
+CONFIG = LapSRNConfig(scale=4, depth=1, width=2)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A good weights file."""
+    path = tmp_path / "tiny.safetensors"
+    save_weights(path, random_network(CONFIG), recipe={"steps": 3}, data="noise")
+    return path
+
+
+Changes = dict[str, torch.Tensor | None]
+GOOD = {"config": json.dumps(asdict(CONFIG))}
+
+
+def rewrite(path: Path, metadata: dict[str, str], changes: Changes | None = None) -> None:
+    """The same file with this metadata, and tensors put in or (None) taken out."""
+    tensors = load_file(path) | (changes or {})
+    save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, path, metadata)
+
+
+def test_round_trip(path: Path) -> None:
+    network, info = load_weights(path)
+    assert not network.training
+    assert (info.config, info.recipe, info.data, info.scores) == (CONFIG, {"steps": 3}, "noise", {})
+    assert info.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = random_network(CONFIG).state_dict()
+    loaded = network.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items())
+
+
+def test_tensors_and_metadata_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3)}
+    save_tensors(path, tensors, {"step": 7, "nested": {"x": [1, "y", None]}})
+    loaded, metadata = load_tensors(path)
+    assert metadata == {"step": 7, "nested": {"x": [1, "y", None]}}
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"a": [[0, 3], [1, 4], [2, 5]], "b": 3}
+    assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_a_failed_save_leaves_the_file_that_was_there(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        save_weights(path, random_network(CONFIG, seed=1), recipe=object())
+    assert path.read_bytes() == before
+
+
+def message(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        load_weights(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert str(path) in text
+    return text.replace(str(path), "PATH")
+
+
+def test_missing(tmp_path: Path) -> None:
+    text = message(tmp_path / "none.safetensors")
+    assert text == "no weights at PATH; train some with `python -m model.train` or restore it"
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x80\x02}q\x00."], ids=["empty", "text", "pickle"])
+def test_corrupt(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(content)
+    text = message(path)
+    assert text.startswith("PATH is not a readable safetensors file (")
+    assert text.endswith("; restore it")
+
+
+def test_cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+    assert message(path).startswith("PATH is not a readable safetensors file (")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert message(tmp_path).startswith("PATH is not a readable safetensors file (")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        None,
+        {"scale": 3, "depth": 1, "width": 2, "slope": 0.2},
+        {"scale": 4, "depth": 0, "width": 2},
+        {"scale": 4, "depth": 1, "width": 2, "colour": True},
+        [4, 1, 2],
+        "LapSRN",
+    ],
+    ids=["none", "scale 3", "depth 0", "unknown field", "list", "text"],
+)
+def test_config_that_is_not_one(path: Path, config: Any) -> None:
+    rewrite(path, {} if config is None else {"config": json.dumps(config)})
+    text = message(path)
+    assert text.startswith("PATH has no usable LapSRN config (")
+    assert text.endswith("; export it with model.train")
+
+
+def test_metadata_that_is_not_json(path: Path) -> None:
+    rewrite(path, {"config": "{scale: 4"})
+    assert message(path).startswith("PATH is not a readable safetensors file (")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"levels.0.up.weight": torch.zeros(2, 3, 4, 4)},
+        {"levels.1.residual.bias": None},
+        {"surplus": torch.zeros(1)},
+    ],
+    ids=["wrong shape", "one missing", "one too many"],
+)
+def test_tensors_that_do_not_fit(path: Path, changes: Changes) -> None:
+    rewrite(path, GOOD, changes)
+    assert message(path) == f"the tensors in PATH do not fit its config {CONFIG}; export it again"
+
+
+def test_config_of_another_network(path: Path) -> None:
+    other = LapSRNConfig(scale=4, depth=2, width=2)
+    rewrite(path, {"config": json.dumps(asdict(other))})
+    assert message(path) == f"the tensors in PATH do not fit its config {other}; export it again"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite(path: Path, value: float) -> None:
+    rewrite(path, GOOD, {"levels.0.up.bias": torch.tensor([0.0, value])})
+    assert message(path) == "PATH holds values that are not finite; restore it"
+
+
+def test_shipped_weights_are_those_of_the_served_network(weights: Path) -> None:
+    _, info = load_weights(weights)
+    assert info.config == LapSRNConfig(scale=4, depth=5, width=64)
+    assert info.recipe["depth"] == 5
+    assert info.recipe["scale"] == 4
