@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Hashable
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,15 @@ from app.errors import InferenceFailed
 _log = logging.getLogger(__name__)
 
 
-class WorkerBroken(Exception):
-    """The worker is at fault, not the tile: it fails on a gray one too, or it was released as hung."""
+_Group: TypeAlias = tuple[list[Tile], bool]
+"""Tiles to run together, and whether in full precision."""
+
+
+class WorkerBroken(BaseException):
+    """The worker is at fault, not the tile: it fails on a gray one too, or it was released as hung.
+
+    Not an Exception, so that nothing that deals with a failing tile takes it for one.
+    """
 
 
 class BatchLimit:
@@ -79,48 +87,51 @@ class BatchRunner:
         A batch that fails is split down to its tiles; one that fails alone is tried once more. A tile with a value
         that is not finite is computed again in full precision. Raises WorkerBroken when the worker is at fault.
         """
-        groups = [(batch, False)]
+        groups: list[_Group] = [(batch, False)]
         while groups:
             tiles, full_precision = groups.pop()
-            limit = self.limit(tiles[0].shape)
+            tiles = self._still_wanted(tiles)
+            limit = self.limit(tiles[0].shape) if tiles else 0
             if len(tiles) > limit:
                 groups += [(tiles[limit:], full_precision), (tiles[:limit], full_precision)]
-                continue
-            began = time.monotonic()
-            try:
-                bad = self._attempt(tiles, full_precision)
-            except WorkerBroken:
-                raise
-            except Exception as error:
-                shape = tiles[0].shape
-                if isinstance(error, MemoryError):
-                    _log.warning("out of memory on %d tiles of %s; halving the batch limit", len(tiles), shape)
-                    self.limit.halve(shape, len(tiles))
-                if len(tiles) > 1:
-                    _log.warning("a batch of %d tiles of %s failed, splitting it: %r", len(tiles), shape, error)
-                    middle = len(tiles) // 2
-                    groups += [(tiles[middle:], full_precision), (tiles[:middle], full_precision)]
-                    continue
-                bad = self._retry(tiles[0], full_precision, error)
-            else:
-                self.limit.succeeded()
-            if bad and not full_precision:
-                _log.warning("%d of %d tiles came out not finite; again in full precision", len(bad), len(tiles))
-                groups.append((bad, True))
-            elif bad:
-                for tile in bad:
-                    self._scheduler.failed(
-                        self._holder, tile, InferenceFailed("the network's output is not finite, in full precision too")
-                    )
-            good = [tile for tile in tiles if tile not in bad]
-            self._scheduler.finished(self._holder, good, time.monotonic() - began)
+            elif tiles:
+                groups += self._compute(tiles, full_precision)
+
+    def _still_wanted(self, tiles: list[Tile]) -> list[Tile]:
+        """Let go of the tiles whose requests have ended meanwhile."""
+        self._scheduler.finished(self._holder, [tile for tile in tiles if tile.request.closed])
+        return [tile for tile in tiles if not tile.request.closed]
+
+    def _compute(self, tiles: list[Tile], full_precision: bool) -> list[_Group]:
+        """Run a group; returns the groups that are to be run instead of it or after it, the last one first."""
+        shape, began = tiles[0].shape, time.monotonic()
+        try:
+            bad = self._attempt(tiles, full_precision)
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                _log.warning("out of memory on %d tiles of %s; halving the batch limit", len(tiles), shape)
+                self.limit.halve(shape, len(tiles))
+            if len(tiles) > 1:
+                _log.warning("a batch of %d tiles of %s failed, splitting it: %r", len(tiles), shape, error)
+                middle = len(tiles) // 2
+                return [(tiles[middle:], full_precision), (tiles[:middle], full_precision)]
+            bad = self._retry(tiles[0], full_precision, error)
+        else:
+            self.limit.succeeded()
+        good = [tile for tile in tiles if tile not in bad]
+        self._scheduler.finished(self._holder, good, time.monotonic() - began)
+        if bad and not full_precision:
+            _log.warning("%d of %d tiles came out not finite; again in full precision", len(bad), len(tiles))
+            return [(bad, True)]
+        for tile in bad:
+            failure = InferenceFailed("the network's output is not finite, in full precision too")
+            self._scheduler.failed(self._holder, tile, failure)
+        return []
 
     def _retry(self, tile: Tile, full_precision: bool, error: Exception) -> list[Tile]:
         """Try a tile that failed alone once more; returns it if its output is not finite."""
         try:
             return self._attempt([tile], full_precision)
-        except WorkerBroken:
-            raise
         except Exception as again:
             if not isinstance(again, MemoryError):
                 self._probe(tile.shape)

@@ -107,11 +107,11 @@ class Scheduler:
             self._in_flight += len(batch)
             return batch
 
-    def finished(self, holder: Hashable, tiles: Iterable[Tile], seconds: float) -> None:
-        """Count tiles that the holder has written, which took it so long."""
+    def finished(self, holder: Hashable, tiles: Iterable[Tile], seconds: float | None = None) -> None:
+        """Count tiles that the holder is done with, and how long they took it if it has computed them."""
         with self._changed:
             mine = self._let_go(holder, tiles)
-            if mine:
+            if mine and seconds is not None:
                 self._rate.add(holder, len(mine), seconds)
             touched: dict[Request, tuple[int, int]] = {}
             settled = []

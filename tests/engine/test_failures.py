@@ -100,6 +100,27 @@ async def test_the_other_tiles_of_a_failed_request_are_not_computed(start: Start
     assert len(model.calls) == 3, "twice the tile, once gray"
 
 
+async def test_the_rest_of_a_split_batch_is_not_computed_for_a_client_that_left(start: Start) -> None:
+    gate = Gate()
+
+    def fail_together(tiles: Tiles, scale: int, full_precision: bool) -> None:
+        gate()
+        if len(tiles) > 1:
+            raise RuntimeError("one by one, please")
+
+    model = FakeModel(fail_together)
+    engine = await start(model, core_edges=(8,), max_batch_pixels=4 * 64)
+    leaving = asyncio.create_task(engine.upscale([picture(8, 32)], scale=4, client="me"))
+    await asyncio.to_thread(gate.wait_entered)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    gate.open()
+    await engine.stop(1)
+    assert [shape[0] for shape, _, _ in model.calls] == [4]
+    assert counters(engine.status()) == ZERO
+
+
 async def test_out_of_memory_halves_the_batch_limit(start: Start) -> None:
     def small_device(tiles: Tiles, scale: int, full_precision: bool) -> None:
         if len(tiles) > 2:

@@ -1,0 +1,221 @@
+"""What is counted, and when."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from app.engine.config import EngineConfig
+from app.engine.rate import TileRate
+from app.engine.request import Request
+from app.engine.scheduler import Scheduler
+from app.engine.tiles import Shape
+from app.errors import Draining, InferenceFailed, QueueFull
+from tests.engine.fakes import picture
+
+
+class Ear:
+    """A Listener that remembers."""
+
+    def __init__(self) -> None:
+        self.progress: list[tuple[int, int]] = []
+        self.ends: list[Exception | None] = []
+
+    def progressed(self, done: int, total: int) -> None:
+        self.progress.append((done, total))
+
+    def settled(self, error: Exception | None) -> None:
+        self.ends.append(error)
+
+
+def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
+    ear = Ear()
+    made = Request.cut(
+        [picture(8, 8 * tiles)],
+        client=client,
+        scale=4,
+        levels=[2, 4],
+        edges=(8,),
+        margin=3,
+        workers=1,
+        listener=ear,
+    )
+    return made, ear
+
+
+def at_most(count: int) -> Callable[[Shape], int]:
+    return lambda shape: count
+
+
+def state(scheduler: Scheduler) -> tuple[int, int, int, int]:
+    load = scheduler.load()
+    return load.requests, load.queue_tiles, load.in_flight, load.bytes_under_way
+
+
+BYTES = 8 * 8 * 4 * (1 + 4 + 16)
+
+
+def test_tiles_and_bytes_are_counted_from_admission_to_the_last_tile() -> None:
+    scheduler = Scheduler(EngineConfig())
+    made, ear = request(3)
+    scheduler.enlist("w")
+    scheduler.admit(made)
+    assert state(scheduler) == (1, 3, 0, 3 * BYTES)
+    batch = scheduler.take("w", at_most(2))
+    assert batch is not None
+    assert state(scheduler) == (1, 1, 2, 3 * BYTES)
+    scheduler.finished("w", batch, 0.1)
+    assert (ear.progress, ear.ends) == ([(2, 3)], [])
+    assert state(scheduler) == (1, 1, 0, 3 * BYTES)
+    scheduler.finished("w", scheduler.take("w", at_most(2)) or [], 0.1)
+    assert (ear.progress[-1], ear.ends) == ((3, 3), [None])
+    assert state(scheduler) == (0, 0, 0, 0)
+
+
+def test_a_withdrawn_request_is_counted_until_no_worker_holds_its_tiles() -> None:
+    scheduler = Scheduler(EngineConfig())
+    made, ear = request(4)
+    scheduler.enlist("w")
+    scheduler.admit(made)
+    batch = scheduler.take("w", at_most(1)) or []
+    scheduler.withdraw(made)
+    scheduler.withdraw(made)
+    assert state(scheduler) == (1, 0, 1, 4 * BYTES)
+    scheduler.finished("w", batch, 0.1)
+    assert state(scheduler) == (0, 0, 0, 0)
+    assert ear.ends == []
+    assert ear.progress == []
+
+
+def test_a_failed_tile_ends_its_request_once() -> None:
+    scheduler = Scheduler(EngineConfig())
+    made, ear = request(4)
+    scheduler.enlist("w")
+    scheduler.admit(made)
+    batch = scheduler.take("w", at_most(2)) or []
+    error = InferenceFailed("no")
+    for tile in batch:
+        scheduler.failed("w", tile, error)
+    assert ear.ends == [error]
+    assert state(scheduler) == (0, 0, 0, 0)
+
+
+def test_what_a_released_holder_had_comes_first_and_what_it_says_later_is_ignored() -> None:
+    scheduler = Scheduler(EngineConfig(max_strikes=2))
+    made, ear = request(4)
+    scheduler.enlist("w")
+    scheduler.admit(made)
+    batch = scheduler.take("w", at_most(1)) or []
+    scheduler.release("w")
+    assert state(scheduler) == (1, 4, 0, 4 * BYTES)
+    scheduler.finished("w", batch, 0.1)
+    scheduler.failed("w", batch[0], InferenceFailed("no"))
+    assert (ear.progress, ear.ends) == ([], [])
+    assert scheduler.take("w", at_most(1)) is None
+    assert scheduler.load().tiles_per_second == 0.0
+    scheduler.enlist("v")
+    assert scheduler.take("v", at_most(1)) == batch
+    scheduler.release("v", cause=OSError("lost"))
+    assert isinstance(ear.ends[0], InferenceFailed)
+    assert state(scheduler) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "tiles", "wait"),
+    [
+        ({"max_tiles": 10}, 7, 3 / 2.0),
+        ({"max_tiles": 10}, 1000, 6 / 2.0),
+        ({"max_bytes": 12 * BYTES}, 6, 6 * 4 / 10 / 2.0),
+        ({"max_tiles": 10, "max_bytes": 12 * BYTES}, 6, 6 * 4 / 10 / 2.0),
+        ({"max_tiles": 10}, 5, 1.0),
+    ],
+)
+def test_retry_after_is_the_time_in_which_room_is_made_at_the_measured_rate(
+    limits: dict[str, int], tiles: int, wait: float
+) -> None:
+    scheduler = Scheduler(EngineConfig(**limits))  # type: ignore[arg-type]
+    scheduler.enlist("w")
+    scheduler.admit(request(10)[0])
+    scheduler.finished("w", scheduler.take("w", at_most(4)) or [], seconds=2.0)
+    with pytest.raises(QueueFull) as refusal:
+        scheduler.admit(request(tiles)[0])
+    assert refusal.value.retry_after == pytest.approx(wait)
+    assert state(scheduler) == (1, 6, 0, 10 * BYTES), "a refused request leaves no trace"
+
+
+def test_a_request_that_fills_the_queue_to_the_brim_is_admitted() -> None:
+    scheduler = Scheduler(EngineConfig(max_tiles=10, max_bytes=10 * BYTES))
+    scheduler.admit(request(6)[0])
+    scheduler.admit(request(4)[0])
+    assert state(scheduler) == (2, 10, 0, 10 * BYTES)
+
+
+def test_the_age_is_that_of_the_oldest_request_with_a_waiting_tile() -> None:
+    scheduler = Scheduler(EngineConfig())
+    scheduler.enlist("w")
+    first, second = request(1)[0], request(1)[0]
+    for made in (first, second):
+        scheduler.admit(made)
+    now = time.monotonic()
+    first.admitted_at, second.admitted_at = now - 100, now - 50
+    assert 100 <= scheduler.load().queue_age_seconds < 110
+    scheduler.take("w", at_most(1))
+    assert 50 <= scheduler.load().queue_age_seconds < 60
+    scheduler.take("w", at_most(1))
+    assert scheduler.load().queue_age_seconds == 0.0
+
+
+def test_a_waiting_holder_gets_work_when_it_comes_and_goes_home_at_the_end() -> None:
+    scheduler = Scheduler(EngineConfig())
+    taken: list[int | None] = []
+    first = threading.Event()
+
+    def work() -> None:
+        scheduler.enlist("w")
+        while (batch := scheduler.take("w", at_most(8))) is not None:
+            taken.append(len(batch))
+            scheduler.finished("w", batch, 0.1)
+            first.set()
+        taken.append(None)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    scheduler.admit(request(1)[0])
+    assert first.wait(10)
+    scheduler.close()
+    thread.join(10)
+    assert taken == [1, None]
+    with pytest.raises(Draining):
+        scheduler.admit(request(1)[0])
+
+
+def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
+    rate = TileRate()
+    assert rate.per_second() == 0.0
+    rate.add("a", 4, 2.0)
+    rate.add("b", 3, 1.0)
+    assert rate.per_second() == pytest.approx(5.0)
+    rate.add("a", 10, 10.0)
+    kept = math.exp(-1)
+    assert rate.per_second() == pytest.approx((4 * kept + 10) / (2 * kept + 10) + 3)
+    rate.forget("b")
+    assert rate.per_second() == pytest.approx((4 * kept + 10) / (2 * kept + 10))
+    rate.forget("a")
+    assert rate.per_second() == 0.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"core_edges": ()}, {"core_edges": (8, 4)}, {"core_edges": (0, 4)}, {"max_tiles": 0}, {"max_strikes": 0}]
+)
+def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EngineConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
+    cpu, gpu = EngineConfig.for_device("cpu"), EngineConfig.for_device("cuda:0")
+    assert cpu == EngineConfig()
+    assert gpu.core_edges[-1] > cpu.core_edges[-1]
+    assert gpu.max_batch_pixels > cpu.max_batch_pixels
