@@ -1,0 +1,286 @@
+"""Whatever the bytes are: a ClientError with words that help, and never more memory than the limits say."""
+
+import gzip
+import io
+import struct
+import tracemalloc
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from app.codec import INPUT_FORMATS, DecodeOptions, Limits
+from app.codec.reader import read, webp_size
+from app.errors import ClientError, TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
+from tests.codec.png_reference import chunk, header, write_png
+from tests.codec.support import codec, picture, pixels, saved, upscaled
+
+OPTIONS = DecodeOptions(scale=4)
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+IEND = chunk(b"IEND", b"")
+HUGE = 60_000
+
+NOT_PICTURES = {
+    "empty": b"",
+    "one byte": b"\x89",
+    "text": b"hello",
+    "svg": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>",
+    "html": b"<!DOCTYPE html><html></html>",
+    "zip": b"PK\x03\x04" + bytes(30),
+    "gzip": gzip.compress(bytes(100)),
+    "pdf": b"%PDF-1.7\n",
+    "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "mp4": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
+    "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "wave": b"RIFF\x24\0\0\0WAVEfmt ",
+    "portable pixmap": b"P6 1 1 255 \0\0\0",
+    "icon": b"\0\0\1\0\1\0" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("data", NOT_PICTURES.values(), ids=NOT_PICTURES)
+def test_what_is_no_picture_is_told_what_is_accepted(data: bytes) -> None:
+    with pytest.raises(UnsupportedFormat) as caught:
+        codec().decode(data, OPTIONS)
+    for name in INPUT_FORMATS:
+        assert name in str(caught.value)
+
+
+def test_the_list_of_formats_is_a_setting() -> None:
+    service = codec(formats=("PNG", "JPEG"))
+    with pytest.raises(UnsupportedFormat, match=r"GIF is not accepted here. Accepted formats: PNG, JPEG\."):
+        service.decode(saved(picture(3, 3, 1), "GIF"), OPTIONS)
+    service.decode(saved(picture(3, 3, 3), "JPEG"), OPTIONS)
+
+
+@pytest.mark.parametrize("form", INPUT_FORMATS)
+def test_the_type_comes_from_the_bytes(form: str) -> None:
+    assert codec().decode(saved(picture(16, 16, 3), form), OPTIONS).format == form
+
+
+def _webp_header(height: int, width: int) -> bytes:
+    body = bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    chunk_bytes = b"VP8X" + struct.pack("<I", 10) + body
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk_bytes)) + b"WEBP" + chunk_bytes
+
+
+def _jpeg_header(height: int, width: int) -> bytes:
+    data = saved(picture(8, 8, 3), "JPEG")
+    at = data.index(b"\xff\xc0")
+    return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
+
+
+def _gif_header(height: int, width: int) -> bytes:
+    data = saved(picture(8, 8, 1), "GIF")
+    return data[:6] + struct.pack("<HH", width, height) + data[10:]
+
+
+def _bmp_header(height: int, width: int) -> bytes:
+    data = saved(picture(8, 8, 3), "BMP")
+    return data[:18] + struct.pack("<ii", width, height) + data[26:]
+
+
+def _tiff(**tags: int) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, picture(16, 16, 3, np.uint16), photometric="rgb", tile=(16, 16), metadata=None)
+    data = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as parsed:
+        for name, value in tags.items():
+            tag = parsed.pages[0].tags[name]  # type: ignore[union-attr]
+            size = {3: 2, 4: 4}[int(tag.dtype)]
+            data[tag.valueoffset : tag.valueoffset + size] = value.to_bytes(size, "little")
+    return bytes(data)
+
+
+LYING = {
+    "PNG": PNG_SIGNATURE + header(HUGE, HUGE, 8, 2) + chunk(b"IDAT", zlib.compress(bytes(1000))) + IEND,
+    "PNG, 2 GB a side": PNG_SIGNATURE + header(2**31 - 1, 2**31 - 1, 16, 6) + chunk(b"IDAT", b"") + IEND,
+    "JPEG": _jpeg_header(HUGE, HUGE),
+    "GIF": _gif_header(HUGE, HUGE),
+    "BMP": _bmp_header(HUGE, HUGE),
+    "WEBP": _webp_header(16384, 16384),
+    "TIFF": _tiff(ImageWidth=HUGE, ImageLength=HUGE),
+    "TIFF, tiles": _tiff(TileWidth=HUGE // 16 * 16, TileLength=HUGE // 16 * 16),
+}
+
+
+@pytest.mark.parametrize("data", LYING.values(), ids=LYING)
+def test_a_header_that_promises_too_much_is_refused_before_anything_is_decoded(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooManyPixels, match="accepted"):
+            codec().decode(data, OPTIONS)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_limit_on_pixels_is_inclusive_and_counts_the_result_too() -> None:
+    data = saved(picture(10, 10, 3), "PNG")
+    codec(max_input_pixels=100, max_output_pixels=1600).decode(data, OPTIONS)
+    with pytest.raises(TooManyPixels, match=r"10 x 10, 100 pixels; at most 99"):
+        codec(max_input_pixels=99).decode(data, OPTIONS)
+    with pytest.raises(TooManyPixels, match=r"becomes 1,600 pixels; at most 1,599.*smaller scale"):
+        codec(max_output_pixels=1599).decode(data, OPTIONS)
+    codec(max_output_pixels=1599).decode(data, DecodeOptions(scale=2))
+
+
+def test_the_limit_on_bytes() -> None:
+    data = saved(picture(10, 10, 3), "PNG")
+    codec(max_input_bytes=len(data)).decode(data, OPTIONS)
+    with pytest.raises(TooManyBytes):
+        codec(max_input_bytes=len(data) - 1).decode(data, OPTIONS)
+
+
+def _damaged_png() -> dict[str, bytes]:
+    good = write_png(picture(9, 7, 3), 2, 8)
+    at = good.index(b"IDAT")
+    size = struct.unpack_from(">I", good, at - 4)[0]
+    wrong_crc = good[: at + 4 + size] + b"\0\0\0\0" + IEND
+    stream = zlib.compress(bytes(9 * 22))
+    return {
+        "half": good[: len(good) // 2],
+        "header only": good[:33],
+        "header cut": good[:20],
+        "no end": good[: -len(IEND)],
+        "wrong checksum": wrong_crc,
+        "header checksum": good[:29] + b"\0\0\0\0" + good[33:],
+        "no data": PNG_SIGNATURE + header(9, 7, 8, 2) + IEND,
+        "empty data": PNG_SIGNATURE + header(9, 7, 8, 2) + chunk(b"IDAT", b"") + IEND,
+        "too little data": PNG_SIGNATURE + header(9, 7, 8, 2) + chunk(b"IDAT", stream[:-10]) + IEND,
+        "not deflate": PNG_SIGNATURE + header(9, 7, 8, 2) + chunk(b"IDAT", b"nonsense" * 9) + IEND,
+        "impossible depth": PNG_SIGNATURE + header(9, 7, 4, 2) + chunk(b"IDAT", stream) + IEND,
+        "no pixels": PNG_SIGNATURE + header(0, 7, 8, 2) + chunk(b"IDAT", stream) + IEND,
+        "palette missing": PNG_SIGNATURE + header(9, 7, 8, 3) + chunk(b"IDAT", stream[:-10]) + IEND,
+        "length of 4 GB": good[: at - 4] + b"\xff\xff\xff\xff" + good[at:],
+        "wrong first chunk": PNG_SIGNATURE + chunk(b"tEXt", b"a\0b") + good[8:],
+    }
+
+
+DAMAGED = _damaged_png()
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_damaged_png_is_refused(data: bytes, depth: int) -> None:
+    with pytest.raises(UndecodablePicture):
+        codec().decode(data, OPTIONS)
+
+
+@pytest.mark.parametrize("form", INPUT_FORMATS)
+@pytest.mark.parametrize("part", [0.05, 0.3, 0.6, 0.9])
+def test_a_truncated_file_is_refused(form: str, part: float) -> None:
+    settings: dict[str, Any] = {"compression": "tiff_deflate"} if form == "TIFF" else {}
+    data = saved(picture(64, 64, 3), form, **settings)
+    with pytest.raises(ClientError):
+        codec().decode(data[: int(len(data) * part)], OPTIONS)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_a_zip_bomb_in_a_png_is_refused(kind: bytes) -> None:
+    bomb = zlib.compress(bytes(40 << 20), 9)
+    prefix = {b"zTXt": b"Comment\0\0", b"iTXt": b"Comment\0\1\0\0\0", b"iCCP": b"x\0\0"}[kind]
+    data = write_png(picture(9, 7, 3), 2, 8, extra=[(kind, prefix + bomb)])
+    tracemalloc.start()
+    try:
+        with pytest.raises(UndecodablePicture, match="too large"):
+            codec().decode(data, OPTIONS)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_picture_data_that_never_ends_is_not_inflated_past_the_picture() -> None:
+    endless = zlib.compress(bytes(60 << 20), 9)
+    data = PNG_SIGNATURE + header(9, 7, 8, 2) + chunk(b"IDAT", endless) + IEND
+    tracemalloc.start()
+    try:
+        read(data, DecodeOptions(scale=4, truncated="allow"), Limits())
+    except ClientError:
+        pass
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_truncated_allow_takes_the_rows_of_a_png_that_are_there(depth: int, interlaced: bool) -> None:
+    samples = picture(40, 30, 3, np.uint8 if depth == 8 else np.uint16)
+    data = write_png(samples, 2, depth, interlaced=interlaced)
+    decoded, encoded = upscaled(data[: len(data) // 2], truncated="allow")
+    assert decoded.truncated
+    out = pixels(encoded.body)
+    if interlaced:
+        assert np.array_equal(out[::8, ::8], samples[::8, ::8])
+    else:
+        assert np.array_equal(out[:15], samples[:15])
+        assert (out[30:] == 0).all()
+
+
+def test_truncated_allow_takes_a_png_with_a_wrong_checksum_whole() -> None:
+    decoded, encoded = upscaled(DAMAGED["wrong checksum"], truncated="allow")
+    assert decoded.truncated
+    assert np.array_equal(pixels(encoded.body), picture(9, 7, 3))
+
+
+@pytest.mark.parametrize(
+    ("form", "settings"),
+    [("JPEG", {}), ("JPEG", {"progressive": True}), ("BMP", {}), ("GIF", {"interlace": 0}), ("TIFF", {})],
+)
+def test_truncated_allow_takes_what_other_formats_hold(form: str, settings: dict[str, Any]) -> None:
+    rows, columns = np.indices((160, 160))
+    samples = np.stack([rows, columns, (rows * columns) % 256], axis=-1).astype(np.uint8)
+    whole = saved(samples, form, **settings)
+    cut = whole[: len(whole) * 6 // 10]
+    with pytest.raises(UndecodablePicture):
+        codec().decode(cut, OPTIONS)
+    decoded, encoded = upscaled(cut, truncated="allow")
+    assert decoded.truncated
+    complete = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB")).astype(int)
+    out = pixels(encoded.body)
+    assert not np.array_equal(out, complete)
+    if settings.get("progressive"):  # every row is there, but coarse
+        assert np.abs(out - complete).mean() < 30
+    else:
+        there = slice(120, 160) if form == "BMP" else slice(0, 40)  # a BMP begins with its last row
+        assert np.array_equal(out[there], complete[there])
+
+
+@pytest.mark.parametrize("form", INPUT_FORMATS)
+def test_a_whole_file_is_not_called_truncated(form: str) -> None:
+    decoded, _ = upscaled(saved(picture(16, 16, 3), form), truncated="allow")
+    assert not decoded.truncated
+
+
+def test_floating_point_samples_are_refused_in_words() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(file, "TIFF")
+    with pytest.raises(UndecodablePicture, match="gray, RGB or CMYK at 8 or 16 bits"):
+        codec().decode(file.getvalue(), OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(picture(13, 7, 3), "WEBP"),
+        saved(picture(13, 7, 3), "WEBP", lossless=True),
+        saved(picture(13, 7, 4), "WEBP"),
+    ],
+    ids=["lossy", "lossless", "extended"],
+)
+def test_the_size_of_a_webp_is_read_from_its_header(data: bytes) -> None:
+    assert webp_size(data) == (13, 7)
+    assert webp_size(data[:25]) is None
+
+
+def test_errors_of_the_decoder_come_with_its_reason_and_what_to_do() -> None:
+    data = saved(picture(64, 64, 3), "JPEG")
+    with pytest.raises(
+        UndecodablePicture, match=r"do not decode as JPEG: .*truncated.* Send the whole, undamaged file\."
+    ):
+        codec().decode(data[:900], OPTIONS)
