@@ -19,6 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from app import logging
 from app.api.application import build_application, build_metrics_application
@@ -40,7 +41,7 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
 
     `models` has one factory per worker; None is the real network, from `settings.weights`. Raises StartupError.
     """
-    disable_created_metrics()  # one more series for each counter, which nobody asks for
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     executor = ThreadPoolExecutor(codec_threads(settings), thread_name_prefix="codec")
     metrics = Metrics(CollectorRegistry())
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -90,6 +91,8 @@ def load_settings() -> Settings:
     """Settings from the environment. Raises StartupError with one line that names every wrong setting."""
     try:
         return Settings()
+    except SettingsError as error:
+        raise StartupError(f"a setting that should be JSON is not: {error}") from None
     except ValidationError as error:
         raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors(include_url=False))) from None
 

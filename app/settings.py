@@ -30,7 +30,7 @@ class ApiKey(BaseModel):
 class Settings(BaseSettings):
     """What the service runs with. Bytes, pixels and seconds are in the names; sizes are inclusive limits."""
 
-    model_config = SettingsConfigDict(env_prefix="LAPSRN_", env_file=None, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="LAPSRN_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000

@@ -1,0 +1,166 @@
+"""Ids in and out, security headers, the log line, CORS."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+
+from app import logging
+from app.api.tracing import trace_of
+from tests import pictures
+from tests.conftest import Running
+
+PNG = pictures.png(pictures.gray())
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What is logged as JSON, with the test run's own logging put back afterwards."""
+    import logging as standard
+
+    root = standard.getLogger()
+    handlers, level = root.handlers, root.level
+    stream = io.StringIO()
+    logging.configure("info", "json", stream)
+    yield stream
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def lines(log: io.StringIO, event: str = "request") -> list[dict[str, Any]]:
+    return [entry for entry in map(json.loads, log.getvalue().splitlines()) if entry["event"] == event]
+
+
+async def test_one_line_a_request(log: io.StringIO, client: httpx.AsyncClient) -> None:
+    answer = await client.post("/upscale?scale=2", files={"image": PNG}, headers={"x-request-id": "mine-1"})
+    (line,) = lines(log)
+    assert {key: line[key] for key in ("request_id", "method", "route", "status", "client", "height", "width")} == {
+        "request_id": "mine-1",
+        "method": "POST",
+        "route": "/upscale",
+        "status": 200,
+        "client": "192.0.2.1",
+        "height": 12,
+        "width": 18,
+    }
+    assert line["bytes_in"] == len(PNG)
+    assert line["bytes_out"] == len(answer.content)
+    assert list(line["stages"]) == ["read", "decode", "queue", "infer", "merge", "encode"]
+    assert line["seconds"] > 0
+
+
+async def test_no_ids_of_results_in_the_log(log: io.StringIO, client: httpx.AsyncClient) -> None:
+    made = await client.post("/upscale", files={"image": PNG}, headers={"prefer": "respond-async"})
+    await client.get(made.headers["location"])
+    await client.get(f"/upscale?level=2&id={made.headers['x-upscale-id']}")
+    await client.get(f"/nowhere/{made.headers['x-upscale-id']}")
+    assert [line["route"] for line in lines(log)] == ["/upscale", "/jobs/{job_id}", "/upscale", "unmatched"]
+    own = [line for line in log.getvalue().splitlines() if json.loads(line)["logger"] != "httpx"]
+    assert made.headers["x-upscale-id"] not in "".join(own)
+
+
+async def test_a_problem_is_named(log: io.StringIO, client: httpx.AsyncClient) -> None:
+    await client.post("/upscale", content=b"x", headers={"content-type": "text/plain"})
+    assert [(line["status"], line["problem"]) for line in lines(log)] == [(415, "unsupported-format")]
+
+
+async def test_probes_are_not_logged(log: io.StringIO, client: httpx.AsyncClient) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        await client.get(path)
+    assert lines(log) == []
+
+
+def test_a_full_disk_costs_log_lines_and_nothing_else(log: io.StringIO) -> None:
+    class FullDisk(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    logging.configure("info", "json", FullDisk())
+    structlog.get_logger("lapsrn").info("nobody reads this")
+
+
+@pytest.mark.parametrize("sent", ["", "with space", "x" * 65, "a/b", "ümlaut", "a\tb"])
+def test_ids_that_are_not_well_formed_are_replaced(sent: str) -> None:
+    assert re.fullmatch(r"[0-9a-f]{16}", trace_of(sent, "").request_id)
+
+
+async def test_request_id_goes_in_and_out(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/model", headers={"x-request-id": "A.b_c-9"})).headers["x-request-id"] == "A.b_c-9"
+    first, second = [(await client.get("/model")).headers["x-request-id"] for _ in range(2)]
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (f"00-{TRACE}-00f067aa0ba902b7-01", True),
+        (f"00-{TRACE}-0000000000000000-01", False),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", False),
+        (f"ff-{TRACE}-00f067aa0ba902b7-01", False),
+        ("nonsense", False),
+    ],
+)
+async def test_trace_context(client: httpx.AsyncClient, sent: str, kept: bool) -> None:
+    answer = (await client.get("/model", headers={"traceparent": sent})).headers["traceparent"]
+    version, trace, span, flags = answer.split("-")
+    assert (version, len(trace), len(span)) == ("00", 32, 16)
+    assert span != "00f067aa0ba902b7"
+    assert ((trace, flags) == (TRACE, "01")) is kept
+
+
+@pytest.mark.parametrize("path", ["/", "/model", "/nowhere", "/metrics", "/docs"])
+async def test_security_headers(client: httpx.AsyncClient, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert "unsafe" not in headers["content-security-policy"]
+
+
+async def test_the_pages_policy_lets_it_work_and_nothing_more(client: httpx.AsyncClient) -> None:
+    policy = (await client.get("/")).headers["content-security-policy"].split("; ")
+    assert {"script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "connect-src 'self'"} <= set(policy)
+    assert (await client.get("/static/js/main.js")).headers["content-security-policy"].split("; ") == policy
+
+
+async def test_cors_is_off_by_default(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/model", headers={"origin": "https://a.example"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_cors_for_listed_origins(serve: Running) -> None:
+    async with serve(cors_origins="https://a.example") as client:
+        allowed = await client.get("/model", headers={"origin": "https://a.example"})
+        assert allowed.headers["access-control-allow-origin"] == "https://a.example"
+        assert "X-Upscale-Id" in allowed.headers["access-control-expose-headers"]
+        other = await client.get("/model", headers={"origin": "https://b.example"})
+        assert "access-control-allow-origin" not in other.headers
+        preflight = await client.options(
+            "/upscale",
+            headers={
+                "origin": "https://a.example",
+                "access-control-request-method": "POST",
+                "access-control-request-headers": "prefer",
+            },
+        )
+        assert preflight.status_code == 200
+
+
+async def test_no_page_folder_no_page(client: httpx.AsyncClient, tmp_path: Any) -> None:
+    from fastapi import FastAPI
+
+    from app.api.routes_page import mount_page
+
+    app = FastAPI()
+    mount_page(app, tmp_path)
+    assert all(getattr(route, "path", "") != "/" for route in app.routes)

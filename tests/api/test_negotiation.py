@@ -1,0 +1,52 @@
+"""Accept, If-None-Match and Prefer."""
+
+import pytest
+
+from app.api.negotiation import choose_format, revalidates, wants_async
+from app.errors import NotAcceptable
+
+
+@pytest.mark.parametrize(
+    ("accept", "name"),
+    [
+        ("", "png"),
+        ("*/*", "png"),
+        ("image/*", "png"),
+        ("image/png", "png"),
+        ("image/webp", "webp"),
+        ("IMAGE/WebP", "webp"),
+        ("image/avif,image/webp,image/png,*/*;q=0.8", "png"),
+        ("image/avif,image/webp,*/*;q=0.8", "webp"),
+        ("image/jpeg;q=0.9, image/png;q=0.8", "jpeg"),
+        ("image/png;q=0, */*", "webp"),
+        ("image/tiff;q=0.001", "tiff"),
+        ("text/html, image/*;q=0.5", "png"),
+        ("image/png;q=abc, image/jpeg;q=0.1", "jpeg"),
+        ("image/webp;level=1;q=0.3, image/png;q=0.2", "webp"),
+    ],
+)
+def test_choice(accept: str, name: str) -> None:
+    assert choose_format(accept) == name
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/gif", "*/*;q=0", "image/png;q=0", ";", "image/*;q=nan"])
+def test_nothing_fits(accept: str) -> None:
+    with pytest.raises(NotAcceptable, match="image/png, image/webp"):
+        choose_format(accept)
+
+
+@pytest.mark.parametrize(
+    ("header", "same"),
+    [("", False), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ("*", True), ('"b"', False), ("a", False)],
+)
+def test_revalidation(header: str, same: bool) -> None:
+    assert revalidates(header, '"a"') is same
+
+
+@pytest.mark.parametrize(
+    ("prefer", "patient"),
+    [("", False), ("respond-async", True), ("Respond-Async", True), ("wait=5, respond-async", True),
+     ("respond-async; wait=5", True), ("return=minimal", False), ("respond-asynchronously", False)],
+)  # fmt: skip
+def test_asynchrony(prefer: str, patient: bool) -> None:
+    assert wants_async(prefer) is patient

@@ -1,0 +1,142 @@
+"""Metrics: names are a contract, and known work gives exact counts."""
+
+import asyncio
+import threading
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.metrics import STAGES, Metrics
+from tests import pictures
+from tests.conftest import Running, service_of, until
+from tests.fakes import FakeModel
+
+PNG = pictures.png(pictures.gray())
+CONTRACT = {
+    "lapsrn_http_requests_total": ("counter", {"route", "method", "status"}),
+    "lapsrn_http_request_duration_seconds": ("histogram", {"route"}),
+    "lapsrn_stage_duration_seconds": ("histogram", {"stage"}),
+    "lapsrn_batch_tiles": ("histogram", set()),
+    "lapsrn_queue_tiles": ("gauge", set()),
+    "lapsrn_queue_age_seconds": ("gauge", set()),
+    "lapsrn_requests_in_flight": ("gauge", set()),
+    "lapsrn_worker_up": ("gauge", {"worker", "device"}),
+    "lapsrn_worker_restarts_total": ("counter", set()),
+    "lapsrn_rejected_total": ("counter", {"reason"}),
+    "lapsrn_cancelled_total": ("counter", {"stage"}),
+    "lapsrn_pixels_total": ("counter", {"direction"}),
+    "lapsrn_result_store_bytes": ("gauge", set()),
+    "lapsrn_model_info": ("gauge", {"name", "sha256", "device", "dtype"}),
+}
+
+
+async def samples(client: httpx.AsyncClient) -> dict[str, float]:
+    """name{label="value",...} -> value, buckets left out."""
+    found = {}
+    for family in text_string_to_metric_families((await client.get("/metrics")).text):
+        for sample in family.samples:
+            labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
+            if not sample.name.endswith("_bucket"):
+                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return found
+
+
+async def test_every_name_of_the_contract_is_there(client: httpx.AsyncClient) -> None:
+    await client.post("/upscale", files={"image": PNG})
+    await client.post("/upscale", content=b"", headers={"content-type": "image/png"})
+    service_of(client).metrics.cancelled("queue")
+    families = {}
+    for family in text_string_to_metric_families((await client.get("/metrics")).text):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {key for sample in family.samples for key in sample.labels} - {"le"}
+        families[name] = (family.type, labels)
+    assert {name: found for name, found in families.items() if name.startswith("lapsrn_")} == CONTRACT
+
+
+async def test_known_work_gives_exact_counts(client: httpx.AsyncClient) -> None:
+    for scale in (2, 4, 4):
+        made = await client.post(f"/upscale?scale={scale}", files={"image": PNG})
+    await client.get(made.headers["content-location"])
+    await client.get(f"/upscale?level=2&id={'A' * 32}")
+    await client.post("/upscale", content=b"no", headers={"content-type": "image/png"})
+    await client.post("/upscale?scale=5", files={"image": PNG})
+    await client.get("/no/such/place")
+    await client.request("BREW", "/upscale")
+    found = await samples(client)
+    counted = {name: value for name, value in found.items() if name.startswith("lapsrn_http_requests_total")}
+    prefix = "lapsrn_http_requests_total"
+    assert counted == {
+        f'{prefix}{{method="POST",route="/upscale",status="200"}}': 3.0,
+        f'{prefix}{{method="GET",route="/upscale",status="200"}}': 1.0,
+        f'{prefix}{{method="GET",route="/upscale",status="404"}}': 1.0,
+        f'{prefix}{{method="POST",route="/upscale",status="415"}}': 1.0,
+        f'{prefix}{{method="POST",route="/upscale",status="422"}}': 1.0,
+        f'{prefix}{{method="GET",route="unmatched",status="404"}}': 1.0,
+        f'{prefix}{{method="other",route="/upscale",status="405"}}': 1.0,
+    }
+    assert found['lapsrn_http_request_duration_seconds_count{route="/upscale"}'] == 8.0
+    assert found['lapsrn_rejected_total{reason="unsupported-format"}'] == 1.0
+    assert found['lapsrn_rejected_total{reason="bad-parameter"}'] == 1.0
+    assert found['lapsrn_pixels_total{direction="in"}'] == 3 * 54.0
+    assert found['lapsrn_pixels_total{direction="out"}'] == 54.0 * (4 + 16 + 16)
+    assert found["lapsrn_batch_tiles_sum"] == 3.0
+    assert found["lapsrn_requests_in_flight"] == 0.0
+    stages = {stage: found[f'lapsrn_stage_duration_seconds_count{{stage="{stage}"}}'] for stage in STAGES}
+    assert stages == {"read": 4.0, "decode": 3.0, "queue": 3.0, "infer": 3.0, "merge": 3.0, "encode": 3.0}
+    assert found["lapsrn_result_store_bytes"] == service_of(client).store.size_bytes > 0
+
+
+async def test_gauges_tell_what_waits(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)]) as client:
+        first = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
+        await until(lambda: service_of(client).engine.status().in_flight)
+        rest = [asyncio.create_task(client.post("/upscale", files={"image": PNG})) for _ in range(3)]
+        await until(lambda: service_of(client).engine.status().queue_tiles == 3)
+        found = await samples(client)
+        assert found["lapsrn_requests_in_flight"] == 4.0
+        assert found["lapsrn_queue_tiles"] == 3.0
+        assert found["lapsrn_queue_age_seconds"] > 0.0
+        assert found['lapsrn_worker_up{device="cpu",worker="worker-0"}'] == 1.0
+        gate.set()
+        await asyncio.gather(first, *rest)
+        found = await samples(client)
+        assert (found["lapsrn_requests_in_flight"], found["lapsrn_queue_tiles"]) == (0.0, 0.0)
+        assert found["lapsrn_queue_age_seconds"] == 0.0
+
+
+async def test_a_job_that_fails_is_counted_once(client: httpx.AsyncClient) -> None:
+    made = await client.post("/upscale", files={"image": PNG[:-20]}, headers={"prefer": "respond-async"})
+    await client.get(f"{made.headers['location']}/events")
+    assert (await samples(client))['lapsrn_rejected_total{reason="undecodable-picture"}'] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("", "text/plain"),
+        ("*/*", "text/plain"),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text"),
+    ],
+)
+async def test_both_dialects(client: httpx.AsyncClient, accept: str, content_type: str) -> None:
+    answer = await client.get("/metrics", headers={"accept": accept})
+    assert answer.headers["content-type"].startswith(content_type)
+
+
+def test_every_application_has_metrics_of_its_own() -> None:
+    first, second = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
+    first.batch(3, 0.1, "worker-0")
+    assert b"lapsrn_batch_tiles_sum 3.0" in first.expose("")[0]
+    assert b"lapsrn_batch_tiles_sum 0.0" in second.expose("")[0]
+
+
+def test_only_the_model_of_the_moment_is_named() -> None:
+    metrics = Metrics(CollectorRegistry())
+    for name in ("one", "two"):
+        metrics.model({"name": name, "sha256": "s", "device": "cpu", "dtype": "float32"})
+    assert [line for line in metrics.expose("")[0].decode().splitlines() if line.startswith("lapsrn_model_info")] == [
+        'lapsrn_model_info{device="cpu",dtype="float32",name="two",sha256="s"} 1.0'
+    ]

@@ -1,0 +1,208 @@
+"""Stores of finished pictures: the same contract for memory and for a real Redis."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from app.errors import StoreUnavailable
+from app.results import MemoryStore, RedisStore, ResultStore, StoredPicture, new_id, storage_key
+
+BIG = StoredPicture.of(b"x4" * 100, "image/png")
+SMALL = StoredPicture.of(b"x2" * 25, "image/webp")
+LEVELS = {4: BIG, 2: SMALL}
+
+
+class RedisServer:
+    """A real redis-server on loopback, without a disk."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self.port, self._folder = port, folder
+        self.url = f"redis://127.0.0.1:{port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            pytest.skip("redis-server is not installed: apt-get install redis-server")
+        self._process = subprocess.Popen(
+            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+        )
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("redis-server did not start")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=10)
+            self._process = None
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = RedisServer(port, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.server)])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[ResultStore]:
+    kept: ResultStore = MemoryStore(10_000, 60.0)
+    if request.param == "redis":
+        kept = RedisStore(request.getfixturevalue("redis_server").url, 60)
+    yield kept
+    await kept.close()
+
+
+async def test_what_was_put_is_got(store: ResultStore) -> None:
+    result_id = new_id()
+    assert await store.put(result_id, "ann", LEVELS)
+    assert await store.get(result_id, "ann", 4) == BIG
+    assert await store.get(result_id, "ann", 2) == SMALL
+    assert await store.get(result_id, "ann", 8) is None
+
+
+async def test_somebody_elses_is_unknown(store: ResultStore) -> None:
+    result_id = new_id()
+    await store.put(result_id, "ann", LEVELS)
+    assert await store.get(result_id, "bob", 4) is None
+    assert await store.get(result_id, "", 4) is None
+    assert not await store.delete(result_id, "bob")
+    assert await store.get(result_id, "ann", 4) == BIG
+
+
+async def test_deleted_is_gone(store: ResultStore) -> None:
+    result_id = new_id()
+    await store.put(result_id, "", LEVELS)
+    assert await store.delete(result_id, "")
+    assert not await store.delete(result_id, "")
+    assert await store.get(result_id, "", 4) is None
+
+
+async def test_putting_again_replaces_every_level(store: ResultStore) -> None:
+    result_id = new_id()
+    await store.put(result_id, "", LEVELS)
+    await store.put(result_id, "", {2: SMALL})
+    assert await store.get(result_id, "", 4) is None
+    assert await store.get(result_id, "", 2) == SMALL
+
+
+async def test_it_is_available(store: ResultStore) -> None:
+    assert await store.available()
+
+
+async def test_memory_counts_bytes() -> None:
+    store = MemoryStore(1000, 60.0)
+    await store.put("a", "", LEVELS)
+    assert store.size_bytes == 250
+    await store.put("a", "", {2: SMALL})
+    assert store.size_bytes == 50
+    await store.delete("a", "")
+    assert store.size_bytes == 0
+
+
+async def test_memory_forgets_the_least_recently_used() -> None:
+    store = MemoryStore(600, 60.0)
+    await store.put("a", "", LEVELS)
+    await store.put("b", "", LEVELS)
+    await store.get("a", "", 2)
+    await store.put("c", "", LEVELS)
+    assert [await store.get(name, "", 4) is not None for name in "abc"] == [True, False, True]
+    assert store.size_bytes == 500
+
+
+async def test_memory_refuses_what_is_over_the_cap_and_keeps_the_rest() -> None:
+    store = MemoryStore(300, 60.0)
+    await store.put("a", "", LEVELS)
+    assert not await store.put("b", "", {4: BIG, 2: BIG})
+    assert await store.get("a", "", 4) == BIG
+
+
+async def test_memory_forgets_after_its_time_and_reading_does_not_prolong_it() -> None:
+    now = 0.0
+    store = MemoryStore(1000, 10.0, clock=lambda: now)
+    await store.put("a", "", LEVELS)
+    now = 9.0
+    assert await store.get("a", "", 4) == BIG
+    now = 10.0
+    assert await store.get("a", "", 4) is None
+    assert store.size_bytes == 0
+
+
+@pytest.mark.server
+async def test_redis_forgets_after_its_time(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url, 1)
+    await store.put("a", "", LEVELS)
+    assert await store.get("a", "", 4) == BIG
+    await asyncio.sleep(1.2)
+    assert await store.get("a", "", 4) is None
+    await store.close()
+
+
+@pytest.mark.server
+async def test_redis_never_sees_an_id_and_everything_in_it_expires(redis_server: RedisServer) -> None:
+    store, result_id = RedisStore(redis_server.url, 60), new_id()
+    await store.put(result_id, "ann", LEVELS)
+    async with Redis.from_url(redis_server.url) as redis:
+        keys = [key async for key in redis.scan_iter()]
+        assert f"lapsrn:result:{storage_key(result_id, 'ann')}".encode() in keys
+        assert all(result_id.encode() not in key for key in keys)
+        assert all([0 < await redis.ttl(key) <= 60 for key in keys])
+    await store.close()
+
+
+@pytest.mark.server
+async def test_two_processes_share_a_redis(redis_server: RedisServer) -> None:
+    first, second = RedisStore(redis_server.url, 60), RedisStore(redis_server.url, 60)
+    await first.put("shared", "", LEVELS)
+    assert await second.get("shared", "", 2) == SMALL
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.server
+async def test_redis_away_and_back_again(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url, 60)
+    assert await store.available()
+    assert store.size_bytes > 0
+    redis_server.stop()
+    assert not await store.available()
+    for call in (store.put("a", "", LEVELS), store.get("a", "", 4), store.delete("a", "")):
+        with pytest.raises(StoreUnavailable):
+            await call
+    redis_server.start()
+    assert await store.available()
+    await store.put("a", "", LEVELS)
+    assert await store.get("a", "", 4) == BIG
+    await store.close()
+
+
+def test_ids_are_long_and_random() -> None:
+    ids = {new_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert {len(result_id) for result_id in ids} == {32}
+
+
+def test_storage_keys_do_not_run_owner_and_id_together() -> None:
+    assert storage_key("c", "ab") != storage_key("bc", "a")
+
+
+def test_etags_tell_bytes_apart() -> None:
+    assert StoredPicture.of(b"a", "image/png").etag != StoredPicture.of(b"b", "image/png").etag
+    assert StoredPicture.of(b"a", "image/png").etag == StoredPicture.of(b"a", "image/png").etag

@@ -1,0 +1,107 @@
+"""Settings: read from the environment, checked once, refused in one clear line."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.errors import StartupError
+from app.main import load_settings
+from app.settings import Settings, is_loopback
+
+DIGEST = "0" * 64
+
+
+def test_defaults_are_for_a_laptop() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.weights == Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
+    assert settings.api_keys == ()
+
+
+def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSRN_PORT", "9000")
+    monkeypatch.setenv("LAPSRN_FORMATS", "png, jpeg")
+    monkeypatch.setenv("LAPSRN_CORS_ORIGINS", "https://a.example,http://localhost:3000")
+    monkeypatch.setenv("LAPSRN_API_KEYS", f'[{{"name": "ann", "sha256": "{DIGEST}", "max_concurrent": 3}}]')
+    settings = load_settings()
+    assert settings.port == 9000
+    assert settings.formats == ("PNG", "JPEG")
+    assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
+    assert [(key.name, key.max_concurrent, key.admin) for key in settings.api_keys] == [("ann", 3, False)]
+
+
+def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LAPSRN_API_KEYS", "LAPSRN_REDIS_URL", "LAPSRN_METRICS_PORT", "LAPSRN_CORS_ORIGINS"):
+        monkeypatch.setenv(name, "")
+    assert load_settings() == Settings()
+
+
+def test_settings_cannot_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LAPSRN_PORT", "70000", "LAPSRN_PORT: "),
+        ("LAPSRN_PORT", "http", "LAPSRN_PORT: "),
+        ("LAPSRN_DTYPE", "float8", "'float16'"),
+        ("LAPSRN_MAX_INPUT_BYTES", "0", "LAPSRN_MAX_INPUT_BYTES: "),
+        ("LAPSRN_FORMATS", " , ", "at least one"),
+        ("LAPSRN_CORS_ORIGINS", "*", "'*' is not an origin"),
+        ("LAPSRN_CORS_ORIGINS", "https://a.example/path", "no path"),
+        ("LAPSRN_API_KEYS", '[{"name": "a b", "sha256": "' + DIGEST + '"}]', "LAPSRN_API_KEYS[0][name]"),
+        ("LAPSRN_API_KEYS", '[{"name": "a", "sha256": "secret"}]', "LAPSRN_API_KEYS[0][sha256]"),
+        ("LAPSRN_API_KEYS", "no json", "api_keys"),
+        ("LAPSRN_HOST", "0.0.0.0", "refusing to listen on 0.0.0.0 without API keys"),
+        ("LAPSRN_PROCESSES", "2", "LAPSRN_REDIS_URL"),
+    ],
+)
+def test_a_bad_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartupError) as stopped:
+        load_settings()
+    assert says in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+    assert "secret" not in str(stopped.value)
+
+
+def test_every_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSRN_PORT", "x")
+    monkeypatch.setenv("LAPSRN_GRACE_SECONDS", "-1")
+    with pytest.raises(StartupError, match=r"LAPSRN_PORT: .*; LAPSRN_GRACE_SECONDS: "):
+        load_settings()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
+def test_other_addresses_need_keys_or_a_word(host: str) -> None:
+    key = {"name": "ann", "sha256": DIGEST}
+    with pytest.raises(ValidationError, match="without API keys"):
+        Settings(host=host)
+    assert Settings(host=host, allow_anonymous=True).host == host
+    assert Settings(host=host, api_keys=(key,)).host == host  # type: ignore[arg-type]
+
+
+def test_two_keys_of_one_name_are_refused() -> None:
+    keys = ({"name": "ann", "sha256": DIGEST}, {"name": "ann", "sha256": "1" * 64})
+    with pytest.raises(ValidationError, match="same name"):
+        Settings(api_keys=keys)  # type: ignore[arg-type]
+
+
+def test_several_processes_with_redis() -> None:
+    assert Settings(processes=2, redis_url="redis://localhost").processes == 2  # type: ignore[arg-type]
+
+
+def test_the_redis_password_is_not_shown() -> None:
+    assert "hunter2" not in repr(Settings(redis_url="redis://:hunter2@localhost"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
+     ("10.0.0.1", False), ("localhost.example.org", False)],
+)  # fmt: skip
+def test_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
