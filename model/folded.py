@@ -63,18 +63,16 @@ class FoldedLapSRN:
         `dtype` is that of the features (None: the input's). Flat in is flat out, whatever it is: the residual that a
         flat picture would get is taken off, and it comes from the same arithmetic.
         """
-        return self.apply(padded, self.flat_response(padded, dtype), dtype)
+        zeros = padded.new_zeros(1, 1, 2 * self.margin + 1, 2 * self.margin + 1)
+        return self.combine(padded, self.residuals(padded, dtype), one_period(self.residuals(zeros, dtype)))
 
-    def flat_response(self, like: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
-        """What each level's residual answers to any flat picture: one period (1, 4, p, p), p = 1, 2, 4, ..."""
-        zeros = like.new_zeros(1, 1, 2 * self.margin + 1, 2 * self.margin + 1)
-        return [crop_to(residual, 2**i, 2**i) for i, residual in enumerate(self.residuals(zeros, dtype))]
+    def combine(self, padded: Tensor, residuals: list[Tensor], flats: list[Tensor]) -> list[Tensor]:
+        """The image branch: upsample, add the residual less what a flat picture would get (`flats`), level by level.
 
-    def apply(self, padded: Tensor, flats: list[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
-        """As calling it, with the flat response already known; as many levels as `flats` has."""
-        residuals = self.residuals(padded, dtype, len(flats))
+        As many levels as there are residuals.
+        """
         source_height, source_width = (side - 2 * self.margin for side in padded.shape[-2:])
-        needs = image_borders(len(flats))
+        needs = image_borders(len(residuals))
         image = padded
         outputs = []
         for i, (level, residual, flat) in enumerate(zip(self.levels, residuals, flats, strict=False)):
@@ -168,6 +166,11 @@ def crop_to(picture: Tensor, height: int, width: int) -> Tensor:
     """The middle of `picture`, `height` x `width`."""
     top, left = (picture.shape[-2] - height) // 2, (picture.shape[-1] - width) // 2
     return picture[..., top : top + height, left : left + width]
+
+
+def one_period(residuals: list[Tensor]) -> list[Tensor]:
+    """One period (1, 4, p, p), p = 1, 2, 4, ..., of what each level's residual answers to a flat picture."""
+    return [crop_to(residual, 2**i, 2**i) for i, residual in enumerate(residuals)]
 
 
 def periodic(flat: Tensor, border: int, height: int, width: int) -> Tensor:

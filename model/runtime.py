@@ -1,7 +1,8 @@
 """What the service runs: a weights file as a TileModel that maps a batch of tiles to a batch of tiles."""
 
 import ctypes
-from collections.abc import Iterable
+import importlib.util
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from model.checkpoint import WeightsInfo, load_weights
-from model.folded import Conv, EagerConv, FoldedLapSRN
+from model.folded import Conv, EagerConv, FoldedLapSRN, one_period
 from model.fused import pack
 from model.network import LapSRN
 
 Tiles = NDArray[np.float32]
+Features = Callable[[Tensor, int | None], list[Tensor]]  # (padded, levels or all) to the residual of each level
+FLAT_CORE = 33
 
 
 class Runtime:
@@ -24,19 +28,30 @@ class Runtime:
     `margin` is in source pixels on each side of a tile's core; `scales` are the enlargements that can be asked for.
     """
 
-    def __init__(self, network: LapSRN, name: str, device: str, dtype: str) -> None:
+    def __init__(self, network: LapSRN, name: str, device: str, dtype: str, backend: str = "torch") -> None:
         self.name = name
         self.device = device
         self.dtype = dtype
+        self.backend = backend
         self.margin = network.config.margin
         self.scales = network.config.scales
         with torch.no_grad():
-            self._full = network.to(device).fold()
-        self._served = prepare(self._full, device, dtype)
+            self._network = network.to(device).fold()
+        self._served = self._winograd() if backend == "winograd" else self._torch(device, dtype)
+        self._full = self._torch(device, "float32")
         with torch.inference_mode():
-            zeros = torch.zeros(1, device=device)
-            self._served_flats = self._served.flat_response(zeros, torch_dtype(dtype))
-            self._full_flats = self._full.flat_response(zeros)
+            # An odd core keeps the pattern's first pixel in the middle.
+            zeros = torch.zeros(1, 1, FLAT_CORE + 2 * self.margin, FLAT_CORE + 2 * self.margin, device=device)
+            self._served_flats, self._full_flats = (one_period(f(zeros, None)) for f in (self._served, self._full))
+
+    def _torch(self, device: str, dtype: str) -> Features:
+        network, kind = prepare(self._network, device, dtype), torch_dtype(dtype)
+        return lambda padded, levels: network.residuals(padded, kind, levels)
+
+    def _winograd(self) -> Features:
+        from model.winograd import WinogradFeatures
+
+        return WinogradFeatures(self._network)
 
     @torch.inference_mode()
     def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
@@ -46,12 +61,11 @@ class Runtime:
         features in float32 whatever the dtype. Raises MemoryError when the device has no room for the batch.
         """
         levels = self.scales.index(scale) + 1
-        network, flats, dtype = self._served, self._served_flats, torch_dtype(self.dtype)
-        if full_precision:
-            network, flats, dtype = self._full, self._full_flats, torch.float32
+        served = (self._full, self._full_flats) if full_precision else (self._served, self._served_flats)
+        features, flats = served
         try:
             padded = torch.from_numpy(tiles)[:, None].to(self.device)
-            outputs = network.apply(padded, flats[:levels], dtype)
+            outputs = self._network.combine(padded, features(padded, levels), flats)
             return {s: level[:, 0].cpu().numpy() for s, level in zip(self.scales, outputs, strict=False)}
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
@@ -81,8 +95,11 @@ def prepare(network: FoldedLapSRN, device: str, dtype: str) -> FoldedLapSRN:
     return network.map(lambda conv: cast(conv, kind), lambda conv: cast(conv, torch.float32))
 
 
-def load(path: Path, device: str, dtype: str = "auto", threads: int = 1) -> Runtime:
-    """The runtime of a weights file. dtype "auto" is the fastest that the device has; `threads` is for CPUs.
+def load(path: Path, device: str, dtype: str = "auto", threads: int = 1, backend: str = "auto") -> Runtime:
+    """The runtime of a weights file; `threads` is for CPUs.
+
+    dtype "auto" is the fastest that the device has. backend "winograd" is ncnn (CPU, float32, one thread), "torch" is
+    everything else, and "auto" is the faster of the two.
 
     Raises model.checkpoint.WeightsError when the file is missing, corrupt or not a LapSRN.
     """
@@ -90,7 +107,8 @@ def load(path: Path, device: str, dtype: str = "auto", threads: int = 1) -> Runt
     if device == "cpu":
         keep_freed_memory()
     network, _ = load_weights(path)
-    return Runtime(network, path.stem, device, best_dtype(device) if dtype == "auto" else dtype)
+    dtype = best_dtype(device) if dtype == "auto" else dtype
+    return Runtime(network, path.stem, device, dtype, best_backend(device, dtype) if backend == "auto" else backend)
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -123,6 +141,12 @@ def best_dtype(device: str) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     amx = torch.cpu._is_amx_tile_supported()
     return "bfloat16" if amx or torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def best_backend(device: str, dtype: str) -> str:
+    """Winograd's fewer multiplications win where a CPU computes in float32 and ncnn is there, else torch."""
+    fits = device == "cpu" and dtype == "float32" and importlib.util.find_spec("ncnn") is not None
+    return "winograd" if fits else "torch"
 
 
 def devices(wanted: str) -> list[str]:

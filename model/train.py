@@ -245,7 +245,9 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namesp
     parser = argparse.ArgumentParser(prog="python -m model.train", description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="served")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of high-resolution pictures")
-    parser.add_argument("--output", type=Path, default=Path("runs/served"), help="folder of log, checkpoint and weights")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/served"), help="folder of log, checkpoint and weights"
+    )
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of the prepared pyramids")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the features")
