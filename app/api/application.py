@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app.api import handlers, routes_jobs, routes_operations, routes_upscale
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import complete
+from app.api.routes_docs import mount_docs
 from app.api.routes_page import mount_page
 from app.api.service import Service
 
@@ -57,6 +58,7 @@ def build_application(service: Service, version: str, page: Path | None) -> Fast
         version=version,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         telemetry={"tracing": tracing, "metrics": False, "logs": False, "operation_spans": False},
     )
@@ -67,6 +69,7 @@ def build_application(service: Service, version: str, page: Path | None) -> Fast
     app.include_router(routes_operations.health)
     if service.settings.metrics_port is None:
         app.include_router(routes_operations.metrics_router)
+    mount_docs(app)
     if page is not None:
         mount_page(app, page)
     handlers.install(app)

@@ -14,7 +14,8 @@ from app.metrics import Metrics
 
 CLIENT_CLOSED_REQUEST = 499
 _PROBES = ("/healthz", "/readyz", "/metrics")
-_UNROUTED = ("/docs", "/openapi.json")
+_UNROUTED = ("/openapi.json",)
+_PAGES = ("/static/", "/docs")
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -85,7 +86,7 @@ class _Answer:
     def __init__(self, send: Send, trace: Trace, path: str) -> None:
         self._send = send
         self._trace = trace
-        self._policy = _PAGE_POLICY if path == "/" or path.startswith("/static/") else _API_POLICY
+        self._policy = _PAGE_POLICY if path.startswith(_PAGES) or path == "/" else _API_POLICY
         self.status = 0
         self.bytes_out = 0
 
