@@ -1,8 +1,12 @@
 """Small networks with weights that hide nothing, and pictures for them."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from model.network import LapSRN, LapSRNConfig
@@ -29,3 +33,20 @@ def luma(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tens
 def plane(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
     """Noise in 0..1 (height, width), float32."""
     return luma(height, width, seed=seed).numpy()
+
+
+def texture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """An 8-bit gray picture (height, width) with edges and detail, and no symmetry."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices((height, width))
+    waves = 60 * np.sin(x / 3.1 + y / 7.3) + 40 * np.sign(np.sin(y / 5.7 - x / 11.9 + seed))
+    return np.asarray(np.clip(128 + waves + rng.normal(0, 8, (height, width)), 0, 255), dtype=np.uint8)
+
+
+def save_pictures(folder: Path, sizes: Sequence[tuple[int, int]]) -> list[NDArray[np.uint8]]:
+    """Textures of these sizes as a.png, b.png, ... in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [texture(height, width, seed) for seed, (height, width) in enumerate(sizes)]
+    for name, picture in zip("abcdefghij", pictures, strict=False):
+        Image.fromarray(picture).save(folder / f"{name}.png")
+    return pictures

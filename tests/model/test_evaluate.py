@@ -1,0 +1,165 @@
+"""Scores as published: on tiny pictures by hand, and bicubic's published figures on Set5 and Set14."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.checkpoint import load_weights, save_weights
+from model.color import luma
+from model.evaluate import Score, evaluate, luma_8bit, main, mean, read, score_picture, summary, table, validate
+from model.metrics import psnr, ssim
+from model.network import LapSRN, LapSRNConfig
+from model.resample import degrade, resize, round_to_uint8
+from tests.model.networks import random_network, save_pictures
+
+SMALLEST = LapSRNConfig(scale=4, depth=1, width=1)
+
+
+@pytest.fixture
+def weights_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save_weights(path, random_network(SMALLEST))
+    return path
+
+
+def by_expanded(network: LapSRN, low: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+    """The picture enlarged by the expanded form, on 0..255, rounded."""
+    margin = network.config.margin
+    padded = torch.from_numpy(np.pad(luma(low), margin, mode="reflect")).float()
+    with torch.no_grad():
+        return [round_to_uint8(level[0, 0].double().numpy() * 255) for level in network(padded[None, None])]
+
+
+def test_scores_of_a_gray_picture_by_hand(tmp_path: Path, weights_file: Path) -> None:
+    """Sides that do not divide are cropped; the low resolution is made by the recipe; x2 is judged by the x1/2."""
+    (picture,) = save_pictures(tmp_path / "hr", [(70, 83)])
+    truth = picture[:68, :80]
+    low = degrade(truth, 4)
+    network, _ = load_weights(weights_file)
+    scores = evaluate(weights_file, tmp_path / "hr")
+    for score, scale, ours in zip(scores, (2, 4), by_expanded(network, low), strict=True):
+        target = luma_8bit(truth if scale == 4 else degrade(truth, 2))
+        bicubic = round_to_uint8(resize(luma_8bit(low), *target.shape))
+        assert (score.picture, score.scale) == ("a", scale)
+        assert score.psnr == pytest.approx(psnr(ours, target, scale), abs=0.01)
+        assert score.ssim == pytest.approx(ssim(ours, target, scale), abs=1e-4)
+        assert score.bicubic_psnr == pytest.approx(psnr(bicubic, target, scale), abs=1e-12)
+        assert score.bicubic_ssim == pytest.approx(ssim(bicubic, target, scale), abs=1e-12)
+
+
+def test_low_resolution_files_of_the_same_name_are_used(tmp_path: Path, weights_file: Path) -> None:
+    (picture,) = save_pictures(tmp_path / "hr", [(64, 64)])
+    (tmp_path / "lr").mkdir()
+    low = degrade(picture, 4)
+    Image.fromarray(255 - low).save(tmp_path / "lr" / "a.png")
+    network, _ = load_weights(weights_file)
+    expected = score_picture(network.fold(), (2, 4), "a", picture, 255 - low)
+    assert evaluate(weights_file, tmp_path / "hr", tmp_path / "lr") == expected
+    assert expected != evaluate(weights_file, tmp_path / "hr")
+
+
+def test_colour_is_judged_by_its_luma(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    expected = np.rint(16 + colours @ [65.481, 128.553, 24.966] / 255)
+    np.testing.assert_array_equal(luma_8bit(colours), expected)
+    Image.fromarray(colours).save(tmp_path / "colour.png")
+    np.testing.assert_array_equal(read(tmp_path / "colour.png"), colours)
+    Image.fromarray(colours[..., 0]).save(tmp_path / "gray.png")
+    assert read(tmp_path / "gray.png").shape == (40, 40)
+
+
+def test_gray_is_taken_as_colour_not_as_luma() -> None:
+    assert luma_8bit(np.array([[0, 100, 255]], np.uint8)).tolist() == [[16, 102, 235]]
+
+
+SCORES = [
+    Score("a", 4, 30.0, 0.9, 28.0, 0.8),
+    Score("a", 2, 36.0, 0.95, 33.0, 0.9),
+    Score("b", 4, 32.0, 0.8, 29.0, 0.7),
+    Score("b", 2, 38.0, 0.97, 34.0, 0.92),
+]
+
+
+def test_table() -> None:
+    assert table(SCORES).splitlines() == [
+        "picture          scale   PSNR dB     SSIM  bicubic dB     SSIM",
+        "a                   x2    36.000   0.9500      33.000   0.9000",
+        "b                   x2    38.000   0.9700      34.000   0.9200",
+        "mean                x2    37.000   0.9600      33.500   0.9100",
+        "a                   x4    30.000   0.9000      28.000   0.8000",
+        "b                   x4    32.000   0.8000      29.000   0.7000",
+        "mean                x4    31.000   0.8500      28.500   0.7500",
+    ]
+
+
+def test_summary() -> None:
+    assert summary(SCORES) == {
+        "2": {"psnr": 37.0, "ssim": 0.96, "bicubic_psnr": 33.5, "bicubic_ssim": 0.91},
+        "4": {"psnr": 31.0, "ssim": 0.85, "bicubic_psnr": 28.5, "bicubic_ssim": 0.75},
+    }
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_command(as_json: bool, tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_pictures(tmp_path / "hr", [(64, 72), (80, 64)])
+    arguments = ["--weights", str(weights_file), "--hr", str(tmp_path / "hr")]
+    main([*arguments, "--json"] if as_json else arguments)
+    printed = capsys.readouterr().out
+    expected = evaluate(weights_file, tmp_path / "hr")
+    assert printed == (json.dumps(summary(expected)) if as_json else table(expected)) + "\n"
+    assert len(expected) == 4
+
+
+def test_validation_is_the_mean_over_pictures_at_each_scale(tmp_path: Path) -> None:
+    network = random_network(SMALLEST)
+    pictures = save_pictures(tmp_path, [(64, 64), (48, 80)])
+    pairs = [(degrade(p, 4), [degrade(p, 2), p]) for p in pictures]
+    found = validate(network, pairs)
+    expected = []
+    for low, truths in pairs:
+        margin = network.config.margin
+        padded = torch.from_numpy(np.pad(luma(low), margin, mode="reflect")).float()
+        with torch.no_grad():
+            levels = [level[0, 0].numpy() * 255 for level in network(padded[None, None])]
+        expected.append([psnr(x, luma(t) * 255, s) for x, t, s in zip(levels, truths, (2, 4), strict=True)])
+    assert found == pytest.approx(dict(zip((2, 4), np.mean(expected, axis=0), strict=True)), abs=1e-3)
+
+
+def bicubic_psnr(folder: Path, low_folder: str, scale: int) -> float:
+    """Mean Y-PSNR of bicubic enlargement, from the same pieces that `score_picture` uses."""
+    figures = []
+    for path in sorted((folder / "HR").glob("*.png")):
+        target, low = luma_8bit(read(path)), luma_8bit(read(folder / low_folder / path.name))
+        figures.append(psnr(round_to_uint8(resize(low, *target.shape)), target, scale))
+    return float(np.mean(figures))
+
+
+@pytest.mark.parametrize(("name", "published"), [("Set5", 28.42), ("Set14", 26.08)])
+def test_bicubic_has_its_published_figures(bench_dir: Path, name: str, published: float) -> None:
+    """At x4. `bridge` of Set14 is gray and taken as R = G = B; taken as luma itself the mean would be 25.99."""
+    assert bicubic_psnr(bench_dir / name, "LRx4", 4) == pytest.approx(published, abs=0.01)
+
+
+def test_evaluate_has_bicubic_s_published_figure_beside_the_network_s(bench_dir: Path, weights_file: Path) -> None:
+    scores: Sequence[Score] = evaluate(weights_file, bench_dir / "Set5" / "HR", bench_dir / "Set5" / "LRx4")
+    assert len(scores) == 10
+    at_4 = [score for score in scores if score.scale == 4]
+    assert mean(at_4, "bicubic_psnr") == pytest.approx(28.416, abs=0.001)
+
+
+def test_shipped_weights_are_better_than_bicubic(bench_dir: Path, weights: Path) -> None:
+    """On one picture, by more than 2 dB; the whole table is in the model card."""
+    network, _ = load_weights(weights)
+    truth = read(bench_dir / "Set5" / "HR" / "butterfly.png")
+    low = read(bench_dir / "Set5" / "LRx4" / "butterfly.png")
+    with torch.no_grad():
+        x2, x4 = score_picture(network.fold(), (2, 4), "butterfly", truth, low)
+    assert x2.psnr > x2.bicubic_psnr + 2
+    assert x4.psnr > x4.bicubic_psnr + 2
+    assert x4.ssim > x4.bicubic_ssim + 0.03

@@ -1,0 +1,252 @@
+"""Training: it learns, goes on exactly where it stopped, is the same over processes, and says what can be set."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.checkpoint import load_tensors, load_weights
+from model.data import PatchSource
+from model.train import PRESETS, TrainConfig, Trainer, main, parse
+from tests.model.networks import luma, save_pictures
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--depth", "1", "--core", "16", "--warmup", "2", "--hold-out", "3", "--device", "cpu", "--dtype", "float32"]
+TINY_CONFIG = TrainConfig(depth=1, core=16, warmup=2, hold_out=3)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of four pictures, of which the third is held out."""
+    save_pictures(tmp_path / "pictures", [(96, 112), (80, 96), (64, 72), (88, 80)])
+    return tmp_path / "pictures"
+
+
+def command(pictures: Path, output: str, *more: object) -> list[str]:
+    """Arguments of a tiny run into the folder `output` beside the pictures."""
+    folders = ["--data", pictures, "--cache", pictures.parent / "cache", "--output", pictures.parent / output]
+    return [str(argument) for argument in [*folders, *TINY, *more]]
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """The log, without what a clock wrote."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert line.pop("seconds") >= 0
+    return lines
+
+
+def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_loss_goes_down(pictures: Path, optimizer: str) -> None:
+    config = replace(TINY_CONFIG, optimizer=optimizer, batch=2, steps=14, rate=3e-3)
+    trainer = Trainer(config, "cpu", "float32")
+    source = PatchSource([pictures], config.data(), pictures.parent / "cache")
+    losses = [trainer.train_step(source) for _ in range(14)]
+    assert trainer.step == 14
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_resumed_is_as_if_never_stopped(pictures: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six steps in one go, and six that are interrupted after the third: weights, optimizer and log, bit for bit."""
+    options = ["--steps", 6, "--optimizer", optimizer, "--log-every", 3, "--save-every", 3, "--validate-every", 3]
+    main(command(pictures, "whole", *options))
+    step = Trainer.train_step
+
+    def until_the_third(self: Trainer, source: PatchSource) -> float:
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return step(self, source)
+
+    monkeypatch.setattr(Trainer, "train_step", until_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        main(command(pictures, "resumed", *options))
+    monkeypatch.setattr(Trainer, "train_step", step)
+    whole, resumed = pictures.parent / "whole", pictures.parent / "resumed"
+    assert load_tensors(resumed / "state.safetensors")[1]["step"] == 3
+    main(command(pictures, "resumed", *options))
+    tensors, metadata = load_tensors(whole / "state.safetensors")
+    again, metadata_again = load_tensors(resumed / "state.safetensors")
+    assert any(name.startswith("optimizer/") for name in tensors)
+    assert equal(tensors, again)
+    assert metadata == metadata_again
+    assert metadata["step"] == 6
+    assert records(whole) == records(resumed)
+    assert [record["step"] for record in records(whole)] == [3, 6]
+    assert set(records(whole)[0]["psnr"]) == {"2", "4"}
+
+
+def test_weights_are_exported_and_reload(pictures: Path) -> None:
+    """They are the moving average, and carry the recipe."""
+    main(command(pictures, "run", "--steps", 2))
+    folder = pictures.parent / "run"
+    network, info = load_weights(folder / "weights.safetensors")
+    tensors, _ = load_tensors(folder / "state.safetensors")
+    averages = {name.removeprefix("average/"): t for name, t in tensors.items() if name.startswith("average/")}
+    assert equal(dict(network.named_parameters()), averages)
+    assert (info.config.depth, info.config.scale, info.config.width) == (1, 4, 64)
+    assert info.recipe == json.loads(json.dumps(asdict(replace(TINY_CONFIG, steps=2))))
+    with torch.no_grad():
+        assert network.fold()(luma(1, 1, 12, 12))[-1].isfinite().all()
+
+
+def test_a_finished_run_does_nothing_more(pictures: Path) -> None:
+    main(command(pictures, "run", "--steps", 1))
+    before = (pictures.parent / "run" / "weights.safetensors").read_bytes()
+    main(command(pictures, "run", "--steps", 1))
+    assert (pictures.parent / "run" / "weights.safetensors").read_bytes() == before
+
+
+def test_average_follows_the_weights() -> None:
+    """After one step from equal weights, with a decay of (1 + 1) / (10 + 1)."""
+    trainer = Trainer(replace(TINY_CONFIG, optimizer="adam"), "cpu", "float32")
+    before = {name: p.detach().clone() for name, p in trainer.named.items()}
+    for parameter in trainer.named.values():
+        parameter.grad = torch.ones_like(parameter)
+    trainer._update()
+    for name, mean in trainer.average.named_parameters():
+        moved = trainer.named[name].detach()
+        assert not torch.equal(moved, before[name])
+        assert torch.allclose(mean, before[name] + (1 - 2 / 11) * (moved - before[name]), atol=1e-7), name
+
+
+def test_gradients_are_clipped_as_one_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(replace(TINY_CONFIG, optimizer="adam", clip=0.5), "cpu", "float32")
+    seen: list[Tensor] = []
+    monkeypatch.setattr(
+        trainer.optimizers[0], "step", lambda: seen.extend(p.grad for p in trainer.named.values() if p.grad is not None)
+    )
+    for parameter in trainer.named.values():
+        parameter.grad = torch.ones_like(parameter)
+    trainer._update()
+    assert torch.cat([g.reshape(-1) for g in seen]).norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_micro_batches_make_no_difference(pictures: Path) -> None:
+    """Gradients add up to those of the batch, whatever it is cut into, an uneven rest included."""
+    losses, gradients = [], []
+    for micro_batch in (1, 3, 4):
+        config = replace(TINY_CONFIG, micro_batch=micro_batch)
+        trainer = Trainer(config, "cpu", "float32")
+        trainer._update = lambda: None  # type: ignore[method-assign]
+        losses.append(trainer.train_step(PatchSource([pictures], config.data(), pictures.parent / "cache")))
+        gradients.append([p.grad for p in trainer.named.values() if p.grad is not None])
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    for one, three, four in zip(*gradients, strict=True):
+        assert torch.allclose(one, four, rtol=1e-3, atol=1e-6)
+        assert torch.allclose(three, four, rtol=1e-3, atol=1e-6)
+
+
+class BothRanks(PatchSource):
+    """What two processes see, as one batch."""
+
+    def batch(self, step: int, size: int, rank: int = 0) -> list[Tensor]:
+        halves = [super(BothRanks, self).batch(step, size // 2, rank) for rank in range(2)]
+        return [torch.cat(levels) for levels in zip(*halves, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_two_processes_are_one_with_the_doubled_batch(pictures: Path) -> None:
+    """torchrun on gloo, against one process that takes both processes' patches.
+
+    Biases that the flat response cancels have gradients of rounding noise, which Adam enlarges: they are left out.
+    """
+    options = ["--steps", "4", "--batch", "4", "--rate", "1e-4"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run = subprocess.run(
+        [*launcher, "-m", "model.train", *command(pictures, "two", *options)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    tensors, metadata = load_tensors(pictures.parent / "two" / "state.safetensors")
+    assert metadata["step"] == 4
+    config = replace(TINY_CONFIG, steps=4, batch=4, rate=1e-4)
+    trainer = Trainer(config, "cpu", "float32")
+    start = {name: p.detach().clone() for name, p in trainer.named.items()}
+    source = BothRanks([pictures], config.data(), pictures.parent / "cache")
+    for _ in range(4):
+        trainer.train_step(source)
+    cancelled = {f"levels.{i}.{name}" for i in range(2) for name in ("residual.bias", "up.bias")}
+    for name, parameter in trainer.named.items():
+        if name not in cancelled:
+            assert (parameter.detach() - start[name]).abs().max() > 1e-5, name
+            assert torch.allclose(tensors[f"network/{name}"], parameter, rtol=0, atol=1e-5), name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "source",
+            {"batch": 64, "core": 64, "min_scale": 0.9, "max_scale": 1.0, "flips": True, "turns": False, "depth": 5},
+        ),
+        ("paper", {"core": 32, "min_scale": 0.5, "max_scale": 1.0, "flips": True, "turns": True, "depth": 10}),
+    ],
+)
+def test_presets_are_those_of_their_documents(name: str, expected: dict[str, Any]) -> None:
+    """In HR pixels: patches of 256 and of 128."""
+    preset = asdict(PRESETS[name])
+    assert {key: preset[key] for key in expected} == expected
+    assert (preset["scale"], preset["max_scale"]) == (4, 1.0)
+
+
+@pytest.mark.parametrize("name", ["served", "source", "paper"])
+def test_a_preset_is_chosen_whole(name: str) -> None:
+    config, _ = parse(["--data", "x", "--preset", name])
+    assert config == PRESETS[name]
+    assert config.data().margin == config.network().margin
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes"),
+    [
+        (["--depth", "10"], {"depth": 10}),
+        (["--no-flips", "--turns"], {"flips": False, "turns": True}),
+        (["--rate", "2e-4", "--final-rate", "0"], {"rate": 2e-4, "final_rate": 0.0}),
+        (["--level-weights", "1", "2"], {"level_weights": (1.0, 2.0)}),
+        (["--optimizer", "adam", "--min-scale", "0.7"], {"optimizer": "adam", "min_scale": 0.7}),
+        (["--batch", "8", "--seed", "0", "--focus", "0"], {"batch": 8, "seed": 0, "focus": 0.0}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+@pytest.mark.parametrize("preset", ["served", "source"])
+def test_options_override_the_preset(preset: str, arguments: list[str], changes: dict[str, Any]) -> None:
+    config, _ = parse(["--data", "x", "--preset", preset, *arguments])
+    assert config == replace(PRESETS[preset], **changes)
+
+
+def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    for field in fields(TrainConfig):
+        assert "--" + field.name.replace("_", "-") in printed
+    for option in ("--preset {paper,served,source}", "--data", "--output", "--cache", "--device", "--dtype"):
+        assert option in printed
+
+
+def test_rate_warms_up_holds_and_falls() -> None:
+    config = TrainConfig(rate=1.0, final_rate=0.1, warmup=10, hold=0.5, steps=110)
+    assert [config.rate_at(step) for step in (0, 4, 9, 10, 55)] == pytest.approx([0.1, 0.5, 1, 1, 1])
+    assert config.rate_at(55 + 55 // 2) == pytest.approx(0.55, abs=0.02)
+    assert config.rate_at(110) == pytest.approx(0.1)
+    falling = [config.rate_at(step) for step in range(55, 110)]
+    assert falling == sorted(falling, reverse=True)
