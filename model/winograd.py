@@ -39,7 +39,10 @@ class WinogradFeatures:
                 raise RuntimeError("ncnn refused the network; serve with LAPSRN_BACKEND=torch")
 
     def __call__(self, padded: Tensor, levels: int | None = None) -> list[Tensor]:
-        """As FoldedLapSRN.residuals in float32; all levels by default. (N, 1, H + 2m, W + 2m) to [(N, 4, h, w), ...]."""
+        """As FoldedLapSRN.residuals in float32; all levels by default.
+
+        (N, 1, H + 2m, W + 2m) to [(N, 4, h, w), ...].
+        """
         tiles = [self._run(np.ascontiguousarray(differences), levels or self.levels) for differences in entry(padded)]
         return [torch.from_numpy(np.stack(level)) for level in zip(*tiles, strict=True)]
 

@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from model.checkpoint import load_weights
-from model.folded import one_period
 from model.color import luma_from_gray
-from model.folded import EagerConv, drop_centre
+from model.folded import EagerConv, drop_centre, one_period
 from model.network import LapSRN, LapSRNConfig, zero_mean
 from model.runtime import Runtime
 from tests.model.networks import random_network
