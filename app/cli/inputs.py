@@ -120,10 +120,10 @@ def _match(pattern: str, output: Path) -> Iterator[_Found]:
 
 def _into_folder(found: Sequence[_Found], folder: Path, suffix: str) -> list[Work]:
     """Names end in `suffix`; pictures that differ in their suffix only keep it before the new one."""
-    times = Counter(item.place.with_suffix("") for item in found)
+    stems, places = Counter(item.place.with_suffix("") for item in found), Counter(item.place for item in found)
     works = []
     for item in found:
-        alone = times[item.place.with_suffix("")] == 1
+        alone = stems[item.place.with_suffix("")] == places[item.place]
         place = item.place.with_suffix(suffix) if alone else item.place.with_name(item.place.name + suffix)
         works.append(Work(item.name, item.source, folder / place, item.problem))
     return works

@@ -1,5 +1,6 @@
 """A real server on loopback, in a thread, for an ASGI application."""
 
+import logging
 import socket
 import threading
 import time
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import structlog
 import uvicorn
 
 from app.api.service import ModelFactory, Service
@@ -36,11 +38,15 @@ def listening(app: Any) -> Iterator[str]:
 
 @contextmanager
 def service(models: Sequence[ModelFactory] = (FakeModel,), **settings: Any) -> Iterator[tuple[str, Service]]:
-    """The application on fake networks, ready; keyword arguments are settings."""
-    app = create_app(Settings(**settings), models)
-    with listening(app) as url:
-        until = time.monotonic() + 30
-        while httpx.get(f"{url}/readyz").status_code != 200:
-            assert time.monotonic() < until, "the service did not become ready"
-            time.sleep(0.02)
-        yield url, app.state.service
+    """The application on fake networks, ready; keyword arguments are settings. It logs errors only."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        app = create_app(Settings(**settings), models)
+        with listening(app) as url:
+            until = time.monotonic() + 30
+            while httpx.get(f"{url}/readyz").status_code != 200:
+                assert time.monotonic() < until, "the service did not become ready"
+                time.sleep(0.02)
+            yield url, app.state.service
+    finally:
+        structlog.reset_defaults()

@@ -1,0 +1,39 @@
+"""A command line whose network is the fake one, and a folder to use it in."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.api.service import ModelFactory, ModelSource
+from app.cli.commands import app
+from app.settings import Settings
+from tests.cli.live import service
+from tests.fakes import FakeModel
+
+Lapsrn = Callable[..., Result]
+
+
+@pytest.fixture
+def lapsrn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lapsrn:
+    """Runs `lapsrn ARGUMENTS` in an empty folder; `stdin` is what is piped into it."""
+
+    def fake(settings: Settings, models: object) -> ModelSource:
+        factories: list[ModelFactory] = [FakeModel]
+        return ModelSource(factories, {"sha256": "0123", "scores": {"Set5": {"4": {"psnr": 31.5}}}})
+
+    monkeypatch.setattr("app.main.open_model", fake)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, stdin: bytes | None = None) -> Result:
+        return CliRunner().invoke(app, list(arguments), input=stdin)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Where a service on the fake network listens."""
+    with service() as (address, _):
+        yield address

@@ -1,0 +1,160 @@
+"""Which pictures a command line means, and where each result goes."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.cli.inputs import Format, PlanError, plan
+
+TREE = (
+    "photo.jpg",
+    "notes.txt",
+    "album/a.png",
+    "album/b.JPEG",
+    "album/list.txt",
+    "album/.hidden.png",
+    "album/.cache/c.png",
+    "album/sub/a.png",
+    "twins/a.jpg",
+    "twins/a.png",
+    "empty/readme.md",
+    "odd[1].png",
+)
+Plan = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Plans within TREE; the answer is {source: target}, and a problem stands in for a target."""
+    for name in TREE:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, output: str = "out", format: Format | None = None) -> dict[str, str]:
+        works, _ = plan(arguments, output, format)
+        return {work.name: work.problem or str(work.target) for work in works}
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output", "expected"),
+    [
+        (["photo.jpg"], "out", {"photo.jpg": "out/photo.png"}),
+        (["photo.jpg"], "big.png", {"photo.jpg": "big.png"}),
+        (["photo.jpg"], "deep/new/big.webp", {"photo.jpg": "deep/new/big.webp"}),
+        (["photo.jpg"], "album", {"photo.jpg": "album/photo.png"}),
+        (["notes.txt"], "out", {"notes.txt": "out/notes.png"}),
+        (["odd[1].png"], "out", {"odd[1].png": "out/odd[1].png"}),
+        (["-"], "out", {"-": "out/stdin.png"}),
+        (["-"], "-", {"-": "None"}),
+        (
+            ["album"],
+            "out",
+            {
+                "album/a.png": "out/album/a.png",
+                "album/b.JPEG": "out/album/b.png",
+                "album/sub/a.png": "out/album/sub/a.png",
+            },
+        ),
+        (["album/sub/"], "out", {"album/sub/a.png": "out/sub/a.png"}),
+        (["album/sub/.."], "out", {
+            "album/sub/../a.png": "out/a.png",
+            "album/sub/../b.JPEG": "out/b.png",
+            "album/sub/../sub/a.png": "out/sub/a.png",
+        }),
+        (["twins"], "out", {"twins/a.jpg": "out/twins/a.jpg.png", "twins/a.png": "out/twins/a.png.png"}),
+        (["album/*"], "out", {"album/a.png": "out/a.png", "album/b.JPEG": "out/b.png"}),
+        (["album/**/a.*"], "out", {"album/a.png": "out/a.png", "album/sub/a.png": "out/sub/a.png"}),
+        (["photo.jpg", "twins/a.png"], "out", {"photo.jpg": "out/photo.png", "twins/a.png": "out/a.png"}),
+        (["photo.jpg", "photo.jpg"], "out", {"photo.jpg": "out/photo.png"}),
+        (
+            ["gone.png", "*.gif", "empty", "photo.jpg"],
+            "out",
+            {
+                "gone.png": "there is no such file",
+                "*.gif": "nothing matches this pattern",
+                "empty": "there are no pictures in this folder",
+                "photo.jpg": "out/photo.png",
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_places(planned: Plan, arguments: list[str], output: str, expected: dict[str, str]) -> None:
+    assert planned(*arguments, output=output) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "chosen", "format", "target"),
+    [
+        ("out", None, "png", "out/photo.png"),
+        ("out", "jpeg", "jpeg", "out/photo.jpg"),
+        ("out", "tiff", "tiff", "out/photo.tif"),
+        ("big.webp", None, "webp", "big.webp"),
+        ("big.JPG", None, "jpeg", "big.JPG"),
+        ("big.tiff", "tiff", "tiff", "big.tiff"),
+        ("-", "avif", "avif", "None"),
+    ],
+)
+def test_format_is_chosen_or_named_by_the_output(
+    planned: Plan, output: str, chosen: Format | None, format: str, target: str
+) -> None:
+    works, found = plan(["photo.jpg"], output, chosen)
+    assert (found, str(works[0].target)) == (format, target)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output", "format", "message"),
+    [
+        (["photo.jpg", "album/a.png"], "-", None, "-o - takes one picture, and these are 2."),
+        (["album"], "big.png", None, "-o big.png is one file, and there are 3 pictures: give a folder."),
+        (["photo.jpg"], "big.png", "webp", "-o big.png is named as png, but --format is webp."),
+        (["album/a.png"], "album", None, "album/a.png would replace the source album/a.png: give another -o."),
+        (["photo.jpg"], "photo.jpg", None, "photo.jpg would replace the source photo.jpg: give another -o."),
+        (["album/a.png"], "album/sub", None, None),
+        (["twins/a.jpg", "album"], "album", None, "album/a.png would replace the source album/a.png: give another -o."),
+    ],
+)
+def test_what_would_lose_something_is_refused(
+    planned: Plan, arguments: list[str], output: str, format: Format | None, message: str | None
+) -> None:
+    if message is None:
+        assert planned(*arguments, output=output, format=format) == {"album/a.png": "album/sub/a.png"}
+        return
+    with pytest.raises(PlanError) as caught:
+        planned(*arguments, output=output, format=format)
+    assert str(caught.value).startswith(message)
+
+
+def test_two_pictures_never_share_a_result(planned: Plan) -> None:
+    with pytest.raises(PlanError, match=r"album/a\.png and album/sub/a\.png would both be written to out/a\.png"):
+        planned("album/a.png", "album/sub/a.png")
+
+
+@pytest.mark.parametrize("argument", ["album", "album/**/*.png", "."])
+def test_results_inside_the_source_folder_are_no_sources_next_time(
+    planned: Plan, tmp_path: Path, argument: str
+) -> None:
+    before = planned(argument, output="album/out")
+    for target in before.values():
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).touch()
+    assert (tmp_path / "album" / "out").is_dir()
+    assert planned(argument, output="album/out") == before
+
+
+def test_a_folder_can_be_its_own_output(planned: Plan) -> None:
+    before = planned("album", output="album")
+    assert before["album/a.png"] == "album/album/a.png"
+    for target in before.values():
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).touch()
+    assert planned("album", output="album") == before
+
+
+def test_links_to_folders_are_not_followed(planned: Plan) -> None:
+    os.symlink("..", "album/sub/loop")  # noqa: PTH211
+    assert len(planned("album")) == 3

@@ -1,0 +1,167 @@
+"""`lapsrn upscale` as it is typed, here and through a service, on a network that repeats pixels."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests import pictures
+from tests.cli.conftest import Lapsrn
+
+GRAY = pictures.gray(5, 7)
+FILE = pictures.png(GRAY)
+
+
+def enlarged(scale: int) -> NDArray[np.uint8]:
+    return GRAY.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def album() -> None:
+    """A tree with two good pictures, a bad one, and a file that is no picture."""
+    Path("album/sub").mkdir(parents=True)
+    Path("album/a.png").write_bytes(FILE)
+    Path("album/bad.png").write_bytes(b"not a picture")
+    Path("album/sub/c.bmp").write_bytes(pictures.encoded(GRAY, "BMP"))
+    Path("album/notes.txt").write_bytes(b"text")
+
+
+@pytest.fixture(params=["here", "service"])
+def where(request: pytest.FixtureRequest) -> list[str]:
+    """The options that choose where it is done; both have to behave alike."""
+    return [] if request.param == "here" else ["--server", request.getfixturevalue("url")]
+
+
+def test_mirrors_a_tree_past_a_bad_picture(lapsrn: Lapsrn, where: list[str]) -> None:
+    album()
+    result = lapsrn("upscale", "album", "-o", "out", *where)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert any(line.startswith("done    album/a.png -> out/album/a.png (") for line in lines)
+    assert any(line.startswith("failed  album/bad.png: ") and "PNG, JPEG" in line for line in lines)
+    assert lines[-1].startswith("2 done, 1 failed in ") or lines[-1].startswith("1 done, 1 failed, 1 done in ")
+    assert sorted(str(path) for path in Path("out").rglob("*.*")) == ["out/album/a.png", "out/album/sub/c.png"]
+    for path in Path("out").rglob("*.png"):
+        np.testing.assert_array_equal(pictures.opened(path.read_bytes()), enlarged(4))
+
+
+def test_json_lines(lapsrn: Lapsrn, where: list[str]) -> None:
+    album()
+    result = lapsrn("upscale", "album", "gone.png", "-o", "out", "--json", *where)
+    *lines, summary = (json.loads(line) for line in result.stdout.splitlines())
+    by_source = {line.pop("source"): line for line in lines}
+    assert result.exit_code == 1
+    assert summary["summary"] | {"seconds": 0} == {"done": 2, "skipped": 0, "failed": 2, "seconds": 0}
+    assert by_source["album/a.png"]["bytes"] == Path("out/album/a.png").stat().st_size
+    assert by_source["album/bad.png"]["type"] == "urn:lapsrn:problem:unsupported-format"
+    assert by_source["gone.png"] == {
+        "target": "out/gone.png",
+        "status": "failed",
+        "error": "there is no such file",
+        "type": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "scale", "form"),
+    [
+        (["--scale", "2", "-o", "x.png"], 2, "PNG"),
+        (["--level", "2", "-o", "x.png"], 2, "PNG"),
+        (["-o", "x.webp"], 4, "WEBP"),
+        (["--level", "2", "--format", "tiff", "-o", "x.tif"], 2, "TIFF"),
+    ],
+)
+def test_scale_level_and_format(lapsrn: Lapsrn, where: list[str], arguments: list[str], scale: int, form: str) -> None:
+    Path("a.png").write_bytes(FILE)
+    result = lapsrn("upscale", "a.png", *arguments, *where)
+    assert result.exit_code == 0, result.stderr
+    body = Path(arguments[-1]).read_bytes()
+    with Image.open(io.BytesIO(body)) as picture:
+        assert picture.format == form
+        np.testing.assert_array_equal(np.asarray(picture.convert("L")), enlarged(scale))
+
+
+def test_standard_input_to_standard_output(lapsrn: Lapsrn, where: list[str]) -> None:
+    result = lapsrn("upscale", "-", "-o", "-", *where, stdin=FILE)
+    assert result.exit_code == 0
+    np.testing.assert_array_equal(pictures.opened(result.stdout_bytes), enlarged(4))
+
+
+def test_a_bad_picture_writes_nothing_to_standard_output(lapsrn: Lapsrn, where: list[str]) -> None:
+    result = lapsrn("upscale", "-", "-o", "-", *where, stdin=b"nothing")
+    assert (result.exit_code, result.stdout_bytes) == (1, b"")
+    assert result.stderr.startswith("failed  -: ")
+
+
+def test_skips_what_is_there_until_told_otherwise(lapsrn: Lapsrn) -> None:
+    Path("a.png").write_bytes(FILE)
+    Path("out").mkdir()
+    Path("out/a.png").write_bytes(b"mine")
+    result = lapsrn("upscale", "a.png", "-o", "out")
+    assert (result.exit_code, Path("out/a.png").read_bytes()) == (0, b"mine")
+    assert result.stderr.splitlines()[0] == "skipped a.png: out/a.png is there"
+    assert lapsrn("upscale", "a.png", "-o", "out", "--overwrite", "--quiet").stderr == ""
+    np.testing.assert_array_equal(pictures.opened(Path("out/a.png").read_bytes()), enlarged(4))
+
+
+def test_picture_options_reach_the_codec(lapsrn: Lapsrn, where: list[str]) -> None:
+    whole = pictures.encoded(pictures.rgb(40, 40), "JPEG")
+    Path("half.jpg").write_bytes(whole[: len(whole) * 3 // 4])
+    refused = lapsrn("upscale", "half.jpg", "-o", "out", *where)
+    taken = lapsrn("upscale", "half.jpg", "-o", "out", "--truncated", "allow", *where)
+    assert (refused.exit_code, taken.exit_code) == (1, 0)
+    assert pictures.opened(Path("out/half.png").read_bytes()).shape == (160, 160, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "out"], "Missing argument"),
+        (["a.png"], "Missing option"),
+        (["a.png", "-o", "out", "--scale", "3"], "'3' is not one of"),
+        (["a.png", "-o", "out", "--scale", "2", "--level", "4"], "--level 4 is more than --scale 2"),
+        (["a.png", "-o", "-", "--json"], "both want standard output"),
+        (["a.png", "-o", "out", "--quality", "101"], "--quality"),
+        (["a.png", "-o", "a.png"], "would replace the source"),
+    ],
+)
+def test_usage_errors_are_2_and_write_nothing(lapsrn: Lapsrn, arguments: list[str], message: str) -> None:
+    Path("a.png").write_bytes(FILE)
+    result = lapsrn("upscale", *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert os.listdir() == ["a.png"]  # noqa: PTH208
+
+
+def test_a_service_that_is_not_there_fails_each_picture(lapsrn: Lapsrn) -> None:
+    Path("a.png").write_bytes(FILE)
+    result = lapsrn("upscale", "a.png", "-o", "out", "--server", "http://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("failed  a.png: no answer from http://127.0.0.1:9: ")
+
+
+def test_wrong_settings_are_told_in_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSRN_PORT", "many")
+    Path("a.png").write_bytes(FILE)
+    result = lapsrn("upscale", "a.png", "-o", "out")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("lapsrn: LAPSRN_PORT: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_pictures_larger_than_the_service_takes_are_done_here(lapsrn: Lapsrn) -> None:
+    Path("wide.png").write_bytes(pictures.png(np.zeros((1, 4_200_000 // 64), np.uint8).repeat(65, axis=0)))
+    assert lapsrn("upscale", "wide.png", "-o", "out", "--scale", "2").exit_code == 0
+    assert pictures.opened(Path("out/wide.png").read_bytes()).shape == (130, 131_250)
+
+
+def test_limits_that_are_set_hold_here_too(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSRN_MAX_INPUT_PIXELS", "34")
+    Path("a.png").write_bytes(FILE)
+    result = lapsrn("upscale", "a.png", "-o", "out", "--json")
+    assert json.loads(result.stdout.splitlines()[0])["type"] == "urn:lapsrn:problem:too-many-pixels"
