@@ -162,6 +162,18 @@ def test_a_busy_service_is_asked_again_when_it_says(service: Running, visit: Vis
     assert not refusals
 
 
+def test_a_job_that_fails_for_want_of_room_is_sent_again(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    error = {"title": "Busy", "detail": "Queue full.", "status": 503}
+    job = {"id": "x", "state": "failed", "progress": {"done": 0, "total": 0}, "results": {}, "error": error}
+    page.route("**/jobs/*/events", lambda route: route.abort())
+    page.route("**/jobs/*", lambda route: route.fulfill(json=job))
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector(".entry[data-state=held]")
+    page.unroute("**/jobs/*")
+    wait_done(page)
+
+
 def test_no_answer_is_said_in_words_and_can_be_tried_again(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     page.route("**/upscale*", lambda route: route.abort())

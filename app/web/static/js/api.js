@@ -44,7 +44,8 @@ export function problemFrom(status, body, retryAfter) {
   const wait = Number.parseFloat(retryAfter ?? "");
   return {
     title: typeof parsed.title === "string" ? parsed.title : `The service answered ${status}`,
-    detail: typeof parsed.detail === "string" ? parsed.detail : "Try again; if it stays so, ask whoever runs the service.",
+    detail:
+      typeof parsed.detail === "string" ? parsed.detail : "Try again; if it stays so, ask whoever runs the service.",
     status,
     retryAfter: Number.isFinite(wait) ? wait : null,
   };
@@ -141,7 +142,9 @@ export class Api {
 
   /** @param {string} id of a result @param {number} level @param {AbortSignal} [signal] @returns {Promise<Blob>} */
   async picture(id, level, signal) {
-    return (await this.#fetch(`upscale?level=${level}&id=${encodeURIComponent(id)}`, { signal: signal ?? null })).blob();
+    return (
+      await this.#fetch(`upscale?level=${level}&id=${encodeURIComponent(id)}`, { signal: signal ?? null })
+    ).blob();
   }
 
   /** @returns {Promise<Model>} what is served, and what is accepted */

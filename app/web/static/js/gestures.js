@@ -20,7 +20,8 @@ export function attachGestures(canvas, knob, compare) {
     else compare.fit();
   });
   canvas.addEventListener("keydown", (event) => {
-    const handled = event.target === knob ? knobKey(event, compare) || viewKey(event, compare) : viewKey(event, compare);
+    const handled =
+      event.target === knob ? knobKey(event, compare) || viewKey(event, compare) : viewKey(event, compare);
     if (handled) event.preventDefault();
   });
 }

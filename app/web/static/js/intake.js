@@ -56,6 +56,10 @@ function attachPaste(onFiles) {
     if (!files.length) return;
     event.preventDefault();
     // A copied picture has no name of its own: browsers call every one of them image.png.
-    onFiles(files.map((file) => (file.name === "image.png" ? new File([file], `pasted-${++pasted}.png`, { type: file.type }) : file)));
+    onFiles(
+      files.map((file) =>
+        file.name === "image.png" ? new File([file], `pasted-${++pasted}.png`, { type: file.type }) : file,
+      ),
+    );
   });
 }

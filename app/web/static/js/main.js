@@ -47,9 +47,11 @@ function remove(entry) {
   say(`${entry.name} removed`);
 }
 
-/** Offer every result at once, where there are several. */
+/** Offer every result at once, where there are several; tell in the tab's title how far things are. */
 function offerAll() {
   const done = queue.entries.filter((entry) => entry.state === "done").length;
+  const busy = queue.entries.some((entry) => entry.isBusy);
+  document.title = busy ? `${done} of ${queue.entries.length} done · LapSRN` : TITLE;
   const button = part("download-all", HTMLElement);
   button.hidden = done < 2;
   button.textContent = `Download all ${done}`;
@@ -89,6 +91,7 @@ attachIntake((files) => {
   show(added[0] ?? shown);
 });
 
+const TITLE = document.title;
 const EMPTY_TITLE = part("side-title", HTMLElement).textContent ?? "";
 
 api.model().then(

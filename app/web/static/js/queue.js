@@ -10,6 +10,8 @@ import { byteSize } from "./words.js";
 const AT_ONCE = 2;
 const MOST_TRIES = 8;
 const FIRST_WAIT_S = 2;
+/** Statuses that ask for patience: too much under way, queue full, starting. */
+const BUSY = new Set([429, 503]);
 
 /** Emits "list" (entries came or went), "change" with `detail` the entry, and "locked" (an API key is needed). */
 export class Queue extends EventTarget {
@@ -101,11 +103,11 @@ export class Queue extends EventTarget {
     const { signal } = entry.abort;
     try {
       if (entry.file.size > this.maxBytes) throw new ApiError(tooLarge(entry.file.size, this.maxBytes));
-      const accepted = await this.#submit(entry, signal);
-      const job = await follow(this.#api, accepted, (latest) => this.#progress(entry, latest), signal);
-      if (job.state !== "done") throw new ApiError(failure(job));
+      const job = await this.#upscale(entry, signal);
       entry.resultId = job.id;
-      entry.available = Object.keys(job.results).map(Number).sort((a, b) => a - b);
+      entry.available = Object.keys(job.results)
+        .map(Number)
+        .sort((a, b) => a - b);
       this.#enter(entry, "fetching");
       await this.level(entry, entry.scale);
       entry.seconds = (performance.now() - entry.startedAt) / 1000;
@@ -116,25 +118,42 @@ export class Queue extends EventTarget {
     }
   }
 
-  /** @param {Entry} entry @param {AbortSignal} signal @returns {Promise<import("./api.js").Job>} */
-  async #submit(entry, signal) {
+  /**
+   * @param {Entry} entry
+   * @param {AbortSignal} signal
+   * @returns {Promise<import("./api.js").Job>} done; a busy service is asked again, whether it refuses at once or later
+   */
+  async #upscale(entry, signal) {
     for (let attempt = 1; ; attempt += 1) {
-      entry.startedAt = performance.now();
-      entry.uploaded = 0;
-      this.#enter(entry, "uploading");
       try {
-        const job = await this.#api.submit(entry.file, entry.scale, entry.remedy, signal, (share) => {
-          entry.uploaded = share;
-          this.#changed(entry);
-        });
-        this.#progress(entry, job);
-        return job;
+        const job = await follow(
+          this.#api,
+          await this.#submit(entry, signal),
+          (latest) => this.#progress(entry, latest),
+          signal,
+        );
+        if (job.state === "done") return job;
+        throw new ApiError(failure(job));
       } catch (error) {
-        const busy = error instanceof ApiError && [429, 503].includes(error.problem.status);
+        const busy = error instanceof ApiError && BUSY.has(error.problem.status);
         if (!busy || attempt === MOST_TRIES) throw error;
         await this.#hold(entry, error.problem.retryAfter ?? FIRST_WAIT_S * attempt, signal);
       }
     }
+  }
+
+  /** @param {Entry} entry @param {AbortSignal} signal @returns {Promise<import("./api.js").Job>} as accepted */
+  async #submit(entry, signal) {
+    entry.startedAt = performance.now();
+    entry.uploaded = 0;
+    entry.job = null;
+    this.#enter(entry, "uploading");
+    const job = await this.#api.submit(entry.file, entry.scale, entry.remedy, signal, (share) => {
+      entry.uploaded = share;
+      this.#changed(entry);
+    });
+    this.#progress(entry, job);
+    return job;
   }
 
   /** @param {Entry} entry @param {number} seconds @param {AbortSignal} signal */
@@ -157,7 +176,12 @@ export class Queue extends EventTarget {
     entry.problem =
       error instanceof ApiError
         ? error.problem
-        : { title: "The page stumbled", detail: "Try again; if it happens again, reload the page.", status: 0, retryAfter: null };
+        : {
+            title: "The page stumbled",
+            detail: "Try again; if it happens again, reload the page.",
+            status: 0,
+            retryAfter: null,
+          };
     this.#enter(entry, "failed");
     if (entry.problem.status === 401) {
       this.#locked = true;

@@ -32,8 +32,12 @@ export function drawVeil(canvas, viewport, tiles) {
   const { rows, columns } = grid(total, height, width);
   context.fillStyle = getComputedStyle(canvas).color;
   context.globalAlpha = 0.66;
-  const edge = (/** @type {number} */ from, /** @type {number} */ length, /** @type {number} */ i, /** @type {number} */ n) =>
-    Math.round(from + (length * i) / n);
+  const edge = (
+    /** @type {number} */ from,
+    /** @type {number} */ length,
+    /** @type {number} */ i,
+    /** @type {number} */ n,
+  ) => Math.round(from + (length * i) / n);
   for (let cell = tiles.done; cell < total; cell += 1) {
     const row = Math.floor(cell / columns);
     const inRow = row === rows - 1 ? total - row * columns : columns;
