@@ -150,7 +150,12 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     count = settings.workers or (len(devices) if devices[0] != "cpu" else cores())
     factories = [
         functools.partial(
-            runtime.load, settings.weights, devices[worker % len(devices)], settings.dtype, settings.worker_threads
+            runtime.load,
+            settings.weights,
+            devices[worker % len(devices)],
+            settings.dtype,
+            settings.worker_threads,
+            settings.backend,
         )
         for worker in range(count)
     ]

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], Field(description="Arithmetic of the network.")
     ] = "auto"
+    backend: Annotated[
+        Literal["auto", "torch", "winograd"],
+        Field(description="What computes the network: winograd is ncnn, for float32 on CPUs; auto takes the faster."),
+    ] = "auto"
     workers: Annotated[
         int, Field(ge=0, le=64, description="Workers of the engine; 0 is one per accelerator, or one per core.")
     ] = 0

@@ -108,6 +108,8 @@ def load(path: Path, device: str, dtype: str = "auto", threads: int = 1, backend
         keep_freed_memory()
     network, _ = load_weights(path)
     dtype = best_dtype(device) if dtype == "auto" else dtype
+    if backend == "winograd" and (device != "cpu" or dtype != "float32"):
+        raise ValueError(f"the winograd backend is for float32 on the CPU, not {dtype} on {device}; use backend torch")
     return Runtime(network, path.stem, device, dtype, best_backend(device, dtype) if backend == "auto" else backend)
 
 
