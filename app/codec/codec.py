@@ -40,6 +40,11 @@ class Codec:
         count = min(4, os.cpu_count() or 1) if threads is None else threads
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="codec") if count > 1 else None
 
+    def close(self) -> None:
+        """Ends the threads. The codec can then no longer write large pictures."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
     def decode(self, data: bytes, options: DecodeOptions) -> Decoded:
         """The picture in `data` as planes.
 

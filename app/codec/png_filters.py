@@ -6,15 +6,16 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 
 NONE, UP, PAETH = 0, 2, 4
+ADAPTIVE = (PAETH, UP, NONE)
 _CHUNK = 32 * 1024  # bytes of picture filtered at a time: a dozen temporaries of this size stay in the cache
 
 
-def filtered(rows: Bytes, above: Bytes | None, step: int) -> Bytes:
+def filtered(rows: Bytes, above: Bytes | None, step: int, kinds: tuple[int, ...] = ADAPTIVE) -> Bytes:
     """Rows (H, B) with a filter byte before each, (H, 1 + B), flattened.
 
     `above` is the row before the first, None at the picture's top; `step` is the bytes of a pixel, at least 1. Each
-    row takes None, Up or Paeth, whichever has the smallest sum of absolute differences; Sub and Average were left out
-    because on enlarged pictures they win on hardly any row, and the file was no smaller with them.
+    row takes whichever of `kinds` has the smallest sum of absolute differences. Sub and Average were left out because
+    on enlarged pictures they win on hardly any row, and the file was no smaller with them.
     """
     height, length = rows.shape
     out = np.empty((height, 1 + length), np.uint8)
@@ -25,24 +26,29 @@ def filtered(rows: Bytes, above: Bytes | None, step: int) -> Bytes:
     count = max(1, _CHUNK // max(1, length))
     for top in range(0, height, count):
         bottom = min(top + count, height)
-        _filter_chunk(padded[top : bottom + 1], step, out[top:bottom])
+        _filter_chunk(padded[top : bottom + 1], step, out[top:bottom], kinds)
     return out.ravel()
 
 
-def _filter_chunk(padded: Bytes, step: int, out: Bytes) -> None:
-    here, up = padded[1:, step:], padded[:-1, step:]
-    by_up = here - up
-    by_paeth = here - _paeth(padded[1:, :-step], up, padded[:-1, :-step])
-    costs = np.stack([_cost(by_paeth), _cost(by_up), _cost(here)])
-    best = costs.argmin(axis=0)
-    out[:, 0] = np.array([PAETH, UP, NONE], np.uint8)[best]
+def _filter_chunk(padded: Bytes, step: int, out: Bytes, kinds: tuple[int, ...]) -> None:
+    candidates = [_differences(padded, step, kind) for kind in kinds]
+    best = np.zeros(len(out), np.intp)
+    if len(candidates) > 1:
+        best = np.stack([_cost(candidate) for candidate in candidates]).argmin(axis=0)
+    out[:, 0] = np.array(kinds, np.uint8)[best]
     body = out[:, 1:]
-    if not best.any():
-        body[...] = by_paeth
-        return
-    for index, candidate in enumerate((by_paeth, by_up, here)):
-        chosen = best == index
-        body[chosen] = candidate[chosen]
+    body[...] = candidates[0]
+    if best.any():
+        for index, candidate in enumerate(candidates[1:], start=1):
+            chosen = best == index
+            body[chosen] = candidate[chosen]
+
+
+def _differences(padded: Bytes, step: int, kind: int) -> Bytes:
+    here, up = padded[1:, step:], padded[:-1, step:]
+    if kind == NONE:
+        return here
+    return here - (up if kind == UP else _paeth(padded[1:, :-step], up, padded[:-1, :-step]))
 
 
 def _cost(differences: Bytes) -> NDArray[np.uint32]:

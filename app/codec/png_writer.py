@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -11,14 +12,13 @@ from numpy.typing import NDArray
 
 from app.codec.color_management import profile_channels
 from app.codec.png_chunks import SIGNATURE, chunk
-from app.codec.png_filters import filtered
+from app.codec.png_filters import ADAPTIVE, NONE, UP, filtered
 from app.codec.types import Metadata, Samples
 
 MEDIA_TYPE = "image/png"
 _STRIP = 1 << 20  # bytes of picture that are compressed on their own; fixed, so that threads do not change the file
-_LEVEL = 2
-_NEAR, _FAR = -9, -15  # windows of 512 bytes and 32 KiB: noise compresses better where no far match can be tried
-_SAMPLE_ROWS = 32  # one in so many rows decides between the two
+_LEVEL, _MEMORY = 2, 3  # more memory makes larger blocks, whose codes then fit less well
+_BLOCK, _ONE_IN = 8, 32  # rows at a time, and one in so many, that decide how the picture is written
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _METER = 0.0254
 
@@ -72,6 +72,36 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
         yield chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0", metadata.xmp)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a picture is written. Noise compresses better where no far match can be tried: 512 bytes against 32 KiB."""
+
+    filters: tuple[int, ...]
+    window: int
+
+    def deflated(self, raw: NDArray[np.uint8], flush: int) -> bytes:
+        """Raw deflate of one piece."""
+        deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, self.window, _MEMORY)
+        return deflate.compress(raw) + deflate.flush(flush)
+
+
+_PLANS = (_Plan(ADAPTIVE, -9), _Plan(ADAPTIVE, -15), _Plan((UP,), -9), _Plan((UP,), -15), _Plan((NONE,), -15))
+
+
+def _best_plan(rows: NDArray[np.uint8], step: int) -> _Plan:
+    """The plan that makes a sample of the rows smallest."""
+    height = rows.shape[0]
+    tops = range(0, max(1, height - _BLOCK + 1), _BLOCK * _ONE_IN)
+    samples: dict[tuple[int, ...], NDArray[np.uint8]] = {}
+    for plan in _PLANS:
+        if plan.filters not in samples:
+            blocks = [
+                filtered(rows[top : top + _BLOCK], rows[top - 1] if top else None, step, plan.filters) for top in tops
+            ]
+            samples[plan.filters] = np.concatenate(blocks)
+    return min(_PLANS, key=lambda plan: len(plan.deflated(samples[plan.filters], isal_zlib.Z_FINISH)))
+
+
 def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
     """The zlib stream of the filtered picture, in pieces."""
     height, _, channels = samples.shape
@@ -80,14 +110,12 @@ def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
     step = channels * samples.itemsize
     count = max(1, _STRIP // rows.shape[1])
     edges = [*range(0, height, count), height]
-    window = _window(rows, step)
+    plan = _best_plan(rows, step)
 
     def strip(span: tuple[int, int]) -> tuple[bytes, int, int]:
         top, bottom = span
-        raw = filtered(rows[top:bottom], rows[top - 1] if top else None, step)
-        deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, window)
-        last = bottom == height
-        body = deflate.compress(raw) + deflate.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_FULL_FLUSH)
+        raw = filtered(rows[top:bottom], rows[top - 1] if top else None, step, plan.filters)
+        body = plan.deflated(raw, isal_zlib.Z_FINISH if bottom == height else isal_zlib.Z_FULL_FLUSH)
         return body, isal_zlib.adler32(raw), raw.size
 
     mapper: Callable[..., Iterable[tuple[bytes, int, int]]] = map if executor is None else executor.map
@@ -97,20 +125,6 @@ def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
         checksum = _adler32_joined(checksum, adler, size)
     parts.append(struct.pack(">I", checksum))
     return parts
-
-
-def _window(rows: NDArray[np.uint8], step: int) -> int:
-    """The window that compresses a sample of the rows better: near for photographs, far for screens and drawings."""
-    height = rows.shape[0]
-    block = max(1, min(8, height))
-    tops = range(0, height - block + 1, block * _SAMPLE_ROWS)
-    raw = [filtered(rows[top : top + block], rows[top - 1] if top else None, step) for top in tops]
-    joined = np.concatenate(raw)
-    sizes = []
-    for window in (_NEAR, _FAR):
-        deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, window)
-        sizes.append(len(deflate.compress(joined)) + len(deflate.flush()))
-    return _NEAR if sizes[0] <= sizes[1] else _FAR
 
 
 def _adler32_joined(first: int, second: int, size: int) -> int:

@@ -1,0 +1,70 @@
+"""The decoder process of app.codec.isolation: `python -m app.codec.isolation_worker MEMORY_BYTES`."""
+
+import io
+import os
+import resource
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from app.codec import png_writer, reader, wire
+from app.codec.color_management import srgb_profile, to_srgb
+from app.codec.types import DecodeOptions, Limits, Metadata
+from app.errors import ClientError
+
+
+def main(memory_bytes: int) -> None:
+    """Answers questions from standard input on what was standard output, until the input ends."""
+    source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not end up in an answer
+    warnings.simplefilter("ignore")
+    _warm_up()
+    _confine(memory_bytes)
+    target.write(b"r")
+    target.flush()
+    while len(prefix := source.read(wire.PREFIX_SIZE)) == wire.PREFIX_SIZE:
+        header, blobs = wire.sizes(prefix)
+        _send(target, _answer(source.read(header), source.read(blobs)))
+
+
+def _answer(header: bytes, blobs: bytes) -> Sequence[wire.Part]:
+    try:
+        return wire.answer(reader.read(*wire.parsed_request(header, blobs)))
+    except ClientError as error:
+        return wire.refusal(error)
+
+
+def _send(target: io.BufferedWriter, parts: Sequence[wire.Part]) -> None:
+    for part in parts:
+        target.write(part)
+    target.flush()
+
+
+def _warm_up() -> None:
+    """Decodes once with each library, since what they load later would count against the limits."""
+    options, limits = DecodeOptions(scale=1, color="srgb"), Limits()
+    for dtype in (np.uint8, np.uint16):
+        pixel = np.zeros((1, 1, 3), dtype)
+        to_srgb(pixel, srgb_profile())
+        reader.read(png_writer.write([pixel], Metadata()), options, limits)
+    for name in ("JPEG", "WEBP", "TIFF", "AVIF", "GIF", "BMP"):
+        file = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(file, name)
+        reader.read(file.getvalue(), options, limits)
+
+
+def _confine(memory_bytes: int) -> None:
+    """No more memory than is allowed on top of what is there, no files, no core dump."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,172 @@
+"""Decoding in a process that may be killed: the same answers, and a service that outlives its decoders."""
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.codec import Codec, DecodeOptions, EncodeOptions, Limits, wire
+from app.codec.isolation import DecoderProcesses
+from app.codec.raster import Raster
+from app.codec.reader import read
+from app.errors import ClientError, UndecodablePicture, UnsupportedFormat
+from tests.codec.formats_table import CASES
+from tests.codec.support import FORMULAS, picture, saved
+from tests.codec.test_animation import _film
+from tests.codec.test_bad_input import DAMAGED, LYING
+from tests.codec.test_metadata import DISPLAY_P3, _with_everything
+
+pytestmark = pytest.mark.slow
+
+LIMITS = Limits()
+OPTIONS = DecodeOptions(scale=2, frames="all", metadata="all")
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[DecoderProcesses]:
+    pool = DecoderProcesses(2, LIMITS)
+    pool.start()
+    yield pool
+    pool.close()
+
+
+def _pids(pool: DecoderProcesses) -> list[int]:
+    return [process.pid for process in list(pool._idle.queue) if process is not None]
+
+
+def _equal(one: Raster, other: Raster) -> bool:
+    facts: list[Any] = [
+        (raster.format, raster.depth, raster.metadata, raster.durations_ms, raster.loop, raster.truncated)
+        for raster in (one, other)
+    ]
+    same = len(one.frames) == len(other.frames) and facts[0] == facts[1]
+    return same and all(np.array_equal(a, b) for a, b in zip(one.frames, other.frames, strict=True))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(case.make()[0] for case in CASES[::5]),
+        _with_everything(),
+        _film("GIF")[0],
+        saved(picture(5, 7, 3), "PNG", icc_profile=DISPLAY_P3),
+    ],
+)
+def test_the_answer_is_the_same(processes: DecoderProcesses, data: bytes) -> None:
+    assert _equal(processes.read(data, OPTIONS, LIMITS), read(data, OPTIONS, LIMITS))
+
+
+@pytest.mark.parametrize("data", [DAMAGED["half"], LYING["JPEG"], LYING["WEBP"], b"", b"<svg/>"])
+def test_the_refusal_is_the_same(processes: DecoderProcesses, data: bytes) -> None:
+    with pytest.raises(ClientError) as inside:
+        read(data, OPTIONS, LIMITS)
+    with pytest.raises(ClientError) as outside:
+        processes.read(data, OPTIONS, LIMITS)
+    assert (type(outside.value), str(outside.value)) == (type(inside.value), str(inside.value))
+
+
+def test_a_codec_decodes_through_it(processes: DecoderProcesses) -> None:
+    service = Codec(FORMULAS, LIMITS, threads=1, read=processes.read)
+    samples = picture(7, 5, 4)
+    decoded = service.decode(saved(samples, "PNG"), DecodeOptions(scale=1))
+    encoded = service.encode(decoded, [decoded.frames[0].planes], 1, EncodeOptions())
+    assert encoded.body == _inline(samples)
+    with pytest.raises(UnsupportedFormat):
+        service.decode(b"nothing", DecodeOptions(scale=1))
+
+
+def _inline(samples: Any) -> bytes:
+    service = Codec(FORMULAS, LIMITS, threads=1)
+    decoded = service.decode(saved(samples, "PNG"), DecodeOptions(scale=1))
+    return service.encode(decoded, [decoded.frames[0].planes], 1, EncodeOptions()).body
+
+
+def test_many_threads_get_their_own_pictures(processes: DecoderProcesses) -> None:
+    pictures = [picture(20 + i, 30, 3, seed=i) for i in range(24)]
+    with ThreadPoolExecutor(6) as pool:
+        found = pool.map(lambda samples: processes.read(saved(samples, "PNG"), OPTIONS, LIMITS), pictures)
+        for samples, raster in zip(pictures, found, strict=True):
+            assert np.array_equal(raster.frames[0], samples)
+
+
+def test_a_process_that_died_meanwhile_is_replaced_and_costs_nobody_a_picture() -> None:
+    pool = DecoderProcesses(1, LIMITS)
+    data = saved(picture(7, 5, 3), "PNG")
+    try:
+        pool.read(data, OPTIONS, LIMITS)
+        (pid,) = _pids(pool)
+        os.kill(pid, signal.SIGKILL)
+        assert np.array_equal(pool.read(data, OPTIONS, LIMITS).frames[0], picture(7, 5, 3))
+        assert _pids(pool) != [pid]
+    finally:
+        pool.close()
+
+
+def test_a_process_that_hangs_is_killed_and_its_picture_refused() -> None:
+    pool = DecoderProcesses(1, LIMITS, timeout_seconds=0.3)
+    data = saved(picture(7, 5, 3), "PNG")
+    try:
+        while True:  # until the process is up; a loaded machine may take its time
+            try:
+                pool.read(data, OPTIONS, LIMITS)
+                break
+            except UndecodablePicture:
+                continue
+        (pid,) = _pids(pool)
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(UndecodablePicture, match="The PNG was given up: the decoder took too long on it"):
+            pool.read(data, OPTIONS, LIMITS)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    finally:
+        pool.close()
+
+
+def test_a_picture_that_kills_its_decoder_twice_is_refused_and_the_pool_lives_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = DecoderProcesses(1, LIMITS)
+    data = saved(picture(7, 5, 3), "PNG")
+    sent = wire.request
+    try:
+        pool.read(data, OPTIONS, LIMITS)
+        # A header that is no JSON ends the process, as a crash of a C library on the picture would.
+        monkeypatch.setattr(wire, "request", lambda *_: [bytes([1, 0, 0, 0, 0, 0, 0, 0]), b"{"])
+        with pytest.raises(UndecodablePicture, match="The PNG was given up: the decoder crashed on it"):
+            pool.read(data, OPTIONS, LIMITS)
+        monkeypatch.setattr(wire, "request", sent)
+        assert np.array_equal(pool.read(data, OPTIONS, LIMITS).frames[0], picture(7, 5, 3))
+    finally:
+        pool.close()
+
+
+def test_memory_is_limited() -> None:
+    pool = DecoderProcesses(1, Limits(max_input_pixels=1 << 26, max_output_pixels=1 << 28), memory_bytes=48 << 20)
+    limits = Limits(max_input_pixels=1 << 26, max_output_pixels=1 << 28)
+    large = saved(np.zeros((3500, 3500, 3), np.uint8), "PNG")
+    small = saved(picture(7, 5, 3), "PNG")
+    try:
+        with pytest.raises(UndecodablePicture):
+            pool.read(large, DecodeOptions(scale=2), limits)
+        assert np.array_equal(pool.read(small, OPTIONS, limits).frames[0], picture(7, 5, 3))
+        (pid,) = _pids(pool)
+        space = resource.prlimit(pid, resource.RLIMIT_AS)
+        assert space[0] == space[1] != resource.RLIM_INFINITY
+    finally:
+        pool.close()
+
+
+def test_closing_ends_the_processes() -> None:
+    pool = DecoderProcesses(2, LIMITS)
+    pool.start()
+    pids = _pids(pool)
+    assert len(pids) == 2
+    pool.close()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
