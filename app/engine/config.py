@@ -1,6 +1,7 @@
 """The engine's limits and times."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class EngineConfig:
     """A request fails when this many workers went down with one of its tiles."""
     memory_recovery_batches: int = 256
     """After so many good batches, a batch limit that lack of memory had halved is doubled again."""
+    warm_up: Literal["nothing", "tiles", "batches"] = "tiles"
+    """What a worker runs before it is up: nothing (a command that serves one picture), one square tile of each size,
+    or the largest batches of them as well (devices that choose kernels by the batch's size)."""
     progress_seconds: float = 0.1
     """Shortest time between two progress reports of one request."""
 
@@ -46,4 +50,4 @@ class EngineConfig:
         """Defaults for "cpu", or for an accelerator: larger tiles, and enough of them to fill it."""
         if device == "cpu":
             return cls()
-        return cls(core_edges=(32, 64, 128, 256), max_batch_tiles=64, max_batch_pixels=8 * 256 * 256)
+        return cls(core_edges=(32, 64, 128, 256), max_batch_tiles=64, max_batch_pixels=8 * 256 * 256, warm_up="batches")

@@ -142,7 +142,7 @@ class Pool:
             built = self._built if all(slot.state != "starting" for slot in self._slots) else None
             if built:
                 self._built = None
-        if not stopping:
+        if not stopping and slot.device:
             self._observer.worker(slot.name, slot.device, up)
         if built:
             built()
@@ -182,6 +182,8 @@ class Pool:
                 _log.error("%s hangs since %.1f s and is replaced", slot.name, life.stuck_for())
                 self._schedule(slot, "hung")
                 hung = True
+            elif life and life.ended and slot.replace_at is None:  # it could not even be started, or say good-bye
+                self._schedule(slot, "down")
             due = slot.replace_at is not None and time.monotonic() >= slot.replace_at and not hung
         if hung and life:
             life.abandon()

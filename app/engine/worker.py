@@ -57,9 +57,14 @@ class Life:
         return not self._thread.is_alive()
 
     @property
+    def ended(self) -> bool:
+        """Whether the thread has ended, or was never started."""
+        return not self._thread.is_alive()
+
+    @property
     def dead(self) -> bool:
-        """Whether the thread has ended."""
-        return self.over or not self._thread.is_alive()
+        """Whether it takes no work any more; the thread may still be about to end."""
+        return self.over or self.ended
 
     def stuck_for(self) -> float:
         """Return for how many seconds the current call of the network has been running; 0.0 if there is none."""
@@ -77,7 +82,8 @@ class Life:
         try:
             model = self._factory()
             self._accept(model)
-            model.warm_up(self._warm_shapes())
+            if shapes := self._warm_shapes():
+                model.warm_up(shapes)
             self.model = model
             self._runner = runner = BatchRunner(model, self._scheduler, self._config, self._observer, self)
             self._scheduler.enlist(self)
@@ -102,10 +108,12 @@ class Life:
         return batch is not None
 
     def _warm_shapes(self) -> list[tuple[int, int, int]]:
-        """Return the square cores, alone and in the largest batch."""
-        limit = BatchLimit(self._config)
-        shapes = []
+        """Return the (N, height, width) of the cores to run before the first picture comes."""
+        if self._config.warm_up == "nothing":
+            return []
+        limit, shapes = BatchLimit(self._config), []
         for edge in self._config.core_edges:
-            largest = limit(Shape(edge, edge, 1))
-            shapes += [(count, edge, edge) for count in sorted({1, 1 << (largest.bit_length() - 1)})]
+            largest = 1 << (limit(Shape(edge, edge, 1)).bit_length() - 1)
+            counts = {1, largest} if self._config.warm_up == "batches" else {1}
+            shapes += [(count, edge, edge) for count in sorted(counts)]
         return shapes

@@ -101,10 +101,16 @@ def test_it_works_from_code_that_is_not_asynchronous() -> None:
     assert_upscaled([picture(20, 20)], asyncio.run(upscale()))
 
 
-async def test_a_worker_warms_up_on_cores_of_its_batches_before_it_is_up(start: Start) -> None:
+@pytest.mark.parametrize(
+    ("warm_up", "shapes"),
+    [("nothing", []), ("tiles", [(1, 4, 4), (1, 8, 8)]), ("batches", [(1, 4, 4), (4, 4, 4), (1, 8, 8)])],
+)
+async def test_a_worker_warms_up_on_square_cores_before_it_is_up(
+    start: Start, warm_up: str, shapes: list[tuple[int, int, int]]
+) -> None:
     model = FakeModel()
-    await start(model)
-    assert model.warmed == [(1, 4, 4), (4, 4, 4), (1, 8, 8)]
+    await start(model, warm_up=warm_up)
+    assert model.warmed == shapes
 
 
 class Order:

@@ -114,6 +114,24 @@ async def test_a_factory_that_fails_is_called_again(start: Start, recorder: Reco
     assert recorder.restarts == {"worker-0": 3}
 
 
+async def test_a_worker_whose_thread_could_not_be_started_gets_another(
+    start: Start, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await start(replacements([FakeModel(mortal(SystemExit("killed"))), FakeModel()]))
+    refusals = [RuntimeError("can't start new thread")]
+    begin = threading.Thread.start
+
+    def reluctant(thread: threading.Thread) -> None:
+        if thread.name.startswith("engine-worker") and refusals:
+            raise refusals.pop()
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", reluctant)
+    await engine.upscale([picture(8, 8)], scale=4, client="me")
+    assert not refusals
+    assert engine.status().workers[0].restarts == 2
+
+
 async def test_a_hung_worker_is_reported_and_replaced_and_writes_nothing_when_it_wakes_up(
     start: Start, recorder: Recorder
 ) -> None:

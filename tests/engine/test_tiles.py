@@ -52,8 +52,9 @@ def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
 
 @pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 16, 33])
 @pytest.mark.parametrize("width", [1, 3, 4, 17, 40])
-def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int) -> None:
-    margin, plane = 3, picture(height, width)
+@pytest.mark.parametrize("margin", [0, 1, 3, 5, 9])
+def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, margin: int) -> None:
+    plane = picture(height, width)
     padded = pad(plane, margin)
     cut = CutPlane.cut(plane, (4, 16), margin)
     for row in cut.rows:
