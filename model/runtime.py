@@ -39,6 +39,8 @@ class Runtime:
             self._network = network.to(device).fold()
         self._served = self._winograd() if backend == "winograd" else self._torch(device, dtype)
         self._full = self._torch(device, "float32")
+        # The image branch too: torch's own choice of a kernel depends on how many tiles there are, and so its rounding.
+        self._images = prepare(self._network, device, "float32")
         with torch.inference_mode():
             # An odd core keeps the pattern's first pixel in the middle.
             zeros = torch.zeros(1, 1, FLAT_CORE + 2 * self.margin, FLAT_CORE + 2 * self.margin, device=device)
@@ -65,7 +67,7 @@ class Runtime:
         features, flats = served
         try:
             padded = torch.from_numpy(tiles)[:, None].to(self.device)
-            outputs = self._network.combine(padded, features(padded, levels), flats)
+            outputs = self._images.combine(padded, features(padded, levels), flats)
             return {s: level[:, 0].cpu().numpy() for s, level in zip(self.scales, outputs, strict=False)}
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()

@@ -1,9 +1,11 @@
 """Small networks with weights that hide nothing, and pictures for them."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,6 +13,10 @@ from torch import Tensor
 
 from model.network import LapSRN, LapSRNConfig
 
+WINOGRAD = pytest.param(
+    "winograd", "float32", marks=pytest.mark.skipif(find_spec("ncnn") is None, reason="ncnn is not installed")
+)
+SERVED = pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("torch", "bfloat16"), WINOGRAD])
 DEPTHS_AND_SCALES = [(depth, scale) for depth in (1, 5, 10) for scale in (2, 4, 8)]
 
 

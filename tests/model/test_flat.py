@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from model.checkpoint import load_weights
 from model.color import luma_from_gray
 from model.folded import EagerConv, drop_centre, one_period
-from model.network import LapSRN, LapSRNConfig, zero_mean
+from model.network import LapSRNConfig, zero_mean
 from model.runtime import Runtime
-from tests.model.networks import random_network
+from tests.model.networks import SERVED, random_network
 
 EVERY_8_BIT = np.arange(256) / 255
 SOME_16_BIT = np.array([*range(0, 65536, 1021), 1, 2, 255, 256, 32767, 32768, 65534, 65535]) / 65535
@@ -23,8 +23,7 @@ def flat_tiles(levels: NDArray[np.float64], margin: int, height: int, width: int
     return np.broadcast_to(levels[:, None, None], shape).astype(np.float32)
 
 
-def assert_flat(network: LapSRN, dtype: str, levels: NDArray[np.float64], core: tuple[int, int], peak: int) -> None:
-    runtime = Runtime(network, "random", "cpu", dtype)
+def assert_flat(runtime: Runtime, levels: NDArray[np.float64], core: tuple[int, int], peak: int) -> None:
     outputs = runtime.run(flat_tiles(levels, runtime.margin, *core), runtime.scales[-1])
     codes = np.rint(levels * peak)
     for scale, output in outputs.items():
@@ -33,24 +32,25 @@ def assert_flat(network: LapSRN, dtype: str, levels: NDArray[np.float64], core: 
         np.testing.assert_array_equal(got, np.broadcast_to(codes[:, None, None], got.shape))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@SERVED
 @pytest.mark.parametrize(
     ("levels", "peak"), [(EVERY_8_BIT, 255), (SOME_16_BIT, 65535)], ids=["every 8-bit level", "16-bit levels"]
 )
 @pytest.mark.parametrize(("scale", "depth", "width"), [(4, 5, 8), (4, 10, 4), (8, 1, 8), (2, 5, 8)])
 def test_flat_pictures_keep_their_level(
-    scale: int, depth: int, width: int, levels: NDArray[np.float64], peak: int, dtype: str
+    scale: int, depth: int, width: int, levels: NDArray[np.float64], peak: int, backend: str, dtype: str
 ) -> None:
     network = random_network(LapSRNConfig(scale=scale, depth=depth, width=width), seed=depth)
-    assert_flat(network, dtype, levels, (1, 2), peak)
+    assert_flat(Runtime(network, "random", "cpu", dtype, backend), levels, (1, 2), peak)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@SERVED
 @pytest.mark.parametrize("core", [(1, 1), (13, 10), (32, 7)])
-def test_flat_at_full_width_and_in_tiles_of_any_shape(core: tuple[int, int], dtype: str) -> None:
+def test_flat_at_full_width_and_in_tiles_of_any_shape(core: tuple[int, int], backend: str, dtype: str) -> None:
     """The flat response comes from a patch of its own size, and must be the same in tiles of any other."""
-    assert_flat(random_network(LapSRNConfig()), dtype, np.array([0, 77, 255]) / 255, core, 255)
-    assert_flat(random_network(LapSRNConfig()), dtype, np.array([1, 30001]) / 65535, core, 65535)
+    runtime = Runtime(random_network(LapSRNConfig()), "random", "cpu", dtype, backend)
+    assert_flat(runtime, np.array([0, 77, 255]) / 255, core, 255)
+    assert_flat(runtime, np.array([1, 30001]) / 65535, core, 65535)
 
 
 def test_the_residual_of_a_flat_picture_is_large_before_it_is_taken_off() -> None:
@@ -64,12 +64,12 @@ def test_the_residual_of_a_flat_picture_is_large_before_it_is_taken_off() -> Non
     assert flats[1].std() > 1e-3  # it is a pattern, not one number
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_shipped_weights_keep_flat_pictures(weights: Path, dtype: str) -> None:
+@SERVED
+def test_shipped_weights_keep_flat_pictures(weights: Path, backend: str, dtype: str) -> None:
     """Of the lumas that 8-bit grays have, after rounding to 16 bits."""
     network, _ = load_weights(weights)
     lumas = luma_from_gray(np.array([0, 1, 128, 254, 255]) / 255)
-    runtime = Runtime(network, "shipped", "cpu", dtype)
+    runtime = Runtime(network, "shipped", "cpu", dtype, backend)
     for output in runtime.run(flat_tiles(lumas, runtime.margin, 9, 6), 4).values():
         error = np.abs(output - lumas[:, None, None].astype(np.float32))
         assert error.max() < 0.5 / 65535
