@@ -1,12 +1,53 @@
 """From a training run to a weights file that says what it is: `python -m model.export --run runs/served --to FILE`."""
 
 import argparse
-import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from model.checkpoint import load_weights, save_weights
 from model.evaluate import evaluate, summary
+
+# Measured elsewhere on the same files, in dB: the paper's published weights, and the best public PyTorch ones.
+PUBLISHED = {
+    "the paper's LapSRN": {"Set5": 31.492, "Set14": 28.136},
+    "best public PyTorch": {"Set5": 31.595, "Set14": 28.214},
+}
+
+
+def score_table(scores: dict[str, Any]) -> str:
+    """Markdown: a row per set and scale with bicubic and this network, and what is published for x4."""
+    others = list(PUBLISHED)
+    head = ["set", "scale", "bicubic", "**these weights**", *others]
+    rows = [head, ["---"] * len(head)]
+    for name, levels in scores.items():
+        for scale, figures in levels.items():
+            ours = f"**{figures['psnr']:.2f}** / {figures['ssim']:.4f}"
+            plain = f"{figures['bicubic_psnr']:.2f} / {figures['bicubic_ssim']:.4f}"
+            published = [f"{PUBLISHED[other][name]:.2f}" if scale == "4" else "" for other in others]
+            rows.append([name, f"×{scale}", plain, ours, *published])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def recipe_table(recipe: dict[str, Any]) -> str:
+    """Markdown: what the network was trained with, every field."""
+    rows = [("setting", "value"), ("---", "---"), *((f"`{name}`", f"{value}") for name, value in recipe.items())]
+    return "\n".join(f"| {name} | {value} |" for name, value in rows)
+
+
+def write_block(text: str, name: str, block: str) -> str:
+    """`text` with what stands between `<!-- name: begin -->` and `<!-- name: end -->` replaced, if it is there."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    return re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{block}\n{end}", text, flags=re.DOTALL)
+
+
+def write_cards(weights: Path, cards: Sequence[Path]) -> None:
+    """Bring the tables in Markdown files up to what `weights` says of itself."""
+    info = load_weights(weights)[1]
+    for card in cards:
+        text = write_block(card.read_text(), "scores", score_table(info.scores))
+        card.write_text(write_block(text, "recipe", recipe_table(info.recipe)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -16,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--to", type=Path, required=True, help="weights file to write")
     parser.add_argument("--score", type=Path, nargs="*", default=[], help="folders with HR/ and LRx4/ to score on")
     parser.add_argument("--data", default="", help="what the pictures were, in words")
+    parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
     source = options.run / "weights.safetensors"
     network, info = load_weights(source)
@@ -24,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         low = folder / f"LRx{network.config.scale}"
         scores[folder.name] = summary(evaluate(source, folder / "HR", low if low.is_dir() else None))
     save_weights(options.to, network, recipe=info.recipe, data=options.data or info.data, scores=scores)
-    print(json.dumps(scores, indent=2))
+    write_cards(options.to, options.cards)
+    print(score_table(scores))
 
 
 if __name__ == "__main__":
