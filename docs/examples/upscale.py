@@ -1,0 +1,32 @@
+"""Upscale a picture with the Python client: python upscale.py photo.jpg [http://127.0.0.1:8000]
+
+Writes photo_x4.png, and photo_x2.png from the same pass. The client is app/client.py; it needs httpx only.
+"""
+
+import sys
+from pathlib import Path
+
+from app.client import UpscaleError, Upscaler
+
+
+def show(done: int, total: int) -> None:
+    """Told while the picture is upscaled."""
+    print(f"\r{done} of {total} tiles", end="", file=sys.stderr)
+
+
+def main() -> None:
+    """Upscales the picture that the command line names."""
+    picture = Path(sys.argv[1])
+    url = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:8000"
+    with Upscaler(url) as upscaler:
+        try:
+            result = upscaler.upscale(picture, scale=4, progress=show)
+        except UpscaleError as error:
+            sys.exit(f"{error.status} {error.title}: {error.detail}")
+        picture.with_name(f"{picture.stem}_x4.png").write_bytes(result.body)
+        half = upscaler.level(result.id, 2)
+        picture.with_name(f"{picture.stem}_x2.png").write_bytes(half.body)
+
+
+if __name__ == "__main__":
+    main()

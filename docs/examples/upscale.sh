@@ -1,0 +1,17 @@
+#!/bin/sh
+# Upscale a picture with curl: sh upscale.sh photo.jpg [http://127.0.0.1:8000]
+# Writes photo_x4.png, and photo_x2.png from the same pass.
+set -eu
+picture=$1
+service=${2:-http://127.0.0.1:8000}
+name=${picture%.*}
+headers=$(mktemp)
+trap 'rm -f "$headers"' EXIT
+
+# A 503 or 429 is tried again after the time that Retry-After gives. An error's text, a problem document, is shown.
+curl --silent --show-error --fail-with-body --retry 5 \
+    --form "image=@$picture" --dump-header "$headers" --output "${name}_x4.png" \
+    "$service/upscale?scale=4" || { cat "${name}_x4.png" >&2; rm -f "${name}_x4.png"; exit 1; }
+
+id=$(tr -d '\r' <"$headers" | sed -n 's/^x-upscale-id: //Ip')
+curl --silent --show-error --fail --output "${name}_x2.png" "$service/upscale?level=2&id=$id"

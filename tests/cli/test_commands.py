@@ -1,0 +1,102 @@
+"""The commands that hand over to something else, and what the program as a whole promises."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import pytest
+
+from tests.cli.conftest import Lapsrn
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--data", "a", "b", "--rate=3", "-x"]])
+def test_train_and_evaluate_get_every_argument_as_it_is(
+    lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, command: str, arguments: list[str]
+) -> None:
+    calls: list[Sequence[str]] = []
+    module = ModuleType(f"model.{command}")
+    module.main = calls.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, f"model.{command}", module)
+    monkeypatch.setattr(f"model.{command}", module, raising=False)
+    assert lapsrn(command, *arguments).exit_code == 0
+    assert calls == [arguments]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "host", "port"),
+    [
+        ([], {}, None, None),
+        (["--port", "8080"], {"LAPSRN_PORT": "9"}, None, "8080"),
+        (["--host", "::1"], {"LAPSRN_PORT": "9"}, "::1", "9"),
+    ],
+)
+def test_serve_runs_the_service_with_options_above_the_environment(
+    lapsrn: Lapsrn,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    environment: dict[str, str],
+    host: str | None,
+    port: str | None,
+) -> None:
+    for name in ("LAPSRN_HOST", "LAPSRN_PORT"):
+        monkeypatch.setenv(name, "")  # so that what the command sets is taken back after the test
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    seen: list[tuple[str | None, str | None]] = []
+
+    def fake() -> int:
+        seen.append((os.environ.get("LAPSRN_HOST"), os.environ.get("LAPSRN_PORT")))
+        return 7
+
+    monkeypatch.setattr("app.main.main", fake)
+    assert lapsrn("serve", *arguments).exit_code == 7
+    assert seen == [(host, port)]
+
+
+def test_doctor_tells_programs(lapsrn: Lapsrn) -> None:
+    result = lapsrn("doctor", "--json")
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    assert facts["problem"] is None
+    assert facts["weights"]["name"] == "fake_x4"
+    assert facts["weights"]["levels"] == [2, 4]
+    assert facts["weights"]["sha256"] == "0123"
+    engine = facts["engine"]
+    assert (engine["device"], engine["dtype"], engine["workers"]) == ("cpu", "float32", 1)
+    assert engine["ms for 256x256 at x4"] > 0
+    assert facts["limits of the service"]["bytes in"] == 32 * 1024 * 1024
+    assert facts["machine"]["cores"] >= 1
+
+
+def test_doctor_tells_people(lapsrn: Lapsrn) -> None:
+    result = lapsrn("doctor")
+    assert result.exit_code == 0
+    words = " ".join(result.stdout.split())
+    assert "Set5: 4: psnr: 31.5" in words
+    assert "levels 2, 4" in words
+    assert "bytes in 33,554,432" in words
+
+
+def test_doctor_says_why_it_cannot_run(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.errors import StartupError
+
+    def fail(*_: object) -> None:
+        raise StartupError("weights/x.safetensors is [not] there")
+
+    monkeypatch.setattr("app.main.open_model", fail)
+    result = lapsrn("doctor")
+    assert result.exit_code == 1
+    assert "cannot upscale here: weights/x.safetensors is [not] there" in result.stdout
+    facts = json.loads(lapsrn("doctor", "--json").stdout)
+    assert facts["problem"] == "weights/x.safetensors is [not] there"
+
+
+@pytest.mark.parametrize("command", ["upscale", "compare", "serve"])
+def test_help_has_examples(lapsrn: Lapsrn, command: str) -> None:
+    result = lapsrn(command, "--help")
+    assert result.exit_code == 0
+    assert f"lapsrn {command} " in result.stdout.split("Usage:")[1].split("\n", 1)[1]

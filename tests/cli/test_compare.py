@@ -1,0 +1,157 @@
+"""The comparison sheet: the details it chooses, what it draws, and the figures under it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.cli.compare import bicubic, choose, compare
+from app.cli.sheet import COLOURS, FRAME, GAP, TILE, Box, Column, draw
+from model.color import luma
+from model.metrics import psnr, ssim
+from model.resample import round_to_uint8
+from tests import pictures
+from tests.cli.conftest import Lapsrn
+
+
+def busy(height: int, width: int, *spots: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Flat, but for checkerboards (top, left, contrast) of 20x20."""
+    picture = np.full((height, width, 3), 90, np.uint8)
+    rows, columns = np.indices((20, 20))
+    for top, left, contrast in spots:
+        picture[top : top + 20, left : left + 20] += (contrast * ((rows + columns) % 2)).astype(np.uint8)[..., None]
+    return picture
+
+
+def test_chooses_the_details_with_the_most_going_on_from_top_to_bottom() -> None:
+    picture = busy(60, 90, (30, 10, 100), (5, 60, 50))
+    boxes = choose(picture, 2)
+    assert [box.size for box in boxes] == [20, 20]
+    assert [(abs(box.top - top) <= 1, abs(box.left - left) <= 1) for box, (top, left) in
+            zip(boxes, [(5, 60), (30, 10)], strict=True)] == [(True, True)] * 2  # fmt: skip
+    (best,) = choose(picture, 1)
+    assert abs(best.top - 30) <= 1, "the stronger of the two"
+
+
+def test_details_do_not_overlap_and_may_be_fewer_than_wished() -> None:
+    boxes = choose(busy(30, 30, (5, 5, 100)), 4)
+    assert 1 <= len(boxes) <= 4
+    for first in boxes:
+        for second in boxes:
+            apart = abs(first.top - second.top) >= first.size or abs(first.left - second.left) >= first.size
+            assert first is second or apart
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 50), (50, 2), (7, 5)])
+def test_tiny_pictures_have_a_detail_too(height: int, width: int) -> None:
+    boxes = choose(pictures.rgb(height, width), 2)
+    assert boxes
+    for box in boxes:
+        assert 0 <= box.top <= height - box.size
+        assert 0 <= box.left <= width - box.size
+
+
+def test_details_are_enlarged_pixel_for_pixel_and_framed() -> None:
+    first, second = pictures.rgb(66, 99), pictures.rgb(66, 99)[::-1].copy()
+    boxes = [Box(3, 5, 33), Box(20, 60, 33)]
+    sheet = np.asarray(draw(first, boxes, [Column("one", first), Column("two", second, "30.00 dB")]))
+    zoom = TILE // 33
+    overview_width = round(99 * (2 * 33 * zoom + GAP) / 66)
+    for column, picture in enumerate((first, second)):
+        for row, box in enumerate(boxes):
+            top = GAP + row * (33 * zoom + GAP)
+            left = GAP + overview_width + GAP + column * (33 * zoom + GAP)
+            tile = sheet[top : top + 33 * zoom, left : left + 33 * zoom]
+            detail = picture[box.top : box.top + 33, box.left : box.left + 33]
+            inside = slice(FRAME, -FRAME)
+            expected = detail.repeat(zoom, axis=0).repeat(zoom, axis=1)
+            np.testing.assert_array_equal(tile[inside, inside], expected[inside, inside])
+            np.testing.assert_array_equal(tile[0], np.broadcast_to(np.array(COLOURS[row]), tile[0].shape))
+
+
+def test_bicubic_is_the_projects_own() -> None:
+    picture = pictures.rgb(5, 7)
+    with Image.fromarray(picture) as image:
+        pillow = np.asarray(image.resize((28, 20), Image.Resampling.BICUBIC)).astype(int)
+    inner = np.s_[8:-8, 8:-8]
+    assert np.abs(bicubic(picture, 20, 28).astype(int) - pillow)[inner].max() <= 1
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Column]:
+    """What will be drawn."""
+    columns: list[Column] = []
+
+    def noting(overview: NDArray[np.uint8], boxes: Sequence[Box], given: Sequence[Column]) -> Image.Image:
+        columns.extend(given)
+        return draw(overview, boxes, given)
+
+    monkeypatch.setattr("app.cli.compare.draw", noting)
+    return columns
+
+
+def test_sheet_of_a_photo_with_the_truth(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = pictures.rgb(49, 66)
+    small = truth[:48:4, :64:4]
+    Path("small.png").write_bytes(pictures.png(small))
+    Path("truth.png").write_bytes(pictures.png(truth))
+    columns = drawn(monkeypatch)
+    result = lapsrn("compare", "small.png", "--hr", "truth.png", "-o", "sheet.png")
+    assert result.exit_code == 0, result.stderr
+    assert [column.name for column in columns] == ["bicubic", "LapSRN", "truth"]
+    np.testing.assert_array_equal(columns[0].picture, bicubic(small, 48, 64))
+    np.testing.assert_array_equal(columns[2].picture, truth[:48, :64])
+    assert columns[1].picture.shape == (48, 64, 3)
+    wanted = round_to_uint8(luma(truth[:48, :64]) * 255)
+    for column in columns[:2]:
+        made = round_to_uint8(luma(column.picture) * 255)
+        assert column.figures == f"{psnr(made, wanted, 4):.2f} dB / {ssim(made, wanted, 4):.4f}"
+    assert pictures.opened(Path("sheet.png").read_bytes()).shape[2] == 3
+
+
+def test_sheet_without_the_truth_has_two_columns(lapsrn: Lapsrn) -> None:
+    Path("photo.jpg").write_bytes(pictures.encoded(pictures.rgb(40, 30), "JPEG"))
+    widths = []
+    for hr in ([], ["--hr", "large.png"]):
+        Path("large.png").write_bytes(pictures.png(pictures.rgb(160, 120)))
+        result = lapsrn("compare", "photo.jpg", *hr, "-o", "sheet.png", "--crop", "0,0,66", "--crop", "90,50,66")
+        assert result.exit_code == 0, result.stderr
+        widths.append(pictures.opened(Path("sheet.png").read_bytes()).shape[1])
+    assert widths[1] - widths[0] == TILE + GAP
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gone.png", "-o", "sheet.png"], "gone.png: No such file or directory"),
+        (["text.png", "-o", "sheet.png"], "text.png: not a picture that can be read"),
+        (["photo.png", "-o", "sheet.jpg"], "the sheet is a PNG"),
+        (
+            ["photo.png", "-o", "sheet.png", "--hr", "photo.png"],
+            "--hr has 12x16 pixels, and the result will have 48x64",
+        ),
+        (["photo.png", "-o", "sheet.png", "--crop", "1,2"], "--crop 1,2: give TOP,LEFT,SIZE"),
+        (["photo.png", "-o", "sheet.png", "--crop", "20,20,40"], "is not inside the result of 48x64 pixels"),
+    ],
+)
+def test_what_does_not_fit_is_a_usage_error(lapsrn: Lapsrn, arguments: list[str], message: str) -> None:
+    Path("photo.png").write_bytes(pictures.png(pictures.rgb(12, 16)))
+    Path("text.png").write_bytes(b"text")
+    result = lapsrn("compare", *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not Path("sheet.png").exists()
+
+
+@pytest.mark.slow
+def test_real_weights_beat_bicubic_on_the_sheet(
+    weights: Path, bench_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = drawn(monkeypatch)
+    low, high = (bench_dir / "Set5" / kind / "butterfly.png" for kind in ("LRx4", "HR"))
+    assert compare(low, high, tmp_path / "sheet.png", 4, [], 2, weights, "cpu") == 0
+    ours, theirs = (float(columns[index].figures.split()[0]) for index in (1, 0))
+    assert theirs == pytest.approx(22.10, abs=0.02)
+    assert ours > theirs + 2

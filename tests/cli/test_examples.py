@@ -1,0 +1,58 @@
+"""The examples in docs/examples do what they say, against the real service on loopback."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import pictures
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
+GRAY = pictures.gray(5, 7)
+COMMANDS = {"upscale.sh": "sh", "upscale.py": sys.executable, "upscale.mjs": "node"}
+TOOLS = {"upscale.sh": "curl", "upscale.py": sys.executable, "upscale.mjs": "node"}
+pytestmark = pytest.mark.server
+
+
+def example(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which(TOOLS[name]) is None:
+        pytest.skip(f"{TOOLS[name]} is not on this machine")
+    return subprocess.run(
+        [COMMANDS[name], str(EXAMPLES / name), *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_writes_both_levels(url: str, tmp_path: Path, name: str) -> None:
+    picture = tmp_path / "photo.one.png"
+    picture.write_bytes(pictures.png(GRAY))
+    done = example(name, str(picture), url)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    for scale in (2, 4):
+        made = pictures.opened((tmp_path / f"photo.one_x{scale}.png").read_bytes())
+        np.testing.assert_array_equal(made, GRAY.repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_bad_picture_is_told_and_leaves_nothing(url: str, tmp_path: Path, name: str) -> None:
+    picture = tmp_path / "photo.png"
+    picture.write_bytes(b"no picture")
+    done = example(name, str(picture), url)
+    assert done.returncode == 1
+    assert "Not an accepted picture format" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == ["photo.png"]  # noqa: PTH208
