@@ -26,6 +26,7 @@ from app.api.application import build_application, build_metrics_application
 from app.api.server import listen, run_server
 from app.api.service import ModelFactory, ModelSource, Service
 from app.codec import Codec, Formulas, Limits
+from app.codec.isolation import DecoderProcesses
 from app.engine import Engine, EngineConfig
 from app.errors import StartupError
 from app.metrics import Metrics
@@ -46,14 +47,16 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
     metrics = Metrics(CollectorRegistry())
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=metrics.registry)
+    decoders = build_decoders(settings)
     service = Service(
         settings,
-        build_codec(settings),
+        build_codec(settings, decoders),
         build_store(settings),
         metrics,
         executor,
         functools.partial(open_model, settings, models),
         functools.partial(build_engine, settings, metrics),
+        [] if decoders is None else [decoders],
     )
     return build_application(service, package_version(), STATIC)
 
@@ -110,10 +113,24 @@ def build_formulas() -> Formulas:
     return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel)
 
 
-def build_codec(settings: Settings) -> Codec:
-    """The codec with this project's formulas and the settings' limits."""
-    limits = Limits(settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, settings.formats)
-    return Codec(build_formulas(), limits, threads=codec_threads(settings))
+def build_limits(settings: Settings) -> Limits:
+    """What the decoder accepts."""
+    return Limits(settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, settings.formats)
+
+
+def build_codec(settings: Settings, decoders: DecoderProcesses | None = None) -> Codec:
+    """The codec with this project's formulas and the settings' limits; it decodes in `decoders` if there are any."""
+    read = None if decoders is None else decoders.read
+    return Codec(build_formulas(), build_limits(settings), threads=codec_threads(settings), read=read)
+
+
+def build_decoders(settings: Settings) -> DecoderProcesses | None:
+    """Processes to decode in, not started yet; None where decoding is done in this one."""
+    if settings.decode == "inline":
+        return None
+    return DecoderProcesses(
+        codec_threads(settings), build_limits(settings), timeout_seconds=settings.decode_timeout_seconds
+    )
 
 
 def build_store(settings: Settings) -> ResultStore:

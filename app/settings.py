@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     decode: Annotated[
         Literal["inline", "process"], Field(description="Decode in this process or in one that may be killed.")
     ] = "inline"
+    decode_timeout_seconds: Annotated[
+        Seconds, Field(description="A decoder process that takes longer is killed; for LAPSRN_DECODE=process.")
+    ] = 30.0
 
     max_input_bytes: Annotated[Positive, Field(description="Largest body.")] = 32 * _MIB
     max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 4 * 1024 * 1024

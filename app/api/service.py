@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import structlog
 
@@ -52,6 +52,18 @@ class Served:
     details: Mapping[str, object]
 
 
+class Helper(Protocol):
+    """Something that runs beside the service, such as processes to decode in."""
+
+    def start(self) -> None:
+        """Begins."""
+        ...
+
+    def close(self) -> None:
+        """Ends."""
+        ...
+
+
 class Service:
     """Everything that outlives a request. Routes read its parts; main builds it."""
 
@@ -64,8 +76,12 @@ class Service:
         executor: ThreadPoolExecutor,
         open_model: Callable[[], ModelSource],
         build_engine: Callable[[ModelSource], Engine],
+        helpers: Sequence[Helper] = (),
     ) -> None:
-        """`open_model` checks the weights and raises StartupError; it is called here, and again at every reload."""
+        """`open_model` checks the weights and raises StartupError; it is called here, and again at every reload.
+
+        `helpers` are started and closed with the service.
+        """
         self.settings = settings
         self.store = store
         self.metrics = metrics
@@ -79,6 +95,7 @@ class Service:
         self._executor = executor
         self._open_model = open_model
         self._build_engine = build_engine
+        self._helpers = helpers
         self._source = open_model()
         self._served: Served | None = None
         self._warming: asyncio.Task[None] | None = None
@@ -124,6 +141,8 @@ class Service:
 
     def start(self) -> None:
         """Begins to load and warm the network, in the background."""
+        for helper in self._helpers:
+            helper.start()
         self._warming = asyncio.create_task(self._warm())
 
     async def warmed(self) -> None:
@@ -145,6 +164,8 @@ class Service:
         if self._served is not None:
             await self._served.engine.stop(self.settings.grace_seconds)
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+        for helper in self._helpers:
+            await asyncio.to_thread(helper.close)
         await self.store.close()
 
     async def reload(self) -> Served:

@@ -152,3 +152,15 @@ async def test_model_document(client: httpx.AsyncClient) -> None:
             "formats": ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"],
         },
     }
+
+
+@pytest.mark.server
+async def test_decoding_in_processes_of_its_own_gives_the_same_bytes(serve: Running) -> None:
+    answers = []
+    for decode in ("inline", "process"):
+        async with serve(decode=decode, codec_threads=1) as client:
+            answers.append(await client.post("/upscale", files={"image": PNG}))
+            refused = await client.post("/upscale", files={"image": PNG[:-20]})
+            assert refused.json()["type"] == "urn:lapsrn:problem:undecodable-picture"
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == answers[1].content

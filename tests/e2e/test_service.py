@@ -1,0 +1,222 @@
+"""The whole service: a real process, real weights, real sockets."""
+
+import io
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.color import luma
+from model.resample import resize
+from tests import pictures
+from tests.e2e.conftest import Launch, Process
+
+pytestmark = pytest.mark.server
+
+
+def open_rgb(body: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(body))
+
+
+def psnr(result: Image.Image, truth: Image.Image, crop: int) -> float:
+    """Y-PSNR in dB as published: studio-range luma, `crop` pixels shaved."""
+    planes = [luma(np.asarray(picture.convert("RGB")))[crop:-crop, crop:-crop] for picture in (result, truth)]
+    return float(-10 * np.log10(np.mean((planes[0] - planes[1]) ** 2)))
+
+
+def bicubic_psnr(small: Image.Image, truth: Image.Image) -> float:
+    height, width = truth.height, truth.width
+    plane = np.round(resize(luma(np.asarray(small.convert("RGB"))), height, width) * 255) / 255
+    difference = (plane - luma(np.asarray(truth.convert("RGB"))))[4:-4, 4:-4]
+    return float(-10 * np.log10(np.mean(difference**2)))
+
+
+@pytest.mark.slow
+def test_a_photograph_is_better_than_bicubic_and_the_level_comes_with_it(service: Process, bench_dir: Path) -> None:
+    small = bench_dir / "Set5" / "LRx4" / "butterfly.png"
+    with small.open("rb") as file:
+        made = httpx.post(f"{service.url}/upscale?scale=4", files={"image": file}, timeout=120)
+    assert made.status_code == 200
+    with Image.open(bench_dir / "Set5" / "HR" / "butterfly.png") as truth, Image.open(small) as source:
+        result = open_rgb(made.content)
+        assert result.size == truth.size
+        assert psnr(result, truth, 4) > bicubic_psnr(source, truth) + 1.0
+        level = httpx.get(f"{service.url}/upscale?level=2&id={made.headers['x-upscale-id']}")
+        assert open_rgb(level.content).size == (source.width * 2, source.height * 2)
+
+
+def test_flat_pictures_stay_flat(service: Process) -> None:
+    flat = np.full((20, 30, 3), (200, 30, 90), np.uint8)
+    made = httpx.post(f"{service.url}/upscale?scale=4", files={"image": pictures.png(flat)}, timeout=120)
+    np.testing.assert_array_equal(pictures.opened(made.content), np.full((80, 120, 3), (200, 30, 90), np.uint8))
+
+
+def test_same_bytes_alone_and_under_load(service: Process) -> None:
+    body = pictures.png(pictures.rgb(40, 37))
+    alone = httpx.post(f"{service.url}/upscale", files={"image": body}, timeout=120).content
+    answers: list[bytes] = []
+
+    def send() -> None:
+        answers.append(httpx.post(f"{service.url}/upscale", files={"image": body}, timeout=120).content)
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [alone] * 8
+
+
+def test_a_job_over_a_real_socket(service: Process) -> None:
+    body = pictures.png(pictures.rgb(64, 64))
+    made = httpx.post(f"{service.url}/upscale", files={"image": body}, headers={"prefer": "respond-async"}, timeout=60)
+    assert made.status_code == 202
+    with httpx.stream("GET", f"{service.url}{made.headers['location']}/events", timeout=120) as events:
+        text = "".join(events.iter_text())
+    assert '"state":"done"' in text.rsplit("data: ", 1)[1]
+    level = httpx.get(f"{service.url}/upscale?level=4&id={made.headers['x-upscale-id']}")
+    assert open_rgb(level.content).size == (256, 256)
+
+
+def test_a_client_that_leaves_takes_its_work_along(service: Process) -> None:
+    body = pictures.png(np.tile(pictures.rgb(60, 60), (8, 8, 1)))
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        head = f"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        time.sleep(0.3)
+    for _ in range(200):
+        metrics = httpx.get(f"{service.url}/metrics").text
+        if "lapsrn_requests_in_flight 0.0" in metrics and "lapsrn_cancelled_total{" in metrics:
+            break
+        time.sleep(0.05)
+    assert "lapsrn_requests_in_flight 0.0" in metrics
+    assert "lapsrn_queue_tiles 0.0" in metrics
+    assert "lapsrn_cancelled_total{" in metrics
+
+
+def test_a_large_body_is_refused_before_it_is_sent(service: Process) -> None:
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        head = "POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999999999\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.slow
+def test_slow_clients_are_sent_away_and_hold_up_nobody(launch: Launch, weights: Path) -> None:
+    service = launch(
+        weights=str(weights), header_timeout_seconds="1", body_idle_seconds="1", client_max_concurrent="1000"
+    ).get_ready()
+    address = urlsplit(service.url)
+    silent = [socket.create_connection((address.hostname, address.port), timeout=20) for _ in range(50)]
+    headers_only = [socket.create_connection((address.hostname, address.port), timeout=20) for _ in range(50)]
+    for connection in headers_only:
+        connection.sendall(
+            b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\nx"
+        )
+    answer = httpx.post(f"{service.url}/upscale", files={"image": pictures.png(pictures.rgb())}, timeout=60)
+    assert answer.status_code == 200
+    assert [connection.recv(100) for connection in silent] == [b""] * 50
+    assert {connection.recv(100)[:13] for connection in headers_only} == {b"HTTP/1.1 408 "}
+    for connection in silent + headers_only:
+        connection.close()
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+
+
+@pytest.mark.slow
+def test_sigterm_under_load_answers_what_was_admitted(launch: Launch, weights: Path) -> None:
+    service = launch(weights=str(weights), grace_seconds="60").get_ready()
+    body = pictures.png(np.tile(pictures.rgb(64, 64), (3, 3, 1)))
+    statuses: list[int] = []
+
+    def send() -> None:
+        statuses.append(httpx.post(f"{service.url}/upscale", files={"image": body}, timeout=120).status_code)
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(400):
+        if "lapsrn_requests_in_flight 4.0" in httpx.get(f"{service.url}/metrics").text:
+            break
+        time.sleep(0.02)
+    service.signal(signal.SIGTERM)
+    time.sleep(0.05)
+    late = httpx.post(f"{service.url}/upscale", files={"image": body}, timeout=60)
+    assert late.status_code == 503
+    assert late.json()["type"] == "urn:lapsrn:problem:draining"
+    assert int(late.headers["retry-after"]) > 0
+    assert httpx.get(f"{service.url}/readyz").status_code == 503
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 4
+    assert service.wait() == 0
+
+
+@pytest.mark.slow
+def test_sighup_swaps_the_weights_and_metrics_have_a_port_of_their_own(launch: Launch, weights: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = launch(weights=str(weights), metrics_port=str(port)).get_ready()
+    assert httpx.get(f"{service.url}/metrics").status_code == 404
+    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert 'lapsrn_model_info{device="' in metrics
+    assert httpx.get(f"http://127.0.0.1:{port}/upscale").status_code == 404
+    service.signal(signal.SIGHUP)
+    for _ in range(1200):
+        if "weights swapped" in service.log.read_text():
+            break
+        time.sleep(0.1)
+    assert "weights swapped" in service.log.read_text()
+    answer = httpx.post(f"{service.url}/upscale", files={"image": pictures.png(pictures.rgb())}, timeout=60)
+    assert answer.status_code == 200
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"weights": "/nowhere/lapsrn.safetensors"}, "no weights at /nowhere/lapsrn.safetensors"),
+        ({"max_input_bytes": "many"}, "LAPSRN_MAX_INPUT_BYTES: "),
+        ({"host": "0.0.0.0"}, "without API keys"),
+        ({"processes": "3"}, "LAPSRN_REDIS_URL"),
+        ({"host": "203.0.113.7", "allow_anonymous": "true"}, "cannot listen on 203.0.113.7"),
+    ],
+)
+def test_a_start_that_cannot_succeed_is_one_line_and_exit_2(
+    launch: Launch, settings: dict[str, str], says: str
+) -> None:
+    service = launch(**settings)
+    assert service.wait() == 2
+    log = service.log.read_text()
+    assert says in log
+    assert log.startswith("lapsrn: ")
+    assert log.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["cut", "flipped", "wrong digest"])
+def test_damaged_weights_are_one_line_and_exit_2(
+    launch: Launch, weights: Path, tmp_path_factory: pytest.TempPathFactory, damage: str
+) -> None:
+    copy = tmp_path_factory.mktemp("weights") / "copy.safetensors"
+    data = weights.read_bytes()
+    copy.write_bytes(
+        data[: len(data) // 2] if damage == "cut" else b"\xff" * 8 + data[8:] if damage == "flipped" else data
+    )
+    service = launch(weights=str(copy), weights_sha256="0" * 64)
+    assert service.wait(120) == 2
+    log = service.log.read_text()
+    assert log.startswith("lapsrn: ")
+    assert log.count("\n") == 1
+    assert str(copy) in log
