@@ -17,7 +17,7 @@ class Handover:
         self._on_progress = on_progress
         self._interval = interval_seconds
         self._last = time.monotonic()
-        self._progress = (0, 0)
+        self._progress = self._reported = (0, 0)
         self._scheduled = False
 
     def progressed(self, done: int, total: int) -> None:
@@ -43,10 +43,12 @@ class Handover:
 
     def _report(self) -> None:
         self._scheduled = False
-        if self._on_progress is None or self.finished.done():
+        progress = self._progress
+        if self._on_progress is None or self.finished.done() or progress == self._reported:
             return
+        self._reported = progress
         try:
-            self._on_progress(*self._progress)
+            self._on_progress(*progress)
         except Exception:
             _log.exception("a progress callback failed; the request goes on")
 

@@ -99,12 +99,12 @@ class Gate:
 
     def __call__(self, tiles: Tiles | None = None, scale: int = 0, full_precision: bool = False) -> None:
         self._entered.release()
-        assert self._passes.acquire(timeout=10), "the test never opened the gate"
+        assert self._passes.acquire(timeout=30), "the test never opened the gate"
 
     def wait_entered(self, times: int = 1) -> None:
         """Wait until the model has come here so many times more."""
         for _ in range(times):
-            assert self._entered.acquire(timeout=10), "the model was never called"
+            assert self._entered.acquire(timeout=30), "the model was never called"
 
     def open(self, batches: int = 1_000) -> None:
         """Let so many batches pass."""
@@ -146,4 +146,4 @@ class Recorder:
 
     def wait_for(self, predicate: Callable[[], bool]) -> None:
         with self._changed:
-            assert self._changed.wait_for(predicate, timeout=10), "the event never came"
+            assert self._changed.wait_for(predicate, timeout=30), "the event never came"

@@ -159,7 +159,7 @@ async def test_a_hung_worker_is_reported_and_replaced_and_writes_nothing_when_it
     build.open()
     outputs = await task
     gate.open()
-    assert await asyncio.to_thread(spoilt.wait, 10)
+    assert await asyncio.to_thread(spoilt.wait, 30)
     await engine.stop(1)
     np.testing.assert_array_equal(outputs[0][4], expected(picture(20, 20), 4)[4])
     assert len(hung.calls) == 1
@@ -203,7 +203,7 @@ async def test_models_that_do_not_fit_together_are_refused() -> None:
     built = threading.Event()
 
     def second() -> FakeModel:
-        assert built.wait(10)
+        assert built.wait(30)
         return FakeModel(margin=4, device="cuda:1")
 
     class First(FakeModel):

@@ -183,9 +183,9 @@ def test_a_waiting_holder_gets_work_when_it_comes_and_goes_home_at_the_end() -> 
     thread = threading.Thread(target=work)
     thread.start()
     scheduler.admit(request(1)[0])
-    assert first.wait(10)
+    assert first.wait(30)
     scheduler.close()
-    thread.join(10)
+    thread.join(30)
     assert taken == [1, None]
     with pytest.raises(Draining):
         scheduler.admit(request(1)[0])
