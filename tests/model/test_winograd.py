@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import Runtime
+from model.runtime import Runtime, load
+from tests.model.networks import luma, random_network
 
 pytest.importorskip("ncnn", reason="the Winograd backend needs ncnn")
+
+from model.winograd import WinogradFeatures, describe
 
 
 @pytest.fixture(scope="module", params=[(4, 5), (2, 3), (8, 1)], ids=lambda p: f"x{p[0]}-depth{p[1]}")
@@ -64,13 +67,78 @@ def test_flat_stays_flat_at_16_bits(pair: tuple[Runtime, Runtime], code: int) ->
         assert np.abs(plane.astype(np.float64) - value).max() < 0.4 / 65535
 
 
-def test_shipped_weights_agree() -> None:
-    from model.runtime import load
-
-    path = Path(__file__).parents[2] / "weights" / "lapsrn_x4.safetensors"
-    if not path.exists():
-        pytest.skip("no weights in weights/")
+def test_shipped_weights_agree(weights: Path) -> None:
     tiles = np.random.default_rng(4).random((1, 66, 66), np.float32)
-    plain, winograd = load(path, "cpu", "float32", backend="torch"), load(path, "cpu", "float32", backend="winograd")
+    plain, winograd = (
+        load(weights, "cpu", "float32", backend="torch"),
+        load(weights, "cpu", "float32", backend="winograd"),
+    )
     for scale, plane in plain.run(tiles, 4).items():
         np.testing.assert_allclose(winograd.run(tiles, 4)[scale], plane, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("config", [LapSRNConfig(2, 5, 16), LapSRNConfig(4, 5, 64), LapSRNConfig(8, 2, 12)], ids=str)
+@torch.inference_mode()
+def test_residuals_are_those_of_the_folded_network(config: LapSRNConfig) -> None:
+    folded = random_network(config).fold()
+    padded = luma(2, 1, 21 + 2 * folded.margin, 16 + 2 * folded.margin)
+    ours, theirs = WinogradFeatures(folded)(padded), folded.residuals(padded)
+    assert [level.shape for level in ours] == [level.shape for level in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert b.std() > 0.01
+        assert (a - b).abs().max() < 2e-6
+
+
+@torch.inference_mode()
+def test_fewer_levels_are_the_first_ones() -> None:
+    folded = random_network(LapSRNConfig(8, 1, 8)).fold()
+    features = WinogradFeatures(folded)
+    padded = luma(1, 1, 14, 15)
+    whole = features(padded)
+    for levels in (1, 2, 3):
+        part = features(padded, levels)
+        assert len(part) == levels
+        assert all(torch.equal(a, b) for a, b in zip(part, whole, strict=False))
+
+
+@torch.inference_mode()
+def test_a_result_is_not_written_over_by_the_next() -> None:
+    """The buffers that ncnn takes again are its own."""
+    folded = random_network(LapSRNConfig(4, 1, 8)).fold()
+    features = WinogradFeatures(folded)
+    first = features(luma(1, 1, 20, 20))
+    kept = [level.clone() for level in first]
+    features(luma(1, 1, 20, 20, seed=1))
+    assert all(torch.equal(a, b) for a, b in zip(first, kept, strict=True))
+
+
+def test_the_weights_are_all_there() -> None:
+    """Four bytes of tag a convolution, then its weights and biases; the graph announces its own length."""
+    folded = random_network(LapSRNConfig(4, 2, 8)).fold()
+    graph, weights = describe(folded)
+    convolutions = [line for line in graph.splitlines() if line.startswith("Convolution")]
+    kernels = [(8, 8, 1), (8, 8, 9), (4, 8, 9), (32, 8, 9), (8, 8, 9), (4, 8, 9)]  # out, in, taps
+    assert len(convolutions) == len(kernels)
+    assert len(weights) == sum(4 + 4 * (out * into * taps + out) for out, into, taps in kernels)
+    magic, counts, *layers = graph.splitlines()
+    assert magic == "7767517"
+    assert int(counts.split()[0]) == len(layers)
+
+
+def test_a_tile_that_ncnn_has_no_room_for_is_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = WinogradFeatures(random_network(LapSRNConfig(4, 1, 8)).fold())
+
+    class Extractor:
+        def input(self, name: str, blob: object) -> int:
+            return 0
+
+        def extract(self, name: str) -> tuple[int, object]:
+            return -100, np.zeros(0)
+
+    class Net:
+        def create_extractor(self) -> Extractor:
+            return Extractor()
+
+    monkeypatch.setattr(features, "_net", Net())
+    with pytest.raises(MemoryError, match=r"ncnn could not run a tile of \(18, 19\) \(status -100\)"):
+        features(luma(1, 1, 20, 21))
