@@ -48,7 +48,7 @@ async def read_reply(reader: asyncio.StreamReader, began: float) -> Reply:
     return Reply(int(lines[0].split()[1]), headers, body, time.monotonic() - began)
 
 
-async def exchange(port: int, method: str, path: str, body: bytes = b"", client: int = 0, wait: float = 120) -> Reply:
+async def exchange(port: int, method: str, path: str, body: bytes = b"", client: int = 0, wait: float = 330) -> Reply:
     """One request, one answer. Raises TimeoutError after `wait` seconds."""
     began = time.monotonic()
     async with asyncio.timeout(wait):

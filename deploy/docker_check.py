@@ -225,7 +225,7 @@ def main() -> int:
         print(f"docker-check: {image} is {size / 1e9:.3f} GB")
         require(size <= CPU_IMAGE_LIMIT, f"the CPU image has {size} bytes; the limit is {CPU_IMAGE_LIMIT}")
         with step("up, until healthy"):
-            docker.compose("up", "--no-build", "--detach", "--wait", "--wait-timeout", "180")
+            docker.compose("up", "--no-build", "--detach", "--wait", "--wait-timeout", "400")
         container = docker.compose("ps", "--quiet", "lapsrn")
         with step("pictures through it"):
             use_service(docker.service_port)

@@ -67,7 +67,7 @@ def test_waits_for_health() -> None:
 
 def test_stop_leaves_the_grace_time_and_some() -> None:
     seconds = int(re.fullmatch(r"\$\{SERVICE_STOP_GRACE:-(\d+)s\}", SERVICES["lapsrn"]["stop_grace_period"])[1])  # type: ignore[index]
-    assert seconds >= Settings.model_fields["grace_seconds"].default + 10
+    assert seconds >= 3 * Settings.model_fields["grace_seconds"].default + 10
 
 
 @pytest.mark.parametrize(
