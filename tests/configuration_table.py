@@ -1,0 +1,75 @@
+"""docs/configuration.md as made from Settings; `python -m tests.configuration_table` rewrites it."""
+
+import json
+from pathlib import Path, PosixPath
+from typing import Any
+
+from app.settings import ApiKey, Settings
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+ROOT = PAGE.parent.parent
+
+INTRODUCTION = """# Configuration
+
+Every setting of the service is an environment variable, read and checked once at the start; a wrong one ends the start
+with one line that names it. `make serve`, `lapsrn serve` and docker-compose all read the same. This page is made from
+`app/settings.py` by `python -m tests.configuration_table`, and a test fails when they differ.
+
+"""
+
+
+def shown(value: Any) -> str:
+    """A default as one would write it in the environment."""
+    if value is None or value == ():
+        return ""
+    if isinstance(value, PosixPath):
+        return f"`{value.relative_to(ROOT)}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
+    return f"`{value}`"
+
+
+def limits(schema: dict[str, Any]) -> str:
+    """What a setting may be, from its JSON schema."""
+    for part in schema.get("anyOf", [schema]):
+        if part.get("type") != "null":
+            schema = part
+            break
+    if "enum" in schema:
+        return ", ".join(f"`{choice}`" for choice in schema["enum"])
+    if schema.get("type") == "boolean":
+        return "`true`, `false`"
+    kind = {"integer": "whole number", "number": "number", "array": "list", "string": "text"}.get(
+        schema["type"], "text"
+    )
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        return f"{kind}, {low} to {high}"
+    if low is not None:
+        return f"{kind}, from {low}"
+    return f"{kind}, above 0" if "exclusiveMinimum" in schema else kind
+
+
+def page() -> str:
+    """The whole page."""
+    properties = Settings.model_json_schema()["properties"]
+    lines = ["| variable | default | may be | what it is |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = shown(field.default)
+        lines.append(f"| `LAPSRN_{name.upper()}` | {default} | {limits(properties[name])} | {field.description} |")
+    keys = [f"| `{name}` | {field.description} |" for name, field in ApiKey.model_fields.items()]
+    example = json.dumps([{"name": "shop", "sha256": "…", "requests_per_minute": 60}])
+    return (
+        INTRODUCTION
+        + "\n".join(lines)
+        + "\n\n## API keys\n\n`LAPSRN_API_KEYS` is a JSON list; each entry has\n\n| field | what it is |\n|---|---|\n"
+        + "\n".join(keys)
+        + f"\n\nas in `LAPSRN_API_KEYS='{example}'`, where `printf %s \"$KEY\" | sha256sum` gives the hash.\n"
+        + "Clients send `Authorization: Bearer KEY` or `X-API-Key: KEY`.\n"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
