@@ -8,11 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from app.codec import DecodeOptions, EncodeOptions, Metadata
+from app.codec.merge import merge
 from app.codec.png_writer import write
+from app.codec.split import split
 from app.errors import BadParameter
-from tests.codec.support import Array, assert_same, codec, nearest, opened, picture, pixels, saved, upscaled
+from tests.codec.support import (
+    FORMULAS,
+    Array,
+    assert_same,
+    bicubic,
+    codec,
+    nearest,
+    opened,
+    picture,
+    pixels,
+    saved,
+    upscaled,
+)
 
 KINDS = [(channels, dtype) for channels in (1, 2, 3, 4) for dtype in (np.uint8, np.uint16)]
 
@@ -54,14 +69,14 @@ def test_libpng_reads_sixteen_bits_back(channels: int, dtype: type) -> None:
 
 
 def test_a_png_of_several_strips_is_whole() -> None:
-    samples = picture(1500, 700, 3) // 32  # three strips of a megabyte
+    samples = picture(2400, 2500, 3) // 32  # eighteen strips of a megabyte
     assert np.array_equal(np.asarray(opened(write([samples], Metadata()))), samples)
 
 
 def test_strips_compressed_in_threads_make_the_same_file() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    samples = picture(1500, 700, 3) // 32
+    samples = picture(2400, 2500, 3) // 32
     with ThreadPoolExecutor(3) as pool:
         assert write([samples], Metadata(), executor=pool) == write([samples], Metadata())
 
@@ -169,3 +184,20 @@ def test_the_result_says_its_size_and_times() -> None:
     assert encoded.merge_seconds > 0
     assert encoded.encode_seconds > 0
     assert np.array_equal(pixels(encoded.body)[..., 0], nearest(picture(7, 5, 1)[..., 0], 4))
+
+
+@pytest.mark.parametrize("name", ["baby", "bird", "butterfly", "head", "woman"])
+def test_png_is_hardly_larger_than_pillows_best_guess(bench_dir: Path, name: str) -> None:
+    small = np.asarray(Image.open(bench_dir / "Set5" / "LRx4" / f"{name}.png").convert("RGB"))
+    planes = split(small, FORMULAS)
+    samples = merge(planes, (bicubic(planes.luma, 4),), 4, 8, FORMULAS)
+    assert len(write([samples], Metadata())) <= 1.06 * len(saved(samples, "PNG"))
+
+
+def test_a_drawing_is_not_filtered_to_death() -> None:
+    samples = np.full((600, 800, 3), 246, np.uint8)
+    rng = np.random.default_rng(0)
+    glyph = (rng.integers(0, 2, (9, 7, 1)) * 200).astype(np.uint8)
+    for row, column in rng.integers(0, 580, (900, 2)):
+        samples[row : row + 9, column : column + 7] = glyph
+    assert len(write([samples], Metadata())) <= 1.06 * len(saved(samples, "PNG"))
