@@ -60,6 +60,7 @@ def build_application(service: Service, version: str, page: Path | None) -> Fast
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         telemetry={"tracing": tracing, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.service = service

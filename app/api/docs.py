@@ -5,7 +5,7 @@ from typing import Any
 
 from app import errors
 from app.api.negotiation import MEDIA_TYPES
-from app.api.problems import KINDS, MEDIA_TYPE, PROBLEM_TYPE, Kind
+from app.api.problems import INTERNAL, KINDS, MEDIA_TYPE, PROBLEM_TYPE, Kind
 
 _BINARY = {"type": "string", "format": "binary"}
 _PICTURE = {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()}
@@ -23,7 +23,11 @@ _COOKIE = _header(
     "The id again: HttpOnly, SameSite=Strict, path /upscale.", "upscale_id=8L2s...; HttpOnly; Path=/upscale"
 )
 _RETRY = _header("Seconds to wait before the next attempt.", "5")
-_REQUEST_ID = _header("Names this request; the client's own if it sent a well-formed one.", "3f9c2ab81d77e640")
+REQUEST_ID_HEADER = _header("Names this request; the client's own if it sent a well-formed one.", "3f9c2ab81d77e640")
+TRACEPARENT_HEADER = _header(
+    "W3C trace context of this hop, in the client's trace if it sent one.",
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+)
 
 
 def _problems(*kinds: type[errors.LapsrnError]) -> dict[int | str, dict[str, Any]]:
@@ -36,7 +40,7 @@ def _problems(*kinds: type[errors.LapsrnError]) -> dict[int | str, dict[str, Any
 
 def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     rows = list(rows)
-    headers: dict[str, Any] = {"X-Request-Id": _REQUEST_ID}
+    headers: dict[str, Any] = {}
     if status in (429, 503):
         headers["Retry-After"] = _RETRY
     if status == 401:
@@ -60,6 +64,15 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     }
 
 
+UNEXPECTED = _problem(500, [INTERNAL])
+
+_COOKIE_PARAMETER = {
+    "name": "upscale_id",
+    "in": "cookie",
+    "required": False,
+    "description": "Set by POST /upscale; used when `id` is not given.",
+    "schema": {"type": "string"},
+}
 _PREFER = {
     "name": "Prefer",
     "in": "header",
@@ -95,7 +108,6 @@ UPSCALE: dict[str, Any] = {
                 "Vary": _header("Accept chooses the format.", "Accept"),
                 "Set-Cookie": _COOKIE,
                 "X-Upscale-Truncated": _header("The file was incomplete; what was there was upscaled.", "true"),
-                "X-Request-Id": _REQUEST_ID,
             },
         },
         202: {
@@ -106,7 +118,6 @@ UPSCALE: dict[str, Any] = {
                 "Preference-Applied": _header("That the preference was honoured.", "respond-async"),
                 "X-Upscale-Id": _ID,
                 "Set-Cookie": _COOKIE,
-                "X-Request-Id": _REQUEST_ID,
             },
         },
         **_problems(
@@ -152,7 +163,6 @@ RESULT: dict[str, Any] = {
                 "ETag": _ETAG,
                 "Cache-Control": _CACHE,
                 "Content-Disposition": _header("A name to save it under.", 'inline; filename="upscaled_x2.png"'),
-                "X-Request-Id": _REQUEST_ID,
             },
         },
         304: {"description": "The client has it already.", "headers": {"ETag": _ETAG}},
@@ -164,12 +174,12 @@ RESULT: dict[str, Any] = {
             errors.StoreUnavailable,
         ),
     },
-    "openapi_extra": {"parameters": [_IF_NONE_MATCH]},
+    "openapi_extra": {"parameters": [_IF_NONE_MATCH, _COOKIE_PARAMETER]},
 }
 
 FORGET: dict[str, Any] = {
     "responses": {
-        204: {"description": "Forgotten.", "headers": {"X-Request-Id": _REQUEST_ID}},
+        204: {"description": "Forgotten."},
         **_problems(
             errors.MalformedRequest,
             errors.Unauthorized,
@@ -177,11 +187,12 @@ FORGET: dict[str, Any] = {
             errors.BadParameter,
             errors.StoreUnavailable,
         ),
-    }
+    },
+    "openapi_extra": {"parameters": [_COOKIE_PARAMETER]},
 }
 
 _JOB_PROBLEMS = _problems(errors.Unauthorized, errors.NotFound, errors.BadParameter)
-JOB: dict[str, Any] = {"responses": {200: {"headers": {"X-Request-Id": _REQUEST_ID}}, **_JOB_PROBLEMS}}
+JOB: dict[str, Any] = {"responses": {200: {}, **_JOB_PROBLEMS}}
 EVENTS: dict[str, Any] = {
     "responses": {
         200: {

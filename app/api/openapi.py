@@ -5,13 +5,27 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.api.docs import REQUEST_ID_HEADER, TRACEPARENT_HEADER, UNEXPECTED
 from app.api.schemas import ProblemDocument
+
+Document = dict[str, Any]
+
+_GUARDED = ("/upscale", "/jobs", "/admin")
+_TAGS = [
+    {"name": "upscale", "description": "Pictures in, larger pictures out."},
+    {"name": "jobs", "description": "Upscales that are not waited for."},
+    {"name": "operations", "description": "Health, metrics, and what is served."},
+]
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the operator has set any."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same in a header of its own."},
+}
 
 
 def complete(app: FastAPI) -> None:
-    """Replaces `app.openapi` by one that is built once and has the shared schemas in it."""
+    """Replaces `app.openapi` by one that is built once, and whole."""
 
-    def document() -> dict[str, Any]:
+    def document() -> Document:
         if app.openapi_schema is None:
             app.openapi_schema = build(app)
         return app.openapi_schema
@@ -19,11 +33,45 @@ def complete(app: FastAPI) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
-def build(app: FastAPI) -> dict[str, Any]:
+def build(app: FastAPI) -> Document:
     """The document."""
-    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas = schema["components"]["schemas"]
+    schema = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        tags=_TAGS,
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    components = schema["components"]
     for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-    schemas.setdefault("ProblemDocument", ProblemDocument.model_json_schema())
+        components["schemas"].pop(name, None)
+    components["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()
+    components["securitySchemes"] = _SCHEMES
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            _finish(operation, guarded=path.startswith(_GUARDED))
     return schema
+
+
+def _finish(operation: Document, guarded: bool) -> None:
+    """What holds for every operation: ids in every answer, and the answer to a fault of ours."""
+    if guarded:
+        operation["security"] = [{}, {"bearer": []}, {"key": []}]
+    operation["responses"].setdefault("500", UNEXPECTED)
+    operation["responses"] = dict(sorted(operation["responses"].items()))
+    for response in operation["responses"].values():
+        headers = response.setdefault("headers", {})
+        headers["X-Request-Id"] = REQUEST_ID_HEADER
+        headers["traceparent"] = TRACEPARENT_HEADER
+    for parameter in operation.get("parameters", []):
+        parameter["schema"] = _without_null(parameter["schema"])
+        parameter["schema"].pop("description", None)
+
+
+def _without_null(schema: Document) -> Document:
+    """A parameter is left out, never sent as null."""
+    kinds: list[Document] = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return kinds[0] | {key: value for key, value in schema.items() if key not in ("anyOf", "default")}

@@ -1,0 +1,87 @@
+"""The OpenAPI document: kept in the repository, so that a change shows in review.
+
+To rewrite it: .venv/bin/python -m tests.api.test_openapi
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+from tests.fakes import FakeModel
+
+SNAPSHOT = Path(__file__).parent / "openapi.json"
+
+
+def document() -> dict[str, Any]:
+    return create_app(Settings(), [FakeModel]).openapi()
+
+
+def text() -> str:
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+@pytest.fixture(scope="module")
+def paths() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = document()["paths"]
+    return found
+
+
+def test_the_document_is_the_one_that_was_reviewed() -> None:
+    assert json.loads(SNAPSHOT.read_text()) == document(), f"rewrite it with: python -m {Path(__file__).stem}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "statuses"),
+    [
+        ("post", "/upscale", "200 202 400 401 406 408 413 415 422 429 500 503 504"),
+        ("get", "/upscale", "200 304 400 401 404 422 500 503"),
+        ("delete", "/upscale", "204 400 401 404 422 500 503"),
+        ("get", "/jobs/{job_id}", "200 401 404 422 500"),
+        ("get", "/jobs/{job_id}/events", "200 401 404 422 500"),
+        ("delete", "/jobs/{job_id}", "204 401 404 422 500"),
+        ("get", "/model", "200 500 503"),
+        ("post", "/admin/reload", "200 401 403 409 500 503"),
+        ("get", "/healthz", "200 500 503"),
+        ("get", "/readyz", "200 500 503"),
+        ("get", "/metrics", "200 500"),
+    ],
+)
+def test_every_status_is_documented(paths: dict[str, Any], method: str, path: str, statuses: str) -> None:
+    assert " ".join(paths[path][method]["responses"]) == statuses
+
+
+def test_bodies_are_binary(paths: dict[str, Any]) -> None:
+    body = paths["/upscale"]["post"]["requestBody"]
+    binary = {"type": "string", "format": "binary"}
+    assert body["required"] is True
+    assert body["content"]["image/*"] == {"schema": binary}
+    assert body["content"]["multipart/form-data"]["schema"]["properties"] == {"image": binary}
+    for media_type in ("image/png", "image/webp", "image/jpeg", "image/avif", "image/tiff"):
+        assert paths["/upscale"]["post"]["responses"]["200"]["content"][media_type] == {"schema": binary}
+
+
+def test_every_problem_is_a_problem_document_with_an_example(paths: dict[str, Any]) -> None:
+    for operations in paths.values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if "application/problem+json" in response.get("content", {}):
+                    content = response["content"]["application/problem+json"]
+                    assert content["schema"] == {"$ref": "#/components/schemas/ProblemDocument"}
+                    for name, example in content["examples"].items():
+                        assert example["value"]["type"] == f"urn:lapsrn:problem:{name}"
+                        assert str(example["value"]["status"]) == status
+                    assert ("Retry-After" in response["headers"]) is (status in ("429", "503"))
+
+
+def test_operations_have_short_names_of_their_own(paths: dict[str, Any]) -> None:
+    names = [operation["operationId"] for operations in paths.values() for operation in operations.values()]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() and "_" not in name for name in names)
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(text())
