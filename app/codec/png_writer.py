@@ -19,6 +19,8 @@ MEDIA_TYPE = "image/png"
 _WHOLE = 16 << 20  # bytes of picture up to which it is compressed in one piece
 _STRIP = 1 << 20  # and the size of the pieces of a larger one; fixed, so that threads do not change the file
 _BLOCK, _APART = 8, 192  # rows at a time, and how far apart, that decide how the picture is written
+_LEVEL, _DRAWING_LEVEL = 3, 6  # of libdeflate; on drawings, which shrink to a tenth, more trouble costs little time
+_DRAWING = 0.1
 _TOLERANCE = 1.005  # a plan that costs less time may make the sample this much larger
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _METER = 0.0254
@@ -82,6 +84,7 @@ class _Plan:
 
     filters: tuple[int, ...]
     window: int = 15
+    level: int = _LEVEL
 
 
 # In the order of the time they take.
@@ -89,9 +92,9 @@ _WHOLE_PLANS = (_Plan((NONE,)), _Plan((UP,)), _Plan((PAETH,)), _Plan(ADAPTIVE))
 _STRIP_PLANS = tuple(replace(plan, window=window) for plan in _WHOLE_PLANS for window in (9, 15))
 
 
-def _deflated_whole(raw: Bytes) -> bytes:
+def _deflated_whole(raw: Bytes, level: int) -> bytes:
     """A zlib stream by libdeflate: the smallest for its time, but it can neither be continued nor made in parallel."""
-    return bytes(imagecodecs.deflate_encode(raw, 3))  # type: ignore[arg-type]  # any buffer will do
+    return bytes(imagecodecs.deflate_encode(raw, level))  # type: ignore[arg-type]  # any buffer will do
 
 
 def _deflated_strip(raw: Bytes, window: int, flush: int) -> bytes:
@@ -105,14 +108,17 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
     last = max(0, rows.shape[0] - _BLOCK)
     tops = range(min(_APART // 2, last // 2), last + 1, _APART)
     plans = _WHOLE_PLANS if whole else _STRIP_PLANS
-    sizes = []
+    sizes, raw_size = [], 1
     for plan in plans:
         blocks = [
             filtered(rows[top : top + _BLOCK], rows[top - 1] if top else None, step, plan.filters) for top in tops
         ]
         raw = np.concatenate(blocks)
-        sizes.append(len(_deflated_whole(raw) if whole else _deflated_strip(raw, plan.window, isal_zlib.Z_FINISH)))
-    return next(plan for plan, size in zip(plans, sizes, strict=True) if size <= min(sizes) * _TOLERANCE)
+        raw_size = raw.size
+        body = _deflated_whole(raw, _LEVEL) if whole else _deflated_strip(raw, plan.window, isal_zlib.Z_FINISH)
+        sizes.append(len(body))
+    best = next(plan for plan, size in zip(plans, sizes, strict=True) if size <= min(sizes) * _TOLERANCE)
+    return replace(best, level=_DRAWING_LEVEL) if min(sizes) < _DRAWING * raw_size else best
 
 
 def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
@@ -124,7 +130,7 @@ def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
     whole = rows.size <= _WHOLE
     plan = _best_plan(rows, step, whole)
     if whole:
-        return [_deflated_whole(filtered(rows, None, step, plan.filters))]
+        return [_deflated_whole(filtered(rows, None, step, plan.filters), plan.level)]
     count = max(1, _STRIP // rows.shape[1])
 
     def strip(span: tuple[int, int]) -> tuple[bytes, int, int]:
