@@ -32,7 +32,7 @@ test: $(DEV) ## install everything and run every test, with coverage
 check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy app model tests bench
+	$(BIN)/mypy app model tests bench deploy
 	$(BIN)/lint-imports
 
 format: $(DEV) ## rewrite the sources in the house style
