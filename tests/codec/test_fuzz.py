@@ -1,6 +1,7 @@
 """Real files with bytes changed, cut, doubled and mixed: a picture or a ClientError, and nothing else, ever."""
 
 import io
+import zlib
 from typing import Any
 
 import numpy as np
@@ -37,21 +38,27 @@ SEEDS |= {"JPEG with metadata": saved(picture(9, 8, 3), "JPEG", exif=b"Exif\0\0M
 SERVICE = codec(max_input_pixels=1 << 16, max_output_pixels=1 << 18)
 
 
+MAGIC = 12  # bytes at the beginning that are left alone, so that the wounds reach the decoders
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A file of the table with a few wounds."""
+    """A file of the table with a few wounds; a PNG may have its checksums set right again."""
     data = bytearray(SEEDS[draw(st.sampled_from(sorted(SEEDS)))])
-    for _ in range(draw(st.integers(1, 6))):
-        kind = draw(st.sampled_from(["byte", "word", "cut", "remove", "repeat", "insert"]))
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from(["byte", "byte", "word", "word", "flip", "remove", "repeat", "insert", "cut"]))
         # Headers are short and matter most: half of the wounds are there.
         reach = len(data) if draw(st.booleans()) else min(len(data), 200)
-        at = draw(st.integers(0, max(0, reach - 1)))
+        at = draw(st.integers(min(MAGIC, len(data)), max(MAGIC, reach)))
         size = draw(st.integers(1, 16))
-        if kind == "byte" and data:
-            data[at] = draw(st.integers(0, 255))
+        if kind == "byte":
+            data[at : at + 1] = bytes([draw(st.integers(0, 255))])
+        elif kind == "flip" and at < len(data):
+            data[at] ^= 1 << draw(st.integers(0, 7))
         elif kind == "word":
-            value = draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF]))
-            data[at : at + 4] = value.to_bytes(4, draw(st.sampled_from(["little", "big"])))
+            value = draw(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF]))
+            width = draw(st.sampled_from([2, 4]))
+            data[at : at + width] = (value % (1 << 8 * width)).to_bytes(width, draw(st.sampled_from(["little", "big"])))
         elif kind == "cut":
             del data[at:]
         elif kind == "remove":
@@ -60,7 +67,20 @@ def mutated(draw: st.DrawFn) -> bytes:
             data[at:at] = data[at : at + size]
         else:
             data[at:at] = draw(st.binary(min_size=1, max_size=size))
+    if draw(st.booleans()):
+        _set_checksums(data)
     return bytes(data)
+
+
+def _set_checksums(data: bytearray) -> None:
+    """Makes every chunk's checksum right, as far as the lengths lead."""
+    at = 8
+    while data.startswith(b"\x89PNG") and at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if end + 4 > len(data):
+            return
+        data[end : end + 4] = zlib.crc32(data[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
 
 
 OPTIONS = st.builds(
