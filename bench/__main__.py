@@ -1,0 +1,60 @@
+"""`make bench`: the project against its peers, in one run, as ratios. `--only NAME` takes some of the measures."""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.report import Plan, Section
+
+MEASURES = {
+    "network": "bench.network",
+    "roofline": "bench.roofline",
+    "http": "bench.serving",
+    "stages": "bench.stages",
+    "growth": "bench.growth",
+    "mixed": "bench.mixed",
+    "tiles": "bench.tiles",
+    "png": "bench.encoder",
+}
+"""Modules with `measure(plan) -> Section`; imported only when they are run."""
+CHEAP = ("network", "roofline", "stages", "tiles")
+"""What `--quick` runs when nothing else is asked for."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 1 if a measure could not be taken. What is slow is not a failure."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=MEASURES, help="this measure; may be given again")
+    parser.add_argument("--json", type=Path, help="write the numbers there as well")
+    parser.add_argument("--quick", action="store_true", help="a smoke test of the cheap ones; the numbers mean nothing")
+    options = parser.parse_args(arguments)
+    names = options.only or (CHEAP if options.quick else list(MEASURES))
+    machine = importlib.import_module("bench.machine").describe()
+    print(machine.markdown(), flush=True)
+    sections, failed = [], []
+    for name in names:
+        began = time.monotonic()
+        try:
+            section: Section = importlib.import_module(MEASURES[name]).measure(Plan(options.quick))
+        except Exception:  # one measure that fails must not cost the others, and it is told at the end
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        section.seconds = time.monotonic() - began
+        sections.append(section)
+        print("\n" + section.markdown(), flush=True)
+        if options.json:
+            document = {"machine": asdict(machine), "sections": [asdict(each) for each in sections]}
+            options.json.write_text(json.dumps(document, indent=1, ensure_ascii=False))
+    if failed:
+        print(f"could not be measured: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""How many floating point operations the folded network takes; a multiplication and an addition are two."""
+
+from app.engine import EngineConfig
+from app.engine.tiles import cut_axis, edges_for
+from model.folded import NEIGHBOURS
+from model.network import LapSRNConfig
+
+
+def tile_flops(config: LapSRNConfig, height: int, width: int) -> int:
+    """One tile's core of height x width with the margins that it really computes, on features, all levels."""
+    height, width = height + 2 * config.margin - 2, width + 2 * config.margin - 2
+    total = height * width * len(NEIGHBOURS) * config.width
+    for level in range(config.levels):
+        for _ in range(config.depth - 1):
+            height, width = height - 2, width - 2
+            total += height * width * 9 * config.width**2
+        total += (height - 2) * (width - 2) * 9 * config.width * 4
+        if level + 1 < config.levels:
+            total += (height - 2) * (width - 2) * 9 * config.width * 4 * config.width
+            height, width = 2 * (height - 2), 2 * (width - 2)
+    return 2 * total
+
+
+def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
+    """The same without any margin: what a picture of that size would take if borders were free."""
+    per_pixel = len(NEIGHBOURS) * config.width
+    for level in range(config.levels):
+        following = 4 * config.width if level + 1 < config.levels else 0
+        per_pixel += 4**level * 9 * config.width * ((config.depth - 1) * config.width + 4 + following)
+    return 2 * per_pixel * height * width
+
+
+def engine_flops(config: LapSRNConfig, engine: EngineConfig, height: int, width: int, workers: int) -> int:
+    """What the engine computes for one plane: every tile that it cuts, margins included."""
+    edges = edges_for(height, width, engine.core_edges, config.margin, workers)
+    rows, columns = (cut_axis(side, edges, config.margin) for side in (height, width))
+    return sum(tile_flops(config, row.edge, column.edge) for row in rows for column in columns)

@@ -1,0 +1,178 @@
+"""Who upscales luma how fast: each contestant in a process of its own, with every core, asked in turn."""
+
+import asyncio
+import importlib
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.engine import Engine, EngineConfig
+from app.main import cores, open_model
+from app.settings import Settings
+from bench.pictures import luma
+from bench.public import PublicLapSRN
+from model.checkpoint import load_weights
+
+Plane = NDArray[np.float32]
+Run = Callable[[], Any]
+Prepare = Callable[[Plane], Run]
+
+
+class Absent(Exception):
+    """A peer is not installed; the message says how to install it."""
+
+
+def eager() -> Prepare:
+    """Public PyTorch code: eager, contiguous, float32, all threads."""
+    network = public_network()
+    torch.set_num_threads(cores())
+
+    def prepare(plane: Plane) -> Run:
+        tensor = torch.from_numpy(plane)[None, None]
+
+        def run() -> list[Plane]:
+            with torch.inference_mode():
+                return [level[0, 0].numpy() for level in network(tensor)]
+
+        return run
+
+    return prepare
+
+
+def served() -> Prepare:
+    """The service's engine with its workers: padding, tiles, batches, the network, stitching."""
+    source = open_model(Settings(), None)
+    config = EngineConfig.for_device(str(source.details["device"]).partition(":")[0])
+    loop = asyncio.new_event_loop()
+    engine = Engine(source.factories, config)
+    loop.run_until_complete(engine.start())
+    return lambda plane: lambda: loop.run_until_complete(engine.upscale([plane], scale=4, client="bench"))
+
+
+def openvino() -> Prepare:
+    """OpenVINO on the same expanded network, in the precision that it chooses for the machine."""
+    core = _peer("openvino").Core()
+    _peer("onnx")
+
+    def prepare(plane: Plane) -> Run:
+        with tempfile.TemporaryDirectory() as folder:
+            file = exported(plane, Path(folder))
+            compiled = core.compile_model(core.read_model(file), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+        return lambda: compiled([plane[None, None]])
+
+    return prepare
+
+
+def onnxruntime() -> Prepare:
+    """ONNX Runtime on the same expanded network, float32."""
+    peer = _peer("onnxruntime")
+    _peer("onnx")
+
+    def prepare(plane: Plane) -> Run:
+        options = peer.SessionOptions()
+        options.intra_op_num_threads = cores()
+        with tempfile.TemporaryDirectory() as folder:
+            file = str(exported(plane, Path(folder)))
+            session = peer.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        return lambda: session.run(None, {"luma": plane[None, None]})
+
+    return prepare
+
+
+CONTESTANTS: dict[str, Callable[[], Prepare]] = {
+    "eager": eager,
+    "served": served,
+    "OpenVINO": openvino,
+    "ONNX Runtime": onnxruntime,
+}
+
+
+def public_network() -> PublicLapSRN:
+    """The weights that are served, in the public form."""
+    network, _ = load_weights(Settings().weights)
+    return PublicLapSRN(network).eval()
+
+
+def exported(plane: Plane, folder: Path) -> Path:
+    """The public network as ONNX for pictures of this size."""
+    file = folder / "public.onnx"
+    example = torch.zeros(1, 1, *plane.shape)
+    torch.onnx.export(
+        public_network(), (example,), str(file), input_names=["luma"], dynamo=True, external_data=False, verbose=False
+    )
+    return file
+
+
+def _peer(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise Absent(f"{name} is not installed (pip install -e '.[bench]')") from None
+
+
+class Contestant:
+    """`with Contestant(name) as it: it.seconds(height, width)`. Raises Absent on entering."""
+
+    def __init__(self, name: str) -> None:
+        """Nothing runs yet; `name` is a key of CONTESTANTS."""
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_compete, args=(name, other), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        absent = self._pipe.recv()
+        if absent is not None:
+            self._process.join()
+            raise Absent(absent)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.join()
+
+    def seconds(self, height: int, width: int) -> float:
+        """How long one picture took; a size's first time includes a warm-up that is not counted."""
+        self._pipe.send((height, width))
+        answer = self._pipe.recv()
+        if isinstance(answer, str):
+            raise RuntimeError(f"{self.name}: {answer}")
+        return float(answer)
+
+
+WARM_PIXELS = 512 * 512
+"""Larger pictures are not run once for nothing; they are run after smaller ones, and take long enough."""
+
+
+def _compete(name: str, pipe: Connection) -> None:
+    try:
+        prepare = CONTESTANTS[name]()
+    except Absent as absent:
+        pipe.send(str(absent))
+        return
+    pipe.send(None)
+    size, run = (0, 0), None
+    while True:
+        wanted = pipe.recv()
+        try:
+            if run is None or wanted != size:
+                size, run = wanted, prepare(luma(*wanted))
+                if size[0] * size[1] <= WARM_PIXELS:
+                    run()
+            began = time.perf_counter()
+            run()
+            pipe.send(time.perf_counter() - began)
+        except Exception as error:  # the parent tells it; a peer that fails must not end the others' race
+            pipe.send(repr(error))

@@ -1,0 +1,53 @@
+"""Measure 5: time per megapixel, memory at 4 megapixels, and memory over a thousand requests; all of a real server."""
+
+import time
+
+from bench import load
+from bench.report import Plan, Section
+from bench.servers import Server
+from bench.serving import PATH
+
+SIZES = ((256, 256, 5), (512, 512, 3), (1024, 1024, 1), (2048, 2048, 1))
+"""(height, width, runs), up to the largest picture that is accepted by default."""
+MIXED = tuple((height, width) for height in (16, 24, 40, 64) for width in (17, 32, 48, 72))
+
+
+def measure(plan: Plan) -> Section:
+    """Whole requests, bytes to bytes."""
+    section = Section("growth", "Growth: whole requests over HTTP, JPEG in, PNG at ×2 and ×4 made")
+    sizes = ((32, 32, 1), (64, 64, 1)) if plan.quick else SIZES
+    per_megapixel = []
+    with Server.ours() as server:
+        load.run(server.url + PATH, 1, 0, *(size[:2] for size in sizes[:1]))
+        idle = server.memory_mib()
+        for height, width, runs in sizes:
+            times = [load.run(server.url + PATH, 1, 0, (height, width)).p(0.5) for _ in range(runs)]
+            megapixels = height * width / 1e6
+            per_megapixel.append(sorted(times)[len(times) // 2] / megapixels)
+            section.add(f"{megapixels:.2f} megapixels in, median of {runs}", per_megapixel[-1], "s/MP")
+        peak = server.memory_mib(peak=True)
+    spread = 100 * (max(per_megapixel) / min(per_megapixel) - 1)
+    section.add("slowest size over fastest, per megapixel", spread, "%", "≤ 20")
+    height, width, _ = sizes[-1]
+    output = height * width * 16 * 3 / 2**20
+    section.add("memory after one small request", idle, "MiB")
+    section.add(f"peak memory of the process with {height}×{width} in", peak, "MiB")
+    section.add("peak above the raw output", peak - output, "MiB", "≤ 600")
+    _leaks(section, plan)
+    return section
+
+
+def _leaks(section: Section, plan: Plan) -> None:
+    """Memory after some mixed requests and after many more; the store of results is kept small, and so full early."""
+    first, last = plan.pick(200, 4), plan.pick(1000, 8)
+    done, memory = 0, []
+    with Server.ours(result_max_bytes=str(4 << 20)) as server:
+        for goal in (first, last):
+            while done < goal:
+                found = load.run(server.url + PATH, min(40, goal - done), plan.pick(2, 0), *MIXED)
+                done += len(found.times)
+            time.sleep(0.2)
+            memory.append(server.memory_mib())
+    section.add(f"memory after {first} mixed requests", memory[0], "MiB")
+    section.add(f"memory after {done}", memory[1], "MiB")
+    section.add("growth", 100 * (memory[1] / memory[0] - 1), "%", "none after the first 200")

@@ -1,0 +1,57 @@
+"""The machine that the numbers are of."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from app.main import cores
+from model.runtime import best_backend, best_dtype, devices
+
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`load` is the load average of the last minute before the run: what else was going on."""
+
+    cpu: str
+    cores: int
+    flags: tuple[str, ...]
+    device: str
+    dtype: str
+    backend: str
+    torch: str
+    python: str
+    load: float
+
+    def markdown(self) -> str:
+        """One line."""
+        flags = " ".join(self.flags) or "none of " + " ".join(FLAGS)
+        return (
+            f"{self.cpu}, {self.cores} cores ({flags}), torch {self.torch}, Python {self.python}; "
+            f"served: {self.dtype} on {self.device}, backend {self.backend}; load average before: {self.load:.1f}"
+        )
+
+
+def describe() -> Machine:
+    """As Linux and torch tell it; empty where they do not."""
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    values = {name.strip(): value.strip() for name, value in fields.items()}
+    present = values.get("flags", "").split()
+    device = devices("auto")[0]
+    dtype = best_dtype(device)
+    return Machine(
+        cpu=values.get("model name", platform.processor()),
+        cores=cores(),
+        flags=tuple(flag for flag in FLAGS if flag in present),
+        device=device,
+        dtype=dtype,
+        backend=best_backend(device, dtype),
+        torch=torch.__version__,
+        python=platform.python_version(),
+        load=os.getloadavg()[0],
+    )

@@ -1,0 +1,105 @@
+"""Measure 4: CPU seconds of one 256x256 request by stage, and the share that is not the network."""
+
+import asyncio
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.codec import DecodeOptions, EncodeOptions
+from app.engine import Engine, EngineConfig, TileModel
+from app.main import build_codec, open_model
+from app.settings import Settings
+from bench import load
+from bench.pictures import jpeg
+from bench.report import Plan, Section
+from bench.servers import Server
+from bench.serving import PATH
+
+Tiles = NDArray[np.float32]
+
+
+class Clocked:
+    """A TileModel that counts the CPU time of the threads that run it."""
+
+    lock = threading.Lock()
+    seconds = 0.0
+
+    def __init__(self, build: Callable[[], TileModel]) -> None:
+        """Builds the real model."""
+        self._real = build()
+        self.name, self.device, self.dtype = self._real.name, self._real.device, self._real.dtype
+        self.margin, self.scales = self._real.margin, self._real.scales
+
+    def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
+        """As the real one."""
+        self._real.warm_up(shapes)
+
+    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+        """As the real one."""
+        began = time.thread_time()
+        try:
+            return self._real.run(tiles, scale, full_precision=full_precision)
+        finally:
+            with Clocked.lock:
+                Clocked.seconds += time.thread_time() - began
+
+
+def measure(plan: Plan) -> Section:
+    """Stages in this process, and the whole in a real server's process; what is left over is HTTP and the rest."""
+    side, runs = plan.pick(256, 32), plan.pick(5, 1)
+    section = Section("stages", f"CPU time of one {side}×{side} JPEG, upscaled to PNG at ×2 and ×4, by stage")
+    found = asyncio.run(_in_process(jpeg(side, side), runs))
+    stages = {name: statistics.median(times) for name, times in found.items()}
+    whole = sum(stages.values())
+    if not plan.quick:
+        with Server.ours(result_max_bytes=str(64 << 20)) as server:
+            load.run(server.url + PATH, 1, 0, (side, side))
+            before = server.cpu_seconds()
+            served = load.run(server.url + PATH, 1, 8, (side, side))
+            whole = (server.cpu_seconds() - before) / len(served.times)
+        stages["HTTP, store, event loop (the rest)"] = max(0.0, whole - sum(stages.values()))
+    for name, seconds in stages.items():
+        section.add(name, 1000 * seconds, "ms")
+    section.add("whole request", 1000 * whole, "ms")
+    section.add("share that is not the network", 100 * (1 - stages["network"] / whole), "%", "≤ 35")
+    return section
+
+
+async def _in_process(picture: bytes, runs: int) -> dict[str, list[float]]:
+    settings = Settings()
+    source = open_model(settings, None)
+    codec = build_codec(settings)
+    config = EngineConfig.for_device(str(source.details["device"]).partition(":")[0])
+    models = [lambda build=build: Clocked(build) for build in source.factories]
+    found: dict[str, list[float]] = {}
+
+    def note(name: str, seconds: float) -> None:
+        found.setdefault(name, []).append(seconds)
+
+    async with Engine(models, config) as engine:
+        for run in range(runs + 1):
+            if run == 1:
+                found.clear()  # the first was for nothing
+            began = time.process_time()
+            decoded = codec.decode(picture, DecodeOptions(scale=4))
+            note("decode", time.process_time() - began - decoded.split_seconds)
+            note("split", decoded.split_seconds)
+            Clocked.seconds, began = 0.0, time.process_time()
+            outputs = await engine.upscale(list(decoded.frames[0].planes), scale=4, client="bench")
+            note("network", Clocked.seconds)
+            note("tiles and scheduling", max(0.0, time.process_time() - began - Clocked.seconds))
+            merged = written = 0.0
+            for level in (2, 4):
+                began = time.process_time()
+                planes = [[plane[level] for plane in outputs]]
+                encoded = codec.encode(decoded, planes, level, EncodeOptions())
+                cpu = time.process_time() - began
+                share = encoded.merge_seconds / (encoded.merge_seconds + encoded.encode_seconds)
+                merged, written = merged + cpu * share, written + cpu * (1 - share)
+            note("merge", merged)
+            note("PNG", written)
+    return found

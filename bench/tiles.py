@@ -1,0 +1,74 @@
+"""What size of core, and how many in a batch, is fastest, one thread a core; not one of the six measures."""
+
+import multiprocessing
+import statistics
+import time
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from app.main import cores, open_model
+from app.settings import Settings
+from bench.arithmetic import tile_flops, useful_flops
+from bench.report import Plan, Section
+from model.checkpoint import load_weights
+
+BATCHES = (
+    (16, 1),
+    (16, 16),
+    (32, 1),
+    (32, 4),
+    (32, 16),
+    (48, 1),
+    (48, 4),
+    (64, 1),
+    (64, 4),
+    (96, 1),
+    (128, 1),
+    (128, 2),
+)
+"""(edge of a core, tiles in a batch)."""
+
+
+def measure(plan: Plan) -> Section:
+    """Microseconds per useful source pixel, all cores at once; lower is better."""
+    section = Section("tiles", "Tiles: one batch at a time in one process for each core")
+    batches = ((16, 1), (32, 1)) if plan.quick else BATCHES
+    config = load_weights(Settings().weights)[0].config
+    context = multiprocessing.get_context("spawn")
+    pipes = []
+    for _ in range(cores()):
+        pipe, other = context.Pipe()
+        context.Process(target=_run, args=(other,), daemon=True).start()
+        pipes.append(pipe)
+    rounds = plan.pick(3, 1)
+    times: dict[tuple[int, int], list[float]] = {batch: [] for batch in batches}
+    for _ in range(rounds):
+        for batch in batches:
+            for pipe in pipes:
+                pipe.send(batch)
+            times[batch] += [float(pipe.recv()) for pipe in pipes]
+    for pipe in pipes:
+        pipe.send(None)
+    for (edge, count), found in times.items():
+        pixel = 1e6 * statistics.median(found) / (count * edge**2) / len(pipes)
+        surplus = 100 * (tile_flops(config, edge, edge) / useful_flops(config, edge, edge) - 1)
+        section.add(f"{count} of {edge}×{edge} (margins add {surplus:.0f}% of arithmetic)", pixel, "µs/pixel")
+    return section
+
+
+def _run(pipe: Connection) -> None:
+    model = open_model(Settings(), None).factories[0]()
+    warm = set()
+    while (batch := pipe.recv()) is not None:
+        edge, count = batch
+        side = edge + 2 * model.margin
+        tiles = np.random.default_rng(0).random((count, side, side), dtype=np.float32)
+        if batch not in warm:
+            model.run(tiles, 4)
+            warm.add(batch)
+        began, runs = time.perf_counter(), 0
+        while runs < 2 or time.perf_counter() - began < 0.3:
+            model.run(tiles, 4)
+            runs += 1
+        pipe.send((time.perf_counter() - began) / runs)
