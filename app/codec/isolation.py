@@ -4,6 +4,7 @@ Each process serves one picture after another over two pipes, under a limit on i
 takes longer than it may, is killed and replaced; only the picture it was at is refused.
 """
 
+import math
 import os
 import queue
 import select
@@ -34,8 +35,9 @@ class _GoneError(Exception):
 class _Process:
     """One decoder process and the two pipes to it."""
 
-    def __init__(self, memory_bytes: int) -> None:
-        command = [sys.executable, "-m", "app.codec.isolation_worker", str(memory_bytes)]
+    def __init__(self, memory_bytes: int, seconds: float) -> None:
+        numbers = (str(memory_bytes), str(math.ceil(seconds) + 5))
+        command = [sys.executable, "-m", "app.codec.isolation_worker", *numbers]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self._child = subprocess.Popen(
@@ -45,6 +47,7 @@ class _Process:
             stderr=subprocess.DEVNULL,
             env=environment,
             bufsize=0,
+            start_new_session=True,  # a Ctrl-C is for the service, which still has pictures to finish
         )
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -128,7 +131,7 @@ class DecoderProcesses:
     def start(self) -> None:
         """Starts every process, without waiting for them."""
         for process in [self._idle.get() for _ in range(self._count)]:
-            self._idle.put(process or _Process(self._memory))
+            self._idle.put(process or _Process(self._memory, self._timeout))
 
     def read(self, data: bytes, options: DecodeOptions, limits: Limits) -> Raster:
         """As app.codec.reader.read; a file on which the decoder dies or does not end is an UndecodablePicture."""
@@ -137,7 +140,7 @@ class DecoderProcesses:
         process = self._idle.get()
         old = process is not None
         try:
-            process = process or _Process(self._memory)
+            process = process or _Process(self._memory, self._timeout)
             message = wire.request(data, options, limits)
             try:
                 return process.ask(message, self._timeout)
@@ -159,7 +162,7 @@ class DecoderProcesses:
     def _replaced(self, process: _Process | None) -> _Process | None:
         if process is not None:
             process.kill()
-        return None if self._closed else _Process(self._memory)
+        return None if self._closed else _Process(self._memory, self._timeout)
 
     def close(self) -> None:
         """Ends every process; those at work finish their picture first."""

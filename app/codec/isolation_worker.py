@@ -1,8 +1,9 @@
-"""The decoder process of app.codec.isolation: `python -m app.codec.isolation_worker MEMORY_BYTES`."""
+"""The decoder process of app.codec.isolation: `... MEMORY_BYTES SECONDS`, started by it alone."""
 
 import io
 import os
 import resource
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,18 +18,26 @@ from app.codec.types import DecodeOptions, Limits, Metadata
 from app.errors import ClientError
 
 
-def main(memory_bytes: int) -> None:
+def main(memory_bytes: int, seconds: int) -> None:
     """Answers questions from standard input on what was standard output, until the input ends."""
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up in an answer
     warnings.simplefilter("ignore")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the end of the input is the sign to end
     _warm_up()
     _confine(memory_bytes)
     target.write(b"r")
     target.flush()
     while len(prefix := source.read(wire.PREFIX_SIZE)) == wire.PREFIX_SIZE:
         header, blobs = wire.sizes(prefix)
-        _send(target, _answer(source.read(header), source.read(blobs)))
+        question = source.read(header), source.read(blobs)
+        signal.alarm(seconds)  # for a decoder that hangs when its service, which would kill it, is gone
+        reply = _answer(*question)
+        signal.alarm(0)
+        for part in reply:
+            target.write(part)
+        target.flush()
 
 
 def _answer(header: bytes, blobs: bytes) -> Sequence[wire.Part]:
@@ -36,12 +45,6 @@ def _answer(header: bytes, blobs: bytes) -> Sequence[wire.Part]:
         return wire.answer(reader.read(*wire.parsed_request(header, blobs)))
     except ClientError as error:
         return wire.refusal(error)
-
-
-def _send(target: io.BufferedWriter, parts: Sequence[wire.Part]) -> None:
-    for part in parts:
-        target.write(part)
-    target.flush()
 
 
 def _warm_up() -> None:
@@ -67,4 +70,4 @@ def _confine(memory_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))
