@@ -143,7 +143,7 @@ def upload(page: Any, *pictures: tuple[str, bytes], media_type: str = "image/png
     page.set_input_files("#files", [{"name": name, "mimeType": media_type, "buffer": body} for name, body in pictures])
 
 
-def until(page: Any, expression: str, seconds: float = 15) -> None:
+def until(page: Any, expression: str, seconds: float = 30) -> None:
     """Wait for a JavaScript expression to hold. Playwright's own way runs into the page's policy against eval."""
     deadline = time.monotonic() + seconds
     while not page.evaluate(expression):

@@ -188,7 +188,12 @@ def test_no_answer_is_said_in_words_and_can_be_tried_again(service: Running, vis
 def test_where_events_do_not_come_through_it_asks(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     page.route("**/events", lambda route: route.abort())
+    service.pace.hold()
     upload(page, ("hill.png", png(20, 30)))
+    for _ in range(2):
+        with page.expect_response(lambda answer: "/jobs/" in answer.url):
+            pass
+    service.pace.go()
     wait_done(page)
 
 
@@ -266,6 +271,9 @@ def test_dropped_pictures_are_taken_and_a_sheet_says_so_meanwhile(service: Runni
     )
     page.dispatch_event("body", "dragenter", {"dataTransfer": data})
     assert page.locator("#drop").is_visible()
+    page.dispatch_event("body", "dragleave", {"dataTransfer": data})
+    assert page.locator("#drop").is_hidden()
+    page.dispatch_event("body", "dragenter", {"dataTransfer": data})
     page.dispatch_event("body", "drop", {"dataTransfer": data})
     assert page.locator("#drop").is_hidden()
     wait_done(page)
