@@ -29,7 +29,7 @@ from app.codec import Codec, Formulas, Limits
 from app.codec.isolation import DecoderProcesses
 from app.engine import Engine, EngineConfig
 from app.errors import StartupError
-from app.metrics import Metrics
+from app.metrics import Metrics, watch_gpus
 from app.results import MemoryStore, RedisStore, ResultStore
 from app.settings import Settings
 from app.web import STATIC
@@ -47,6 +47,7 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
     metrics = Metrics(CollectorRegistry())
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=metrics.registry)
+    watch_gpus(metrics.registry)
     decoders = build_decoders(settings)
     service = Service(
         settings,

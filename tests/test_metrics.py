@@ -1,14 +1,17 @@
 """Metrics: names are a contract, and known work gives exact counts."""
 
 import asyncio
+import re
+import sys
 import threading
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.metrics import STAGES, Metrics
+from app.metrics import STAGES, Metrics, watch_gpus
 from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
@@ -52,7 +55,7 @@ async def test_every_name_of_the_contract_is_there(client: httpx.AsyncClient) ->
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {key for sample in family.samples for key in sample.labels} - {"le"}
         families[name] = (family.type, labels)
-    assert {name: found for name, found in families.items() if name.startswith("lapsrn_")} == CONTRACT
+    assert {name: found for name, found in families.items() if re.match("lapsrn_(?!gpu_)", name)} == CONTRACT
 
 
 async def test_known_work_gives_exact_counts(client: httpx.AsyncClient) -> None:
@@ -140,3 +143,29 @@ def test_only_the_model_of_the_moment_is_named() -> None:
     assert [line for line in metrics.expose("")[0].decode().splitlines() if line.startswith("lapsrn_model_info")] == [
         'lapsrn_model_info{device="cpu",dtype="float32",name="two",sha256="s"} 1.0'
     ]
+
+
+def test_gpu_figures_where_there_is_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = SimpleNamespace(
+        NVML_TEMPERATURE_GPU=0,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(used=5, total=80),
+        nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=25),
+        nvmlDeviceGetTemperature=lambda _, __: 41,
+        nvmlDeviceGetPowerUsage=lambda _: 70500,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    metrics = Metrics(CollectorRegistry())
+    assert watch_gpus(metrics.registry)
+    shown = metrics.expose("")[0].decode()
+    for line in ("utilization_ratio", "memory_used_bytes", "memory_total_bytes", "temperature_celsius", "power_watts"):
+        assert f'lapsrn_gpu_{line}{{device="cuda:0"}}' in shown
+    assert 'lapsrn_gpu_utilization_ratio{device="cuda:0"} 0.25' in shown
+    assert 'lapsrn_gpu_power_watts{device="cuda:0"} 70.5' in shown
+
+
+def test_no_gpu_figures_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert not watch_gpus(CollectorRegistry())

@@ -13,6 +13,7 @@ from app.api.openapi import complete
 from app.api.routes_docs import mount_docs
 from app.api.routes_page import mount_page
 from app.api.service import Service
+from app.api.tracing import untraced
 
 _EXPOSED = [
     "X-Upscale-Id",
@@ -61,7 +62,14 @@ def build_application(service: Service, version: str, page: Path | None) -> Fast
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
-        telemetry={"tracing": tracing, "metrics": False, "logs": False, "operation_spans": False},
+        telemetry={
+            "tracing": tracing,
+            "auto_configure": tracing,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "exclude": untraced,
+        },
     )
     app.state.service = service
     app.include_router(routes_upscale.router)

@@ -19,6 +19,7 @@ from app.api.routes_jobs import describe
 from app.api.schemas import ForgetQuery, ResultQuery, UpscaleQuery
 from app.api.service import Service
 from app.api.stages import Stages
+from app.api.tracing import tell_span
 from app.codec import DecodeOptions, EncodeOptions
 from app.errors import MalformedRequest, NotFound
 from app.results import new_id
@@ -48,6 +49,7 @@ async def upscale(
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[order.scale]
     facts_of(request).update(height=upscaled.height, width=upscaled.width, stages=stages.milliseconds())
+    tell_span(stages.milliseconds())
     response = Response(picture.body, 200, media_type=picture.media_type)
     response.headers["ETag"] = picture.etag
     response.headers["Cache-Control"] = "no-store"

@@ -19,10 +19,14 @@ _EXIT_STARTUP = 2
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose clients must have sent their first headers within `header_timeout` seconds."""
+    """HTTP/1.1 whose clients must have sent their headers within `header_timeout` seconds.
+
+    A client that was answered before it had sent its whole body has as long to finish it, and is then cut off.
+    """
 
     header_timeout = 10.0
     _header_timer: asyncio.TimerHandle | None = None
+    _rest_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the clock."""
@@ -40,9 +44,24 @@ class TimedProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        """Starts the clock for what is left of the body."""
+        if self.cycle.more_body and not self.transport.is_closing():
+            self._rest_timer = self.loop.call_later(self.header_timeout, self.transport.close)
+        super().on_response_complete()
+
+    def on_message_complete(self) -> None:
+        """Stops it: the body has come to its end."""
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+        super().on_message_complete()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops it."""
+        """Stops the clocks."""
         self._stop_timer()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
         super().connection_lost(exc)
 
     def _stop_timer(self) -> None:

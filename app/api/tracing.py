@@ -2,7 +2,11 @@
 
 import re
 import secrets
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry import trace as spans
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -24,3 +28,15 @@ def trace_of(request_id: str, traceparent: str) -> Trace:
     trace_id, flags = (known[1], known[3]) if known is not None and valid else (secrets.token_hex(16), "00")
     name = request_id if _REQUEST_ID.fullmatch(request_id) else secrets.token_hex(8)
     return Trace(name, trace_id, f"00-{trace_id}-{secrets.token_hex(8)}-{flags}")
+
+
+def untraced(scope: MutableMapping[str, Any]) -> bool:
+    """Only the upscales themselves get OpenTelemetry spans: other addresses have ids of results in them."""
+    return scope.get("method") != "POST" or scope["path"] != "/upscale"
+
+
+def tell_span(milliseconds: Mapping[str, float]) -> None:
+    """Adds each stage's time to the request's OpenTelemetry span, if there is one."""
+    span = spans.get_current_span()
+    if span.is_recording():
+        span.set_attributes({f"lapsrn.stage.{stage}.ms": value for stage, value in milliseconds.items()})

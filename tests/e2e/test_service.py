@@ -126,6 +126,11 @@ def test_slow_clients_are_sent_away_and_hold_up_nobody(launch: Launch, weights: 
     assert answer.status_code == 200
     assert [connection.recv(100) for connection in silent] == [b""] * 50
     assert {connection.recv(100)[:13] for connection in headers_only} == {b"HTTP/1.1 408 "}
+    with socket.create_connection((address.hostname, address.port), timeout=20) as endless:
+        head = "POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999999999\r\n\r\n"
+        endless.sendall(head.encode())
+        assert endless.recv(65536).startswith(b"HTTP/1.1 413 ")
+        assert endless.recv(100) == b""
     for connection in silent + headers_only:
         connection.close()
     service.signal(signal.SIGTERM)
