@@ -153,6 +153,16 @@ async def test_idle_workers_share_a_request(start: Start) -> None:
     await engine.upscale([picture(8, 32)], scale=4, client="me")
 
 
+async def test_a_picture_of_one_large_tile_is_cut_finer_for_two_workers(start: Start) -> None:
+    barrier = threading.Barrier(2)
+
+    def meet(tiles: Tiles, scale: int, full_precision: bool) -> None:
+        barrier.wait(10)
+
+    engine = await start(FakeModel(meet), FakeModel(meet), core_edges=(64, 128), max_batch_pixels=128 * 128)
+    assert_upscaled([picture(128, 128)], await engine.upscale([picture(128, 128)], scale=4, client="me"))
+
+
 async def test_a_thumbnail_waits_for_one_turn_and_not_for_large_pictures(start: Start) -> None:
     order = Order()
     engine = await start(FakeModel(order), core_edges=(8,))
@@ -175,7 +185,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start: St
     task = await submit(engine, picture(8, 24), "a")
     await asyncio.to_thread(gate.wait_entered)
     with pytest.raises(QueueFull) as refusal:
-        await engine.upscale([picture(8, 16)], scale=4, client="b")
+        await asyncio.wait_for(engine.upscale([picture(8, 16)], scale=4, client="b"), 10)
     assert refusal.value.retry_after == 7.0, "nothing was measured yet"
     fits = await submit(engine, picture(8, 8), "b")
     gate.open()
@@ -211,7 +221,8 @@ async def test_a_deadline_takes_the_tiles_out_too(start: Start) -> None:
     model.before = gate
     engine = await start(model, core_edges=(8,))
     with pytest.raises(DeadlineExceeded, match="0 of 10 tiles"):
-        await engine.upscale([picture(8, 80)], scale=4, client="a", deadline=time.monotonic() + 0.2)
+        late = engine.upscale([picture(8, 80)], scale=4, client="a", deadline=time.monotonic() + 0.2)
+        await asyncio.wait_for(late, 10)
     assert engine.status().queue_tiles == 0
     gate.open()
     await engine.upscale([picture(8, 8)], scale=4, client="a")
@@ -311,7 +322,7 @@ async def test_an_observer_that_fails_harms_nobody() -> None:
         def worker(self, worker: str, device: str, up: bool) -> None:
             raise RuntimeError("no metrics today")
 
-    async with Engine([FakeModel], EngineConfig(), Broken()) as engine:
+    async with asyncio.timeout(10), Engine([FakeModel], EngineConfig(), Broken()) as engine:
         assert_upscaled([picture(9, 9)], await engine.upscale([picture(9, 9)], scale=4, client="me"))
 
 

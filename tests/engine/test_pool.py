@@ -135,33 +135,39 @@ async def test_a_worker_whose_thread_could_not_be_started_gets_another(
 async def test_a_hung_worker_is_reported_and_replaced_and_writes_nothing_when_it_wakes_up(
     start: Start, recorder: Recorder
 ) -> None:
-    gate, build = Gate(), Gate()
-    spoilt = threading.Event()
+    gate, build, next_gate = Gate(), Gate(), Gate()
+    woke = threading.Event()
+    zombies: list[threading.Thread] = []
 
     def lie(cores: dict[int, Tiles], tiles: Tiles, full_precision: bool) -> dict[int, Tiles]:
-        spoilt.set()
+        zombies.append(threading.current_thread())
+        woke.set()
         return {level: core * 0 - 1 for level, core in cores.items()}
 
     hung = FakeModel(gate, lie)
-    models = [hung, FakeModel()]
+    models = [hung, FakeModel(next_gate)]
 
     def factory() -> FakeModel:
         if len(models) == 1:
             build()
         return models.pop(0)
 
-    engine = await start(factory, hang_seconds=0.5)
-    task = asyncio.create_task(engine.upscale([picture(20, 20)], scale=4, client="me"))
+    engine = await start(factory, core_edges=(8,), hang_seconds=1.0)
+    plane = picture(8, 16)
+    task = asyncio.create_task(engine.upscale([plane], scale=4, client="me"))
     await asyncio.to_thread(build.wait_entered)
     assert engine.status().workers[0].state == "hung"
     assert not engine.status().alive
     assert ("worker-0", "cpu", False) in recorder.workers
     build.open()
-    outputs = await task
+    next_gate.open(batches=1)
+    await asyncio.to_thread(next_gate.wait_entered, 2)
     gate.open()
-    assert await asyncio.to_thread(spoilt.wait, 30)
-    await engine.stop(1)
-    np.testing.assert_array_equal(outputs[0][4], expected(picture(20, 20), 4)[4])
+    assert await asyncio.to_thread(woke.wait, 30), "the tile it held is done by another, and the request is still open"
+    await asyncio.to_thread(zombies[0].join, 30)
+    next_gate.open()
+    outputs = await task
+    np.testing.assert_array_equal(outputs[0][4], expected(plane, 4)[4])
     assert len(hung.calls) == 1
     assert engine.status().workers[0].restarts == 1
     assert counters(engine.status()) == ZERO
