@@ -3,11 +3,13 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from isal import igzip_lib, isal_zlib
 
 from app.errors import UndecodablePicture
 
+_MAX_CHUNKS = 65_536  # writers make a few thousand of a large picture; walking through millions takes long
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -85,8 +87,10 @@ def header(data: bytes) -> Header:
 
 def fault(data: bytes) -> str | None:
     """The first thing wrong with the file's structure, in words, or None."""
-    kinds = []
+    kinds: list[bytes] = []
     for item in chunks(data):
+        if len(kinds) == _MAX_CHUNKS:
+            return f"it has more than {_MAX_CHUNKS:,} chunks"
         name = item.kind.decode("latin-1")
         if not item.sound:
             return f"chunk {name!r} is cut short or has a wrong checksum"
@@ -100,7 +104,7 @@ def repaired(data: bytes) -> bytes:
     """A whole PNG from a damaged one: the rows that inflate, then zeros. UndecodablePicture if not even one does."""
     head = header(data)
     kept, compressed = [], []
-    for item in chunks(data):
+    for item in islice(chunks(data), _MAX_CHUNKS):
         if item.kind == b"IDAT":
             compressed.append(bytes(item.body))
         elif item.sound and item.kind != b"IEND" and item.kind not in (b"acTL", b"fcTL", b"fdAT"):

@@ -102,9 +102,8 @@ class _Reader:
         check_pixels(self.image.height, self.image.width, len(indices), self.limits, self.options)
         frames, durations = [], []
         for index in indices:
-            frames.append(self._frame(index))
+            frames.append(self._frame(index, animated=len(indices) > 1))
             durations.append(_duration(self.image))
-        animated = len(frames) > 1
         kept = self._metadata(frames[0].shape[2])
         frames, kept = self._in_color(frames, kept)
         upright = [samples.upright(frame, self.orientation) for frame in frames]
@@ -113,32 +112,36 @@ class _Reader:
             frames=samples.same_form(upright),
             format=self.name,
             metadata=kept,
-            durations_ms=tuple(durations) if animated else (),
+            durations_ms=tuple(durations) if len(frames) > 1 else (),
             loop=loop if isinstance(loop, int) and loop >= 0 else 0,
             truncated=self.truncated,
         )
 
     def _frames(self) -> range:
         """Which frames are wanted, by index."""
-        count = getattr(self.image, "n_frames", 1) if self.name in (*_ANIMATED, "TIFF") else 1
-        if count <= 1 or self.options.frames == "first":
+        # Counting the frames of a GIF or the pages of a TIFF means walking through them: only if they are asked for.
+        several = self.name in (*_ANIMATED, "TIFF") and bool(getattr(self.image, "is_animated", False))
+        if not several or self.options.frames == "first":
             return range(1)
-        what = "pages" if self.name == "TIFF" else "frames"
+        if self.name == "TIFF":
+            if self.options.frames == "all":
+                raise BadParameter("frames=all is for animations; of a TIFF with several pages take frames=first.")
+            raise BadParameter("The TIFF has more than one page; frames=first takes the first.")
         if self.options.frames == "single":
-            choices = "frames=first takes the first" + (", frames=all takes all" if what == "frames" else "")
-            raise BadParameter(f"The {self.name} has {count} {what}; {choices}.")
-        if what == "pages":
-            raise BadParameter("frames=all is for animations; of a TIFF with several pages take frames=first.")
+            raise BadParameter(
+                f"The {self.name} has more than one frame; frames=first takes the first, frames=all takes all."
+            )
+        count = int(getattr(self.image, "n_frames", 1))
         # An APNG may show a still of its own to readers that do not know animations; it is not part of the film.
         first = 1 if getattr(self.image, "default_image", False) else 0
         return range(first, count)
 
-    def _frame(self, index: int) -> Samples:
+    def _frame(self, index: int, animated: bool) -> Samples:
         image = self.image
         if index or image.tell() != index:
             image.seek(index)
         check_pixels(image.height, image.width, 1, self.limits, self.options)
-        if self.header is not None and self.header.depth == 16 and self.options.frames != "all":
+        if self.header is not None and self.header.depth == 16 and not animated:
             return deep_reader.read_png(self.data, image.height, image.width)
         if isinstance(image, deep_reader.TiffFile):
             deep_reader.check_tiles(image.tag_v2, self.limits)

@@ -9,7 +9,7 @@ from PIL import Image, ImageSequence
 
 from app.codec import DecodeOptions, EncodeOptions
 from app.errors import BadParameter, TooManyPixels
-from tests.codec.png_reference import chunk, chunks
+from tests.codec.png_reference import chunk, chunks, write_png
 from tests.codec.support import Array, assert_same, codec, nearest, opened, picture, pixels, saved, upscaled
 
 DURATIONS = [40, 200, 70]
@@ -52,7 +52,7 @@ FILMS = [
 @pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
 def test_an_animation_is_refused_by_default(form: str, channels: int, settings: dict[str, Any]) -> None:
     data, _ = _film(form, channels, **settings)
-    with pytest.raises(BadParameter, match=r"3 frames; frames=first takes the first, frames=all takes all"):
+    with pytest.raises(BadParameter, match=r"more than one frame; frames=first takes the first, frames=all"):
         codec().decode(data, DecodeOptions(scale=4))
 
 
@@ -139,12 +139,19 @@ def test_pages_of_a_tiff() -> None:
     images = [Image.fromarray(page) for page in pages]
     file = io.BytesIO()
     images[0].save(file, "TIFF", save_all=True, append_images=images[1:])
-    with pytest.raises(BadParameter, match=r"3 pages; frames=first takes the first\."):
+    with pytest.raises(BadParameter, match=r"more than one page; frames=first takes the first\."):
         codec().decode(file.getvalue(), DecodeOptions(scale=4))
     with pytest.raises(BadParameter, match="frames=first"):
         codec().decode(file.getvalue(), DecodeOptions(scale=4, frames="all"))
     _, encoded = upscaled(file.getvalue(), frames="first")
     assert_same(pixels(encoded.body), pages[0], "tiff-page", file.getvalue())
+
+
+def test_a_still_of_sixteen_bits_keeps_them_when_all_frames_are_asked_for() -> None:
+    samples = picture(6, 5, 3, np.uint16)
+    decoded, encoded = upscaled(write_png(samples, 2, 16), frames="all")
+    assert decoded.depth == 16
+    assert_same(pixels(encoded.body), samples, "deep-still")
 
 
 def test_a_still_may_be_asked_for_all_its_frames() -> None:

@@ -193,6 +193,13 @@ def test_a_zip_bomb_in_a_png_is_refused(kind: bytes) -> None:
         tracemalloc.stop()
 
 
+def test_a_png_of_a_million_chunks_is_refused_at_once() -> None:
+    data = write_png(picture(9, 7, 3), 2, 8)
+    flood = data[:33] + chunk(b"teSt", b"") * 1_000_000 + data[33:]
+    with pytest.raises(UndecodablePicture, match="more than 65,536 chunks"):
+        codec().decode(flood, OPTIONS)
+
+
 def test_picture_data_that_never_ends_is_not_inflated_past_the_picture() -> None:
     endless = zlib.compress(bytes(60 << 20), 9)
     data = PNG_SIGNATURE + header(9, 7, 8, 2) + chunk(b"IDAT", endless) + IEND
