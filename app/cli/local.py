@@ -65,6 +65,7 @@ class LocalBackend:
         """As Backend."""
         try:
             decoded = await asyncio.to_thread(self._codec.decode, data, self._decode)
+            self._codec.check(decoded, self._level, self._encode)
             async with self._large if decoded.height * decoded.width > LARGE_PIXELS else nullcontext():
                 return await self._upscale(decoded, progress)
         except LapsrnError as error:
@@ -73,6 +74,7 @@ class LocalBackend:
     async def close(self) -> None:
         """As Backend."""
         await self._engine.stop(0.0)
+        await asyncio.to_thread(self._codec.close)
 
     async def _upscale(self, decoded: Decoded, progress: Progress | None) -> bytes:
         planes = [plane for frame in decoded.frames for plane in frame.planes]

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from typer.testing import CliRunner
 
+from app.cli.commands import app
 from tests import pictures
 from tests.cli.conftest import Lapsrn
 
@@ -98,6 +100,14 @@ def test_a_bad_picture_writes_nothing_to_standard_output(lapsrn: Lapsrn, where: 
     assert result.stderr.startswith("failed  -: ")
 
 
+def test_options_that_do_not_go_together_are_told_for_each_picture(lapsrn: Lapsrn, where: list[str]) -> None:
+    Path("a.png").write_bytes(FILE)
+    result = lapsrn("upscale", "a.png", "-o", "out", "--quality", "90", "--json", *where)
+    line = json.loads(result.stdout.splitlines()[0])
+    assert (result.exit_code, line["type"]) == (1, "urn:lapsrn:problem:bad-parameter")
+    assert "quality is for lossy formats" in line["error"]
+
+
 def test_skips_what_is_there_until_told_otherwise(lapsrn: Lapsrn) -> None:
     Path("a.png").write_bytes(FILE)
     Path("out").mkdir()
@@ -165,3 +175,16 @@ def test_limits_that_are_set_hold_here_too(lapsrn: Lapsrn, monkeypatch: pytest.M
     Path("a.png").write_bytes(FILE)
     result = lapsrn("upscale", "a.png", "-o", "out", "--json")
     assert json.loads(result.stdout.splitlines()[0])["type"] == "urn:lapsrn:problem:too-many-pixels"
+
+
+@pytest.mark.slow
+def test_level_2_of_a_pass_at_4_is_the_picture_of_a_pass_at_2(weights: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "photo.png"
+    picture.write_bytes(pictures.png(pictures.rgb(40, 30)))
+    bodies = []
+    for option in ("--level", "--scale"):
+        target = tmp_path / f"{option}.png"
+        arguments = ["upscale", str(picture), "-o", str(target), option, "2", "--weights", str(weights)]
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+        bodies.append(target.read_bytes())
+    assert bodies[0] == bodies[1]
