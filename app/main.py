@@ -49,15 +49,17 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
         collector(registry=metrics.registry)
     watch_gpus(metrics.registry)
     decoders = build_decoders(settings)
+    store = build_store(settings)
     service = Service(
         settings,
         build_codec(settings, decoders),
-        build_store(settings),
+        store,
         metrics,
         executor,
         functools.partial(open_model, settings, models),
         functools.partial(build_engine, settings, metrics),
         [] if decoders is None else [decoders],
+        store.board(settings.job_ttl_seconds) if isinstance(store, RedisStore) else None,
     )
     return build_application(service, package_version(), STATIC)
 

@@ -1,64 +1,18 @@
 """Stores of finished pictures: the same contract for memory and for a real Redis."""
 
 import asyncio
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
 from app.errors import StoreUnavailable
 from app.results import MemoryStore, RedisStore, ResultStore, StoredPicture, new_id, storage_key
+from tests.redis_server import RedisServer
 
 BIG = StoredPicture.of(b"x4" * 100, "image/png")
 SMALL = StoredPicture.of(b"x2" * 25, "image/webp")
 LEVELS = {4: BIG, 2: SMALL}
-
-
-class RedisServer:
-    """A real redis-server on loopback, without a disk."""
-
-    def __init__(self, port: int, folder: Path) -> None:
-        self.port, self._folder = port, folder
-        self.url = f"redis://127.0.0.1:{port}/0"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        binary = shutil.which("redis-server")
-        if binary is None:
-            pytest.skip("redis-server is not installed: apt-get install redis-server")
-        self._process = subprocess.Popen(
-            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-        )
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("redis-server did not start")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=10)
-            self._process = None
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = RedisServer(port, tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.server)])

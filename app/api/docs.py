@@ -191,7 +191,7 @@ FORGET: dict[str, Any] = {
     "openapi_extra": {"parameters": [_COOKIE_PARAMETER]},
 }
 
-_JOB_PROBLEMS = _problems(errors.Unauthorized, errors.NotFound, errors.BadParameter)
+_JOB_PROBLEMS = _problems(errors.Unauthorized, errors.NotFound, errors.BadParameter, errors.StoreUnavailable)
 JOB: dict[str, Any] = {"responses": {200: {}, **_JOB_PROBLEMS}}
 EVENTS: dict[str, Any] = {
     "responses": {

@@ -11,11 +11,11 @@ import structlog
 from app.api.pipeline import Order, Pipeline, Upload, Upscaled
 from app.api.problems import Problem, problem_of
 from app.api.stages import Stages
-from app.errors import Draining, LapsrnError, NotFound, QueueFull, StoreUnavailable
+from app.errors import Draining, LapsrnError, QueueFull, StoreUnavailable
 from app.metrics import Metrics
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-_UNKNOWN = "No such job: it never was, has expired, or is not yours."
+UNKNOWN_JOB = "No such job: it never was, has expired, or is not yours."
 
 
 class Job:
@@ -107,20 +107,21 @@ class Jobs:
         self._known[order.result_id] = job
         return job
 
-    def find(self, job_id: str, owner: str) -> Job:
-        """The job. Raises NotFound, in the same words whatever the reason."""
+    def get(self, job_id: str, owner: str) -> Job | None:
+        """The job, or None if it is unknown, expired, or somebody else's."""
         self._expire()
         job = self._known.get(job_id)
-        if job is None or job.order.owner != owner:
-            raise NotFound(_UNKNOWN)
-        return job
+        return job if job is not None and job.order.owner == owner else None
 
-    def cancel(self, job_id: str, owner: str) -> None:
-        """Stops the job if it is under way, and forgets it. Raises NotFound."""
-        job = self.find(job_id, owner)
+    def cancel(self, job_id: str, owner: str) -> bool:
+        """Stops the job if it is under way, and forgets it. False if it is not known here."""
+        job = self.get(job_id, owner)
+        if job is None:
+            return False
         del self._known[job_id]
         if job.task is not None:
             job.task.cancel()
+        return True
 
     async def drain(self, grace_seconds: float) -> None:
         """Refuses new orders and waits for those under way, at most so long."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Path
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -10,8 +10,7 @@ from starlette.responses import Response
 
 from app.api import docs
 from app.api.dependencies import CallerDep, ServiceDep
-from app.api.jobs import Job
-from app.api.pictures import address_of
+from app.api.job_views import JobView
 from app.api.schemas import JobDocument, JobId
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -21,8 +20,8 @@ JobPath = Annotated[JobId, Path(description="From the Location of the 202 answer
 @router.get("/{job_id}", summary="State of a job", response_model=JobDocument, **docs.JOB)
 async def state(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Response:
     """State, progress in tiles and time left."""
-    job = service.jobs.find(job_id, caller.owner)
-    return JSONResponse(describe(job), headers={"Cache-Control": "no-store"})
+    job = await service.directory.find(job_id, caller.owner)
+    return JSONResponse(job.document, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/{job_id}/events", summary="State of a job, as it changes", response_class=Response, **docs.EVENTS)
@@ -33,7 +32,7 @@ async def events(
     last_event_id: Annotated[int, Header(ge=0, description="The last event that was seen.")] = 0,
 ) -> Response:
     """Server-sent events named `state`, each with the whole document; the stream ends with the job."""
-    job = service.jobs.find(job_id, caller.owner)
+    job = await service.directory.find(job_id, caller.owner)
     stream = _events(job, last_event_id, service.settings.heartbeat_seconds)
     return StreamingResponse(stream, headers={"Cache-Control": "no-store"}, media_type="text/event-stream")
 
@@ -41,31 +40,17 @@ async def events(
 @router.delete("/{job_id}", summary="Cancel a job", status_code=204, response_class=Response, **docs.CANCEL)
 async def cancel(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Response:
     """Stops a job and forgets it. A result that it has made already stays; DELETE /upscale forgets that."""
-    service.jobs.cancel(job_id, caller.owner)
+    await service.directory.cancel(job_id, caller.owner)
     return Response(status_code=204)
 
 
-def describe(job: Job) -> dict[str, Any]:
-    """The job as a JobDocument."""
-    result_id = job.order.result_id
-    left = job.seconds_left
-    return {
-        "id": result_id,
-        "state": job.state,
-        "progress": {"done": job.done_tiles, "total": job.total_tiles},
-        "seconds_left": None if left is None else round(left, 2),
-        "results": {str(level): address_of(result_id, level) for level in job.levels},
-        "error": None if job.problem is None else job.problem.document(job.order.request_id),
-    }
-
-
-async def _events(job: Job, seen: int, heartbeat_seconds: float) -> AsyncIterator[str]:
+async def _events(job: JobView, seen: int, heartbeat_seconds: float) -> AsyncIterator[str]:
     """One event for every change since `seen`, several changes in a row as one; comments as signs of life."""
     yield "retry: 1000\n\n"
     while True:
         if job.version != seen:
             seen = job.version
-            yield f"id: {seen}\nevent: state\ndata: {json.dumps(describe(job), separators=(',', ':'))}\n\n"
+            yield f"id: {seen}\nevent: state\ndata: {json.dumps(job.document, separators=(',', ':'))}\n\n"
         if job.finished:
             return
         if not await job.changed(seen, heartbeat_seconds):

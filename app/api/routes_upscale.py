@@ -12,10 +12,10 @@ from app.api.access import Caller
 from app.api.body import BodyLimits, read_picture
 from app.api.dependencies import CallerDep, ServiceDep, facts_of, trace_of_request
 from app.api.disconnect import unless_client_leaves
+from app.api.job_views import describe
 from app.api.negotiation import choose_format, wants_async
 from app.api.pictures import COOKIE, link_headers, picture_response, set_cookie
 from app.api.pipeline import Order, Upload
-from app.api.routes_jobs import describe
 from app.api.schemas import ForgetQuery, ResultQuery, UpscaleQuery
 from app.api.service import Service
 from app.api.stages import Stages
@@ -44,6 +44,7 @@ async def upscale(
         facts_of(request)["bytes_in"] = len(upload.read())
         if wants_async(request.headers.get("prefer", "")):
             job = service.jobs.begin(order, upload, stages, cleanup)
+            service.directory.announce(job)
             return _accepted(request, service, order, JSONResponse(describe(job), 202))
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)

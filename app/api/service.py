@@ -10,6 +10,7 @@ import structlog
 
 from app.api.access import Access
 from app.api.budget import Budget
+from app.api.job_views import JobDirectory
 from app.api.jobs import Jobs
 from app.api.limits import ClientLimits
 from app.api.pipeline import Pipeline
@@ -17,7 +18,7 @@ from app.codec import Codec
 from app.engine import Engine, TileModel
 from app.errors import BadParameter, Draining, WarmingUp
 from app.metrics import Metrics
-from app.results import ResultStore
+from app.results import JobBoard, ResultStore
 from app.settings import Settings
 
 Phase = Literal["warming", "ready", "draining", "failed"]
@@ -77,10 +78,11 @@ class Service:
         open_model: Callable[[], ModelSource],
         build_engine: Callable[[ModelSource], Engine],
         helpers: Sequence[Helper] = (),
+        board: JobBoard | None = None,
     ) -> None:
         """`open_model` checks the weights and raises StartupError; it is called here, and again at every reload.
 
-        `helpers` are started and closed with the service.
+        `helpers` are started and closed with the service. `board` shows jobs to other processes.
         """
         self.settings = settings
         self.store = store
@@ -92,6 +94,7 @@ class Service:
         self.jobs = Jobs(
             Pipeline(codec, self, store, metrics, executor), metrics, settings.job_ttl_seconds, settings.max_jobs
         )
+        self.directory = JobDirectory(self.jobs, board)
         self._executor = executor
         self._open_model = open_model
         self._build_engine = build_engine
@@ -154,6 +157,7 @@ class Service:
         """Refuses new work, and waits until what was admitted is done, at most the grace time."""
         self.phase = "draining"
         await self.jobs.drain(self.settings.grace_seconds)
+        await self.directory.close()
 
     async def stop(self) -> None:
         """Drains, and lets go of everything."""

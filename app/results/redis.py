@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from app.errors import StoreUnavailable
 from app.results.base import StoredPicture, storage_key
+from app.results.board import RedisBoard
 
 _Field = bytes | bytearray | memoryview | str | int | float
 _AWAY = "The results store does not answer. Ask again in a few seconds."
@@ -79,6 +80,10 @@ class RedisStore:
     def size_bytes(self) -> int:
         """Redis's own memory use when it was last asked by `available`."""
         return self._size
+
+    def board(self, ttl_seconds: float) -> RedisBoard:
+        """A board of jobs over the same connections."""
+        return RedisBoard(self._redis, ttl_seconds)
 
     async def close(self) -> None:
         """Closes the connections."""
