@@ -33,7 +33,7 @@ def measure(plan: Plan) -> Section:
     with Contestant("served") as contestant:
         for _ in range(runs):
             rates.append(convolution_rate(machine.dtype, plan.pick(9, 2), SIDES[: plan.pick(4, 1)]))
-            times.append(contestant.seconds(side, side))
+            times.append(contestant.seconds(side, side)[0])
     rate, seconds = statistics.median(rates), statistics.median(times)
     config = network.config
     useful = useful_flops(config, side, side)

@@ -31,7 +31,7 @@ BATCHES = (
 
 
 def measure(plan: Plan) -> Section:
-    """Microseconds per useful source pixel, all cores at once; lower is better."""
+    """CPU microseconds of one thread per source pixel, every core at work; lower is better."""
     section = Section("tiles", "Tiles: one batch at a time in one process for each core")
     batches = ((16, 1), (32, 1)) if plan.quick else BATCHES
     config = load_weights(Settings().weights)[0].config
@@ -51,9 +51,9 @@ def measure(plan: Plan) -> Section:
     for pipe in pipes:
         pipe.send(None)
     for (edge, count), found in times.items():
-        pixel = 1e6 * statistics.median(found) / (count * edge**2) / len(pipes)
+        pixel = 1e6 * statistics.median(found) / (count * edge**2)
         surplus = 100 * (tile_flops(config, edge, edge) / useful_flops(config, edge, edge) - 1)
-        section.add(f"{count} of {edge}×{edge} (margins add {surplus:.0f}% of arithmetic)", pixel, "µs/pixel")
+        section.add(f"{count} of {edge}×{edge} (margins add {surplus:.0f}% of arithmetic)", pixel, "CPU µs/pixel")
     return section
 
 
@@ -67,8 +67,8 @@ def _run(pipe: Connection) -> None:
         if batch not in warm:
             model.run(tiles, 4)
             warm.add(batch)
-        began, runs = time.perf_counter(), 0
+        began, cpu, runs = time.perf_counter(), time.process_time(), 0
         while runs < 2 or time.perf_counter() - began < 0.3:
             model.run(tiles, 4)
             runs += 1
-        pipe.send((time.perf_counter() - began) / runs)
+        pipe.send((time.process_time() - cpu) / runs)
