@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -116,23 +117,26 @@ def test_slow_clients_are_sent_away_and_hold_up_nobody(launch: Launch, weights: 
         weights=str(weights), header_timeout_seconds="1", body_idle_seconds="1", client_max_concurrent="1000"
     ).get_ready()
     address = urlsplit(service.url)
-    silent = [socket.create_connection((address.hostname, address.port), timeout=20) for _ in range(50)]
-    headers_only = [socket.create_connection((address.hostname, address.port), timeout=20) for _ in range(50)]
-    for connection in headers_only:
-        connection.sendall(
-            b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\nx"
-        )
-    answer = httpx.post(f"{service.url}/upscale", files={"image": pictures.png(pictures.rgb())}, timeout=60)
-    assert answer.status_code == 200
-    assert [connection.recv(100) for connection in silent] == [b""] * 50
-    assert {connection.recv(100)[:13] for connection in headers_only} == {b"HTTP/1.1 408 "}
-    with socket.create_connection((address.hostname, address.port), timeout=20) as endless:
-        head = "POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999999999\r\n\r\n"
-        endless.sendall(head.encode())
+    with ExitStack() as open_sockets:
+
+        def connect() -> socket.socket:
+            connection = socket.create_connection((address.hostname, address.port), timeout=60)
+            return open_sockets.enter_context(connection)
+
+        silent = [connect() for _ in range(50)]
+        headers_only = [connect() for _ in range(50)]
+        head = "POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {}\r\n\r\n"
+        for connection in headers_only:
+            connection.sendall(head.format(9).encode() + b"x")
+        answer = httpx.post(f"{service.url}/upscale", files={"image": pictures.png(pictures.rgb())}, timeout=60)
+        assert answer.status_code == 200
+        assert [connection.recv(100) for connection in silent] == [b""] * 50
+        assert {connection.recv(100)[:13] for connection in headers_only} == {b"HTTP/1.1 408 "}
+        endless = connect()
+        endless.sendall(head.format(99999999999).encode())
         assert endless.recv(65536).startswith(b"HTTP/1.1 413 ")
-        assert endless.recv(100) == b""
-    for connection in silent + headers_only:
-        connection.close()
+        while endless.recv(65536):
+            pass
     service.signal(signal.SIGTERM)
     assert service.wait() == 0
 
