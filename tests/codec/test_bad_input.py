@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import INPUT_FORMATS, DecodeOptions, Limits
+from app.codec import INPUT_FORMATS, DecodeOptions, Limits, reader
 from app.codec.reader import read, webp_size
 from app.errors import ClientError, TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from tests.codec.png_reference import chunk, header, write_png
@@ -291,3 +291,12 @@ def test_errors_of_the_decoder_come_with_its_reason_and_what_to_do() -> None:
         UndecodablePicture, match=r"do not decode as JPEG: .*truncated.* Send the whole, undamaged file\."
     ):
         codec().decode(data[:900], OPTIONS)
+
+
+def test_a_webp_is_not_even_opened_before_its_size_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(_: object) -> None:
+        raise AssertionError("Pillow makes room for the whole canvas here")
+
+    monkeypatch.setitem(reader._OPENERS, "WEBP", opened)
+    with pytest.raises(TooManyPixels):
+        codec().decode(LYING["WEBP"], OPTIONS)
