@@ -208,6 +208,6 @@ def test_strips_of_a_photograph_lean_on_the_row_above_them(noise: int) -> None:
     rows, columns = np.indices((2200, 2600), dtype=np.int32)
     smooth = 128 + 60 * np.sin(rows / 50) * np.cos(columns / 70)
     grain = np.random.default_rng(noise).integers(-noise, noise, smooth.shape, endpoint=True)
-    samples = np.stack([smooth, smooth * 0.5 + 30, 220 - smooth], axis=-1) + grain[..., None]
-    samples = np.clip(samples, 0, 255).astype(np.uint8)
+    values = np.stack([smooth, smooth * 0.5 + 30, 220 - smooth], axis=-1) + grain[..., None]
+    samples = np.clip(values, 0, 255).astype(np.uint8)
     assert np.array_equal(np.asarray(opened(write([samples], Metadata()))), samples)
