@@ -17,6 +17,7 @@ MEASURES = {
     "network-1024": ("bench.network", "measure_1024"),
     "roofline": ("bench.roofline", "measure"),
     "http": ("bench.serving", "measure"),
+    "clients": ("bench.serving", "measure_clients"),
     "stages": ("bench.stages", "measure"),
     "growth": ("bench.growth", "measure"),
     "mixed": ("bench.mixed", "measure"),

@@ -1,9 +1,11 @@
-"""The load generator, a process of its own: `python -m bench.load URL CLIENTS SECONDS HEIGHTxWIDTH...`, JSON out.
+"""The load generator, a process of its own: `python -m bench.load URL CLIENTS SECONDS HEIGHTxWIDTH ...`, JSON out.
 
 Every client sends pictures one after the other, and at least one, from its own loopback address.
 """
 
+import argparse
 import asyncio
+import base64
 import json
 import ssl
 import subprocess
@@ -18,6 +20,8 @@ from bench.pictures import jpeg
 from bench.report import percentile
 
 TIMEOUT = 900.0
+JSON_PATH = "/predict"
+"""Here a picture goes as base64 in JSON, as LitServe's examples do; elsewhere as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,15 @@ class Load:
         return percentile(self.times, share)
 
 
+def command(url: str, clients: int, seconds: float, *sizes: tuple[int, int], first: int = 0) -> list[str]:
+    """The child's command line; `first` is the number of the first client, and so says from which addresses."""
+    shapes = [f"{height}x{width}" for height, width in sizes]
+    return [sys.executable, "-m", "bench.load", "--first", str(first), url, str(clients), str(seconds), *shapes]
+
+
 def run(url: str, clients: int, seconds: float, *sizes: tuple[int, int]) -> Load:
     """Load from a child process. Raises RuntimeError when it fails or nothing was answered with 200."""
-    shapes = [f"{height}x{width}" for height, width in sizes]
-    command = [sys.executable, "-m", "bench.load", url, str(clients), str(seconds), *shapes]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command(url, clients, seconds, *sizes), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the load generator failed: {done.stderr[-2000:]}")
     load = Load(**json.loads(done.stdout))
@@ -51,9 +59,14 @@ def run(url: str, clients: int, seconds: float, *sizes: tuple[int, int]) -> Load
     return load
 
 
-async def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int, int]]) -> Load:
+async def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int, int]], first: int) -> Load:
     """Clients in this process."""
+    kind = "application/json" if url.endswith(JSON_PATH) else "image/jpeg"
     pictures = [[jpeg(*size, seed) for size in sizes] for seed in range(4)]
+    if url.endswith(JSON_PATH):
+        pictures = [
+            [json.dumps({"image": base64.b64encode(each).decode()}).encode() for each in row] for row in pictures
+        ]
     statuses: Counter[str] = Counter()
     times: list[float] = []
     context = ssl.create_default_context()
@@ -71,7 +84,7 @@ async def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int
                 turn += 1
                 began = time.perf_counter()
                 try:
-                    reply = await session.post(url, files={"image": ("picture.jpg", picture, "image/jpeg")})
+                    reply = await session.post(url, content=picture, headers={"Content-Type": kind})
                     statuses[str(reply.status_code)] += 1
                     if reply.status_code == 200:
                         times.append(time.perf_counter() - began)
@@ -82,7 +95,7 @@ async def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int
                 if time.perf_counter() > end:
                     return
 
-    tasks = [asyncio.create_task(client(number)) for number in range(clients)]
+    tasks = [asyncio.create_task(client(first + number)) for number in range(clients)]
     await asyncio.sleep(0.1)
     began = time.perf_counter()
     end = began + seconds
@@ -91,13 +104,19 @@ async def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int
     return Load(time.perf_counter() - began, dict(statuses), times)
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """The child."""
-    url, clients, seconds, *shapes = arguments
-    sizes = [(int(height), int(width)) for height, width in (shape.split("x") for shape in shapes)]
-    load = asyncio.run(generate(url, int(clients), float(seconds), sizes))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("url")
+    parser.add_argument("clients", type=int)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("shapes", nargs="+")
+    given = parser.parse_args()
+    sizes = [(int(height), int(width)) for height, width in (shape.split("x") for shape in given.shapes)]
+    load = asyncio.run(generate(given.url, given.clients, given.seconds, sizes, given.first))
     print(json.dumps({"seconds": load.seconds, "statuses": load.statuses, "times": load.times}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -2,7 +2,6 @@
 
 import statistics
 import subprocess
-import sys
 import threading
 import time
 
@@ -27,12 +26,11 @@ def measure(plan: Plan) -> Section:
     batch = statistics.median(_batch_seconds(plan.pick(5, 1)))
     with Server.ours() as server:
         alone = load.run(server.url + PATH, 1, plan.pick(5, 0), (THUMBNAIL, THUMBNAIL))
-        shape = f"{side}x{side}"
-        command = [sys.executable, "-m", "bench.load", server.url + PATH, str(CLIENTS), "600", shape]
+        command = load.command(server.url + PATH, CLIENTS, 600, (side, side), first=1000)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as heavy:
             try:
                 time.sleep(plan.pick(6, 2))  # decoded, cut and queued by then
-                busy = load.run(f"{server.url}{PATH}&from=thumbnails", 1, window, (THUMBNAIL, THUMBNAIL))
+                busy = load.run(server.url + PATH, 1, window, (THUMBNAIL, THUMBNAIL))
                 if heavy.poll() is not None:
                     raise RuntimeError("the large pictures ended before the thumbnails did")
             finally:

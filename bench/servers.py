@@ -17,7 +17,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """`with Server.ours() as server:` answers inside, is ended afterwards; children are counted with it."""
+    """`with Server.ours() as server:` answers inside, is ended afterwards."""
 
     def __init__(self, module: str, ready: str, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> None:
         """`python -m module`, ready when the path `ready` answers 200. Raises RuntimeError on entering if it dies."""
@@ -60,9 +60,15 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process so far."""
-        stat = (Path("/proc") / str(self._process.pid) / "stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / TICKS
+        """User and system time of the process and its children so far."""
+        total, processes = 0, [self._process.pid]
+        for process in processes:
+            folder = Path("/proc") / str(process)
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            total += int(stat[11]) + int(stat[12])
+            for task in (folder / "task").iterdir():
+                processes += [int(child) for child in (task / "children").read_text().split()]
+        return total / TICKS
 
     def memory_mib(self, peak: bool = False) -> float:
         """Resident memory of the process, now or at its highest."""
