@@ -98,7 +98,16 @@ class Life:
             self.up = False
             self.over = True
             self._scheduler.release(self, self.error)
+            self._let_go()
             self._changed(self)
+
+    def _let_go(self) -> None:
+        """Drop what would keep the dead worker's network in memory: its own references, and the error's frames."""
+        self._runner = None
+        error = self.error
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
 
     def _serve(self, runner: BatchRunner) -> bool:
         """Run one batch; False when there are none any more. An idle worker so keeps no picture alive."""

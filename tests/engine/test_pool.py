@@ -1,7 +1,10 @@
 """Workers that die, hang or never come up; and what the status says meanwhile."""
 
 import asyncio
+import gc
+import logging
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +47,34 @@ async def test_a_worker_that_dies_is_replaced_and_its_tiles_are_done_by_the_next
     assert recorder.workers == [("worker-0", "cpu", True), ("worker-0", "cpu", False), ("worker-0", "cpu", True)]
     assert recorder.restarts == {"worker-0": 1}
     assert counters(engine.status()) == ZERO
+
+
+async def test_dead_workers_leave_no_network_behind(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine keeps the first model for its margin and scales; those of later workers go with them."""
+    monkeypatch.setattr(
+        logging.getLogger("app.engine.worker"), "disabled", True
+    )  # pytest keeps records and their frames
+    alive: list[weakref.ref[FakeModel]] = []
+
+    def factory() -> FakeModel:
+        calls = 0
+
+        def die_on_the_second(tiles: Tiles, scale: int, full_precision: bool) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise SystemExit("killed")
+
+        model = FakeModel(die_on_the_second)
+        alive.append(weakref.ref(model))
+        return model
+
+    engine = await start(factory)
+    for _ in range(5):
+        await engine.upscale([picture(8, 8)], scale=4, client="me")
+    gc.collect()
+    assert len(alive) == 5
+    assert [index for index, model in enumerate(alive) if model() is not None] == [0, 4]
 
 
 async def test_status_tells_that_the_only_worker_is_down_until_it_is_replaced(start: Start, recorder: Recorder) -> None:
