@@ -1,5 +1,6 @@
 """For everybody: keyboard, screen reader, dark rooms, phones, little motion."""
 
+import time
 from typing import Any
 
 import pytest
@@ -77,12 +78,19 @@ def test_the_tab_key_goes_from_picture_to_tools_to_list(service: Running, visit:
 
 def test_the_keyboard_alone_gets_a_picture_enlarged_twice(service: Running, visit: Visit) -> None:
     page = visit(service.url)
+    choosers: list[Any] = []
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     page.keyboard.press("Tab")
+    until(page, "document.activeElement.name === 'scale'")
     page.keyboard.press("ArrowLeft")
+    until(page, "document.activeElement.value === '2' && document.activeElement.checked")
     page.keyboard.press("Tab")
-    with page.expect_file_chooser() as caught:
-        page.keyboard.press("Enter")
-    caught.value.set_files([{"name": "hill.png", "mimeType": "image/png", "buffer": png(20, 30)}])
+    until(page, "document.activeElement.id === 'files'")
+    page.keyboard.press("Enter")
+    deadline = time.monotonic() + 30
+    while not choosers and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    choosers[0].set_files([{"name": "hill.png", "mimeType": "image/png", "buffer": png(20, 30)}])
     wait_done(page)
     assert page.evaluate("after.naturalWidth") == 60
 

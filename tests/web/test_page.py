@@ -146,7 +146,7 @@ def test_a_file_beyond_the_limit_is_not_sent(service: Running, visit: Visit) -> 
 
 def test_a_busy_service_is_asked_again_when_it_says(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
-    refusals = [{"status": 503, "headers": {"Retry-After": "1"}, "body": '{"title": "Busy", "detail": "Queue full."}'}]
+    refusals = [{"status": 503, "headers": {"Retry-After": "3"}, "body": '{"title": "Busy", "detail": "Queue full."}'}]
 
     def refuse_once(route: Any) -> None:
         if route.request.method == "POST" and refusals:
@@ -156,8 +156,7 @@ def test_a_busy_service_is_asked_again_when_it_says(service: Running, visit: Vis
 
     page.route("**/upscale*", refuse_once)
     upload(page, ("hill.png", png(20, 30)))
-    page.wait_for_selector(".entry[data-state=held]")
-    assert text(page, "#work-text") == "The service is busy. Trying again in 1 s"
+    until(page, "document.querySelector('#work-text').textContent === 'The service is busy. Trying again in 2 s'")
     wait_done(page)
     assert not refusals
 
