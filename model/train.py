@@ -36,12 +36,12 @@ class TrainConfig:
     core: int = 48
     batch: int = 4
     micro_batch: int = 2
-    steps: int = 5_800
+    steps: int = 5_100
     optimizer: str = "muon"
     rate: float = 2e-3
     final_rate: float = 0.01
     warmup: int = 200
-    hold: float = 0.414
+    hold: float = 0.47
     ema: float = 0.999
     clip: float = 1.0
     level_weights: tuple[float, ...] = (0.5, 1.0)
