@@ -4,12 +4,13 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
+import structlog
 from fastapi import FastAPI
 from prometheus_client import (
     CollectorRegistry,
@@ -68,6 +69,8 @@ def serve(settings: Settings | None = None) -> int:
     """`lapsrn serve`: runs until a signal ends it; the exit code. Raises StartupError before it listens."""
     settings = settings or load_settings()
     logging.configure(settings.log_level, settings.log_format)
+    for name in unknown_settings(os.environ):
+        structlog.get_logger("lapsrn").warning("not a setting; see docs/configuration.md", variable=name)
     listener = listen(settings.host, settings.port)
     if settings.metrics_port is None:
         return run_server(create_app(settings), listener, None, None)
@@ -101,6 +104,12 @@ def load_settings() -> Settings:
         raise StartupError(f"a setting that should be JSON is not: {error}") from None
     except ValidationError as error:
         raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors(include_url=False))) from None
+
+
+def unknown_settings(names: Iterable[str]) -> list[str]:
+    """Those of `names` that start with LAPSRN_ and mean nothing: slips, which would otherwise go unseen."""
+    known = {f"LAPSRN_{name.upper()}" for name in Settings.model_fields} | {"LAPSRN_SERVER", "LAPSRN_API_KEY"}
+    return sorted(name for name in names if name.startswith("LAPSRN_") and name not in known)
 
 
 def _complaint(item: dict[str, object]) -> str:

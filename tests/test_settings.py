@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.errors import StartupError
-from app.main import load_settings
+from app.main import load_settings, unknown_settings
 from app.settings import Settings, is_loopback
 
 DIGEST = "0" * 64
@@ -35,6 +35,11 @@ def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("LAPSRN_API_KEYS", "LAPSRN_REDIS_URL", "LAPSRN_METRICS_PORT", "LAPSRN_CORS_ORIGINS"):
         monkeypatch.setenv(name, "")
     assert load_settings() == Settings()
+
+
+def test_slips_are_found() -> None:
+    names = ["LAPSRN_PORT", "LAPSRN_PROT", "LAPSRN_SERVER", "PORT", "LAPSRN_GRACE_SECOND"]
+    assert unknown_settings(names) == ["LAPSRN_GRACE_SECOND", "LAPSRN_PROT"]
 
 
 def test_settings_cannot_change() -> None:

@@ -15,10 +15,10 @@ MEDIA_TYPES: Mapping[OutputFormat, str] = {
 """Formats that can be sent, the preferred first."""
 
 
-def choose_format(accept: str) -> OutputFormat:
+def choose_format(accept: str, *, strict: bool = True) -> OutputFormat:
     """The name of the format that `accept` (RFC 9110, section 12.5.1) likes best; PNG where it is indifferent.
 
-    Raises NotAcceptable when it excludes them all.
+    Raises NotAcceptable when it excludes them all; PNG instead where not `strict`, as the answer is a job's JSON.
     """
     if not accept.strip():
         return "png"
@@ -26,6 +26,8 @@ def choose_format(accept: str) -> OutputFormat:
     weights = {name: _weight(media_type, ranges) for name, media_type in MEDIA_TYPES.items()}
     best = max(weights, key=lambda name: weights[name])
     if weights[best] <= 0.0:
+        if not strict:
+            return "png"
         raise NotAcceptable(f"None of what you accept can be sent. Possible are {', '.join(MEDIA_TYPES.values())}.")
     return best
 

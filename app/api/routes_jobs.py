@@ -14,6 +14,8 @@ from app.api.job_views import JobView
 from app.api.schemas import JobDocument, JobId
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+_STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Nobody keeps events, and nginx does not hold them back."""
 JobPath = Annotated[JobId, Path(description="From the Location of the 202 answer.")]
 
 
@@ -33,8 +35,8 @@ async def events(
 ) -> Response:
     """Server-sent events named `state`, each with the whole document; the stream ends with the job."""
     job = await service.directory.find(job_id, caller.owner)
-    stream = _events(job, last_event_id, service.settings.heartbeat_seconds)
-    return StreamingResponse(stream, headers={"Cache-Control": "no-store"}, media_type="text/event-stream")
+    stream = tell(job, last_event_id, service.settings.heartbeat_seconds)
+    return StreamingResponse(stream, headers=_STREAM, media_type="text/event-stream")
 
 
 @router.delete("/{job_id}", summary="Cancel a job", status_code=204, response_class=Response, **docs.CANCEL)
@@ -44,7 +46,7 @@ async def cancel(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Res
     return Response(status_code=204)
 
 
-async def _events(job: JobView, seen: int, heartbeat_seconds: float) -> AsyncIterator[str]:
+async def tell(job: JobView, seen: int, heartbeat_seconds: float) -> AsyncIterator[str]:
     """One event for every change since `seen`, several changes in a row as one; comments as signs of life."""
     yield "retry: 1000\n\n"
     while True:

@@ -93,9 +93,9 @@ def _order(request: Request, query: UpscaleQuery, service: Service, caller: Call
     """What is asked for, checked against what is served. Raises BadParameter, NotAcceptable, Draining, WarmingUp."""
     service.require_ready()
     service.check_level(query.scale, "scale")
-    wanted = query.format or choose_format(request.headers.get("accept", ""))
     settings = service.settings
     patient = wants_async(request.headers.get("prefer", ""))
+    wanted = query.format or choose_format(request.headers.get("accept", ""), strict=not patient)
     return Order(
         DecodeOptions(
             scale=query.scale,

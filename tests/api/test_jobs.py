@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.api.routes_jobs import tell
 from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
@@ -134,16 +135,30 @@ async def test_events_are_not_told_twice(client: httpx.AsyncClient) -> None:
     assert [event["id"] for event in events_of(earlier.text)] == [last]
 
 
-async def test_events_show_signs_of_life(serve: Running) -> None:
-    gate = threading.Event()
-    async with serve([lambda: FakeModel(gate=gate)], heartbeat_seconds=0.02) as client:
-        accepted = await begin(client)
-        reading = asyncio.create_task(client.get(f"{accepted.headers['location']}/events"))
-        await asyncio.sleep(0.1)
-        gate.set()
-        text = (await reading).text
-        assert text.count(": still here\n\n") >= 2
-        assert json.loads(events_of(text)[-1]["data"])["state"] == "done"
+async def test_events_show_signs_of_life() -> None:
+    class Slow:
+        """A job that changes after two heartbeats, and is done."""
+
+        version = 1
+        finished = False
+        document: dict[str, Any] = {"state": "queued"}  # noqa: RUF012
+        waits = 0
+
+        async def changed(self, since: int, seconds: float) -> bool:
+            assert (since, seconds) == (1, 15.0)
+            self.waits += 1
+            if self.waits <= 2:
+                return False
+            self.version, self.finished, self.document = 2, True, {"state": "done"}
+            return True
+
+    assert [piece async for piece in tell(Slow(), 0, 15.0)] == [
+        "retry: 1000\n\n",
+        'id: 1\nevent: state\ndata: {"state":"queued"}\n\n',
+        ": still here\n\n",
+        ": still here\n\n",
+        'id: 2\nevent: state\ndata: {"state":"done"}\n\n',
+    ]
 
 
 async def test_events_of_a_cancelled_job_end(serve: Running) -> None:

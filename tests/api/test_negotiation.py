@@ -35,6 +35,11 @@ def test_nothing_fits(accept: str) -> None:
         choose_format(accept)
 
 
+def test_a_job_is_not_refused_for_wanting_json() -> None:
+    assert choose_format("application/json", strict=False) == "png"
+    assert choose_format("application/json, image/webp", strict=False) == "webp"
+
+
 @pytest.mark.parametrize(
     ("header", "same"),
     [("", False), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ("*", True), ('"b"', False), ("a", False)],
