@@ -1,6 +1,8 @@
 """Servers under measurement: a process each, on a free port of 127.0.0.1, with its CPU time and memory from /proc."""
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -39,7 +41,9 @@ class Server:
         return cls("bench.peer_server", "/health", {}, ("{port}",))
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, env=self._environment, stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            self._command, env=self._environment, stdout=self._log, stderr=self._log, process_group=0
+        )
         end = time.monotonic() + 180
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -84,11 +88,11 @@ class Server:
 
     def _end(self) -> None:
         self._process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with contextlib.suppress(ProcessLookupError):  # what the server leaves behind: LitServe's own children
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 def free_port() -> int:
