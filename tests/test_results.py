@@ -113,12 +113,14 @@ async def test_redis_forgets_after_its_time(redis_server: RedisServer) -> None:
 async def test_redis_never_sees_an_id_and_everything_in_it_expires(redis_server: RedisServer) -> None:
     store, result_id = RedisStore(redis_server.url, 60), new_id()
     await store.put(result_id, "ann", LEVELS)
+    key = f"lapsrn:result:{storage_key(result_id, 'ann')}"
     async with Redis.from_url(redis_server.url) as redis:
-        keys = [key async for key in redis.scan_iter()]
-        assert f"lapsrn:result:{storage_key(result_id, 'ann')}".encode() in keys
-        assert all(result_id.encode() not in key for key in keys)
-        assert all([0 < await redis.ttl(key) <= 60 for key in keys])
+        keys = [found.decode() async for found in redis.scan_iter()]
+        seconds = await redis.ttl(key)
     await store.close()
+    assert key in keys
+    assert all(result_id not in found for found in keys)
+    assert 0 < seconds <= 60
 
 
 @pytest.mark.server

@@ -124,7 +124,7 @@ async def test_unexpected_errors_are_logged_whole_and_answered_with_a_fixed_text
 ) -> None:
     async with serve() as client:
 
-        def explode(*_: object) -> None:
+        def explode(accept: str, *, strict: bool) -> None:
             raise RuntimeError("the secret reason")
 
         monkeypatch.setattr("app.api.routes_upscale.choose_format", explode)
