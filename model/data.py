@@ -108,8 +108,9 @@ class PatchSource:
     def __init__(self, folders: Sequence[Path], config: DataConfig, cache: Path) -> None:
         self.config = config
         paths = find_pictures(folders)
-        self.held_out = [path for i, path in enumerate(paths) if i % config.hold_out == config.hold_out - 1]
-        self.used = [path for i, path in enumerate(paths) if i % config.hold_out != config.hold_out - 1]
+        every = min(config.hold_out, max(len(paths), 2))  # of few pictures the last one is held out
+        self.held_out = [path for i, path in enumerate(paths) if i % every == every - 1]
+        self.used = [path for i, path in enumerate(paths) if i % every != every - 1]
         self._open(cache)
 
     def _open(self, cache: Path) -> None:
@@ -125,6 +126,9 @@ class PatchSource:
         self.pyramids: list[list[Gray]] = []
         for entry in index:
             self.pyramids.append([pixels[start : start + h * w].reshape(h, w) for start, h, w in entry])
+        if not self.pyramids:
+            smallest = self.config.core * self.config.scale
+            raise ValueError(f"every picture is smaller than a patch of {smallest}x{smallest}; use a smaller core")
         maps = [focus_map(levels, self.config.core, self.config.focus) for levels in self.pyramids]
         self._cells = [m.shape[1] for m in maps]
         self._firsts = np.cumsum([0] + [m.size for m in maps])

@@ -38,14 +38,14 @@ def upscale(folded: FoldedLapSRN, plane: NDArray[np.float32] | NDArray[np.float6
 
 
 def validate(network: LapSRN, pictures: Iterable[tuple[Picture, list[Picture]]]) -> dict[int, float]:
-    """Mean PSNR in dB at each scale over (low resolution, [x2, x4, ...]) in 8-bit gray."""
+    """Mean PSNR in dB at each scale over (low resolution, [x2, x4, ...]) in 8-bit gray; {} when there are none."""
     with torch.no_grad():
         folded = network.fold()
     scores: dict[int, list[float]] = {scale: [] for scale in network.config.scales}
     for low, truths in pictures:
         for scale, level, truth in zip(scores, upscale(folded, luma(low)), truths, strict=True):
             scores[scale].append(psnr(level * 255.0, luma(truth) * 255, scale))
-    return {scale: float(np.mean(values)) for scale, values in scores.items()}
+    return {scale: float(np.mean(values)) for scale, values in scores.items() if values}
 
 
 @dataclass(frozen=True, slots=True)

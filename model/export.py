@@ -25,7 +25,9 @@ def score_table(scores: dict[str, Any]) -> str:
         for scale, figures in levels.items():
             ours = f"**{figures['psnr']:.2f}** / {figures['ssim']:.4f}"
             plain = f"{figures['bicubic_psnr']:.2f} / {figures['bicubic_ssim']:.4f}"
-            published = [f"{PUBLISHED[other][name]:.2f}" if scale == "4" else "" for other in others]
+            published = [
+                f"{PUBLISHED[other][name]:.2f}" if scale == "4" and name in PUBLISHED[other] else "" for other in others
+            ]
             rows.append([name, f"×{scale}", plain, ours, *published])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 

@@ -1,7 +1,6 @@
 """Training: `python -m model.train --preset served --data DIR`; resumes where it was stopped."""
 
 import argparse
-import json
 import math
 import os
 import time
@@ -21,7 +20,10 @@ from model.evaluate import validate
 from model.losses import pyramid_loss
 from model.network import LapSRN, LapSRNConfig
 from model.optimizer import Muon
+from model.runlog import RunLog
 from model.runtime import best_dtype, torch_dtype
+
+OPTIMIZERS = ("muon", "adam")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,16 @@ class TrainConfig:
     focus: float = 0.5
     hold_out: int = 100
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what cannot be trained, before any picture is read."""
+        levels = self.network().levels
+        if len(self.level_weights) != levels:
+            raise ValueError(
+                f"scale {self.scale} has {levels} levels; give as many level weights, not {self.level_weights}"
+            )
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer {self.optimizer!r} is unknown; use one of {', '.join(OPTIMIZERS)}")
 
     def data(self) -> DataConfig:
         """The part that says how patches are made."""
@@ -185,13 +197,19 @@ class Trainer:
                     owner = self.named[name]
                     for optimizer in self.optimizers:
                         if any(owner is p for group in optimizer.param_groups for p in group["params"]):
-                            optimizer.state[owner][entry] = tensor.clone()
+                            # Adam counts its steps on the CPU wherever the parameter is.
+                            place = "cpu" if entry == "step" else owner.device
+                            optimizer.state[owner][entry] = tensor.to(place, copy=True)
 
 
 def run(config: TrainConfig, options: argparse.Namespace) -> None:
     """The loop: steps, log, validation, checkpoints, export."""
     if "RANK" in os.environ:
-        dist.init_process_group("nccl" if options.device.startswith("cuda") else "gloo")
+        cuda = options.device.startswith("cuda")
+        if cuda:
+            options.device = f"cuda:{os.environ['LOCAL_RANK']}"
+            torch.cuda.set_device(options.device)
+        dist.init_process_group("nccl" if cuda else "gloo")
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, options.device, options.dtype)
@@ -206,39 +224,24 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
     main = trainer.rank == 0
     bar = tqdm(total=config.steps, initial=trainer.step, disable=not main, mininterval=10, unit="step")
     started, losses = time.monotonic(), []
-    while trainer.step < config.steps:
-        losses.append(trainer.train_step(source))
-        bar.update()
-        last = trainer.step == config.steps
-        if main and (trainer.step % options.log_every == 0 or last):
-            record: dict[str, Any] = {"step": trainer.step, "loss": sum(losses) / len(losses)}
-            record |= {"rate": config.rate_at(trainer.step - 1), "seconds": time.monotonic() - started}
-            if trainer.step % options.validate_every == 0 or last:
-                record["psnr"] = validate(trainer.average, source.validation())
-            log(folder, record)
-            bar.set_postfix(loss=f"{record['loss']:.5f}")
-            losses.clear()
-        if main and (trainer.step % options.save_every == 0 or last):
-            trainer.save(state)
-            save_weights(folder / "weights.safetensors", trainer.average, recipe=asdict(config))
-    bar.close()
+    with bar, RunLog(folder, main) as log:
+        while trainer.step < config.steps:
+            losses.append(trainer.train_step(source))
+            bar.update()
+            last = trainer.step == config.steps
+            if main and (trainer.step % options.log_every == 0 or last):
+                record: dict[str, Any] = {"step": trainer.step, "loss": sum(losses) / len(losses)}
+                record |= {"rate": config.rate_at(trainer.step - 1), "seconds": time.monotonic() - started}
+                if trainer.step % options.validate_every == 0 or last:
+                    record["psnr"] = validate(trainer.average, source.validation())
+                log.write(record)
+                bar.set_postfix(loss=f"{record['loss']:.5f}")
+                losses.clear()
+            if main and (trainer.step % options.save_every == 0 or last):
+                trainer.save(state)
+                save_weights(folder / "weights.safetensors", trainer.average, recipe=asdict(config))
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def log(folder: Path, record: dict[str, Any]) -> None:
-    """One line of log.jsonl, and TensorBoard's file when it is installed."""
-    with (folder / "log.jsonl").open("a") as out:
-        out.write(json.dumps(record) + "\n")
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return
-    with SummaryWriter(str(folder)) as writer:
-        for name in ("loss", "rate"):
-            writer.add_scalar(name, record[name], record["step"])
-        for scale, value in record.get("psnr", {}).items():
-            writer.add_scalar(f"psnr/x{scale}", value, record["step"])
 
 
 def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
@@ -270,7 +273,10 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namesp
     overrides = {f.name: getattr(options, f.name) for f in fields(TrainConfig) if getattr(options, f.name) is not None}
     if "level_weights" in overrides:
         overrides["level_weights"] = tuple(overrides["level_weights"])
-    return replace(PRESETS[options.preset], **overrides), options
+    try:
+        return replace(PRESETS[options.preset], **overrides), options
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -250,3 +250,19 @@ def test_rate_warms_up_holds_and_falls() -> None:
     assert config.rate_at(110) == pytest.approx(0.1)
     falling = [config.rate_at(step) for step in range(55, 110)]
     assert falling == sorted(falling, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--scale", "2"], "give as many level weights"),
+        (["--optimizer", "sgd"], "use one of muon, adam"),
+    ],
+)
+def test_recipes_that_cannot_be_trained_are_refused(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse(["--data", "x", *arguments])
+    assert end.value.code == 2
+    assert complaint in capsys.readouterr().err
