@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     codec_threads: Annotated[int, Field(ge=0, le=64, description="Threads that decode and encode; 0 chooses.")] = 0
     decode: Annotated[
         Literal["inline", "process"], Field(description="Decode in this process or in one that may be killed.")
-    ] = "inline"
+    ] = "process"
     decode_timeout_seconds: Annotated[
         Seconds, Field(description="A decoder process that takes longer is killed; for LAPSRN_DECODE=process.")
     ] = 30.0

@@ -26,9 +26,13 @@ Running = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A developer's own LAPSRN_* variables must not change what tests see."""
+    """A developer's own LAPSRN_* variables must not change what tests see.
+
+    Decoder processes take a second to start, so only tests that ask for them, and those of the real service, have them.
+    """
     for name in [name for name in os.environ if name.startswith("LAPSRN_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("LAPSRN_DECODE", "inline")
 
 
 @pytest.fixture(scope="session")
