@@ -21,15 +21,15 @@ class Handover:
         self._scheduled = False
 
     def progressed(self, done: int, total: int) -> None:
-        """Take note from any thread, and report in the loop unless a report is on its way or was made just now."""
+        """Take note from any thread, and report in the loop: the end at once, else when the interval has passed."""
         if self._on_progress is None:
             return
         self._progress = max(self._progress, (done, total))
-        now = time.monotonic()
-        if self._scheduled or (done < total and now - self._last < self._interval):
-            return
-        self._scheduled, self._last = True, now
-        self._call(self._report)
+        if done == total:
+            self._call(self._report)
+        elif not self._scheduled:
+            self._scheduled = True
+            self._call(self._report_in_time)
 
     def settled(self, error: Exception | None) -> None:
         """End the wait, from any thread."""
@@ -41,8 +41,11 @@ class Handover:
         except RuntimeError:
             _log.debug("nobody waits: the event loop is closed")
 
+    def _report_in_time(self) -> None:
+        self._loop.call_later(max(0.0, self._last + self._interval - time.monotonic()), self._report)
+
     def _report(self) -> None:
-        self._scheduled = False
+        self._scheduled, self._last = False, time.monotonic()
         progress = self._progress
         if self._on_progress is None or self.finished.done() or progress == self._reported:
             return

@@ -292,6 +292,23 @@ async def test_progress_is_reported_no_more_often_than_asked(start: Start) -> No
     assert seen == [(0, 25), (25, 25)]
 
 
+async def test_progress_made_within_the_interval_is_reported_when_it_has_passed(start: Start) -> None:
+    """Even if nothing happens after it: whoever looks on must not be left with the state before."""
+    gate = Gate()
+    engine = await start(FakeModel(gate), progress_seconds=0.05, max_batch_tiles=1)
+    reported = asyncio.Event()
+
+    def note(done: int, total: int) -> None:
+        if done == 1:
+            reported.set()
+
+    task = asyncio.create_task(engine.upscale([picture(40, 40)], scale=4, client="me", on_progress=note))
+    gate.open(1)
+    await asyncio.wait_for(reported.wait(), 20)
+    gate.open()
+    await task
+
+
 async def test_a_progress_callback_that_fails_does_not_fail_the_request(start: Start) -> None:
     def fail(done: int, total: int) -> None:
         if done:
