@@ -36,24 +36,21 @@ class Runtime:
         self.margin = network.config.margin
         self.scales = network.config.scales
         with torch.no_grad():
-            self._network = network.to(device).fold()
-        self._served = self._winograd() if backend == "winograd" else self._torch(device, dtype)
-        self._full = self._torch(device, "float32")
-        # The image branch too: torch's own choice of a kernel depends on how many tiles there are, and so its rounding.
-        self._images = prepare(self._network, device, "float32")
+            folded = network.to(device).fold()
+        # In float32 for what is computed again, and for the image branch of every tile: torch's own choice of a kernel
+        # would depend on how many tiles there are, and so its rounding.
+        self._exact = prepare(folded, device, "float32")
+        self._full = features_of(self._exact, "float32")
+        if backend == "winograd":
+            from model.winograd import WinogradFeatures
+
+            self._served: Features = WinogradFeatures(folded)
+        else:
+            self._served = self._full if dtype == "float32" else features_of(prepare(folded, device, dtype), dtype)
         with torch.inference_mode():
             # An odd core keeps the pattern's first pixel in the middle.
             zeros = torch.zeros(1, 1, FLAT_CORE + 2 * self.margin, FLAT_CORE + 2 * self.margin, device=device)
             self._served_flats, self._full_flats = (one_period(f(zeros, None)) for f in (self._served, self._full))
-
-    def _torch(self, device: str, dtype: str) -> Features:
-        network, kind = prepare(self._network, device, dtype), torch_dtype(dtype)
-        return lambda padded, levels: network.residuals(padded, kind, levels)
-
-    def _winograd(self) -> Features:
-        from model.winograd import WinogradFeatures
-
-        return WinogradFeatures(self._network)
 
     @torch.inference_mode()
     def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
@@ -67,7 +64,7 @@ class Runtime:
         features, flats = served
         try:
             padded = torch.from_numpy(tiles)[:, None].to(self.device)
-            outputs = self._images.combine(padded, features(padded, levels), flats)
+            outputs = self._exact.combine(padded, features(padded, levels), flats)
             return {s: level[:, 0].cpu().numpy() for s, level in zip(self.scales, outputs, strict=False)}
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
@@ -82,6 +79,12 @@ class Runtime:
         for count, height, width in shapes:
             tiles = np.zeros((count, height + 2 * self.margin, width + 2 * self.margin), np.float32)
             self.run(tiles, self.scales[-1])
+
+
+def features_of(network: FoldedLapSRN, dtype: str) -> Features:
+    """The network's residuals, computed in this dtype."""
+    kind = torch_dtype(dtype)
+    return lambda padded, levels: network.residuals(padded, kind, levels)
 
 
 def prepare(network: FoldedLapSRN, device: str, dtype: str) -> FoldedLapSRN:

@@ -216,12 +216,12 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
     state = folder / "state.safetensors"
     if state.exists():
         trainer.load(state)
-    if trainer.rank == 0:
-        PatchSource(options.data, config.data(), options.cache)
-    if trainer.world > 1:
-        dist.barrier()
-    source = PatchSource(options.data, config.data(), options.cache)
     main = trainer.rank == 0
+    if not main:
+        dist.barrier()  # the first process builds the cache, the others find it
+    source = PatchSource(options.data, config.data(), options.cache)
+    if main and trainer.world > 1:
+        dist.barrier()
     bar = tqdm(total=config.steps, initial=trainer.step, disable=not main, mininterval=10, unit="step")
     started, losses = time.monotonic(), []
     with bar, RunLog(folder, main) as log:
