@@ -1,5 +1,6 @@
 """The composition root: builds everything from Settings, and nothing at import."""
 
+import contextlib
 import functools
 import importlib
 import os
@@ -91,8 +92,9 @@ def main() -> NoReturn:
 
 def leave(code: int) -> NoReturn:
     """Ends the process, even where a thread hangs in a device driver and would turn the exit into an abort."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a full disk costs log lines, not the exit code
+            stream.flush()
     os._exit(code)
 
 
@@ -148,7 +150,7 @@ def build_decoders(settings: Settings) -> DecoderProcesses | None:
 def build_store(settings: Settings) -> ResultStore:
     """Redis where one is named, else memory."""
     if settings.redis_url is not None:
-        return RedisStore(settings.redis_url.get_secret_value(), settings.result_ttl_seconds)
+        return RedisStore(settings.redis_url.get_secret_value(), settings.result_max_bytes, settings.result_ttl_seconds)
     return MemoryStore(settings.result_max_bytes, settings.result_ttl_seconds)
 
 
@@ -156,6 +158,7 @@ def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> E
     """An engine with one worker per factory, and the settings' limits."""
     config = EngineConfig.for_device(str(source.details.get("device", "cpu")).partition(":")[0])
     config = replace(config, max_tiles=settings.max_queue_tiles, max_bytes=settings.max_queue_bytes)
+    config = replace(config, hang_seconds=settings.hang_seconds)
     return Engine(source.factories, config, metrics)
 
 

@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     workers: Annotated[
         int, Field(ge=0, le=64, description="Workers of the engine; 0 is one per accelerator, or one per core.")
     ] = 0
+    hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
     codec_threads: Annotated[int, Field(ge=0, le=64, description="Threads that decode and encode; 0 chooses.")] = 0
     decode: Annotated[
@@ -93,7 +94,9 @@ class Settings(BaseSettings):
     body_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a whole body; then 408.")] = 120.0
     keep_alive_seconds: Annotated[Positive, Field(description="Idle connections are closed after this.")] = 5
 
-    result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept in memory.")] = 512 * _MIB
+    result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept, in memory or in Redis.")] = (
+        512 * _MIB
+    )
     result_ttl_seconds: Annotated[Positive, Field(description="Finished pictures are kept this long.")] = 600
     redis_url: Annotated[
         SecretStr | None, Field(description="Keep finished pictures in this Redis (redis://, rediss:// or unix://).")

@@ -19,7 +19,7 @@ LEVELS = {4: BIG, 2: SMALL}
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[ResultStore]:
     kept: ResultStore = MemoryStore(10_000, 60.0)
     if request.param == "redis":
-        kept = RedisStore(request.getfixturevalue("redis_server").url, 60)
+        kept = RedisStore(request.getfixturevalue("redis_server").url, 10_000, 60)
     yield kept
     await kept.close()
 
@@ -101,7 +101,7 @@ async def test_memory_forgets_after_its_time_and_reading_does_not_prolong_it() -
 
 @pytest.mark.server
 async def test_redis_forgets_after_its_time(redis_server: RedisServer) -> None:
-    store = RedisStore(redis_server.url, 1)
+    store = RedisStore(redis_server.url, 10_000, 1)
     await store.put("a", "", LEVELS)
     assert await store.get("a", "", 4) == BIG
     await asyncio.sleep(1.2)
@@ -111,7 +111,7 @@ async def test_redis_forgets_after_its_time(redis_server: RedisServer) -> None:
 
 @pytest.mark.server
 async def test_redis_never_sees_an_id_and_everything_in_it_expires(redis_server: RedisServer) -> None:
-    store, result_id = RedisStore(redis_server.url, 60), new_id()
+    store, result_id = RedisStore(redis_server.url, 10_000, 60), new_id()
     await store.put(result_id, "ann", LEVELS)
     key = f"lapsrn:result:{storage_key(result_id, 'ann')}"
     async with Redis.from_url(redis_server.url) as redis:
@@ -123,9 +123,64 @@ async def test_redis_never_sees_an_id_and_everything_in_it_expires(redis_server:
     assert 0 < seconds <= 60
 
 
+@pytest.fixture
+async def clean(redis_server: RedisServer) -> RedisServer:
+    """A Redis with nothing in it."""
+    async with Redis.from_url(redis_server.url) as redis:
+        await redis.flushall()
+    return redis_server
+
+
+async def held(store: RedisStore) -> int:
+    """Picture bytes, as Redis tells them now."""
+    assert await store.available()
+    return store.size_bytes
+
+
+@pytest.mark.server
+async def test_redis_counts_bytes(clean: RedisServer) -> None:
+    store = RedisStore(clean.url, 1000, 60)
+    await store.put("a", "", LEVELS)
+    assert await held(store) == 250
+    await store.put("a", "", {2: SMALL})
+    assert await held(store) == 50
+    await store.delete("a", "")
+    assert await held(store) == 0
+    await store.close()
+
+
+@pytest.mark.server
+async def test_redis_forgets_the_oldest_at_the_cap_of_all_processes(clean: RedisServer) -> None:
+    first, second = RedisStore(clean.url, 600, 60), RedisStore(clean.url, 600, 60)
+    for store, name in ((first, "a"), (second, "b"), (first, "c")):
+        assert await store.put(name, "", LEVELS)
+    assert [await second.get(name, "", 4) is not None for name in "abc"] == [False, True, True]
+    assert await held(second) == 500
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.server
+async def test_redis_refuses_what_is_over_the_cap_and_keeps_the_rest(clean: RedisServer) -> None:
+    store = RedisStore(clean.url, 300, 60)
+    await store.put("a", "", LEVELS)
+    assert not await store.put("b", "", {4: BIG, 2: BIG})
+    assert await store.get("a", "", 4) == BIG
+    await store.close()
+
+
+@pytest.mark.server
+async def test_redis_counts_no_bytes_that_have_expired(clean: RedisServer) -> None:
+    store = RedisStore(clean.url, 1000, 1)
+    await store.put("a", "", LEVELS)
+    await asyncio.sleep(2.5)
+    assert await held(store) == 0
+    await store.close()
+
+
 @pytest.mark.server
 async def test_two_processes_share_a_redis(redis_server: RedisServer) -> None:
-    first, second = RedisStore(redis_server.url, 60), RedisStore(redis_server.url, 60)
+    first, second = RedisStore(redis_server.url, 10_000, 60), RedisStore(redis_server.url, 10_000, 60)
     await first.put("shared", "", LEVELS)
     assert await second.get("shared", "", 2) == SMALL
     await first.close()
@@ -134,9 +189,8 @@ async def test_two_processes_share_a_redis(redis_server: RedisServer) -> None:
 
 @pytest.mark.server
 async def test_redis_away_and_back_again(redis_server: RedisServer) -> None:
-    store = RedisStore(redis_server.url, 60)
+    store = RedisStore(redis_server.url, 10_000, 60)
     assert await store.available()
-    assert store.size_bytes > 0
     redis_server.stop()
     assert not await store.available()
     for call in (store.put("a", "", LEVELS), store.get("a", "", 4), store.delete("a", "")):
