@@ -1,5 +1,6 @@
 """Round every request: its id, log line, metrics and security headers, and a last answer when all else fails."""
 
+import asyncio
 import time
 from collections.abc import MutableMapping
 from typing import Any
@@ -10,10 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import problem_of
 from app.api.tracing import Trace, trace_of
+from app.errors import Draining
 from app.metrics import Metrics
 
 CLIENT_CLOSED_REQUEST = 499
 _PROBES = ("/healthz", "/readyz", "/metrics")
+_CUT_OFF = "The service shut down before this was done. Send it again, to another instance or a little later."
 _UNROUTED = ("/openapi.json",)
 _PAGES = ("/static/", "/docs")
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -58,6 +61,9 @@ class RequestEnvelope:
             self._log.error("unexpected error", request_id=trace.request_id, exc_info=error)
             if not answer.status:
                 await problem_of(error).response(trace.request_id)(scope, receive, answer.send)
+        except asyncio.CancelledError:  # by the server, whose grace time is over; the task ends here anyway
+            if not answer.status:
+                await problem_of(Draining(_CUT_OFF)).response(trace.request_id)(scope, receive, answer.send)
         finally:
             self._tell(scope, trace, answer, time.perf_counter() - began, facts)
 
@@ -68,7 +74,7 @@ class RequestEnvelope:
         route = route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
         self._metrics.request(route, scope["method"], status, seconds)
-        (self._log.debug if route in _PROBES else self._log.info)(
+        (self._log.debug if route in _PROBES and status < 400 else self._log.info)(
             "request",
             request_id=trace.request_id,
             trace_id=trace.trace_id,

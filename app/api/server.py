@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import math
 import signal
 import socket
+import time
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any
 
@@ -16,6 +19,8 @@ from app.api.service import Service
 from app.errors import LapsrnError, StartupError
 
 _EXIT_STARTUP = 2
+_LAST_SECONDS = 10.0
+"""After the grace time: for a batch that still runs, a picture that is being written, and the last answers."""
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -71,20 +76,27 @@ class TimedProtocol(HttpToolsProtocol):
 
 
 class DrainingServer(uvicorn.Server):
-    """Keeps listening while admitted work is finished, so that probes and late comers get an honest 503."""
+    """Keeps listening while admitted work is finished, so that probes and late comers get an honest 503.
+
+    The first signal sets one deadline, the grace time from then, for everything: work, uploads, and answers that are
+    still being read. What is not done by then is answered with 503 or cut off, and the server has ended 10 s later.
+    """
+
+    overdue = False
+    """Whether something (a thread in a driver, say) did not even end in those 10 s, and was left behind."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         """`service` is drained on SIGTERM and SIGINT, and reloads its weights on SIGHUP."""
         super().__init__(config)
         self._service = service
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._drain: asyncio.Task[None] | None = None
-        self._reloads: set[asyncio.Task[None]] = set()
+        self._stop_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         """Also listens for SIGHUP."""
         self._loop = asyncio.get_running_loop()
-        self._loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._reload)
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -93,10 +105,12 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = self.force_exit = True
             return
         if self._service.phase == "draining":
+            self._stop_at = time.monotonic()
             self.should_exit = True
             return
+        self._stop_at = time.monotonic() + self._service.settings.grace_seconds
         self._service.phase = "draining"
-        self._loop.call_soon_threadsafe(self._begin_drain)
+        self._loop.call_soon_threadsafe(self._begin, self._drain_and_exit)
 
     async def on_tick(self, counter: int) -> bool:
         """Ends when the network could not be loaded."""
@@ -104,18 +118,34 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
         return await super().on_tick(counter)
 
-    def _begin_drain(self) -> None:
-        self._drain = asyncio.create_task(self._drain_and_exit())
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Fails what was not done by the deadline, and closes connections and the application."""
+        left = max(0.0, self._stop_at - time.monotonic())
+        if self._service.jobs.under_way:
+            self._begin(self._give_up)
+        self.config.timeout_graceful_shutdown = max(1, math.ceil(left))
+        try:
+            async with asyncio.timeout(left + _LAST_SECONDS):
+                await super().shutdown(sockets)
+        except TimeoutError:
+            self.overdue = True
+            structlog.get_logger("lapsrn").error("something did not end in time and is left behind")
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _drain_and_exit(self) -> None:
         structlog.get_logger("lapsrn").info("draining", under_way=self._service.jobs.under_way)
-        await self._service.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._stop_at - time.monotonic())):
+                await self._service.drain()
         self.should_exit = True
 
-    def _begin_reload(self) -> None:
-        task = asyncio.create_task(self._reload())
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+    async def _give_up(self) -> None:
+        structlog.get_logger("lapsrn").warning("the grace time is over", under_way=self._service.jobs.under_way)
+        await self._service.engine.stop(0.0)
 
     async def _reload(self) -> None:
         log = structlog.get_logger("lapsrn")
@@ -152,13 +182,16 @@ def run_server(
         forwarded_allow_ips=settings.forwarded_allow_ips,
         server_header=False,
         timeout_keep_alive=settings.keep_alive_seconds,
-        timeout_graceful_shutdown=max(1, int(settings.grace_seconds)),
         ws="none",
         workers=1,
     )
     server = DrainingServer(config, service)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    runner = asyncio.Runner(loop_factory=config.get_loop_factory())
+    try:
         runner.run(_serve_all(server, listener, metrics_app, metrics_listener))
+    finally:
+        if not server.overdue:  # else it would wait for the thread that did not end
+            runner.close()
     return _EXIT_STARTUP if service.phase == "failed" else 0
 
 
