@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Literal
 
-from app.codec import png_writer, reader, writers
+from app.codec import png_writer, reader, tiff_writer, writers
 from app.codec.formulas import Formulas
 from app.codec.limits import check_bytes
 from app.codec.merge import merge
@@ -121,6 +121,6 @@ class Codec:
         if options.format == "webp":
             return writers.write_webp(frames, metadata, options, decoded.durations_ms, decoded.loop)
         if options.format == "tiff":
-            return writers.write_tiff(frames[0], metadata)
+            return tiff_writer.write(frames[0], metadata)
         writer = writers.write_jpeg if options.format == "jpeg" else writers.write_avif
         return writer(frames[0], metadata, options)

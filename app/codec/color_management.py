@@ -82,6 +82,7 @@ def _transformed(colors: Samples, profile: bytes, flags: int) -> Samples:
 
 
 def cmyk_to_rgb(inks: Samples) -> Samples:
-    """CMYK of no known profile, 255 = full ink: each ink takes its share of the light away, as browsers reckon."""
-    light = 255 - inks.astype(np.uint16)
-    return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
+    """CMYK of no known profile, full scale = full ink: each ink takes its share of the light, as browsers reckon."""
+    full = np.iinfo(inks.dtype).max
+    light = full - inks.astype(np.uint32)
+    return ((light[..., :3] * light[..., 3:] + full // 2) // full).astype(inks.dtype)

@@ -4,10 +4,12 @@ Pillow reads 16-bit RGB as 8 bits. imagecodecs decodes both through libpng and l
 holds LittleCMS for 16-bit samples; OpenCV does the same in 150 MB, warns on stderr and expands gray with alpha to RGBA.
 """
 
+import io
 from typing import Any
 
 import imagecodecs
 import numpy as np
+import tifffile
 from PIL import TiffImagePlugin
 
 from app.codec.types import Limits, Samples
@@ -15,21 +17,24 @@ from app.errors import TooManyPixels, UndecodablePicture
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 277, 339
 _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 284, 322, 323, 338
-_ICC = 34675
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_COMPRESSION, _STRIPS, _TILES = 259, 273, 324
+_MOST_SAMPLES = 8
+_ICC, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 34675, 282, 283, 296
+_PER_INCH = {2: 1, 3: 2.54}  # by unit: inch, centimetre
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _INKS = 0, 1, 2, 5
+_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
 
 
 def read_png(data: bytes, height: int, width: int) -> Samples:
     """A 16-bit PNG (H, W, C), uint16, tRNS made alpha. Whatever libpng raises is left to the caller."""
-    return _checked(imagecodecs.png_decode(data), height, width)
+    return checked(imagecodecs.png_decode(data), height, width)
 
 
 def is_deep_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
-    """Whether the directory describes 16-bit unsigned gray or RGB samples."""
+    """Whether the directory describes 16-bit unsigned gray, RGB or CMYK samples."""
     bits = _values(tags, _BITS, (1,))
     kinds = _values(tags, _FORMAT, (1,))
-    gray_or_rgb = _values(tags, _PHOTOMETRIC, (-1,))[0] in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
-    return gray_or_rgb and set(bits) == {16} and set(kinds) == {1}
+    return _values(tags, _PHOTOMETRIC, (-1,))[0] in _COLORS and set(bits) == {16} and set(kinds) == {1}
 
 
 class TiffFile(TiffImagePlugin.TiffImageFile):
@@ -41,9 +46,13 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         except SyntaxError:
             if not is_deep_tiff(self.tag_v2):
                 raise
-            self._mode, self.tile = "L", []
+            self._mode, self.tile = "CMYK" if self.tag_v2.get(_PHOTOMETRIC) == _INKS else "L", []
             if _ICC in self.tag_v2:
                 self.info["icc_profile"] = self.tag_v2[_ICC]
+            x, y = self.tag_v2.get(_X_RESOLUTION), self.tag_v2.get(_Y_RESOLUTION)
+            per_inch = _PER_INCH.get(self.tag_v2.get(_UNIT, 2))
+            if x and y and per_inch:
+                self.info["dpi"] = (x * per_inch, y * per_inch)
 
 
 def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: Limits) -> None:
@@ -53,25 +62,54 @@ def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: Limits) -> 
         raise TooManyPixels(f"The TIFF has tiles of {tile:,} pixels; at most {limits.max_input_pixels:,} are accepted.")
 
 
-def read_tiff(data: bytes, page: int, tags: TiffImagePlugin.ImageFileDirectory_v2) -> Samples:
-    """A page of a 16-bit TIFF (H, W, C), uint16; white-is-zero turned round, premultiplied alpha divided out.
+def read_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[Samples, bool]:
+    """The first page of a 16-bit TIFF (H, W, C), uint16, and whether only a part of it could be read, if `allow`.
 
-    Not turned upright: Pillow's size of the page may be, so its directory is asked.
+    White-is-zero is turned round and premultiplied alpha divided out; inks stay four channels. Not turned upright:
+    Pillow's size of the page may be, so its directory is asked.
     """
     height, width = _values(tags, _HEIGHT, (0,))[0], _values(tags, _WIDTH, (0,))[0]
-    decoded = np.asarray(imagecodecs.tiff_decode(data, index=page))
+    decoded, cut = _decoded(data, tags, allow)
     if _values(tags, _PLANAR, (1,))[0] == 2 and decoded.ndim == 3:
         decoded = np.moveaxis(decoded, 0, 2)
-    samples = _checked(decoded, height, width)
+    return _straight(checked(decoded, height, width), tags), cut
+
+
+def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[Any, bool]:
+    samples = _values(tags, _PER_PIXEL, (1,))[0]
+    if samples > _MOST_SAMPLES:
+        raise UndecodablePicture(f"The TIFF has {samples} samples a pixel: send gray, RGB or CMYK.")
+    if _values(tags, _PHOTOMETRIC, (_RGB,))[0] == _INKS:
+        data = _called_rgb(data)
+    try:
+        return np.asarray(imagecodecs.tiff_decode(data, index=0)), False
+    except imagecodecs.TiffError:
+        starts = _values(tags, _STRIPS, ()) or _values(tags, _TILES, ())
+        if not allow or _values(tags, _COMPRESSION, (1,))[0] != 1 or not starts or min(starts) >= len(data):
+            raise
+    # Where samples are stored as they are, zeros take the place of what is missing.
+    room = 2 * samples * _values(tags, _HEIGHT, (0,))[0] * _values(tags, _WIDTH, (0,))[0]
+    return np.asarray(imagecodecs.tiff_decode(data + bytes(room), index=0)), True
+
+
+def _called_rgb(data: bytes) -> bytes:
+    """The same samples under another name: imagecodecs hands out no inks."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tag = file.pages.first.tags[_PHOTOMETRIC]
+        value = _RGB.to_bytes(tag.valuebytecount, "little" if file.byteorder == "<" else "big")
+        return data[: tag.valueoffset] + value + data[tag.valueoffset + len(value) :]
+
+
+def _straight(samples: Samples, tags: TiffImagePlugin.ImageFileDirectory_v2) -> Samples:
     photometric = _values(tags, _PHOTOMETRIC, (_BLACK_IS_ZERO,))[0]
-    colors = 3 if photometric == _RGB else 1
+    colors = _COLORS[photometric]
     if samples.shape[2] < colors:
-        raise UndecodablePicture(f"The TIFF promises RGB and holds {samples.shape[2]} samples a pixel.")
+        raise UndecodablePicture(f"The TIFF promises {colors} colours and holds {samples.shape[2]} samples a pixel.")
     if photometric == _WHITE_IS_ZERO:
         samples[..., 0] = 65535 - samples[..., 0]
     extra = _values(tags, _EXTRA, ())
     kind = extra[0] if extra else 0
-    if samples.shape[2] == colors or kind not in (1, 2):
+    if samples.shape[2] == colors or kind not in (1, 2) or photometric == _INKS:
         return np.ascontiguousarray(samples[..., :colors])
     samples = np.ascontiguousarray(samples[..., : colors + 1])
     if kind == 1:
@@ -81,7 +119,8 @@ def read_tiff(data: bytes, page: int, tags: TiffImagePlugin.ImageFileDirectory_v
     return samples
 
 
-def _checked(decoded: Any, height: int, width: int) -> Samples:
+def checked(decoded: Any, height: int, width: int) -> Samples:
+    """What a decoder gave out as (H, W, C), uint16; UndecodablePicture if it is not what the header promised."""
     samples = np.asarray(decoded)
     if samples.ndim == 2:
         samples = samples[..., None]

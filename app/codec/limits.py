@@ -3,6 +3,8 @@
 from app.codec.types import DecodeOptions, Limits
 from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture
 
+MAX_FRAMES = 4096  # each costs time beside its pixels, and a frame of one pixel takes twenty bytes
+
 
 def check_bytes(size: int, limits: Limits) -> None:
     """TooManyBytes if the file is larger than is allowed."""
@@ -11,7 +13,7 @@ def check_bytes(size: int, limits: Limits) -> None:
 
 
 def check_pixels(height: int, width: int, frames: int, limits: Limits, options: DecodeOptions) -> None:
-    """TooManyPixels if the source, or the result at `options.scale`, has more pixels than is allowed."""
+    """TooManyPixels if the source, or the result at `options.scale`, has more pixels or frames than is allowed."""
     if height < 1 or width < 1 or frames < 1:
         raise UndecodablePicture(f"The header says {width} x {height} pixels in {frames} frames: nothing to enlarge.")
     pixels = height * width * frames
@@ -25,4 +27,8 @@ def check_pixels(height: int, width: int, frames: int, limits: Limits, options: 
         raise TooManyPixels(
             f"At scale {options.scale} a picture of {size} becomes {pixels * options.scale**2:,} pixels; "
             f"at most {limits.max_output_pixels:,} are made. Use a smaller scale or a smaller picture."
+        )
+    if frames > MAX_FRAMES:
+        raise TooManyPixels(
+            f"The picture has {frames:,} frames; at most {MAX_FRAMES:,} are accepted. Send fewer, or take frames=first."
         )

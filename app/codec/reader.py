@@ -14,7 +14,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from app.codec import color_management, deep_reader, metadata, png_chunks, samples
+from app.codec import avif, color_management, deep_reader, gif, metadata, png_chunks, samples, webp
 from app.codec.limits import check_bytes, check_pixels
 from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
@@ -49,13 +49,19 @@ def read(data: bytes, options: DecodeOptions, limits: Limits) -> Raster:
         raise UndecodablePicture(f"Decoding this {name} needs more memory than its header says.") from error
     except Exception as error:  # the decoders raise nearly every type there is on hostile bytes
         raise UndecodablePicture(
-            f"The bytes do not decode as {name}: {_words(error)}. Send the whole, undamaged file."
+            f"The bytes do not decode as {name}: {_words(error)}. {_advice(name, options)}"
         ) from error
 
 
 def _words(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text.rstrip(".")[:160]
+
+
+def _advice(name: str, options: DecodeOptions) -> str:
+    if name == "AVIF" and options.truncated == "allow":
+        return "An AVIF cannot be decoded in part, also with truncated=allow: send the whole file."
+    return "Send the whole, undamaged file."
 
 
 class _Reader:
@@ -70,9 +76,9 @@ class _Reader:
             self._check_png()
         elif name == "JPEG" and options.truncated == "allow" and b"\xff\xd9" not in data[-64:]:
             self.data, self.truncated = data + b"\xff\xd9", True  # libjpeg then gives out what it has
-        elif name == "WEBP":
-            self._check_webp()
-        self.image = _OPENERS[name](io.BytesIO(self.data))
+        elif name == "GIF":
+            self.gif = gif.contents(data)
+        self.image = self._webp() if name == "WEBP" else _OPENERS[name](io.BytesIO(self.data))
         check_pixels(self.image.height, self.image.width, 1, limits, options)
         self.orientation = metadata.orientation_of(self._exif())
         self.turned = self.orientation in _TURNED
@@ -89,12 +95,21 @@ class _Reader:
             )
         self.data, self.truncated = png_chunks.repaired(self.data), True
 
-    def _check_webp(self) -> None:
+    def _webp(self) -> Image.Image:
         # Pillow makes room for the whole canvas when it opens a WebP, so its size has to be known before.
-        size = webp_size(self.data)
+        size = webp.size(self.data)
         if size is None:
             raise UndecodablePicture("The WebP's header is cut short or invalid.")
         check_pixels(*size, 1, self.limits, self.options)
+        whole = webp.is_whole(self.data)
+        if self.options.truncated == "allow" and not webp.is_animated(self.data):
+            image, complete = webp.rows(self.data, *size)
+            if not (whole and complete):
+                self.truncated = True
+                return image
+        elif self.options.truncated == "allow" and not whole:
+            self.data, self.truncated = webp.whole_frames(self.data), True
+        return _OPENERS["WEBP"](io.BytesIO(self.data))
 
     def raster(self) -> Raster:
         """Everything that was asked for."""
@@ -107,6 +122,8 @@ class _Reader:
         kept = self._metadata(frames[0].shape[2])
         frames, kept = self._in_color(frames, kept)
         upright = [samples.upright(frame, self.orientation) for frame in frames]
+        if len({frame.shape[:2] for frame in upright}) > 1:
+            raise UndecodablePicture(f"The frames of the {self.name} are not all of one size; take frames=first.")
         loop = self.image.info.get("loop", 1 if self.name == "GIF" else 0)
         return Raster(
             frames=samples.same_form(upright),
@@ -131,6 +148,8 @@ class _Reader:
             raise BadParameter(
                 f"The {self.name} has more than one frame; frames=first takes the first, frames=all takes all."
             )
+        if self.name == "GIF":  # a frame that reaches out of the canvas makes it larger
+            check_pixels(self.gif.height, self.gif.width, self.gif.frames, self.limits, self.options)
         count = int(getattr(self.image, "n_frames", 1))
         # An APNG may show a still of its own to readers that do not know animations; it is not part of the film.
         first = 1 if getattr(self.image, "default_image", False) else 0
@@ -146,13 +165,17 @@ class _Reader:
         if isinstance(image, deep_reader.TiffFile):
             deep_reader.check_tiles(image.tag_v2, self.limits)
             if deep_reader.is_deep_tiff(image.tag_v2):
-                return deep_reader.read_tiff(self.data, index, image.tag_v2)
+                deep, cut = deep_reader.read_tiff(self.data, image.tag_v2, self.options.truncated == "allow")
+                self.truncated |= cut
+                return deep
             self.orientation = 1  # Pillow turns a TIFF upright while it loads it
+        if self.name == "AVIF" and not animated and (bits := avif.depth(self.data)) > 8:
+            return deep_reader.checked(avif.read(self.data, bits), image.height, image.width)
         self._load(image)
         levels = 255 if self.header is None or self.header.depth > 8 else (1 << self.header.depth) - 1
         return samples.from_pillow(image, levels)
 
-    def _load(self, image: ImageFile.ImageFile) -> None:
+    def _load(self, image: Image.Image) -> None:
         size = image.size
         try:
             image.load()
@@ -160,7 +183,9 @@ class _Reader:
             # Pillow keeps what it decoded. Its own switch for this is one for the whole process.
             if self.options.truncated == "reject" or getattr(image, "_im", None) is None:
                 raise
-            image.tile, self.truncated = [], True
+            if isinstance(image, ImageFile.ImageFile):
+                image.tile = []
+            self.truncated = True
             if image.size != size:
                 raise UndecodablePicture("The picture's size changes while it is decoded.") from error
 
@@ -210,21 +235,6 @@ class _Reader:
         return converted, Metadata(srgb=True, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
 
 
-def _duration(image: ImageFile.ImageFile) -> int:
+def _duration(image: Image.Image) -> int:
     value = image.info.get("duration", 0)
     return max(0, round(value)) if isinstance(value, int | float) and value < 2**31 else 0
-
-
-def webp_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) of a WebP's canvas from its first chunk (RFC 9649, section 2.5 to 2.7); None if it has none."""
-    kind, body = data[12:16], data[20:30]
-    if len(body) < 10:
-        return None
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(body[7:10], "little"), 1 + int.from_bytes(body[4:7], "little")
-    if kind == b"VP8L" and body[0] == 0x2F:
-        bits = int.from_bytes(body[1:5], "little")
-        return 1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)
-    if kind == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
-        return int.from_bytes(body[8:10], "little") & 0x3FFF, int.from_bytes(body[6:8], "little") & 0x3FFF
-    return None

@@ -1,11 +1,10 @@
-"""WebP, JPEG and AVIF through Pillow, TIFF through tifffile."""
+"""WebP, JPEG and AVIF through Pillow."""
 
 import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tifffile
 from PIL import Image
 
 from app.codec.color_management import profile_channels
@@ -20,7 +19,6 @@ MEDIA_TYPES = {
 }
 MAX_SIDES = {"webp": 16383, "jpeg": 65500, "avif": 16384}
 DEFAULT_QUALITY = 90
-_XMP_TAG, _ICC_TAG = 700, 34675
 
 
 def write_webp(
@@ -53,32 +51,6 @@ def write_avif(samples: Samples, metadata: Metadata, options: EncodeOptions) -> 
     """At the encoder's speed 8 of 10: the default takes seconds for a megapixel."""
     settings = {"quality": options.quality or DEFAULT_QUALITY, "speed": 8, "subsampling": "4:4:4"}
     return _saved(_image(samples), "AVIF", metadata, settings)
-
-
-def write_tiff(samples: Samples, metadata: Metadata) -> bytes:
-    """8 or 16 bits, deflated with a predictor."""
-    channels = samples.shape[2]
-    file = io.BytesIO()
-    profile = _profile(metadata, channels)
-    vertical, horizontal = metadata.dpi or (0.0, 0.0)
-    tags = [(_XMP_TAG, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp is not None else []
-    if profile is not None:
-        tags.append((_ICC_TAG, 7, len(profile), profile, True))
-    tifffile.imwrite(
-        file,
-        samples if channels > 1 else samples[..., 0],
-        photometric="rgb" if channels >= 3 else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        compression="adobe_deflate",
-        predictor=True,
-        resolution=(horizontal, vertical) if metadata.dpi else None,
-        resolutionunit=2 if metadata.dpi else None,
-        metadata=None,
-        software=False,
-        extratags=tags,
-    )
-    return file.getvalue()
 
 
 def _image(samples: Samples) -> Image.Image:

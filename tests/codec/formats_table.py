@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
@@ -108,6 +109,33 @@ def _lossy(form: str, channels: int, target: str, **settings: Any) -> Callable[[
         data = saved(_smooth(channels), form, **settings)
         array = np.asarray(Image.open(io.BytesIO(data)).convert(target))
         return data, array[..., None] if array.ndim == 2 else array
+
+    return make
+
+
+def _deep_avif(channels: int, bits: int) -> Callable[[], Made]:
+    """Lossless, by imagecodecs' encoder; the levels are spread over 16 bits."""
+
+    def make() -> Made:
+        full = (1 << bits) - 1
+        stored = np.random.default_rng(bits).integers(0, full, (HEIGHT, WIDTH, channels), np.uint16, endpoint=True)
+        stored[..., -1] = np.maximum(stored[..., -1], 1)
+        data = imagecodecs.avif_encode(stored if channels > 1 else stored[..., 0], 100, bitspersample=bits)
+        return bytes(data), np.rint(stored * (65535 / full)).astype(np.uint16)
+
+    return make
+
+
+def _deep_ink(**settings: Any) -> Callable[[], Made]:
+    """CMYK of 16 bits without a profile."""
+
+    def make() -> Made:
+        inks = _samples(4, np.uint16)
+        stored = np.moveaxis(inks, 2, 0) if settings.get("planarconfig") == "separate" else inks
+        file = io.BytesIO()
+        tifffile.imwrite(file, stored, photometric="separated", metadata=None, **settings)
+        light = (65535 - inks.astype(float)) / 65535
+        return file.getvalue(), np.rint(light[..., :3] * light[..., 3:] * 65535).astype(np.uint16)
 
     return make
 
@@ -231,6 +259,8 @@ CASES = (
     Case("TIFF", "RGB and alpha, 8 bits", _tiff(4, np.uint8)),
     Case("TIFF", "RGB and alpha, 16 bits", _tiff(4, np.uint16)),
     Case("TIFF", "CMYK, 8 bits, without a profile", _ink("TIFF")),
+    Case("TIFF", "CMYK, 16 bits, without a profile", _deep_ink()),
+    Case("TIFF", "CMYK, 16 bits, one plane after another", _deep_ink(planarconfig="separate")),
     Case("TIFF", "BigTIFF, RGB, 16 bits", _tiff(3, np.uint16, bigtiff=True)),
     Case("BMP", "1 bit", _bilevel("BMP")),
     Case("BMP", "gray palette", _lossless("BMP", 1)),
@@ -242,6 +272,12 @@ CASES = (
     Case("AVIF", "RGB", _lossy("AVIF", 3, "RGB")),
     Case("AVIF", "RGB and alpha", _lossy("AVIF", 4, "RGBA")),
     Case("AVIF", "gray", _lossy("AVIF", 1, "L")),
+    Case("AVIF", "gray, 10 bits", _deep_avif(1, 10)),
+    Case("AVIF", "gray and alpha, 10 bits", _deep_avif(2, 10)),
+    Case("AVIF", "RGB, 10 bits", _deep_avif(3, 10)),
+    Case("AVIF", "RGB and alpha, 10 bits", _deep_avif(4, 10)),
+    Case("AVIF", "RGB, 12 bits", _deep_avif(3, 12)),
+    Case("AVIF", "RGB and alpha, 12 bits", _deep_avif(4, 12)),
 )
 
 

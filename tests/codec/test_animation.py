@@ -1,14 +1,15 @@
 """Animations and pages: refused unless it is said what to take, and then taken whole, times included."""
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image, ImageFile, ImageSequence
 
-from app.codec import DecodeOptions, EncodeOptions
-from app.errors import BadParameter, TooManyPixels
+from app.codec import DecodeOptions, EncodeOptions, gif, limits
+from app.errors import BadParameter, TooManyPixels, UndecodablePicture
 from tests.codec.png_reference import chunk, chunks, write_png
 from tests.codec.support import Array, assert_same, codec, nearest, opened, picture, pixels, saved, upscaled
 
@@ -134,6 +135,56 @@ def test_an_apng_that_promises_a_million_frames_is_refused_before_decoding() -> 
         codec().decode(lying, DecodeOptions(scale=2, frames="all"))
 
 
+def _gif(frames: int, canvas: tuple[int, int], frame: tuple[int, int], data: bytes = b"\2\2D\1\0") -> bytes:
+    """Frames of one size on a canvas, (height, width) both, with the data of one black pixel in each."""
+    head = b"GIF89a" + struct.pack("<HHBBB", canvas[1], canvas[0], 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    each = b"," + struct.pack("<HHHHB", 0, 0, frame[1], frame[0], 0) + data
+    return head + each * frames + b";"
+
+
+def test_a_flood_of_frames_in_a_small_gif_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decoded(*_: object) -> None:
+        raise AssertionError("a frame is decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", decoded)
+    with pytest.raises(TooManyPixels, match=r"1000 x 1000 in 5 frames, 5,000,000 pixels; at most"):
+        codec().decode(_gif(5, (1000, 1000), (1, 1)), DecodeOptions(scale=2, frames="all"))
+    with pytest.raises(TooManyPixels, match=r"5,000 frames; at most 4,096 are accepted"):
+        codec().decode(_gif(5000, (1, 1), (1, 1)), DecodeOptions(scale=2, frames="all"))
+
+
+def test_frames_that_reach_out_of_their_gif_count_in_full() -> None:
+    small, large = _gif(1, (1, 1), (1, 1))[:-1], _gif(4, (2, 2), (1500, 1500))
+    with pytest.raises(TooManyPixels, match=r"1500 x 1500 in 5 frames"):
+        codec().decode(small + large[19:], DecodeOptions(scale=2, frames="all"))
+    with pytest.raises(UndecodablePicture, match=r"not all of one size; take frames=first"):
+        codec().decode(small + _gif(1, (2, 2), (4, 4))[19:], DecodeOptions(scale=2, frames="all", truncated="allow"))
+    decoded = codec().decode(small + large[19:], DecodeOptions(scale=2, frames="first"))
+    assert (decoded.height, decoded.width) == (1, 1)
+
+
+@pytest.mark.parametrize("filler", [b"\1x", b"\0" + b"x" * 9], ids=["blocks of a byte", "bytes between blocks"])
+def test_a_gif_of_tiny_blocks_is_refused(filler: bytes) -> None:
+    data = _gif(1, (2, 2), (2, 2), b"\2" + filler * 200_000)
+    with pytest.raises(UndecodablePicture, match=r"The GIF has more than [\d,]+ blocks"):
+        codec().decode(data, DecodeOptions(scale=2, frames="first"))
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
+def test_the_number_of_frames_is_limited(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_FRAMES", 2)
+    data, _ = _film(form)
+    with pytest.raises(TooManyPixels, match=r"3 frames; at most 2 are accepted\..*frames=first"):
+        codec().decode(data, DecodeOptions(scale=2, frames="all"))
+    codec().decode(data, DecodeOptions(scale=2, frames="first"))
+
+
+@pytest.mark.parametrize("film", [_film("GIF")[0], _gif(3, (9, 7), (5, 4))])
+def test_a_gif_is_counted_without_being_decoded(film: bytes) -> None:
+    image = Image.open(io.BytesIO(film))
+    assert gif.contents(film) == (getattr(image, "n_frames", 1), image.height, image.width)
+
+
 def test_pages_of_a_tiff() -> None:
     pages = [picture(6, 5, 3, seed=seed) for seed in range(3)]
     images = [Image.fromarray(page) for page in pages]
@@ -141,7 +192,7 @@ def test_pages_of_a_tiff() -> None:
     images[0].save(file, "TIFF", save_all=True, append_images=images[1:])
     with pytest.raises(BadParameter, match=r"more than one page; frames=first takes the first\."):
         codec().decode(file.getvalue(), DecodeOptions(scale=4))
-    with pytest.raises(BadParameter, match="frames=first"):
+    with pytest.raises(BadParameter, match=r"TIFF with several pages take frames=first\."):
         codec().decode(file.getvalue(), DecodeOptions(scale=4, frames="all"))
     _, encoded = upscaled(file.getvalue(), frames="first")
     assert_same(pixels(encoded.body), pages[0], "tiff-page", file.getvalue())

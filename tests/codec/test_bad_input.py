@@ -12,11 +12,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import INPUT_FORMATS, DecodeOptions, Limits, reader
-from app.codec.reader import read, webp_size
+from app.codec import INPUT_FORMATS, DecodeOptions, Limits, reader, webp
+from app.codec.reader import read
 from app.errors import ClientError, TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from tests.codec.png_reference import chunk, header, write_png
-from tests.codec.support import codec, picture, pixels, saved, upscaled
+from tests.codec.support import codec, picture, saved
 
 OPTIONS = DecodeOptions(scale=4)
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -214,56 +214,6 @@ def test_picture_data_that_never_ends_is_not_inflated_past_the_picture() -> None
     assert peak < 16 << 20
 
 
-@pytest.mark.parametrize("depth", [8, 16])
-@pytest.mark.parametrize("interlaced", [False, True])
-def test_truncated_allow_takes_the_rows_of_a_png_that_are_there(depth: int, interlaced: bool) -> None:
-    samples = picture(40, 30, 3, np.uint8 if depth == 8 else np.uint16)
-    data = write_png(samples, 2, depth, interlaced=interlaced)
-    decoded, encoded = upscaled(data[: len(data) // 2], truncated="allow")
-    assert decoded.truncated
-    out = pixels(encoded.body)
-    if interlaced:
-        assert np.array_equal(out[::8, ::8], samples[::8, ::8])
-    else:
-        assert np.array_equal(out[:15], samples[:15])
-        assert (out[30:] == 0).all()
-
-
-def test_truncated_allow_takes_a_png_with_a_wrong_checksum_whole() -> None:
-    decoded, encoded = upscaled(DAMAGED["wrong checksum"], truncated="allow")
-    assert decoded.truncated
-    assert np.array_equal(pixels(encoded.body), picture(9, 7, 3))
-
-
-@pytest.mark.parametrize(
-    ("form", "settings"),
-    [("JPEG", {}), ("JPEG", {"progressive": True}), ("BMP", {}), ("GIF", {"interlace": 0}), ("TIFF", {})],
-)
-def test_truncated_allow_takes_what_other_formats_hold(form: str, settings: dict[str, Any]) -> None:
-    rows, columns = np.indices((160, 160))
-    samples = np.stack([rows, columns, (rows * columns) % 256], axis=-1).astype(np.uint8)
-    whole = saved(samples, form, **settings)
-    cut = whole[: len(whole) * 6 // 10]
-    with pytest.raises(UndecodablePicture):
-        codec().decode(cut, OPTIONS)
-    decoded, encoded = upscaled(cut, truncated="allow")
-    assert decoded.truncated
-    complete = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB")).astype(int)
-    out = pixels(encoded.body)
-    assert not np.array_equal(out, complete)
-    if settings.get("progressive"):  # every row is there, but coarse
-        assert np.abs(out - complete).mean() < 30
-    else:
-        there = slice(120, 160) if form == "BMP" else slice(0, 40)  # a BMP begins with its last row
-        assert np.array_equal(out[there], complete[there])
-
-
-@pytest.mark.parametrize("form", INPUT_FORMATS)
-def test_a_whole_file_is_not_called_truncated(form: str) -> None:
-    decoded, _ = upscaled(saved(picture(16, 16, 3), form), truncated="allow")
-    assert not decoded.truncated
-
-
 def test_floating_point_samples_are_refused_in_words() -> None:
     file = io.BytesIO()
     Image.fromarray(np.zeros((4, 4), np.float32)).save(file, "TIFF")
@@ -281,8 +231,8 @@ def test_floating_point_samples_are_refused_in_words() -> None:
     ids=["lossy", "lossless", "extended"],
 )
 def test_the_size_of_a_webp_is_read_from_its_header(data: bytes) -> None:
-    assert webp_size(data) == (13, 7)
-    assert webp_size(data[:25]) is None
+    assert webp.size(data) == (13, 7)
+    assert webp.size(data[:25]) is None
 
 
 def test_errors_of_the_decoder_come_with_its_reason_and_what_to_do() -> None:

@@ -1,11 +1,13 @@
 """What travels with the pixels: orientation applied, profiles kept, metadata only if asked for, positions last."""
 
 import io
+import struct
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from app.codec import EncodeOptions
@@ -16,6 +18,7 @@ XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6" dc:title="Dunes" '
     b'exif:GPSLatitude="52,31.2N" ><exif:GPSAltitude>34/1</exif:GPSAltitude></rdf:Description></rdf:RDF></x:xmpmeta>'
 )
+XMP_TAG = 700  # in a TIFF
 SRGB_PRIMARIES = [0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1]
 LINEAR = bytes(imagecodecs.cms_profile("rgb", whitepoint=[0.3127, 0.329, 1], primaries=SRGB_PRIMARIES, gamma=1.0))
 GRAY_LINEAR = bytes(imagecodecs.cms_profile("gray", gamma=1.0))
@@ -78,12 +81,16 @@ def test_orientation_of_sixteen_bits(orientation: int) -> None:
 
 
 def _with_everything(form: str = "PNG") -> bytes:
-    settings: dict[str, Any] = {"exif": _exif(), "dpi": (100, 200)}
+    settings: dict[str, Any] = {"exif": _exif().tobytes(), "dpi": (100, 200)}
     if form == "PNG":
         info = PngImagePlugin.PngInfo()
         info.add_itxt("XML:com.adobe.xmp", XMP.decode())
         info.add_text("Comment", "private")
         return saved(picture(7, 5, 3), form, pnginfo=info, **settings)
+    if form == "TIFF":
+        exif = _exif()
+        exif[XMP_TAG] = XMP
+        settings["exif"] = exif.tobytes()
     return saved(picture(7, 5, 3), form, xmp=XMP, **settings)
 
 
@@ -98,8 +105,8 @@ def test_metadata_is_dropped_by_default(form: str, target: Any) -> None:
         assert {kind for kind, _ in chunks(encoded.body)} == {b"IHDR", b"IDAT", b"IEND"}
 
 
-@pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif"])
-@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+@pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -> None:
     _, encoded = upscaled(_with_everything(form), 4, encode=EncodeOptions(target), metadata="keep")
     image = opened(encoded.body)
@@ -115,14 +122,61 @@ def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -
     assert b'dc:title="Dunes"' in packet
     assert b'tiff:Orientation="1"' in packet
     assert b"GPS" not in encoded.body
-    assert exif[ExifTags.Base.XResolution] == 72 * 4
+    assert exif.get(ExifTags.Base.Orientation, 1) == 1
+    # In a TIFF, EXIF's resolution and the file's own are one tag.
+    own = form == "TIFF" or (target == "tiff" and form in ("PNG", "JPEG"))
+    assert float(exif[ExifTags.Base.XResolution]) == pytest.approx((100 if own else 72) * 4, abs=0.01)
 
 
-def test_metadata_all_keeps_positions() -> None:
-    _, encoded = upscaled(_with_everything(), metadata="all")
+@pytest.mark.parametrize("target", ["png", "tiff"])
+def test_metadata_all_keeps_positions(target: Any) -> None:
+    _, encoded = upscaled(_with_everything(), metadata="all", encode=EncodeOptions(target))
     image = opened(encoded.body)
     assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
     assert "GPSLatitude" in str(image.info["xmp"])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("metadata", ["keep", "all"])
+def test_a_deep_tiff_keeps_everything_as_a_tiff(channels: int, metadata: Any) -> None:
+    """tifffile reads what the codec wrote, pixels and tags; Pillow then reads the same tags."""
+    samples = picture(7, 5, channels, np.uint16)
+    samples[..., -1] = np.maximum(samples[..., -1], 1)
+    exif = _exif().tobytes().removeprefix(b"Exif\0\0")
+    source = write_png(
+        samples,
+        {1: 0, 2: 4, 3: 2, 4: 6}[channels],
+        16,
+        extra=[
+            (b"eXIf", exif),
+            (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+            (b"pHYs", struct.pack(">IIB", 3937, 7874, 1)),
+        ],
+    )
+    tiff = EncodeOptions("tiff")
+    _, first = upscaled(source, metadata=metadata, encode=tiff)
+    _, second = upscaled(first.body, 2, metadata=metadata, encode=tiff)  # and it can be read again, with all of it
+    with tifffile.TiffFile(io.BytesIO(first.body)) as file:
+        assert len(file.pages) == 1
+        assert np.array_equal(file.asarray().reshape(samples.shape), samples)
+    with tifffile.TiffFile(io.BytesIO(second.body)) as file:
+        tags = file.pages.first.tags
+        assert (tags["Artist"].value, tags["ExifTag"].value["LensModel"]) == ("A. Painter", "50mm")
+        assert ("GPSTag" in tags) == (metadata == "all")
+        assert "Orientation" not in tags
+        x, y = (tags[name].value[0] / tags[name].value[1] for name in ("XResolution", "YResolution"))
+        assert (x, y) == pytest.approx((200, 400), abs=0.1)
+        assert tags["ResolutionUnit"].value == 2
+    assert (b"GPS" in second.body) == (metadata == "all")
+    assert b"Dunes" in second.body
+    if channels == 1:
+        assert opened(second.body).getexif()[ExifTags.Base.Artist] == "A. Painter"
+
+
+def test_a_tiff_that_is_asked_for_nothing_holds_nothing_but_its_picture() -> None:
+    _, encoded = upscaled(_with_everything("TIFF"), encode=EncodeOptions("tiff"))
+    with tifffile.TiffFile(io.BytesIO(encoded.body)) as file:
+        assert {"Artist", "ExifTag", "GPSTag", "XMP", "Software"}.isdisjoint(tag.name for tag in file.pages.first.tags)
 
 
 @pytest.mark.parametrize(("target", "tolerance"), [("png", 0.02), ("jpeg", 0.6), ("tiff", 1e-3)])
