@@ -18,7 +18,8 @@ class EngineConfig:
     max_batch_pixels: int = 128 * 128
     """Core pixels in one batch; a single tile is always allowed."""
     max_tiles: int = 8192
-    """Tiles under way, waiting or being computed, beyond which requests are refused."""
+    """Tiles under way, waiting or being computed, beyond which requests are refused; a self-ensemble has eight times
+    as many."""
     max_bytes: int = 2 * 2**30
     """Bytes of input and output planes under way beyond which requests are refused."""
     retry_seconds: float = 5.0

@@ -102,13 +102,15 @@ class Engine:
         *,
         scale: int,
         client: str,
+        ensemble: bool = False,
         deadline: float | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         on_stage: Callable[[str, float], None] | None = None,
     ) -> list[dict[int, Plane]]:
         """Upscale float32 planes (height, width), not changed meanwhile; one dict {level: plane} for each.
 
-        The levels are those of the model up to `scale`. `client` is whom fairness is measured by. `deadline` is in
+        The levels are those of the model up to `scale`. `client` is whom fairness is measured by. `ensemble` takes the
+        mean over the eight symmetries of the square, for eight times the tiles and the work. `deadline` is in
         time.monotonic() seconds. `on_progress` gets (tiles done, tiles in all), `on_stage` gets ("queue", seconds) and
         ("infer", seconds); both in the event loop. Cancelling the task takes its tiles out of the queue.
 
@@ -135,6 +137,7 @@ class Engine:
             margin=model.margin,
             workers=len(self._models),
             listener=handover,
+            ensemble=ensemble,
         )
         self._scheduler.admit(request)
         self._waiting.add(handover.finished)

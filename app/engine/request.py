@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.ensemble import SYMMETRIES, Mean, turned_back
 from app.engine.ports import Plane
 from app.engine.tiles import CutPlane, Shape, Span, edges_for
 
@@ -24,7 +25,7 @@ class Listener(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Tile:
-    """One window of one plane of a request."""
+    """One window of one plane of a request; as one of its symmetries where there is a `mean` to contribute to."""
 
     request: "Request"
     source: CutPlane
@@ -32,19 +33,29 @@ class Tile:
     row: Span
     column: Span
     shape: Shape
+    symmetry: int = 0
+    mean: Mean | None = None
     strikes: int = 0
     """Workers that went down while they held this tile."""
 
     def read(self, out: NDArray[np.float32]) -> None:
-        """Copy the window, margins included, to `out`."""
-        self.source.read(self.row, self.column, out)
+        """Copy the window, margins included and turned by the symmetry, to `out`."""
+        self.source.read(self.row, self.column, turned_back(out, self.symmetry))
 
     def write(self, level: int, core: NDArray[np.float32]) -> None:
-        """Copy what belongs to the picture of `core` (edge level, edge level) to its place in the output."""
+        """Copy what belongs to the picture of `core` (height level, width level) to its place in the output.
+
+        With a `mean`, the place is complete when all of its tiles are written.
+        """
         row, column = self.row, self.column
         height, width = row.length * level, column.length * level
         top, left = row.start * level, column.start * level
-        self.outputs[level][top : top + height, left : left + width] = core[:height, :width]
+        place = self.outputs[level][top : top + height, left : left + width]
+        core = turned_back(core, self.symmetry)[:height, :width]
+        if self.mean is None:
+            place[...] = core
+        else:
+            self.mean.add(level, self.symmetry, core, place)
 
 
 @dataclass(eq=False, slots=True)
@@ -82,8 +93,12 @@ class Request:
         margin: int,
         workers: int,
         listener: Listener,
+        ensemble: bool = False,
     ) -> "Request":
-        """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched."""
+        """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
+
+        With `ensemble`, every window becomes eight tiles in a row, one for each symmetry.
+        """
         request = cls(client, listener, [])
         for plane in planes:
             height, width = plane.shape
@@ -91,10 +106,18 @@ class Request:
             source = CutPlane.cut(plane, edges_for(height, width, edges, margin, workers), margin)
             request.outputs.append(outputs)
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
-            request.tiles += [
-                Tile(request, source, outputs, row, column, Shape(row.edge, column.edge, scale))
-                for row in source.rows
-                for column in source.columns
-            ]
+            for row in source.rows:
+                for column in source.columns:
+                    shape, transposed = Shape(row.edge, column.edge, scale), Shape(column.edge, row.edge, scale)
+                    if not ensemble:
+                        request.tiles.append(Tile(request, source, outputs, row, column, shape))
+                        continue
+                    mean = Mean()
+                    request.tiles += [
+                        Tile(
+                            request, source, outputs, row, column, transposed if symmetry & 4 else shape, symmetry, mean
+                        )
+                        for symmetry in SYMMETRIES
+                    ]
         request.total = request.remaining = len(request.tiles)
         return request

@@ -1,7 +1,7 @@
 """Scores as published: on tiny pictures by hand, and bicubic's published figures on Set5 and Set14."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,24 @@ from PIL import Image
 
 from model.checkpoint import load_weights, save_weights
 from model.color import luma
-from model.evaluate import Score, evaluate, luma_8bit, main, mean, read, score_picture, summary, table, validate
+from model.evaluate import (
+    Score,
+    evaluate,
+    luma_8bit,
+    main,
+    mean,
+    read,
+    score_picture,
+    summary,
+    table,
+    upscale,
+    upscale_ensemble,
+    validate,
+)
 from model.metrics import psnr, ssim
 from model.network import LapSRN, LapSRNConfig
 from model.resample import degrade, resize, round_to_uint8
-from tests.model.networks import random_network, save_pictures
+from tests.model.networks import plane, random_network, save_pictures
 
 SMALLEST = LapSRNConfig(scale=4, depth=1, width=1)
 
@@ -114,6 +127,37 @@ def test_command(as_json: bool, tmp_path: Path, weights_file: Path, capsys: pyte
     expected = evaluate(weights_file, tmp_path / "hr")
     assert printed == (json.dumps(summary(expected)) if as_json else table(expected)) + "\n"
     assert len(expected) == 4
+
+
+def test_the_ensemble_is_the_mean_of_eight_separate_runs() -> None:
+    """Each undone by its own inverse, written out."""
+    folded, picture = random_network(SMALLEST).fold(), plane(13, 17)
+    turns: list[tuple[Callable[[NDArray[np.float32]], NDArray[np.float32]], ...]] = [
+        (lambda x: x, lambda x: x),
+        (lambda x: x[::-1], lambda x: x[::-1]),
+        (lambda x: x[:, ::-1], lambda x: x[:, ::-1]),
+        (lambda x: x[::-1, ::-1], lambda x: x[::-1, ::-1]),
+        (lambda x: x.T, lambda x: x.T),
+        (lambda x: x.T[::-1], lambda x: x[::-1].T),
+        (lambda x: x.T[:, ::-1], lambda x: x[:, ::-1].T),
+        (lambda x: x.T[::-1, ::-1], lambda x: x[::-1, ::-1].T),
+    ]
+    with torch.no_grad():
+        found = upscale_ensemble(folded, picture)
+        alone = upscale(folded, picture)
+        passes = [[back(level) for level in upscale(folded, turn(picture))] for turn, back in turns]
+    assert [level.shape for level in found] == [(26, 34), (52, 68)]
+    for level, parts, single in zip(found, zip(*passes, strict=True), alone, strict=True):
+        np.testing.assert_allclose(level, np.mean(parts, axis=0, dtype=np.float64), rtol=0, atol=1e-6)
+        assert np.abs(level - single).max() > 1e-3, "the eight differ"
+
+
+def test_command_scores_the_ensemble(tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_pictures(tmp_path / "hr", [(64, 72)])
+    main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr"), "--ensemble"])
+    expected = evaluate(weights_file, tmp_path / "hr", enlarge=upscale_ensemble)
+    assert capsys.readouterr().out == table(expected) + "\n"
+    assert expected != evaluate(weights_file, tmp_path / "hr")
 
 
 def test_validation_is_the_mean_over_pictures_at_each_scale(tmp_path: Path) -> None:
