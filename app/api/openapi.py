@@ -71,7 +71,9 @@ def _finish(operation: Document, guarded: bool) -> None:
 
 def _without_null(schema: Document) -> Document:
     """A parameter is left out, never sent as null."""
-    kinds: list[Document] = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
-    if len(kinds) != 1:
+    kinds: list[Document] = schema.get("anyOf", [])
+    others = [kind for kind in kinds if kind != {"type": "null"}]
+    if others == kinds:
         return schema
-    return kinds[0] | {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+    rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+    return (others[0] if len(others) == 1 else {"anyOf": others}) | rest

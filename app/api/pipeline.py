@@ -22,7 +22,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be made: the way a picture is read, its scale (the largest level), and the way it is written."""
+    """What is to be made: the way a picture is read, its scale (the largest level), and the way it is written.
+
+    `ensemble`: as the mean over the eight symmetries of the square.
+    """
 
     decode: DecodeOptions
     encode: EncodeOptions
@@ -31,6 +34,7 @@ class Order:
     result_id: str
     request_id: str
     deadline_seconds: float
+    ensemble: bool = False
 
     @property
     def scale(self) -> int:
@@ -118,6 +122,7 @@ class Pipeline:
             planes,
             scale=order.scale,
             client=order.client,
+            ensemble=order.ensemble,
             deadline=deadline,
             on_progress=report,
             on_stage=stages.note,

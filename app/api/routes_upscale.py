@@ -34,6 +34,8 @@ async def upscale(
 ) -> Response:
     """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
     order = _order(request, query, service, caller)
+    if order.ensemble:
+        facts_of(request)["ensemble"] = True
     stages = Stages(service.metrics.stage)
     with ExitStack() as cleanup:
         cleanup.callback(service.limits.enter(caller))
@@ -105,12 +107,15 @@ def _order(request: Request, query: UpscaleQuery, service: Service, caller: Call
             metadata=query.metadata,
             depth=query.depth,
         ),
-        EncodeOptions(format=wanted, quality=query.quality, lossless=query.lossless),
+        EncodeOptions(
+            format=wanted, quality=None if query.quality == "high" else query.quality, lossless=query.lossless
+        ),
         client=caller.name,
         owner=caller.owner,
         result_id=new_id(),
         request_id=trace_of_request(request).request_id,
         deadline_seconds=settings.job_deadline_seconds if patient else settings.deadline_seconds,
+        ensemble=query.ensemble or query.quality == "high",
     )
 
 

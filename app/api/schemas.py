@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 def _whole(value: object) -> object:
@@ -10,7 +11,16 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
 
 
+def _quality(value: object) -> object:
+    """One complaint, not one for each kind that it might have been."""
+    value = _whole(value)
+    if value is None or value == "high" or (isinstance(value, int) and 1 <= value <= 100):
+        return value
+    raise PydanticCustomError("quality", "Input should be 1 to 100, or 'high'")
+
+
 Level = Annotated[Literal[2, 4, 8], BeforeValidator(_whole)]
+Quality = Annotated[int, Field(ge=1, le=100)] | Literal["high"]
 JobId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -28,7 +38,21 @@ class UpscaleQuery(_Query):
         Literal["png", "webp", "jpeg", "avif", "tiff"] | None,
         Field(description="Format of the answer; without it, Accept decides, and PNG where that is indifferent."),
     ] = None
-    quality: Annotated[int | None, Field(ge=1, le=100, description="For lossy formats.", examples=[90])] = None
+    quality: Annotated[
+        Quality | None,
+        BeforeValidator(_quality),
+        Field(
+            description="Of lossy formats, 1 to 100. Or `high`: the same as `ensemble=true`, for any format.",
+            examples=[90],
+        ),
+    ] = None
+    ensemble: Annotated[
+        bool,
+        Field(
+            description="The geometric self-ensemble, the best quality: mean of the picture's four quarter turns and "
+            "their mirrors. Takes eight times as long, and counts as eight times as many tiles."
+        ),
+    ] = False
     lossless: Annotated[
         bool | None, Field(description="For WebP: lossless unless `quality` is given or this is false.")
     ] = None

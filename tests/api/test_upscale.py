@@ -217,6 +217,58 @@ async def test_quality_of_a_lossless_format_is_refused_before_the_network_runs(s
         assert model.tiles_run == 0
 
 
+def leaning() -> type[FakeModel]:
+    """A network that is not symmetric: it takes the pixel above instead of the pixel, so that turned runs differ."""
+
+    class Leaning(FakeModel):
+        def run(self, tiles, scale, *, full_precision=False):  # type: ignore[no-untyped-def]
+            return super().run(np.roll(tiles, 1, axis=1), scale, full_precision=full_precision)
+
+    return Leaning
+
+
+@pytest.mark.parametrize("query", ["ensemble=true", "quality=high", "quality=high&ensemble=true"])
+async def test_ensemble_is_the_mean_over_the_turned_picture(serve: Running, query: str) -> None:
+    gray = np.asarray(pictures.gray())
+    padded = np.pad(gray, 1, mode="edge").astype(np.float64)
+    padded[0], padded[-1] = padded[2], padded[-3]  # reflected
+    padded[:, 0], padded[:, -1] = padded[:, 2], padded[:, -3]
+    around = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4
+    async with serve([leaning()]) as client:
+        plain, ensemble = await post(client, "?scale=2"), await post(client, f"?scale=2&{query}")
+    small = pictures.opened(ensemble.content)[::2, ::2]
+    assert ensemble.status_code == 200
+    assert ensemble.content != plain.content
+    assert np.abs(small - around)[1:-1, 1:-1].max() <= 0.51
+
+
+async def test_ensemble_counts_eight_tiles(serve: Running) -> None:
+    models = FakeModel(), FakeModel()
+    for model, query in zip(models, ("", "?quality=high"), strict=True):
+        async with serve([lambda model=model: model]) as client:
+            assert (await post(client, query)).status_code == 200
+    assert models[1].tiles_run == 8 * models[0].tiles_run
+
+
+async def test_ensemble_and_quality_of_the_encoder_go_together(serve: Running) -> None:
+    async with serve([leaning()]) as client:
+        rough, fine, plain, alone = [
+            await post(client, f"?format=jpeg&{query}")
+            for query in ("ensemble=true&quality=10", "ensemble=true&quality=95", "quality=95", "quality=high")
+        ]
+    assert len(rough.content) < len(fine.content)
+    assert fine.content != plain.content
+    assert alone.status_code == 200
+    assert alone.content not in (fine.content, plain.content)
+
+
+@pytest.mark.parametrize("quality", ["0", "101", "best", "1.5", ""])
+async def test_quality_that_is_neither_a_number_nor_high(client: httpx.AsyncClient, quality: str) -> None:
+    answer = await post(client, f"?format=jpeg&quality={quality}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "quality: Input should be 1 to 100, or 'high'"
+
+
 async def test_truncated_file(client: httpx.AsyncClient) -> None:
     whole = pictures.encoded(np.tile(pictures.rgb(40, 40), (4, 4, 1)), "JPEG")
     broken = whole[: len(whole) * 2 // 3]
