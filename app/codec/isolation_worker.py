@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 
@@ -58,6 +59,8 @@ def _warm_up() -> None:
         file = io.BytesIO()
         Image.new("RGB", (1, 1)).save(file, name)
         reader.read(file.getvalue(), options, limits)
+    for loads in (imagecodecs.avif_check, imagecodecs.tiff_check):  # for samples of more than 8 bits
+        loads(b"")
 
 
 def _confine(memory_bytes: int) -> None:

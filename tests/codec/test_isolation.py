@@ -55,6 +55,7 @@ def _equal(one: Raster, other: Raster) -> bool:
         _with_everything(),
         _film("GIF")[0],
         saved(picture(5, 7, 3), "PNG", icc_profile=DISPLAY_P3),
+        next(case.make()[0] for case in CASES if case.what == "RGB and alpha, 10 bits"),
     ],
 )
 def test_the_answer_is_the_same(processes: DecoderProcesses, data: bytes) -> None:
