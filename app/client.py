@@ -16,16 +16,17 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What else can be asked for; None is the service's default."""
+    """What else can be asked for; None is the service's default. `ensemble`: better, and eight times slower."""
 
     format: Literal["png", "webp", "jpeg", "avif", "tiff"] | None = None
-    quality: int | None = None
+    quality: int | Literal["high"] | None = None
     lossless: bool | None = None
     frames: Literal["single", "first", "all"] | None = None
     metadata: Literal["drop", "keep", "all"] | None = None
     color: Literal["keep", "srgb"] | None = None
     depth: Literal["keep", "8"] | None = None
     truncated: Literal["reject", "allow"] | None = None
+    ensemble: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

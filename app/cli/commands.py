@@ -27,6 +27,13 @@ Device = Annotated[
 ]
 
 
+def _quality(typed: str | None) -> str | None:
+    """What was typed, if it is a quality."""
+    if typed in (None, "high") or (typed.isascii() and typed.isdecimal() and 1 <= int(typed) <= 100):
+        return typed
+    raise typer.BadParameter(f"{typed!r} is neither a number from 1 to 100 nor high.")
+
+
 @app.command(no_args_is_help=True)
 def upscale(
     inputs: Annotated[
@@ -53,8 +60,22 @@ def upscale(
         typer.Option(help="Of the results; else as OUT is named, else png.", rich_help_panel=_PICTURES),
     ] = None,
     quality: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Of formats that lose some.", rich_help_panel=_PICTURES)
+        str | None,
+        typer.Option(
+            metavar="1..100|high",
+            help="Of formats that lose some; high is --ensemble.",
+            callback=_quality,
+            rich_help_panel=_PICTURES,
+        ),
     ] = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="Best: the mean of four quarter turns and their mirrors, eight times slower.",
+            rich_help_panel=_PICTURES,
+        ),
+    ] = False,
     frames: Annotated[
         Literal["single", "first", "all"],
         typer.Option(help="Of animations: refuse them, take the first, take all.", rich_help_panel=_PICTURES),
@@ -96,6 +117,8 @@ def upscale(
 
     lapsrn upscale photo.jpg album/ 'scans/**/*.tif' -o out/ --format webp
 
+    lapsrn upscale photo.jpg -o photo_x4.webp --ensemble --quality 95
+
     lapsrn upscale album/ -o out/ --server http://127.0.0.1:8000 --jobs 8
 
     cat small.png | lapsrn upscale - -o - --scale 2 > large.png
@@ -103,7 +126,9 @@ def upscale(
     from app.cli.upscale import Place, Wish
     from app.cli.upscale import upscale as run
 
-    wish = Wish(int(scale), int(level or scale), format, quality, frames, metadata, color, depth, truncated)
+    lossy = int(quality) if quality and quality != "high" else None
+    best = ensemble or quality == "high"
+    wish = Wish(int(scale), int(level or scale), format, lossy, frames, metadata, color, depth, truncated, best)
     place = Place(server, api_key, jobs, weights, device)
     _end(lambda: run(inputs, output, wish, place, overwrite=overwrite, as_json=as_json, quiet=quiet))
 

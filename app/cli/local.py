@@ -48,13 +48,18 @@ class LocalBackend:
 
     at_once = 2
 
-    def __init__(self, settings: Settings, decode: DecodeOptions, encode: EncodeOptions, level: int) -> None:
-        """`decode.scale` is the scale of the pass, `level` the one of its levels wanted. Raises StartupError."""
+    def __init__(
+        self, settings: Settings, decode: DecodeOptions, encode: EncodeOptions, level: int, *, ensemble: bool = False
+    ) -> None:
+        """`decode.scale` is the scale of the pass, `level` the one of its levels wanted. Raises StartupError.
+
+        `ensemble`: as Engine.upscale.
+        """
         self._codec = main.build_codec(settings)
         source = main.open_model(settings, None)
         source = replace(source, factories=[partial(_cold, build) for build in source.factories])
         self._engine = main.build_engine(settings, Metrics(CollectorRegistry()), source)
-        self._decode, self._encode, self._level = decode, encode, level
+        self._decode, self._encode, self._level, self._ensemble = decode, encode, level, ensemble
         self._large = asyncio.Lock()
 
     async def start(self) -> None:
@@ -78,7 +83,9 @@ class LocalBackend:
 
     async def _upscale(self, decoded: Decoded, progress: Progress | None) -> bytes:
         planes = [plane for frame in decoded.frames for plane in frame.planes]
-        levels = await self._engine.upscale(planes, scale=self._decode.scale, client="", on_progress=progress)
+        levels = await self._engine.upscale(
+            planes, scale=self._decode.scale, client="", ensemble=self._ensemble, on_progress=progress
+        )
         remaining = iter(levels)
         frames: list[list[Plane]] = [[next(remaining)[self._level] for _ in frame.planes] for frame in decoded.frames]
         encoded = await asyncio.to_thread(partial(self._codec.encode, decoded, frames, self._level, self._encode))

@@ -27,6 +27,7 @@ class Wish:
     color: Literal["keep", "srgb"] = "keep"
     depth: Literal["keep", "8"] = "keep"
     truncated: Literal["reject", "allow"] = "reject"
+    ensemble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,15 @@ async def _remote(wish: Wish, place: Place, server: str) -> Backend:
     from app.client import Options
 
     options = Options(
-        wish.format, wish.quality, None, wish.frames, wish.metadata, wish.color, wish.depth, wish.truncated
+        wish.format,
+        wish.quality,
+        None,
+        wish.frames,
+        wish.metadata,
+        wish.color,
+        wish.depth,
+        wish.truncated,
+        wish.ensemble or None,
     )
     return RemoteBackend(server, wish.scale, wish.level, options, place.api_key, place.at_once or 4)
 
@@ -101,6 +110,7 @@ async def _local(wish: Wish, place: Place) -> Backend:
 
     decode = DecodeOptions(wish.scale, wish.frames, wish.truncated, wish.color, wish.metadata, wish.depth)
     encode = EncodeOptions(wish.format or "png", wish.quality)
-    backend = LocalBackend(local_settings(place.weights, place.device), decode, encode, wish.level)
+    settings = local_settings(place.weights, place.device)
+    backend = LocalBackend(settings, decode, encode, wish.level, ensemble=wish.ensemble)
     await backend.start()
     return backend

@@ -14,6 +14,9 @@ from typer.testing import CliRunner
 from app.cli.commands import app
 from tests import pictures
 from tests.cli.conftest import Lapsrn
+from tests.fakes import FakeModel
+
+Tiles = NDArray[np.float32]
 
 GRAY = pictures.gray(5, 7)
 FILE = pictures.png(GRAY)
@@ -108,6 +111,29 @@ def test_options_that_do_not_go_together_are_told_for_each_picture(lapsrn: Lapsr
     assert "quality is for lossy formats" in line["error"]
 
 
+@pytest.mark.parametrize(
+    "options", [["--ensemble"], ["--quality", "high"], ["--ensemble", "--quality", "95", "--format", "jpeg"]]
+)
+def test_ensemble_runs_eight_passes(
+    lapsrn: Lapsrn, where: list[str], monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    tiles: list[int] = []
+    real = FakeModel.run
+
+    def counted(self: FakeModel, batch: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+        tiles.append(len(batch))
+        return real(self, batch, scale, full_precision=full_precision)
+
+    monkeypatch.setattr(FakeModel, "run", counted)
+    Path("a.png").write_bytes(FILE)
+    assert lapsrn("upscale", "a.png", "-o", "plain", *where).exit_code == 0
+    plain = sum(tiles)
+    assert lapsrn("upscale", "a.png", "-o", "out", *options, *where).exit_code == 0
+    assert sum(tiles) - plain == 8 * plain
+    (made,) = Path("out").iterdir()
+    assert pictures.opened(made.read_bytes()).shape[:2] == (20, 28)
+
+
 def test_skips_what_is_there_until_told_otherwise(lapsrn: Lapsrn) -> None:
     Path("a.png").write_bytes(FILE)
     Path("out").mkdir()
@@ -136,7 +162,8 @@ def test_picture_options_reach_the_codec(lapsrn: Lapsrn, where: list[str]) -> No
         (["a.png", "-o", "out", "--scale", "3"], "'3' is not one of"),
         (["a.png", "-o", "out", "--scale", "2", "--level", "4"], "--level 4 is more than --scale 2"),
         (["a.png", "-o", "-", "--json"], "both want standard output"),
-        (["a.png", "-o", "out", "--quality", "101"], "--quality"),
+        (["a.png", "-o", "out", "--quality", "101"], "'101' is neither a number from 1 to 100 nor high"),
+        (["a.png", "-o", "out", "--quality", "best"], "'best' is neither a number from 1 to 100 nor high"),
         (["a.png", "-o", "a.png"], "would replace the source"),
     ],
 )
