@@ -157,8 +157,12 @@ def build_store(settings: Settings) -> ResultStore:
 def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> Engine:
     """An engine with one worker per factory, and the settings' limits."""
     config = EngineConfig.for_device(str(source.details.get("device", "cpu")).partition(":")[0])
-    config = replace(config, max_tiles=settings.max_queue_tiles, max_bytes=settings.max_queue_bytes)
-    config = replace(config, hang_seconds=settings.hang_seconds)
+    config = replace(
+        config,
+        max_tiles=settings.max_queue_tiles,
+        max_bytes=settings.max_queue_bytes,
+        hang_seconds=settings.hang_seconds,
+    )
     return Engine(source.factories, config, metrics)
 
 

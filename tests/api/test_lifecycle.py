@@ -5,7 +5,9 @@ import threading
 
 import httpx
 import pytest
+import structlog
 
+from app.api.service import Phase
 from app.errors import StartupError
 from app.main import create_app
 from app.settings import Settings
@@ -85,6 +87,34 @@ async def test_draining_ends_after_the_grace_time(serve: Running) -> None:
         assert not admitted.done()
         gate.set()
         await admitted
+
+
+async def test_a_request_that_the_server_cuts_off_is_told_so(serve: Running) -> None:
+    """uvicorn cancels the tasks of requests that are not done at the end of the grace time."""
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)]) as client:
+        service = service_of(client)
+        request = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
+        await until(lambda: service.engine.status().in_flight)
+        request.cancel()
+        answer = await request
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:lapsrn:problem:draining")
+        assert answer.headers["retry-after"] == "5"
+        assert not service.jobs.under_way
+        gate.set()
+
+
+async def test_probes_are_logged_for_debugging_unless_they_fail(serve: Running) -> None:
+    async with serve() as client:
+        phases: tuple[Phase, ...] = ("ready", "failed")
+        for phase in phases:
+            service_of(client).phase = phase
+            with structlog.testing.capture_logs() as logs:
+                for path in ("/healthz", "/readyz", "/metrics"):
+                    await client.get(path)
+            levels = [(entry["route"], entry["log_level"]) for entry in logs if entry["event"] == "request"]
+            told = "debug" if phase == "ready" else "info"
+            assert levels == [("/healthz", told), ("/readyz", told), ("/metrics", "debug")]
 
 
 async def test_weights_are_swapped_without_losing_a_request() -> None:

@@ -171,6 +171,41 @@ def test_sigterm_under_load_answers_what_was_admitted(launch: Launch, weights: P
 
 
 @pytest.mark.slow
+def test_a_stop_has_one_deadline_whatever_is_open(launch: Launch, weights: Path) -> None:
+    """Work, an upload and idle connections together end 10 s after the grace time at the latest, honestly."""
+    grace = 8
+    service = launch(weights=str(weights), grace_seconds=str(grace), workers="1", dtype="float32").get_ready()
+    address = urlsplit(service.url)
+    large = pictures.png(np.tile(pictures.rgb(64, 64), (30, 30, 1)))
+    answers: list[httpx.Response] = []
+
+    def send() -> None:
+        answers.append(httpx.post(f"{service.url}/upscale", files={"image": large}, timeout=120))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    job = httpx.post(f"{service.url}/upscale", files={"image": large}, headers={"prefer": "respond-async"}, timeout=120)
+    assert job.status_code == 202
+    with ExitStack() as stack:
+        idle = stack.enter_context(httpx.Client(base_url=service.url))
+        assert idle.get("/healthz").status_code == 200
+        upload = stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=60))
+        upload.sendall(
+            b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999\r\n\r\nx"
+        )
+        for _ in range(1000):
+            if "lapsrn_requests_in_flight 2.0" in httpx.get(f"{service.url}/metrics").text:
+                break
+            time.sleep(0.02)
+        service.signal(signal.SIGTERM)
+        assert service.wait(grace + 10 + 2) == 0
+        assert upload.recv(65536).startswith(b"HTTP/1.1 503 ")
+    sender.join()
+    assert [(answer.status_code, answer.json()["type"]) for answer in answers] == [(503, "urn:lapsrn:problem:draining")]
+    assert "Traceback" not in service.log.read_text()
+
+
+@pytest.mark.slow
 def test_sighup_swaps_the_weights_and_metrics_have_a_port_of_their_own(launch: Launch, weights: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Everything at once, many times: cancelled, late, poisoned, killed, out of memory; the counters end at zero."""
+"""Everything at once, many times: cancelled, late, poisoned, killed, hung, out of memory; the counters end at zero."""
 
 import asyncio
 import random
@@ -11,6 +11,8 @@ import pytest
 from app.errors import DeadlineExceeded, InferenceFailed, QueueFull
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Tiles, expected, picture
+
+HANG_SECONDS = 0.2
 
 
 class Trouble:
@@ -25,6 +27,8 @@ class Trouble:
             chance = self._random.random()
         if chance < 0.02:
             raise SystemExit("killed")
+        if chance > 0.98:
+            time.sleep(3 * HANG_SECONDS)
         if chance < 0.05:
             raise MemoryError("full")
         if chance < 0.12:
@@ -41,7 +45,9 @@ class Trouble:
 @pytest.mark.parametrize("seed", range(3))
 async def test_whatever_happens_the_counters_come_back_to_zero_and_results_are_right(start: Start, seed: int) -> None:
     trouble, chance = Trouble(seed), random.Random(seed)
-    engine = await start(*(lambda: FakeModel(trouble.before, trouble.after) for _ in range(3)), max_tiles=300)
+    engine = await start(
+        *(lambda: FakeModel(trouble.before, trouble.after) for _ in range(3)), max_tiles=300, hang_seconds=HANG_SECONDS
+    )
     outcomes: dict[str, int] = {}
 
     async def client(number: int) -> None:

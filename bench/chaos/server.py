@@ -1,27 +1,23 @@
-"""The service as a process to be mistreated: real weights, workers that die on SIGUSR1, its vital signs from /proc."""
+"""The service as a process to be mistreated: real weights, faults on command, its vital signs from /proc."""
 
 import asyncio
-import functools
 import os
 import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
+from bench.chaos.child import FAULTS, STRUCK
+from bench.chaos.wire import exchange
 
-from app.engine import TileModel
-from bench.wire import exchange
-
-Tiles = NDArray[np.float32]
+HANG_SECONDS = 10.0
+"""LAPSRN_HANG_SECONDS of the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +32,34 @@ class Vitals:
 class ServiceProcess:
     """`async with ServiceProcess() as service`: up and warm inside, killed afterwards if it did not stop by itself."""
 
-    def __init__(self) -> None:
-        """Nothing runs yet."""
+    def __init__(self, settings: Mapping[str, str], log: Path | None = None) -> None:
+        """Nothing runs yet. `settings` are variables for it; its output goes to `log`, or to a new file."""
         self.port = 0
-        self._log = tempfile.NamedTemporaryFile(prefix="chaos-", suffix=".log", delete=False)  # noqa: SIM115
+        self._settings = settings
+        if log is None:
+            handle, name = tempfile.mkstemp(prefix="chaos-", suffix=".log")
+            os.close(handle)
+            log = Path(name)
+        self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._idle: Vitals | None = None
 
     async def __aenter__(self) -> Self:
-        self.port = _free_port()
-        environment = os.environ | {"LAPSRN_PORT": str(self.port), "LAPSRN_HOST": "127.0.0.1"}
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.chaos_server", env=environment, stdout=self._log, stderr=self._log
-        )
+        self.port = free_port()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LAPSRN_")}
+        environment |= {"LAPSRN_PORT": str(self.port), "LAPSRN_HANG_SECONDS": str(HANG_SECONDS), **self._settings}
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "bench.chaos.child"),
+                env=environment,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
         end = time.monotonic() + 120
         while not await self._ready():
             if self._process.returncode is not None or time.monotonic() > end:
-                raise SystemExit(f"the service did not start; its log is {self._log.name}")
+                raise SystemExit(f"the service did not start; its log is {self._log}")
             await asyncio.sleep(0.2)
         return self
 
@@ -62,7 +69,7 @@ class ServiceProcess:
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
-        print(f"the service's log is {self._log.name}", file=sys.stderr)
+        print(f"the service's log is {self._log}", file=sys.stderr)
 
     @property
     def process(self) -> asyncio.subprocess.Process:
@@ -88,9 +95,8 @@ class ServiceProcess:
         """Vital signs once nothing is under way, and what has leaked since the first time this was asked."""
         end = time.monotonic() + wait
         while True:
-            text = (await exchange(self.port, "GET", "/metrics")).body.decode()
-            values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-            busy = {name: float(values[name]) for name in ("lapsrn_requests_in_flight", "lapsrn_queue_tiles")}
+            values = await self._metrics()
+            busy = {name: values[name] for name in ("lapsrn_requests_in_flight", "lapsrn_queue_tiles")}
             vitals = self.vitals()
             idle = self._idle or vitals
             leaks = [f"{name} stays at {value}" for name, value in busy.items() if value]
@@ -101,9 +107,30 @@ class ServiceProcess:
                 return vitals, leaks
             await asyncio.sleep(0.5)
 
-    def kill_worker(self) -> None:
-        """The next batch that is run kills its worker's thread."""
-        self.process.send_signal(signal.SIGUSR1)
+    async def restarts(self) -> float:
+        """Workers replaced so far."""
+        return (await self._metrics())["lapsrn_worker_restarts_total"]
+
+    def logged(self, text: str) -> int:
+        """How often the service's log has `text`."""
+        return self._log.read_text().count(text)
+
+    async def suffer(self, fault: str, wait: float = 120) -> None:
+        """The next batch suffers one of child.FAULTS; returns when it has. Raises TimeoutError after `wait` seconds."""
+        before = self.logged(STRUCK)
+        if fault not in FAULTS or self.process.stdin is None:
+            raise ValueError(f"{fault} is none of {', '.join(FAULTS)}")
+        self.process.stdin.write(f"{fault}\n".encode())
+        async with asyncio.timeout(wait):
+            while True:
+                if self.logged(STRUCK) > before:
+                    return
+                await asyncio.sleep(0.1)
+
+    async def _metrics(self) -> dict[str, float]:
+        text = (await exchange(self.port, "GET", "/metrics")).body.decode()
+        lines = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in lines}
 
     async def stop_cleanly(self) -> list[str]:
         """SIGTERM; what was wrong with its end, if anything."""
@@ -112,51 +139,9 @@ class ServiceProcess:
         return [] if code == 0 else [f"exit code {code} after SIGTERM"]
 
 
-class Mortal:
-    """A TileModel in front of the real one, whose thread dies when `doom` is set; the doom is then over."""
-
-    def __init__(self, build: Callable[[], TileModel], doom: threading.Event) -> None:
-        """Builds the real model, in the worker's thread."""
-        self._real = build()
-        self._doom = doom
-        self.name, self.device, self.dtype = self._real.name, self._real.device, self._real.dtype
-        self.margin, self.scales = self._real.margin, self._real.scales
-
-    def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
-        """As the real one."""
-        self._real.warm_up(shapes)
-
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
-        """The real model's answer, or death."""
-        if self._doom.is_set():
-            self._doom.clear()
-            raise SystemExit("chaos")
-        return self._real.run(tiles, scale, full_precision=full_precision)
-
-
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as each:
         each.bind(("127.0.0.1", 0))
         port: int = each.getsockname()[1]
         return port
-
-
-def main() -> int:
-    """The child: the service as `lapsrn serve` builds it, with workers that SIGUSR1 kills."""
-    from app.api.server import listen, run_server
-    from app.main import create_app, load_settings, open_model
-
-    doom = threading.Event()
-
-    def die(number: int, frame: FrameType | None) -> None:
-        doom.set()
-
-    signal.signal(signal.SIGUSR1, die)
-    settings = load_settings()
-    factories = open_model(settings, None).factories
-    app = create_app(settings, [functools.partial(Mortal, build, doom) for build in factories])
-    return run_server(app, listen(settings.host, settings.port), None, None)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

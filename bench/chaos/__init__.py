@@ -1,0 +1,1 @@
+"""Faults on purpose against a real service: see __main__."""

@@ -1,0 +1,111 @@
+"""Faults on purpose against a real service on 127.0.0.1: `python -m bench.chaos --seconds 120 [--only NAME ...]`.
+
+Starts the service with the real weights, learns the right answer to each picture while nothing else runs, and then:
+clients that leave half-way, uploads of one byte a second, 500 clients at once; workers that die or hang, batches that
+fail or find no memory; mixed load with 10% garbage; logs on a full disk; a Redis that goes away.
+Exits 1 if a promise was broken: a 5xx that is no 503 with Retry-After, a wrong byte, something that leaked.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import groupby
+from pathlib import Path
+
+from bench.chaos.finding import Finding, row, table
+from bench.chaos.scenarios import SCENARIOS, Play, Site, die, mixed
+from bench.chaos.server import ServiceProcess, free_port
+from bench.chaos.visitors import Visitors
+from tests.redis_server import RedisServer
+
+_WARM_SHARE, _WARM_SECONDS, _WARM_DEATHS = 0.05, 20.0, 2
+"""Mixed load (of the time, at most) and deaths for nothing, so that what is allocated once is allocated now."""
+
+
+@asynccontextmanager
+async def redis_of(site: Site) -> AsyncIterator[RedisServer | None]:
+    """A real Redis, if the site has one."""
+    if site != "redis":
+        yield None
+        return
+    if shutil.which("redis-server") is None:
+        raise SystemExit("redis-server is not installed: apt-get install redis-server, or leave out redis with --only")
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(free_port(), Path(folder))
+        await asyncio.to_thread(server.start)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+async def on_site(site: Site, seconds: Mapping[str, float], clients: int, warm: float) -> list[Finding]:
+    """One service, and the scenarios in `seconds` against it, each for so long; the first finding is of its rest."""
+    async with redis_of(site) as redis:
+        settings = {} if redis is None else {"LAPSRN_REDIS_URL": redis.url}
+        log = Path("/dev/full") if site == "full disk" else None
+        async with ServiceProcess(settings, log) as service:
+            visitors = Visitors(service)
+            await visitors.learn()
+            await mixed(Play(visitors, warm, clients))
+            if {"die", "hang"} & set(seconds):  # the engine keeps its first model, also when that worker has died
+                for _ in range(_WARM_DEATHS):
+                    await die(Play(visitors, 0.0, clients))
+            idle, _ = await service.settled()
+            findings = [Finding(f"({site}, idle)", after=idle)]
+            for name, share in seconds.items():
+                visitors.finding = finding = Finding(name)
+                began = time.monotonic()
+                await SCENARIOS[name].run(Play(visitors, share, clients, redis))
+                finding.seconds = time.monotonic() - began
+                finding.after, left = await service.settled()
+                finding.broken += left
+                findings.append(finding)
+                print(row(finding), *finding.broken[:5], sep="\n", flush=True)
+            now = service.vitals()
+            if now.memory_mib > idle.memory_mib * 1.15 + 32:
+                visitors.expect(False, f"memory grew from {idle.memory_mib:.0f} to {now.memory_mib:.0f} MiB")
+            visitors.finding.broken += await service.stop_cleanly()
+            return findings
+
+
+async def chaos(names: list[str], seconds: float, clients: int) -> list[Finding]:
+    """The scenarios in about `seconds` and the time that 500 pictures take; of each site first its idle service."""
+    total = sum(SCENARIOS[name].share for name in names) or 1.0
+    shares = {name: seconds * SCENARIOS[name].share / total for name in SCENARIOS if name in names}
+    findings = []
+    for site, group in groupby(shares, key=lambda name: SCENARIOS[name].site):
+        warm = min(_WARM_SHARE * seconds, _WARM_SECONDS)
+        findings += await on_site(site, {name: shares[name] for name in group}, clients, warm)
+    return findings
+
+
+def main() -> int:
+    """The command line; 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=120, help="about how long all scenarios take (default: 120)")
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="these scenarios")
+    parser.add_argument("--clients", type=int, default=8, help="clients of a load, all at once (default: 8)")
+    parser.add_argument("--json", type=Path, help="write the findings there as well")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # the service is taken down with us
+    findings = asyncio.run(chaos(arguments.only, arguments.seconds, arguments.clients))
+    print(table(findings))
+    if arguments.json:
+        arguments.json.write_text(json.dumps([finding.document() for finding in findings], indent=1))
+    broken = [text for finding in findings for text in finding.broken]
+    print(*broken[:20], sep="\n")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

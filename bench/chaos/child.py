@@ -1,0 +1,93 @@
+"""The service as `lapsrn serve` builds it, with workers that fail on command: `python -m bench.chaos.child`.
+
+Each line on standard input is one of FAULTS, which the next batch then suffers.
+"""
+
+import functools
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine import TileModel
+
+Tiles = NDArray[np.float32]
+
+FAULTS = ("die", "hang", "fail", "memory")
+"""The worker's thread ends; it stays in the batch for HANG_TIMES the service's limit; RuntimeError; MemoryError."""
+HANG_TIMES = 1.5
+STRUCK = "a fault strikes: "
+"""Printed on standard output before a fault, with its name after it."""
+
+
+class Faults:
+    """What is to go wrong next; thread-safe."""
+
+    def __init__(self, hang_seconds: float) -> None:
+        """A worker that hangs does so for `hang_seconds`."""
+        self._hang_seconds = hang_seconds
+        self._waiting: deque[str] = deque()
+
+    def listen(self) -> None:
+        """Takes orders from standard input until it ends."""
+        for line in sys.stdin:
+            self._waiting.append(line.strip())
+
+    def strike(self) -> None:
+        """Lets the batch that is about to run suffer what waits, if anything does."""
+        try:
+            fault = self._waiting.popleft()
+        except IndexError:
+            return
+        print(f"{STRUCK}{fault}", flush=True)
+        if fault == "die":
+            raise SystemExit("chaos")
+        if fault == "fail":
+            raise RuntimeError("chaos")
+        if fault == "memory":
+            raise MemoryError("chaos")
+        if fault == "hang":
+            time.sleep(self._hang_seconds)
+
+
+class FaultyModel:
+    """A TileModel in front of the real one."""
+
+    def __init__(self, build: Callable[[], TileModel], faults: Faults) -> None:
+        """Builds the real model, in the worker's thread."""
+        self._real = build()
+        self._faults = faults
+        self.name, self.device, self.dtype = self._real.name, self._real.device, self._real.dtype
+        self.margin, self.scales = self._real.margin, self._real.scales
+
+    def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
+        """As the real one."""
+        self._real.warm_up(shapes)
+
+    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+        """The real model's answer, unless a fault strikes first."""
+        self._faults.strike()
+        return self._real.run(tiles, scale, full_precision=full_precision)
+
+
+def main() -> None:
+    """The process; ends as `lapsrn serve` does."""
+    from app import logging
+    from app.api.server import listen, run_server
+    from app.main import create_app, leave, load_settings, open_model
+
+    settings = load_settings()
+    logging.configure(settings.log_level, settings.log_format)
+    faults = Faults(HANG_TIMES * settings.hang_seconds)
+    threading.Thread(target=faults.listen, name="faults", daemon=True).start()
+    factories = open_model(settings, None).factories
+    app = create_app(settings, [functools.partial(FaultyModel, build, faults) for build in factories])
+    leave(run_server(app, listen(settings.host, settings.port), None, None))
+
+
+if __name__ == "__main__":
+    main()
