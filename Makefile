@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 DATA ?= $(firstword $(wildcard ../shared/data/train data/train))
 SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format train bench docker-check clean
+.PHONY: help setup serve test check format train bench sbom audit fuzz docker-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +45,15 @@ train: $(DEV) ## train the served network on the pictures in DATA (resumes)
 
 bench: $(DEV) ## measure against peers, in one run, as ratios
 	$(BIN)/python -m bench
+
+sbom: $(DEV) ## what serving installs, with versions and licences, as CycloneDX: build/sbom.cdx.json
+	$(BIN)/python -m deploy.sbom build/sbom.cdx.json
+
+audit: $(DEV) ## ask for known vulnerabilities of every pinned package
+	$(BIN)/python -m deploy.audit
+
+fuzz: $(DEV) ## throw damaged pictures at the decoder for SECONDS (60), guided by coverage
+	$(BIN)/python -m tests.fuzz.decode $(SECONDS) build/fuzz
 
 docker-check: ## build the image, run it with Prometheus, send a picture, ask Prometheus
 	deploy/docker-check
