@@ -89,17 +89,16 @@ export class Api {
   /**
    * Send a picture; the work goes on after this returns. XMLHttpRequest, as fetch does not tell how far an upload is.
    * @param {File} file
-   * @param {number} scale
-   * @param {string} remedy a further parameter such as "frames=first", or empty
+   * @param {string} parameters such as "scale=4&frames=first"
    * @param {AbortSignal} signal
    * @param {(share: number) => void} onUpload share of the bytes sent, 0..1
    * @returns {Promise<Job>}
    */
-  submit(file, scale, remedy, signal, onUpload) {
+  submit(file, parameters, signal, onUpload) {
     const form = new FormData();
     form.append("image", file, file.name);
     const request = new XMLHttpRequest();
-    request.open("POST", this.url(`upscale?scale=${scale}${remedy && `&${remedy}`}`));
+    request.open("POST", this.url(`upscale?${parameters}`));
     request.setRequestHeader("Prefer", "respond-async");
     request.setRequestHeader("Accept", "image/png, application/json");
     for (const [name, value] of Object.entries(this.#auth())) request.setRequestHeader(name, value);

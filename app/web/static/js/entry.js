@@ -21,12 +21,13 @@ export async function measure(url) {
 }
 
 export class Entry {
-  /** @param {File} file @param {number} scale */
-  constructor(file, scale) {
+  /** @param {File} file @param {number} scale @param {boolean} ensemble see the service's parameter of this name */
+  constructor(file, scale, ensemble) {
     this.key = `entry-${++count}`;
     this.file = file;
     this.name = file.name;
     this.scale = scale;
+    this.ensemble = ensemble;
     this.url = URL.createObjectURL(file);
     /** @type {Size | null} */
     this.original = null;
@@ -55,6 +56,11 @@ export class Entry {
     this.seconds = 0;
     /** @type {AbortController} */
     this.abort = new AbortController();
+  }
+
+  /** @returns {string} of the request, such as "scale=4&frames=first" */
+  get parameters() {
+    return [`scale=${this.scale}`, this.ensemble && "ensemble=true", this.remedy].filter(Boolean).join("&");
   }
 
   get isBusy() {

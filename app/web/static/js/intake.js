@@ -20,6 +20,11 @@ export function chosenScale() {
   return checked instanceof HTMLInputElement ? Number(checked.value) : 4;
 }
 
+/** @returns {boolean} whether the best quality was asked for */
+export function chosenEnsemble() {
+  return part("ensemble", HTMLInputElement).checked;
+}
+
 /** @param {(files: File[]) => void} onFiles */
 function attachDrop(onFiles) {
   const sheet = part("drop", HTMLElement);

@@ -29,9 +29,9 @@ export class Queue extends EventTarget {
     this.maxBytes = Infinity;
   }
 
-  /** @param {Iterable<File>} files @param {number} scale @returns {Entry[]} the new ones */
-  add(files, scale) {
-    const added = [...files].map((file) => new Entry(file, scale));
+  /** @param {Iterable<File>} files @param {number} scale @param {boolean} ensemble @returns {Entry[]} the new ones */
+  add(files, scale, ensemble) {
+    const added = [...files].map((file) => new Entry(file, scale, ensemble));
     this.entries.push(...added);
     this.dispatchEvent(new Event("list"));
     for (const entry of added) void this.#measure(entry);
@@ -148,7 +148,7 @@ export class Queue extends EventTarget {
     entry.uploaded = 0;
     entry.job = null;
     this.#enter(entry, "uploading");
-    const job = await this.#api.submit(entry.file, entry.scale, entry.remedy, signal, (share) => {
+    const job = await this.#api.submit(entry.file, entry.parameters, signal, (share) => {
       entry.uploaded = share;
       this.#changed(entry);
     });
