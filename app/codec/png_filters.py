@@ -19,6 +19,9 @@ def filtered(rows: Bytes, above: Bytes | None, step: int, kinds: tuple[int, ...]
     """
     height, length = rows.shape
     out = np.empty((height, 1 + length), np.uint8)
+    if kinds == (NONE,):
+        out[:, 0], out[:, 1:] = NONE, rows
+        return out.ravel()
     padded = np.zeros((height + 1, step + length), np.uint8)
     padded[1:, step:] = rows
     if above is not None:
@@ -27,6 +30,15 @@ def filtered(rows: Bytes, above: Bytes | None, step: int, kinds: tuple[int, ...]
     for top in range(0, height, count):
         bottom = min(top + count, height)
         _filter_chunk(padded[top : bottom + 1], step, out[top:bottom], kinds)
+    return out.ravel()
+
+
+def unfiltered(rows: Bytes) -> Bytes:
+    """As `filtered` with NONE for a whole picture, but a row that repeats the one above becomes zeros, by UP."""
+    out = np.empty((rows.shape[0], 1 + rows.shape[1]), np.uint8)
+    out[:, 0], out[:, 1:] = NONE, rows
+    repeated = 1 + np.flatnonzero((rows[1:] == rows[:-1]).all(axis=1))
+    out[repeated, 0], out[repeated, 1:] = UP, 0
     return out.ravel()
 
 

@@ -1,4 +1,4 @@
-"""A PNG writer on libdeflate and ISA-L, for 8 and 16 bits, gray or RGB, with or without alpha, and for animations."""
+"""A PNG writer on libdeflate, zlib-ng and ISA-L: 8 and 16 bits, gray or RGB, with or without alpha, and animations."""
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from isal import isal_zlib
 
 from app.codec.color_management import profile_channels
 from app.codec.png_chunks import SIGNATURE, chunk
-from app.codec.png_filters import ADAPTIVE, NONE, PAETH, UP, Bytes, filtered
+from app.codec.png_filters import ADAPTIVE, NONE, PAETH, UP, Bytes, filtered, unfiltered
 from app.codec.types import Metadata, Samples
 
 MEDIA_TYPE = "image/png"
@@ -79,12 +79,14 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
 class _Plan:
     """How a picture is written: which filters its rows choose from, and ISA-L's window as a power of two.
 
-    Noise compresses better where no far match can be tried: a window of 512 bytes against one of 32 KiB.
+    Noise compresses better where no far match can be tried: a window of 512 bytes against one of 32 KiB. `drawing`: it
+    is best left unfiltered, and shrinks to a tenth.
     """
 
     filters: tuple[int, ...]
     window: int = 15
     level: int = _LEVEL
+    drawing: bool = False
 
 
 # In the order of the time they take.
@@ -95,6 +97,11 @@ _STRIP_PLANS = tuple(replace(plan, window=window) for plan in _WHOLE_PLANS for w
 def _deflated_whole(raw: Bytes, level: int) -> bytes:
     """A zlib stream by libdeflate: the smallest for its time, but it can neither be continued nor made in parallel."""
     return bytes(imagecodecs.deflate_encode(raw, level))  # type: ignore[arg-type]  # any buffer will do
+
+
+def _deflated_drawing(raw: Bytes) -> bytes:
+    """A zlib stream by zlib-ng, which passes over long matches; libdeflate takes note of every byte in them."""
+    return bytes(imagecodecs.zlibng_encode(raw, 5))  # type: ignore[arg-type]  # any buffer will do
 
 
 def _deflated_strip(raw: Bytes, window: int, flush: int) -> bytes:
@@ -117,8 +124,12 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
         raw_size = raw.size
         body = _deflated_whole(raw, _LEVEL) if whole else _deflated_strip(raw, plan.window, isal_zlib.Z_FINISH)
         sizes.append(len(body))
-    best = next(plan for plan, size in zip(plans, sizes, strict=True) if size <= min(sizes) * _TOLERANCE)
-    return replace(best, level=_DRAWING_LEVEL) if min(sizes) < _DRAWING * raw_size else best
+        if plan.filters == (UP,) and min(sizes) < min(len(body), _DRAWING * raw_size):
+            break  # a drawing that Up only makes larger: so do the other filters
+    best = next(plan for plan, size in zip(plans, sizes, strict=False) if size <= min(sizes) * _TOLERANCE)
+    if min(sizes) >= _DRAWING * raw_size:
+        return best
+    return replace(best, level=_DRAWING_LEVEL, drawing=best.filters == (NONE,))
 
 
 def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
@@ -129,6 +140,8 @@ def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
     step = channels * samples.itemsize
     whole = rows.size <= _WHOLE
     plan = _best_plan(rows, step, whole)
+    if whole and plan.drawing:
+        return [_deflated_drawing(unfiltered(rows))]
     if whole:
         return [_deflated_whole(filtered(rows, None, step, plan.filters), plan.level)]
     count = max(1, _STRIP // rows.shape[1])

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from app.codec.merge import merge
 from app.codec.png_writer import write
 from app.codec.split import split
 from app.errors import BadParameter
+from bench.png import screenshot
+from tests.codec.png_reference import chunks
 from tests.codec.support import (
     FORMULAS,
     Array,
@@ -201,6 +204,20 @@ def test_a_drawing_is_not_filtered_to_death() -> None:
     for row, column in rng.integers(0, 580, (900, 2)):
         samples[row : row + 9, column : column + 7] = glyph
     assert len(write([samples], Metadata())) <= 1.06 * len(saved(samples, "PNG"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_drawn_window_is_left_unfiltered_but_for_rows_that_repeat(dtype: type) -> None:
+    samples = screenshot(400, 640).astype(dtype)
+    body = write([samples], Metadata())
+    assert_same(pixels(body), samples, f"screenshot-{dtype.__name__}")
+    if dtype is np.uint8:
+        assert len(body) <= 1.06 * len(saved(samples, "PNG"))
+    data = b"".join(content for kind, content in chunks(body) if kind == b"IDAT")
+    kinds = np.frombuffer(zlib.decompress(data), np.uint8).reshape(400, -1)[:, 0]
+    repeats = (samples[1:] == samples[:-1]).all(axis=(1, 2))
+    assert kinds[0] == 0
+    assert np.array_equal(kinds[1:], np.where(repeats, 2, 0))
 
 
 @pytest.mark.parametrize("noise", [0, 3, 40])
