@@ -208,7 +208,7 @@ def test_a_drawing_is_not_filtered_to_death() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_drawn_window_is_left_unfiltered_but_for_rows_that_repeat(dtype: type) -> None:
-    samples = screenshot(400, 640).astype(dtype)
+    samples: Array = screenshot(400, 640).astype(dtype)
     body = write([samples], Metadata())
     assert_same(pixels(body), samples, f"screenshot-{dtype.__name__}")
     if dtype is np.uint8:
