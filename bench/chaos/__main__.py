@@ -25,7 +25,7 @@ from bench.chaos.server import ServiceProcess, free_port
 from bench.chaos.visitors import Visitors
 from tests.redis_server import RedisServer
 
-_WARM_SHARE, _WARM_SECONDS, _WARM_DEATHS = 0.05, 20.0, 2
+_WARM_SHARE, _WARM_SECONDS, _WARM_DEATHS = 0.05, 20.0, 6
 """Mixed load (of the time, at most) and deaths for nothing, so that what is allocated once is allocated now."""
 
 

@@ -18,6 +18,8 @@ from bench.chaos.wire import exchange
 
 HANG_SECONDS = 10.0
 """LAPSRN_HANG_SECONDS of the service."""
+_RESULT_MAX_BYTES = 4 * 1024 * 1024
+"""Little, so that finished pictures that are kept as promised are not taken for a leak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,12 @@ class ServiceProcess:
     async def __aenter__(self) -> Self:
         self.port = free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LAPSRN_")}
-        environment |= {"LAPSRN_PORT": str(self.port), "LAPSRN_HANG_SECONDS": str(HANG_SECONDS), **self._settings}
+        environment |= {
+            "LAPSRN_PORT": str(self.port),
+            "LAPSRN_HANG_SECONDS": str(HANG_SECONDS),
+            "LAPSRN_RESULT_MAX_BYTES": str(_RESULT_MAX_BYTES),
+            **self._settings,
+        }
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "bench.chaos.child"),

@@ -6,13 +6,15 @@ import threading
 import httpx
 import pytest
 import structlog
+import uvicorn
 
+from app.api import server
 from app.api.service import Phase
 from app.errors import StartupError
 from app.main import create_app
 from app.settings import Settings
 from tests import pictures
-from tests.conftest import Running, running, service_of, until
+from tests.conftest import Running, app_of, running, service_of, until
 from tests.fakes import FakeModel
 
 PNG = pictures.png(pictures.gray())
@@ -87,6 +89,26 @@ async def test_draining_ends_after_the_grace_time(serve: Running) -> None:
         assert not admitted.done()
         gate.set()
         await admitted
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+async def test_what_does_not_end_after_the_grace_time_is_left_behind(
+    serve: Running, monkeypatch: pytest.MonkeyPatch, stuck: bool
+) -> None:
+    """A thread in a driver, say, for which the application's end would wait for ever."""
+
+    class Lifespan:
+        async def shutdown(self) -> None:
+            if stuck:
+                await asyncio.Event().wait()
+
+    monkeypatch.setattr(server, "_LAST_SECONDS", 0.5)
+    async with serve() as client:
+        draining = server.DrainingServer(uvicorn.Config(app_of(client), log_config=None), service_of(client))
+        monkeypatch.setattr(draining, "servers", [], raising=False)
+        monkeypatch.setattr(draining, "lifespan", Lifespan(), raising=False)
+        await asyncio.wait_for(draining.shutdown(), timeout=10)
+        assert draining.overdue is stuck
 
 
 async def test_a_request_that_the_server_cuts_off_is_told_so(serve: Running) -> None:
