@@ -3,15 +3,17 @@
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from app.api.budget import Hold
 from app.api.stages import Stages
-from app.codec import Codec, Decoded, DecodeOptions, Encoded, EncodeOptions
-from app.engine import Engine, Plane
+from app.api.writing import Writing
+from app.codec import Codec, Decoded, DecodeOptions, EncodeOptions
+from app.engine import Engine
 from app.errors import DeadlineExceeded, StoreUnavailable
 from app.metrics import Metrics
 from app.results import ResultStore, StoredPicture
@@ -118,17 +120,23 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        outputs = await self._engines.engine.upscale(
-            planes,
-            scale=order.scale,
-            client=order.client,
-            ensemble=order.ensemble,
-            deadline=deadline,
-            on_progress=report,
-            on_stage=stages.note,
-        )
-        stages.current = "encode"
-        levels = await self._encode(decoded, outputs, order, stages)
+        writing = Writing(self._codec, decoded, order.encode, self._in_thread)
+        with closing(writing):
+            outputs = await self._engines.engine.upscale(
+                planes,
+                scale=order.scale,
+                client=order.client,
+                ensemble=order.ensemble,
+                deadline=deadline,
+                on_progress=report,
+                on_rows=writing.advance,
+                on_stage=stages.note,
+            )
+            stages.current = "encode"
+            files = await writing.finish(outputs)
+        stages.add("merge", files[order.scale].merge_seconds)
+        stages.add("encode", files[order.scale].encode_seconds)
+        levels = {level: file.picture for level, file in files.items()}
         stored = await self._keep(order, levels)
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
@@ -141,22 +149,6 @@ class Pipeline:
         self._codec.check(decoded, order.scale, order.encode)
         return decoded
 
-    async def _encode(
-        self, decoded: Decoded, outputs: Sequence[Mapping[int, Plane]], order: Order, stages: Stages
-    ) -> dict[int, StoredPicture]:
-        """Every level's file, side by side; the stages count the level that was asked for."""
-
-        def encode(level: int) -> tuple[Encoded, StoredPicture]:
-            encoded = self._codec.encode(decoded, _by_frame(decoded, outputs, level), level, order.encode)
-            return encoded, StoredPicture.of(encoded.body, encoded.media_type)
-
-        levels = sorted(outputs[0])
-        done = await asyncio.gather(*(self._in_thread(functools.partial(encode, level)) for level in levels))
-        asked = done[levels.index(order.scale)][0]
-        stages.add("merge", asked.merge_seconds)
-        stages.add("encode", asked.encode_seconds)
-        return {level: picture for level, (_, picture) in zip(levels, done, strict=True)}
-
     async def _keep(self, order: Order, levels: Mapping[int, StoredPicture]) -> bool:
         """Whether the store took the result. A store that is away must not cost the client its picture."""
         try:
@@ -166,9 +158,3 @@ class Pipeline:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-
-def _by_frame(decoded: Decoded, outputs: Sequence[Mapping[int, Plane]], level: int) -> list[list[Plane]]:
-    """The flat list of upscaled planes, cut into frames again, at one level."""
-    remaining = iter(outputs)
-    return [[next(remaining)[level] for _ in frame.planes] for frame in decoded.frames]

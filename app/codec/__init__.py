@@ -1,6 +1,7 @@
 """Bytes of picture files to planes and back; knows nothing of HTTP, of the network or of torch."""
 
 from app.codec.codec import Codec
+from app.codec.encoding import Encoding
 from app.codec.formulas import Formulas
 from app.codec.types import (
     INPUT_FORMATS,
@@ -22,6 +23,7 @@ __all__ = [
     "Decoded",
     "EncodeOptions",
     "Encoded",
+    "Encoding",
     "Formulas",
     "Limits",
     "Metadata",

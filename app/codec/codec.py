@@ -3,24 +3,21 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Literal
+from concurrent.futures import ThreadPoolExecutor
 
-from app.codec import png_writer, reader, tiff_writer, writers
+from app.codec import reader, writers
+from app.codec.encoding import Encoding
 from app.codec.formulas import Formulas
 from app.codec.limits import check_bytes
-from app.codec.merge import merge
-from app.codec.metadata import scaled
 from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
 from app.codec.split import split
-from app.codec.types import Decoded, DecodeOptions, Encoded, EncodeOptions, Limits, Plane, Samples
+from app.codec.types import Decoded, DecodeOptions, Encoded, EncodeOptions, Limits, Plane
 from app.errors import BadParameter
 
 Read = Callable[[bytes, DecodeOptions, Limits], Raster]
 
 _THREADED_PIXELS = 4 * 1024 * 1024
-_DEEP = ("png", "tiff")
 _ANIMATED = ("png", "webp")
 _OPAQUE = ("jpeg",)
 
@@ -92,35 +89,10 @@ class Codec:
         self, decoded: Decoded, planes: Sequence[Sequence[Plane]], scale: int, options: EncodeOptions
     ) -> Encoded:
         """The result as a file. `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times."""
-        self.check(decoded, scale, options)
-        started = time.perf_counter()
-        height, width = decoded.height * scale, decoded.width * scale
-        executor = self._pool if height * width >= _THREADED_PIXELS else None
-        depth: Literal[8, 16] = decoded.depth if options.format in _DEEP else 8
-        frames = [
-            merge(picture, tuple(enlarged), scale, depth, self._formulas, executor)
-            for picture, enlarged in zip(decoded.frames, planes, strict=True)
-        ]
-        merged = time.perf_counter()
-        body = self._written(frames, decoded, scale, options, executor)
-        return Encoded(
-            body=body,
-            media_type=writers.MEDIA_TYPES[options.format],
-            height=height,
-            width=width,
-            merge_seconds=merged - started,
-            encode_seconds=time.perf_counter() - merged,
-        )
+        return self.encoding(decoded, scale, options).finish(planes)
 
-    def _written(
-        self, frames: list[Samples], decoded: Decoded, scale: int, options: EncodeOptions, executor: Executor | None
-    ) -> bytes:
-        metadata = scaled(decoded.metadata, scale, *frames[0].shape[:2])
-        if options.format == "png":
-            return png_writer.write(frames, metadata, decoded.durations_ms, decoded.loop, executor)
-        if options.format == "webp":
-            return writers.write_webp(frames, metadata, options, decoded.durations_ms, decoded.loop)
-        if options.format == "tiff":
-            return tiff_writer.write(frames[0], metadata)
-        writer = writers.write_jpeg if options.format == "jpeg" else writers.write_avif
-        return writer(frames[0], metadata, options)
+    def encoding(self, decoded: Decoded, scale: int, options: EncodeOptions) -> Encoding:
+        """The same, to be given the rows as they come."""
+        self.check(decoded, scale, options)
+        large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS
+        return Encoding(decoded, scale, options, self._formulas, self._pool if large else None)

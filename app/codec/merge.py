@@ -1,8 +1,6 @@
-"""Planes to samples: chroma enlarged bicubically, colours recombined, rounded once.
+"""Planes to samples: chroma enlarged bicubically, colours recombined, rounded once; in strips of rows."""
 
-Done in strips of rows, so that a picture of 64 megapixels needs its own samples and a few hundred kilobytes more.
-"""
-
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Literal
 
@@ -79,39 +77,48 @@ def _product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[n
     return out
 
 
-def merge(
-    picture: Picture,
-    planes: tuple[Plane, ...],
-    scale: int,
-    depth: Literal[8, 16],
-    formulas: Formulas,
-    executor: Executor | None = None,
-) -> Samples:
-    """Samples (H * scale, W * scale, C) from enlarged luma and alpha and the picture's own chroma.
+class Merger:
+    """One picture's way back, rows at a time: enlarged luma and alpha and its own chroma to samples."""
 
-    `planes` are the network's answers to `picture.planes`, in its order. Values are clipped and rounded once.
-    """
-    height, width = picture.height * scale, picture.width * scale
-    for plane in planes:
-        if plane.shape != (height, width):
-            raise ValueError(f"a plane of {plane.shape} does not fit a result of {(height, width)}")
-    if len(planes) != len(picture.planes):
-        raise ValueError(f"{len(planes)} planes for a picture that has {len(picture.planes)}")
-    dtype = np.uint8 if depth == 8 else np.uint16
-    full = int(np.iinfo(dtype).max)
-    out: Samples = np.empty((height, width, picture.channels), dtype)
-    chroma = None if picture.chroma is None else _Upsampler(picture.chroma, scale, formulas, full)
+    def __init__(self, picture: Picture, scale: int, depth: Literal[8, 16], formulas: Formulas) -> None:
+        self._picture, self._scale, self._formulas = picture, scale, formulas
+        self._dtype = np.uint8 if depth == 8 else np.uint16
+        self._full = full = int(np.iinfo(self._dtype).max)
+        self._chroma = None if picture.chroma is None else _Upsampler(picture.chroma, scale, formulas, full)
 
-    def strip(top: int) -> None:
-        count = min(_STRIP, picture.height - top)
-        rows = slice(top * scale, (top + count) * scale)
-        target = out[rows]
-        if chroma is None:
+    def rows(self, planes: Sequence[Plane], first: int, last: int, executor: Executor | None = None) -> Samples:
+        """Samples ((last - first) * scale, W * scale, C) of source rows [first, last).
+
+        `planes` are the network's answers to `picture.planes`, whole and in its order. Values are clipped and rounded
+        once.
+        """
+        picture, scale = self._picture, self._scale
+        height, width = picture.height * scale, picture.width * scale
+        for plane in planes:
+            if plane.shape != (height, width):
+                raise ValueError(f"a plane of {plane.shape} does not fit a result of {(height, width)}")
+        if len(planes) != len(picture.planes):
+            raise ValueError(f"{len(planes)} planes for a picture that has {len(picture.planes)}")
+        out: Samples = np.empty(((last - first) * scale, width, picture.channels), self._dtype)
+
+        def strip(top: int) -> None:
+            bottom = min(top + _STRIP, last)
+            self._strip(planes, top, bottom, out[(top - first) * scale : (bottom - first) * scale])
+
+        mapper: Callable[..., Iterable[None]] = map if executor is None else executor.map
+        for _ in mapper(strip, range(first, last, _STRIP)):
+            pass
+        return out
+
+    def _strip(self, planes: Sequence[Plane], top: int, bottom: int, target: Samples) -> None:
+        picture, formulas, full = self._picture, self._formulas, self._full
+        rows = slice(top * self._scale, bottom * self._scale)
+        if self._chroma is None:
             gray = (planes[0][rows] - np.float32(formulas.gray_offset)) * np.float32(full / formulas.gray_gain)
             _store(gray, target[..., 0], full)
         else:
             light = planes[0][rows] * np.float32(formulas.rgb_from_ycbcr[0, 0] * full)
-            for channel, values in enumerate(chroma.rows(top, count)):
+            for channel, values in enumerate(self._chroma.rows(top, bottom - top)):
                 values += light
                 _store(values, target[..., channel], full)
         if picture.opaque:
@@ -119,13 +126,17 @@ def merge(
         elif picture.alpha is not None:
             _store(planes[1][rows] * np.float32(full), target[..., -1], full)
 
-    tops = range(0, picture.height, _STRIP)
-    if executor is None:
-        for top in tops:
-            strip(top)
-    else:
-        list(executor.map(strip, tops))
-    return out
+
+def merge(
+    picture: Picture,
+    planes: Sequence[Plane],
+    scale: int,
+    depth: Literal[8, 16],
+    formulas: Formulas,
+    executor: Executor | None = None,
+) -> Samples:
+    """Every row of a picture at once; see Merger.rows."""
+    return Merger(picture, scale, depth, formulas).rows(planes, 0, picture.height, executor)
 
 
 def _store(values: NDArray[np.float32], target: Samples, full: int) -> None:

@@ -17,7 +17,8 @@ from app.codec.types import Metadata, Samples
 
 MEDIA_TYPE = "image/png"
 _WHOLE = 16 << 20  # bytes of picture up to which it is compressed in one piece
-_STRIP = 1 << 20  # and the size of the pieces of a larger one; fixed, so that threads do not change the file
+BAND = 256  # rows of a larger one that are planned together
+_STRIP = 1 << 20  # and the size of the pieces they are compressed in; fixed, so that threads do not change the file
 _BLOCK, _APART = 8, 192  # rows at a time, and how far apart, that decide how the picture is written
 _LEVEL, _DRAWING_LEVEL = 3, 6  # of libdeflate; on drawings, which shrink to a tenth, more trouble costs little time
 _DRAWING = 0.1
@@ -35,8 +36,7 @@ def write(
 ) -> bytes:
     """The file of one frame, or of several as an APNG. Frames (H, W, C) are of one shape and dtype."""
     height, width, channels = frames[0].shape
-    header = struct.pack(">IIBBBBB", width, height, frames[0].itemsize * 8, _COLOR_TYPES[channels], 0, 0, 0)
-    parts = [SIGNATURE, chunk(b"IHDR", header), *_ancillary(metadata, channels)]
+    parts = _head(height, width, channels, frames[0].itemsize, metadata)
     if len(frames) == 1:
         parts.append(chunk(b"IDAT", *_compressed(frames[0], executor)))
     else:
@@ -53,6 +53,12 @@ def write(
             sequence += 1 if index == 0 else 2
     parts.append(chunk(b"IEND"))
     return b"".join(parts)
+
+
+def _head(height: int, width: int, channels: int, itemsize: int, metadata: Metadata) -> list[bytes]:
+    """The signature and the chunks before the picture."""
+    header = struct.pack(">IIBBBBB", width, height, itemsize * 8, _COLOR_TYPES[channels], 0, 0, 0)
+    return [SIGNATURE, chunk(b"IHDR", header), *_ancillary(metadata, channels)]
 
 
 def _delay(milliseconds: int) -> tuple[int, int]:
@@ -134,31 +140,73 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
 
 def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
     """The zlib stream of the filtered picture, in pieces."""
-    height, _, channels = samples.shape
-    wire = samples if samples.itemsize == 1 else samples.astype(">u2")
-    rows = wire.view(np.uint8).reshape(height, -1)
-    step = channels * samples.itemsize
-    whole = rows.size <= _WHOLE
-    plan = _best_plan(rows, step, whole)
-    if whole and plan.drawing:
-        return [_deflated_drawing(unfiltered(rows))]
-    if whole:
+    rows, step = _rows(samples)
+    if rows.size <= _WHOLE:
+        plan = _best_plan(rows, step, whole=True)
+        if plan.drawing:
+            return [_deflated_drawing(unfiltered(rows))]
         return [_deflated_whole(filtered(rows, None, step, plan.filters), plan.level)]
-    count = max(1, _STRIP // rows.shape[1])
+    stream = _Bands(len(rows), step)
+    return [piece for top in range(0, len(rows), BAND) for piece in stream.add(rows[top : top + BAND], executor)]
 
-    def strip(span: tuple[int, int]) -> tuple[bytes, int, int]:
-        top, bottom = span
-        raw = filtered(rows[top:bottom], rows[top - 1] if top else None, step, plan.filters)
-        flush = isal_zlib.Z_FINISH if bottom == height else isal_zlib.Z_FULL_FLUSH
-        return _deflated_strip(raw, plan.window, flush), isal_zlib.adler32(raw), raw.size
 
-    mapper: Callable[..., Iterable[tuple[bytes, int, int]]] = map if executor is None else executor.map
-    parts, checksum = [b"\x78\x5e"], 1
-    for body, adler, size in mapper(strip, pairwise([*range(0, height, count), height])):
-        parts.append(body)
-        checksum = _adler32_joined(checksum, adler, size)
-    parts.append(struct.pack(">I", checksum))
-    return parts
+def _rows(samples: Samples) -> tuple[Bytes, int]:
+    """Samples (H, W, C) as rows of bytes (H, B), big-endian, and the bytes of a pixel."""
+    wire = samples if samples.itemsize == 1 else samples.astype(">u2")
+    return wire.view(np.uint8).reshape(len(samples), -1), samples.shape[2] * samples.itemsize
+
+
+class _Bands:
+    """The zlib stream of a large picture of `height` rows, a band at a time."""
+
+    def __init__(self, height: int, step: int) -> None:
+        self._left, self._step = height, step
+        self._above: Bytes | None = None
+        self._checksum = 1
+
+    def add(self, rows: Bytes, executor: Executor | None) -> list[bytes]:
+        """What the next rows add to the stream: BAND of them, or the last ones."""
+        pieces = [] if self._above is not None else [b"\x78\x5e"]
+        self._left -= len(rows)
+        plan = _best_plan(rows, self._step, whole=False)
+        count = max(1, _STRIP // rows.shape[1])
+
+        def strip(span: tuple[int, int]) -> tuple[bytes, int, int]:
+            top, bottom = span
+            raw = filtered(rows[top:bottom], rows[top - 1] if top else self._above, self._step, plan.filters)
+            flush = isal_zlib.Z_FULL_FLUSH if self._left or bottom < len(rows) else isal_zlib.Z_FINISH
+            return _deflated_strip(raw, plan.window, flush), isal_zlib.adler32(raw), raw.size
+
+        mapper: Callable[..., Iterable[tuple[bytes, int, int]]] = map if executor is None else executor.map
+        for body, adler, size in mapper(strip, pairwise([*range(0, len(rows), count), len(rows)])):
+            pieces.append(body)
+            self._checksum = _adler32_joined(self._checksum, adler, size)
+        self._above = rows[-1].copy()
+        if not self._left:
+            pieces.append(struct.pack(">I", self._checksum))
+        return pieces
+
+
+class PngStream:
+    """The file of one large picture, from the top down: no more of the picture is held than the band being added."""
+
+    def __init__(self, height: int, width: int, channels: int, itemsize: int, metadata: Metadata) -> None:
+        self._parts = _head(height, width, channels, itemsize, metadata)
+        self._bands = _Bands(height, channels * itemsize)
+
+    @staticmethod
+    def pays(height: int, width: int, channels: int, itemsize: int) -> bool:
+        """Whether a picture is so large that it is compressed in bands."""
+        return height * width * channels * itemsize > _WHOLE
+
+    def add(self, samples: Samples, executor: Executor | None = None) -> None:
+        """The next BAND rows, or the last ones."""
+        rows, _ = _rows(samples)
+        self._parts.append(chunk(b"IDAT", *self._bands.add(rows, executor)))
+
+    def finish(self) -> bytes:
+        """The file; every row has been added."""
+        return b"".join((*self._parts, chunk(b"IEND")))
 
 
 def _adler32_joined(first: int, second: int, size: int) -> int:

@@ -3,6 +3,7 @@
 from app.engine.config import EngineConfig
 from app.engine.engine import Engine
 from app.engine.observer import SilentObserver
+from app.engine.planes import discard_rows
 from app.engine.ports import EngineObserver, Plane, TileModel
 from app.engine.status import EngineStatus, WorkerStatus
 
@@ -15,4 +16,5 @@ __all__ = [
     "SilentObserver",
     "TileModel",
     "WorkerStatus",
+    "discard_rows",
 ]

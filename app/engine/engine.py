@@ -105,14 +105,16 @@ class Engine:
         ensemble: bool = False,
         deadline: float | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        on_rows: Callable[[int, list[dict[int, Plane]]], None] | None = None,
         on_stage: Callable[[str, float], None] | None = None,
     ) -> list[dict[int, Plane]]:
         """Upscale float32 planes (height, width), not changed meanwhile; one dict {level: plane} for each.
 
         The levels are those of the model up to `scale`. `client` is whom fairness is measured by. `ensemble` takes the
         mean over the eight symmetries of the square, for eight times the tiles and the work. `deadline` is in
-        time.monotonic() seconds. `on_progress` gets (tiles done, tiles in all), `on_stage` gets ("queue", seconds) and
-        ("infer", seconds); both in the event loop. Cancelling the task takes its tiles out of the queue.
+        time.monotonic() seconds. `on_progress` gets (tiles done, tiles in all), `on_rows` gets (rows, outputs) when
+        source rows [0, rows) of every plane are done, and may use them up (`discard_rows`); `on_stage` gets ("queue",
+        seconds) and ("infer", seconds). All in the event loop. Cancelling the task takes its tiles out of the queue.
 
         Raises BadParameter (a scale that the model has not), QueueFull, Draining, DeadlineExceeded, InferenceFailed.
         """
@@ -127,7 +129,14 @@ class Engine:
         seconds_left = None if deadline is None else deadline - time.monotonic()
         if seconds_left is not None and seconds_left <= 0:
             raise DeadlineExceeded("the deadline had passed before the picture reached the queue")
-        handover = Handover(on_progress, self._config.progress_seconds)
+
+        def report(done: int, total: int, rows: int) -> None:
+            if on_progress:
+                on_progress(done, total)
+            if on_rows:
+                on_rows(rows, request.outputs)
+
+        handover = Handover(report if on_progress or on_rows else None, self._config.progress_seconds)
         request = Request.cut(
             planes,
             client=client,

@@ -55,7 +55,8 @@ class _Client:
 
     def next_shape(self) -> Shape:
         """Return the shape of the tile whose turn it is."""
-        return next(iter(self.requests.order()[0].pending))
+        pending = self.requests.order()[0].pending
+        return min(pending, key=lambda shape: pending[shape][0].index)
 
     def take(self, shape: Shape) -> Tile:
         """Remove and return the next tile of `shape`, of which there is one."""

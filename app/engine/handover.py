@@ -11,20 +11,22 @@ _log = logging.getLogger(__name__)
 class Handover:
     """The Listener of one request; `finished` is its future, in the loop it was made in."""
 
-    def __init__(self, on_progress: Callable[[int, int], None] | None = None, interval_seconds: float = 0.0) -> None:
+    def __init__(
+        self, on_progress: Callable[[int, int, int], None] | None = None, interval_seconds: float = 0.0
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.finished: asyncio.Future[None] = self._loop.create_future()
         self._on_progress = on_progress
         self._interval = interval_seconds
         self._last = time.monotonic()
-        self._progress = self._reported = (0, 0)
+        self._progress = self._reported = (0, 0, 0)
         self._scheduled = False
 
-    def progressed(self, done: int, total: int) -> None:
+    def progressed(self, done: int, total: int, rows: int) -> None:
         """Take note from any thread, and report in the loop: the end at once, else when the interval has passed."""
         if self._on_progress is None:
             return
-        self._progress = max(self._progress, (done, total))
+        self._progress = max(self._progress, (done, total, rows))
         if done == total:
             self._call(self._report)
         elif not self._scheduled:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.ensemble import SYMMETRIES, Mean, turned_back
+from app.engine.planes import new_plane
 from app.engine.ports import Plane
 from app.engine.tiles import CutPlane, Shape, Span, edges_for
 
@@ -16,8 +17,8 @@ from app.engine.tiles import CutPlane, Shape, Span, edges_for
 class Listener(Protocol):
     """Who waits for a request; called from worker threads."""
 
-    def progressed(self, done: int, total: int) -> None:
-        """`done` of `total` tiles are written."""
+    def progressed(self, done: int, total: int, rows: int) -> None:
+        """`done` of `total` tiles are written, and with them source rows [0, rows) of every plane."""
 
     def settled(self, error: Exception | None) -> None:
         """The request is over: every tile is written, or `error` says why not. Called once."""
@@ -35,6 +36,8 @@ class Tile:
     shape: Shape
     symmetry: int = 0
     mean: Mean | None = None
+    index: int = 0
+    """Its place in the request: a request's tiles are computed in this order, as far as batches of one shape allow."""
     strikes: int = 0
     """Workers that went down while they held this tile."""
 
@@ -66,6 +69,8 @@ class Request:
     listener: Listener
     outputs: list[dict[int, Plane]]
     tiles: list[Tile] = field(default_factory=list)
+    height: int = 0
+    """Source rows of the highest plane."""
     bytes: int = 0
     """Of the input planes and of every output level."""
     pending: dict[Shape, deque[Tile]] = field(default_factory=dict)
@@ -73,6 +78,8 @@ class Request:
     """Tiles in all."""
     remaining: int = 0
     """Tiles not written yet."""
+    unwritten: dict[int, int] = field(default_factory=dict)
+    """Of these, how many begin at a source row, from the top down."""
     held: int = 0
     """Tiles that workers hold."""
     closed: bool = False
@@ -102,9 +109,10 @@ class Request:
         request = cls(client, listener, [])
         for plane in planes:
             height, width = plane.shape
-            outputs = {level: np.empty((height * level, width * level), np.float32) for level in levels}
+            outputs = {level: new_plane(height * level, width * level) for level in levels}
             source = CutPlane.cut(plane, edges_for(height, width, edges, margin, workers), margin)
             request.outputs.append(outputs)
+            request.height = max(request.height, height)
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             for row in source.rows:
                 for column in source.columns:
@@ -119,5 +127,21 @@ class Request:
                         )
                         for symmetry in SYMMETRIES
                     ]
+        request.tiles.sort(key=lambda tile: tile.row.start)  # all planes from the top down
+        for index, tile in enumerate(request.tiles):
+            tile.index = index
+            request.unwritten[tile.row.start] = request.unwritten.get(tile.row.start, 0) + 1
         request.total = request.remaining = len(request.tiles)
         return request
+
+    def wrote(self, tile: Tile) -> None:
+        """Count a tile."""
+        self.remaining -= 1
+        self.unwritten[tile.row.start] -= 1
+        while self.unwritten and not next(iter(self.unwritten.values())):
+            del self.unwritten[next(iter(self.unwritten))]
+
+    @property
+    def rows(self) -> int:
+        """Source rows [0, rows) are written, of every plane."""
+        return next(iter(self.unwritten), self.height)

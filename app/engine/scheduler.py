@@ -113,21 +113,21 @@ class Scheduler:
             mine = self._let_go(holder, tiles)
             if mine and seconds is not None:
                 self._rate.add(holder, len(mine), seconds)
-            touched: dict[Request, tuple[int, int]] = {}
+            touched: dict[Request, tuple[int, int, int]] = {}
             settled = []
             for tile in mine:
                 request = tile.request
                 if request.closed:
                     continue
-                request.remaining -= 1
-                touched[request] = request.total - request.remaining, request.total
+                request.wrote(tile)
+                touched[request] = request.total - request.remaining, request.total, request.rows
                 if not request.remaining:
                     request.finished_at = time.monotonic()
                     self._close(request)
                     settled.append(request)
             self._forget_idle(tile.request for tile in mine)
-        for request, (done, total) in touched.items():
-            request.listener.progressed(done, total)
+        for request, progress in touched.items():
+            request.listener.progressed(*progress)
         for request in settled:
             request.listener.settled(None)
 

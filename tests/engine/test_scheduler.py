@@ -23,7 +23,7 @@ class Ear:
         self.progress: list[tuple[int, int]] = []
         self.ends: list[Exception | None] = []
 
-    def progressed(self, done: int, total: int) -> None:
+    def progressed(self, done: int, total: int, rows: int) -> None:
         self.progress.append((done, total))
 
     def settled(self, error: Exception | None) -> None:

@@ -1,0 +1,85 @@
+"""One result on its way into a file, from the top down while the network still works on what is below."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Literal
+
+from app.codec import png_writer, tiff_writer, writers
+from app.codec.formulas import Formulas
+from app.codec.merge import Merger
+from app.codec.metadata import scaled
+from app.codec.types import Decoded, Encoded, EncodeOptions, Plane, Samples
+
+_DEEP = ("png", "tiff")
+
+
+class Encoding:
+    """Not for several threads at once. `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times.
+
+    A large PNG is merged and compressed in bands as its rows come, and needs its planes no longer than that; anything
+    else is made at the end.
+    """
+
+    def __init__(
+        self, decoded: Decoded, scale: int, options: EncodeOptions, formulas: Formulas, executor: Executor | None
+    ) -> None:
+        """`executor` is for merging and for PNG."""
+        self._decoded, self._scale, self._options, self._executor = decoded, scale, options, executor
+        self._height, self._width = decoded.height * scale, decoded.width * scale
+        depth: Literal[8, 16] = decoded.depth if options.format in _DEEP else 8
+        self._mergers = [Merger(picture, scale, depth, formulas) for picture in decoded.frames]
+        self._metadata = scaled(decoded.metadata, scale, self._height, self._width)
+        shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)
+        streamed = options.format == "png" and len(decoded.frames) == 1 and png_writer.PngStream.pays(*shape)
+        self._stream = png_writer.PngStream(*shape, self._metadata) if streamed else None
+        self._rows = 0
+        self._merge_seconds = self._encode_seconds = 0.0
+
+    def advance(self, planes: Sequence[Sequence[Plane]], rows: int) -> int:
+        """Takes what it can of source rows [0, rows), which are there; returns how many rows it needs no more."""
+        if self._stream is not None:
+            band = max(1, png_writer.BAND // self._scale)
+            last = rows if rows == self._decoded.height else rows // band * band
+            while self._rows < last:
+                bottom = min(self._rows + band, last)
+                samples = self._merged(planes, self._rows, bottom)
+                began = time.perf_counter()
+                self._stream.add(samples[0], self._executor)
+                self._encode_seconds += time.perf_counter() - began
+                self._rows = bottom
+        return self._rows
+
+    def finish(self, planes: Sequence[Sequence[Plane]]) -> Encoded:
+        """The file; every row is there."""
+        if self._stream is not None:
+            self.advance(planes, self._decoded.height)
+            began = time.perf_counter()
+            body = self._stream.finish()
+        else:
+            frames = self._merged(planes, 0, self._decoded.height)
+            began = time.perf_counter()
+            body = self._written(frames)
+        self._encode_seconds += time.perf_counter() - began
+        media_type = writers.MEDIA_TYPES[self._options.format]
+        return Encoded(body, media_type, self._height, self._width, self._merge_seconds, self._encode_seconds)
+
+    def _merged(self, planes: Sequence[Sequence[Plane]], first: int, last: int) -> list[Samples]:
+        began = time.perf_counter()
+        frames = [
+            merger.rows(enlarged, first, last, self._executor)
+            for merger, enlarged in zip(self._mergers, planes, strict=True)
+        ]
+        self._merge_seconds += time.perf_counter() - began
+        return frames
+
+    def _written(self, frames: list[Samples]) -> bytes:
+        options, metadata, decoded = self._options, self._metadata, self._decoded
+        if options.format == "png":
+            return png_writer.write(frames, metadata, decoded.durations_ms, decoded.loop, self._executor)
+        if options.format == "webp":
+            return writers.write_webp(frames, metadata, options, decoded.durations_ms, decoded.loop)
+        if options.format == "tiff":
+            return tiff_writer.write(frames[0], metadata)
+        writer = writers.write_jpeg if options.format == "jpeg" else writers.write_avif
+        return writer(frames[0], metadata, options)

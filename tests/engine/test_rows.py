@@ -1,0 +1,70 @@
+"""Rows that are done are told from the top down while the rest is computed, and their memory can be given back."""
+
+from pathlib import Path
+
+import numpy as np
+
+from app.engine import Plane, discard_rows
+from app.engine.planes import new_plane
+from tests.engine.conftest import Start
+from tests.engine.fakes import FakeModel, expected, picture
+
+
+async def test_rows_are_right_when_they_are_told(start: Start) -> None:
+    engine = await start(FakeModel, FakeModel, core_edges=(3, 4, 8))
+    planes = [picture(45, 29), picture(45, 29, seed=1)]
+    wanted = [expected(plane, 4) for plane in planes]
+    told: list[int] = []
+
+    def check(rows: int, outputs: list[dict[int, Plane]]) -> None:
+        told.append(rows)
+        for output, right in zip(outputs, wanted, strict=True):
+            for level, plane in output.items():
+                np.testing.assert_array_equal(plane[: rows * level], right[level][: rows * level])
+
+    await engine.upscale(planes, scale=4, client="me", on_rows=check)
+    assert told == sorted(told)
+    assert told[-1] == 45
+
+
+async def test_a_picture_is_computed_from_the_top_down_whatever_the_shapes_of_its_tiles(start: Start) -> None:
+    model = FakeModel()
+    engine = await start(model, core_edges=(3, 8), max_batch_tiles=1)
+    await engine.upscale([picture(40, 35)], scale=4, client="me")
+    shapes = [call[0] for call in model.calls]
+    assert len(set(shapes)) > 1
+    row = shapes[: len(shapes) // 5]
+    assert shapes[: 4 * len(row)] == 4 * row, "every row of tiles has its narrow ones at its own end"
+
+
+def test_a_large_plane_gives_the_memory_of_rows_back() -> None:
+    before = _resident()
+    plane = new_plane(4096, 4096)
+    assert _resident() < before + 8, "untouched"
+    plane[:] = 3
+    full = _resident()
+    assert full > before + 60
+    discard_rows(plane, 0, 3000)
+    assert _resident() < full - 40
+    assert (plane[3000:] == 3).all()
+
+
+def test_a_small_plane_is_left_as_it_is() -> None:
+    plane = new_plane(100, 100)
+    plane[:] = 3
+    discard_rows(plane, 0, 100)
+    assert (plane == 3).all()
+
+
+def test_rows_that_share_a_page_with_others_are_left_whole() -> None:
+    plane = new_plane(40_000, 250)  # rows of 1000 bytes
+    plane[:] = np.arange(40_000)[:, None]
+    discard_rows(plane, 1001, 2003)
+    assert (plane[:1001] == np.arange(1001)[:, None]).all()
+    assert (plane[2003:] == np.arange(2003, 40_000)[:, None]).all()
+
+
+def _resident() -> float:
+    """MiB of memory that this process holds."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
