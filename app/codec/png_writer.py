@@ -1,5 +1,6 @@
 """A PNG writer on libdeflate, zlib-ng and ISA-L: 8 and 16 bits, gray or RGB, with or without alpha, and animations."""
 
+import io
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
@@ -191,7 +192,8 @@ class PngStream:
     """The file of one large picture, from the top down: no more of the picture is held than the band being added."""
 
     def __init__(self, height: int, width: int, channels: int, itemsize: int, metadata: Metadata) -> None:
-        self._parts = _head(height, width, channels, itemsize, metadata)
+        self._file = io.BytesIO()  # gives its bytes out without another copy
+        self._file.writelines(_head(height, width, channels, itemsize, metadata))
         self._bands = _Bands(height, channels * itemsize)
 
     @staticmethod
@@ -202,11 +204,12 @@ class PngStream:
     def add(self, samples: Samples, executor: Executor | None = None) -> None:
         """The next BAND rows, or the last ones."""
         rows, _ = _rows(samples)
-        self._parts.append(chunk(b"IDAT", *self._bands.add(rows, executor)))
+        self._file.write(chunk(b"IDAT", *self._bands.add(rows, executor)))
 
     def finish(self) -> bytes:
         """The file; every row has been added."""
-        return b"".join((*self._parts, chunk(b"IEND")))
+        self._file.write(chunk(b"IEND"))
+        return self._file.getvalue()
 
 
 def _adler32_joined(first: int, second: int, size: int) -> int:
