@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -127,14 +128,18 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep freed buffers rather than hand them back: fresh pages cost more than the arithmetic."""
+    """Tell glibc to keep freed buffers rather than hand them back: fresh pages cost more than the arithmetic.
+
+    What is kept is kept per arena, so there must not be many of them.
+    """
     try:
         libc = ctypes.CDLL("libc.so.6")
     except OSError:  # not glibc: slower, not wrong
         return
-    trim_threshold, mmap_threshold = -1, -3
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8
     libc.mallopt(mmap_threshold, 32 << 20)
     libc.mallopt(trim_threshold, 512 << 20)
+    libc.mallopt(arena_max, (os.cpu_count() or 1) + 2)
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -21,7 +21,7 @@ from model.losses import pyramid_loss
 from model.network import LapSRN, LapSRNConfig
 from model.optimizer import Muon
 from model.runlog import RunLog
-from model.runtime import best_dtype, torch_dtype
+from model.runtime import best_dtype, keep_freed_memory, torch_dtype
 
 OPTIMIZERS = ("muon", "adam")
 
@@ -210,6 +210,8 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
             options.device = f"cuda:{os.environ['LOCAL_RANK']}"
             torch.cuda.set_device(options.device)
         dist.init_process_group("nccl" if cuda else "gloo")
+    if options.device == "cpu":
+        keep_freed_memory()
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, options.device, options.dtype)

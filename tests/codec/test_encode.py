@@ -198,7 +198,7 @@ def test_png_is_hardly_larger_than_pillows_best_guess(bench_dir: Path, name: str
 
 
 def test_a_drawing_is_not_filtered_to_death() -> None:
-    samples = np.full((600, 800, 3), 246, np.uint8)
+    samples: Array = np.full((600, 800, 3), 246, np.uint8)
     rng = np.random.default_rng(0)
     glyph = (rng.integers(0, 2, (9, 7, 1)) * 200).astype(np.uint8)
     for row, column in rng.integers(0, 580, (900, 2)):

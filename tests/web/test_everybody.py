@@ -60,7 +60,7 @@ def test_the_tab_key_goes_from_picture_to_tools_to_list(service: Running, visit:
         seen.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         if page.evaluate("document.activeElement.matches('input[type=radio]')"):
             seen[-1] = page.evaluate("document.activeElement.name")
-    assert seen[:12] == [
+    assert seen[:13] == [
         "canvas",
         "knob",
         "level",
@@ -71,6 +71,7 @@ def test_the_tab_key_goes_from_picture_to_tools_to_list(service: Running, visit:
         "download",
         "scale",
         "files",
+        "ensemble",
         "entry-open",
         "entry-remove",
     ]
