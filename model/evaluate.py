@@ -1,6 +1,7 @@
 """Scores as published, Y-PSNR and SSIM next to bicubic: `python -m model.evaluate --weights W --hr DIR`."""
 
 import argparse
+import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -95,8 +96,21 @@ def score_picture(
     return results
 
 
-def evaluate(weights: Path, hr: Path, lr: Path | None = None, enlarge: Enlarge = upscale) -> list[Score]:
-    """Scores of every picture in `hr`; low-resolution files of the same name in `lr`, else made by the 8-bit recipe."""
+def through_jpeg(picture: Picture, quality: int) -> Picture:
+    """The picture as a JPEG of this quality (1 to 100, half the chroma) leaves it."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    with Image.open(file) as image:
+        return np.asarray(image)
+
+
+def evaluate(
+    weights: Path, hr: Path, lr: Path | None = None, enlarge: Enlarge = upscale, jpeg: int | None = None
+) -> list[Score]:
+    """Scores of every picture in `hr`; low-resolution files of the same name in `lr`, else made by the 8-bit recipe.
+
+    `jpeg` is the quality that the low resolution is compressed with first, to see what that does.
+    """
     network, _ = load_weights(weights)
     with torch.no_grad():
         folded = network.fold()
@@ -107,6 +121,7 @@ def evaluate(weights: Path, hr: Path, lr: Path | None = None, enlarge: Enlarge =
         height, width = (side // finest * finest for side in truth.shape[:2])
         truth = truth[:height, :width]
         low = read(lr / path.name) if lr else degrade(truth, finest)
+        low = low if jpeg is None else through_jpeg(low, jpeg)
         scores += score_picture(folded, network.config.scales, path.stem, truth, low, enlarge)
     return scores
 
@@ -154,9 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--ensemble", action="store_true", help="score the mean over four quarter turns and their mirrors; slower"
     )
+    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the low resolution as JPEG first")
     parser.add_argument("--json", action="store_true", help="means as JSON instead of a table")
     options = parser.parse_args(arguments)
-    scores = evaluate(options.weights, options.hr, options.lr, upscale_ensemble if options.ensemble else upscale)
+    if options.jpeg is not None and not 1 <= options.jpeg <= 100:
+        parser.error("--jpeg is a quality from 1 to 100")
+    enlarge = upscale_ensemble if options.ensemble else upscale
+    scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg)
     print(json.dumps(summary(scores)) if options.json else table(scores))
 
 

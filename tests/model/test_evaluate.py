@@ -22,6 +22,7 @@ from model.evaluate import (
     score_picture,
     summary,
     table,
+    through_jpeg,
     upscale,
     upscale_ensemble,
     validate,
@@ -207,3 +208,23 @@ def test_shipped_weights_are_better_than_bicubic(bench_dir: Path, weights: Path)
     assert x2.psnr > x2.bicubic_psnr + 2
     assert x4.psnr > x4.bicubic_psnr + 2
     assert x4.ssim > x4.bicubic_ssim + 0.03
+
+
+def test_jpeg_costs_scores_and_more_at_a_lower_quality(tmp_path: Path, weights_file: Path) -> None:
+    save_pictures(tmp_path / "hr", [(96, 112)])
+    by_quality = [
+        mean(evaluate(weights_file, tmp_path / "hr", jpeg=quality), "bicubic_psnr") for quality in (None, 90, 20)
+    ]
+    assert by_quality == sorted(by_quality, reverse=True)
+    assert by_quality[0] > by_quality[2] + 0.1
+
+
+def test_a_jpeg_has_the_picture_that_pillow_reads_back(tmp_path: Path) -> None:
+    (picture,) = save_pictures(tmp_path / "hr", [(40, 50)])
+    Image.fromarray(picture).save(tmp_path / "same.jpg", quality=75)
+    assert np.array_equal(through_jpeg(picture, 75), np.asarray(Image.open(tmp_path / "same.jpg")))
+
+
+def test_a_quality_that_is_none_is_refused(tmp_path: Path, weights_file: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["--weights", str(weights_file), "--hr", str(tmp_path), "--jpeg", "0"])
