@@ -58,8 +58,8 @@ class Engine:
     @property
     def scales(self) -> tuple[int, ...]:
         """The scales that can be asked for; () before the start."""
-        model = self._pool.model if self._pool else None
-        return model.scales if model else ()
+        fit = self._pool.fit if self._pool else None
+        return fit.scales if fit else ()
 
     async def start(self) -> None:
         """Build and warm up every model; raises StartupError when none of them comes up."""
@@ -118,11 +118,11 @@ class Engine:
 
         Raises BadParameter (a scale that the model has not), QueueFull, Draining, DeadlineExceeded, InferenceFailed.
         """
-        model = self._pool.model if self._pool else None
-        if model is None:
+        fit = self._pool.fit if self._pool else None
+        if fit is None:
             raise StartupError("the engine has no model yet; wait until it is ready")
-        if scale not in model.scales:
-            raise BadParameter(f"scale {scale} is not available; allowed: {', '.join(map(str, model.scales))}")
+        if scale not in fit.scales:
+            raise BadParameter(f"scale {scale} is not available; allowed: {', '.join(map(str, fit.scales))}")
         _check(planes)
         if not planes:
             return []
@@ -141,9 +141,9 @@ class Engine:
             planes,
             client=client,
             scale=scale,
-            levels=[level for level in model.scales if level <= scale],
+            levels=[level for level in fit.scales if level <= scale],
             edges=self._config.core_edges,
-            margin=model.margin,
+            margin=fit.margin,
             workers=len(self._models),
             listener=handover,
             ensemble=ensemble,

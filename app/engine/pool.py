@@ -17,6 +17,15 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What all workers' models must share, and whose it is; not the model, which goes with its worker."""
+
+    margin: int
+    scales: tuple[int, ...]
+    owner: str
+
+
 @dataclass(slots=True)
 class _Slot:
     """A worker's place; lives come and go."""
@@ -54,15 +63,15 @@ class Pool:
         self._built: Callable[[], None] | None = built
         self._lock = threading.Lock()
         self._slots = [_Slot(f"worker-{index}", factory) for index, factory in enumerate(factories)]
-        self._model: TileModel | None = None
+        self._fit: Fit | None = None
         self._wake = threading.Event()
         self._stopping = False
         self._keeper = threading.Thread(target=self._keep, name="engine-keeper", daemon=True)
 
     @property
-    def model(self) -> TileModel | None:
-        """The first model that was built: the one whose margin and scales the others must share."""
-        return self._model
+    def fit(self) -> Fit | None:
+        """That of the first model that was built."""
+        return self._fit
 
     @property
     def alive(self) -> bool:
@@ -120,12 +129,13 @@ class Pool:
 
     def _accept(self, model: TileModel) -> None:
         """Raise StartupError for a model whose tiles would not fit the others'."""
+        mine = Fit(model.margin, tuple(model.scales), f"{model.name} on {model.device}")
         with self._lock:
-            first = self._model = self._model or model
-        if (model.margin, model.scales) != (first.margin, first.scales):
+            first = self._fit = self._fit or mine
+        if (mine.margin, mine.scales) != (first.margin, first.scales):
             raise StartupError(
-                f"{model.name} on {model.device} has margin {model.margin} and scales {model.scales}, "
-                f"but {first.name} on {first.device} has {first.margin} and {first.scales}; give all workers one model"
+                f"{mine.owner} has margin {mine.margin} and scales {mine.scales}, "
+                f"but {first.owner} has {first.margin} and {first.scales}; give all workers one model"
             )
 
     def _changed(self, slot: _Slot, life: Life) -> None:

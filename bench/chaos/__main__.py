@@ -55,7 +55,7 @@ async def on_site(site: Site, seconds: Mapping[str, float], clients: int, warm: 
             visitors = Visitors(service)
             await visitors.learn()
             await mixed(Play(visitors, warm, clients))
-            if {"die", "hang"} & set(seconds):  # the engine keeps its first model, also when that worker has died
+            if {"die", "hang"} & set(seconds):
                 for _ in range(_WARM_DEATHS):
                     await die(Play(visitors, 0.0, clients))
             idle, _ = await service.settled()
