@@ -130,7 +130,8 @@ def describe(path: Path) -> dict[str, Any]:
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed buffers rather than hand them back: fresh pages cost more than the arithmetic.
 
-    What is kept is kept per arena, so there must not be many of them.
+    What is kept is kept per arena, so there must not be many of them. What others left behind, such as a worker that
+    died, goes back now.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -140,6 +141,7 @@ def keep_freed_memory() -> None:
     libc.mallopt(mmap_threshold, 32 << 20)
     libc.mallopt(trim_threshold, 512 << 20)
     libc.mallopt(arena_max, (os.cpu_count() or 1) + 2)
+    libc.malloc_trim(0)
 
 
 def torch_dtype(name: str) -> torch.dtype:
