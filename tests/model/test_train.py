@@ -50,7 +50,7 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("optimizer", ["muon", "adam"])
 def test_loss_goes_down(pictures: Path, optimizer: str) -> None:
-    config = replace(TINY_CONFIG, optimizer=optimizer, batch=2, steps=14, rate=3e-3)
+    config = replace(TINY_CONFIG, optimizer=optimizer, batch=2, steps=14, rate=3e-3, last=0.0)
     trainer = Trainer(config, "cpu", "float32")
     source = PatchSource([pictures], config.data(), pictures.parent / "cache")
     losses = [trainer.train_step(source) for _ in range(14)]
@@ -266,3 +266,9 @@ def test_recipes_that_cannot_be_trained_are_refused(
         parse(["--data", "x", *arguments])
     assert end.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_the_last_steps_have_an_epsilon_of_their_own() -> None:
+    config = TrainConfig(steps=100, last=0.3, epsilon=1e-3, last_epsilon=0.05)
+    assert [config.epsilon_at(step) for step in (0, 69, 70, 99)] == [1e-3, 1e-3, 0.05, 0.05]
+    assert PRESETS["paper"].epsilon_at(PRESETS["paper"].steps - 1) == 1e-3
