@@ -139,7 +139,7 @@ def keep_freed_memory() -> None:
         return
     trim_threshold, mmap_threshold, arena_max = -1, -3, -8
     libc.mallopt(mmap_threshold, 32 << 20)
-    libc.mallopt(trim_threshold, 512 << 20)
+    libc.mallopt(trim_threshold, 128 << 20)
     libc.mallopt(arena_max, (os.cpu_count() or 1) + 2)
     libc.malloc_trim(0)
 

@@ -20,13 +20,13 @@ from itertools import groupby
 from pathlib import Path
 
 from bench.chaos.finding import Finding, row, table
-from bench.chaos.scenarios import SCENARIOS, Play, Site, die, mixed
+from bench.chaos.scenarios import SCENARIOS, Play, Site, burst, die, mixed
 from bench.chaos.server import ServiceProcess, free_port
 from bench.chaos.visitors import Visitors
 from tests.redis_server import RedisServer
 
 _WARM_SHARE, _WARM_SECONDS, _WARM_DEATHS = 0.05, 20.0, 6
-"""Mixed load (of the time, at most) and deaths for nothing, so that what is allocated once is allocated now."""
+"""Mixed load (of the time, at most), a burst and deaths for nothing: what is allocated once is allocated now."""
 
 
 @asynccontextmanager
@@ -55,6 +55,8 @@ async def on_site(site: Site, seconds: Mapping[str, float], clients: int, warm: 
             visitors = Visitors(service)
             await visitors.learn()
             await mixed(Play(visitors, warm, clients))
+            if "burst" in seconds:
+                await burst(Play(visitors, 0.0, clients))
             if {"die", "hang"} & set(seconds):
                 for _ in range(_WARM_DEATHS):
                     await die(Play(visitors, 0.0, clients))
