@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.checkpoint import WeightsInfo, load_weights
-from model.folded import Conv, EagerConv, FoldedLapSRN, one_period
+from model.folded import Conv, EagerConv, FoldedLapSRN, centred, one_period
 from model.fused import pack
 from model.network import LapSRN
 
@@ -37,7 +37,7 @@ class Runtime:
         self.margin = network.config.margin
         self.scales = network.config.scales
         with torch.no_grad():
-            folded = network.to(device).fold()
+            folded = centred(network.to(device).fold())
         # In float32 for what is computed again, and for the image branch of every tile: torch's own choice of a kernel
         # would depend on how many tiles there are, and so its rounding.
         self._exact = prepare(folded, device, "float32")

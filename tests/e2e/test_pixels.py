@@ -57,7 +57,8 @@ def test_smooth_ramps_stay_within_a_level_of_the_ideal(
 ) -> None:
     """The ideal is bicubic in float64, which continues a ramp exactly.
 
-    In float32 up to the last pixel; in bfloat16 where the ramp is all that the network sees, for its border is a kink.
+    That is where the ramp is all that the network sees: at the border its reflection is a kink, which may cost a little
+    more, and in bfloat16 too.
     """
     along = np.linspace(0, 1, 64)[:, None]
     line = np.round(np.array(ends[0]) * (1 - along) + np.array(ends[1]) * along).astype(np.uint8)
@@ -67,5 +68,6 @@ def test_smooth_ramps_stay_within_a_level_of_the_ideal(
     out = upscale(runtime, picture).astype(np.float64)
     ideal = np.stack([resize(picture[..., c].astype(np.float64), *out.shape[:2]) for c in range(3)], axis=-1)
     error = np.abs(out - np.clip(ideal, 0, 255))
-    border = 0 if runtime.dtype == "float32" else runtime.margin * 4
+    assert error.max() <= 1.6
+    border = runtime.margin * 4
     assert error[border : error.shape[0] - border, border : error.shape[1] - border].max() <= 1.0

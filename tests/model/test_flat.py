@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.checkpoint import load_weights
 from model.color import luma_from_gray
-from model.folded import EagerConv, drop_centre, one_period
+from model.folded import EagerConv, centred, drop_centre, one_period
 from model.network import LapSRNConfig, zero_mean
 from model.runtime import Runtime
 from tests.model.networks import SERVED, random_network
@@ -84,3 +84,18 @@ def test_shipped_weights_hold_the_constraints(weights: Path) -> None:
     for level in folded.levels:
         assert isinstance(level.image, EagerConv)
         assert torch.allclose(level.image.weight.sum(dim=(1, 2, 3)), torch.ones(4), atol=1e-6)
+
+
+def test_centred_residuals_are_the_same_function(tmp_path: Path) -> None:
+    network = random_network(LapSRNConfig(scale=4, depth=3, width=8)).double()
+    with torch.no_grad():
+        for level in network.levels:
+            level.residual.bias += 3.0  # type: ignore[union-attr, operator]
+        folded = network.fold()
+        moved = centred(folded)
+        padded = torch.rand(1, 1, 12 + 2 * folded.margin, 12 + 2 * folded.margin, dtype=torch.float64)
+        for before, after in zip(folded(padded), moved(padded), strict=True):
+            torch.testing.assert_close(after, before, rtol=0, atol=1e-12)
+        zeros = torch.zeros(1, 1, 2 * folded.margin + 1, 2 * folded.margin + 1, dtype=torch.float64)
+        for residual, was in zip(one_period(moved.residuals(zeros)), one_period(folded.residuals(zeros)), strict=True):
+            assert abs(residual.mean().item()) < 1e-12 < 1.0 < abs(was.mean().item())

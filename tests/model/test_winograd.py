@@ -74,7 +74,8 @@ def test_shipped_weights_agree(weights: Path) -> None:
         load(weights, "cpu", "float32", backend="winograd"),
     )
     for scale, plane in plain.run(tiles, 4).items():
-        np.testing.assert_allclose(winograd.run(tiles, 4)[scale], plane, rtol=0, atol=5e-6)
+        tolerance = 1e-5 * np.abs(plane).max()  # noise comes out far beyond 0..1
+        np.testing.assert_allclose(winograd.run(tiles, 4)[scale], plane, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("config", [LapSRNConfig(2, 5, 16), LapSRNConfig(4, 5, 64), LapSRNConfig(8, 2, 12)], ids=str)
