@@ -134,7 +134,7 @@ async def _stored(visitors: Visitors) -> str:
     return result_id
 
 
-async def _replaced(play: Play, before: int) -> None:
+async def _replaced(play: Play, before: float) -> None:
     """A worker is replaced a moment after its tiles went to another one, who may have answered already."""
     end = time.monotonic() + 10
     while await play.visitors.service.restarts() <= before:
