@@ -15,7 +15,8 @@ from torch import Tensor
 
 from model.checkpoint import load_tensors, load_weights
 from model.data import PatchSource
-from model.train import PRESETS, TrainConfig, Trainer, main, parse
+from model.recipe import PRESETS, TrainConfig
+from model.train import Trainer, main, parse
 from tests.model.networks import luma, save_pictures
 
 ROOT = Path(__file__).parents[2]
