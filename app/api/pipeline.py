@@ -114,7 +114,6 @@ class Pipeline:
             decoded = await self._in_thread(functools.partial(self._decode, order, upload))
         upload.release()
         stages.current = "queue"
-        planes = [plane for frame in decoded.frames for plane in frame.planes]
 
         def report(done: int, total: int) -> None:
             stages.current = "infer" if done else "queue"
@@ -123,7 +122,7 @@ class Pipeline:
         writing = Writing(self._codec, decoded, order.encode, self._in_thread)
         with closing(writing):
             outputs = await self._engines.engine.upscale(
-                planes,
+                decoded.planes,
                 scale=order.scale,
                 client=order.client,
                 ensemble=order.ensemble,

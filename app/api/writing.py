@@ -42,8 +42,11 @@ class Writing:
         self._under_way: asyncio.Task[None] | None = None
 
     def advance(self, rows: int, outputs: Outputs) -> None:
-        """Source rows [0, rows) of every plane are there; what is not needed any more of them is used up."""
-        if rows > self._rows:
+        """Source rows [0, rows) of every plane are there; what is not needed any more of them is used up.
+
+        The last rows are left to `finish`, which comes at once.
+        """
+        if self._rows < rows < self._decoded.height:
             self._rows = rows
             if self._under_way is None:
                 self._under_way = asyncio.create_task(self._follow(outputs))
@@ -54,11 +57,7 @@ class Writing:
         """Every level's file. Raises what making it raised."""
         if self._under_way is not None:
             await self._under_way
-        levels = self._levels(outputs)
-        files = await asyncio.gather(
-            *(self._in_thread(partial(self._finish, outputs, level, levels[level])) for level in levels)
-        )
-        return dict(zip(levels, files, strict=True))
+        return await self._for_each_level(outputs, partial(self._finish, outputs))
 
     @property
     def busy(self) -> bool:
@@ -75,28 +74,26 @@ class Writing:
         done = 0
         while done < self._rows:
             done = self._rows
-            levels = self._levels(outputs).items()
-            await asyncio.gather(*(self._in_thread(partial(self._advance, outputs, *level, done)) for level in levels))
+            await self._for_each_level(outputs, partial(self._advance, outputs, done))
         self._under_way = None
 
-    def _levels(self, outputs: Outputs) -> dict[int, Encoding]:
-        if not self._encodings:
-            self._encodings = {
-                level: self._codec.encoding(self._decoded, level, self._options) for level in sorted(outputs[0])
-            }
-        return self._encodings
+    async def _for_each_level(self, outputs: Outputs, work: Callable[[int], T]) -> dict[int, T]:
+        levels = sorted(outputs[0])
+        made = await asyncio.gather(*(self._in_thread(partial(work, level)) for level in levels))
+        return dict(zip(levels, made, strict=True))
 
-    def _advance(self, outputs: Outputs, level: int, encoding: Encoding, rows: int) -> None:
-        done = encoding.advance(self._by_frame(outputs, level), rows)
+    def _encoding(self, level: int) -> Encoding:
+        """Made in the thread that first needs it; a level has one thread at a time."""
+        if level not in self._encodings:
+            self._encodings[level] = self._codec.encoding(self._decoded, level, self._options)
+        return self._encodings[level]
+
+    def _advance(self, outputs: Outputs, rows: int, level: int) -> None:
+        done = self._encoding(level).advance(self._decoded.by_frame(outputs, level), rows)
         for planes in outputs:
             discard_rows(planes[level], 0, done * level)
 
-    def _finish(self, outputs: Outputs, level: int, encoding: Encoding) -> File:
-        encoded = encoding.finish(self._by_frame(outputs, level))
+    def _finish(self, outputs: Outputs, level: int) -> File:
+        encoded = self._encoding(level).finish(self._decoded.by_frame(outputs, level))
         picture = StoredPicture.of(encoded.body, encoded.media_type)
         return File(picture, encoded.merge_seconds, encoded.encode_seconds)
-
-    def _by_frame(self, outputs: Outputs, level: int) -> list[list[Plane]]:
-        """The flat list of upscaled planes, cut into frames again."""
-        remaining = iter(outputs)
-        return [[next(remaining)[level] for _ in frame.planes] for frame in self._decoded.frames]

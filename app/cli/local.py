@@ -15,7 +15,7 @@ from app.api.problems import PROBLEM_TYPE, kind_of
 from app.api.service import ModelFactory
 from app.cli.batch import PictureError, Progress
 from app.codec import Decoded, DecodeOptions, EncodeOptions
-from app.engine import Plane, TileModel
+from app.engine import TileModel
 from app.errors import LapsrnError
 from app.metrics import Metrics
 from app.settings import Settings
@@ -82,12 +82,10 @@ class LocalBackend:
         await asyncio.to_thread(self._codec.close)
 
     async def _upscale(self, decoded: Decoded, progress: Progress | None) -> bytes:
-        planes = [plane for frame in decoded.frames for plane in frame.planes]
-        levels = await self._engine.upscale(
-            planes, scale=self._decode.scale, client="", ensemble=self._ensemble, on_progress=progress
+        outputs = await self._engine.upscale(
+            decoded.planes, scale=self._decode.scale, client="", ensemble=self._ensemble, on_progress=progress
         )
-        remaining = iter(levels)
-        frames: list[list[Plane]] = [[next(remaining)[self._level] for _ in frame.planes] for frame in decoded.frames]
+        frames = decoded.by_frame(outputs, self._level)
         encoded = await asyncio.to_thread(partial(self._codec.encode, decoded, frames, self._level, self._encode))
         return encoded.body
 

@@ -1,5 +1,6 @@
 """What goes into the codec and what comes out: limits, options, planes, metadata, encoded bytes."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -130,6 +131,16 @@ class Decoded:
     def width(self) -> int:
         """Columns of each frame."""
         return self.frames[0].width
+
+    @property
+    def planes(self) -> list[Plane]:
+        """What goes through the network, of every frame."""
+        return [plane for frame in self.frames for plane in frame.planes]
+
+    def by_frame(self, outputs: Iterable[Mapping[int, Plane]], scale: int) -> list[list[Plane]]:
+        """What became of `planes`, in its order and {scale: plane} each, cut into frames again, at one scale."""
+        remaining = iter(outputs)
+        return [[next(remaining)[scale] for _ in frame.planes] for frame in self.frames]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from bench.chaos.finding import Finding, row, table
 from bench.chaos.scenarios import SCENARIOS, Play, Site, burst, die, mixed
-from bench.chaos.server import ServiceProcess, free_port
+from bench.chaos.server import ServiceProcess
 from bench.chaos.visitors import Visitors
+from bench.servers import free_port
 from tests.redis_server import RedisServer
 
 _WARM_SHARE, _WARM_SECONDS, _WARM_DEATHS = 0.05, 20.0, 6

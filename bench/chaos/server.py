@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -15,6 +14,7 @@ from typing import Self
 
 from bench.chaos.child import FAULTS, STRUCK
 from bench.chaos.wire import exchange
+from bench.servers import free_port
 
 HANG_SECONDS = 10.0
 """LAPSRN_HANG_SECONDS of the service."""
@@ -144,11 +144,3 @@ class ServiceProcess:
         self.process.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(self.process.wait(), 60)
         return [] if code == 0 else [f"exit code {code} after SIGTERM"]
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as each:
-        each.bind(("127.0.0.1", 0))
-        port: int = each.getsockname()[1]
-        return port
