@@ -156,14 +156,19 @@ def build_store(settings: Settings) -> ResultStore:
 
 def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> Engine:
     """An engine with one worker per factory, and the settings' limits."""
-    config = EngineConfig.for_device(str(source.details.get("device", "cpu")).partition(":")[0])
     config = replace(
-        config,
+        engine_config(source),
         max_tiles=settings.max_queue_tiles,
         max_bytes=settings.max_queue_bytes,
         hang_seconds=settings.hang_seconds,
     )
     return Engine(source.factories, config, metrics)
+
+
+def engine_config(source: ModelSource) -> EngineConfig:
+    """The engine's defaults for where these models run, and in which dtype."""
+    device, dtype = (str(source.details.get(name, usual)) for name, usual in (("device", "cpu"), ("dtype", "float32")))
+    return EngineConfig.for_device(device, dtype)
 
 
 def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> ModelSource:
@@ -195,7 +200,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         )
         for worker in range(count)
     ]
-    return ModelSource(factories, {**details, "device": devices[0]})
+    dtype = runtime.best_dtype(devices[0]) if settings.dtype == "auto" else settings.dtype
+    return ModelSource(factories, {**details, "device": devices[0], "dtype": dtype})
 
 
 def codec_threads(settings: Settings) -> int:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.engine import Engine, EngineConfig
-from app.main import cores, open_model
+from app.engine import Engine
+from app.main import cores, engine_config, open_model
 from app.settings import Settings
 from bench.pictures import luma
 from bench.public import PublicLapSRN
@@ -52,7 +52,7 @@ def eager() -> Prepare:
 def served() -> Prepare:
     """The service's engine with its workers: padding, tiles, batches, the network, stitching."""
     source = open_model(Settings(), None)
-    config = EngineConfig.for_device(str(source.details["device"]).partition(":")[0])
+    config = engine_config(source)
     loop = asyncio.new_event_loop()
     engine = Engine(source.factories, config)
     loop.run_until_complete(engine.start())

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from app.engine import EngineConfig, TileModel
-from app.main import open_model
+from app.engine import TileModel
+from app.main import engine_config, open_model
 from app.settings import Settings
 from bench import load
 from bench.report import Plan, Section, milliseconds
@@ -47,7 +47,7 @@ def measure(plan: Plan) -> Section:
 def _batch_seconds(runs: int) -> list[float]:
     """One full batch of the largest cores on every worker at the same time, as the engine would run them."""
     source = open_model(Settings(), None)
-    config = EngineConfig.for_device(str(source.details["device"]).partition(":")[0])
+    config = engine_config(source)
     edge = config.core_edges[-1]
     count = max(1, min(config.max_batch_tiles, config.max_batch_pixels // edge**2))
     times: list[float] = []

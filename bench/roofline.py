@@ -37,7 +37,7 @@ def measure(plan: Plan) -> Section:
     rate, seconds = statistics.median(rates), statistics.median(times)
     config = network.config
     useful = useful_flops(config, side, side)
-    computed = engine_flops(config, EngineConfig.for_device(machine.device.partition(":")[0]), side, side, cores())
+    computed = engine_flops(config, EngineConfig.for_device(machine.device, machine.dtype), side, side, cores())
     section.add(f"best convolution rate, one thread on each of {machine.cores} cores", rate / 1e9, "GFLOP/s")
     section.add(f"served {side}×{side}, rate without the margins' arithmetic", useful / seconds / 1e9, "GFLOP/s")
     section.add("share, margins not counted as work", 100 * useful / seconds / rate, "%", "≥ 70")

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.codec import DecodeOptions, EncodeOptions
-from app.engine import Engine, EngineConfig, TileModel
-from app.main import build_codec, open_model
+from app.engine import Engine, TileModel
+from app.main import build_codec, engine_config, open_model
 from app.settings import Settings
 from bench import load
 from bench.pictures import jpeg
@@ -74,7 +74,7 @@ async def _in_process(picture: bytes, runs: int, plan: Plan) -> dict[str, list[f
     settings = Settings()
     source = open_model(settings, None)
     codec = build_codec(settings)
-    config = EngineConfig.for_device(str(source.details["device"]).partition(":")[0])
+    config = engine_config(source)
     factories = list(source.factories)
     if plan.quick:  # little to warm up
         config, factories = replace(config, core_edges=(32,), max_batch_tiles=1), factories[:1]

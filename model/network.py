@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.folded import EagerConv, FoldedLapSRN, FoldedLevel, compose, drop_centre
+from model.folded import EagerConv, FoldedLapSRN, FoldedLevel, compose, drop_centre, phases_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class LapSRN(nn.Module):
             if i + 1 < len(self.levels):
                 after = self.levels[i + 1].convs[0]  # type: ignore[index]
                 assert isinstance(after, nn.Conv2d)
-                following = compose(level.up.weight, level.up.bias, after.weight, after.bias)
+                following = phases_first(compose(level.up.weight, level.up.bias, after.weight, after.bias))
             levels.append(FoldedLevel(convs=convs, residual=residual, following=following, image=image))
         return FoldedLapSRN(entry, tuple(levels), self.config.margin, self.config.slope)
 

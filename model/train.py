@@ -13,9 +13,11 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from model.checkpoint import load_tensors, save_tensors, save_weights
+from model.checkpoint import load_tensors, load_weights, save_tensors, save_weights
 from model.data import PatchSource
 from model.evaluate import validate
+from model.folded import Conv, EagerConv, FoldedLapSRN
+from model.fused import TrainedConv
 from model.losses import pyramid_loss
 from model.network import LapSRN
 from model.optimizer import Muon
@@ -56,13 +58,15 @@ class Trainer:
         mine = self.config.batch // self.world
         patches = [level.to(self.device) for level in source.batch(self.step, mine, self.rank)]
         total = 0.0
+        folded, kernels = detached(self.network.fold(), self.device == "cpu" and self.dtype != torch.float32)
         for first in range(0, mine, self.config.micro_batch):
             padded, *targets = (level[first : first + self.config.micro_batch] for level in patches)
-            predictions = self.network.fold()(padded, self.dtype)
+            predictions = folded(padded, self.dtype)
             loss = pyramid_loss(predictions, targets, self.config.level_weights, self.config.epsilon_at(self.step))
             loss = loss * (len(padded) / mine)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
+        torch.autograd.backward(list(kernels), [leaf.grad for leaf in kernels.values()])
         self._update()
         return total
 
@@ -85,6 +89,18 @@ class Trainer:
         with torch.no_grad():
             for mean, value in zip(self.average.parameters(), parameters, strict=True):
                 mean.lerp_(value, 1 - decay)
+
+    def start_from(self, weights: Path) -> None:
+        """Begin with the network of a weights file of the same depth; levels that it lacks begin as its finest."""
+        network, _ = load_weights(weights)
+        if network.config.depth != self.config.depth:
+            raise ValueError(f"{weights} has depth {network.config.depth}; train with --depth {network.config.depth}")
+        if len(network.levels) == 1 < len(self.network.levels):
+            raise ValueError(f"{weights} has one level, and its first layer sees luma; start from x4 or x8 weights")
+        for mine in (self.network, self.average):
+            for i, level in enumerate(mine.levels):
+                same = network.levels[min(i, len(network.levels) - 1)]
+                level.load_state_dict(same.state_dict())
 
     def save(self, path: Path) -> None:
         """Everything that a resumed run needs to go on exactly as if it had not stopped."""
@@ -119,6 +135,27 @@ class Trainer:
                             optimizer.state[owner][entry] = tensor.to(place, copy=True)
 
 
+def detached(folded: FoldedLapSRN, fused: bool) -> tuple[FoldedLapSRN, dict[Tensor, Tensor]]:
+    """The same network on leaves of its own, and which leaf stands for which folded kernel or bias.
+
+    Micro-batches gather their gradients there, in float32, so that folding and its backward are paid once a step.
+    `fused` computes features with oneDNN's fused convolutions.
+    """
+    leaves: dict[Tensor, Tensor] = {}
+
+    def leaf(tensor: Tensor) -> Tensor:
+        leaves[tensor] = tensor.detach().requires_grad_()
+        return leaves[tensor]
+
+    def own(conv: Conv) -> Conv:
+        assert isinstance(conv, EagerConv)
+        if conv.bias is None:
+            return EagerConv(leaf(conv.weight))
+        return (TrainedConv if fused else EagerConv)(leaf(conv.weight), leaf(conv.bias))
+
+    return folded.map(own, own, own), leaves
+
+
 def run(config: TrainConfig, options: argparse.Namespace) -> None:
     """The loop: steps, log, validation, checkpoints, export."""
     if "RANK" in os.environ:
@@ -135,6 +172,8 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
     state = folder / "state.safetensors"
     if state.exists():
         trainer.load(state)
+    elif options.start_from is not None:
+        trainer.start_from(options.start_from)
     main = trainer.rank == 0
     if not main:
         dist.barrier()  # the first process builds the cache, the others find it
@@ -172,6 +211,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namesp
         "--output", type=Path, default=Path("runs/served"), help="folder of log, checkpoint and weights"
     )
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of the prepared pyramids")
+    parser.add_argument("--start-from", type=Path, metavar="WEIGHTS", help="weights to begin a new run with")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the features")
     for name, default in (("log-every", 100), ("validate-every", 1000), ("save-every", 500)):

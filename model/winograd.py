@@ -92,6 +92,6 @@ def describe(network: FoldedLapSRN) -> tuple[str, bytes]:
         if not last:
             phases = convolution(level.following, f"following{i}", f"{features}_b", network.slope)
             features = f"shuffled{i}"
-            layers.append(f"PixelShuffle {features} 1 1 {phases} {features} 0=2")
+            layers.append(f"PixelShuffle {features} 1 1 {phases} {features} 0=2 1=1")  # 1: phase by phase
     blobs = sum(int(line.split()[3]) for line in layers)
     return f"7767517\n{len(layers)} {blobs}\n" + "\n".join(layers) + "\n", bytes(weights)

@@ -219,3 +219,9 @@ def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
     assert cpu == EngineConfig()
     assert gpu.core_edges[-1] > cpu.core_edges[-1]
     assert gpu.max_batch_pixels > cpu.max_batch_pixels
+
+
+def test_reduced_precision_on_a_cpu_gets_the_tile_that_its_convolutions_like() -> None:
+    config = EngineConfig.for_device("cpu", "bfloat16")
+    assert config.core_edges == (*EngineConfig().core_edges, 108)
+    assert config.max_batch_pixels == 108**2, "one such tile is a batch"

@@ -5,8 +5,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.folded import EagerConv, compose, drop_centre, image_borders, neighbour_differences
-from model.fused import PackedConv, pack
+from model.folded import (
+    EagerConv,
+    compose,
+    drop_centre,
+    image_borders,
+    neighbour_differences,
+    phases_first,
+    shuffle_phases,
+)
 from model.network import LapSRN, LapSRNConfig, Level, bilinear_kernel, phases_sum_to_one, zero_mean
 from tests.model.networks import DEPTHS_AND_SCALES, luma, random_network
 
@@ -237,27 +244,25 @@ def test_fold_passes_gradcheck() -> None:
     assert torch.autograd.gradcheck(through, weights, fast_mode=True)
 
 
-@pytest.mark.skipif(not torch._C._has_mkldnn, reason="this build of torch has no oneDNN")
-@pytest.mark.parametrize("slope", [None, 0.2])
-@pytest.mark.parametrize("kernel", [1, 3])
-@torch.inference_mode()
-def test_packed_is_eager(kernel: int, slope: float | None) -> None:
-    weight = luma(16, 8, kernel, kernel).sub(0.5).to(memory_format=torch.channels_last)
-    bias = luma(16, seed=1) - 0.5
-    features = luma(3, 8, 9, 11, seed=2).sub(0.5).to(memory_format=torch.channels_last)
-    packed = pack(weight, bias)
-    assert isinstance(packed, PackedConv)
-    ours, theirs = packed(features, slope), EagerConv(weight, bias)(features, slope)
-    assert theirs.min() < -0.1
-    assert largest_difference([ours], [theirs]) < 1e-5
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shuffle_is_torch_s_on_channels_phase_by_phase(channels: int, layout: torch.memory_format) -> None:
+    features = luma(2, channels * 4, 3, 5).to(memory_format=layout).requires_grad_()
+    by_phase = features.reshape(2, channels, 4, 3, 5).transpose(1, 2).reshape(2, 4 * channels, 3, 5)
+    shuffled = shuffle_phases(by_phase.contiguous(memory_format=layout))
+    expected = F.pixel_shuffle(features, 2)
+    assert torch.equal(shuffled, expected)
+    weights = luma(*expected.shape, seed=1)
+    ours, theirs = (torch.autograd.grad((out * weights).sum(), features)[0] for out in (shuffled, expected))
+    assert torch.equal(ours, theirs)
 
 
-def test_where_packing_is_not_to_be_had_it_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: PackedConv, features: Tensor, slope: float | None = None) -> Tensor:
-        raise RuntimeError("could not create a primitive descriptor")
+def test_shuffle_of_the_middle_columns() -> None:
+    features = luma(2, 12, 3, 8).to(memory_format=torch.channels_last)
+    assert torch.equal(shuffle_phases(features[..., 2:-2]), shuffle_phases(features)[..., 4:-4])
 
-    monkeypatch.setattr(PackedConv, "__call__", refuse)
-    weight = luma(4, 2, 3, 3)
-    conv = pack(weight, None)
-    assert isinstance(conv, EagerConv)
-    assert conv.weight is weight
+
+def test_phases_first_reorders_outputs_only() -> None:
+    conv = EagerConv(luma(12, 2, 3, 3), luma(12, seed=1))
+    features = luma(1, 2, 5, 6, seed=2)
+    assert torch.equal(shuffle_phases(phases_first(conv)(features)), F.pixel_shuffle(conv(features), 2))

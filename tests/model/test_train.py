@@ -15,6 +15,7 @@ from torch import Tensor
 
 from model.checkpoint import load_tensors, load_weights
 from model.data import PatchSource
+from model.folded import EagerConv
 from model.recipe import PRESETS, TrainConfig
 from model.train import Trainer, main, parse
 from tests.model.networks import luma, save_pictures
@@ -148,6 +149,59 @@ def test_micro_batches_make_no_difference(pictures: Path) -> None:
     for one, three, four in zip(*gradients, strict=True):
         assert torch.allclose(one, four, rtol=1e-3, atol=1e-6)
         assert torch.allclose(three, four, rtol=1e-3, atol=1e-6)
+
+
+def test_fused_bfloat16_has_the_gradients_of_plain_bfloat16(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = PatchSource([pictures], TINY_CONFIG.data(), pictures.parent / "cache")
+    gradients = []
+    for kind in ("fused", "plain"):
+        if kind == "plain":
+            monkeypatch.setattr("model.train.TrainedConv", EagerConv)
+        trainer = Trainer(TINY_CONFIG, "cpu", "bfloat16")
+        trainer._update = lambda: None  # type: ignore[method-assign]
+        trainer.train_step(source)
+        gradients.append(torch.cat([p.grad.flatten() for p in trainer.named.values() if p.grad is not None]))
+    fused, plain = gradients
+    assert len(fused) == sum(p.numel() for p in trainer.named.values())
+    assert (fused - plain).norm() < 0.02 * plain.norm()
+
+
+def test_a_run_can_start_from_weights(pictures: Path) -> None:
+    """Of the same levels, all of them; of fewer, the finest one stands for those that are missing."""
+    main(command(pictures, "first", "--steps", 2))
+    weights = pictures.parent / "first" / "weights.safetensors"
+    network, _ = load_weights(weights)
+    again = Trainer(replace(TINY_CONFIG, seed=1), "cpu", "float32")
+    again.start_from(weights)
+    larger = Trainer(replace(TINY_CONFIG, scale=8, level_weights=(1.0, 1.0, 1.0)), "cpu", "float32")
+    larger.start_from(weights)
+    for trainer, levels in ((again, (0, 1)), (larger, (0, 1, 1))):
+        for started in (trainer.network, trainer.average):
+            for level, origin in zip(started.levels, levels, strict=True):
+                assert equal(level.state_dict(), network.levels[origin].state_dict())
+
+
+def test_a_run_starts_from_weights_only_once(pictures: Path) -> None:
+    main(command(pictures, "first", "--steps", 2))
+    weights = pictures.parent / "first" / "weights.safetensors"
+    main(command(pictures, "second", "--steps", 1, "--rate", 0, "--start-from", weights))
+    started, _ = load_weights(pictures.parent / "second" / "weights.safetensors")
+    assert equal(started.state_dict(), load_weights(weights)[0].state_dict())
+    main(command(pictures, "second", "--steps", 2, "--start-from", weights))
+    tensors, metadata = load_tensors(pictures.parent / "second" / "state.safetensors")
+    assert metadata["step"] == 2
+    assert not torch.equal(tensors["network/levels.0.convs.0.weight"], started.levels[0].convs[0].weight)  # type: ignore[index,union-attr]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"depth": 2}, "has depth 1; train with --depth 1"), ({"scale": 8, "level_weights": (1.0,) * 3}, "one level")],
+)
+def test_weights_that_do_not_fit_are_refused(pictures: Path, changes: dict[str, Any], message: str) -> None:
+    main(command(pictures, "first", "--steps", 1, "--scale", 2, "--level-weights", 1.0))
+    trainer = Trainer(replace(TINY_CONFIG, **changes), "cpu", "float32")
+    with pytest.raises(ValueError, match=message):
+        trainer.start_from(pictures.parent / "first" / "weights.safetensors")
 
 
 class BothRanks(PatchSource):
