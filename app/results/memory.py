@@ -12,7 +12,6 @@ from app.results.base import StoredPicture, storage_key
 class _Entry:
     levels: Mapping[int, StoredPicture]
     size: int
-    expires: float
 
 
 class MemoryStore:
@@ -23,7 +22,8 @@ class MemoryStore:
         self._max_bytes = max_bytes
         self._ttl = ttl_seconds
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # the least recently used first
+        self._expires: OrderedDict[str, float] = OrderedDict()  # the oldest, which is the next to expire, first
         self._size = 0
 
     async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
@@ -36,7 +36,8 @@ class MemoryStore:
         self.expire()
         while self._size + size > self._max_bytes:
             self._drop(next(iter(self._entries)))
-        self._entries[key] = _Entry(dict(levels), size, self._clock() + self._ttl)
+        self._entries[key] = _Entry(dict(levels), size)
+        self._expires[key] = self._clock() + self._ttl
         self._size += size
         return True
 
@@ -68,17 +69,22 @@ class MemoryStore:
     async def close(self) -> None:
         """Forgets everything."""
         self._entries.clear()
+        self._expires.clear()
         self._size = 0
 
     def expire(self) -> None:
         """Drops what has outlived its time."""
         now = self._clock()
-        for key in [key for key, entry in self._entries.items() if entry.expires <= now]:
+        while self._expires:
+            key, expires = next(iter(self._expires.items()))
+            if expires > now:
+                return
             self._drop(key)
 
     def _drop(self, key: str) -> bool:
         entry = self._entries.pop(key, None)
         if entry is None:
             return False
+        del self._expires[key]
         self._size -= entry.size
         return True
