@@ -37,3 +37,23 @@ def ssim(picture: Luma, truth: Luma, shave: int) -> float:
     var_x, var_y, covariance = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2, blur(x * y) - mean_x * mean_y
     similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     return float(np.mean(similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))))
+
+
+def gmsd(picture: Luma, truth: Luma, shave: int) -> float:
+    """Gradient magnitude similarity deviation of two lumas (H, W) on 0..255, borders shaved; 0 is equal, lower better.
+
+    Xue et al., IEEE Transactions on Image Processing 2014: halved by 2x2 means, Prewitt gradients, constant 170. Blur,
+    ringing and blocks that differ over the picture raise it, which squared error hardly tells apart.
+    """
+
+    def gradients(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+        height, width = (side // 2 * 2 for side in plane.shape)
+        halved = plane[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+        if min(halved.shape) < 3:
+            raise ValueError(f"GMSD needs at least 6x6 pixels after shaving, not {plane.shape[0]}x{plane.shape[1]}")
+        rows = (halved[:-2] + halved[1:-1] + halved[2:]) / 3
+        columns = (halved[:, :-2] + halved[:, 1:-1] + halved[:, 2:]) / 3
+        return np.asarray(np.hypot(rows[:, 2:] - rows[:, :-2], columns[2:] - columns[:-2]))
+
+    x, y = gradients(shaved(picture, shave)), gradients(shaved(truth, shave))
+    return float(np.std((2 * x * y + 170) / (x * x + y * y + 170)))

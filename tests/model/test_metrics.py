@@ -1,11 +1,11 @@
-"""PSNR by hand, SSIM against scikit-image."""
+"""PSNR and GMSD by hand, SSIM against scikit-image."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from model.metrics import psnr, shaved, ssim
+from model.metrics import gmsd, psnr, shaved, ssim
 
 RNG = np.random.default_rng(0)
 TRUTH = np.clip(np.add.outer(np.arange(40) * 4, np.arange(52) * 2) % 256 + RNG.normal(0, 4, (40, 52)), 0, 255)
@@ -67,3 +67,28 @@ def test_ssim_of_equal_pictures_is_one() -> None:
 def test_ssim_needs_a_window() -> None:
     with pytest.raises(ValueError, match="SSIM needs at least 11x11 pixels after shaving, not 10x14"):
         ssim(TRUTH[:18, :22], TRUTH[:18, :22], 4)
+
+
+def test_gmsd_by_hand() -> None:
+    """A step of 6 between the second and third pair of columns, lost in the picture.
+
+    Halved: 4 columns 0 0 6 6 in 3 rows; one row of two gradients, 6 and 6 in the truth, 0 and 0 in the picture, so both
+    similarities are 170 / 206. With a second step in one of two rows of gradients, they differ.
+    """
+    truth = np.zeros((6, 8))
+    truth[:, 4:] = 6
+    assert gmsd(np.zeros((6, 8)), truth, 0) == pytest.approx(0, abs=1e-12), "the same loss everywhere does not deviate"
+    half = truth.copy()
+    half[:, 6:] = 0  # halved: 0 0 6 0, gradients 6 and 0
+    assert gmsd(half, truth, 0) == pytest.approx((1 - 170 / 206) / 2, abs=1e-12)
+
+
+def test_gmsd_is_zero_for_equal_pictures_and_rises_with_noise() -> None:
+    worse = [gmsd(TRUTH + noise * RNG.normal(0, 1, TRUTH.shape), TRUTH, 2) for noise in (0, 5, 20)]
+    assert worse[0] == 0
+    assert worse[0] < worse[1] < worse[2]
+
+
+def test_gmsd_needs_gradients() -> None:
+    with pytest.raises(ValueError, match="GMSD needs at least 6x6 pixels after shaving, not 5x40"):
+        gmsd(TRUTH[:5, :40], TRUTH[:5, :40], 0)
