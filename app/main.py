@@ -180,7 +180,7 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     runtime = importlib.import_module("model.runtime")  # brings torch, which is slow, and not needed for fakes
     try:
         details = runtime.describe(settings.weights)
-        devices = runtime.devices(settings.device)
+        devices = runtime.devices(settings.devices)
     except Exception as error:
         raise StartupError(str(error)) from error
     if settings.weights_sha256 not in (None, details["sha256"]):
@@ -188,17 +188,18 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
             f"{settings.weights} has SHA-256 {details['sha256']}, not the {settings.weights_sha256} of "
             "LAPSRN_WEIGHTS_SHA256; restore the file or correct the setting"
         )
-    count = settings.workers or (len(devices) if devices[0] != "cpu" else cores())
+    if devices == ["cpu"]:
+        devices *= settings.cpu_workers or cores()
     factories = [
         functools.partial(
             runtime.load,
             settings.weights,
-            devices[worker % len(devices)],
+            device,
             settings.dtype,
             settings.worker_threads,
             settings.backend,
         )
-        for worker in range(count)
+        for device in devices
     ]
     dtype = runtime.best_dtype(devices[0]) if settings.dtype == "auto" else settings.dtype
     return ModelSource(factories, {**details, "device": devices[0], "dtype": dtype})

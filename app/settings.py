@@ -51,7 +51,10 @@ class Settings(BaseSettings):
     weights_sha256: Annotated[
         str | None, Field(pattern=r"^[0-9a-f]{64}$", description="If given, the weights must have this SHA-256.")
     ] = None
-    device: Annotated[str, Field(description="auto, cpu, cuda, or cuda:N.")] = "auto"
+    devices: Annotated[
+        str,
+        Field(description="auto, cpu, or accelerators with commas between, such as cuda:0,cuda:1: one worker each."),
+    ] = "auto"
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], Field(description="Arithmetic of the network.")
     ] = "auto"
@@ -59,8 +62,8 @@ class Settings(BaseSettings):
         Literal["auto", "torch", "winograd"],
         Field(description="What computes the network: winograd is ncnn, for float32 on CPUs; auto takes the faster."),
     ] = "auto"
-    workers: Annotated[
-        int, Field(ge=0, le=64, description="Workers of the engine; 0 is one per accelerator, or one per core.")
+    cpu_workers: Annotated[
+        int, Field(ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core.")
     ] = 0
     hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1

@@ -36,6 +36,8 @@ class Runtime:
         self.backend = backend
         self.margin = network.config.margin
         self.scales = network.config.scales
+        # Of its own, so that two workers of one accelerator copy and compute at the same time.
+        self._stream = torch.cuda.Stream(device) if device.startswith("cuda") else None
         with torch.no_grad():
             folded = centred(network.to(device).fold())
         # In float32 for what is computed again, and for the image branch of every tile: torch's own choice of a kernel
@@ -52,6 +54,8 @@ class Runtime:
             # An odd core keeps the pattern's first pixel in the middle.
             zeros = torch.zeros(1, 1, FLAT_CORE + 2 * self.margin, FLAT_CORE + 2 * self.margin, device=device)
             self._served_flats, self._full_flats = (one_period(f(zeros, None)) for f in (self._served, self._full))
+        if self._stream is not None:
+            torch.cuda.synchronize(device)  # what was made on the default stream is there before this one reads it
 
     @torch.inference_mode()
     def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
@@ -64,9 +68,11 @@ class Runtime:
         served = (self._full, self._full_flats) if full_precision else (self._served, self._served_flats)
         features, flats = served
         try:
-            padded = torch.from_numpy(tiles)[:, None].to(self.device)
-            outputs = self._exact.combine(padded, features(padded, levels), flats)
-            return {s: level[:, 0].cpu().numpy() for s, level in zip(self.scales, outputs, strict=False)}
+            with torch.cuda.stream(self._stream):  # None, as on a CPU: does nothing
+                padded = self._on_device(torch.from_numpy(tiles)[:, None])
+                outputs = self._exact.combine(padded, features(padded, levels), flats)
+                arrays = self._on_host([level[:, 0] for level in outputs])
+            return dict(zip(self.scales, arrays, strict=False))
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(str(error)) from error
@@ -74,6 +80,20 @@ class Runtime:
             if "alloc" in str(error):  # the CPU allocator has no exception of its own
                 raise MemoryError(str(error)) from error
             raise
+
+    def _on_device(self, padded: Tensor) -> Tensor:
+        """Copied by way of pinned memory, which torch keeps for the next batch, in the order of the stream."""
+        if self._stream is None:
+            return padded
+        return padded.pin_memory().to(self.device, non_blocking=True)
+
+    def _on_host(self, levels: list[Tensor]) -> list[Tiles]:
+        """Every level, once all of the stream's work is done."""
+        if self._stream is None:
+            return [level.numpy() for level in levels]
+        copies = [torch.empty(level.shape, pin_memory=True).copy_(level, non_blocking=True) for level in levels]
+        self._stream.synchronize()
+        return [copy.numpy() for copy in copies]
 
     def warm_up(self, shapes: Iterable[tuple[int, int, int]]) -> None:
         """Run once on each batch shape (N, H, W) of cores, so that no request pays for kernels being chosen."""
@@ -168,19 +188,27 @@ def best_backend(device: str, dtype: str) -> str:
 
 
 def devices(wanted: str) -> list[str]:
-    """Where to run: "auto" is every CUDA device, or the CPU where there is none; anything else is taken as it is.
+    """Where to run: "auto" is every CUDA device, or the CPU where there is none; else names with commas between.
 
-    Raises ValueError for a device that torch does not know or this machine does not have.
+    A device that is named twice is there twice, which lets one worker's copies go on while the other computes.
+    Raises ValueError for a device that torch does not know or this machine has not, and for the CPU beside others.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "auto":
         return [f"cuda:{index}" for index in range(count)] or ["cpu"]
+    found = [_device(name.strip(), count) for name in wanted.split(",")]
+    if "cpu" in found and len(found) > 1:
+        raise ValueError(f"{wanted!r}: the CPU is no match for accelerators beside it; use cpu alone, or leave it out")
+    return found
+
+
+def _device(name: str, count: int) -> str:
     try:
-        device = torch.device(wanted)
+        device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"unknown device {wanted!r}; use auto, cpu, cuda or cuda:N") from None
+        raise ValueError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from None
     if device.type == "cpu":
-        return ["cpu"]
+        return "cpu"
     if device.type != "cuda" or (device.index or 0) >= count:
-        raise ValueError(f"no device {wanted!r} here; there are cpu and {count} CUDA devices")
-    return [f"cuda:{device.index or 0}"]
+        raise ValueError(f"no device {name!r} here; there are cpu and {count} CUDA devices")
+    return f"cuda:{device.index or 0}"

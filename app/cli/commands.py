@@ -23,7 +23,11 @@ Weights = Annotated[
     typer.Option(help="Weights to use; LAPSRN_WEIGHTS, or those that come with lapsrn.", rich_help_panel=_HERE),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="auto, cpu, cuda or cuda:N; LAPSRN_DEVICE, or auto.", rich_help_panel=_HERE)
+    str | None,
+    typer.Option(
+        help="auto, cpu, cuda:N, or several of these with commas between; LAPSRN_DEVICES, or auto.",
+        rich_help_panel=_HERE,
+    ),
 ]
 
 

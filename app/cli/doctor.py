@@ -31,7 +31,7 @@ RUNS = 5
 def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
     """Tells what it finds; 0, or 1 when nothing can be upscaled here. Raises StartupError for wrong settings."""
     settings = main.load_settings()
-    given = {"weights": weights, "device": device}
+    given = {"weights": weights, "devices": device}
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     facts: Facts = {"machine": _machine()}
     problem = ""

@@ -39,7 +39,7 @@ def local_settings(weights: Path | None, device: str | None) -> Settings:
     if weights is not None:
         update |= {"weights": weights, "weights_sha256": None}
     if device is not None:
-        update["device"] = device
+        update["devices"] = device
     return settings.model_copy(update=update)
 
 

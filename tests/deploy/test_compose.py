@@ -88,7 +88,7 @@ def test_every_variable_is_in_the_example() -> None:
     used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
     used |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.gpu.yml").read_text()))
     example = (ROOT / ".env.example").read_text()
-    choices_of_the_engine = {"LAPSRN_WORKERS", "LAPSRN_CODEC_THREADS", "LAPSRN_DEVICE", "COMPOSE_PROJECT_NAME"}
+    choices_of_the_engine = {"LAPSRN_CPU_WORKERS", "LAPSRN_CODEC_THREADS", "LAPSRN_DEVICES", "COMPOSE_PROJECT_NAME"}
     assert {name for name in used - choices_of_the_engine if f"# {name}=" not in example} == set()
 
 

@@ -174,7 +174,7 @@ def test_sigterm_under_load_answers_what_was_admitted(launch: Launch, weights: P
 def test_a_stop_has_one_deadline_whatever_is_open(launch: Launch, weights: Path) -> None:
     """Work, an upload and idle connections together end 10 s after the grace time at the latest, honestly."""
     grace = 8
-    service = launch(weights=str(weights), grace_seconds=str(grace), workers="1", dtype="float32").get_ready()
+    service = launch(weights=str(weights), grace_seconds=str(grace), cpu_workers="1", dtype="float32").get_ready()
     address = urlsplit(service.url)
     large = pictures.png(np.tile(pictures.rgb(64, 64), (30, 30, 1)))
     answers: list[httpx.Response] = []

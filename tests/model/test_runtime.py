@@ -282,6 +282,8 @@ def test_backend_by_what_is_faster(
         ("cpu", 2, ["cpu"]),
         ("cuda", 2, ["cuda:0"]),
         ("cuda:1", 2, ["cuda:1"]),
+        ("cuda:0,cuda:1", 2, ["cuda:0", "cuda:1"]),
+        ("cuda:1, cuda:1", 2, ["cuda:1", "cuda:1"]),
     ],
 )
 def test_devices(wanted: str, count: int, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +298,9 @@ def test_devices(wanted: str, count: int, found: list[str], monkeypatch: pytest.
         ("gpu", "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
         ("cuda:2", "no device 'cuda:2' here; there are cpu and 2 CUDA devices"),
         ("meta", "no device 'meta' here; there are cpu and 2 CUDA devices"),
+        ("cuda:0,cuda:7", "no device 'cuda:7' here"),
+        ("cuda:0,", "unknown device ''"),
+        ("cpu,cuda:0", "use cpu alone, or leave it out"),
     ],
 )
 def test_devices_that_are_not_there(wanted: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
