@@ -37,7 +37,7 @@ class Runtime:
         self.margin = network.config.margin
         self.scales = network.config.scales
         # Of its own, so that two workers of one accelerator copy and compute at the same time.
-        self._stream = torch.cuda.Stream(device) if device.startswith("cuda") else None
+        self._stream = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
         with torch.no_grad():
             folded = centred(network.to(device).fold())
         # In float32 for what is computed again, and for the image branch of every tile: torch's own choice of a kernel
