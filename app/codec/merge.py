@@ -27,6 +27,12 @@ class _Upsampler:
         self.weights = formulas.rgb_from_ycbcr[:, 1:] * full
         self.bias = -(formulas.rgb_from_ycbcr @ formulas.ycbcr_offset) * full
         self.down = self._down(_STRIP)
+        # Which source row and column each tap reads; the border is replicated.
+        height, width = chroma[0].shape
+        self.blocks = -(-width // _BLOCK)
+        reach = self.offset + self.taps - 1
+        self.row_taps = np.clip(np.arange(self.offset, height + reach), 0, height - 1)
+        self.column_taps = np.clip(np.arange(self.offset, self.blocks * _BLOCK + reach), 0, width - 1)
 
     def _down(self, count: int) -> NDArray[np.float32]:
         """The matrix from rows of Cb, of Cr and one of ones to `count * scale` rows of R, of G and of B."""
@@ -39,13 +45,17 @@ class _Upsampler:
 
     def rows(self, top: int, count: int) -> NDArray[np.float32]:
         """What chroma and the offsets add in result rows `top * scale` and on: (R G B, count * scale, W * scale)."""
-        height, width = self.chroma[0].shape
-        blocks, window = -(-width // _BLOCK), _BLOCK + self.taps - 1
-        needed = np.clip(np.arange(top + self.offset, top + self.offset + count + self.taps - 1), 0, height - 1)
-        columns = np.clip(np.arange(self.offset, self.offset + blocks * _BLOCK + self.taps - 1), 0, width - 1)
-        tall = np.concatenate([plane[needed] for plane in self.chroma])[:, columns]
-        windows = np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(tall, window, axis=1)[:, ::_BLOCK])
-        wide = np.ones((len(tall) + 1, blocks * _BLOCK * self.scale), np.float32)
+        width, window = self.chroma[0].shape[1], _BLOCK + self.taps - 1
+        rows = self.row_taps[top : top + count + self.taps - 1]
+        tall = np.concatenate([plane[rows] for plane in self.chroma]).take(self.column_taps, axis=1)
+        windows = np.ndarray(
+            (len(tall), self.blocks, window),
+            np.float32,
+            tall,
+            0,
+            (tall.strides[0], tall.itemsize * _BLOCK, tall.itemsize),
+        )
+        wide = np.ones((len(tall) + 1, self.blocks * _BLOCK * self.scale), np.float32)
         wide[:-1] = _product(windows.reshape(-1, window), self.across).reshape(len(tall), -1)
         down = self.down if count == _STRIP else self._down(count)
         mixed = _product(down, wide[:, : width * self.scale])
