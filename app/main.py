@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
@@ -27,6 +26,7 @@ from app import logging
 from app.api.application import build_application, build_metrics_application
 from app.api.server import listen, run_server
 from app.api.service import ModelFactory, ModelSource, Service
+from app.api.threads import CodecThreads
 from app.codec import Codec, Formulas, Limits
 from app.codec.isolation import DecoderProcesses
 from app.engine import Engine, EngineConfig
@@ -45,7 +45,6 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
     `models` has one factory per worker; None is the real network, from `settings.weights`. Raises StartupError.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    executor = ThreadPoolExecutor(codec_threads(settings), thread_name_prefix="codec")
     metrics = Metrics(CollectorRegistry())
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=metrics.registry)
@@ -57,7 +56,7 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
         build_codec(settings, decoders),
         store,
         metrics,
-        executor,
+        CodecThreads(codec_threads(settings)),
         functools.partial(open_model, settings, models),
         functools.partial(build_engine, settings, metrics),
         [] if decoders is None else [decoders],

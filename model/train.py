@@ -16,7 +16,7 @@ from tqdm import tqdm
 from model.checkpoint import load_tensors, load_weights, save_tensors, save_weights
 from model.data import PatchSource
 from model.evaluate import validate
-from model.folded import Conv, EagerConv, FoldedLapSRN
+from model.folded import Conv, EagerConv, FoldedLapSRN, centred
 from model.fused import TrainedConv
 from model.losses import pyramid_loss
 from model.network import LapSRN
@@ -73,10 +73,11 @@ class Trainer:
     def _update(self) -> None:
         parameters = list(self.named.values())
         if self.world > 1:
-            flat = torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None])
+            moved = [p for p in parameters if p.grad is not None]
+            flat = torch.cat([p.grad.reshape(-1) for p in moved if p.grad is not None])
             dist.all_reduce(flat)
             flat /= self.world
-            for p, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
+            for p, part in zip(moved, torch.split(flat, [p.numel() for p in moved]), strict=True):
                 p.grad = part.view_as(p).clone()
         torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         for optimizer in self.optimizers:
@@ -139,9 +140,13 @@ def detached(folded: FoldedLapSRN, fused: bool) -> tuple[FoldedLapSRN, dict[Tens
     """The same network on leaves of its own, and which leaf stands for which folded kernel or bias.
 
     Micro-batches gather their gradients there, in float32, so that folding and its backward are paid once a step.
-    `fused` computes features with oneDNN's fused convolutions.
+    `fused` computes features with oneDNN's fused convolutions. Residuals are centred by constants, as in serving: what
+    their biases add is taken off again, so they have no gradient but the noise of the arithmetic, by which Adam would
+    carry them off until reduced precision had no bits left for the picture.
     """
     leaves: dict[Tensor, Tensor] = {}
+    with torch.no_grad():
+        folded = centred(folded)
 
     def leaf(tensor: Tensor) -> Tensor:
         leaves[tensor] = tensor.detach().requires_grad_()
@@ -151,7 +156,8 @@ def detached(folded: FoldedLapSRN, fused: bool) -> tuple[FoldedLapSRN, dict[Tens
         assert isinstance(conv, EagerConv)
         if conv.bias is None:
             return EagerConv(leaf(conv.weight))
-        return (TrainedConv if fused else EagerConv)(leaf(conv.weight), leaf(conv.bias))
+        bias = leaf(conv.bias) if conv.bias.requires_grad else conv.bias
+        return (TrainedConv if fused else EagerConv)(leaf(conv.weight), bias)
 
     return folded.map(own, own, own), leaves
 

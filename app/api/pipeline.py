@@ -1,16 +1,15 @@
 """The way of one picture: bytes, planes, tiles, planes, bytes, store. The core of POST /upscale and of every job."""
 
 import asyncio
-import functools
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from app.api.budget import Hold
 from app.api.stages import Stages
+from app.api.threads import CodecThreads
 from app.api.writing import Writing
 from app.codec import Codec, Decoded, DecodeOptions, EncodeOptions
 from app.engine import Engine
@@ -18,7 +17,8 @@ from app.errors import DeadlineExceeded, StoreUnavailable
 from app.metrics import Metrics
 from app.results import ResultStore, StoredPicture
 
-T = TypeVar("T")
+PIXELS_PER_BYTE = 4
+"""Of a JPEG, about; other formats have fewer."""
 Progress = Callable[[int, int], None]
 
 
@@ -83,17 +83,17 @@ class EngineSource(Protocol):
 
 
 class Pipeline:
-    """Runs orders. Decoding and encoding happen in `executor`, the network in the engine."""
+    """Runs orders. Decoding and encoding happen in `threads`, the network in the engine."""
 
     def __init__(
-        self, codec: Codec, engines: EngineSource, store: ResultStore, metrics: Metrics, executor: Executor
+        self, codec: Codec, engines: EngineSource, store: ResultStore, metrics: Metrics, threads: CodecThreads
     ) -> None:
         """Borrows everything; closes nothing."""
         self._codec = codec
         self._engines = engines
         self._store = store
         self._metrics = metrics
-        self._executor = executor
+        self._threads = threads
 
     async def run(self, order: Order, upload: Upload, stages: Stages, progress: Progress) -> Upscaled:
         """Upscales one picture at every level up to the order's. Raises the codec's and the engine's errors.
@@ -111,7 +111,9 @@ class Pipeline:
 
     async def _run(self, order: Order, upload: Upload, stages: Stages, progress: Progress, deadline: float) -> Upscaled:
         with stages.measure("decode"):
-            decoded = await self._in_thread(functools.partial(self._decode, order, upload))
+            # How large the picture is will be known by then; until then its bytes tell, most often.
+            pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
+            decoded = await self._threads.run(lambda: self._decode(order, upload), pixels)
         upload.release()
         stages.current = "queue"
 
@@ -119,7 +121,7 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        writing = Writing(self._codec, decoded, order.encode, self._in_thread)
+        writing = Writing(self._codec, decoded, order.encode, self._threads)
         with closing(writing):
             outputs = await self._engines.engine.upscale(
                 decoded.planes,
@@ -154,6 +156,3 @@ class Pipeline:
             return await self._store.put(order.result_id, order.owner, levels)
         except StoreUnavailable:
             return False
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -14,6 +13,7 @@ from app.api.job_views import JobDirectory
 from app.api.jobs import Jobs
 from app.api.limits import ClientLimits
 from app.api.pipeline import Pipeline
+from app.api.threads import CodecThreads
 from app.codec import Codec
 from app.engine import Engine, TileModel
 from app.errors import BadParameter, Draining, WarmingUp
@@ -74,7 +74,7 @@ class Service:
         codec: Codec,
         store: ResultStore,
         metrics: Metrics,
-        executor: ThreadPoolExecutor,
+        threads: CodecThreads,
         open_model: Callable[[], ModelSource],
         build_engine: Callable[[ModelSource], Engine],
         helpers: Sequence[Helper] = (),
@@ -92,10 +92,10 @@ class Service:
         self.limits = ClientLimits()
         self.budget = Budget(settings.max_body_bytes_in_flight)
         self.jobs = Jobs(
-            Pipeline(codec, self, store, metrics, executor), metrics, settings.job_ttl_seconds, settings.max_jobs
+            Pipeline(codec, self, store, metrics, threads), metrics, settings.job_ttl_seconds, settings.max_jobs
         )
         self.directory = JobDirectory(self.jobs, board)
-        self._executor = executor
+        self._threads = threads
         self._open_model = open_model
         self._build_engine = build_engine
         self._helpers = helpers
@@ -167,7 +167,7 @@ class Service:
         await self.drain()
         if self._served is not None:
             await self._served.engine.stop(self.settings.grace_seconds)
-        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+        await self._threads.close()
         for helper in self._helpers:
             await asyncio.to_thread(helper.close)
         await self.store.close()

@@ -3,23 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from app.api.threads import SMALL_PIXELS, CodecThreads
 from app.codec import Codec, Decoded, EncodeOptions, Encoding
 from app.engine import Plane, discard_rows
 from app.results import StoredPicture
 
 T = TypeVar("T")
 Outputs = Sequence[dict[int, Plane]]
-
-
-class InThread(Protocol):
-    """Runs work in another thread."""
-
-    def __call__(self, work: Callable[[], T]) -> Awaitable[T]:
-        """What `work` returns or raises."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +24,11 @@ class File:
 
 
 class Writing:
-    """Belongs to the event loop that makes it; its work is done by `in_thread`, the levels side by side."""
+    """Belongs to the event loop that makes it; its work is done by `threads`, the levels side by side."""
 
-    def __init__(self, codec: Codec, decoded: Decoded, options: EncodeOptions, in_thread: InThread) -> None:
+    def __init__(self, codec: Codec, decoded: Decoded, options: EncodeOptions, threads: CodecThreads) -> None:
         """`options` have been checked for `decoded`."""
-        self._codec, self._decoded, self._options, self._in_thread = codec, decoded, options, in_thread
+        self._codec, self._decoded, self._options, self._threads = codec, decoded, options, threads
         self._encodings: dict[int, Encoding] = {}
         self._rows = 0
         self._under_way: asyncio.Task[None] | None = None
@@ -57,7 +49,10 @@ class Writing:
         """Every level's file. Raises what making it raised."""
         if self._under_way is not None:
             await self._under_way
-        return await self._for_each_level(outputs, partial(self._finish, outputs))
+        if self._pixels(max(outputs[0])) > SMALL_PIXELS:
+            self._rows = self._decoded.height
+            await self._follow(outputs)
+        return await self._for_each_level(outputs, lambda level: self._in_thread(self._finish, outputs, level))
 
     @property
     def busy(self) -> bool:
@@ -70,17 +65,26 @@ class Writing:
             self._under_way.cancel()
 
     async def _follow(self, outputs: Outputs) -> None:
-        """Catch up with the rows that are there, until no more have come meanwhile."""
-        done = 0
-        while done < self._rows:
-            done = self._rows
-            await self._for_each_level(outputs, partial(self._advance, outputs, done))
+        """Catch up with the rows that are there."""
+        await self._for_each_level(outputs, lambda level: self._catch_up(outputs, level))
         self._under_way = None
 
-    async def _for_each_level(self, outputs: Outputs, work: Callable[[int], T]) -> dict[int, T]:
+    async def _catch_up(self, outputs: Outputs, level: int) -> None:
+        """Write band after band, each a piece of work of its own, so that others come between."""
+        while await self._in_thread(self._band, outputs, level):
+            pass
+
+    async def _for_each_level(self, outputs: Outputs, work: Callable[[int], Awaitable[T]]) -> dict[int, T]:
         levels = sorted(outputs[0])
-        made = await asyncio.gather(*(self._in_thread(partial(work, level)) for level in levels))
+        made = await asyncio.gather(*(work(level) for level in levels))
         return dict(zip(levels, made, strict=True))
+
+    async def _in_thread(self, work: Callable[[Outputs, int], T], outputs: Outputs, level: int) -> T:
+        return await self._threads.run(lambda: work(outputs, level), self._pixels(level))
+
+    def _pixels(self, level: int) -> int:
+        """Of the result."""
+        return self._decoded.height * self._decoded.width * level**2
 
     def _encoding(self, level: int) -> Encoding:
         """Made in the thread that first needs it; a level has one thread at a time."""
@@ -88,10 +92,14 @@ class Writing:
             self._encodings[level] = self._codec.encoding(self._decoded, level, self._options)
         return self._encodings[level]
 
-    def _advance(self, outputs: Outputs, rows: int, level: int) -> None:
-        done = self._encoding(level).advance(self._decoded.by_frame(outputs, level), rows)
-        for planes in outputs:
-            discard_rows(planes[level], 0, done * level)
+    def _band(self, outputs: Outputs, level: int) -> bool:
+        """Write the next band, and let go of what it was made of; False if it is not there yet."""
+        encoding = self._encoding(level)
+        wrote = encoding.advance(self._decoded.by_frame(outputs, level), self._rows)
+        if wrote:
+            for planes in outputs:
+                discard_rows(planes[level], 0, encoding.rows * level)
+        return wrote
 
     def _finish(self, outputs: Outputs, level: int) -> File:
         encoded = self._encoding(level).finish(self._decoded.by_frame(outputs, level))

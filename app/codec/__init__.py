@@ -3,6 +3,7 @@
 from app.codec.codec import Codec
 from app.codec.encoding import Encoding
 from app.codec.formulas import Formulas
+from app.codec.priority import give_way
 from app.codec.types import (
     INPUT_FORMATS,
     Decoded,
@@ -30,4 +31,5 @@ __all__ = [
     "Picture",
     "Plane",
     "Samples",
+    "give_way",
 ]

@@ -9,6 +9,7 @@ from app.codec import reader, writers
 from app.codec.encoding import Encoding
 from app.codec.formulas import Formulas
 from app.codec.limits import check_bytes
+from app.codec.priority import give_way
 from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
 from app.codec.split import split
@@ -35,7 +36,7 @@ class Codec:
         self._formulas, self._limits = formulas, limits
         self._read = reader.read if read is None else read
         count = min(4, os.cpu_count() or 1) if threads is None else threads
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="codec") if count > 1 else None
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="codec", initializer=give_way) if count > 1 else None
 
     def close(self) -> None:
         """Ends the threads. The codec can then no longer write large pictures."""

@@ -36,24 +36,30 @@ class Encoding:
         self._rows = 0
         self._merge_seconds = self._encode_seconds = 0.0
 
-    def advance(self, planes: Sequence[Sequence[Plane]], rows: int) -> int:
-        """Takes what it can of source rows [0, rows), which are there; returns how many rows it needs no more."""
-        if self._stream is not None:
-            band = max(1, png_writer.BAND // self._scale)
-            last = rows if rows == self._decoded.height else rows // band * band
-            while self._rows < last:
-                bottom = min(self._rows + band, last)
-                samples = self._merged(planes, self._rows, bottom)
-                began = time.perf_counter()
-                self._stream.add(samples[0], self._executor)
-                self._encode_seconds += time.perf_counter() - began
-                self._rows = bottom
+    def advance(self, planes: Sequence[Sequence[Plane]], rows: int) -> bool:
+        """Takes the next band of source rows [0, rows), which are there; False if there is none to take."""
+        if self._stream is None:
+            return False
+        bottom = min(self._rows + max(1, png_writer.BAND // self._scale), self._decoded.height)
+        if not self._rows < bottom <= rows:
+            return False
+        samples = self._merged(planes, self._rows, bottom)
+        began = time.perf_counter()
+        self._stream.add(samples[0], self._executor)
+        self._encode_seconds += time.perf_counter() - began
+        self._rows = bottom
+        return True
+
+    @property
+    def rows(self) -> int:
+        """Source rows [0, rows) are needed no more."""
         return self._rows
 
     def finish(self, planes: Sequence[Sequence[Plane]]) -> Encoded:
         """The file; every row is there."""
         if self._stream is not None:
-            self.advance(planes, self._decoded.height)
+            while self.advance(planes, self._decoded.height):
+                pass
             began = time.perf_counter()
             body = self._stream.finish()
         else:

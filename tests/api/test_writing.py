@@ -1,21 +1,23 @@
 """Files are written while the network works, and what goes wrong meanwhile is not lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 import numpy as np
 import pytest
 
+from app.api.threads import CodecThreads
 from app.api.writing import Writing
 from app.codec import Codec, Decoded, DecodeOptions, EncodeOptions, Encoding, Plane
 from tests.codec.support import bicubic, codec, picture, saved
 
-T = TypeVar("T")
 
-
-def in_thread(work: Callable[[], T]) -> Awaitable[T]:
-    return asyncio.get_running_loop().run_in_executor(None, work)
+@pytest.fixture
+async def threads() -> AsyncIterator[CodecThreads]:
+    made = CodecThreads(2)
+    yield made
+    await made.close()
 
 
 def case(service: Codec) -> tuple[Decoded, list[dict[int, Plane]]]:
@@ -31,14 +33,14 @@ async def settled(writing: Writing) -> None:
     raise TimeoutError("still being written")
 
 
-async def test_files_written_row_by_row_are_those_written_at_once() -> None:
+async def test_files_written_row_by_row_are_those_written_at_once(threads: CodecThreads) -> None:
     service = codec()
     decoded, outputs = case(service)
     right = {
         level: service.encode(decoded, [[planes[level] for planes in outputs]], level, EncodeOptions()).body
         for level in (2, 4)
     }
-    writing = Writing(service, decoded, EncodeOptions(), in_thread)
+    writing = Writing(service, decoded, EncodeOptions(), threads)
     writing.advance(100, outputs)
     writing.advance(300, outputs)
     await settled(writing)
@@ -54,18 +56,18 @@ class Failing(Codec):
     def encoding(self, *arguments: Any) -> Encoding:
         made = super().encoding(*arguments)
 
-        def advance(planes: object, rows: int) -> int:
+        def advance(planes: object, rows: int) -> bool:
             raise MemoryError("no room for a band")
 
         made.advance = advance  # type: ignore[method-assign]
         return made
 
 
-async def test_a_band_that_fails_fails_the_picture() -> None:
+async def test_a_band_that_fails_fails_the_picture(threads: CodecThreads) -> None:
     service = codec()
     service.__class__ = Failing
     decoded, outputs = case(service)
-    writing = Writing(service, decoded, EncodeOptions(), in_thread)
+    writing = Writing(service, decoded, EncodeOptions(), threads)
     writing.advance(300, outputs)
     await settled(writing)
     writing.advance(400, outputs)
@@ -73,10 +75,10 @@ async def test_a_band_that_fails_fails_the_picture() -> None:
         await writing.finish(outputs)
 
 
-async def test_nothing_is_written_after_the_end() -> None:
+async def test_nothing_is_written_after_the_end(threads: CodecThreads) -> None:
     service = codec()
     decoded, outputs = case(service)
-    writing = Writing(service, decoded, EncodeOptions(), in_thread)
+    writing = Writing(service, decoded, EncodeOptions(), threads)
     writing.advance(300, outputs)
     writing.close()
     await settled(writing)
