@@ -32,6 +32,7 @@ def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
 
 def engine_flops(config: LapSRNConfig, engine: EngineConfig, height: int, width: int, workers: int) -> int:
     """What the engine computes for one plane: every tile that it cuts, margins included."""
-    edges = edges_for(height, width, engine.core_edges, config.margin, workers)
-    rows, columns = (cut_axis(side, edges, config.margin) for side in (height, width))
+    overhead = engine.overhead(config.margin)
+    edges = edges_for(height, width, engine.core_edges, overhead, workers)
+    rows, columns = (cut_axis(side, edges, overhead) for side in (height, width))
     return sum(tile_flops(config, row.edge, column.edge) for row in rows for column in columns)

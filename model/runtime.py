@@ -100,6 +100,8 @@ class Runtime:
         for count, height, width in shapes:
             tiles = np.zeros((count, height + 2 * self.margin, width + 2 * self.margin), np.float32)
             self.run(tiles, self.scales[-1])
+        if self.device == "cpu" and (libc := _glibc()):
+            libc.malloc_trim(0)  # making the kernels took more than running them does
 
 
 def features_of(network: FoldedLapSRN, dtype: str) -> Features:
@@ -157,15 +159,22 @@ def keep_freed_memory() -> None:
     What is kept is kept per arena, so there must not be many of them. What others left behind, such as a worker that
     died, goes back now.
     """
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:  # not glibc: slower, not wrong
+    libc = _glibc()
+    if libc is None:  # slower, not wrong
         return
     trim_threshold, mmap_threshold, arena_max = -1, -3, -8
     libc.mallopt(mmap_threshold, 32 << 20)
     libc.mallopt(trim_threshold, 128 << 20)
     libc.mallopt(arena_max, (os.cpu_count() or 1) + 2)
     libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
+    try:
+        return ctypes.CDLL("libc.so.6")
+    except OSError:
+        return None
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -14,6 +14,9 @@ class EngineConfig:
 
     core_edges: tuple[int, ...] = (16, 32, 48, 64)
     """Heights and widths that a tile's core can have, ascending; the shapes are their pairs, so keep them few."""
+    tile_overhead: float = 1.0
+    """What a tile costs along an axis beyond its core, in margins; it decides between few large tiles and many small
+    ones that cover no more than there is."""
     max_batch_tiles: int = 16
     max_batch_pixels: int = 128 * 128
     """Core pixels in one batch; a single tile is always allowed."""
@@ -33,9 +36,10 @@ class EngineConfig:
     """A request fails when this many workers went down with one of its tiles."""
     memory_recovery_batches: int = 256
     """After so many good batches, a batch limit that lack of memory had halved is doubled again."""
-    warm_up: Literal["nothing", "tiles", "batches"] = "tiles"
+    warm_up: Literal["nothing", "tiles", "batches", "shapes"] = "tiles"
     """What a worker runs before it is up: nothing (a command that serves one picture), one square tile of each size,
-    or the largest batches of them as well (devices that choose kernels by the batch's size)."""
+    the largest batches of them as well (devices that choose kernels by the batch's size), or every batch that can ever
+    come (code is made for each, which takes time and memory, and neither should grow while pictures wait)."""
     progress_seconds: float = 0.1
     """Shortest time between two progress reports of one request."""
 
@@ -47,13 +51,26 @@ class EngineConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
+    def overhead(self, margin: int) -> int:
+        """The same in source pixels."""
+        return round(self.tile_overhead * margin)
+
     @classmethod
     def for_device(cls, device: str, dtype: str = "float32") -> "EngineConfig":
         """Defaults for "cpu", or for an accelerator ("cuda:0"): larger tiles, and enough of them to fill it.
 
         In bfloat16 a core of 108 has rows of 124 and 226 features at the two levels, which oneDNN convolves fastest
-        (docs/performance.md), and its buffers are half as large as in float32.
+        (docs/performance.md), and its buffers are half as large as in float32. oneDNN makes code for each shape of a
+        batch, so there are few: smaller cores and larger batches were no faster.
         """
+        if device == "cpu" and dtype != "float32":
+            return cls(
+                core_edges=(32, 48, 64, 108),
+                tile_overhead=2.4,
+                max_batch_tiles=2,
+                max_batch_pixels=108 * 108,
+                warm_up="shapes",
+            )
         if device == "cpu":
-            return cls() if dtype == "float32" else cls(core_edges=(16, 32, 48, 64, 108), max_batch_pixels=108 * 108)
+            return cls()
         return cls(core_edges=(32, 64, 128, 256), max_batch_tiles=64, max_batch_pixels=8 * 256 * 256, warm_up="batches")

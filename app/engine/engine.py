@@ -144,6 +144,7 @@ class Engine:
             levels=[level for level in fit.scales if level <= scale],
             edges=self._config.core_edges,
             margin=fit.margin,
+            overhead=self._config.overhead(fit.margin),
             workers=len(self._models),
             listener=handover,
             ensemble=ensemble,

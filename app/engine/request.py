@@ -98,6 +98,7 @@ class Request:
         levels: Sequence[int],
         edges: tuple[int, ...],
         margin: int,
+        overhead: int,
         workers: int,
         listener: Listener,
         ensemble: bool = False,
@@ -110,7 +111,7 @@ class Request:
         for plane in planes:
             height, width = plane.shape
             outputs = {level: new_plane(height * level, width * level) for level in levels}
-            source = CutPlane.cut(plane, edges_for(height, width, edges, margin, workers), margin)
+            source = CutPlane.cut(plane, edges_for(height, width, edges, overhead, workers), margin, overhead)
             request.outputs.append(outputs)
             request.height = max(request.height, height)
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())

@@ -50,15 +50,15 @@ def _cover(length: int, edges: tuple[int, ...], overhead: int) -> tuple[int, tup
     return min(covers, key=lambda cover: cover[0])  # the first of equals: the one with the largest edge in front
 
 
-def cut_axis(length: int, edges: tuple[int, ...], margin: int) -> tuple[Span, ...]:
+def cut_axis(length: int, edges: tuple[int, ...], overhead: int) -> tuple[Span, ...]:
     """Cut an axis into spans that cover every pixel once, largest edges first.
 
-    The largest edge is used while much is left; the rest is covered at the least cost. A tile costs its edge and, for
-    what its margins add to the work, about one margin more (the costly levels pay little of it).
+    The largest edge is used while much is left; the rest is covered at the least cost. A tile costs its edge and
+    `overhead` more pixels, for what its margins add to the work and for what small tiles lose.
     """
     largest = edges[-1]
     bodies = max(0, length // largest - 1)
-    _, tail = _cover(length - bodies * largest, edges, margin)
+    _, tail = _cover(length - bodies * largest, edges, overhead)
     spans, start = [], 0
     for edge in (largest,) * bodies + tail:
         spans.append(Span(start, min(edge, length - start), edge))
@@ -66,13 +66,13 @@ def cut_axis(length: int, edges: tuple[int, ...], margin: int) -> tuple[Span, ..
     return tuple(spans)
 
 
-def edges_for(height: int, width: int, edges: tuple[int, ...], margin: int, workers: int) -> tuple[int, ...]:
+def edges_for(height: int, width: int, edges: tuple[int, ...], overhead: int, workers: int) -> tuple[int, ...]:
     """Return the edges to cut a plane with: without the largest ones if it would give fewer tiles than workers.
 
     Depends on nothing that changes while the service runs, so that a request gives the same bytes at any load.
     """
     while len(edges) > 1 and edges[-1] > _SMALLEST_WORTH_SHARING:
-        if len(cut_axis(height, edges, margin)) * len(cut_axis(width, edges, margin)) >= workers:
+        if len(cut_axis(height, edges, overhead)) * len(cut_axis(width, edges, overhead)) >= workers:
             break
         edges = edges[:-1]
     return edges
@@ -103,10 +103,10 @@ class CutPlane:
     _column_sources: NDArray[np.intp]
 
     @classmethod
-    def cut(cls, plane: Plane, edges: tuple[int, ...], margin: int) -> "CutPlane":
-        """Cut a plane of at least one pixel into cores whose heights and widths are among `edges`."""
+    def cut(cls, plane: Plane, edges: tuple[int, ...], margin: int, overhead: int) -> "CutPlane":
+        """Cut a plane of at least one pixel into cores whose heights and widths are among `edges`; see cut_axis."""
         height, width = plane.shape
-        rows, columns = cut_axis(height, edges, margin), cut_axis(width, edges, margin)
+        rows, columns = cut_axis(height, edges, overhead), cut_axis(width, edges, overhead)
         return cls(plane, margin, rows, columns, padded_axis(height, margin, rows), padded_axis(width, margin, columns))
 
     def read(self, row: Span, column: Span, out: NDArray[np.float32]) -> None:

@@ -120,9 +120,14 @@ class Life:
         """Return the (N, height, width) of the cores to run before the first picture comes."""
         if self._config.warm_up == "nothing":
             return []
-        limit, shapes = BatchLimit(self._config), []
-        for edge in self._config.core_edges:
-            largest = 1 << (limit(Shape(edge, edge, 1)).bit_length() - 1)
-            counts = {1, largest} if self._config.warm_up == "batches" else {1}
-            shapes += [(count, edge, edge) for count in sorted(counts)]
+        edges, limit = self._config.core_edges, BatchLimit(self._config)
+        if self._config.warm_up == "shapes":
+            cores = [Shape(height, width, 1) for height in edges for width in edges]
+        else:
+            cores = [Shape(edge, edge, 1) for edge in edges]
+        shapes = []
+        for core in cores:
+            counts = [1 << power for power in range(limit(core).bit_length())]  # what the scheduler hands out
+            chosen = {"tiles": counts[:1], "batches": sorted({1, counts[-1]}), "shapes": counts}
+            shapes += [(count, core.height, core.width) for count in chosen[self._config.warm_up]]
         return shapes

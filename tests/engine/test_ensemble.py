@@ -195,6 +195,7 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
         levels=[2],
         edges=(4, 8),
         margin=3,
+        overhead=3,
         workers=1,
         listener=Deaf(),
         ensemble=True,

@@ -26,6 +26,7 @@ def request(client: str, tiles: int, scale: int = 4, edge: int = 8) -> Request:
         levels=[2],
         edges=(edge,),
         margin=3,
+        overhead=3,
         workers=1,
         listener=Nobody(),
     )

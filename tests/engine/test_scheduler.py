@@ -39,6 +39,7 @@ def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
         levels=[2, 4],
         edges=(8,),
         margin=3,
+        overhead=3,
         workers=1,
         listener=ear,
     )
@@ -223,5 +224,6 @@ def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
 
 def test_reduced_precision_on_a_cpu_gets_the_tile_that_its_convolutions_like() -> None:
     config = EngineConfig.for_device("cpu", "bfloat16")
-    assert config.core_edges == (*EngineConfig().core_edges, 108)
+    assert config.core_edges == (32, 48, 64, 108)
     assert config.max_batch_pixels == 108**2, "one such tile is a batch"
+    assert config.warm_up == "shapes", "code is made for each shape, and not while a picture waits"

@@ -32,6 +32,13 @@ def test_lengths_are_cut_into_few_edges_with_little_surplus(length: int, edges: 
     assert [span.edge for span in cut_axis(length, EDGES, 9)] == edges
 
 
+@pytest.mark.parametrize(
+    ("overhead", "edges"), [(0, [108, 64, 32]), (9, [108, 64, 32]), (22, [108, 108])], ids=["free", "a margin", "dear"]
+)
+def test_the_dearer_a_tile_the_more_surplus_is_taken_for_fewer(overhead: int, edges: list[int]) -> None:
+    assert [span.edge for span in cut_axis(200, (32, 48, 64, 108), overhead)] == edges
+
+
 @given(st.integers(1, 700), st.sets(st.integers(3, 90), min_size=1, max_size=5), st.integers(0, 12))
 def test_spans_cover_every_pixel_once_and_fit_their_edges(length: int, edges: set[int], margin: int) -> None:
     spans = cut_axis(length, tuple(sorted(edges)), margin)
@@ -55,7 +62,7 @@ def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
 def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, margin: int) -> None:
     plane = picture(height, width)
     padded = pad(plane, margin)
-    cut = CutPlane.cut(plane, (4, 16), margin)
+    cut = CutPlane.cut(plane, (4, 16), margin, margin)
     for row in cut.rows:
         for column in cut.columns:
             window = np.full((row.edge + 2 * margin, column.edge + 2 * margin), np.nan, np.float32)
@@ -75,7 +82,7 @@ def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
     size: tuple[int, int], edges: set[int], margin: int
 ) -> None:
     plane = picture(*size)
-    cut = CutPlane.cut(plane, tuple(sorted(edges)), margin)
+    cut = CutPlane.cut(plane, tuple(sorted(edges)), margin, margin)
     whole = np.full((size[0] * 2, size[1] * 2), np.nan, np.float32)
     for row in cut.rows:
         for column in cut.columns:
@@ -88,7 +95,7 @@ def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
 
 def test_a_plane_shorter_than_the_margin_is_replicated_on_that_axis_alone() -> None:
     plane = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]], np.float32)
-    cut = CutPlane.cut(plane, (8,), 3)
+    cut = CutPlane.cut(plane, (8,), 3, 3)
     window = np.empty((14, 14), np.float32)
     cut.read(Span(0, 2, 8), Span(0, 5, 8), window)
     np.testing.assert_array_equal(window[:8, 3], [1, 1, 1, 1, 6, 6, 6, 6])
