@@ -18,27 +18,29 @@ def measure_256(plan: Plan) -> Section:
 
 
 def measure_1024(plan: Plan) -> Section:
-    """Screen size."""
-    return _race(plan, 768, 1024, 1)
+    """Screen size; some contestants take gigabytes, so there is one at a time."""
+    return _race(plan, 768, 1024, 3, alone=True)
 
 
-def _race(plan: Plan, height: int, width: int, runs: int, target: str = "") -> Section:
-    """Ratios of medians; every round, each contestant once."""
+def _race(plan: Plan, height: int, width: int, runs: int, target: str = "", *, alone: bool = False) -> Section:
+    """Ratios of medians; every round, each contestant once, or all rounds of one and then of the next."""
     title = f"Network: {width}×{height} luma in, both levels out, padding, tiles and stitching included"
     section = Section(f"network-{width}", title)
     if plan.quick:
         height, width, runs = 32, 32, 2
-    with contextlib.ExitStack() as stack:
-        field = []
-        for name in ("eager", "served") if plan.quick else CONTESTANTS:
-            try:
-                field.append(stack.enter_context(Contestant(name)))
-            except Absent as absent:
-                section.notes.append(f"{name} skipped: {absent}.")
-        found: dict[str, list[tuple[float, float]]] = {contestant.name: [] for contestant in field}
-        for _ in range(runs):
-            for contestant in field:
-                found[contestant.name].append(contestant.seconds(height, width))
+    found: dict[str, list[tuple[float, float]]] = {}
+    names = ("eager", "served") if plan.quick else tuple(CONTESTANTS)
+    for group in [(name,) for name in names] if alone else [names]:
+        with contextlib.ExitStack() as stack:
+            field = []
+            for name in group:
+                try:
+                    field.append(stack.enter_context(Contestant(name)))
+                except Absent as absent:
+                    section.notes.append(f"{name} skipped: {absent}.")
+            for _ in range(runs):
+                for contestant in field:
+                    found.setdefault(contestant.name, []).append(contestant.seconds(height, width))
     medians = {
         name: [statistics.median(column) for column in zip(*times, strict=True)] for name, times in found.items()
     }
