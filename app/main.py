@@ -142,7 +142,7 @@ def build_decoders(settings: Settings) -> DecoderProcesses | None:
     if settings.decode == "inline":
         return None
     return DecoderProcesses(
-        codec_threads(settings), build_limits(settings), timeout_seconds=settings.decode_timeout_seconds
+        max(2, codec_threads(settings)), build_limits(settings), timeout_seconds=settings.decode_timeout_seconds
     )
 
 
@@ -205,8 +205,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
 
 
 def codec_threads(settings: Settings) -> int:
-    """Threads for decoding and encoding: what is set, or half the cores, but two, so that both levels go together."""
-    return settings.codec_threads or max(2, cores() // 2)
+    """Threads that write large pictures beside the network: what is set, or half the cores."""
+    return settings.codec_threads or max(1, cores() // 2)
 
 
 def cores() -> int:

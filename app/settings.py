@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     ] = 0
     hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
-    codec_threads: Annotated[int, Field(ge=0, le=64, description="Threads that decode and encode; 0 chooses.")] = 0
+    codec_threads: Annotated[
+        int, Field(ge=0, le=64, description="Threads that decode and encode large pictures; 0 is half the cores.")
+    ] = 0
     decode: Annotated[
         Literal["inline", "process"], Field(description="Decode in this process or in one that may be killed.")
     ] = "process"

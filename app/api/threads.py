@@ -13,10 +13,10 @@ SMALL_PIXELS = 2**20
 
 
 class CodecThreads:
-    """As many threads for small pictures as for all others, which give way to them; idle ones cost nothing."""
+    """`count` threads for large pictures, which give way, and at least two for small ones: a level each."""
 
     def __init__(self, count: int) -> None:
-        self._small = ThreadPoolExecutor(count, thread_name_prefix="codec-small")
+        self._small = ThreadPoolExecutor(max(2, count), thread_name_prefix="codec-small")
         self._large = ThreadPoolExecutor(count, thread_name_prefix="codec", initializer=give_way)
 
     async def run(self, work: Callable[[], T], pixels: int) -> T:

@@ -23,7 +23,7 @@ _STRIP = 1 << 20  # and the size of the pieces they are compressed in; fixed, so
 _BLOCK, _APART = 8, 384  # rows at a time, and how far apart, that decide how the picture is written
 _LEVEL, _DRAWING_LEVEL = 2, 6  # of libdeflate; on drawings, which shrink to a tenth, more trouble costs little time
 _DRAWING = 0.1
-_TOLERANCE = 1.005  # a plan that costs less time may make the sample this much larger
+_TOLERANCE = 1.01  # a plan that costs less time may make the sample this much larger
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _METER = 0.0254
 
