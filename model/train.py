@@ -40,6 +40,8 @@ class Trainer:
         self.named = dict(self.network.named_parameters())
         self.optimizers = self._optimizers()
         self.step = 0
+        self.origin: str | None = None
+        """SHA-256 of the weights file that the run started from."""
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
 
@@ -93,7 +95,8 @@ class Trainer:
 
     def start_from(self, weights: Path) -> None:
         """Begin with the network of a weights file of the same depth; levels that it lacks begin as its finest."""
-        network, _ = load_weights(weights)
+        network, info = load_weights(weights)
+        self.origin = info.sha256
         if network.config.depth != self.config.depth:
             raise ValueError(f"{weights} has depth {network.config.depth}; train with --depth {network.config.depth}")
         if len(network.levels) == 1 < len(self.network.levels):
@@ -112,12 +115,18 @@ class Trainer:
                 for key, value in optimizer.state.get(parameter, {}).items():
                     tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(value)
         tensors |= {f"average/{name}": value for name, value in self.average.named_parameters()}
-        save_tensors(path, tensors, {"step": self.step, "config": asdict(self.config)})
+        save_tensors(path, tensors, {"step": self.step, "config": asdict(self.config), "origin": self.origin})
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What goes into the weights file: every setting, and where the run started unless from nothing."""
+        return asdict(self.config) | ({"start_from": self.origin} if self.origin else {})
 
     def load(self, path: Path) -> None:
         """Take up the state of `save`."""
         tensors, metadata = load_tensors(path)
         self.step = metadata["step"]
+        self.origin = metadata.get("origin")
         averages = dict(self.average.named_parameters())
         with torch.no_grad():
             for key, tensor in tensors.items():
@@ -203,7 +212,7 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
                 losses.clear()
             if main and (trainer.step % options.save_every == 0 or last):
                 trainer.save(state)
-                save_weights(folder / "weights.safetensors", trainer.average, recipe=asdict(config))
+                save_weights(folder / "weights.safetensors", trainer.average, recipe=trainer.recipe)
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -16,13 +16,14 @@ from torch import Tensor
 from model.checkpoint import load_tensors, load_weights
 from model.data import PatchSource
 from model.folded import EagerConv
+from model.network import LapSRNConfig
 from model.recipe import PRESETS, TrainConfig
-from model.train import Trainer, main, parse
-from tests.model.networks import luma, save_pictures
+from model.train import Trainer, detached, main, parse
+from tests.model.networks import luma, random_network, save_pictures
 
 ROOT = Path(__file__).parents[2]
-TINY = ["--depth", "1", "--core", "16", "--warmup", "2", "--hold-out", "3", "--device", "cpu", "--dtype", "float32"]
-TINY_CONFIG = TrainConfig(depth=1, core=16, warmup=2, hold_out=3)
+TINY = "--depth 1 --core 16 --batch 4 --micro-batch 2 --warmup 2 --hold-out 3 --device cpu --dtype float32".split()
+TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, micro_batch=2, warmup=2, hold_out=3)
 
 
 @pytest.fixture
@@ -162,8 +163,40 @@ def test_fused_bfloat16_has_the_gradients_of_plain_bfloat16(pictures: Path, monk
         trainer.train_step(source)
         gradients.append(torch.cat([p.grad.flatten() for p in trainer.named.values() if p.grad is not None]))
     fused, plain = gradients
-    assert len(fused) == sum(p.numel() for p in trainer.named.values())
     assert (fused - plain).norm() < 0.02 * plain.norm()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_a_flat_picture_s_answer_cancels_has_no_gradient(pictures: Path, dtype: str) -> None:
+    """In exact arithmetic it would be zero; its rounding noise must not move anything."""
+    trainer = Trainer(TINY_CONFIG, "cpu", dtype)
+    before = {name: p.detach().clone() for name, p in trainer.named.items()}
+    trainer.train_step(PatchSource([pictures], TINY_CONFIG.data(), pictures.parent / "cache"))
+    still = {name for name, p in trainer.named.items() if torch.equal(p, before[name])}
+    assert still == {"levels.0.residual.bias", "levels.1.residual.bias", "levels.1.up.bias"}
+
+
+def test_centring_changes_no_other_gradient() -> None:
+    network = random_network(LapSRNConfig(scale=4, depth=2, width=4)).double()
+    margin = network.config.margin
+    padded = luma(2, 1, 4 + 2 * margin, 3 + 2 * margin, dtype=torch.float64)
+
+    def loss(outputs: list[Tensor]) -> Tensor:
+        return torch.stack([((level - 0.5) ** 2).sum() for level in outputs]).sum()
+
+    loss(network(padded)).backward()  # type: ignore[no-untyped-call]
+    expected = {name: p.grad for name, p in network.named_parameters()}
+    network.zero_grad()
+    folded, leaves = detached(network.fold(), fused=False)
+    loss(folded(padded)).backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(list(leaves), [leaf.grad for leaf in leaves.values()])
+    for name, parameter in network.named_parameters():
+        wanted = expected[name]
+        assert wanted is not None
+        if parameter.grad is None:
+            assert wanted.abs().max() < 1e-9, name
+        else:
+            assert torch.allclose(parameter.grad, wanted, rtol=1e-9, atol=1e-9), name
 
 
 def test_a_run_can_start_from_weights(pictures: Path) -> None:
@@ -186,10 +219,14 @@ def test_a_run_starts_from_weights_only_once(pictures: Path) -> None:
     weights = pictures.parent / "first" / "weights.safetensors"
     main(command(pictures, "second", "--steps", 1, "--rate", 0, "--start-from", weights))
     started, _ = load_weights(pictures.parent / "second" / "weights.safetensors")
-    assert equal(started.state_dict(), load_weights(weights)[0].state_dict())
+    network, first = load_weights(weights)
+    assert equal(started.state_dict(), network.state_dict())
     main(command(pictures, "second", "--steps", 2, "--start-from", weights))
     tensors, metadata = load_tensors(pictures.parent / "second" / "state.safetensors")
     assert metadata["step"] == 2
+    resumed = load_weights(pictures.parent / "second" / "weights.safetensors")[1]
+    assert resumed.recipe["start_from"] == first.sha256, "told by the weights, also after a stop"
+    assert "start_from" not in first.recipe
     assert not torch.equal(tensors["network/levels.0.convs.0.weight"], started.levels[0].convs[0].weight)  # type: ignore[index,union-attr]
 
 
