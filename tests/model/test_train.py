@@ -22,7 +22,8 @@ from model.train import Trainer, detached, main, parse
 from tests.model.networks import luma, random_network, save_pictures
 
 ROOT = Path(__file__).parents[2]
-TINY = "--depth 1 --core 16 --batch 4 --micro-batch 2 --warmup 2 --hold-out 3 --device cpu --dtype float32".split()
+RECIPE = ["--depth", "1", "--core", "16", "--batch", "4", "--micro-batch", "2", "--warmup", "2", "--hold-out", "3"]
+TINY = [*RECIPE, "--device", "cpu", "--dtype", "float32"]
 TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, micro_batch=2, warmup=2, hold_out=3)
 
 
