@@ -22,6 +22,7 @@ MEASURES = {
     "growth": ("bench.growth", "measure"),
     "mixed": ("bench.mixed", "measure"),
     "tiles": ("bench.tiles", "measure"),
+    "widths": ("bench.widths", "measure"),
     "png": ("bench.encoder", "measure"),
 }
 """Modules and functions of a Plan to a Section; imported only when they are run."""
