@@ -11,11 +11,10 @@ from PIL import Image, ImageDraw
 
 from model.checkpoint import load_weights
 from model.color import luma
-from model.data import find_pictures
-from model.evaluate import luma_8bit, read, upscale
+from model.evaluate import luma_8bit, pairs, upscale
 from model.folded import FoldedLapSRN
 from model.metrics import gmsd, psnr, ssim
-from model.resample import degrade, resize, round_to_uint8
+from model.resample import resize, round_to_uint8
 
 ZOOM = 3
 GAP = 14  # pixels above each crop, for its name
@@ -85,18 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         corners.setdefault(picture, []).append((x, y))
     scores: dict[str, list[list[float]]] = {}
     strips = []
-    for path in find_pictures([options.hr]):
-        truth = read(path)
-        height, width = (side // scale * scale for side in truth.shape[:2])
-        truth = truth[:height, :width]
+    for name, truth, low in pairs(options.hr, options.lr, scale):
         target = luma_8bit(truth)
-        low = read(options.lr / path.name) if options.lr else degrade(truth, scale)
-        pictures = enlarge(networks, low, height, width)
-        for name, picture in pictures.items():
-            scores.setdefault(name, []).append([metric(picture, target, scale) for metric in METRICS.values()])
-        for x, y in corners.get(path.stem, []):
+        pictures = enlarge(networks, low, *target.shape)
+        for recipe, picture in pictures.items():
+            scores.setdefault(recipe, []).append([metric(picture, target, scale) for metric in METRICS.values()])
+        for x, y in corners.get(name, []):
             shown = pictures | {"original": target}
-            strips.append({name: each[y : y + options.side, x : x + options.side] for name, each in shown.items()})
+            strips.append({recipe: each[y : y + options.side, x : x + options.side] for recipe, each in shown.items()})
     if options.to is not None and strips:
         sheet(strips, options.to)
     print(table(scores))

@@ -3,7 +3,7 @@
 import argparse
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,16 +114,20 @@ def evaluate(
     network, _ = load_weights(weights)
     with torch.no_grad():
         folded = network.fold()
-    finest = network.config.scale
     scores = []
+    for name, truth, low in pairs(hr, lr, network.config.scale):
+        low = low if jpeg is None else through_jpeg(low, jpeg)
+        scores += score_picture(folded, network.config.scales, name, truth, low, enlarge)
+    return scores
+
+
+def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture, Picture]]:
+    """Name, high and low resolution of every picture in `hr`, cropped to multiples of `scale`; `lr`: see evaluate."""
     for path in find_pictures([hr]):
         truth = read(path)
-        height, width = (side // finest * finest for side in truth.shape[:2])
+        height, width = (side // scale * scale for side in truth.shape[:2])
         truth = truth[:height, :width]
-        low = read(lr / path.name) if lr else degrade(truth, finest)
-        low = low if jpeg is None else through_jpeg(low, jpeg)
-        scores += score_picture(folded, network.config.scales, path.stem, truth, low, enlarge)
-    return scores
+        yield path.stem, truth, read(lr / path.name) if lr else degrade(truth, scale)
 
 
 def read(path: Path) -> NDArray[np.uint8]:

@@ -96,11 +96,11 @@ class Trainer:
     def start_from(self, weights: Path) -> None:
         """Begin with the network of a weights file of the same depth; levels that it lacks begin as its finest."""
         network, info = load_weights(weights)
-        self.origin = info.sha256
         if network.config.depth != self.config.depth:
             raise ValueError(f"{weights} has depth {network.config.depth}; train with --depth {network.config.depth}")
         if len(network.levels) == 1 < len(self.network.levels):
             raise ValueError(f"{weights} has one level, and its first layer sees luma; start from x4 or x8 weights")
+        self.origin = info.sha256
         for mine in (self.network, self.average):
             for i, level in enumerate(mine.levels):
                 same = network.levels[min(i, len(network.levels) - 1)]

@@ -111,7 +111,7 @@ class Pipeline:
 
     async def _run(self, order: Order, upload: Upload, stages: Stages, progress: Progress, deadline: float) -> Upscaled:
         with stages.measure("decode"):
-            # How large the picture is will be known by then; until then its bytes tell, most often.
+            # How large the picture is only decoding tells; until then its bytes do, most often.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
             decoded = await self._threads.run(lambda: self._decode(order, upload), pixels)
         upload.release()

@@ -1,0 +1,39 @@
+"""What a worker does before it is up."""
+
+import asyncio
+
+import pytest
+
+from tests.engine.conftest import Start
+from tests.engine.fakes import FakeModel, picture
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "shapes"),
+    [
+        ("nothing", []),
+        ("tiles", [(1, 4, 4), (1, 8, 8)]),
+        ("batches", [(1, 4, 4), (4, 4, 4), (1, 8, 8)]),
+        ("shapes", [(1, 4, 4), (2, 4, 4), (4, 4, 4), (1, 4, 8), (2, 4, 8), (1, 8, 4), (2, 8, 4), (1, 8, 8)]),
+    ],
+)
+async def test_a_worker_warms_up_on_cores_before_it_is_up(
+    start: Start, warm_up: str, shapes: list[tuple[int, int, int]]
+) -> None:
+    model = FakeModel()
+    await start(model, warm_up=warm_up)
+    assert model.warmed == shapes
+
+
+async def test_warmed_on_every_shape_a_worker_meets_no_other(start: Start) -> None:
+    model = FakeModel()
+    engine = await start(model, warm_up="shapes")
+    sides = (1, 4, 7, 9, 13, 20)
+    await asyncio.gather(
+        *(engine.upscale([picture(height, width)], scale=4, client=f"{height}") for height in sides for width in sides)
+    )
+    seen = {
+        (count, height - 2 * model.margin, width - 2 * model.margin) for (count, height, width), _, _ in model.calls
+    }
+    assert seen <= set(model.warmed)
+    assert {shape[1:] for shape in seen} == {(4, 4), (4, 8), (8, 4), (8, 8)}
