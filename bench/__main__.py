@@ -21,6 +21,7 @@ MEASURES = {
     "stages": ("bench.stages", "measure"),
     "growth": ("bench.growth", "measure"),
     "mixed": ("bench.mixed", "measure"),
+    "accelerator": ("bench.accelerator", "measure"),
     "tiles": ("bench.tiles", "measure"),
     "widths": ("bench.widths", "measure"),
     "png": ("bench.encoder", "measure"),

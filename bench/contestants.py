@@ -22,6 +22,7 @@ from app.settings import Settings
 from bench.pictures import luma
 from bench.public import PublicLapSRN
 from model.checkpoint import load_weights
+from model.runtime import devices
 
 Plane = NDArray[np.float32]
 Run = Callable[[], Any]
@@ -33,16 +34,15 @@ class Absent(Exception):
 
 
 def eager() -> Prepare:
-    """Public PyTorch code: eager, contiguous, float32, all threads."""
-    network = public_network()
+    """Public PyTorch code: eager, contiguous, float32; on the accelerator if there is one, else on all threads."""
+    device = devices("auto")[0]
+    network = public_network().to(device)
     torch.set_num_threads(cores())
 
     def prepare(plane: Plane) -> Run:
-        tensor = torch.from_numpy(plane)[None, None]
-
         def run() -> list[Plane]:
             with torch.inference_mode():
-                return [level[0, 0].numpy() for level in network(tensor)]
+                return [level[0, 0].cpu().numpy() for level in network(torch.from_numpy(plane)[None, None].to(device))]
 
         return run
 

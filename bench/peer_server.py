@@ -21,12 +21,13 @@ Samples = NDArray[np.uint8]
 
 
 class SuperResolution(litserve.LitAPI):  # type: ignore[misc]
-    """One picture at a time, on all threads."""
+    """One picture at a time, on the accelerator that LitServe gives it, or on all threads."""
 
     def setup(self, device: str) -> None:
         """The network, once for each worker."""
         torch.set_num_threads(cores())
-        self.network = public_network()
+        self.on = device
+        self.network = public_network().to(device)
 
     def decode_request(self, request: Form) -> Image.Image:
         """A picture from the field `image`, in base64."""
@@ -38,8 +39,8 @@ class SuperResolution(litserve.LitAPI):  # type: ignore[misc]
         size = (4 * picture.width, 4 * picture.height)
         with torch.inference_mode():
             tensor = torch.from_numpy(np.asarray(luma, np.float32) * (219 / 255 / 255) + 16 / 255)[None, None]
-            *_, upscaled = self.network(tensor)
-        values = (upscaled[0, 0].numpy() - 16 / 255) * (255 * 255 / 219)
+            *_, upscaled = self.network(tensor.to(self.on))
+        values = (upscaled[0, 0].cpu().numpy() - 16 / 255) * (255 * 255 / 219)
         bands = [Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))]
         bands += [band.resize(size, Image.Resampling.BICUBIC) for band in chroma]
         return Image.merge("YCbCr", bands).convert("RGB")
@@ -53,7 +54,7 @@ class SuperResolution(litserve.LitAPI):  # type: ignore[misc]
 
 def main(port: int) -> None:
     """Serves until it is ended."""
-    server = litserve.LitServer(SuperResolution(), accelerator="cpu", timeout=600)
+    server = litserve.LitServer(SuperResolution(), accelerator="auto", devices=1, timeout=600)
     server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="warning")
 
 

@@ -1,17 +1,16 @@
-"""Training patches: pyramids of luma in one memory-mapped uint8 file, sampled where there is something to learn."""
+"""What training is fed with: pictures as pyramids of luma, in one memory-mapped uint8 file."""
 
 import hashlib
+import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from model.color import YCBCR_FROM_RGB, YCBCR_OFFSET, luma
 from model.resample import degrade, resize, round_to_uint8
@@ -28,7 +27,8 @@ class DataConfig:
     """How patches are made.
 
     scale: of the network. core: low-resolution pixels per side that the loss sees. margin: of the network. scales: the
-    range that pictures are shrunk by at random before the pyramid is built, `variants` draws a picture. turns: also
+    range that pictures are shrunk by at random before the pyramid is built, `variants` draws a picture. jpeg: the range
+    of qualities, 1 to 100, that the low resolution is compressed with at random; None leaves it as it is. turns: also
     quarter turns, beside flips. focus: patches are drawn with probability proportional to gradient energy to this
     power (0: uniformly). hold_out: every n-th picture is kept for validation.
     """
@@ -38,6 +38,7 @@ class DataConfig:
     margin: int = 9
     scales: tuple[float, float] = (1.0, 1.0)
     variants: int = 1
+    jpeg: tuple[int, int] | None = None
     flips: bool = True
     turns: bool = True
     focus: float = 0.5
@@ -70,18 +71,12 @@ def pyramid(gray: Gray, scale: int) -> list[Gray]:
     return [degrade(cropped, factor) for factor in factors] + [cropped]
 
 
-def _variants(path: Path, config: DataConfig, index: int) -> list[list[Gray]]:
-    gray = read_gray(path)
-    rng = np.random.default_rng((config.seed, index))
-    made = []
-    for _ in range(config.variants):
-        factor = rng.uniform(*config.scales)
-        height, width = (round(side * factor) for side in gray.shape)
-        shrunk = round_to_uint8(resize(gray.astype(np.float64), height, width)).astype(np.uint8)
-        levels = pyramid(shrunk, config.scale)
-        if min(levels[0].shape) >= config.core:
-            made.append(levels)
-    return made
+def through_jpeg(picture: Gray, quality: int) -> Gray:
+    """The picture, gray or RGB, as a JPEG of this quality (1 to 100, half the chroma) leaves it."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    with Image.open(file) as image:
+        return np.asarray(image)
 
 
 def focus_map(levels: Sequence[Gray], core: int, focus: float) -> NDArray[np.float32]:
@@ -102,89 +97,92 @@ def focus_map(levels: Sequence[Gray], core: int, focus: float) -> NDArray[np.flo
     return np.asarray((total / span**2 + 0.5) ** focus, dtype=np.float32)
 
 
-class PatchSource:
-    """Patches of one set of pictures; batch `step` of rank `rank` is always the same, so a resumed run continues."""
+@dataclass(frozen=True, slots=True)
+class Pyramids:
+    """Every pyramid of a set of pictures. P pyramids of L levels, smallest first, in one array of bytes.
 
-    def __init__(self, folders: Sequence[Path], config: DataConfig, cache: Path) -> None:
-        self.config = config
-        paths = find_pictures(folders)
-        every = min(config.hold_out, max(len(paths), 2))  # of few pictures the last one is held out
-        self.held_out = [path for i, path in enumerate(paths) if i % every == every - 1]
-        self.used = [path for i, path in enumerate(paths) if i % every != every - 1]
-        self._open(cache)
+    pixels: all levels, one after the other. starts, heights, widths (P, L): where each is among them, and its sides.
+    maps: for each pyramid, its `focus_map`.
+    """
 
-    def _open(self, cache: Path) -> None:
-        """Map the cache of exactly these pictures and settings, building it first when it is not there."""
-        parts = [(str(p), p.stat().st_size) for p in self.used]
-        key = hashlib.sha256(repr((parts, self.config)).encode()).hexdigest()[:16]
-        index_path, pixels_path = cache / f"{key}.json", cache / f"{key}.bin"
-        if not index_path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            self._build(index_path, pixels_path)
-        index = json.loads(index_path.read_text())
-        pixels = np.memmap(pixels_path, dtype=np.uint8, mode="r")
-        self.pyramids: list[list[Gray]] = []
-        for entry in index:
-            self.pyramids.append([pixels[start : start + h * w].reshape(h, w) for start, h, w in entry])
-        if not self.pyramids:
-            smallest = self.config.core * self.config.scale
-            raise ValueError(f"every picture is smaller than a patch of {smallest}x{smallest}; use a smaller core")
-        maps = [focus_map(levels, self.config.core, self.config.focus) for levels in self.pyramids]
-        self._cells = [m.shape[1] for m in maps]
-        self._firsts = np.cumsum([0] + [m.size for m in maps])
-        self._cumulative = np.cumsum(np.concatenate([m.ravel() for m in maps]), dtype=np.float64)
+    pixels: Gray
+    starts: NDArray[np.int64]
+    heights: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    maps: list[NDArray[np.float32]]
 
-    def _build(self, index_path: Path, pixels_path: Path) -> None:
-        index, position = [], 0
-        with pixels_path.open("wb") as out, ProcessPoolExecutor() as pool:
-            count = len(self.used)
-            for made in pool.map(_variants, self.used, [self.config] * count, range(count), chunksize=8):
-                for levels in made:
-                    entry = []
-                    for level in levels:
-                        out.write(level.tobytes())
-                        entry.append((position, *level.shape))
-                        position += level.size
-                    index.append(entry)
-        index_path.write_text(json.dumps(index))
+    def __len__(self) -> int:
+        return len(self.starts)
 
-    def batch(self, step: int, size: int, rank: int = 0) -> list[Tensor]:
-        """[low resolution with its margin (N, 1, c + 2m, c + 2m), x2 (N, 1, 2c, 2c), ...]: luma in 0..1, float32."""
-        rng = np.random.default_rng((self.config.seed, step, rank))
-        patches = [self._patch(rng) for _ in range(size)]
-        stacked = (np.stack([patch[level] for patch in patches]) for level in range(len(patches[0])))
-        return [torch.from_numpy(pixels[:, None]).float().mul_(GAIN / 255).add_(BLACK) for pixels in stacked]
-
-    def _patch(self, rng: np.random.Generator) -> list[Gray]:
-        core, margin = self.config.core, self.config.margin
-        cell = int(np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], side="right"))
-        cell = min(cell, len(self._cumulative) - 1)
-        picture = int(np.searchsorted(self._firsts, cell, side="right")) - 1
-        levels = self.pyramids[picture]
-        row, column = divmod(cell - int(self._firsts[picture]), self._cells[picture])
-        height, width = levels[0].shape
-        top = min(row * CELL + int(rng.integers(CELL)), height - core)
-        left = min(column * CELL + int(rng.integers(CELL)), width - core)
-        # The margin beyond a picture's own border is its reflection, as in serving.
-        rows = reflect(np.arange(top - margin, top + core + margin), height)
-        columns = reflect(np.arange(left - margin, left + core + margin), width)
-        patch = [levels[0][np.ix_(rows, columns)]]
-        for level, pixels in enumerate(levels[1:], start=1):
-            y, x, side = top << level, left << level, core << level
-            patch.append(pixels[y : y + side, x : x + side])
-        turns = int(rng.integers(4)) if self.config.turns else 0
-        flip = bool(rng.integers(2)) if self.config.flips else False
-        return [np.ascontiguousarray(np.rot90(p[:, ::-1] if flip else p, turns)) for p in patch]
-
-    def validation(self) -> Iterator[tuple[Gray, list[Gray]]]:
-        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray."""
-        for path in self.held_out:
-            levels = pyramid(read_gray(path), self.config.scale)
-            yield levels[0], levels[1:]
+    def __getitem__(self, number: int) -> list[Gray]:
+        """The levels of one pyramid, views."""
+        sizes = zip(self.starts[number], self.heights[number], self.widths[number], strict=True)
+        return [self.pixels[start : start + height * width].reshape(height, width) for start, height, width in sizes]
 
 
-def reflect(indices: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Indices beyond 0..length-1 mirrored back about the first and the last sample, which are not repeated."""
-    period = max(2 * (length - 1), 1)
-    folded = np.abs(indices) % period
-    return np.where(folded < length, folded, period - folded)
+def open_pyramids(paths: Sequence[Path], config: DataConfig, cache: Path) -> Pyramids:
+    """Those of exactly these pictures and settings, mapped from `cache`, made first where it has them not.
+
+    Raises ValueError when no picture is as large as a patch.
+    """
+    parts = [(str(p), p.stat().st_size) for p in paths]
+    key = hashlib.sha256(repr((parts, config)).encode()).hexdigest()[:16]
+    index, pixels, maps = (cache / f"{key}{suffix}" for suffix in (".json", ".bin", ".maps.npy"))
+    if not index.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        _build(paths, config, index, pixels, maps)
+    table = np.array(json.loads(index.read_text()), dtype=np.int64)
+    if not len(table):
+        smallest = config.core * config.scale
+        raise ValueError(f"every picture is smaller than a patch of {smallest}x{smallest}; use a smaller core")
+    starts, heights, widths = np.moveaxis(table, -1, 0)
+    shapes = [_cells(height, width, config.core) for height, width in zip(heights[:, 0], widths[:, 0], strict=True)]
+    ends = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
+    split = np.split(np.load(maps), ends)
+    # Mapped as if it could be written to, which it never is: torch takes no read-only arrays.
+    return Pyramids(
+        np.memmap(pixels, dtype=np.uint8, mode="c"),
+        starts,
+        heights,
+        widths,
+        [each.reshape(shape) for each, shape in zip(split, shapes, strict=True)],
+    )
+
+
+def _cells(height: int, width: int, core: int) -> tuple[int, int]:
+    """Rows and columns of a `focus_map` over so many low-resolution pixels."""
+    return (height - core) // CELL + 1, (width - core) // CELL + 1
+
+
+def _build(paths: Sequence[Path], config: DataConfig, index: Path, pixels: Path, maps: Path) -> None:
+    entries, energies, position = [], [], 0
+    with pixels.open("wb") as out, ProcessPoolExecutor() as pool:
+        count = len(paths)
+        for made in pool.map(_variants, paths, [config] * count, range(count), chunksize=8):
+            for levels, energy in made:
+                entry = []
+                for level in levels:
+                    out.write(level.tobytes())
+                    entry.append((position, *level.shape))
+                    position += level.size
+                entries.append(entry)
+                energies.append(energy.ravel())
+    np.save(maps, np.concatenate(energies) if energies else np.empty(0, np.float32))
+    index.write_text(json.dumps(entries))
+
+
+def _variants(path: Path, config: DataConfig, index: int) -> list[tuple[list[Gray], NDArray[np.float32]]]:
+    """Pyramid and focus map of every variant of a picture that holds a patch."""
+    gray = read_gray(path)
+    rng = np.random.default_rng((config.seed, index))
+    made = []
+    for _ in range(config.variants):
+        factor = rng.uniform(*config.scales)
+        height, width = (round(side * factor) for side in gray.shape)
+        shrunk = round_to_uint8(resize(gray.astype(np.float64), height, width)).astype(np.uint8)
+        levels = pyramid(shrunk, config.scale)
+        if config.jpeg is not None:
+            levels[0] = through_jpeg(levels[0], int(rng.integers(config.jpeg[0], config.jpeg[1] + 1)))
+        if min(levels[0].shape) >= config.core:
+            made.append((levels, focus_map(levels, config.core, config.focus)))
+    return made

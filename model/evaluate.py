@@ -1,7 +1,6 @@
 """Scores as published, Y-PSNR and SSIM next to bicubic: `python -m model.evaluate --weights W --hr DIR`."""
 
 import argparse
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from PIL import Image
 
 from model.checkpoint import load_weights
 from model.color import luma
-from model.data import find_pictures
+from model.data import find_pictures, through_jpeg
 from model.folded import FoldedLapSRN
 from model.metrics import psnr, ssim
 from model.network import LapSRN
@@ -35,9 +34,9 @@ def pad(plane: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
 
 @torch.inference_mode()
 def upscale(folded: FoldedLapSRN, plane: Luma) -> list[NDArray[np.float32]]:
-    """One luma plane (H, W), 0..1, whole, in float32: [(2H, 2W), (4H, 4W), ...]."""
-    padded = torch.from_numpy(pad(plane.astype(np.float32), folded.margin))
-    return [level[0, 0].numpy() for level in folded(padded[None, None])]
+    """One luma plane (H, W), 0..1, whole, in float32, where the network is: [(2H, 2W), (4H, 4W), ...]."""
+    padded = torch.from_numpy(pad(plane.astype(np.float32), folded.margin)).to(folded.device)
+    return [level[0, 0].cpu().numpy() for level in folded(padded[None, None])]
 
 
 def upscale_ensemble(folded: FoldedLapSRN, plane: Luma) -> list[NDArray[np.float32]]:
@@ -94,14 +93,6 @@ def score_picture(
         figures = [metric(x, target, scale) for x in (ours, bicubic) for metric in (psnr, ssim)]
         results.append(Score(name, scale, figures[0], figures[1], figures[2], figures[3]))
     return results
-
-
-def through_jpeg(picture: Picture, quality: int) -> Picture:
-    """The picture as a JPEG of this quality (1 to 100, half the chroma) leaves it."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality)
-    with Image.open(file) as image:
-        return np.asarray(image)
 
 
 def evaluate(

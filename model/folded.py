@@ -70,6 +70,12 @@ class FoldedLapSRN:
         zeros = padded.new_zeros(1, 1, 2 * self.margin + 1, 2 * self.margin + 1)
         return self.combine(padded, self.residuals(padded, dtype), one_period(self.residuals(zeros, dtype)))
 
+    @property
+    def device(self) -> torch.device:
+        """Where its convolutions are, as long as they are EagerConvs."""
+        assert isinstance(self.entry, EagerConv)
+        return self.entry.weight.device
+
     def combine(self, padded: Tensor, residuals: list[Tensor], flats: list[Tensor]) -> list[Tensor]:
         """The image branch: upsample, add the residual less what a flat picture would get (`flats`), level by level.
 

@@ -14,7 +14,8 @@ class TrainConfig:
     """A recipe. batch: patches a step over all processes, in micro-batches. The learning rate warms up over `warmup`
     steps, holds until the fraction `hold` of all steps, then falls by a cosine to `final_rate` of itself. epsilon: of
     the Charbonnier loss; last_epsilon: in the fraction `last` of all steps, at the end, larger and so nearer to the
-    squared error, which PSNR is made of.
+    squared error, which PSNR is made of. min_quality, max_quality: of the JPEG that the low resolution goes through,
+    or 0 for none. frozen: levels, from the coarsest, that keep the weights they start with.
     """
 
     depth: int = 5
@@ -37,6 +38,9 @@ class TrainConfig:
     min_scale: float = 1.0
     max_scale: float = 1.0
     variants: int = 1
+    min_quality: int = 0
+    max_quality: int = 0
+    frozen: int = 0
     flips: bool = True
     turns: bool = True
     focus: float = 0.5
@@ -50,6 +54,13 @@ class TrainConfig:
             raise ValueError(
                 f"scale {self.scale} has {levels} levels; give as many level weights, not {self.level_weights}"
             )
+        if not 0 <= self.frozen < levels:
+            raise ValueError(f"frozen is {self.frozen}; at least one of {levels} levels must learn")
+        if not 0 <= self.min_quality <= self.max_quality <= 100 or (self.max_quality > 0) != (self.min_quality > 0):
+            raise ValueError(
+                f"min_quality {self.min_quality} and max_quality {self.max_quality} must be a range within 1 to 100, "
+                "or both 0 for no JPEG"
+            )
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer {self.optimizer!r} is unknown; use one of {', '.join(OPTIMIZERS)}")
 
@@ -61,6 +72,7 @@ class TrainConfig:
             margin=self.network().margin,
             scales=(self.min_scale, self.max_scale),
             variants=self.variants,
+            jpeg=(self.min_quality, self.max_quality) if self.max_quality else None,
             flips=self.flips,
             turns=self.turns,
             focus=self.focus,

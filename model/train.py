@@ -14,22 +14,37 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.checkpoint import load_tensors, load_weights, save_tensors, save_weights
-from model.data import PatchSource
 from model.evaluate import validate
 from model.folded import Conv, EagerConv, FoldedLapSRN, centred
 from model.fused import TrainedConv
 from model.losses import pyramid_loss
 from model.network import LapSRN
 from model.optimizer import Muon
+from model.patches import PatchSource
 from model.recipe import PRESETS, TrainConfig
 from model.runlog import RunLog
-from model.runtime import best_dtype, keep_freed_memory, torch_dtype
+from model.runtime import best_dtype, exact_float32, keep_freed_memory, torch_dtype
+
+
+def loss_of(
+    folded: FoldedLapSRN,
+    padded: Tensor,
+    targets: Sequence[Tensor],
+    level_weights: Sequence[float],
+    epsilon: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """What a folded network's predictions for a batch cost."""
+    return pyramid_loss(folded(padded, dtype), targets, level_weights, epsilon)
 
 
 class Trainer:
-    """One process of a run: network, its moving average, optimizers, and the step they are at."""
+    """One process of a run: network, its moving average, optimizers, and the step they are at.
 
-    def __init__(self, config: TrainConfig, device: str, dtype: str) -> None:
+    `compiled` has torch.compile merge what surrounds the convolutions, for accelerators.
+    """
+
+    def __init__(self, config: TrainConfig, device: str, dtype: str, *, compiled: bool = False) -> None:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = device
@@ -37,7 +52,10 @@ class Trainer:
         self.network = LapSRN(config.network()).to(device)
         self.average = LapSRN(config.network()).to(device)
         self.average.load_state_dict(self.network.state_dict())
-        self.named = dict(self.network.named_parameters())
+        for level in list(self.network.levels)[: config.frozen]:
+            level.requires_grad_(False)
+        self.named = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        self._loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
         self.optimizers = self._optimizers()
         self.step = 0
         self.origin: str | None = None
@@ -55,19 +73,20 @@ class Trainer:
         made: list[torch.optim.Optimizer] = [torch.optim.Adam(adam, lr=self.config.rate)]
         return [*made, Muon(muon, lr=self.config.rate)] if muon else made
 
-    def train_step(self, source: PatchSource) -> float:
-        """One update of weights and average; returns this process's loss."""
-        mine = self.config.batch // self.world
-        patches = [level.to(self.device) for level in source.batch(self.step, mine, self.rank)]
-        total = 0.0
+    def train_step(self, source: PatchSource) -> Tensor:
+        """One update of weights and average; returns this process's loss, which nobody has waited for yet."""
+        config = self.config
+        mine = config.batch // self.world
+        patches = source.batch(self.step, mine, self.rank)
+        total = torch.zeros((), device=self.device)
         folded, kernels = detached(self.network.fold(), self.device == "cpu" and self.dtype != torch.float32)
-        for first in range(0, mine, self.config.micro_batch):
-            padded, *targets = (level[first : first + self.config.micro_batch] for level in patches)
-            predictions = folded(padded, self.dtype)
-            loss = pyramid_loss(predictions, targets, self.config.level_weights, self.config.epsilon_at(self.step))
+        for first in range(0, mine, config.micro_batch):
+            padded, *targets = (level[first : first + config.micro_batch] for level in patches)
+            epsilon = config.epsilon_at(self.step)
+            loss = self._loss_of(folded, padded, targets, config.level_weights, epsilon, self.dtype)
             loss = loss * (len(padded) / mine)
             loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+            total += loss.detach()
         torch.autograd.backward(list(kernels), [leaf.grad for leaf in kernels.values()])
         self._update()
         return total
@@ -90,8 +109,9 @@ class Trainer:
         self.step += 1
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), parameters, strict=True):
-                mean.lerp_(value, 1 - decay)
+            averages = dict(self.average.named_parameters())
+            for name, value in self.named.items():
+                averages[name].lerp_(value, 1 - decay)
 
     def start_from(self, weights: Path) -> None:
         """Begin with the network of a weights file of the same depth; levels that it lacks begin as its finest."""
@@ -109,7 +129,7 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Everything that a resumed run needs to go on exactly as if it had not stopped."""
         tensors: dict[str, Tensor] = {}
-        for name, parameter in self.named.items():
+        for name, parameter in self.network.named_parameters():
             tensors[f"network/{name}"] = parameter
             for optimizer in self.optimizers:
                 for key, value in optimizer.state.get(parameter, {}).items():
@@ -127,12 +147,12 @@ class Trainer:
         tensors, metadata = load_tensors(path)
         self.step = metadata["step"]
         self.origin = metadata.get("origin")
-        averages = dict(self.average.named_parameters())
+        networks, averages = (dict(network.named_parameters()) for network in (self.network, self.average))
         with torch.no_grad():
             for key, tensor in tensors.items():
                 kind, name = key.split("/", 1)
                 if kind == "network":
-                    self.named[name].copy_(tensor)
+                    networks[name].copy_(tensor)
                 elif kind == "average":
                     averages[name].copy_(tensor)
                 else:
@@ -158,6 +178,8 @@ def detached(folded: FoldedLapSRN, fused: bool) -> tuple[FoldedLapSRN, dict[Tens
         folded = centred(folded)
 
     def leaf(tensor: Tensor) -> Tensor:
+        if not tensor.requires_grad:  # of a level that is frozen
+            return tensor
         leaves[tensor] = tensor.detach().requires_grad_()
         return leaves[tensor]
 
@@ -165,8 +187,7 @@ def detached(folded: FoldedLapSRN, fused: bool) -> tuple[FoldedLapSRN, dict[Tens
         assert isinstance(conv, EagerConv)
         if conv.bias is None:
             return EagerConv(leaf(conv.weight))
-        bias = leaf(conv.bias) if conv.bias.requires_grad else conv.bias
-        return (TrainedConv if fused else EagerConv)(leaf(conv.weight), bias)
+        return (TrainedConv if fused else EagerConv)(leaf(conv.weight), leaf(conv.bias))
 
     return folded.map(own, own, own), leaves
 
@@ -181,29 +202,34 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
         dist.init_process_group("nccl" if cuda else "gloo")
     if options.device == "cpu":
         keep_freed_memory()
+    torch.backends.cudnn.benchmark = True  # a run has few shapes, and time enough to try kernels
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, options.device, options.dtype)
+    exact_float32()
+    trainer = Trainer(config, options.device, options.dtype, compiled=options.compile)
     state = folder / "state.safetensors"
     if state.exists():
         trainer.load(state)
     elif options.start_from is not None:
         trainer.start_from(options.start_from)
+    elif config.frozen:
+        raise SystemExit(f"{config.frozen} levels are frozen at nothing; give the weights to keep with --start-from")
     main = trainer.rank == 0
     if not main:
         dist.barrier()  # the first process builds the cache, the others find it
-    source = PatchSource(options.data, config.data(), options.cache)
+    source = PatchSource(options.data, config.data(), options.cache, options.device)
     if main and trainer.world > 1:
         dist.barrier()
     bar = tqdm(total=config.steps, initial=trainer.step, disable=not main, mininterval=10, unit="step")
-    started, losses = time.monotonic(), []
+    started = time.monotonic()
+    losses: list[Tensor] = []
     with bar, RunLog(folder, main) as log:
         while trainer.step < config.steps:
             losses.append(trainer.train_step(source))
             bar.update()
             last = trainer.step == config.steps
             if main and (trainer.step % options.log_every == 0 or last):
-                record: dict[str, Any] = {"step": trainer.step, "loss": sum(losses) / len(losses)}
+                record: dict[str, Any] = {"step": trainer.step, "loss": float(torch.stack(losses).mean())}
                 record |= {"rate": config.rate_at(trainer.step - 1), "seconds": time.monotonic() - started}
                 if trainer.step % options.validate_every == 0 or last:
                     record["psnr"] = validate(trainer.average, source.validation())
@@ -229,6 +255,12 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namesp
     parser.add_argument("--start-from", type=Path, metavar="WEIGHTS", help="weights to begin a new run with")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the features")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=torch.cuda.is_available(),
+        help="merge what surrounds the convolutions with torch.compile",
+    )
     for name, default in (("log-every", 100), ("validate-every", 1000), ("save-every", 500)):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="STEPS")
     recipe = parser.add_argument_group("recipe", "overrides the preset")

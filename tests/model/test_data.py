@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.data import CELL, DataConfig, PatchSource, find_pictures, focus_map, pyramid, read_gray, reflect
+from model.data import CELL, DataConfig, find_pictures, focus_map, pyramid, read_gray
+from model.patches import PatchSource, reflect
 from model.resample import degrade
 from tests.model.networks import save_pictures, texture
 
@@ -172,7 +173,7 @@ def test_every_n_th_picture_is_held_out(make: Make) -> None:
 def test_variants_are_shrunk_within_the_range(make: Make) -> None:
     """Three of each picture but the smallest, which no longer holds a patch once it is shrunk."""
     source = make(scales=(0.75, 0.99), variants=3)
-    heights = [levels[-1].shape[0] for levels in source.pyramids]
+    heights = [levels[-1].shape[0] for levels in map(source.pyramids.__getitem__, range(len(source.pyramids)))]
     whole = [96, 96, 96, 130, 130, 130]
     assert all(0.75 * of - 4 <= height < of for height, of in zip(heights, whole, strict=True))
     assert len(set(heights[:3])) > 1
@@ -181,7 +182,7 @@ def test_variants_are_shrunk_within_the_range(make: Make) -> None:
 
 def test_the_cache_is_used_and_belongs_to_its_settings(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make().batch(0, 2)
-    monkeypatch.setattr(PatchSource, "_build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr("model.data._build", lambda *_: pytest.fail("built again"))
     assert all(torch.equal(a, b) for a, b in zip(first, make().batch(0, 2), strict=True))
     with pytest.raises(pytest.fail.Exception, match="built again"):
         make(core=12)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from model.checkpoint import load_weights, save_weights
 from model.color import luma
+from model.data import through_jpeg
 from model.evaluate import (
     Score,
     evaluate,
@@ -22,7 +23,6 @@ from model.evaluate import (
     score_picture,
     summary,
     table,
-    through_jpeg,
     upscale,
     upscale_ensemble,
     validate,

@@ -1,0 +1,92 @@
+"""A GPU's batches: host to host as they are served, the kernels alone, and the kernels replayed as a CUDA graph."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from app.settings import Settings
+from bench.arithmetic import useful_flops
+from bench.machine import describe
+from bench.report import Plan, Section
+from model.checkpoint import load_weights
+from model.runtime import Runtime, devices, load, torch_dtype
+
+BATCHES = ((32, 1), (32, 16), (32, 64), (64, 1), (64, 16), (64, 64), (128, 1), (128, 8), (128, 32), (256, 1), (256, 8))
+"""(edge of a core, tiles in a batch)."""
+
+
+def measure(plan: Plan) -> Section:
+    """Medians; rates count a direct convolution's arithmetic without the margins'."""
+    section = Section("accelerator", "An accelerator's batches: luma in host memory to ×2 and ×4 in host memory")
+    device = devices("auto")[0]
+    if device == "cpu":
+        section.notes.append("No accelerator on this machine.")
+        return section
+    config = load_weights(Settings().weights)[0].config
+    runtime = load(Settings().weights, device)
+    section.notes.append(f"{torch.cuda.get_device_name(device)}, {runtime.dtype}, torch {torch.__version__}.")
+    section.add("best 64→64 3×3 convolution", convolution_rate(device, describe().dtype) / 1e12, "TFLOP/s")
+    for edge, count in BATCHES[: plan.pick(len(BATCHES), 1)]:
+        name, useful = f"{count} of {edge}×{edge}", count * useful_flops(config, edge, edge)
+        tiles = np.random.default_rng(0).random((count, *2 * [edge + 2 * runtime.margin]), dtype=np.float32)
+        whole, kernels, graph = (
+            median(each) for each in (lambda t=tiles: runtime.run(t, 4), *_on_device(runtime, tiles))
+        )
+        section.add(f"{name}, host to host", 1000 * whole, "ms")
+        section.add(f"{name}, kernels alone", 1000 * kernels, "ms")
+        section.add(f"{name}, kernels as a CUDA graph", 1000 * graph, "ms")
+        section.add(f"{name}, kernels alone, rate", useful / kernels / 1e12, "TFLOP/s")
+        section.add(f"{name}, host to host, source", count * edge**2 / whole / 1e6, "megapixels/s")
+    return section
+
+
+def convolution_rate(device: str, dtype: str) -> float:
+    """Operations per second of a 64→64 3x3 convolution, channels last, over enough pixels to fill the device."""
+    features = torch.randn(8, 64, 514, 514, device=device).to(torch_dtype(dtype), memory_format=torch.channels_last)
+    weight = torch.randn(64, 64, 3, 3, device=device).to(torch_dtype(dtype), memory_format=torch.channels_last)
+
+    def convolve() -> None:
+        F.conv2d(features, weight)
+        torch.cuda.synchronize(device)
+
+    return 2 * 9 * 64 * 64 * 8 * 512 * 512 / median(convolve)
+
+
+def _on_device(runtime: Runtime, tiles: np.ndarray) -> tuple[Callable[[], object], Callable[[], object]]:
+    """The network on tiles that are there already: launched as served, and replayed."""
+    padded = torch.from_numpy(tiles)[:, None].to(runtime.device)
+
+    @torch.inference_mode()
+    def network() -> object:
+        return runtime._exact.combine(padded, runtime._served(padded, None), runtime._served_flats)
+
+    def launched() -> None:
+        network()
+        torch.cuda.synchronize(runtime.device)
+
+    launched()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        network()
+
+    def replayed() -> None:
+        graph.replay()
+        torch.cuda.synchronize(runtime.device)
+
+    return launched, replayed
+
+
+def median(run: Callable[[], object], seconds: float = 0.3) -> float:
+    """Seconds of one call, after two that are not counted."""
+    run()
+    run()
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 5:
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
