@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from app.settings import Settings
 from bench.arithmetic import useful_flops
+from bench.contestants import eager
 from bench.machine import describe
+from bench.pictures import luma
 from bench.report import Plan, Section
 from model.checkpoint import load_weights
 from model.runtime import Runtime, devices, load, torch_dtype
@@ -30,6 +32,8 @@ def measure(plan: Plan) -> Section:
     runtime = load(Settings().weights, device)
     section.notes.append(f"{torch.cuda.get_device_name(device)}, {runtime.dtype}, torch {torch.__version__}.")
     section.add("best 64→64 3×3 convolution", convolution_rate(device, describe().dtype) / 1e12, "TFLOP/s")
+    public = median(eager()(luma(256, 256)))
+    section.add("public PyTorch, eager, float32, 256×256, host to host", 1000 * public, "ms")
     for edge, count in BATCHES[: plan.pick(len(BATCHES), 1)]:
         name, useful = f"{count} of {edge}×{edge}", count * useful_flops(config, edge, edge)
         tiles = np.random.default_rng(0).random((count, *2 * [edge + 2 * runtime.margin]), dtype=np.float32)

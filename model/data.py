@@ -27,7 +27,8 @@ class DataConfig:
     """How patches are made.
 
     scale: of the network. core: low-resolution pixels per side that the loss sees. margin: of the network. scales: the
-    range that pictures are shrunk by at random before the pyramid is built, `variants` draws a picture. jpeg: the range
+    range that pictures are shrunk by at random before the pyramid is built, `variants` draws a picture, of several the
+    first at the upper end. jpeg: the range
     of qualities, 1 to 100, that the low resolution is compressed with at random; None leaves it as it is. turns: also
     quarter turns, beside flips. focus: patches are drawn with probability proportional to gradient energy to this
     power (0: uniformly). hold_out: every n-th picture is kept for validation.
@@ -176,8 +177,8 @@ def _variants(path: Path, config: DataConfig, index: int) -> list[tuple[list[Gra
     gray = read_gray(path)
     rng = np.random.default_rng((config.seed, index))
     made = []
-    for _ in range(config.variants):
-        factor = rng.uniform(*config.scales)
+    for variant in range(config.variants):
+        factor = rng.uniform(*config.scales) if variant or config.variants == 1 else config.scales[1]
         height, width = (round(side * factor) for side in gray.shape)
         shrunk = round_to_uint8(resize(gray.astype(np.float64), height, width)).astype(np.uint8)
         levels = pyramid(shrunk, config.scale)

@@ -22,7 +22,7 @@ def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon with the update scaled to the size of Adam's (0.2 root mean square), so that one learning rate fits both."""
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: float | Tensor, momentum: float = 0.95) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
                 updates = orthogonalise(torch.stack([self._direction(p, group["momentum"]) for p in parameters]))
                 scale = 0.2 * max(updates.shape[-2:]) ** 0.5
                 for parameter, update in zip(parameters, updates, strict=True):
-                    parameter.sub_(update.reshape(shape), alpha=group["lr"] * scale)
+                    parameter.sub_(update.reshape(shape) * (group["lr"] * scale))
 
     def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
         """Where Nesterov's momentum points, as one matrix."""

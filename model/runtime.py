@@ -39,7 +39,8 @@ class Runtime:
         # Of its own, so that two workers of one accelerator copy and compute at the same time.
         self._stream = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            folded = centred(network.to(device).fold())
+            # On the CPU, where the result is the same each time: workers must not differ.
+            folded = centred(network.cpu().fold())
         # In float32 for what is computed again, and for the image branch of every tile: torch's own choice of a kernel
         # would depend on how many tiles there are, and so its rounding.
         self._exact = prepare(folded, device, "float32")
@@ -116,8 +117,8 @@ def prepare(network: FoldedLapSRN, device: str, dtype: str) -> FoldedLapSRN:
 
     def cast(conv: Conv, to: torch.dtype, sides: int = 0) -> Conv:
         assert isinstance(conv, EagerConv)
-        weight = conv.weight.detach().to(to, memory_format=torch.channels_last)
-        bias = None if conv.bias is None else conv.bias.detach().to(to)
+        weight = conv.weight.detach().to(device, to, memory_format=torch.channels_last)
+        bias = None if conv.bias is None else conv.bias.detach().to(device, to)
         return pack(weight, bias, sides) if device == "cpu" else EagerConv(weight, bias)
 
     return network.map(

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from model.network import LapSRN
 from model.optimizer import Muon
 from model.patches import PatchSource
 from model.recipe import PRESETS, TrainConfig
+from model.recorded import Recorded
 from model.runlog import RunLog
 from model.runtime import best_dtype, exact_float32, keep_freed_memory, torch_dtype
 
@@ -41,7 +43,8 @@ def loss_of(
 class Trainer:
     """One process of a run: network, its moving average, optimizers, and the step they are at.
 
-    `compiled` has torch.compile merge what surrounds the convolutions, for accelerators.
+    `compiled` has torch.compile merge what surrounds the convolutions, for accelerators. One process with one of them
+    records its step as a CUDA graph: launching it piece by piece takes several times as long as computing it.
     """
 
     def __init__(self, config: TrainConfig, device: str, dtype: str, *, compiled: bool = False) -> None:
@@ -55,8 +58,11 @@ class Trainer:
         for level in list(self.network.levels)[: config.frozen]:
             level.requires_grad_(False)
         self.named = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
-        self._loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+        # Tensors, so that a recorded step finds new values in the same place.
+        self._rate, self._following = (torch.zeros((), device=device) for _ in range(2))
         self.optimizers = self._optimizers()
+        self._loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+        self._recorded: dict[float, Recorded] = {}
         self.step = 0
         self.origin: str | None = None
         """SHA-256 of the weights file that the run started from."""
@@ -70,19 +76,39 @@ class Trainer:
             muon = []
         chosen = {id(p) for p in muon}
         adam = [p for p in self.named.values() if id(p) not in chosen]
-        made: list[torch.optim.Optimizer] = [torch.optim.Adam(adam, lr=self.config.rate)]
-        return [*made, Muon(muon, lr=self.config.rate)] if muon else made
+        cuda = self.device != "cpu"
+        made: list[torch.optim.Optimizer] = [torch.optim.Adam(adam, lr=self._rate, fused=cuda, capturable=cuda)]
+        return [*made, Muon(muon, lr=self._rate)] if muon else made
 
     def train_step(self, source: PatchSource) -> Tensor:
         """One update of weights and average; returns this process's loss, which nobody has waited for yet."""
+        chosen = source.choose(self.step, self.config.batch // self.world, self.rank)
+        self._schedule()
+        epsilon = self.config.epsilon_at(self.step)
+        if self.device == "cpu" or self.world > 1:
+            loss = self._advance(source, chosen.to(self.device), epsilon)
+        else:
+            if epsilon not in self._recorded:
+                advance = partial(self._advance, source, epsilon=epsilon)
+                self._recorded[epsilon] = Recorded(advance, self.device)
+            loss = self._recorded[epsilon](chosen)
+        self.step += 1
+        return loss
+
+    def _schedule(self) -> None:
+        """Set the learning rate of this step, and how far the average goes after the weights."""
+        self._rate.fill_(self.config.rate_at(self.step))
+        self._following.fill_(1 - min(self.config.ema, (2 + self.step) / (11 + self.step)))
+
+    def _advance(self, source: PatchSource, chosen: Tensor, epsilon: float) -> Tensor:
+        """The part of a step that the device does."""
         config = self.config
-        mine = config.batch // self.world
-        patches = source.batch(self.step, mine, self.rank)
+        patches = source.cut(chosen)
+        mine = len(patches[0])
         total = torch.zeros((), device=self.device)
         folded, kernels = detached(self.network.fold(), self.device == "cpu" and self.dtype != torch.float32)
         for first in range(0, mine, config.micro_batch):
             padded, *targets = (level[first : first + config.micro_batch] for level in patches)
-            epsilon = config.epsilon_at(self.step)
             loss = self._loss_of(folded, padded, targets, config.level_weights, epsilon, self.dtype)
             loss = loss * (len(padded) / mine)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -102,16 +128,12 @@ class Trainer:
                 p.grad = part.view_as(p).clone()
         torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.config.rate_at(self.step)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        averages = dict(self.average.named_parameters())
         with torch.no_grad():
-            averages = dict(self.average.named_parameters())
             for name, value in self.named.items():
-                averages[name].lerp_(value, 1 - decay)
+                averages[name].lerp_(value, self._following)
 
     def start_from(self, weights: Path) -> None:
         """Begin with the network of a weights file of the same depth; levels that it lacks begin as its finest."""
@@ -160,9 +182,7 @@ class Trainer:
                     owner = self.named[name]
                     for optimizer in self.optimizers:
                         if any(owner is p for group in optimizer.param_groups for p in group["params"]):
-                            # Adam counts its steps on the CPU wherever the parameter is.
-                            place = "cpu" if entry == "step" else owner.device
-                            optimizer.state[owner][entry] = tensor.to(place, copy=True)
+                            optimizer.state[owner][entry] = tensor.to(owner.device, copy=True)
 
 
 def detached(folded: FoldedLapSRN, fused: bool) -> tuple[FoldedLapSRN, dict[Tensor, Tensor]]:

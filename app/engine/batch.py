@@ -74,6 +74,7 @@ class BatchRunner:
         self._scheduler = scheduler
         self._observer = observer
         self._holder = holder
+        self._fill = config.fill_batches
         self._buffer = np.empty(0, np.float32)
 
     def release(self) -> None:
@@ -144,17 +145,18 @@ class BatchRunner:
     def _probe(self, shape: Shape) -> None:
         """Raise WorkerBroken unless a gray tile can be computed."""
         try:
-            self._infer(self._input(1, shape, fill=0.5), shape, full_precision=False)
+            self._infer(self._input(1, shape, fill=0.5), shape, full_precision=False, wanted=1)
         except Exception as error:
             raise WorkerBroken(f"a gray tile fails as well: {error!r}") from error
 
     def _attempt(self, tiles: list[Tile], full_precision: bool) -> list[Tile]:
         """Compute the tiles and write them; returns those that were not written since they are not finite."""
         shape = tiles[0].shape
-        windows = self._input(len(tiles), shape)
-        for window, tile in zip(windows, tiles, strict=True):
+        windows = self._input(max(len(tiles), self.limit(shape) if self._fill else 0), shape)
+        for window, tile in zip(windows, tiles, strict=False):
             tile.read(window)
-        cores = self._infer(windows, shape, full_precision)
+        windows[len(tiles) :] = 0
+        cores = self._infer(windows, shape, full_precision, len(tiles))
         bad = _not_finite(cores, len(tiles))
         with self.may_write:
             if self._released:
@@ -177,9 +179,9 @@ class BatchRunner:
         return self._buffer[:needed].reshape(count, height, width)
 
     def _infer(
-        self, windows: NDArray[np.float32], shape: Shape, full_precision: bool
+        self, windows: NDArray[np.float32], shape: Shape, full_precision: bool, wanted: int
     ) -> dict[int, NDArray[np.float32]]:
-        """Call the network, check its answer's levels and shapes, and tell the observer."""
+        """Call the network, check its answer's levels and shapes, and tell the observer of the tiles `wanted`."""
         self.busy_since = began = time.monotonic()
         try:
             cores = self._model.run(windows, shape.scale, full_precision=full_precision)
@@ -190,7 +192,7 @@ class BatchRunner:
             if level not in cores or cores[level].shape != expected:
                 got = cores[level].shape if level in cores else sorted(cores)
                 raise ValueError(f"the network should have returned {expected} for level {level}, got {got}")
-        self._observer.batch(len(windows), time.monotonic() - began, str(self._holder))
+        self._observer.batch(wanted, time.monotonic() - began, str(self._holder))
         return cores
 
 

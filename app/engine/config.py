@@ -36,6 +36,9 @@ class EngineConfig:
     """A request fails when this many workers went down with one of its tiles."""
     memory_recovery_batches: int = 256
     """After so many good batches, a batch limit that lack of memory had halved is doubled again."""
+    fill_batches: bool = False
+    """Compute every batch as if it were full, for devices that choose kernels, and so the rounding, by its size: a tile
+    then comes out the same whatever comes with it."""
     warm_up: Literal["nothing", "tiles", "batches", "shapes"] = "tiles"
     """What a worker runs before it is up: nothing (a command that serves one picture), one square tile of each size,
     the largest batches of them as well (devices that choose kernels by the batch's size), or every batch that can ever
@@ -73,4 +76,10 @@ class EngineConfig:
             )
         if device == "cpu":
             return cls()
-        return cls(core_edges=(32, 64, 128, 256), max_batch_tiles=64, max_batch_pixels=8 * 256 * 256, warm_up="batches")
+        return cls(
+            core_edges=(32, 64, 128, 256),
+            max_batch_tiles=64,
+            max_batch_pixels=2 * 256 * 256,
+            fill_batches=True,
+            warm_up="shapes",
+        )

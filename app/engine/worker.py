@@ -128,6 +128,8 @@ class Life:
         shapes = []
         for core in cores:
             counts = [1 << power for power in range(limit(core).bit_length())]  # what the scheduler hands out
-            chosen = {"tiles": counts[:1], "batches": sorted({1, counts[-1]}), "shapes": counts}
+            if self._config.fill_batches:
+                counts = [limit(core)]
+            chosen = {"tiles": counts[:1], "batches": sorted({counts[0], counts[-1]}), "shapes": counts}
             shapes += [(count, core.height, core.width) for count in chosen[self._config.warm_up]]
         return shapes

@@ -119,7 +119,8 @@ def test_the_margin_within_the_picture_is_the_picture(tmp_path: Path) -> None:
 def test_reflect_is_that_of_numpy(length: int, margin: int) -> None:
     line = np.arange(length)
     expected = np.pad(line, margin, mode="reflect")
-    np.testing.assert_array_equal(line[reflect(np.arange(-margin, length + margin), length)], expected)
+    found = reflect(torch.arange(-margin, length + margin), torch.tensor(length))
+    np.testing.assert_array_equal(line[found.numpy()], expected)
 
 
 def test_pyramid_is_cropped_and_smallest_first() -> None:

@@ -119,6 +119,7 @@ def test_average_follows_the_weights() -> None:
     before = {name: p.detach().clone() for name, p in trainer.named.items()}
     for parameter in trainer.named.values():
         parameter.grad = torch.ones_like(parameter)
+    trainer._schedule()
     trainer._update()
     for name, mean in trainer.average.named_parameters():
         moved = trainer.named[name].detach()
@@ -246,9 +247,8 @@ def test_weights_that_do_not_fit_are_refused(pictures: Path, changes: dict[str, 
 class BothRanks(PatchSource):
     """What two processes see, as one batch."""
 
-    def batch(self, step: int, size: int, rank: int = 0) -> list[Tensor]:
-        halves = [super(BothRanks, self).batch(step, size // 2, rank) for rank in range(2)]
-        return [torch.cat(levels) for levels in zip(*halves, strict=True)]
+    def choose(self, step: int, size: int, rank: int = 0) -> Tensor:
+        return torch.cat([super(BothRanks, self).choose(step, size // 2, rank) for rank in range(2)], dim=1)
 
 
 @pytest.mark.slow
