@@ -148,7 +148,7 @@ def compose(up: Tensor, up_bias: Tensor | None, conv: Tensor, conv_bias: Tensor 
     for a in range(2):
         for u in range(3):
             for k in range((a + u) % 2, 4, 2):
-                taps[a, u, k, (a + u - k) // 2 + 1] = 1
+                taps[a, u, k, (a + u - k) // 2 + 1].fill_(1)
     product = torch.einsum("omuv,cmkl->oukcvl", conv, up)
     rows = torch.einsum("oukcvl,aukd->oadcvl", product, taps)
     weight = torch.einsum("oadcvl,bvle->oabcde", rows, taps).reshape(4 * conv.shape[0], up.shape[0], 3, 3)

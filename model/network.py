@@ -167,5 +167,5 @@ def bilinear_kernel() -> Tensor:
 def centre_tap(like: Tensor) -> Tensor:
     """A 3x3 convolution kernel (1, 1, 3, 3) that does nothing."""
     kernel = like.new_zeros(1, 1, 3, 3)
-    kernel[0, 0, 1, 1] = 1
+    kernel[0, 0, 1, 1].fill_(1)
     return kernel

@@ -11,7 +11,7 @@ OPTIMIZERS = ("muon", "adam")
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """A recipe. batch: patches a step over all processes, in micro-batches. The learning rate warms up over `warmup`
+    """A recipe. batch: patches a step over all processes. The learning rate warms up over `warmup`
     steps, holds until the fraction `hold` of all steps, then falls by a cosine to `final_rate` of itself. epsilon: of
     the Charbonnier loss; last_epsilon: in the fraction `last` of all steps, at the end, larger and so nearer to the
     squared error, which PSNR is made of. min_quality, max_quality: of the JPEG that the low resolution goes through,
@@ -20,10 +20,9 @@ class TrainConfig:
 
     depth: int = 5
     scale: int = 4
-    core: int = 48
-    batch: int = 16
-    micro_batch: int = 8
-    steps: int = 11_500
+    core: int = 32
+    batch: int = 128
+    steps: int = 58_000
     optimizer: str = "muon"
     rate: float = 2e-3
     final_rate: float = 0.01
@@ -34,10 +33,10 @@ class TrainConfig:
     level_weights: tuple[float, ...] = (0.25, 1.0)
     epsilon: float = 1e-3
     last_epsilon: float = 0.02
-    last: float = 0.1
-    min_scale: float = 1.0
+    last: float = 0.0
+    min_scale: float = 0.7
     max_scale: float = 1.0
-    variants: int = 1
+    variants: int = 3
     min_quality: int = 0
     max_quality: int = 0
     frozen: int = 0
@@ -104,8 +103,6 @@ PUBLISHED = TrainConfig(
     rate=1e-4,
     hold=0.0,
     level_weights=(1.0, 1.0),
-    last=0.0,
-    variants=3,
     focus=0.0,
 )
 PRESETS = {

@@ -45,13 +45,18 @@ class Trainer:
 
     `compiled` has torch.compile merge what surrounds the convolutions, for accelerators. One process with one of them
     records its step as a CUDA graph: launching it piece by piece takes several times as long as computing it.
+    `micro_batch`: patches that go through the network at once, 0 for as many as suit the device. Gradients add up to
+    the same whatever it is.
     """
 
-    def __init__(self, config: TrainConfig, device: str, dtype: str, *, compiled: bool = False) -> None:
+    def __init__(
+        self, config: TrainConfig, device: str, dtype: str, *, micro_batch: int = 0, compiled: bool = False
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = device
         self.dtype = torch_dtype(dtype)
+        self.micro_batch = micro_batch or (8 if device == "cpu" else config.batch)
         self.network = LapSRN(config.network()).to(device)
         self.average = LapSRN(config.network()).to(device)
         self.average.load_state_dict(self.network.state_dict())
@@ -107,8 +112,8 @@ class Trainer:
         mine = len(patches[0])
         total = torch.zeros((), device=self.device)
         folded, kernels = detached(self.network.fold(), self.device == "cpu" and self.dtype != torch.float32)
-        for first in range(0, mine, config.micro_batch):
-            padded, *targets = (level[first : first + config.micro_batch] for level in patches)
+        for first in range(0, mine, self.micro_batch):
+            padded, *targets = (level[first : first + self.micro_batch] for level in patches)
             loss = self._loss_of(folded, padded, targets, config.level_weights, epsilon, self.dtype)
             loss = loss * (len(padded) / mine)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -226,7 +231,9 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     exact_float32()
-    trainer = Trainer(config, options.device, options.dtype, compiled=options.compile)
+    trainer = Trainer(
+        config, options.device, options.dtype, micro_batch=options.micro_batch, compiled=options.compile
+    )
     state = folder / "state.safetensors"
     if state.exists():
         trainer.load(state)
@@ -275,6 +282,9 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namesp
     parser.add_argument("--start-from", type=Path, metavar="WEIGHTS", help="weights to begin a new run with")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the features")
+    parser.add_argument(
+        "--micro-batch", type=int, default=0, metavar="PATCHES", help="at once; 0 takes what suits the device"
+    )
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,

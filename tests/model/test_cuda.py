@@ -156,7 +156,7 @@ def test_training_learns_validates_and_goes_on(tmp_path: Path) -> None:
 def test_a_step_is_that_of_the_cpu(tmp_path: Path) -> None:
     """Loss and gradients in float32, with the merging of torch.compile and without."""
     save_pictures(tmp_path / "pictures", [(96, 112), (80, 96)])
-    config = TrainConfig(core=16, batch=4, micro_batch=4, hold_out=3)
+    config = TrainConfig(core=16, batch=4, hold_out=3)
     found = []
     for device, compiled in (("cpu", False), ("cuda:0", False), ("cuda:0", True)):
         exact_float32()
@@ -178,7 +178,7 @@ def test_a_step_is_that_of_the_cpu(tmp_path: Path) -> None:
 def test_a_recorded_step_is_the_plain_one(tmp_path: Path, compiled: bool) -> None:
     """Eight steps, of which the last five are replayed, with a rate that moves: the same losses, weights, averages."""
     save_pictures(tmp_path / "pictures", [(96, 112), (80, 96)])
-    config = TrainConfig(core=16, batch=4, micro_batch=4, hold_out=3, steps=8, warmup=4, hold=0.5, last=0.0)
+    config = TrainConfig(core=16, batch=4, hold_out=3, steps=8, warmup=4, hold=0.5, last=0.0)
     losses, trainers = [], []
     for step in (Trainer.train_step, plain_step):
         trainer = Trainer(config, "cuda:0", "float32", compiled=compiled)

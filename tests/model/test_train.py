@@ -24,7 +24,7 @@ from tests.model.networks import luma, random_network, save_pictures
 ROOT = Path(__file__).parents[2]
 RECIPE = ["--depth", "1", "--core", "16", "--batch", "4", "--micro-batch", "2", "--warmup", "2", "--hold-out", "3"]
 TINY = [*RECIPE, "--device", "cpu", "--dtype", "float32"]
-TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, micro_batch=2, warmup=2, hold_out=3)
+TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, warmup=2, hold_out=3)
 
 
 @pytest.fixture
@@ -143,10 +143,9 @@ def test_micro_batches_make_no_difference(pictures: Path) -> None:
     """Gradients add up to those of the batch, whatever it is cut into, an uneven rest included."""
     losses, gradients = [], []
     for micro_batch in (1, 3, 4):
-        config = replace(TINY_CONFIG, micro_batch=micro_batch)
-        trainer = Trainer(config, "cpu", "float32")
+        trainer = Trainer(TINY_CONFIG, "cpu", "float32", micro_batch=micro_batch)
         trainer._update = lambda: None  # type: ignore[method-assign]
-        source = PatchSource([pictures], config.data(), pictures.parent / "cache")
+        source = PatchSource([pictures], TINY_CONFIG.data(), pictures.parent / "cache")
         losses.append(float(trainer.train_step(source)))
         gradients.append([p.grad for p in trainer.named.values() if p.grad is not None])
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
