@@ -48,7 +48,8 @@ COPY --from=build /opt/lapsrn /opt/lapsrn
 ENV PATH=/opt/lapsrn/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     LAPSRN_HOST=0.0.0.0 LAPSRN_PORT=8000 \
-    LAPSRN_WEIGHTS=/opt/lapsrn/weights/lapsrn_x4.safetensors
+    LAPSRN_WEIGHTS=/opt/lapsrn/weights/lapsrn_x4.safetensors \
+    LAPSRN_MORE_WEIGHTS=/opt/lapsrn/weights/lapsrn_x8.safetensors
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000

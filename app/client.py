@@ -16,7 +16,10 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What else can be asked for; None is the service's default. `ensemble`: better, and eight times slower."""
+    """What else can be asked for; None is the service's default.
+
+    `ensemble`: better, and eight times slower. `model`: one that GET /model names.
+    """
 
     format: Literal["png", "webp", "jpeg", "avif", "tiff"] | None = None
     quality: int | Literal["high"] | None = None
@@ -27,6 +30,7 @@ class Options:
     depth: Literal["keep", "8"] | None = None
     truncated: Literal["reject", "allow"] | None = None
     ensemble: bool | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

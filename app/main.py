@@ -174,11 +174,16 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     """The network's factories, after its weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
-    if not settings.weights.is_file():
-        raise StartupError(f"no weights at {settings.weights}; set LAPSRN_WEIGHTS, or train some with lapsrn train")
+    more = settings.companions
+    for file, setting in [(settings.weights, "LAPSRN_WEIGHTS"), *((file, "LAPSRN_MORE_WEIGHTS") for file in more)]:
+        if not file.is_file():
+            raise StartupError(f"no weights at {file}; set {setting}, or train some with lapsrn train")
+    names = [file.stem for file in (settings.weights, *more)]
+    if len(set(names)) < len(names):
+        raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
     runtime = importlib.import_module("model.runtime")  # brings torch, which is slow, and not needed for fakes
     try:
-        details = runtime.describe(settings.weights)
+        details, *others = (runtime.describe(file) for file in (settings.weights, *more))
         devices = runtime.devices(settings.devices)
     except Exception as error:
         raise StartupError(str(error)) from error
@@ -197,11 +202,12 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
             settings.dtype,
             settings.worker_threads,
             settings.backend,
+            more,
         )
         for device in devices
     ]
     dtype = runtime.best_dtype(devices[0]) if settings.dtype == "auto" else settings.dtype
-    return ModelSource(factories, {**details, "device": devices[0], "dtype": dtype})
+    return ModelSource(factories, {**details, "device": devices[0], "dtype": dtype}, others)
 
 
 def codec_threads(settings: Settings) -> int:

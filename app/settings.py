@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _MIB = 1024 * 1024
-_DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
+_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
+_DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
+_MORE_WEIGHTS = tuple(_SHIPPED / f"{name}.safetensors" for name in ("lapsrn_x8",))
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -48,6 +50,14 @@ class Settings(BaseSettings):
     ] = 1
 
     weights: Annotated[Path, Field(description="The network's weights, a safetensors file.")] = _DEFAULT_WEIGHTS
+    more_weights: Annotated[
+        tuple[Path, ...],
+        NoDecode,
+        Field(
+            description="More networks, files with commas between, or none: each is a model under its file's name, and "
+            "serves scales that the first has not. Without it, the shipped ones come with the shipped weights."
+        ),
+    ] = _MORE_WEIGHTS
     weights_sha256: Annotated[
         str | None, Field(pattern=r"^[0-9a-f]{64}$", description="If given, the weights must have this SHA-256.")
     ] = None
@@ -125,10 +135,12 @@ class Settings(BaseSettings):
     log_format: Annotated[Literal["json", "console"], Field(description="One JSON line a request, or text.")] = "json"
     tracing: Annotated[bool, Field(description="OpenTelemetry spans (needs the extra `tracing`).")] = False
 
-    @field_validator("formats", "cors_origins", mode="before")
+    @field_validator("formats", "cors_origins", "more_weights", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """Commas separate; a list stays a list."""
+        """Commas separate; a list stays a list, and the word none is an empty one."""
+        if value == "none":
+            return ()
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("formats")
@@ -162,6 +174,11 @@ class Settings(BaseSettings):
                 "or run one process"
             )
         return self
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """The files of more networks; the shipped ones only beside the shipped weights."""
+        return self.more_weights if self.weights == _DEFAULT_WEIGHTS or self.more_weights != _MORE_WEIGHTS else ()
 
 
 def is_loopback(host: str) -> bool:

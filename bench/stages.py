@@ -34,6 +34,7 @@ class Clocked:
         self._real = build()
         self.name, self.device, self.dtype = self._real.name, self._real.device, self._real.dtype
         self.margin, self.scales = self._real.margin, self._real.scales
+        self.companions: Sequence[TileModel] = ()
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """As the real one."""

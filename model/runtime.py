@@ -27,6 +27,7 @@ class Runtime:
     """One worker's copy of the network on one device. Not for several threads at once.
 
     `margin` is in source pixels on each side of a tile's core; `scales` are the enlargements that can be asked for.
+    `companions` are other networks on the same device, for the same thread.
     """
 
     def __init__(self, network: LapSRN, name: str, device: str, dtype: str, backend: str = "torch") -> None:
@@ -34,6 +35,7 @@ class Runtime:
         self.device = device
         self.dtype = dtype
         self.backend = backend
+        self.companions: list[Runtime] = []
         self.margin = network.config.margin
         self.scales = network.config.scales
         # Of its own, so that two workers of one accelerator copy and compute at the same time.
@@ -128,8 +130,15 @@ def prepare(network: FoldedLapSRN, device: str, dtype: str) -> FoldedLapSRN:
     )
 
 
-def load(path: Path, device: str, dtype: str = "auto", threads: int = 1, backend: str = "auto") -> Runtime:
-    """The runtime of a weights file; `threads` is for CPUs.
+def load(
+    path: Path,
+    device: str,
+    dtype: str = "auto",
+    threads: int = 1,
+    backend: str = "auto",
+    companions: Iterable[Path] = (),
+) -> Runtime:
+    """The runtime of a weights file, with those of more files as its companions; `threads` is for CPUs.
 
     dtype "auto" is the fastest that the device has. backend "winograd" is ncnn (CPU, float32, one thread), "torch" is
     everything else, and "auto" is the faster of the two.
@@ -140,11 +149,13 @@ def load(path: Path, device: str, dtype: str = "auto", threads: int = 1, backend
     exact_float32()
     if device == "cpu":
         keep_freed_memory()
-    network, _ = load_weights(path)
     dtype = best_dtype(device) if dtype == "auto" else dtype
     if backend == "winograd" and (device != "cpu" or dtype != "float32"):
         raise ValueError(f"the winograd backend is for float32 on the CPU, not {dtype} on {device}; use backend torch")
-    return Runtime(network, path.stem, device, dtype, best_backend(device, dtype) if backend == "auto" else backend)
+    backend = best_backend(device, dtype) if backend == "auto" else backend
+    first, *others = (Runtime(load_weights(file)[0], file.stem, device, dtype, backend) for file in (path, *companions))
+    first.companions = others
+    return first
 
 
 def describe(path: Path) -> dict[str, Any]:

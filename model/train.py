@@ -231,9 +231,7 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     exact_float32()
-    trainer = Trainer(
-        config, options.device, options.dtype, micro_batch=options.micro_batch, compiled=options.compile
-    )
+    trainer = Trainer(config, options.device, options.dtype, micro_batch=options.micro_batch, compiled=options.compile)
     state = folder / "state.safetensors"
     if state.exists():
         trainer.load(state)

@@ -27,7 +27,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
-        return f"`{','.join(value)}`"
+        return ",".join(shown(each) for each in value).replace("`,`", ",")
     return f"`{value}`"
 
 

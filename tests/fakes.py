@@ -18,12 +18,14 @@ class FakeModel:
         gate: threading.Event | None = None,
         error: Exception | None = None,
         name: str = "fake_x4",
+        companions: Sequence["FakeModel"] = (),
     ) -> None:
         self.name = name
         self.device = "cpu"
         self.dtype = "float32"
         self.margin = MARGIN
         self.scales = scales
+        self.companions: Sequence[FakeModel] = companions
         self.tiles_run = 0
         self._gate = gate
         self._error = error

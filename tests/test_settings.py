@@ -17,6 +17,24 @@ def test_defaults_are_for_a_laptop() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.weights == Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
     assert settings.api_keys == ()
+    assert [file.name for file in settings.companions] == ["lapsrn_x8.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "more", "companions"),
+    [
+        ("", "none", []),
+        ("mine.safetensors", "", []),
+        ("", "a.safetensors, b/c.safetensors", ["a", "c"]),
+        ("mine.safetensors", "a.safetensors", ["a"]),
+    ],
+)
+def test_shipped_companions_come_with_the_shipped_weights_alone(
+    monkeypatch: pytest.MonkeyPatch, weights: str, more: str, companions: list[str]
+) -> None:
+    monkeypatch.setenv("LAPSRN_WEIGHTS", weights)
+    monkeypatch.setenv("LAPSRN_MORE_WEIGHTS", more)
+    assert [file.stem for file in load_settings().companions] == companions
 
 
 def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from app.api.tracing import untraced
 
 _EXPOSED = [
     "X-Upscale-Id",
+    "X-Upscale-Model",
     "Content-Location",
     "Link",
     "Location",
@@ -26,8 +27,8 @@ _EXPOSED = [
     "Retry-After",
 ]
 _DESCRIPTION = (
-    "Pictures two and four times as large, by a Laplacian-pyramid network. One pass makes every level; errors are "
-    "RFC 9457 problem documents."
+    "Pictures two, four and eight times as large, by a Laplacian-pyramid network. One pass makes every level; errors "
+    "are RFC 9457 problem documents."
 )
 
 

@@ -103,6 +103,7 @@ UPSCALE: dict[str, Any] = {
                     "read;dur=0.4, decode;dur=3.1, queue;dur=0.2, infer;dur=190.5, merge;dur=9.0, encode;dur=21.7, "
                     "total;dur=225.2",
                 ),
+                "X-Upscale-Model": _header("The network that made it.", "lapsrn_x4"),
                 "ETag": _ETAG,
                 "Cache-Control": _CACHE,
                 "Vary": _header("Accept chooses the format.", "Accept"),

@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 class Order:
     """What is to be made: the way a picture is read, its scale (the largest level), and the way it is written.
 
-    `ensemble`: as the mean over the eight symmetries of the square.
+    `ensemble`: as the mean over the eight symmetries of the square. `model`: the network's name.
     """
 
     decode: DecodeOptions
@@ -36,6 +36,7 @@ class Order:
     result_id: str
     request_id: str
     deadline_seconds: float
+    model: str
     ensemble: bool = False
 
     @property
@@ -127,6 +128,7 @@ class Pipeline:
                 decoded.planes,
                 scale=order.scale,
                 client=order.client,
+                network=order.model,
                 ensemble=order.ensemble,
                 deadline=deadline,
                 on_progress=report,

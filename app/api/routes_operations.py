@@ -1,5 +1,6 @@
 """Health, readiness, metrics, the model, and its reload."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,7 +10,7 @@ from starlette.responses import Response
 from app.api import docs
 from app.api.dependencies import AdminDep, ServiceDep
 from app.api.schemas import Health, ModelDocument, Readiness
-from app.api.service import Served, Service
+from app.api.service import ModelFacts, Served, Service
 
 health = APIRouter(tags=["operations"])
 metrics_router = APIRouter(tags=["operations"])
@@ -45,7 +46,7 @@ async def metrics(request: Request, service: ServiceDep) -> Response:
 
 @router.get("/model", summary="What is served", response_model=ModelDocument, **docs.MODEL)
 async def model(service: ServiceDep) -> Response:
-    """Name, levels, margin, weights, scores, device, arithmetic, workers, and the limits on what is accepted."""
+    """Every network with levels, margin, weights and scores; device, arithmetic, workers, limits on what comes in."""
     return JSONResponse(_describe(service, service.served), headers=_NO_STORE)
 
 
@@ -57,14 +58,14 @@ async def reload(service: ServiceDep, admin: AdminDep) -> Response:
 
 def _describe(service: Service, served: Served) -> dict[str, Any]:
     settings = service.settings
+    networks = [_network(served.facts, served.source.details)]
+    for number, facts in enumerate(served.facts.companions):
+        networks.append(_network(facts, dict(enumerate(served.source.companions)).get(number, {})))
     return {
-        "name": served.facts.name,
-        "levels": list(served.facts.scales),
-        "margin": served.facts.margin,
+        **networks[0],
+        "models": networks,
         "device": served.facts.device,
         "dtype": served.facts.dtype,
-        "sha256": served.details.get("sha256", ""),
-        "scores": served.details.get("scores", {}),
         "workers": [
             {"name": worker.name, "device": worker.device, "up": worker.up, "restarts": worker.restarts}
             for worker in served.engine.status().workers
@@ -75,4 +76,14 @@ def _describe(service: Service, served: Served) -> dict[str, Any]:
             "max_output_pixels": settings.max_output_pixels,
             "formats": list(settings.formats),
         },
+    }
+
+
+def _network(facts: ModelFacts, details: Mapping[str, object]) -> dict[str, Any]:
+    return {
+        "name": facts.name,
+        "levels": list(facts.scales),
+        "margin": facts.margin,
+        "sha256": details.get("sha256", ""),
+        "scores": details.get("scores", {}),
     }

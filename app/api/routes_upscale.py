@@ -34,6 +34,7 @@ async def upscale(
 ) -> Response:
     """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
     order = _order(request, query, service, caller)
+    facts_of(request)["model"] = order.model
     if order.ensemble:
         facts_of(request)["ensemble"] = True
     stages = Stages(service.metrics.stage)
@@ -57,6 +58,7 @@ async def upscale(
     response.headers["ETag"] = picture.etag
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept"
+    response.headers["X-Upscale-Model"] = order.model
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"
@@ -94,7 +96,7 @@ async def forget(
 def _order(request: Request, query: UpscaleQuery, service: Service, caller: Caller) -> Order:
     """What is asked for, checked against what is served. Raises BadParameter, NotAcceptable, Draining, WarmingUp."""
     service.require_ready()
-    service.check_level(query.scale, "scale")
+    model = service.choose(query.scale, query.model)
     settings = service.settings
     patient = wants_async(request.headers.get("prefer", ""))
     wanted = query.format or choose_format(request.headers.get("accept", ""), strict=not patient)
@@ -116,6 +118,7 @@ def _order(request: Request, query: UpscaleQuery, service: Service, caller: Call
         request_id=trace_of_request(request).request_id,
         deadline_seconds=settings.job_deadline_seconds if patient else settings.deadline_seconds,
         ensemble=query.ensemble or query.quality == "high",
+        model=model,
     )
 
 

@@ -33,7 +33,16 @@ class _Query(BaseModel):
 class UpscaleQuery(_Query):
     """How to upscale."""
 
-    scale: Annotated[Level, Field(description="How many times as high and wide. 8 only if the model has it.")] = 4
+    scale: Annotated[Level, Field(description="How many times as high and wide; of these, what GET /model names.")] = 4
+    model: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="Which network, by its name in GET /model: `lapsrn_x4_jpeg` is for pictures that were JPEGs. "
+            "Without it, the first that has the scale.",
+            examples=["lapsrn_x4_jpeg"],
+        ),
+    ] = None
     format: Annotated[
         Literal["png", "webp", "jpeg", "avif", "tiff"] | None,
         Field(description="Format of the answer; without it, Accept decides, and PNG where that is indifferent."),
@@ -76,7 +85,7 @@ class UpscaleQuery(_Query):
 class ResultQuery(_Query):
     """Which result, and which level of it."""
 
-    level: Annotated[Level, Field(description="The pyramid level: 2 or 4 (8 only if the model has it).")]
+    level: Annotated[Level, Field(description="The pyramid level: 2 or 4, or 8 of a picture that was upscaled so far.")]
     id: Annotated[
         JobId | None,
         Field(description="X-Upscale-Id of the POST; without it, the cookie that the POST set is used."),
@@ -135,16 +144,22 @@ class InputLimits(BaseModel):
     formats: list[str]
 
 
-class ModelDocument(BaseModel):
-    """What is served."""
+class Network(BaseModel):
+    """One network that is served."""
 
-    name: Annotated[str, Field(examples=["lapsrn_x4"])]
+    name: Annotated[str, Field(description="What `model=` asks for.", examples=["lapsrn_x4"])]
     levels: Annotated[list[int], Field(examples=[[2, 4]])]
     margin: Annotated[int, Field(description="Source pixels that an output pixel can see on each side.")]
-    device: Annotated[str, Field(examples=["cpu"])]
-    dtype: Annotated[str, Field(examples=["float32"])]
     sha256: Annotated[str, Field(description="Of the weights file.")]
     scores: Annotated[dict[str, object], Field(description="Measured quality, from the weights' own metadata.")]
+
+
+class ModelDocument(Network):
+    """What is served: the network that takes what asks for no other, and where it runs."""
+
+    models: Annotated[list[Network], Field(description="All networks, that one first.")]
+    device: Annotated[str, Field(examples=["cpu"])]
+    dtype: Annotated[str, Field(examples=["float32"])]
     workers: list[Worker]
     limits: InputLimits
 

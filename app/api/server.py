@@ -154,7 +154,7 @@ class DrainingServer(uvicorn.Server):
         except LapsrnError as error:
             log.error("weights not swapped", reason=str(error))
             return
-        log.info("weights swapped", sha256=served.details.get("sha256", ""))
+        log.info("weights swapped", sha256=served.source.details.get("sha256", ""))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import structlog
@@ -27,10 +27,14 @@ ModelFactory = Callable[[], TileModel]
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Weights that have been checked, and one factory per worker. `details` goes into GET /model as it is."""
+    """Weights that have been checked, and one factory per worker.
+
+    `details` of the first network and `companions`, those of the others, go into GET /model as they are.
+    """
 
     factories: Sequence[ModelFactory]
     details: Mapping[str, object] = field(default_factory=dict)
+    companions: Sequence[Mapping[str, object]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,13 @@ class ModelFacts:
     dtype: str
     margin: int
     scales: tuple[int, ...]
+    companions: tuple["ModelFacts", ...] = ()
+
+    @classmethod
+    def of(cls, model: TileModel) -> "ModelFacts":
+        """Its facts, and those of its companions."""
+        companions = tuple(cls.of(each) for each in model.companions)
+        return cls(model.name, model.device, model.dtype, model.margin, tuple(model.scales), companions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,7 @@ class Served:
 
     engine: Engine
     facts: ModelFacts
-    details: Mapping[str, object]
+    source: ModelSource
 
 
 class Helper(Protocol):
@@ -124,10 +135,15 @@ class Service:
         _ = self.served
 
     def check_level(self, level: int, parameter: str) -> None:
-        """Raises BadParameter when the model that is served has no such level."""
-        if self._served is not None and level not in self._served.facts.scales:
-            allowed = ", ".join(map(str, self._served.facts.scales))
+        """Raises BadParameter when no model that is served has such a level."""
+        if self._served is not None and level not in self._served.engine.scales:
+            allowed = ", ".join(map(str, self._served.engine.scales))
             raise BadParameter(f"{parameter}: {level} is not served; allowed are {allowed}.")
+
+    def choose(self, scale: int, model: str | None) -> str:
+        """The model for a picture: the one of that name, else the first with this scale. Raises BadParameter."""
+        self.check_level(scale, "scale")
+        return self.served.engine.choose(scale, model)
 
     @property
     def alive(self) -> bool:
@@ -201,12 +217,12 @@ class Service:
     async def _serve(self, source: ModelSource) -> Served:
         """An engine that is up and warm."""
         facts: list[ModelFacts] = []
-        engine = self._build_engine(ModelSource([_noting(build, facts) for build in source.factories], source.details))
+        engine = self._build_engine(replace(source, factories=[_noting(build, facts) for build in source.factories]))
         await engine.start()
         first = facts[0]
         sha256 = str(source.details.get("sha256", ""))
         self.metrics.model({"name": first.name, "sha256": sha256, "device": first.device, "dtype": first.dtype})
-        return Served(engine, first, source.details)
+        return Served(engine, first, source)
 
 
 def _noting(build: ModelFactory, facts: list[ModelFacts]) -> ModelFactory:
@@ -214,7 +230,7 @@ def _noting(build: ModelFactory, facts: list[ModelFacts]) -> ModelFactory:
 
     def noted() -> TileModel:
         model = build()
-        facts.append(ModelFacts(model.name, model.device, model.dtype, model.margin, tuple(model.scales)))
+        facts.append(ModelFacts.of(model))
         return model
 
     return noted

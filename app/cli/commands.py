@@ -50,11 +50,12 @@ def upscale(
             "--output", "-o", metavar="OUT", help="A folder, a file for one picture, or - for standard output."
         ),
     ],
-    scale: Annotated[
-        Literal["2", "4", "8"], typer.Option(help="Times as wide and as high; 8 if the weights can.")
-    ] = "4",
+    scale: Annotated[Literal["2", "4", "8"], typer.Option(help="Times as wide and as high.")] = "4",
     level: Annotated[
         Literal["2", "4", "8"] | None, typer.Option(help="Take this smaller level of the pass instead of its last.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="lapsrn_x4_jpeg is for pictures that were JPEGs.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results again that are there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
@@ -132,7 +133,7 @@ def upscale(
 
     lossy = int(quality) if quality and quality != "high" else None
     best = ensemble or quality == "high"
-    wish = Wish(int(scale), int(level or scale), format, lossy, frames, metadata, color, depth, truncated, best)
+    wish = Wish(int(scale), int(level or scale), format, lossy, frames, metadata, color, depth, truncated, best, model)
     place = Place(server, api_key, jobs, weights, device)
     _end(lambda: run(inputs, output, wish, place, overwrite=overwrite, as_json=as_json, quiet=quiet))
 

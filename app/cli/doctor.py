@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app import main
-from app.api.service import ModelFactory, ModelSource
+from app.api.service import ModelFactory
 from app.engine import Engine, TileModel
 from app.errors import StartupError
 from app.metrics import Metrics
@@ -65,7 +66,7 @@ async def _network(settings: Settings) -> Facts:
     source = main.open_model(settings, None)
     built: list[TileModel] = []
     factories = [_noting(factory, built) for factory in source.factories]
-    engine = main.build_engine(settings, Metrics(CollectorRegistry()), ModelSource(factories, source.details))
+    engine = main.build_engine(settings, Metrics(CollectorRegistry()), replace(source, factories=factories))
     async with engine:
         model = built[0]
         seconds = await _time(engine, model.scales[-1])

@@ -37,7 +37,7 @@ def local_settings(weights: Path | None, device: str | None) -> Settings:
     settings = main.load_settings()
     update = {name: value for name, value in WIDE.items() if name not in settings.model_fields_set}
     if weights is not None:
-        update |= {"weights": weights, "weights_sha256": None}
+        update |= {"weights": weights, "weights_sha256": None, "more_weights": ()}
     if device is not None:
         update["devices"] = device
     return settings.model_copy(update=update)
@@ -49,17 +49,25 @@ class LocalBackend:
     at_once = 2
 
     def __init__(
-        self, settings: Settings, decode: DecodeOptions, encode: EncodeOptions, level: int, *, ensemble: bool = False
+        self,
+        settings: Settings,
+        decode: DecodeOptions,
+        encode: EncodeOptions,
+        level: int,
+        *,
+        model: str | None = None,
+        ensemble: bool = False,
     ) -> None:
         """`decode.scale` is the scale of the pass, `level` the one of its levels wanted. Raises StartupError.
 
-        `ensemble`: as Engine.upscale.
+        `model` is the network and `ensemble` the way, as Engine.upscale has them.
         """
         self._codec = main.build_codec(settings)
         source = main.open_model(settings, None)
         source = replace(source, factories=[partial(_cold, build) for build in source.factories])
         self._engine = main.build_engine(settings, Metrics(CollectorRegistry()), source)
-        self._decode, self._encode, self._level, self._ensemble = decode, encode, level, ensemble
+        self._decode, self._encode, self._level = decode, encode, level
+        self._model, self._ensemble = model, ensemble
         self._large = asyncio.Lock()
 
     async def start(self) -> None:
@@ -83,7 +91,12 @@ class LocalBackend:
 
     async def _upscale(self, decoded: Decoded, progress: Progress | None) -> bytes:
         outputs = await self._engine.upscale(
-            decoded.planes, scale=self._decode.scale, client="", ensemble=self._ensemble, on_progress=progress
+            decoded.planes,
+            scale=self._decode.scale,
+            client="",
+            network=self._model,
+            ensemble=self._ensemble,
+            on_progress=progress,
         )
         frames = decoded.by_frame(outputs, self._level)
         encoded = await asyncio.to_thread(partial(self._codec.encode, decoded, frames, self._level, self._encode))
@@ -97,5 +110,6 @@ def _cold(build: ModelFactory) -> TileModel:
         """Nothing."""
 
     model = build()
-    model.warm_up = skip  # type: ignore[method-assign]
+    for network in (model, *model.companions):
+        network.warm_up = skip  # type: ignore[method-assign]
     return model

@@ -28,6 +28,7 @@ class Wish:
     depth: Literal["keep", "8"] = "keep"
     truncated: Literal["reject", "allow"] = "reject"
     ensemble: bool = False
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ async def _remote(wish: Wish, place: Place, server: str) -> Backend:
         wish.depth,
         wish.truncated,
         wish.ensemble or None,
+        wish.model,
     )
     return RemoteBackend(server, wish.scale, wish.level, options, place.api_key, place.at_once or 4)
 
@@ -111,6 +113,6 @@ async def _local(wish: Wish, place: Place) -> Backend:
     decode = DecodeOptions(wish.scale, wish.frames, wish.truncated, wish.color, wish.metadata, wish.depth)
     encode = EncodeOptions(wish.format or "png", wish.quality)
     settings = local_settings(place.weights, place.device)
-    backend = LocalBackend(settings, decode, encode, wish.level, ensemble=wish.ensemble)
+    backend = LocalBackend(settings, decode, encode, wish.level, model=wish.model, ensemble=wish.ensemble)
     await backend.start()
     return backend

@@ -70,7 +70,7 @@ class BatchRunner:
         self.busy_since: float | None = None
         """When the call of the network that is running began, in time.monotonic() seconds."""
         self._released = False
-        self._model = model
+        self._models = {each.name: each for each in (model, *model.companions)}
         self._scheduler = scheduler
         self._observer = observer
         self._holder = holder
@@ -110,8 +110,11 @@ class BatchRunner:
             bad = self._attempt(tiles, full_precision)
         except Exception as error:
             if isinstance(error, MemoryError):
-                _log.warning("out of memory on %d tiles of %s; halving the batch limit", len(tiles), shape)
-                self.limit.halve(shape, len(tiles))
+                size = self._size(tiles)
+                _log.warning("out of memory on %d tiles of %s; halving the batch limit", size, shape)
+                self.limit.halve(shape, size)
+                if size > len(tiles):
+                    return [(tiles, full_precision)]
             if len(tiles) > 1:
                 _log.warning("a batch of %d tiles of %s failed, splitting it: %r", len(tiles), shape, error)
                 middle = len(tiles) // 2
@@ -152,7 +155,7 @@ class BatchRunner:
     def _attempt(self, tiles: list[Tile], full_precision: bool) -> list[Tile]:
         """Compute the tiles and write them; returns those that were not written since they are not finite."""
         shape = tiles[0].shape
-        windows = self._input(max(len(tiles), self.limit(shape) if self._fill else 0), shape)
+        windows = self._input(self._size(tiles), shape)
         for window, tile in zip(windows, tiles, strict=False):
             tile.read(window)
         windows[len(tiles) :] = 0
@@ -168,9 +171,14 @@ class BatchRunner:
                     tile.write(level, cores[level][index])
         return [tiles[index] for index in bad]
 
+    def _size(self, tiles: list[Tile]) -> int:
+        """How many tiles a batch of these is computed as."""
+        return max(len(tiles), self.limit(tiles[0].shape)) if self._fill else len(tiles)
+
     def _input(self, count: int, shape: Shape, fill: float | None = None) -> NDArray[np.float32]:
         """Return (count, H + 2 margin, W + 2 margin) of the buffer, as it is or filled."""
-        height, width = shape.height + 2 * self._model.margin, shape.width + 2 * self._model.margin
+        margin = self._models[shape.network].margin
+        height, width = shape.height + 2 * margin, shape.width + 2 * margin
         needed = count * height * width
         if self._buffer.size < needed:
             self._buffer = np.empty(needed, np.float32)
@@ -182,12 +190,13 @@ class BatchRunner:
         self, windows: NDArray[np.float32], shape: Shape, full_precision: bool, wanted: int
     ) -> dict[int, NDArray[np.float32]]:
         """Call the network, check its answer's levels and shapes, and tell the observer of the tiles `wanted`."""
+        model = self._models[shape.network]
         self.busy_since = began = time.monotonic()
         try:
-            cores = self._model.run(windows, shape.scale, full_precision=full_precision)
+            cores = model.run(windows, shape.scale, full_precision=full_precision)
         finally:
             self.busy_since = None
-        for level in (level for level in self._model.scales if level <= shape.scale):
+        for level in (level for level in model.scales if level <= shape.scale):
             expected = (len(windows), shape.height * level, shape.width * level)
             if level not in cores or cores[level].shape != expected:
                 got = cores[level].shape if level in cores else sorted(cores)

@@ -54,6 +54,10 @@ class EngineConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
+    def edges(self, scale: int) -> tuple[int, ...]:
+        """The core edges for a scale: beyond x4 none that gives more output pixels than the largest does at x4."""
+        return tuple(edge for edge in self.core_edges if edge * scale <= 4 * self.core_edges[-1]) or self.core_edges[:1]
+
     def overhead(self, margin: int) -> int:
         """The same in source pixels."""
         return round(self.tile_overhead * margin)

@@ -11,12 +11,12 @@ import numpy as np
 from app.engine.config import EngineConfig
 from app.engine.handover import Handover
 from app.engine.observer import GuardedObserver, SilentObserver
-from app.engine.pool import Pool
+from app.engine.pool import Fit, Pool
 from app.engine.ports import EngineObserver, Plane, TileModel
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
-from app.errors import BadParameter, DeadlineExceeded, Draining, StartupError
+from app.errors import DeadlineExceeded, Draining, StartupError
 
 _log = logging.getLogger(__name__)
 _JOIN_SECONDS = 5.0
@@ -61,6 +61,16 @@ class Engine:
         fit = self._pool.fit if self._pool else None
         return fit.scales if fit else ()
 
+    def choose(self, scale: int, network: str | None = None) -> str:
+        """The name of the network that `upscale` would take. Raises BadParameter, and StartupError before the start."""
+        return self._fit().choose(scale, network)
+
+    def _fit(self) -> Fit:
+        fit = self._pool.fit if self._pool else None
+        if fit is None:
+            raise StartupError("the engine has no model yet; wait until it is ready")
+        return fit
+
     async def start(self) -> None:
         """Build and warm up every model; raises StartupError when none of them comes up."""
         if self._pool:
@@ -102,6 +112,7 @@ class Engine:
         *,
         scale: int,
         client: str,
+        network: str | None = None,
         ensemble: bool = False,
         deadline: float | None = None,
         on_progress: Callable[[int, int], None] | None = None,
@@ -110,19 +121,19 @@ class Engine:
     ) -> list[dict[int, Plane]]:
         """Upscale float32 planes (height, width), not changed meanwhile; one dict {level: plane} for each.
 
-        The levels are those of the model up to `scale`. `client` is whom fairness is measured by. `ensemble` takes the
-        mean over the eight symmetries of the square, for eight times the tiles and the work. `deadline` is in
-        time.monotonic() seconds. `on_progress` gets (tiles done, tiles in all), `on_rows` gets (rows, outputs) when
-        source rows [0, rows) of every plane are done, and may use them up (`discard_rows`); `on_stage` gets ("queue",
-        seconds) and ("infer", seconds). All in the event loop. Cancelling the task takes its tiles out of the queue.
+        The levels are those of the network up to `scale`; without a name it is the first that has this scale. `client`
+        is whom fairness is measured by. `ensemble` takes the mean over the eight symmetries of the square, for eight
+        times the tiles and the work. `deadline` is in time.monotonic() seconds. `on_progress` gets (tiles done, tiles
+        in all), `on_rows` gets (rows, outputs) when source rows [0, rows) of every plane are done, and may use them up
+        (`discard_rows`); `on_stage` gets ("queue", seconds) and ("infer", seconds). All in the event loop. Cancelling
+        the task takes its tiles out of the queue.
 
-        Raises BadParameter (a scale that the model has not), QueueFull, Draining, DeadlineExceeded, InferenceFailed.
+        Raises BadParameter (a scale or a network that is not there), QueueFull, Draining, DeadlineExceeded and
+        InferenceFailed.
         """
-        fit = self._pool.fit if self._pool else None
-        if fit is None:
-            raise StartupError("the engine has no model yet; wait until it is ready")
-        if scale not in fit.scales:
-            raise BadParameter(f"scale {scale} is not available; allowed: {', '.join(map(str, fit.scales))}")
+        fit = self._fit()
+        name = fit.choose(scale, network)
+        chosen = fit.networks[name]
         _check(planes)
         if not planes:
             return []
@@ -141,12 +152,13 @@ class Engine:
             planes,
             client=client,
             scale=scale,
-            levels=[level for level in fit.scales if level <= scale],
-            edges=self._config.core_edges,
-            margin=fit.margin,
-            overhead=self._config.overhead(fit.margin),
+            levels=[level for level in chosen.scales if level <= scale],
+            edges=self._config.edges(scale),
+            margin=chosen.margin,
+            overhead=self._config.overhead(chosen.margin),
             workers=len(self._models),
             listener=handover,
+            network=name,
             ensemble=ensemble,
         )
         self._scheduler.admit(request)

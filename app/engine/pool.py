@@ -11,19 +11,46 @@ from app.engine.ports import EngineObserver, TileModel
 from app.engine.scheduler import Scheduler
 from app.engine.status import WorkerState, WorkerStatus
 from app.engine.worker import Life
-from app.errors import StartupError
+from app.errors import BadParameter, StartupError
 
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """What all workers' models must share, and whose it is; not the model, which goes with its worker."""
+class Network:
+    """What the engine must know of a network to cut pictures for it."""
 
     margin: int
     scales: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What all workers' models must share, by name, the default first, and whose it is.
+
+    Not the models, which go with their worker.
+    """
+
+    networks: dict[str, Network]
     owner: str
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The scales that any network has, ascending."""
+        return tuple(sorted({scale for network in self.networks.values() for scale in network.scales}))
+
+    def choose(self, scale: int, name: str | None) -> str:
+        """The network called `name`, else the first that has this scale. Raises BadParameter."""
+        if name is not None and name not in self.networks:
+            raise BadParameter(f"there is no model {name!r} here; there are {', '.join(self.networks)}")
+        among = self.networks if name is None else {name: self.networks[name]}
+        for each, network in among.items():
+            if scale in network.scales:
+                return each
+        allowed = sorted({scale for network in among.values() for scale in network.scales})
+        whose = "" if name is None else f" of {name}"
+        raise BadParameter(f"scale {scale}{whose} is not available; allowed: {', '.join(map(str, allowed))}")
 
 
 @dataclass(slots=True)
@@ -129,14 +156,17 @@ class Pool:
 
     def _accept(self, model: TileModel) -> None:
         """Raise StartupError for a model whose tiles would not fit the others'."""
-        mine = Fit(model.margin, tuple(model.scales), f"{model.name} on {model.device}")
+        networks = {each.name: Network(each.margin, tuple(each.scales)) for each in (model, *model.companions)}
+        mine = Fit(networks, f"{model.name} on {model.device}")
         with self._lock:
             first = self._fit = self._fit or mine
-        if (mine.margin, mine.scales) != (first.margin, first.scales):
-            raise StartupError(
-                f"{mine.owner} has margin {mine.margin} and scales {mine.scales}, "
-                f"but {first.owner} has {first.margin} and {first.scales}; give all workers one model"
-            )
+        for name in mine.networks.keys() | first.networks.keys():
+            its, ours = mine.networks.get(name), first.networks.get(name)
+            if its != ours:
+                raise StartupError(
+                    f"{mine.owner}: {name} has {_described(its)}, but of {first.owner} it has {_described(ours)}; "
+                    "give all workers one model"
+                )
 
     def _changed(self, slot: _Slot, life: Life) -> None:
         """Take note that a life is up or over; called from its thread."""
@@ -203,3 +233,7 @@ class Pool:
             _log.warning("%s is restarted (restart %d)", slot.name, slot.restarts)
             self._observer.worker_restarted(slot.name)
             self._begin(slot)
+
+
+def _described(network: Network | None) -> str:
+    return "no place" if network is None else f"margin {network.margin} and scales {network.scales}"

@@ -18,6 +18,10 @@ class TileModel(Protocol):
         """The model's name, e.g. "lapsrn_x4"."""
 
     @property
+    def companions(self) -> Sequence["TileModel"]:
+        """Other networks on the same device, which the same thread runs in turn; they have none of their own."""
+
+    @property
     def device(self) -> str:
         """Where it runs: "cpu", "cuda:0"."""
 

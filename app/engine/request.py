@@ -101,6 +101,7 @@ class Request:
         overhead: int,
         workers: int,
         listener: Listener,
+        network: str = "",
         ensemble: bool = False,
     ) -> "Request":
         """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
@@ -117,7 +118,8 @@ class Request:
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             for row in source.rows:
                 for column in source.columns:
-                    shape, transposed = Shape(row.edge, column.edge, scale), Shape(column.edge, row.edge, scale)
+                    shape = Shape(row.edge, column.edge, scale, network)
+                    transposed = Shape(column.edge, row.edge, scale, network)
                     if not ensemble:
                         request.tiles.append(Tile(request, source, outputs, row, column, shape))
                         continue

@@ -17,11 +17,12 @@ _SMALLEST_WORTH_SHARING = 64
 
 
 class Shape(NamedTuple):
-    """What tiles must share to be batched: the core's height and width in source pixels, and the target scale."""
+    """What tiles must share to be batched: the core's sides in source pixels, the target scale, and the network."""
 
     height: int
     width: int
     scale: int
+    network: str = ""
 
     @property
     def pixels(self) -> int:

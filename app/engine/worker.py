@@ -82,8 +82,9 @@ class Life:
         try:
             model = self._factory()
             self._accept(model)
-            if shapes := self._warm_shapes():
-                model.warm_up(shapes)
+            for network in (model, *model.companions):
+                if shapes := self._warm_shapes(network.scales[-1]):
+                    network.warm_up(shapes)
             self.model = model
             self._runner = runner = BatchRunner(model, self._scheduler, self._config, self._observer, self)
             self._scheduler.enlist(self)
@@ -116,11 +117,11 @@ class Life:
             runner.run(batch)
         return batch is not None
 
-    def _warm_shapes(self) -> list[tuple[int, int, int]]:
-        """Return the (N, height, width) of the cores to run before the first picture comes."""
+    def _warm_shapes(self, scale: int) -> list[tuple[int, int, int]]:
+        """Return the (N, height, width) of the cores to run before the first picture comes, at this scale."""
         if self._config.warm_up == "nothing":
             return []
-        edges, limit = self._config.core_edges, BatchLimit(self._config)
+        edges, limit = self._config.edges(scale), BatchLimit(self._config)
         if self._config.warm_up == "shapes":
             cores = [Shape(height, width, 1) for height in edges for width in edges]
         else:

@@ -63,6 +63,7 @@ class FaultyModel:
         self._faults = faults
         self.name, self.device, self.dtype = self._real.name, self._real.device, self._real.dtype
         self.margin, self.scales = self._real.margin, self._real.scales
+        self.companions: Sequence[TileModel] = ()
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """As the real one."""

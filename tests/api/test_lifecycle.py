@@ -188,14 +188,12 @@ async def test_a_store_that_is_away_degrades_but_answers(serve: Running) -> None
 
 
 async def test_model_document(client: httpx.AsyncClient) -> None:
+    network = {"name": "fake_x4", "levels": [2, 4], "margin": 9, "sha256": "", "scores": {}}
     assert (await client.get("/model")).json() == {
-        "name": "fake_x4",
-        "levels": [2, 4],
-        "margin": 9,
+        **network,
+        "models": [network],
         "device": "cpu",
         "dtype": "float32",
-        "sha256": "",
-        "scores": {},
         "workers": [{"name": "worker-0", "device": "cpu", "up": True, "restarts": 0}],
         "limits": {
             "max_input_bytes": 33554432,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import Plane
+from app.engine import Plane, TileModel
 
 Tiles = NDArray[np.float32]
 
@@ -58,6 +58,7 @@ class FakeModel:
 
     name = "fake"
     dtype = "float32"
+    companions: Sequence[TileModel] = ()
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.data import CELL, DataConfig, find_pictures, focus_map, pyramid, read_gray
+from model.data import CELL, DataConfig, find_pictures, focus_map, pyramid, read_gray, through_jpeg
 from model.patches import PatchSource, reflect
 from model.resample import degrade
 from tests.model.networks import save_pictures, texture
@@ -211,3 +211,19 @@ def test_gray_of_colour_has_the_luma_of_colour(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_gray(tmp_path / "colour.png"), np.rint((lumas - 16) * 255 / 219))
     Image.fromarray(colours[..., 0]).save(tmp_path / "gray.png")
     np.testing.assert_array_equal(read_gray(tmp_path / "gray.png"), colours[..., 0])
+
+
+def test_the_low_resolution_is_a_jpeg_of_a_quality_in_the_range(tmp_path: Path) -> None:
+    """The finer levels stay as they are."""
+    (picture,) = save_pictures(tmp_path / "one", [(64, 64)])
+    config = replace(CONFIG, jpeg=(40, 60), variants=6)
+    pyramids = PatchSource([tmp_path / "one"], config, tmp_path / "cache").pyramids
+    low, x2, finest = pyramid(picture, 4)
+    compressed = {through_jpeg(low, quality).tobytes() for quality in range(40, 61)}
+    found = [pyramids[number] for number in range(len(pyramids))]
+    assert len(found) == 6
+    assert {levels[0].tobytes() for levels in found} <= compressed
+    assert len({levels[0].tobytes() for levels in found}) > 1
+    for levels in found:
+        np.testing.assert_array_equal(levels[1], x2)
+        np.testing.assert_array_equal(levels[2], finest)

@@ -76,6 +76,9 @@ def test_rate_warms_up_holds_and_falls() -> None:
     [
         (["--scale", "2"], "give as many level weights"),
         (["--optimizer", "sgd"], "use one of muon, adam"),
+        (["--frozen", "2"], "at least one of 2 levels must learn"),
+        (["--min-quality", "80", "--max-quality", "70"], "must be a range within 1 to 100, or both 0"),
+        (["--max-quality", "90"], "must be a range within 1 to 100, or both 0"),
     ],
 )
 def test_recipes_that_cannot_be_trained_are_refused(

@@ -212,6 +212,21 @@ def test_warm_up_takes_cores(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) 
     assert seen == [((1, 34, 42), np.float32, 4), ((4, 26, 26), np.float32, 4)]
 
 
+def test_load_with_companions(tmp_path: Path) -> None:
+    """Each is what it is alone, whoever ran before."""
+    files = []
+    for name, scale in (("first", 4), ("second", 8), ("third", 4)):
+        files.append(tmp_path / f"{name}.safetensors")
+        save_weights(files[-1], random_network(LapSRNConfig(scale=scale, depth=2, width=3), seed=len(files)))
+    together = load(files[0], "cpu", "float32", companions=files[1:])
+    assert [each.name for each in (together, *together.companions)] == ["first", "second", "third"]
+    assert [each.scales[-1] for each in (together, *together.companions)] == [4, 8, 4]
+    for file, mine in zip(files, (together, *together.companions), strict=True):
+        tiles = luma(1, 16 + 2 * mine.margin, 11 + 2 * mine.margin).numpy()
+        for scale, level in load(file, "cpu", "float32").run(tiles, mine.scales[-1]).items():
+            np.testing.assert_array_equal(mine.run(tiles, mine.scales[-1])[scale], level)
+
+
 def test_load_and_describe(tmp_path: Path) -> None:
     path = tmp_path / "tiny_x8.safetensors"
     network = random_network(LapSRNConfig(scale=8, depth=2, width=3))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.checkpoint import load_tensors, load_weights
-from model.folded import EagerConv
+from model.folded import EagerConv, crop_to
 from model.network import LapSRNConfig
 from model.patches import PatchSource
 from model.recipe import TrainConfig
@@ -281,3 +281,30 @@ def test_two_processes_are_one_with_the_doubled_batch(pictures: Path) -> None:
         if name not in cancelled:
             assert (parameter.detach() - start[name]).abs().max() > 1e-5, name
             assert torch.allclose(tensors[f"network/{name}"], parameter, rtol=0, atol=1e-5), name
+
+
+def test_frozen_levels_stay_and_the_others_learn(pictures: Path) -> None:
+    """From x4 weights to x8: what came with the weights is bit for bit what it was, in the average too."""
+    main(command(pictures, "four", "--steps", "3"))
+    weights = pictures.parent / "four" / "weights.safetensors"
+    more = ["--scale", 8, "--level-weights", 0, 0, 1, "--frozen", 2, "--core", 8, "--start-from", weights]
+    main(command(pictures, "eight", "--steps", 2, "--save-every", 1, *more))
+    main(command(pictures, "eight", "--steps", 4, *more))
+    before, _ = load_weights(weights)
+    after, info = load_weights(pictures.parent / "eight" / "weights.safetensors")
+    assert info.recipe["frozen"] == 2
+    kept = before.state_dict()
+    for name, tensor in after.state_dict().items():
+        if name in kept:
+            assert torch.equal(tensor, kept[name]), name
+    start = kept["levels.1.convs.0.weight"]
+    assert not torch.equal(after.state_dict()["levels.2.convs.0.weight"], start)
+    picture = luma(1, 1, 40, 40)
+    with torch.no_grad():
+        ours, theirs = (network.fold()(picture)[1] for network in (after, before))
+    torch.testing.assert_close(ours, crop_to(theirs, *ours.shape[-2:]), rtol=0, atol=1e-5)
+
+
+def test_freezing_needs_weights_to_keep(pictures: Path) -> None:
+    with pytest.raises(SystemExit, match="--start-from"):
+        main(command(pictures, "none", "--frozen", "1"))

@@ -52,6 +52,12 @@ def prefixed() -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
+def several() -> Iterator[Running]:
+    with serving(Settings(), companions=True) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Of module scope: while it is open, Playwright's own event loop is in the way of asynchronous tests."""
     if not CHROMIUM.exists():

@@ -58,14 +58,19 @@ class Pace:
 class Nearest:
     """A TileModel that repeats pixels."""
 
-    name = "nearest"
     device = "cpu"
     dtype = "float32"
     margin = 2
-    scales = (2, 4)
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(
+        self,
+        pace: Pace,
+        name: str = "nearest",
+        scales: tuple[int, ...] = (2, 4),
+        companions: Sequence["Nearest"] = (),
+    ) -> None:
         self._pace = pace
+        self.name, self.scales, self.companions = name, scales, companions
 
     def run(self, tiles: Planes, scale: int, *, full_precision: bool = False) -> dict[int, Planes]:
         self._pace.wait()
@@ -104,10 +109,11 @@ def behind_prefix(app: Any) -> Any:
 
 
 @contextmanager
-def serving(settings: Settings, prefix: str = "") -> Iterator[Running]:
-    """The service on a free port, ready."""
+def serving(settings: Settings, prefix: str = "", *, companions: bool = False) -> Iterator[Running]:
+    """The service on a free port, ready; with `companions` it has a network for x8 and one for JPEGs as well."""
     pace = Pace()
-    app: Any = create_app(settings, [lambda: Nearest(pace)])
+    others = [Nearest(pace, "nearest_x8", (2, 4, 8)), Nearest(pace, "nearest_jpeg")] if companions else []
+    app: Any = create_app(settings, [lambda: Nearest(pace, companions=others)])
     if prefix:
         app = behind_prefix(app)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=2))

@@ -21,13 +21,13 @@ export async function measure(url) {
 }
 
 export class Entry {
-  /** @param {File} file @param {number} scale @param {boolean} ensemble see the service's parameter of this name */
-  constructor(file, scale, ensemble) {
+  /** @param {File} file @param {number} scale @param {string[]} wishes further parameters, such as "ensemble=true" */
+  constructor(file, scale, wishes) {
     this.key = `entry-${++count}`;
     this.file = file;
     this.name = file.name;
     this.scale = scale;
-    this.ensemble = ensemble;
+    this.wishes = wishes;
     this.url = URL.createObjectURL(file);
     /** @type {Size | null} */
     this.original = null;
@@ -60,7 +60,7 @@ export class Entry {
 
   /** @returns {string} of the request, such as "scale=4&frames=first" */
   get parameters() {
-    return [`scale=${this.scale}`, this.ensemble && "ensemble=true", this.remedy].filter(Boolean).join("&");
+    return [`scale=${this.scale}`, ...this.wishes, this.remedy].filter(Boolean).join("&");
   }
 
   get isBusy() {

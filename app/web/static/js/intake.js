@@ -20,9 +20,30 @@ export function chosenScale() {
   return checked instanceof HTMLInputElement ? Number(checked.value) : 4;
 }
 
-/** @returns {boolean} whether the best quality was asked for */
-export function chosenEnsemble() {
-  return part("ensemble", HTMLInputElement).checked;
+/** @returns {string[]} further parameters of the request, such as "ensemble=true" */
+export function chosenWishes() {
+  const clean = part("clean", HTMLInputElement);
+  const cleans = clean.checked && (clean.dataset["levels"] ?? "").split(" ").includes(String(chosenScale()));
+  return [
+    ...(part("ensemble", HTMLInputElement).checked ? ["ensemble=true"] : []),
+    ...(cleans ? [`model=${encodeURIComponent(clean.value)}`] : []),
+  ];
+}
+
+/** Shows what there are networks for. @param {import("./api.js").Network[]} models */
+export function offer(models) {
+  const levels = new Set(models.flatMap((model) => model.levels));
+  for (const input of document.querySelectorAll("#scales input")) {
+    const label = input.closest("label");
+    if (input instanceof HTMLInputElement && label) label.hidden = !levels.has(Number(input.value));
+  }
+  const cleaner = models.find((model) => model.name.endsWith("_jpeg"));
+  const clean = part("clean", HTMLInputElement);
+  const label = clean.closest("label");
+  if (!cleaner || !label) return;
+  clean.value = cleaner.name;
+  clean.dataset["levels"] = cleaner.levels.join(" ");
+  label.hidden = false;
 }
 
 /** @param {(files: File[]) => void} onFiles */

@@ -3,7 +3,7 @@
 import { Api } from "./api.js";
 import { part } from "./dom.js";
 import { downloadAll } from "./download.js";
-import { attachIntake, chosenEnsemble, chosenScale } from "./intake.js";
+import { attachIntake, chosenScale, chosenWishes, offer } from "./intake.js";
 import { attachKey, storedKey } from "./key.js";
 import { List } from "./list.js";
 import { Queue } from "./queue.js";
@@ -86,7 +86,7 @@ window.addEventListener("pagehide", (event) => {
 part("download-all", HTMLElement).onclick = () => downloadAll(queue.entries);
 
 attachIntake((files) => {
-  const added = queue.add(files, chosenScale(), chosenEnsemble());
+  const added = queue.add(files, chosenScale(), chosenWishes());
   say(added.length === 1 ? `${added[0]?.name} added` : `${added.length} pictures added`);
   show(added[0] ?? shown);
 });
@@ -95,7 +95,8 @@ const TITLE = document.title;
 const EMPTY_TITLE = part("side-title", HTMLElement).textContent ?? "";
 
 api.model().then(
-  ({ name, device, limits }) => {
+  ({ name, device, limits, models }) => {
+    offer(models);
     queue.maxBytes = limits.max_input_bytes;
     part("model-note", HTMLElement).textContent = `${name} on ${device}`;
     part("limits", HTMLElement).textContent = accepted(limits);

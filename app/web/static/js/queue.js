@@ -29,9 +29,9 @@ export class Queue extends EventTarget {
     this.maxBytes = Infinity;
   }
 
-  /** @param {Iterable<File>} files @param {number} scale @param {boolean} ensemble @returns {Entry[]} the new ones */
-  add(files, scale, ensemble) {
-    const added = [...files].map((file) => new Entry(file, scale, ensemble));
+  /** @param {Iterable<File>} files @param {number} scale @param {string[]} wishes @returns {Entry[]} the new ones */
+  add(files, scale, wishes) {
+    const added = [...files].map((file) => new Entry(file, scale, wishes));
     this.entries.push(...added);
     this.dispatchEvent(new Event("list"));
     for (const entry of added) void this.#measure(entry);

@@ -1,0 +1,122 @@
+"""Several networks on one worker: the right one for a scale or a name, batches of their own, one warm-up each."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from app.engine import Engine, EngineConfig
+from app.errors import BadParameter, StartupError
+from tests.engine.conftest import Start
+from tests.engine.fakes import FakeModel, Tiles, expected, picture
+
+
+def named(name: str, scales: tuple[int, ...], margin: int) -> FakeModel:
+    model = FakeModel(scales=scales, margin=margin)
+    model.name = name
+    return model
+
+
+@pytest.fixture
+def models() -> tuple[FakeModel, FakeModel, FakeModel]:
+    """A worker's x4, its x8 and another x4, each with a margin of its own; the first carries the others."""
+    first, large, other = named("x4", (2, 4), 3), named("x8", (2, 4, 8), 5), named("x4_other", (2, 4), 1)
+    first.companions = (large, other)
+    return first, large, other
+
+
+@pytest.mark.parametrize(
+    ("scale", "network", "margin", "levels"),
+    [
+        (2, None, 3, [2]),
+        (4, None, 3, [2, 4]),
+        (8, None, 5, [2, 4, 8]),
+        (4, "x8", 5, [2, 4]),
+        (4, "x4_other", 1, [2, 4]),
+        (4, "x4", 3, [2, 4]),
+    ],
+)
+async def test_the_network_is_that_of_the_name_else_the_first_with_the_scale(
+    start: Start, models: list[FakeModel], scale: int, network: str | None, margin: int, levels: list[int]
+) -> None:
+    engine = await start(models[0])
+    plane = picture(13, 21)
+    (outputs,) = await engine.upscale([plane], scale=scale, client="me", network=network)
+    assert sorted(outputs) == levels
+    for level, whole in expected(plane, scale, margin).items():
+        np.testing.assert_array_equal(outputs[level], whole)
+    assert engine.scales == (2, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ("scale", "network", "complaint"),
+    [
+        (4, "x16", "there is no model 'x16' here; there are x4, x8, x4_other"),
+        (8, "x4", "scale 8 of x4 is not available; allowed: 2, 4"),
+        (3, None, "scale 3 is not available; allowed: 2, 4, 8"),
+    ],
+)
+async def test_what_is_not_there_is_said(
+    start: Start, models: list[FakeModel], scale: int, network: str | None, complaint: str
+) -> None:
+    engine = await start(models[0])
+    with pytest.raises(BadParameter, match=complaint):
+        await engine.upscale([picture(4, 4)], scale=scale, client="me", network=network)
+    with pytest.raises(BadParameter, match=complaint):
+        engine.choose(scale, network)
+
+
+async def test_a_batch_is_of_one_network(start: Start, models: list[FakeModel]) -> None:
+    """Many requests of both at once: each batch has the window size of one margin, and every picture is right."""
+    engine = await start(models[0])
+    planes = [picture(9, 14, seed) for seed in range(12)]
+    names = ["x4", "x4_other"]
+    found = await asyncio.gather(
+        *(
+            engine.upscale([plane], scale=4, client=str(index), network=names[index % 2])
+            for index, plane in enumerate(planes)
+        )
+    )
+    for index, (outputs,) in enumerate(found):
+        np.testing.assert_array_equal(outputs[4], expected(planes[index], 4, (3, 1)[index % 2])[4])
+    assert {shape[1] for shape, _, _ in models[0].calls} == {10, 14}
+    assert {shape[1] for shape, _, _ in models[2].calls} == {6, 10}
+    assert not models[1].calls
+
+
+async def test_each_is_warmed_up_on_its_own_cores(start: Start, models: list[FakeModel]) -> None:
+    """At x8 no core gives more output pixels than the largest does at x4."""
+    await start(models[0], warm_up="tiles")
+    assert models[0].warmed == models[2].warmed == [(1, 4, 4), (1, 8, 8)]
+    assert models[1].warmed == [(1, 4, 4)]
+    assert EngineConfig(core_edges=(32, 48, 64, 108)).edges(8) == (32, 48)
+    assert EngineConfig(core_edges=(32,)).edges(8) == (32,)
+
+
+async def test_full_precision_is_that_of_the_same_network(start: Start, models: list[FakeModel]) -> None:
+    def spoil(cores: dict[int, Tiles], tiles: Tiles, full_precision: bool) -> dict[int, Tiles]:
+        return cores if full_precision else {level: core * np.float32(np.nan) for level, core in cores.items()}
+
+    models[2].after = spoil
+    engine = await start(models[0])
+    plane = picture(6, 6)
+    (outputs,) = await engine.upscale([plane], scale=4, client="me", network="x4_other")
+    np.testing.assert_array_equal(outputs[4], expected(plane, 4, 1)[4])
+
+
+async def test_workers_with_other_companions_are_refused() -> None:
+    def second() -> FakeModel:
+        model = named("x4", (2, 4), 3)
+        model.companions = (named("x8", (2, 4, 8), 6),)
+        return model
+
+    engine = Engine([second, lambda: named("x4", (2, 4), 3)], EngineConfig(restart_seconds=60, restart_max_seconds=60))
+    await engine.start()
+    assert sorted(worker.state for worker in engine.status().workers) == ["down", "up"]
+    assert engine._pool
+    (error,) = engine._pool.errors()
+    assert isinstance(error, StartupError)
+    assert "x8" in str(error)
+    assert "margin 6" in str(error)
+    assert "no place" in str(error)
+    await engine.stop(0)

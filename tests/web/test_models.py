@@ -1,0 +1,56 @@
+"""More than one network: what the page offers is what the service has."""
+
+from typing import Any
+
+import pytest
+
+from tests.web.support import Running, Visit, png, until, upload, wait_done
+
+pytestmark = pytest.mark.browser
+
+
+def shown(page: Any) -> tuple[list[str], bool]:
+    """The factors on offer, and whether cleaning is."""
+    factors = page.eval_on_selector_all(
+        "#scales label", "labels => labels.filter(it => it.checkVisibility()).map(it => it.textContent)"
+    )
+    return factors, page.is_visible("#clean")
+
+
+def requests_of(page: Any) -> list[str]:
+    """Query strings of the uploads from now on."""
+    seen: list[str] = []
+    page.on("request", lambda request: request.method == "POST" and seen.append(request.url.partition("?")[2]))
+    return seen
+
+
+def test_one_network_offers_what_it_has(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    until(page, "document.getElementById('model-note').textContent !== ''")
+    assert shown(page) == (["×2", "×4"], False)
+
+
+def test_eight_times_and_every_level_on_the_way(several: Running, visit: Visit) -> None:
+    page = visit(several.url)
+    page.wait_for_selector("#scales label:has([value='8'])")
+    assert shown(page) == (["×2", "×4", "×8"], True)
+    page.click("#scales label:has([value='8'])")
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert page.evaluate("after.naturalWidth") == 240
+    page.click("#levels label:has([value='4'])")
+    until(page, "after.naturalWidth === 120")
+
+
+def test_cleaning_asks_for_the_network_that_does(several: Running, visit: Visit) -> None:
+    """And at x8, which it has not, for none."""
+    page = visit(several.url)
+    page.wait_for_selector("#clean")
+    seen = requests_of(page)
+    page.check("#clean")
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    page.click("#scales label:has([value='8'])")
+    upload(page, ("dale.png", png(10, 20)))
+    page.wait_for_selector(".entry:nth-child(2)[data-state=done]")
+    assert seen == ["scale=4&model=nearest_jpeg", "scale=8"]
