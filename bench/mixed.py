@@ -48,13 +48,14 @@ def _batch_seconds(runs: int) -> list[float]:
     """One full batch of the largest cores on every worker at the same time, as the engine would run them."""
     source = open_model(Settings(), None)
     config = engine_config(source)
-    edge = config.core_edges[-1]
-    count = max(1, min(config.max_batch_tiles, config.max_batch_pixels // edge**2))
+    height, width = (edges[-1] for edges in config.edges(4))
+    count = max(1, min(config.max_batch_tiles, config.max_batch_pixels // (height * width)))
     times: list[float] = []
     ready = threading.Barrier(len(source.factories))
 
     def work(model: TileModel) -> None:
-        tiles = np.random.default_rng(0).random((count, *[edge + 2 * model.margin] * 2), dtype=np.float32)
+        shape = (count, height + 2 * model.margin, width + 2 * model.margin)
+        tiles = np.random.default_rng(0).random(shape, dtype=np.float32)
         model.run(tiles, 4)
         ready.wait()
         for _ in range(runs):

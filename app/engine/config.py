@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from app.engine.tiles import Edges
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -13,7 +15,9 @@ class EngineConfig:
     """
 
     core_edges: tuple[int, ...] = (16, 32, 48, 64)
-    """Heights and widths that a tile's core can have, ascending; the shapes are their pairs, so keep them few."""
+    """Widths that a tile's core can have, and heights, ascending; the shapes are their pairs, so keep them few."""
+    core_heights: tuple[int, ...] = ()
+    """Its heights, where they are not the same as its widths."""
     tile_overhead: float = 1.0
     """What a tile costs along an axis beyond its core, in margins; it decides between few large tiles and many small
     ones that cover no more than there is."""
@@ -48,15 +52,20 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that cannot work."""
-        if not self.core_edges or list(self.core_edges) != sorted(set(self.core_edges)) or self.core_edges[0] < 1:
-            raise ValueError(f"core_edges must be ascending positive integers, not {self.core_edges}")
+        for name, edges in (("core_edges", self.core_edges), ("core_heights", self.core_heights or self.core_edges)):
+            if not edges or list(edges) != sorted(set(edges)) or edges[0] < 1:
+                raise ValueError(f"{name} must be ascending positive integers, not {edges}")
         for name in ("max_batch_tiles", "max_batch_pixels", "max_tiles", "max_bytes", "max_strikes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-    def edges(self, scale: int) -> tuple[int, ...]:
-        """The core edges for a scale: beyond x4 none that gives more output pixels than the largest does at x4."""
-        return tuple(edge for edge in self.core_edges if edge * scale <= 4 * self.core_edges[-1]) or self.core_edges[:1]
+    def edges(self, scale: int) -> Edges:
+        """What cores can be at a scale: beyond x4 none that gives more output pixels than the largest does at x4."""
+
+        def fitting(edges: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(edge for edge in edges if edge * scale <= 4 * edges[-1]) or edges[:1]
+
+        return Edges(fitting(self.core_heights or self.core_edges), fitting(self.core_edges))
 
     def overhead(self, margin: int) -> int:
         """The same in source pixels."""
@@ -66,16 +75,18 @@ class EngineConfig:
     def for_device(cls, device: str, dtype: str = "float32") -> "EngineConfig":
         """Defaults for "cpu", or for an accelerator ("cuda:0"): larger tiles, and enough of them to fill it.
 
-        In bfloat16 a core of 108 has rows of 124 and 226 features at the two levels, which oneDNN convolves fastest
-        (docs/performance.md), and its buffers are half as large as in float32. oneDNN makes code for each shape of a
-        batch, so there are few: smaller cores and larger batches were no faster.
+        In bfloat16, rows of a core 108 wide have 124 and 226 features at the two levels, which oneDNN convolves fastest
+        (docs/performance.md), and its buffers are half as large as in float32; how many rows there are matters less.
+        oneDNN makes code for each shape of a batch, so there are few; and of any but the smallest core, two at once are
+        no faster than one after the other, and share worse among workers.
         """
         if device == "cpu" and dtype != "float32":
             return cls(
-                core_edges=(32, 48, 64, 108),
+                core_edges=(40, 56, 64, 108),
+                core_heights=(32, 64, 96, 128),
                 tile_overhead=2.4,
                 max_batch_tiles=2,
-                max_batch_pixels=108 * 108,
+                max_batch_pixels=2 * 32 * 40,
                 warm_up="shapes",
             )
         if device == "cpu":

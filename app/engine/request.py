@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.engine.ensemble import SYMMETRIES, Mean, turned_back
 from app.engine.planes import new_plane
 from app.engine.ports import Plane
-from app.engine.tiles import CutPlane, Shape, Span, edges_for
+from app.engine.tiles import CutPlane, Edges, Shape, Span, edges_for
 
 
 class Listener(Protocol):
@@ -96,7 +96,7 @@ class Request:
         client: str,
         scale: int,
         levels: Sequence[int],
-        edges: tuple[int, ...],
+        edges: Edges,
         margin: int,
         overhead: int,
         workers: int,

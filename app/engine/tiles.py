@@ -30,6 +30,13 @@ class Shape(NamedTuple):
         return self.height * self.width
 
 
+class Edges(NamedTuple):
+    """Heights and widths that cores can have, each ascending."""
+
+    heights: tuple[int, ...]
+    widths: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Source pixels [start, start + length) of an axis, computed by a tile of core size `edge` >= length."""
@@ -67,16 +74,18 @@ def cut_axis(length: int, edges: tuple[int, ...], overhead: int) -> tuple[Span, 
     return tuple(spans)
 
 
-def edges_for(height: int, width: int, edges: tuple[int, ...], overhead: int, workers: int) -> tuple[int, ...]:
+def edges_for(height: int, width: int, edges: Edges, overhead: int, workers: int) -> Edges:
     """Return the edges to cut a plane with: without the largest ones if it would give fewer tiles than workers.
 
     Depends on nothing that changes while the service runs, so that a request gives the same bytes at any load.
     """
-    while len(edges) > 1 and edges[-1] > _SMALLEST_WORTH_SHARING:
-        if len(cut_axis(height, edges, overhead)) * len(cut_axis(width, edges, overhead)) >= workers:
+    heights, widths = edges
+    while len(cut_axis(height, heights, overhead)) * len(cut_axis(width, widths, overhead)) < workers:
+        largest = max((side[-1] for side in (heights, widths) if len(side) > 1), default=0)
+        if largest <= _SMALLEST_WORTH_SHARING:
             break
-        edges = edges[:-1]
-    return edges
+        heights, widths = (side[:-1] if side[-1] == largest and len(side) > 1 else side for side in (heights, widths))
+    return Edges(heights, widths)
 
 
 def padded_axis(length: int, margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
@@ -104,10 +113,10 @@ class CutPlane:
     _column_sources: NDArray[np.intp]
 
     @classmethod
-    def cut(cls, plane: Plane, edges: tuple[int, ...], margin: int, overhead: int) -> "CutPlane":
+    def cut(cls, plane: Plane, edges: Edges, margin: int, overhead: int) -> "CutPlane":
         """Cut a plane of at least one pixel into cores whose heights and widths are among `edges`; see cut_axis."""
         height, width = plane.shape
-        rows, columns = cut_axis(height, edges, overhead), cut_axis(width, edges, overhead)
+        rows, columns = cut_axis(height, edges.heights, overhead), cut_axis(width, edges.widths, overhead)
         return cls(plane, margin, rows, columns, padded_axis(height, margin, rows), padded_axis(width, margin, columns))
 
     def read(self, row: Span, column: Span, out: NDArray[np.float32]) -> None:

@@ -121,11 +121,11 @@ class Life:
         """Return the (N, height, width) of the cores to run before the first picture comes, at this scale."""
         if self._config.warm_up == "nothing":
             return []
-        edges, limit = self._config.edges(scale), BatchLimit(self._config)
+        (heights, widths), limit = self._config.edges(scale), BatchLimit(self._config)
         if self._config.warm_up == "shapes":
-            cores = [Shape(height, width, 1) for height in edges for width in edges]
+            cores = [Shape(height, width, 1) for height in heights for width in widths]
         else:
-            cores = [Shape(edge, edge, 1) for edge in edges]
+            cores = [Shape(next((each for each in heights if each >= edge), heights[-1]), edge, 1) for edge in widths]
         shapes = []
         for core in cores:
             counts = [1 << power for power in range(limit(core).bit_length())]  # what the scheduler hands out

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.engine import Plane
 from app.engine.ensemble import SYMMETRIES, Mean, turned_back
 from app.engine.request import Request
+from app.engine.tiles import Edges
 from app.errors import QueueFull
 from model.evaluate import upscale_ensemble
 from model.network import LapSRN, LapSRNConfig
@@ -193,7 +194,7 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
         client="me",
         scale=2,
         levels=[2],
-        edges=(4, 8),
+        edges=Edges((4, 8), (4, 8)),
         margin=3,
         overhead=3,
         workers=1,

@@ -6,7 +6,7 @@ import pytest
 
 from app.engine.fair import FairQueue, Turns
 from app.engine.request import Request
-from app.engine.tiles import Shape
+from app.engine.tiles import Edges, Shape
 from tests.engine.fakes import picture
 
 
@@ -24,7 +24,7 @@ def request(client: str, tiles: int, scale: int = 4, edge: int = 8) -> Request:
         client=client,
         scale=scale,
         levels=[2],
-        edges=(edge,),
+        edges=Edges((edge,), (edge,)),
         margin=3,
         overhead=3,
         workers=1,

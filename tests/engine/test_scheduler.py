@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from app.engine.batch import BatchLimit
 from app.engine.config import EngineConfig
 from app.engine.rate import TileRate
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
-from app.engine.tiles import Shape
+from app.engine.tiles import Edges, Shape
 from app.errors import Draining, InferenceFailed, QueueFull
 from tests.engine.fakes import picture
 
@@ -37,7 +38,7 @@ def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
         client=client,
         scale=4,
         levels=[2, 4],
-        edges=(8,),
+        edges=Edges((8,), (8,)),
         margin=3,
         overhead=3,
         workers=1,
@@ -208,7 +209,15 @@ def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"core_edges": ()}, {"core_edges": (8, 4)}, {"core_edges": (0, 4)}, {"max_tiles": 0}, {"max_strikes": 0}]
+    "wrong",
+    [
+        {"core_edges": ()},
+        {"core_edges": (8, 4)},
+        {"core_edges": (0, 4)},
+        {"core_heights": (8, 4)},
+        {"max_tiles": 0},
+        {"max_strikes": 0},
+    ],
 )
 def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -224,6 +233,8 @@ def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
 
 def test_reduced_precision_on_a_cpu_gets_the_tile_that_its_convolutions_like() -> None:
     config = EngineConfig.for_device("cpu", "bfloat16")
-    assert config.core_edges == (32, 48, 64, 108)
-    assert config.max_batch_pixels == 108**2, "one such tile is a batch"
+    assert config.edges(4) == ((32, 64, 96, 128), (40, 56, 64, 108))
+    limit = BatchLimit(config)
+    counts = {limit(Shape(height, width, 4)) for height in config.edges(4).heights for width in config.edges(4).widths}
+    assert counts == {1, 2}, "a batch is one tile, or two of the smallest"
     assert config.warm_up == "shapes", "code is made for each shape, and not while a picture waits"

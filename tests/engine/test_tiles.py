@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.tiles import CutPlane, Span, cut_axis, edges_for
+from app.engine.tiles import CutPlane, Edges, Span, cut_axis, edges_for
 from tests.engine.fakes import expected, pad, picture, upsample
 
 EDGES = (16, 32, 48, 64, 96, 128)
@@ -53,7 +53,24 @@ def test_spans_cover_every_pixel_once_and_fit_their_edges(length: int, edges: se
 def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
     height: int, width: int, workers: int, largest: int
 ) -> None:
-    assert edges_for(height, width, EDGES, 9, workers)[-1] == largest
+    assert [edges[-1] for edges in edges_for(height, width, Edges(EDGES, EDGES), 9, workers)] == [largest] * 2
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "workers", "heights", "widths"),
+    [
+        (128, 108, 1, 128, 108),
+        (128, 108, 2, 64, 108),
+        (64, 108, 2, 64, 64),
+        (64, 64, 3, 64, 64),
+        (128, 216, 2, 128, 108),
+    ],
+)
+def test_where_heights_and_widths_differ_the_largest_goes_first(
+    height: int, width: int, workers: int, heights: int, widths: int
+) -> None:
+    edges = edges_for(height, width, Edges((32, 64, 128), (40, 64, 108)), 9, workers)
+    assert (edges.heights[-1], edges.widths[-1]) == (heights, widths)
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 16, 33])
@@ -62,7 +79,7 @@ def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
 def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, margin: int) -> None:
     plane = picture(height, width)
     padded = pad(plane, margin)
-    cut = CutPlane.cut(plane, (4, 16), margin, margin)
+    cut = CutPlane.cut(plane, Edges((4, 16), (4, 16)), margin, margin)
     for row in cut.rows:
         for column in cut.columns:
             window = np.full((row.edge + 2 * margin, column.edge + 2 * margin), np.nan, np.float32)
@@ -76,13 +93,14 @@ def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, marg
 @given(
     st.one_of(st.tuples(st.just(1), st.integers(1, 40)), st.tuples(st.integers(1, 40), st.integers(1, 40))),
     st.sets(st.integers(2, 24), min_size=1, max_size=4),
+    st.sets(st.integers(2, 24), min_size=1, max_size=4),
     st.integers(0, 5),
 )
 def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
-    size: tuple[int, int], edges: set[int], margin: int
+    size: tuple[int, int], heights: set[int], widths: set[int], margin: int
 ) -> None:
     plane = picture(*size)
-    cut = CutPlane.cut(plane, tuple(sorted(edges)), margin, margin)
+    cut = CutPlane.cut(plane, Edges(tuple(sorted(heights)), tuple(sorted(widths))), margin, margin)
     whole = np.full((size[0] * 2, size[1] * 2), np.nan, np.float32)
     for row in cut.rows:
         for column in cut.columns:
@@ -95,7 +113,7 @@ def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
 
 def test_a_plane_shorter_than_the_margin_is_replicated_on_that_axis_alone() -> None:
     plane = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]], np.float32)
-    cut = CutPlane.cut(plane, (8,), 3, 3)
+    cut = CutPlane.cut(plane, Edges((8,), (8,)), 3, 3)
     window = np.empty((14, 14), np.float32)
     cut.read(Span(0, 2, 8), Span(0, 5, 8), window)
     np.testing.assert_array_equal(window[:8, 3], [1, 1, 1, 1, 6, 6, 6, 6])

@@ -20,7 +20,12 @@ def shown(page: Any) -> tuple[list[str], bool]:
 def requests_of(page: Any) -> list[str]:
     """Query strings of the uploads from now on."""
     seen: list[str] = []
-    page.on("request", lambda request: request.method == "POST" and seen.append(request.url.partition("?")[2]))
+
+    def note(request: Any) -> None:
+        if request.method == "POST":
+            seen.append(request.url.partition("?")[2])
+
+    page.on("request", note)
     return seen
 
 
