@@ -44,12 +44,11 @@ def write_block(text: str, name: str, block: str) -> str:
     return re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{block}\n{end}", text, flags=re.DOTALL)
 
 
-def write_cards(weights: Path, cards: Sequence[Path]) -> None:
-    """Bring the tables in Markdown files up to what `weights` says of itself."""
+def with_tables(text: str, weights: Path) -> str:
+    """Markdown with the blocks "scores NAME" and "recipe NAME" as the weights file of this name says of itself."""
     info = load_weights(weights)[1]
-    for card in cards:
-        text = write_block(card.read_text(), "scores", score_table(info.scores))
-        card.write_text(write_block(text, "recipe", recipe_table(info.recipe)))
+    text = write_block(text, f"scores {weights.stem}", score_table(info.scores))
+    return write_block(text, f"recipe {weights.stem}", recipe_table(info.recipe))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--to", type=Path, required=True, help="weights file to write")
     parser.add_argument("--score", type=Path, nargs="*", default=[], help="folders with HR/ and LRx4/ to score on")
+    parser.add_argument("--jpeg", type=int, nargs="*", default=[], metavar="QUALITY", help="score through JPEG too")
     parser.add_argument("--data", default="", help="what the pictures were, in words")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
@@ -66,9 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scores = {}
     for folder in options.score:
         low = folder / f"LRx{network.config.scale}"
-        scores[folder.name] = summary(evaluate(source, folder / "HR", low if low.is_dir() else None))
+        for quality in (None, *options.jpeg):
+            name = folder.name if quality is None else f"{folder.name}, JPEG {quality}"
+            scores[name] = summary(evaluate(source, folder / "HR", low if low.is_dir() else None, jpeg=quality))
     save_weights(options.to, network, recipe=info.recipe, data=options.data or info.data, scores=scores)
-    write_cards(options.to, options.cards)
+    for card in options.cards:
+        card.write_text(with_tables(card.read_text(), options.to))
     print(score_table(scores))
 
 

@@ -99,6 +99,13 @@ def test_passes_options_on(url: str) -> None:
     np.testing.assert_array_equal(pictures.opened(result.body)[..., 0], enlarged(4))
 
 
+def test_names_the_model(url: str) -> None:
+    with Upscaler(url) as upscaler:
+        assert upscaler.upscale(FILE, options=Options(model="fake_x4")).media_type == "image/png"
+        with pytest.raises(UpscaleError, match="no model 'other' here; there are fake_x4"):
+            upscaler.upscale(FILE, options=Options(model="other"))
+
+
 def test_tells_progress_in_tiles(url: str) -> None:
     seen: list[tuple[int, int]] = []
     with Upscaler(url) as upscaler:

@@ -125,16 +125,15 @@ class Merger:
         rows = slice(top * self._scale, bottom * self._scale)
         if self._chroma is None:
             gray = (planes[0][rows] - np.float32(formulas.gray_offset)) * np.float32(full / formulas.gray_gain)
-            _store(gray, target[..., 0], full)
+            _store(gray[None], target, full)
         else:
-            light = planes[0][rows] * np.float32(formulas.rgb_from_ycbcr[0, 0] * full)
-            for channel, values in enumerate(self._chroma.rows(top, bottom - top)):
-                values += light
-                _store(values, target[..., channel], full)
+            colors = self._chroma.rows(top, bottom - top)
+            colors += planes[0][rows] * np.float32(formulas.rgb_from_ycbcr[0, 0] * full)
+            _store(colors, target, full)
         if picture.opaque:
             target[..., -1] = full
         elif picture.alpha is not None:
-            _store(planes[1][rows] * np.float32(full), target[..., -1], full)
+            _store(planes[1][None, rows] * np.float32(full), target[..., -1:], full)
 
 
 def merge(
@@ -149,8 +148,10 @@ def merge(
     return Merger(picture, scale, depth, formulas).rows(planes, 0, picture.height, executor)
 
 
-def _store(values: NDArray[np.float32], target: Samples, full: int) -> None:
-    """Values in output codes, rounded and clipped into `target`; `values` is used up."""
-    np.rint(values, out=values)
-    np.clip(values, 0, full, out=values)
-    target[...] = values.astype(target.dtype)
+def _store(channels: NDArray[np.float32], target: Samples, full: int) -> None:
+    """Channels (C, H, W) in output codes, rounded and clipped into the first C of `target` (H, W, ...); used up."""
+    np.rint(channels, out=channels)
+    np.maximum(channels, 0, out=channels)
+    np.minimum(channels, full, out=channels)
+    for channel, values in enumerate(channels.astype(target.dtype)):
+        target[..., channel] = values

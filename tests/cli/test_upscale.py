@@ -55,6 +55,16 @@ def test_mirrors_a_tree_past_a_bad_picture(lapsrn: Lapsrn, where: list[str]) -> 
         np.testing.assert_array_equal(pictures.opened(path.read_bytes()), enlarged(4))
 
 
+def test_the_model_can_be_named(lapsrn: Lapsrn, where: list[str]) -> None:
+    Path("a.png").write_bytes(FILE)
+    assert lapsrn("upscale", "a.png", "-o", "named.png", "--model", "fake_x4", *where).exit_code == 0
+    np.testing.assert_array_equal(pictures.opened(Path("named.png").read_bytes()), enlarged(4))
+    result = lapsrn("upscale", "a.png", "-o", "other.png", "--model", "other", *where)
+    assert result.exit_code == 1
+    assert "no model 'other' here; there are fake_x4" in result.stderr.replace("\n", " ")
+    assert not Path("other.png").exists()
+
+
 def test_json_lines(lapsrn: Lapsrn, where: list[str]) -> None:
     album()
     result = lapsrn("upscale", "album", "gone.png", "-o", "out", "--json", *where)

@@ -6,26 +6,28 @@ import pytest
 
 from model.checkpoint import load_weights
 from model.evaluate import evaluate, summary
-from model.export import main, recipe_table, score_table, write_block
+from model.export import main, with_tables
 from tests.model.networks import random_network
 
 ROOT = Path(__file__).parents[2]
-WEIGHTS = ROOT / "weights" / "lapsrn_x4.safetensors"
+SHIPPED = sorted((ROOT / "weights").glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("card", ["README.md", "weights/README.md"])
-def test_cards_say_what_the_weights_say(card: str) -> None:
-    info = load_weights(WEIGHTS)[1]
+@pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("card", "blocks"), [("README.md", ["scores"]), ("weights/README.md", ["scores", "recipe"])])
+def test_cards_say_what_the_weights_say(card: str, blocks: list[str], weights: Path) -> None:
     text = (ROOT / card).read_text()
-    assert "<!-- scores: begin -->" in text
-    assert write_block(text, "scores", score_table(info.scores)) == text, "renew with python -m model.export --cards"
-    assert write_block(text, "recipe", recipe_table(info.recipe)) == text, "renew with python -m model.export --cards"
+    for block in blocks:
+        assert f"<!-- {block} {weights.stem}: begin -->" in text
+    assert with_tables(text, weights) == text, "renew with python -m model.export --cards"
 
 
+@pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.stem)
 @pytest.mark.parametrize("name", ["Set5", pytest.param("Set14", marks=pytest.mark.slow)])
-def test_weights_score_what_they_claim(name: str, bench_dir: Path) -> None:
-    info = load_weights(WEIGHTS)[1]
-    measured = summary(evaluate(WEIGHTS, bench_dir / name / "HR", bench_dir / name / "LRx4"))
+def test_weights_score_what_they_claim(name: str, weights: Path, bench_dir: Path) -> None:
+    network, info = load_weights(weights)
+    low = bench_dir / name / f"LRx{network.config.scale}"
+    measured = summary(evaluate(weights, bench_dir / name / "HR", low if low.is_dir() else None))
     for scale, figures in info.scores[name].items():
         assert measured[scale]["psnr"] == pytest.approx(figures["psnr"], abs=0.005)
         assert measured[scale]["ssim"] == pytest.approx(figures["ssim"], abs=0.0005)
@@ -48,14 +50,19 @@ def test_export_scores_and_renews_cards(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 80), np.uint8)).save(hr / "p.png")
     card = tmp_path / "card.md"
     card.write_text(
-        "x\n<!-- scores: begin -->\nold\n<!-- scores: end -->\n<!-- recipe: begin --><!-- recipe: end -->\ny\n"
+        "x\n<!-- scores w: begin -->\nold\n<!-- scores w: end -->\n<!-- recipe w: begin --><!-- recipe w: end -->\n"
+        "<!-- scores v: begin -->\nof others\n<!-- scores v: end -->\ny\n"
     )
     out = tmp_path / "w.safetensors"
-    main(["--run", str(tmp_path / "run"), "--to", str(out), "--score", str(tmp_path / "Set5"), "--cards", str(card)])
+    arguments = ["--run", str(tmp_path / "run"), "--to", str(out), "--score", str(hr.parent), "--cards", str(card)]
+    main([*arguments, "--jpeg", "60"])
     info = load_weights(out)[1]
+    assert set(info.scores) == {"Set5", "Set5, JPEG 60"}
     assert set(info.scores["Set5"]) == {"2", "4"}
+    assert info.scores["Set5, JPEG 60"]["4"]["bicubic_psnr"] != info.scores["Set5"]["4"]["bicubic_psnr"]
     text = card.read_text()
     assert f"**{info.scores['Set5']['4']['psnr']:.2f}**" in text
     assert "| `a` | 1 |" in text
     assert "old" not in text
+    assert "of others" in text
     assert text.startswith("x\n") and text.endswith("y\n")
