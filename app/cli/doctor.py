@@ -77,6 +77,7 @@ async def _network(settings: Settings) -> Facts:
         "margin": model.margin,
         "sha256": source.details.get("sha256"),
         "scores": source.details.get("scores"),
+        "more networks": [each.name for each in model.companions],
     }
     running = {
         "device": model.device,

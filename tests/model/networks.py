@@ -17,6 +17,9 @@ WINOGRAD = pytest.param(
     "winograd", "float32", marks=pytest.mark.skipif(find_spec("ncnn") is None, reason="ncnn is not installed")
 )
 SERVED = pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("torch", "bfloat16"), WINOGRAD])
+SHIPPED = pytest.mark.parametrize(
+    "shipped", sorted((Path(__file__).parents[2] / "weights").glob("*.safetensors")), ids=lambda path: path.stem
+)
 DEPTHS_AND_SCALES = [(depth, scale) for depth in (1, 5, 10) for scale in (2, 4, 8)]
 
 

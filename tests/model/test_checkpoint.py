@@ -145,8 +145,15 @@ def test_values_that_are_not_finite(path: Path, value: float) -> None:
     assert message(path) == "PATH holds values that are not finite; restore it"
 
 
-def test_shipped_weights_are_those_of_the_served_network(weights: Path) -> None:
-    _, info = load_weights(weights)
-    assert info.config == LapSRNConfig(scale=4, depth=5, width=64)
-    assert info.recipe["depth"] == 5
-    assert info.recipe["scale"] == 4
+@pytest.mark.parametrize(("name", "scale"), [("lapsrn_x4", 4), ("lapsrn_x8", 8), ("lapsrn_x4_jpeg", 4)])
+def test_shipped_weights_are_those_of_the_served_network(weights: Path, name: str, scale: int) -> None:
+    _, info = load_weights(weights.with_stem(name))
+    assert info.config == LapSRNConfig(scale=scale, depth=5, width=64)
+    assert (info.recipe["depth"], info.recipe["scale"]) == (5, scale)
+
+
+def test_the_shipped_x8_has_the_levels_of_the_shipped_x4(weights: Path) -> None:
+    """So its pictures at x2 and x4 are the same ones."""
+    first, large = (load_weights(weights.with_stem(name))[0].state_dict() for name in ("lapsrn_x4", "lapsrn_x8"))
+    assert first.keys() < large.keys()
+    assert all(torch.equal(tensor, large[name]) for name, tensor in first.items())

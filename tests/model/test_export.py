@@ -7,27 +7,26 @@ import pytest
 from model.checkpoint import load_weights
 from model.evaluate import evaluate, summary
 from model.export import main, with_tables
-from tests.model.networks import random_network
+from tests.model.networks import SHIPPED, random_network
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted((ROOT / "weights").glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.stem)
+@SHIPPED
 @pytest.mark.parametrize(("card", "blocks"), [("README.md", ["scores"]), ("weights/README.md", ["scores", "recipe"])])
-def test_cards_say_what_the_weights_say(card: str, blocks: list[str], weights: Path) -> None:
+def test_cards_say_what_the_weights_say(card: str, blocks: list[str], shipped: Path) -> None:
     text = (ROOT / card).read_text()
     for block in blocks:
-        assert f"<!-- {block} {weights.stem}: begin -->" in text
-    assert with_tables(text, weights) == text, "renew with python -m model.export --cards"
+        assert f"<!-- {block} {shipped.stem}: begin -->" in text
+    assert with_tables(text, shipped) == text, "renew with python -m model.export --cards"
 
 
-@pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.stem)
+@SHIPPED
 @pytest.mark.parametrize("name", ["Set5", pytest.param("Set14", marks=pytest.mark.slow)])
-def test_weights_score_what_they_claim(name: str, weights: Path, bench_dir: Path) -> None:
-    network, info = load_weights(weights)
+def test_weights_score_what_they_claim(name: str, shipped: Path, bench_dir: Path) -> None:
+    network, info = load_weights(shipped)
     low = bench_dir / name / f"LRx{network.config.scale}"
-    measured = summary(evaluate(weights, bench_dir / name / "HR", low if low.is_dir() else None))
+    measured = summary(evaluate(shipped, bench_dir / name / "HR", low if low.is_dir() else None))
     for scale, figures in info.scores[name].items():
         assert measured[scale]["psnr"] == pytest.approx(figures["psnr"], abs=0.005)
         assert measured[scale]["ssim"] == pytest.approx(figures["ssim"], abs=0.0005)

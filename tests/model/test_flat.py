@@ -12,7 +12,7 @@ from model.color import luma_from_gray
 from model.folded import EagerConv, centred, drop_centre, one_period
 from model.network import LapSRNConfig, zero_mean
 from model.runtime import Runtime
-from tests.model.networks import SERVED, random_network
+from tests.model.networks import SERVED, SHIPPED, random_network
 
 EVERY_8_BIT = np.arange(256) / 255
 SOME_16_BIT = np.array([*range(0, 65536, 1021), 1, 2, 255, 256, 32767, 32768, 65534, 65535]) / 65535
@@ -64,19 +64,21 @@ def test_the_residual_of_a_flat_picture_is_large_before_it_is_taken_off() -> Non
     assert flats[1].std() > 1e-3  # it is a pattern, not one number
 
 
+@SHIPPED
 @SERVED
-def test_shipped_weights_keep_flat_pictures(weights: Path, backend: str, dtype: str) -> None:
+def test_shipped_weights_keep_flat_pictures(shipped: Path, backend: str, dtype: str) -> None:
     """Of the lumas that 8-bit grays have, after rounding to 16 bits."""
-    network, _ = load_weights(weights)
+    network, _ = load_weights(shipped)
     lumas = luma_from_gray(np.array([0, 1, 128, 254, 255]) / 255)
     runtime = Runtime(network, "shipped", "cpu", dtype, backend)
-    for output in runtime.run(flat_tiles(lumas, runtime.margin, 9, 6), 4).values():
+    for output in runtime.run(flat_tiles(lumas, runtime.margin, 9, 6), runtime.scales[-1]).values():
         error = np.abs(output - lumas[:, None, None].astype(np.float32))
         assert error.max() < 0.5 / 65535
 
 
-def test_shipped_weights_hold_the_constraints(weights: Path) -> None:
-    network, _ = load_weights(weights)
+@SHIPPED
+def test_shipped_weights_hold_the_constraints(shipped: Path) -> None:
+    network, _ = load_weights(shipped)
     folded = network.fold()
     assert isinstance(folded.entry, EagerConv)
     first = dict(network.named_parameters())["levels.0.convs.0.weight"]
