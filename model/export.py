@@ -17,18 +17,18 @@ PUBLISHED = {
 
 
 def score_table(scores: dict[str, Any]) -> str:
-    """Markdown: a row per set and scale with bicubic and this network, and what is published for x4."""
-    others = list(PUBLISHED)
+    """Markdown: a row per set and scale with bicubic and this network; of x4 weights with what is published, too."""
+    comparable = all(list(levels)[-1] == "4" for levels in scores.values())
+    others = [other for other in PUBLISHED if comparable and PUBLISHED[other].keys() & scores.keys()]
     head = ["set", "scale", "bicubic", "**these weights**", *others]
     rows = [head, ["---"] * len(head)]
     for name, levels in scores.items():
         for scale, figures in levels.items():
             ours = f"**{figures['psnr']:.2f}** / {figures['ssim']:.4f}"
             plain = f"{figures['bicubic_psnr']:.2f} / {figures['bicubic_ssim']:.4f}"
-            published = [
-                f"{PUBLISHED[other][name]:.2f}" if scale == "4" and name in PUBLISHED[other] else "" for other in others
-            ]
-            rows.append([name, f"×{scale}", plain, ours, *published])
+            published = [PUBLISHED[other].get(name) if scale == "4" else None for other in others]
+            shown = ["" if figure is None else f"{figure:.2f}" for figure in published]
+            rows.append([name, f"×{scale}", plain, ours, *shown])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
