@@ -7,7 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.data import BLACK, CELL, GAIN, DataConfig, Gray, find_pictures, open_pyramids, pyramid, read_gray
+from model.data import (
+    BLACK,
+    CELL,
+    GAIN,
+    DataConfig,
+    Gray,
+    find_pictures,
+    open_pyramids,
+    pyramid,
+    read_gray,
+    through_jpeg,
+)
 
 
 class PatchSource:
@@ -65,10 +76,10 @@ class PatchSource:
         return batch
 
     def validation(self) -> Iterator[tuple[Gray, list[Gray]]]:
-        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray."""
+        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray; through JPEG of the middle quality, if any."""
         for path in self.held_out:
-            levels = pyramid(read_gray(path), self.config.scale)
-            yield levels[0], levels[1:]
+            low, *finer = pyramid(read_gray(path), self.config.scale)
+            yield low if self.config.jpeg is None else through_jpeg(low, sum(self.config.jpeg) // 2), finer
 
 
 def turned(rows: Tensor, columns: Tensor, turns: Tensor, flips: Tensor) -> tuple[Tensor, Tensor]:

@@ -227,3 +227,9 @@ def test_the_low_resolution_is_a_jpeg_of_a_quality_in_the_range(tmp_path: Path) 
     for levels in found:
         np.testing.assert_array_equal(levels[1], x2)
         np.testing.assert_array_equal(levels[2], finest)
+
+
+def test_validation_is_through_jpeg_of_the_middle_quality(make: Make) -> None:
+    ((low, truths),) = make(jpeg=(40, 61)).validation()
+    np.testing.assert_array_equal(low, through_jpeg(degrade(truths[-1], 4), 50))
+    np.testing.assert_array_equal(truths[-1], texture(*SIZES[2], seed=2))
