@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 _MIB = 1024 * 1024
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
-_MORE_WEIGHTS = tuple(_SHIPPED / f"{name}.safetensors" for name in ("lapsrn_x8",))
+_MORE_WEIGHTS = tuple(_SHIPPED / f"{name}.safetensors" for name in ("lapsrn_x8", "lapsrn_x4_jpeg"))
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]

@@ -76,7 +76,7 @@ class PatchSource:
         return batch
 
     def validation(self) -> Iterator[tuple[Gray, list[Gray]]]:
-        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray; through JPEG of the middle quality, if any."""
+        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray; of JPEGs, those of the middle quality."""
         for path in self.held_out:
             low, *finer = pyramid(read_gray(path), self.config.scale)
             yield low if self.config.jpeg is None else through_jpeg(low, sum(self.config.jpeg) // 2), finer

@@ -17,7 +17,7 @@ def test_defaults_are_for_a_laptop() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.weights == Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
     assert settings.api_keys == ()
-    assert [file.name for file in settings.companions] == ["lapsrn_x8.safetensors"]
+    assert [file.name for file in settings.companions] == ["lapsrn_x8.safetensors", "lapsrn_x4_jpeg.safetensors"]
 
 
 @pytest.mark.parametrize(
