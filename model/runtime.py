@@ -1,12 +1,15 @@
 """What the service runs: a weights file as a TileModel that maps a batch of tiles to a batch of tiles."""
 
+import copy
 import ctypes
 import importlib.util
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -36,6 +39,8 @@ class Runtime:
         self.dtype = dtype
         self.backend = backend
         self.companions: list[Runtime] = []
+        self.original: Runtime | None = None
+        """Whose weights these are, which so live as long as anybody needs them."""
         self.margin = network.config.margin
         self.scales = network.config.scales
         # Of its own, so that two workers of one accelerator copy and compute at the same time.
@@ -107,6 +112,10 @@ class Runtime:
             libc.malloc_trim(0)  # making the kernels took more than running them does
 
 
+_made: "WeakValueDictionary[tuple[str, str, str], Runtime]" = WeakValueDictionary()
+_making = threading.Lock()
+
+
 def features_of(network: FoldedLapSRN, dtype: str) -> Features:
     """The network's residuals, computed in this dtype."""
     kind = torch_dtype(dtype)
@@ -153,9 +162,24 @@ def load(
     if backend == "winograd" and (device != "cpu" or dtype != "float32"):
         raise ValueError(f"the winograd backend is for float32 on the CPU, not {dtype} on {device}; use backend torch")
     backend = best_backend(device, dtype) if backend == "auto" else backend
-    first, *others = (Runtime(load_weights(file)[0], file.stem, device, dtype, backend) for file in (path, *companions))
+    first, *others = (_loaded(file, device, dtype, backend) for file in (path, *companions))
     first.companions = others
     return first
+
+
+def _loaded(path: Path, device: str, dtype: str, backend: str) -> Runtime:
+    """The runtime of one file. On a CPU everybody reads the same weights: one copy is enough."""
+    network, info = load_weights(path)
+    if device != "cpu" or backend != "torch":
+        return Runtime(network, path.stem, device, dtype, backend)
+    key = (info.sha256, path.stem, dtype)
+    with _making:
+        original = _made.get(key)
+        if original is None:
+            original = _made[key] = Runtime(network, path.stem, device, dtype, backend)
+    mine = copy.copy(original)
+    mine.original = original
+    return mine
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The runtime: tiles and whole pictures agree, a batch does not mix, scales, precision, and what it says of itself."""
 
+import gc
 import hashlib
 import importlib.util
 import json
+import weakref
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -225,6 +227,28 @@ def test_load_with_companions(tmp_path: Path) -> None:
         tiles = luma(1, 16 + 2 * mine.margin, 11 + 2 * mine.margin).numpy()
         for scale, level in load(file, "cpu", "float32").run(tiles, mine.scales[-1]).items():
             np.testing.assert_array_equal(mine.run(tiles, mine.scales[-1])[scale], level)
+
+
+def test_workers_of_a_cpu_share_weights_as_long_as_they_are_needed(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, random_network(LapSRNConfig(depth=2, width=3)))
+    first, second = (load(path, "cpu", "float32", backend="torch", companions=[path]) for _ in range(2))
+    assert first is not second
+    assert first._exact is second._exact
+    assert first.companions[0] is not second.companions[0]
+    assert not first.companions[0].companions
+    assert first.original is not None
+    kept = weakref.ref(first.original)
+    save_weights(path, random_network(LapSRNConfig(depth=2, width=3), seed=1))
+    other = load(path, "cpu", "float32", backend="torch")
+    assert other._exact is not first._exact, "the file has changed"
+    tiles = luma(1, 20, 20).numpy()
+    expected = first.run(tiles, 4)[4]
+    del first
+    np.testing.assert_array_equal(second.run(tiles, 4)[4], expected)
+    del second
+    gc.collect()
+    assert kept() is None
 
 
 def test_load_and_describe(tmp_path: Path) -> None:
