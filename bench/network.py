@@ -14,7 +14,7 @@ def measure_64(plan: Plan) -> Section:
 
 def measure_256(plan: Plan) -> Section:
     """The size that targets are set for."""
-    return _race(plan, 256, 256, 3, "≥ 4.5 in float32, ≥ 25 in bfloat16")
+    return _race(plan, 256, 256, 7, "≥ 4.5 in float32, ≥ 25 in bfloat16")
 
 
 def measure_1024(plan: Plan) -> Section:
