@@ -14,27 +14,36 @@ from bench.report import Plan, Section
 from model.checkpoint import load_weights
 
 BATCHES = (
-    (16, 1),
-    (16, 16),
-    (32, 1),
-    (32, 4),
-    (32, 16),
-    (48, 1),
-    (48, 4),
-    (64, 1),
-    (64, 4),
-    (96, 1),
-    (108, 1),
-    (128, 1),
-    (128, 2),
+    (16, 16, 1),
+    (16, 16, 16),
+    (32, 32, 1),
+    (32, 32, 4),
+    (32, 40, 1),
+    (32, 40, 2),
+    (48, 48, 1),
+    (64, 64, 1),
+    (64, 64, 4),
+    (32, 108, 1),
+    (64, 108, 1),
+    (96, 108, 1),
+    (108, 108, 1),
+    (128, 40, 1),
+    (128, 48, 1),
+    (128, 56, 1),
+    (128, 64, 1),
+    (128, 88, 1),
+    (128, 108, 1),
+    (256, 108, 1),
+    (128, 128, 1),
+    (128, 128, 2),
 )
-"""(edge of a core, tiles in a batch)."""
+"""(rows and columns of a core, tiles in a batch)."""
 
 
 def measure(plan: Plan) -> Section:
     """CPU microseconds of one thread per source pixel, every core at work; lower is better."""
     section = Section("tiles", "Tiles: one batch at a time in one process for each core")
-    batches = ((16, 1), (32, 1)) if plan.quick else BATCHES
+    batches = ((16, 16, 1), (32, 32, 1)) if plan.quick else BATCHES
     config = load_weights(Settings().weights)[0].config
     context = multiprocessing.get_context("spawn")
     pipes = []
@@ -43,7 +52,7 @@ def measure(plan: Plan) -> Section:
         context.Process(target=_run, args=(other,), daemon=True).start()
         pipes.append(pipe)
     rounds = plan.pick(3, 1)
-    times: dict[tuple[int, int], list[float]] = {batch: [] for batch in batches}
+    times: dict[tuple[int, int, int], list[float]] = {batch: [] for batch in batches}
     for _ in range(rounds):
         for batch in batches:
             for pipe in pipes:
@@ -51,10 +60,11 @@ def measure(plan: Plan) -> Section:
             times[batch] += [float(pipe.recv()) for pipe in pipes]
     for pipe in pipes:
         pipe.send(None)
-    for (edge, count), found in times.items():
-        pixel = 1e6 * statistics.median(found) / (count * edge**2)
-        surplus = 100 * (tile_flops(config, edge, edge) / useful_flops(config, edge, edge) - 1)
-        section.add(f"{count} of {edge}×{edge} (margins add {surplus:.0f}% of arithmetic)", pixel, "CPU µs/pixel")
+    for (height, width, count), found in times.items():
+        pixel = 1e6 * statistics.median(found) / (count * height * width)
+        surplus = 100 * (tile_flops(config, height, width) / useful_flops(config, height, width) - 1)
+        name = f"{count} of {height} rows by {width} columns (margins add {surplus:.0f}% of arithmetic)"
+        section.add(name, pixel, "CPU µs/pixel")
     return section
 
 
@@ -62,9 +72,9 @@ def _run(pipe: Connection) -> None:
     model = open_model(Settings(), None).factories[0]()
     warm = set()
     while (batch := pipe.recv()) is not None:
-        edge, count = batch
-        side = edge + 2 * model.margin
-        tiles = np.random.default_rng(0).random((count, side, side), dtype=np.float32)
+        height, width, count = batch
+        shape = (count, height + 2 * model.margin, width + 2 * model.margin)
+        tiles = np.random.default_rng(0).random(shape, dtype=np.float32)
         if batch not in warm:
             model.run(tiles, 4)
             warm.add(batch)

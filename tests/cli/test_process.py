@@ -87,7 +87,8 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing_half_done(tmp_path: Path, s
     with service([partial(FakeModel, gate=gate)]) as (url, running):
         try:
             command = [*LAPSRN, "upscale", str(tmp_path), "-o", str(tmp_path / "out"), "--server", url]
-            process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+            heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where the tests run in the background
+            process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heard)
             until = time.monotonic() + 30
             while running.jobs.under_way < 2:
                 assert time.monotonic() < until, "the pictures were not sent"
