@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from model.checkpoint import load_weights
 from model.color import luma
+from model.data import through_jpeg
 from model.evaluate import luma_8bit, pairs, upscale
 from model.folded import FoldedLapSRN
 from model.metrics import gmsd, psnr, ssim
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m model.ablation", description=__doc__)
     parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
     parser.add_argument("--lr", type=Path, help="folder of low-resolution pictures with the same names")
+    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the low resolution as JPEG first")
     parser.add_argument(
         "--crop", nargs="*", default=[], metavar="PICTURE:X,Y", help="details to show, top left corners"
     )
@@ -86,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     strips = []
     for name, truth, low in pairs(options.hr, options.lr, scale):
         target = luma_8bit(truth)
+        low = low if options.jpeg is None else through_jpeg(low, options.jpeg)
         pictures = enlarge(networks, low, *target.shape)
         for recipe, picture in pictures.items():
             scores.setdefault(recipe, []).append([metric(picture, target, scale) for metric in METRICS.values()])

@@ -8,8 +8,11 @@ from PIL import Image
 
 from model.ablation import GAP, ZOOM, main
 from model.checkpoint import save_weights
-from model.evaluate import evaluate
+from model.data import through_jpeg
+from model.evaluate import evaluate, luma_8bit
+from model.metrics import psnr
 from model.network import LapSRNConfig
+from model.resample import degrade, resize, round_to_uint8
 from tests.model.networks import random_network, save_pictures
 
 
@@ -50,3 +53,13 @@ def test_scales_are_not_mixed(tmp_path: Path, weights: list[Path], capsys: pytes
     with pytest.raises(SystemExit):
         main(["--hr", str(tmp_path), *(f"{file.stem}={file}" for file in weights)])
     assert "weights of scales [2, 4] cannot be compared" in capsys.readouterr().err
+
+
+def test_jpeg_comes_first(tmp_path: Path, weights: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """Bicubic of what a JPEG of the low resolution left."""
+    (picture,) = save_pictures(tmp_path / "one", [(48, 64)])
+    main(["--hr", str(tmp_path / "one"), "--jpeg", "30", f"a={weights[0]}"])
+    low = through_jpeg(degrade(picture, 2), 30)
+    enlarged = round_to_uint8(resize(luma_8bit(low), 48, 64))
+    expected = psnr(enlarged, luma_8bit(picture), 2)
+    assert f"| bicubic | {expected:.3f} |" in capsys.readouterr().out
