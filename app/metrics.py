@@ -1,7 +1,7 @@
 """Every Prometheus collector of the service, on a registry that is passed in. Units: seconds, bytes, tiles, pixels."""
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -52,7 +52,7 @@ class Metrics:
         self._store_bytes = Gauge("lapsrn_result_store_bytes", "Bytes of finished pictures kept", registry=registry)
         self._model_info = Gauge(
             "lapsrn_model_info",
-            "1 for the model that is served",
+            "1 for every network that is served",
             ["name", "sha256", "device", "dtype"],
             registry=registry,
         )
@@ -113,10 +113,11 @@ class Metrics:
         """Asks `size_bytes` at every scrape."""
         self._store_bytes.set_function(size_bytes)
 
-    def model(self, info: Mapping[str, str]) -> None:
-        """Says which model is served: name, sha256, device, dtype. The one before is forgotten."""
+    def models(self, infos: Iterable[Mapping[str, str]]) -> None:
+        """Says which networks are served: name, sha256, device, dtype of each. Those before are forgotten."""
         self._model_info.clear()
-        self._model_info.labels(**info).set(1)
+        for info in infos:
+            self._model_info.labels(**info).set(1)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """All metrics as text, and its content type, in the dialect that `accept` (a header) asks for."""

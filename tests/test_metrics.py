@@ -139,7 +139,7 @@ def test_every_application_has_metrics_of_its_own() -> None:
 def test_only_the_model_of_the_moment_is_named() -> None:
     metrics = Metrics(CollectorRegistry())
     for name in ("one", "two"):
-        metrics.model({"name": name, "sha256": "s", "device": "cpu", "dtype": "float32"})
+        metrics.models([{"name": name, "sha256": "s", "device": "cpu", "dtype": "float32"}])
     assert [line for line in metrics.expose("")[0].decode().splitlines() if line.startswith("lapsrn_model_info")] == [
         'lapsrn_model_info{device="cpu",dtype="float32",name="two",sha256="s"} 1.0'
     ]

@@ -58,9 +58,7 @@ async def reload(service: ServiceDep, admin: AdminDep) -> Response:
 
 def _describe(service: Service, served: Served) -> dict[str, Any]:
     settings = service.settings
-    networks = [_network(served.facts, served.source.details)]
-    for number, facts in enumerate(served.facts.companions):
-        networks.append(_network(facts, dict(enumerate(served.source.companions)).get(number, {})))
+    networks = [_network(facts, details) for facts, details in served.networks]
     return {
         **networks[0],
         "models": networks,

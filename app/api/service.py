@@ -63,6 +63,13 @@ class Served:
     facts: ModelFacts
     source: ModelSource
 
+    @property
+    def networks(self) -> list[tuple[ModelFacts, Mapping[str, object]]]:
+        """Every network, the first one first, with the details of its weights, as far as there are any."""
+        details = (self.source.details, *self.source.companions)
+        everybody = (self.facts, *self.facts.companions)
+        return [(each, details[index] if index < len(details) else {}) for index, each in enumerate(everybody)]
+
 
 class Helper(Protocol):
     """Something that runs beside the service, such as processes to decode in."""
@@ -219,10 +226,12 @@ class Service:
         facts: list[ModelFacts] = []
         engine = self._build_engine(replace(source, factories=[_noting(build, facts) for build in source.factories]))
         await engine.start()
-        first = facts[0]
-        sha256 = str(source.details.get("sha256", ""))
-        self.metrics.model({"name": first.name, "sha256": sha256, "device": first.device, "dtype": first.dtype})
-        return Served(engine, first, source)
+        served = Served(engine, facts[0], source)
+        self.metrics.models(
+            {"name": each.name, "sha256": str(details.get("sha256", "")), "device": each.device, "dtype": each.dtype}
+            for each, details in served.networks
+        )
+        return served
 
 
 def _noting(build: ModelFactory, facts: list[ModelFacts]) -> ModelFactory:

@@ -78,6 +78,9 @@ async def test_the_model_document_names_them_all(serve: Running) -> None:
         document: httpx.Response = await client.get("/model")
         found = document.json()
         assert (found["name"], found["levels"]) == ("fake_x4", [2, 4])
+        metrics = (await client.get("/metrics")).text
+        for name in ("fake_x4", "fake_x8", "fake_x4_jpeg"):
+            assert f'lapsrn_model_info{{device="cpu",dtype="float32",name="{name}",sha256=""}} 1.0' in metrics
         assert [(each["name"], each["levels"]) for each in found["models"]] == [
             ("fake_x4", [2, 4]),
             ("fake_x8", [2, 4, 8]),
