@@ -67,7 +67,7 @@ class Trainer:
         self._rate, self._following = (torch.zeros((), device=device) for _ in range(2))
         self.optimizers = self._optimizers()
         self._loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
-        self._recorded: dict[float, Recorded] = {}
+        self._recorded: dict[tuple[PatchSource, float], Recorded] = {}
         self.step = 0
         self.origin: str | None = None
         """SHA-256 of the weights file that the run started from."""
@@ -93,10 +93,10 @@ class Trainer:
         if self.device == "cpu" or self.world > 1:
             loss = self._advance(source, chosen.to(self.device), epsilon)
         else:
-            if epsilon not in self._recorded:
+            if (source, epsilon) not in self._recorded:
                 advance = partial(self._advance, source, epsilon=epsilon)
-                self._recorded[epsilon] = Recorded(advance, self.device)
-            loss = self._recorded[epsilon](chosen)
+                self._recorded[source, epsilon] = Recorded(advance, self.device)
+            loss = self._recorded[source, epsilon](chosen)
         self.step += 1
         return loss
 
