@@ -8,6 +8,8 @@ import time
 import numpy as np
 
 from app.engine import TileModel
+from app.engine.batch import BatchLimit
+from app.engine.tiles import Shape
 from app.main import engine_config, open_model
 from app.settings import Settings
 from bench import load
@@ -48,13 +50,14 @@ def _batch_seconds(runs: int) -> list[float]:
     """One full batch of the largest cores on every worker at the same time, as the engine would run them."""
     source = open_model(Settings(), None)
     config = engine_config(source)
-    height, width = (edges[-1] for edges in config.edges(4))
-    count = max(1, min(config.max_batch_tiles, config.max_batch_pixels // (height * width)))
+    edges = config.edges(4)
+    largest = Shape(edges.heights[-1], edges.widths[-1], 4)
+    count = BatchLimit(config)(largest)
     times: list[float] = []
     ready = threading.Barrier(len(source.factories))
 
     def work(model: TileModel) -> None:
-        shape = (count, height + 2 * model.margin, width + 2 * model.margin)
+        shape = (count, largest.height + 2 * model.margin, largest.width + 2 * model.margin)
         tiles = np.random.default_rng(0).random(shape, dtype=np.float32)
         model.run(tiles, 4)
         ready.wait()

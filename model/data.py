@@ -28,10 +28,9 @@ class DataConfig:
 
     scale: of the network. core: low-resolution pixels per side that the loss sees. margin: of the network. scales: the
     range that pictures are shrunk by at random before the pyramid is built, `variants` draws a picture, of several the
-    first at the upper end. jpeg: the range
-    of qualities, 1 to 100, that the low resolution is compressed with at random; None leaves it as it is. turns: also
-    quarter turns, beside flips. focus: patches are drawn with probability proportional to gradient energy to this
-    power (0: uniformly). hold_out: every n-th picture is kept for validation.
+    first at the upper end. jpeg: the range of qualities, 1 to 100, that the low resolution is compressed with at
+    random; None leaves it as it is. turns: also quarter turns, beside flips. focus: patches are drawn with probability
+    proportional to gradient energy to this power (0: uniformly). hold_out: every n-th picture is kept for validation.
     """
 
     scale: int = 4
@@ -111,14 +110,6 @@ class Pyramids:
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     maps: list[NDArray[np.float32]]
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __getitem__(self, number: int) -> list[Gray]:
-        """The levels of one pyramid, views."""
-        sizes = zip(self.starts[number], self.heights[number], self.widths[number], strict=True)
-        return [self.pixels[start : start + height * width].reshape(height, width) for start, height, width in sizes]
 
 
 def open_pyramids(paths: Sequence[Path], config: DataConfig, cache: Path) -> Pyramids:

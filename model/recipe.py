@@ -11,11 +11,11 @@ OPTIMIZERS = ("muon", "adam")
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """A recipe. batch: patches a step over all processes. The learning rate warms up over `warmup`
-    steps, holds until the fraction `hold` of all steps, then falls by a cosine to `final_rate` of itself. epsilon: of
-    the Charbonnier loss; last_epsilon: in the fraction `last` of all steps, at the end, larger and so nearer to the
-    squared error, which PSNR is made of. min_quality, max_quality: of the JPEG that the low resolution goes through,
-    or 0 for none. frozen: levels, from the coarsest, that keep the weights they start with.
+    """A recipe. batch: patches a step over all processes. The learning rate warms up over `warmup` steps, holds until
+    the fraction `hold` of all steps, then falls by a cosine to `final_rate` of itself. epsilon: of Charbonnier's loss;
+    last_epsilon: in the fraction `last` of all steps, at the end, larger and so nearer to the squared error, which PSNR
+    is made of. min_quality, max_quality: of the JPEG that the low resolution goes through, or 0 for none. frozen:
+    levels, from the coarsest, that keep the weights they start with.
     """
 
     depth: int = 5

@@ -112,10 +112,6 @@ class Runtime:
             libc.malloc_trim(0)  # making the kernels took more than running them does
 
 
-_made: "WeakValueDictionary[tuple[str, str, str], Runtime]" = WeakValueDictionary()
-_making = threading.Lock()
-
-
 def features_of(network: FoldedLapSRN, dtype: str) -> Features:
     """The network's residuals, computed in this dtype."""
     kind = torch_dtype(dtype)
@@ -165,6 +161,11 @@ def load(
     first, *others = (_loaded(file, device, dtype, backend) for file in (path, *companions))
     first.companions = others
     return first
+
+
+_made: WeakValueDictionary[tuple[str, str, str], Runtime] = WeakValueDictionary()
+"""Of CPUs, by hash and name of the file, and dtype."""
+_making = threading.Lock()
 
 
 def _loaded(path: Path, device: str, dtype: str, backend: str) -> Runtime:

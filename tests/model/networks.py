@@ -12,11 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from model.network import LapSRN, LapSRNConfig
+from model.recipe import TrainConfig
 
 WINOGRAD = pytest.param(
     "winograd", "float32", marks=pytest.mark.skipif(find_spec("ncnn") is None, reason="ncnn is not installed")
 )
 SERVED = pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("torch", "bfloat16"), WINOGRAD])
+TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, warmup=2, hold_out=3)
+"""A recipe for a few steps on the pictures of the fixture `pictures`."""
 SHIPPED = pytest.mark.parametrize(
     "shipped", sorted((Path(__file__).parents[2] / "weights").glob("*.safetensors")), ids=lambda path: path.stem
 )

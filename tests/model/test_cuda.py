@@ -19,7 +19,8 @@ from model.network import LapSRN, LapSRNConfig
 from model.patches import PatchSource
 from model.recipe import TrainConfig
 from model.runtime import Runtime, best_dtype, devices, exact_float32
-from model.train import Trainer, main
+from model.train import main
+from model.trainer import Trainer
 from tests.model.networks import plane, random_network, save_pictures
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")

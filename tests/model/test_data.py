@@ -41,6 +41,17 @@ def codes(patches: torch.Tensor) -> NDArray[np.uint8]:
     return np.rint(grays).astype(np.uint8)
 
 
+def levels_of(source: PatchSource) -> list[list[NDArray[np.uint8]]]:
+    """Every pyramid that patches are cut from."""
+    kept = source.pyramids
+
+    def level(start: int, height: int, width: int) -> NDArray[np.uint8]:
+        return kept.pixels[start : start + height * width].reshape(height, width)
+
+    tables = zip(kept.starts, kept.heights, kept.widths, strict=True)
+    return [list(map(level, starts, heights, widths)) for starts, heights, widths in tables]
+
+
 def test_shapes_and_range(make: Make) -> None:
     low, x2, x4 = make().batch(0, 3)
     assert [tuple(level.shape) for level in (low, x2, x4)] == [(3, 1, 34, 34), (3, 1, 32, 32), (3, 1, 64, 64)]
@@ -174,7 +185,7 @@ def test_every_n_th_picture_is_held_out(make: Make) -> None:
 def test_variants_are_shrunk_within_the_range(make: Make) -> None:
     """Three of each picture but the smallest, which no longer holds a patch once it is shrunk."""
     source = make(scales=(0.75, 0.99), variants=3)
-    heights = [levels[-1].shape[0] for levels in map(source.pyramids.__getitem__, range(len(source.pyramids)))]
+    heights = [levels[-1].shape[0] for levels in levels_of(source)]
     whole = [96, 96, 96, 130, 130, 130]
     assert all(0.75 * of - 4 <= height < of for height, of in zip(heights, whole, strict=True))
     assert len(set(heights[:3])) > 1
@@ -217,10 +228,9 @@ def test_the_low_resolution_is_a_jpeg_of_a_quality_in_the_range(tmp_path: Path) 
     """The finer levels stay as they are."""
     (picture,) = save_pictures(tmp_path / "one", [(64, 64)])
     config = replace(CONFIG, jpeg=(40, 60), variants=6)
-    pyramids = PatchSource([tmp_path / "one"], config, tmp_path / "cache").pyramids
+    found = levels_of(PatchSource([tmp_path / "one"], config, tmp_path / "cache"))
     low, x2, finest = pyramid(picture, 4)
     compressed = {through_jpeg(low, quality).tobytes() for quality in range(40, 61)}
-    found = [pyramids[number] for number in range(len(pyramids))]
     assert len(found) == 6
     assert {levels[0].tobytes() for levels in found} <= compressed
     assert len({levels[0].tobytes() for levels in found}) > 1

@@ -1,0 +1,158 @@
+"""From a weights file to what runs: companions, shared weights, and where, in which dtype and by what."""
+
+import gc
+import hashlib
+import importlib.util
+import json
+import weakref
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoint import save_weights
+from model.network import LapSRNConfig
+from model.runtime import Runtime, best_backend, best_dtype, describe, devices, load, torch_dtype
+from tests.model.networks import luma, random_network
+
+
+def test_load_with_companions(tmp_path: Path) -> None:
+    """Each is what it is alone, whoever ran before."""
+    files = []
+    for name, scale in (("first", 4), ("second", 8), ("third", 4)):
+        files.append(tmp_path / f"{name}.safetensors")
+        save_weights(files[-1], random_network(LapSRNConfig(scale=scale, depth=2, width=3), seed=len(files)))
+    together = load(files[0], "cpu", "float32", companions=files[1:])
+    assert [each.name for each in (together, *together.companions)] == ["first", "second", "third"]
+    assert [each.scales[-1] for each in (together, *together.companions)] == [4, 8, 4]
+    for file, mine in zip(files, (together, *together.companions), strict=True):
+        tiles = luma(1, 16 + 2 * mine.margin, 11 + 2 * mine.margin).numpy()
+        for scale, level in load(file, "cpu", "float32").run(tiles, mine.scales[-1]).items():
+            np.testing.assert_array_equal(mine.run(tiles, mine.scales[-1])[scale], level)
+
+
+def test_workers_of_a_cpu_share_weights_as_long_as_they_are_needed(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, random_network(LapSRNConfig(depth=2, width=3)))
+    first, second = (load(path, "cpu", "float32", backend="torch", companions=[path]) for _ in range(2))
+    assert first is not second
+    assert first._exact is second._exact
+    assert first.companions[0] is not second.companions[0]
+    assert not first.companions[0].companions
+    assert first.original is not None
+    kept = weakref.ref(first.original)
+    save_weights(path, random_network(LapSRNConfig(depth=2, width=3), seed=1))
+    other = load(path, "cpu", "float32", backend="torch")
+    assert other._exact is not first._exact, "the file has changed"
+    tiles = luma(1, 20, 20).numpy()
+    expected = first.run(tiles, 4)[4]
+    del first
+    np.testing.assert_array_equal(second.run(tiles, 4)[4], expected)
+    del second
+    gc.collect()
+    assert kept() is None
+
+
+def test_load_and_describe(tmp_path: Path) -> None:
+    path = tmp_path / "tiny_x8.safetensors"
+    network = random_network(LapSRNConfig(scale=8, depth=2, width=3))
+    scores = {"Set5": {"4": {"psnr": 31.5, "ssim": 0.88}}}
+    save_weights(path, network, recipe={"steps": 7}, data="two pictures", scores=scores)
+    threads = torch.get_num_threads()
+    loaded = load(path, "cpu", "float32", threads=threads)
+    assert (loaded.name, loaded.device, loaded.dtype) == ("tiny_x8", "cpu", "float32")
+    assert (loaded.scales, loaded.margin) == ((2, 4, 8), network.config.margin)
+    tiles = luma(1, 20, 20).numpy()
+    expected = Runtime(network, "", "cpu", "float32", loaded.backend).run(tiles, 8)
+    for scale, output in loaded.run(tiles, 8).items():
+        np.testing.assert_array_equal(output, expected[scale])
+    about = describe(path)
+    assert about == {
+        "name": "tiny_x8",
+        "scales": [2, 4, 8],
+        "margin": network.config.margin,
+        "config": asdict(network.config),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "recipe": {"steps": 7},
+        "data": "two pictures",
+        "scores": scores,
+    }
+    json.dumps(about)  # it goes out over HTTP
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512", "dtype"), [(True, True, "bfloat16"), (False, True, "bfloat16"), (False, False, "float32")]
+)
+def test_dtype_by_what_the_cpu_multiplies_fast(
+    amx: bool, avx512: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    assert best_dtype("cpu") == dtype
+
+
+@pytest.mark.parametrize(
+    ("native", "dtype"), [(True, "bfloat16"), (False, "float16")], ids=["bfloat16 in hardware", "older"]
+)
+def test_dtype_by_what_the_accelerator_has(native: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert best_dtype("cuda:1") == dtype
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "installed", "backend"),
+    [
+        ("cpu", "float32", True, "winograd"),
+        ("cpu", "float32", False, "torch"),
+        ("cpu", "bfloat16", True, "torch"),
+        ("cuda:0", "float32", True, "torch"),
+    ],
+)
+def test_backend_by_what_is_faster(
+    device: str, dtype: str, installed: bool, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed and name == "ncnn" else None)
+    assert best_backend(device, dtype) == backend
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count", "found"),
+    [
+        ("auto", 0, ["cpu"]),
+        ("auto", 3, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cpu", 2, ["cpu"]),
+        ("cuda", 2, ["cuda:0"]),
+        ("cuda:1", 2, ["cuda:1"]),
+        ("cuda:0,cuda:1", 2, ["cuda:0", "cuda:1"]),
+        ("cuda:1, cuda:1", 2, ["cuda:1", "cuda:1"]),
+    ],
+)
+def test_devices(wanted: str, count: int, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert devices(wanted) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("gpu", "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
+        ("cuda:2", "no device 'cuda:2' here; there are cpu and 2 CUDA devices"),
+        ("meta", "no device 'meta' here; there are cpu and 2 CUDA devices"),
+        ("cuda:0,cuda:7", "no device 'cuda:7' here"),
+        ("cuda:0,", "unknown device ''"),
+        ("cpu,cuda:0", "use cpu alone, or leave it out"),
+    ],
+)
+def test_devices_that_are_not_there(wanted: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=message):
+        devices(wanted)
+
+
+def test_dtype_names() -> None:
+    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    assert {name: torch_dtype(name) for name in names} == names
