@@ -1,7 +1,7 @@
 # The service as one image. CPU by default: `docker build -t lapsrn .`; with CUDA: `--build-arg VARIANT=cuda`.
 # PyTorch's CPU wheel comes from the build context "wheels" (a folder with the wheel), or from TORCH_INDEX_URL, or else
 # from the default index, whose Linux wheel carries CUDA and makes the image several times as large. docs/operations.md
-# shows the three. Nothing is compiled here; what installs packages stays in the first stage.
+# shows the three. What compiles model/amx.c comes as a package and stays, like what installs, in the first stage.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM scratch AS wheels
@@ -25,7 +25,7 @@ RUN --mount=type=bind,from=wheels,target=/wheels --mount=type=cache,target=/root
  && python3 -m pip --python /opt/lapsrn/bin/python uninstall --yes setuptools \
  && python3 deploy/image/slim.py /opt/lapsrn/lib/python3.11/site-packages
 
-COPY README.md LICENSE ./
+COPY README.md LICENSE setup.py ./
 COPY app/ app/
 COPY model/ model/
 RUN --mount=type=cache,target=/root/.cache/pip \

@@ -13,7 +13,7 @@ SECONDS ?= 60
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(SERVE): pyproject.toml constraints.txt
+$(SERVE): pyproject.toml constraints.txt setup.py model/amx.c
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
@@ -59,4 +59,4 @@ docker-check: ## build the image, run it with Prometheus, send a picture, ask Pr
 	deploy/docker-check
 
 clean: ## remove what can be made again
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/_amx.so

@@ -165,9 +165,9 @@ def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> E
 
 
 def engine_config(source: ModelSource) -> EngineConfig:
-    """The engine's defaults for where these models run, and in which dtype."""
-    device, dtype = (str(source.details.get(name, usual)) for name, usual in (("device", "cpu"), ("dtype", "float32")))
-    return EngineConfig.for_device(device, dtype)
+    """The engine's defaults for where these models run, and what computes them."""
+    usual = {"device": "cpu", "dtype": "float32", "backend": "torch"}
+    return EngineConfig.for_device(**{name: str(source.details.get(name, value)) for name, value in usual.items()})
 
 
 def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> ModelSource:
@@ -185,6 +185,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     try:
         details, *others = (runtime.describe(file) for file in (settings.weights, *more))
         devices = runtime.devices(settings.devices)
+        config = runtime.LapSRNConfig(**details["config"])
+        dtype, backend = runtime.kernels(config, devices[0], settings.dtype, settings.backend)
     except Exception as error:
         raise StartupError(str(error)) from error
     if settings.weights_sha256 not in (None, details["sha256"]):
@@ -206,8 +208,7 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         )
         for device in devices
     ]
-    dtype = runtime.best_dtype(devices[0]) if settings.dtype == "auto" else settings.dtype
-    return ModelSource(factories, {**details, "device": devices[0], "dtype": dtype}, others)
+    return ModelSource(factories, {**details, "device": devices[0], "dtype": dtype, "backend": backend}, others)
 
 
 def codec_threads(settings: Settings) -> int:

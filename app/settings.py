@@ -69,8 +69,11 @@ class Settings(BaseSettings):
         Literal["auto", "float32", "bfloat16", "float16"], Field(description="Arithmetic of the network.")
     ] = "auto"
     backend: Annotated[
-        Literal["auto", "torch", "winograd"],
-        Field(description="What computes the network: winograd is ncnn, for float32 on CPUs; auto takes the faster."),
+        Literal["auto", "torch", "winograd", "amx"],
+        Field(
+            description="What computes the network: amx is this project's own code, for bfloat16 on CPUs with AMX; "
+            "winograd is ncnn, for float32 on CPUs; auto takes the fastest."
+        ),
     ] = "auto"
     cpu_workers: Annotated[
         int, Field(ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core.")

@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 
 from app.main import cores
-from model.runtime import best_backend, best_dtype, devices
+from app.settings import Settings
+from model.checkpoint import load_weights
+from model.runtime import devices, kernels
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")
 
@@ -43,14 +45,14 @@ def describe() -> Machine:
     values = {name.strip(): value.strip() for name, value in fields.items()}
     present = values.get("flags", "").split()
     device = devices("auto")[0]
-    dtype = best_dtype(device)
+    dtype, backend = kernels(load_weights(Settings().weights)[0].config, device)
     return Machine(
         cpu=values.get("model name", platform.processor()),
         cores=cores(),
         flags=tuple(flag for flag in FLAGS if flag in present),
         device=device,
         dtype=dtype,
-        backend=best_backend(device, dtype),
+        backend=backend,
         torch=torch.__version__,
         python=platform.python_version(),
         load=os.getloadavg()[0],

@@ -8,22 +8,24 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
+from model import amx
 from model.checkpoint import WeightsInfo, load_weights
-from model.folded import Conv, EagerConv, FoldedLapSRN, centred, one_period
-from model.fused import pack
-from model.network import LapSRN
+from model.folded import FoldedLapSRN, centred
+from model.network import LapSRN, LapSRNConfig
+from model.torch_network import Tiles, TorchNetwork, features_of, prepare
 
-Tiles = NDArray[np.float32]
-Features = Callable[[Tensor, int | None], list[Tensor]]  # (padded, levels or all) to the residual of each level
-FLAT_CORE = 33
+
+class Kernels(NamedTuple):
+    """What computes a network: the dtype of features, and "torch", "winograd" or "amx"."""
+
+    dtype: str
+    backend: str
 
 
 class Runtime:
@@ -44,43 +46,35 @@ class Runtime:
         self.margin = network.config.margin
         self.scales = network.config.scales
         # Of its own, so that two workers of one accelerator copy and compute at the same time.
-        self._stream = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
         with torch.no_grad():
             # On the CPU, where the result is the same each time: workers must not differ.
             folded = centred(network.cpu().fold())
-        # In float32 for what is computed again, and for the image branch of every tile: torch's own choice of a kernel
-        # would depend on how many tiles there are, and so its rounding.
-        self._exact = prepare(folded, device, "float32")
-        self._full = features_of(self._exact, "float32")
-        if backend == "winograd":
+        exact = prepare(folded, device, "float32")
+        self._full = TorchNetwork(exact, features_of(exact, "float32"), device, stream)
+        self._served: Callable[[Tiles, int], list[Tiles]]
+        if backend == "amx":
+            self._served = amx.AmxNetwork(folded)
+        elif backend == "winograd":
             from model.winograd import WinogradFeatures
 
-            self._served: Features = WinogradFeatures(folded)
+            self._served = TorchNetwork(exact, WinogradFeatures(folded), device)
+        elif dtype == "float32":
+            self._served = self._full
         else:
-            self._served = self._full if dtype == "float32" else features_of(prepare(folded, device, dtype), dtype)
-        with torch.inference_mode():
-            # An odd core keeps the pattern's first pixel in the middle.
-            zeros = torch.zeros(1, 1, FLAT_CORE + 2 * self.margin, FLAT_CORE + 2 * self.margin, device=device)
-            self._served_flats, self._full_flats = (one_period(f(zeros, None)) for f in (self._served, self._full))
-        if self._stream is not None:
+            self._served = TorchNetwork(exact, features_of(prepare(folded, device, dtype), dtype), device, stream)
+        if stream is not None:
             torch.cuda.synchronize(device)  # what was made on the default stream is there before this one reads it
 
-    @torch.inference_mode()
     def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
         """Tiles (N, H + 2 margin, W + 2 margin), luma or alpha in 0..1, to {s: (N, H s, W s)} for every s <= scale.
 
         Valid convolutions only, so a tile's core depends on nothing but the tile. `full_precision` computes the
         features in float32 whatever the dtype. Raises MemoryError when the device has no room for the batch.
         """
-        levels = self.scales.index(scale) + 1
-        served = (self._full, self._full_flats) if full_precision else (self._served, self._served_flats)
-        features, flats = served
+        network = self._full if full_precision else self._served
         try:
-            with torch.cuda.stream(self._stream):  # None, as on a CPU: does nothing
-                padded = self._on_device(torch.from_numpy(tiles)[:, None])
-                outputs = self._exact.combine(padded, features(padded, levels), flats)
-                arrays = self._on_host([level[:, 0] for level in outputs])
-            return dict(zip(self.scales, arrays, strict=False))
+            return dict(zip(self.scales, network(tiles, self.scales.index(scale) + 1), strict=False))
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(str(error)) from error
@@ -89,20 +83,6 @@ class Runtime:
                 raise MemoryError(str(error)) from error
             raise
 
-    def _on_device(self, padded: Tensor) -> Tensor:
-        """Copied by way of pinned memory, which torch keeps for the next batch, in the order of the stream."""
-        if self._stream is None:
-            return padded
-        return padded.pin_memory().to(self.device, non_blocking=True)
-
-    def _on_host(self, levels: list[Tensor]) -> list[Tiles]:
-        """Every level, once all of the stream's work is done."""
-        if self._stream is None:
-            return [level.numpy() for level in levels]
-        copies = [torch.empty(level.shape, pin_memory=True).copy_(level, non_blocking=True) for level in levels]
-        self._stream.synchronize()
-        return [copy.numpy() for copy in copies]
-
     def warm_up(self, shapes: Iterable[tuple[int, int, int]]) -> None:
         """Run once on each batch shape (N, H, W) of cores, so that no request pays for kernels being chosen."""
         for count, height, width in shapes:
@@ -110,29 +90,6 @@ class Runtime:
             self.run(tiles, self.scales[-1])
         if self.device == "cpu" and (libc := _glibc()):
             libc.malloc_trim(0)  # making the kernels took more than running them does
-
-
-def features_of(network: FoldedLapSRN, dtype: str) -> Features:
-    """The network's residuals, computed in this dtype."""
-    kind = torch_dtype(dtype)
-    return lambda padded, levels: network.residuals(padded, kind, levels)
-
-
-def prepare(network: FoldedLapSRN, device: str, dtype: str) -> FoldedLapSRN:
-    """The folded network with weights in the dtype and layout that the device multiplies fastest."""
-    kind = torch_dtype(dtype)
-
-    def cast(conv: Conv, to: torch.dtype, sides: int = 0) -> Conv:
-        assert isinstance(conv, EagerConv)
-        weight = conv.weight.detach().to(device, to, memory_format=torch.channels_last)
-        bias = None if conv.bias is None else conv.bias.detach().to(device, to)
-        return pack(weight, bias, sides) if device == "cpu" else EagerConv(weight, bias)
-
-    return network.map(
-        lambda conv: cast(conv, kind, sides=int(kind != torch.float32)),
-        lambda conv: cast(conv, kind),
-        lambda conv: cast(conv, torch.float32),
-    )
 
 
 def load(
@@ -145,8 +102,7 @@ def load(
 ) -> Runtime:
     """The runtime of a weights file, with those of more files as its companions; `threads` is for CPUs.
 
-    dtype "auto" is the fastest that the device has. backend "winograd" is ncnn (CPU, float32, one thread), "torch" is
-    everything else, and "auto" is the faster of the two.
+    dtype and backend are as in `kernels`, and may be "auto".
 
     Raises model.checkpoint.WeightsError when the file is missing, corrupt or not a LapSRN.
     """
@@ -154,30 +110,27 @@ def load(
     exact_float32()
     if device == "cpu":
         keep_freed_memory()
-    dtype = best_dtype(device) if dtype == "auto" else dtype
-    if backend == "winograd" and (device != "cpu" or dtype != "float32"):
-        raise ValueError(f"the winograd backend is for float32 on the CPU, not {dtype} on {device}; use backend torch")
-    backend = best_backend(device, dtype) if backend == "auto" else backend
     first, *others = (_loaded(file, device, dtype, backend) for file in (path, *companions))
     first.companions = others
     return first
 
 
-_made: WeakValueDictionary[tuple[str, str, str], Runtime] = WeakValueDictionary()
-"""Of CPUs, by hash and name of the file, and dtype."""
+_made: WeakValueDictionary[tuple[str, str, str, str], Runtime] = WeakValueDictionary()
+"""Of CPUs, by hash and name of the file, and kernels."""
 _making = threading.Lock()
 
 
 def _loaded(path: Path, device: str, dtype: str, backend: str) -> Runtime:
     """The runtime of one file. On a CPU everybody reads the same weights: one copy is enough."""
     network, info = load_weights(path)
-    if device != "cpu" or backend != "torch":
-        return Runtime(network, path.stem, device, dtype, backend)
-    key = (info.sha256, path.stem, dtype)
+    chosen = kernels(network.config, device, dtype, backend)
+    if device != "cpu" or chosen.backend == "winograd":
+        return Runtime(network, path.stem, device, *chosen)
+    key = (info.sha256, path.stem, *chosen)
     with _making:
         original = _made.get(key)
         if original is None:
-            original = _made[key] = Runtime(network, path.stem, device, dtype, backend)
+            original = _made[key] = Runtime(network, path.stem, device, *chosen)
     mine = copy.copy(original)
     mine.original = original
     return mine
@@ -221,9 +174,24 @@ def _glibc() -> ctypes.CDLL | None:
         return None
 
 
-def torch_dtype(name: str) -> torch.dtype:
-    """The dtype of a name that settings use."""
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+def kernels(config: LapSRNConfig, device: str, dtype: str = "auto", backend: str = "auto") -> Kernels:
+    """What computes such a network on a device; "auto" is the fastest that there is.
+
+    backend "amx" is amx.c (bfloat16 on CPUs with AMX), "winograd" is ncnn, whose kernels multiply less (float32 on CPUs,
+    one thread), and "torch" is everything else. Raises ValueError for a backend that cannot do it.
+    """
+    dtype = best_dtype(device) if dtype == "auto" else dtype
+    able = {
+        "amx": (device, dtype) == ("cpu", "bfloat16") and amx.fits(config) and amx.available(),
+        "winograd": (device, dtype) == ("cpu", "float32") and importlib.util.find_spec("ncnn") is not None,
+        "torch": True,
+    }
+    if backend == "auto":
+        backend = next(name for name, can in able.items() if can)
+    if not able[backend]:
+        needed = {"amx": "bfloat16 on a CPU with AMX", "winograd": "float32 on a CPU, and the package ncnn"}[backend]
+        raise ValueError(f"the {backend} backend is for {needed}, not for {dtype} on {device} here; use backend auto")
+    return Kernels(dtype, backend)
 
 
 def best_dtype(device: str) -> str:
@@ -232,12 +200,6 @@ def best_dtype(device: str) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     amx = torch.cpu._is_amx_tile_supported()
     return "bfloat16" if amx or torch.cpu._is_avx512_bf16_supported() else "float32"
-
-
-def best_backend(device: str, dtype: str) -> str:
-    """Winograd's fewer multiplications win where a CPU computes in float32 and ncnn is there, else torch."""
-    fits = device == "cpu" and dtype == "float32" and importlib.util.find_spec("ncnn") is not None
-    return "winograd" if fits else "torch"
 
 
 def devices(wanted: str) -> list[str]:

@@ -82,6 +82,7 @@ async def _network(settings: Settings) -> Facts:
     running = {
         "device": model.device,
         "dtype": model.dtype,
+        "backend": source.details.get("backend"),
         "workers": len(factories),
         f"ms for {EDGE}x{EDGE} at x{model.scales[-1]}": round(seconds * 1000, 1),
         "megapixels in a second": round(EDGE * EDGE / seconds / 1e6, 3),

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from model.amx import available
 from model.network import LapSRN, LapSRNConfig
 from model.recipe import TrainConfig
 
 WINOGRAD = pytest.param(
     "winograd", "float32", marks=pytest.mark.skipif(find_spec("ncnn") is None, reason="ncnn is not installed")
 )
-SERVED = pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("torch", "bfloat16"), WINOGRAD])
+AMX = pytest.param(
+    "amx", "bfloat16", marks=pytest.mark.skipif(not available(), reason="no AMX here, or amx.c is not compiled")
+)
+SERVED = pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("torch", "bfloat16"), WINOGRAD, AMX])
 TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, warmup=2, hold_out=3)
 """A recipe for a few steps on the pictures of the fixture `pictures`."""
 SHIPPED = pytest.mark.parametrize(
