@@ -15,7 +15,8 @@ from bench.machine import describe
 from bench.pictures import luma
 from bench.report import Plan, Section
 from model.checkpoint import load_weights
-from model.runtime import Runtime, devices, load, torch_dtype
+from model.runtime import Runtime, devices, load
+from model.torch_network import TorchNetwork, torch_dtype
 
 BATCHES = ((32, 1), (32, 16), (32, 64), (64, 1), (64, 16), (64, 64), (128, 1), (128, 8), (128, 32), (256, 1), (256, 8))
 """(edge of a core, tiles in a batch)."""
@@ -64,9 +65,12 @@ def _on_device(runtime: Runtime, tiles: np.ndarray) -> tuple[Callable[[], object
     """The network on tiles that are there already: launched as served, and replayed."""
     padded = torch.from_numpy(tiles)[:, None].to(runtime.device)
 
+    served = runtime._served
+    assert isinstance(served, TorchNetwork)
+
     @torch.inference_mode()
     def network() -> object:
-        return runtime._exact.combine(padded, runtime._served(padded, None), runtime._served_flats)
+        return served.compute(padded, len(runtime.scales))
 
     def launched() -> None:
         network()

@@ -16,7 +16,7 @@ from bench.contestants import Contestant
 from bench.machine import describe
 from bench.report import Plan, Section
 from model.checkpoint import load_weights
-from model.runtime import torch_dtype
+from model.torch_network import torch_dtype
 
 SIDES = (32, 64, 128, 256)
 

@@ -8,7 +8,7 @@ import torch
 from bench.machine import describe
 from bench.report import Plan, Section
 from model.fused import pack
-from model.runtime import torch_dtype
+from model.torch_network import torch_dtype
 
 HEIGHT, LAYERS, CHANNELS = 108, 4, 64
 WIDTHS = (48, 64, 80, 96, 104, 112, 124, 128, 136, 160, 192, 208, 224, 240, 252, 256, 264)

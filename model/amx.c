@@ -1,8 +1,8 @@
 // LapSRN's folded network in bfloat16 on AMX, one tile at a time, row by row through all layers.
 //
-// Every layer keeps only the few rows that the next one still needs, so features stay in the second-level cache
-// whatever the tile's height, and no row is computed twice. A 3x3 convolution of 64 channels is eighteen products of
-// 16 pixels x 32 channels with 32 channels x 16 outputs for each 16 of its outputs, which is what a tile register holds.
+// Every layer keeps only the few rows that the next one still needs, so features stay in the cache whatever the tile's
+// height, and no row is computed twice. A tile register holds 16 pixels x 32 channels, 32 channels x 16 outputs, or the
+// sums of 16 pixels x 16 outputs; a 3x3 convolution of 64 channels is eighteen products for each 16 of its outputs.
 //
 // Positions are counted from the tile's core: row and column 0 are its first. A layer's `border` is how far it reaches
 // past the core on every side. Convolutions are valid: each layer's border is smaller than the one before.
@@ -16,15 +16,15 @@
 
 enum {
     CHANNELS = 64,
-    HALF = 32,   // channels of one tile register, and outputs of one pass over a picture's rows
-    BLOCK = 16,  // pixels of one tile register
-    TILE = 512,  // values of a weight's tile: 32 inputs x 16 outputs
+    HALF = 32,    // channels of one tile register, and outputs of one pass over the rows
+    BLOCK = 16,   // pixels of one tile register
+    TILE = 512,   // values of a weight's tile: 32 inputs x 16 outputs
+    ROWS = 8,     // made of a layer at a time
+    WAITING = 4,  // rows of a layer that the next one may still need when more are made
     TAPS = 9,
     FLAT_PIXELS = 8,
-    WAITING = 4,  // rows of a layer that the next one may still need when more are made
     MAX_LEVELS = 3,
-    MAX_CONVS = 15,
-    ENTRY_ROWS = 4  // rows of the first layer made at a time; so many times 2^i of level i
+    MAX_CONVS = 15
 };
 
 typedef uint16_t bf16;
@@ -32,16 +32,16 @@ typedef uint16_t bf16;
 // Weights as tiles: (halves, taps, 2 halves of the inputs, 2 x 16 outputs). The first layer has one tap and 32 inputs,
 // a residual 16 outputs, of which 4 count.
 typedef struct {
-    const bf16 *weights;
-    const float *bias;
+    const bf16* weights;
+    const float* bias;
 } conv_t;
 
 typedef struct {
     conv_t convs[MAX_CONVS];
     conv_t residual;
-    conv_t following[4];   // one for each phase, top left first
-    const float *image;    // (4 phases, 9 taps)
-    const float *flat;     // what the residual answers to a flat picture: (p, 8, 4 phases), p = 1, 2, 4 rows that repeat
+    conv_t following[4];  // one for each phase, top left first
+    const float* image;   // (4 phases, 9 taps)
+    const float* flat;    // what the residual answers to a flat picture: (p, 8, 4 phases), p = 1, 2, 4 rows that repeat
 } level_t;
 
 typedef struct {
@@ -55,14 +55,14 @@ typedef struct {
 
 // Rows [-border, height + border) of a layer's output; `capacity` of them are kept, those before `done` have been made.
 typedef struct {
-    bf16 *data;
+    bf16* data;
     size_t stride;
     int border, height, width, capacity, done;
 } features_t;
 
 // Luma of one resolution, float32; (0, 0) is the core's first pixel.
 typedef struct {
-    float *origin;
+    float* origin;
     size_t stride;
     int border, height, width;
 } image_t;
@@ -76,9 +76,9 @@ typedef struct {
 
 typedef struct {
     stage_t stages[MAX_LEVELS + 1];  // the last one has an image only
-    bf16 *differences;
-    bf16 *spare;      // a row that nobody reads
-    float *residual;  // two rows of four phases
+    bf16* differences;
+    bf16* spare;      // a row that nobody reads
+    float* residual;  // two rows of four phases
     size_t bytes;
 } plan_t;
 
@@ -86,11 +86,11 @@ static int round_up(int value, int unit) { return (value + unit - 1) / unit * un
 static int minimum(int a, int b) { return a < b ? a : b; }
 static int maximum(int a, int b) { return a > b ? a : b; }
 
-static bf16 *row_of(const features_t *features, int y) {
+static bf16* row_of(const features_t* features, int y) {
     return features->data + (size_t)((y + features->border) % features->capacity) * features->stride;
 }
 
-static float *image_row(const image_t *image, int y) { return image->origin + (ptrdiff_t)y * (ptrdiff_t)image->stride; }
+static float* image_row(const image_t* image, int y) { return image->origin + (ptrdiff_t)y * (ptrdiff_t)image->stride; }
 
 // ---- Arithmetic ----
 
@@ -107,7 +107,7 @@ static const tile_config_t FULL_TILES = {
 };
 
 // LeakyReLU of 16 pixels' 32 outputs, given as two tiles, to bfloat16; `step` is from a pixel to the next, in values.
-static inline void finish(const float *sums, __m512 slope, bf16 *out, size_t step) {
+static inline void finish(const float* sums, __m512 slope, bf16* out, size_t step) {
     for (int i = 0; i < BLOCK; i++) {
         __m512 low = _mm512_load_ps(sums + BLOCK * i), high = _mm512_load_ps(sums + BLOCK * (BLOCK + i));
         low = _mm512_max_ps(low, _mm512_mul_ps(low, slope));
@@ -118,7 +118,7 @@ static inline void finish(const float *sums, __m512 slope, bf16 *out, size_t ste
 
 // 32 outputs of 16 pixels in two rows. `rows` are the four rows that they see, from the first pixel's left neighbour.
 static inline void convolve_block(
-    bf16 *const rows[4], const bf16 *weights, const float *bias, __m512 slope, bf16 *out[2], size_t step
+    bf16* const rows[4], const bf16* weights, const float* bias, __m512 slope, bf16* out[2], size_t step
 ) {
     _Alignas(64) float sums[4 * BLOCK * BLOCK];
     _tile_loadd(0, bias, 0);
@@ -148,9 +148,9 @@ static inline void convolve_block(
 }
 
 // The four phases of the residual of 32 pixels in two rows, to (32, 4) each.
-static inline void residual_block(bf16 *const rows[4], const conv_t *conv, float *out[2]) {
+static inline void residual_block(bf16* const rows[4], const conv_t* conv, float* out[2]) {
     _Alignas(64) float sums[4 * BLOCK * BLOCK];
-    const bf16 *weights = conv->weights;
+    const bf16* weights = conv->weights;
     _tile_loadd(0, conv->bias, 0);
     _tile_loadd(1, conv->bias, 0);
     _tile_loadd(2, conv->bias, 0);
@@ -183,14 +183,14 @@ static inline void residual_block(bf16 *const rows[4], const conv_t *conv, float
 
 // ---- Layers ----
 
-// How many rows can be made of what there is, up to `most`: pairs, until the last row that is wanted can be made.
-static int rows_ready(const features_t *from, int done, int end, int most) {
+// How many rows can be made now of what has come in: pairs, until the last row that is wanted can be made.
+static int rows_ready(const features_t* from, int done, int end) {
     int ready = maximum(0, minimum(from->done - 1, end) - done);
-    return minimum(ready < end - done ? ready & ~1 : ready, most);
+    return minimum(ready < end - done ? ready & ~1 : ready, ROWS);
 }
 
 // The four rows that rows y and y + 1 see. Where there is no such row, any: its output goes to nobody.
-static void rows_seen(const features_t *from, int y, int column, bf16 *rows[4]) {
+static void rows_seen(const features_t* from, int y, int column, bf16* rows[4]) {
     int last = from->height + from->border - 1;
     for (int i = 0; i < 4; i++) {
         rows[i] = row_of(from, minimum(y - 1 + i, last)) + (size_t)column * CHANNELS;
@@ -199,10 +199,10 @@ static void rows_seen(const features_t *from, int y, int column, bf16 *rows[4]) 
 
 // One pair of rows of a 64 -> 64 convolution with LeakyReLU. `step` is from a pixel to the next.
 static void convolve_rows(
-    const features_t *from, int y, int border, int half, const conv_t *conv, __m512 slope, bf16 *out[2], size_t step
+    const features_t* from, int y, int border, int half, const conv_t* conv, __m512 slope, bf16* out[2], size_t step
 ) {
-    const bf16 *weights = conv->weights + half * TAPS * 4 * TILE;
-    const float *bias = conv->bias + half * HALF;
+    const bf16* weights = conv->weights + half * TAPS * 4 * TILE;
+    const float* bias = conv->bias + half * HALF;
     bf16 *rows[4], *pixels[2] = {out[0] + half * HALF, out[1] + half * HALF};
     rows_seen(from, y, from->border - border - 1, rows);
     for (int x = 0; x < from->width + 2 * border; x += BLOCK) {
@@ -212,13 +212,12 @@ static void convolve_rows(
     }
 }
 
-static void convolve(
-    plan_t *plan, const features_t *from, features_t *to, const conv_t *conv, float slope, int most
-) {
-    int count = rows_ready(from, to->done, to->height + to->border, most);
+// A 64 -> 64 convolution with LeakyReLU, of as many rows as can be.
+static void convolve(plan_t* plan, const features_t* from, features_t* to, const conv_t* conv, float slope) {
+    int count = rows_ready(from, to->done, to->height + to->border);
     for (int half = 0; half < 2; half++) {
         for (int y = to->done; y < to->done + count; y += 2) {
-            bf16 *out[2] = {row_of(to, y), y + 1 < to->done + count ? row_of(to, y + 1) : plan->spare};
+            bf16* out[2] = {row_of(to, y), y + 1 < to->done + count ? row_of(to, y + 1) : plan->spare};
             convolve_rows(from, y, to->border, half, conv, _mm512_set1_ps(slope), out, CHANNELS);
         }
     }
@@ -227,16 +226,16 @@ static void convolve(
 
 // A 64 -> 4 x 64 convolution with LeakyReLU, its four phases laid out as pixels of the next level.
 static void convolve_to_next(
-    plan_t *plan, const features_t *from, features_t *to, const conv_t phases[4], float slope, int most
+    plan_t* plan, const features_t* from, features_t* to, const conv_t phases[4], float slope
 ) {
     int border = to->border / 2, done = to->done / 2;
-    int count = rows_ready(from, done, from->height + border, most);
+    int count = rows_ready(from, done, from->height + border);
     for (int phase = 0; phase < 4; phase++) {
         for (int half = 0; half < 2; half++) {
             for (int y = done; y < done + count; y += 2) {
                 int below = 2 * y + phase / 2, left = phase % 2 * CHANNELS;
-                bf16 *second = y + 1 < done + count ? row_of(to, below + 2) : plan->spare;
-                bf16 *out[2] = {row_of(to, below) + left, second + left};
+                bf16* second = y + 1 < done + count ? row_of(to, below + 2) : plan->spare;
+                bf16* out[2] = {row_of(to, below) + left, second + left};
                 convolve_rows(from, y, border, half, &phases[phase], _mm512_set1_ps(slope), out, 2 * CHANNELS);
             }
         }
@@ -245,15 +244,15 @@ static void convolve_to_next(
 }
 
 // The first layer: 1x1 on what each neighbour differs from the pixel, in two bfloat16 each, and so exact to 2^-16.
-static void convolve_entry(plan_t *plan, const network_t *network) {
-    features_t *to = &plan->stages[0].features[0];
-    const image_t *luma = &plan->stages[0].image;
-    int width = to->width + 2 * to->border, end = minimum(to->done + ENTRY_ROWS, to->height + to->border);
+static void convolve_entry(plan_t* plan, const network_t* network) {
+    features_t* to = &plan->stages[0].features[0];
+    const image_t* luma = &plan->stages[0].image;
+    int width = to->width + 2 * to->border, end = minimum(to->done + ROWS, to->height + to->border);
     __m512 slope = _mm512_set1_ps(network->slope);
     for (; to->done < end; to->done++) {
-        const float *above = image_row(luma, to->done - 1) - to->border - 1;
-        const float *here = image_row(luma, to->done) - to->border - 1;
-        const float *below = image_row(luma, to->done + 1) - to->border - 1;
+        const float* above = image_row(luma, to->done - 1) - to->border - 1;
+        const float* here = image_row(luma, to->done) - to->border - 1;
+        const float* below = image_row(luma, to->done + 1) - to->border - 1;
         for (int x = 0; x < width; x++) {
             __m256 around = _mm256_setr_ps(
                 above[x], above[x + 1], above[x + 2], here[x], here[x + 2], below[x], below[x + 1], below[x + 2]
@@ -261,19 +260,19 @@ static void convolve_entry(plan_t *plan, const network_t *network) {
             __m256 differences = _mm256_sub_ps(around, _mm256_set1_ps(here[x + 1]));
             __m128bh high = _mm256_cvtneps_pbh(differences);
             __m256 rest = _mm256_sub_ps(differences, _mm256_cvtpbh_ps(high));
-            bf16 *channels = plan->differences + HALF * x;
-            _mm_storeu_si128((__m128i *)channels, (__m128i)high);
-            _mm_storeu_si128((__m128i *)(channels + 8), (__m128i)_mm256_cvtneps_pbh(rest));
-            _mm_storeu_si128((__m128i *)(channels + 16), (__m128i)high);
+            bf16* channels = plan->differences + HALF * x;
+            _mm_storeu_si128((__m128i*)channels, (__m128i)high);
+            _mm_storeu_si128((__m128i*)(channels + 8), (__m128i)_mm256_cvtneps_pbh(rest));
+            _mm_storeu_si128((__m128i*)(channels + 16), (__m128i)high);
         }
-        bf16 *out = row_of(to, to->done);
+        bf16* out = row_of(to, to->done);
         for (int x = 0; x < width; x += BLOCK) {
             _Alignas(64) float sums[4 * BLOCK * BLOCK];
             _tile_loadd(4, plan->differences + HALF * x, 64);
-#define OUTPUTS(tile, number)                                            \
-    _tile_loadd(tile, network->entry.bias + BLOCK * (number), 0);        \
-    _tile_loadd(6, network->entry.weights + TILE * (number), 64);        \
-    _tile_dpbf16ps(tile, 4, 6);                                          \
+#define OUTPUTS(tile, number)                                     \
+    _tile_loadd(tile, network->entry.bias + BLOCK * (number), 0); \
+    _tile_loadd(6, network->entry.weights + TILE * (number), 64); \
+    _tile_dpbf16ps(tile, 4, 6);                                   \
     _tile_stored(tile, sums + BLOCK * BLOCK * (number), 64)
             OUTPUTS(0, 0);
             OUTPUTS(1, 1);
@@ -287,12 +286,15 @@ static void convolve_entry(plan_t *plan, const network_t *network) {
 }
 
 // Two rows of the image twice as large: upsampled, and the residual added, less what a flat picture would get.
-static void upsample_row(const image_t *from, const level_t *level, const float *residual, int period, int y, image_t *to) {
+static void upsample_row(
+    const image_t* from, const level_t* level, const float* residual, int period, int y, image_t* to
+) {
     const __m512i interleave_low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     const __m512i interleave_high = _mm512_add_epi32(interleave_low, _mm512_set1_epi32(8));
     const __m512i even_pairs = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
     int border = to->border / 2, width = from->width + 2 * border;
-    const __m512 flat = _mm512_loadu_ps(level->flat + 4 * (FLAT_PIXELS * (y & (period - 1)) + (-border & (period - 1))));
+    const __m512 flat =
+        _mm512_loadu_ps(level->flat + 4 * (FLAT_PIXELS * (y & (period - 1)) + (-border & (period - 1))));
     for (int x = 0; x < width; x += BLOCK) {
         int left = minimum(BLOCK, width - x);
         __mmask16 valid = (__mmask16)((1u << left) - 1);
@@ -301,7 +303,7 @@ static void upsample_row(const image_t *from, const level_t *level, const float 
             around[i] = _mm512_maskz_loadu_ps(valid, image_row(from, y - 1 + i / 3) - border - 1 + i % 3 + x);
         }
         for (int phase = 0; phase < 4; phase++) {
-            const float *taps = level->image + TAPS * phase;
+            const float* taps = level->image + TAPS * phase;
             phases[phase] = _mm512_mul_ps(_mm512_set1_ps(taps[0]), around[0]);
             for (int i = 1; i < TAPS; i++) {
                 phases[phase] = _mm512_fmadd_ps(_mm512_set1_ps(taps[i]), around[i], phases[phase]);
@@ -309,9 +311,10 @@ static void upsample_row(const image_t *from, const level_t *level, const float 
             residuals[phase] = _mm512_sub_ps(_mm512_loadu_ps(residual + 4 * x + BLOCK * phase), flat);
         }
         for (int a = 0; a < 2; a++) {
-            float *out = image_row(to, 2 * y + a) - to->border + 2 * x;
+            float* out = image_row(to, 2 * y + a) - to->border + 2 * x;
             for (int part = 0; part < 2; part++) {  // eight pixels, sixteen of the output
-                __m512d first = _mm512_castps_pd(residuals[2 * part]), second = _mm512_castps_pd(residuals[2 * part + 1]);
+                __m512d first = _mm512_castps_pd(residuals[2 * part]);
+                __m512d second = _mm512_castps_pd(residuals[2 * part + 1]);
                 __m512i pairs = _mm512_add_epi64(even_pairs, _mm512_set1_epi64(a));
                 __m512 added = _mm512_castpd_ps(_mm512_permutex2var_pd(first, pairs, second));
                 __m512i order = part ? interleave_high : interleave_low;
@@ -325,18 +328,18 @@ static void upsample_row(const image_t *from, const level_t *level, const float 
 }
 
 // The residual of as many rows as can be, and the image with it.
-static void add_residual(plan_t *plan, int index, const network_t *network, int most) {
-    stage_t *stage = &plan->stages[index];
-    const features_t *from = &stage->features[network->convs];
-    const level_t *level = &network->level[index];
+static void add_residual(plan_t* plan, int index, const network_t* network) {
+    stage_t* stage = &plan->stages[index];
+    const features_t* from = &stage->features[network->convs];
+    const level_t* level = &network->level[index];
     int width = from->width + 2 * stage->border, shift = from->border - stage->border - 1;
-    int count = rows_ready(from, stage->done, from->height + stage->border, most);
+    int count = rows_ready(from, stage->done, from->height + stage->border);
     size_t row = 4 * (size_t)round_up(width, 2 * BLOCK);
     for (int y = stage->done; y < stage->done + count; y += 2) {
-        bf16 *rows[4];
+        bf16* rows[4];
         rows_seen(from, y, shift, rows);
         for (int x = 0; x < width; x += 2 * BLOCK) {
-            float *out[2] = {plan->residual + 4 * x, plan->residual + row + 4 * x};
+            float* out[2] = {plan->residual + 4 * x, plan->residual + row + 4 * x};
             residual_block(rows, &level->residual, out);
             for (int i = 0; i < 4; i++) rows[i] += 2 * BLOCK * CHANNELS;
         }
@@ -349,44 +352,60 @@ static void add_residual(plan_t *plan, int index, const network_t *network, int 
 
 // ---- The whole ----
 
-static void *reserve(char *memory, plan_t *plan, size_t bytes) {
-    void *address = memory + plan->bytes;
+static void* reserve(char* memory, plan_t* plan, size_t bytes) {
+    void* address = memory + plan->bytes;
     plan->bytes += (bytes + 63) / 64 * 64;
     return address;
 }
 
 // Lay out every buffer from `memory` on; plan->bytes is how much there must be.
-static void make_plan(plan_t *plan, const network_t *network, int levels, int height, int width, char *memory) {
+static void make_plan(plan_t* plan, const network_t* network, int levels, int height, int width, char* memory) {
     int depth = network->convs + 1, widest = 0;
-    int needed = 0;  // how far the level's last features, or the following's output, must reach
+    int needed = 0;  // how far what comes into the next level must reach
     plan->bytes = 0;
     for (int index = levels - 1; index >= 0; index--) {
-        stage_t *stage = &plan->stages[index];
+        stage_t* stage = &plan->stages[index];
         int last = index == levels - 1;
         stage->border = last ? 0 : (stage[1].border + 2) / 2;
         int border = maximum(stage->border, last ? 0 : (needed + 1) / 2) + 1 + network->convs;
         for (int i = 0; i < depth; i++) {
-            features_t *features = &stage->features[i];
-            int made = i == 0 && index > 0 ? (border + 1) / 2 * 2 : border - i;
-            *features = (features_t){NULL, 0, made, height << index, width << index, (ENTRY_ROWS << index) + WAITING, -made};
-            int padded = round_up(features->width + 2 * made, 2 * BLOCK) + 2 * BLOCK;
-            features->stride = (size_t)padded * CHANNELS;
-            features->data = reserve(memory, plan, features->stride * features->capacity * sizeof(bf16));
+            int shuffled = i == 0 && index > 0;  // comes in by twos
+            int reach = shuffled ? round_up(border, 2) : border - i, capacity = (shuffled ? 2 : 1) * ROWS + WAITING;
+            int padded = round_up((width << index) + 2 * reach, 2 * BLOCK) + 2 * BLOCK;
+            size_t stride = (size_t)padded * CHANNELS;
+            bf16* data = reserve(memory, plan, stride * capacity * sizeof(bf16));
+            stage->features[i] = (features_t){data, stride, reach, height << index, width << index, capacity, -reach};
             widest = maximum(widest, padded);
         }
         stage->done = -stage->border;
         needed = border;
-        image_t *image = &stage[1].image;
+        image_t* image = &stage[1].image;
         *image = (image_t){NULL, 0, 2 * stage->border, 2 * height << index, 2 * width << index};
         if (!last) {
             image->stride = image->width + 2 * image->border;
-            float *corner = reserve(memory, plan, image->stride * (image->height + 2 * image->border) * sizeof(float));
+            float* corner = reserve(memory, plan, image->stride * (image->height + 2 * image->border) * sizeof(float));
             image->origin = corner + image->border * (image->stride + 1);
         }
     }
     plan->differences = reserve(memory, plan, (size_t)widest * HALF * sizeof(bf16));
     plan->spare = reserve(memory, plan, (size_t)(2 * widest + 2) * CHANNELS * sizeof(bf16));
     plan->residual = reserve(memory, plan, (size_t)widest * 2 * 4 * sizeof(float));
+}
+
+// Take what has come in at a level through its layers, and twice as many rows of the next level after it.
+static void advance(plan_t* plan, const network_t* network, int index, int levels) {
+    const level_t* level = &network->level[index];
+    features_t* features = plan->stages[index].features;
+    for (int i = 0; i < network->convs; i++) {
+        convolve(plan, &features[i], &features[i + 1], &level->convs[i], network->slope);
+    }
+    add_residual(plan, index, network);
+    if (index + 1 < levels) {
+        features_t* next = plan->stages[index + 1].features;
+        convolve_to_next(plan, &features[network->convs], next, level->following, network->slope);
+        advance(plan, network, index + 1, levels);
+        advance(plan, network, index + 1, levels);
+    }
 }
 
 // Ask the kernel for the tile registers; 0 when this process may use them.
@@ -396,7 +415,7 @@ int lapsrn_enable(void) {
 }
 
 // How many bytes of memory lapsrn_run needs for a core of this size.
-size_t lapsrn_memory(const network_t *network, int levels, int height, int width) {
+size_t lapsrn_memory(const network_t* network, int levels, int height, int width) {
     plan_t plan;
     make_plan(&plan, network, levels, height, width, NULL);
     return plan.bytes + 64;
@@ -404,37 +423,25 @@ size_t lapsrn_memory(const network_t *network, int levels, int height, int width
 
 // Luma (height + 2 margin, width + 2 margin) to `outputs`, one (height << i, width << i) for each i in 1..levels.
 void lapsrn_run(
-    const network_t *network, int levels, int height, int width, const float *luma, float *const outputs[], char *memory
+    const network_t* network, int levels, int height, int width, const float* luma, float* const outputs[], char* memory
 ) {
     plan_t plan;
-    make_plan(&plan, network, levels, height, width, (char *)(((uintptr_t)memory + 63) & ~(uintptr_t)63));
+    make_plan(&plan, network, levels, height, width, (char*)(((uintptr_t)memory + 63) & ~(uintptr_t)63));
     int margin = network->margin;
     size_t stride = (size_t)width + 2 * margin;
-    plan.stages[0].image = (image_t){(float *)luma + margin * (stride + 1), stride, margin, height, width};
-    image_t *largest = &plan.stages[levels].image;
+    plan.stages[0].image = (image_t){(float*)luma + margin * (stride + 1), stride, margin, height, width};
+    image_t* largest = &plan.stages[levels].image;
     largest->origin = outputs[levels - 1];
     largest->stride = largest->width;
     memset(plan.differences, 0, (size_t)round_up(width + 2 * margin, BLOCK) * HALF * sizeof(bf16));
     _tile_loadconfig(&FULL_TILES);
     while (plan.stages[levels - 1].done < largest->height / 2) {
         convolve_entry(&plan, network);
-        for (int index = 0; index < levels; index++) {
-            stage_t *stage = &plan.stages[index];
-            const level_t *level = &network->level[index];
-            features_t *features = stage->features, *next = stage[1].features;
-            int most = ENTRY_ROWS << index;
-            for (int i = 0; i < network->convs; i++) {
-                convolve(&plan, &features[i], &features[i + 1], &level->convs[i], network->slope, most);
-            }
-            add_residual(&plan, index, network, most);
-            if (index + 1 < levels) {
-                convolve_to_next(&plan, &features[network->convs], next, level->following, network->slope, most);
-            }
-        }
+        advance(&plan, network, 0, levels);
     }
     _tile_release();
     for (int index = 1; index < levels; index++) {
-        const image_t *image = &plan.stages[index].image;
+        const image_t* image = &plan.stages[index].image;
         for (int y = 0; y < image->height; y++) {
             memcpy(outputs[index - 1] + (size_t)y * image->width, image_row(image, y), image->width * sizeof(float));
         }

@@ -138,9 +138,9 @@ def _library() -> ctypes.CDLL:
         raise OSError("this CPU has no AMX")
     library = ctypes.CDLL(str(LIBRARY))
     library.lapsrn_memory.restype = ctypes.c_size_t
-    sizes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
-    library.lapsrn_memory.argtypes = sizes
-    library.lapsrn_run.argtypes = [*sizes, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    number, address = ctypes.c_int, ctypes.c_void_p
+    library.lapsrn_memory.argtypes = [address, number, number, number]
+    library.lapsrn_run.argtypes = [address, number, number, number, address, address, address]
     library.lapsrn_run.restype = None
     if library.lapsrn_enable():
         raise OSError("the kernel does not let this process use AMX")

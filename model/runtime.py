@@ -16,7 +16,7 @@ import torch
 
 from model import amx
 from model.checkpoint import WeightsInfo, load_weights
-from model.folded import FoldedLapSRN, centred
+from model.folded import centred
 from model.network import LapSRN, LapSRNConfig
 from model.torch_network import Tiles, TorchNetwork, features_of, prepare
 
@@ -177,8 +177,8 @@ def _glibc() -> ctypes.CDLL | None:
 def kernels(config: LapSRNConfig, device: str, dtype: str = "auto", backend: str = "auto") -> Kernels:
     """What computes such a network on a device; "auto" is the fastest that there is.
 
-    backend "amx" is amx.c (bfloat16 on CPUs with AMX), "winograd" is ncnn, whose kernels multiply less (float32 on CPUs,
-    one thread), and "torch" is everything else. Raises ValueError for a backend that cannot do it.
+    backend "amx" is amx.c (bfloat16 on CPUs with AMX), "winograd" is ncnn, whose kernels multiply less (float32 on
+    CPUs, one thread), and "torch" is everything else. Raises ValueError for a backend that cannot do it.
     """
     dtype = best_dtype(device) if dtype == "auto" else dtype
     able = {

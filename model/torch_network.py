@@ -38,9 +38,12 @@ class TorchNetwork:
     def __call__(self, tiles: Tiles, levels: int) -> list[Tiles]:
         """Luma with its margin (N, H + 2m, W + 2m), 0..1, to [(N, 2H, 2W), (N, 4H, 4W), ...], as many as `levels`."""
         with torch.cuda.stream(self._stream):  # None, as on a CPU: does nothing
-            padded = self._on_device(torch.from_numpy(tiles)[:, None])
-            outputs = self._exact.combine(padded, self._features(padded, levels), self._flats)
+            outputs = self.compute(self._on_device(torch.from_numpy(tiles)[:, None]), levels)
             return self._on_host([level[:, 0] for level in outputs])
+
+    def compute(self, padded: Tensor, levels: int) -> list[Tensor]:
+        """The same on the device: (N, 1, H + 2m, W + 2m) to [(N, 1, 2H, 2W), ...]."""
+        return self._exact.combine(padded, self._features(padded, levels), self._flats)
 
     def _on_device(self, padded: Tensor) -> Tensor:
         """Copied by way of pinned memory, which torch keeps for the next batch, in the order of the stream."""

@@ -19,7 +19,7 @@ from model.optimizer import Muon
 from model.patches import PatchSource
 from model.recipe import TrainConfig
 from model.recorded import Recorded
-from model.runtime import torch_dtype
+from model.torch_network import torch_dtype
 
 
 def loss_of(

@@ -75,8 +75,8 @@ class EngineConfig:
     def for_device(cls, device: str, dtype: str = "float32", backend: str = "torch") -> "EngineConfig":
         """Defaults for "cpu", or for an accelerator ("cuda:0"): larger tiles, and enough of them to fill it.
 
-        On AMX ("amx") pixels are computed sixteen at a time and rows in pairs, so widths are those that leave few over at
-        both levels; a shape costs nothing before it is used, and a tile alone is as fast as several at once.
+        On AMX ("amx") sixteen pixels of a row are computed at a time, so widths are those that leave few over at both
+        levels; a shape costs nothing before it is used, and a tile alone is as fast as several at once.
 
         In bfloat16 on other CPUs, rows of a core 108 wide have 124 and 226 features at the two levels, which oneDNN
         convolves fastest, and its buffers are half as large as in float32. It makes code for each shape of a batch, so

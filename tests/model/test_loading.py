@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from model import amx
 from model.checkpoint import save_weights
 from model.network import LapSRNConfig
-from model.runtime import Runtime, best_backend, best_dtype, describe, devices, load, torch_dtype
-from tests.model.networks import luma, random_network
+from model.runtime import Runtime, best_dtype, describe, devices, kernels, load
+from model.torch_network import torch_dtype
+from tests.model.networks import AMX, luma, random_network
 
 
 def test_load_with_companions(tmp_path: Path) -> None:
@@ -33,19 +35,20 @@ def test_load_with_companions(tmp_path: Path) -> None:
             np.testing.assert_array_equal(mine.run(tiles, mine.scales[-1])[scale], level)
 
 
-def test_workers_of_a_cpu_share_weights_as_long_as_they_are_needed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), AMX])
+def test_workers_of_a_cpu_share_weights_as_long_as_they_are_needed(tmp_path: Path, backend: str, dtype: str) -> None:
     path = tmp_path / "w.safetensors"
     save_weights(path, random_network(LapSRNConfig(depth=2, width=3)))
-    first, second = (load(path, "cpu", "float32", backend="torch", companions=[path]) for _ in range(2))
+    first, second = (load(path, "cpu", dtype, backend=backend, companions=[path]) for _ in range(2))
     assert first is not second
-    assert first._exact is second._exact
+    assert first._served is second._served
     assert first.companions[0] is not second.companions[0]
     assert not first.companions[0].companions
     assert first.original is not None
     kept = weakref.ref(first.original)
     save_weights(path, random_network(LapSRNConfig(depth=2, width=3), seed=1))
-    other = load(path, "cpu", "float32", backend="torch")
-    assert other._exact is not first._exact, "the file has changed"
+    other = load(path, "cpu", dtype, backend=backend)
+    assert other._served is not first._served, "the file has changed"
     tiles = luma(1, 20, 20).numpy()
     expected = first.run(tiles, 4)[4]
     del first
@@ -106,15 +109,27 @@ def test_dtype_by_what_the_accelerator_has(native: bool, dtype: str, monkeypatch
     [
         ("cpu", "float32", True, "winograd"),
         ("cpu", "float32", False, "torch"),
-        ("cpu", "bfloat16", True, "torch"),
+        ("cpu", "bfloat16", True, "amx"),
+        ("cpu", "bfloat16", False, "torch"),
         ("cuda:0", "float32", True, "torch"),
+        ("cuda:0", "bfloat16", True, "torch"),
     ],
 )
 def test_backend_by_what_is_faster(
     device: str, dtype: str, installed: bool, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed and name == "ncnn" else None)
-    assert best_backend(device, dtype) == backend
+    monkeypatch.setattr(amx, "available", lambda: installed)
+    assert kernels(LapSRNConfig(), device, dtype) == (dtype, backend)
+
+
+def test_a_backend_that_cannot_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for dtype in ("float32", "bfloat16"):
+        with pytest.raises(
+            ValueError, match=f"winograd .* the package ncnn, not for {dtype} on cpu here; use backend auto"
+        ):
+            kernels(LapSRNConfig(), "cpu", dtype, "winograd")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from model.folded import EagerConv
 from model.fused import PackedConv
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import Runtime
+from model.torch_network import Tiles
 from tests.model.networks import SERVED, WINOGRAD, luma, plane, random_network
 
 CONFIG = LapSRNConfig(scale=4, depth=5, width=8)
@@ -190,7 +191,7 @@ def test_outputs_are_float32_whatever_the_features_are(network: LapSRN) -> None:
     ids=["accelerator", "cpu", "anything else"],
 )
 def test_out_of_memory_has_one_name(raised: Exception, seen: type[Exception]) -> None:
-    def fails(padded: torch.Tensor, levels: int | None) -> list[torch.Tensor]:
+    def fails(tiles: Tiles, levels: int) -> list[Tiles]:
         raise raised
 
     runtime = Runtime(random_network(CONFIG), "random", "cpu", "float32")
