@@ -32,6 +32,8 @@ class BuildLibrary(build_ext):
 
 there = sys.platform == "linux" and platform.machine() == "x86_64"
 setup(
-    ext_modules=[Extension("model._amx", ["model/amx.c"], optional=True)] if there else [],
+    ext_modules=[Extension("model._amx", ["model/amx.c"], depends=["model/amx_blocks.h"], optional=True)]
+    if there
+    else [],
     cmdclass={"build_ext": BuildLibrary},
 )

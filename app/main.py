@@ -166,7 +166,7 @@ def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> E
 
 def engine_config(source: ModelSource) -> EngineConfig:
     """The engine's defaults for where these models run, and what computes them."""
-    usual = {"device": "cpu", "dtype": "float32", "backend": "torch"}
+    usual = {"device": "cpu", "backend": "torch"}
     return EngineConfig.for_device(**{name: str(source.details.get(name, value)) for name, value in usual.items()})
 
 

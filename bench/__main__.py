@@ -23,7 +23,6 @@ MEASURES = {
     "mixed": ("bench.mixed", "measure"),
     "accelerator": ("bench.accelerator", "measure"),
     "tiles": ("bench.tiles", "measure"),
-    "widths": ("bench.widths", "measure"),
     "png": ("bench.encoder", "measure"),
 }
 """Modules and functions of a Plan to a Section; imported only when they are run."""

@@ -3,8 +3,11 @@
 import multiprocessing
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -13,9 +16,11 @@ from app.main import cores
 from app.settings import Settings
 from bench.arithmetic import engine_flops, useful_flops
 from bench.contestants import Contestant
-from bench.machine import describe
+from bench.machine import Machine, describe
 from bench.report import Plan, Section
+from model.amx import MAX_CONVS, AmxNetwork
 from model.checkpoint import load_weights
+from model.network import LapSRN, LapSRNConfig
 from model.torch_network import torch_dtype
 
 SIDES = (32, 64, 128, 256)
@@ -29,16 +34,22 @@ def measure(plan: Plan) -> Section:
     machine = describe()
     network, _ = load_weights(Settings().weights)
     side, runs = plan.pick(256, 48), plan.pick(5, 2)
-    rates, times = [], []
+    rates: list[dict[str, float]] = []
+    times = []
     with Contestant("served") as contestant:
         for _ in range(runs):
-            rates.append(convolution_rate(machine.dtype, plan.pick(9, 2), SIDES[: plan.pick(4, 1)]))
+            rates.append(convolution_rates(machine, plan.pick(9, 2), SIDES[: plan.pick(4, 1)]))
             times.append(contestant.seconds(side, side)[0])
-    rate, seconds = statistics.median(rates), statistics.median(times)
+    found = {name: statistics.median(each[name] for each in rates) for name in rates[0]}
+    rate, seconds = max(found.values()), statistics.median(times)
     config = network.config
     useful = useful_flops(config, side, side)
-    computed = engine_flops(config, EngineConfig.for_device(machine.device, machine.dtype), side, side, cores())
-    section.add(f"best convolution rate, one thread on each of {machine.cores} cores", rate / 1e9, "GFLOP/s")
+    engine = EngineConfig.for_device(machine.device, machine.backend)
+    computed = engine_flops(config, engine, side, side, cores())
+    for name, best in found.items():
+        section.add(
+            f"best convolution rate, {name}, one thread on each of {machine.cores} cores", best / 1e9, "GFLOP/s"
+        )
     section.add(f"served {side}×{side}, rate without the margins' arithmetic", useful / seconds / 1e9, "GFLOP/s")
     section.add("share, margins not counted as work", 100 * useful / seconds / rate, "%", "≥ 70")
     section.add("share, margins counted as work", 100 * computed / seconds / rate, "%")
@@ -49,38 +60,60 @@ def measure(plan: Plan) -> Section:
     return section
 
 
-def convolution_rate(dtype: str, runs: int, sides: tuple[int, ...]) -> float:
-    """Operations per second of a 64→64 3x3 convolution, summed over one process with one thread for each core.
+def convolution_rates(machine: Machine, runs: int, sides: tuple[int, ...]) -> dict[str, float]:
+    """Operations per second of 64→64 3x3 convolutions, summed over one process with one thread for each core.
 
-    Each process takes the best median over sizes and memory layouts.
+    Each process takes the best median over sizes and memory layouts, of oneDNN's and, where it serves, of amx.c's.
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     for _ in range(cores()):
         pipe, other = context.Pipe()
-        process = context.Process(target=_convolve, args=(dtype, runs, sides, other))
+        process = context.Process(target=_convolve, args=(machine, runs, sides, other))
         process.start()
         pipes.append(pipe)
         processes.append(process)
-    total = sum(float(pipe.recv()) for pipe in pipes)
+    rates: list[dict[str, float]] = [pipe.recv() for pipe in pipes]
     for process in processes:
         process.join()
-    return total
+    return {name: sum(rate[name] for rate in rates) for name in rates[0]}
 
 
-def _convolve(dtype: str, runs: int, sides: tuple[int, ...], pipe: Connection) -> None:
+def _convolve(machine: Machine, runs: int, sides: tuple[int, ...], pipe: Connection) -> None:
     torch.set_num_threads(1)
-    kind, best = torch_dtype(dtype), 0.0
     with torch.inference_mode():
-        for side in sides:
-            for layout in (torch.channels_last, torch.contiguous_format):
-                features = torch.randn(1, 64, side + 2, side + 2).to(kind, memory_format=layout)
-                weight = torch.randn(64, 64, 3, 3).to(kind, memory_format=layout)
-                F.conv2d(features, weight)
-                times = []
-                for _ in range(runs):
-                    began = time.perf_counter()
-                    F.conv2d(features, weight)
-                    times.append(time.perf_counter() - began)
-                best = max(best, 2 * 9 * 64 * 64 * side**2 / statistics.median(times))
-    pipe.send(best)
+        rates = {"oneDNN": max(_onednn(machine.dtype, side, runs) for side in sides)}
+        if machine.backend == "amx":
+            rates["amx.c"] = max(_amx(side, runs) for side in sides)
+    pipe.send(rates)
+
+
+def _onednn(dtype: str, side: int, runs: int) -> float:
+    """One convolution of a square, in the better memory layout."""
+    kind, times = torch_dtype(dtype), []
+    for layout in (torch.channels_last, torch.contiguous_format):
+        features = torch.randn(1, 64, side + 2, side + 2).to(kind, memory_format=layout)
+        weight = torch.randn(64, 64, 3, 3).to(kind, memory_format=layout)
+        times.append(_median(partial(F.conv2d, features, weight), runs))
+    return 2 * 9 * 64 * 64 * side**2 / min(times)
+
+
+def _amx(side: int, runs: int) -> float:
+    """Fifteen convolutions in a row: a network of one level that is little else."""
+    config = LapSRNConfig(scale=2, depth=MAX_CONVS + 1)
+    network = AmxNetwork(LapSRN(config).fold())
+    edge = side + 2 * config.margin
+    tile = np.random.default_rng(0).random((1, edge, edge), np.float32)
+    done = sum((side + 2 * (config.depth - i)) ** 2 for i in range(1, config.depth))
+    return 2 * 9 * 64 * 64 * done / _median(lambda: network(tile, 1), runs)
+
+
+def _median(run: Callable[[], object], runs: int) -> float:
+    """Seconds of one call, after one that is not counted."""
+    run()
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)

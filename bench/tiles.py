@@ -3,6 +3,7 @@
 import multiprocessing
 import statistics
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from app.main import cores, open_model
 from app.settings import Settings
 from bench.arithmetic import tile_flops, useful_flops
+from bench.machine import describe
 from bench.report import Plan, Section
 from model.checkpoint import load_weights
 
@@ -38,12 +40,29 @@ BATCHES = (
     (128, 128, 2),
 )
 """(rows and columns of a core, tiles in a batch)."""
+AMX_BATCHES = (
+    (16, 18, 1),
+    (32, 34, 1),
+    (64, 34, 1),
+    (64, 66, 1),
+    (64, 64, 1),
+    (128, 34, 1),
+    (128, 66, 1),
+    (128, 98, 1),
+    (128, 130, 1),
+    (128, 128, 1),
+    (256, 130, 1),
+    (128, 258, 1),
+    (256, 258, 1),
+)
+"""The same for amx.c, which computes tiles one by one."""
 
 
 def measure(plan: Plan) -> Section:
     """CPU microseconds of one thread per source pixel, every core at work; lower is better."""
     section = Section("tiles", "Tiles: one batch at a time in one process for each core")
-    batches = ((16, 16, 1), (32, 32, 1)) if plan.quick else BATCHES
+    batches: Sequence[tuple[int, int, int]] = AMX_BATCHES if describe().backend == "amx" else BATCHES
+    batches = batches[: plan.pick(len(batches), 2)]
     config = load_weights(Settings().weights)[0].config
     context = multiprocessing.get_context("spawn")
     pipes = []

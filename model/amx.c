@@ -1,33 +1,24 @@
 // LapSRN's folded network in bfloat16 on AMX, one tile at a time, row by row through all layers.
 //
 // Every layer keeps only the few rows that the next one still needs, so features stay in the cache whatever the tile's
-// height, and no row is computed twice. A tile register holds 16 pixels x 32 channels, 32 channels x 16 outputs, or the
-// sums of 16 pixels x 16 outputs; a 3x3 convolution of 64 channels is eighteen products for each 16 of its outputs.
+// height, and no row is computed twice.
 //
 // Positions are counted from the tile's core: row and column 0 are its first. A layer's `border` is how far it reaches
 // past the core on every side. Convolutions are valid: each layer's border is smaller than the one before.
 
-#include <immintrin.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "amx_blocks.h"
+
 enum {
-    CHANNELS = 64,
-    HALF = 32,    // channels of one tile register, and outputs of one pass over the rows
-    BLOCK = 16,   // pixels of one tile register
-    TILE = 512,   // values of a weight's tile: 32 inputs x 16 outputs
-    ROWS = 8,     // made of a layer at a time
-    WAITING = 4,  // rows of a layer that the next one may still need when more are made
-    TAPS = 9,
-    FLAT_PIXELS = 8,
+    ROWS = 8,         // made of a layer at a time
+    WAITING = 4,      // rows of a layer that the next one may still need when more are made
+    FLAT_PIXELS = 8,  // of the answer to a flat picture, which repeats after 1, 2 or 4
     MAX_LEVELS = 3,
     MAX_CONVS = 15
 };
-
-typedef uint16_t bf16;
 
 // Weights as tiles: (halves, taps, 2 halves of the inputs, 2 x 16 outputs). The first layer has one tap and 32 inputs,
 // a residual 16 outputs, of which 4 count.
@@ -41,7 +32,8 @@ typedef struct {
     conv_t residual;
     conv_t following[4];  // one for each phase, top left first
     const float* image;   // (4 phases, 9 taps)
-    const float* flat;    // what the residual answers to a flat picture: (p, 8, 4 phases), p = 1, 2, 4 rows that repeat
+    const float* flat;    // what the residual answers to a flat picture: (period, 8, 4 phases)
+    int32_t period;       // of that, in pixels of the level's input: 1, 2, 4
 } level_t;
 
 typedef struct {
@@ -91,97 +83,6 @@ static bf16* row_of(const features_t* features, int y) {
 }
 
 static float* image_row(const image_t* image, int y) { return image->origin + (ptrdiff_t)y * (ptrdiff_t)image->stride; }
-
-// ---- Arithmetic ----
-
-typedef struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t bytes_of_row[16];
-    uint8_t rows[16];
-} tile_config_t;
-
-static const tile_config_t FULL_TILES = {
-    .palette = 1,
-    .bytes_of_row = {64, 64, 64, 64, 64, 64, 64, 64},
-    .rows = {16, 16, 16, 16, 16, 16, 16, 16},
-};
-
-// LeakyReLU of 16 pixels' 32 outputs, given as two tiles, to bfloat16; `step` is from a pixel to the next, in values.
-static inline void finish(const float* sums, __m512 slope, bf16* out, size_t step) {
-    for (int i = 0; i < BLOCK; i++) {
-        __m512 low = _mm512_load_ps(sums + BLOCK * i), high = _mm512_load_ps(sums + BLOCK * (BLOCK + i));
-        low = _mm512_max_ps(low, _mm512_mul_ps(low, slope));
-        high = _mm512_max_ps(high, _mm512_mul_ps(high, slope));
-        _mm512_storeu_si512(out + step * i, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-    }
-}
-
-// 32 outputs of 16 pixels in two rows. `rows` are the four rows that they see, from the first pixel's left neighbour.
-static inline void convolve_block(
-    bf16* const rows[4], const bf16* weights, const float* bias, __m512 slope, bf16* out[2], size_t step
-) {
-    _Alignas(64) float sums[4 * BLOCK * BLOCK];
-    _tile_loadd(0, bias, 0);
-    _tile_loadd(1, bias + BLOCK, 0);
-    _tile_loadd(2, bias, 0);
-    _tile_loadd(3, bias + BLOCK, 0);
-    for (int y = 0; y < 3; y++) {
-#pragma GCC unroll 6
-        for (int part = 0; part < 6; part++) {  // three columns, two halves of the inputs
-            _tile_loadd(4, rows[y] + HALF * part, 2 * CHANNELS);
-            _tile_loadd(6, weights, 64);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_loadd(7, weights + TILE, 64);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_loadd(5, rows[y + 1] + HALF * part, 2 * CHANNELS);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
-            weights += 2 * TILE;
-        }
-    }
-    _tile_stored(0, sums, 64);
-    _tile_stored(1, sums + BLOCK * BLOCK, 64);
-    _tile_stored(2, sums + 2 * BLOCK * BLOCK, 64);
-    _tile_stored(3, sums + 3 * BLOCK * BLOCK, 64);
-    finish(sums, slope, out[0], step);
-    finish(sums + 2 * BLOCK * BLOCK, slope, out[1], step);
-}
-
-// The four phases of the residual of 32 pixels in two rows, to (32, 4) each.
-static inline void residual_block(bf16* const rows[4], const conv_t* conv, float* out[2]) {
-    _Alignas(64) float sums[4 * BLOCK * BLOCK];
-    const bf16* weights = conv->weights;
-    _tile_loadd(0, conv->bias, 0);
-    _tile_loadd(1, conv->bias, 0);
-    _tile_loadd(2, conv->bias, 0);
-    _tile_loadd(3, conv->bias, 0);
-    for (int y = 0; y < 3; y++) {
-#pragma GCC unroll 6
-        for (int part = 0; part < 6; part++) {
-            const bf16 *upper = rows[y] + HALF * part, *lower = rows[y + 1] + HALF * part;
-            _tile_loadd(7, weights, 64);
-            _tile_loadd(4, upper, 2 * CHANNELS);
-            _tile_dpbf16ps(0, 4, 7);
-            _tile_loadd(5, upper + BLOCK * CHANNELS, 2 * CHANNELS);
-            _tile_dpbf16ps(1, 5, 7);
-            _tile_loadd(4, lower, 2 * CHANNELS);
-            _tile_dpbf16ps(2, 4, 7);
-            _tile_loadd(5, lower + BLOCK * CHANNELS, 2 * CHANNELS);
-            _tile_dpbf16ps(3, 5, 7);
-            weights += TILE;
-        }
-    }
-    _tile_stored(0, sums, 64);
-    _tile_stored(1, sums + BLOCK * BLOCK, 64);
-    _tile_stored(2, sums + 2 * BLOCK * BLOCK, 64);
-    _tile_stored(3, sums + 3 * BLOCK * BLOCK, 64);
-    for (int i = 0; i < 2 * BLOCK; i++) {
-        _mm_storeu_ps(out[0] + 4 * i, _mm_load_ps(sums + BLOCK * i));
-        _mm_storeu_ps(out[1] + 4 * i, _mm_load_ps(sums + BLOCK * (2 * BLOCK + i)));
-    }
-}
-
-// ---- Layers ----
 
 // How many rows can be made now of what has come in: pairs, until the last row that is wanted can be made.
 static int rows_ready(const features_t* from, int done, int end) {
@@ -243,87 +144,36 @@ static void convolve_to_next(
     to->done += 2 * count;
 }
 
-// The first layer: 1x1 on what each neighbour differs from the pixel, in two bfloat16 each, and so exact to 2^-16.
+// The first layer's next rows.
 static void convolve_entry(plan_t* plan, const network_t* network) {
     features_t* to = &plan->stages[0].features[0];
     const image_t* luma = &plan->stages[0].image;
     int width = to->width + 2 * to->border, end = minimum(to->done + ROWS, to->height + to->border);
-    __m512 slope = _mm512_set1_ps(network->slope);
     for (; to->done < end; to->done++) {
-        const float* above = image_row(luma, to->done - 1) - to->border - 1;
-        const float* here = image_row(luma, to->done) - to->border - 1;
-        const float* below = image_row(luma, to->done + 1) - to->border - 1;
         for (int x = 0; x < width; x++) {
-            __m256 around = _mm256_setr_ps(
-                above[x], above[x + 1], above[x + 2], here[x], here[x + 2], below[x], below[x + 1], below[x + 2]
-            );
-            __m256 differences = _mm256_sub_ps(around, _mm256_set1_ps(here[x + 1]));
-            __m128bh high = _mm256_cvtneps_pbh(differences);
-            __m256 rest = _mm256_sub_ps(differences, _mm256_cvtpbh_ps(high));
-            bf16* channels = plan->differences + HALF * x;
-            _mm_storeu_si128((__m128i*)channels, (__m128i)high);
-            _mm_storeu_si128((__m128i*)(channels + 8), (__m128i)_mm256_cvtneps_pbh(rest));
-            _mm_storeu_si128((__m128i*)(channels + 16), (__m128i)high);
+            const float* rows[3];
+            for (int i = 0; i < 3; i++) rows[i] = image_row(luma, to->done - 1 + i) - to->border - 1 + x;
+            differences_of(rows, plan->differences + HALF * x);
         }
-        bf16* out = row_of(to, to->done);
         for (int x = 0; x < width; x += BLOCK) {
-            _Alignas(64) float sums[4 * BLOCK * BLOCK];
-            _tile_loadd(4, plan->differences + HALF * x, 64);
-#define OUTPUTS(tile, number)                                     \
-    _tile_loadd(tile, network->entry.bias + BLOCK * (number), 0); \
-    _tile_loadd(6, network->entry.weights + TILE * (number), 64); \
-    _tile_dpbf16ps(tile, 4, 6);                                   \
-    _tile_stored(tile, sums + BLOCK * BLOCK * (number), 64)
-            OUTPUTS(0, 0);
-            OUTPUTS(1, 1);
-            OUTPUTS(2, 2);
-            OUTPUTS(3, 3);
-#undef OUTPUTS
-            finish(sums, slope, out + CHANNELS * x, CHANNELS);
-            finish(sums + 2 * BLOCK * BLOCK, slope, out + CHANNELS * x + HALF, CHANNELS);
+            const conv_t* entry = &network->entry;
+            bf16* out = row_of(to, to->done) + CHANNELS * x;
+            entry_block(plan->differences + HALF * x, entry->weights, entry->bias, _mm512_set1_ps(network->slope), out);
         }
     }
 }
 
-// Two rows of the image twice as large: upsampled, and the residual added, less what a flat picture would get.
-static void upsample_row(
-    const image_t* from, const level_t* level, const float* residual, int period, int y, image_t* to
-) {
-    const __m512i interleave_low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    const __m512i interleave_high = _mm512_add_epi32(interleave_low, _mm512_set1_epi32(8));
-    const __m512i even_pairs = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
-    int border = to->border / 2, width = from->width + 2 * border;
-    const __m512 flat =
-        _mm512_loadu_ps(level->flat + 4 * (FLAT_PIXELS * (y & (period - 1)) + (-border & (period - 1))));
+// Row y of the image, twice as large, with the residual added.
+static void upsample_row(const image_t* from, const level_t* level, const float* residual, int y, image_t* to) {
+    int border = to->border / 2, width = from->width + 2 * border, period = level->period;
+    const float* flat = level->flat + 4 * (FLAT_PIXELS * (y & (period - 1)) + (-border & (period - 1)));
     for (int x = 0; x < width; x += BLOCK) {
-        int left = minimum(BLOCK, width - x);
-        __mmask16 valid = (__mmask16)((1u << left) - 1);
-        __m512 around[TAPS], phases[4], residuals[4];
-        for (int i = 0; i < TAPS; i++) {
-            around[i] = _mm512_maskz_loadu_ps(valid, image_row(from, y - 1 + i / 3) - border - 1 + i % 3 + x);
-        }
-        for (int phase = 0; phase < 4; phase++) {
-            const float* taps = level->image + TAPS * phase;
-            phases[phase] = _mm512_mul_ps(_mm512_set1_ps(taps[0]), around[0]);
-            for (int i = 1; i < TAPS; i++) {
-                phases[phase] = _mm512_fmadd_ps(_mm512_set1_ps(taps[i]), around[i], phases[phase]);
-            }
-            residuals[phase] = _mm512_sub_ps(_mm512_loadu_ps(residual + 4 * x + BLOCK * phase), flat);
-        }
-        for (int a = 0; a < 2; a++) {
-            float* out = image_row(to, 2 * y + a) - to->border + 2 * x;
-            for (int part = 0; part < 2; part++) {  // eight pixels, sixteen of the output
-                __m512d first = _mm512_castps_pd(residuals[2 * part]);
-                __m512d second = _mm512_castps_pd(residuals[2 * part + 1]);
-                __m512i pairs = _mm512_add_epi64(even_pairs, _mm512_set1_epi64(a));
-                __m512 added = _mm512_castpd_ps(_mm512_permutex2var_pd(first, pairs, second));
-                __m512i order = part ? interleave_high : interleave_low;
-                __m512 pixels = _mm512_permutex2var_ps(phases[2 * a], order, phases[2 * a + 1]);
-                int count = minimum(BLOCK, maximum(0, 2 * left - BLOCK * part));
-                __mmask16 kept = (__mmask16)((1u << count) - 1);
-                _mm512_mask_storeu_ps(out + BLOCK * part, kept, _mm512_add_ps(pixels, added));
-            }
-        }
+        const float* rows[3];
+        float* out[2];
+        for (int i = 0; i < 3; i++) rows[i] = image_row(from, y - 1 + i) - border - 1 + x;
+        for (int i = 0; i < 2; i++) out[i] = image_row(to, 2 * y + i) - to->border + 2 * x;
+        int pixels = minimum(BLOCK, width - x);
+        image_block(rows, level->image, residual + 4 * x, _mm512_loadu_ps(flat), pixels, out);
     }
 }
 
@@ -340,17 +190,15 @@ static void add_residual(plan_t* plan, int index, const network_t* network) {
         rows_seen(from, y, shift, rows);
         for (int x = 0; x < width; x += 2 * BLOCK) {
             float* out[2] = {plan->residual + 4 * x, plan->residual + row + 4 * x};
-            residual_block(rows, &level->residual, out);
+            residual_block(rows, level->residual.weights, level->residual.bias, out);
             for (int i = 0; i < 4; i++) rows[i] += 2 * BLOCK * CHANNELS;
         }
         for (int i = 0; i < minimum(2, stage->done + count - y); i++) {
-            upsample_row(&stage->image, level, plan->residual + row * i, 1 << index, y + i, &stage[1].image);
+            upsample_row(&stage->image, level, plan->residual + row * i, y + i, &stage[1].image);
         }
     }
     stage->done += count;
 }
-
-// ---- The whole ----
 
 static void* reserve(char* memory, plan_t* plan, size_t bytes) {
     void* address = memory + plan->bytes;

@@ -36,6 +36,7 @@ class _Level(ctypes.Structure):
         ("following", _Conv * 4),
         ("image", ctypes.c_void_p),
         ("flat", ctypes.c_void_p),
+        ("period", ctypes.c_int32),
     ]
 
 
@@ -73,7 +74,7 @@ class AmxNetwork:
                 for j, phase in enumerate(zip(*values, strict=True)):
                     struct.following[j] = self._conv(*phase)
             struct.image = self._keep(_values(level.image)[0])
-            struct.flat = self._keep(torch.zeros(1 << i, FLAT_PIXELS, 4))
+            struct.flat, struct.period = self._keep(torch.zeros(1 << i, FLAT_PIXELS, 4)), 1 << i
         side = 1 + 2 * network.margin
         for i in range(count):  # a level's answer to a flat picture shows when those before it give none
             answer = torch.from_numpy(self(np.zeros((1, side, side), np.float32), i + 1)[i])

@@ -104,7 +104,6 @@ class FoldedLapSRN:
         training = torch.is_grad_enabled() and dtype == torch.float32
         layout = torch.contiguous_format if training else torch.channels_last
         features = self.entry(neighbour_differences(padded).to(dtype, memory_format=layout), self.slope)
-        width = features.shape[-1]
         outputs = []
         count = levels or len(self.levels)
         for i, level in enumerate(self.levels[:count]):
@@ -113,28 +112,22 @@ class FoldedLapSRN:
             outputs.append(level.residual(features).to(padded.dtype))
             if i + 1 < count:
                 assert level.following is not None
-                phases = level.following(features, self.slope)
-                # Of a convolution that keeps the width, no more than a valid one would leave.
-                width -= 2 * (len(level.convs) + 1)
                 # The shuffle comes after the activation, which does not mind the order.
-                features = shuffle_phases(crop_to(phases, phases.shape[-2], width))
-                width *= 2
+                features = shuffle_phases(level.following(features, self.slope))
         return outputs
 
-    def map(
-        self, hidden: Callable[[Conv], Conv], ends: Callable[[Conv], Conv], image: Callable[[Conv], Conv]
-    ) -> "FoldedLapSRN":
-        """The same network with other convolutions: between features, from luma and to residuals, on the image."""
+    def map(self, features: Callable[[Conv], Conv], image: Callable[[Conv], Conv]) -> "FoldedLapSRN":
+        """The same network with other convolutions: on features, first and last ones included, and on the image."""
         levels = tuple(
             FoldedLevel(
-                convs=tuple(hidden(conv) for conv in level.convs),
-                residual=ends(level.residual),
-                following=None if level.following is None else hidden(level.following),
+                convs=tuple(features(conv) for conv in level.convs),
+                residual=features(level.residual),
+                following=None if level.following is None else features(level.following),
                 image=image(level.image),
             )
             for level in self.levels
         )
-        return FoldedLapSRN(ends(self.entry), levels, self.margin, self.slope)
+        return FoldedLapSRN(features(self.entry), levels, self.margin, self.slope)
 
 
 def compose(up: Tensor, up_bias: Tensor | None, conv: Tensor, conv_bias: Tensor | None) -> EagerConv:

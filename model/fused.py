@@ -11,20 +11,14 @@ from model.folded import Conv, EagerConv
 
 @dataclass(frozen=True, slots=True)
 class PackedConv:
-    """A valid convolution whose weight is in oneDNN's own blocked layout. Same numbers as EagerConv, fewer passes.
-
-    `sides` columns of zeros are added left and right first: with one, a 3x3 convolution keeps the width, and its
-    outermost columns, which are to be cropped later, are not those of a valid one. oneDNN's bfloat16 kernels are up to
-    a third faster on widths that suit them than on those that shrink by two at each layer.
-    """
+    """A valid convolution whose weight is in oneDNN's own blocked layout. Same numbers as EagerConv, fewer passes."""
 
     weight: Tensor
     bias: Tensor | None
-    sides: int = 0
 
     def __call__(self, features: Tensor, slope: float | None = None) -> Tensor:
         """(N, C, H, W), channels last, in the weight's dtype."""
-        return convolve(features, self.weight, self.bias, slope, self.sides)
+        return convolve(features, self.weight, self.bias, slope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +62,20 @@ class _Differentiable(torch.autograd.Function):
         return to_features, to_weight.float(), to_bias.float(), None
 
 
-def convolve(features: Tensor, weight: Tensor, bias: Tensor | None, slope: float | None, sides: int = 0) -> Tensor:
-    """oneDNN's convolution with LeakyReLU as its post-operation, valid but for `sides`; CPU, all in one dtype."""
+def convolve(features: Tensor, weight: Tensor, bias: Tensor | None, slope: float | None) -> Tensor:
+    """oneDNN's convolution with LeakyReLU as its post-operation, valid; CPU, all in one dtype."""
     activation = ("none", []) if slope is None else ("leaky_relu", [slope])
     out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        features, weight, bias, [0, sides], [1, 1], [1, 1], 1, *activation, ""
+        features, weight, bias, [0, 0], [1, 1], [1, 1], 1, *activation, ""
     )
     return out
 
 
-def pack(weight: Tensor, bias: Tensor | None, sides: int = 0) -> Conv:
+def pack(weight: Tensor, bias: Tensor | None) -> Conv:
     """A PackedConv where this build of torch can, else an EagerConv, valid; weight (O, C, k, k)."""
     try:
         packed = torch.ops.mkldnn._reorder_convolution_weight(weight, [0, 0], [1, 1], [1, 1], 1, None)
-        conv = PackedConv(packed, bias, sides)
+        conv = PackedConv(packed, bias)
         conv(torch.zeros(1, weight.shape[1], 8, 8, dtype=weight.dtype).to(memory_format=torch.channels_last), 0.2)
     except (AttributeError, RuntimeError):
         return EagerConv(weight, bias)

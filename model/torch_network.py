@@ -70,17 +70,13 @@ def prepare(network: FoldedLapSRN, device: str, dtype: str) -> FoldedLapSRN:
     """The folded network with weights in the dtype and layout that the device multiplies fastest."""
     kind = torch_dtype(dtype)
 
-    def cast(conv: Conv, to: torch.dtype, sides: int = 0) -> Conv:
+    def cast(conv: Conv, to: torch.dtype) -> Conv:
         assert isinstance(conv, EagerConv)
         weight = conv.weight.detach().to(device, to, memory_format=torch.channels_last)
         bias = None if conv.bias is None else conv.bias.detach().to(device, to)
-        return pack(weight, bias, sides) if device == "cpu" else EagerConv(weight, bias)
+        return pack(weight, bias) if device == "cpu" else EagerConv(weight, bias)
 
-    return network.map(
-        lambda conv: cast(conv, kind, sides=int(kind != torch.float32)),
-        lambda conv: cast(conv, kind),
-        lambda conv: cast(conv, torch.float32),
-    )
+    return network.map(lambda conv: cast(conv, kind), lambda conv: cast(conv, torch.float32))
 
 
 def torch_dtype(name: str) -> torch.dtype:

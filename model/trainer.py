@@ -208,4 +208,4 @@ def detached(folded: FoldedLapSRN, fused: bool) -> tuple[FoldedLapSRN, dict[Tens
             return EagerConv(leaf(conv.weight))
         return (TrainedConv if fused else EagerConv)(leaf(conv.weight), leaf(conv.bias))
 
-    return folded.map(own, own, own), leaves
+    return folded.map(own, own), leaves

@@ -72,16 +72,11 @@ class EngineConfig:
         return round(self.tile_overhead * margin)
 
     @classmethod
-    def for_device(cls, device: str, dtype: str = "float32", backend: str = "torch") -> "EngineConfig":
+    def for_device(cls, device: str, backend: str = "torch") -> "EngineConfig":
         """Defaults for "cpu", or for an accelerator ("cuda:0"): larger tiles, and enough of them to fill it.
 
         On AMX ("amx") sixteen pixels of a row are computed at a time, so widths are those that leave few over at both
         levels; a shape costs nothing before it is used, and a tile alone is as fast as several at once.
-
-        In bfloat16 on other CPUs, rows of a core 108 wide have 124 and 226 features at the two levels, which oneDNN
-        convolves fastest, and its buffers are half as large as in float32. It makes code for each shape of a batch, so
-        there are few; and of any but the smallest core, two at once are no faster than one after the other, and share
-        worse among workers. docs/performance.md has the figures.
         """
         if backend == "amx":
             return cls(
@@ -89,15 +84,6 @@ class EngineConfig:
                 core_heights=(16, 32, 48, 64, 80, 96, 112, 128),
                 tile_overhead=0.6,
                 max_batch_tiles=1,
-            )
-        if device == "cpu" and dtype != "float32":
-            return cls(
-                core_edges=(40, 56, 64, 108),
-                core_heights=(32, 64, 96, 128),
-                tile_overhead=2.4,
-                max_batch_tiles=2,
-                max_batch_pixels=2 * 32 * 40,
-                warm_up="shapes",
             )
         if device == "cpu":
             return cls()

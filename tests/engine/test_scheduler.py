@@ -232,19 +232,10 @@ def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
 
 
 def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
-    config = EngineConfig.for_device("cpu", "bfloat16", "amx")
+    config = EngineConfig.for_device("cpu", "amx")
     heights, widths = config.edges(4)
     for width in widths:
         assert {-(-(width + border) // 16) for border in (14, 12, 10, 8, 6)} == {(width + 14) // 16}, "first level"
         assert -(2 * width + 8) % 16 == 4, "second level, whose layers are up to 6 narrower"
     assert all(height % 16 == 0 for height in heights)
     assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1
-
-
-def test_reduced_precision_on_a_cpu_gets_the_tile_that_its_convolutions_like() -> None:
-    config = EngineConfig.for_device("cpu", "bfloat16")
-    assert config.edges(4) == ((32, 64, 96, 128), (40, 56, 64, 108))
-    limit = BatchLimit(config)
-    counts = {limit(Shape(height, width, 4)) for height in config.edges(4).heights for width in config.edges(4).widths}
-    assert counts == {1, 2}, "a batch is one tile, or two of the smallest"
-    assert config.warm_up == "shapes", "code is made for each shape, and not while a picture waits"

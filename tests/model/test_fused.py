@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.folded import Conv, EagerConv, FoldedLapSRN, crop_to
+from model.folded import EagerConv
 from model.fused import PackedConv, TrainedConv, pack
-from model.network import LapSRNConfig
-from tests.model.networks import luma, random_network
+from tests.model.networks import luma
 
 needs_onednn = pytest.mark.skipif(not torch._C._has_mkldnn, reason="this build of torch has no oneDNN")
 
@@ -33,41 +32,9 @@ def test_where_packing_is_not_to_be_had_it_is_eager(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(PackedConv, "__call__", refuse)
     weight = luma(4, 2, 3, 3)
-    conv = pack(weight, None, sides=1)
+    conv = pack(weight, None)
     assert isinstance(conv, EagerConv)
     assert conv.weight is weight
-
-
-@needs_onednn
-@torch.inference_mode()
-def test_columns_of_zeros_keep_the_width_and_leave_the_middle_alone() -> None:
-    weight, bias = luma(16, 8, 3, 3) - 0.5, luma(16, seed=1)
-    features = luma(2, 8, 9, 12, seed=2).to(memory_format=torch.channels_last)
-    wide, valid = pack(weight, bias, sides=1)(features, 0.2), pack(weight, bias)(features, 0.2)
-    assert wide.shape == (2, 16, 7, 12)
-    assert torch.allclose(wide[..., 1:-1], valid, rtol=0, atol=1e-5)
-
-
-@needs_onednn
-@pytest.mark.parametrize("scale", [2, 4, 8])
-@torch.inference_mode()
-def test_a_network_that_keeps_its_widths_is_the_valid_one(scale: int) -> None:
-    """What the zeros reach is cropped, at every level, and the shapes at the end are those of valid convolutions."""
-    config = LapSRNConfig(scale=scale, depth=3, width=8)
-    valid = random_network(config).fold()
-
-    def keep(conv: Conv) -> Conv:
-        assert isinstance(conv, EagerConv)
-        return pack(conv.weight, conv.bias, sides=1)
-
-    wide = FoldedLapSRN(valid.entry, valid.map(keep, lambda c: c, lambda c: c).levels, config.margin, config.slope)
-    padded = luma(2, 1, 7 + 2 * config.margin, 10 + 2 * config.margin)
-    for ours, theirs in zip(wide.residuals(padded), valid.residuals(padded), strict=True):
-        assert ours.shape[-2] == theirs.shape[-2]
-        assert ours.shape[-1] > theirs.shape[-1]
-        assert torch.allclose(crop_to(ours, *theirs.shape[-2:]), theirs, rtol=0, atol=1e-5)
-    for ours, theirs in zip(wide(padded), valid(padded), strict=True):
-        assert torch.allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
 @needs_onednn
