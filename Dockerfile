@@ -1,7 +1,7 @@
 # The service as one image. CPU by default: `docker build -t lapsrn .`; with CUDA: `--build-arg VARIANT=cuda`.
 # PyTorch's CPU wheel comes from the build context "wheels" (a folder with the wheel), or from TORCH_INDEX_URL, or else
 # from the default index, whose Linux wheel carries CUDA and makes the image several times as large. docs/operations.md
-# shows the three. What compiles model/amx.c comes as a package and stays, like what installs, in the first stage.
+# shows the three. What compiles the C sources comes as a package and stays, like what installs, in the first stage.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM scratch AS wheels

@@ -1,4 +1,4 @@
-"""Compiles model/amx.c where its instructions can be there, Linux on x86-64. Everything else is in pyproject.toml."""
+"""Compiles what is in C, on Linux; without it the service runs on packages alone, slower. The rest: pyproject.toml."""
 
 import os
 import platform
@@ -19,21 +19,28 @@ class BuildLibrary(build_ext):
         return str(Path(*fullname.split("."))) + ".so"
 
     def build_extension(self, ext: Extension) -> None:
-        """Compile. Raises CompileError, which an optional extension survives: torch then computes the network."""
+        """Compile. Raises CompileError, which the installation survives, as every extension here is optional."""
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         cache = {"ZIG_GLOBAL_CACHE_DIR": str(Path(self.build_temp).absolute() / "zig")}
-        compiler = [sys.executable, "-m", "ziglang", "cc", "-O3", "-march=sapphirerapids", "-shared", "-fPIC", "-s"]
+        compiler = [sys.executable, "-m", "ziglang", "cc", "-O3", "-shared", "-fPIC", "-s"]
         try:
-            subprocess.run([*compiler, "-o", str(target), *ext.sources], check=True, env=os.environ | cache)
+            subprocess.run(
+                [*compiler, *ext.extra_compile_args, "-o", str(target), *ext.sources],
+                check=True,
+                env=os.environ | cache,
+            )
         except (OSError, subprocess.CalledProcessError) as error:
             raise CompileError(str(error)) from error
 
 
-there = sys.platform == "linux" and platform.machine() == "x86_64"
-setup(
-    ext_modules=[Extension("model._amx", ["model/amx.c"], depends=["model/amx_blocks.h"], optional=True)]
-    if there
-    else [],
-    cmdclass={"build_ext": BuildLibrary},
+filters = Extension("app.codec._png_filters", ["app/codec/png_filters.c"], optional=True)
+amx = Extension(
+    "model._amx",
+    ["model/amx.c"],
+    depends=["model/amx_blocks.h"],
+    extra_compile_args=["-march=sapphirerapids"],
+    optional=True,
 )
+linux, x86 = sys.platform == "linux", platform.machine() == "x86_64"
+setup(ext_modules=[filters] * linux + [amx] * (linux and x86), cmdclass={"build_ext": BuildLibrary})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.engine.ports import Plane
 
-_SMALLEST_WORTH_SHARING = 64
+_SMALLEST_WORTH_SHARING = 66
 
 
 class Shape(NamedTuple):
