@@ -7,7 +7,7 @@
 
 typedef uint8_t byte;
 
-enum { NONE = 0, UP = 2, PAETH = 4 };
+enum { NONE, SUB, UP, AVERAGE, PAETH };
 
 // The predictor of the PNG specification, clause 9.4.
 static inline byte paeth(byte left, byte up, byte corner) {
@@ -27,8 +27,16 @@ static void differences(int kind, const byte* here, const byte* up, size_t lengt
         case NONE:
             memcpy(out, here, length);
             break;
+        case SUB:
+            memcpy(out, here, first);
+            for (size_t i = first; i < length; i++) out[i] = (byte)(here[i] - here[i - step]);
+            break;
         case UP:
             for (size_t i = 0; i < length; i++) out[i] = (byte)(here[i] - up[i]);
+            break;
+        case AVERAGE:
+            for (size_t i = 0; i < first; i++) out[i] = (byte)(here[i] - up[i] / 2);
+            for (size_t i = first; i < length; i++) out[i] = (byte)(here[i] - (here[i - step] + up[i]) / 2);
             break;
         case PAETH:
             for (size_t i = 0; i < first; i++) out[i] = (byte)(here[i] - up[i]);

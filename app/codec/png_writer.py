@@ -23,9 +23,10 @@ _STRIP = 1 << 20  # and the size of the pieces they are compressed in; fixed, so
 _BLOCK, _APART = 8, 384  # rows at a time, and how far apart, that decide how the picture is written
 _LEVEL, _DRAWING_LEVEL = 2, 6  # of libdeflate; on drawings, which shrink to a tenth, more trouble costs little time
 _DRAWING = 0.1
-_TOLERANCE = 1.01  # a plan that costs less time may make the sample this much larger
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+_TOLERANCE = 1.01  # a plan that costs less time may make the sample this much larger
 _METER = 0.0254
+_ZLIB = b"\x78\x5e"  # deflate, a window of up to 32 KiB
 
 
 def write(
@@ -84,21 +85,22 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a picture is written: which filters its rows choose from, and ISA-L's window as a power of two.
+    """How a picture is written: which filters its rows choose from, and ISA-L's window as a power of two, if by ISA-L.
 
     Noise compresses better where no far match can be tried: a window of 512 bytes against one of 32 KiB. `drawing`: it
     is best left unfiltered, and shrinks to a tenth.
     """
 
     filters: tuple[int, ...]
-    window: int = 15
+    window: int | None = None
     level: int = _LEVEL
     drawing: bool = False
 
 
-# In the order of the time they take.
-_WHOLE_PLANS = (_Plan((NONE,)), _Plan((UP,)), _Plan((PAETH,)), _Plan(ADAPTIVE))
-_STRIP_PLANS = tuple(replace(plan, window=window) for plan in _WHOLE_PLANS for window in (9, 15))
+# In the order of the time they take: ISA-L a third of what libdeflate does, which is for what it makes smaller.
+_PLANS = (_Plan((NONE,)), _Plan((UP,)), _Plan((PAETH,)), _Plan(ADAPTIVE))
+_WHOLE_PLANS = (_Plan(ADAPTIVE, window=9), *_PLANS)
+_STRIP_PLANS = tuple(replace(plan, window=window) for plan in _PLANS for window in (9, 15))
 
 
 def _deflated_whole(raw: Bytes, level: int) -> bytes:
@@ -111,7 +113,7 @@ def _deflated_drawing(raw: Bytes) -> bytes:
     return bytes(imagecodecs.zlibng_encode(raw, 5))  # type: ignore[arg-type]  # any buffer will do
 
 
-def _deflated_strip(raw: Bytes, window: int, flush: int) -> bytes:
+def _deflated_strip(raw: Bytes, window: int, flush: int = isal_zlib.Z_FINISH) -> bytes:
     """A piece of raw deflate by ISA-L: three times as fast, about 4% larger. More memory makes it larger still."""
     deflate = isal_zlib.compressobj(2, isal_zlib.DEFLATED, -window, 3)
     return deflate.compress(raw) + deflate.flush(flush)
@@ -129,7 +131,7 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
         ]
         raw = np.concatenate(blocks)
         raw_size = raw.size
-        body = _deflated_whole(raw, _LEVEL) if whole else _deflated_strip(raw, plan.window, isal_zlib.Z_FINISH)
+        body = _deflated_whole(raw, _LEVEL) if plan.window is None else _deflated_strip(raw, plan.window)
         sizes.append(len(body))
         if plan.filters == (UP,) and min(sizes) < min(len(body), _DRAWING * raw_size):
             break  # a drawing that Up only makes larger: so do the other filters
@@ -146,7 +148,10 @@ def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
         plan = _best_plan(rows, step, whole=True)
         if plan.drawing:
             return [_deflated_drawing(unfiltered(rows))]
-        return [_deflated_whole(filtered(rows, None, step, plan.filters), plan.level)]
+        raw = filtered(rows, None, step, plan.filters)
+        if plan.window is None:
+            return [_deflated_whole(raw, plan.level)]
+        return [_ZLIB, _deflated_strip(raw, plan.window), struct.pack(">I", isal_zlib.adler32(raw))]
     stream = _Bands(len(rows), step)
     return [piece for top in range(0, len(rows), BAND) for piece in stream.add(rows[top : top + BAND], executor)]
 
@@ -167,16 +172,16 @@ class _Bands:
 
     def add(self, rows: Bytes, executor: Executor | None) -> list[bytes]:
         """What the next rows add to the stream: BAND of them, or the last ones."""
-        pieces = [] if self._above is not None else [b"\x78\x5e"]
+        pieces = [] if self._above is not None else [_ZLIB]
         self._left -= len(rows)
         plan = _best_plan(rows, self._step, whole=False)
-        count = max(1, _STRIP // rows.shape[1])
+        count, window = max(1, _STRIP // rows.shape[1]), plan.window or 15
 
         def strip(span: tuple[int, int]) -> tuple[bytes, int, int]:
             top, bottom = span
             raw = filtered(rows[top:bottom], rows[top - 1] if top else self._above, self._step, plan.filters)
             flush = isal_zlib.Z_FULL_FLUSH if self._left or bottom < len(rows) else isal_zlib.Z_FINISH
-            return _deflated_strip(raw, plan.window, flush), isal_zlib.adler32(raw), raw.size
+            return _deflated_strip(raw, window, flush), isal_zlib.adler32(raw), raw.size
 
         mapper: Callable[..., Iterable[tuple[bytes, int, int]]] = map if executor is None else executor.map
         for body, adler, size in mapper(strip, pairwise([*range(0, len(rows), count), len(rows)])):

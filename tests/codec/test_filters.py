@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.codec import png_filters
-from app.codec.png_filters import ADAPTIVE, NONE, PAETH, UP, filtered
+from app.codec.png_filters import ADAPTIVE, AVERAGE, NONE, PAETH, SUB, UP, filtered
 
 
 @pytest.fixture(params=["compiled", "numpy"], autouse=True)
@@ -23,7 +23,7 @@ def predicted(kind: int, left: int, up: int, corner: int) -> int:
         estimate = left + up - corner
         distances = [abs(estimate - each) for each in (left, up, corner)]
         return (left, up, corner)[distances.index(min(distances))]
-    return up if kind == UP else 0
+    return {NONE: 0, SUB: left, UP: up, AVERAGE: (left + up) // 2}[kind]
 
 
 def by_the_book(rows: np.ndarray, above: np.ndarray | None, step: int, kind: int) -> np.ndarray:
@@ -48,7 +48,7 @@ def picture(height: int, width: int, step: int) -> np.ndarray:
     return rows.astype(np.uint8)
 
 
-@pytest.mark.parametrize("kind", [NONE, UP, PAETH])
+@pytest.mark.parametrize("kind", [NONE, SUB, UP, AVERAGE, PAETH])
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 8])
 @pytest.mark.parametrize(("height", "width"), [(9, 14), (1, 5), (6, 1), (1, 1), (2, 2)])
 @pytest.mark.parametrize("below", [False, True], ids=["top", "below"])
