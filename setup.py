@@ -39,7 +39,7 @@ amx = Extension(
     "model._amx",
     ["model/amx.c"],
     depends=["model/amx_blocks.h"],
-    extra_compile_args=["-march=sapphirerapids"],
+    extra_compile_args=["-march=x86_64_v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],  # what amx.py looks for
     optional=True,
 )
 linux, x86 = sys.platform == "linux", platform.machine() == "x86_64"

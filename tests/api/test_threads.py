@@ -48,7 +48,7 @@ async def test_threads_for_large_pictures_give_way(threads: CodecThreads) -> Non
 
     own = niceness()
     assert await threads.run(niceness, 1) == own
-    assert await threads.run(niceness, SMALL_PIXELS + 1) == min(own + 5, 19)
+    assert await threads.run(niceness, SMALL_PIXELS + 1) == min(own + 10, 19)
     assert niceness() == own
 
 

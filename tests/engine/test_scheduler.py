@@ -12,7 +12,7 @@ from app.engine.config import EngineConfig
 from app.engine.rate import TileRate
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
-from app.engine.tiles import Edges, Shape
+from app.engine.tiles import Edges, Shape, cut_axis, edges_for
 from app.errors import Draining, InferenceFailed, QueueFull
 from tests.engine.fakes import picture
 
@@ -238,4 +238,7 @@ def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
         assert {-(-(width + border) // 16) for border in (14, 12, 10, 8, 6)} == {(width + 14) // 16}, "first level"
         assert -(2 * width + 8) % 16 == 4, "second level, whose layers are up to 6 narrower"
     assert all(height % 16 == 0 for height in heights)
+    for workers in (1, 2, 8):
+        smallest = edges_for(64, 64, config.edges(4), config.overhead(9), workers)
+        assert len(cut_axis(64, smallest.widths, 5)) == 1, "a thumbnail waits for one turn, not for two"
     assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1
