@@ -75,17 +75,26 @@ def cut_axis(length: int, edges: tuple[int, ...], overhead: int) -> tuple[Span, 
 
 
 def edges_for(height: int, width: int, edges: Edges, overhead: int, workers: int) -> Edges:
-    """Return the edges to cut a plane with: without the largest ones if it would give fewer tiles than workers.
+    """Return the edges to cut a plane with: small enough for as many tiles as workers, of much the same size.
 
-    Depends on nothing that changes while the service runs, so that a request gives the same bytes at any load.
+    Tiles that are too small to be worth it stay whole. Depends on nothing that changes while the service runs, so that
+    a request gives the same bytes at any load.
     """
-    heights, widths = edges
-    while len(cut_axis(height, heights, overhead)) * len(cut_axis(width, widths, overhead)) < workers:
-        largest = max((side[-1] for side in (heights, widths) if len(side) > 1), default=0)
-        if largest <= _SMALLEST_WORTH_SHARING:
+    lengths, sides = (height, width), list(edges)
+    while True:
+        cuts = [cut_axis(length, side, overhead) for length, side in zip(lengths, sides, strict=True)]
+        if len(cuts[0]) * len(cuts[1]) >= workers:
             break
-        heights, widths = (side[:-1] if side[-1] == largest and len(side) > 1 else side for side in (heights, widths))
-    return Edges(heights, widths)
+        longest = [cut[0].edge for cut in cuts]
+        axes = [axis for axis in (0, 1) if longest[axis] > max(_SMALLEST_WORTH_SHARING, sides[axis][0])]
+        if not axes:
+            break
+        axis = max(axes, key=longest.__getitem__)
+        part = -(-lengths[axis] // (len(cuts[axis]) + 1))  # one more than there are
+        smaller = tuple(edge for edge in sides[axis] if edge < longest[axis])
+        below = sum(edge < part for edge in smaller)
+        sides[axis] = smaller[: below + 1]
+    return Edges(*sides)
 
 
 def padded_axis(length: int, margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
