@@ -174,14 +174,14 @@ class Docker:
     def stop_under_load(self, container: str) -> None:
         """Stops the service while it works on a picture: the picture must come back, and the exit code be 0."""
         answers: list[Answer] = []
-        client = threading.Thread(target=lambda: answers.append(post(self.service_port, picture(320, 320))))
+        client = threading.Thread(target=lambda: answers.append(post(self.service_port, picture(800, 800))))
         client.start()
         poll("a request is under way", lambda: _in_flight(self.service_port) >= 1, 30)
         self.compose("stop", "lapsrn")
         client.join(60)
         require(bool(answers), "the request under way was not answered at all")
         status, _, body = answers[0]
-        require(status == 200 and png_size(body) == (1280, 1280), f"the request under way was answered {status}")
+        require(status == 200 and png_size(body) == (3200, 3200), f"the request under way was answered {status}")
         code = self.run("inspect", "--format", "{{.State.ExitCode}}", container)
         require(code == "0", f"the service's exit code is {code}, not 0")
 
