@@ -43,10 +43,9 @@ class EngineConfig:
     fill_batches: bool = False
     """Compute every batch as if it were full, for devices that choose kernels, and so the rounding, by its size: a tile
     then comes out the same whatever comes with it."""
-    warm_up: Literal["nothing", "tiles", "batches", "shapes"] = "tiles"
-    """What a worker runs before it is up: nothing (a command that serves one picture), one square tile of each size,
-    the largest batches of them as well (devices that choose kernels by the batch's size), or every batch that can ever
-    come (code is made for each, which takes time and memory, and neither should grow while pictures wait)."""
+    warm_up: Literal["nothing", "tiles", "shapes"] = "tiles"
+    """What a worker runs before it is up: nothing (a command that serves one picture), one square tile of each size, or
+    every batch that can ever come (kernels are chosen for each, for which no picture should wait)."""
     progress_seconds: float = 0.1
     """Shortest time between two progress reports of one request."""
 

@@ -131,6 +131,6 @@ class Life:
             counts = [1 << power for power in range(limit(core).bit_length())]  # what the scheduler hands out
             if self._config.fill_batches:
                 counts = [limit(core)]
-            chosen = {"tiles": counts[:1], "batches": sorted({counts[0], counts[-1]}), "shapes": counts}
-            shapes += [(count, core.height, core.width) for count in chosen[self._config.warm_up]]
+            chosen = counts if self._config.warm_up == "shapes" else counts[:1]
+            shapes += [(count, core.height, core.width) for count in chosen]
         return shapes
