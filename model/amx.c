@@ -7,8 +7,6 @@
 // past the core on every side. Convolutions are valid: each layer's border is smaller than the one before.
 
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "amx_blocks.h"
 
@@ -256,12 +254,6 @@ static void advance(plan_t* plan, const network_t* network, int index, int level
     }
 }
 
-// Ask the kernel for the tile registers; 0 when this process may use them.
-int lapsrn_enable(void) {
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    return (int)syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
-}
-
 // How many bytes of memory lapsrn_run needs for a core of this size.
 size_t lapsrn_memory(const network_t* network, int levels, int height, int width) {
     plan_t plan;
@@ -269,7 +261,8 @@ size_t lapsrn_memory(const network_t* network, int levels, int height, int width
     return plan.bytes + 64;
 }
 
-// Luma (height + 2 margin, width + 2 margin) to `outputs`, one (height << i, width << i) for each i in 1..levels.
+// For a process that may use the tile registers. Luma (height + 2 margin, width + 2 margin) to `outputs`, one (height
+// << i, width << i) for each i in 1..levels.
 void lapsrn_run(
     const network_t* network, int levels, int height, int width, const float* luma, float* const outputs[], char* memory
 ) {

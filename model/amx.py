@@ -124,8 +124,13 @@ def fits(config: LapSRNConfig) -> bool:
     return small and 0 <= config.slope <= 1
 
 
+def permitted() -> bool:
+    """Whether this CPU has AMX and the system lets this process use it."""
+    return bool(torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx())
+
+
 def available() -> bool:
-    """Whether amx.c is compiled and this machine and process may use AMX."""
+    """The same, and amx.c is compiled."""
     try:
         _library()
     except OSError:
@@ -135,16 +140,14 @@ def available() -> bool:
 
 @cache
 def _library() -> ctypes.CDLL:
-    if not (torch.cpu._is_amx_tile_supported() and torch.cpu._is_avx512_bf16_supported()):
-        raise OSError("this CPU has no AMX")
+    if not (permitted() and torch.cpu._is_avx512_bf16_supported()):
+        raise OSError("this CPU has no AMX, or the system does not let this process use it")
     library = ctypes.CDLL(str(LIBRARY))
     library.lapsrn_memory.restype = ctypes.c_size_t
     number, address = ctypes.c_int, ctypes.c_void_p
     library.lapsrn_memory.argtypes = [address, number, number, number]
     library.lapsrn_run.argtypes = [address, number, number, number, address, address, address]
     library.lapsrn_run.restype = None
-    if library.lapsrn_enable():
-        raise OSError("the kernel does not let this process use AMX")
     return library
 
 

@@ -198,7 +198,7 @@ def best_dtype(device: str) -> str:
     """bfloat16 where the hardware multiplies it faster than float32: on CPUs, where they have AMX. Else float32."""
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
+    return "bfloat16" if amx.permitted() else "float32"
 
 
 def devices(wanted: str) -> list[str]:

@@ -46,51 +46,39 @@ def test_spans_cover_every_pixel_once_and_fit_their_edges(length: int, edges: se
     assert all(0 < span.length <= span.edge and span.edge in edges for span in spans)
 
 
-def largest_core(height: int, width: int, edges: Edges, workers: int) -> tuple[int, int]:
-    chosen = edges_for(height, width, edges, 9, workers)
-    return cut_axis(height, chosen.heights, 9)[0].edge, cut_axis(width, chosen.widths, 9)[0].edge
+ALIKE, APART = Edges(EDGES, EDGES), Edges((32, 64, 128), (40, 64, 108))
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "workers", "heights", "widths"),
+    ("edges", "height", "width", "workers", "core"),
     [
-        (128, 128, 1, 128, 128),
-        (128, 128, 2, 64, 128),
-        (128, 128, 3, 64, 64),
-        (64, 64, 2, 64, 64),
-        (256, 256, 4, 128, 128),
-        (256, 256, 5, 96, 128),
-        (256, 256, 9, 96, 96),
-        (1, 129, 2, 16, 128),
-        (200, 20, 3, 128, 32),
+        (ALIKE, 128, 128, 1, (128, 128)),
+        (ALIKE, 128, 128, 2, (64, 128)),
+        (ALIKE, 128, 128, 3, (64, 64)),
+        (ALIKE, 64, 64, 2, (64, 64)),
+        (ALIKE, 256, 256, 4, (128, 128)),
+        (ALIKE, 256, 256, 5, (96, 128)),
+        (ALIKE, 256, 256, 9, (96, 96)),
+        (ALIKE, 1, 129, 2, (16, 128)),
+        (ALIKE, 200, 20, 3, (128, 32)),
+        (APART, 128, 108, 1, (128, 108)),
+        (APART, 128, 108, 2, (64, 108)),
+        (APART, 64, 108, 2, (64, 64)),
+        (APART, 64, 64, 3, (64, 64)),
+        (APART, 128, 216, 2, (128, 108)),
+        (APART, 70, 30, 2, (64, 40)),
     ],
 )
 def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
-    height: int, width: int, workers: int, heights: int, widths: int
+    edges: Edges, height: int, width: int, workers: int, core: tuple[int, int]
 ) -> None:
-    assert largest_core(height, width, Edges(EDGES, EDGES), workers) == (heights, widths)
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "workers", "heights", "widths"),
-    [
-        (128, 108, 1, 128, 108),
-        (128, 108, 2, 64, 108),
-        (64, 108, 2, 64, 64),
-        (64, 64, 3, 64, 64),
-        (128, 216, 2, 128, 108),
-        (70, 30, 2, 64, 40),
-    ],
-)
-def test_the_axis_with_the_longer_tiles_is_cut_first(
-    height: int, width: int, workers: int, heights: int, widths: int
-) -> None:
-    assert largest_core(height, width, Edges((32, 64, 128), (40, 64, 108)), workers) == (heights, widths)
+    chosen = edges_for(height, width, edges, 9, workers)
+    assert (cut_axis(height, chosen.heights, 9)[0].edge, cut_axis(width, chosen.widths, 9)[0].edge) == core
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 9))
 def test_there_are_tiles_for_every_worker_unless_they_are_small(height: int, width: int, workers: int) -> None:
-    edges = edges_for(height, width, Edges(EDGES, EDGES), 9, workers)
+    edges = edges_for(height, width, ALIKE, 9, workers)
     cuts = [cut_axis(side, each, 9) for side, each in zip((height, width), edges, strict=True)]
     assert len(cuts[0]) * len(cuts[1]) >= workers or all(cut[0].edge <= 66 for cut in cuts)
 

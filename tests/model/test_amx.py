@@ -1,6 +1,5 @@
 """The AMX backend: the network's numbers, the same whatever the tile, and nothing touched but its own buffers."""
 
-import ctypes
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -108,18 +107,11 @@ def test_a_network_that_is_too_large_is_torch_s(config: LapSRNConfig, monkeypatc
 
 @pytest.mark.parametrize("lacks", ["AMX", "the library", "permission"])
 def test_without_it_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Forbidden:
-        def __getattr__(self, name: str) -> "Forbidden":
-            return self
-
-        def __call__(self) -> int:
-            return -1
-
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: lacks != "AMX")
+    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: lacks != "permission")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    monkeypatch.setattr(amx, "LIBRARY", tmp_path / "none.so")
-    if lacks == "permission":
-        monkeypatch.setattr(ctypes, "CDLL", lambda path: Forbidden())
+    if lacks == "the library":
+        monkeypatch.setattr(amx, "LIBRARY", tmp_path / "none.so")
     amx._library.cache_clear()
     try:
         assert not amx.available()

@@ -85,9 +85,15 @@ def test_load_and_describe(tmp_path: Path) -> None:
     json.dumps(about)  # it goes out over HTTP
 
 
-@pytest.mark.parametrize(("has_amx", "dtype"), [(True, "bfloat16"), (False, "float32")])
-def test_dtype_by_what_the_cpu_multiplies_fast(has_amx: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("has_amx", "allowed", "dtype"),
+    [(True, True, "bfloat16"), (True, False, "float32"), (False, True, "float32")],
+)
+def test_dtype_by_what_the_cpu_multiplies_fast(
+    has_amx: bool, allowed: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: allowed)
     assert best_dtype("cpu") == dtype
 
 
