@@ -24,7 +24,6 @@ _BLOCK, _APART = 8, 384  # rows at a time, and how far apart, that decide how th
 _LEVEL, _DRAWING_LEVEL = 2, 6  # of libdeflate; on drawings, which shrink to a tenth, more trouble costs little time
 _DRAWING = 0.1
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-_TOLERANCE = 1.01  # a plan that costs less time may make the sample this much larger
 _METER = 0.0254
 _ZLIB = b"\x78\x5e"  # deflate, a window of up to 32 KiB
 
@@ -87,19 +86,21 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
 class _Plan:
     """How a picture is written: which filters its rows choose from, and ISA-L's window as a power of two, if by ISA-L.
 
-    Noise compresses better where no far match can be tried: a window of 512 bytes against one of 32 KiB. `drawing`: it
-    is best left unfiltered, and shrinks to a tenth.
+    Noise compresses better where no far match can be tried: a window of 512 bytes against one of 32 KiB. `tolerance`:
+    how much larger than another it may make a sample, as it costs less time. `level` is libdeflate's. `drawing`: it is
+    best left unfiltered, and shrinks to a tenth.
     """
 
     filters: tuple[int, ...]
     window: int | None = None
+    tolerance: float = 1.01
     level: int = _LEVEL
     drawing: bool = False
 
 
-# In the order of the time they take: ISA-L a third of what libdeflate does, which is for what it makes smaller.
+# In the order of the time they take: ISA-L a third of what libdeflate's level 2 does, and level 1 two thirds.
 _PLANS = (_Plan((NONE,)), _Plan((UP,)), _Plan((PAETH,)), _Plan(ADAPTIVE))
-_WHOLE_PLANS = (_Plan(ADAPTIVE, window=9), *_PLANS)
+_WHOLE_PLANS = (_Plan(ADAPTIVE, window=9), _Plan(ADAPTIVE, level=1, tolerance=1.025), *_PLANS)
 _STRIP_PLANS = tuple(replace(plan, window=window) for plan in _PLANS for window in (9, 15))
 
 
@@ -131,11 +132,11 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
         ]
         raw = np.concatenate(blocks)
         raw_size = raw.size
-        body = _deflated_whole(raw, _LEVEL) if plan.window is None else _deflated_strip(raw, plan.window)
+        body = _deflated_whole(raw, plan.level) if plan.window is None else _deflated_strip(raw, plan.window)
         sizes.append(len(body))
         if plan.filters == (UP,) and min(sizes) < min(len(body), _DRAWING * raw_size):
             break  # a drawing that Up only makes larger: so do the other filters
-    best = next(plan for plan, size in zip(plans, sizes, strict=False) if size <= min(sizes) * _TOLERANCE)
+    best = next(plan for plan, size in zip(plans, sizes, strict=False) if size <= min(sizes) * plan.tolerance)
     if min(sizes) >= _DRAWING * raw_size:
         return best
     return replace(best, level=_DRAWING_LEVEL, drawing=best.filters == (NONE,))
