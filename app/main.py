@@ -166,8 +166,8 @@ def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> E
 
 def engine_config(source: ModelSource) -> EngineConfig:
     """The engine's defaults for where these models run, and what computes them."""
-    usual = {"device": "cpu", "backend": "torch"}
-    return EngineConfig.for_device(**{name: str(source.details.get(name, value)) for name, value in usual.items()})
+    details = source.details
+    return EngineConfig.for_device(str(details.get("device", "cpu")), str(details.get("backend", "torch")))
 
 
 def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> ModelSource:

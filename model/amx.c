@@ -30,12 +30,10 @@ typedef struct {
     conv_t residual;
     conv_t following[4];  // one for each phase, top left first
     const float* image;   // (4 phases, 9 taps)
-    const float* flat;    // what the residual answers to a flat picture: (period, 8, 4 phases)
-    int32_t period;       // of that, in pixels of the level's input: 1, 2, 4
+    const float* flat;    // what the residual answers to a flat picture: (p, 8, 4 phases), p = 1, 2, 4 at each level
 } level_t;
 
 typedef struct {
-    int32_t levels;
     int32_t convs;  // 64 -> 64 of each level, before its residual
     int32_t margin;
     float slope;
@@ -162,8 +160,10 @@ static void convolve_entry(plan_t* plan, const network_t* network) {
 }
 
 // Row y of the image, twice as large, with the residual added.
-static void upsample_row(const image_t* from, const level_t* level, const float* residual, int y, image_t* to) {
-    int border = to->border / 2, width = from->width + 2 * border, period = level->period;
+static void upsample_row(
+    const image_t* from, const level_t* level, int period, const float* residual, int y, image_t* to
+) {
+    int border = to->border / 2, width = from->width + 2 * border;
     const float* flat = level->flat + 4 * (FLAT_PIXELS * (y & (period - 1)) + (-border & (period - 1)));
     for (int x = 0; x < width; x += BLOCK) {
         const float* rows[3];
@@ -192,7 +192,7 @@ static void add_residual(plan_t* plan, int index, const network_t* network) {
             for (int i = 0; i < 4; i++) rows[i] += 2 * BLOCK * CHANNELS;
         }
         for (int i = 0; i < minimum(2, stage->done + count - y); i++) {
-            upsample_row(&stage->image, level, plan->residual + row * i, y + i, &stage[1].image);
+            upsample_row(&stage->image, level, 1 << index, plan->residual + row * i, y + i, &stage[1].image);
         }
     }
     stage->done += count;

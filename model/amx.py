@@ -36,13 +36,11 @@ class _Level(ctypes.Structure):
         ("following", _Conv * 4),
         ("image", ctypes.c_void_p),
         ("flat", ctypes.c_void_p),
-        ("period", ctypes.c_int32),
     ]
 
 
 class _Network(ctypes.Structure):
     _fields_ = [
-        ("levels", ctypes.c_int32),
         ("convs", ctypes.c_int32),
         ("margin", ctypes.c_int32),
         ("slope", ctypes.c_float),
@@ -61,8 +59,7 @@ class AmxNetwork:
     def __init__(self, network: FoldedLapSRN) -> None:
         self._library = _library()
         self._kept: list[NDArray[np.uint8]] = []
-        count = len(network.levels)
-        self._network = _Network(count, len(network.levels[0].convs), network.margin, network.slope)
+        self._network = _Network(len(network.levels[0].convs), network.margin, network.slope)
         self._network.entry = self._entry(*_values(network.entry))
         for i, level in enumerate(network.levels):
             struct = self._network.level[i]
@@ -74,9 +71,9 @@ class AmxNetwork:
                 for j, phase in enumerate(zip(*values, strict=True)):
                     struct.following[j] = self._conv(*phase)
             struct.image = self._keep(_values(level.image)[0])
-            struct.flat, struct.period = self._keep(torch.zeros(1 << i, FLAT_PIXELS, 4)), 1 << i
+            struct.flat = self._keep(torch.zeros(1 << i, FLAT_PIXELS, 4))
         side = 1 + 2 * network.margin
-        for i in range(count):  # a level's answer to a flat picture shows when those before it give none
+        for i in range(len(network.levels)):  # a level's answer to a flat picture shows when those before it give none
             answer = torch.from_numpy(self(np.zeros((1, side, side), np.float32), i + 1)[i])
             phases = answer.reshape(1 << i, 2, 1 << i, 2).transpose(1, 2).flatten(2)
             self._network.level[i].flat = self._keep(phases.repeat(1, FLAT_PIXELS >> i, 1))

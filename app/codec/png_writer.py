@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 
 import imagecodecs
@@ -126,11 +127,15 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
     tops = range(min(_APART // 2, last // 2), last + 1, _APART)
     plans = _WHOLE_PLANS if whole else _STRIP_PLANS
     sizes, raw_size = [], 1
+
+    @cache
+    def sample(filters: tuple[int, ...]) -> Bytes:
+        return np.concatenate(
+            [filtered(rows[top : top + _BLOCK], rows[top - 1] if top else None, step, filters) for top in tops]
+        )
+
     for plan in plans:
-        blocks = [
-            filtered(rows[top : top + _BLOCK], rows[top - 1] if top else None, step, plan.filters) for top in tops
-        ]
-        raw = np.concatenate(blocks)
+        raw = sample(plan.filters)
         raw_size = raw.size
         body = _deflated_whole(raw, plan.level) if plan.window is None else _deflated_strip(raw, plan.window)
         sizes.append(len(body))
@@ -176,7 +181,8 @@ class _Bands:
         pieces = [] if self._above is not None else [_ZLIB]
         self._left -= len(rows)
         plan = _best_plan(rows, self._step, whole=False)
-        count, window = max(1, _STRIP // rows.shape[1]), plan.window or 15
+        count, window = max(1, _STRIP // rows.shape[1]), plan.window
+        assert window is not None, "strips are ISA-L's"
 
         def strip(span: tuple[int, int]) -> tuple[bytes, int, int]:
             top, bottom = span
