@@ -1,6 +1,7 @@
 """The whole service: a real process, real weights, real sockets."""
 
 import io
+import re
 import signal
 import socket
 import threading
@@ -20,6 +21,7 @@ from tests import pictures
 from tests.e2e.conftest import Launch, Process
 
 pytestmark = pytest.mark.server
+METRICS_SECONDS = 20.0
 
 
 def open_rgb(body: bytes) -> Image.Image:
@@ -59,6 +61,14 @@ def test_flat_pictures_stay_flat(service: Process) -> None:
     np.testing.assert_array_equal(pictures.opened(made.content), np.full((80, 120, 3), (200, 30, 90), np.uint8))
 
 
+def wait_for_metrics(service: Process, *patterns: str) -> None:
+    """Until all are found at once. Raises AssertionError if they never are."""
+    end = time.monotonic() + METRICS_SECONDS
+    while not all(re.search(pattern, found := httpx.get(f"{service.url}/metrics").text) for pattern in patterns):
+        assert time.monotonic() < end, f"never {patterns}: {found}"
+        time.sleep(0.01)
+
+
 def test_same_bytes_alone_and_under_load(service: Process) -> None:
     body = pictures.png(pictures.rgb(40, 37))
     alone = httpx.post(f"{service.url}/upscale", files={"image": body}, timeout=120).content
@@ -87,20 +97,14 @@ def test_a_job_over_a_real_socket(service: Process) -> None:
 
 
 def test_a_client_that_leaves_takes_its_work_along(service: Process) -> None:
-    body = pictures.png(np.tile(pictures.rgb(60, 60), (8, 8, 1)))
+    body = pictures.png(np.tile(pictures.rgb(60, 60), (20, 20, 1)))
     address = urlsplit(service.url)
+
     with socket.create_connection((address.hostname, address.port)) as connection:
         head = f"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
-        time.sleep(0.3)
-    for _ in range(200):
-        metrics = httpx.get(f"{service.url}/metrics").text
-        if "lapsrn_requests_in_flight 0.0" in metrics and "lapsrn_cancelled_total{" in metrics:
-            break
-        time.sleep(0.05)
-    assert "lapsrn_requests_in_flight 0.0" in metrics
-    assert "lapsrn_queue_tiles 0.0" in metrics
-    assert "lapsrn_cancelled_total{" in metrics
+        wait_for_metrics(service, r"lapsrn_queue_tiles [1-9]")
+    wait_for_metrics(service, r"lapsrn_requests_in_flight 0\.0", r"lapsrn_queue_tiles 0\.0", r"lapsrn_cancelled_total\{")
 
 
 def test_a_large_body_is_refused_before_it_is_sent(service: Process) -> None:
@@ -144,7 +148,7 @@ def test_slow_clients_are_sent_away_and_hold_up_nobody(launch: Launch, weights: 
 @pytest.mark.slow
 def test_sigterm_under_load_answers_what_was_admitted(launch: Launch, weights: Path) -> None:
     service = launch(weights=str(weights), grace_seconds="60").get_ready()
-    body = pictures.png(np.tile(pictures.rgb(64, 64), (3, 3, 1)))
+    body = pictures.png(np.tile(pictures.rgb(64, 64), (7, 7, 1)))
     statuses: list[int] = []
 
     def send() -> None:
@@ -153,10 +157,7 @@ def test_sigterm_under_load_answers_what_was_admitted(launch: Launch, weights: P
     threads = [threading.Thread(target=send) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(400):
-        if "lapsrn_requests_in_flight 4.0" in httpx.get(f"{service.url}/metrics").text:
-            break
-        time.sleep(0.02)
+    wait_for_metrics(service, r"lapsrn_requests_in_flight 4\.0")
     service.signal(signal.SIGTERM)
     time.sleep(0.05)
     late = httpx.post(f"{service.url}/upscale", files={"image": body}, timeout=60)
@@ -193,10 +194,7 @@ def test_a_stop_has_one_deadline_whatever_is_open(launch: Launch, weights: Path)
         upload.sendall(
             b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999\r\n\r\nx"
         )
-        for _ in range(1000):
-            if "lapsrn_requests_in_flight 2.0" in httpx.get(f"{service.url}/metrics").text:
-                break
-            time.sleep(0.02)
+        wait_for_metrics(service, r"lapsrn_requests_in_flight 2\.0")
         service.signal(signal.SIGTERM)
         assert service.wait(grace + 10 + 2) == 0
         assert upload.recv(65536).startswith(b"HTTP/1.1 503 ")
