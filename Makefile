@@ -61,4 +61,4 @@ docker-check: ## build the image, run it with Prometheus, send a picture, ask Pr
 	deploy/docker-check
 
 clean: ## remove what can be made again
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/_amx.so app/codec/_png_filters.so
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/_amx.so app/codec/_native*.so

@@ -34,7 +34,11 @@ class BuildLibrary(build_ext):
             raise CompileError(str(error)) from error
 
 
-filters = Extension("app.codec._png_filters", ["app/codec/png_filters.c"], optional=True)
+codec_sources = ["app/codec/huffman.c", "app/codec/merge.c", "app/codec/png_filters.c"]
+codec, codec_avx2 = (
+    Extension(f"app.codec.{name}", codec_sources, extra_compile_args=[cpus], optional=True)
+    for name, cpus in (("_native", "-mcpu=baseline"), ("_native_avx2", "-march=x86_64_v3"))
+)
 amx = Extension(
     "model._amx",
     ["model/amx.c"],
@@ -43,4 +47,4 @@ amx = Extension(
     optional=True,
 )
 linux, x86 = sys.platform == "linux", platform.machine() == "x86_64"
-setup(ext_modules=[filters] * linux + [amx] * (linux and x86), cmdclass={"build_ext": BuildLibrary})
+setup(ext_modules=linux * [codec, *x86 * [codec_avx2, amx]], cmdclass={"build_ext": BuildLibrary})

@@ -1,5 +1,10 @@
-"""Planes to samples: chroma enlarged bicubically, colours recombined, rounded once; in strips of rows."""
+"""Planes to samples: chroma enlarged bicubically, colours recombined, rounded once; in strips of rows.
 
+merge.c does it where it is compiled, and numpy elsewhere, many times slower. They add in another order, so a value that
+lies half-way between two codes, but for the last bit of float32, may be rounded differently.
+"""
+
+import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Literal
@@ -8,99 +13,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.codec.formulas import Formulas
+from app.codec.native import library
 from app.codec.types import Picture, Plane, Samples
 
-_STRIP = 8  # source rows: 32 result rows of 1024 pixels are 128 KB a channel, which the second-level cache holds
-_BLOCK = 8  # source columns that one row of the horizontal pass's product enlarges
-_ONE_THREAD = 65536 * 4  # multiplications up to which OpenBLAS keeps a product to the calling thread (interface/gemm.c)
+_STRIP = 32  # source rows that a thread merges at a time
+_TAPS, _LANES = 5, 16
+_SCALES = (1, 2, 4, 8)  # what merge.c can enlarge by
 
 
-class _Upsampler:
-    """Two chroma planes enlarged by an integer, a strip at a time, weighted into the three colours."""
+class _Merge(ctypes.Structure):
+    """merge_t of merge.c."""
 
-    def __init__(self, chroma: tuple[Plane, Plane], scale: int, formulas: Formulas, full: int) -> None:
-        self.phases, self.offset = formulas.upsample_kernel(scale)
-        self.scale, self.taps = self.phases.shape
-        self.across = np.ascontiguousarray(_band(self.phases, _BLOCK).T).astype(np.float32)
-        self.chroma = chroma
-        # Cb and Cr to R, G, B in units of output codes, and what the offsets of all three planes make there.
-        self.weights = formulas.rgb_from_ycbcr[:, 1:] * full
-        self.bias = -(formulas.rgb_from_ycbcr @ formulas.ycbcr_offset) * full
-        self.down = self._down(_STRIP)
-        # Which source row and column each tap reads; the border is replicated.
-        height, width = chroma[0].shape
-        self.blocks = -(-width // _BLOCK)
-        reach = self.offset + self.taps - 1
-        self.row_taps = np.clip(np.arange(self.offset, height + reach), 0, height - 1)
-        self.column_taps = np.clip(np.arange(self.offset, self.blocks * _BLOCK + reach), 0, width - 1)
-
-    def _down(self, count: int) -> NDArray[np.float32]:
-        """The matrix from rows of Cb, of Cr and one of ones to `count * scale` rows of R, of G and of B."""
-        band = _band(self.phases, count)
-        rows = [
-            np.hstack([band * cb, band * cr, np.full((len(band), 1), bias)])
-            for (cb, cr), bias in zip(self.weights, self.bias, strict=True)
-        ]
-        return np.vstack(rows).astype(np.float32)
-
-    def rows(self, top: int, count: int) -> NDArray[np.float32]:
-        """What chroma and the offsets add in result rows `top * scale` and on: (R G B, count * scale, W * scale)."""
-        width, window = self.chroma[0].shape[1], _BLOCK + self.taps - 1
-        rows = self.row_taps[top : top + count + self.taps - 1]
-        tall = np.concatenate([plane[rows] for plane in self.chroma]).take(self.column_taps, axis=1)
-        windows = np.ndarray(
-            (len(tall), self.blocks, window),
-            np.float32,
-            tall,
-            0,
-            (tall.strides[0], tall.itemsize * _BLOCK, tall.itemsize),
-        )
-        wide = np.ones((len(tall) + 1, self.blocks * _BLOCK * self.scale), np.float32)
-        wide[:-1] = _product(windows.reshape(-1, window), self.across).reshape(len(tall), -1)
-        down = self.down if count == _STRIP else self._down(count)
-        mixed = _product(down, wide[:, : width * self.scale])
-        return mixed.reshape(3, count * self.scale, width * self.scale)
-
-
-def _band(phases: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """The matrix that makes `count * scale` samples of `count + taps - 1`."""
-    scale, taps = phases.shape
-    band = np.zeros((count * scale, count + taps - 1))
-    for index in range(count):
-        band[index * scale : (index + 1) * scale, index : index + taps] = phases
-    return band
-
-
-def _product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """left @ right in pieces so small that BLAS calls none of its threads, which would fight the network's."""
-    rows, inner = left.shape
-    columns = right.shape[1]
-    out = np.empty((rows, columns), np.float32)
-    if columns >= rows:
-        step = max(1, _ONE_THREAD // (rows * inner))
-        for at in range(0, columns, step):
-            np.matmul(left, right[:, at : at + step], out=out[:, at : at + step])
-    else:
-        step = max(1, _ONE_THREAD // (columns * inner))
-        for at in range(0, rows, step):
-            np.matmul(left[at : at + step], right, out=out[at : at + step])
-    return out
+    _fields_ = [
+        ("height", ctypes.c_size_t),
+        ("width", ctypes.c_size_t),
+        ("scale", ctypes.c_size_t),
+        ("channels", ctypes.c_size_t),
+        ("itemsize", ctypes.c_size_t),
+        ("chroma", ctypes.c_void_p * 2),
+        ("luma", ctypes.c_void_p),
+        ("alpha", ctypes.c_void_p),
+        ("phases", ctypes.c_void_p),
+        ("offset", ctypes.c_ssize_t),
+        ("mix", ctypes.c_float * 2 * 3),
+        ("gain", ctypes.c_float),
+        ("bias", ctypes.c_float * 3),
+    ]
 
 
 class Merger:
     """One picture's way back, rows at a time: enlarged luma and alpha and its own chroma to samples."""
 
     def __init__(self, picture: Picture, scale: int, depth: Literal[8, 16], formulas: Formulas) -> None:
-        self._picture, self._scale, self._formulas = picture, scale, formulas
-        self._dtype = np.uint8 if depth == 8 else np.uint16
-        self._full = full = int(np.iinfo(self._dtype).max)
-        self._chroma = None if picture.chroma is None else _Upsampler(picture.chroma, scale, formulas, full)
+        self._picture, self._scale = picture, scale
+        self._dtype = np.dtype(np.uint8 if depth == 8 else np.uint16)
+        self._full = full = 255 if depth == 8 else 65535
+        # Samples are gain * luma + mix @ chroma + bias.
+        if picture.chroma is None:
+            self._phases, self._offset = np.ones((scale, 1), np.float32), 0
+            self._gain = np.float32(full / formulas.gray_gain)
+            self._mix = np.zeros((1, 2), np.float32)
+            self._bias = np.array([-formulas.gray_offset * full / formulas.gray_gain], np.float32)
+        else:
+            phases, self._offset = formulas.upsample_kernel(scale)
+            self._phases = phases.astype(np.float32)
+            self._gain = np.float32(formulas.rgb_from_ycbcr[0, 0] * full)
+            self._mix = (formulas.rgb_from_ycbcr[:, 1:] * full).astype(np.float32)
+            self._bias = (formulas.rgb_from_ycbcr @ -formulas.ycbcr_offset * full).astype(np.float32)
+        # As merge.c reads them.
+        self._chroma = [np.ascontiguousarray(plane) for plane in picture.chroma or ()]
+        self._lanes = np.zeros((_TAPS, _LANES), np.float32)
+        if scale in _SCALES:
+            self._lanes[: self._phases.shape[1]] = np.tile(self._phases.T, _LANES // scale)
 
     def rows(self, planes: Sequence[Plane], first: int, last: int, executor: Executor | None = None) -> Samples:
         """Samples ((last - first) * scale, W * scale, C) of source rows [first, last).
 
         `planes` are the network's answers to `picture.planes`, whole and in its order. Values are clipped and rounded
-        once.
+        once. Raises ValueError for planes that do not fit, and MemoryError.
         """
         picture, scale = self._picture, self._scale
         height, width = picture.height * scale, picture.width * scale
@@ -110,30 +80,61 @@ class Merger:
         if len(planes) != len(picture.planes):
             raise ValueError(f"{len(planes)} planes for a picture that has {len(picture.planes)}")
         out: Samples = np.empty(((last - first) * scale, width, picture.channels), self._dtype)
+        native = library() if scale in _SCALES else None
 
         def strip(top: int) -> None:
             bottom = min(top + _STRIP, last)
-            self._strip(planes, top, bottom, out[(top - first) * scale : (bottom - first) * scale])
+            target = out[(top - first) * scale : (bottom - first) * scale]
+            if native is None:
+                self._by_numpy(planes, top, bottom, target)
+            else:
+                self._by_c(native, planes, top, bottom, target)
 
         mapper: Callable[..., Iterable[None]] = map if executor is None else executor.map
         for _ in mapper(strip, range(first, last, _STRIP)):
             pass
         return out
 
-    def _strip(self, planes: Sequence[Plane], top: int, bottom: int, target: Samples) -> None:
-        picture, formulas, full = self._picture, self._formulas, self._full
+    def _by_c(self, native: ctypes.CDLL, planes: Sequence[Plane], top: int, bottom: int, target: Samples) -> None:
+        picture, scale = self._picture, self._scale
+        enlarged = [np.ascontiguousarray(plane, np.float32) for plane in planes]
+        job = _Merge(picture.height, picture.width, scale, picture.channels, target.itemsize)
+        job.luma, job.alpha = enlarged[0].ctypes.data, enlarged[1].ctypes.data if len(enlarged) > 1 else None
+        for i, plane in enumerate(self._chroma):
+            job.chroma[i] = plane.ctypes.data
+        job.phases, job.offset, job.gain = self._lanes.ctypes.data, self._offset, self._gain
+        for i, (mix, bias) in enumerate(zip(self._mix, self._bias, strict=True)):
+            job.mix[i][:], job.bias[i] = mix, bias
+        if native.merge_rows(ctypes.byref(job), top * scale, bottom * scale, target.ctypes.data):
+            raise MemoryError("no memory to merge a row")
+
+    def _by_numpy(self, planes: Sequence[Plane], top: int, bottom: int, target: Samples) -> None:
         rows = slice(top * self._scale, bottom * self._scale)
-        if self._chroma is None:
-            gray = (planes[0][rows] - np.float32(formulas.gray_offset)) * np.float32(full / formulas.gray_gain)
-            _store(gray[None], target, full)
-        else:
-            colors = self._chroma.rows(top, bottom - top)
-            colors += planes[0][rows] * np.float32(formulas.rgb_from_ycbcr[0, 0] * full)
-            _store(colors, target, full)
-        if picture.opaque:
-            target[..., -1] = full
-        elif picture.alpha is not None:
-            _store(planes[1][None, rows] * np.float32(full), target[..., -1:], full)
+        colors = self._gain * planes[0][rows] + self._bias[:, None, None]
+        for chroma, mix in zip(self._chroma, self._mix.T, strict=False):
+            colors += mix[:, None, None] * self._enlarged(chroma, top, bottom)
+        for channel, values in enumerate(colors):
+            target[..., channel] = self._codes(values)
+        if self._picture.opaque:
+            target[..., -1] = self._full
+        elif self._picture.alpha is not None:
+            target[..., -1] = self._codes(planes[1][rows] * np.float32(self._full))
+
+    def _enlarged(self, plane: Plane, top: int, bottom: int) -> Plane:
+        """Source rows [top, bottom) of chroma, down the columns first; the border is replicated."""
+
+        def taps(first: int, last: int, axis: int) -> NDArray[np.intp]:
+            reach = self._offset + np.arange(self._phases.shape[1])
+            return np.add.outer(np.arange(first, last), reach).clip(0, plane.shape[axis] - 1)
+
+        width = plane.shape[1]
+        tall = np.einsum("pt,ytx->ypx", self._phases, plane[taps(top, bottom, 0)]).reshape(-1, width)
+        wide: Plane = np.einsum("pt,yxt->yxp", self._phases, tall[:, taps(0, width, 1)]).reshape(len(tall), -1)
+        return wide
+
+    def _codes(self, values: NDArray[np.float32]) -> Samples:
+        codes: Samples = np.rint(values).clip(0, self._full).astype(self._dtype)
+        return codes
 
 
 def merge(
@@ -146,12 +147,3 @@ def merge(
 ) -> Samples:
     """Every row of a picture at once; see Merger.rows."""
     return Merger(picture, scale, depth, formulas).rows(planes, 0, picture.height, executor)
-
-
-def _store(channels: NDArray[np.float32], target: Samples, full: int) -> None:
-    """Channels (C, H, W) in output codes, rounded and clipped into the first C of `target` (H, W, ...); used up."""
-    np.rint(channels, out=channels)
-    np.maximum(channels, 0, out=channels)
-    np.minimum(channels, full, out=channels)
-    for channel, values in enumerate(channels.astype(target.dtype)):
-        target[..., channel] = values

@@ -4,13 +4,12 @@ png_filters.c does it where it is compiled, and numpy elsewhere: the same bytes,
 """
 
 import ctypes
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-LIBRARY = Path(__file__).with_name("_png_filters.so")
+from app.codec.native import library
+
 Bytes = NDArray[np.uint8]
 
 NONE, SUB, UP, AVERAGE, PAETH = range(5)
@@ -24,8 +23,8 @@ def filtered(rows: Bytes, above: Bytes | None, step: int, kinds: tuple[int, ...]
     `above` is the row before the first, None at the picture's top; `step` is the bytes of a pixel, at least 1. Each
     row takes whichever of `kinds` has the smallest sum of absolute differences, the first of equals.
     """
-    if (library := _library()) is not None:
-        return _compiled(library, rows, above, step, kinds)
+    if (found := library()) is not None:
+        return _compiled(found, rows, above, step, kinds)
     height, length = rows.shape
     out = np.empty((height, 1 + length), np.uint8)
     if kinds == (NONE,):
@@ -42,29 +41,17 @@ def filtered(rows: Bytes, above: Bytes | None, step: int, kinds: tuple[int, ...]
     return out.ravel()
 
 
-def _compiled(library: ctypes.CDLL, rows: Bytes, above: Bytes | None, step: int, kinds: tuple[int, ...]) -> Bytes:
+def _compiled(native: ctypes.CDLL, rows: Bytes, above: Bytes | None, step: int, kinds: tuple[int, ...]) -> Bytes:
     """As `filtered`, in one call that lets other Python threads run. Raises MemoryError."""
     rows, choices = np.ascontiguousarray(rows), np.array(kinds, np.uint8)
     before = None if above is None else np.ascontiguousarray(above)
     out = np.empty((rows.shape[0], 1 + rows.shape[1]), np.uint8)
     first = None if before is None else before.ctypes.data
-    if library.png_filter_rows(
+    if native.png_filter_rows(
         rows.ctypes.data, first, *rows.shape, step, choices.ctypes.data, len(choices), out.ctypes.data
     ):
         raise MemoryError("no memory to filter a row of a PNG")
     return out.ravel()
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    """png_filters.c, or None where it is not compiled."""
-    try:
-        library = ctypes.CDLL(str(LIBRARY))
-    except OSError:
-        return None
-    size, address = ctypes.c_size_t, ctypes.c_void_p
-    library.png_filter_rows.argtypes = [address, address, size, size, size, address, size, address]
-    return library
 
 
 def unfiltered(rows: Bytes) -> Bytes:

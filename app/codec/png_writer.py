@@ -1,20 +1,20 @@
-"""A PNG writer on libdeflate, zlib-ng and ISA-L: 8 and 16 bits, gray or RGB, with or without alpha, and animations."""
+"""A PNG writer: 8 and 16 bits, gray or RGB, with or without alpha, and animations."""
 
 import io
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
-import imagecodecs
 import numpy as np
 from isal import isal_zlib
 
 from app.codec.color_management import profile_channels
+from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
 from app.codec.png_chunks import SIGNATURE, chunk
-from app.codec.png_filters import ADAPTIVE, NONE, PAETH, UP, Bytes, filtered, unfiltered
+from app.codec.png_filters import ADAPTIVE, NONE, Bytes, filtered, unfiltered
 from app.codec.types import Metadata, Samples
 
 MEDIA_TYPE = "image/png"
@@ -22,8 +22,6 @@ _WHOLE = 16 << 20  # bytes of picture up to which it is compressed in one piece
 BAND = 256  # rows of a larger one that are planned together
 _STRIP = 1 << 20  # and the size of the pieces they are compressed in; fixed, so that threads do not change the file
 _BLOCK, _APART = 8, 384  # rows at a time, and how far apart, that decide how the picture is written
-_LEVEL, _DRAWING_LEVEL = 2, 6  # of libdeflate; on drawings, which shrink to a tenth, more trouble costs little time
-_DRAWING = 0.1
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _METER = 0.0254
 _ZLIB = b"\x78\x5e"  # deflate, a window of up to 32 KiB
@@ -85,66 +83,49 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a picture is written: which filters its rows choose from, and ISA-L's window as a power of two, if by ISA-L.
-
-    Noise compresses better where no far match can be tried: a window of 512 bytes against one of 32 KiB. `tolerance`:
-    how much larger than another it may make a sample, as it costs less time. `level` is libdeflate's. `drawing`: it is
-    best left unfiltered, and shrinks to a tenth.
-    """
+    """How a picture is written: which filters its rows choose from, and who compresses them."""
 
     filters: tuple[int, ...]
-    window: int | None = None
-    tolerance: float = 1.01
-    level: int = _LEVEL
-    drawing: bool = False
+    compress: Callable[..., bytes]
 
 
-# In the order of the time they take: ISA-L a third of what libdeflate's level 2 does, and level 1 two thirds.
-_PLANS = (_Plan((NONE,)), _Plan((UP,)), _Plan((PAETH,)), _Plan(ADAPTIVE))
-_WHOLE_PLANS = (_Plan(ADAPTIVE, window=9), _Plan(ADAPTIVE, level=1, tolerance=1.025), *_PLANS)
-_STRIP_PLANS = tuple(replace(plan, window=window) for plan in _PLANS for window in (9, 15))
-
-
-def _deflated_whole(raw: Bytes, level: int) -> bytes:
-    """A zlib stream by libdeflate: the smallest for its time, but it can neither be continued nor made in parallel."""
-    return bytes(imagecodecs.deflate_encode(raw, level))  # type: ignore[arg-type]  # any buffer will do
-
-
-def _deflated_drawing(raw: Bytes) -> bytes:
-    """A zlib stream by zlib-ng, which passes over long matches; libdeflate takes note of every byte in them."""
-    return bytes(imagecodecs.zlibng_encode(raw, 5))  # type: ignore[arg-type]  # any buffer will do
-
-
-def _deflated_strip(raw: Bytes, window: int, flush: int = isal_zlib.Z_FINISH) -> bytes:
-    """A piece of raw deflate by ISA-L: three times as fast, about 4% larger. More memory makes it larger still."""
-    deflate = isal_zlib.compressobj(2, isal_zlib.DEFLATED, -window, 3)
-    return deflate.compress(raw) + deflate.flush(flush)
+_FAST_PLANS = (
+    _Plan(ADAPTIVE, huffman),
+    _Plan(ADAPTIVE, partial(isal, level=2)),
+    _Plan(ADAPTIVE, partial(isal, level=3)),
+)
+_FLAT_FAST_PLAN = _Plan((NONE,), partial(isal, level=2))
+# Only for the whole picture, and three to six times as slow, so they have to make it smaller by this factor.
+_SMALL_PLAN, _FLAT_SMALL_PLAN = (_Plan(filters, partial(libdeflate, level=2)) for filters in (ADAPTIVE, (NONE,)))
+_WORTH = 1.05
+_FLAT = 0.3  # of its bytes: what becomes so small may be smaller still unfiltered
+_DRAWING = 0.1  # and on what becomes so small, more trouble costs little time
+_DRAWING_PLAN, _FLAT_DRAWING_PLAN = (
+    _Plan(ADAPTIVE, partial(libdeflate, level=6)),
+    _Plan((NONE,), partial(zlib_ng, level=5)),
+)
 
 
 def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
-    """The first plan that makes a sample of the rows as good as smallest."""
+    """The plan for a picture as a whole or for pieces that makes the least of a sample, fast ones being favoured."""
     last = max(0, rows.shape[0] - _BLOCK)
     tops = range(min(_APART // 2, last // 2), last + 1, _APART)
-    plans = _WHOLE_PLANS if whole else _STRIP_PLANS
-    sizes, raw_size = [], 1
 
-    @cache
     def sample(filters: tuple[int, ...]) -> Bytes:
         return np.concatenate(
             [filtered(rows[top : top + _BLOCK], rows[top - 1] if top else None, step, filters) for top in tops]
         )
 
-    for plan in plans:
-        raw = sample(plan.filters)
-        raw_size = raw.size
-        body = _deflated_whole(raw, plan.level) if plan.window is None else _deflated_strip(raw, plan.window)
-        sizes.append(len(body))
-        if plan.filters == (UP,) and min(sizes) < min(len(body), _DRAWING * raw_size):
-            break  # a drawing that Up only makes larger: so do the other filters
-    best = next(plan for plan, size in zip(plans, sizes, strict=False) if size <= min(sizes) * plan.tolerance)
-    if min(sizes) >= _DRAWING * raw_size:
-        return best
-    return replace(best, level=_DRAWING_LEVEL, drawing=best.filters == (NONE,))
+    raw = sample(ADAPTIVE)
+    sizes = {plan: len(plan.compress(raw)) for plan in _FAST_PLANS}
+    if whole:
+        sizes[_SMALL_PLAN] = len(_SMALL_PLAN.compress(raw))
+    if min(sizes.values()) < _FLAT * raw.size:
+        flat = _FLAT_SMALL_PLAN if whole else _FLAT_FAST_PLAN
+        sizes[flat] = len(flat.compress(sample(flat.filters)))
+        if whole and min(sizes.values()) < _DRAWING * raw.size:
+            return _FLAT_DRAWING_PLAN if sizes[flat] == min(sizes.values()) else _DRAWING_PLAN
+    return min(sizes, key=lambda plan: sizes[plan] * (_WORTH if plan in (_SMALL_PLAN, _FLAT_SMALL_PLAN) else 1))
 
 
 def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
@@ -152,12 +133,8 @@ def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
     rows, step = _rows(samples)
     if rows.size <= _WHOLE:
         plan = _best_plan(rows, step, whole=True)
-        if plan.drawing:
-            return [_deflated_drawing(unfiltered(rows))]
-        raw = filtered(rows, None, step, plan.filters)
-        if plan.window is None:
-            return [_deflated_whole(raw, plan.level)]
-        return [_ZLIB, _deflated_strip(raw, plan.window), struct.pack(">I", isal_zlib.adler32(raw))]
+        raw = unfiltered(rows) if plan is _FLAT_DRAWING_PLAN else filtered(rows, None, step, plan.filters)
+        return [_ZLIB, plan.compress(raw), struct.pack(">I", isal_zlib.adler32(raw))]
     stream = _Bands(len(rows), step)
     return [piece for top in range(0, len(rows), BAND) for piece in stream.add(rows[top : top + BAND], executor)]
 
@@ -181,14 +158,13 @@ class _Bands:
         pieces = [] if self._above is not None else [_ZLIB]
         self._left -= len(rows)
         plan = _best_plan(rows, self._step, whole=False)
-        count, window = max(1, _STRIP // rows.shape[1]), plan.window
-        assert window is not None, "strips are ISA-L's"
+        count = max(1, _STRIP // rows.shape[1])
 
         def strip(span: tuple[int, int]) -> tuple[bytes, int, int]:
             top, bottom = span
             raw = filtered(rows[top:bottom], rows[top - 1] if top else self._above, self._step, plan.filters)
-            flush = isal_zlib.Z_FULL_FLUSH if self._left or bottom < len(rows) else isal_zlib.Z_FINISH
-            return _deflated_strip(raw, window, flush), isal_zlib.adler32(raw), raw.size
+            last = not self._left and bottom == len(rows)
+            return plan.compress(raw, last=last), isal_zlib.adler32(raw), raw.size
 
         mapper: Callable[..., Iterable[tuple[bytes, int, int]]] = map if executor is None else executor.map
         for body, adler, size in mapper(strip, pairwise([*range(0, len(rows), count), len(rows)])):

@@ -9,6 +9,7 @@ from app.codec.split import split
 from model import color, resample
 from tests.codec.support import FORMULAS, Array, assert_same, bicubic, codec, nearest, picture, pixels, saved, upscaled
 
+pytestmark = pytest.mark.usefixtures("implementation")
 ODD_SIZES = [(1, 1), (1, 7), (7, 1), (7, 5), (5, 3), (13, 17), (2, 31), (8, 8), (9, 64)]
 
 

@@ -1,20 +1,11 @@
 """Row filters against clause 9 of the PNG specification, byte by byte."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from app.codec import png_filters
 from app.codec.png_filters import ADAPTIVE, AVERAGE, NONE, PAETH, SUB, UP, filtered
 
-
-@pytest.fixture(params=["compiled", "numpy"], autouse=True)
-def which(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "numpy":
-        monkeypatch.setattr(png_filters, "_library", lambda: None)
-    elif png_filters._library() is None:
-        pytest.skip("png_filters.c is not compiled here")
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def predicted(kind: int, left: int, up: int, corner: int) -> int:
@@ -69,23 +60,6 @@ def test_each_row_takes_the_filter_with_the_smallest_differences(step: int) -> N
         costs = [np.abs(choice[y, 1:].view(np.int8).astype(int)).sum() for choice in choices]
         np.testing.assert_array_equal(found[y], choices[int(np.argmin(costs))][y])
     assert set(found[:, 0]) > {PAETH}
-
-
-def test_both_filter_a_photograph_s_rows_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = np.random.default_rng(0).integers(0, 256, (70, 3001), np.uint8)
-    rows[20:40] //= 16
-    found = filtered(rows, rows[-1], 3, ADAPTIVE)
-    monkeypatch.setattr(png_filters, "_library", lambda: None)
-    np.testing.assert_array_equal(filtered(rows, rows[-1], 3, ADAPTIVE), found)
-    assert len(set(found.reshape(70, -1)[:, 0])) > 1
-
-
-def test_where_it_is_not_compiled_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr(png_filters, "LIBRARY", tmp_path / "none.so")
-    png_filters._library.cache_clear()
-    assert png_filters._library() is None
-    png_filters._library.cache_clear()
 
 
 def test_a_slice_of_a_larger_picture_is_filtered_as_itself() -> None:

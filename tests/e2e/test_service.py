@@ -104,7 +104,9 @@ def test_a_client_that_leaves_takes_its_work_along(service: Process) -> None:
         head = f"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         wait_for_metrics(service, r"lapsrn_queue_tiles [1-9]")
-    wait_for_metrics(service, r"lapsrn_requests_in_flight 0\.0", r"lapsrn_queue_tiles 0\.0", r"lapsrn_cancelled_total\{")
+    wait_for_metrics(
+        service, r"lapsrn_requests_in_flight 0\.0", r"lapsrn_queue_tiles 0\.0", r"lapsrn_cancelled_total\{"
+    )
 
 
 def test_a_large_body_is_refused_before_it_is_sent(service: Process) -> None:

@@ -5,36 +5,16 @@
 For a process of its own: what reaches outside a buffer ends it.
 """
 
-import ctypes
-import mmap
 import sys
-from typing import Any
 from unittest import mock
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model import amx
 from model.folded import centred
 from model.network import LapSRNConfig
+from tests.guarded import guarded
 from tests.model.networks import random_network
-
-PAGE, PROT_NONE = mmap.PAGESIZE, 0
-
-
-def guarded(side: str, shape: Any, dtype: type = float) -> NDArray[Any]:
-    """As np.empty, filled with ones, the guard page `before` or `behind` it."""
-    count = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    pages = -(-count // PAGE) + 1
-    memory = mmap.mmap(-1, pages * PAGE)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    guard = start if side == "before" else start + (pages - 1) * PAGE
-    if ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(PAGE), PROT_NONE):
-        raise OSError(ctypes.get_errno(), "mprotect")
-    offset = PAGE if side == "before" else (pages - 1) * PAGE - count
-    array = np.frombuffer(memory, np.uint8, count, offset)
-    array[:] = 0xFF
-    return array.view(dtype).reshape(shape)
 
 
 def main(side: str, scale: int, depth: int) -> None:

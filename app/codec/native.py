@@ -1,0 +1,33 @@
+"""The codec's sources in C, compiled when this is installed. Where they are not, numpy does the same, slower."""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+# The fastest first, with what its CPU must have; the last is for all.
+LIBRARIES = {"_native_avx2.so": {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}, "_native.so": set[str]()}
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """merge.c, png_filters.c and huffman.c, or None where they are not compiled."""
+    features = _cpu_features()
+    for name, needed in LIBRARIES.items():
+        if needed <= features and (FOLDER / name).is_file():
+            found = ctypes.CDLL(str(FOLDER / name))
+            size, address = ctypes.c_size_t, ctypes.c_void_p
+            found.png_filter_rows.argtypes = [address, address, size, size, size, address, size, address]
+            found.huffman_deflate.argtypes, found.huffman_deflate.restype = [address, size, ctypes.c_int, address], size
+            found.merge_rows.argtypes = [address, size, size, address]
+            return found
+    return None
+
+
+def _cpu_features() -> set[str]:
+    """As Linux names them, and permits them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())

@@ -1,0 +1,80 @@
+"""Every encoder against zlib's decoder; the one of our own against the worst that bytes can be."""
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from isal import isal_zlib
+
+from app.codec.deflate import Bytes, huffman, isal, libdeflate, zlib_ng
+
+SIZES = (1, 2, 3, 4, 5, 17, 65535, 65536, 65537, 200_000)
+
+
+def fibonacci() -> Bytes:
+    """Occurrences that make the deepest of Huffman trees, 23 bits, deeper than deflate allows."""
+    counts = [1, 1]
+    while sum(counts) < 60_000:
+        counts.append(counts[-1] + counts[-2])
+    return np.repeat(np.arange(len(counts)), counts).astype(np.uint8)
+
+
+def contents(size: int) -> list[Bytes]:
+    random = np.random.default_rng(size)
+    return [
+        np.zeros(size, np.uint8),
+        np.full(size, 255, np.uint8),
+        random.integers(0, 256, size, np.uint8),
+        random.normal(0, 3, size).astype(np.int8).view(np.uint8),
+        np.minimum(random.geometric(0.7, size), 255).astype(np.uint8),
+        (2 ** random.integers(0, 8, size)).astype(np.uint8),
+    ]
+
+
+@pytest.mark.usefixtures("implementation")
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("inflate", [zlib.decompressobj, isal_zlib.decompressobj], ids=["zlib", "ISA-L"])
+def test_one_piece_and_several(size: int, inflate: Callable[..., "zlib._Decompress"]) -> None:
+    for raw in contents(size):
+        assert inflate(-15).decompress(huffman(raw)) == raw.tobytes()
+        pieces = (
+            huffman(raw, last=False) + isal(raw, 2, last=False) + huffman(raw[::-1].copy(), last=False) + huffman(raw)
+        )
+        decoder = inflate(-15)
+        assert decoder.decompress(pieces + b"after") == raw.tobytes() * 2 + raw[::-1].tobytes() + raw.tobytes()
+        assert decoder.eof
+        assert decoder.unused_data == b"after"
+
+
+@pytest.mark.usefixtures("implementation")
+def test_a_tree_that_is_too_deep_is_flattened() -> None:
+    raw = fibonacci()
+    assert zlib.decompressobj(-15).decompress(huffman(raw)) == raw.tobytes()
+    assert len(huffman(raw)) < raw.size / 3
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 255), st.integers(1, 3000)), min_size=1, max_size=300), st.booleans())
+def test_any_bytes(runs: list[tuple[int, int]], last: bool) -> None:
+    raw = np.repeat([value for value, _ in runs], [count for _, count in runs]).astype(np.uint8)
+    decoder = zlib.decompressobj(-15)
+    assert decoder.decompress(huffman(raw, last)) == raw.tobytes()
+    assert decoder.eof == last
+
+
+def test_bytes_without_a_pattern_become_hardly_larger() -> None:
+    raw = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8)
+    assert len(huffman(raw)) < 1.01 * raw.size
+
+
+@pytest.mark.parametrize(
+    "encode", [lambda raw: isal(raw, 3), lambda raw: libdeflate(raw, 2), lambda raw: zlib_ng(raw, 5)]
+)
+def test_the_others_make_raw_deflate_too(encode: Callable[[Bytes], bytes]) -> None:
+    for raw in contents(70_000):
+        decoder = zlib.decompressobj(-15)
+        assert decoder.decompress(encode(raw, level)) == raw.tobytes()
+        assert decoder.eof

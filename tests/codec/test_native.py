@@ -1,0 +1,89 @@
+"""Which library is loaded, that all of them do the same, and that they keep to their buffers."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from app.codec import native
+from app.codec.merge import merge
+from app.codec.png_filters import ADAPTIVE, filtered
+from app.codec.split import split
+from tests.codec.support import FORMULAS, Array, bicubic
+
+SHAPES = [(1, 1), (1, 3), (3, 4), (5, 8), (33, 17), (70, 50)]
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def _loaded_anew() -> Iterator[None]:
+    native.library.cache_clear()
+    yield
+    native.library.cache_clear()
+
+
+@pytest.mark.usefixtures("_loaded_anew")
+def test_where_nothing_is_compiled_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(native, "FOLDER", tmp_path)
+    assert native.library() is None
+
+
+@pytest.mark.usefixtures("_loaded_anew")
+def test_an_older_cpu_has_the_library_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (native.FOLDER / "_native.so").is_file():
+        pytest.skip("nothing is compiled here")
+    monkeypatch.setattr(native, "_cpu_features", lambda: {"avx", "sse4_2"})
+    library = native.library()
+    assert library is not None
+    assert Path(library._name).name == "_native.so"
+
+
+def random_samples(height: int, width: int, channels: int, dtype: type, opaque: bool = False) -> Array:
+    random = np.random.default_rng(height * width + channels)
+    samples = random.integers(0, np.iinfo(dtype).max, (height, width, channels), dtype, endpoint=True)
+    if opaque:
+        samples[..., -1] = np.iinfo(dtype).max
+    return samples
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("channels", "opaque"), [(1, False), (2, False), (2, True), (3, False), (4, False), (4, True)])
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+def test_merged_as_numpy_does(
+    implementation: str, scale: int, channels: int, opaque: bool, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for values half-way between two codes, to the last bits of float32: few at 8 bits, some at 16."""
+    for height, width in SHAPES:
+        picture = split(random_samples(height, width, channels, dtype, opaque), FORMULAS)
+        planes = tuple(bicubic(plane, scale) for plane in picture.planes)
+        depth: Literal[8, 16] = 8 if dtype is np.uint8 else 16
+        found = merge(picture, planes, scale, depth, FORMULAS)
+        with monkeypatch.context() as context:
+            context.setattr("app.codec.merge.library", lambda: None)
+            expected = merge(picture, planes, scale, depth, FORMULAS)
+        differences = np.abs(found.astype(int) - expected)
+        assert differences.max() <= 1
+        assert (differences > 0).mean() <= (0.001 if dtype is np.uint8 else 0.05)
+
+
+def test_filtered_as_numpy_does(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (70, 3001), np.uint8)
+    rows[20:40] //= 16
+    found = filtered(rows, rows[-1], 3, ADAPTIVE)
+    monkeypatch.setattr("app.codec.png_filters.library", lambda: None)
+    np.testing.assert_array_equal(filtered(rows, rows[-1], 3, ADAPTIVE), found)
+    assert len(set(found.reshape(70, -1)[:, 0])) > 1
+
+
+@pytest.mark.parametrize("side", ["before", "behind"])
+@pytest.mark.parametrize("name", native.LIBRARIES)
+def test_nothing_outside_its_buffers_is_touched(name: str, side: str) -> None:
+    if not (native.FOLDER / name).is_file() or not native.LIBRARIES[name] <= native._cpu_features():
+        pytest.skip(f"{name} is not compiled here, or not for this CPU")
+    command = [sys.executable, "-m", "tests.codec.guarded", side, name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
