@@ -40,11 +40,9 @@ def contents(size: int) -> list[Bytes]:
 def test_one_piece_and_several(size: int, inflate: Callable[..., "zlib._Decompress"]) -> None:
     for raw in contents(size):
         assert inflate(-15).decompress(huffman(raw)) == raw.tobytes()
-        pieces = (
-            huffman(raw, last=False) + isal(raw, 2, last=False) + huffman(raw[::-1].copy(), last=False) + huffman(raw)
-        )
+        pieces = huffman(raw, last=False) + isal(raw, 2, last=False) + huffman(raw, last=False) + huffman(raw)
         decoder = inflate(-15)
-        assert decoder.decompress(pieces + b"after") == raw.tobytes() * 2 + raw[::-1].tobytes() + raw.tobytes()
+        assert decoder.decompress(pieces + b"after") == raw.tobytes() * 4
         assert decoder.eof
         assert decoder.unused_data == b"after"
 
@@ -70,10 +68,8 @@ def test_bytes_without_a_pattern_become_hardly_larger() -> None:
     assert len(huffman(raw)) < 1.01 * raw.size
 
 
-@pytest.mark.parametrize(
-    "encode", [lambda raw: isal(raw, 3), lambda raw: libdeflate(raw, 2), lambda raw: zlib_ng(raw, 5)]
-)
-def test_the_others_make_raw_deflate_too(encode: Callable[[Bytes], bytes]) -> None:
+@pytest.mark.parametrize(("encode", "level"), [(isal, 2), (isal, 3), (libdeflate, 2), (libdeflate, 6), (zlib_ng, 5)])
+def test_the_others_make_raw_deflate_too(encode: Callable[[Bytes, int], bytes], level: int) -> None:
     for raw in contents(70_000):
         decoder = zlib.decompressobj(-15)
         assert decoder.decompress(encode(raw, level)) == raw.tobytes()
