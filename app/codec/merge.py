@@ -79,6 +79,7 @@ class Merger:
                 raise ValueError(f"a plane of {plane.shape} does not fit a result of {(height, width)}")
         if len(planes) != len(picture.planes):
             raise ValueError(f"{len(planes)} planes for a picture that has {len(picture.planes)}")
+        planes = [np.ascontiguousarray(plane, np.float32) for plane in planes]
         out: Samples = np.empty(((last - first) * scale, width, picture.channels), self._dtype)
         native = library() if scale in _SCALES else None
 
@@ -97,9 +98,8 @@ class Merger:
 
     def _by_c(self, native: ctypes.CDLL, planes: Sequence[Plane], top: int, bottom: int, target: Samples) -> None:
         picture, scale = self._picture, self._scale
-        enlarged = [np.ascontiguousarray(plane, np.float32) for plane in planes]
         job = _Merge(picture.height, picture.width, scale, picture.channels, target.itemsize)
-        job.luma, job.alpha = enlarged[0].ctypes.data, enlarged[1].ctypes.data if len(enlarged) > 1 else None
+        job.luma, job.alpha = planes[0].ctypes.data, planes[1].ctypes.data if len(planes) > 1 else None
         for i, plane in enumerate(self._chroma):
             job.chroma[i] = plane.ctypes.data
         job.phases, job.offset, job.gain = self._lanes.ctypes.data, self._offset, self._gain
