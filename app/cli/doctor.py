@@ -19,6 +19,7 @@ from rich.table import Table
 
 from app import main
 from app.api.service import ModelFactory
+from app.codec import native
 from app.engine import Engine, TileModel
 from app.errors import StartupError
 from app.metrics import Metrics
@@ -58,7 +59,8 @@ def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
 def _machine() -> dict[str, Any]:
     names = ("lapsrn", "torch", "numpy", "pillow")
     packages = {"lapsrn": main.package_version()} | {name: version(name) for name in names[1:]}
-    return packages | {"python": platform.python_version(), "system": platform.platform(), "cores": main.cores()}
+    system = {"python": platform.python_version(), "system": platform.platform(), "cores": main.cores()}
+    return packages | system | {"codec": native.kind()}
 
 
 async def _network(settings: Settings) -> Facts:

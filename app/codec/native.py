@@ -24,6 +24,12 @@ def library() -> ctypes.CDLL | None:
     return None
 
 
+def kind() -> str:
+    """Who does it: the library's name, or numpy."""
+    found = library()
+    return "numpy" if found is None else Path(found._name).stem.removeprefix("_")
+
+
 def _cpu_features() -> set[str]:
     """As Linux names them, and permits them."""
     try:

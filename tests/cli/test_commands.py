@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from app.codec import native
 from tests.cli.conftest import Lapsrn
 
 
@@ -70,6 +71,7 @@ def test_doctor_tells_programs(lapsrn: Lapsrn) -> None:
     assert engine["ms for 256x256 at x4"] > 0
     assert facts["limits of the service"]["bytes in"] == 32 * 1024 * 1024
     assert facts["machine"]["cores"] >= 1
+    assert facts["machine"]["codec"] == native.kind()
 
 
 def test_doctor_tells_people(lapsrn: Lapsrn) -> None:
