@@ -8,6 +8,7 @@
 typedef uint8_t byte;
 
 enum { NONE, SUB, UP, AVERAGE, PAETH };
+enum { COUNTED = 1 << 20 };  // bytes that are summed up in 32 bits
 
 // The predictor of the PNG specification, clause 9.4.
 static inline byte paeth(byte left, byte up, byte corner) {
@@ -45,11 +46,19 @@ static void differences(int kind, const byte* here, const byte* up, size_t lengt
     }
 }
 
-// The sum of differences as signed bytes, without their sign.
+// The sum of differences as signed bytes, without their sign. Sums of 32 bits are four times as fast as of 64.
 static uint64_t cost(const byte* row, size_t length) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < length; i++) sum += row[i] < 128 ? row[i] : 256 - row[i];
-    return sum;
+    uint64_t total = 0;
+    for (size_t end, at = 0; at < length; at = end) {
+        uint32_t sum = 0;
+        end = length - at < COUNTED ? length : at + COUNTED;
+        for (size_t i = at; i < end; i++) {
+            byte size = row[i] < 128 ? row[i] : (byte)-row[i];
+            sum += size;
+        }
+        total += sum;
+    }
+    return total;
 }
 
 // Rows of `length` bytes to `out` with a filter byte before each: of `count` kinds the one that costs least, the first
