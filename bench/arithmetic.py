@@ -33,6 +33,6 @@ def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
 def engine_flops(config: LapSRNConfig, engine: EngineConfig, height: int, width: int, workers: int) -> int:
     """What the engine computes for one plane: every tile that it cuts, margins included."""
     overhead = engine.overhead(config.margin)
-    edges = edges_for(height, width, engine.edges(config.scale), overhead, workers)
+    edges = edges_for(height, width, engine.edges(config.scale), overhead, workers, engine.shared_alone)
     rows, columns = (cut_axis(side, each, overhead) for side, each in zip((height, width), edges, strict=True))
     return sum(tile_flops(config, row.edge, column.edge) for row in rows for column in columns)

@@ -21,6 +21,12 @@ class EngineConfig:
     tile_overhead: float = 1.0
     """What a tile costs along an axis beyond its core, in margins; it decides between few large tiles and many small
     ones that cover no more than there is."""
+    shared: int = 66
+    """Tiles are cut further so that every worker has one, unless they have at most so many source pixels along both
+    axes."""
+    shared_alone: int = 66
+    """The same while nothing else is under way. Not the same number only where a pixel is the same in any tile, since a
+    request must give the same bytes at any load."""
     max_batch_tiles: int = 16
     max_batch_pixels: int = 128 * 128
     """Core pixels in one batch; a single tile is always allowed."""
@@ -75,13 +81,15 @@ class EngineConfig:
         """Defaults for "cpu", or for an accelerator ("cuda:0"): larger tiles, and enough of them to fill it.
 
         On AMX ("amx") sixteen pixels of a row are computed at a time, so widths are those that leave few over at both
-        levels; a shape costs nothing before it is used, and a tile alone is as fast as several at once.
+        levels. A shape costs nothing before it is used, a tile alone is as fast as several at once, and a pixel comes
+        out bit for bit the same in any tile.
         """
         if backend == "amx":
             return cls(
                 core_edges=(18, 34, 50, 66, 82, 98, 114, 130),
                 core_heights=(16, 32, 48, 64, 80, 96, 112, 128),
                 tile_overhead=0.6,
+                shared_alone=34,
                 max_batch_tiles=1,
             )
         if device == "cpu":

@@ -100,11 +100,14 @@ class Request:
         margin: int,
         overhead: int,
         workers: int,
+        shared: int,
         listener: Listener,
         network: str = "",
         ensemble: bool = False,
     ) -> "Request":
         """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
+
+        Tiles of at most `shared` source pixels along both axes are not cut further so that every worker has one.
 
         With `ensemble`, every window becomes eight tiles in a row, one for each symmetry.
         """
@@ -112,7 +115,7 @@ class Request:
         for plane in planes:
             height, width = plane.shape
             outputs = {level: new_plane(height * level, width * level) for level in levels}
-            source = CutPlane.cut(plane, edges_for(height, width, edges, overhead, workers), margin, overhead)
+            source = CutPlane.cut(plane, edges_for(height, width, edges, overhead, workers, shared), margin, overhead)
             request.outputs.append(outputs)
             request.height = max(request.height, height)
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from app.engine.ports import Plane
 
-_SMALLEST_WORTH_SHARING = 66
-
 
 class Shape(NamedTuple):
     """What tiles must share to be batched: the core's sides in source pixels, the target scale, and the network."""
@@ -74,11 +72,10 @@ def cut_axis(length: int, edges: tuple[int, ...], overhead: int) -> tuple[Span, 
     return tuple(spans)
 
 
-def edges_for(height: int, width: int, edges: Edges, overhead: int, workers: int) -> Edges:
+def edges_for(height: int, width: int, edges: Edges, overhead: int, workers: int, shared: int) -> Edges:
     """Return the edges to cut a plane with: small enough for as many tiles as workers, of much the same size.
 
-    Tiles that are too small to be worth it stay whole. Depends on nothing that changes while the service runs, so that
-    a request gives the same bytes at any load.
+    Tiles of at most `shared` source pixels along both axes stay whole.
     """
     lengths, sides = (height, width), list(edges)
     while True:
@@ -86,7 +83,7 @@ def edges_for(height: int, width: int, edges: Edges, overhead: int, workers: int
         if len(cuts[0]) * len(cuts[1]) >= workers:
             break
         longest = [cut[0].edge for cut in cuts]
-        axes = [axis for axis in (0, 1) if longest[axis] > max(_SMALLEST_WORTH_SHARING, sides[axis][0])]
+        axes = [axis for axis in (0, 1) if longest[axis] > max(shared, sides[axis][0])]
         if not axes:
             break
         axis = max(axes, key=longest.__getitem__)

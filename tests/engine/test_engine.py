@@ -68,6 +68,20 @@ async def test_requests_at_the_same_time_get_what_each_gets_alone(start: Start) 
     assert counters(engine.status()) == ZERO
 
 
+async def test_a_small_picture_is_shared_by_the_workers_while_nothing_else_is_under_way(start: Start) -> None:
+    """Alone it is done sooner in pieces; in company, pieces would wait for more turns than the whole does."""
+    gate = Gate()
+    engine = await start(FakeModel(before=gate), FakeModel(before=gate), shared=8, shared_alone=4)
+    first = asyncio.create_task(engine.upscale([picture(8, 8, seed=1)], scale=4, client="me"))
+    await asyncio.to_thread(gate.wait_entered, 2)
+    second = asyncio.create_task(engine.upscale([picture(8, 8, seed=2)], scale=4, client="me"))
+    await asyncio.sleep(0)
+    assert (engine.status().requests, engine.status().queue_tiles) == (2, 1)
+    gate.open()
+    assert_upscaled([picture(8, 8, seed=1)], await first)
+    assert_upscaled([picture(8, 8, seed=2)], await second)
+
+
 async def test_nothing_in_nothing_out(start: Start) -> None:
     assert await (await start(FakeModel)).upscale([], scale=4, client="me") == []
 

@@ -198,6 +198,7 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
         margin=3,
         overhead=3,
         workers=1,
+        shared=1,
         listener=Deaf(),
         ensemble=True,
     )

@@ -28,6 +28,7 @@ def request(client: str, tiles: int, scale: int = 4, edge: int = 8) -> Request:
         margin=3,
         overhead=3,
         workers=1,
+        shared=1,
         listener=Nobody(),
     )
     assert made.total == tiles

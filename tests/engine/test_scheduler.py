@@ -42,6 +42,7 @@ def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
         margin=3,
         overhead=3,
         workers=1,
+        shared=1,
         listener=ear,
     )
     return made, ear
@@ -239,6 +240,6 @@ def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
         assert -(2 * width + 8) % 16 == 4, "second level, whose layers are up to 6 narrower"
     assert all(height % 16 == 0 for height in heights)
     for workers in (1, 2, 8):
-        smallest = edges_for(64, 64, config.edges(4), config.overhead(9), workers)
+        smallest = edges_for(64, 64, config.edges(4), config.overhead(9), workers, config.shared)
         assert len(cut_axis(64, smallest.widths, 5)) == 1, "a thumbnail waits for one turn, not for two"
     assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1

@@ -72,15 +72,17 @@ ALIKE, APART = Edges(EDGES, EDGES), Edges((32, 64, 128), (40, 64, 108))
 def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
     edges: Edges, height: int, width: int, workers: int, core: tuple[int, int]
 ) -> None:
-    chosen = edges_for(height, width, edges, 9, workers)
+    chosen = edges_for(height, width, edges, 9, workers, 66)
     assert (cut_axis(height, chosen.heights, 9)[0].edge, cut_axis(width, chosen.widths, 9)[0].edge) == core
 
 
-@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 9))
-def test_there_are_tiles_for_every_worker_unless_they_are_small(height: int, width: int, workers: int) -> None:
-    edges = edges_for(height, width, ALIKE, 9, workers)
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 9), st.sampled_from([16, 34, 66, 128]))
+def test_there_are_tiles_for_every_worker_unless_they_are_small(
+    height: int, width: int, workers: int, shared: int
+) -> None:
+    edges = edges_for(height, width, ALIKE, 9, workers, shared)
     cuts = [cut_axis(side, each, 9) for side, each in zip((height, width), edges, strict=True)]
-    assert len(cuts[0]) * len(cuts[1]) >= workers or all(cut[0].edge <= 66 for cut in cuts)
+    assert len(cuts[0]) * len(cuts[1]) >= workers or all(cut[0].edge <= shared for cut in cuts)
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 16, 33])
