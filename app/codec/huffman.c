@@ -108,18 +108,23 @@ static void put_lengths(writer_t* writer, const uint8_t* lengths, size_t count) 
     size_t made = 0;
     for (size_t i = 0, run; i < count; i += run, made++) {
         const uint8_t length = lengths[i];
+        size_t shortest = 1;
         for (run = 1; i + run < count && lengths[i + run] == length && run < 138;) run++;
         symbols[made] = length;
         if (length == 0 && run >= 11) {
-            symbols[made] = MANY_ZEROS, extras[made] = (uint8_t)(run - 11);
+            symbols[made] = MANY_ZEROS;
+            shortest = 11;
         } else if (length == 0 && run >= 3) {
-            symbols[made] = ZEROS, extras[made] = (uint8_t)(run - 3);
+            symbols[made] = ZEROS;
+            shortest = 3;
         } else if (i > 0 && length == lengths[i - 1] && run >= 3) {
+            symbols[made] = REPEAT;
+            shortest = 3;
             run = run < 6 ? run : 6;
-            symbols[made] = REPEAT, extras[made] = (uint8_t)(run - 3);
         } else {
-            run = 1, extras[made] = 0;
+            run = 1;
         }
+        extras[made] = (uint8_t)(run - shortest);
         counts[symbols[made]]++;
     }
     find_lengths(counts, LENGTH_SYMBOLS, LONGEST_LENGTH, own_lengths);
@@ -169,7 +174,7 @@ static void put_block(writer_t* writer, const uint8_t* data, size_t length, int 
 }
 
 // A piece of a deflate stream: its last, or one that ends at a whole byte. Of `length` bytes, at least one; `out` has
-// room for HUFFMAN_ROOM of them. Returns how many bytes it became.
+// room for 14 bits of each and 512 bytes a block. Returns how many bytes it became.
 size_t huffman_deflate(const uint8_t* data, size_t length, int last, uint8_t* out) {
     writer_t writer = {.next = out};
     for (size_t at = 0; at < length; at += BLOCK) {
