@@ -18,20 +18,19 @@ _HUFFMAN_BLOCK = 64 * 1024
 def huffman(raw: Bytes, last: bool = True) -> bytes:
     """No matches, only codes of their own for blocks of bytes: 1 GB/s, and for photographs' rows the smallest.
 
-    By huffman.c; ISA-L does it where that is not compiled.
+    By huffman.c, which has to be compiled: `native.library()` is there.
     """
     native = library()
-    if native is None:
-        return isal(raw, 2, 9, last)
+    assert native is not None
     blocks = -(-raw.size // _HUFFMAN_BLOCK)
     out = np.empty(raw.size * 7 // 4 + blocks * 512 + 16, np.uint8)  # of 14 bits a byte at most
     size = native.huffman_deflate(raw.ctypes.data, raw.size, last, out.ctypes.data)
     return out[:size].tobytes()
 
 
-def isal(raw: Bytes, level: int, window: int = 15, last: bool = True) -> bytes:
-    """By ISA-L: a third of libdeflate's time. `window` is a power of two; more memory makes it larger."""
-    deflate = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -window, 3)
+def isal(raw: Bytes, level: int, last: bool = True) -> bytes:
+    """By ISA-L: a third of libdeflate's time. More memory than this makes it larger."""
+    deflate = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS, 3)
     return deflate.compress(raw) + deflate.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_FULL_FLUSH)
 
 

@@ -13,6 +13,7 @@ from isal import isal_zlib
 
 from app.codec.color_management import profile_channels
 from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
+from app.codec.native import library
 from app.codec.png_chunks import SIGNATURE, chunk
 from app.codec.png_filters import ADAPTIVE, NONE, Bytes, filtered, unfiltered
 from app.codec.types import Metadata, Samples
@@ -89,11 +90,8 @@ class _Plan:
     compress: Callable[..., bytes]
 
 
-_FAST_PLANS = (
-    _Plan(ADAPTIVE, huffman),
-    _Plan(ADAPTIVE, partial(isal, level=2)),
-    _Plan(ADAPTIVE, partial(isal, level=3)),
-)
+_HUFFMAN_PLAN = _Plan(ADAPTIVE, huffman)
+_ISAL_PLANS = (_Plan(ADAPTIVE, partial(isal, level=2)), _Plan(ADAPTIVE, partial(isal, level=3)))
 _FLAT_FAST_PLAN = _Plan((NONE,), partial(isal, level=2))
 # Only for the whole picture, and three to six times as slow, so they have to make it smaller by this factor.
 _SMALL_PLAN, _FLAT_SMALL_PLAN = (_Plan(filters, partial(libdeflate, level=2)) for filters in (ADAPTIVE, (NONE,)))
@@ -117,9 +115,10 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
         )
 
     raw = sample(ADAPTIVE)
-    sizes = {plan: len(plan.compress(raw)) for plan in _FAST_PLANS}
+    plans = [*_ISAL_PLANS] if library() is None else [_HUFFMAN_PLAN, *_ISAL_PLANS]
     if whole:
-        sizes[_SMALL_PLAN] = len(_SMALL_PLAN.compress(raw))
+        plans.append(_SMALL_PLAN)
+    sizes = {plan: len(plan.compress(raw)) for plan in plans}
     if min(sizes.values()) < _FLAT * raw.size:
         flat = _FLAT_SMALL_PLAN if whole else _FLAT_FAST_PLAN
         sizes[flat] = len(flat.compress(sample(flat.filters)))
