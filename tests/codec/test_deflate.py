@@ -11,16 +11,8 @@ from isal import isal_zlib
 
 from app.codec import native
 from app.codec.deflate import Bytes, huffman, isal, libdeflate, zlib_ng
-from tests.codec.conftest import NUMPY
 
 SIZES = (1, 2, 3, 4, 5, 17, 65535, 65536, 65537, 200_000)
-
-
-@pytest.fixture
-def compiled(implementation: str) -> None:
-    """One of the libraries."""
-    if implementation == NUMPY:
-        pytest.skip("numpy has no Huffman codes")
 
 
 def fibonacci() -> Bytes:
