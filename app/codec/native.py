@@ -11,16 +11,18 @@ LIBRARIES = {"_native_avx2.so": {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """merge.c, png_filters.c and huffman.c, or None where they are not compiled."""
+    """merge.c, png_filters.c and huffman.c, or None where they are not compiled, or not for this system."""
     features = _cpu_features()
-    for name, needed in LIBRARIES.items():
-        if needed <= features and (FOLDER / name).is_file():
+    for name in (name for name, needed in LIBRARIES.items() if needed <= features):
+        try:
             found = ctypes.CDLL(str(FOLDER / name))
-            size, address = ctypes.c_size_t, ctypes.c_void_p
-            found.png_filter_rows.argtypes = [address, address, size, size, size, address, size, address]
-            found.huffman_deflate.argtypes, found.huffman_deflate.restype = [address, size, ctypes.c_int, address], size
-            found.merge_rows.argtypes = [address, size, size, address]
-            return found
+        except OSError:
+            continue
+        size, address = ctypes.c_size_t, ctypes.c_void_p
+        found.png_filter_rows.argtypes = [address, address, size, size, size, address, size, address]
+        found.huffman_deflate.argtypes, found.huffman_deflate.restype = [address, size, ctypes.c_int, address], size
+        found.merge_rows.argtypes = [address, size, size, address]
+        return found
     return None
 
 

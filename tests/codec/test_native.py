@@ -28,6 +28,7 @@ def _loaded_anew() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_loaded_anew")
 def test_where_nothing_is_compiled_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "_native.so").write_bytes(b"made for another system")
     monkeypatch.setattr(native, "FOLDER", tmp_path)
     assert native.library() is None
     assert native.kind() == "numpy"
