@@ -6,13 +6,9 @@
 import imagecodecs
 import numpy as np
 from isal import isal_zlib
-from numpy.typing import NDArray
 
 from app.codec.native import library
-
-Bytes = NDArray[np.uint8]
-
-_HUFFMAN_BLOCK = 64 * 1024
+from app.codec.types import Bytes
 
 
 def huffman(raw: Bytes, last: bool = True) -> bytes:
@@ -22,8 +18,7 @@ def huffman(raw: Bytes, last: bool = True) -> bytes:
     """
     native = library()
     assert native is not None
-    blocks = -(-raw.size // _HUFFMAN_BLOCK)
-    out = np.empty(raw.size * 7 // 4 + blocks * 512 + 16, np.uint8)  # of 14 bits a byte at most
+    out = np.empty(native.huffman_room(raw.size), np.uint8)
     size = native.huffman_deflate(raw.ctypes.data, raw.size, last, out.ctypes.data)
     return out[:size].tobytes()
 

@@ -47,6 +47,12 @@ static inline void flush(writer_t* writer) {
     writer->count %= 8;
 }
 
+// Fills up to a whole byte.
+static inline void align(writer_t* writer) {
+    writer->count = (writer->count + 7) / 8 * 8;
+    flush(writer);
+}
+
 static int ascending(const void* a, const void* b) {
     uint32_t first = *(const uint32_t*)a, second = *(const uint32_t*)b;
     return (first > second) - (first < second);
@@ -173,8 +179,14 @@ static void put_block(writer_t* writer, const uint8_t* data, size_t length, int 
     *writer = local;
 }
 
-// A piece of a deflate stream: its last, or one that ends at a whole byte. Of `length` bytes, at least one; `out` has
-// room for 14 bits of each and 512 bytes a block. Returns how many bytes it became.
+// How many bytes of room huffman_deflate needs for `length` of them.
+size_t huffman_room(size_t length) {
+    const size_t blocks = (length + BLOCK - 1) / BLOCK;
+    return (length * LONGEST + 7) / 8 + 512 * blocks + 16;  // 512 for a code; flush writes whole words
+}
+
+// A piece of a deflate stream: its last, or one that ends at a whole byte. Of `length` bytes, at least one. Returns how
+// many bytes it became.
 size_t huffman_deflate(const uint8_t* data, size_t length, int last, uint8_t* out) {
     writer_t writer = {.next = out};
     for (size_t at = 0; at < length; at += BLOCK) {
@@ -183,11 +195,9 @@ size_t huffman_deflate(const uint8_t* data, size_t length, int last, uint8_t* ou
     }
     if (!last) {
         put(&writer, 0, 3);  // an empty block that is stored as it is
-        writer.count = (writer.count + 7) / 8 * 8;
-        flush(&writer);
+        align(&writer);
         put(&writer, 0xFFFF0000, 32);
     }
-    writer.count = (writer.count + 7) / 8 * 8;
-    flush(&writer);
+    align(&writer);
     return (size_t)(writer.next - out);
 }

@@ -86,7 +86,7 @@ static inline void mixed(const merge_t* merge, size_t row, float* restrict added
 }
 
 // A row of one colour: what chroma adds, enlarged, and luma.
-static inline void color(
+static inline void enlarge(
     const merge_t* merge, size_t scale, const float* added, const float* luma, float full, code_t* out
 ) {
     const size_t length = merge->width * scale;
@@ -99,13 +99,30 @@ static inline void color(
     }
 }
 
+// The same, compiled for each scale.
+static void color(const merge_t* merge, const float* added, const float* luma, float full, code_t* out) {
+    switch (merge->scale) {
+        case 1:
+            enlarge(merge, 1, added, luma, full, out);
+            break;
+        case 2:
+            enlarge(merge, 2, added, luma, full, out);
+            break;
+        case 4:
+            enlarge(merge, 4, added, luma, full, out);
+            break;
+        default:
+            enlarge(merge, 8, added, luma, full, out);
+    }
+}
+
 // A row of a plane that nothing is added to.
 static inline void plain(const float* plane, float gain, float bias, float full, size_t length, code_t* out) {
     for (size_t x = 0; x < length; x += LANES) store(load(plane, x, length) * gain + bias, full, out + x);
 }
 
 // Rows of codes, `wide` apart, one a channel, to a row of pixels.
-static inline void interleave(
+static inline void interleave_all(
     const code_t* codes, size_t wide, size_t length, size_t channels, size_t itemsize, void* out
 ) {
     for (size_t x = 0; x < length; x++)
@@ -116,53 +133,47 @@ static inline void interleave(
                 ((code_t*)out)[x * channels + c] = codes[c * wide + x];
 }
 
+// The same, compiled for each number of channels.
+static void interleave(const merge_t* merge, const code_t* codes, size_t wide, size_t length, void* out) {
+    switch (merge->channels) {
+        case 1:
+            interleave_all(codes, wide, length, 1, merge->itemsize, out);
+            break;
+        case 2:
+            interleave_all(codes, wide, length, 2, merge->itemsize, out);
+            break;
+        case 3:
+            interleave_all(codes, wide, length, 3, merge->itemsize, out);
+            break;
+        default:
+            interleave_all(codes, wide, length, 4, merge->itemsize, out);
+    }
+}
+
 // Result rows [first, last) to `out`, (last - first, width * scale, channels). 0, or -1 when there is no memory.
 int merge_rows(const merge_t* merge, size_t first, size_t last, void* out) {
-    const size_t scale = merge->scale, channels = merge->channels, itemsize = merge->itemsize;
-    const size_t length = merge->width * scale, wide = (length + LANES - 1) / LANES * LANES;
+    const size_t length = merge->width * merge->scale, wide = (length + LANES - 1) / LANES * LANES;
     const size_t colors = merge->chroma[0] ? COLORS : 1, reach = merge->width + TAPS - 1;
-    const float full = itemsize == 1 ? 255 : 65535;
+    const float full = merge->itemsize == 1 ? 255 : 65535;
     float* added = calloc(COLORS * reach + LANES, sizeof(float));  // whole lanes are read at the end
     code_t* codes = calloc(MAX_CHANNELS * wide, sizeof(code_t));
     const int failed = added == NULL || codes == NULL;
     for (size_t row = first; row < last && !failed; row++) {
         const float* luma = merge->luma + row * length;
-        if (colors == 1)
+        if (colors == 1) {
             plain(luma, merge->gain, merge->bias[0], full, length, codes);
-        else
+        } else {
             mixed(merge, row, added, reach);
-        for (size_t k = 0; colors > 1 && k < colors; k++) switch (scale) {
-                case 1:
-                    color(merge, 1, added + k * reach, luma, full, codes + k * wide);
-                    break;
-                case 2:
-                    color(merge, 2, added + k * reach, luma, full, codes + k * wide);
-                    break;
-                case 4:
-                    color(merge, 4, added + k * reach, luma, full, codes + k * wide);
-                    break;
-                default:
-                    color(merge, 8, added + k * reach, luma, full, codes + k * wide);
-            }
+            for (size_t k = 0; k < COLORS; k++) color(merge, added + k * reach, luma, full, codes + k * wide);
+        }
         code_t* alpha = codes + colors * wide;
         if (merge->alpha)
             plain(merge->alpha + row * length, full, 0, full, length, alpha);
-        else if (channels > colors)
+        else if (merge->channels > colors)
             plain(luma, 0, full, full, length, alpha);
-        void* pixels = (uint8_t*)out + (row - first) * length * channels * itemsize;
-        switch (channels) {
-            case 1:
-                interleave(codes, wide, length, 1, itemsize, pixels);
-                break;
-            case 2:
-                interleave(codes, wide, length, 2, itemsize, pixels);
-                break;
-            case 3:
-                interleave(codes, wide, length, 3, itemsize, pixels);
-                break;
-            default:
-                interleave(codes, wide, length, 4, itemsize, pixels);
-        }
+        interleave(
+            merge, codes, wide, length, (uint8_t*)out + (row - first) * length * merge->channels * merge->itemsize
+        );
     }
     free(added);
     free(codes);

@@ -82,31 +82,32 @@ class Merger:
         planes = [np.ascontiguousarray(plane, np.float32) for plane in planes]
         out: Samples = np.empty(((last - first) * scale, width, picture.channels), self._dtype)
         native = library() if scale in _SCALES else None
+        job = self._job(planes)
 
         def strip(top: int) -> None:
             bottom = min(top + _STRIP, last)
             target = out[(top - first) * scale : (bottom - first) * scale]
             if native is None:
                 self._by_numpy(planes, top, bottom, target)
-            else:
-                self._by_c(native, planes, top, bottom, target)
+            elif native.merge_rows(ctypes.byref(job), top * scale, bottom * scale, target.ctypes.data):
+                raise MemoryError("no memory to merge a row")
 
         mapper: Callable[..., Iterable[None]] = map if executor is None else executor.map
         for _ in mapper(strip, range(first, last, _STRIP)):
             pass
         return out
 
-    def _by_c(self, native: ctypes.CDLL, planes: Sequence[Plane], top: int, bottom: int, target: Samples) -> None:
-        picture, scale = self._picture, self._scale
-        job = _Merge(picture.height, picture.width, scale, picture.channels, target.itemsize)
+    def _job(self, planes: Sequence[Plane]) -> _Merge:
+        """What merge.c is told; it owns none of what it points to."""
+        picture = self._picture
+        job = _Merge(picture.height, picture.width, self._scale, picture.channels, self._dtype.itemsize)
         job.luma, job.alpha = planes[0].ctypes.data, planes[1].ctypes.data if len(planes) > 1 else None
         for i, plane in enumerate(self._chroma):
             job.chroma[i] = plane.ctypes.data
         job.phases, job.offset, job.gain = self._lanes.ctypes.data, self._offset, self._gain
         for i, (mix, bias) in enumerate(zip(self._mix, self._bias, strict=True)):
             job.mix[i][:], job.bias[i] = mix, bias
-        if native.merge_rows(ctypes.byref(job), top * scale, bottom * scale, target.ctypes.data):
-            raise MemoryError("no memory to merge a row")
+        return job
 
     def _by_numpy(self, planes: Sequence[Plane], top: int, bottom: int, target: Samples) -> None:
         rows = slice(top * self._scale, bottom * self._scale)

@@ -21,6 +21,7 @@ def library() -> ctypes.CDLL | None:
         size, address = ctypes.c_size_t, ctypes.c_void_p
         found.png_filter_rows.argtypes = [address, address, size, size, size, address, size, address]
         found.huffman_deflate.argtypes, found.huffman_deflate.restype = [address, size, ctypes.c_int, address], size
+        found.huffman_room.argtypes, found.huffman_room.restype = [size], size
         found.merge_rows.argtypes = [address, size, size, address]
         return found
     return None

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.codec.native import library
-
-Bytes = NDArray[np.uint8]
+from app.codec.types import Bytes
 
 NONE, SUB, UP, AVERAGE, PAETH = range(5)
 ADAPTIVE = (PAETH, UP, AVERAGE, SUB, NONE)

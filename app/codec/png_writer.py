@@ -15,8 +15,8 @@ from app.codec.color_management import profile_channels
 from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
 from app.codec.native import library
 from app.codec.png_chunks import SIGNATURE, chunk
-from app.codec.png_filters import ADAPTIVE, NONE, Bytes, filtered, unfiltered
-from app.codec.types import Metadata, Samples
+from app.codec.png_filters import ADAPTIVE, NONE, filtered, unfiltered
+from app.codec.types import Bytes, Metadata, Samples
 
 MEDIA_TYPE = "image/png"
 _WHOLE = 16 << 20  # bytes of picture up to which it is compressed in one piece

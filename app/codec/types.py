@@ -13,6 +13,9 @@ Plane = NDArray[np.float32]
 Samples = NDArray[np.unsignedinteger]
 """(height, width, channels), uint8 or uint16, C-contiguous: gray, gray and alpha, RGB, or RGB and alpha."""
 
+Bytes = NDArray[np.uint8]
+"""Of a file in the making: rows (height, bytes), or all of them in one line."""
+
 Frames = Literal["single", "first", "all"]
 Truncated = Literal["reject", "allow"]
 Color = Literal["keep", "srgb"]

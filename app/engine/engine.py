@@ -157,7 +157,7 @@ class Engine:
             margin=chosen.margin,
             overhead=self._config.overhead(chosen.margin),
             workers=len(self._models),
-            shared=self._config.shared_alone if self._scheduler.idle else self._config.shared,
+            shared=self._config.shared if self._scheduler.load().requests else self._config.shared_alone,
             listener=handover,
             network=name,
             ensemble=ensemble,

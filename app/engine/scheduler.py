@@ -184,11 +184,6 @@ class Scheduler:
         """Whether requests are refused because the service ends."""
         return self._draining
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is under way."""
-        return not self._requests
-
     def load(self) -> Load:
         """Return what is under way."""
         with self._changed:

@@ -9,22 +9,28 @@ from app.codec import native
 NUMPY = "numpy"
 
 
+@pytest.fixture
+def loaded_anew() -> Iterator[None]:
+    """The library is looked for by the test, and by the next one."""
+    native.library.cache_clear()
+    yield
+    native.library.cache_clear()
+
+
 @pytest.fixture(params=[*native.LIBRARIES, NUMPY])
-def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loaded_anew: None) -> str:
     """The name of the one library that is there, or that of none."""
-    yield from _only(request.param, monkeypatch)
+    return _only(request.param, monkeypatch)
 
 
 @pytest.fixture(params=native.LIBRARIES)
-def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loaded_anew: None) -> str:
     """The same for what numpy does not do."""
-    yield from _only(request.param, monkeypatch)
+    return _only(request.param, monkeypatch)
 
 
-def _only(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def _only(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(native, "LIBRARIES", {name: native.LIBRARIES[name]} if name != NUMPY else {})
-    native.library.cache_clear()
     if name != NUMPY and native.library() is None:
         pytest.skip(f"{name} is not compiled here, or not for this CPU")
-    yield name
-    native.library.cache_clear()
+    return name

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from isal import isal_zlib
 
 from app.codec import native
-from app.codec.deflate import Bytes, huffman, isal, libdeflate, zlib_ng
+from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
+from app.codec.types import Bytes
 
 SIZES = (1, 2, 3, 4, 5, 17, 65535, 65536, 65537, 200_000)
 

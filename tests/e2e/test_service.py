@@ -64,8 +64,11 @@ def test_flat_pictures_stay_flat(service: Process) -> None:
 def wait_for_metrics(service: Process, *patterns: str) -> None:
     """Until all are found at once. Raises AssertionError if they never are."""
     end = time.monotonic() + METRICS_SECONDS
-    while not all(re.search(pattern, found := httpx.get(f"{service.url}/metrics").text) for pattern in patterns):
-        assert time.monotonic() < end, f"never {patterns}: {found}"
+    while True:
+        metrics = httpx.get(f"{service.url}/metrics").text
+        if all(re.search(pattern, metrics) for pattern in patterns):
+            return
+        assert time.monotonic() < end, f"never {patterns}: {metrics}"
         time.sleep(0.01)
 
 
@@ -99,7 +102,6 @@ def test_a_job_over_a_real_socket(service: Process) -> None:
 def test_a_client_that_leaves_takes_its_work_along(service: Process) -> None:
     body = pictures.png(np.tile(pictures.rgb(60, 60), (20, 20, 1)))
     address = urlsplit(service.url)
-
     with socket.create_connection((address.hostname, address.port)) as connection:
         head = f"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
