@@ -48,6 +48,18 @@ def expected(plane: Plane, scale: int, margin: int = 3) -> dict[int, Plane]:
     return {level: upsample(padded, margin, level)[0] for level in (2, 4, 8) if level <= scale}
 
 
+def assert_upscaled(planes: list[Plane], outputs: list[dict[int, Plane]], scale: int = 4) -> None:
+    """`outputs` are the whole pictures upscaled, at every level up to `scale`."""
+    assert len(outputs) == len(planes)
+    for plane, levels in zip(planes, outputs, strict=True):
+        wanted = expected(plane, scale)
+        assert levels.keys() == wanted.keys()
+        for level in wanted:
+            assert levels[level].dtype == np.float32
+            assert levels[level].flags.c_contiguous
+            np.testing.assert_array_equal(levels[level], wanted[level])
+
+
 def picture(height: int, width: int, seed: int = 0) -> Plane:
     """Small integers without structure."""
     return np.random.default_rng(seed).integers(1, 50, (height, width)).astype(np.float32)

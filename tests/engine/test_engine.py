@@ -12,22 +12,11 @@ import pytest
 from app.engine import Engine, EngineConfig, Plane
 from app.errors import BadParameter, DeadlineExceeded, Draining, QueueFull, StartupError
 from tests.engine.conftest import ZERO, Start, counters
-from tests.engine.fakes import FakeModel, Gate, Recorder, Tiles, expected, picture
+from tests.engine.fakes import FakeModel, Gate, Tiles, assert_upscaled, picture
 
 
 def flat(height: int, width: int, value: float) -> Plane:
     return np.full((height, width), value, np.float32)
-
-
-def assert_upscaled(planes: list[Plane], outputs: list[dict[int, Plane]], scale: int = 4) -> None:
-    assert len(outputs) == len(planes)
-    for plane, levels in zip(planes, outputs, strict=True):
-        wanted = expected(plane, scale)
-        assert levels.keys() == wanted.keys()
-        for level in wanted:
-            assert levels[level].dtype == np.float32
-            assert levels[level].flags.c_contiguous
-            np.testing.assert_array_equal(levels[level], wanted[level])
 
 
 @pytest.mark.parametrize("edges", [(4, 8), (5,), (3, 7, 16), (64,)])
@@ -271,78 +260,6 @@ async def test_stop_ends_what_is_not_done_within_the_grace(start: Start) -> None
     gate.open()
     await stopping
     assert counters(engine.status()) == ZERO
-
-
-async def test_progress_goes_from_nothing_to_everything_in_the_loop(start: Start) -> None:
-    engine = await start(FakeModel)
-    loop_thread, seen = threading.get_ident(), []
-
-    def note(done: int, total: int) -> None:
-        assert threading.get_ident() == loop_thread
-        seen.append((done, total))
-
-    await engine.upscale([picture(40, 40)], scale=4, client="me", on_progress=note)
-    assert seen[0] == (0, 25)
-    assert seen[-1] == (25, 25)
-    assert seen == sorted(set(seen))
-
-
-async def test_progress_is_reported_no_more_often_than_asked(start: Start) -> None:
-    engine = await start(FakeModel, progress_seconds=60.0)
-    seen: list[tuple[int, int]] = []
-    await engine.upscale([picture(40, 40)], scale=4, client="me", on_progress=lambda *counts: seen.append(counts))
-    assert seen == [(0, 25), (25, 25)]
-
-
-async def test_progress_made_within_the_interval_is_reported_when_it_has_passed(start: Start) -> None:
-    """Even if nothing happens after it: whoever looks on must not be left with the state before."""
-    gate = Gate()
-    engine = await start(FakeModel(gate), progress_seconds=0.05, max_batch_tiles=1)
-    reported = asyncio.Event()
-
-    def note(done: int, total: int) -> None:
-        if done == 1:
-            reported.set()
-
-    task = asyncio.create_task(engine.upscale([picture(40, 40)], scale=4, client="me", on_progress=note))
-    gate.open(1)
-    await asyncio.wait_for(reported.wait(), 20)
-    gate.open()
-    await task
-
-
-async def test_a_progress_callback_that_fails_does_not_fail_the_request(start: Start) -> None:
-    def fail(done: int, total: int) -> None:
-        if done:
-            raise RuntimeError("not my day")
-
-    engine = await start(FakeModel)
-    await engine.upscale([picture(9, 9)], scale=4, client="me", on_progress=fail)
-
-
-async def test_stages_and_batches_are_told(start: Start, recorder: Recorder) -> None:
-    engine = await start(FakeModel, core_edges=(8,))
-    stages: dict[str, float] = {}
-    await engine.upscale([picture(8, 24)], scale=4, client="me", on_stage=stages.__setitem__)
-    assert list(stages) == ["queue", "infer"]
-    assert recorder.stages == list(stages.items())
-    assert stages["queue"] >= 0
-    assert stages["infer"] > 0
-    assert sum(recorder.batches) == 3
-    assert recorder.queues[-1] == (0, 0.0)
-    assert engine.status().tiles_per_second > 0
-
-
-async def test_an_observer_that_fails_harms_nobody() -> None:
-    class Broken(Recorder):
-        def batch(self, tiles: int, seconds: float, worker: str) -> None:
-            raise RuntimeError("no metrics today")
-
-        def worker(self, worker: str, device: str, up: bool) -> None:
-            raise RuntimeError("no metrics today")
-
-    async with asyncio.timeout(10), Engine([FakeModel], EngineConfig(), Broken()) as engine:
-        assert_upscaled([picture(9, 9)], await engine.upscale([picture(9, 9)], scale=4, client="me"))
 
 
 async def test_the_input_buffer_is_reused_and_pictures_are_let_go(start: Start) -> None:
