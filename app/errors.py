@@ -1,8 +1,18 @@
 """What can go wrong, as the domain sees it; app.api.problems alone knows which status each one becomes."""
 
+from typing import ClassVar
+
+PROBLEM_TYPE = "urn:lapsrn:problem:"
+"""In front of a slug it is the `type` of a problem document and of the command line's JSON."""
+INTERNAL_ERROR = "internal-error"
+"""The slug of every exception that is not a LapsrnError."""
+
 
 class LapsrnError(Exception):
     """Base of every error the service raises on purpose. `str(error)` is fit to show: what was wrong, what to do."""
+
+    slug: ClassVar[str] = INTERNAL_ERROR
+    """Stable name of the kind of error, for clients and for metrics."""
 
 
 class ClientError(LapsrnError):
@@ -12,49 +22,73 @@ class ClientError(LapsrnError):
 class MalformedRequest(ClientError):
     """The request has no picture, two pictures, or a body that is not what its headers say."""
 
+    slug = "malformed-request"
+
 
 class BadParameter(ClientError):
     """A parameter is outside its allowed values."""
+
+    slug = "bad-parameter"
 
 
 class TooManyBytes(ClientError):
     """The body is larger than the byte limit."""
 
+    slug = "too-many-bytes"
+
 
 class TooManyPixels(ClientError):
     """The picture, or the picture that would come out, has more pixels than the limit; known before decoding."""
+
+    slug = "too-many-pixels"
 
 
 class UnsupportedFormat(ClientError):
     """The bytes are not a picture in an accepted format."""
 
+    slug = "unsupported-format"
+
 
 class UndecodablePicture(ClientError):
     """The format is accepted, but the bytes do not decode: truncated, corrupt or inconsistent."""
+
+    slug = "undecodable-picture"
 
 
 class NotAcceptable(ClientError):
     """No format that the client accepts can be produced."""
 
+    slug = "not-acceptable"
+
 
 class NotFound(ClientError):
     """Unknown, expired, or somebody else's: the three are not told apart."""
+
+    slug = "not-found"
 
 
 class Unauthorized(ClientError):
     """The API key is missing or wrong."""
 
+    slug = "unauthorized"
+
 
 class Forbidden(ClientError):
     """The API key is right, but not for this."""
+
+    slug = "forbidden"
 
 
 class SlowClient(ClientError):
     """The body did not arrive in time."""
 
+    slug = "slow-client"
+
 
 class TooManyRequests(ClientError):
     """This client has too much under way."""
+
+    slug = "too-many-requests"
 
     def __init__(self, message: str, retry_after: float) -> None:
         """`retry_after` is in seconds."""
@@ -69,6 +103,8 @@ class ServerError(LapsrnError):
 class QueueFull(ServerError):
     """Admission refused: the tiles or bytes under way are at their limit."""
 
+    slug = "queue-full"
+
     def __init__(self, message: str, retry_after: float) -> None:
         """`retry_after` is in seconds, from the measured tile rate."""
         super().__init__(message)
@@ -78,22 +114,39 @@ class QueueFull(ServerError):
 class Draining(ServerError):
     """The service is shutting down and takes no new work."""
 
+    slug = "draining"
+
 
 class WarmingUp(ServerError):
     """The service has started, but its network is not loaded and warm yet."""
+
+    slug = "warming-up"
 
 
 class StoreUnavailable(ServerError):
     """The results store does not answer."""
 
+    slug = "store-unavailable"
+
 
 class DeadlineExceeded(ServerError):
     """The request's deadline passed before its last tile was done."""
+
+    slug = "deadline-exceeded"
 
 
 class InferenceFailed(ServerError):
     """The network failed on a tile of this request, on its own, twice."""
 
+    slug = "inference-failed"
+
 
 class StartupError(LapsrnError):
     """The service cannot start; the message is one line that says why and what to do."""
+
+    slug = "weights-refused"
+
+
+def slug_of(error: BaseException) -> str:
+    """The error's slug; INTERNAL_ERROR for anything that was not raised on purpose."""
+    return error.slug if isinstance(error, LapsrnError) else INTERNAL_ERROR

@@ -2,11 +2,14 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from app.errors import StartupError
 
 _MIB = 1024 * 1024
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
@@ -192,3 +195,27 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def load_settings() -> Settings:
+    """Settings from the environment. Raises StartupError with one line that names every wrong setting."""
+    try:
+        return Settings()
+    except SettingsError as error:
+        raise StartupError(f"a setting that should be JSON is not: {error}") from None
+    except ValidationError as error:
+        raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors(include_url=False))) from None
+
+
+def unknown_settings(names: Iterable[str]) -> list[str]:
+    """Those of `names` that start with LAPSRN_ and mean nothing: slips, which would otherwise go unseen."""
+    known = {f"LAPSRN_{name.upper()}" for name in Settings.model_fields} | {"LAPSRN_SERVER", "LAPSRN_API_KEY"}
+    return sorted(name for name in names if name.startswith("LAPSRN_") and name not in known)
+
+
+def _complaint(item: dict[str, object]) -> str:
+    """'LAPSRN_PORT: Input should be ...' for one of pydantic's errors, without echoing secrets."""
+    location = item["loc"]
+    path = [str(part) for part in location] if isinstance(location, tuple) else []
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"LAPSRN_{path[0].upper()}{''.join(f'[{part}]' for part in path[1:])}: {message}" if path else message

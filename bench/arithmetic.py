@@ -1,7 +1,7 @@
 """How many floating point operations the folded network takes; a multiplication and an addition are two."""
 
 from app.engine import EngineConfig
-from app.engine.tiles import cut_axis, edges_for
+from app.engine.tiles import cut_axis, sizes_for
 from model.folded import NEIGHBOURS
 from model.network import LapSRNConfig
 
@@ -33,6 +33,6 @@ def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
 def engine_flops(config: LapSRNConfig, engine: EngineConfig, height: int, width: int, workers: int) -> int:
     """What the engine computes for one plane: every tile that it cuts, margins included."""
     overhead = engine.overhead(config.margin)
-    edges = edges_for(height, width, engine.edges(config.scale), overhead, workers, engine.shared_alone)
+    edges = sizes_for(height, width, engine.tile_sizes(config.scale), overhead, workers, engine.split_above_idle)
     rows, columns = (cut_axis(side, each, overhead) for side, each in zip((height, width), edges, strict=True))
-    return sum(tile_flops(config, row.edge, column.edge) for row in rows for column in columns)
+    return sum(tile_flops(config, row.size, column.size) for row in rows for column in columns)

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.build import cores, engine_config, open_model
 from app.engine import Engine
-from app.main import cores, engine_config, open_model
 from app.settings import Settings
 from bench.pictures import luma
 from bench.public import PublicLapSRN

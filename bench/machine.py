@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from app.main import cores
+from app.build import cores
 from app.settings import Settings
 from model.checkpoint import load_weights
 from model.runtime import devices, kernels

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
+from app.build import engine_config, open_model
 from app.engine import TileModel
 from app.engine.batch import BatchLimit
 from app.engine.tiles import Shape
-from app.main import engine_config, open_model
 from app.settings import Settings
 from bench import load
 from bench.report import Plan, Section, milliseconds
@@ -50,7 +50,7 @@ def _batch_seconds(runs: int) -> list[float]:
     """One full batch of the largest cores on every worker at the same time, as the engine would run them."""
     source = open_model(Settings(), None)
     config = engine_config(source)
-    edges = config.edges(4)
+    edges = config.tile_sizes(4)
     largest = Shape(edges.heights[-1], edges.widths[-1], 4)
     count = BatchLimit(config)(largest)
     times: list[float] = []

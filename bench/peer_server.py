@@ -12,7 +12,7 @@ from fastapi import Response
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.main import cores
+from app.build import cores
 from bench.contestants import public_network
 
 litserve: Any = importlib.import_module("litserve")  # optional, and without it there is nothing to run

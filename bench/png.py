@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from app.codec import Codec, DecodeOptions, EncodeOptions, Formulas, Limits, Metadata, Plane, Samples
+from app.codec import Codec, DecodeLimits, DecodeOptions, EncodeOptions, Formulas, Metadata, Plane, Samples
 from app.codec.merge import merge
 from app.codec.png_writer import write
 from app.codec.split import split
@@ -152,7 +152,7 @@ def stages(runs: int) -> dict[str, float]:
     noisy = small.astype(int) + np.random.default_rng(0).integers(-6, 7, small.shape)
     file = io.BytesIO()
     Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
-    codec = Codec(FORMULAS, Limits(), threads=1)
+    codec = Codec(FORMULAS, DecodeLimits(), threads=1)
     decoded = codec.decode(file.getvalue(), DecodeOptions(scale=SCALE))
     plane = decoded.frames[0].luma
     large = (resample.resize(plane, 1024, 1024).astype(np.float32),)

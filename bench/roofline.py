@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from app.build import cores
 from app.engine import EngineConfig
-from app.main import cores
 from app.settings import Settings
 from bench.arithmetic import engine_flops, useful_flops
 from bench.contestants import Contestant

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from app.build import build_codec, engine_config, open_model
 from app.codec import DecodeOptions, EncodeOptions
 from app.engine import Engine, TileModel
-from app.main import build_codec, engine_config, open_model
 from app.settings import Settings
 from bench import load
 from bench.pictures import jpeg
@@ -78,7 +78,7 @@ async def _in_process(picture: bytes, runs: int, plan: Plan) -> dict[str, list[f
     config = engine_config(source)
     factories = list(source.factories)
     if plan.quick:  # little to warm up
-        config, factories = replace(config, core_edges=(32,), max_batch_tiles=1), factories[:1]
+        config, factories = replace(config, tile_widths=(32,), max_batch_tiles=1), factories[:1]
     models = [lambda build=build: Clocked(build) for build in factories]
     found: dict[str, list[float]] = {}
 

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from app.main import cores, open_model
+from app.build import cores, open_model
 from app.settings import Settings
 from bench.arithmetic import tile_flops, useful_flops
 from bench.machine import describe

@@ -14,7 +14,7 @@ from model.color import luma
 from model.data import through_jpeg
 from model.evaluate import luma_8bit, pairs, upscale
 from model.folded import FoldedLapSRN
-from model.metrics import gmsd, psnr, ssim
+from model.quality import gmsd, psnr, ssim
 from model.resample import resize, round_to_uint8
 
 ZOOM = 3

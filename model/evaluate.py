@@ -15,8 +15,8 @@ from model.checkpoint import load_weights
 from model.color import luma
 from model.data import find_pictures, through_jpeg
 from model.folded import FoldedLapSRN
-from model.metrics import psnr, ssim
 from model.network import LapSRN
+from model.quality import psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
 
 Picture = NDArray[np.uint8]

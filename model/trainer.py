@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from model.checkpoint import load_tensors, load_weights, save_tensors
+from model.cuda_graph import GraphedStep
 from model.folded import Conv, EagerConv, FoldedLapSRN, centred
 from model.fused import TrainedConv
 from model.losses import pyramid_loss
@@ -18,7 +19,6 @@ from model.network import LapSRN
 from model.optimizer import Muon
 from model.patches import PatchSource
 from model.recipe import TrainConfig
-from model.recorded import Recorded
 from model.torch_network import torch_dtype
 
 
@@ -61,7 +61,7 @@ class Trainer:
         self._rate, self._following = (torch.zeros((), device=device) for _ in range(2))
         self.optimizers = self._optimizers()
         self._loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
-        self._recorded: dict[tuple[PatchSource, float], Recorded] = {}
+        self._graphs: dict[tuple[PatchSource, float], GraphedStep] = {}
         self.step = 0
         self.origin: str | None = None
         """SHA-256 of the weights file that the run started from."""
@@ -87,10 +87,10 @@ class Trainer:
         if self.device == "cpu" or self.world > 1:
             loss = self._advance(source, chosen.to(self.device), epsilon)
         else:
-            if (source, epsilon) not in self._recorded:
+            if (source, epsilon) not in self._graphs:
                 advance = partial(self._advance, source, epsilon=epsilon)
-                self._recorded[source, epsilon] = Recorded(advance, self.device)
-            loss = self._recorded[source, epsilon](chosen)
+                self._graphs[source, epsilon] = GraphedStep(advance, self.device)
+            loss = self._graphs[source, epsilon](chosen)
         self.step += 1
         return loss
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.api.service import ModelFactory, Service
 from app.main import create_app
+from app.service.service import ModelFactory, Service
 from app.settings import Settings
 from tests.fakes import FakeModel
 from tests.redis_server import RedisServer

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.api.service import Service
 from app.client import AsyncUpscaler, Options, Picture, UpscaleError, Upscaler
+from app.service.service import Service
 from tests import pictures
 from tests.cli.live import listening, service
 from tests.fakes import FakeModel

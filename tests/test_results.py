@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from app.errors import StoreUnavailable
-from app.results import MemoryStore, RedisStore, ResultStore, StoredPicture, new_id, storage_key
+from app.results import MemoryStore, ResultStore, StoredPicture, new_id, storage_key
+from app.results.redis import RedisStore
 from tests.redis_server import RedisServer
 
 BIG = StoredPicture.of(b"x4" * 100, "image/png")

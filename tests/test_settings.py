@@ -6,8 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.errors import StartupError
-from app.main import load_settings, unknown_settings
-from app.settings import Settings, is_loopback
+from app.settings import Settings, is_loopback, load_settings, unknown_settings
 
 DIGEST = "0" * 64
 

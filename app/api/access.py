@@ -3,25 +3,14 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from app.errors import Forbidden, Unauthorized
+from app.service.caller import Caller
 from app.settings import ApiKey
 
 _HOW = "Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """One client. `name` goes into logs and shares out the engine; `owner` is what results are bound to."""
-
-    name: str
-    owner: str
-    max_concurrent: int
-    requests_per_minute: int
-    admin: bool
 
 
 class Access:

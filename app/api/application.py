@@ -8,12 +8,13 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api import handlers, routes_jobs, routes_operations, routes_upscale
+from app.api.access import Access
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import complete
 from app.api.routes_docs import mount_docs
 from app.api.routes_page import mount_page
-from app.api.service import Service
 from app.api.tracing import untraced
+from app.service.service import Service
 
 _EXPOSED = [
     "X-Upscale-Id",
@@ -43,7 +44,7 @@ def build_metrics_application(service: Service) -> FastAPI:
     return app
 
 
-def build_application(service: Service, version: str, page: Path | None) -> FastAPI:
+def build_application(service: Service, access: Access, version: str, page: Path | None) -> FastAPI:
     """The application. Its lifespan starts and stops `service`; `page` is the folder of the page, if there is one."""
 
     @asynccontextmanager
@@ -73,6 +74,7 @@ def build_application(service: Service, version: str, page: Path | None) -> Fast
         },
     )
     app.state.service = service
+    app.state.access = access
     app.include_router(routes_upscale.router)
     app.include_router(routes_jobs.router)
     app.include_router(routes_operations.router)

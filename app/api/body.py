@@ -8,9 +8,9 @@ from typing import Protocol
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from app.api.budget import Hold
 from app.api.form import FormSink
 from app.errors import MalformedRequest, SlowClient, TooManyBytes, UnsupportedFormat
+from app.service.upload_budget import Reservation
 
 _FORM_OVERHEAD = 16 * 1024
 
@@ -54,8 +54,8 @@ class RawSink:
         return bytes(self._data)
 
 
-async def read_picture(request: Request, limits: BodyLimits, hold: Hold) -> bytes:
-    """The picture's bytes, at most `limits.max_bytes`, counted on `hold` as they arrive.
+async def read_picture(request: Request, limits: BodyLimits, reservation: Reservation) -> bytes:
+    """The picture's bytes, at most `limits.max_bytes`, counted on `reservation` as they arrive.
 
     Raises UnsupportedFormat for a content type that is neither a form nor a picture, TooManyBytes as soon as it is
     known, SlowClient, MalformedRequest, QueueFull, and starlette's ClientDisconnect.
@@ -69,7 +69,7 @@ async def read_picture(request: Request, limits: BodyLimits, hold: Hold) -> byte
         count += len(chunk)
         if count > ceiling:
             raise _too_large(limits.max_bytes)
-        hold.grow(len(chunk))
+        reservation.grow(len(chunk))
         sink.feed(chunk)
     return sink.finish()
 

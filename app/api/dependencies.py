@@ -4,9 +4,10 @@ from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 
-from app.api.access import Caller
-from app.api.service import Service
+from app.api.access import Access
 from app.api.tracing import Trace
+from app.service.caller import Caller
+from app.service.service import Service
 
 
 def get_service(request: Request) -> Service:
@@ -14,19 +15,25 @@ def get_service(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
+def get_access(request: Request) -> Access:
+    """The keys that main put on the application."""
+    return cast(Access, request.app.state.access)
+
+
 ServiceDep = Annotated[Service, Depends(get_service)]
+AccessDep = Annotated[Access, Depends(get_access)]
 
 
-def get_caller(request: Request, service: ServiceDep) -> Caller:
+def get_caller(request: Request, access: AccessDep) -> Caller:
     """Who calls; the log line names it. Raises Unauthorized."""
-    caller = service.access.identify(request)
+    caller = access.identify(request)
     facts_of(request)["client"] = caller.name
     return caller
 
 
-def get_admin(request: Request, service: ServiceDep) -> Caller:
+def get_admin(request: Request, access: AccessDep) -> Caller:
     """Who calls, and may administer. Raises Unauthorized or Forbidden."""
-    return service.access.identify_admin(request)
+    return access.identify_admin(request)
 
 
 def trace_of_request(request: Request) -> Trace:

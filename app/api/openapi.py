@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.docs import REQUEST_ID_HEADER, TRACEPARENT_HEADER, UNEXPECTED
+from app.api.openapi_responses import REQUEST_ID_HEADER, TRACEPARENT_HEADER, UNEXPECTED
 from app.api.schemas import ProblemDocument
 
 Document = dict[str, Any]

@@ -5,12 +5,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from app import errors
+from app.api.schemas import ProblemDocument
 
-PROBLEM_TYPE = "urn:lapsrn:problem:"
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SECONDS = 5.0
 
@@ -25,27 +24,27 @@ class Kind:
 
 
 KINDS: Mapping[type[errors.LapsrnError], Kind] = {
-    errors.MalformedRequest: Kind(400, "malformed-request", "Malformed request"),
-    errors.Unauthorized: Kind(401, "unauthorized", "API key missing or wrong"),
-    errors.Forbidden: Kind(403, "forbidden", "Not allowed with this API key"),
-    errors.NotFound: Kind(404, "not-found", "Not found"),
-    errors.NotAcceptable: Kind(406, "not-acceptable", "No acceptable picture format"),
-    errors.SlowClient: Kind(408, "slow-client", "The body did not arrive in time"),
-    errors.StartupError: Kind(409, "weights-refused", "The weights did not pass their checks"),
-    errors.TooManyBytes: Kind(413, "too-many-bytes", "Too many bytes"),
-    errors.TooManyPixels: Kind(413, "too-many-pixels", "Too many pixels"),
-    errors.UnsupportedFormat: Kind(415, "unsupported-format", "Not an accepted picture format"),
-    errors.UndecodablePicture: Kind(422, "undecodable-picture", "The picture does not decode"),
-    errors.BadParameter: Kind(422, "bad-parameter", "Bad parameter"),
-    errors.TooManyRequests: Kind(429, "too-many-requests", "Too much under way"),
-    errors.InferenceFailed: Kind(500, "inference-failed", "The network failed on this picture"),
-    errors.QueueFull: Kind(503, "queue-full", "Busy"),
-    errors.Draining: Kind(503, "draining", "Shutting down"),
-    errors.WarmingUp: Kind(503, "warming-up", "Starting"),
-    errors.StoreUnavailable: Kind(503, "store-unavailable", "Results store unavailable"),
-    errors.DeadlineExceeded: Kind(504, "deadline-exceeded", "Deadline exceeded"),
+    errors.MalformedRequest: Kind(400, errors.MalformedRequest.slug, "Malformed request"),
+    errors.Unauthorized: Kind(401, errors.Unauthorized.slug, "API key missing or wrong"),
+    errors.Forbidden: Kind(403, errors.Forbidden.slug, "Not allowed with this API key"),
+    errors.NotFound: Kind(404, errors.NotFound.slug, "Not found"),
+    errors.NotAcceptable: Kind(406, errors.NotAcceptable.slug, "No acceptable picture format"),
+    errors.SlowClient: Kind(408, errors.SlowClient.slug, "The body did not arrive in time"),
+    errors.StartupError: Kind(409, errors.StartupError.slug, "The weights did not pass their checks"),
+    errors.TooManyBytes: Kind(413, errors.TooManyBytes.slug, "Too many bytes"),
+    errors.TooManyPixels: Kind(413, errors.TooManyPixels.slug, "Too many pixels"),
+    errors.UnsupportedFormat: Kind(415, errors.UnsupportedFormat.slug, "Not an accepted picture format"),
+    errors.UndecodablePicture: Kind(422, errors.UndecodablePicture.slug, "The picture does not decode"),
+    errors.BadParameter: Kind(422, errors.BadParameter.slug, "Bad parameter"),
+    errors.TooManyRequests: Kind(429, errors.TooManyRequests.slug, "Too much under way"),
+    errors.InferenceFailed: Kind(500, errors.InferenceFailed.slug, "The network failed on this picture"),
+    errors.QueueFull: Kind(503, errors.QueueFull.slug, "Busy"),
+    errors.Draining: Kind(503, errors.Draining.slug, "Shutting down"),
+    errors.WarmingUp: Kind(503, errors.WarmingUp.slug, "Starting"),
+    errors.StoreUnavailable: Kind(503, errors.StoreUnavailable.slug, "Results store unavailable"),
+    errors.DeadlineExceeded: Kind(504, errors.DeadlineExceeded.slug, "Deadline exceeded"),
 }
-INTERNAL = Kind(500, "internal-error", "Internal error")
+INTERNAL = Kind(500, errors.INTERNAL_ERROR, "Internal error")
 INTERNAL_DETAIL = "Something went wrong on our side. If it stays, report it with the request id."
 
 
@@ -58,23 +57,24 @@ class Problem:
     headers: Mapping[str, str]
     parameters: Sequence[Mapping[str, str]] = ()
 
-    def document(self, request_id: str) -> dict[str, object]:
-        """The members of the JSON document."""
-        members: dict[str, object] = {
-            "type": PROBLEM_TYPE + self.kind.slug,
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "detail": self.detail,
-            "request_id": request_id,
-        }
+    def document(self, request_id: str) -> ProblemDocument:
+        """The JSON document; `parameters` is only set where there are some."""
+        document = ProblemDocument(
+            type=errors.PROBLEM_TYPE + self.kind.slug,
+            title=self.kind.title,
+            status=self.kind.status,
+            detail=self.detail,
+            request_id=request_id,
+        )
         if self.parameters:
-            members["parameters"] = list(self.parameters)
-        return members
+            document.parameters = [dict(parameter) for parameter in self.parameters]
+        return document
 
     def response(self, request_id: str) -> Response:
         """As application/problem+json, never to be cached."""
         headers = {"Cache-Control": "no-store", **self.headers}
-        return JSONResponse(self.document(request_id), self.kind.status, headers, MEDIA_TYPE)
+        body = self.document(request_id).model_dump_json(exclude_unset=True)
+        return Response(body, self.kind.status, headers, MEDIA_TYPE)
 
 
 def kind_of(error: errors.LapsrnError) -> Kind:
@@ -94,6 +94,12 @@ def problem_of(error: Exception) -> Problem:
     if kind.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="lapsrn"'
     return Problem(kind, str(error), headers)
+
+
+def problem_of_slug(slug: str, detail: str) -> Problem:
+    """The problem of an error that is known by its slug only."""
+    kind = next((kind for kind in KINDS.values() if kind.slug == slug), INTERNAL)
+    return Problem(kind, INTERNAL_DETAIL if kind is INTERNAL else detail, {})
 
 
 def problem_of_parameters(complaints: Sequence[Mapping[str, object]]) -> Problem:

@@ -1,17 +1,17 @@
 """GET and DELETE /jobs/{job_id}, and its events."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
-from app.api import docs
+from app.api import openapi_responses as responses
 from app.api.dependencies import CallerDep, ServiceDep
-from app.api.job_views import JobView
+from app.api.documents import document_response, job_document
 from app.api.schemas import JobDocument, JobId
+from app.service.job_directory import JobView
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 _STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -19,14 +19,14 @@ _STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 JobPath = Annotated[JobId, Path(description="From the Location of the 202 answer.")]
 
 
-@router.get("/{job_id}", summary="State of a job", response_model=JobDocument, **docs.JOB)
+@router.get("/{job_id}", summary="State of a job", response_model=JobDocument, **responses.JOB)
 async def state(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Response:
     """State, progress in tiles and time left."""
     job = await service.directory.find(job_id, caller.owner)
-    return JSONResponse(job.document, headers={"Cache-Control": "no-store"})
+    return document_response(job_document(job.snapshot))
 
 
-@router.get("/{job_id}/events", summary="State of a job, as it changes", response_class=Response, **docs.EVENTS)
+@router.get("/{job_id}/events", summary="State of a job, as it changes", response_class=Response, **responses.EVENTS)
 async def events(
     job_id: JobPath,
     service: ServiceDep,
@@ -39,7 +39,7 @@ async def events(
     return StreamingResponse(stream, headers=_STREAM, media_type="text/event-stream")
 
 
-@router.delete("/{job_id}", summary="Cancel a job", status_code=204, response_class=Response, **docs.CANCEL)
+@router.delete("/{job_id}", summary="Cancel a job", status_code=204, response_class=Response, **responses.CANCEL)
 async def cancel(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Response:
     """Stops a job and forgets it. A result that it has made already stays; DELETE /upscale forgets that."""
     await service.directory.cancel(job_id, caller.owner)
@@ -50,10 +50,12 @@ async def tell(job: JobView, seen: int, heartbeat_seconds: float) -> AsyncIterat
     """One event for every change since `seen`, several changes in a row as one; comments as signs of life."""
     yield "retry: 1000\n\n"
     while True:
-        if job.version != seen:
-            seen = job.version
-            yield f"id: {seen}\nevent: state\ndata: {json.dumps(job.document, separators=(',', ':'))}\n\n"
-        if job.finished:
+        snapshot = job.snapshot
+        if snapshot.version != seen:
+            seen = snapshot.version
+            document = job_document(snapshot).model_dump_json(exclude_unset=True)
+            yield f"id: {seen}\nevent: state\ndata: {document}\n\n"
+        if snapshot.finished:
             return
         if not await job.changed(seen, heartbeat_seconds):
             yield ": still here\n\n"

@@ -4,84 +4,84 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from app.api import docs
+from app.api import openapi_responses as responses
 from app.api.dependencies import AdminDep, ServiceDep
-from app.api.schemas import Health, ModelDocument, Readiness
-from app.api.service import ModelFacts, Served, Service
+from app.api.documents import NO_STORE, document_response
+from app.api.schemas import Health, InputLimits, ModelDocument, Network, Readiness, Worker
+from app.service.service import ModelFacts, Served, Service
 
 health = APIRouter(tags=["operations"])
 metrics_router = APIRouter(tags=["operations"])
 router = APIRouter(tags=["operations"])
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
-@health.get("/healthz", summary="Liveness", response_model=Health, **docs.HEALTH)
+@health.get("/healthz", summary="Liveness", response_model=Health, **responses.HEALTH)
 async def healthz(service: ServiceDep) -> Response:
     """200 while the scheduler and at least one worker live."""
     alive = service.alive
-    return JSONResponse({"status": "ok" if alive else "dead"}, 200 if alive else 503, _NO_STORE)
+    return document_response(Health(status="ok" if alive else "dead"), 200 if alive else 503)
 
 
-@health.get("/readyz", summary="Readiness", response_model=Readiness, **docs.READY)
+@health.get("/readyz", summary="Readiness", response_model=Readiness, **responses.READY)
 async def readyz(service: ServiceDep) -> Response:
     """200 once the weights are loaded and warm; a results store that is away degrades it but does not end it."""
     stored = await service.store.available()
     ready = service.phase == "ready" and service.alive
     status = "degraded" if ready and not stored else "dead" if service.phase == "ready" and not ready else service.phase
-    document = {"status": status, "store": "ok" if stored else "unavailable"}
-    headers = _NO_STORE if ready else {**_NO_STORE, "Retry-After": "5"}
-    return JSONResponse(document, 200 if ready else 503, headers)
+    document = Readiness(status=status, store="ok" if stored else "unavailable")
+    return document_response(document, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
 
 
-@metrics_router.get("/metrics", summary="Prometheus metrics", response_class=Response, **docs.METRICS)
+@metrics_router.get("/metrics", summary="Prometheus metrics", response_class=Response, **responses.METRICS)
 async def metrics(request: Request, service: ServiceDep) -> Response:
     """In Prometheus's text format, or OpenMetrics if Accept asks for it."""
     service.measure()
     body, content_type = service.metrics.expose(request.headers.get("accept", ""))
-    return Response(body, headers={**_NO_STORE, "Content-Type": content_type})
+    return Response(body, headers={**NO_STORE, "Content-Type": content_type})
 
 
-@router.get("/model", summary="What is served", response_model=ModelDocument, **docs.MODEL)
+@router.get("/model", summary="What is served", response_model=ModelDocument, **responses.MODEL)
 async def model(service: ServiceDep) -> Response:
     """Every network with levels, margin, weights and scores; device, arithmetic, workers, limits on what comes in."""
-    return JSONResponse(_describe(service, service.served), headers=_NO_STORE)
+    return document_response(_describe(service, service.served))
 
 
-@router.post("/admin/reload", summary="Swap the weights", response_model=ModelDocument, **docs.RELOAD)
+@router.post("/admin/reload", summary="Swap the weights", response_model=ModelDocument, **responses.RELOAD)
 async def reload(service: ServiceDep, admin: AdminDep) -> Response:
     """Loads the weights file again. No request is lost; if the file does not pass its checks, nothing changes."""
-    return JSONResponse(_describe(service, await service.reload()), headers=_NO_STORE)
+    return document_response(_describe(service, await service.reload()))
 
 
-def _describe(service: Service, served: Served) -> dict[str, Any]:
+def _describe(service: Service, served: Served) -> ModelDocument:
     settings = service.settings
     networks = [_network(facts, details) for facts, details in served.networks]
-    return {
-        **networks[0],
-        "models": networks,
-        "device": served.facts.device,
-        "dtype": served.facts.dtype,
-        "workers": [
-            {"name": worker.name, "device": worker.device, "up": worker.up, "restarts": worker.restarts}
-            for worker in served.engine.status().workers
-        ],
-        "limits": {
-            "max_input_bytes": settings.max_input_bytes,
-            "max_input_pixels": settings.max_input_pixels,
-            "max_output_pixels": settings.max_output_pixels,
-            "formats": list(settings.formats),
-        },
-    }
+    workers = [
+        Worker(name=worker.name, device=worker.device, up=worker.up, restarts=worker.restarts)
+        for worker in served.engine.status().workers
+    ]
+    limits = InputLimits(
+        max_input_bytes=settings.max_input_bytes,
+        max_input_pixels=settings.max_input_pixels,
+        max_output_pixels=settings.max_output_pixels,
+        formats=list(settings.formats),
+    )
+    return ModelDocument(
+        **dict(networks[0]),
+        models=networks,
+        device=served.facts.device,
+        dtype=served.facts.dtype,
+        workers=workers,
+        limits=limits,
+    )
 
 
-def _network(facts: ModelFacts, details: Mapping[str, object]) -> dict[str, Any]:
-    return {
-        "name": facts.name,
-        "levels": list(facts.scales),
-        "margin": facts.margin,
-        "sha256": details.get("sha256", ""),
-        "scores": details.get("scores", {}),
-    }
+def _network(facts: ModelFacts, details: Mapping[str, Any]) -> Network:
+    return Network(
+        name=facts.name,
+        levels=list(facts.scales),
+        margin=facts.margin,
+        sha256=str(details.get("sha256", "")),
+        scores=details.get("scores", {}),
+    )

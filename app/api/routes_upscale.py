@@ -4,31 +4,30 @@ from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from app.api import docs
-from app.api.access import Caller
+from app.api import openapi_responses as responses
 from app.api.body import BodyLimits, read_picture
 from app.api.dependencies import CallerDep, ServiceDep, facts_of, trace_of_request
 from app.api.disconnect import unless_client_leaves
-from app.api.job_views import describe
+from app.api.documents import document_response, job_document
 from app.api.negotiation import choose_format, wants_async
 from app.api.pictures import COOKIE, link_headers, picture_response, set_cookie
-from app.api.pipeline import Order, Upload
 from app.api.schemas import ForgetQuery, ResultQuery, UpscaleQuery
-from app.api.service import Service
-from app.api.stages import Stages
 from app.api.tracing import tell_span
 from app.codec import DecodeOptions, EncodeOptions
 from app.errors import MalformedRequest, NotFound
 from app.results import new_id
+from app.service.caller import Caller
+from app.service.pipeline import Order, Upload
+from app.service.service import Service
+from app.service.stages import Stages
 
 router = APIRouter(tags=["upscale"])
 _UNKNOWN = "No such result: it never was, has expired, or is not yours. POST the picture again."
 
 
-@router.post("/upscale", summary="Upscale a picture", response_class=Response, **docs.UPSCALE)
+@router.post("/upscale", summary="Upscale a picture", response_class=Response, **responses.UPSCALE)
 async def upscale(
     request: Request, query: Annotated[UpscaleQuery, Query()], service: ServiceDep, caller: CallerDep
 ) -> Response:
@@ -39,16 +38,16 @@ async def upscale(
         facts_of(request)["ensemble"] = True
     stages = Stages(service.metrics.stage)
     with ExitStack() as cleanup:
-        cleanup.callback(service.limits.enter(caller))
-        hold = service.budget.hold()
-        cleanup.callback(hold.release)
+        cleanup.callback(service.quota.enter(caller))
+        reservation = service.budget.reserve()
+        cleanup.callback(reservation.release)
         with stages.measure("read"):
-            upload = Upload(await read_picture(request, _limits(service), hold), hold)
+            upload = Upload(await read_picture(request, _limits(service), reservation), reservation)
         facts_of(request)["bytes_in"] = len(upload.read())
         if wants_async(request.headers.get("prefer", "")):
             job = service.jobs.begin(order, upload, stages, cleanup)
             service.directory.announce(job)
-            return _accepted(request, service, order, JSONResponse(describe(job), 202))
+            return _accepted(request, service, order, document_response(job_document(job.snapshot()), 202))
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[order.scale]
@@ -68,7 +67,7 @@ async def upscale(
     return response
 
 
-@router.get("/upscale", summary="Fetch a level of an earlier result", response_class=Response, **docs.RESULT)
+@router.get("/upscale", summary="Fetch a level of an earlier result", response_class=Response, **responses.RESULT)
 async def result(
     request: Request, query: Annotated[ResultQuery, Query()], service: ServiceDep, caller: CallerDep
 ) -> Response:
@@ -81,7 +80,7 @@ async def result(
     return picture_response(request, picture, query.level)
 
 
-@router.delete("/upscale", summary="Forget a result", status_code=204, response_class=Response, **docs.FORGET)
+@router.delete("/upscale", summary="Forget a result", status_code=204, response_class=Response, **responses.FORGET)
 async def forget(
     request: Request, query: Annotated[ForgetQuery, Query()], service: ServiceDep, caller: CallerDep
 ) -> Response:
@@ -132,7 +131,6 @@ def _accepted(request: Request, service: Service, order: Order, response: Respon
     response.headers["Location"] = f"/jobs/{order.result_id}"
     response.headers["Preference-Applied"] = "respond-async"
     response.headers["X-Upscale-Id"] = order.result_id
-    response.headers["Cache-Control"] = "no-store"
     set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
     return response
 

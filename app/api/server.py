@@ -15,8 +15,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.service import Service
 from app.errors import LapsrnError, StartupError
+from app.service.service import Service
 
 _EXIT_STARTUP = 2
 _LAST_SECONDS = 10.0

@@ -17,7 +17,7 @@ from app.cli.sheet import Box, Column, draw
 from app.codec import DecodeOptions, EncodeOptions
 from app.errors import StartupError
 from model.color import luma
-from model.metrics import psnr, ssim
+from model.quality import psnr, ssim
 from model.resample import resize, round_to_uint8
 
 Rgb = NDArray[np.uint8]

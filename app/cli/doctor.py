@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app import main
-from app.api.service import ModelFactory
+from app import build
 from app.codec import native
 from app.engine import Engine, TileModel
 from app.errors import StartupError
 from app.metrics import Metrics
-from app.settings import Settings
+from app.service.service import ModelFactory
+from app.settings import Settings, load_settings
 
 Facts = dict[str, dict[str, Any]]
 EDGE = 256
@@ -32,7 +32,7 @@ RUNS = 5
 
 def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
     """Tells what it finds; 0, or 1 when nothing can be upscaled here. Raises StartupError for wrong settings."""
-    settings = main.load_settings()
+    settings = load_settings()
     given = {"weights": weights, "devices": device}
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     facts: Facts = {"machine": _machine()}
@@ -58,17 +58,17 @@ def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
 
 def _machine() -> dict[str, Any]:
     names = ("lapsrn", "torch", "numpy", "pillow")
-    packages = {"lapsrn": main.package_version()} | {name: version(name) for name in names[1:]}
-    system = {"python": platform.python_version(), "system": platform.platform(), "cores": main.cores()}
+    packages = {"lapsrn": build.package_version()} | {name: version(name) for name in names[1:]}
+    system = {"python": platform.python_version(), "system": platform.platform(), "cores": build.cores()}
     return packages | system | {"codec": native.kind()}
 
 
 async def _network(settings: Settings) -> Facts:
     """The weights, and what they run on. Raises StartupError."""
-    source = main.open_model(settings, None)
+    source = build.open_model(settings, None)
     built: list[TileModel] = []
     factories = [_noting(factory, built) for factory in source.factories]
-    engine = main.build_engine(settings, Metrics(CollectorRegistry()), replace(source, factories=factories))
+    engine = build.build_engine(settings, Metrics(CollectorRegistry()), replace(source, factories=factories))
     async with engine:
         model = built[0]
         seconds = await _time(engine, model.scales[-1])
@@ -92,11 +92,11 @@ async def _network(settings: Settings) -> Facts:
     return {"weights": about, "engine": running}
 
 
-def _noting(build: ModelFactory, built: list[TileModel]) -> ModelFactory:
+def _noting(factory: ModelFactory, built: list[TileModel]) -> ModelFactory:
     """The same factory, which also keeps what it built."""
 
     def noted() -> TileModel:
-        model = build()
+        model = factory()
         built.append(model)
         return model
 

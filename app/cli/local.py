@@ -10,15 +10,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from app import main
-from app.api.problems import PROBLEM_TYPE, kind_of
-from app.api.service import ModelFactory
+from app import build
 from app.cli.batch import PictureError, Progress
 from app.codec import Decoded, DecodeOptions, EncodeOptions
 from app.engine import TileModel
-from app.errors import LapsrnError
+from app.errors import PROBLEM_TYPE, LapsrnError
 from app.metrics import Metrics
-from app.settings import Settings
+from app.service.service import ModelFactory
+from app.settings import Settings, load_settings
 
 WIDE: dict[str, Any] = {
     "max_input_bytes": 2**30,
@@ -34,7 +33,7 @@ LARGE_PIXELS = 2**22
 
 def local_settings(weights: Path | None, device: str | None) -> Settings:
     """The environment's settings with wide limits, and with these weights and device if given. Raises StartupError."""
-    settings = main.load_settings()
+    settings = load_settings()
     update = {name: value for name, value in WIDE.items() if name not in settings.model_fields_set}
     if weights is not None:
         update |= {"weights": weights, "weights_sha256": None, "more_weights": ()}
@@ -62,10 +61,10 @@ class LocalBackend:
 
         `model` is the network and `ensemble` the way, as Engine.upscale has them.
         """
-        self._codec = main.build_codec(settings)
-        source = main.open_model(settings, None)
-        source = replace(source, factories=[partial(_cold, build) for build in source.factories])
-        self._engine = main.build_engine(settings, Metrics(CollectorRegistry()), source)
+        self._codec = build.build_codec(settings)
+        source = build.open_model(settings, None)
+        source = replace(source, factories=[partial(_cold, factory) for factory in source.factories])
+        self._engine = build.build_engine(settings, Metrics(CollectorRegistry()), source)
         self._decode, self._encode, self._level = decode, encode, level
         self._model, self._ensemble = model, ensemble
         self._large = asyncio.Lock()
@@ -82,7 +81,7 @@ class LocalBackend:
             async with self._large if decoded.height * decoded.width > LARGE_PIXELS else nullcontext():
                 return await self._upscale(decoded, progress)
         except LapsrnError as error:
-            raise PictureError(str(error), PROBLEM_TYPE + kind_of(error).slug) from error
+            raise PictureError(str(error), PROBLEM_TYPE + error.slug) from error
 
     async def close(self) -> None:
         """As Backend."""
@@ -103,13 +102,13 @@ class LocalBackend:
         return encoded.body
 
 
-def _cold(build: ModelFactory) -> TileModel:
+def _cold(factory: ModelFactory) -> TileModel:
     """The model without its warming up: that takes seconds, and a command would run longer for it than it gains."""
 
     def skip(shapes: Sequence[tuple[int, int, int]]) -> None:
         """Nothing."""
 
-    model = build()
+    model = factory()
     for network in (model, *model.companions):
         network.warm_up = skip  # type: ignore[method-assign]
     return model

@@ -1,16 +1,16 @@
 """Bytes of picture files to planes and back; knows nothing of HTTP, of the network or of torch."""
 
 from app.codec.codec import Codec
-from app.codec.encoding import Encoding
 from app.codec.formulas import Formulas
 from app.codec.priority import give_way
+from app.codec.stream_encoder import StreamEncoder
 from app.codec.types import (
     INPUT_FORMATS,
     Decoded,
+    DecodeLimits,
     DecodeOptions,
     Encoded,
     EncodeOptions,
-    Limits,
     Metadata,
     Picture,
     Plane,
@@ -20,16 +20,16 @@ from app.codec.types import (
 __all__ = [
     "INPUT_FORMATS",
     "Codec",
+    "DecodeLimits",
     "DecodeOptions",
     "Decoded",
     "EncodeOptions",
     "Encoded",
-    "Encoding",
     "Formulas",
-    "Limits",
     "Metadata",
     "Picture",
     "Plane",
     "Samples",
+    "StreamEncoder",
     "give_way",
 ]

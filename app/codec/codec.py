@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from app.codec import reader, writers
-from app.codec.encoding import Encoding
 from app.codec.formulas import Formulas
 from app.codec.limits import check_bytes
 from app.codec.priority import give_way
 from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
 from app.codec.split import split
-from app.codec.types import Decoded, DecodeOptions, Encoded, EncodeOptions, Limits, Plane
+from app.codec.stream_encoder import StreamEncoder
+from app.codec.types import Decoded, DecodeLimits, DecodeOptions, Encoded, EncodeOptions, Plane
 from app.errors import BadParameter
 
-Read = Callable[[bytes, DecodeOptions, Limits], Raster]
+Read = Callable[[bytes, DecodeOptions, DecodeLimits], Raster]
 
 _THREADED_PIXELS = 4 * 1024 * 1024
 _ANIMATED = ("png", "webp")
@@ -27,11 +27,11 @@ class Codec:
     """Decodes and encodes, one call at a time in the caller's thread; safe to call from several.
 
     `threads` is how many more threads a result of 4 megapixels or more may use for merging and for PNG. `read` makes
-    samples of bytes: in this process unless another way is given (see app.codec.isolation).
+    samples of bytes: in this process unless another way is given (see app.codec.decoder_pool).
     """
 
     def __init__(
-        self, formulas: Formulas, limits: Limits, *, threads: int | None = None, read: Read | None = None
+        self, formulas: Formulas, limits: DecodeLimits, *, threads: int | None = None, read: Read | None = None
     ) -> None:
         self._formulas, self._limits = formulas, limits
         self._read = reader.read if read is None else read
@@ -92,8 +92,8 @@ class Codec:
         """The result as a file. `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times."""
         return self.encoding(decoded, scale, options).finish(planes)
 
-    def encoding(self, decoded: Decoded, scale: int, options: EncodeOptions) -> Encoding:
+    def encoding(self, decoded: Decoded, scale: int, options: EncodeOptions) -> StreamEncoder:
         """The same, to be given the rows as they come."""
         self.check(decoded, scale, options)
         large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS
-        return Encoding(decoded, scale, options, self._formulas, self._pool if large else None)
+        return StreamEncoder(decoded, scale, options, self._formulas, self._pool if large else None)

@@ -1,18 +1,18 @@
 """The limits on pixels, checked on what a file's header says, before anything is decoded."""
 
-from app.codec.types import DecodeOptions, Limits
+from app.codec.types import DecodeLimits, DecodeOptions
 from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture
 
 MAX_FRAMES = 4096  # each costs time beside its pixels, and a frame of one pixel takes twenty bytes
 
 
-def check_bytes(size: int, limits: Limits) -> None:
+def check_bytes(size: int, limits: DecodeLimits) -> None:
     """TooManyBytes if the file is larger than is allowed."""
     if size > limits.max_input_bytes:
         raise TooManyBytes(f"The picture has {size:,} bytes; at most {limits.max_input_bytes:,} are accepted.")
 
 
-def check_pixels(height: int, width: int, frames: int, limits: Limits, options: DecodeOptions) -> None:
+def check_pixels(height: int, width: int, frames: int, limits: DecodeLimits, options: DecodeOptions) -> None:
     """TooManyPixels if the source, or the result at `options.scale`, has more pixels or frames than is allowed."""
     if height < 1 or width < 1 or frames < 1:
         raise UndecodablePicture(f"The header says {width} x {height} pixels in {frames} frames: nothing to enlarge.")

@@ -14,11 +14,11 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from app.codec import avif, color_management, deep_reader, gif, metadata, png_chunks, samples, webp
+from app.codec import avif, color_management, gif, high_depth, metadata, png_chunks, samples, webp
 from app.codec.limits import check_bytes, check_pixels
 from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
-from app.codec.types import DecodeOptions, Limits, Metadata, Samples
+from app.codec.types import DecodeLimits, DecodeOptions, Metadata, Samples
 from app.errors import BadParameter, ClientError, TooManyPixels, UndecodablePicture
 
 # The plugins are called by name: Image.open would try others, and its own limit on pixels is one per process.
@@ -26,7 +26,7 @@ _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
-    "TIFF": deep_reader.TiffFile,
+    "TIFF": high_depth.TiffFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
@@ -35,7 +35,7 @@ _ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")
 _TURNED = (5, 6, 7, 8)
 
 
-def read(data: bytes, options: DecodeOptions, limits: Limits) -> Raster:
+def read(data: bytes, options: DecodeOptions, limits: DecodeLimits) -> Raster:
     """Samples of the frames asked for. Raises ClientErrors only, whatever the bytes are."""
     check_bytes(len(data), limits)
     name = accepted_format(data, limits.formats)
@@ -67,7 +67,7 @@ def _advice(name: str, options: DecodeOptions) -> str:
 class _Reader:
     """One file on its way."""
 
-    def __init__(self, data: bytes, name: str, options: DecodeOptions, limits: Limits) -> None:
+    def __init__(self, data: bytes, name: str, options: DecodeOptions, limits: DecodeLimits) -> None:
         self.name, self.options, self.limits = name, options, limits
         self.truncated = False
         self.header: png_chunks.Header | None = None
@@ -161,16 +161,16 @@ class _Reader:
             image.seek(index)
         check_pixels(image.height, image.width, 1, self.limits, self.options)
         if self.header is not None and self.header.depth == 16 and not animated:
-            return deep_reader.read_png(self.data, image.height, image.width)
-        if isinstance(image, deep_reader.TiffFile):
-            deep_reader.check_tiles(image.tag_v2, self.limits)
-            if deep_reader.is_deep_tiff(image.tag_v2):
-                deep, cut = deep_reader.read_tiff(self.data, image.tag_v2, self.options.truncated == "allow")
+            return high_depth.read_png(self.data, image.height, image.width)
+        if isinstance(image, high_depth.TiffFile):
+            high_depth.check_tiles(image.tag_v2, self.limits)
+            if high_depth.is_deep_tiff(image.tag_v2):
+                deep, cut = high_depth.read_tiff(self.data, image.tag_v2, self.options.truncated == "allow")
                 self.truncated |= cut
                 return deep
             self.orientation = 1  # Pillow turns a TIFF upright while it loads it
         if self.name == "AVIF" and not animated and (bits := avif.depth(self.data)) > 8:
-            return deep_reader.checked(avif.read(self.data, bits), image.height, image.width)
+            return high_depth.checked(avif.read(self.data, bits), image.height, image.width)
         self._load(image)
         levels = 255 if self.header is None or self.header.depth > 8 else (1 << self.header.depth) - 1
         return samples.from_pillow(image, levels)

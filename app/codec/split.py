@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from app.codec.bleed import bled
+from app.codec.alpha_bleeding import bled
 from app.codec.formulas import Formulas
 from app.codec.types import Picture, Plane, Samples
 

@@ -24,11 +24,11 @@ DepthChoice = Literal["keep", "8"]
 OutputFormat = Literal["png", "webp", "jpeg", "avif", "tiff"]
 
 INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""Every format that can be decoded; `Limits.formats` is a subset."""
+"""Every format that can be decoded; `DecodeLimits.formats` is a subset."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DecodeLimits:
     """What the decoder accepts. Pixels are counted over every frame that would be decoded."""
 
     max_input_bytes: int = 32 * 1024 * 1024

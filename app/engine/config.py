@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from app.engine.tiles import Edges
+from app.engine.tiles import TileSizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +14,17 @@ class EngineConfig:
     worker then keeps 150 MiB more for its buffers.
     """
 
-    core_edges: tuple[int, ...] = (16, 32, 48, 64)
+    tile_widths: tuple[int, ...] = (16, 32, 48, 64)
     """Widths that a tile's core can have, and heights, ascending; the shapes are their pairs, so keep them few."""
-    core_heights: tuple[int, ...] = ()
+    tile_heights: tuple[int, ...] = ()
     """Its heights, where they are not the same as its widths."""
     tile_overhead: float = 1.0
     """What a tile costs along an axis beyond its core, in margins; it decides between few large tiles and many small
     ones that cover no more than there is."""
-    shared: int = 66
+    split_above: int = 66
     """Tiles are cut further so that every worker has one, unless they have at most so many source pixels along both
     axes."""
-    shared_alone: int = 66
+    split_above_idle: int = 66
     """The same while nothing else is under way. Not the same number only where a pixel is the same in any tile, since a
     request must give the same bytes at any load."""
     max_batch_tiles: int = 16
@@ -42,7 +42,7 @@ class EngineConfig:
     restart_seconds: float = 0.5
     """Wait before a worker is replaced; doubles with every death in a row."""
     restart_max_seconds: float = 30.0
-    max_strikes: int = 2
+    max_failed_attempts: int = 2
     """A request fails when this many workers went down with one of its tiles."""
     memory_recovery_batches: int = 256
     """After so many good batches, a batch limit that lack of memory had halved is doubled again."""
@@ -57,20 +57,20 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that cannot work."""
-        for name, edges in (("core_edges", self.core_edges), ("core_heights", self.core_heights or self.core_edges)):
-            if not edges or list(edges) != sorted(set(edges)) or edges[0] < 1:
-                raise ValueError(f"{name} must be ascending positive integers, not {edges}")
-        for name in ("max_batch_tiles", "max_batch_pixels", "max_tiles", "max_bytes", "max_strikes"):
+        for name, sizes in (("tile_widths", self.tile_widths), ("tile_heights", self.tile_heights or self.tile_widths)):
+            if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
+                raise ValueError(f"{name} must be ascending positive integers, not {sizes}")
+        for name in ("max_batch_tiles", "max_batch_pixels", "max_tiles", "max_bytes", "max_failed_attempts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-    def edges(self, scale: int) -> Edges:
+    def tile_sizes(self, scale: int) -> TileSizes:
         """What cores can be at a scale: beyond x4 none that gives more output pixels than the largest does at x4."""
 
-        def fitting(edges: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(edge for edge in edges if edge * scale <= 4 * edges[-1]) or edges[:1]
+        def fitting(sizes: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(size for size in sizes if size * scale <= 4 * sizes[-1]) or sizes[:1]
 
-        return Edges(fitting(self.core_heights or self.core_edges), fitting(self.core_edges))
+        return TileSizes(fitting(self.tile_heights or self.tile_widths), fitting(self.tile_widths))
 
     def overhead(self, margin: int) -> int:
         """The same in source pixels."""
@@ -86,16 +86,16 @@ class EngineConfig:
         """
         if backend == "amx":
             return cls(
-                core_edges=(18, 34, 50, 66, 82, 98, 114, 130),
-                core_heights=(16, 32, 48, 64, 80, 96, 112, 128),
+                tile_widths=(18, 34, 50, 66, 82, 98, 114, 130),
+                tile_heights=(16, 32, 48, 64, 80, 96, 112, 128),
                 tile_overhead=0.6,
-                shared_alone=34,
+                split_above_idle=34,
                 max_batch_tiles=1,
             )
         if device == "cpu":
             return cls()
         return cls(
-            core_edges=(32, 64, 128, 256),
+            tile_widths=(32, 64, 128, 256),
             max_batch_tiles=64,
             max_batch_pixels=2 * 256 * 256,
             fill_batches=True,

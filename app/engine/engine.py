@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 
 from app.engine.config import EngineConfig
-from app.engine.handover import Handover
+from app.engine.loop_bridge import LoopBridge
 from app.engine.observer import GuardedObserver, SilentObserver
 from app.engine.pool import Fit, Pool
 from app.engine.ports import EngineObserver, Plane, TileModel
@@ -75,7 +75,7 @@ class Engine:
         """Build and warm up every model; raises StartupError when none of them comes up."""
         if self._pool:
             raise StartupError("this engine was started before; make a new one")
-        built = Handover()
+        built = LoopBridge()
         self._pool = pool = Pool(
             self._models, self._scheduler, self._config, self._observer, lambda: built.settled(None)
         )
@@ -147,33 +147,33 @@ class Engine:
             if on_rows:
                 on_rows(rows, request.outputs)
 
-        handover = Handover(report if on_progress or on_rows else None, self._config.progress_seconds)
+        bridge = LoopBridge(report if on_progress or on_rows else None, self._config.progress_seconds)
         request = Request.cut(
             planes,
             client=client,
             scale=scale,
             levels=[level for level in chosen.scales if level <= scale],
-            edges=self._config.edges(scale),
+            sizes=self._config.tile_sizes(scale),
             margin=chosen.margin,
             overhead=self._config.overhead(chosen.margin),
             workers=len(self._models),
-            shared=self._config.shared if self._scheduler.load().requests else self._config.shared_alone,
-            listener=handover,
+            split_above=self._config.split_above if self._scheduler.load().requests else self._config.split_above_idle,
+            listener=bridge,
             network=name,
             ensemble=ensemble,
         )
         self._scheduler.admit(request)
-        self._waiting.add(handover.finished)
+        self._waiting.add(bridge.finished)
         try:
             if on_progress:
                 on_progress(0, request.total)
             async with asyncio.timeout(seconds_left):
-                await handover.finished
+                await bridge.finished
         except TimeoutError:
             done = request.total - request.remaining
             raise DeadlineExceeded(f"the deadline passed when {done} of {request.total} tiles were done") from None
         finally:
-            self._waiting.discard(handover.finished)
+            self._waiting.discard(bridge.finished)
             self._scheduler.withdraw(request)
             self._tell_queue()
         self._tell_stages(request, on_stage)

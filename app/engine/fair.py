@@ -10,7 +10,7 @@ from app.engine.tiles import Shape
 T = TypeVar("T")
 
 
-class Turns(Generic[T]):
+class RoundRobin(Generic[T]):
     """A round-robin whose newcomers need not wait for a whole round.
 
     A newcomer's first turn comes after one more turn of the round, or after that of the newcomer before it and one
@@ -50,7 +50,7 @@ class _Client:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.requests: Turns[Request] = Turns()
+        self.requests: RoundRobin[Request] = RoundRobin()
         self.waiting: Counter[Shape] = Counter()
 
     def next_shape(self) -> Shape:
@@ -76,7 +76,7 @@ class FairQueue:
 
     def __init__(self) -> None:
         self._clients: dict[str, _Client] = {}
-        self._turns: Turns[_Client] = Turns()
+        self._turns: RoundRobin[_Client] = RoundRobin()
         self._waiting: Counter[Shape] = Counter()
         self.tiles = 0
 

@@ -10,7 +10,7 @@ from app.engine.config import EngineConfig
 from app.engine.ports import EngineObserver, TileModel
 from app.engine.scheduler import Scheduler
 from app.engine.status import WorkerState, WorkerStatus
-from app.engine.worker import Life
+from app.engine.worker_thread import WorkerThread
 from app.errors import BadParameter, StartupError
 
 _log = logging.getLogger(__name__)
@@ -55,17 +55,17 @@ class Fit:
 
 @dataclass(slots=True)
 class _Slot:
-    """A worker's place; lives come and go."""
+    """A worker's place; threads come and go."""
 
     name: str
     factory: Callable[[], TileModel]
-    life: Life | None = None
+    thread: WorkerThread | None = None
     state: WorkerState = "starting"
     device: str = ""
     dtype: str = ""
     restarts: int = 0
     deaths: int = 0
-    """In a row; a life that stayed up longer than the longest wait ends the row."""
+    """In a row; a thread that stayed up longer than the longest wait ends the row."""
     up_since: float = 0.0
     replace_at: float | None = None
 
@@ -118,13 +118,13 @@ class Pool:
         deadline = time.monotonic() + timeout
         if self._keeper.ident is not None:
             self._keeper.join(timeout)
-        lives = [slot.life for slot in self._slots if slot.life]
-        ended = [life.join(max(0.0, deadline - time.monotonic())) for life in lives]
+        threads = [slot.thread for slot in self._slots if slot.thread]
+        ended = [thread.join(max(0.0, deadline - time.monotonic())) for thread in threads]
         return all(ended)
 
     def errors(self) -> list[BaseException]:
         """Return what the dead workers died of."""
-        return [slot.life.error for slot in self._slots if slot.life and slot.life.error]
+        return [slot.thread.error for slot in self._slots if slot.thread and slot.thread.error]
 
     def status(self) -> tuple[WorkerStatus, ...]:
         """Return the truth about every worker, even when the keeper has not seen it yet."""
@@ -133,26 +133,26 @@ class Pool:
         )
 
     def _state(self, slot: _Slot) -> WorkerState:
-        life = slot.life
-        if slot.state == "up" and life:
-            if life.dead:
+        thread = slot.thread
+        if slot.state == "up" and thread:
+            if thread.dead:
                 return "down"
-            if life.stuck_for() > self._config.hang_seconds:
+            if thread.stuck_for() > self._config.hang_seconds:
                 return "hung"
         return slot.state
 
     def _begin(self, slot: _Slot) -> None:
         slot.replace_at = None
-        slot.life = Life(
+        slot.thread = WorkerThread(
             slot.name,
             slot.factory,
             self._scheduler,
             self._config,
             self._observer,
             self._accept,
-            lambda life: self._changed(slot, life),
+            lambda thread: self._changed(slot, thread),
         )
-        slot.life.start()
+        slot.thread.start()
 
     def _accept(self, model: TileModel) -> None:
         """Raise StartupError for a model whose tiles would not fit the others'."""
@@ -168,17 +168,17 @@ class Pool:
                     "give all workers one model"
                 )
 
-    def _changed(self, slot: _Slot, life: Life) -> None:
-        """Take note that a life is up or over; called from its thread."""
+    def _changed(self, slot: _Slot, thread: WorkerThread) -> None:
+        """Take note that a thread is up or over; called from its thread."""
         with self._lock:
-            if slot.life is not life:
+            if slot.thread is not thread:
                 return
-            model = life.model
-            if life.up and model:
+            model = thread.model
+            if thread.up and model:
                 slot.state, slot.up_since, slot.device, slot.dtype = "up", time.monotonic(), model.device, model.dtype
-            elif life.over and not self._stopping and slot.replace_at is None:
+            elif thread.over and not self._stopping and slot.replace_at is None:
                 self._schedule(slot, "down")
-            up, stopping = life.up, self._stopping
+            up, stopping = thread.up, self._stopping
             built = self._built if all(slot.state != "starting" for slot in self._slots) else None
             if built:
                 self._built = None
@@ -215,18 +215,18 @@ class Pool:
 
     def _look_after(self, slot: _Slot) -> None:
         """Replace a worker whose time has come; give up on one that hangs."""
-        life = slot.life
+        thread = slot.thread
         hung = False
         with self._lock:
-            if slot.state == "up" and life and life.stuck_for() > self._config.hang_seconds:
-                _log.error("%s hangs since %.1f s and is replaced", slot.name, life.stuck_for())
+            if slot.state == "up" and thread and thread.stuck_for() > self._config.hang_seconds:
+                _log.error("%s hangs since %.1f s and is replaced", slot.name, thread.stuck_for())
                 self._schedule(slot, "hung")
                 hung = True
-            elif life and life.ended and slot.replace_at is None:  # it could not even be started, or say good-bye
+            elif thread and thread.ended and slot.replace_at is None:  # it could not even be started, or say good-bye
                 self._schedule(slot, "down")
             due = slot.replace_at is not None and time.monotonic() >= slot.replace_at and not hung
-        if hung and life:
-            life.abandon()
+        if hung and thread:
+            thread.abandon()
             self._observer.worker(slot.name, slot.device, False)
         if due:
             slot.restarts += 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.engine.ensemble import SYMMETRIES, Mean, turned_back
 from app.engine.planes import new_plane
 from app.engine.ports import Plane
-from app.engine.tiles import CutPlane, Edges, Shape, Span, edges_for
+from app.engine.tiles import CutPlane, Shape, Span, TileSizes, sizes_for
 
 
 class Listener(Protocol):
@@ -38,7 +38,7 @@ class Tile:
     mean: Mean | None = None
     index: int = 0
     """Its place in the request: a request's tiles are computed in this order, as far as batches of one shape allow."""
-    strikes: int = 0
+    failed_attempts: int = 0
     """Workers that went down while they held this tile."""
 
     def read(self, out: NDArray[np.float32]) -> None:
@@ -96,18 +96,18 @@ class Request:
         client: str,
         scale: int,
         levels: Sequence[int],
-        edges: Edges,
+        sizes: TileSizes,
         margin: int,
         overhead: int,
         workers: int,
-        shared: int,
+        split_above: int,
         listener: Listener,
         network: str = "",
         ensemble: bool = False,
     ) -> "Request":
         """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
 
-        Tiles of at most `shared` source pixels along both axes are not cut further so that every worker has one.
+        Tiles of at most `split_above` source pixels along both axes are not cut further so that every worker has one.
 
         With `ensemble`, every window becomes eight tiles in a row, one for each symmetry.
         """
@@ -115,14 +115,16 @@ class Request:
         for plane in planes:
             height, width = plane.shape
             outputs = {level: new_plane(height * level, width * level) for level in levels}
-            source = CutPlane.cut(plane, edges_for(height, width, edges, overhead, workers, shared), margin, overhead)
+            source = CutPlane.cut(
+                plane, sizes_for(height, width, sizes, overhead, workers, split_above), margin, overhead
+            )
             request.outputs.append(outputs)
             request.height = max(request.height, height)
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             for row in source.rows:
                 for column in source.columns:
-                    shape = Shape(row.edge, column.edge, scale, network)
-                    transposed = Shape(column.edge, row.edge, scale, network)
+                    shape = Shape(row.size, column.size, scale, network)
+                    transposed = Shape(column.size, row.size, scale, network)
                     if not ensemble:
                         request.tiles.append(Tile(request, source, outputs, row, column, shape))
                         continue

@@ -151,14 +151,14 @@ class Scheduler:
             self._rate.forget(holder)
             settled = []
             for tile in mine:
-                tile.strikes += 1
-                if tile.strikes >= self._config.max_strikes and self._close(tile.request):
+                tile.failed_attempts += 1
+                if tile.failed_attempts >= self._config.max_failed_attempts and self._close(tile.request):
                     settled.append(tile.request)
             self._queue.add((tile for tile in mine if not tile.request.closed), first=True)
             self._forget_idle(tile.request for tile in mine)
             self._changed.notify_all()
         for request in settled:
-            error = InferenceFailed(f"{self._config.max_strikes} workers went down with a tile of this picture")
+            error = InferenceFailed(f"{self._config.max_failed_attempts} workers went down with a tile of this picture")
             error.__cause__ = cause
             request.listener.settled(error)
 

@@ -1,6 +1,6 @@
 """Where a picture is cut, and how a tile's window is read from it: any cut gives the same output pixels.
 
-The picture is padded at its own border by reflection (`numpy.pad(mode="reflect")`), or by edge replication along an
+The picture is padded at its own border by reflection (`numpy.pad(mode="reflect")`), or by size replication along an
 axis no longer than the margin. The padded picture is never stored: an axis of it is a list of source indices.
 """
 
@@ -28,7 +28,7 @@ class Shape(NamedTuple):
         return self.height * self.width
 
 
-class Edges(NamedTuple):
+class TileSizes(NamedTuple):
     """Heights and widths that cores can have, each ascending."""
 
     heights: tuple[int, ...]
@@ -37,61 +37,61 @@ class Edges(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Source pixels [start, start + length) of an axis, computed by a tile of core size `edge` >= length."""
+    """Source pixels [start, start + length) of an axis, computed by a tile of core size `size` >= length."""
 
     start: int
     length: int
-    edge: int
+    size: int
 
 
 @lru_cache(maxsize=4096)
-def _cover(length: int, edges: tuple[int, ...], overhead: int) -> tuple[int, tuple[int, ...]]:
-    """Return (cost, edges) of the cheapest tiles that cover `length`; a tile costs its edge and the overhead."""
+def _cover(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[int, tuple[int, ...]]:
+    """Return (cost, sizes) of the cheapest tiles that cover `length`; a tile costs its size and the overhead."""
     if length <= 0:
         return 0, ()
     covers = []
-    for edge in reversed(edges):
-        cost, rest = _cover(length - edge, edges, overhead)
-        covers.append((cost + edge + overhead, (edge, *rest)))
-    return min(covers, key=lambda cover: cover[0])  # the first of equals: the one with the largest edge in front
+    for size in reversed(sizes):
+        cost, rest = _cover(length - size, sizes, overhead)
+        covers.append((cost + size + overhead, (size, *rest)))
+    return min(covers, key=lambda cover: cover[0])  # the first of equals: the one with the largest size in front
 
 
-def cut_axis(length: int, edges: tuple[int, ...], overhead: int) -> tuple[Span, ...]:
-    """Cut an axis into spans that cover every pixel once, largest edges first.
+def cut_axis(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[Span, ...]:
+    """Cut an axis into spans that cover every pixel once, largest sizes first.
 
-    The largest edge is used while much is left; the rest is covered at the least cost. A tile costs its edge and
+    The largest size is used while much is left; the rest is covered at the least cost. A tile costs its size and
     `overhead` more pixels, for what its margins add to the work and for what small tiles lose.
     """
-    largest = edges[-1]
+    largest = sizes[-1]
     bodies = max(0, length // largest - 1)
-    _, tail = _cover(length - bodies * largest, edges, overhead)
+    _, tail = _cover(length - bodies * largest, sizes, overhead)
     spans, start = [], 0
-    for edge in (largest,) * bodies + tail:
-        spans.append(Span(start, min(edge, length - start), edge))
-        start += edge
+    for size in (largest,) * bodies + tail:
+        spans.append(Span(start, min(size, length - start), size))
+        start += size
     return tuple(spans)
 
 
-def edges_for(height: int, width: int, edges: Edges, overhead: int, workers: int, shared: int) -> Edges:
-    """Return the edges to cut a plane with: small enough for as many tiles as workers, of much the same size.
+def sizes_for(height: int, width: int, sizes: TileSizes, overhead: int, workers: int, split_above: int) -> TileSizes:
+    """Return the sizes to cut a plane with: small enough for as many tiles as workers, of much the same size.
 
-    Tiles of at most `shared` source pixels along both axes stay whole.
+    Tiles of at most `split_above` source pixels along both axes stay whole.
     """
-    lengths, sides = (height, width), list(edges)
+    lengths, sides = (height, width), list(sizes)
     while True:
         cuts = [cut_axis(length, side, overhead) for length, side in zip(lengths, sides, strict=True)]
         if len(cuts[0]) * len(cuts[1]) >= workers:
             break
-        longest = [cut[0].edge for cut in cuts]
-        axes = [axis for axis in (0, 1) if longest[axis] > max(shared, sides[axis][0])]
+        longest = [cut[0].size for cut in cuts]
+        axes = [axis for axis in (0, 1) if longest[axis] > max(split_above, sides[axis][0])]
         if not axes:
             break
         axis = max(axes, key=longest.__getitem__)
         part = -(-lengths[axis] // (len(cuts[axis]) + 1))  # one more than there are
-        smaller = tuple(edge for edge in sides[axis] if edge < longest[axis])
-        below = sum(edge < part for edge in smaller)
+        smaller = tuple(size for size in sides[axis] if size < longest[axis])
+        below = sum(size < part for size in smaller)
         sides[axis] = smaller[: below + 1]
-    return Edges(*sides)
+    return TileSizes(*sides)
 
 
 def padded_axis(length: int, margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
@@ -99,7 +99,7 @@ def padded_axis(length: int, margin: int, spans: tuple[Span, ...]) -> NDArray[np
 
     It reaches as far as the last tile does. What lies past the picture's own margin is seen by no kept pixel.
     """
-    reach = spans[-1].start + spans[-1].edge
+    reach = spans[-1].start + spans[-1].size
     positions = np.arange(-margin, reach + margin)
     if length > margin:
         positions = np.abs(positions)
@@ -119,16 +119,16 @@ class CutPlane:
     _column_sources: NDArray[np.intp]
 
     @classmethod
-    def cut(cls, plane: Plane, edges: Edges, margin: int, overhead: int) -> "CutPlane":
-        """Cut a plane of at least one pixel into cores whose heights and widths are among `edges`; see cut_axis."""
+    def cut(cls, plane: Plane, sizes: TileSizes, margin: int, overhead: int) -> "CutPlane":
+        """Cut a plane of at least one pixel into cores whose heights and widths are among `sizes`; see cut_axis."""
         height, width = plane.shape
-        rows, columns = cut_axis(height, edges.heights, overhead), cut_axis(width, edges.widths, overhead)
+        rows, columns = cut_axis(height, sizes.heights, overhead), cut_axis(width, sizes.widths, overhead)
         return cls(plane, margin, rows, columns, padded_axis(height, margin, rows), padded_axis(width, margin, columns))
 
     def read(self, row: Span, column: Span, out: NDArray[np.float32]) -> None:
-        """Fill `out` (row.edge + 2 margin, column.edge + 2 margin) with the tile's window of the padded picture."""
+        """Fill `out` (row.size + 2 margin, column.size + 2 margin) with the tile's window of the padded picture."""
         top, left = row.start - self.margin, column.start - self.margin
-        bottom, right = row.start + row.edge + self.margin, column.start + column.edge + self.margin
+        bottom, right = row.start + row.size + self.margin, column.start + column.size + self.margin
         height, width = self.plane.shape
         if top >= 0 and left >= 0 and bottom <= height and right <= width:
             out[...] = self.plane[top:bottom, left:right]

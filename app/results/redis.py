@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from app.errors import StoreUnavailable
 from app.results.base import StoredPicture, storage_key
-from app.results.board import RedisBoard
+from app.results.redis_board import RedisBoard
 
 _Field = bytes | bytearray | memoryview | str | int | float
 _AWAY = "The results store does not answer. Ask again in a few seconds."

@@ -79,7 +79,9 @@ def main() -> None:
     """The process; ends as `lapsrn serve` does."""
     from app import logging
     from app.api.server import listen, run_server
-    from app.main import create_app, leave, load_settings, open_model
+    from app.build import open_model
+    from app.main import create_app, leave
+    from app.settings import load_settings
 
     settings = load_settings()
     logging.configure(settings.log_level, settings.log_format)

@@ -7,9 +7,9 @@ import threading
 import httpx
 import pytest
 
-from app.api.access import Caller
-from app.api.limits import ClientLimits
 from app.errors import TooManyRequests
+from app.service.caller import Caller
+from app.service.client_quota import ClientQuota
 from app.settings import ApiKey
 from tests import pictures
 from tests.conftest import Running, service_of, until
@@ -120,13 +120,13 @@ async def test_concurrency_per_client(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)], client_max_concurrent=2) as client:
         first = [asyncio.create_task(client.post("/upscale", files=FILES)) for _ in range(2)]
-        await until(lambda: service_of(client).limits.under_way() == 2)
+        await until(lambda: service_of(client).quota.under_way() == 2)
         refused = await client.post("/upscale", files=FILES)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         gate.set()
         assert [answer.status_code for answer in await asyncio.gather(*first)] == [200, 200]
         assert (await client.post("/upscale", files=FILES)).status_code == 200
-        assert service_of(client).limits.under_way() == 0
+        assert service_of(client).quota.under_way() == 0
 
 
 async def test_keys_never_reach_the_log(serve: Running, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +141,7 @@ async def test_keys_never_reach_the_log(serve: Running, capsys: pytest.CaptureFi
 
 def test_bucket_fills_with_time() -> None:
     now = 0.0
-    limits = ClientLimits(clock=lambda: now)
+    limits = ClientQuota(clock=lambda: now)
     caller = Caller("a", "", max_concurrent=100, requests_per_minute=6, admin=False)
     for _ in range(6):
         limits.enter(caller)()
@@ -159,7 +159,7 @@ def test_bucket_fills_with_time() -> None:
 
 def test_idle_buckets_are_forgotten() -> None:
     now = 0.0
-    limits = ClientLimits(clock=lambda: now)
+    limits = ClientQuota(clock=lambda: now)
     for number in range(4096):
         limits.enter(Caller(str(number), "", 1, 60, admin=False))()
     now = 61.0

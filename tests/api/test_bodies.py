@@ -5,9 +5,9 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.body import RawSink
-from app.api.budget import Budget
 from app.api.form import FormSink
 from app.errors import MalformedRequest, QueueFull, TooManyBytes
+from app.service.upload_budget import UploadBudget
 from tests import pictures
 from tests.api.raw import Exchange
 from tests.conftest import Running, app_of, service_of
@@ -58,7 +58,7 @@ async def test_refused_bodies(
     assert problem["request_id"] == answer.headers["x-request-id"]
     service = service_of(client)
     assert service.budget.held_bytes == 0
-    assert service.limits.under_way() == 0
+    assert service.quota.under_way() == 0
 
 
 @pytest.mark.parametrize("cut", [1, 7, 63, 1000])
@@ -101,7 +101,7 @@ async def test_a_body_that_stalls_is_408(serve: Running, settings: dict[str, flo
         await exchange.run(app_of(client))
         assert exchange.status == 408
         assert f"{seconds} s".encode() in exchange.body
-        assert service_of(client).limits.under_way() == 0
+        assert service_of(client).quota.under_way() == 0
 
 
 async def test_too_many_pixels_is_413_from_the_header(serve: Running) -> None:
@@ -130,8 +130,8 @@ async def test_bodies_of_all_clients_share_a_budget(serve: Running) -> None:
 
 
 def test_budget_counts_holds_and_releases_once() -> None:
-    budget = Budget(10)
-    first, second = budget.hold(), budget.hold()
+    budget = UploadBudget(10)
+    first, second = budget.reserve(), budget.reserve()
     first.grow(6)
     second.grow(4)
     with pytest.raises(QueueFull):

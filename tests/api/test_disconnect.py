@@ -26,7 +26,7 @@ async def at_rest(client: httpx.AsyncClient) -> None:
     service = service_of(client)
     status = service.engine.status()
     assert (status.requests, status.queue_tiles, status.bytes_under_way) == (0, 0, 0)
-    assert (service.jobs.under_way, service.limits.under_way(), service.budget.held_bytes) == (0, 0, 0)
+    assert (service.jobs.under_way, service.quota.under_way(), service.budget.held_bytes) == (0, 0, 0)
     assert (await counters(client))["lapsrn_requests_in_flight"] == 0.0
 
 

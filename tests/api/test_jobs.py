@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from app.api.routes_jobs import tell
+from app.service.job_snapshot import JobSnapshot, State
 from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
@@ -106,7 +107,7 @@ async def test_cancelling_frees_everything_and_forgets(serve: Running) -> None:
         gate.set()
         await finished(client, blocker.headers["location"])
         service = service_of(client)
-        assert (service.limits.under_way(), service.budget.held_bytes, service.jobs.under_way) == (0, 0, 0)
+        assert (service.quota.under_way(), service.budget.held_bytes, service.jobs.under_way) == (0, 0, 0)
         assert service.engine.status().queue_tiles == 0
         metrics = (await client.get("/metrics")).text
         assert 'lapsrn_cancelled_total{stage="queue"} 1.0' in metrics
@@ -136,12 +137,23 @@ async def test_events_are_not_told_twice(client: httpx.AsyncClient) -> None:
 
 
 async def test_events_show_signs_of_life() -> None:
+    def snapshot(state: State, version: int) -> JobSnapshot:
+        return JobSnapshot(
+            version=version,
+            id="a",
+            request_id="r",
+            state=state,
+            done_tiles=0,
+            total_tiles=0,
+            seconds_left=None,
+            levels=(),
+            error=None,
+        )
+
     class Slow:
         """A job that changes after two heartbeats, and is done."""
 
-        version = 1
-        finished = False
-        document: dict[str, Any] = {"state": "queued"}  # noqa: RUF012
+        snapshot = snapshot("queued", 1)
         waits = 0
 
         async def changed(self, since: int, seconds: float) -> bool:
@@ -149,15 +161,19 @@ async def test_events_show_signs_of_life() -> None:
             self.waits += 1
             if self.waits <= 2:
                 return False
-            self.version, self.finished, self.document = 2, True, {"state": "done"}
+            self.snapshot = snapshot("done", 2)
             return True
+
+    def data(state: str) -> str:
+        document = {"id": "a", "state": state, "progress": {"done": 0, "total": 0}, "seconds_left": None}
+        return json.dumps(document | {"results": {}, "error": None}, separators=(",", ":"))
 
     assert [piece async for piece in tell(Slow(), 0, 15.0)] == [
         "retry: 1000\n\n",
-        'id: 1\nevent: state\ndata: {"state":"queued"}\n\n',
+        f"id: 1\nevent: state\ndata: {data('queued')}\n\n",
         ": still here\n\n",
         ": still here\n\n",
-        'id: 2\nevent: state\ndata: {"state":"done"}\n\n',
+        f"id: 2\nevent: state\ndata: {data('done')}\n\n",
     ]
 
 
@@ -185,7 +201,7 @@ async def test_no_more_jobs_than_may_be_remembered(serve: Running) -> None:
         await begin(client)
         refused = await begin(client)
         assert refused.status_code == 503
-        assert service_of(client).limits.under_way() <= 1
+        assert service_of(client).quota.under_way() <= 1
 
 
 async def test_jobs_have_a_deadline_of_their_own(serve: Running) -> None:

@@ -9,9 +9,9 @@ import structlog
 import uvicorn
 
 from app.api import server
-from app.api.service import Phase
 from app.errors import StartupError
 from app.main import create_app
+from app.service.service import Phase
 from app.settings import Settings
 from tests import pictures
 from tests.conftest import Running, app_of, running, service_of, until

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.api.service import ModelFactory, ModelSource
 from app.cli.commands import app
+from app.service.service import ModelFactory, ModelSource
 from app.settings import Settings
 from tests.cli.live import service
 from tests.fakes import FakeModel
@@ -23,7 +23,7 @@ def lapsrn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lapsrn:
         factories: list[ModelFactory] = [FakeModel]
         return ModelSource(factories, {"sha256": "0123", "scores": {"Set5": {"4": {"psnr": 31.5}}}})
 
-    monkeypatch.setattr("app.main.open_model", fake)
+    monkeypatch.setattr("app.build.open_model", fake)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, stdin: bytes | None = None) -> Result:

@@ -12,8 +12,8 @@ import httpx
 import structlog
 import uvicorn
 
-from app.api.service import ModelFactory, Service
 from app.main import create_app
+from app.service.service import ModelFactory, Service
 from app.settings import Settings
 from tests.fakes import FakeModel
 

@@ -89,7 +89,7 @@ def test_doctor_says_why_it_cannot_run(lapsrn: Lapsrn, monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise StartupError("weights/x.safetensors is [not] there")
 
-    monkeypatch.setattr("app.main.open_model", fail)
+    monkeypatch.setattr("app.build.open_model", fail)
     result = lapsrn("doctor")
     assert result.exit_code == 1
     assert "cannot upscale here: weights/x.safetensors is [not] there" in result.stdout

@@ -11,7 +11,7 @@ from PIL import Image
 from app.cli.compare import bicubic, choose, compare
 from app.cli.sheet import COLOURS, FRAME, GAP, TILE, Box, Column, draw
 from model.color import luma
-from model.metrics import psnr, ssim
+from model.quality import psnr, ssim
 from model.resample import round_to_uint8
 from tests import pictures
 from tests.cli.conftest import Lapsrn

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.codec import Codec, Decoded, DecodeOptions, Encoded, EncodeOptions, Formulas, Limits, Plane
+from app.codec import Codec, Decoded, DecodeLimits, DecodeOptions, Encoded, EncodeOptions, Formulas, Plane
 from model import color, resample
 
 FORMULAS = Formulas(color.YCBCR_FROM_RGB, color.YCBCR_OFFSET, color.RGB_FROM_YCBCR, resample.upsample_kernel)
@@ -31,7 +31,7 @@ def bicubic(plane: Plane, scale: int) -> Plane:
 
 def codec(**limits: Any) -> Codec:
     """A codec with the project's formulas, single-threaded."""
-    return Codec(FORMULAS, Limits(**limits), threads=1)
+    return Codec(FORMULAS, DecodeLimits(**limits), threads=1)
 
 
 def upscaled(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.codec.bleed import bled
+from app.codec.alpha_bleeding import bled
 from app.codec.split import split
 from tests.codec.support import FORMULAS, Array, bicubic, nearest, picture, pixels, saved, upscaled
 

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import INPUT_FORMATS, DecodeOptions, Limits, reader, webp
+from app.codec import INPUT_FORMATS, DecodeLimits, DecodeOptions, reader, webp
 from app.codec.reader import read
 from app.errors import ClientError, TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from tests.codec.png_reference import chunk, header, write_png
@@ -205,7 +205,7 @@ def test_picture_data_that_never_ends_is_not_inflated_past_the_picture() -> None
     data = PNG_SIGNATURE + header(9, 7, 8, 2) + chunk(b"IDAT", endless) + IEND
     tracemalloc.start()
     try:
-        read(data, DecodeOptions(scale=4, truncated="allow"), Limits())
+        read(data, DecodeOptions(scale=4, truncated="allow"), DecodeLimits())
     except ClientError:
         pass
     finally:

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.build import build_codec
 from app.codec import DecodeOptions, EncodeOptions
-from app.main import build_codec
 from app.settings import Settings
 from model.evaluate import pad
 from model.resample import resize

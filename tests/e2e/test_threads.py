@@ -13,7 +13,7 @@ import asyncio, json, os, sys, threading, time
 import numpy as np
 from app.codec import DecodeOptions, EncodeOptions
 from app.engine import Engine
-from app.main import build_codec, engine_config, open_model
+from app.build import build_codec, engine_config, open_model
 from app.settings import Settings
 from tests.codec.support import picture, saved
 

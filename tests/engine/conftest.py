@@ -11,7 +11,7 @@ from app.engine import Engine, EngineConfig, EngineStatus, TileModel
 from tests.engine.fakes import FakeModel, Recorder
 
 SMALL = EngineConfig(
-    core_edges=(4, 8),
+    tile_widths=(4, 8),
     max_batch_tiles=16,
     max_batch_pixels=64,
     restart_seconds=0.001,

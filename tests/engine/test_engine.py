@@ -24,7 +24,7 @@ def flat(height: int, width: int, value: float) -> Plane:
 async def test_every_plane_and_level_is_the_whole_picture_upscaled(
     start: Start, edges: tuple[int, ...], workers: int
 ) -> None:
-    engine = await start(*(FakeModel for _ in range(workers)), core_edges=edges)
+    engine = await start(*(FakeModel for _ in range(workers)), tile_widths=edges)
     planes = [picture(37, 21), picture(1, 1), picture(2, 30), picture(30, 1), picture(8, 16)]
     assert_upscaled(planes, await engine.upscale(planes, scale=4, client="me"))
     assert counters(engine.status()) == ZERO
@@ -60,7 +60,7 @@ async def test_requests_at_the_same_time_get_what_each_gets_alone(start: Start) 
 async def test_a_small_picture_is_shared_by_the_workers_while_nothing_else_is_under_way(start: Start) -> None:
     """Alone it is done sooner in pieces; in company, pieces would wait for more turns than the whole does."""
     gate = Gate()
-    engine = await start(FakeModel(before=gate), FakeModel(before=gate), shared=8, shared_alone=4)
+    engine = await start(FakeModel(before=gate), FakeModel(before=gate), split_above=8, split_above_idle=4)
     first = asyncio.create_task(engine.upscale([picture(8, 8, seed=1)], scale=4, client="me"))
     await asyncio.to_thread(gate.wait_entered, 2)
     second = asyncio.create_task(engine.upscale([picture(8, 8, seed=2)], scale=4, client="me"))
@@ -97,7 +97,7 @@ async def test_an_engine_that_was_not_started_says_so() -> None:
 
 def test_it_works_from_code_that_is_not_asynchronous() -> None:
     async def upscale() -> list[dict[int, Plane]]:
-        async with Engine([FakeModel], EngineConfig(core_edges=(8,))) as engine:
+        async with Engine([FakeModel], EngineConfig(tile_widths=(8,))) as engine:
             assert engine.scales == (2, 4)
             return await engine.upscale([picture(20, 20)], scale=4, client="me")
 
@@ -125,7 +125,7 @@ async def submit(engine: Engine, plane: Plane, client: str) -> asyncio.Task[list
 
 async def test_an_idle_worker_takes_a_single_tile_at_once_and_batches_grow_while_it_is_busy(start: Start) -> None:
     order = Order()
-    engine = await start(FakeModel(order), core_edges=(8,), max_batch_pixels=16 * 64)
+    engine = await start(FakeModel(order), tile_widths=(8,), max_batch_pixels=16 * 64)
     tasks = [await submit(engine, flat(8, 8, 1), "a")]
     await asyncio.to_thread(order.gate.wait_entered)
     tasks += [await submit(engine, flat(8, 8, value), f"client {value}") for value in range(2, 8)]
@@ -140,7 +140,7 @@ async def test_idle_workers_share_a_request(start: Start) -> None:
     def meet(tiles: Tiles, scale: int, full_precision: bool) -> None:
         barrier.wait(30)
 
-    engine = await start(FakeModel(meet), FakeModel(meet), core_edges=(8,), max_batch_pixels=16 * 64)
+    engine = await start(FakeModel(meet), FakeModel(meet), tile_widths=(8,), max_batch_pixels=16 * 64)
     await engine.upscale([picture(8, 32)], scale=4, client="me")
 
 
@@ -150,13 +150,13 @@ async def test_a_picture_of_one_large_tile_is_cut_finer_for_two_workers(start: S
     def meet(tiles: Tiles, scale: int, full_precision: bool) -> None:
         barrier.wait(10)
 
-    engine = await start(FakeModel(meet), FakeModel(meet), core_edges=(64, 128), max_batch_pixels=128 * 128)
+    engine = await start(FakeModel(meet), FakeModel(meet), tile_widths=(64, 128), max_batch_pixels=128 * 128)
     assert_upscaled([picture(128, 128)], await engine.upscale([picture(128, 128)], scale=4, client="me"))
 
 
 async def test_a_thumbnail_waits_for_one_turn_and_not_for_large_pictures(start: Start) -> None:
     order = Order()
-    engine = await start(FakeModel(order), core_edges=(8,))
+    engine = await start(FakeModel(order), tile_widths=(8,))
     tasks = [await submit(engine, flat(32, 32, value), f"bulk {value}") for value in (1, 2, 3)]
     order.gate.open(batches=6)
     await asyncio.to_thread(order.gate.wait_entered, 7)
@@ -172,7 +172,7 @@ async def test_a_thumbnail_waits_for_one_turn_and_not_for_large_pictures(start: 
 @pytest.mark.parametrize("limit", [{"max_tiles": 4}, {"max_bytes": 4 * 8 * 8 * 4 * (1 + 4 + 16)}])
 async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start: Start, limit: dict[str, int]) -> None:
     gate = Gate()
-    engine = await start(FakeModel(gate), core_edges=(8,), retry_seconds=7.0, **limit)
+    engine = await start(FakeModel(gate), tile_widths=(8,), retry_seconds=7.0, **limit)
     task = await submit(engine, picture(8, 24), "a")
     await asyncio.to_thread(gate.wait_entered)
     with pytest.raises(QueueFull) as refusal:
@@ -192,7 +192,7 @@ async def test_a_request_beyond_every_limit_is_served_when_it_is_alone(start: St
 async def test_a_cancelled_request_takes_its_tiles_with_it(start: Start) -> None:
     gate, model = Gate(), FakeModel()
     model.before = gate
-    engine = await start(model, core_edges=(8,))
+    engine = await start(model, tile_widths=(8,))
     gone = await submit(engine, picture(8, 80), "a")
     await asyncio.to_thread(gate.wait_entered)
     stays = await submit(engine, picture(8, 16), "b")
@@ -210,7 +210,7 @@ async def test_a_cancelled_request_takes_its_tiles_with_it(start: Start) -> None
 async def test_a_deadline_takes_the_tiles_out_too(start: Start) -> None:
     gate, model = Gate(), FakeModel()
     model.before = gate
-    engine = await start(model, core_edges=(8,))
+    engine = await start(model, tile_widths=(8,))
     with pytest.raises(DeadlineExceeded, match="0 of 10 tiles"):
         late = engine.upscale([picture(8, 80)], scale=4, client="a", deadline=time.monotonic() + 0.2)
         await asyncio.wait_for(late, 10)
@@ -268,7 +268,7 @@ async def test_the_input_buffer_is_reused_and_pictures_are_let_go(start: Start) 
     def note(tiles: Tiles, scale: int, full_precision: bool) -> None:
         addresses.add(tiles.__array_interface__["data"][0])
 
-    engine = await start(FakeModel(note), core_edges=(8,))
+    engine = await start(FakeModel(note), tile_widths=(8,))
     gone = threading.Event()
     gc.disable()
     try:

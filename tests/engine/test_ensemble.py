@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.engine import Plane
 from app.engine.ensemble import SYMMETRIES, Mean, turned_back
 from app.engine.request import Request
-from app.engine.tiles import Edges
+from app.engine.tiles import TileSizes
 from app.errors import QueueFull
 from model.evaluate import upscale_ensemble
 from model.network import LapSRN, LapSRNConfig
@@ -54,7 +54,7 @@ def mean_of_eight(source: Plane, scale: int = 4) -> dict[int, Plane]:
 async def test_it_is_the_mean_over_the_turned_picture_wherever_it_is_cut(
     start: Start, edges: tuple[int, ...], workers: int
 ) -> None:
-    engine = await start(*(FakeModel for _ in range(workers)), core_edges=edges)
+    engine = await start(*(FakeModel for _ in range(workers)), tile_widths=edges)
     planes = [picture(37, 21), picture(1, 1), picture(2, 30), picture(30, 1), picture(8, 16)]
     outputs = await engine.upscale(planes, scale=4, client="me", ensemble=True)
     for source, levels in zip(planes, outputs, strict=True):
@@ -80,7 +80,7 @@ async def test_ensembles_and_plain_requests_side_by_side_get_what_each_gets_alon
 
 async def test_admission_progress_and_batches_count_eight_tiles_for_a_window(start: Start) -> None:
     gate = Gate()
-    engine = await start(FakeModel(gate), core_edges=(8,), max_tiles=16)
+    engine = await start(FakeModel(gate), tile_widths=(8,), max_tiles=16)
     seen: list[tuple[int, int]] = []
     task = asyncio.create_task(
         engine.upscale([picture(8, 8)], scale=4, client="a", ensemble=True, on_progress=lambda *done: seen.append(done))
@@ -104,7 +104,7 @@ async def test_a_plain_request_waits_for_one_pass_of_an_ensemble_not_for_all(sta
         order.extend(int(value) for value in tiles[:, 3, 3])
         gate()
 
-    engine = await start(FakeModel(note), core_edges=(8,))
+    engine = await start(FakeModel(note), tile_widths=(8,))
     flats = [np.full((8, 16), 1, np.float32), np.full((8, 8), 2, np.float32)]
     large = asyncio.create_task(engine.upscale([flats[0]], scale=4, client="a", ensemble=True))
     await asyncio.to_thread(gate.wait_entered)
@@ -124,7 +124,7 @@ async def test_one_pass_that_is_not_finite_is_redone_in_full_precision_alone(sta
         return cores
 
     model = FakeModel(after=spoil)
-    engine = await start(model, core_edges=(8,))
+    engine = await start(model, tile_widths=(8,))
     source = picture(8, 8) + 1
     source[0, 0] = 1
     (levels,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
@@ -194,11 +194,11 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
         client="me",
         scale=2,
         levels=[2],
-        edges=Edges((4, 8), (4, 8)),
+        sizes=TileSizes((4, 8), (4, 8)),
         margin=3,
         overhead=3,
         workers=1,
-        shared=1,
+        split_above=1,
         listener=Deaf(),
         ensemble=True,
     )
@@ -216,7 +216,7 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
 async def test_on_the_network_it_is_the_reference_of_eight_whole_pictures(
     start: Start, network: LapSRN, backend: str, dtype: str
 ) -> None:
-    engine = await start(lambda: Runtime(network, "random", "cpu", dtype, backend), core_edges=(8, 16))
+    engine = await start(lambda: Runtime(network, "random", "cpu", dtype, backend), tile_widths=(8, 16))
     source = plane(29, 21)
     (levels,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
     (plain,) = await engine.upscale([source], scale=4, client="me")
@@ -231,7 +231,7 @@ async def test_on_the_network_it_is_the_reference_of_eight_whole_pictures(
 @SERVED
 async def test_a_turned_picture_comes_out_turned(start: Start, network: LapSRN, backend: str, dtype: str) -> None:
     """To the last bit where the picture is cut alike from both ends, else to rounding."""
-    engine = await start(lambda: Runtime(network, "random", "cpu", dtype, backend), core_edges=(8, 16))
+    engine = await start(lambda: Runtime(network, "random", "cpu", dtype, backend), tile_widths=(8, 16))
     for source, tolerance in ((plane(16, 16), 0.0), (plane(11, 19), 2e-6 if dtype == "float32" else 0.01)):
         (upright,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
         for turn in (TURNS[1], TURNS[4]):  # which generate the others
@@ -246,7 +246,7 @@ async def test_flat_colours_stay_exact_and_load_changes_nothing(
     start: Start, network: LapSRN, backend: str, dtype: str
 ) -> None:
     engine = await start(
-        *[lambda: Runtime(network, "random", "cpu", dtype, backend)] * 2, core_edges=(8, 16), max_batch_pixels=1024
+        *[lambda: Runtime(network, "random", "cpu", dtype, backend)] * 2, tile_widths=(8, 16), max_batch_pixels=1024
     )
     flat, source = np.full((20, 13), 200 / 255, np.float32), plane(24, 17)
     (alone,) = await engine.upscale([source], scale=4, client="me", ensemble=True)

@@ -54,7 +54,7 @@ class Held:
         return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-WIDE = {"core_edges": (8,), "max_batch_pixels": 16 * 64}
+WIDE = {"tile_widths": (8,), "max_batch_pixels": 16 * 64}
 
 
 async def test_a_poisoned_tile_fails_its_own_request_and_no_other_in_its_batch(start: Start) -> None:
@@ -93,7 +93,7 @@ async def test_a_tile_that_fails_alone_once_is_tried_again(start: Start) -> None
 
 async def test_the_other_tiles_of_a_failed_request_are_not_computed(start: Start) -> None:
     model = FakeModel(fail_on_poison)
-    engine = await start(model, core_edges=(8,))
+    engine = await start(model, tile_widths=(8,))
     with pytest.raises(InferenceFailed):
         await engine.upscale([poisoned(8, 800, 0, 0)], scale=4, client="me")
     assert counters(engine.status())[1] == 0
@@ -109,7 +109,7 @@ async def test_the_rest_of_a_split_batch_is_not_computed_for_a_client_that_left(
             raise RuntimeError("one by one, please")
 
     model = FakeModel(fail_together)
-    engine = await start(model, core_edges=(8,), max_batch_pixels=4 * 64)
+    engine = await start(model, tile_widths=(8,), max_batch_pixels=4 * 64)
     leaving = asyncio.create_task(engine.upscale([picture(8, 32)], scale=4, client="me"))
     await asyncio.to_thread(gate.wait_entered)
     leaving.cancel()
@@ -145,7 +145,7 @@ async def test_the_batch_limit_grows_again_when_memory_is_back(start: Start) -> 
             raise short.pop()
 
     model = FakeModel(once)
-    engine = await start(model, core_edges=(8,), max_batch_pixels=4 * 64, memory_recovery_batches=4)
+    engine = await start(model, tile_widths=(8,), max_batch_pixels=4 * 64, memory_recovery_batches=4)
     await engine.upscale([picture(8, 8 * 16)], scale=4, client="me")
     sizes = [shape[0] for shape, _, _ in model.calls]
     assert sizes == [4, 2, 2, 2, 2, 4, 4]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.engine.fair import FairQueue, Turns
+from app.engine.fair import FairQueue, RoundRobin
 from app.engine.request import Request
-from app.engine.tiles import Edges, Shape
+from app.engine.tiles import Shape, TileSizes
 from tests.engine.fakes import picture
 
 
@@ -18,17 +18,17 @@ class Nobody:
     def settled(self, error: Exception | None) -> None: ...
 
 
-def request(client: str, tiles: int, scale: int = 4, edge: int = 8) -> Request:
+def request(client: str, tiles: int, scale: int = 4, size: int = 8) -> Request:
     made = Request.cut(
-        [picture(edge, edge * tiles)],
+        [picture(size, size * tiles)],
         client=client,
         scale=scale,
         levels=[2],
-        edges=Edges((edge,), (edge,)),
+        sizes=TileSizes((size,), (size,)),
         margin=3,
         overhead=3,
         workers=1,
-        shared=1,
+        split_above=1,
         listener=Nobody(),
     )
     assert made.total == tiles
@@ -81,7 +81,7 @@ def test_a_small_request_overtakes_the_same_clients_large_one() -> None:
 
 
 def test_newcomers_leave_every_second_turn_to_the_round() -> None:
-    turns: Turns[str] = Turns()
+    turns: RoundRobin[str] = RoundRobin()
     for name in ("old1", "old2", "old3"):
         turns.add(name)
         turns.served(name)
@@ -108,7 +108,7 @@ def test_a_batch_takes_one_tile_of_each_client_in_turn() -> None:
     assert served(queue_of(*requests), requests, limit=4) == "abca caca caca c"
 
 
-@pytest.mark.parametrize("other", [{"scale": 2}, {"edge": 16}])
+@pytest.mark.parametrize("other", [{"scale": 2}, {"size": 16}])
 def test_a_batch_holds_one_shape_and_one_scale_only(other: dict[str, int]) -> None:
     requests = [request("x", 2), request("y", 2, **other), request("z", 2)]
     assert served(queue_of(*requests), requests, limit=4) == "acac bb"
@@ -130,7 +130,7 @@ def test_idle_workers_share_what_waits(takers: int, sizes: list[int]) -> None:
 
 def test_the_limit_is_asked_about_the_shape_whose_turn_it_is() -> None:
     asked: list[Shape] = []
-    queue = queue_of(request("x", 2, edge=16))
+    queue = queue_of(request("x", 2, size=16))
     queue.take(lambda shape: asked.append(shape) or 1)  # type: ignore[func-returns-value]
     assert asked == [Shape(16, 16, 4)]
     assert asked[0].pixels == 256

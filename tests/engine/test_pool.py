@@ -51,7 +51,7 @@ async def test_a_worker_that_dies_is_replaced_and_its_tiles_are_done_by_the_next
 
 async def test_dead_workers_leave_no_network_behind(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        logging.getLogger("app.engine.worker"), "disabled", True
+        logging.getLogger("app.engine.worker_thread"), "disabled", True
     )  # pytest keeps records and their frames
     alive: list[weakref.ref[FakeModel]] = []
 
@@ -112,7 +112,7 @@ async def test_one_worker_of_two_that_is_down_leaves_the_engine_alive(start: Sta
 
 
 async def test_a_tile_that_kills_every_worker_fails_its_request(start: Start) -> None:
-    engine = await start(lambda: FakeModel(mortal(SystemExit("killed"))), max_strikes=3)
+    engine = await start(lambda: FakeModel(mortal(SystemExit("killed"))), max_failed_attempts=3)
     with pytest.raises(InferenceFailed, match="3 workers") as failure:
         await engine.upscale([picture(8, 8)], scale=4, client="me")
     assert isinstance(failure.value.__cause__, SystemExit)
@@ -182,7 +182,7 @@ async def test_a_hung_worker_is_reported_and_replaced_and_writes_nothing_when_it
             build()
         return models.pop(0)
 
-    engine = await start(factory, core_edges=(8,), hang_seconds=1.0)
+    engine = await start(factory, tile_widths=(8,), hang_seconds=1.0)
     plane = picture(8, 16)
     task = asyncio.create_task(engine.upscale([plane], scale=4, client="me"))
     await asyncio.to_thread(build.wait_entered)

@@ -56,7 +56,7 @@ async def test_a_progress_callback_that_fails_does_not_fail_the_request(start: S
 
 
 async def test_stages_and_batches_are_told(start: Start, recorder: Recorder) -> None:
-    engine = await start(FakeModel, core_edges=(8,))
+    engine = await start(FakeModel, tile_widths=(8,))
     stages: dict[str, float] = {}
     await engine.upscale([picture(8, 24)], scale=4, client="me", on_stage=stages.__setitem__)
     assert list(stages) == ["queue", "infer"]

@@ -11,7 +11,7 @@ from tests.engine.fakes import FakeModel, expected, picture
 
 
 async def test_rows_are_right_when_they_are_told(start: Start) -> None:
-    engine = await start(FakeModel, FakeModel, core_edges=(3, 4, 8))
+    engine = await start(FakeModel, FakeModel, tile_widths=(3, 4, 8))
     planes = [picture(45, 29), picture(45, 29, seed=1)]
     wanted = [expected(plane, 4) for plane in planes]
     told: list[int] = []
@@ -29,7 +29,7 @@ async def test_rows_are_right_when_they_are_told(start: Start) -> None:
 
 async def test_a_picture_is_computed_from_the_top_down_whatever_the_shapes_of_its_tiles(start: Start) -> None:
     model = FakeModel()
-    engine = await start(model, core_edges=(3, 8), max_batch_tiles=1)
+    engine = await start(model, tile_widths=(3, 8), max_batch_tiles=1)
     await engine.upscale([picture(40, 35)], scale=4, client="me")
     shapes = [call[0] for call in model.calls]
     assert len(set(shapes)) > 1

@@ -12,7 +12,7 @@ from app.engine.config import EngineConfig
 from app.engine.rate import TileRate
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
-from app.engine.tiles import Edges, Shape, cut_axis, edges_for
+from app.engine.tiles import Shape, TileSizes, cut_axis, sizes_for
 from app.errors import Draining, InferenceFailed, QueueFull
 from tests.engine.fakes import picture
 
@@ -38,11 +38,11 @@ def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
         client=client,
         scale=4,
         levels=[2, 4],
-        edges=Edges((8,), (8,)),
+        sizes=TileSizes((8,), (8,)),
         margin=3,
         overhead=3,
         workers=1,
-        shared=1,
+        split_above=1,
         listener=ear,
     )
     return made, ear
@@ -106,7 +106,7 @@ def test_a_failed_tile_ends_its_request_once() -> None:
 
 
 def test_what_a_released_holder_had_comes_first_and_what_it_says_later_is_ignored() -> None:
-    scheduler = Scheduler(EngineConfig(max_strikes=2))
+    scheduler = Scheduler(EngineConfig(max_failed_attempts=2))
     made, ear = request(4)
     scheduler.enlist("w")
     scheduler.admit(made)
@@ -212,12 +212,12 @@ def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"core_edges": ()},
-        {"core_edges": (8, 4)},
-        {"core_edges": (0, 4)},
-        {"core_heights": (8, 4)},
+        {"tile_widths": ()},
+        {"tile_widths": (8, 4)},
+        {"tile_widths": (0, 4)},
+        {"tile_heights": (8, 4)},
         {"max_tiles": 0},
-        {"max_strikes": 0},
+        {"max_failed_attempts": 0},
     ],
 )
 def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
@@ -228,18 +228,18 @@ def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
 def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
     cpu, gpu = EngineConfig.for_device("cpu"), EngineConfig.for_device("cuda:0")
     assert cpu == EngineConfig()
-    assert gpu.core_edges[-1] > cpu.core_edges[-1]
+    assert gpu.tile_widths[-1] > cpu.tile_widths[-1]
     assert gpu.max_batch_pixels > cpu.max_batch_pixels
 
 
 def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
     config = EngineConfig.for_device("cpu", "amx")
-    heights, widths = config.edges(4)
+    heights, widths = config.tile_sizes(4)
     for width in widths:
         assert {-(-(width + border) // 16) for border in (14, 12, 10, 8, 6)} == {(width + 14) // 16}, "first level"
         assert -(2 * width + 8) % 16 == 4, "second level, whose layers are up to 6 narrower"
     assert all(height % 16 == 0 for height in heights)
     for workers in (1, 2, 8):
-        smallest = edges_for(64, 64, config.edges(4), config.overhead(9), workers, config.shared)
+        smallest = sizes_for(64, 64, config.tile_sizes(4), config.overhead(9), workers, config.split_above)
         assert len(cut_axis(64, smallest.widths, 5)) == 1, "a thumbnail waits for one turn, not for two"
     assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.tiles import CutPlane, Edges, Span, cut_axis, edges_for
+from app.engine.tiles import CutPlane, Span, TileSizes, cut_axis, sizes_for
 from tests.engine.fakes import expected, pad, picture, upsample
 
 EDGES = (16, 32, 48, 64, 96, 128)
@@ -29,24 +29,24 @@ EDGES = (16, 32, 48, 64, 96, 128)
     ],
 )
 def test_lengths_are_cut_into_few_edges_with_little_surplus(length: int, edges: list[int]) -> None:
-    assert [span.edge for span in cut_axis(length, EDGES, 9)] == edges
+    assert [span.size for span in cut_axis(length, EDGES, 9)] == edges
 
 
 @pytest.mark.parametrize(
     ("overhead", "edges"), [(0, [108, 64, 32]), (9, [108, 64, 32]), (22, [108, 108])], ids=["free", "a margin", "dear"]
 )
 def test_the_dearer_a_tile_the_more_surplus_is_taken_for_fewer(overhead: int, edges: list[int]) -> None:
-    assert [span.edge for span in cut_axis(200, (32, 48, 64, 108), overhead)] == edges
+    assert [span.size for span in cut_axis(200, (32, 48, 64, 108), overhead)] == edges
 
 
 @given(st.integers(1, 700), st.sets(st.integers(3, 90), min_size=1, max_size=5), st.integers(0, 12))
 def test_spans_cover_every_pixel_once_and_fit_their_edges(length: int, edges: set[int], margin: int) -> None:
     spans = cut_axis(length, tuple(sorted(edges)), margin)
     assert [pixel for span in spans for pixel in range(span.start, span.start + span.length)] == list(range(length))
-    assert all(0 < span.length <= span.edge and span.edge in edges for span in spans)
+    assert all(0 < span.length <= span.size and span.size in edges for span in spans)
 
 
-ALIKE, APART = Edges(EDGES, EDGES), Edges((32, 64, 128), (40, 64, 108))
+ALIKE, APART = TileSizes(EDGES, EDGES), TileSizes((32, 64, 128), (40, 64, 108))
 
 
 @pytest.mark.parametrize(
@@ -70,19 +70,19 @@ ALIKE, APART = Edges(EDGES, EDGES), Edges((32, 64, 128), (40, 64, 108))
     ],
 )
 def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
-    edges: Edges, height: int, width: int, workers: int, core: tuple[int, int]
+    edges: TileSizes, height: int, width: int, workers: int, core: tuple[int, int]
 ) -> None:
-    chosen = edges_for(height, width, edges, 9, workers, 66)
-    assert (cut_axis(height, chosen.heights, 9)[0].edge, cut_axis(width, chosen.widths, 9)[0].edge) == core
+    chosen = sizes_for(height, width, edges, 9, workers, 66)
+    assert (cut_axis(height, chosen.heights, 9)[0].size, cut_axis(width, chosen.widths, 9)[0].size) == core
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 9), st.sampled_from([16, 34, 66, 128]))
 def test_there_are_tiles_for_every_worker_unless_they_are_small(
-    height: int, width: int, workers: int, shared: int
+    height: int, width: int, workers: int, split_above: int
 ) -> None:
-    edges = edges_for(height, width, ALIKE, 9, workers, shared)
+    edges = sizes_for(height, width, ALIKE, 9, workers, split_above)
     cuts = [cut_axis(side, each, 9) for side, each in zip((height, width), edges, strict=True)]
-    assert len(cuts[0]) * len(cuts[1]) >= workers or all(cut[0].edge <= shared for cut in cuts)
+    assert len(cuts[0]) * len(cuts[1]) >= workers or all(cut[0].size <= split_above for cut in cuts)
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 16, 33])
@@ -91,10 +91,10 @@ def test_there_are_tiles_for_every_worker_unless_they_are_small(
 def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, margin: int) -> None:
     plane = picture(height, width)
     padded = pad(plane, margin)
-    cut = CutPlane.cut(plane, Edges((4, 16), (4, 16)), margin, margin)
+    cut = CutPlane.cut(plane, TileSizes((4, 16), (4, 16)), margin, margin)
     for row in cut.rows:
         for column in cut.columns:
-            window = np.full((row.edge + 2 * margin, column.edge + 2 * margin), np.nan, np.float32)
+            window = np.full((row.size + 2 * margin, column.size + 2 * margin), np.nan, np.float32)
             cut.read(row, column, window)
             assert np.isfinite(window).all(), "every pixel is written, past the picture too"
             inside = padded[row.start :, column.start :][: row.length + 2 * margin, : column.length + 2 * margin]
@@ -112,11 +112,11 @@ def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
     size: tuple[int, int], heights: set[int], widths: set[int], margin: int
 ) -> None:
     plane = picture(*size)
-    cut = CutPlane.cut(plane, Edges(tuple(sorted(heights)), tuple(sorted(widths))), margin, margin)
+    cut = CutPlane.cut(plane, TileSizes(tuple(sorted(heights)), tuple(sorted(widths))), margin, margin)
     whole = np.full((size[0] * 2, size[1] * 2), np.nan, np.float32)
     for row in cut.rows:
         for column in cut.columns:
-            window = np.empty((1, row.edge + 2 * margin, column.edge + 2 * margin), np.float32)
+            window = np.empty((1, row.size + 2 * margin, column.size + 2 * margin), np.float32)
             cut.read(row, column, window[0])
             core = upsample(window, margin, 2)[0][: row.length * 2, : column.length * 2]
             whole[row.start * 2 :, column.start * 2 :][: core.shape[0], : core.shape[1]] = core
@@ -125,7 +125,7 @@ def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
 
 def test_a_plane_shorter_than_the_margin_is_replicated_on_that_axis_alone() -> None:
     plane = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]], np.float32)
-    cut = CutPlane.cut(plane, Edges((8,), (8,)), 3, 3)
+    cut = CutPlane.cut(plane, TileSizes((8,), (8,)), 3, 3)
     window = np.empty((14, 14), np.float32)
     cut.read(Span(0, 2, 8), Span(0, 5, 8), window)
     np.testing.assert_array_equal(window[:8, 3], [1, 1, 1, 1, 6, 6, 6, 6])

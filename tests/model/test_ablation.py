@@ -10,8 +10,8 @@ from model.ablation import GAP, ZOOM, main
 from model.checkpoint import save_weights
 from model.data import through_jpeg
 from model.evaluate import evaluate, luma_8bit
-from model.metrics import psnr
 from model.network import LapSRNConfig
+from model.quality import psnr
 from model.resample import degrade, resize, round_to_uint8
 from tests.model.networks import random_network, save_pictures
 

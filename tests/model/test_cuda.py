@@ -11,8 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from app.build import engine_config, open_model
 from app.engine import Engine
-from app.main import engine_config, open_model
 from app.settings import Settings
 from model.evaluate import pad, upscale
 from model.network import LapSRN, LapSRNConfig

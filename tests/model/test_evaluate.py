@@ -27,8 +27,8 @@ from model.evaluate import (
     upscale_ensemble,
     validate,
 )
-from model.metrics import psnr, ssim
 from model.network import LapSRN, LapSRNConfig
+from model.quality import psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
 from tests.model.networks import plane, random_network, save_pictures
 

@@ -59,7 +59,7 @@ def test_progress_counts_tiles(service: Running, visit: Visit) -> None:
     service.pace.go()
     wait_done(page)
     assert page.locator("#work").is_hidden()
-    assert page.locator("#veil").is_hidden()
+    assert page.locator("#tile-overlay").is_hidden()
 
 
 def test_a_row_of_pictures_is_worked_off_and_each_can_be_looked_at(service: Running, visit: Visit) -> None:

@@ -2,7 +2,7 @@
 
 import { part } from "./dom.js";
 import { attachGestures } from "./gestures.js";
-import { drawVeil } from "./veil.js";
+import { drawTileOverlay } from "./tile-overlay.js";
 import { Viewport } from "./viewport.js";
 
 /** @typedef {import("./entry.js").Size} Size */
@@ -19,7 +19,7 @@ export class Compare {
   #afterTag = part("tag-after", HTMLElement);
   #divider = part("divider", HTMLElement);
   #knob = part("knob", HTMLElement);
-  #veil = part("veil", HTMLCanvasElement);
+  #tileOverlay = part("tile-overlay", HTMLCanvasElement);
   #frame = 0;
   #reveal = 0;
   #share = 0.5;
@@ -76,8 +76,8 @@ export class Compare {
     this.refresh();
   }
 
-  /** @param {{done: number, total: number} | null} tiles null: nothing is under way, no veil */
-  veil(tiles) {
+  /** @param {{done: number, total: number} | null} tiles null: nothing is under way, no overlay */
+  showTiles(tiles) {
     this.#tiles = tiles;
     this.refresh();
   }
@@ -166,7 +166,7 @@ export class Compare {
     this.#knob.setAttribute("aria-valuetext", `${percent} % original, ${100 - percent} % enlarged ×${this.#level}`);
     this.#canvas.dataset["pan"] = String(viewport.canPan);
     this.#canvas.dataset["compare"] = String(comparing);
-    drawVeil(this.#veil, viewport, this.#tiles);
+    drawTileOverlay(this.#tileOverlay, viewport, this.#tiles);
     this.onMove(this);
   }
 

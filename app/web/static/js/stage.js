@@ -101,7 +101,7 @@ export class Stage {
   #showWork(entry) {
     this.#workBar.value = entry.share ?? 0;
     this.#workText.textContent = entry.words;
-    this.#compare.veil(entry.tiles ?? { done: 0, total: 0 });
+    this.#compare.showTiles(entry.tiles ?? { done: 0, total: 0 });
   }
 
   /** @param {Entry} entry */
@@ -111,7 +111,7 @@ export class Stage {
     const remedies = REMEDIES.filter(({ query }) => entry.problem?.detail.includes(query));
     this.#remedies.replaceChildren(...remedies.map(({ query, label }) => this.#remedy(entry, query, label)));
     part("trouble-again", HTMLElement).hidden = HOPELESS.has(entry.problem?.status ?? 0);
-    this.#compare.veil({ done: 0, total: 0 });
+    this.#compare.showTiles({ done: 0, total: 0 });
   }
 
   /** @param {Entry} entry @param {string} query @param {string} label @returns {HTMLButtonElement} */

@@ -14,7 +14,7 @@ from app.engine.tiles import Shape
 _log = logging.getLogger(__name__)
 
 
-class Life:
+class WorkerThread:
     """A worker's thread and its model. `changed` is called, from that thread, when it is up and when it is over.
 
     `accept` is called with the model before it is used, and may raise to refuse it.
@@ -28,7 +28,7 @@ class Life:
         config: EngineConfig,
         observer: EngineObserver,
         accept: Callable[[TileModel], None],
-        changed: Callable[["Life"], None],
+        changed: Callable[["WorkerThread"], None],
     ) -> None:
         self.name = name
         self.model: TileModel | None = None
@@ -121,11 +121,11 @@ class Life:
         """Return the (N, height, width) of the cores to run before the first picture comes, at this scale."""
         if self._config.warm_up == "nothing":
             return []
-        (heights, widths), limit = self._config.edges(scale), BatchLimit(self._config)
+        (heights, widths), limit = self._config.tile_sizes(scale), BatchLimit(self._config)
         if self._config.warm_up == "shapes":
             cores = [Shape(height, width, 1) for height in heights for width in widths]
         else:
-            cores = [Shape(next((each for each in heights if each >= edge), heights[-1]), edge, 1) for edge in widths]
+            cores = [Shape(next((each for each in heights if each >= size), heights[-1]), size, 1) for size in widths]
         shapes = []
         for core in cores:
             counts = [1 << power for power in range(limit(core).bit_length())]  # what the scheduler hands out

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from PIL import TiffImagePlugin
 
-from app.codec.types import Limits, Samples
+from app.codec.types import DecodeLimits, Samples
 from app.errors import TooManyPixels, UndecodablePicture
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 277, 339
@@ -55,7 +55,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
                 self.info["dpi"] = (x * per_inch, y * per_inch)
 
 
-def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: Limits) -> None:
+def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: DecodeLimits) -> None:
     """TooManyPixels if one tile is larger than a whole picture may be: libtiff would make room for it."""
     tile = _values(tags, _TILE_WIDTH, (0,))[0] * _values(tags, _TILE_HEIGHT, (0,))[0]
     if tile > max(limits.max_input_pixels, 1 << 20):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.codec import Codec, DecodeOptions, EncodeOptions, Limits, wire
-from app.codec.isolation import DecoderProcesses
+from app.codec import Codec, DecodeLimits, DecodeOptions, EncodeOptions, decoder_protocol
+from app.codec.decoder_pool import DecoderPool
 from app.codec.raster import Raster
 from app.codec.reader import read
 from app.errors import ClientError, UndecodablePicture, UnsupportedFormat
@@ -23,19 +23,19 @@ from tests.codec.test_metadata import DISPLAY_P3, _with_everything
 
 pytestmark = pytest.mark.slow
 
-LIMITS = Limits()
+LIMITS = DecodeLimits()
 OPTIONS = DecodeOptions(scale=2, frames="all", metadata="all")
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[DecoderProcesses]:
-    pool = DecoderProcesses(2, LIMITS)
+def processes() -> Iterator[DecoderPool]:
+    pool = DecoderPool(2, LIMITS)
     pool.start()
     yield pool
     pool.close()
 
 
-def _pids(pool: DecoderProcesses) -> list[int]:
+def _pids(pool: DecoderPool) -> list[int]:
     return [process.pid for process in list(pool._idle.queue) if process is not None]
 
 
@@ -58,12 +58,12 @@ def _equal(one: Raster, other: Raster) -> bool:
         next(case.make()[0] for case in CASES if case.what == "RGB and alpha, 10 bits"),
     ],
 )
-def test_the_answer_is_the_same(processes: DecoderProcesses, data: bytes) -> None:
+def test_the_answer_is_the_same(processes: DecoderPool, data: bytes) -> None:
     assert _equal(processes.read(data, OPTIONS, LIMITS), read(data, OPTIONS, LIMITS))
 
 
 @pytest.mark.parametrize("data", [DAMAGED["half"], LYING["JPEG"], LYING["WEBP"], b"", b"<svg/>"])
-def test_the_refusal_is_the_same(processes: DecoderProcesses, data: bytes) -> None:
+def test_the_refusal_is_the_same(processes: DecoderPool, data: bytes) -> None:
     with pytest.raises(ClientError) as inside:
         read(data, OPTIONS, LIMITS)
     with pytest.raises(ClientError) as outside:
@@ -71,7 +71,7 @@ def test_the_refusal_is_the_same(processes: DecoderProcesses, data: bytes) -> No
     assert (type(outside.value), str(outside.value)) == (type(inside.value), str(inside.value))
 
 
-def test_a_codec_decodes_through_it(processes: DecoderProcesses) -> None:
+def test_a_codec_decodes_through_it(processes: DecoderPool) -> None:
     service = Codec(FORMULAS, LIMITS, threads=1, read=processes.read)
     samples = picture(7, 5, 4)
     decoded = service.decode(saved(samples, "PNG"), DecodeOptions(scale=1))
@@ -87,7 +87,7 @@ def _inline(samples: Any) -> bytes:
     return service.encode(decoded, [decoded.frames[0].planes], 1, EncodeOptions()).body
 
 
-def test_many_threads_get_their_own_pictures(processes: DecoderProcesses) -> None:
+def test_many_threads_get_their_own_pictures(processes: DecoderPool) -> None:
     pictures = [picture(20 + i, 30, 3, seed=i) for i in range(24)]
     with ThreadPoolExecutor(6) as pool:
         found = pool.map(lambda samples: processes.read(saved(samples, "PNG"), OPTIONS, LIMITS), pictures)
@@ -96,7 +96,7 @@ def test_many_threads_get_their_own_pictures(processes: DecoderProcesses) -> Non
 
 
 def test_a_process_that_died_meanwhile_is_replaced_and_costs_nobody_a_picture() -> None:
-    pool = DecoderProcesses(1, LIMITS)
+    pool = DecoderPool(1, LIMITS)
     data = saved(picture(7, 5, 3), "PNG")
     try:
         pool.read(data, OPTIONS, LIMITS)
@@ -109,7 +109,7 @@ def test_a_process_that_died_meanwhile_is_replaced_and_costs_nobody_a_picture() 
 
 
 def test_a_process_that_hangs_is_killed_and_its_picture_refused() -> None:
-    pool = DecoderProcesses(1, LIMITS, timeout_seconds=0.3)
+    pool = DecoderPool(1, LIMITS, timeout_seconds=0.3)
     data = saved(picture(7, 5, 3), "PNG")
     try:
         while True:  # until the process is up; a loaded machine may take its time
@@ -131,24 +131,24 @@ def test_a_process_that_hangs_is_killed_and_its_picture_refused() -> None:
 def test_a_picture_that_kills_its_decoder_twice_is_refused_and_the_pool_lives_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pool = DecoderProcesses(1, LIMITS)
+    pool = DecoderPool(1, LIMITS)
     data = saved(picture(7, 5, 3), "PNG")
-    sent = wire.request
+    sent = decoder_protocol.request
     try:
         pool.read(data, OPTIONS, LIMITS)
         # A header that is no JSON ends the process, as a crash of a C library on the picture would.
-        monkeypatch.setattr(wire, "request", lambda *_: [bytes([1, 0, 0, 0, 0, 0, 0, 0]), b"{"])
+        monkeypatch.setattr(decoder_protocol, "request", lambda *_: [bytes([1, 0, 0, 0, 0, 0, 0, 0]), b"{"])
         with pytest.raises(UndecodablePicture, match="The PNG was given up: the decoder crashed on it"):
             pool.read(data, OPTIONS, LIMITS)
-        monkeypatch.setattr(wire, "request", sent)
+        monkeypatch.setattr(decoder_protocol, "request", sent)
         assert np.array_equal(pool.read(data, OPTIONS, LIMITS).frames[0], picture(7, 5, 3))
     finally:
         pool.close()
 
 
 def test_memory_is_limited() -> None:
-    pool = DecoderProcesses(1, Limits(max_input_pixels=1 << 26, max_output_pixels=1 << 28), memory_bytes=48 << 20)
-    limits = Limits(max_input_pixels=1 << 26, max_output_pixels=1 << 28)
+    pool = DecoderPool(1, DecodeLimits(max_input_pixels=1 << 26, max_output_pixels=1 << 28), memory_bytes=48 << 20)
+    limits = DecodeLimits(max_input_pixels=1 << 26, max_output_pixels=1 << 28)
     large = saved(np.zeros((3500, 3500, 3), np.uint8), "PNG")
     small = saved(picture(7, 5, 3), "PNG")
     try:
@@ -163,7 +163,7 @@ def test_memory_is_limited() -> None:
 
 
 def test_closing_ends_the_processes() -> None:
-    pool = DecoderProcesses(2, LIMITS)
+    pool = DecoderPool(2, LIMITS)
     pool.start()
     pids = _pids(pool)
     assert len(pids) == 2

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from model.metrics import gmsd, psnr, shaved, ssim
+from model.quality import gmsd, psnr, shaved, ssim
 
 RNG = np.random.default_rng(0)
 TRUTH = np.clip(np.add.outer(np.arange(40) * 4, np.arange(52) * 2) % 256 + RNG.normal(0, 4, (40, 52)), 0, 255)

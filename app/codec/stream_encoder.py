@@ -14,7 +14,7 @@ from app.codec.types import Decoded, Encoded, EncodeOptions, Plane, Samples
 _DEEP = ("png", "tiff")
 
 
-class Encoding:
+class StreamEncoder:
     """Not for several threads at once. `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times.
 
     A large PNG is merged and compressed in bands as its rows come, and needs its planes no longer than that; anything

@@ -4,17 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Literal
 
 import structlog
 
-from app.api.pipeline import Order, Pipeline, Upload, Upscaled
-from app.api.problems import Problem, problem_of
-from app.api.stages import Stages
-from app.errors import Draining, LapsrnError, QueueFull, StoreUnavailable
+from app.errors import Draining, LapsrnError, QueueFull, StoreUnavailable, slug_of
 from app.metrics import Metrics
+from app.service.job_snapshot import LAST_STATES, JobError, JobSnapshot, State
+from app.service.pipeline import Order, Pipeline, Upload, Upscaled
+from app.service.stages import Stages
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
 UNKNOWN_JOB = "No such job: it never was, has expired, or is not yours."
 
 
@@ -29,9 +27,8 @@ class Job:
         self.done_tiles = 0
         self.total_tiles = 0
         self.version = 1
-        self.problem: Problem | None = None
+        self.error: BaseException | None = None
         self.levels: tuple[int, ...] = ()
-        self.created = time.time()
         self.ended: float | None = None
         self.task: asyncio.Task[Upscaled] | None = None
         self._clock = clock
@@ -49,7 +46,7 @@ class Job:
         """Takes a state, and wakes whoever waits for a change."""
         self.state = state
         self.version += 1
-        if state in ("done", "failed", "cancelled"):
+        if state in LAST_STATES:
             self.ended = self._clock()
         self._changed.set()
         self._changed = asyncio.Event()
@@ -67,6 +64,21 @@ class Job:
         began_with, began_at = self._first
         elapsed, done = self._clock() - began_at, self.done_tiles - began_with
         return elapsed / done * (self.total_tiles - self.done_tiles) if done > 0 and elapsed > 0 else None
+
+    def snapshot(self) -> JobSnapshot:
+        """What can be told of it now."""
+        left, error = self.seconds_left, self.error
+        return JobSnapshot(
+            version=self.version,
+            id=self.order.result_id,
+            request_id=self.order.request_id,
+            state=self.state,
+            done_tiles=self.done_tiles,
+            total_tiles=self.total_tiles,
+            seconds_left=None if left is None else round(left, 2),
+            levels=self.levels,
+            error=None if error is None else _told(error),
+        )
 
     async def changed(self, since: int, seconds: float) -> bool:
         """Waits until `version` differs from `since`, at most `seconds`; False if that time passed."""
@@ -158,7 +170,7 @@ class Jobs:
             self._metrics.cancelled(job.stages.current)
             job.move("cancelled")
         elif (error := task.exception()) is not None:
-            job.problem = problem_of(error if isinstance(error, Exception) else RuntimeError())
+            job.error = error
             job.move("failed")
         else:
             job.done_tiles = job.total_tiles
@@ -171,12 +183,12 @@ class Jobs:
         if task is None or task.cancelled():
             return
         error = task.exception()
-        if error is not None and job.problem is not None:
-            self._metrics.rejected(job.problem.kind.slug)
+        if error is not None:
+            self._metrics.rejected(slug_of(error))
             if not isinstance(error, LapsrnError):
                 structlog.get_logger("lapsrn").error("job failed", exc_info=error)
         elif error is None and not task.result().stored:
-            job.problem = problem_of(StoreUnavailable("The result is larger than the store keeps."))
+            job.error = StoreUnavailable("The result is larger than the store keeps.")
             job.move("failed")
 
     def _expire(self) -> None:
@@ -184,3 +196,8 @@ class Jobs:
         for job_id, job in list(self._known.items()):
             if job.ended is not None and now - job.ended > self._ttl:
                 del self._known[job_id]
+
+
+def _told(error: BaseException) -> JobError:
+    """The text of an unexpected error is for the log only."""
+    return JobError(slug=slug_of(error), detail=str(error) if isinstance(error, LapsrnError) else "")

@@ -89,8 +89,8 @@ async def test_each_is_warmed_up_on_its_own_cores(start: Start, models: list[Fak
     await start(models[0], warm_up="tiles")
     assert models[0].warmed == models[2].warmed == [(1, 4, 4), (1, 8, 8)]
     assert models[1].warmed == [(1, 4, 4)]
-    assert EngineConfig(core_edges=(32, 48, 64, 108)).edges(8) == ((32, 48), (32, 48))
-    assert EngineConfig(core_edges=(32,)).edges(8) == ((32,), (32,))
+    assert EngineConfig(tile_widths=(32, 48, 64, 108)).tile_sizes(8) == ((32, 48), (32, 48))
+    assert EngineConfig(tile_widths=(32,)).tile_sizes(8) == ((32,), (32,))
 
 
 async def test_full_precision_is_that_of_the_same_network(start: Start, models: list[FakeModel]) -> None:

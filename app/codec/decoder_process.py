@@ -1,4 +1,4 @@
-"""The decoder process of app.codec.isolation: `... MEMORY_BYTES SECONDS`, started by it alone."""
+"""The decoder process of app.codec.decoder_pool: `... MEMORY_BYTES SECONDS`, started by it alone."""
 
 import io
 import os
@@ -13,9 +13,9 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from app.codec import png_writer, reader, wire
+from app.codec import decoder_protocol, png_writer, reader
 from app.codec.color_management import srgb_profile, to_srgb
-from app.codec.types import DecodeOptions, Limits, Metadata
+from app.codec.types import DecodeLimits, DecodeOptions, Metadata
 from app.errors import ClientError
 
 
@@ -30,8 +30,8 @@ def main(memory_bytes: int, seconds: int) -> None:
     _confine(memory_bytes)
     target.write(b"r")
     target.flush()
-    while len(prefix := source.read(wire.PREFIX_SIZE)) == wire.PREFIX_SIZE:
-        header, blobs = wire.sizes(prefix)
+    while len(prefix := source.read(decoder_protocol.PREFIX_SIZE)) == decoder_protocol.PREFIX_SIZE:
+        header, blobs = decoder_protocol.sizes(prefix)
         question = source.read(header), source.read(blobs)
         signal.alarm(seconds)  # for a decoder that hangs when its service, which would kill it, is gone
         reply = _answer(*question)
@@ -41,16 +41,16 @@ def main(memory_bytes: int, seconds: int) -> None:
         target.flush()
 
 
-def _answer(header: bytes, blobs: bytes) -> Sequence[wire.Part]:
+def _answer(header: bytes, blobs: bytes) -> Sequence[decoder_protocol.Part]:
     try:
-        return wire.answer(reader.read(*wire.parsed_request(header, blobs)))
+        return decoder_protocol.answer(reader.read(*decoder_protocol.parsed_request(header, blobs)))
     except ClientError as error:
-        return wire.refusal(error)
+        return decoder_protocol.refusal(error)
 
 
 def _warm_up() -> None:
     """Decodes once with each library, since what they load later would count against the limits."""
-    options, limits = DecodeOptions(scale=1, color="srgb"), Limits()
+    options, limits = DecodeOptions(scale=1, color="srgb"), DecodeLimits()
     for dtype in (np.uint8, np.uint16):
         pixel = np.zeros((1, 1, 3), dtype)
         to_srgb(pixel, srgb_profile())

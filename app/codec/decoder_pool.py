@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-from app.codec import wire
+from app.codec import decoder_protocol
 from app.codec.limits import check_bytes
 from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
-from app.codec.types import DecodeOptions, Limits
+from app.codec.types import DecodeLimits, DecodeOptions
 from app.errors import UndecodablePicture
 
 READY = b"r"
@@ -37,7 +37,7 @@ class _Process:
 
     def __init__(self, memory_bytes: int, seconds: float) -> None:
         numbers = (str(memory_bytes), str(math.ceil(seconds) + 5))
-        command = [sys.executable, "-m", "app.codec.isolation_worker", *numbers]
+        command = [sys.executable, "-m", "app.codec.decoder_process", *numbers]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self._child = subprocess.Popen(
@@ -56,7 +56,7 @@ class _Process:
             os.set_blocking(descriptor, False)
         self._ready = False
 
-    def ask(self, parts: Sequence[wire.Part], seconds: float) -> Raster:
+    def ask(self, parts: Sequence[decoder_protocol.Part], seconds: float) -> Raster:
         """The answer to a message. Raises what the decoder found wrong, or _GoneError."""
         if not self._ready:
             if bytes(self._received(1, time.monotonic() + _START_SECONDS)) != READY:
@@ -65,8 +65,8 @@ class _Process:
         deadline = time.monotonic() + seconds
         for part in parts:
             self._send(memoryview(part), deadline)
-        header, blobs = wire.sizes(bytes(self._received(wire.PREFIX_SIZE, deadline)))
-        return wire.parsed_answer(bytes(self._received(header, deadline)), self._received(blobs, deadline))
+        header, blobs = decoder_protocol.sizes(bytes(self._received(decoder_protocol.PREFIX_SIZE, deadline)))
+        return decoder_protocol.parsed_answer(bytes(self._received(header, deadline)), self._received(blobs, deadline))
 
     def _send(self, part: memoryview, deadline: float) -> None:
         while part:
@@ -112,10 +112,12 @@ def _wait(descriptor: int, event: int, deadline: float) -> None:
         raise _GoneError(died=False)
 
 
-class DecoderProcesses:
+class DecoderPool:
     """A pool of decoder processes; `read` is a Codec's `read`, and safe to call from several threads."""
 
-    def __init__(self, count: int, limits: Limits, *, timeout_seconds: float = 30.0, memory_bytes: int = 0) -> None:
+    def __init__(
+        self, count: int, limits: DecodeLimits, *, timeout_seconds: float = 30.0, memory_bytes: int = 0
+    ) -> None:
         """`memory_bytes` is what one process may take on top of its code; 0 reckons it from the limits.
 
         Call `start` to have the processes at once; they are started by the first pictures otherwise.
@@ -133,7 +135,7 @@ class DecoderProcesses:
         for process in [self._idle.get() for _ in range(self._count)]:
             self._idle.put(process or _Process(self._memory, self._timeout))
 
-    def read(self, data: bytes, options: DecodeOptions, limits: Limits) -> Raster:
+    def read(self, data: bytes, options: DecodeOptions, limits: DecodeLimits) -> Raster:
         """As app.codec.reader.read; a file on which the decoder dies or does not end is an UndecodablePicture."""
         check_bytes(len(data), limits)
         name = accepted_format(data, limits.formats)
@@ -141,7 +143,7 @@ class DecoderProcesses:
         old = process is not None
         try:
             process = process or _Process(self._memory, self._timeout)
-            message = wire.request(data, options, limits)
+            message = decoder_protocol.request(data, options, limits)
             try:
                 return process.ask(message, self._timeout)
             except _GoneError as error:

@@ -3,7 +3,7 @@
 from app.errors import QueueFull
 
 
-class Budget:
+class UploadBudget:
     """A counter with a ceiling. Not thread-safe: it lives on the event loop."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -11,9 +11,9 @@ class Budget:
         self._max_bytes = max_bytes
         self.held_bytes = 0
 
-    def hold(self) -> "Hold":
+    def reserve(self) -> "Reservation":
         """A share of the budget, empty at first."""
-        return Hold(self)
+        return Reservation(self)
 
     def take(self, count: int) -> None:
         """Counts `count` bytes. Raises QueueFull when they do not fit."""
@@ -26,10 +26,10 @@ class Budget:
         self.held_bytes -= count
 
 
-class Hold:
+class Reservation:
     """One request's share."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: UploadBudget) -> None:
         """Starts at nothing."""
         self._budget = budget
         self._bytes = 0

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.api.threads import SMALL_PIXELS, CodecThreads
-from app.api.writing import Writing
 from app.codec import DecodeOptions, EncodeOptions
+from app.service.codec_threads import SMALL_PIXELS, CodecThreads
+from app.service.level_writer import LevelWriter
 from tests.codec.support import bicubic, codec, picture, saved
 
 
@@ -57,8 +57,8 @@ async def test_a_large_picture_s_bands_are_pieces_of_work_of_their_own(threads: 
     service = codec()
     decoded = service.decode(saved(picture(640, 600, 3) // 8, "PNG"), DecodeOptions(scale=4))
     outputs = [{level: bicubic(plane, level) for level in (2, 4)} for plane in decoded.frames[0].planes]
-    writing = Writing(service, decoded, EncodeOptions(), threads)
-    finished = asyncio.create_task(writing.finish(outputs))
+    writer = LevelWriter(service, decoded, EncodeOptions(), threads)
+    finished = asyncio.create_task(writer.finish(outputs))
     await asyncio.sleep(0)
     await threads.run(lambda: None, SMALL_PIXELS + 1)
     assert not finished.done()

@@ -1,4 +1,4 @@
-/** The veil over a picture that is being worked on: one cell for each tile, gone when the tile is done. */
+/** The overlay on a picture that is being worked on: one cell for each tile, gone when the tile is done. */
 
 /** @typedef {import("./viewport.js").Viewport} Viewport */
 
@@ -16,9 +16,9 @@ export function grid(total, height, width) {
  * The service tells how many tiles are done, not which; they lift in reading order.
  * @param {HTMLCanvasElement} canvas
  * @param {Viewport} viewport
- * @param {{done: number, total: number} | null} tiles null: no veil; total 0: not counted yet
+ * @param {{done: number, total: number} | null} tiles null: no overlay; total 0: not counted yet
  */
-export function drawVeil(canvas, viewport, tiles) {
+export function drawTileOverlay(canvas, viewport, tiles) {
   const context = canvas.getContext("2d");
   if (!context) return;
   const { density } = viewport;

@@ -8,7 +8,7 @@ from collections.abc import Callable
 _log = logging.getLogger(__name__)
 
 
-class Handover:
+class LoopBridge:
     """The Listener of one request; `finished` is its future, in the loop it was made in."""
 
     def __init__(

@@ -7,18 +7,17 @@ from typing import Literal, Protocol
 
 import structlog
 
-from app.api.access import Access
-from app.api.budget import Budget
-from app.api.job_views import JobDirectory
-from app.api.jobs import Jobs
-from app.api.limits import ClientLimits
-from app.api.pipeline import Pipeline
-from app.api.threads import CodecThreads
 from app.codec import Codec
 from app.engine import Engine, TileModel
 from app.errors import BadParameter, Draining, WarmingUp
 from app.metrics import Metrics
 from app.results import JobBoard, ResultStore
+from app.service.client_quota import ClientQuota
+from app.service.codec_threads import CodecThreads
+from app.service.job_directory import JobDirectory
+from app.service.jobs import Jobs
+from app.service.pipeline import Pipeline
+from app.service.upload_budget import UploadBudget
 from app.settings import Settings
 
 Phase = Literal["warming", "ready", "draining", "failed"]
@@ -106,9 +105,8 @@ class Service:
         self.store = store
         self.metrics = metrics
         self.phase: Phase = "warming"
-        self.access = Access(settings.api_keys, settings.client_max_concurrent, settings.client_requests_per_minute)
-        self.limits = ClientLimits()
-        self.budget = Budget(settings.max_body_bytes_in_flight)
+        self.quota = ClientQuota()
+        self.budget = UploadBudget(settings.max_body_bytes_in_flight)
         self.jobs = Jobs(
             Pipeline(codec, self, store, metrics, threads), metrics, settings.job_ttl_seconds, settings.max_jobs
         )

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.api.access import Caller
 from app.errors import TooManyRequests
+from app.service.caller import Caller
 
 _PRUNE_ABOVE = 4096
 
@@ -19,7 +19,7 @@ class _Bucket:
     at: float
 
 
-class ClientLimits:
+class ClientQuota:
     """Counts requests under way and keeps one token bucket per client. Lives on the event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

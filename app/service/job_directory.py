@@ -1,41 +1,29 @@
-"""Jobs as routes see them, whichever process runs them: here, or elsewhere and shown on a board."""
+"""Jobs wherever they run: in this process, or in another that shows them on a board."""
 
 import asyncio
-import json
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
-from app.api.jobs import UNKNOWN_JOB, Job, Jobs
-from app.api.pictures import address_of
 from app.errors import NotFound, StoreUnavailable
 from app.results import JobBoard
+from app.service.job_snapshot import JobSnapshot
+from app.service.jobs import UNKNOWN_JOB, Job, Jobs
 
 _POLL_SECONDS = 0.5
-_LAST_STATES = ("done", "failed", "cancelled")
 
 
 class JobView(Protocol):
-    """What can be seen of a job."""
+    """A job that can be watched."""
 
     @property
-    def version(self) -> int:
-        """Grows with every change."""
-        ...
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The job as a JobDocument."""
-        ...
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing will change any more."""
+    def snapshot(self) -> JobSnapshot:
+        """The job as last known."""
         ...
 
     async def changed(self, since: int, seconds: float) -> bool:
-        """Waits until `version` differs from `since`, at most `seconds`; False if that time passed."""
+        """Waits until the version differs from `since`, at most `seconds`; False if that time passed."""
         ...
 
 
@@ -43,26 +31,15 @@ class LocalView:
     """A job of this process."""
 
     def __init__(self, job: Job) -> None:
-        """Looks at `job` whenever it is asked."""
         self._job = job
 
     @property
-    def version(self) -> int:
-        """See JobView."""
-        return self._job.version
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """See JobView."""
-        return describe(self._job)
-
-    @property
-    def finished(self) -> bool:
-        """See JobView."""
-        return self._job.finished
+    def snapshot(self) -> JobSnapshot:
+        """The job now."""
+        return self._job.snapshot()
 
     async def changed(self, since: int, seconds: float) -> bool:
-        """See JobView."""
+        """Waits for the job itself."""
         return await self._job.changed(since, seconds)
 
 
@@ -72,41 +49,28 @@ class RemoteView:
     def __init__(self, board: JobBoard, job_id: str, owner: str, shown: str) -> None:
         """`shown` is what the board says now."""
         self._board, self._id, self._owner = board, job_id, owner
-        self._take(json.loads(shown))
+        self._snapshot = JobSnapshot.model_validate_json(shown)
 
     @property
-    def version(self) -> int:
-        """See JobView."""
-        return self._version
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """See JobView."""
-        return self._document
-
-    @property
-    def finished(self) -> bool:
-        """See JobView."""
-        return self._document["state"] in _LAST_STATES
+    def snapshot(self) -> JobSnapshot:
+        """The job when the board was last read."""
+        return self._snapshot
 
     async def changed(self, since: int, seconds: float) -> bool:
-        """See JobView. A job that the board has lost was cancelled."""
+        """Polls the board. A job that the board no longer has was cancelled."""
         end = time.monotonic() + seconds
-        while self.version == since:
+        while self._snapshot.version == since:
             left = end - time.monotonic()
             if left <= 0:
                 return False
             await asyncio.sleep(min(_POLL_SECONDS, left))
             shown = await self._board.read(self._id, self._owner)
             if shown is None:
-                self._take({"version": self.version + 1, "job": self.document | {"state": "cancelled"}})
+                cancelled = {"version": self._snapshot.version + 1, "state": "cancelled"}
+                self._snapshot = self._snapshot.model_copy(update=cancelled)
             else:
-                self._take(json.loads(shown))
+                self._snapshot = JobSnapshot.model_validate_json(shown)
         return True
-
-    def _take(self, note: dict[str, Any]) -> None:
-        self._version: int = note["version"]
-        self._document: dict[str, Any] = note["job"]
 
 
 class JobDirectory:
@@ -150,34 +114,16 @@ class JobDirectory:
         """Until the job ends, or somebody cancels it elsewhere. A board that is away is tried again."""
         order = job.order
         while True:
-            version, finished = job.version, job.finished
+            snapshot = job.snapshot()
             try:
-                if job.state == "cancelled":
+                if snapshot.state == "cancelled":
                     await board.cancel(order.result_id, order.owner)
-                elif await board.show(order.result_id, order.owner, _note(version, job)):
+                elif await board.show(order.result_id, order.owner, snapshot.model_dump_json()):
                     self._jobs.cancel(order.result_id, order.owner)
                     return
             except StoreUnavailable:
                 structlog.get_logger("lapsrn").warning("a job could not be shown to other processes")
-            if finished:
+            if snapshot.finished:
                 return
             await asyncio.sleep(_POLL_SECONDS / 5)
-            await job.changed(version, _POLL_SECONDS)
-
-
-def describe(job: Job) -> dict[str, Any]:
-    """The job as a JobDocument."""
-    result_id = job.order.result_id
-    left = job.seconds_left
-    return {
-        "id": result_id,
-        "state": job.state,
-        "progress": {"done": job.done_tiles, "total": job.total_tiles},
-        "seconds_left": None if left is None else round(left, 2),
-        "results": {str(level): address_of(result_id, level) for level in job.levels},
-        "error": None if job.problem is None else job.problem.document(job.order.request_id),
-    }
-
-
-def _note(version: int, job: Job) -> str:
-    return json.dumps({"version": version, "job": describe(job)})
+            await job.changed(snapshot.version, _POLL_SECONDS)

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from app.api.threads import SMALL_PIXELS, CodecThreads
-from app.codec import Codec, Decoded, EncodeOptions, Encoding
+from app.codec import Codec, Decoded, EncodeOptions, StreamEncoder
 from app.engine import Plane, discard_rows
 from app.results import StoredPicture
+from app.service.codec_threads import SMALL_PIXELS, CodecThreads
 
 T = TypeVar("T")
 Outputs = Sequence[dict[int, Plane]]
@@ -23,13 +23,13 @@ class File:
     encode_seconds: float
 
 
-class Writing:
+class LevelWriter:
     """Belongs to the event loop that makes it; its work is done by `threads`, the levels side by side."""
 
     def __init__(self, codec: Codec, decoded: Decoded, options: EncodeOptions, threads: CodecThreads) -> None:
         """`options` have been checked for `decoded`."""
         self._codec, self._decoded, self._options, self._threads = codec, decoded, options, threads
-        self._encodings: dict[int, Encoding] = {}
+        self._encodings: dict[int, StreamEncoder] = {}
         self._rows = 0
         self._under_way: asyncio.Task[None] | None = None
 
@@ -86,7 +86,7 @@ class Writing:
         """Of the result."""
         return self._decoded.height * self._decoded.width * level**2
 
-    def _encoding(self, level: int) -> Encoding:
+    def _encoding(self, level: int) -> StreamEncoder:
         """Made in the thread that first needs it; a level has one thread at a time."""
         if level not in self._encodings:
             self._encodings[level] = self._codec.encoding(self._decoded, level, self._options)

@@ -5,7 +5,7 @@ from typing import Any
 
 from app import errors
 from app.api.negotiation import MEDIA_TYPES
-from app.api.problems import INTERNAL, KINDS, MEDIA_TYPE, PROBLEM_TYPE, Kind
+from app.api.problems import INTERNAL, KINDS, MEDIA_TYPE, Kind
 
 _BINARY = {"type": "string", "format": "binary"}
 _PICTURE = {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()}
@@ -48,7 +48,7 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     examples = {
         row.slug: {
             "value": {
-                "type": PROBLEM_TYPE + row.slug,
+                "type": errors.PROBLEM_TYPE + row.slug,
                 "title": row.title,
                 "status": row.status,
                 "detail": "What was wrong, what is allowed, what to do.",

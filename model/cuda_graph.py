@@ -8,7 +8,7 @@ from torch import Tensor
 WARM_UP = 3  # calls before the recording: kernels are chosen, and optimizers make their state
 
 
-class Recorded:
+class GraphedStep:
     """A function of one tensor to another, on a CUDA device, replayed as one CUDA graph after a few plain calls.
 
     Whatever else it reads or writes must stay in place, and its argument must keep its shape. Each call takes an

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.api.threads import CodecThreads
-from app.api.writing import Writing
-from app.codec import Codec, Decoded, DecodeOptions, EncodeOptions, Encoding, Plane
+from app.codec import Codec, Decoded, DecodeOptions, EncodeOptions, Plane, StreamEncoder
+from app.service.codec_threads import CodecThreads
+from app.service.level_writer import LevelWriter
 from tests.codec.support import bicubic, codec, picture, saved
 
 
@@ -25,9 +25,9 @@ def case(service: Codec) -> tuple[Decoded, list[dict[int, Plane]]]:
     return decoded, [{level: bicubic(plane, level) for level in (2, 4)} for plane in decoded.frames[0].planes]
 
 
-async def settled(writing: Writing) -> None:
+async def settled(writer: LevelWriter) -> None:
     for _ in range(6000):
-        if not writing.busy:
+        if not writer.busy:
             return
         await asyncio.sleep(0.01)
     raise TimeoutError("still being written")
@@ -40,20 +40,20 @@ async def test_files_written_row_by_row_are_those_written_at_once(threads: Codec
         level: service.encode(decoded, [[planes[level] for planes in outputs]], level, EncodeOptions()).body
         for level in (2, 4)
     }
-    writing = Writing(service, decoded, EncodeOptions(), threads)
-    writing.advance(100, outputs)
-    writing.advance(300, outputs)
-    await settled(writing)
+    writer = LevelWriter(service, decoded, EncodeOptions(), threads)
+    writer.advance(100, outputs)
+    writer.advance(300, outputs)
+    await settled(writer)
     outputs[0][4][: 4 * 256] = np.nan  # used up
-    writing.advance(600, outputs)
-    files = await writing.finish(outputs)
+    writer.advance(600, outputs)
+    files = await writer.finish(outputs)
     assert {level: file.picture.body for level, file in files.items()} == right
 
 
 class Failing(Codec):
     """A codec whose encodings fail when rows come."""
 
-    def encoding(self, *arguments: Any) -> Encoding:
+    def encoding(self, *arguments: Any) -> StreamEncoder:
         made = super().encoding(*arguments)
 
         def advance(planes: object, rows: int) -> bool:
@@ -67,19 +67,19 @@ async def test_a_band_that_fails_fails_the_picture(threads: CodecThreads) -> Non
     service = codec()
     service.__class__ = Failing
     decoded, outputs = case(service)
-    writing = Writing(service, decoded, EncodeOptions(), threads)
-    writing.advance(300, outputs)
-    await settled(writing)
-    writing.advance(400, outputs)
+    writer = LevelWriter(service, decoded, EncodeOptions(), threads)
+    writer.advance(300, outputs)
+    await settled(writer)
+    writer.advance(400, outputs)
     with pytest.raises(MemoryError, match="no room"):
-        await writing.finish(outputs)
+        await writer.finish(outputs)
 
 
 async def test_nothing_is_written_after_the_end(threads: CodecThreads) -> None:
     service = codec()
     decoded, outputs = case(service)
-    writing = Writing(service, decoded, EncodeOptions(), threads)
-    writing.advance(300, outputs)
-    writing.close()
-    await settled(writing)
-    assert not writing.busy
+    writer = LevelWriter(service, decoded, EncodeOptions(), threads)
+    writer.advance(300, outputs)
+    writer.close()
+    await settled(writer)
+    assert not writer.busy

@@ -7,15 +7,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.api.budget import Hold
-from app.api.stages import Stages
-from app.api.threads import CodecThreads
-from app.api.writing import Writing
 from app.codec import Codec, Decoded, DecodeOptions, EncodeOptions
 from app.engine import Engine
 from app.errors import DeadlineExceeded, StoreUnavailable
 from app.metrics import Metrics
 from app.results import ResultStore, StoredPicture
+from app.service.codec_threads import CodecThreads
+from app.service.level_writer import LevelWriter
+from app.service.stages import Stages
+from app.service.upload_budget import Reservation
 
 PIXELS_PER_BYTE = 4
 """Of a JPEG, about; other formats have fewer."""
@@ -48,10 +48,10 @@ class Order:
 class Upload:
     """The body of one request: taken once, so that nothing holds it while the network works."""
 
-    def __init__(self, data: bytes, hold: Hold) -> None:
-        """`hold` counts the bytes."""
+    def __init__(self, data: bytes, reservation: Reservation) -> None:
+        """`reservation` counts the bytes."""
         self._data: bytes | None = data
-        self._hold = hold
+        self._hold = reservation
 
     def read(self) -> bytes:
         """The bytes."""
@@ -122,8 +122,8 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        writing = Writing(self._codec, decoded, order.encode, self._threads)
-        with closing(writing):
+        writer = LevelWriter(self._codec, decoded, order.encode, self._threads)
+        with closing(writer):
             outputs = await self._engines.engine.upscale(
                 decoded.planes,
                 scale=order.scale,
@@ -132,11 +132,11 @@ class Pipeline:
                 ensemble=order.ensemble,
                 deadline=deadline,
                 on_progress=report,
-                on_rows=writing.advance,
+                on_rows=writer.advance,
                 on_stage=stages.note,
             )
             stages.current = "encode"
-            files = await writing.finish(outputs)
+            files = await writer.finish(outputs)
         stages.add("merge", files[order.scale].merge_seconds)
         stages.add("encode", files[order.scale].encode_seconds)
         levels = {level: file.picture for level, file in files.items()}

@@ -1,0 +1,38 @@
+"""A job at one moment, for whoever asks about it; as JSON it travels between processes."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+LAST_STATES: tuple[State, ...] = ("done", "failed", "cancelled")
+
+
+class JobError(BaseModel):
+    """Why a job failed: the error's slug and, if it was raised on purpose, its text."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slug: str
+    detail: str
+
+
+class JobSnapshot(BaseModel):
+    """`version` grows with every change; tiles are counted from admission; `levels` can be fetched."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int
+    id: str
+    request_id: str
+    state: State
+    done_tiles: int
+    total_tiles: int
+    seconds_left: float | None
+    levels: tuple[int, ...]
+    error: JobError | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in LAST_STATES
