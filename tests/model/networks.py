@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.amx import available
 from model.network import LapSRN, LapSRNConfig
-from model.recipe import TrainConfig
+from model.training.recipe import TrainConfig
 
 WINOGRAD = pytest.param(
     "winograd", "float32", marks=pytest.mark.skipif(find_spec("ncnn") is None, reason="ncnn is not installed")

@@ -16,11 +16,11 @@ from app.engine import Engine
 from app.settings import Settings
 from model.evaluate import pad, upscale
 from model.network import LapSRN, LapSRNConfig
-from model.patches import PatchSource
-from model.recipe import TrainConfig
 from model.runtime import Runtime, best_dtype, devices, exact_float32
 from model.train import main
-from model.trainer import Trainer
+from model.training.patches import PatchSource
+from model.training.recipe import TrainConfig
+from model.training.trainer import Trainer
 from tests.model.networks import plane, random_network, save_pictures
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
