@@ -1,11 +1,11 @@
 """Builds the parts of the service from Settings, for the server and for the command line; importing does nothing."""
 
 import functools
-import importlib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +26,9 @@ from app.service.service import ModelFactory, ModelSource, Service
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
 from model.resample import upsample_kernel
+
+if TYPE_CHECKING:
+    from model.backends.backend import Tiling
 
 
 def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
@@ -97,7 +100,7 @@ def build_store(settings: Settings) -> tuple[ResultStore, JobBoard | None]:
 def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> Engine:
     """An engine with one worker per factory, and the settings' limits."""
     config = replace(
-        engine_config(source),
+        source.engine,
         max_tiles=settings.max_queue_tiles,
         max_bytes=settings.max_queue_bytes,
         hang_seconds=settings.hang_seconds,
@@ -105,10 +108,9 @@ def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> E
     return Engine(source.factories, config, metrics)
 
 
-def engine_config(source: ModelSource) -> EngineConfig:
-    """The engine's defaults for where these models run, and what computes them."""
-    details = source.details
-    return EngineConfig.for_device(str(details.get("device", "cpu")), str(details.get("backend", "torch")))
+def engine_config(tiling: "Tiling") -> EngineConfig:
+    """The engine's defaults, with the tiles and batches that suit what computes them."""
+    return EngineConfig(**asdict(tiling))
 
 
 def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> ModelSource:
@@ -122,12 +124,16 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     names = [file.stem for file in (settings.weights, *more)]
     if len(set(names)) < len(names):
         raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
-    runtime = importlib.import_module("model.runtime")  # brings torch, which is slow, and not needed for fakes
+    from model import runtime  # brings torch, which is slow, and not needed for fakes
+    from model.backends.registry import choose
+    from model.devices import devices as devices_of
+    from model.network import LapSRNConfig
+
     try:
         details, *others = (runtime.describe(file) for file in (settings.weights, *more))
-        devices = runtime.devices(settings.devices)
-        config = runtime.LapSRNConfig(**details["config"])
-        dtype, backend = runtime.kernels(config, devices[0], settings.dtype, settings.backend)
+        devices = devices_of(settings.devices)
+        config = LapSRNConfig(**details["config"])
+        dtype, backend = choose(config, devices[0], settings.dtype, settings.backend)
     except Exception as error:
         raise StartupError(str(error)) from error
     if settings.weights_sha256 not in (None, details["sha256"]):
@@ -149,7 +155,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         )
         for device in devices
     ]
-    return ModelSource(factories, {**details, "device": devices[0], "dtype": dtype, "backend": backend}, others)
+    about = {**details, "device": devices[0], "dtype": dtype, "backend": backend.name}
+    return ModelSource(factories, about, others, engine_config(backend.tiling(devices[0])))
 
 
 def codec_threads(settings: Settings) -> int:

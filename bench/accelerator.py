@@ -14,9 +14,10 @@ from bench.contestants import eager
 from bench.machine import describe
 from bench.pictures import luma
 from bench.report import Plan, Section
+from model.backends.torch_network import TorchNetwork, torch_dtype
 from model.checkpoint import load_weights
-from model.runtime import Runtime, devices, load
-from model.torch_network import TorchNetwork, torch_dtype
+from model.devices import devices
+from model.runtime import Runtime, load
 
 BATCHES = ((32, 1), (32, 16), (32, 64), (64, 1), (64, 16), (64, 64), (128, 1), (128, 8), (128, 32), (256, 1), (256, 8))
 """(edge of a core, tiles in a batch)."""

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from app.build import engine_config, open_model
+from app.build import open_model
 from app.engine import TileModel
 from app.engine.batch import BatchLimit
 from app.engine.tiles import Shape
@@ -49,7 +49,7 @@ def measure(plan: Plan) -> Section:
 def _batch_seconds(runs: int) -> list[float]:
     """One full batch of the largest cores on every worker at the same time, as the engine would run them."""
     source = open_model(Settings(), None)
-    config = engine_config(source)
+    config = source.engine
     edges = config.tile_sizes(4)
     largest = Shape(edges.heights[-1], edges.widths[-1], 4)
     count = BatchLimit(config)(largest)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.build import build_codec, engine_config, open_model
+from app.build import build_codec, open_model
 from app.codec import DecodeOptions, EncodeOptions
 from app.engine import Engine, TileModel
 from app.settings import Settings
@@ -75,7 +75,7 @@ async def _in_process(picture: bytes, runs: int, plan: Plan) -> dict[str, list[f
     settings = Settings()
     source = open_model(settings, None)
     codec = build_codec(settings)
-    config = engine_config(source)
+    config = source.engine
     factories = list(source.factories)
     if plan.quick:  # little to warm up
         config, factories = replace(config, tile_widths=(32,), max_batch_tiles=1), factories[:1]

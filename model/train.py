@@ -14,8 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.checkpoint import save_weights
+from model.devices import best_dtype, exact_float32
 from model.evaluate import validate
-from model.runtime import best_dtype, exact_float32, keep_freed_memory
+from model.memory import keep_freed_memory
 from model.training.patches import PatchSource
 from model.training.recipe import PRESETS, TrainConfig
 from model.training.runlog import RunLog

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import structlog
 
 from app.codec import Codec
-from app.engine import Engine, TileModel
+from app.engine import Engine, EngineConfig, TileModel
 from app.errors import BadParameter, Draining, WarmingUp
 from app.metrics import Metrics
 from app.results import JobBoard, ResultStore
@@ -28,12 +28,14 @@ ModelFactory = Callable[[], TileModel]
 class ModelSource:
     """Weights that have been checked, and one factory per worker.
 
-    `details` of the first network and `companions`, those of the others, go into GET /model as they are.
+    `details` of the first network and `companions`, those of the others, go into GET /model as they are. `engine` has
+    the tiles and batches that suit what computes them.
     """
 
     factories: Sequence[ModelFactory]
     details: Mapping[str, object] = field(default_factory=dict)
     companions: Sequence[Mapping[str, object]] = ()
+    engine: EngineConfig = field(default_factory=EngineConfig)
 
 
 @dataclass(frozen=True, slots=True)

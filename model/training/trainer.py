@@ -10,11 +10,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from model.backends.fused import TrainedConv
+from model.backends.torch_network import torch_dtype
 from model.checkpoint import load_tensors, load_weights, save_tensors
 from model.folded import Conv, EagerConv, FoldedLapSRN, centred
-from model.fused import TrainedConv
 from model.network import LapSRN
-from model.torch_network import torch_dtype
 from model.training.cuda_graph import GraphedStep
 from model.training.losses import pyramid_loss
 from model.training.optimizer import Muon

@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model.amx import available
+from model.backends.amx.amx import missing
 from model.network import LapSRN, LapSRNConfig
 from model.training.recipe import TrainConfig
 
 WINOGRAD = pytest.param(
     "winograd", "float32", marks=pytest.mark.skipif(find_spec("ncnn") is None, reason="ncnn is not installed")
 )
-AMX = pytest.param(
-    "amx", "bfloat16", marks=pytest.mark.skipif(not available(), reason="no AMX here, or amx.c is not compiled")
-)
+AMX = pytest.param("amx", "bfloat16", marks=pytest.mark.skipif(missing() is not None, reason=str(missing())))
 SERVED = pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("torch", "bfloat16"), WINOGRAD, AMX])
 TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, warmup=2, hold_out=3)
 """A recipe for a few steps on the pictures of the fixture `pictures`."""

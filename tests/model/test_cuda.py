@@ -11,12 +11,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from app.build import engine_config, open_model
+from app.build import open_model
 from app.engine import Engine
 from app.settings import Settings
+from model.devices import best_dtype, devices, exact_float32
 from model.evaluate import pad, upscale
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import Runtime, best_dtype, devices, exact_float32
+from model.runtime import Runtime
 from model.train import main
 from model.training.patches import PatchSource
 from model.training.recipe import TrainConfig
@@ -79,7 +80,7 @@ def test_a_tile_does_not_depend_on_its_place_or_its_company(runtime: Runtime, si
 async def upscaled(pictures: list[NDArray[np.float32]], together: bool) -> list[NDArray[np.float32]]:
     """Every picture at x4 from the service's engine on the shipped weights, one by one or all at once."""
     source = open_model(Settings(devices="cuda:0,cuda:0"), None)
-    async with Engine(source.factories, engine_config(source)) as engine:
+    async with Engine(source.factories, source.engine) as engine:
         calls = [engine.upscale([picture], scale=4, client=str(index)) for index, picture in enumerate(pictures)]
         found = await asyncio.gather(*calls) if together else [await call for call in calls]
     return [levels[4] for (levels,) in found]

@@ -1,8 +1,7 @@
-"""From a weights file to what runs: companions, shared weights, and where, in which dtype and by what."""
+"""From a weights file to what runs: companions, and shared weights."""
 
 import gc
 import hashlib
-import importlib.util
 import json
 import weakref
 from dataclasses import asdict
@@ -12,11 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from model import amx
 from model.checkpoint import save_weights
 from model.network import LapSRNConfig
-from model.runtime import Runtime, best_dtype, describe, devices, kernels, load
-from model.torch_network import torch_dtype
+from model.runtime import Runtime, describe, load
 from tests.model.networks import AMX, luma, random_network
 
 
@@ -83,92 +80,3 @@ def test_load_and_describe(tmp_path: Path) -> None:
         "scores": scores,
     }
     json.dumps(about)  # it goes out over HTTP
-
-
-@pytest.mark.parametrize(
-    ("has_amx", "allowed", "dtype"),
-    [(True, True, "bfloat16"), (True, False, "float32"), (False, True, "float32")],
-)
-def test_dtype_by_what_the_cpu_multiplies_fast(
-    has_amx: bool, allowed: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
-    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: allowed)
-    assert best_dtype("cpu") == dtype
-
-
-@pytest.mark.parametrize(
-    ("native", "dtype"), [(True, "bfloat16"), (False, "float16")], ids=["bfloat16 in hardware", "older"]
-)
-def test_dtype_by_what_the_accelerator_has(native: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
-    assert best_dtype("cuda:1") == dtype
-
-
-@pytest.mark.parametrize(
-    ("device", "dtype", "installed", "backend"),
-    [
-        ("cpu", "float32", True, "winograd"),
-        ("cpu", "float32", False, "torch"),
-        ("cpu", "bfloat16", True, "amx"),
-        ("cpu", "bfloat16", False, "torch"),
-        ("cuda:0", "float32", True, "torch"),
-        ("cuda:0", "bfloat16", True, "torch"),
-    ],
-)
-def test_backend_by_what_is_faster(
-    device: str, dtype: str, installed: bool, backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed and name == "ncnn" else None)
-    monkeypatch.setattr(amx, "available", lambda: installed)
-    assert kernels(LapSRNConfig(), device, dtype) == (dtype, backend)
-
-
-def test_a_backend_that_cannot_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for dtype in ("float32", "bfloat16"):
-        with pytest.raises(
-            ValueError, match=f"winograd .* the package ncnn, not for {dtype} on cpu here; use backend auto"
-        ):
-            kernels(LapSRNConfig(), "cpu", dtype, "winograd")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "count", "found"),
-    [
-        ("auto", 0, ["cpu"]),
-        ("auto", 3, ["cuda:0", "cuda:1", "cuda:2"]),
-        ("cpu", 2, ["cpu"]),
-        ("cuda", 2, ["cuda:0"]),
-        ("cuda:1", 2, ["cuda:1"]),
-        ("cuda:0,cuda:1", 2, ["cuda:0", "cuda:1"]),
-        ("cuda:1, cuda:1", 2, ["cuda:1", "cuda:1"]),
-    ],
-)
-def test_devices(wanted: str, count: int, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    assert devices(wanted) == found
-
-
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        ("gpu", "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
-        ("cuda:2", "no device 'cuda:2' here; there are cpu and 2 CUDA devices"),
-        ("meta", "no device 'meta' here; there are cpu and 2 CUDA devices"),
-        ("cuda:0,cuda:7", "no device 'cuda:7' here"),
-        ("cuda:0,", "unknown device ''"),
-        ("cpu,cuda:0", "use cpu alone, or leave it out"),
-    ],
-)
-def test_devices_that_are_not_there(wanted: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ValueError, match=message):
-        devices(wanted)
-
-
-def test_dtype_names() -> None:
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    assert {name: torch_dtype(name) for name in names} == names

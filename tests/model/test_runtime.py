@@ -7,12 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from model.backends.fused import PackedConv
+from model.backends.torch_network import Tiles
 from model.evaluate import pad, upscale
 from model.folded import EagerConv
-from model.fused import PackedConv
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import Runtime
-from model.torch_network import Tiles
 from tests.model.networks import SERVED, WINOGRAD, luma, plane, random_network
 
 CONFIG = LapSRNConfig(scale=4, depth=5, width=8)

@@ -12,7 +12,7 @@ from tests.model.networks import luma, random_network
 
 pytest.importorskip("ncnn", reason="the Winograd backend needs ncnn")
 
-from model.winograd import WinogradFeatures, describe
+from model.backends.ncnn_winograd import WinogradFeatures, describe
 
 
 @pytest.fixture(scope="module", params=[(4, 5), (2, 3), (8, 1)], ids=lambda p: f"x{p[0]}-depth{p[1]}")

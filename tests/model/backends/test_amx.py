@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from model import amx
-from model.amx import AmxNetwork
+from model.backends.amx import amx
+from model.backends.amx.amx import AmxNetwork
+from model.backends.registry import by_name, choose
 from model.folded import centred
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import Runtime, kernels, load
+from model.runtime import Runtime, load
 from tests.model.networks import SHIPPED, plane, random_network, texture
 
-needs_amx = pytest.mark.skipif(not amx.available(), reason="no AMX here, or amx.c is not compiled")
+needs_amx = pytest.mark.skipif(amx.missing() is not None, reason=str(amx.missing()))
 
 
 @needs_amx
@@ -69,7 +70,7 @@ def test_a_pixel_is_the_same_in_any_tile(scale: int) -> None:
 @pytest.mark.parametrize("side", ["before", "behind"])
 @pytest.mark.parametrize(("scale", "depth"), [(2, 1), (4, 5), (4, 10), (8, 4), (8, 5)])
 def test_nothing_outside_its_buffers_is_touched_nor_what_was_in_them_used(side: str, scale: int, depth: int) -> None:
-    command = [sys.executable, "-m", "tests.model.guarded", side, str(scale), str(depth)]
+    command = [sys.executable, "-m", "tests.model.backends.guarded", side, str(scale), str(depth)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
@@ -98,11 +99,11 @@ def test_no_number_of_the_picture_s_stays_behind() -> None:
 
 @pytest.mark.parametrize("config", [LapSRNConfig(width=65), LapSRNConfig(depth=17), LapSRNConfig(slope=1.5)])
 def test_a_network_that_is_too_large_is_torch_s(config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amx, "available", lambda: True)
-    assert kernels(LapSRNConfig(), "cpu", "bfloat16") == ("bfloat16", "amx")
-    assert kernels(config, "cpu", "bfloat16") == ("bfloat16", "torch")
+    monkeypatch.setattr(amx, "missing", lambda: None)
+    assert choose(LapSRNConfig(), "cpu", "bfloat16") == ("bfloat16", by_name("amx"))
+    assert choose(config, "cpu", "bfloat16") == ("bfloat16", by_name("torch"))
     with pytest.raises(ValueError, match="the amx backend is for bfloat16 on a CPU with AMX"):
-        kernels(config, "cpu", "bfloat16", "amx")
+        choose(config, "cpu", "bfloat16", "amx")
 
 
 @pytest.mark.parametrize("lacks", ["AMX", "the library", "permission"])
@@ -114,8 +115,8 @@ def test_without_it_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(amx, "LIBRARY", tmp_path / "none.so")
     amx._library.cache_clear()
     try:
-        assert not amx.available()
-        assert kernels(LapSRNConfig(), "cpu", "bfloat16").backend == "torch"
+        assert amx.missing()
+        assert choose(LapSRNConfig(), "cpu", "bfloat16").backend.name == "torch"
         with pytest.raises(OSError):
             AmxNetwork(centred(LapSRN(LapSRNConfig()).fold()))
     finally:
