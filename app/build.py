@@ -18,6 +18,7 @@ from prometheus_client import (
 from app.codec import Codec, DecodeLimits, Formulas
 from app.codec.decoder_pool import DecoderPool
 from app.engine import Engine, EngineConfig
+from app.engine.config import WarmUp
 from app.errors import StartupError
 from app.metrics import Metrics, watch_gpus
 from app.results import JobBoard, MemoryStore, ResultStore
@@ -97,15 +98,15 @@ def build_store(settings: Settings) -> tuple[ResultStore, JobBoard | None]:
     return store, store.board(settings.job_ttl_seconds)
 
 
-def build_engine(settings: Settings, metrics: Metrics, source: ModelSource) -> Engine:
-    """An engine with one worker per factory, and the settings' limits."""
+def build_engine(settings: Settings, metrics: Metrics, source: ModelSource, warm_up: WarmUp | None = None) -> Engine:
+    """An engine with one worker per factory, and the settings' limits; `warm_up` overrides the device's own choice."""
     config = replace(
         source.engine,
         max_tiles=settings.max_queue_tiles,
         max_bytes=settings.max_queue_bytes,
         hang_seconds=settings.hang_seconds,
     )
-    return Engine(source.factories, config, metrics)
+    return Engine(source.factories, config if warm_up is None else replace(config, warm_up=warm_up), metrics)
 
 
 def engine_config(tiling: "Tiling") -> EngineConfig:

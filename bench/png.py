@@ -12,19 +12,20 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from app.codec import Codec, DecodeLimits, DecodeOptions, EncodeOptions, Formulas, Metadata, Plane, Samples
+from app.codec import Codec, DecodeLimits, Formulas, Metadata, Plane, Samples
 from app.codec.merge import merge
 from app.codec.png_writer import write
 from app.codec.split import split
+from app.options import UpscaleOptions
 from model import color, resample
 
-SCALE = 4
+SCALE: Final = 4
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "bench"
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
 FORMULAS = Formulas(color.YCBCR_FROM_RGB, color.YCBCR_OFFSET, color.RGB_FROM_YCBCR, resample.upsample_kernel)
@@ -153,15 +154,15 @@ def stages(runs: int) -> dict[str, float]:
     file = io.BytesIO()
     Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
     codec = Codec(FORMULAS, DecodeLimits(), threads=1)
-    decoded = codec.decode(file.getvalue(), DecodeOptions(scale=SCALE))
+    decoded = codec.decode(file.getvalue(), UpscaleOptions(scale=SCALE))
     plane = decoded.frames[0].luma
     large = (resample.resize(plane, 1024, 1024).astype(np.float32),)
     samples = merge(decoded.frames[0], large, SCALE, 8, FORMULAS)
     calls: dict[str, Callable[[], Any]] = {
-        "decode and split": lambda: codec.decode(file.getvalue(), DecodeOptions(scale=SCALE)),
+        "decode and split": lambda: codec.decode(file.getvalue(), UpscaleOptions(scale=SCALE)),
         "merge": lambda: merge(decoded.frames[0], large, SCALE, 8, FORMULAS),
         "PNG": lambda: write([samples], Metadata()),
-        "merge and PNG together": lambda: codec.encode(decoded, [large], SCALE, EncodeOptions()),
+        "merge and PNG together": lambda: codec.encode(decoded, [large], SCALE, UpscaleOptions()),
     }
     return {name: 1000 * cpu_seconds(call, runs) for name, call in calls.items()}
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.build import build_codec, open_model
-from app.codec import DecodeOptions, EncodeOptions
 from app.engine import Engine, TileModel
+from app.options import UpscaleOptions
 from app.settings import Settings
 from bench import load
 from bench.pictures import jpeg
@@ -90,7 +90,7 @@ async def _in_process(picture: bytes, runs: int, plan: Plan) -> dict[str, list[f
             if run == 1:
                 found.clear()  # the first was for nothing
             began = time.process_time()
-            decoded = codec.decode(picture, DecodeOptions(scale=4))
+            decoded = codec.decode(picture, UpscaleOptions(scale=4))
             note("decode", time.process_time() - began - decoded.split_seconds)
             note("split", decoded.split_seconds)
             Clocked.seconds, began = 0.0, time.process_time()
@@ -101,9 +101,10 @@ async def _in_process(picture: bytes, runs: int, plan: Plan) -> dict[str, list[f
             for level in (2, 4):
                 began = time.process_time()
                 planes = [[plane[level] for plane in outputs]]
-                encoded = codec.encode(decoded, planes, level, EncodeOptions())
+                encoder = codec.encoder(decoded, level, UpscaleOptions())
+                encoder.finish(planes)
                 cpu = time.process_time() - began
-                share = encoded.merge_seconds / (encoded.merge_seconds + encoded.encode_seconds)
+                share = encoder.merge_seconds / (encoder.merge_seconds + encoder.encode_seconds)
                 merged, written = merged + cpu * share, written + cpu * (1 - share)
             note("merge", merged)
             note("PNG", written)

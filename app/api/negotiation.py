@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from app.codec.types import OutputFormat
 from app.errors import NotAcceptable
+from app.options import OutputFormat
 
 MEDIA_TYPES: Mapping[OutputFormat, str] = {
     "png": "image/png",

@@ -1,6 +1,7 @@
 """POST, GET and DELETE /upscale."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -13,10 +14,11 @@ from app.api.disconnect import unless_client_leaves
 from app.api.documents import document_response, job_document
 from app.api.negotiation import choose_format, wants_async
 from app.api.pictures import COOKIE, link_headers, picture_response, set_cookie
-from app.api.schemas import ForgetQuery, ResultQuery, UpscaleQuery
+from app.api.schemas import ForgetQuery, ResultQuery
 from app.api.tracing import tell_span
-from app.codec import DecodeOptions, EncodeOptions
+from app.api.upscale_query import OptionsDep
 from app.errors import MalformedRequest, NotFound
+from app.options import UpscaleOptions
 from app.results import new_id
 from app.service.caller import Caller
 from app.service.pipeline import Order, Upload
@@ -28,13 +30,11 @@ _UNKNOWN = "No such result: it never was, has expired, or is not yours. POST the
 
 
 @router.post("/upscale", summary="Upscale a picture", response_class=Response, **responses.UPSCALE)
-async def upscale(
-    request: Request, query: Annotated[UpscaleQuery, Query()], service: ServiceDep, caller: CallerDep
-) -> Response:
+async def upscale(request: Request, options: OptionsDep, service: ServiceDep, caller: CallerDep) -> Response:
     """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
-    order = _order(request, query, service, caller)
-    facts_of(request)["model"] = order.model
-    if order.ensemble:
+    order = _order(request, options, service, caller)
+    facts_of(request)["model"] = order.network
+    if order.options.self_ensemble:
         facts_of(request)["ensemble"] = True
     stages = Stages(service.metrics.stage)
     with ExitStack() as cleanup:
@@ -57,7 +57,7 @@ async def upscale(
     response.headers["ETag"] = picture.etag
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept"
-    response.headers["X-Upscale-Model"] = order.model
+    response.headers["X-Upscale-Model"] = order.network
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"
@@ -92,32 +92,22 @@ async def forget(
     return response
 
 
-def _order(request: Request, query: UpscaleQuery, service: Service, caller: Caller) -> Order:
+def _order(request: Request, options: UpscaleOptions, service: Service, caller: Caller) -> Order:
     """What is asked for, checked against what is served. Raises BadParameter, NotAcceptable, Draining, WarmingUp."""
     service.require_ready()
-    model = service.choose(query.scale, query.model)
+    network = service.choose(options.scale, options.model)
     settings = service.settings
     patient = wants_async(request.headers.get("prefer", ""))
-    wanted = query.format or choose_format(request.headers.get("accept", ""), strict=not patient)
+    wanted = options.format or choose_format(request.headers.get("accept", ""), strict=not patient)
     return Order(
-        DecodeOptions(
-            scale=query.scale,
-            frames=query.frames,
-            truncated=query.truncated,
-            color=query.color,
-            metadata=query.metadata,
-            depth=query.depth,
-        ),
-        EncodeOptions(
-            format=wanted, quality=None if query.quality == "high" else query.quality, lossless=query.lossless
-        ),
+        replace(options, format=wanted),
+        network,
+        levels=service.engine.levels(network, options.scale),
         client=caller.name,
         owner=caller.owner,
         result_id=new_id(),
         request_id=trace_of_request(request).request_id,
         deadline_seconds=settings.job_deadline_seconds if patient else settings.deadline_seconds,
-        ensemble=query.ensemble or query.quality == "high",
-        model=model,
     )
 
 

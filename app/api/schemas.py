@@ -3,86 +3,26 @@
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+
+from app.options import LevelChoice
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """Query parameters are text, and a Literal of numbers takes numbers only."""
     return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
 
 
-def _quality(value: object) -> object:
-    """One complaint, not one for each kind that it might have been."""
-    value = _whole(value)
-    if value is None or value == "high" or (isinstance(value, int) and 1 <= value <= 100):
-        return value
-    raise PydanticCustomError("quality", "Input should be 1 to 100, or 'high'")
-
-
-Level = Annotated[Literal[2, 4, 8], BeforeValidator(_whole)]
-Quality = Annotated[int, Field(ge=1, le=100)] | Literal["high"]
+Level = Annotated[LevelChoice, BeforeValidator(whole)]
 JobId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
-class _Query(BaseModel):
-    """Parameters that are not known are refused, so that a slip is not silently ignored."""
+class StrictQuery(BaseModel):
+    """Unknown parameters are refused, so that a typing error is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class UpscaleQuery(_Query):
-    """How to upscale."""
-
-    scale: Annotated[Level, Field(description="How many times as high and wide; of these, what GET /model names.")] = 4
-    model: Annotated[
-        str | None,
-        Field(
-            max_length=64,
-            description="Which network, by its name in GET /model: `lapsrn_x4_jpeg` is for pictures that were JPEGs. "
-            "Without it, the first that has the scale.",
-            examples=["lapsrn_x4_jpeg"],
-        ),
-    ] = None
-    format: Annotated[
-        Literal["png", "webp", "jpeg", "avif", "tiff"] | None,
-        Field(description="Format of the answer; without it, Accept decides, and PNG where that is indifferent."),
-    ] = None
-    quality: Annotated[
-        Quality | None,
-        BeforeValidator(_quality),
-        Field(
-            description="Of lossy formats, 1 to 100. Or `high`: the same as `ensemble=true`, for any format.",
-            examples=[90],
-        ),
-    ] = None
-    ensemble: Annotated[
-        bool,
-        Field(
-            description="The geometric self-ensemble, the best quality: mean of the picture's four quarter turns and "
-            "their mirrors. Takes eight times as long, and counts as eight times as many tiles."
-        ),
-    ] = False
-    lossless: Annotated[
-        bool | None, Field(description="For WebP: lossless unless `quality` is given or this is false.")
-    ] = None
-    depth: Annotated[Literal["keep", "8"], Field(description="16-bit pictures stay 16-bit, or are reduced to 8.")] = (
-        "keep"
-    )
-    color: Annotated[Literal["keep", "srgb"], Field(description="Keep the ICC profile, or convert to sRGB.")] = "keep"
-    metadata: Annotated[
-        Literal["drop", "keep", "all"],
-        Field(description="Drop EXIF and XMP, keep them without position, or keep them all."),
-    ] = "drop"
-    frames: Annotated[
-        Literal["single", "first", "all"],
-        Field(description="An animation is refused, gives its first frame, or is upscaled in full."),
-    ] = "single"
-    truncated: Annotated[
-        Literal["reject", "allow"], Field(description="Refuse an incomplete file, or upscale what is there.")
-    ] = "reject"
-
-
-class ResultQuery(_Query):
+class ResultQuery(StrictQuery):
     """Which result, and which level of it."""
 
     level: Annotated[Level, Field(description="The pyramid level: 2 or 4, or 8 of a picture that was upscaled so far.")]
@@ -92,7 +32,7 @@ class ResultQuery(_Query):
     ] = None
 
 
-class ForgetQuery(_Query):
+class ForgetQuery(StrictQuery):
     """Which result to forget."""
 
     id: Annotated[

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from app.cli.option_flags import with_upscale_options
+from app.options import LevelChoice, UpscaleOptions
+
 app = typer.Typer(
     name="lapsrn",
     help="Enlarge pictures two or four times with LapSRN: on this machine, or through a running service.",
@@ -14,9 +17,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _ELSEWHERE = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+SCALES: dict[str, LevelChoice] = {"2": 2, "4": 4, "8": 8}
 _HERE = "On this machine"
 _THERE = "Through a service"
-_PICTURES = "Pictures"
 
 Weights = Annotated[
     Path | None,
@@ -31,14 +34,8 @@ Device = Annotated[
 ]
 
 
-def _quality(typed: str | None) -> str | None:
-    """What was typed, if it is a quality."""
-    if typed in (None, "high") or (typed.isascii() and typed.isdecimal() and 1 <= int(typed) <= 100):
-        return typed
-    raise typer.BadParameter(f"{typed!r} is neither a number from 1 to 100 nor high.")
-
-
 @app.command(no_args_is_help=True)
+@with_upscale_options
 def upscale(
     inputs: Annotated[
         list[str],
@@ -50,55 +47,13 @@ def upscale(
             "--output", "-o", metavar="OUT", help="A folder, a file for one picture, or - for standard output."
         ),
     ],
-    scale: Annotated[Literal["2", "4", "8"], typer.Option(help="Times as wide and as high.")] = "4",
+    options: UpscaleOptions,
     level: Annotated[
         Literal["2", "4", "8"] | None, typer.Option(help="Take this smaller level of the pass instead of its last.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="lapsrn_x4_jpeg is for pictures that were JPEGs.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results again that are there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell of failures only.")] = False,
-    format: Annotated[
-        Literal["png", "webp", "jpeg", "avif", "tiff"] | None,
-        typer.Option(help="Of the results; else as OUT is named, else png.", rich_help_panel=_PICTURES),
-    ] = None,
-    quality: Annotated[
-        str | None,
-        typer.Option(
-            metavar="1..100|high",
-            help="Of formats that lose some; high is --ensemble.",
-            callback=_quality,
-            rich_help_panel=_PICTURES,
-        ),
-    ] = None,
-    ensemble: Annotated[
-        bool,
-        typer.Option(
-            "--ensemble",
-            help="Best: the mean of four quarter turns and their mirrors, eight times slower.",
-            rich_help_panel=_PICTURES,
-        ),
-    ] = False,
-    frames: Annotated[
-        Literal["single", "first", "all"],
-        typer.Option(help="Of animations: refuse them, take the first, take all.", rich_help_panel=_PICTURES),
-    ] = "single",
-    metadata: Annotated[
-        Literal["drop", "keep", "all"],
-        typer.Option(help="EXIF and XMP: drop, keep without position, keep all.", rich_help_panel=_PICTURES),
-    ] = "drop",
-    color: Annotated[
-        Literal["keep", "srgb"], typer.Option(help="Keep the ICC profile, or convert.", rich_help_panel=_PICTURES)
-    ] = "keep",
-    depth: Annotated[
-        Literal["keep", "8"], typer.Option(help="16 bits stay 16, or become 8.", rich_help_panel=_PICTURES)
-    ] = "keep",
-    truncated: Annotated[
-        Literal["reject", "allow"],
-        typer.Option(help="Of damaged files: refuse, or take what is there.", rich_help_panel=_PICTURES),
-    ] = "reject",
     server: Annotated[
         str | None,
         typer.Option(metavar="URL", envvar="LAPSRN_SERVER", help="Where it runs.", rich_help_panel=_THERE),
@@ -128,14 +83,12 @@ def upscale(
 
     cat small.png | lapsrn upscale - -o - --scale 2 > large.png
     """
-    from app.cli.upscale import Place, Wish
+    from app.cli.upscale import Place
     from app.cli.upscale import upscale as run
 
-    lossy = int(quality) if quality and quality != "high" else None
-    best = ensemble or quality == "high"
-    wish = Wish(int(scale), int(level or scale), format, lossy, frames, metadata, color, depth, truncated, best, model)
     place = Place(server, api_key, jobs, weights, device)
-    _end(lambda: run(inputs, output, wish, place, overwrite=overwrite, as_json=as_json, quiet=quiet))
+    wanted = int(level or options.scale)
+    _end(lambda: run(inputs, output, options, wanted, place, overwrite=overwrite, as_json=as_json, quiet=quiet))
 
 
 @app.command(no_args_is_help=True)
@@ -160,7 +113,7 @@ def compare(
     """
     from app.cli.compare import compare as run
 
-    _end(lambda: run(photo, hr, output, int(scale), crop or [], crops, weights, device))
+    _end(lambda: run(photo, hr, output, SCALES[scale], crop or [], crops, weights, device))
 
 
 @app.command()

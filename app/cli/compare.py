@@ -14,8 +14,8 @@ from app.cli.batch import PictureError
 from app.cli.inputs import PlanError
 from app.cli.local import LocalBackend, local_settings
 from app.cli.sheet import Box, Column, draw
-from app.codec import DecodeOptions, EncodeOptions
 from app.errors import StartupError
+from app.options import LevelChoice, UpscaleOptions
 from model.color import luma
 from model.quality import psnr, ssim
 from model.resample import resize, round_to_uint8
@@ -28,7 +28,7 @@ def compare(
     photo: Path,
     hr: Path | None,
     output: Path,
-    scale: int,
+    scale: LevelChoice,
     details: Sequence[str],
     count: int,
     weights: Path | None,
@@ -83,9 +83,9 @@ def choose(picture: Rgb, count: int) -> list[Box]:
     return sorted(boxes, key=lambda box: (box.top, box.left))
 
 
-async def _upscale(photo: Path, data: bytes, scale: int, weights: Path | None, device: str | None) -> Rgb:
-    decode = DecodeOptions(scale, frames="first", color="srgb", depth="8")
-    backend = LocalBackend(local_settings(weights, device), decode, EncodeOptions("png"), scale)
+async def _upscale(photo: Path, data: bytes, scale: LevelChoice, weights: Path | None, device: str | None) -> Rgb:
+    options = UpscaleOptions(scale=scale, frames="first", color="srgb", depth="8")
+    backend = LocalBackend(local_settings(weights, device), options, scale)
     await backend.start()
     try:
         return _rgb(await backend.upscale(data, None))

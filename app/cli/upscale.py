@@ -5,30 +5,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from app.cli.batch import Backend, Outcome, run
-from app.cli.inputs import Format, PlanError, Work, plan
+from app.cli.inputs import PlanError, Work, plan
 from app.cli.report import JsonReport, PeopleReport
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the results shall be."""
-
-    scale: int
-    level: int
-    format: Format | None = None
-    quality: int | None = None
-    frames: Literal["single", "first", "all"] = "single"
-    metadata: Literal["drop", "keep", "all"] = "drop"
-    color: Literal["keep", "srgb"] = "keep"
-    depth: Literal["keep", "8"] = "keep"
-    truncated: Literal["reject", "allow"] = "reject"
-    ensemble: bool = False
-    model: str | None = None
+from app.options import UpscaleOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +26,36 @@ class Place:
 
 
 def upscale(
-    arguments: Sequence[str], output: str, wish: Wish, place: Place, *, overwrite: bool, as_json: bool, quiet: bool
+    arguments: Sequence[str],
+    output: str,
+    options: UpscaleOptions,
+    level: int,
+    place: Place,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
-    """0 when every picture is there, else 1. Raises PlanError, StartupError, KeyboardInterrupt."""
-    if wish.level > wish.scale:
-        raise PlanError(
-            f"--level {wish.level} is more than --scale {wish.scale}: a pass has the levels up to its scale."
-        )
+    """0 when every picture is there, else 1. `level` is the one of the pass that is wanted.
+
+    Raises PlanError, StartupError, KeyboardInterrupt.
+    """
+    if level > options.scale:
+        raise PlanError(f"--level {level} is more than --scale {options.scale}: a pass has the levels up to its scale.")
     if as_json and output == "-":
         raise PlanError("--json and -o - both want standard output: choose one.")
     if "-" in arguments and sys.stdin.isatty():
         raise PlanError("'-' reads a picture from standard input, and that is a terminal.")
     if output == "-" and sys.stdout.isatty():
         raise PlanError("-o - writes a picture to standard output, and that is a terminal.")
-    works, wanted = plan(arguments, output, wish.format)
+    works, form = plan(arguments, output, options.format)
+    options = replace(options, format=form)
     report = JsonReport() if as_json else PeopleReport(len(works), quiet=quiet)
     began = time.monotonic()
     stdin = sys.stdin.buffer.read() if any(work.source is None and not work.problem for work in works) else b""
     try:
         with report:
-            outcomes = asyncio.run(_run(works, replace(wish, format=wanted), place, report, overwrite, stdin))
+            outcomes = asyncio.run(_run(works, options, level, place, report, overwrite, stdin))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     report.summary(outcomes, time.monotonic() - began)
@@ -71,7 +64,8 @@ def upscale(
 
 async def _run(
     works: Sequence[Work],
-    wish: Wish,
+    options: UpscaleOptions,
+    level: int,
     place: Place,
     report: JsonReport | PeopleReport,
     overwrite: bool,
@@ -80,39 +74,24 @@ async def _run(
     task = asyncio.current_task()
     if task is not None:  # SIGTERM ends it as Ctrl-C does: cleanly
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    backend = await (_remote(wish, place, place.server) if place.server else _local(wish, place))
+    backend = await (_remote(options, level, place, place.server) if place.server else _local(options, level, place))
     try:
         return await run(works, backend, report, overwrite=overwrite, stdin=stdin)
     finally:
         await backend.close()
 
 
-async def _remote(wish: Wish, place: Place, server: str) -> Backend:
+async def _remote(options: UpscaleOptions, level: int, place: Place, server: str) -> Backend:
     from app.cli.remote import RemoteBackend
     from app.client import Options
 
-    options = Options(
-        wish.format,
-        wish.quality,
-        None,
-        wish.frames,
-        wish.metadata,
-        wish.color,
-        wish.depth,
-        wish.truncated,
-        wish.ensemble or None,
-        wish.model,
-    )
-    return RemoteBackend(server, wish.scale, wish.level, options, place.api_key, place.at_once or 4)
+    asked = {name: value for name, value in asdict(options).items() if name != "scale" and value is not False}
+    return RemoteBackend(server, options.scale, level, Options(**asked), place.api_key, place.at_once or 4)
 
 
-async def _local(wish: Wish, place: Place) -> Backend:
+async def _local(options: UpscaleOptions, level: int, place: Place) -> Backend:
     from app.cli.local import LocalBackend, local_settings
-    from app.codec import DecodeOptions, EncodeOptions
 
-    decode = DecodeOptions(wish.scale, wish.frames, wish.truncated, wish.color, wish.metadata, wish.depth)
-    encode = EncodeOptions(wish.format or "png", wish.quality)
-    settings = local_settings(place.weights, place.device)
-    backend = LocalBackend(settings, decode, encode, wish.level, model=wish.model, ensemble=wish.ensemble)
+    backend = LocalBackend(local_settings(place.weights, place.device), options, level)
     await backend.start()
     return backend

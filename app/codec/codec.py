@@ -13,10 +13,11 @@ from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
 from app.codec.split import split
 from app.codec.stream_encoder import StreamEncoder
-from app.codec.types import Decoded, DecodeLimits, DecodeOptions, Encoded, EncodeOptions, Plane
+from app.codec.types import Decoded, DecodeLimits, Encoded, Plane
 from app.errors import BadParameter
+from app.options import UpscaleOptions
 
-Read = Callable[[bytes, DecodeOptions, DecodeLimits], Raster]
+Read = Callable[[bytes, UpscaleOptions, DecodeLimits], Raster]
 
 _THREADED_PIXELS = 4 * 1024 * 1024
 _ANIMATED = ("png", "webp")
@@ -43,7 +44,7 @@ class Codec:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def decode(self, data: bytes, options: DecodeOptions) -> Decoded:
+    def decode(self, data: bytes, options: UpscaleOptions) -> Decoded:
         """The picture in `data` as planes.
 
         Raises TooManyBytes, TooManyPixels, UnsupportedFormat, UndecodablePicture or BadParameter; never anything else,
@@ -65,12 +66,12 @@ class Codec:
             split_seconds=time.perf_counter() - started,
         )
 
-    def check(self, decoded: Decoded, scale: int, options: EncodeOptions) -> None:
+    def check(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> None:
         """BadParameter if the result cannot be written as asked. Cheap: call it before the network's work."""
-        name, frames = options.format, decoded.frames
-        if options.quality is not None and not 1 <= options.quality <= 100:
-            raise BadParameter(f"quality={options.quality} is outside 1..100.")
-        if options.quality is not None and (name in ("png", "tiff") or options.lossless):
+        name, frames = options.output_format, decoded.frames
+        if options.lossy_quality is not None and not 1 <= options.lossy_quality <= 100:
+            raise BadParameter(f"quality={options.lossy_quality} is outside 1..100.")
+        if options.lossy_quality is not None and (name in ("png", "tiff") or options.lossless):
             raise BadParameter(f"quality is for lossy formats; {name} is written without loss here. Leave it out.")
         if options.lossless and name in ("jpeg", "avif"):
             raise BadParameter(f"lossless does not go with {name}; choose png, webp or tiff.")
@@ -87,12 +88,12 @@ class Codec:
             )
 
     def encode(
-        self, decoded: Decoded, planes: Sequence[Sequence[Plane]], scale: int, options: EncodeOptions
+        self, decoded: Decoded, planes: Sequence[Sequence[Plane]], scale: int, options: UpscaleOptions
     ) -> Encoded:
         """The result as a file. `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times."""
-        return self.encoding(decoded, scale, options).finish(planes)
+        return self.encoder(decoded, scale, options).finish(planes)
 
-    def encoding(self, decoded: Decoded, scale: int, options: EncodeOptions) -> StreamEncoder:
+    def encoder(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> StreamEncoder:
         """The same, to be given the rows as they come."""
         self.check(decoded, scale, options)
         large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS

@@ -17,8 +17,9 @@ from app.codec import decoder_protocol
 from app.codec.limits import check_bytes
 from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
-from app.codec.types import DecodeLimits, DecodeOptions
+from app.codec.types import DecodeLimits
 from app.errors import UndecodablePicture
+from app.options import UpscaleOptions
 
 READY = b"r"
 _START_SECONDS = 60.0
@@ -135,7 +136,7 @@ class DecoderPool:
         for process in [self._idle.get() for _ in range(self._count)]:
             self._idle.put(process or _Process(self._memory, self._timeout))
 
-    def read(self, data: bytes, options: DecodeOptions, limits: DecodeLimits) -> Raster:
+    def read(self, data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
         """As app.codec.reader.read; a file on which the decoder dies or does not end is an UndecodablePicture."""
         check_bytes(len(data), limits)
         name = accepted_format(data, limits.formats)

@@ -15,8 +15,9 @@ from PIL import Image
 
 from app.codec import decoder_protocol, png_writer, reader
 from app.codec.color_management import srgb_profile, to_srgb
-from app.codec.types import DecodeLimits, DecodeOptions, Metadata
+from app.codec.types import DecodeLimits, Metadata
 from app.errors import ClientError
+from app.options import UpscaleOptions
 
 
 def main(memory_bytes: int, seconds: int) -> None:
@@ -50,7 +51,7 @@ def _answer(header: bytes, blobs: bytes) -> Sequence[decoder_protocol.Part]:
 
 def _warm_up() -> None:
     """Decodes once with each library, since what they load later would count against the limits."""
-    options, limits = DecodeOptions(scale=1, color="srgb"), DecodeLimits()
+    options, limits = UpscaleOptions(scale=2, color="srgb"), DecodeLimits()
     for dtype in (np.uint8, np.uint16):
         pixel = np.zeros((1, 1, 3), dtype)
         to_srgb(pixel, srgb_profile())

@@ -14,7 +14,8 @@ import numpy as np
 
 from app import errors
 from app.codec.raster import Raster
-from app.codec.types import DecodeLimits, DecodeOptions, Metadata
+from app.codec.types import DecodeLimits, Metadata
+from app.options import UpscaleOptions
 
 _PREFIX = struct.Struct("<II")  # bytes of the header, bytes of the blobs
 PREFIX_SIZE = _PREFIX.size
@@ -46,16 +47,16 @@ def sizes(prefix: bytes) -> tuple[int, int]:
     return header, blobs
 
 
-def request(data: bytes, options: DecodeOptions, limits: DecodeLimits) -> list[Part]:
+def request(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> list[Part]:
     """The question: read this."""
     return _message({"options": asdict(options), "limits": asdict(limits)}, [data])
 
 
-def parsed_request(header: bytes, blobs: bytes) -> tuple[bytes, DecodeOptions, DecodeLimits]:
+def parsed_request(header: bytes, blobs: bytes) -> tuple[bytes, UpscaleOptions, DecodeLimits]:
     """The question, on the decoder's side."""
     fields = json.loads(header)
     limits = fields["limits"] | {"formats": tuple(fields["limits"]["formats"])}
-    return blobs, DecodeOptions(**fields["options"]), DecodeLimits(**limits)
+    return blobs, UpscaleOptions(**fields["options"]), DecodeLimits(**limits)
 
 
 def answer(raster: Raster) -> list[Part]:

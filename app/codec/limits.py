@@ -1,7 +1,8 @@
 """The limits on pixels, checked on what a file's header says, before anything is decoded."""
 
-from app.codec.types import DecodeLimits, DecodeOptions
+from app.codec.types import DecodeLimits
 from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture
+from app.options import UpscaleOptions
 
 MAX_FRAMES = 4096  # each costs time beside its pixels, and a frame of one pixel takes twenty bytes
 
@@ -12,7 +13,7 @@ def check_bytes(size: int, limits: DecodeLimits) -> None:
         raise TooManyBytes(f"The picture has {size:,} bytes; at most {limits.max_input_bytes:,} are accepted.")
 
 
-def check_pixels(height: int, width: int, frames: int, limits: DecodeLimits, options: DecodeOptions) -> None:
+def check_pixels(height: int, width: int, frames: int, limits: DecodeLimits, options: UpscaleOptions) -> None:
     """TooManyPixels if the source, or the result at `options.scale`, has more pixels or frames than is allowed."""
     if height < 1 or width < 1 or frames < 1:
         raise UndecodablePicture(f"The header says {width} x {height} pixels in {frames} frames: nothing to enlarge.")

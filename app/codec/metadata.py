@@ -2,11 +2,11 @@
 
 import math
 import re
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
-from app.codec.types import Metadata, MetadataChoice
+from app.codec.types import Metadata
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION = 0x0112, 0x011A, 0x011B
 EXIF_IFD, GPS_IFD, MAKER_NOTE = 0x8769, 0x8825, 0x927C
@@ -39,7 +39,7 @@ def orientation_of(exif: Image.Exif) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def kept_exif(exif: Image.Exif, choice: MetadataChoice) -> bytes | None:
+def kept_exif(exif: Image.Exif, choice: Literal["drop", "keep", "all"]) -> bytes | None:
     """The TIFF structure of what is kept: no orientation, no preview, no maker note; GPS only for "all".
 
     Maker notes go because they hold offsets that no rewriting survives, and often a position too.
@@ -64,7 +64,7 @@ def _packed(exif: Image.Exif) -> bytes | None:
         return None
 
 
-def kept_xmp(packet: bytes | str | None, choice: MetadataChoice) -> bytes | None:
+def kept_xmp(packet: bytes | str | None, choice: Literal["drop", "keep", "all"]) -> bytes | None:
     """The packet with its orientation reset and, but for "all", without positions; None if that cannot be made sure."""
     if not packet:
         return None

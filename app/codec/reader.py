@@ -18,8 +18,9 @@ from app.codec import avif, color_management, gif, high_depth, metadata, png_chu
 from app.codec.limits import check_bytes, check_pixels
 from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
-from app.codec.types import DecodeLimits, DecodeOptions, Metadata, Samples
+from app.codec.types import DecodeLimits, Metadata, Samples
 from app.errors import BadParameter, ClientError, TooManyPixels, UndecodablePicture
+from app.options import UpscaleOptions
 
 # The plugins are called by name: Image.open would try others, and its own limit on pixels is one per process.
 _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
@@ -35,7 +36,7 @@ _ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")
 _TURNED = (5, 6, 7, 8)
 
 
-def read(data: bytes, options: DecodeOptions, limits: DecodeLimits) -> Raster:
+def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
     """Samples of the frames asked for. Raises ClientErrors only, whatever the bytes are."""
     check_bytes(len(data), limits)
     name = accepted_format(data, limits.formats)
@@ -58,7 +59,7 @@ def _words(error: Exception) -> str:
     return text.rstrip(".")[:160]
 
 
-def _advice(name: str, options: DecodeOptions) -> str:
+def _advice(name: str, options: UpscaleOptions) -> str:
     if name == "AVIF" and options.truncated == "allow":
         return "An AVIF cannot be decoded in part, also with truncated=allow: send the whole file."
     return "Send the whole, undamaged file."
@@ -67,7 +68,7 @@ def _advice(name: str, options: DecodeOptions) -> str:
 class _Reader:
     """One file on its way."""
 
-    def __init__(self, data: bytes, name: str, options: DecodeOptions, limits: DecodeLimits) -> None:
+    def __init__(self, data: bytes, name: str, options: UpscaleOptions, limits: DecodeLimits) -> None:
         self.name, self.options, self.limits = name, options, limits
         self.truncated = False
         self.header: png_chunks.Header | None = None

@@ -9,7 +9,8 @@ from app.codec import png_writer, tiff_writer, writers
 from app.codec.formulas import Formulas
 from app.codec.merge import Merger
 from app.codec.metadata import scaled
-from app.codec.types import Decoded, Encoded, EncodeOptions, Plane, Samples
+from app.codec.types import Decoded, Encoded, Plane, Samples
+from app.options import UpscaleOptions
 
 _DEEP = ("png", "tiff")
 
@@ -22,19 +23,20 @@ class StreamEncoder:
     """
 
     def __init__(
-        self, decoded: Decoded, scale: int, options: EncodeOptions, formulas: Formulas, executor: Executor | None
+        self, decoded: Decoded, scale: int, options: UpscaleOptions, formulas: Formulas, executor: Executor | None
     ) -> None:
         """`executor` is for merging and for PNG."""
         self._decoded, self._scale, self._options, self._executor = decoded, scale, options, executor
         self._height, self._width = decoded.height * scale, decoded.width * scale
-        depth: Literal[8, 16] = decoded.depth if options.format in _DEEP else 8
+        depth: Literal[8, 16] = decoded.depth if options.output_format in _DEEP else 8
         self._mergers = [Merger(picture, scale, depth, formulas) for picture in decoded.frames]
         self._metadata = scaled(decoded.metadata, scale, self._height, self._width)
         shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)
-        streamed = options.format == "png" and len(decoded.frames) == 1 and png_writer.PngStream.pays(*shape)
+        streamed = options.output_format == "png" and len(decoded.frames) == 1 and png_writer.PngStream.pays(*shape)
         self._stream = png_writer.PngStream(*shape, self._metadata) if streamed else None
         self._rows = 0
-        self._merge_seconds = self._encode_seconds = 0.0
+        self.merge_seconds = self.encode_seconds = 0.0
+        """Wall time so far."""
 
     def advance(self, planes: Sequence[Sequence[Plane]], rows: int) -> bool:
         """Takes the next band of source rows [0, rows), which are there; False if there is none to take."""
@@ -46,7 +48,7 @@ class StreamEncoder:
         samples = self._merged(planes, self._rows, bottom)
         began = time.perf_counter()
         self._stream.add(samples[0], self._executor)
-        self._encode_seconds += time.perf_counter() - began
+        self.encode_seconds += time.perf_counter() - began
         self._rows = bottom
         return True
 
@@ -66,9 +68,9 @@ class StreamEncoder:
             frames = self._merged(planes, 0, self._decoded.height)
             began = time.perf_counter()
             body = self._written(frames)
-        self._encode_seconds += time.perf_counter() - began
-        media_type = writers.MEDIA_TYPES[self._options.format]
-        return Encoded(body, media_type, self._height, self._width, self._merge_seconds, self._encode_seconds)
+        self.encode_seconds += time.perf_counter() - began
+        media_type = writers.MEDIA_TYPES[self._options.output_format]
+        return Encoded(body, media_type)
 
     def _merged(self, planes: Sequence[Sequence[Plane]], first: int, last: int) -> list[Samples]:
         began = time.perf_counter()
@@ -76,16 +78,17 @@ class StreamEncoder:
             merger.rows(enlarged, first, last, self._executor)
             for merger, enlarged in zip(self._mergers, planes, strict=True)
         ]
-        self._merge_seconds += time.perf_counter() - began
+        self.merge_seconds += time.perf_counter() - began
         return frames
 
     def _written(self, frames: list[Samples]) -> bytes:
         options, metadata, decoded = self._options, self._metadata, self._decoded
-        if options.format == "png":
+        target = options.output_format
+        if target == "png":
             return png_writer.write(frames, metadata, decoded.durations_ms, decoded.loop, self._executor)
-        if options.format == "webp":
+        if target == "webp":
             return writers.write_webp(frames, metadata, options, decoded.durations_ms, decoded.loop)
-        if options.format == "tiff":
+        if target == "tiff":
             return tiff_writer.write(frames[0], metadata)
-        writer = writers.write_jpeg if options.format == "jpeg" else writers.write_avif
+        writer = writers.write_jpeg if target == "jpeg" else writers.write_avif
         return writer(frames[0], metadata, options)

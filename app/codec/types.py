@@ -16,13 +16,6 @@ Samples = NDArray[np.unsignedinteger]
 Bytes = NDArray[np.uint8]
 """Of a file in the making: rows (height, bytes), or all of them in one line."""
 
-Frames = Literal["single", "first", "all"]
-Truncated = Literal["reject", "allow"]
-Color = Literal["keep", "srgb"]
-MetadataChoice = Literal["drop", "keep", "all"]
-DepthChoice = Literal["keep", "8"]
-OutputFormat = Literal["png", "webp", "jpeg", "avif", "tiff"]
-
 INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """Every format that can be decoded; `DecodeLimits.formats` is a subset."""
 
@@ -35,31 +28,6 @@ class DecodeLimits:
     max_input_pixels: int = 4 * 1024 * 1024
     max_output_pixels: int = 64 * 1024 * 1024
     formats: tuple[str, ...] = INPUT_FORMATS
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeOptions:
-    """What a client may ask of the decoder. `scale` is there for the limit on the output's pixels."""
-
-    scale: int
-    frames: Frames = "single"
-    truncated: Truncated = "reject"
-    color: Color = "keep"
-    metadata: MetadataChoice = "drop"
-    depth: DepthChoice = "keep"
-
-
-@dataclass(frozen=True, slots=True)
-class EncodeOptions:
-    """What a client may ask of the encoder.
-
-    `quality` is 1..100, for lossy formats (default 90). WebP is lossless unless `quality` is given or `lossless` is
-    False; `lossless` True with a quality is an error.
-    """
-
-    format: OutputFormat = "png"
-    quality: int | None = None
-    lossless: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +116,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A finished file and the time its two stages took (wall time, seconds)."""
+    """A finished file."""
 
     body: bytes
     media_type: str
-    height: int
-    width: int
-    merge_seconds: float = 0.0
-    encode_seconds: float = 0.0

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from app.codec.color_management import profile_channels
-from app.codec.types import EncodeOptions, Metadata, Samples
+from app.codec.types import Metadata, Samples
+from app.options import UpscaleOptions
 
 MEDIA_TYPES = {
     "png": "image/png",
@@ -22,13 +23,13 @@ DEFAULT_QUALITY = 90
 
 
 def write_webp(
-    frames: Sequence[Samples], metadata: Metadata, options: EncodeOptions, durations_ms: Sequence[int], loop: int
+    frames: Sequence[Samples], metadata: Metadata, options: UpscaleOptions, durations_ms: Sequence[int], loop: int
 ) -> bytes:
     """Lossless unless a quality is given or `lossless` is False; several frames make an animation."""
-    lossless = options.lossless if options.lossless is not None else options.quality is None
+    lossless = options.lossless if options.lossless is not None else options.lossy_quality is None
     settings: dict[str, Any] = {"lossless": lossless, "exact": lossless, "method": 2 if lossless else 4}
     if not lossless:
-        settings["quality"] = options.quality or DEFAULT_QUALITY
+        settings["quality"] = options.lossy_quality or DEFAULT_QUALITY
     if len(frames) > 1:
         settings |= {
             "save_all": True,
@@ -39,17 +40,17 @@ def write_webp(
     return _saved(_image(frames[0]), "WEBP", metadata, settings)
 
 
-def write_jpeg(samples: Samples, metadata: Metadata, options: EncodeOptions) -> bytes:
+def write_jpeg(samples: Samples, metadata: Metadata, options: UpscaleOptions) -> bytes:
     """Full chroma resolution from quality 90 up, and half below. An alpha channel, which must be full, is left out."""
-    quality = options.quality or DEFAULT_QUALITY
+    quality = options.lossy_quality or DEFAULT_QUALITY
     colors = samples[..., : samples.shape[2] - (samples.shape[2] in (2, 4))]
     settings = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
     return _saved(_image(np.ascontiguousarray(colors)), "JPEG", metadata, settings)
 
 
-def write_avif(samples: Samples, metadata: Metadata, options: EncodeOptions) -> bytes:
+def write_avif(samples: Samples, metadata: Metadata, options: UpscaleOptions) -> bytes:
     """At the encoder's speed 8 of 10: the default takes seconds for a megapixel."""
-    settings = {"quality": options.quality or DEFAULT_QUALITY, "speed": 8, "subsampling": "4:4:4"}
+    settings = {"quality": options.lossy_quality or DEFAULT_QUALITY, "speed": 8, "subsampling": "4:4:4"}
     return _saved(_image(samples), "AVIF", metadata, settings)
 
 

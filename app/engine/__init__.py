@@ -3,7 +3,7 @@
 from app.engine.config import EngineConfig
 from app.engine.engine import Engine
 from app.engine.observer import SilentObserver
-from app.engine.planes import discard_rows
+from app.engine.planes import Outputs
 from app.engine.ports import EngineObserver, Plane, TileModel
 from app.engine.status import EngineStatus, WorkerStatus
 
@@ -12,9 +12,9 @@ __all__ = [
     "EngineConfig",
     "EngineObserver",
     "EngineStatus",
+    "Outputs",
     "Plane",
     "SilentObserver",
     "TileModel",
     "WorkerStatus",
-    "discard_rows",
 ]

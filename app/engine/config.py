@@ -5,6 +5,8 @@ from typing import Literal
 
 from app.engine.tiles import TileSizes
 
+WarmUp = Literal["nothing", "tiles", "shapes"]
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -48,7 +50,7 @@ class EngineConfig:
     fill_batches: bool = False
     """Compute every batch as if it were full, for devices that choose kernels, and so the rounding, by its size: a tile
     then comes out the same whatever comes with it."""
-    warm_up: Literal["nothing", "tiles", "shapes"] = "tiles"
+    warm_up: WarmUp = "tiles"
     """What a worker runs before it is up: nothing (a command that serves one picture), one square tile of each size, or
     every batch that can ever come (kernels are chosen for each, for which no picture should wait)."""
     progress_seconds: float = 0.1

@@ -11,6 +11,7 @@ import numpy as np
 from app.engine.config import EngineConfig
 from app.engine.loop_bridge import LoopBridge
 from app.engine.observer import GuardedObserver, SilentObserver
+from app.engine.planes import Outputs
 from app.engine.pool import Fit, Pool
 from app.engine.ports import EngineObserver, Plane, TileModel
 from app.engine.request import Request
@@ -65,6 +66,10 @@ class Engine:
         """The name of the network that `upscale` would take. Raises BadParameter, and StartupError before the start."""
         return self._fit().choose(scale, network)
 
+    def levels(self, network: str, scale: int) -> tuple[int, ...]:
+        """The levels of a pass of this network up to `scale`, ascending. Raises StartupError before the start."""
+        return tuple(level for level in self._fit().networks[network].scales if level <= scale)
+
     def _fit(self) -> Fit:
         fit = self._pool.fit if self._pool else None
         if fit is None:
@@ -116,16 +121,16 @@ class Engine:
         ensemble: bool = False,
         deadline: float | None = None,
         on_progress: Callable[[int, int], None] | None = None,
-        on_rows: Callable[[int, list[dict[int, Plane]]], None] | None = None,
+        on_rows: Callable[[int, Outputs], None] | None = None,
         on_stage: Callable[[str, float], None] | None = None,
-    ) -> list[dict[int, Plane]]:
+    ) -> Outputs:
         """Upscale float32 planes (height, width), not changed meanwhile; one dict {level: plane} for each.
 
         The levels are those of the network up to `scale`; without a name it is the first that has this scale. `client`
         is whom fairness is measured by. `ensemble` takes the mean over the eight symmetries of the square, for eight
         times the tiles and the work. `deadline` is in time.monotonic() seconds. `on_progress` gets (tiles done, tiles
-        in all), `on_rows` gets (rows, outputs) when source rows [0, rows) of every plane are done, and may use them up
-        (`discard_rows`); `on_stage` gets ("queue", seconds) and ("infer", seconds). All in the event loop. Cancelling
+        in all), `on_rows` gets (rows, outputs) when source rows [0, rows) of every plane are done, and may
+        `release` them; `on_stage` gets ("queue", seconds) and ("infer", seconds). All in the event loop. Cancelling
         the task takes its tiles out of the queue.
 
         Raises BadParameter (a scale or a network that is not there), QueueFull, Draining, DeadlineExceeded and
@@ -136,7 +141,7 @@ class Engine:
         chosen = fit.networks[name]
         _check(planes)
         if not planes:
-            return []
+            return Outputs()
         seconds_left = None if deadline is None else deadline - time.monotonic()
         if seconds_left is not None and seconds_left <= 0:
             raise DeadlineExceeded("the deadline had passed before the picture reached the queue")
@@ -152,7 +157,7 @@ class Engine:
             planes,
             client=client,
             scale=scale,
-            levels=[level for level in chosen.scales if level <= scale],
+            levels=self.levels(name, scale),
             sizes=self._config.tile_sizes(scale),
             margin=chosen.margin,
             overhead=self._config.overhead(chosen.margin),

@@ -17,12 +17,21 @@ def new_plane(height: int, width: int) -> Plane:
     return np.frombuffer(mmap.mmap(-1, size), np.float32).reshape(height, width)
 
 
-def discard_rows(plane: Plane, first: int, last: int) -> None:
-    """Give back the memory of rows [first, last), whose values are then undefined; only `new_plane`'s large ones do."""
+class Outputs(list[dict[int, Plane]]):
+    """For each plane of a request its results, {level: plane}, from `new_plane`."""
+
+    def release(self, level: int, rows: int) -> None:
+        """Give back the memory of source rows [0, rows) at `level`, whose values are then undefined."""
+        for planes in self:
+            _discard_rows(planes[level], rows * level)
+
+
+def _discard_rows(plane: Plane, last: int) -> None:
+    """Give back the memory of rows [0, last) of a plane that has a mapping of its own; others keep theirs."""
     buffer = plane.base.base if isinstance(plane.base, np.ndarray) else None
     mapped = buffer.obj if isinstance(buffer, memoryview) else None
     if isinstance(mapped, mmap.mmap):
         page = mmap.PAGESIZE
-        start, end = -(-first * plane.strides[0] // page) * page, last * plane.strides[0] // page * page
-        if end > start:
-            mapped.madvise(mmap.MADV_DONTNEED, start, end - start)
+        end = last * plane.strides[0] // page * page
+        if end:
+            mapped.madvise(mmap.MADV_DONTNEED, 0, end)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.ensemble import SYMMETRIES, Mean, turned_back
-from app.engine.planes import new_plane
+from app.engine.planes import Outputs, new_plane
 from app.engine.ports import Plane
 from app.engine.tiles import CutPlane, Shape, Span, TileSizes, sizes_for
 
@@ -67,7 +67,7 @@ class Request:
 
     client: str
     listener: Listener
-    outputs: list[dict[int, Plane]]
+    outputs: Outputs
     tiles: list[Tile] = field(default_factory=list)
     height: int = 0
     """Source rows of the highest plane."""
@@ -111,7 +111,7 @@ class Request:
 
         With `ensemble`, every window becomes eight tiles in a row, one for each symmetry.
         """
-        request = cls(client, listener, [])
+        request = cls(client, listener, Outputs())
         for plane in planes:
             height, width = plane.shape
             outputs = {level: new_plane(height * level, width * level) for level in levels}

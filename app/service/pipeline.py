@@ -7,10 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.codec import Codec, Decoded, DecodeOptions, EncodeOptions
+from app.codec import Codec, Decoded
 from app.engine import Engine
 from app.errors import DeadlineExceeded, StoreUnavailable
 from app.metrics import Metrics
+from app.options import UpscaleOptions
 from app.results import ResultStore, StoredPicture
 from app.service.codec_threads import CodecThreads
 from app.service.level_writer import LevelWriter
@@ -24,43 +25,43 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be made: the way a picture is read, its scale (the largest level), and the way it is written.
+    """What is to be made, with which network, for whom.
 
-    `ensemble`: as the mean over the eight symmetries of the square. `model`: the network's name.
+    `levels` are those to write, ascending; the network computes all up to the last. No deadline: None.
     """
 
-    decode: DecodeOptions
-    encode: EncodeOptions
+    options: UpscaleOptions
+    network: str
+    levels: tuple[int, ...]
     client: str
     owner: str
     result_id: str
     request_id: str
-    deadline_seconds: float
-    model: str
-    ensemble: bool = False
+    deadline_seconds: float | None
 
     @property
     def scale(self) -> int:
-        """The level asked for; the smaller ones come with it."""
-        return self.decode.scale
+        """The largest level to write."""
+        return self.levels[-1]
 
 
 class Upload:
     """The body of one request: taken once, so that nothing holds it while the network works."""
 
-    def __init__(self, data: bytes, reservation: Reservation) -> None:
-        """`reservation` counts the bytes."""
+    def __init__(self, data: bytes, reservation: Reservation | None = None) -> None:
+        """`reservation` is the bytes' part of the upload budget, where there is one."""
         self._data: bytes | None = data
-        self._hold = reservation
+        self._reservation = reservation
 
     def read(self) -> bytes:
         """The bytes."""
         return self._data or b""
 
     def release(self) -> None:
-        """Lets go of the bytes and of their share of the budget; a second call changes nothing."""
+        """Lets go of the bytes and of their part of the budget; a second call changes nothing."""
         self._data = None
-        self._hold.release()
+        if self._reservation is not None:
+            self._reservation.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +102,19 @@ class Pipeline:
 
         Cancelling it withdraws the tiles. Raises DeadlineExceeded when the order's time is up.
         """
+        seconds = order.deadline_seconds
         try:
-            async with asyncio.timeout(order.deadline_seconds):
-                return await self._run(order, upload, stages, progress, time.monotonic() + order.deadline_seconds)
+            async with asyncio.timeout(seconds):
+                deadline = None if seconds is None else time.monotonic() + seconds
+                return await self._run(order, upload, stages, progress, deadline)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"Not done within {order.deadline_seconds:g} s. Send a smaller picture, or ask for a job "
-                "(Prefer: respond-async)."
+                f"Not done within {seconds:g} s. Send a smaller picture, or ask for a job (Prefer: respond-async)."
             ) from None
 
-    async def _run(self, order: Order, upload: Upload, stages: Stages, progress: Progress, deadline: float) -> Upscaled:
+    async def _run(
+        self, order: Order, upload: Upload, stages: Stages, progress: Progress, deadline: float | None
+    ) -> Upscaled:
         with stages.measure("decode"):
             # How large the picture is only decoding tells; until then its bytes do, most often.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
@@ -122,24 +126,23 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        writer = LevelWriter(self._codec, decoded, order.encode, self._threads)
+        writer = LevelWriter(self._codec, decoded, order.options, order.levels, self._threads)
         with closing(writer):
             outputs = await self._engines.engine.upscale(
                 decoded.planes,
-                scale=order.scale,
+                scale=order.options.scale,
                 client=order.client,
-                network=order.model,
-                ensemble=order.ensemble,
+                network=order.network,
+                ensemble=order.options.self_ensemble,
                 deadline=deadline,
                 on_progress=report,
                 on_rows=writer.advance,
                 on_stage=stages.note,
             )
             stages.current = "encode"
-            files = await writer.finish(outputs)
-        stages.add("merge", files[order.scale].merge_seconds)
-        stages.add("encode", files[order.scale].encode_seconds)
-        levels = {level: file.picture for level, file in files.items()}
+            levels = await writer.finish(outputs)
+        stages.add("merge", writer.merge_seconds)
+        stages.add("encode", writer.encode_seconds)
         stored = await self._keep(order, levels)
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
@@ -148,8 +151,8 @@ class Pipeline:
 
     def _decode(self, order: Order, upload: Upload) -> Decoded:
         """The planes; what cannot be written as asked is refused here, before the network's work."""
-        decoded = self._codec.decode(upload.read(), order.decode)
-        self._codec.check(decoded, order.scale, order.encode)
+        decoded = self._codec.decode(upload.read(), order.options)
+        self._codec.check(decoded, order.scale, order.options)
         return decoded
 
     async def _keep(self, order: Order, levels: Mapping[int, StoredPicture]) -> bool:

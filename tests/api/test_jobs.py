@@ -153,8 +153,8 @@ async def test_events_show_signs_of_life() -> None:
     class Slow:
         """A job that changes after two heartbeats, and is done."""
 
-        snapshot = snapshot("queued", 1)
-        waits = 0
+        def __init__(self) -> None:
+            self.snapshot, self.waits = snapshot("queued", 1), 0
 
         async def changed(self, since: int, seconds: float) -> bool:
             assert (since, seconds) == (1, 15.0)

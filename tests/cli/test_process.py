@@ -48,6 +48,13 @@ def test_through_a_service_no_torch_is_loaded(url: str, tmp_path: Path) -> None:
     assert modules & {"torch", "numpy", "fastapi", "model"} == set()
 
 
+def test_on_this_machine_no_server_is_loaded(tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
+    modules = imported("upscale", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--weights", str(weights))
+    assert (tmp_path / "out" / "a.png").exists()
+    assert modules & {"fastapi", "starlette", "uvicorn", "redis", "httpx"} == set()
+
+
 def test_pipes(url: str) -> None:
     command = [*LAPSRN, "upscale", "-", "-o", "-", "--server", url]
     done = subprocess.run(command, input=pictures.png(GRAY), env=environment(), capture_output=True, check=True)

@@ -3,13 +3,14 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.codec import Codec, Decoded, DecodeLimits, DecodeOptions, Encoded, EncodeOptions, Formulas, Plane
+from app.codec import Codec, Decoded, DecodeLimits, Encoded, Formulas, Plane
+from app.options import LevelChoice, UpscaleOptions
 from model import color, resample
 
 FORMULAS = Formulas(color.YCBCR_FROM_RGB, color.YCBCR_OFFSET, color.RGB_FROM_YCBCR, resample.upsample_kernel)
@@ -34,19 +35,24 @@ def codec(**limits: Any) -> Codec:
     return Codec(FORMULAS, DecodeLimits(**limits), threads=1)
 
 
+def wanted(scale: int = 1, **options: Any) -> UpscaleOptions:
+    """Options, also at scale 1: no client may ask for it, but there every pixel must come out as it went in."""
+    return UpscaleOptions(scale=cast(LevelChoice, scale), **options)
+
+
 def upscaled(
     data: bytes,
     scale: int = 1,
     *,
     upscaler: Upscaler = nearest,
-    encode: EncodeOptions | None = None,
+    encode: UpscaleOptions | None = None,
     **options: Any,
 ) -> tuple[Decoded, Encoded]:
     """The way of a picture through the codec with a fake network. At scale 1 every pixel must come out as it was."""
     service = codec()
-    decoded = service.decode(data, DecodeOptions(scale=scale, **options))
+    decoded = service.decode(data, wanted(scale=scale, **options))
     planes = [[upscaler(plane, scale) for plane in frame.planes] for frame in decoded.frames]
-    return decoded, service.encode(decoded, planes, scale, encode or EncodeOptions())
+    return decoded, service.encode(decoded, planes, scale, encode or wanted())
 
 
 def opened(body: bytes) -> Image.Image:

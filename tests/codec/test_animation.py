@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageSequence
 
-from app.codec import DecodeOptions, EncodeOptions, gif, limits
+from app.codec import gif, limits
 from app.errors import BadParameter, TooManyPixels, UndecodablePicture
 from tests.codec.png_reference import chunk, chunks, write_png
-from tests.codec.support import Array, assert_same, codec, nearest, opened, picture, pixels, saved, upscaled
+from tests.codec.support import Array, assert_same, codec, nearest, opened, picture, pixels, saved, upscaled, wanted
 
 DURATIONS = [40, 200, 70]
 
@@ -54,7 +54,7 @@ FILMS = [
 def test_an_animation_is_refused_by_default(form: str, channels: int, settings: dict[str, Any]) -> None:
     data, _ = _film(form, channels, **settings)
     with pytest.raises(BadParameter, match=r"more than one frame; frames=first takes the first, frames=all"):
-        codec().decode(data, DecodeOptions(scale=4))
+        codec().decode(data, wanted(scale=4))
 
 
 @pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
@@ -70,7 +70,7 @@ def test_the_first_frame_on_request(form: str, channels: int, settings: dict[str
 @pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
 def test_all_frames_on_request(form: str, channels: int, settings: dict[str, Any], scale: int, target: Any) -> None:
     data, frames = _film(form, channels, **settings)
-    decoded, encoded = upscaled(data, scale, frames="all", encode=EncodeOptions(target))
+    decoded, encoded = upscaled(data, scale, frames="all", encode=wanted(format=target))
     found, times = _frames(encoded.body)
     assert (decoded.durations_ms, times, decoded.loop) == (tuple(DURATIONS), DURATIONS, 2)
     assert [frame.shape for frame in found] == [(6 * scale, 5 * scale, 4)] * 3
@@ -106,14 +106,14 @@ def test_a_transparent_gif_keeps_its_holes() -> None:
 def test_formats_without_animation_refuse_it(target: Any) -> None:
     data, _ = _film("GIF")
     service = codec()
-    decoded = service.decode(data, DecodeOptions(scale=2, frames="all"))
+    decoded = service.decode(data, wanted(scale=2, frames="all"))
     with pytest.raises(BadParameter, match="png or webp"):
-        service.check(decoded, 2, EncodeOptions(target))
+        service.check(decoded, 2, wanted(format=target))
 
 
 def test_the_still_of_an_apng_is_not_part_of_its_film() -> None:
     data, frames = _film("PNG", default_image=True)
-    decoded = codec().decode(data, DecodeOptions(scale=1, frames="all"))
+    decoded = codec().decode(data, wanted(scale=1, frames="all"))
     assert len(decoded.frames) == 2
     _, encoded = upscaled(data, frames="first")
     assert_same(pixels(encoded.body), frames[0], "default-image", data)
@@ -122,17 +122,19 @@ def test_the_still_of_an_apng_is_not_part_of_its_film() -> None:
 def test_every_frame_counts_against_the_limits() -> None:
     data, _ = _film("GIF")
     with pytest.raises(TooManyPixels, match="3 frames"):
-        codec(max_input_pixels=89).decode(data, DecodeOptions(scale=2, frames="all"))
+        codec(max_input_pixels=89).decode(data, wanted(scale=2, frames="all"))
     with pytest.raises(TooManyPixels, match="3 frames"):
-        codec(max_output_pixels=359).decode(data, DecodeOptions(scale=2, frames="all"))
-    assert len(codec(max_input_pixels=90, max_output_pixels=360).decode(data, DecodeOptions(2, "all")).frames) == 3
+        codec(max_output_pixels=359).decode(data, wanted(scale=2, frames="all"))
+    assert (
+        len(codec(max_input_pixels=90, max_output_pixels=360).decode(data, wanted(scale=2, frames="all")).frames) == 3
+    )
 
 
 def test_an_apng_that_promises_a_million_frames_is_refused_before_decoding() -> None:
     data = saved(picture(60, 50, 3), "PNG")
     lying = data[:33] + chunk(b"acTL", (10**6).to_bytes(4, "big") + bytes(4)) + data[33:]
     with pytest.raises(TooManyPixels, match="1000000 frames"):
-        codec().decode(lying, DecodeOptions(scale=2, frames="all"))
+        codec().decode(lying, wanted(scale=2, frames="all"))
 
 
 def _gif(frames: int, canvas: tuple[int, int], frame: tuple[int, int], data: bytes = b"\2\2D\1\0") -> bytes:
@@ -148,18 +150,18 @@ def test_a_flood_of_frames_in_a_small_gif_is_refused_before_decoding(monkeypatch
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", decoded)
     with pytest.raises(TooManyPixels, match=r"1000 x 1000 in 5 frames, 5,000,000 pixels; at most"):
-        codec().decode(_gif(5, (1000, 1000), (1, 1)), DecodeOptions(scale=2, frames="all"))
+        codec().decode(_gif(5, (1000, 1000), (1, 1)), wanted(scale=2, frames="all"))
     with pytest.raises(TooManyPixels, match=r"5,000 frames; at most 4,096 are accepted"):
-        codec().decode(_gif(5000, (1, 1), (1, 1)), DecodeOptions(scale=2, frames="all"))
+        codec().decode(_gif(5000, (1, 1), (1, 1)), wanted(scale=2, frames="all"))
 
 
 def test_frames_that_reach_out_of_their_gif_count_in_full() -> None:
     small, large = _gif(1, (1, 1), (1, 1))[:-1], _gif(4, (2, 2), (1500, 1500))
     with pytest.raises(TooManyPixels, match=r"1500 x 1500 in 5 frames"):
-        codec().decode(small + large[19:], DecodeOptions(scale=2, frames="all"))
+        codec().decode(small + large[19:], wanted(scale=2, frames="all"))
     with pytest.raises(UndecodablePicture, match=r"not all of one size; take frames=first"):
-        codec().decode(small + _gif(1, (2, 2), (4, 4))[19:], DecodeOptions(scale=2, frames="all", truncated="allow"))
-    decoded = codec().decode(small + large[19:], DecodeOptions(scale=2, frames="first"))
+        codec().decode(small + _gif(1, (2, 2), (4, 4))[19:], wanted(scale=2, frames="all", truncated="allow"))
+    decoded = codec().decode(small + large[19:], wanted(scale=2, frames="first"))
     assert (decoded.height, decoded.width) == (1, 1)
 
 
@@ -167,7 +169,7 @@ def test_frames_that_reach_out_of_their_gif_count_in_full() -> None:
 def test_a_gif_of_tiny_blocks_is_refused(filler: bytes) -> None:
     data = _gif(1, (2, 2), (2, 2), b"\2" + filler * 200_000)
     with pytest.raises(UndecodablePicture, match=r"The GIF has more than [\d,]+ blocks"):
-        codec().decode(data, DecodeOptions(scale=2, frames="first"))
+        codec().decode(data, wanted(scale=2, frames="first"))
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
@@ -175,8 +177,8 @@ def test_the_number_of_frames_is_limited(form: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(limits, "MAX_FRAMES", 2)
     data, _ = _film(form)
     with pytest.raises(TooManyPixels, match=r"3 frames; at most 2 are accepted\..*frames=first"):
-        codec().decode(data, DecodeOptions(scale=2, frames="all"))
-    codec().decode(data, DecodeOptions(scale=2, frames="first"))
+        codec().decode(data, wanted(scale=2, frames="all"))
+    codec().decode(data, wanted(scale=2, frames="first"))
 
 
 @pytest.mark.parametrize("film", [_film("GIF")[0], _gif(3, (9, 7), (5, 4))])
@@ -191,9 +193,9 @@ def test_pages_of_a_tiff() -> None:
     file = io.BytesIO()
     images[0].save(file, "TIFF", save_all=True, append_images=images[1:])
     with pytest.raises(BadParameter, match=r"more than one page; frames=first takes the first\."):
-        codec().decode(file.getvalue(), DecodeOptions(scale=4))
+        codec().decode(file.getvalue(), wanted(scale=4))
     with pytest.raises(BadParameter, match=r"TIFF with several pages take frames=first\."):
-        codec().decode(file.getvalue(), DecodeOptions(scale=4, frames="all"))
+        codec().decode(file.getvalue(), wanted(scale=4, frames="all"))
     _, encoded = upscaled(file.getvalue(), frames="first")
     assert_same(pixels(encoded.body), pages[0], "tiff-page", file.getvalue())
 

@@ -12,13 +12,13 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import INPUT_FORMATS, DecodeLimits, DecodeOptions, reader, webp
+from app.codec import INPUT_FORMATS, DecodeLimits, reader, webp
 from app.codec.reader import read
 from app.errors import ClientError, TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from tests.codec.png_reference import chunk, header, write_png
-from tests.codec.support import codec, picture, saved
+from tests.codec.support import codec, picture, saved, wanted
 
-OPTIONS = DecodeOptions(scale=4)
+OPTIONS = wanted(scale=4)
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 IEND = chunk(b"IEND", b"")
 HUGE = 60_000
@@ -125,7 +125,7 @@ def test_the_limit_on_pixels_is_inclusive_and_counts_the_result_too() -> None:
         codec(max_input_pixels=99).decode(data, OPTIONS)
     with pytest.raises(TooManyPixels, match=r"becomes 1,600 pixels; at most 1,599.*smaller scale"):
         codec(max_output_pixels=1599).decode(data, OPTIONS)
-    codec(max_output_pixels=1599).decode(data, DecodeOptions(scale=2))
+    codec(max_output_pixels=1599).decode(data, wanted(scale=2))
 
 
 def test_the_limit_on_bytes() -> None:
@@ -205,7 +205,7 @@ def test_picture_data_that_never_ends_is_not_inflated_past_the_picture() -> None
     data = PNG_SIGNATURE + header(9, 7, 8, 2) + chunk(b"IDAT", endless) + IEND
     tracemalloc.start()
     try:
-        read(data, DecodeOptions(scale=4, truncated="allow"), DecodeLimits())
+        read(data, wanted(scale=4, truncated="allow"), DecodeLimits())
     except ClientError:
         pass
     finally:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.codec import Codec, DecodeLimits, DecodeOptions, EncodeOptions, decoder_protocol
+from app.codec import Codec, DecodeLimits, decoder_protocol
 from app.codec.decoder_pool import DecoderPool
 from app.codec.raster import Raster
 from app.codec.reader import read
 from app.errors import ClientError, UndecodablePicture, UnsupportedFormat
 from tests.codec.formats_table import CASES
-from tests.codec.support import FORMULAS, picture, saved
+from tests.codec.support import FORMULAS, picture, saved, wanted
 from tests.codec.test_animation import _film
 from tests.codec.test_bad_input import DAMAGED, LYING
 from tests.codec.test_metadata import DISPLAY_P3, _with_everything
@@ -24,7 +24,7 @@ from tests.codec.test_metadata import DISPLAY_P3, _with_everything
 pytestmark = pytest.mark.slow
 
 LIMITS = DecodeLimits()
-OPTIONS = DecodeOptions(scale=2, frames="all", metadata="all")
+OPTIONS = wanted(scale=2, frames="all", metadata="all")
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +74,17 @@ def test_the_refusal_is_the_same(processes: DecoderPool, data: bytes) -> None:
 def test_a_codec_decodes_through_it(processes: DecoderPool) -> None:
     service = Codec(FORMULAS, LIMITS, threads=1, read=processes.read)
     samples = picture(7, 5, 4)
-    decoded = service.decode(saved(samples, "PNG"), DecodeOptions(scale=1))
-    encoded = service.encode(decoded, [decoded.frames[0].planes], 1, EncodeOptions())
+    decoded = service.decode(saved(samples, "PNG"), wanted(scale=1))
+    encoded = service.encode(decoded, [decoded.frames[0].planes], 1, wanted())
     assert encoded.body == _inline(samples)
     with pytest.raises(UnsupportedFormat):
-        service.decode(b"nothing", DecodeOptions(scale=1))
+        service.decode(b"nothing", wanted(scale=1))
 
 
 def _inline(samples: Any) -> bytes:
     service = Codec(FORMULAS, LIMITS, threads=1)
-    decoded = service.decode(saved(samples, "PNG"), DecodeOptions(scale=1))
-    return service.encode(decoded, [decoded.frames[0].planes], 1, EncodeOptions()).body
+    decoded = service.decode(saved(samples, "PNG"), wanted(scale=1))
+    return service.encode(decoded, [decoded.frames[0].planes], 1, wanted()).body
 
 
 def test_many_threads_get_their_own_pictures(processes: DecoderPool) -> None:
@@ -153,7 +153,7 @@ def test_memory_is_limited() -> None:
     small = saved(picture(7, 5, 3), "PNG")
     try:
         with pytest.raises(UndecodablePicture):
-            pool.read(large, DecodeOptions(scale=2), limits)
+            pool.read(large, wanted(scale=2), limits)
         assert np.array_equal(pool.read(small, OPTIONS, limits).frames[0], picture(7, 5, 3))
         (pid,) = _pids(pool)
         space = resource.prlimit(pid, resource.RLIMIT_AS)

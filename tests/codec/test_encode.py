@@ -11,11 +11,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import DecodeOptions, EncodeOptions, Metadata
+from app.codec import Metadata
 from app.codec.merge import merge
 from app.codec.png_writer import write
 from app.codec.split import split
 from app.errors import BadParameter
+from app.options import UpscaleOptions
 from bench.png import screenshot
 from tests.codec.png_reference import chunks
 from tests.codec.support import (
@@ -30,6 +31,7 @@ from tests.codec.support import (
     pixels,
     saved,
     upscaled,
+    wanted,
 )
 
 KINDS = [(channels, dtype) for channels in (1, 2, 3, 4) for dtype in (np.uint8, np.uint16)]
@@ -104,7 +106,7 @@ def test_pngcheck_accepts_animations(tmp_path: Path) -> None:
 def test_lossless_formats_hold_it_exactly(target: Any, channels: int) -> None:
     samples = picture(7, 5, channels)
     samples[..., -1] = np.maximum(samples[..., -1], 1)
-    _, encoded = upscaled(saved(samples, "PNG"), encode=EncodeOptions(target))
+    _, encoded = upscaled(saved(samples, "PNG"), encode=wanted(format=target))
     assert encoded.media_type == f"image/{target}"
     found = np.asarray(opened(encoded.body))
     expected: Array = samples.repeat(3, axis=2) if (target, channels) == ("webp", 1) else samples
@@ -115,7 +117,7 @@ def test_lossless_formats_hold_it_exactly(target: Any, channels: int) -> None:
 def test_tiff_holds_sixteen_bits(channels: int, tmp_path: Path) -> None:
     samples = picture(7, 5, channels, np.uint16)
     samples[..., -1] = np.maximum(samples[..., -1], 1)
-    _, source = upscaled(write([samples], Metadata()), encode=EncodeOptions("tiff"))
+    _, source = upscaled(write([samples], Metadata()), encode=wanted(format="tiff"))
     (tmp_path / "picture.tif").write_bytes(source.body)
     assert_same(tifffile.imread(tmp_path / "picture.tif").reshape(samples.shape), samples, f"tiff-16-{channels}")
     _, again = upscaled(source.body)
@@ -125,15 +127,15 @@ def test_tiff_holds_sixteen_bits(channels: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "worst"),
     [
-        (EncodeOptions("jpeg"), 12),
-        (EncodeOptions("jpeg", quality=100), 4),
-        (EncodeOptions("webp", quality=90), 25),
-        (EncodeOptions("webp", lossless=False), 25),
-        (EncodeOptions("avif"), 25),
-        (EncodeOptions("avif", quality=100), 6),
+        (wanted(format="jpeg"), 12),
+        (wanted(format="jpeg", quality=100), 4),
+        (wanted(format="webp", quality=90), 25),
+        (wanted(format="webp", lossless=False), 25),
+        (wanted(format="avif"), 25),
+        (wanted(format="avif", quality=100), 6),
     ],
 )
-def test_lossy_formats_are_close(options: EncodeOptions, worst: int) -> None:
+def test_lossy_formats_are_close(options: UpscaleOptions, worst: int) -> None:
     rows, columns = np.indices((40, 48))
     samples = np.stack([rows * 5, columns * 5, 200 - rows * 2 - columns], axis=-1).astype(np.uint8)
     _, encoded = upscaled(saved(samples, "PNG"), encode=options)
@@ -143,7 +145,7 @@ def test_lossy_formats_are_close(options: EncodeOptions, worst: int) -> None:
 @pytest.mark.parametrize("target", ["jpeg", "webp", "avif"])
 def test_less_quality_is_smaller(target: Any) -> None:
     data = saved(picture(40, 48, 3), "PNG")
-    sizes = [len(upscaled(data, encode=EncodeOptions(target, quality=quality))[1].body) for quality in (20, 60, 95)]
+    sizes = [len(upscaled(data, encode=wanted(format=target, quality=quality))[1].body) for quality in (20, 60, 95)]
     assert sizes == sorted(sizes)
     assert len(set(sizes)) == 3
 
@@ -151,25 +153,25 @@ def test_less_quality_is_smaller(target: Any) -> None:
 @pytest.mark.parametrize("target", ["jpeg", "webp", "avif"])
 def test_sixteen_bits_become_eight_where_the_format_has_no_more(target: Any) -> None:
     samples = np.full((16, 16, 3), 128 * 257, np.uint16)
-    _, encoded = upscaled(write([samples], Metadata()), encode=EncodeOptions(target))
+    _, encoded = upscaled(write([samples], Metadata()), encode=wanted(format=target))
     assert_same(np.asarray(opened(encoded.body)), np.full((16, 16, 3), 128, np.uint8), f"deep-{target}", tolerance=1)
 
 
 @pytest.mark.parametrize(
     ("options", "channels", "scale", "words"),
     [
-        (EncodeOptions("jpeg", quality=0), 3, 4, "1..100"),
-        (EncodeOptions("webp", quality=101), 3, 4, "1..100"),
-        (EncodeOptions("png", quality=80), 3, 4, "quality is for lossy formats"),
-        (EncodeOptions("webp", quality=80, lossless=True), 3, 4, "quality is for lossy formats"),
-        (EncodeOptions("jpeg", lossless=True), 3, 4, "choose png, webp or tiff"),
-        (EncodeOptions("jpeg"), 4, 4, "transparent"),
-        (EncodeOptions("webp"), 3, 4000, "at most 16383 pixels a side"),
+        (wanted(format="jpeg", quality=0), 3, 4, "1..100"),
+        (wanted(format="webp", quality=101), 3, 4, "1..100"),
+        (wanted(format="png", quality=80), 3, 4, "quality is for lossy formats"),
+        (wanted(format="webp", quality=80, lossless=True), 3, 4, "quality is for lossy formats"),
+        (wanted(format="jpeg", lossless=True), 3, 4, "choose png, webp or tiff"),
+        (wanted(format="jpeg"), 4, 4, "transparent"),
+        (wanted(format="webp"), 3, 4000, "at most 16383 pixels a side"),
     ],
 )
-def test_what_cannot_be_written_is_refused(options: EncodeOptions, channels: int, scale: int, words: str) -> None:
+def test_what_cannot_be_written_is_refused(options: UpscaleOptions, channels: int, scale: int, words: str) -> None:
     service = codec()
-    decoded = service.decode(saved(picture(7, 5, channels), "PNG"), DecodeOptions(scale=4))
+    decoded = service.decode(saved(picture(7, 5, channels), "PNG"), wanted(scale=4))
     with pytest.raises(BadParameter, match=words):
         service.check(decoded, scale, options)
 
@@ -177,15 +179,18 @@ def test_what_cannot_be_written_is_refused(options: EncodeOptions, channels: int
 def test_an_opaque_alpha_may_become_a_jpeg() -> None:
     samples = picture(8, 8, 4)
     samples[..., 3] = 255
-    _, encoded = upscaled(saved(samples, "PNG"), encode=EncodeOptions("jpeg"))
+    _, encoded = upscaled(saved(samples, "PNG"), encode=wanted(format="jpeg"))
     assert opened(encoded.body).mode == "RGB"
 
 
-def test_the_result_says_its_size_and_times() -> None:
-    _, encoded = upscaled(saved(picture(7, 5, 1), "PNG"), 4)
-    assert (encoded.height, encoded.width, encoded.media_type) == (28, 20, "image/png")
-    assert encoded.merge_seconds > 0
-    assert encoded.encode_seconds > 0
+def test_the_encoder_says_how_long_it_took() -> None:
+    service = codec()
+    decoded = service.decode(saved(picture(7, 5, 1), "PNG"), wanted(scale=4))
+    encoder = service.encoder(decoded, 4, wanted())
+    encoded = encoder.finish([[nearest(plane, 4) for plane in decoded.planes]])
+    assert (opened(encoded.body).size, encoded.media_type) == ((20, 28), "image/png")
+    assert encoder.merge_seconds > 0
+    assert encoder.encode_seconds > 0
     assert np.array_equal(pixels(encoded.body)[..., 0], nearest(picture(7, 5, 1)[..., 0], 4))
 
 

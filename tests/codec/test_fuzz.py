@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.codec import DecodeOptions, EncodeOptions
 from app.errors import ClientError
+from app.options import UpscaleOptions
 from tests.codec.formats_table import CASES
-from tests.codec.support import codec, nearest, picture, saved
+from tests.codec.support import codec, nearest, picture, saved, wanted
 
 SEEDS = {f"{case.format} {case.what}": case.make()[0] for case in CASES}
 
@@ -84,7 +84,7 @@ def _set_checksums(data: bytearray) -> None:
 
 
 OPTIONS = st.builds(
-    DecodeOptions,
+    UpscaleOptions,
     scale=st.just(2),
     frames=st.sampled_from(["single", "first", "all"]),
     truncated=st.sampled_from(["reject", "allow"]),
@@ -94,10 +94,10 @@ OPTIONS = st.builds(
 )
 
 
-def _survives(data: bytes, options: DecodeOptions, target: Any) -> None:
+def _survives(data: bytes, options: UpscaleOptions, target: Any) -> None:
     try:
         decoded = SERVICE.decode(data, options)
-        encode = EncodeOptions(target)
+        encode = wanted(format=target)
         SERVICE.check(decoded, 2, encode)
     except ClientError as error:
         assert str(error)
@@ -110,7 +110,7 @@ def _survives(data: bytes, options: DecodeOptions, target: Any) -> None:
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=mutated(), options=OPTIONS, target=st.sampled_from(["png", "png", "png", "tiff", "jpeg", "webp"]))
-def test_mutated_files_give_a_picture_or_a_client_error(data: bytes, options: DecodeOptions, target: str) -> None:
+def test_mutated_files_give_a_picture_or_a_client_error(data: bytes, options: UpscaleOptions, target: str) -> None:
     _survives(data, options, target)
 
 
@@ -121,5 +121,5 @@ def test_mutated_files_give_a_picture_or_a_client_error(data: bytes, options: De
     rest=st.binary(max_size=300),
     options=OPTIONS,
 )
-def test_noise_behind_a_true_beginning(start: bytes, rest: bytes, options: DecodeOptions) -> None:
+def test_noise_behind_a_true_beginning(start: bytes, rest: bytes, options: UpscaleOptions) -> None:
     _survives(start + rest, options, "png")

@@ -10,9 +10,8 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from app.codec import EncodeOptions
 from tests.codec.png_reference import chunks, write_png
-from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled
+from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled, wanted
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6" dc:title="Dunes" '
@@ -97,7 +96,7 @@ def _with_everything(form: str = "PNG") -> bytes:
 @pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_metadata_is_dropped_by_default(form: str, target: Any) -> None:
-    _, encoded = upscaled(_with_everything(form), 2, encode=EncodeOptions(target))
+    _, encoded = upscaled(_with_everything(form), 2, encode=wanted(format=target))
     for secret in (b"Painter", b"50mm", b"GPS", b"Dunes", b"private", b"secret"):
         assert secret not in encoded.body
     assert "dpi" not in opened(encoded.body).info or target in ("jpeg", "tiff")
@@ -108,7 +107,7 @@ def test_metadata_is_dropped_by_default(form: str, target: Any) -> None:
 @pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -> None:
-    _, encoded = upscaled(_with_everything(form), 4, encode=EncodeOptions(target), metadata="keep")
+    _, encoded = upscaled(_with_everything(form), 4, encode=wanted(format=target), metadata="keep")
     image = opened(encoded.body)
     exif = image.getexif()
     details = exif.get_ifd(ExifTags.IFD.Exif)
@@ -130,7 +129,7 @@ def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -
 
 @pytest.mark.parametrize("target", ["png", "tiff"])
 def test_metadata_all_keeps_positions(target: Any) -> None:
-    _, encoded = upscaled(_with_everything(), metadata="all", encode=EncodeOptions(target))
+    _, encoded = upscaled(_with_everything(), metadata="all", encode=wanted(format=target))
     image = opened(encoded.body)
     assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
     assert "GPSLatitude" in str(image.info["xmp"])
@@ -153,7 +152,7 @@ def test_a_deep_tiff_keeps_everything_as_a_tiff(channels: int, metadata: Any) ->
             (b"pHYs", struct.pack(">IIB", 3937, 7874, 1)),
         ],
     )
-    tiff = EncodeOptions("tiff")
+    tiff = wanted(format="tiff")
     _, first = upscaled(source, metadata=metadata, encode=tiff)
     _, second = upscaled(first.body, 2, metadata=metadata, encode=tiff)  # and it can be read again, with all of it
     with tifffile.TiffFile(io.BytesIO(first.body)) as file:
@@ -174,14 +173,14 @@ def test_a_deep_tiff_keeps_everything_as_a_tiff(channels: int, metadata: Any) ->
 
 
 def test_a_tiff_that_is_asked_for_nothing_holds_nothing_but_its_picture() -> None:
-    _, encoded = upscaled(_with_everything("TIFF"), encode=EncodeOptions("tiff"))
+    _, encoded = upscaled(_with_everything("TIFF"), encode=wanted(format="tiff"))
     with tifffile.TiffFile(io.BytesIO(encoded.body)) as file:
         assert {"Artist", "ExifTag", "GPSTag", "XMP", "Software"}.isdisjoint(tag.name for tag in file.pages.first.tags)
 
 
 @pytest.mark.parametrize(("target", "tolerance"), [("png", 0.02), ("jpeg", 0.6), ("tiff", 1e-3)])
 def test_the_resolution_grows_with_the_picture(target: Any, tolerance: float) -> None:
-    _, encoded = upscaled(_with_everything(), 4, encode=EncodeOptions(target), metadata="keep")
+    _, encoded = upscaled(_with_everything(), 4, encode=wanted(format=target), metadata="keep")
     assert [float(value) for value in opened(encoded.body).info["dpi"]] == pytest.approx((400, 800), abs=tolerance * 4)
 
 
@@ -195,7 +194,7 @@ def test_a_packet_whose_positions_cannot_be_told_apart_is_dropped() -> None:
 @pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 def test_a_profile_is_kept(form: str, target: Any) -> None:
-    _, encoded = upscaled(saved(picture(7, 5, 3), form, icc_profile=DISPLAY_P3), encode=EncodeOptions(target))
+    _, encoded = upscaled(saved(picture(7, 5, 3), form, icc_profile=DISPLAY_P3), encode=wanted(format=target))
     assert opened(encoded.body).info["icc_profile"] == DISPLAY_P3
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.codec import DecodeOptions, EncodeOptions
-from tests.codec.support import bicubic, codec, opened, picture, saved
+from app.options import UpscaleOptions
+from tests.codec.support import bicubic, codec, opened, picture, saved, wanted
 
 WIDTH, SCALE = 700, 4
 HEIGHTS = {1: 1600, 3: 530, 4: 400}  # more than 16 MiB of samples
@@ -18,35 +18,35 @@ HEIGHTS = {1: 1600, 3: 530, 4: 400}  # more than 16 MiB of samples
 def test_large_pngs_are_written_as_their_rows_come(channels: int, steps: tuple[int, ...]) -> None:
     service = codec()
     height = HEIGHTS[channels]
-    decoded = service.decode(saved(picture(height, WIDTH, channels) // 4, "PNG"), DecodeOptions(scale=SCALE))
+    decoded = service.decode(saved(picture(height, WIDTH, channels) // 4, "PNG"), wanted(scale=SCALE))
     planes = [[bicubic(plane, SCALE) for plane in decoded.frames[0].planes]]
-    encoding = service.encoding(decoded, SCALE, EncodeOptions())
+    encoder = service.encoder(decoded, SCALE, wanted())
     there = [[np.full_like(plane, np.nan) for plane in planes[0]]]
     used = 0
     for rows in steps:
         for mine, right in zip(there[0], planes[0], strict=True):
             mine[used * SCALE : rows * SCALE] = right[used * SCALE : rows * SCALE]
-        while encoding.advance(there, rows):
-            assert used < encoding.rows <= used + 64, "a band at a time"
-            used = encoding.rows
-        assert encoding.rows == used
+        while encoder.advance(there, rows):
+            assert used < encoder.rows <= used + 64, "a band at a time"
+            used = encoder.rows
+        assert encoder.rows == used
         assert rows - 64 < used <= rows
         for mine in there[0]:
             mine[: used * SCALE] = np.nan  # what has been used up is not looked at again
     for mine, right in zip(there[0], planes[0], strict=True):
         mine[used * SCALE :] = right[used * SCALE :]
-    body = encoding.finish(there).body
-    assert body == service.encode(decoded, planes, SCALE, EncodeOptions()).body
+    body = encoder.finish(there).body
+    assert body == service.encode(decoded, planes, SCALE, wanted()).body
     assert opened(body).size == (WIDTH * SCALE, height * SCALE)
 
 
-@pytest.mark.parametrize("wanted", [EncodeOptions(format="webp"), EncodeOptions(format="jpeg"), EncodeOptions()])
-def test_anything_else_needs_its_planes_to_the_end(wanted: EncodeOptions) -> None:
+@pytest.mark.parametrize("options", [wanted(format="webp"), wanted(format="jpeg"), wanted()])
+def test_anything_else_needs_its_planes_to_the_end(options: UpscaleOptions) -> None:
     service = codec()
-    decoded = service.decode(saved(picture(40, 30, 3), "PNG"), DecodeOptions(scale=2))
+    decoded = service.decode(saved(picture(40, 30, 3), "PNG"), wanted(scale=2))
     planes = [[bicubic(plane, 2) for plane in decoded.frames[0].planes]]
-    encoding = service.encoding(decoded, 2, wanted)
-    assert not encoding.advance(planes, 20)
-    assert encoding.rows == 0
-    with Image.open(io.BytesIO(encoding.finish(planes).body)) as image:
+    encoder = service.encoder(decoded, 2, options)
+    assert not encoder.advance(planes, 20)
+    assert encoder.rows == 0
+    with Image.open(io.BytesIO(encoder.finish(planes).body)) as image:
         assert image.size == (60, 80)

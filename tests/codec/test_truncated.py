@@ -9,13 +9,13 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import INPUT_FORMATS, DecodeOptions, webp
+from app.codec import INPUT_FORMATS, webp
 from app.errors import UndecodablePicture
 from tests.codec.png_reference import write_png
-from tests.codec.support import Array, codec, picture, pixels, saved, upscaled
+from tests.codec.support import Array, codec, picture, pixels, saved, upscaled, wanted
 
-OPTIONS = DecodeOptions(scale=4)
-ALLOW = DecodeOptions(scale=1, truncated="allow")
+OPTIONS = wanted(scale=4)
+ALLOW = wanted(scale=1, truncated="allow")
 
 
 def _smooth(channels: int = 3, side: int = 160) -> Array:
@@ -148,7 +148,7 @@ def test_the_frames_of_an_animated_webp_that_are_there() -> None:
     whole = _film("WEBP", frames, lossless=True)
     cut = whole[:-100]
     with pytest.raises(UndecodablePicture):
-        codec().decode(cut, DecodeOptions(scale=1, frames="all"))
+        codec().decode(cut, wanted(scale=1, frames="all"))
     decoded, _ = upscaled(cut, truncated="allow", frames="all")
     assert (decoded.truncated, len(decoded.frames)) == (True, 2)
     _, encoded = upscaled(cut, truncated="allow", frames="first")

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.build import build_codec
-from app.codec import DecodeOptions, EncodeOptions
 from app.settings import Settings
 from model.evaluate import pad
 from model.resample import resize
 from model.runtime import Runtime, load
+from tests.codec.support import wanted
 
 Pixels = NDArray[np.uint8]
 
@@ -30,9 +30,9 @@ def upscale(runtime: Runtime, picture: Pixels, scale: int = 4) -> Pixels:
     body = io.BytesIO()
     Image.fromarray(picture).save(body, "PNG")
     codec = build_codec(Settings())
-    decoded = codec.decode(body.getvalue(), DecodeOptions(scale=scale))
+    decoded = codec.decode(body.getvalue(), wanted(scale=scale))
     planes = [runtime.run(pad(plane, runtime.margin)[None], scale)[scale][0] for plane in decoded.frames[0].planes]
-    with Image.open(io.BytesIO(codec.encode(decoded, [planes], scale, EncodeOptions()).body)) as image:
+    with Image.open(io.BytesIO(codec.encode(decoded, [planes], scale, wanted()).body)) as image:
         return np.asarray(image)
 
 

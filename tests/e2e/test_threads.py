@@ -11,11 +11,10 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import asyncio, json, os, sys, threading, time
 import numpy as np
-from app.codec import DecodeOptions, EncodeOptions
 from app.engine import Engine
 from app.build import build_codec, open_model
 from app.settings import Settings
-from tests.codec.support import picture, saved
+from tests.codec.support import picture, saved, wanted
 
 def ticks():
     found = {}
@@ -29,10 +28,10 @@ async def main():
     source, codec = open_model(settings, None), build_codec(settings)
     async with Engine(source.factories, source.engine) as engine:
         async def once():
-            decoded = await asyncio.to_thread(codec.decode, saved(picture(200, 240, 3), "PNG"), DecodeOptions(scale=4))
+            decoded = await asyncio.to_thread(codec.decode, saved(picture(200, 240, 3), "PNG"), wanted(scale=4))
             outputs = await engine.upscale(list(decoded.planes), scale=4, client="test")
             frames = decoded.by_frame(outputs, 4)
-            await asyncio.to_thread(codec.encode, decoded, frames, 4, EncodeOptions())
+            await asyncio.to_thread(codec.encode, decoded, frames, 4, wanted())
         await once()
         before = ticks()
         end = time.monotonic() + 1.5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.engine import Plane, discard_rows
+from app.engine import Outputs, Plane
 from app.engine.planes import new_plane
 from tests.engine.conftest import Start
 from tests.engine.fakes import FakeModel, expected, picture
@@ -44,7 +44,7 @@ def test_a_large_plane_gives_the_memory_of_rows_back() -> None:
     plane[:] = 3
     full = _resident()
     assert full > before + 60
-    discard_rows(plane, 0, 3000)
+    Outputs([{2: plane}]).release(2, 1500)
     assert _resident() < full - 40
     assert (plane[3000:] == 3).all()
 
@@ -52,15 +52,14 @@ def test_a_large_plane_gives_the_memory_of_rows_back() -> None:
 def test_a_small_plane_is_left_as_it_is() -> None:
     plane = new_plane(100, 100)
     plane[:] = 3
-    discard_rows(plane, 0, 100)
+    Outputs([{4: plane}]).release(4, 25)
     assert (plane == 3).all()
 
 
 def test_rows_that_share_a_page_with_others_are_left_whole() -> None:
     plane = new_plane(40_000, 250)  # rows of 1000 bytes
     plane[:] = np.arange(40_000)[:, None]
-    discard_rows(plane, 1001, 2003)
-    assert (plane[:1001] == np.arange(1001)[:, None]).all()
+    Outputs([{1: plane}]).release(1, 2003)
     assert (plane[2003:] == np.arange(2003, 40_000)[:, None]).all()
 
 

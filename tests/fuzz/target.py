@@ -1,18 +1,20 @@
 """What the fuzzer calls: bytes, decoded as a decoder process does it, with a first byte that chooses the options."""
 
 import itertools
-from typing import get_args
+from typing import get_args, get_type_hints
 
-from app.codec import Decoded, DecodeOptions, png_chunks
-from app.codec.types import Color, DepthChoice, Frames, MetadataChoice, Truncated
+from app.codec import Decoded, png_chunks
 from app.errors import ClientError
+from app.options import UpscaleOptions
 from tests.codec.support import codec
 
 MAX_BYTES = 1 << 14
 MAX_PIXELS = 1 << 16
+CHOICES = ("frames", "truncated", "color", "metadata", "depth")
+HINTS = get_type_hints(UpscaleOptions, include_extras=True)
 OPTIONS = tuple(
-    DecodeOptions(2, *choice)
-    for choice in itertools.product(*map(get_args, (Frames, Truncated, Color, MetadataChoice, DepthChoice)))
+    UpscaleOptions(scale=2, **dict(zip(CHOICES, chosen, strict=True)))
+    for chosen in itertools.product(*(get_args(get_args(HINTS[name])[0]) for name in CHOICES))
 )
 
 _CODEC = codec(max_input_bytes=MAX_BYTES, max_input_pixels=MAX_PIXELS, max_output_pixels=4 * MAX_PIXELS)

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.codec import DecodeOptions, EncodeOptions
+from app.engine import Outputs
 from app.service.codec_threads import SMALL_PIXELS, CodecThreads
 from app.service.level_writer import LevelWriter
-from tests.codec.support import bicubic, codec, picture, saved
+from tests.codec.support import bicubic, codec, picture, saved, wanted
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ async def test_threads_for_large_pictures_give_way(threads: CodecThreads) -> Non
 async def test_a_large_picture_s_bands_are_pieces_of_work_of_their_own(threads: CodecThreads) -> None:
     """Another large picture's work, which comes when the first band is being written, is done before the last one."""
     service = codec()
-    decoded = service.decode(saved(picture(640, 600, 3) // 8, "PNG"), DecodeOptions(scale=4))
-    outputs = [{level: bicubic(plane, level) for level in (2, 4)} for plane in decoded.frames[0].planes]
-    writer = LevelWriter(service, decoded, EncodeOptions(), threads)
+    decoded = service.decode(saved(picture(640, 600, 3) // 8, "PNG"), wanted(scale=4))
+    outputs = Outputs({level: bicubic(plane, level) for level in (2, 4)} for plane in decoded.frames[0].planes)
+    writer = LevelWriter(service, decoded, wanted(), (2, 4), threads)
     finished = asyncio.create_task(writer.finish(outputs))
     await asyncio.sleep(0)
     await threads.run(lambda: None, SMALL_PIXELS + 1)

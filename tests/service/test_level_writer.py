@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.codec import Codec, Decoded, DecodeOptions, EncodeOptions, Plane, StreamEncoder
+from app.codec import Codec, Decoded, DecodeLimits, StreamEncoder
+from app.engine import Outputs
 from app.service.codec_threads import CodecThreads
 from app.service.level_writer import LevelWriter
-from tests.codec.support import bicubic, codec, picture, saved
+from tests.codec.support import FORMULAS, bicubic, codec, picture, saved, wanted
 
 
 @pytest.fixture
@@ -20,9 +21,9 @@ async def threads() -> AsyncIterator[CodecThreads]:
     await made.close()
 
 
-def case(service: Codec) -> tuple[Decoded, list[dict[int, Plane]]]:
-    decoded = service.decode(saved(picture(600, 600, 3) // 8, "PNG"), DecodeOptions(scale=4))
-    return decoded, [{level: bicubic(plane, level) for level in (2, 4)} for plane in decoded.frames[0].planes]
+def case(service: Codec) -> tuple[Decoded, Outputs]:
+    decoded = service.decode(saved(picture(600, 600, 3) // 8, "PNG"), wanted(scale=4))
+    return decoded, Outputs({level: bicubic(plane, level) for level in (2, 4)} for plane in decoded.frames[0].planes)
 
 
 async def settled(writer: LevelWriter) -> None:
@@ -37,24 +38,24 @@ async def test_files_written_row_by_row_are_those_written_at_once(threads: Codec
     service = codec()
     decoded, outputs = case(service)
     right = {
-        level: service.encode(decoded, [[planes[level] for planes in outputs]], level, EncodeOptions()).body
+        level: service.encode(decoded, [[planes[level] for planes in outputs]], level, wanted()).body
         for level in (2, 4)
     }
-    writer = LevelWriter(service, decoded, EncodeOptions(), threads)
+    writer = LevelWriter(service, decoded, wanted(), (2, 4), threads)
     writer.advance(100, outputs)
     writer.advance(300, outputs)
     await settled(writer)
     outputs[0][4][: 4 * 256] = np.nan  # used up
     writer.advance(600, outputs)
     files = await writer.finish(outputs)
-    assert {level: file.picture.body for level, file in files.items()} == right
+    assert {level: file.body for level, file in files.items()} == right
 
 
 class Failing(Codec):
-    """A codec whose encodings fail when rows come."""
+    """A codec whose encoders fail when rows come."""
 
-    def encoding(self, *arguments: Any) -> StreamEncoder:
-        made = super().encoding(*arguments)
+    def encoder(self, *arguments: Any) -> StreamEncoder:
+        made = super().encoder(*arguments)
 
         def advance(planes: object, rows: int) -> bool:
             raise MemoryError("no room for a band")
@@ -64,10 +65,9 @@ class Failing(Codec):
 
 
 async def test_a_band_that_fails_fails_the_picture(threads: CodecThreads) -> None:
-    service = codec()
-    service.__class__ = Failing
+    service = Failing(FORMULAS, DecodeLimits(), threads=1)
     decoded, outputs = case(service)
-    writer = LevelWriter(service, decoded, EncodeOptions(), threads)
+    writer = LevelWriter(service, decoded, wanted(), (2, 4), threads)
     writer.advance(300, outputs)
     await settled(writer)
     writer.advance(400, outputs)
@@ -78,8 +78,19 @@ async def test_a_band_that_fails_fails_the_picture(threads: CodecThreads) -> Non
 async def test_nothing_is_written_after_the_end(threads: CodecThreads) -> None:
     service = codec()
     decoded, outputs = case(service)
-    writer = LevelWriter(service, decoded, EncodeOptions(), threads)
+    writer = LevelWriter(service, decoded, wanted(), (2, 4), threads)
     writer.advance(300, outputs)
     writer.close()
     await settled(writer)
     assert not writer.busy
+
+
+async def test_only_the_levels_asked_for_are_written(threads: CodecThreads) -> None:
+    service = codec()
+    decoded, outputs = case(service)
+    right = service.encode(decoded, [[planes[2] for planes in outputs]], 2, wanted()).body
+    writer = LevelWriter(service, decoded, wanted(), (2,), threads)
+    writer.advance(300, outputs)
+    await settled(writer)
+    files = await writer.finish(outputs)
+    assert {level: file.body for level, file in files.items()} == {2: right}

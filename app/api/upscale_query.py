@@ -1,0 +1,54 @@
+"""The query of POST /upscale: the fields of UpscaleOptions as parameters, validated by pydantic."""
+
+from dataclasses import fields
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, BeforeValidator, Field, create_model
+from pydantic_core import PydanticCustomError
+
+from app.api.schemas import StrictQuery, whole
+from app.options import Option, UpscaleOptions
+
+Quality = Annotated[int, Field(ge=1, le=100)] | Literal["high"]
+
+
+def _quality(value: object) -> object:
+    """One complaint, not one for each kind that it might have been."""
+    value = whole(value)
+    if value is None or value == "high" or (isinstance(value, int) and 1 <= value <= 100):
+        return value
+    raise PydanticCustomError("quality", "Input should be 1 to 100, or 'high'")
+
+
+def _validated(annotation: Any) -> Any:
+    """The annotation with what turns a query's text into its values."""
+    if int in get_args(annotation):
+        return Annotated[Quality | None, BeforeValidator(_quality)]
+    numbers = get_origin(annotation) is Literal and all(isinstance(value, int) for value in get_args(annotation))
+    return Annotated[annotation, BeforeValidator(whole)] if numbers else annotation
+
+
+def _query_model() -> type[BaseModel]:
+    hints = get_type_hints(UpscaleOptions, include_extras=True)
+    members: dict[str, Any] = {}
+    for field in fields(UpscaleOptions):
+        annotation, told = get_args(hints[field.name])
+        members[field.name] = (_validated(annotation), _described(field.default, told))
+    return create_model("UpscaleQuery", __base__=StrictQuery, __doc__="How to upscale.", **members)
+
+
+def _described(default: object, told: Option) -> Any:
+    examples = None if told.example is None else [told.example]
+    return Field(default, description=told.description, max_length=told.max_length, examples=examples)
+
+
+UpscaleQuery: Any = _query_model()
+
+
+def upscale_options(query: Annotated[UpscaleQuery, Query()]) -> UpscaleOptions:
+    """What the request's query asks for."""
+    return UpscaleOptions(**dict(query))
+
+
+OptionsDep = Annotated[UpscaleOptions, Depends(upscale_options)]

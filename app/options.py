@@ -1,0 +1,125 @@
+"""What can be asked of one upscale: the one declaration that HTTP, jobs, the command line and the codec read.
+
+Plain dataclasses, as decoder processes and `lapsrn --help` should not load pydantic. app.client stands alone and
+mirrors them by hand; tests/test_options.py holds the two and docs/api.md together.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+LevelChoice: TypeAlias = Literal[2, 4, 8]
+OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How an option is told: in the OpenAPI document, and in the help of the command line."""
+
+    description: str
+    help: str
+    metavar: str | None = None
+    example: object = None
+    max_length: int | None = None
+    general: bool = False
+    """On the command line, listed with the general options and not among those about pictures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpscaleOptions:
+    """The values have been validated by whoever took them from a request or a command line."""
+
+    scale: Annotated[
+        LevelChoice,
+        Option(
+            "How many times as high and wide; of these, what GET /model names.",
+            "Times as wide and as high.",
+            general=True,
+        ),
+    ] = 4
+    model: Annotated[
+        str | None,
+        Option(
+            "Which network, by its name in GET /model: `lapsrn_x4_jpeg` is for pictures that were JPEGs. "
+            "Without it, the first that has the scale.",
+            "lapsrn_x4_jpeg is for pictures that were JPEGs.",
+            metavar="NAME",
+            example="lapsrn_x4_jpeg",
+            max_length=64,
+            general=True,
+        ),
+    ] = None
+    format: Annotated[
+        OutputFormat | None,
+        Option(
+            "Format of the answer; without it, Accept decides, and PNG where that is indifferent.",
+            "Of the results; else as OUT is named, else png.",
+        ),
+    ] = None
+    quality: Annotated[
+        int | Literal["high"] | None,
+        Option(
+            "Of lossy formats, 1 to 100. Or `high`: the same as `ensemble=true`, for any format.",
+            "Of lossy formats; high is --ensemble.",
+            metavar="1..100|high",
+            example=90,
+        ),
+    ] = None
+    ensemble: Annotated[
+        bool,
+        Option(
+            "The geometric self-ensemble, the best quality: mean of the picture's four quarter turns and "
+            "their mirrors. Takes eight times as long, and counts as eight times as many tiles.",
+            "Best: the mean of four quarter turns and their mirrors, eight times slower.",
+        ),
+    ] = False
+    lossless: Annotated[
+        bool | None,
+        Option(
+            "For WebP: lossless unless `quality` is given or this is false.",
+            "For WebP: lossless unless a quality is given.",
+        ),
+    ] = None
+    depth: Annotated[
+        Literal["keep", "8"],
+        Option("16-bit pictures stay 16-bit, or are reduced to 8.", "16 bits stay 16, or become 8."),
+    ] = "keep"
+    color: Annotated[
+        Literal["keep", "srgb"],
+        Option("Keep the ICC profile, or convert to sRGB.", "Keep the ICC profile, or convert to sRGB."),
+    ] = "keep"
+    metadata: Annotated[
+        Literal["drop", "keep", "all"],
+        Option(
+            "Drop EXIF and XMP, keep them without position, or keep them all.",
+            "EXIF and XMP: drop, keep without position, keep all.",
+        ),
+    ] = "drop"
+    frames: Annotated[
+        Literal["single", "first", "all"],
+        Option(
+            "An animation is refused, gives its first frame, or is upscaled in full.",
+            "Of animations: refuse them, take the first, take all.",
+        ),
+    ] = "single"
+    truncated: Annotated[
+        Literal["reject", "allow"],
+        Option(
+            "Refuse an incomplete file, or upscale what is there.",
+            "Of damaged files: refuse, or take what is there.",
+        ),
+    ] = "reject"
+
+    @property
+    def output_format(self) -> OutputFormat:
+        """The format to write; PNG where none was chosen."""
+        return self.format or "png"
+
+    @property
+    def lossy_quality(self) -> int | None:
+        """The quality as a number, if one was given."""
+        return None if self.quality == "high" else self.quality
+
+    @property
+    def self_ensemble(self) -> bool:
+        """Whether the result is the mean over the eight symmetries of the square."""
+        return self.ensemble or self.quality == "high"
