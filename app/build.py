@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -17,19 +17,27 @@ from prometheus_client import (
 
 from app.codec import Codec, DecodeLimits, Formulas
 from app.codec.decoder_pool import DecoderPool
-from app.engine import Engine, EngineConfig
+from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
 from app.metrics import Metrics, watch_gpus
 from app.results import JobBoard, MemoryStore, ResultStore
 from app.service.codec_threads import CodecThreads
-from app.service.service import ModelFactory, ModelSource, Service
+from app.service.service import Service
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
 from model.resample import upsample_kernel
 
 if TYPE_CHECKING:
     from model.backends.backend import Tiling
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Weights that have been checked: a factory for each worker, and the tiles and batches that suit what computes."""
+
+    factories: Sequence[ModelFactory]
+    engine: EngineConfig = field(default_factory=EngineConfig)
 
 
 def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
@@ -43,8 +51,7 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         store,
         metrics,
         CodecThreads(codec_threads(settings)),
-        functools.partial(open_model, settings, models),
-        functools.partial(build_engine, settings, metrics),
+        lambda: build_engine(settings, metrics, open_model(settings, models)),
         [] if decoders is None else [decoders],
         board,
     )
@@ -99,7 +106,10 @@ def build_store(settings: Settings) -> tuple[ResultStore, JobBoard | None]:
 
 
 def build_engine(settings: Settings, metrics: Metrics, source: ModelSource, warm_up: WarmUp | None = None) -> Engine:
-    """An engine with one worker per factory, and the settings' limits; `warm_up` overrides the device's own choice."""
+    """An engine with one worker per factory and the settings' limits, not started yet.
+
+    `warm_up` overrides the device's own choice.
+    """
     config = replace(
         source.engine,
         max_tiles=settings.max_queue_tiles,
@@ -115,7 +125,7 @@ def engine_config(tiling: "Tiling") -> EngineConfig:
 
 
 def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> ModelSource:
-    """The network's factories, after its weights have been checked. Raises StartupError in one line."""
+    """The networks' factories, after their weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
     more = settings.companions
@@ -128,36 +138,26 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     from model import runtime  # brings torch, which is slow, and not needed for fakes
     from model.backends.registry import choose
     from model.devices import devices as devices_of
-    from model.network import LapSRNConfig
 
     try:
-        details, *others = (runtime.describe(file) for file in (settings.weights, *more))
+        weights = [runtime.Weights.open(file) for file in (settings.weights, *more)]
         devices = devices_of(settings.devices)
-        config = LapSRNConfig(**details["config"])
-        dtype, backend = choose(config, devices[0], settings.dtype, settings.backend)
+        chosen = [choose(each.info.config, devices[0], settings.dtype, settings.backend) for each in weights]
     except Exception as error:
         raise StartupError(str(error)) from error
-    if settings.weights_sha256 not in (None, details["sha256"]):
+    found = weights[0].info.sha256
+    if settings.weights_sha256 not in (None, found):
         raise StartupError(
-            f"{settings.weights} has SHA-256 {details['sha256']}, not the {settings.weights_sha256} of "
+            f"{settings.weights} has SHA-256 {found}, not the {settings.weights_sha256} of "
             "LAPSRN_WEIGHTS_SHA256; restore the file or correct the setting"
         )
     if devices == ["cpu"]:
         devices *= settings.cpu_workers or cores()
     factories = [
-        functools.partial(
-            runtime.load,
-            settings.weights,
-            device,
-            settings.dtype,
-            settings.worker_threads,
-            settings.backend,
-            more,
-        )
+        functools.partial(runtime.load, weights, device, settings.dtype, settings.worker_threads, settings.backend)
         for device in devices
     ]
-    about = {**details, "device": devices[0], "dtype": dtype, "backend": backend.name}
-    return ModelSource(factories, about, others, engine_config(backend.tiling(devices[0])))
+    return ModelSource(factories, engine_config(chosen[0].backend.tiling(devices[0])))
 
 
 def codec_threads(settings: Settings) -> int:

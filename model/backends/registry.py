@@ -103,6 +103,15 @@ def choose(config: LapSRNConfig, device: str, dtype: str = "auto", backend: str 
     return Kernels(dtype, chosen)
 
 
+def survey(config: LapSRNConfig, device: str, dtype: str = "auto") -> list[tuple[Backend, str | None]]:
+    """Every backend, and why it cannot compute such a network there; None if it can.
+
+    With "auto", each is asked about the dtype that it would be used in.
+    """
+    wanted = [suitable_dtype(each, device) if dtype == "auto" else dtype for each in BACKENDS]
+    return [(each, each.why_not(config, device, kind)) for each, kind in zip(BACKENDS, wanted, strict=True)]
+
+
 def by_name(name: str) -> Backend:
     """The row of this name. Raises ValueError."""
     for backend in BACKENDS:

@@ -11,9 +11,9 @@ from tests.fakes import FakeModel
 PNG = pictures.png(pictures.gray())
 
 
-def three() -> FakeModel:
+def three() -> list[FakeModel]:
     """A x4 network with a x8 one and another x4 one beside it."""
-    return FakeModel(companions=(FakeModel((2, 4, 8), name="fake_x8"), FakeModel(name="fake_x4_jpeg")))
+    return [FakeModel(), FakeModel((2, 4, 8), name="fake_x8"), FakeModel(name="fake_x4_jpeg")]
 
 
 @pytest.mark.parametrize(

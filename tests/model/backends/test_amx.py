@@ -14,8 +14,7 @@ from model.backends.amx.amx import AmxNetwork
 from model.backends.registry import by_name, choose
 from model.folded import centred
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import Runtime, load
-from tests.model.networks import SHIPPED, plane, random_network, texture
+from tests.model.networks import SHIPPED, plane, random_network, runtime_at, runtime_of, texture
 
 needs_amx = pytest.mark.skipif(amx.missing() is not None, reason=str(amx.missing()))
 
@@ -25,9 +24,9 @@ needs_amx = pytest.mark.skipif(amx.missing() is not None, reason=str(amx.missing
 @pytest.mark.parametrize(("scale", "depth"), [(2, 1), (2, 5), (4, 1), (4, 2), (4, 5), (4, 10), (8, 4), (8, 5), (4, 16)])
 def test_the_network_s_numbers(scale: int, depth: int, width: int) -> None:
     network = random_network(LapSRNConfig(scale=scale, depth=depth, width=width))
-    exact, ours = Runtime(network, "", "cpu", "float32"), AmxNetwork(centred(network.fold()))
+    exact, ours = runtime_of(network), AmxNetwork(centred(network.fold()))
     for height, columns in [(1, 1), (6, 21), (33, 16), (17, 40)]:
-        tiles = plane(height + 2 * exact.margin, columns + 2 * exact.margin, seed=height)[None]
+        tiles = plane(height + 2 * exact.info.margin, columns + 2 * exact.info.margin, seed=height)[None]
         for levels in range(1, network.config.levels + 1):
             expected = list(exact.run(tiles, 2**levels).values())
             for got, want in zip(ours(tiles, levels), expected, strict=True):
@@ -38,13 +37,13 @@ def test_the_network_s_numbers(scale: int, depth: int, width: int) -> None:
 @needs_amx
 @SHIPPED
 def test_nearer_to_float32_than_onednn_s_bfloat16(shipped: Path) -> None:
-    exact = load(shipped, "cpu", "float32", backend="torch")
-    picture = (texture(96 + 2 * exact.margin, 90 + 2 * exact.margin) / 255).astype(np.float32)[None]
-    scale = exact.scales[-1]
+    exact = runtime_at(shipped, "float32", "torch")
+    picture = (texture(96 + 2 * exact.info.margin, 90 + 2 * exact.info.margin) / 255).astype(np.float32)[None]
+    scale = exact.info.scales[-1]
     wanted = exact.run(picture, scale)
 
     def error(backend: str) -> float:
-        got = load(shipped, "cpu", "bfloat16", backend=backend).run(picture, scale)
+        got = runtime_at(shipped, "bfloat16", backend).run(picture, scale)
         return max(float(np.sqrt(np.mean((got[each] - wanted[each]) ** 2))) for each in wanted)
 
     assert error("amx") < error("torch")
@@ -77,7 +76,7 @@ def test_nothing_outside_its_buffers_is_touched_nor_what_was_in_them_used(side: 
 
 @needs_amx
 def test_many_threads_may_run_one_network(weights: Path) -> None:
-    runtime = load(weights, "cpu", "bfloat16", backend="amx")
+    runtime = runtime_at(weights, "bfloat16", "amx")
     tiles = [plane(50 + i, 70, seed=i)[None] for i in range(12)]
     alone = [runtime.run(tile, 4)[4] for tile in tiles]
     with ThreadPoolExecutor(4) as pool:
