@@ -30,6 +30,7 @@ from model.resample import upsample_kernel
 
 if TYPE_CHECKING:
     from model.backends.backend import Tiling
+    from model.runtime import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +129,23 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     """The networks' factories, after their weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
-    more = settings.companions
-    for file, setting in [(settings.weights, "LAPSRN_WEIGHTS"), *((file, "LAPSRN_MORE_WEIGHTS") for file in more)]:
-        if not file.is_file():
-            raise StartupError(f"no weights at {file}; set {setting}, or train some with lapsrn train")
-    names = [file.stem for file in (settings.weights, *more)]
-    if len(set(names)) < len(names):
-        raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
+    places = [(settings.weights, "LAPSRN_WEIGHTS"), *((each, "LAPSRN_MORE_WEIGHTS") for each in settings.other_weights)]
+    for place, setting in places:
+        if not place.exists():
+            raise StartupError(f"no weights at {place}; set {setting}, or train some with lapsrn train")
     from model import runtime  # brings torch, which is slow, and not needed for fakes
     from model.backends.registry import choose
     from model.devices import devices as devices_of
 
     try:
-        weights = [runtime.Weights.open(file) for file in (settings.weights, *more)]
+        weights = open_weights(settings)
         devices = devices_of(settings.devices)
         chosen = [choose(each.info.config, devices[0], settings.dtype, settings.backend) for each in weights]
     except Exception as error:
         raise StartupError(str(error)) from error
+    names = [each.info.name for each in weights]
+    if len(set(names)) < len(names):
+        raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
     found = weights[0].info.sha256
     if settings.weights_sha256 not in (None, found):
         raise StartupError(
@@ -158,6 +159,25 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         for device in devices
     ]
     return ModelSource(factories, engine_config(chosen[0].backend.tiling(devices[0])))
+
+
+def open_weights(settings: Settings) -> "list[Weights]":
+    """Every network's weights, read and checked, the first one first. Raises model.checkpoint.WeightsError.
+
+    A folder stands for those of its files whose names are not taken by then: the networks for all pictures, and after
+    them those that have a purpose of their own, so that no picture gets one of these unasked.
+    """
+    from model.runtime import Weights
+
+    found = [Weights.open(settings.weights)]
+    for place in settings.other_weights:
+        if not place.is_dir():
+            found.append(Weights.open(place))
+            continue
+        taken = {each.info.name for each in found}
+        group = [Weights.open(file) for file in place.glob("*.safetensors") if file.stem not in taken]
+        found += sorted(group, key=lambda each: (each.info.purpose != "", each.info.name))
+    return found
 
 
 def codec_threads(settings: Settings) -> int:

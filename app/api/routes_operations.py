@@ -77,5 +77,10 @@ def _describe(service: Service, engine: Engine) -> ModelDocument:
 
 def _network(info: NetworkInfo) -> Network:
     return Network(
-        name=info.name, levels=list(info.scales), margin=info.margin, sha256=info.sha256, scores=dict(info.scores)
+        name=info.name,
+        purpose=info.purpose,
+        levels=list(info.scales),
+        margin=info.margin,
+        sha256=info.sha256,
+        scores=dict(info.scores),
     )

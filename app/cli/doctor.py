@@ -14,7 +14,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from app import build
 from app.codec import native
@@ -98,6 +98,7 @@ async def _run(settings: Settings) -> tuple[list[NetworkInfo], dict[str, Any]]:
         seconds = await _time(engine, scale)
         networks = list(engine.networks.values())
     running = {
+        "weights": str(settings.weights),
         "workers": len(source.factories),
         "device": networks[0].device,
         "dtype": networks[0].dtype,
@@ -122,7 +123,7 @@ async def _time(engine: Engine, scale: int) -> float:
 
 def _show(facts: Mapping[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = Table(Column(), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
     for section, lines in _sections(facts):
         table.add_row(f"[bold]{section}")
         for name, value in lines.items():

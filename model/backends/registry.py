@@ -46,8 +46,8 @@ def _build_winograd(folded: FoldedLapSRN, full: TorchNetwork, dtype: str) -> Com
 BACKENDS = (
     Backend(
         name="amx",
-        description="this project's own code for AMX, the matrix unit of Intel's servers (amx.c)",
-        needs=f"bfloat16 on a CPU with AMX, and a network of up to {amx.CHANNELS} filters",
+        description="this project's C code for AMX, the matrix unit of Intel's server CPUs",
+        needs=f"bfloat16 on a CPU with AMX, and networks of up to {amx.CHANNELS} filters",
         dtypes=("bfloat16",),
         tilings={"cpu": ON_AMX},
         lacks=amx.lacks,
@@ -56,7 +56,7 @@ BACKENDS = (
     ),
     Backend(
         name="winograd",
-        description="Winograd convolutions, which multiply less, by ncnn; one thread a worker",
+        description="ncnn, whose Winograd convolutions need fewer multiplications; one thread a worker",
         needs="float32 on a CPU, and the package ncnn",
         dtypes=("float32",),
         tilings={"cpu": ON_CPU},

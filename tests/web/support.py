@@ -102,13 +102,14 @@ def behind_prefix(app: Any) -> Any:
 
 @contextmanager
 def serving(settings: Settings, prefix: str = "", *, several: bool = False) -> Iterator[Running]:
-    """The service on a free port, ready; with `several` networks it has one for x8 and one for JPEGs as well."""
+    """The service on a free port, ready; with `several` networks it has one for x8 and two with a purpose as well."""
     pace = Pace()
     models = [Nearest(pace)]
     if several:
         models += [
             Nearest(pace, "nearest_x8", (2, 4, 8)),
             Nearest(pace, "nearest_jpeg", purpose="Clean up JPEG traces"),
+            Nearest(pace, "nearest_ink", purpose="Keep outlines hard"),
         ]
     app: Any = create_app(settings, [worker(lambda: models)])
     if prefix:

@@ -1,6 +1,7 @@
 """The list of backends: which one is taken, what is said of one that cannot be, and which tiles suit each."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,10 @@ from app.engine import EngineConfig
 from app.engine.batch import BatchLimit
 from app.engine.tiles import Shape, cut_axis, sizes_for
 from model.backends.amx import amx
-from model.backends.registry import BACKENDS, by_name, choose
+from model.backends.registry import BACKENDS, by_name, choose, survey
 from model.network import LapSRNConfig
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -54,12 +57,29 @@ def test_without_a_dtype_a_backend_computes_in_one_that_it_has(monkeypatch: pyte
         assert choose(LapSRNConfig(), "cpu", "auto", "torch").dtype == best
 
 
+def test_the_survey_asks_each_about_the_dtype_it_would_be_used_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amx, "missing", lambda: "no AMX")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr("model.backends.registry.best_dtype", lambda device: "bfloat16")
+    reasons = {each.name: reason for each, reason in survey(LapSRNConfig(), "cpu")}
+    assert reasons == {"amx": "no AMX", "winograd": None, "torch": None}
+    reasons = {each.name: reason for each, reason in survey(LapSRNConfig(), "cpu", "float16")}
+    assert reasons["winograd"] == "it computes in float32, not in float16"
+
+
 def test_a_reason_is_of_the_device_the_dtype_or_what_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amx, "missing", lambda: "no AMX")
     row = by_name("amx")
     assert row.why_not(LapSRNConfig(), "cuda:1", "bfloat16") == "it runs on cpu, not on cuda:1"
     assert row.why_not(LapSRNConfig(), "cpu", "float32") == "it computes in bfloat16, not in float32"
     assert row.why_not(LapSRNConfig(), "cpu", "bfloat16") == "no AMX"
+
+
+def test_the_service_knows_none_of_them_by_name() -> None:
+    """So that one more is a row in the list and a folder, and nothing else."""
+    names = [each.name for each in BACKENDS if each.name != "torch"]
+    sources = [path for path in (ROOT / "app").rglob("*.py") if any(name in path.read_text() for name in names)]
+    assert sources == []
 
 
 def test_the_last_can_always_be_taken() -> None:
