@@ -13,7 +13,7 @@ SECONDS ?= 60
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/*.[ch] app/codec/*.c)
+$(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.c)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
@@ -32,14 +32,14 @@ test: $(DEV) ## install everything and run every test, with coverage
 
 check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror model/*.[ch] app/codec/*.c
+	$(BIN)/clang-format --dry-run -Werror model/backends/*/*.[ch] app/codec/*.c
 	$(BIN)/ruff check .
 	$(BIN)/mypy app model tests bench deploy
 	$(BIN)/lint-imports
 
 format: $(DEV) ## rewrite the sources in the house style
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i model/*.[ch] app/codec/*.c
+	$(BIN)/clang-format -i model/backends/*/*.[ch] app/codec/*.c
 	$(BIN)/ruff check --fix .
 
 train: $(DEV) ## train the served network on the pictures in DATA (resumes)
@@ -61,4 +61,4 @@ docker-check: ## build the image, run it with Prometheus, send a picture, ask Pr
 	deploy/docker-check
 
 clean: ## remove what can be made again
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/_amx.so app/codec/_native*.so
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/backends/*/_*.so app/codec/_native*.so

@@ -59,16 +59,16 @@ def encoders() -> dict[str, Encoder]:
 def upscaler() -> tuple[str, Upscaler]:
     """The network if its weights are there, else bicubic."""
     if WEIGHTS.is_file():
-        from model.runtime import load
+        from model.runtime import Weights, load
 
-        runtime = load(WEIGHTS, "cpu")
+        (runtime,) = load([Weights.open(WEIGHTS)], "cpu").values()
 
         def by_network(plane: Plane) -> Plane:
-            padded = np.pad(plane, runtime.margin, mode="symmetric")
+            padded = np.pad(plane, runtime.info.margin, mode="symmetric")
             large: Plane = runtime.run(padded[None], SCALE)[SCALE][0].copy()
             return large
 
-        return runtime.name, by_network
+        return runtime.info.name, by_network
     return "bicubic", lambda plane: resample.resize(plane, plane.shape[0] * SCALE, plane.shape[1] * SCALE).astype(
         np.float32
     )

@@ -13,9 +13,9 @@ import pytest
 from fastapi import FastAPI
 
 from app.main import create_app
-from app.service.service import ModelFactory, Service
+from app.service.service import Service
 from app.settings import Settings
-from tests.fakes import FakeModel
+from tests.fakes import Build, FakeModel, worker
 from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,9 +81,9 @@ def serve() -> Running:
     """Runs the application on fake networks; keyword arguments are settings."""
 
     def start(
-        models: Sequence[ModelFactory] | None = None, ready: bool = True, **settings: Any
+        models: Sequence[Build] = (FakeModel,), ready: bool = True, **settings: Any
     ) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        app = create_app(Settings(**settings), [FakeModel] if models is None else models)
+        app = create_app(Settings(**settings), [worker(build) for build in models])
         return running(app, ready)
 
     return start

@@ -10,10 +10,11 @@ import numpy as np
 
 from app.engine.config import EngineConfig
 from app.engine.loop_bridge import LoopBridge
+from app.engine.networks import Networks, choose, scales_of
 from app.engine.observer import GuardedObserver, SilentObserver
 from app.engine.planes import Outputs
-from app.engine.pool import Fit, Pool
-from app.engine.ports import EngineObserver, Plane, TileModel
+from app.engine.pool import Pool
+from app.engine.ports import EngineObserver, ModelFactory, NetworkInfo, Plane
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
@@ -34,7 +35,7 @@ class Engine:
 
     def __init__(
         self,
-        models: Sequence[Callable[[], TileModel]],
+        models: Sequence[ModelFactory],
         config: EngineConfig | None = None,
         observer: EngineObserver | None = None,
     ) -> None:
@@ -59,22 +60,30 @@ class Engine:
     @property
     def scales(self) -> tuple[int, ...]:
         """The scales that can be asked for; () before the start."""
-        fit = self._pool.fit if self._pool else None
-        return fit.scales if fit else ()
+        return scales_of(self.networks.values())
+
+    @property
+    def networks(self) -> Networks:
+        """Every network by name, the first one first; {} before the start."""
+        return self._pool.networks if self._pool else {}
+
+    @property
+    def first(self) -> NetworkInfo:
+        """The network that is asked for when none is, if it has the scale. Raises StartupError before the start."""
+        return next(iter(self._ready_networks().values()))
 
     def choose(self, scale: int, network: str | None = None) -> str:
         """The name of the network that `upscale` would take. Raises BadParameter, and StartupError before the start."""
-        return self._fit().choose(scale, network)
+        return choose(self._ready_networks(), scale, network).name
 
     def levels(self, network: str, scale: int) -> tuple[int, ...]:
         """The levels of a pass of this network up to `scale`, ascending. Raises StartupError before the start."""
-        return tuple(level for level in self._fit().networks[network].scales if level <= scale)
+        return tuple(level for level in self._ready_networks()[network].scales if level <= scale)
 
-    def _fit(self) -> Fit:
-        fit = self._pool.fit if self._pool else None
-        if fit is None:
+    def _ready_networks(self) -> Networks:
+        if not self.networks:
             raise StartupError("the engine has no model yet; wait until it is ready")
-        return fit
+        return self.networks
 
     async def start(self) -> None:
         """Build and warm up every model; raises StartupError when none of them comes up."""
@@ -136,9 +145,7 @@ class Engine:
         Raises BadParameter (a scale or a network that is not there), QueueFull, Draining, DeadlineExceeded and
         InferenceFailed.
         """
-        fit = self._fit()
-        name = fit.choose(scale, network)
-        chosen = fit.networks[name]
+        chosen = choose(self._ready_networks(), scale, network)
         _check(planes)
         if not planes:
             return Outputs()
@@ -157,14 +164,14 @@ class Engine:
             planes,
             client=client,
             scale=scale,
-            levels=self.levels(name, scale),
+            levels=self.levels(chosen.name, scale),
             sizes=self._config.tile_sizes(scale),
             margin=chosen.margin,
             overhead=self._config.overhead(chosen.margin),
             workers=len(self._models),
             split_above=self._config.split_above if self._scheduler.load().requests else self._config.split_above_idle,
             listener=bridge,
-            network=name,
+            network=chosen.name,
             ensemble=ensemble,
         )
         self._scheduler.admit(request)

@@ -15,7 +15,7 @@ from app.service.service import Phase
 from app.settings import Settings
 from tests import pictures
 from tests.conftest import Running, app_of, running, service_of, until
-from tests.fakes import FakeModel
+from tests.fakes import FakeModel, worker
 
 PNG = pictures.png(pictures.gray())
 
@@ -142,13 +142,13 @@ async def test_probes_are_logged_for_debugging_unless_they_fail(serve: Running) 
 async def test_weights_are_swapped_without_losing_a_request() -> None:
     gate = threading.Event()
     names = iter(["old", "new"])
-    app = create_app(Settings(), [lambda: FakeModel(gate=gate, name=next(names))])
+    app = create_app(Settings(), [worker(lambda: FakeModel(gate=gate, name=next(names)))])
     async with running(app) as client:
         service = service_of(client)
         admitted = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
         await until(lambda: service.engine.status().in_flight)
         reloading = asyncio.create_task(service.reload())
-        await until(lambda: service.served.facts.name == "new")
+        await until(lambda: service.engine.first.name == "new")
         during = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
         gate.set()
         assert (await admitted).status_code == 200
@@ -168,7 +168,7 @@ async def test_weights_that_are_refused_change_nothing(serve: Running, monkeypat
         def refuse() -> None:
             raise StartupError("weights.safetensors is corrupt; restore it")
 
-        monkeypatch.setattr(service, "_open_model", refuse)
+        monkeypatch.setattr(service, "_open_engine", refuse)
         with pytest.raises(StartupError):
             await service.reload()
         assert (await client.post("/upscale", files={"image": PNG})).status_code == 200

@@ -11,13 +11,13 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from tests.fakes import FakeModel
+from tests.fakes import FakeModel, worker
 
 SNAPSHOT = Path(__file__).parent / "openapi.json"
 
 
 def document() -> dict[str, Any]:
-    return create_app(Settings(), [FakeModel]).openapi()
+    return create_app(Settings(), [worker(FakeModel)]).openapi()
 
 
 def text() -> str:

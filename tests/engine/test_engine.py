@@ -13,6 +13,7 @@ from app.engine import Engine, EngineConfig, Plane
 from app.errors import BadParameter, DeadlineExceeded, Draining, QueueFull, StartupError
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Tiles, assert_upscaled, picture
+from tests.fakes import worker
 
 
 def flat(height: int, width: int, value: float) -> Plane:
@@ -88,7 +89,7 @@ async def test_a_scale_that_the_model_has_not_is_refused(start: Start) -> None:
 
 
 async def test_an_engine_that_was_not_started_says_so() -> None:
-    engine = Engine([FakeModel])
+    engine = Engine([worker(FakeModel)])
     assert not engine.status().alive
     assert engine.scales == ()
     with pytest.raises(StartupError, match="ready"):
@@ -97,7 +98,7 @@ async def test_an_engine_that_was_not_started_says_so() -> None:
 
 def test_it_works_from_code_that_is_not_asynchronous() -> None:
     async def upscale() -> list[dict[int, Plane]]:
-        async with Engine([FakeModel], EngineConfig(tile_widths=(8,))) as engine:
+        async with Engine([worker(FakeModel)], EngineConfig(tile_widths=(8,))) as engine:
             assert engine.scales == (2, 4)
             return await engine.upscale([picture(20, 20)], scale=4, client="me")
 

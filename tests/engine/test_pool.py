@@ -15,6 +15,7 @@ from app.engine import Engine, EngineConfig
 from app.errors import InferenceFailed, StartupError
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Recorder, Tiles, expected, picture
+from tests.fakes import worker
 
 
 def mortal(*deaths: BaseException) -> Callable[[Tiles, int, bool], None]:
@@ -208,7 +209,7 @@ async def test_a_start_that_fails_says_why(error: BaseException) -> None:
     def factory() -> FakeModel:
         raise error
 
-    engine = Engine([factory, factory], EngineConfig())
+    engine = Engine([worker(factory)] * 2, EngineConfig())
     with pytest.raises(StartupError, match="no weights at weights/x") as failure:
         await engine.start()
     assert failure.value.__cause__ is error
@@ -222,7 +223,7 @@ async def test_a_start_that_is_cancelled_ends_its_threads() -> None:
         gate()
         return FakeModel()
 
-    engine = Engine([factory], EngineConfig())
+    engine = Engine([worker(factory)], EngineConfig())
     starting = asyncio.create_task(engine.start())
     await asyncio.to_thread(gate.wait_entered)
     gate.open()
@@ -233,7 +234,7 @@ async def test_a_start_that_is_cancelled_ends_its_threads() -> None:
 
 
 async def test_models_that_do_not_fit_together_are_refused() -> None:
-    async with Engine([lambda: FakeModel(margin=3)], EngineConfig()) as engine:
+    async with Engine([worker(lambda: FakeModel(margin=3))], EngineConfig()) as engine:
         assert engine.status().ready
     errors = []
     built = threading.Event()
@@ -246,7 +247,7 @@ async def test_models_that_do_not_fit_together_are_refused() -> None:
         def warm_up(self, shapes: object) -> None:
             built.set()
 
-    engine = Engine([First, second], EngineConfig(restart_seconds=60.0, restart_max_seconds=60.0))
+    engine = Engine([worker(First), worker(second)], EngineConfig(restart_seconds=60.0, restart_max_seconds=60.0))
     await engine.start()
     assert [worker.state for worker in engine.status().workers] == ["up", "down"]
     assert engine._pool

@@ -6,6 +6,7 @@ import threading
 from app.engine import Engine, EngineConfig
 from tests.engine.conftest import Start
 from tests.engine.fakes import FakeModel, Gate, Recorder, assert_upscaled, picture
+from tests.fakes import worker
 
 
 async def test_progress_goes_from_nothing_to_everything_in_the_loop(start: Start) -> None:
@@ -76,5 +77,5 @@ async def test_an_observer_that_fails_harms_nobody() -> None:
         def worker(self, worker: str, device: str, up: bool) -> None:
             raise RuntimeError("no metrics today")
 
-    async with asyncio.timeout(10), Engine([FakeModel], EngineConfig(), Broken()) as engine:
+    async with asyncio.timeout(10), Engine([worker(FakeModel)], EngineConfig(), Broken()) as engine:
         assert_upscaled([picture(9, 9)], await engine.upscale([picture(9, 9)], scale=4, client="me"))

@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from app.engine.batch import BatchLimit
 from app.engine.config import EngineConfig
 from app.engine.rate import TileRate
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
-from app.engine.tiles import Shape, TileSizes, cut_axis, sizes_for
+from app.engine.tiles import Shape, TileSizes
 from app.errors import Draining, InferenceFailed, QueueFull
 from tests.engine.fakes import picture
 
@@ -223,23 +222,3 @@ def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
 def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EngineConfig(**wrong)  # type: ignore[arg-type]
-
-
-def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
-    cpu, gpu = EngineConfig.for_device("cpu"), EngineConfig.for_device("cuda:0")
-    assert cpu == EngineConfig()
-    assert gpu.tile_widths[-1] > cpu.tile_widths[-1]
-    assert gpu.max_batch_pixels > cpu.max_batch_pixels
-
-
-def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
-    config = EngineConfig.for_device("cpu", "amx")
-    heights, widths = config.tile_sizes(4)
-    for width in widths:
-        assert {-(-(width + border) // 16) for border in (14, 12, 10, 8, 6)} == {(width + 14) // 16}, "first level"
-        assert -(2 * width + 8) % 16 == 4, "second level, whose layers are up to 6 narrower"
-    assert all(height % 16 == 0 for height in heights)
-    for workers in (1, 2, 8):
-        smallest = sizes_for(64, 64, config.tile_sizes(4), config.overhead(9), workers, config.split_above)
-        assert len(cut_axis(64, smallest.widths, 5)) == 1, "a thumbnail waits for one turn, not for two"
-    assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1

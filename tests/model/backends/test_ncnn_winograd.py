@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import Runtime, load
-from tests.model.networks import luma, random_network
+from model.runtime import Runtime
+from tests.model.networks import luma, random_network, runtime_at, runtime_of
 
 pytest.importorskip("ncnn", reason="the Winograd backend needs ncnn")
 
-from model.winograd import WinogradFeatures, describe
+from model.backends.ncnn_winograd import WinogradFeatures, describe
 
 
 @pytest.fixture(scope="module", params=[(4, 5), (2, 3), (8, 1)], ids=lambda p: f"x{p[0]}-depth{p[1]}")
@@ -23,15 +23,15 @@ def pair(request: pytest.FixtureRequest) -> tuple[Runtime, Runtime]:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
-    return Runtime(network, "n", "cpu", "float32", "torch"), Runtime(network, "n", "cpu", "float32", "winograd")
+    return runtime_of(network, "float32", "torch"), runtime_of(network, "float32", "winograd")
 
 
 @pytest.mark.parametrize("core", [(1, 1), (1, 7), (13, 5), (32, 32), (33, 64)])
 def test_same_numbers_as_torch(pair: tuple[Runtime, Runtime], core: tuple[int, int]) -> None:
     plain, winograd = pair
-    margin = plain.margin
+    margin = plain.info.margin
     tiles = np.random.default_rng(1).random((2, core[0] + 2 * margin, core[1] + 2 * margin), np.float32)
-    expected, got = plain.run(tiles, plain.scales[-1]), winograd.run(tiles, plain.scales[-1])
+    expected, got = plain.run(tiles, plain.info.scales[-1]), winograd.run(tiles, plain.info.scales[-1])
     assert expected.keys() == got.keys()
     for scale in expected:
         assert got[scale].shape == (2, core[0] * scale, core[1] * scale)
@@ -40,38 +40,38 @@ def test_same_numbers_as_torch(pair: tuple[Runtime, Runtime], core: tuple[int, i
 
 def test_a_tile_does_not_depend_on_its_batch(pair: tuple[Runtime, Runtime]) -> None:
     winograd = pair[1]
-    side = 32 + 2 * winograd.margin
+    side = 32 + 2 * winograd.info.margin
     tiles = np.random.default_rng(2).random((3, side, side), np.float32)
-    together = winograd.run(tiles, winograd.scales[-1])
+    together = winograd.run(tiles, winograd.info.scales[-1])
     for i in range(3):
-        alone = winograd.run(tiles[i : i + 1].copy(), winograd.scales[-1])
+        alone = winograd.run(tiles[i : i + 1].copy(), winograd.info.scales[-1])
         for scale in alone:
             np.testing.assert_array_equal(alone[scale][0], together[scale][i])
 
 
 def test_lower_scale_runs_fewer_levels_and_gives_the_same(pair: tuple[Runtime, Runtime]) -> None:
     winograd = pair[1]
-    side = 16 + 2 * winograd.margin
+    side = 16 + 2 * winograd.info.margin
     tiles = np.random.default_rng(3).random((1, side, side), np.float32)
     lower = winograd.run(tiles, 2)
     assert list(lower) == [2]
-    np.testing.assert_array_equal(lower[2], winograd.run(tiles, winograd.scales[-1])[2])
+    np.testing.assert_array_equal(lower[2], winograd.run(tiles, winograd.info.scales[-1])[2])
 
 
 @pytest.mark.parametrize("code", [0, 1, 127, 200, 255])
 def test_flat_stays_flat_at_16_bits(pair: tuple[Runtime, Runtime], code: int) -> None:
     winograd = pair[1]
-    side = 40 + 2 * winograd.margin
+    side = 40 + 2 * winograd.info.margin
     value = np.float32(code / 255)
-    for plane in winograd.run(np.full((1, side, side), value, np.float32), winograd.scales[-1]).values():
+    for plane in winograd.run(np.full((1, side, side), value, np.float32), winograd.info.scales[-1]).values():
         assert np.abs(plane.astype(np.float64) - value).max() < 0.4 / 65535
 
 
 def test_shipped_weights_agree(weights: Path) -> None:
     tiles = np.random.default_rng(4).random((1, 66, 66), np.float32)
     plain, winograd = (
-        load(weights, "cpu", "float32", backend="torch"),
-        load(weights, "cpu", "float32", backend="winograd"),
+        runtime_at(weights, "float32", "torch"),
+        runtime_at(weights, "float32", "winograd"),
     )
     for scale, plane in plain.run(tiles, 4).items():
         tolerance = 1e-5 * np.abs(plane).max()  # noise comes out far beyond 0..1

@@ -7,17 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.data import (
+from model.pictures import find_pictures, through_jpeg
+from model.training.data import (
     BLACK,
     CELL,
     GAIN,
     DataConfig,
     Gray,
-    find_pictures,
     open_pyramids,
     pyramid,
     read_gray,
-    through_jpeg,
 )
 
 

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass, replace
 
-from model.data import DataConfig
 from model.network import LapSRNConfig
+from model.training.data import DataConfig
 
 OPTIMIZERS = ("muon", "adam")
 

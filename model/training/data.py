@@ -1,7 +1,6 @@
 """What training is fed with: pictures as pyramids of luma, in one memory-mapped uint8 file."""
 
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.color import YCBCR_FROM_RGB, YCBCR_OFFSET, luma
+from model.pictures import through_jpeg
 from model.resample import degrade, resize, round_to_uint8
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 CELL = 8  # low-resolution pixels per side of a cell of the sampling map
 GAIN, BLACK = float(YCBCR_FROM_RGB[0].sum()), float(YCBCR_OFFSET[0])
 
@@ -46,14 +45,6 @@ class DataConfig:
     seed: int = 0
 
 
-def find_pictures(folders: Sequence[Path]) -> list[Path]:
-    """Every picture below `folders`, sorted, so that the order is the same everywhere."""
-    found = [path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
-    if not found:
-        raise FileNotFoundError(f"no pictures below {', '.join(map(str, folders))}; give folders that hold PNG or JPEG")
-    return sorted(found, key=str)
-
-
 def read_gray(path: Path) -> Gray:
     """A picture's luma as 8-bit gray (H, W), full range."""
     with Image.open(path) as image:
@@ -69,14 +60,6 @@ def pyramid(gray: Gray, scale: int) -> list[Gray]:
     cropped = gray[:height, :width]
     factors = [scale >> level for level in range(scale.bit_length() - 1)]
     return [degrade(cropped, factor) for factor in factors] + [cropped]
-
-
-def through_jpeg(picture: Gray, quality: int) -> Gray:
-    """The picture, gray or RGB, as a JPEG of this quality (1 to 100, half the chroma) leaves it."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality)
-    with Image.open(file) as image:
-        return np.asarray(image)
 
 
 def focus_map(levels: Sequence[Gray], core: int, focus: float) -> NDArray[np.float32]:

@@ -10,16 +10,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from model.backends.fused import TrainedConv
+from model.backends.torch_network import torch_dtype
 from model.checkpoint import load_tensors, load_weights, save_tensors
-from model.cuda_graph import GraphedStep
 from model.folded import Conv, EagerConv, FoldedLapSRN, centred
-from model.fused import TrainedConv
-from model.losses import pyramid_loss
 from model.network import LapSRN
-from model.optimizer import Muon
-from model.patches import PatchSource
-from model.recipe import TrainConfig
-from model.torch_network import torch_dtype
+from model.training.cuda_graph import GraphedStep
+from model.training.losses import pyramid_loss
+from model.training.optimizer import Muon
+from model.training.patches import PatchSource
+from model.training.recipe import TrainConfig
 
 
 def loss_of(

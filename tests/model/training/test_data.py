@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.data import CELL, DataConfig, find_pictures, focus_map, pyramid, read_gray, through_jpeg
-from model.patches import PatchSource, reflect
+from model.pictures import through_jpeg
 from model.resample import degrade
+from model.training.data import CELL, DataConfig, focus_map, pyramid, read_gray
+from model.training.patches import PatchSource, reflect
 from tests.model.networks import save_pictures, texture
 
 CONFIG = DataConfig(scale=4, core=16, margin=9, turns=False, flips=False, hold_out=3)
@@ -194,24 +195,10 @@ def test_variants_are_shrunk_within_the_range(make: Make) -> None:
 
 def test_the_cache_is_used_and_belongs_to_its_settings(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make().batch(0, 2)
-    monkeypatch.setattr("model.data._build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr("model.training.data._build", lambda *_: pytest.fail("built again"))
     assert all(torch.equal(a, b) for a, b in zip(first, make().batch(0, 2), strict=True))
     with pytest.raises(pytest.fail.Exception, match="built again"):
         make(core=12)
-
-
-def test_pictures_are_found_below_folders_in_a_fixed_order(tmp_path: Path) -> None:
-    save_pictures(tmp_path / "b" / "deep", [(4, 4)])
-    save_pictures(tmp_path / "a", [(4, 4), (4, 4)])
-    (tmp_path / "a" / "notes.txt").write_text("not a picture")
-    (tmp_path / "a" / "c.JPG").write_bytes(b"")
-    found = find_pictures([tmp_path / "b", tmp_path / "a"])
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["a/a.png", "a/b.png", "a/c.JPG", "b/deep/a.png"]
-
-
-def test_no_pictures(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no pictures below .*; give folders that hold PNG or JPEG"):
-        find_pictures([tmp_path])
 
 
 def test_gray_of_colour_has_the_luma_of_colour(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The learning curve of a run as a picture: `python -m model.curve --run runs/served --to curve.png`."""
+"""The learning curve of a run as a picture: `python -m model.training.curve --run runs/served --to curve.png`."""
 
 import argparse
 import json
@@ -44,8 +44,8 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `python -m model.curve`."""
-    parser = argparse.ArgumentParser(prog="python -m model.curve", description=__doc__)
+    """Entry point of `python -m model.training.curve`."""
+    parser = argparse.ArgumentParser(prog="python -m model.training.curve", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--to", type=Path, required=True, help="the picture to write, .png or .svg")
     options = parser.parse_args(arguments)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from model.recipe import PRESETS, TrainConfig
 from model.train import main, parse
+from model.training.recipe import PRESETS, TrainConfig
 
 
 @pytest.mark.parametrize(

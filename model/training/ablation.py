@@ -1,4 +1,4 @@
-"""Recipes next to each other: `python -m model.ablation --hr DIR A=weights.safetensors B=other.safetensors`."""
+"""Recipes next to each other: `python -m model.training.ablation --hr DIR A=a.safetensors B=b.safetensors`."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 
 from model.checkpoint import load_weights
 from model.color import luma
-from model.data import through_jpeg
 from model.evaluate import luma_8bit, pairs, upscale
 from model.folded import FoldedLapSRN
+from model.pictures import through_jpeg
 from model.quality import gmsd, psnr, ssim
 from model.resample import resize, round_to_uint8
 
@@ -57,7 +57,7 @@ def sheet(strips: Sequence[Enlarged], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score weights of one scale on a folder, and show details of its pictures side by side."""
-    parser = argparse.ArgumentParser(prog="python -m model.ablation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m model.training.ablation", description=__doc__)
     parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
     parser.add_argument("--lr", type=Path, help="folder of low-resolution pictures with the same names")
     parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the low resolution as JPEG first")

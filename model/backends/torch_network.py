@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.backends.fused import pack
 from model.folded import Conv, EagerConv, FoldedLapSRN, one_period
-from model.fused import pack
 
 Tiles = NDArray[np.float32]
 Features = Callable[[Tensor, int | None], list[Tensor]]  # (padded, levels or all) to the residual of each level
@@ -27,7 +27,7 @@ class TorchNetwork:
     ) -> None:
         self._exact = exact
         self._features = features
-        self._device = device
+        self.device = device
         self._stream = stream
         with torch.inference_mode():
             # An odd core keeps the pattern's first pixel in the middle.
@@ -41,6 +41,10 @@ class TorchNetwork:
             outputs = self.compute(self._on_device(torch.from_numpy(tiles)[:, None]), levels)
             return self._on_host([level[:, 0] for level in outputs])
 
+    def with_features(self, features: Features) -> "TorchNetwork":
+        """The same network with other features, in the same place."""
+        return TorchNetwork(self._exact, features, self.device, self._stream)
+
     def compute(self, padded: Tensor, levels: int) -> list[Tensor]:
         """The same on the device: (N, 1, H + 2m, W + 2m) to [(N, 1, 2H, 2W), ...]."""
         return self._exact.combine(padded, self._features(padded, levels), self._flats)
@@ -49,7 +53,7 @@ class TorchNetwork:
         """Copied by way of pinned memory, which torch keeps for the next batch, in the order of the stream."""
         if self._stream is None:
             return padded
-        return padded.pin_memory().to(self._device, non_blocking=True)
+        return padded.pin_memory().to(self.device, non_blocking=True)
 
     def _on_host(self, levels: list[Tensor]) -> list[Tiles]:
         """Every level, once all of the stream's work is done."""
@@ -58,6 +62,21 @@ class TorchNetwork:
         copies = [torch.empty(level.shape, pin_memory=True).copy_(level, non_blocking=True) for level in levels]
         self._stream.synchronize()
         return [copy.numpy() for copy in copies]
+
+
+def full_precision(folded: FoldedLapSRN, device: str) -> TorchNetwork:
+    """The network in float32 on a device; on CUDA in a stream of its own, so that two workers of one device, each with
+    such a network, copy and compute at the same time."""
+    stream = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
+    exact = prepare(folded, device, "float32")
+    return TorchNetwork(exact, features_of(exact, "float32"), device, stream)
+
+
+def build(folded: FoldedLapSRN, full: TorchNetwork, dtype: str) -> TorchNetwork:
+    """The network in this dtype, where `full` is in float32."""
+    if dtype == "float32":
+        return full
+    return full.with_features(features_of(prepare(folded, full.device, dtype), dtype))
 
 
 def features_of(network: FoldedLapSRN, dtype: str) -> Features:

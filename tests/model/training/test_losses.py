@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.losses import charbonnier, pyramid_loss
+from model.training.losses import charbonnier, pyramid_loss
 
 
 def test_charbonnier_by_hand() -> None:

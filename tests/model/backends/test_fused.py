@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.backends.fused import PackedConv, TrainedConv, pack
 from model.folded import EagerConv
-from model.fused import PackedConv, TrainedConv, pack
 from tests.model.networks import luma
 
 needs_onednn = pytest.mark.skipif(not torch._C._has_mkldnn, reason="this build of torch has no oneDNN")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.devices import has_amx
 from model.folded import Conv, EagerConv, FoldedLapSRN
 from model.network import LapSRNConfig
 
@@ -115,31 +116,35 @@ class AmxNetwork:
         return copy.ctypes.data
 
 
-def fits(config: LapSRNConfig) -> bool:
-    """Whether amx.c has room for such a network."""
-    small = config.width <= CHANNELS and config.levels <= MAX_LEVELS and config.depth <= MAX_CONVS + 1
-    return small and 0 <= config.slope <= 1
+def lacks(config: LapSRNConfig) -> str | None:
+    """What such a network or this machine does not have of what amx.c needs, in a few words; None if nothing."""
+    if config.width > CHANNELS or config.levels > MAX_LEVELS or config.depth > MAX_CONVS + 1:
+        return (
+            f"amx.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions a level, and "
+            f"the network has {config.width}, {config.levels} and {config.depth}"
+        )
+    if not 0 <= config.slope <= 1:
+        return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"
+    return missing()
 
 
-def permitted() -> bool:
-    """Whether this CPU has AMX and the system lets this process use it."""
-    return bool(torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx())
-
-
-def available() -> bool:
-    """The same, and amx.c is compiled."""
+def missing() -> str | None:
+    """What this machine does not have, in a few words; None where amx.c can run."""
     try:
         _library()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return str(error)
+    return None
 
 
 @cache
 def _library() -> ctypes.CDLL:
-    if not (permitted() and torch.cpu._is_avx512_bf16_supported()):
+    if not (has_amx() and torch.cpu._is_avx512_bf16_supported()):
         raise OSError("this CPU has no AMX, or the system does not let this process use it")
-    library = ctypes.CDLL(str(LIBRARY))
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        raise OSError(f"amx.c is not compiled, or cannot be loaded ({error})") from None
     library.lapsrn_memory.restype = ctypes.c_size_t
     number, address = ctypes.c_int, ctypes.c_void_p
     library.lapsrn_memory.argtypes = [address, number, number, number]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.optimizer import Muon, orthogonalise
+from model.training.optimizer import Muon, orthogonalise
 
 
 def conditioned(rows: int, columns: int, smallest: float) -> torch.Tensor:

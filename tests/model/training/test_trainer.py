@@ -10,8 +10,8 @@ from torch import Tensor
 
 from model.folded import EagerConv
 from model.network import LapSRNConfig
-from model.patches import PatchSource
-from model.trainer import Trainer, detached
+from model.training.patches import PatchSource
+from model.training.trainer import Trainer, detached
 from tests.model.networks import TINY_CONFIG, luma, random_network
 
 
@@ -71,7 +71,7 @@ def test_fused_bfloat16_has_the_gradients_of_plain_bfloat16(pictures: Path, monk
     gradients = []
     for kind in ("fused", "plain"):
         if kind == "plain":
-            monkeypatch.setattr("model.trainer.TrainedConv", EagerConv)
+            monkeypatch.setattr("model.training.trainer.TrainedConv", EagerConv)
         trainer = Trainer(TINY_CONFIG, "cpu", "bfloat16")
         trainer._update = lambda: None  # type: ignore[method-assign]
         trainer.train_step(source)

@@ -1,6 +1,6 @@
 """Runs amx.c with every buffer full of NaN and right at a page that nobody may touch; exits 0 if all is well.
 
-    python -m tests.model.guarded before|behind SCALE DEPTH
+    python -m tests.model.backends.guarded before|behind SCALE DEPTH
 
 For a process of its own: what reaches outside a buffer ends it.
 """
@@ -10,7 +10,7 @@ from unittest import mock
 
 import numpy as np
 
-from model import amx
+from model.backends.amx import amx
 from model.folded import centred
 from model.network import LapSRNConfig
 from tests.guarded import guarded

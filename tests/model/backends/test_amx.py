@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from model import amx
-from model.amx import AmxNetwork
+from model.backends.amx import amx
+from model.backends.amx.amx import AmxNetwork
+from model.backends.registry import by_name, choose
 from model.folded import centred
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import Runtime, kernels, load
-from tests.model.networks import SHIPPED, plane, random_network, texture
+from tests.model.networks import SHIPPED, plane, random_network, runtime_at, runtime_of, texture
 
-needs_amx = pytest.mark.skipif(not amx.available(), reason="no AMX here, or amx.c is not compiled")
+needs_amx = pytest.mark.skipif(amx.missing() is not None, reason=str(amx.missing()))
 
 
 @needs_amx
@@ -24,9 +24,9 @@ needs_amx = pytest.mark.skipif(not amx.available(), reason="no AMX here, or amx.
 @pytest.mark.parametrize(("scale", "depth"), [(2, 1), (2, 5), (4, 1), (4, 2), (4, 5), (4, 10), (8, 4), (8, 5), (4, 16)])
 def test_the_network_s_numbers(scale: int, depth: int, width: int) -> None:
     network = random_network(LapSRNConfig(scale=scale, depth=depth, width=width))
-    exact, ours = Runtime(network, "", "cpu", "float32"), AmxNetwork(centred(network.fold()))
+    exact, ours = runtime_of(network), AmxNetwork(centred(network.fold()))
     for height, columns in [(1, 1), (6, 21), (33, 16), (17, 40)]:
-        tiles = plane(height + 2 * exact.margin, columns + 2 * exact.margin, seed=height)[None]
+        tiles = plane(height + 2 * exact.info.margin, columns + 2 * exact.info.margin, seed=height)[None]
         for levels in range(1, network.config.levels + 1):
             expected = list(exact.run(tiles, 2**levels).values())
             for got, want in zip(ours(tiles, levels), expected, strict=True):
@@ -37,13 +37,13 @@ def test_the_network_s_numbers(scale: int, depth: int, width: int) -> None:
 @needs_amx
 @SHIPPED
 def test_nearer_to_float32_than_onednn_s_bfloat16(shipped: Path) -> None:
-    exact = load(shipped, "cpu", "float32", backend="torch")
-    picture = (texture(96 + 2 * exact.margin, 90 + 2 * exact.margin) / 255).astype(np.float32)[None]
-    scale = exact.scales[-1]
+    exact = runtime_at(shipped, "float32", "torch")
+    picture = (texture(96 + 2 * exact.info.margin, 90 + 2 * exact.info.margin) / 255).astype(np.float32)[None]
+    scale = exact.info.scales[-1]
     wanted = exact.run(picture, scale)
 
     def error(backend: str) -> float:
-        got = load(shipped, "cpu", "bfloat16", backend=backend).run(picture, scale)
+        got = runtime_at(shipped, "bfloat16", backend).run(picture, scale)
         return max(float(np.sqrt(np.mean((got[each] - wanted[each]) ** 2))) for each in wanted)
 
     assert error("amx") < error("torch")
@@ -69,14 +69,14 @@ def test_a_pixel_is_the_same_in_any_tile(scale: int) -> None:
 @pytest.mark.parametrize("side", ["before", "behind"])
 @pytest.mark.parametrize(("scale", "depth"), [(2, 1), (4, 5), (4, 10), (8, 4), (8, 5)])
 def test_nothing_outside_its_buffers_is_touched_nor_what_was_in_them_used(side: str, scale: int, depth: int) -> None:
-    command = [sys.executable, "-m", "tests.model.guarded", side, str(scale), str(depth)]
+    command = [sys.executable, "-m", "tests.model.backends.guarded", side, str(scale), str(depth)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
 @needs_amx
 def test_many_threads_may_run_one_network(weights: Path) -> None:
-    runtime = load(weights, "cpu", "bfloat16", backend="amx")
+    runtime = runtime_at(weights, "bfloat16", "amx")
     tiles = [plane(50 + i, 70, seed=i)[None] for i in range(12)]
     alone = [runtime.run(tile, 4)[4] for tile in tiles]
     with ThreadPoolExecutor(4) as pool:
@@ -98,11 +98,11 @@ def test_no_number_of_the_picture_s_stays_behind() -> None:
 
 @pytest.mark.parametrize("config", [LapSRNConfig(width=65), LapSRNConfig(depth=17), LapSRNConfig(slope=1.5)])
 def test_a_network_that_is_too_large_is_torch_s(config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amx, "available", lambda: True)
-    assert kernels(LapSRNConfig(), "cpu", "bfloat16") == ("bfloat16", "amx")
-    assert kernels(config, "cpu", "bfloat16") == ("bfloat16", "torch")
+    monkeypatch.setattr(amx, "missing", lambda: None)
+    assert choose(LapSRNConfig(), "cpu", "bfloat16") == ("bfloat16", by_name("amx"))
+    assert choose(config, "cpu", "bfloat16") == ("bfloat16", by_name("torch"))
     with pytest.raises(ValueError, match="the amx backend is for bfloat16 on a CPU with AMX"):
-        kernels(config, "cpu", "bfloat16", "amx")
+        choose(config, "cpu", "bfloat16", "amx")
 
 
 @pytest.mark.parametrize("lacks", ["AMX", "the library", "permission"])
@@ -114,8 +114,8 @@ def test_without_it_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(amx, "LIBRARY", tmp_path / "none.so")
     amx._library.cache_clear()
     try:
-        assert not amx.available()
-        assert kernels(LapSRNConfig(), "cpu", "bfloat16").backend == "torch"
+        assert amx.missing()
+        assert choose(LapSRNConfig(), "cpu", "bfloat16").backend.name == "torch"
         with pytest.raises(OSError):
             AmxNetwork(centred(LapSRN(LapSRNConfig()).fold()))
     finally:

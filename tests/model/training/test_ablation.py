@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.ablation import GAP, ZOOM, main
 from model.checkpoint import save_weights
-from model.data import through_jpeg
 from model.evaluate import evaluate, luma_8bit
 from model.network import LapSRNConfig
+from model.pictures import through_jpeg
 from model.quality import psnr
 from model.resample import degrade, resize, round_to_uint8
+from model.training.ablation import GAP, ZOOM, main
 from tests.model.networks import random_network, save_pictures
 
 

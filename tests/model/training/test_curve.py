@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from model.curve import main, read_log
+from model.training.curve import main, read_log
 
 
 def log(folder: Path, *records: dict[str, object]) -> None:
