@@ -66,7 +66,7 @@ async def test_a_job_waits_for_its_tiles(serve: Running) -> None:
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         accepted = await begin(client)
         url = accepted.headers["location"]
-        await until(lambda: service_of(client).engine.status().requests)
+        await until(lambda: service_of(client).engine.scheduler.requests)
         document = (await client.get(url)).json()
         assert (document["state"], document["progress"], document["results"]) == ("queued", {"done": 0, "total": 1}, {})
         gate.set()
@@ -100,7 +100,7 @@ async def test_cancelling_frees_everything_and_forgets(serve: Running) -> None:
         blocker = await begin(client)
         waiting = await begin(client)
         url = waiting.headers["location"]
-        await until(lambda: service_of(client).engine.status().requests == 2)
+        await until(lambda: service_of(client).engine.scheduler.requests == 2)
         assert (await client.delete(url)).status_code == 204
         assert (await client.get(url)).status_code == 404
         assert (await client.delete(url)).status_code == 404
@@ -137,7 +137,7 @@ async def test_events_are_not_told_twice(client: httpx.AsyncClient) -> None:
 
 
 async def test_events_show_signs_of_life() -> None:
-    def snapshot(state: State, version: int) -> JobSnapshot:
+    def at(state: State, version: int) -> JobSnapshot:
         return JobSnapshot(
             version=version,
             id="a",
@@ -153,7 +153,7 @@ async def test_events_show_signs_of_life() -> None:
     class Slow:
         """A job that changes after two heartbeats, and is done."""
 
-        snapshot = snapshot("queued", 1)
+        snapshot = at("queued", 1)
         waits = 0
 
         async def changed(self, since: int, seconds: float) -> bool:
@@ -161,7 +161,7 @@ async def test_events_show_signs_of_life() -> None:
             self.waits += 1
             if self.waits <= 2:
                 return False
-            self.snapshot = snapshot("done", 2)
+            self.snapshot = at("done", 2)
             return True
 
     def data(state: str) -> str:

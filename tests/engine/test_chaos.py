@@ -74,4 +74,4 @@ async def test_whatever_happens_the_counters_come_back_to_zero_and_results_are_r
     assert "done" in outcomes
     assert sum(outcomes.values()) == 60
     await engine.stop(5)
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
