@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import socket
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -15,8 +15,9 @@ from fastapi import FastAPI
 from app.main import create_app
 from app.service.service import ModelFactory, Service
 from app.settings import Settings
+from bench.redis_server import RedisServer
+from bench.servers import free_port
 from tests.fakes import FakeModel
-from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "weights" / "lapsrn_x4.safetensors"
@@ -47,10 +48,9 @@ def bench_dir() -> Path:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A real Redis; skips where none is installed."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = RedisServer(port, tmp_path_factory.mktemp("redis"))
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
     server.stop()

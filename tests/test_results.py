@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from app.errors import StoreUnavailable
 from app.results import MemoryStore, ResultStore, StoredPicture, new_id, storage_key
 from app.results.redis import RedisStore
-from tests.redis_server import RedisServer
+from bench.redis_server import RedisServer
 
 BIG = StoredPicture.of(b"x4" * 100, "image/png")
 SMALL = StoredPicture.of(b"x2" * 25, "image/webp")

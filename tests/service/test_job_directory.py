@@ -7,10 +7,10 @@ import threading
 import httpx
 import pytest
 
+from bench.redis_server import RedisServer
 from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
-from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.server
 FILES = {"image": pictures.png(pictures.gray())}
