@@ -64,6 +64,14 @@ def weights() -> Path:
     return WEIGHTS
 
 
+class AppClient(httpx.AsyncClient):
+    """A client of an application in this process."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(transport=httpx.ASGITransport(app, client=("192.0.2.1", 40000)), base_url="http://test")
+        self.app = app
+
+
 @asynccontextmanager
 async def running(app: FastAPI, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
     """The application between its start and its stop, with a client; `ready` waits until the network is warm."""
@@ -71,8 +79,7 @@ async def running(app: FastAPI, ready: bool = True) -> AsyncIterator[httpx.Async
         service: Service = app.state.service
         if ready:
             await service.warmed()
-        transport = httpx.ASGITransport(app, client=("192.0.2.1", 40000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with AppClient(app) as client:
             yield client
 
 
@@ -104,10 +111,8 @@ def app(client: httpx.AsyncClient) -> FastAPI:
 
 def app_of(client: httpx.AsyncClient) -> FastAPI:
     """The application behind a client of `running`."""
-    transport = client._transport
-    assert isinstance(transport, httpx.ASGITransport)
-    assert isinstance(transport.app, FastAPI)
-    return transport.app
+    assert isinstance(client, AppClient)
+    return client.app
 
 
 def service_of(client: httpx.AsyncClient) -> Service:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.codec import Codec, Decoded, DecodeOptions, EncodeOptions, Plane, StreamEncoder
+from app.codec import Codec, Decoded, DecodeLimits, DecodeOptions, EncodeOptions, Plane, StreamEncoder
 from app.service.codec_threads import CodecThreads
 from app.service.level_writer import LevelWriter
-from tests.codec.support import bicubic, codec, picture, saved
+from tests.codec.support import FORMULAS, bicubic, codec, picture, saved
 
 
 @pytest.fixture
@@ -64,8 +64,7 @@ class Failing(Codec):
 
 
 async def test_a_band_that_fails_fails_the_picture(threads: CodecThreads) -> None:
-    service = codec()
-    service.__class__ = Failing
+    service = Failing(FORMULAS, DecodeLimits(), threads=1)
     decoded, outputs = case(service)
     writer = LevelWriter(service, decoded, EncodeOptions(), threads)
     writer.advance(300, outputs)
