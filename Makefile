@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 DATA ?= $(firstword $(wildcard ../shared/data/train data/train))
 SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
+SERVED := build/served
+PINS ?= constraints.txt
+AUDIT = $(BIN)/pip-audit --requirement $(PINS) --no-deps --disable-pip --progress-spinner off $(AUDIT_OPTIONS)
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
@@ -48,11 +51,24 @@ train: $(DEV) ## train the served network on the pictures in DATA (resumes)
 bench: $(DEV) ## measure against peers, in one run, as ratios
 	$(BIN)/python -m bench
 
-sbom: $(DEV) ## what serving installs, with versions and licences, as CycloneDX: build/sbom.cdx.json
-	$(BIN)/python -m deploy.sbom build/sbom.cdx.json
+# An environment of its own: the tool lists all that is installed, and .venv holds development's packages too.
+$(SERVED)/.done: pyproject.toml constraints.txt deploy/image/requirements.py | $(DEV)
+	$(BIN)/python -m venv --clear --without-pip $(SERVED)
+	$(BIN)/python deploy/image/requirements.py pyproject.toml > $(SERVED)/requirements.txt
+	$(BIN)/pip --python $(SERVED) install --quiet --disable-pip-version-check -c constraints.txt \
+	  -r $(SERVED)/requirements.txt
+	@touch $@
 
-audit: $(DEV) ## ask for known vulnerabilities of every pinned package
-	$(BIN)/python -m deploy.audit
+sbom: $(SERVED)/.done ## what serving installs, with versions and licences, as CycloneDX: build/sbom.cdx.json
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file build/sbom.cdx.json $(SERVED)
+
+# pip-audit exits with 1 for a vulnerability and for a service that does not answer, but reports only vulnerabilities.
+# The dry run fails on what is wrong with the pins themselves.
+audit: $(DEV) ## ask for known vulnerabilities of every pinned package; skipped where no advisory service answers
+	$(AUDIT) --dry-run
+	@report=$$($(AUDIT)) || { test -z "$$report" && report="audit: skipped: no advisory service answered"; }; \
+	status=$$?; echo "$$report"; exit $$status
 
 fuzz: $(DEV) ## throw damaged pictures at the decoder for SECONDS (60), guided by coverage
 	$(BIN)/python -m tests.fuzz.decode $(SECONDS) build/fuzz

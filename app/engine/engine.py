@@ -44,7 +44,8 @@ class Engine:
         self._models = list(models)
         self._config = config or EngineConfig()
         self._observer = GuardedObserver(observer or SilentObserver())
-        self._scheduler = Scheduler(self._config)
+        self.scheduler = Scheduler(self._config)
+        """Counts what is under way."""
         self._pool: Pool | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -91,7 +92,7 @@ class Engine:
             raise StartupError("this engine was started before; make a new one")
         built = LoopBridge()
         self._pool = pool = Pool(
-            self._models, self._scheduler, self._config, self._observer, lambda: built.settled(None)
+            self._models, self.scheduler, self._config, self._observer, lambda: built.settled(None)
         )
         pool.start()
         try:
@@ -110,13 +111,13 @@ class Engine:
 
         What is not finished after `grace_seconds` fails with Draining.
         """
-        self._scheduler.drain()
+        self.scheduler.drain()
         if self._waiting:
             await asyncio.wait(self._waiting, timeout=max(0.0, grace_seconds))
         for finished in list(self._waiting):
             if not finished.done():
                 finished.set_exception(Draining("the service shut down before this picture was done; send it again"))
-        self._scheduler.close()
+        self.scheduler.close()
         if self._pool and not await asyncio.to_thread(self._pool.stop, _JOIN_SECONDS):
             _log.error("a worker did not end within %.0f s; its thread is left behind", _JOIN_SECONDS)
 
@@ -169,12 +170,12 @@ class Engine:
             margin=chosen.margin,
             overhead=self._config.overhead(chosen.margin),
             workers=len(self._models),
-            split_above=self._config.split_above if self._scheduler.load().requests else self._config.split_above_idle,
+            split_above=self._config.split_above if self.scheduler.requests else self._config.split_above_idle,
             listener=bridge,
             network=chosen.name,
             ensemble=ensemble,
         )
-        self._scheduler.admit(request)
+        self.scheduler.admit(request)
         self._waiting.add(bridge.finished)
         try:
             if on_progress:
@@ -186,31 +187,20 @@ class Engine:
             raise DeadlineExceeded(f"the deadline passed when {done} of {request.total} tiles were done") from None
         finally:
             self._waiting.discard(bridge.finished)
-            self._scheduler.withdraw(request)
-            self._tell_queue()
+            self.scheduler.withdraw(request)
+            self._observer.queue(*self.scheduler.waiting())
         self._tell_stages(request, on_stage)
         return request.outputs
 
     def status(self) -> EngineStatus:
         """Return a snapshot; cheap enough for every health check."""
-        load = self._scheduler.load()
-        alive = self._pool is not None and self._pool.alive
+        tiles, age = self.scheduler.waiting()
         return EngineStatus(
-            alive=alive,
-            ready=alive and not self._scheduler.draining,
-            draining=self._scheduler.draining,
+            alive=self._pool is not None and self._pool.alive,
             workers=self._pool.status() if self._pool else (),
-            requests=load.requests,
-            queue_tiles=load.queue_tiles,
-            queue_age_seconds=load.queue_age_seconds,
-            in_flight=load.in_flight,
-            bytes_under_way=load.bytes_under_way,
-            tiles_per_second=load.tiles_per_second,
+            queue_tiles=tiles,
+            queue_age_seconds=age,
         )
-
-    def _tell_queue(self) -> None:
-        load = self._scheduler.load()
-        self._observer.queue(load.queue_tiles, load.queue_age_seconds)
 
     def _tell_stages(self, request: Request, on_stage: Callable[[str, float], None] | None) -> None:
         started, finished = request.started_at, request.finished_at

@@ -160,8 +160,7 @@ class Pool:
                 for slot in self._slots:
                     if not self._stopping:
                         self._look_after(slot)
-                load = self._scheduler.load()
-                self._observer.queue(load.queue_tiles, load.queue_age_seconds)
+                self._observer.queue(*self._scheduler.waiting())
             except Exception:
                 _log.exception("the keeper of the workers goes on after an error")
 

@@ -117,7 +117,7 @@ async def test_a_request_that_the_server_cuts_off_is_told_so(serve: Running) -> 
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         service = service_of(client)
         request = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
-        await until(lambda: service.engine.status().in_flight)
+        await until(lambda: service.engine.scheduler.in_flight)
         request.cancel()
         answer = await request
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:lapsrn:problem:draining")
@@ -146,7 +146,7 @@ async def test_weights_are_swapped_without_losing_a_request() -> None:
     async with running(app) as client:
         service = service_of(client)
         admitted = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
-        await until(lambda: service.engine.status().in_flight)
+        await until(lambda: service.engine.scheduler.in_flight)
         reloading = asyncio.create_task(service.reload())
         await until(lambda: service.engine.first.name == "new")
         during = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
@@ -188,7 +188,7 @@ async def test_a_store_that_is_away_degrades_but_answers(serve: Running) -> None
 
 
 async def test_model_document(client: httpx.AsyncClient) -> None:
-    network = {"name": "fake_x4", "levels": [2, 4], "margin": 9, "sha256": "", "scores": {}}
+    network = {"name": "fake_x4", "purpose": "", "levels": [2, 4], "margin": 9, "sha256": "", "scores": {}}
     assert (await client.get("/model")).json() == {
         **network,
         "models": [network],

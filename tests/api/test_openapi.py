@@ -1,7 +1,4 @@
-"""The OpenAPI document: kept in the repository, so that a change shows in review.
-
-To rewrite it: .venv/bin/python -m tests.api.test_openapi
-"""
+"""The OpenAPI document: kept in the repository, so that a change shows in review."""
 
 import json
 from pathlib import Path
@@ -14,6 +11,7 @@ from app.settings import Settings
 from tests.fakes import FakeModel, worker
 
 SNAPSHOT = Path(__file__).parent / "openapi.json"
+REWRITE = "python -m tests.api.test_openapi"
 
 
 def document() -> dict[str, Any]:
@@ -31,7 +29,7 @@ def paths() -> dict[str, dict[str, Any]]:
 
 
 def test_the_document_is_the_one_that_was_reviewed() -> None:
-    assert json.loads(SNAPSHOT.read_text()) == document(), f"rewrite it with: python -m {Path(__file__).stem}"
+    assert json.loads(SNAPSHOT.read_text()) == document(), f"rewrite it with: {REWRITE}"
 
 
 @pytest.mark.parametrize(

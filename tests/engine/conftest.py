@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 import pytest
 
-from app.engine import Engine, EngineConfig, EngineStatus, TileModel
+from app.engine import Engine, EngineConfig, TileModel
 from tests.engine.fakes import Recorder
 from tests.fakes import worker
 
@@ -55,9 +55,10 @@ def _itself(models: Models) -> Models:
     return models
 
 
-def counters(status: EngineStatus) -> tuple[int, int, float, int, int]:
-    """Everything that must come back to zero."""
-    return status.requests, status.queue_tiles, status.queue_age_seconds, status.in_flight, status.bytes_under_way
+def counters(engine: Engine) -> tuple[int, int, float, int, int]:
+    """Everything that must come back to zero: requests, tiles that wait and since when, tiles in flight, bytes."""
+    scheduler = engine.scheduler
+    return scheduler.requests, *scheduler.waiting(), scheduler.in_flight, scheduler.bytes_under_way
 
 
 ZERO = (0, 0, 0.0, 0, 0)

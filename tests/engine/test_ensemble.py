@@ -62,7 +62,7 @@ async def test_it_is_the_mean_over_the_turned_picture_wherever_it_is_cut(
         for level, whole in levels.items():
             np.testing.assert_array_equal(whole, wanted[level])
             assert source.size == 1 or (whole != expected(source, 4)[level]).any()
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_ensembles_and_plain_requests_side_by_side_get_what_each_gets_alone(start: Start) -> None:
@@ -85,15 +85,14 @@ async def test_admission_progress_and_batches_count_eight_tiles_for_a_window(sta
         engine.upscale([picture(8, 8)], scale=4, client="a", ensemble=True, on_progress=lambda *done: seen.append(done))
     )
     await asyncio.to_thread(gate.wait_entered)
-    status = engine.status()
-    assert status.queue_tiles + status.in_flight == 8
+    assert engine.status().queue_tiles + engine.scheduler.in_flight == 8
     with pytest.raises(QueueFull, match="this picture's 16 tiles"):
         await engine.upscale([picture(8, 16)], scale=4, client="b", ensemble=True)
     fits = asyncio.create_task(engine.upscale([picture(8, 8)], scale=4, client="b", ensemble=True))
     gate.open()
     await asyncio.gather(task, fits)
     assert (seen[0], seen[-1]) == ((0, 8), (8, 8))
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_a_plain_request_waits_for_one_pass_of_an_ensemble_not_for_all(start: Start) -> None:

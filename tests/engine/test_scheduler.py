@@ -52,8 +52,9 @@ def at_most(count: int) -> Callable[[Shape], int]:
 
 
 def state(scheduler: Scheduler) -> tuple[int, int, int, int]:
-    load = scheduler.load()
-    return load.requests, load.queue_tiles, load.in_flight, load.bytes_under_way
+    """Requests under way, tiles that wait, tiles in flight, bytes under way."""
+    tiles, _ = scheduler.waiting()
+    return scheduler.requests, tiles, scheduler.in_flight, scheduler.bytes_under_way
 
 
 BYTES = 8 * 8 * 4 * (1 + 4 + 16)
@@ -105,7 +106,7 @@ def test_a_failed_tile_ends_its_request_once() -> None:
 
 
 def test_what_a_released_holder_had_comes_first_and_what_it_says_later_is_ignored() -> None:
-    scheduler = Scheduler(EngineConfig(max_failed_attempts=2))
+    scheduler = Scheduler(EngineConfig(max_failed_attempts=2, max_tiles=4, retry_seconds=7.5))
     made, ear = request(4)
     scheduler.enlist("w")
     scheduler.admit(made)
@@ -116,7 +117,9 @@ def test_what_a_released_holder_had_comes_first_and_what_it_says_later_is_ignore
     scheduler.failed("w", batch[0], InferenceFailed("no"))
     assert (ear.progress, ear.ends) == ([], [])
     assert scheduler.take("w", at_most(1)) is None
-    assert scheduler.load().tiles_per_second == 0.0
+    with pytest.raises(QueueFull) as refusal:
+        scheduler.admit(request(1)[0])
+    assert refusal.value.retry_after == 7.5, "no rate was measured"
     scheduler.enlist("v")
     assert scheduler.take("v", at_most(1)) == batch
     scheduler.release("v", cause=OSError("lost"))
@@ -162,11 +165,11 @@ def test_the_age_is_that_of_the_oldest_request_with_a_waiting_tile() -> None:
         scheduler.admit(made)
     now = time.monotonic()
     first.admitted_at, second.admitted_at = now - 100, now - 50
-    assert 100 <= scheduler.load().queue_age_seconds < 110
+    assert 100 <= scheduler.waiting()[1] < 110
     scheduler.take("w", at_most(1))
-    assert 50 <= scheduler.load().queue_age_seconds < 60
+    assert 50 <= scheduler.waiting()[1] < 60
     scheduler.take("w", at_most(1))
-    assert scheduler.load().queue_age_seconds == 0.0
+    assert scheduler.waiting()[1] == 0.0
 
 
 def test_a_waiting_holder_gets_work_when_it_comes_and_goes_home_at_the_end() -> None:
