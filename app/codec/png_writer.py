@@ -18,7 +18,6 @@ from app.codec.png_chunks import SIGNATURE, chunk
 from app.codec.png_filters import ADAPTIVE, NONE, filtered, unfiltered
 from app.codec.types import Bytes, Metadata, Samples
 
-MEDIA_TYPE = "image/png"
 _WHOLE = 16 << 20  # bytes of picture up to which it is compressed in one piece
 BAND = 256  # rows of a larger one that are planned together
 _STRIP = 1 << 20  # and the size of the pieces they are compressed in; fixed, so that threads do not change the file

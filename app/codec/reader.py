@@ -15,9 +15,8 @@ from PIL import (
 )
 
 from app.codec import avif, color_management, gif, high_depth, metadata, png_chunks, samples, webp
-from app.codec.limits import check_bytes, check_pixels
+from app.codec.limits import accepted_format, check_pixels
 from app.codec.raster import Raster
-from app.codec.sniff import accepted_format
 from app.codec.types import DecodeLimits, Metadata, Samples
 from app.errors import BadParameter, ClientError, TooManyPixels, UndecodablePicture
 from app.options import UpscaleOptions
@@ -38,8 +37,7 @@ _TURNED = (5, 6, 7, 8)
 
 def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
     """Samples of the frames asked for. Raises ClientErrors only, whatever the bytes are."""
-    check_bytes(len(data), limits)
-    name = accepted_format(data, limits.formats)
+    name = accepted_format(data, limits).title
     try:
         return _Reader(data, name, options, limits).raster()
     except ClientError:

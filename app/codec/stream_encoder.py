@@ -10,9 +10,8 @@ from app.codec.formulas import Formulas
 from app.codec.merge import Merger
 from app.codec.metadata import scaled
 from app.codec.types import Decoded, Encoded, Plane, Samples
+from app.formats import OUTPUT_FORMATS
 from app.options import UpscaleOptions
-
-_DEEP = ("png", "tiff")
 
 
 class StreamEncoder:
@@ -28,7 +27,8 @@ class StreamEncoder:
         """`executor` is for merging and for PNG."""
         self._decoded, self._scale, self._options, self._executor = decoded, scale, options, executor
         self._height, self._width = decoded.height * scale, decoded.width * scale
-        depth: Literal[8, 16] = decoded.depth if options.output_format in _DEEP else 8
+        self._format = OUTPUT_FORMATS[options.output_format]
+        depth: Literal[8, 16] = decoded.depth if self._format.sixteen_bits else 8
         self._mergers = [Merger(picture, scale, depth, formulas) for picture in decoded.frames]
         self._metadata = scaled(decoded.metadata, scale, self._height, self._width)
         shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)
@@ -69,8 +69,7 @@ class StreamEncoder:
             began = time.perf_counter()
             body = self._written(frames)
         self.encode_seconds += time.perf_counter() - began
-        media_type = writers.MEDIA_TYPES[self._options.output_format]
-        return Encoded(body, media_type)
+        return Encoded(body, self._format.media_type)
 
     def _merged(self, planes: Sequence[Sequence[Plane]], first: int, last: int) -> list[Samples]:
         began = time.perf_counter()

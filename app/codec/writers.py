@@ -11,14 +11,6 @@ from app.codec.color_management import profile_channels
 from app.codec.types import Metadata, Samples
 from app.options import UpscaleOptions
 
-MEDIA_TYPES = {
-    "png": "image/png",
-    "webp": "image/webp",
-    "jpeg": "image/jpeg",
-    "avif": "image/avif",
-    "tiff": "image/tiff",
-}
-MAX_SIDES = {"webp": 16383, "jpeg": 65500, "avif": 16384}
 DEFAULT_QUALITY = 90
 
 

@@ -12,9 +12,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import INPUT_FORMATS, DecodeLimits, reader, webp
+from app.codec import DecodeLimits, reader, webp
 from app.codec.reader import read
 from app.errors import ClientError, TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
+from app.formats import INPUT_FORMATS
 from tests.codec.png_reference import chunk, header, write_png
 from tests.codec.support import codec, picture, saved, wanted
 
