@@ -13,9 +13,11 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from app.codec import decoder_protocol, png_writer, reader
+from app.codec import decoder_protocol, reader
 from app.codec.color_management import srgb_profile, to_srgb
-from app.codec.types import DecodeLimits, Metadata
+from app.codec.raster import Raster
+from app.codec.types import DecodeLimits
+from app.codec.writers import png
 from app.errors import ClientError
 from app.options import UpscaleOptions
 
@@ -55,7 +57,7 @@ def _warm_up() -> None:
     for dtype in (np.uint8, np.uint16):
         pixel = np.zeros((1, 1, 3), dtype)
         to_srgb(pixel, srgb_profile())
-        reader.read(png_writer.write([pixel], Metadata()), options, limits)
+        reader.read(png.write(Raster((pixel,), "PNG"), options), options, limits)
     for name in ("JPEG", "WEBP", "TIFF", "AVIF", "GIF", "BMP"):
         file = io.BytesIO()
         Image.new("RGB", (1, 1)).save(file, name)

@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import zlib
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from PIL import Image
 
 from app.codec import Metadata
 from app.codec.merge import merge
-from app.codec.png_writer import write
+from app.codec.raster import Raster
 from app.codec.split import split
+from app.codec.writers import png
 from app.errors import BadParameter
 from app.options import UpscaleOptions
 from bench.png import screenshot
@@ -35,6 +38,17 @@ from tests.codec.support import (
 )
 
 KINDS = [(channels, dtype) for channels in (1, 2, 3, 4) for dtype in (np.uint8, np.uint16)]
+
+
+def write(
+    frames: Sequence[Array],
+    metadata: Metadata,
+    durations_ms: Sequence[int] = (),
+    loop: int = 0,
+    executor: Executor | None = None,
+) -> bytes:
+    """A PNG by the codec's writer."""
+    return png.write(Raster(tuple(frames), "PNG", metadata, tuple(durations_ms), loop), wanted(), executor)
 
 
 def _pngcheck(body: bytes, folder: Path) -> str:
