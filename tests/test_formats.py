@@ -7,7 +7,10 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from app.api.negotiation import choose_format
+from app.cli.inputs import SUFFIXES, plan
 from app.client import Options
+from app.codec.formats import READERS, WRITERS
 from app.formats import FORMATS, OUTPUT_FORMATS, OutputFormat, WritableFormat, format_of
 from tests.codec.formats_table import CASES
 
@@ -30,6 +33,20 @@ def test_every_format_that_can_be_written_may_be_asked_for() -> None:
 def test_the_python_client_may_ask_for_every_format() -> None:
     literal = get_args(get_type_hints(Options)["format"])[0]
     assert set(get_args(literal)) == set(OUTPUT_FORMATS), "app.client: Options.format mirrors app.formats.OutputFormat"
+
+
+def test_every_format_has_a_reader_and_every_writable_one_a_writer() -> None:
+    assert set(READERS) == {row.name for row in FORMATS}, "app.codec.formats: READERS names a reader for each row"
+    assert set(WRITERS) == set(OUTPUT_FORMATS), "app.codec.formats: WRITERS names a writer for each WritableFormat"
+
+
+@pytest.mark.parametrize("row", OUTPUT_FORMATS.values(), ids=lambda row: row.name)
+def test_every_output_format_is_negotiated_and_named_on_the_command_line(row: WritableFormat, tmp_path: Path) -> None:
+    assert choose_format(row.media_type) == row.name
+    for suffix in row.suffixes:
+        works, chosen = plan(["-"], str(tmp_path / f"big{suffix}"), None)
+        assert (chosen, [work.target for work in works]) == (row.name, [tmp_path / f"big{suffix}"])
+    assert {*row.suffixes, *row.rare_suffixes} <= SUFFIXES
 
 
 @pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.name)

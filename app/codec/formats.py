@@ -1,4 +1,4 @@
-"""The code that writes each format of app.formats, by the format's name."""
+"""The code that reads and writes each format of app.formats, by the format's name."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -6,6 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.codec.raster import Raster
+from app.codec.readers.avif import AvifReader
+from app.codec.readers.base import Reader
+from app.codec.readers.bmp import BmpReader
+from app.codec.readers.gif import GifReader
+from app.codec.readers.jpeg import JpegReader
+from app.codec.readers.png import PngReader
+from app.codec.readers.tiff import TiffReader
+from app.codec.readers.webp import WebpReader
 from app.codec.types import Metadata, Samples
 from app.codec.writers import avif, jpeg, png, tiff, webp
 from app.formats import OutputFormat
@@ -36,6 +44,16 @@ class Writer:
     stream: Callable[[int, int, int, int, Metadata], Stream | None] | None = None
     """Begins the file of a still of (height, width, channels, bytes a sample); None if it is better written at once."""
 
+
+READERS: Mapping[str, type[Reader]] = {
+    "png": PngReader,
+    "jpeg": JpegReader,
+    "webp": WebpReader,
+    "tiff": TiffReader,
+    "bmp": BmpReader,
+    "gif": GifReader,
+    "avif": AvifReader,
+}
 
 WRITERS: Mapping[OutputFormat, Writer] = {
     "png": Writer(png.write, png.stream),

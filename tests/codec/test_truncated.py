@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import webp
+from app.codec.readers import webp
 from app.errors import UndecodablePicture
 from app.formats import INPUT_FORMATS
 from tests.codec.png_reference import write_png
