@@ -1,4 +1,4 @@
-"""The picture formats: what each is called, how its files begin, and what a result in it can hold.
+"""The picture formats: names, signatures, and what a result in each can hold.
 
 Facts only, as the settings, the command line and the HTTP layer use them too; app.codec.formats names the code that
 reads and writes each format. For a new one add a row to both: tests/test_formats.py names whatever else is missing.
@@ -22,15 +22,15 @@ class Format:
     name: str
     media_type: str
     suffixes: tuple[str, ...]
-    """Of its files, with the dot and in lower case; the command line gives results the first."""
+    """Of file names, in lower case with the dot; the command line writes results with the first."""
     rare_suffixes: tuple[str, ...] = ()
-    """More suffixes under which folders are searched for it; an output file cannot be named with them."""
+    """Suffixes that are searched for in folders too, but do not make a file of `lapsrn upscale -o`."""
     matches: Callable[[bytes], bool]
-    """Whether these bytes begin as a file of this format does."""
+    """Whether a file that begins with these bytes is in this format."""
 
     @property
     def title(self) -> str:
-        """The name in LAPSRN_FORMATS and in error messages."""
+        """The name in LAPSRN_FORMATS, in `Decoded.format` and in error messages."""
         return self.name.upper()
 
 
@@ -41,12 +41,12 @@ class WritableFormat(Format):
     alpha: bool
     animation: bool
     sixteen_bits: bool
-    """Whether samples of 16 bits keep them; they become 8 bits otherwise."""
+    """Whether 16-bit samples stay 16-bit; otherwise they are reduced to 8."""
     lossless: bool
     lossy: bool
-    """Whether it can be written at a quality of 1 to 100."""
+    """Whether `quality=` applies."""
     max_side: int | None = None
-    """Pixels; None where the format's own limit is out of reach."""
+    """In pixels; None if no result can be too large."""
 
 
 def _starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -54,7 +54,7 @@ def _starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
 
 
 def _has_brand(*brands: bytes) -> Callable[[bytes], bool]:
-    """Files in boxes (ISO/IEC 14496-12) that name one of these brands, as the major or as a compatible one."""
+    """Files in boxes (ISO/IEC 14496-12) that name one of the brands, as the major brand or a compatible one."""
 
     def matches(data: bytes) -> bool:
         if data[4:8] != b"ftyp":
@@ -128,7 +128,7 @@ FORMATS: tuple[Format, ...] = (
         max_side=16384,
     ),
 )
-"""Every format there is; of several that match, the first is taken."""
+"""In the order in which error messages list them; the first whose signature matches is taken."""
 
 INPUT_FORMATS = tuple(row.title for row in FORMATS)
 """What LAPSRN_FORMATS may name."""

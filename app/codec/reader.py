@@ -28,7 +28,7 @@ def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
         raise UndecodablePicture(f"Decoding this {title} needs more memory than its header says.") from error
     except Exception as error:  # the decoders raise nearly every type there is on hostile bytes
         advice = "Send the whole, undamaged file."
-        if source.allow_truncated and not reader.decodes_parts:
+        if source.allow_truncated and not reader.decodes_truncated:
             advice = f"An {title} cannot be decoded in part, also with truncated=allow: send the whole file."
         raise UndecodablePicture(f"The bytes do not decode as {title}: {_words(error)}. {advice}") from error
 
@@ -39,7 +39,7 @@ def _words(error: Exception) -> str:
 
 
 def _raster(file: Reader) -> Raster:
-    """Everything that was asked for of an opened file."""
+    """The frames that are asked for of an opened file, with all that goes with them."""
     indices = file.frames()
     file.source.check_pixels(*file.size, len(indices))
     frames, durations = [], []
@@ -64,7 +64,7 @@ def _raster(file: Reader) -> Raster:
 
 
 def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[list[Samples], Metadata]:
-    """CMYK, and everything if it is asked for, to sRGB; a profile that is not for these samples is dropped."""
+    """CMYK, and everything for color=srgb, converted to sRGB; a profile that is not for these samples is dropped."""
     channels = frames[0].shape[2]
     colors = 4 if file.cmyk else channels - (channels in (2, 4))
     icc = metadata.icc if color_management.profile_channels(metadata.icc) == colors else None

@@ -64,7 +64,7 @@ def from_pillow(image: Image.Image, gray_levels: int = 255) -> Samples:
 
 
 def sixteen_bits(decoded: Any, height: int, width: int) -> Samples:
-    """What imagecodecs gave out as (H, W, C), uint16; UndecodablePicture if it is not what the header promised."""
+    """What imagecodecs decoded as (H, W, C), uint16; UndecodablePicture if it is not what the header promised."""
     samples = np.asarray(decoded)
     if samples.ndim == 2:
         samples = samples[..., None]

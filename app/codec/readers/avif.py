@@ -12,14 +12,14 @@ from app.codec.types import Samples
 
 
 class AvifReader(PillowReader):
-    """An AVIF. AV1 codes a picture as one unit, of which no decoder gives out a part."""
+    """An AVIF. AV1 codes a picture as one unit, and no decoder returns a part of it."""
 
     plugin = AvifImagePlugin.AvifImageFile
-    decodes_parts = False
+    decodes_truncated = False
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """As Reader; imagecodecs loads libavif as soon as it is asked anything."""
+        """As Reader. For more than 8 bits imagecodecs loads libavif with this check already."""
         imagecodecs.avif_check(b"")
         return super().examples()
 

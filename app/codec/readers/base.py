@@ -1,4 +1,4 @@
-"""What a reader of any format offers: an opened file, whose frames are decoded one after another."""
+"""What the reader of each format provides: an opened file whose frames are decoded one at a time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from app.options import UpscaleOptions
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to read, what is asked of it, and what is accepted."""
+    """A file to read, with the options of its request and the limits."""
 
     data: bytes
     format: Format
@@ -23,42 +23,46 @@ class Source:
 
     @property
     def allow_truncated(self) -> bool:
-        """Whether a part is taken of a file that is damaged."""
+        """Whether an incomplete or damaged file is to be decoded as far as possible."""
         return self.options.truncated == "allow"
 
     def check_pixels(self, height: int, width: int, frames: int = 1) -> None:
-        """Raises TooManyPixels, or UndecodablePicture where there are none."""
+        """As app.codec.limits.check_pixels."""
         check_pixels(height, width, frames, self.limits, self.options)
 
 
 class Frame(NamedTuple):
-    """One decoded frame: (H, W, C), not turned upright, CMYK still in four inks; and how long it is shown."""
+    """A decoded frame (H, W, C), uint8 or uint16, and how long an animation shows it.
+
+    Not yet upright; gray or RGB, each with or without alpha, or CMYK.
+    """
 
     samples: Samples
     duration_ms: int
 
 
 class Reader(ABC):
-    """An opened file. Opening reads the header and checks it against the limits; `frame` decodes.
+    """An opened file. The constructor reads the header and checks it against the limits; `frame` decodes.
 
-    Both raise ClientErrors of their own; any other exception means that the file is damaged, and app.codec.reader
-    says so. Methods are called in this order: `frames`, `frame` for each of them, then everything else.
+    Any exception that is not a ClientError means that the file cannot be decoded; app.codec.reader turns it into one.
+    `frames` is called first, then `frame` for each of them; `orientation`, `cmyk`, `loop`, `metadata` and `truncated`
+    are read after that.
     """
 
-    decodes_parts: ClassVar[bool] = True
-    """Whether something can be taken of a file that is cut short."""
+    decodes_truncated: ClassVar[bool] = True
+    """Whether a part of an incomplete file can be decoded."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.truncated = False
-        """Whether the file turned out to be incomplete or damaged, and a part of it was taken."""
+        """Whether the file was incomplete or damaged and only a part of it was decoded."""
         self.orientation = 1
-        """The EXIF orientation, 1 to 8, in which `frame` leaves the samples."""
+        """The EXIF orientation, 1 to 8, of the samples that `frame` returns."""
 
     @classmethod
     @abstractmethod
     def examples(cls) -> Iterable[bytes]:
-        """Tiny files that between them make the decoders load whatever they load at their first use."""
+        """Tiny files, which between them make the decoders load all that they load on first use."""
 
     @property
     @abstractmethod
@@ -66,16 +70,16 @@ class Reader(ABC):
         """(height, width) of the frame decoded last, or of the first."""
 
     @property
-    @abstractmethod
     def has_several_frames(self) -> bool:
-        """Whether there is more than one; cheap, unlike counting them."""
+        """Whether there is more than one frame, without counting them."""
+        return False
 
-    @abstractmethod
     def all_frames(self) -> range:
-        """The indices of an animation's frames. Raises TooManyPixels if already their number tells."""
+        """The indices of an animation's frames. Raises TooManyPixels if their sizes are known and too much."""
+        return range(1)
 
     def frames(self) -> range:
-        """The indices of the frames asked for. Raises BadParameter if it was not said which, TooManyPixels."""
+        """The indices of the frames to decode. Raises TooManyPixels, or BadParameter if the options leave them open."""
         if not self.has_several_frames or self.source.options.frames == "first":
             return range(1)
         if self.source.options.frames == "single":
@@ -87,18 +91,18 @@ class Reader(ABC):
 
     @abstractmethod
     def frame(self, index: int, animated: bool) -> Frame:
-        """A frame decoded; `animated` if it is one of several."""
+        """Decodes a frame; `animated` if it is one of several."""
 
     @property
-    @abstractmethod
     def cmyk(self) -> bool:
-        """Whether four channels are inks."""
+        """Whether the samples are CMYK."""
+        return False
 
     @property
-    @abstractmethod
     def loop(self) -> int:
-        """How often an animation is played; 0 for ever."""
+        """How many times an animation is played; 0 is for ever."""
+        return 0
 
     @abstractmethod
     def metadata(self, channels: int) -> Metadata:
-        """The profile, and of the rest what `options.metadata` keeps; `channels` are those of the frames."""
+        """The colour profile, and of the rest what `options.metadata` keeps; `channels` are those of the frames."""

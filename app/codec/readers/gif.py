@@ -1,4 +1,4 @@
-"""GIF, read by Pillow; its frames are counted in its blocks, before any is decoded. (GIF89a, sections 17 to 27.)"""
+"""GIF: read by Pillow; frames are counted in the blocks first, without decoding. (GIF89a, sections 17 to 27.)"""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ _FEW_BLOCKS, _BLOCK_BYTES = 65_536, 64  # writers fill blocks of 255 bytes
 
 
 class GifReader(PillowReader):
-    """A GIF whose frames and canvas are known from the start."""
+    """A GIF; every frame counts against the limits before the first is decoded."""
 
     plugin = GifImagePlugin.GifImageFile
     default_loop = 1

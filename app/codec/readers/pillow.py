@@ -1,4 +1,4 @@
-"""What the formats that Pillow opens have in common; each overrides what it does differently."""
+"""The reader shared by the formats that Pillow opens; each overrides what it does differently."""
 
 import io
 from collections.abc import Iterable
@@ -15,18 +15,18 @@ _TURNED = (5, 6, 7, 8)
 
 
 class PillowReader(Reader):
-    """A file opened and decoded by one of Pillow's plugins.
+    """A file that is opened and decoded by one of Pillow's plugins.
 
-    The plugin is called by name: Image.open would try others, and its own limit on pixels is one per process.
+    The plugin is called directly: Image.open would try others, and its own limit on pixels is one per process.
     """
 
     plugin: ClassVar[type[ImageFile.ImageFile]]
     default_loop: ClassVar[int] = 0
-    """Where the file does not say how often it is played."""
+    """`loop` of a file that does not say."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self._gray_levels = 255  # the largest gray value in the file
+        self._full_gray = 255  # the largest gray value that the file can hold
         self._image = self._opened(source.data)
         source.check_pixels(*self.size)
         self.orientation = metadata.orientation_of(self._exif())
@@ -34,13 +34,13 @@ class PillowReader(Reader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """One file, by Pillow."""
+        """A file that Pillow writes."""
         file = io.BytesIO()
         Image.new("RGB", (1, 1)).save(file, cls.plugin.format)
         return (file.getvalue(),)
 
     def _opened(self, data: bytes) -> Image.Image:
-        """The file with its header read. To be extended by what has to be checked before Pillow sees the bytes."""
+        """The file with its header read. Override it to check or repair the bytes before Pillow sees them."""
         return self.plugin(io.BytesIO(data))
 
     @property
@@ -68,9 +68,9 @@ class PillowReader(Reader):
         return Frame(decoded, duration)
 
     def _samples(self, animated: bool) -> Samples:
-        """The frame at hand. To be overridden where Pillow's 8 bits are not all of it."""
+        """The current frame. Override it for what Pillow does not decode, such as RGB of 16 bits."""
         self._load()
-        return samples.from_pillow(self._image, self._gray_levels)
+        return samples.from_pillow(self._image, self._full_gray)
 
     def _load(self) -> None:
         image, size = self._image, self._image.size
@@ -112,7 +112,7 @@ class PillowReader(Reader):
         )
 
     def _profile(self, channels: int) -> Metadata:
-        """What the file says of its colours: `icc` or `srgb`."""
+        """`icc` or `srgb`, as far as the file says."""
         return Metadata(icc=self._image.info.get("icc_profile"))
 
     def _exif(self) -> Image.Exif:

@@ -14,13 +14,13 @@ from app.errors import UndecodablePicture
 
 
 class PngReader(PillowReader):
-    """A PNG; of a damaged one, if parts are taken, what `png_chunks.repaired` makes of it."""
+    """A PNG; a damaged one is repaired first if truncated=allow."""
 
     plugin = PngImagePlugin.PngImageFile
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """One of 8 bits, one of 16."""
+        """A file of 8 bits and one of 16."""
         file = io.BytesIO()
         Image.new("I;16", (1, 1)).save(file, "PNG")
         return (*super().examples(), file.getvalue())
@@ -37,7 +37,7 @@ class PngReader(PillowReader):
             data, self.truncated = png_chunks.repaired(data), True
         self._data, self._depth = data, header.depth
         if header.depth < 8:
-            self._gray_levels = (1 << header.depth) - 1
+            self._full_gray = (1 << header.depth) - 1
         return super()._opened(data)
 
     def all_frames(self) -> range:
@@ -48,8 +48,7 @@ class PngReader(PillowReader):
 
     def _samples(self, animated: bool) -> Samples:
         if self._depth == 16 and not animated:
-            # tRNS becomes alpha; Pillow reads RGB of 16 bits as 8.
-            return sixteen_bits(imagecodecs.png_decode(self._data), *self.size)
+            return sixteen_bits(imagecodecs.png_decode(self._data), *self.size)  # tRNS becomes alpha
         return super()._samples(animated)
 
     def _profile(self, channels: int) -> Metadata:

@@ -1,4 +1,4 @@
-"""TIFF: one page; 16 bits by libtiff, which imagecodecs has, everything else by Pillow."""
+"""TIFF: pages of 16 bits by the libtiff of imagecodecs, everything else by Pillow."""
 
 import io
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ class TiffReader(PillowReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """As Reader; imagecodecs loads libtiff as soon as it is asked anything."""
+        """As Reader. For 16 bits imagecodecs loads libtiff with this check already."""
         imagecodecs.tiff_check(b"")
         return super().examples()
 

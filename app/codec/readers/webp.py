@@ -1,4 +1,4 @@
-"""WebP (RFC 9649), read by Pillow; what can be saved of a damaged one is found in its chunks."""
+"""WebP (RFC 9649): read by Pillow, or as far as it is there by libwebp's incremental decoder."""
 
 import ctypes
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ _KEPT = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
 
 
 class WebpReader(PillowReader):
-    """A WebP; if parts are taken, the rows of a still that decode, or an animation's whole frames."""
+    """A WebP; of an incomplete one, if truncated=allow, the rows that decode, or an animation's complete frames."""
 
     plugin = WebPImagePlugin.WebPImageFile
 
     def _opened(self, data: bytes) -> Image.Image:
-        # Pillow makes room for the whole canvas when it opens a WebP, so its size has to be known before.
+        # Pillow allocates the whole canvas when it opens a WebP, so its size is checked before.
         canvas = size(data)
         if canvas is None:
             raise UndecodablePicture("The WebP's header is cut short or invalid.")

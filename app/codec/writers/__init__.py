@@ -1,1 +1,1 @@
-"""The formats of results, one module each: samples and what travels with them to the bytes of a file."""
+"""One module for each format that can be written."""

@@ -11,7 +11,7 @@ from app.options import UpscaleOptions
 
 
 def write(raster: Raster, options: UpscaleOptions, executor: Executor | None = None) -> bytes:
-    """Full chroma resolution from quality 90 up, and half below. An alpha channel, which must be full, is left out."""
+    """Full chroma resolution from quality 90 up, half below. An alpha channel, which must be opaque, is left out."""
     samples, dpi = raster.frames[0], raster.metadata.dpi
     quality = options.lossy_quality or DEFAULT_QUALITY
     settings: dict[str, Any] = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}

@@ -1,4 +1,4 @@
-"""What the formats that Pillow writes have in common."""
+"""What the writers of formats that Pillow encodes share."""
 
 import io
 from typing import Any
@@ -12,7 +12,7 @@ DEFAULT_QUALITY = 90
 
 
 def image_of(samples: Samples) -> Image.Image:
-    """Samples (H, W, C), uint8, as Pillow has them."""
+    """Samples (H, W, C), uint8, as a Pillow image."""
     return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
 
@@ -20,7 +20,7 @@ def saved(image: Image.Image, name: str, metadata: Metadata, settings: dict[str,
     """The file, with profile, EXIF and XMP; `name` and `settings` are Pillow's."""
     settings = dict(settings)
     colors = 1 if len(image.getbands()) <= 2 else 3
-    if profile_channels(metadata.icc) == colors:  # sRGB by conversion is not embedded: readers assume it anyway
+    if profile_channels(metadata.icc) == colors:  # sRGB by conversion needs none: readers assume it
         settings["icc_profile"] = metadata.icc
     if metadata.exif is not None:
         settings["exif"] = b"Exif\0\0" + metadata.exif
