@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.errors import StartupError
+from app.formats import INPUT_FORMATS
 
 _MIB = 1024 * 1024
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
@@ -96,7 +97,7 @@ class Settings(BaseSettings):
     max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held at once, all clients.")] = 256 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
-    ] = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+    ] = INPUT_FORMATS
 
     max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done; more is 503.")] = 8192
     max_queue_bytes: Annotated[Positive, Field(description="Bytes of planes admitted and not yet done.")] = 2048 * _MIB

@@ -45,7 +45,7 @@ def test_through_a_service_no_torch_is_loaded(url: str, tmp_path: Path) -> None:
     modules = imported("upscale", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--server", url)
     assert (tmp_path / "out" / "a.png").exists()
     assert "httpx" in modules
-    assert modules & {"torch", "numpy", "fastapi", "model"} == set()
+    assert modules & {"torch", "numpy", "fastapi", "PIL", "model"} == set()
 
 
 def test_on_this_machine_no_server_is_loaded(tmp_path: Path, weights: Path) -> None:

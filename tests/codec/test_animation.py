@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageSequence
 
-from app.codec import gif, limits
+from app.codec import limits
+from app.codec.readers import gif
 from app.errors import BadParameter, TooManyPixels, UndecodablePicture
 from tests.codec.png_reference import chunk, chunks, write_png
 from tests.codec.support import Array, assert_same, codec, nearest, opened, picture, pixels, saved, upscaled, wanted

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from concurrent.futures import Executor
 from typing import Any
 
 import tifffile
@@ -10,13 +11,16 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from app.codec import metadata as tags
 from app.codec.color_management import profile_channels
-from app.codec.types import Metadata, Samples
+from app.codec.raster import Raster
+from app.codec.types import Metadata
+from app.options import UpscaleOptions
 
 _STRIPS, _XMP, _ICC, _UNIT, _INCH = 273, 700, 34675, 296, 2
 
 
-def write(samples: Samples, metadata: Metadata) -> bytes:
-    """The file, (H, W, C), deflated with a predictor; profile, EXIF, XMP and resolution in its directory."""
+def write(raster: Raster, options: UpscaleOptions, executor: Executor | None = None) -> bytes:
+    """The file, deflated with a predictor; profile, EXIF, XMP and resolution in its directory."""
+    samples = raster.frames[0]
     channels = samples.shape[2]
     file = io.BytesIO()
     tifffile.imwrite(
@@ -32,7 +36,7 @@ def write(samples: Samples, metadata: Metadata) -> bytes:
         metadata=None,
         software=False,
     )
-    added = _directory(metadata, 1 if channels <= 2 else 3)
+    added = _directory(raster.metadata, 1 if channels <= 2 else 3)
     return _with_directory(file, added) if added else file.getvalue()
 
 

@@ -1,11 +1,32 @@
-"""AVIF of more than 8 bits: the depth that the file says, and the samples. (ISO/IEC 14496-12 and 23008-12.)"""
+"""AVIF: stills of more than 8 bits by imagecodecs, everything else by Pillow. (ISO/IEC 14496-12 and 23008-12.)"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import imagecodecs
 import numpy as np
+from PIL import AvifImagePlugin
 
+from app.codec.readers.pillow import PillowReader
+from app.codec.samples import sixteen_bits
 from app.codec.types import Samples
+
+
+class AvifReader(PillowReader):
+    """An AVIF. AV1 codes a picture as one unit, and no decoder returns a part of it."""
+
+    plugin = AvifImagePlugin.AvifImageFile
+    decodes_truncated = False
+
+    @classmethod
+    def examples(cls) -> Iterable[bytes]:
+        """As Reader. For more than 8 bits imagecodecs loads libavif with this check already."""
+        imagecodecs.avif_check(b"")
+        return super().examples()
+
+    def _samples(self, animated: bool) -> Samples:
+        if not animated and (bits := depth(self.source.data)) > 8:
+            return sixteen_bits(read(self.source.data, bits), *self.size)
+        return super()._samples(animated)
 
 
 def depth(data: bytes) -> int:
@@ -54,9 +75,9 @@ def _associated(ipma: memoryview, item: int) -> Iterator[int]:
 
 def read(data: bytes, bits: int) -> Samples:
     """The primary picture (H, W, C), uint16, spread over 16 bits: v * 65535 / (2^bits - 1), rounded."""
-    samples = np.asarray(imagecodecs.avif_decode(data))
-    if samples.dtype != np.uint16 or not 8 < bits < 16:
-        raise ValueError(f"the header promises {bits} bits and the data holds {samples.dtype}")
+    decoded = np.asarray(imagecodecs.avif_decode(data))
+    if decoded.dtype != np.uint16 or not 8 < bits < 16:
+        raise ValueError(f"the header promises {bits} bits and the data holds {decoded.dtype}")
     full = (1 << bits) - 1
-    spread = (np.minimum(samples, full).astype(np.uint32) * (2 * 65535) + full) // (2 * full)
+    spread = (np.minimum(decoded, full).astype(np.uint32) * (2 * 65535) + full) // (2 * full)
     return np.atleast_3d(spread.astype(np.uint16))

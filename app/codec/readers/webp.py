@@ -1,4 +1,4 @@
-"""A WebP as its chunks, and what can be saved of a damaged one. (RFC 9649, section 2.)"""
+"""WebP (RFC 9649): read by Pillow, or as far as it is there by libwebp's incremental decoder."""
 
 import ctypes
 from collections.abc import Iterator
@@ -7,8 +7,9 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, _webp
+from PIL import Image, WebPImagePlugin, _webp
 
+from app.codec.readers.pillow import PillowReader
 from app.errors import UndecodablePicture
 
 _HEADER = 12  # "RIFF", the size of what follows, "WEBP"
@@ -17,6 +18,29 @@ _ANIMATION, _ALPHA = 0x02, 0x10  # flags of VP8X
 _ENDLESS = 0xFFFFFFF6  # the largest size that a RIFF may have
 _RGBA, _OK = 1, 0  # of libwebp: MODE_RGBA, VP8_STATUS_OK
 _KEPT = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
+
+
+class WebpReader(PillowReader):
+    """A WebP; of an incomplete one, if truncated=allow, the rows that decode, or an animation's complete frames."""
+
+    plugin = WebPImagePlugin.WebPImageFile
+
+    def _opened(self, data: bytes) -> Image.Image:
+        # Pillow allocates the whole canvas when it opens a WebP, so its size is checked before.
+        canvas = size(data)
+        if canvas is None:
+            raise UndecodablePicture("The WebP's header is cut short or invalid.")
+        self.source.check_pixels(*canvas)
+        if self.source.allow_truncated:
+            whole = is_whole(data)
+            if not is_animated(data):
+                image, complete = rows(data, *canvas)
+                if not (whole and complete):
+                    self.truncated = True
+                    return image
+            elif not whole:
+                data, self.truncated = whole_frames(data), True
+        return super()._opened(data)
 
 
 class Chunk(NamedTuple):

@@ -1,10 +1,30 @@
-"""A GIF as its blocks, walked through and not decoded. (GIF89a, sections 17 to 27.)"""
+"""GIF: read by Pillow; frames are counted in the blocks first, without decoding. (GIF89a, sections 17 to 27.)"""
 
 from typing import NamedTuple
 
+from PIL import GifImagePlugin, Image
+
+from app.codec.readers.pillow import PillowReader
 from app.errors import UndecodablePicture
 
 _FEW_BLOCKS, _BLOCK_BYTES = 65_536, 64  # writers fill blocks of 255 bytes
+
+
+class GifReader(PillowReader):
+    """A GIF; every frame counts against the limits before the first is decoded."""
+
+    plugin = GifImagePlugin.GifImageFile
+    default_loop = 1
+
+    def _opened(self, data: bytes) -> Image.Image:
+        self._contents = contents(data)
+        return super()._opened(data)
+
+    def all_frames(self) -> range:
+        """As Reader."""
+        # A frame that reaches out of the canvas makes it larger.
+        self.source.check_pixels(self._contents.height, self._contents.width, self._contents.frames)
+        return super().all_frames()
 
 
 class Contents(NamedTuple):

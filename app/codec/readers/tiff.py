@@ -1,10 +1,7 @@
-"""16-bit PNG and TIFF, at all their 16 bits.
-
-Pillow reads 16-bit RGB as 8 bits. imagecodecs decodes both through libpng and libtiff in a 45 MB package that also
-holds LittleCMS for 16-bit samples; OpenCV does the same in 150 MB, warns on stderr and expands gray with alpha to RGBA.
-"""
+"""TIFF: pages of 16 bits by the libtiff of imagecodecs, everything else by Pillow."""
 
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import imagecodecs
@@ -12,8 +9,10 @@ import numpy as np
 import tifffile
 from PIL import TiffImagePlugin
 
+from app.codec.readers.pillow import PillowReader
+from app.codec.samples import sixteen_bits
 from app.codec.types import DecodeLimits, Samples
-from app.errors import TooManyPixels, UndecodablePicture
+from app.errors import BadParameter, TooManyPixels, UndecodablePicture
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 277, 339
 _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 284, 322, 323, 338
@@ -23,18 +22,6 @@ _ICC, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 34675, 282, 283, 296
 _PER_INCH = {2: 1, 3: 2.54}  # by unit: inch, centimetre
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _INKS = 0, 1, 2, 5
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
-
-
-def read_png(data: bytes, height: int, width: int) -> Samples:
-    """A 16-bit PNG (H, W, C), uint16, tRNS made alpha. Whatever libpng raises is left to the caller."""
-    return checked(imagecodecs.png_decode(data), height, width)
-
-
-def is_deep_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
-    """Whether the directory describes 16-bit unsigned gray, RGB or CMYK samples."""
-    bits = _values(tags, _BITS, (1,))
-    kinds = _values(tags, _FORMAT, (1,))
-    return _values(tags, _PHOTOMETRIC, (-1,))[0] in _COLORS and set(bits) == {16} and set(kinds) == {1}
 
 
 class TiffFile(TiffImagePlugin.TiffImageFile):
@@ -55,6 +42,45 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
                 self.info["dpi"] = (x * per_inch, y * per_inch)
 
 
+class TiffReader(PillowReader):
+    """The first page of a TIFF."""
+
+    plugin = TiffFile
+
+    @classmethod
+    def examples(cls) -> Iterable[bytes]:
+        """As Reader. For 16 bits imagecodecs loads libtiff with this check already."""
+        imagecodecs.tiff_check(b"")
+        return super().examples()
+
+    def frames(self) -> range:
+        """As Reader; pages are not the frames of an animation."""
+        wanted = self.source.options.frames
+        if not self.has_several_frames or wanted == "first":
+            return range(1)
+        if wanted == "all":
+            raise BadParameter("frames=all is for animations; of a TIFF with several pages take frames=first.")
+        raise BadParameter("The TIFF has more than one page; frames=first takes the first.")
+
+    def _samples(self, animated: bool) -> Samples:
+        assert isinstance(self._image, TiffFile)
+        tags = self._image.tag_v2
+        check_tiles(tags, self.source.limits)
+        if is_deep_tiff(tags):
+            deep, cut = read_tiff(self.source.data, tags, self.source.allow_truncated)
+            self.truncated |= cut
+            return deep
+        self.orientation = 1  # Pillow turns a TIFF upright while it loads it
+        return super()._samples(animated)
+
+
+def is_deep_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
+    """Whether the directory describes 16-bit unsigned gray, RGB or CMYK samples."""
+    bits = _values(tags, _BITS, (1,))
+    kinds = _values(tags, _FORMAT, (1,))
+    return _values(tags, _PHOTOMETRIC, (-1,))[0] in _COLORS and set(bits) == {16} and set(kinds) == {1}
+
+
 def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: DecodeLimits) -> None:
     """TooManyPixels if one tile is larger than a whole picture may be: libtiff would make room for it."""
     tile = _values(tags, _TILE_WIDTH, (0,))[0] * _values(tags, _TILE_HEIGHT, (0,))[0]
@@ -72,7 +98,7 @@ def read_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: b
     decoded, cut = _decoded(data, tags, allow)
     if _values(tags, _PLANAR, (1,))[0] == 2 and decoded.ndim == 3:
         decoded = np.moveaxis(decoded, 0, 2)
-    return _straight(checked(decoded, height, width), tags), cut
+    return _straight(sixteen_bits(decoded, height, width), tags), cut
 
 
 def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[Any, bool]:
@@ -117,16 +143,6 @@ def _straight(samples: Samples, tags: TiffImagePlugin.ImageFileDirectory_v2) -> 
         straight = samples[..., :-1] * 65535.0 / np.maximum(alpha, 1)
         samples[..., :-1] = np.minimum(np.rint(straight), 65535).astype(np.uint16)
     return samples
-
-
-def checked(decoded: Any, height: int, width: int) -> Samples:
-    """What a decoder gave out as (H, W, C), uint16; UndecodablePicture if it is not what the header promised."""
-    samples = np.asarray(decoded)
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    if samples.dtype != np.uint16 or samples.ndim != 3 or samples.shape[:2] != (height, width):
-        raise UndecodablePicture(f"The header promises {width} x {height} pixels of 16 bits; the data is not that.")
-    return np.ascontiguousarray(samples)
 
 
 def _values(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +16,12 @@ from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
 from app.codec.native import library
 from app.codec.png_chunks import SIGNATURE, chunk
 from app.codec.png_filters import ADAPTIVE, NONE, filtered, unfiltered
+from app.codec.raster import Raster
 from app.codec.types import Bytes, Metadata, Samples
+from app.options import UpscaleOptions
 
 _WHOLE = 16 << 20  # bytes of picture up to which it is compressed in one piece
-BAND = 256  # rows of a larger one that are planned together
+_BAND = 256  # rows of a larger one that are planned together
 _STRIP = 1 << 20  # and the size of the pieces they are compressed in; fixed, so that threads do not change the file
 _BLOCK, _APART = 8, 384  # rows at a time, and how far apart, that decide how the picture is written
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -27,22 +29,17 @@ _METER = 0.0254
 _ZLIB = b"\x78\x5e"  # deflate, a window of up to 32 KiB
 
 
-def write(
-    frames: Sequence[Samples],
-    metadata: Metadata,
-    durations_ms: Sequence[int] = (),
-    loop: int = 0,
-    executor: Executor | None = None,
-) -> bytes:
-    """The file of one frame, or of several as an APNG. Frames (H, W, C) are of one shape and dtype."""
+def write(raster: Raster, options: UpscaleOptions, executor: Executor | None = None) -> bytes:
+    """The file of one frame, or of several as an APNG; the threads of `executor` compress a large one."""
+    frames = raster.frames
     height, width, channels = frames[0].shape
-    parts = _head(height, width, channels, frames[0].itemsize, metadata)
+    parts = _head(height, width, channels, frames[0].itemsize, raster.metadata)
     if len(frames) == 1:
         parts.append(chunk(b"IDAT", *_compressed(frames[0], executor)))
     else:
-        parts.append(chunk(b"acTL", struct.pack(">II", len(frames), loop)))
+        parts.append(chunk(b"acTL", struct.pack(">II", len(frames), raster.loop)))
         sequence = 0
-        for index, (frame, duration) in enumerate(zip(frames, durations_ms, strict=True)):
+        for index, (frame, duration) in enumerate(zip(frames, raster.durations_ms, strict=True)):
             delay = struct.pack(">HHBB", *_delay(duration), 0, 0)
             parts.append(chunk(b"fcTL", struct.pack(">IIIII", sequence, width, height, 0, 0) + delay))
             body = _compressed(frame, executor)
@@ -134,7 +131,7 @@ def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
         raw = unfiltered(rows) if plan is _FLAT_DRAWING_PLAN else filtered(rows, None, step, plan.filters)
         return [_ZLIB, plan.compress(raw), struct.pack(">I", isal_zlib.adler32(raw))]
     stream = _Bands(len(rows), step)
-    return [piece for top in range(0, len(rows), BAND) for piece in stream.add(rows[top : top + BAND], executor)]
+    return [piece for top in range(0, len(rows), _BAND) for piece in stream.add(rows[top : top + _BAND], executor)]
 
 
 def _rows(samples: Samples) -> tuple[Bytes, int]:
@@ -152,7 +149,7 @@ class _Bands:
         self._checksum = 1
 
     def add(self, rows: Bytes, executor: Executor | None) -> list[bytes]:
-        """What the next rows add to the stream: BAND of them, or the last ones."""
+        """What the next rows add to the stream: _BAND of them, or the last ones."""
         pieces = [] if self._above is not None else [_ZLIB]
         self._left -= len(rows)
         plan = _best_plan(rows, self._step, whole=False)
@@ -174,21 +171,24 @@ class _Bands:
         return pieces
 
 
+def stream(height: int, width: int, channels: int, itemsize: int, metadata: Metadata) -> "PngStream | None":
+    """The file of a picture from the top down; None if it is so small that it is compressed in one piece."""
+    large = height * width * channels * itemsize > _WHOLE
+    return PngStream(height, width, channels, itemsize, metadata) if large else None
+
+
 class PngStream:
     """The file of one large picture, from the top down: no more of the picture is held than the band being added."""
+
+    band = _BAND
 
     def __init__(self, height: int, width: int, channels: int, itemsize: int, metadata: Metadata) -> None:
         self._file = io.BytesIO()  # gives its bytes out without another copy
         self._file.writelines(_head(height, width, channels, itemsize, metadata))
         self._bands = _Bands(height, channels * itemsize)
 
-    @staticmethod
-    def pays(height: int, width: int, channels: int, itemsize: int) -> bool:
-        """Whether a picture is so large that it is compressed in bands."""
-        return height * width * channels * itemsize > _WHOLE
-
     def add(self, samples: Samples, executor: Executor | None = None) -> None:
-        """The next BAND rows, or the last ones."""
+        """The next `band` rows, or the last ones."""
         rows, _ = _rows(samples)
         self._file.write(chunk(b"IDAT", *self._bands.add(rows, executor)))
 
