@@ -10,6 +10,7 @@ import uvicorn
 
 from app.api import server
 from app.errors import StartupError
+from app.formats import INPUT_FORMATS
 from app.main import create_app
 from app.service.service import Phase
 from app.settings import Settings
@@ -199,7 +200,7 @@ async def test_model_document(client: httpx.AsyncClient) -> None:
             "max_input_bytes": 33554432,
             "max_input_pixels": 4194304,
             "max_output_pixels": 67108864,
-            "formats": ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"],
+            "formats": list(INPUT_FORMATS),
         },
     }
 

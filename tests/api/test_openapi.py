@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.formats import FORMATS, OUTPUT_FORMATS
 from app.main import create_app
 from app.settings import Settings
 from tests.fakes import FakeModel, worker
@@ -58,8 +59,11 @@ def test_bodies_are_binary(paths: dict[str, Any]) -> None:
     assert body["required"] is True
     assert body["content"]["image/*"] == {"schema": binary}
     assert body["content"]["multipart/form-data"]["schema"]["properties"] == {"image": binary}
-    for media_type in ("image/png", "image/webp", "image/jpeg", "image/avif", "image/tiff"):
-        assert paths["/upscale"]["post"]["responses"]["200"]["content"][media_type] == {"schema": binary}
+    named = body["content"]["multipart/form-data"]["encoding"]["image"]["contentType"].split(", ")
+    assert set(named) <= {row.media_type for row in FORMATS}
+    for method in ("post", "get"):
+        content = paths["/upscale"][method]["responses"]["200"]["content"]
+        assert content == {row.media_type: {"schema": binary} for row in OUTPUT_FORMATS.values()}
 
 
 def test_every_problem_is_a_problem_document_with_an_example(paths: dict[str, Any]) -> None:

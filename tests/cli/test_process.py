@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.formats import OUTPUT_FORMATS
 from tests import pictures
 from tests.cli.live import service
 from tests.fakes import FakeModel
@@ -114,7 +115,7 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing_half_done(tmp_path: Path, s
     ("typed", "word", "expected"),
     [
         ("lapsrn up", 1, {"upscale"}),
-        ("lapsrn upscale --format ", 3, {"png", "webp", "jpeg", "avif", "tiff"}),
+        ("lapsrn upscale --format ", 3, set(OUTPUT_FORMATS)),
         ("lapsrn upscale --ser", 2, {"--server"}),
     ],
 )
