@@ -7,6 +7,7 @@ from PIL import GifImagePlugin, Image
 from app.codec.readers.pillow import PillowReader
 from app.errors import UndecodablePicture
 
+_BACKGROUND, _PREVIOUS = 2, 3  # of the disposal method
 _FEW_BLOCKS, _BLOCK_BYTES = 65_536, 64  # writers fill blocks of 255 bytes
 
 
@@ -18,7 +19,7 @@ class GifReader(PillowReader):
 
     def _opened(self, data: bytes) -> Image.Image:
         self._contents = contents(data)
-        return super()._opened(data)
+        return super()._opened(_with_sound_disposal(data))
 
     def all_frames(self) -> range:
         """As Reader."""
@@ -59,6 +60,23 @@ def contents(data: bytes) -> Contents:
         if blocks > most:
             raise UndecodablePicture(f"The GIF has more than {most:,} blocks in {len(data):,} bytes. Save it anew.")
     return Contents(frames, height, width)
+
+
+def _with_sound_disposal(data: bytes) -> bytes:
+    """Before the first frame there is nothing to go back to: if it asks for that, what it covers is cleared.
+
+    Pillow would leave it; browsers, ffmpeg and libvips clear it.
+    """
+    at = 13 + _table(data[10:11])
+    while data[at : at + 1] == b"!":
+        flags = at + 3
+        if data[at + 1 : at + 3] == b"\xf9\x04" and data[flags] >> 2 & 7 == _PREVIOUS:
+            return data[:flags] + bytes([data[flags] & ~0x1C | _BACKGROUND << 2]) + data[flags + 1 :]
+        at += 2
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
+    return data
 
 
 def _table(flags: bytes) -> int:
