@@ -1,5 +1,7 @@
 """What is sent to a decoder process, and what comes back, arrives as it was."""
 
+import contextlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +58,13 @@ def rasters(draw: st.DrawFn) -> Raster:
     )
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
 def received(parts: Sequence[Part]) -> tuple[bytes, bytes]:
     """Header and blobs, as the other side reads them from its pipe."""
     sent = b"".join(parts)
@@ -97,3 +106,15 @@ def test_a_refusal_that_no_decoder_makes_is_one_of_the_picture() -> None:
     header, blobs = received(decoder_protocol.refusal(errors.Forbidden("no")))
     with pytest.raises(errors.UndecodablePicture, match=r"^no$"):
         decoder_protocol.parsed_answer(header, memoryview(blobs))
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(sent=rasters(), data=st.data())
+def test_an_answer_that_makes_no_sense_is_a_value_error(sent: Raster, data: st.DataObject) -> None:
+    """Of a decoder that a file has taken over: one field is anything."""
+    header, blobs = received(decoder_protocol.answer(sent))
+    fields = json.loads(header)
+    name = data.draw(st.sampled_from(sorted(fields)))
+    fields[name] = data.draw(JSON)
+    with contextlib.suppress(ValueError):
+        assert decoder_protocol.parsed_answer(json.dumps(fields).encode(), memoryview(blobs)).frames
