@@ -154,7 +154,7 @@ class DecoderPool:
         except _GoneError as error:
             process = self._replaced(process)
             raise UndecodablePicture(f"The {name} was given up: the decoder {error} on it.") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
             process = self._replaced(process)
             raise UndecodablePicture(f"The {name} was given up: the decoder's answer made no sense.") from error
         finally:

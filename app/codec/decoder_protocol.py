@@ -85,7 +85,15 @@ def refusal(error: errors.ClientError) -> list[Part]:
 
 def parsed_answer(header: bytes, blobs: memoryview) -> Raster:
     """The samples, which share `blobs`' memory. Raises the refusal, or ValueError where the answer makes no sense."""
-    fields = json.loads(header)
+    try:
+        return _raster(json.loads(header), blobs)
+    except errors.ClientError:
+        raise
+    except Exception as error:  # a decoder that a file has taken over may send anything
+        raise ValueError(f"the decoder's answer makes no sense: {error!r}") from error
+
+
+def _raster(fields: dict[str, Any], blobs: memoryview) -> Raster:
     if "error" in fields:
         raise _ERRORS.get(fields["error"], errors.UndecodablePicture)(str(fields["text"]))
     edges = np.cumsum([0, *fields["blobs"]])

@@ -128,7 +128,7 @@ class Scheduler:
             request.listener.settled(error)
 
     def release(self, holder: Hashable, cause: BaseException | None = None) -> None:
-        """Queue again, in front, whatever a dead or hung holder still held.
+        """Queue again, each at its place in its request, whatever a dead or hung holder still held.
 
         A request whose tile was held by too many such holders fails with InferenceFailed.
         """
@@ -141,7 +141,7 @@ class Scheduler:
                 tile.failed_attempts += 1
                 if tile.failed_attempts >= self._config.max_failed_attempts and self._close(tile.request):
                     settled.append(tile.request)
-            self._queue.add((tile for tile in mine if not tile.request.closed), first=True)
+            self._queue.add(tile for tile in mine if not tile.request.closed)
             self._forget_idle(tile.request for tile in mine)
             self._changed.notify_all()
         for request in settled:

@@ -120,6 +120,20 @@ class Gate:
         self._passes.release(batches)
 
 
+class Ear:
+    """A Listener that remembers."""
+
+    def __init__(self) -> None:
+        self.progress: list[tuple[int, int, int]] = []
+        self.ends: list[Exception | None] = []
+
+    def progressed(self, done: int, total: int, rows: int) -> None:
+        self.progress.append((done, total, rows))
+
+    def settled(self, error: Exception | None) -> None:
+        self.ends.append(error)
+
+
 class Recorder:
     """An EngineObserver that remembers; `seen` lets a test wait for an event."""
 

@@ -13,21 +13,7 @@ from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.tiles import Shape, TileSizes
 from app.errors import Draining, InferenceFailed, QueueFull
-from tests.engine.fakes import picture
-
-
-class Ear:
-    """A Listener that remembers."""
-
-    def __init__(self) -> None:
-        self.progress: list[tuple[int, int]] = []
-        self.ends: list[Exception | None] = []
-
-    def progressed(self, done: int, total: int, rows: int) -> None:
-        self.progress.append((done, total))
-
-    def settled(self, error: Exception | None) -> None:
-        self.ends.append(error)
+from tests.engine.fakes import Ear, picture
 
 
 def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
@@ -70,10 +56,10 @@ def test_tiles_and_bytes_are_counted_from_admission_to_the_last_tile() -> None:
     assert batch is not None
     assert state(scheduler) == (1, 1, 2, 3 * BYTES)
     scheduler.finished("w", batch, 0.1)
-    assert (ear.progress, ear.ends) == ([(2, 3)], [])
+    assert (ear.progress, ear.ends) == ([(2, 3, 0)], [])
     assert state(scheduler) == (1, 1, 0, 3 * BYTES)
     scheduler.finished("w", scheduler.take("w", at_most(2)) or [], 0.1)
-    assert (ear.progress[-1], ear.ends) == ((3, 3), [None])
+    assert (ear.progress[-1], ear.ends) == ((3, 3, 8), [None])
     assert state(scheduler) == (0, 0, 0, 0)
 
 
