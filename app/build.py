@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Weights that have been checked: a factory for each worker, and the tiles and batches that suit what computes."""
+    """Checked weights: a factory for each worker, and the engine configuration that suits their backend."""
 
     factories: Sequence[ModelFactory]
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -121,7 +121,7 @@ def build_engine(settings: Settings, metrics: Metrics, source: ModelSource, warm
 
 
 def engine_config(tiling: "Tiling") -> EngineConfig:
-    """The engine's defaults, with the tiles and batches that suit what computes them."""
+    """The engine's defaults, with the tile shapes and batch sizes of a backend."""
     return EngineConfig(**asdict(tiling))
 
 
@@ -164,8 +164,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
 def open_weights(settings: Settings) -> "list[Weights]":
     """Every network's weights, read and checked, the first one first. Raises model.checkpoint.WeightsError.
 
-    A folder stands for those of its files whose names are not taken by then: the networks for all pictures, and after
-    them those that have a purpose of their own, so that no picture gets one of these unasked.
+    A folder adds its files whose names are not in use yet, sorted by name, networks with a purpose of their own last:
+    a request that names no network gets the first one with its scale, which should be one for pictures of any kind.
     """
     from model.runtime import Weights
 

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     ] = "auto"
     backend: Annotated[
         str,
-        Field(description="What computes the networks, one of the backends below; auto takes the fastest that can."),
+        Field(description="What computes the networks: one of the backends below, or auto for the fastest that can."),
     ] = "auto"
     cpu_workers: Annotated[
         int, Field(ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core.")

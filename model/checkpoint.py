@@ -21,7 +21,7 @@ class WeightsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NetworkInfo:
-    """A network: what its weights file says of it, and where and how it runs, which is "" while it is only a file."""
+    """Facts about a network: from its weights file, and where and how it runs (empty until it is put on a device)."""
 
     name: str
     """The file's, without its ending."""
@@ -35,7 +35,7 @@ class NetworkInfo:
     scores: dict[str, Any] = field(default_factory=dict)
     """{"Set5": {"4": {"psnr": dB, "ssim": 0..1, "bicubic_psnr": dB, "bicubic_ssim": 0..1}}}."""
     purpose: str = ""
-    """What it does beside enlarging, in a few words; "" if nothing."""
+    """What it does besides enlarging, as the page offers it; "" if nothing."""
     device: str = ""
     dtype: str = ""
     """Of the features."""

@@ -1,4 +1,4 @@
-"""Where a network can run: devices by their names, and the arithmetic that suits each."""
+"""The devices that networks run on, by name, and the dtype that suits each."""
 
 import torch
 

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--score", type=Path, nargs="*", default=[], help="folders with HR/ and LRx4/ to score on")
     parser.add_argument("--jpeg", type=int, nargs="*", default=[], metavar="QUALITY", help="score through JPEG too")
     parser.add_argument("--data", default="", help="what the pictures were, in words")
-    parser.add_argument("--purpose", default="", help="what it does beside enlarging, in a few words; for the page")
+    parser.add_argument("--purpose", default="", help="what it does besides enlarging, in a few words; for the page")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
     source = options.run / "weights.safetensors"

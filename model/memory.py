@@ -1,4 +1,4 @@
-"""Memory that was freed: kept for the next batch rather than handed back to the system, or handed back at once."""
+"""glibc's allocator: freed buffers are kept for the next batch, or returned to the system."""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Hand back what is free at this moment."""
+    """Return to the system what is free at this moment."""
     if libc := _glibc():
         libc.malloc_trim(0)
 

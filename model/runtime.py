@@ -1,4 +1,4 @@
-"""What the service runs: weights files as models that map a batch of tiles to a batch of tiles."""
+"""What the service runs: networks from weights files as models that map a batch of tiles to a batch of tiles."""
 
 import threading
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class Runtime:
     """A network on one device, as one worker runs it. Not for several threads at once."""
 
     def __init__(self, info: NetworkInfo, full: Compute, served: Compute) -> None:
-        """`full` computes features in float32, `served` as `info` says."""
+        """`full` computes the features in float32, `served` in `info.dtype`."""
         self.info = info
         self._full = full
         self._served = served
@@ -56,16 +56,16 @@ class Runtime:
 
 
 class _Computed(NamedTuple):
-    """What a Runtime runs: in float32, and as it is served."""
+    """The two forms that a Runtime needs."""
 
     full: Compute
     served: Compute
 
 
 class Weights:
-    """A weights file that was read and hashed once, for as many workers as there are; thread-safe.
+    """A weights file, read and hashed once for all workers; thread-safe.
 
-    The workers of a CPU share what computes it, where running does not change that.
+    Workers on a CPU share one copy of what a backend builds if it is read-only at run time.
     """
 
     def __init__(self, network: LapSRN, info: NetworkInfo) -> None:
@@ -77,7 +77,7 @@ class Weights:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read and check a file. Raises model.checkpoint.WeightsError: it is missing, corrupt or not a LapSRN's."""
+        """Read and check a file. Raises WeightsError if it is missing, corrupt or not of a LapSRN."""
         return cls(*load_weights(path))
 
     def runtime(self, device: str, dtype: str = "auto", backend: str = "auto") -> Runtime:
@@ -106,7 +106,7 @@ class Weights:
 def load(
     weights: Iterable[Weights], device: str, dtype: str = "auto", threads: int = 1, backend: str = "auto"
 ) -> dict[str, Runtime]:
-    """What one worker runs: these networks on a device, by name, in their order; `threads` is for CPUs.
+    """One worker's networks on a device, by name, in the given order. `threads` is for CPUs.
 
     dtype and backend are as in `choose`. Raises ValueError.
     """

@@ -90,7 +90,7 @@ class Network(BaseModel):
     name: Annotated[str, Field(description="What `model=` asks for.", examples=["lapsrn_x4"])]
     purpose: Annotated[
         str,
-        Field(description="What it does beside enlarging; empty if nothing.", examples=["Clean up JPEG traces"]),
+        Field(description="What it does besides enlarging; empty if nothing.", examples=["Clean up JPEG traces"]),
     ] = ""
     levels: Annotated[list[int], Field(examples=[[2, 4]])]
     margin: Annotated[int, Field(description="Source pixels that an output pixel can see on each side.")]

@@ -69,14 +69,14 @@ def _machine() -> dict[str, Any]:
 
 
 def _backends(settings: Settings, config: object) -> list[dict[str, Any]]:
-    """The list of what can compute networks, the fastest first, and of each why it cannot here; null if it can."""
+    """Every backend, fastest first, with the reason why it cannot be used here, or None."""
     from model.backends.registry import survey  # brings torch
     from model.devices import devices
     from model.network import LapSRNConfig
 
     try:
         device = devices(settings.devices)[0]
-    except ValueError:  # told already, as what is wrong
+    except ValueError:  # reported as the problem already
         return []
     network = config if isinstance(config, LapSRNConfig) else LapSRNConfig()
     return [
@@ -134,7 +134,7 @@ def _show(facts: Mapping[str, Any]) -> None:
 
 
 def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Headings with the lines below them."""
+    """(heading, lines) as they are shown."""
     yield "machine", facts["machine"]
     yield (
         "backends",

@@ -12,7 +12,7 @@ WarmUp = Literal["nothing", "tiles", "shapes"]
 class EngineConfig:
     """Sizes are in source pixels, times in seconds.
 
-    The defaults of tiles and batches suit a CPU; whoever knows what computes them gives others.
+    The defaults of tiles and batches suit a CPU; the caller sets those of the backend in use.
     """
 
     tile_widths: tuple[int, ...] = (16, 32, 48, 64)

@@ -70,7 +70,10 @@ class Engine:
 
     @property
     def first(self) -> NetworkInfo:
-        """The network that is asked for when none is, if it has the scale. Raises StartupError before the start."""
+        """The first network, which serves requests that name none if it has the scale.
+
+        Raises StartupError before the start.
+        """
         return next(iter(self._ready_networks().values()))
 
     def choose(self, scale: int, network: str | None = None) -> str:

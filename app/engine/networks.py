@@ -1,4 +1,4 @@
-"""The networks that all workers have: which of them a picture gets, and that they are the same everywhere."""
+"""The networks of an engine: choosing one for a request, and checking that all workers have the same ones."""
 
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
@@ -7,7 +7,7 @@ from app.engine.ports import NetworkInfo
 from app.errors import BadParameter, StartupError
 
 Networks: TypeAlias = Mapping[str, NetworkInfo]
-"""By name; the first one has a scale before the others do."""
+"""By name, in order: a request that names none gets the first one with its scale."""
 
 
 def scales_of(networks: Iterable[NetworkInfo]) -> tuple[int, ...]:
@@ -29,7 +29,7 @@ def choose(networks: Networks, scale: int, name: str | None) -> NetworkInfo:
 
 
 def require_same(mine: Networks, ours: Networks) -> None:
-    """Raise StartupError unless tiles that are cut for one of the workers fit the other."""
+    """Raise StartupError unless two workers' networks have the same names, margins and scales."""
     for name in mine.keys() | ours.keys():
         its, known = _described(mine.get(name)), _described(ours.get(name))
         if its != known:

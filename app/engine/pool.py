@@ -61,7 +61,7 @@ class Pool:
 
     @property
     def networks(self) -> Networks:
-        """Those of the worker that was the first to build its own, as all others must have them; {} before."""
+        """The networks of the worker that was built first, which all others must have too; {} before that."""
         return self._networks
 
     @property
@@ -119,7 +119,7 @@ class Pool:
         slot.thread.start()
 
     def _accept(self, models: Mapping[str, TileModel]) -> None:
-        """Raise StartupError for models whose tiles would not fit the others'. Keeps none of them."""
+        """Raise StartupError for models that are not those of the other workers. Keeps no reference to them."""
         mine = {name: model.info for name, model in models.items()}
         with self._lock:
             ours = self._networks = self._networks or mine

@@ -11,15 +11,15 @@ Plane: TypeAlias = NDArray[np.float32]
 
 
 class NetworkInfo(Protocol):
-    """What there is to know of a network on a device: made once where its weights are opened, and never changed."""
+    """Facts about a network on a device: made once, when its weights are opened, and never changed."""
 
     @property
     def name(self) -> str:
-        """What requests ask for it by, e.g. "lapsrn_x4"."""
+        """The name that requests use, e.g. "lapsrn_x4"."""
 
     @property
     def purpose(self) -> str:
-        """What it does beside enlarging, in a few words; "" if nothing."""
+        """What it does besides enlarging, in a few words; "" if nothing."""
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -31,7 +31,7 @@ class NetworkInfo(Protocol):
 
     @property
     def config(self) -> object:
-        """What it is made of, in the terms of whoever made it."""
+        """Its architecture, in the model's own terms."""
 
     @property
     def sha256(self) -> str:
@@ -51,7 +51,7 @@ class NetworkInfo(Protocol):
 
     @property
     def backend(self) -> str:
-        """What computes it, by the name in the model's list of backends."""
+        """The name of the backend that computes it."""
 
 
 class TileModel(Protocol):
@@ -59,7 +59,7 @@ class TileModel(Protocol):
 
     @property
     def info(self) -> NetworkInfo:
-        """Which network it is."""
+        """Facts about the network."""
 
     def run(
         self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False
@@ -75,8 +75,8 @@ class TileModel(Protocol):
 
 
 ModelFactory: TypeAlias = Callable[[], Mapping[str, TileModel]]
-"""Makes what one worker runs, in the worker's thread: at least one network, by name. A picture for which none is named
-gets the first that has the scale."""
+"""Builds one worker's networks by name, at least one; called in the worker's thread. A request that names none gets
+the first one with its scale."""
 
 
 class EngineObserver(Protocol):

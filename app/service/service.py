@@ -48,8 +48,8 @@ class Service:
         helpers: Sequence[Helper] = (),
         board: JobBoard | None = None,
     ) -> None:
-        """`open_engine` checks the weights and gives an engine for them, not started yet, or raises StartupError; it is
-        called here, and again at every reload.
+        """`open_engine` checks the weights and returns an engine for them, not started yet, or raises StartupError. It
+        is called here, and again at every reload.
 
         `helpers` are started and closed with the service. `board` shows jobs to other processes.
         """
@@ -116,7 +116,7 @@ class Service:
 
     def start(self) -> None:
         """Begins to load and warm the network, in the background. Once only."""
-        engine, self._opened = self._opened, None  # not kept: a reload lets go of the first weights
+        engine, self._opened = self._opened, None  # not kept, so that a reload frees the first weights
         if engine is None:
             raise RuntimeError("this service was started before; build another one")
         for helper in self._helpers:

@@ -1,4 +1,4 @@
-"""What a backend is: a way to compute the folded network, what it asks for, and which tiles suit it."""
+"""What describes a backend, a way to compute the folded network: its needs, how it is built, and its tile shapes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,12 +9,15 @@ from model.folded import FoldedLapSRN
 from model.network import LapSRNConfig
 
 Compute: TypeAlias = Callable[[Tiles, int], list[Tiles]]
-"""Luma with its margin (N, H + 2m, W + 2m), 0..1, and how many levels, to [(N, 2H, 2W), (N, 4H, 4W), ...]."""
+"""From luma with its margin (N, H + 2m, W + 2m), 0..1, and a number of levels to [(N, 2H, 2W), (N, 4H, 4W), ...]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Which tiles suit a backend on a kind of device, in the words of whoever cuts pictures. Sizes in source pixels."""
+    """Tile shapes and batch sizes that suit a backend on one kind of device, in source pixels.
+
+    The fields are those of the engine's configuration.
+    """
 
     tile_widths: tuple[int, ...]
     """Widths that a tile's core can have, ascending."""
@@ -22,15 +25,16 @@ class Tiling:
     max_batch_pixels: int
     """Core pixels in one batch; a single tile is always allowed."""
     tile_heights: tuple[int, ...] = ()
-    """Its heights, where they are not the same as its widths."""
+    """Heights, if they are not the same as the widths."""
     tile_overhead: float = 1.0
     """What a tile costs along an axis beyond its core, in margins."""
     split_above_idle: int = 66
-    """On an idle machine a tile is cut further, so that every worker has one, if it has more pixels along an axis."""
+    """While nothing else is under way, tiles with more pixels along an axis are cut so that every worker has one. Other
+    than 66 only where a pixel is bit for bit the same in a tile of any shape."""
     fill_batches: bool = False
-    """Every batch is to be full, as kernels, and so the rounding, are chosen by its size."""
+    """Compute every batch at full size, because kernels, and with them the rounding, depend on the size."""
     warm_up: Literal["tiles", "shapes"] = "tiles"
-    """What is worth running before the first picture comes: a tile of each size, or every shape of a batch."""
+    """What to run before the first picture: a tile of each size, or every shape of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +44,20 @@ class Backend:
     name: str
     description: str
     needs: str
-    """The dtype, machine and network that it is for, in a few words."""
+    """The dtype, machine and network that it is for."""
     dtypes: tuple[str, ...]
-    """What it can compute features in, the one that suits it best first."""
+    """Dtypes of the features that it supports, the preferred one first."""
     tilings: Mapping[str, Tiling]
-    """For each kind of device that it runs on: "cpu", "cuda"."""
+    """By kind of device ("cpu", "cuda"); it runs on these only."""
     lacks: Callable[[LapSRNConfig], str | None]
-    """What the network or this machine does not have of what it needs, in a few words; None if nothing."""
+    """What it needs of a network or of this machine and does not find, as a phrase; None if nothing is lacking."""
     build: Callable[[FoldedLapSRN, TorchNetwork, str], Compute]
-    """From the folded network, the same in full precision on the device, and a dtype, what computes its tiles."""
+    """Takes the folded network, the same network in float32 on the device, and the dtype."""
     shared: bool
-    """Whether what it builds for a CPU is not changed by running, so that all workers can run the same."""
+    """Whether what it builds for a CPU is read-only at run time, so that one copy serves all workers."""
 
     def why_not(self, config: LapSRNConfig, device: str, dtype: str) -> str | None:
-        """The reason why it cannot compute such a network there; None if it can."""
+        """The reason why it cannot compute a network on a device in a dtype; None if it can."""
         if _kind(device) not in self.tilings:
             return f"it runs on {' and '.join(self.tilings)}, not on {device}"
         if dtype not in self.dtypes:
@@ -61,7 +65,7 @@ class Backend:
         return self.lacks(config)
 
     def tiling(self, device: str) -> Tiling:
-        """The tiles that suit it on a device that it runs on."""
+        """The tile shapes for a device, which must be of a kind that it runs on."""
         return self.tilings[_kind(device)]
 
 

@@ -1,4 +1,4 @@
-"""The list of backends, the fastest first, and the choice among them."""
+"""The list of backends, fastest first, and the choice among them."""
 
 import importlib.util
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from model.folded import FoldedLapSRN
 from model.network import LapSRNConfig
 
 ON_CPU = Tiling(tile_widths=(16, 32, 48, 64), max_batch_tiles=16, max_batch_pixels=128 * 128)
-"""A batch should stay in the cache. Cores beyond 64x64 were no faster, and each worker then keeps 150 MiB more."""
+"""A batch should fit into the cache. Cores beyond 64x64 were no faster, and cost each worker 150 MiB more."""
 ON_CUDA = Tiling(
     tile_widths=(32, 64, 128, 256),
     max_batch_tiles=64,
@@ -20,7 +20,7 @@ ON_CUDA = Tiling(
     fill_batches=True,
     warm_up="shapes",
 )
-"""Larger tiles, and enough of them to fill the device."""
+"""Large tiles, and enough of them in a batch to fill the device."""
 ON_AMX = Tiling(
     tile_widths=(18, 34, 50, 66, 82, 98, 114, 130),
     tile_heights=(16, 32, 48, 64, 80, 96, 112, 128),
@@ -29,8 +29,8 @@ ON_AMX = Tiling(
     max_batch_tiles=1,
     max_batch_pixels=128 * 128,
 )
-"""Sixteen pixels of a row are computed at a time, and these widths leave few over at both levels. A shape costs nothing
-before it is used, a tile alone is as fast as several at once, and a pixel comes out bit for bit the same in any."""
+"""Sixteen pixels of a row are computed at a time, and these widths waste few at both levels. Shapes need no
+preparation, batches are no faster than single tiles, and a pixel is bit for bit the same in a tile of any shape."""
 
 
 def _ncnn_is_missing(config: LapSRNConfig) -> str | None:
@@ -75,20 +75,20 @@ BACKENDS = (
         shared=True,
     ),
 )
-"""What comes first is taken where it can be; the last can always be."""
+"""`auto` takes the first one that can compute the network; the last one always can."""
 
 
 class Kernels(NamedTuple):
-    """What computes a network: the dtype of features, and the backend."""
+    """The dtype of the features, and the backend that computes them."""
 
     dtype: str
     backend: Backend
 
 
 def choose(config: LapSRNConfig, device: str, dtype: str = "auto", backend: str = "auto") -> Kernels:
-    """What computes such a network on a device; "auto" is the fastest that there is.
+    """The dtype and backend for a network on a device; "auto" is the fastest that can compute it.
 
-    Raises ValueError for a backend that is not in the list, or cannot do it.
+    Raises ValueError for a backend that is not in the list or cannot compute this network here.
     """
     if backend == "auto":
         dtype = best_dtype(device) if dtype == "auto" else dtype
@@ -104,9 +104,9 @@ def choose(config: LapSRNConfig, device: str, dtype: str = "auto", backend: str 
 
 
 def survey(config: LapSRNConfig, device: str, dtype: str = "auto") -> list[tuple[Backend, str | None]]:
-    """Every backend, and why it cannot compute such a network there; None if it can.
+    """Every backend with the reason why it cannot compute a network on a device, or None if it can.
 
-    With "auto", each is asked about the dtype that it would be used in.
+    With dtype "auto", each is checked for the dtype in which it would be used.
     """
     wanted = [suitable_dtype(each, device) if dtype == "auto" else dtype for each in BACKENDS]
     return [(each, each.why_not(config, device, kind)) for each, kind in zip(BACKENDS, wanted, strict=True)]
@@ -121,6 +121,6 @@ def by_name(name: str) -> Backend:
 
 
 def suitable_dtype(backend: Backend, device: str) -> str:
-    """The device's best dtype where the backend has it, else the backend's."""
+    """The device's best dtype if the backend has it, else the backend's first."""
     best = best_dtype(device)
     return best if best in backend.dtypes else backend.dtypes[0]

@@ -65,15 +65,15 @@ class TorchNetwork:
 
 
 def full_precision(folded: FoldedLapSRN, device: str) -> TorchNetwork:
-    """The network in float32 on a device; on CUDA in a stream of its own, so that two workers of one device, each with
-    such a network, copy and compute at the same time."""
+    """The network in float32 on a device, on CUDA in a stream of its own: two workers of one device can then copy and
+    compute at the same time."""
     stream = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
     exact = prepare(folded, device, "float32")
     return TorchNetwork(exact, features_of(exact, "float32"), device, stream)
 
 
 def build(folded: FoldedLapSRN, full: TorchNetwork, dtype: str) -> TorchNetwork:
-    """The network in this dtype, where `full` is in float32."""
+    """The network with features in this dtype; `full` is the network in float32 on the device."""
     if dtype == "float32":
         return full
     return full.with_features(features_of(prepare(folded, full.device, dtype), dtype))

@@ -19,7 +19,7 @@ from model.training.recipe import TrainConfig
 
 
 def rows(*, dtypes: Sequence[str] = ("float32", "bfloat16"), device: str = "cpu") -> list[Any]:
-    """(backend, dtype) of every row of the list that runs on a kind of device; skipped where it cannot be had here."""
+    """(backend, dtype) of every row that runs on a kind of device; skipped with the reason if not available here."""
     found = []
     for backend in BACKENDS:
         for dtype in dtypes:
@@ -33,7 +33,7 @@ def rows(*, dtypes: Sequence[str] = ("float32", "bfloat16"), device: str = "cpu"
 SERVED = pytest.mark.parametrize(("backend", "dtype"), rows())
 EXACT = pytest.mark.parametrize(("backend", "dtype"), rows(dtypes=["float32"]))
 SHARED = pytest.mark.parametrize(("backend", "dtype"), [row for row in rows() if by_name(str(row.values[0])).shared])
-"""Those of which all workers of a CPU run the same."""
+"""Those that all workers of a CPU share."""
 TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, warmup=2, hold_out=3)
 """A recipe for a few steps on the pictures of the fixture `pictures`."""
 SHIPPED = pytest.mark.parametrize(

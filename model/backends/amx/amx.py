@@ -117,7 +117,7 @@ class AmxNetwork:
 
 
 def lacks(config: LapSRNConfig) -> str | None:
-    """What such a network or this machine does not have of what amx.c needs, in a few words; None if nothing."""
+    """What amx.c needs of a network or of this machine and does not find, as a phrase; None if nothing is lacking."""
     if config.width > CHANNELS or config.levels > MAX_LEVELS or config.depth > MAX_CONVS + 1:
         return (
             f"amx.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions a level, and "
@@ -129,7 +129,7 @@ def lacks(config: LapSRNConfig) -> str | None:
 
 
 def missing() -> str | None:
-    """What this machine does not have, in a few words; None where amx.c can run."""
+    """What amx.c needs of this machine and does not find, as a phrase; None if it can run here."""
     try:
         _library()
     except OSError as error:

@@ -20,7 +20,7 @@ from tests.guarded import guarded
 from tests.model.networks import random_network
 
 NETWORKS = [(2, 1, 16), (4, 5, 64), (4, 10, 16), (8, 4, 16), (8, 5, 16)]
-"""(scale, depth, width): what is kept of each layer differs."""
+"""(scale, depth, width); they differ in how many rows of each layer are kept."""
 CORES = [(1, 1), (1, 2), (2, 1), (3, 5), (7, 16), (16, 15), (17, 18), (33, 50), (40, 31)]
 """Every odd and even size that is small, and some that are not."""
 
@@ -33,7 +33,7 @@ def main(backend: str, dtype: str, side: str) -> None:
 
 
 def check(network: LapSRN, backend: str, dtype: str, side: str) -> None:
-    """What comes out is what comes out of ordinary memory."""
+    """The result is the same as with ordinary memory."""
     margin, levels = network.config.margin, network.config.levels
     plain = built(network, backend, dtype)
     with mock.patch.object(np, "empty", lambda shape, dtype=float: guarded(side, shape, dtype)):
@@ -48,7 +48,7 @@ def check(network: LapSRN, backend: str, dtype: str, side: str) -> None:
 
 
 def built(network: LapSRN, backend: str, dtype: str) -> Compute:
-    """The backend's way to compute the network."""
+    """What the backend builds for the network."""
     with torch.no_grad():
         folded = centred(network.fold())
     return by_name(backend).build(folded, full_precision(folded, "cpu"), dtype)

@@ -1,4 +1,4 @@
-"""The AMX backend beside what every backend is held to: its numbers at every width, and where it cannot be had."""
+"""The AMX backend, beyond what is tested of every backend: numbers at every width, and machines that lack it."""
 
 from pathlib import Path
 

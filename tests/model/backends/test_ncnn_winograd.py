@@ -1,4 +1,4 @@
-"""The Winograd backend by ncnn, beside what every backend is held to."""
+"""The Winograd backend by ncnn, beyond what is tested of every backend."""
 
 from pathlib import Path
 

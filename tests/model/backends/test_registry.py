@@ -1,4 +1,4 @@
-"""The list of backends: which one is taken, what is said of one that cannot be, and which tiles suit each."""
+"""The list of backends: which one is chosen, the reasons against one, and the tile shapes of each."""
 
 import importlib.util
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_a_reason_is_of_the_device_the_dtype_or_what_is_lacking(monkeypatch: pyt
 
 
 def test_the_service_knows_none_of_them_by_name() -> None:
-    """So that one more is a row in the list and a folder, and nothing else."""
+    """So a new backend needs a row in the list and a folder, and nothing else."""
     names = [each.name for each in BACKENDS if each.name != "torch"]
     sources = [path for path in (ROOT / "app").rglob("*.py") if any(name in path.read_text() for name in names)]
     assert sources == []
