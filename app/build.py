@@ -117,9 +117,7 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     if models is not None:
         return ModelSource(models)
     more = settings.companions
-    for file, setting in [(settings.weights, "LAPSRN_WEIGHTS"), *((file, "LAPSRN_MORE_WEIGHTS") for file in more)]:
-        if not file.is_file():
-            raise StartupError(f"no weights at {file}; set {setting}, or train some with lapsrn train")
+    require_weights(settings)
     names = [file.stem for file in (settings.weights, *more)]
     if len(set(names)) < len(names):
         raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
@@ -151,6 +149,14 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         for device in devices
     ]
     return ModelSource(factories, {**details, "device": devices[0], "dtype": dtype, "backend": backend}, others)
+
+
+def require_weights(settings: Settings) -> None:
+    """Raises StartupError when one of the weights files is missing; reads none of them."""
+    more = ((file, "LAPSRN_MORE_WEIGHTS") for file in settings.companions)
+    for file, setting in [(settings.weights, "LAPSRN_WEIGHTS"), *more]:
+        if not file.is_file():
+            raise StartupError(f"no weights at {file}; set {setting}, or train some with lapsrn train")
 
 
 def codec_threads(settings: Settings) -> int:

@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.cli.backends import Place
 from app.cli.compare import bicubic, choose, compare
 from app.cli.sheet import COLOURS, FRAME, GAP, TILE, Box, Column, draw
+from app.options import UpscaleOptions
 from model.color import luma
 from model.quality import psnr, ssim
 from model.resample import round_to_uint8
@@ -125,7 +127,7 @@ def test_sheet_without_the_truth_has_two_columns(lapsrn: Lapsrn) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gone.png", "-o", "sheet.png"], "gone.png: No such file or directory"),
+        (["gone.png", "-o", "sheet.png"], "gone.png: there is no such file"),
         (["text.png", "-o", "sheet.png"], "text.png: not a picture that can be read"),
         (["photo.png", "-o", "sheet.jpg"], "the sheet is a PNG"),
         (
@@ -151,7 +153,8 @@ def test_real_weights_beat_bicubic_on_the_sheet(
 ) -> None:
     columns = drawn(monkeypatch)
     low, high = (bench_dir / "Set5" / kind / "butterfly.png" for kind in ("LRx4", "HR"))
-    assert compare(low, high, tmp_path / "sheet.png", 4, [], 2, weights, "cpu") == 0
+    place = Place(weights=weights, device="cpu")
+    assert compare(low, high, tmp_path / "sheet.png", UpscaleOptions(scale=4), [], 2, place) == 0
     ours, theirs = (float(columns[index].figures.split()[0]) for index in (1, 0))
     assert theirs == pytest.approx(22.10, abs=0.02)
     assert ours > theirs + 2

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from app.cli.commands import app
 from tests import pictures
-from tests.cli.conftest import Lapsrn
+from tests.cli.conftest import LOADING, Lapsrn
 from tests.fakes import FakeModel
 
 Tiles = NDArray[np.float32]
@@ -110,15 +110,8 @@ def test_standard_input_to_standard_output(lapsrn: Lapsrn, where: list[str]) -> 
 def test_a_bad_picture_writes_nothing_to_standard_output(lapsrn: Lapsrn, where: list[str]) -> None:
     result = lapsrn("upscale", "-", "-o", "-", *where, stdin=b"nothing")
     assert (result.exit_code, result.stdout_bytes) == (1, b"")
-    assert result.stderr.startswith("failed  -: ")
-
-
-def test_options_that_do_not_go_together_are_told_for_each_picture(lapsrn: Lapsrn, where: list[str]) -> None:
-    Path("a.png").write_bytes(FILE)
-    result = lapsrn("upscale", "a.png", "-o", "out", "--quality", "90", "--json", *where)
-    line = json.loads(result.stdout.splitlines()[0])
-    assert (result.exit_code, line["type"]) == (1, "urn:lapsrn:problem:bad-parameter")
-    assert "quality is for lossy formats" in line["error"]
+    (line,) = (line for line in result.stderr.splitlines() if line != LOADING)
+    assert line.startswith("failed  -: ")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +143,7 @@ def test_skips_what_is_there_until_told_otherwise(lapsrn: Lapsrn) -> None:
     Path("out/a.png").write_bytes(b"mine")
     result = lapsrn("upscale", "a.png", "-o", "out")
     assert (result.exit_code, Path("out/a.png").read_bytes()) == (0, b"mine")
-    assert result.stderr.splitlines()[0] == "skipped a.png: out/a.png is there"
+    assert result.stderr.splitlines()[0] == "skipped a.png: out/a.png exists"
     assert lapsrn("upscale", "a.png", "-o", "out", "--overwrite", "--quiet").stderr == ""
     np.testing.assert_array_equal(pictures.opened(Path("out/a.png").read_bytes()), enlarged(4))
 
