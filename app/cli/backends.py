@@ -28,12 +28,16 @@ async def open_backend(
     """A backend for pictures with these options; `level` is the wanted one of the pass at `options.scale`.
 
     `loading` is called before the network is loaded, after everything that can be checked without it. Raises
-    StartupError. When the body fails or is interrupted, work in progress is not waited for: the command ends.
+    StartupError. When the body is interrupted, the work in progress is not waited for: the command ends.
     """
     backend = (
         _remote(place, place.server, options, level) if place.server else await _local(place, options, level, loading)
     )
-    yield backend
+    try:
+        yield backend
+    except Exception:
+        await backend.close()
+        raise
     await backend.close()
 
 
