@@ -14,8 +14,8 @@ from app.api.access import Access
 from app.api.application import build_application, build_metrics_application
 from app.api.server import listen, run_server
 from app.build import build_service, package_version
+from app.engine import ModelFactory
 from app.errors import StartupError
-from app.service.service import ModelFactory
 from app.settings import Settings, load_settings, unknown_settings
 from app.web import STATIC
 
@@ -23,7 +23,7 @@ from app.web import STATIC
 def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None) -> FastAPI:
     """The application, ready for an ASGI server; its lifespan starts and stops the service.
 
-    `models` has one factory per worker; None is the real network, from `settings.weights`. Raises StartupError.
+    `models` has one factory per worker; None is the real networks, from the settings' weights. Raises StartupError.
     """
     access = Access(settings.api_keys, settings.client_max_concurrent, settings.client_requests_per_minute)
     return build_application(build_service(settings, models), access, package_version(), STATIC)

@@ -7,8 +7,9 @@ mirrors them by hand; tests/test_options.py holds the two and docs/api.md togeth
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
+from app.formats import DEFAULT_FORMAT, OutputFormat
+
 LevelChoice: TypeAlias = Literal[2, 4, 8]
-OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class UpscaleOptions:
     @property
     def output_format(self) -> OutputFormat:
         """The format to write; PNG where none was chosen."""
-        return self.format or "png"
+        return self.format or DEFAULT_FORMAT
 
     @property
     def lossy_quality(self) -> int | None:

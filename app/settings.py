@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.errors import StartupError
+from app.formats import INPUT_FORMATS
 
 _MIB = 1024 * 1024
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
-_MORE_WEIGHTS = tuple(_SHIPPED / f"{name}.safetensors" for name in ("lapsrn_x8", "lapsrn_x4_jpeg"))
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -57,10 +57,11 @@ class Settings(BaseSettings):
         tuple[Path, ...],
         NoDecode,
         Field(
-            description="More networks, files with commas between, or none: each is a model under its file's name, and "
-            "serves scales that the first has not. Without it, the shipped ones come with the shipped weights."
+            description="More networks: weights files, or folders of them, with commas between, or none. Each is a "
+            "model under its file's name, and serves scales that the first has not. By default, the other files in the "
+            "folder of the shipped weights are served with the shipped weights."
         ),
-    ] = _MORE_WEIGHTS
+    ] = (_SHIPPED,)
     weights_sha256: Annotated[
         str | None, Field(pattern=r"^[0-9a-f]{64}$", description="If given, the weights must have this SHA-256.")
     ] = None
@@ -72,11 +73,8 @@ class Settings(BaseSettings):
         Literal["auto", "float32", "bfloat16", "float16"], Field(description="Arithmetic of the network.")
     ] = "auto"
     backend: Annotated[
-        Literal["auto", "torch", "winograd", "amx"],
-        Field(
-            description="What computes the network: amx is this project's own code, for bfloat16 on CPUs with AMX; "
-            "winograd is ncnn, for float32 on CPUs; auto takes the fastest."
-        ),
+        str,
+        Field(description="What computes the networks, one of the backends below; auto takes the fastest that can."),
     ] = "auto"
     cpu_workers: Annotated[
         int, Field(ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core.")
@@ -99,7 +97,7 @@ class Settings(BaseSettings):
     max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held at once, all clients.")] = 256 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
-    ] = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+    ] = INPUT_FORMATS
 
     max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done; more is 503.")] = 8192
     max_queue_bytes: Annotated[Positive, Field(description="Bytes of planes admitted and not yet done.")] = 2048 * _MIB
@@ -182,9 +180,9 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def companions(self) -> tuple[Path, ...]:
-        """The files of more networks; the shipped ones only beside the shipped weights."""
-        return self.more_weights if self.weights == _DEFAULT_WEIGHTS or self.more_weights != _MORE_WEIGHTS else ()
+    def other_weights(self) -> tuple[Path, ...]:
+        """Files of more networks, and folders of them; the shipped ones only beside the shipped weights."""
+        return self.more_weights if self.weights == _DEFAULT_WEIGHTS or self.more_weights != (_SHIPPED,) else ()
 
 
 def is_loopback(host: str) -> bool:

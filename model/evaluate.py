@@ -13,13 +13,12 @@ from PIL import Image
 
 from model.checkpoint import load_weights
 from model.color import luma
-from model.data import find_pictures, through_jpeg
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
+from model.pictures import Picture, find_pictures, through_jpeg
 from model.quality import psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
 
-Picture = NDArray[np.uint8]
 Luma = NDArray[np.float32] | NDArray[np.float64]
 Enlarge = Callable[[FoldedLapSRN, Luma], list[NDArray[np.float32]]]
 

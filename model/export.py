@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--score", type=Path, nargs="*", default=[], help="folders with HR/ and LRx4/ to score on")
     parser.add_argument("--jpeg", type=int, nargs="*", default=[], metavar="QUALITY", help="score through JPEG too")
     parser.add_argument("--data", default="", help="what the pictures were, in words")
+    parser.add_argument("--purpose", default="", help="what it does beside enlarging, in a few words; for the page")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
     source = options.run / "weights.safetensors"
@@ -69,7 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for quality in (None, *options.jpeg):
             name = folder.name if quality is None else f"{folder.name}, JPEG {quality}"
             scores[name] = summary(evaluate(source, folder / "HR", low if low.is_dir() else None, jpeg=quality))
-    save_weights(options.to, network, recipe=info.recipe, data=options.data or info.data, scores=scores)
+    about = {"recipe": info.recipe, "data": options.data or info.data, "scores": scores}
+    if purpose := options.purpose or info.purpose:
+        about["purpose"] = purpose
+    save_weights(options.to, network, **about)
     for card in options.cards:
         card.write_text(with_tables(card.read_text(), options.to))
     print(score_table(scores))

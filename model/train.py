@@ -14,12 +14,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.checkpoint import save_weights
+from model.devices import best_dtype, exact_float32
 from model.evaluate import validate
-from model.patches import PatchSource
-from model.recipe import PRESETS, TrainConfig
-from model.runlog import RunLog
-from model.runtime import best_dtype, exact_float32, keep_freed_memory
-from model.trainer import Trainer
+from model.memory import keep_freed_memory
+from model.training.patches import PatchSource
+from model.training.recipe import PRESETS, TrainConfig
+from model.training.runlog import RunLog
+from model.training.trainer import Trainer
 
 
 def run(config: TrainConfig, options: argparse.Namespace) -> None:

@@ -95,7 +95,7 @@ async def test_gauges_tell_what_waits(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         first = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
-        await until(lambda: service_of(client).engine.status().in_flight)
+        await until(lambda: service_of(client).engine.scheduler.in_flight)
         rest = [asyncio.create_task(client.post("/upscale", files={"image": PNG})) for _ in range(3)]
         await until(lambda: service_of(client).engine.status().queue_tiles == 3)
         found = await samples(client)

@@ -16,11 +16,11 @@ def test_defaults_are_for_a_laptop() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.weights == Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
     assert settings.api_keys == ()
-    assert [file.name for file in settings.companions] == ["lapsrn_x8.safetensors", "lapsrn_x4_jpeg.safetensors"]
+    assert settings.other_weights == (settings.weights.parent,)
 
 
 @pytest.mark.parametrize(
-    ("weights", "more", "companions"),
+    ("weights", "more", "others"),
     [
         ("", "none", []),
         ("mine.safetensors", "", []),
@@ -28,12 +28,12 @@ def test_defaults_are_for_a_laptop() -> None:
         ("mine.safetensors", "a.safetensors", ["a"]),
     ],
 )
-def test_shipped_companions_come_with_the_shipped_weights_alone(
-    monkeypatch: pytest.MonkeyPatch, weights: str, more: str, companions: list[str]
+def test_shipped_networks_come_with_the_shipped_weights_alone(
+    monkeypatch: pytest.MonkeyPatch, weights: str, more: str, others: list[str]
 ) -> None:
     monkeypatch.setenv("LAPSRN_WEIGHTS", weights)
     monkeypatch.setenv("LAPSRN_MORE_WEIGHTS", more)
-    assert [file.stem for file in load_settings().companions] == companions
+    assert [file.stem for file in load_settings().other_weights] == others
 
 
 def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from app import errors
-from app.api.negotiation import MEDIA_TYPES
 from app.api.problems import INTERNAL, KINDS, MEDIA_TYPE, Kind
+from app.formats import OUTPUT_FORMATS
 
 _BINARY = {"type": "string", "format": "binary"}
-_PICTURE = {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()}
+_PICTURE = {row.media_type: {"schema": _BINARY} for row in OUTPUT_FORMATS.values()}
 _TEXT = {"schema": {"type": "string"}}
 
 

@@ -6,10 +6,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from app.api.negotiation import revalidates
+from app.formats import OUTPUT_FORMATS
 from app.results import StoredPicture
 
 COOKIE = "upscale_id"
 CACHE_CONTROL = "private, no-cache"
+_SUFFIXES = {row.media_type: row.name for row in OUTPUT_FORMATS.values()}
 
 
 def address_of(result_id: str, level: int) -> str:
@@ -46,6 +48,6 @@ def picture_response(request: Request, picture: StoredPicture, level: int) -> Re
     headers = {"ETag": picture.etag, "Cache-Control": CACHE_CONTROL, "Vary": "Cookie"}
     if revalidates(request.headers.get("if-none-match", ""), picture.etag):
         return Response(status_code=304, headers=headers)
-    suffix = picture.media_type.partition("/")[2]
+    suffix = _SUFFIXES.get(picture.media_type, "bin")  # a store that is shared may hold formats of a newer version
     headers["Content-Disposition"] = f'inline; filename="upscaled_x{level}.{suffix}"'
     return Response(picture.body, 200, headers, picture.media_type)

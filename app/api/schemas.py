@@ -88,6 +88,10 @@ class Network(BaseModel):
     """One network that is served."""
 
     name: Annotated[str, Field(description="What `model=` asks for.", examples=["lapsrn_x4"])]
+    purpose: Annotated[
+        str,
+        Field(description="What it does beside enlarging; empty if nothing.", examples=["Clean up JPEG traces"]),
+    ] = ""
     levels: Annotated[list[int], Field(examples=[[2, 4]])]
     margin: Annotated[int, Field(description="Source pixels that an output pixel can see on each side.")]
     sha256: Annotated[str, Field(description="Of the weights file.")]

@@ -150,11 +150,11 @@ class DrainingServer(uvicorn.Server):
     async def _reload(self) -> None:
         log = structlog.get_logger("lapsrn")
         try:
-            served = await self._service.reload()
+            engine = await self._service.reload()
         except LapsrnError as error:
             log.error("weights not swapped", reason=str(error))
             return
-        log.info("weights swapped", sha256=served.source.details.get("sha256", ""))
+        log.info("weights swapped", sha256=engine.first.sha256)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -5,10 +5,8 @@ from urllib.parse import urlsplit
 
 from app.cli.backends import Place
 from app.cli.inputs import PlanError
-from app.options import OutputFormat, UpscaleOptions
-
-_ALWAYS_LOSSLESS: Collection[OutputFormat] = ("png", "tiff")
-_ALWAYS_LOSSY: Collection[OutputFormat] = ("jpeg", "avif")
+from app.formats import OUTPUT_FORMATS, OutputFormat
+from app.options import UpscaleOptions
 
 
 def check_place(place: Place, typed: Collection[str]) -> None:
@@ -47,16 +45,23 @@ def check_level(level: int, scale: int) -> None:
 def check_format(options: UpscaleOptions, form: OutputFormat) -> None:
     """Raises PlanError where results in this format cannot have the quality that was asked for."""
     numbered = options.lossy_quality is not None
-    if form in _ALWAYS_LOSSLESS and numbered:
+    row = OUTPUT_FORMATS[form]
+    if not row.lossy and numbered:
         raise PlanError(
-            f"--quality is for lossy formats, and {form} is lossless: leave it out, or choose webp, jpeg or avif."
+            f"--quality is for lossy formats, and {form} is lossless: leave it out, or choose {_formats(lossy=True)}."
         )
-    if form in _ALWAYS_LOSSLESS and options.lossless is False:
-        raise PlanError(f"--no-lossless does not go with {form}: choose webp, jpeg or avif.")
-    if form in _ALWAYS_LOSSY and options.lossless:
-        raise PlanError(f"--lossless does not go with {form}: choose png, webp or tiff.")
+    if not row.lossy and options.lossless is False:
+        raise PlanError(f"--no-lossless does not go with {form}: choose {_formats(lossy=True)}.")
+    if not row.lossless and options.lossless:
+        raise PlanError(f"--lossless does not go with {form}: choose {_formats(lossy=False)}.")
     if numbered and options.lossless:
         raise PlanError("--quality and --lossless contradict each other: leave one of them out.")
+
+
+def _formats(*, lossy: bool) -> str:
+    """The formats that can be lossy, or lossless, for people."""
+    *others, last = (name for name, row in OUTPUT_FORMATS.items() if (row.lossy if lossy else row.lossless))
+    return f"{', '.join(others)} or {last}"
 
 
 def _is_address(url: str) -> bool:

@@ -7,18 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from app.cli import files
 from app.cli.search import EVERYTHING, search
+from app.formats import DEFAULT_FORMAT, FORMATS, OUTPUT_FORMATS, OutputFormat
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
+SUFFIXES = frozenset(suffix for row in FORMATS for suffix in row.suffixes + row.rare_suffixes)
 """What a folder or a quoted pattern is searched for; a file that is named is taken whatever it is called."""
-Format = Literal["png", "webp", "jpeg", "avif", "tiff"]
-FORMAT_OF_SUFFIX: dict[str, Format] = {
-    ".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg", ".avif": "avif", ".tif": "tiff", ".tiff": "tiff",
-}  # fmt: skip
-SUFFIX_OF_FORMAT: dict[Format, str] = {"png": ".png", "webp": ".webp", "jpeg": ".jpg", "avif": ".avif", "tiff": ".tif"}
+FORMAT_OF_SUFFIX = {suffix: name for name, row in OUTPUT_FORMATS.items() for suffix in row.suffixes}
+"""What a result is written in whose file is named with this suffix."""
 
 
 class PlanError(ValueError):
@@ -48,7 +45,7 @@ class _Found:
     problem: str = ""
 
 
-def plan(arguments: Sequence[str], output: str, chosen: Format | None) -> tuple[list[Work], Format]:
+def plan(arguments: Sequence[str], output: str, chosen: OutputFormat | None) -> tuple[list[Work], OutputFormat]:
     """The work that `arguments` ask for, in order, and the format of the results (`chosen`, or from `output`).
 
     An argument is a file, a folder (searched with its subfolders), a pattern, or "-". `output` is "-", a file (it has
@@ -59,7 +56,7 @@ def plan(arguments: Sequence[str], output: str, chosen: Format | None) -> tuple[
     if output == "-":
         if len(found) != 1:
             raise PlanError(f"-o - takes one picture, and these are {len(found)}.")
-        return [Work(found[0].name, found[0].source, None, found[0].problem)], chosen or "png"
+        return [Work(found[0].name, found[0].source, None, found[0].problem)], chosen or DEFAULT_FORMAT
     named = FORMAT_OF_SUFFIX.get(Path(output).suffix.lower())
     as_folder = output.endswith(os.sep) or files.is_folder(Path(output))
     if not (named or as_folder) and _is_picture_name(output):
@@ -74,8 +71,8 @@ def plan(arguments: Sequence[str], output: str, chosen: Format | None) -> tuple[
             raise PlanError(f"-o {output} is named as {named}, but --format is {chosen}.")
         works = [Work(found[0].name, found[0].source, Path(output), found[0].problem)]
     else:
-        named = chosen or "png"
-        works = _into_folder(found, Path(output), SUFFIX_OF_FORMAT[named])
+        named = chosen or DEFAULT_FORMAT
+        works = _into_folder(found, Path(output), OUTPUT_FORMATS[named].suffixes[0])
     _refuse_losses(works)
     return works, named
 

@@ -42,9 +42,8 @@ def local_settings(weights: Path | None, device: str | None) -> Settings:
 
 
 def check_network(settings: Settings, name: str | None) -> None:
-    """Raises StartupError, quickly, when weights are missing or there is no network called `name`."""
-    build.require_weights(settings)
-    names = [file.stem for file in (settings.weights, *settings.companions)]
+    """Raises StartupError where weights are missing or no network is called `name`, before any of them is read."""
+    names = [file.stem for group in build.weights_files(settings) for file in group]
     if name is not None and name not in names:
         raise StartupError(f"there is no model {name!r} here; there are {', '.join(names)}")
 

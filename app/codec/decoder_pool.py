@@ -14,9 +14,8 @@ import time
 from collections.abc import Sequence
 
 from app.codec import decoder_protocol
-from app.codec.limits import check_bytes
+from app.codec.limits import accepted_format
 from app.codec.raster import Raster
-from app.codec.sniff import accepted_format
 from app.codec.types import DecodeLimits
 from app.errors import UndecodablePicture
 from app.options import UpscaleOptions
@@ -138,8 +137,7 @@ class DecoderPool:
 
     def read(self, data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
         """As app.codec.reader.read; a file on which the decoder dies or does not end is an UndecodablePicture."""
-        check_bytes(len(data), limits)
-        name = accepted_format(data, limits.formats)
+        name = accepted_format(data, limits).title
         process = self._idle.get()
         old = process is not None
         try:

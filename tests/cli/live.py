@@ -13,9 +13,9 @@ import structlog
 import uvicorn
 
 from app.main import create_app
-from app.service.service import ModelFactory, Service
+from app.service.service import Service
 from app.settings import Settings
-from tests.fakes import FakeModel
+from tests.fakes import Build, FakeModel, worker
 
 
 @contextmanager
@@ -37,11 +37,11 @@ def listening(app: Any) -> Iterator[str]:
 
 
 @contextmanager
-def service(models: Sequence[ModelFactory] = (FakeModel,), **settings: Any) -> Iterator[tuple[str, Service]]:
+def service(models: Sequence[Build] = (FakeModel,), **settings: Any) -> Iterator[tuple[str, Service]]:
     """The application on fake networks, ready; keyword arguments are settings. It logs errors only."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     try:
-        app = create_app(Settings(**settings), models)
+        app = create_app(Settings(**settings), [worker(build) for build in models])
         with listening(app) as url:
             until = time.monotonic() + 30
             while httpx.get(f"{url}/readyz").status_code != 200:

@@ -10,6 +10,7 @@ import pytest
 
 from app.build import package_version
 from app.codec import native
+from model.backends.registry import BACKENDS
 from tests.cli.conftest import Lapsrn
 
 
@@ -64,9 +65,13 @@ def test_doctor_tells_programs(lapsrn: Lapsrn) -> None:
     assert result.exit_code == 0
     facts = json.loads(result.stdout)
     assert facts["problem"] is None
-    assert facts["weights"]["name"] == "fake_x4"
-    assert facts["weights"]["levels"] == [2, 4]
-    assert facts["weights"]["sha256"] == "0123"
+    (network,) = facts["networks"]
+    assert network["name"] == "fake_x4"
+    assert network["levels"] == [2, 4]
+    assert network["sha256"] == "0123"
+    assert network["scores"] == {"Set5": {"4": {"psnr": 31.5}}}
+    assert [each["name"] for each in facts["backends"]] == [each.name for each in BACKENDS]
+    assert facts["backends"][-1]["why not"] is None
     engine = facts["engine"]
     assert (engine["device"], engine["dtype"], engine["workers"]) == ("cpu", "float32", 1)
     assert engine["ms for 256x256 at x4"] > 0
@@ -79,7 +84,8 @@ def test_doctor_tells_people(lapsrn: Lapsrn) -> None:
     result = lapsrn("doctor")
     assert result.exit_code == 0
     words = " ".join(result.stdout.split())
-    assert "Set5: 4: psnr: 31.5" in words
+    assert "Set5 ×4 31.50 dB" in words
+    assert "torch yes: PyTorch" in words
     assert "levels 2, 4" in words
     assert "bytes in 33,554,432" in words
 

@@ -51,7 +51,10 @@ def refused(lapsrn: Lapsrn) -> Callable[..., str]:
         ([*URL, "--api-key", "key\n"], "--api-key (or LAPSRN_API_KEY) has characters other than printable ASCII ones."),
         (["--level", "4"], "--level 4 is what --scale 4 gives anyway: leave it out, or choose a smaller one."),
         (["--level", "8"], "--level 8 is more than --scale 4: a pass has the levels up to its scale."),
-        (["--quality", "90"], "--quality is for lossy formats, and png is lossless: leave it out, or choose webp,"),
+        (
+            ["--quality", "90"],
+            "--quality is for lossy formats, and png is lossless: leave it out, or choose webp, jpeg or avif",
+        ),
         (["--quality", "90", "--format", "tiff"], "--quality is for lossy formats, and tiff is lossless: leave it out"),
         (["--quality", "90", "--lossless", "--format", "webp"], "--quality and --lossless contradict each other"),
         (["--lossless", "--format", "jpeg"], "--lossless does not go with jpeg: choose png, webp or tiff."),

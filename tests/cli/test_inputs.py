@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.inputs import Format, PlanError, plan
+from app.cli.inputs import PlanError, plan
+from app.formats import OutputFormat
 
 TREE = (
     "photo.jpg",
@@ -33,7 +34,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str, output: str = "out", format: Format | None = None) -> dict[str, str]:
+    def run(*arguments: str, output: str = "out", format: OutputFormat | None = None) -> dict[str, str]:
         works, _ = plan(arguments, output, format)
         return {work.name: work.problem or str(work.target) for work in works}
 
@@ -100,7 +101,7 @@ def test_places(planned: Plan, arguments: list[str], output: str, expected: dict
     ],
 )
 def test_format_is_chosen_or_named_by_the_output(
-    planned: Plan, output: str, chosen: Format | None, format: str, target: str
+    planned: Plan, output: str, chosen: OutputFormat | None, format: str, target: str
 ) -> None:
     works, found = plan(["photo.jpg"], output, chosen)
     assert (found, str(works[0].target)) == (format, target)
@@ -119,7 +120,7 @@ def test_format_is_chosen_or_named_by_the_output(
     ],
 )
 def test_what_would_lose_something_is_refused(
-    planned: Plan, arguments: list[str], output: str, format: Format | None, message: str | None
+    planned: Plan, arguments: list[str], output: str, format: OutputFormat | None, message: str | None
 ) -> None:
     if message is None:
         assert planned(*arguments, output=output, format=format) == {"album/a.png": "album/sub/a.png"}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.formats import OUTPUT_FORMATS
 from tests import pictures
 from tests.cli.live import service
 from tests.fakes import FakeModel
@@ -54,7 +55,7 @@ def test_through_a_service_no_torch_is_loaded(url: str, tmp_path: Path) -> None:
     modules = imported("upscale", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--server", url)
     assert (tmp_path / "out" / "a.png").exists()
     assert "httpx" in modules
-    assert modules & {"torch", "numpy", "fastapi", "model"} == set()
+    assert modules & {"torch", "numpy", "fastapi", "PIL", "model"} == set()
 
 
 def test_on_this_machine_no_server_is_loaded(tmp_path: Path, weights: Path) -> None:
@@ -122,7 +123,7 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing_half_done(tmp_path: Path, s
     ("typed", "word", "expected"),
     [
         ("lapsrn up", 1, {"upscale"}),
-        ("lapsrn upscale --format ", 3, {"png", "webp", "jpeg", "avif", "tiff"}),
+        ("lapsrn upscale --format ", 3, set(OUTPUT_FORMATS)),
         ("lapsrn upscale --ser", 2, {"--server"}),
     ],
 )

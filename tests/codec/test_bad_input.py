@@ -12,9 +12,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import INPUT_FORMATS, DecodeLimits, reader, webp
+from app.codec import DecodeLimits
 from app.codec.reader import read
+from app.codec.readers import webp
+from app.codec.readers.webp import WebpReader
 from app.errors import ClientError, TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
+from app.formats import INPUT_FORMATS
 from tests.codec.png_reference import chunk, header, write_png
 from tests.codec.support import codec, picture, saved, wanted
 
@@ -247,6 +250,6 @@ def test_a_webp_is_not_even_opened_before_its_size_is_known(monkeypatch: pytest.
     def opened(_: object) -> None:
         raise AssertionError("Pillow makes room for the whole canvas here")
 
-    monkeypatch.setitem(reader._OPENERS, "WEBP", opened)
+    monkeypatch.setattr(WebpReader, "plugin", staticmethod(opened))
     with pytest.raises(TooManyPixels):
         codec().decode(LYING["WEBP"], OPTIONS)

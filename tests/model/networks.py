@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model.amx import available
+from model.backends.amx.amx import missing
+from model.checkpoint import NetworkInfo
 from model.network import LapSRN, LapSRNConfig
-from model.recipe import TrainConfig
+from model.runtime import Runtime, Weights
+from model.training.recipe import TrainConfig
 
 WINOGRAD = pytest.param(
     "winograd", "float32", marks=pytest.mark.skipif(find_spec("ncnn") is None, reason="ncnn is not installed")
 )
-AMX = pytest.param(
-    "amx", "bfloat16", marks=pytest.mark.skipif(not available(), reason="no AMX here, or amx.c is not compiled")
-)
+AMX = pytest.param("amx", "bfloat16", marks=pytest.mark.skipif(missing() is not None, reason=str(missing())))
 SERVED = pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("torch", "bfloat16"), WINOGRAD, AMX])
 TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, warmup=2, hold_out=3)
 """A recipe for a few steps on the pictures of the fixture `pictures`."""
@@ -39,6 +39,16 @@ def random_network(config: LapSRNConfig, seed: int = 0) -> LapSRN:
             size = 0.1 if name.endswith("bias") or "image_up" in name else 0.3 * parameter.std().item()
             parameter.add_(torch.randn(parameter.shape), alpha=size)
     return network
+
+
+def runtime_of(network: LapSRN, dtype: str = "float32", backend: str = "torch", device: str = "cpu") -> Runtime:
+    """A network that is in no file, as a worker has it."""
+    return Weights(network, NetworkInfo("random", network.config, "")).runtime(device, dtype, backend)
+
+
+def runtime_at(path: Path, dtype: str, backend: str = "auto") -> Runtime:
+    """The network of a weights file on the CPU."""
+    return Weights.open(path).runtime("cpu", dtype, backend)
 
 
 def luma(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
