@@ -1,8 +1,9 @@
 """Builds the parts of the service from Settings, for the server and for the command line; importing does nothing."""
 
+import contextlib
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -135,12 +136,12 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     from model.backends.registry import choose
     from model.devices import devices as devices_of
 
-    try:
+    with _as_startup_error():
         weights = open_weights(settings)
+    with _as_startup_error("LAPSRN_DEVICES or --device: "):
         devices = devices_of(settings.devices)
+    with _as_startup_error("LAPSRN_BACKEND: "):
         chosen = [choose(each.info.config, devices[0], settings.dtype, settings.backend) for each in weights]
-    except Exception as error:
-        raise StartupError(str(error)) from error
     names = [each.info.name for each in weights]
     if len(set(names)) < len(names):
         raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
@@ -157,6 +158,15 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         for device in devices
     ]
     return ModelSource(factories, engine_config(chosen[0].backend.tiling(devices[0])))
+
+
+@contextlib.contextmanager
+def _as_startup_error(prefix: str = "") -> Iterator[None]:
+    """Turns every error into a StartupError; `prefix` names the setting that it is about."""
+    try:
+        yield
+    except Exception as error:
+        raise StartupError(f"{prefix}{error}") from error
 
 
 def weights_files(settings: Settings) -> list[list[Path]]:
