@@ -136,7 +136,10 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = (
         "info"
     )
-    log_format: Annotated[Literal["json", "console"], Field(description="One JSON line a request, or text.")] = "json"
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Field(description="One JSON line per event, or text; auto is text on a terminal and JSON elsewhere."),
+    ] = "auto"
     tracing: Annotated[bool, Field(description="OpenTelemetry spans (needs the extra `tracing`).")] = False
 
     @field_validator("formats", "cors_origins", "more_weights", mode="before")

@@ -2,7 +2,9 @@
 
 import json
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -163,8 +165,8 @@ def test_a_signal_ends_the_loading_of_the_network(
     process.send_signal(sent)
     _, told = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert told.startswith("lapsrn: interrupted")
-    assert len(told.splitlines()) == 1
+    assert told.splitlines()[-1].startswith("lapsrn: interrupted")
+    assert "Traceback" not in told
     assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
 
 
@@ -260,3 +262,49 @@ def test_a_report_that_cannot_be_written_is_one_line(url: str, tmp_path: Path) -
         )
     assert done.returncode == 1
     assert done.stderr == "lapsrn: the report cannot be written: No space left on device\n"
+
+
+def read_until(source: int, text: bytes, before: bytes = b"") -> bytes:
+    """What comes out of a terminal up to `text`, at most a minute's worth."""
+    until = time.monotonic() + 60
+    while text not in before:
+        ready, _, _ = select.select([source], [], [], max(0.0, until - time.monotonic()))
+        assert ready, f"no {text!r} in {before!r}"
+        before += os.read(source, 4096)
+    return before
+
+
+def test_serve_at_a_terminal_shows_its_address_and_readable_lines(weights: Path) -> None:
+    here, there = pty.openpty()
+    command = [*LAPSRN, "serve", "--port", "0"]
+    with subprocess.Popen(command, env=environment(), stdout=there, stderr=there) as process:
+        try:
+            shown = read_until(here, b"Application startup complete").decode().replace("\r\n", "\n")
+            process.terminate()
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+            os.close(there)
+            os.close(here)
+    address = re.match(r"LapSRN is starting on (http://127\.0\.0\.1:[1-9]\d*); Ctrl-C stops it\n", shown)
+    assert address is not None
+    assert all(re.match(r"\d\d:\d\d:\d\d \[\w+ *\] \w", line) for line in shown.splitlines()[1:])
+    port = address[1].rpartition(":")[2]
+    assert f"listening host=127.0.0.1 port={port}\n" in shown
+
+
+def test_serve_in_a_pipe_writes_json_lines(weights: Path) -> None:
+    command = [*LAPSRN, "serve", "--port", "0"]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            events = []
+            while not events or events[-1]["event"] != "Application startup complete.":
+                events.append(json.loads(process.stdout.readline()))
+            process.terminate()
+            events += map(json.loads, process.stdout)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+    assert (events[0]["event"], events[0]["host"], events[0]["port"] > 0) == ("listening", "127.0.0.1", True)
+    assert {event["level"] for event in events} == {"info"}
