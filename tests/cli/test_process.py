@@ -298,7 +298,7 @@ def test_serve_in_a_pipe_writes_json_lines(weights: Path) -> None:
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            events = []
+            events: list[dict[str, Any]] = []
             while not events or events[-1]["event"] != "Application startup complete.":
                 events.append(json.loads(process.stdout.readline()))
             process.terminate()
