@@ -53,6 +53,8 @@ def _raster(file: Reader) -> Raster:
         raise UndecodablePicture(
             f"The frames of the {file.source.format.title} are not all of one size; take frames=first."
         )
+    if file.truncated and all((frame == frame[:1, :1]).all() for frame in frames):
+        raise UndecodablePicture(f"Nothing of the {file.source.format.title}'s pixels can be decoded.")
     return Raster(
         frames=samples.same_form(frames),
         format=file.source.format.title,

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from model.checkpoint import save_weights
 from model.network import LapSRNConfig
 from model.runtime import Weights, load
-from tests.model.networks import AMX, luma, random_network, runtime_at, runtime_of
+from tests.model.networks import SHARED, luma, random_network, runtime_at, runtime_of
 
 
 def test_load_several(tmp_path: Path) -> None:
@@ -33,7 +32,7 @@ def test_load_several(tmp_path: Path) -> None:
             np.testing.assert_array_equal(mine.run(tiles, scale)[level], alone)
 
 
-@pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), AMX])
+@SHARED
 def test_workers_of_a_cpu_share_weights_as_long_as_they_are_needed(tmp_path: Path, backend: str, dtype: str) -> None:
     path = tmp_path / "w.safetensors"
     save_weights(path, random_network(LapSRNConfig(depth=2, width=3)))

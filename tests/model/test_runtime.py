@@ -1,4 +1,4 @@
-"""The runtime: tiles and whole pictures agree, a batch does not mix, scales, precision, lack of memory."""
+"""The runtime: tiles and whole pictures agree, scales, precision, lack of memory."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from model.evaluate import pad, upscale
 from model.folded import EagerConv
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import Runtime
-from tests.model.networks import SERVED, WINOGRAD, luma, plane, random_network, runtime_of
+from tests.model.networks import EXACT, SERVED, luma, plane, random_network, runtime_of
 
 CONFIG = LapSRNConfig(scale=4, depth=5, width=8)
 
@@ -61,7 +61,7 @@ def in_tiles(
     ],
     ids=lambda value: str(value) if isinstance(value, int) else None,
 )
-@pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), WINOGRAD])
+@EXACT
 def test_tiles_are_the_whole_picture_wherever_the_cuts_fall(
     network: LapSRN, height: int, width: int, rows: list[int], columns: list[int], backend: str, dtype: str
 ) -> None:
@@ -102,37 +102,6 @@ def test_padding_reflects_and_replicates_along_sides_not_longer_than_the_margin(
 def test_padding_by_hand() -> None:
     assert pad(np.array([[1, 2, 3]], np.float32), 2).tolist() == [[3, 2, 1, 2, 3, 2, 1]] * 5
     assert pad(np.array([[7]], np.float32), 1).tolist() == [[7] * 3] * 3
-
-
-@pytest.mark.parametrize(("filters", "height", "width"), [(8, 5, 8), (8, 31, 17), (64, 1, 1), (64, 5, 8), (64, 16, 16)])
-@SERVED
-def test_a_tile_does_not_depend_on_its_batch(filters: int, height: int, width: int, backend: str, dtype: str) -> None:
-    """Bit for bit: alone, twice, after noise, after NaN."""
-    if dtype == "bfloat16" and filters * height > 64:
-        filters = 8  # emulated on most machines, and slow
-    runtime = runtime_of(random_network(LapSRNConfig(width=filters)), dtype, backend)
-    side = 2 * runtime.info.margin
-    tile = luma(1, height + side, width + side).numpy()
-    noise = luma(4, height + side, width + side, seed=1).numpy()
-    alone = runtime.run(tile, 4)
-    neighbours = {
-        "twice": np.concatenate([tile, tile]),
-        "after noise": np.concatenate([noise, tile]),
-        "after NaN": np.concatenate([np.full_like(tile, np.nan), tile]),
-    }
-    for name, batch in neighbours.items():
-        for scale, output in runtime.run(batch, 4).items():
-            np.testing.assert_array_equal(output[-1], alone[scale][0], err_msg=name)
-
-
-@SERVED
-def test_scale_2_is_the_first_level_of_scale_4(network: LapSRN, backend: str, dtype: str) -> None:
-    runtime = runtime_of(network, dtype, backend)
-    tiles = luma(3, 5 + 18, 6 + 18).numpy()
-    both, only = runtime.run(tiles, 4), runtime.run(tiles, 2)
-    assert {scale: output.shape for scale, output in both.items()} == {2: (3, 10, 12), 4: (3, 20, 24)}
-    assert set(only) == {2}
-    np.testing.assert_array_equal(only[2], both[2])
 
 
 def test_scale_2_runs_no_convolution_of_the_second_level(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:

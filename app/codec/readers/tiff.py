@@ -1,37 +1,45 @@
-"""TIFF: pages of 16 bits by the libtiff of imagecodecs, everything else by Pillow."""
+"""TIFF: pages of 8 bits by Pillow, of other depths and compressions by tifffile."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import tifffile
-from PIL import TiffImagePlugin
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
 
+from app.codec.readers import tiff_page
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits
 from app.codec.types import DecodeLimits, Samples
-from app.errors import BadParameter, TooManyPixels, UndecodablePicture
+from app.errors import BadParameter, TooManyPixels, UndecodablePicture, UnsupportedFormat
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 277, 339
-_PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 284, 322, 323, 338
+_TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 322, 323, 338
 _COMPRESSION, _STRIPS, _TILES = 259, 273, 324
 _MOST_SAMPLES = 8
 _ICC, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 34675, 282, 283, 296
 _PER_INCH = {2: 1, 3: 2.54}  # by unit: inch, centimetre
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _INKS = 0, 1, 2, 5
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
+_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION, _CFA = 254, 330, 50706, 32803
+_REDUCED = 1  # bit of the subfile type: a smaller version of another page
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_UNCOMPRESSED = 1
+_WITH_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+"""Compressions that Pillow's libtiff has: 50001, WebP, is not among them."""
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
 
 
 class TiffFile(TiffImagePlugin.TiffImageFile):
-    """Pillow's TIFF, opening layouts of 16-bit samples too that Pillow has no mode for; those it must not load."""
+    """Pillow's TIFF, which also opens layouts that Pillow has no mode for; those it must not load."""
 
     def _setup(self) -> None:
         try:
             super()._setup()
         except SyntaxError:
-            if not is_deep_tiff(self.tag_v2):
+            _check_kind(self.tag_v2)
+            if not is_deep_tiff(self.tag_v2) and _odd_bits(self.tag_v2) is None:
                 raise
             self._mode, self.tile = "CMYK" if self.tag_v2.get(_PHOTOMETRIC) == _INKS else "L", []
             if _ICC in self.tag_v2:
@@ -47,11 +55,21 @@ class TiffReader(PillowReader):
 
     plugin = TiffFile
 
+    def _opened(self, data: bytes) -> Image.Image:
+        if data[8:10] == b"CR":
+            raise _camera_raw()
+        image = super()._opened(data)
+        assert isinstance(image, TiffFile)
+        _check_kind(image.tag_v2)
+        return image
+
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """As Reader. For 16 bits imagecodecs loads libtiff with this check already."""
-        imagecodecs.tiff_check(b"")
-        return super().examples()
+        """As Reader, with one of each depth."""
+        for dtype in (np.uint8, np.uint16):
+            file = io.BytesIO()
+            tifffile.imwrite(file, np.zeros((1, 1, 3), dtype), photometric="rgb", compression="zlib", predictor=True)
+            yield file.getvalue()
 
     def frames(self) -> range:
         """As Reader; pages are not the frames of an animation."""
@@ -70,8 +88,57 @@ class TiffReader(PillowReader):
             deep, cut = read_tiff(self.source.data, tags, self.source.allow_truncated)
             self.truncated |= cut
             return deep
+        if _is_subsampled(tags):
+            return tiff_page.read_rgb(self.source.data)
+        if (bits := _odd_bits(tags)) is not None:
+            return tiff_page.read(self.source.data, bits)
         self.orientation = 1  # Pillow turns a TIFF upright while it loads it
         return super()._samples(animated)
+
+
+def _camera_raw() -> UnsupportedFormat:
+    return UnsupportedFormat(
+        "This is a camera's raw file; the picture that it holds in the usual way is only a small preview. Develop it, "
+        "and send the result as TIFF, PNG or JPEG."
+    )
+
+
+def _check_kind(tags: Mapping[int, Any]) -> None:
+    """UnsupportedFormat for a camera's raw file, UndecodablePicture for kinds of samples that are not read."""
+    photometric = _values(tags, _PHOTOMETRIC, (-1,))[0]
+    reduced = _values(tags, _SUBFILE_TYPE, (0,))[0] & _REDUCED
+    if _DNG_VERSION in tags or photometric == _CFA or (reduced and _SUB_IFDS in tags):
+        raise _camera_raw()
+    if reduced:
+        raise UnsupportedFormat(
+            "The TIFF's first page is marked as a smaller version of another one. Send the full picture on its own."
+        )
+    kind, bits = _values(tags, _FORMAT, (_UNSIGNED,))[0], max(_values(tags, _BITS, (1,)))
+    what = {_SIGNED: "signed integers", _FLOAT: "floating-point numbers"}.get(kind, "unsigned integers")
+    if kind in (_SIGNED, _FLOAT) or bits > 16:
+        raise UndecodablePicture(
+            f"The TIFF's samples are {what} of {bits} bits. Send unsigned integers of at most 16 bits a sample."
+        )
+    if photometric in (_LAB, _ICC_LAB):
+        raise UndecodablePicture("The TIFF's colours are CIE L*a*b*. Send gray, RGB or CMYK.")
+
+
+def _is_subsampled(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
+    """Whether luma and chroma are stored at different resolutions, and not inside a JPEG."""
+    compressed_as_jpeg = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] in (6, 7)
+    return _values(tags, _PHOTOMETRIC, (-1,))[0] == _YCBCR and not compressed_as_jpeg
+
+
+def _odd_bits(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int | None:
+    """The depth of a page that Pillow does not decode rightly; None for one that it does."""
+    bits = set(_values(tags, _BITS, (1,)))
+    if len(bits) > 1:
+        raise UndecodablePicture(f"The TIFF's channels differ in depth ({sorted(bits)} bits). Send one depth for all.")
+    (depth,) = bits
+    gray = _values(tags, _PHOTOMETRIC, (-1,))[0] in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    usual = depth == 8 or (depth == 1 and gray)
+    known = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] in _WITH_PILLOW
+    return None if usual and known else depth
 
 
 def is_deep_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
@@ -96,34 +163,20 @@ def read_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: b
     """
     height, width = _values(tags, _HEIGHT, (0,))[0], _values(tags, _WIDTH, (0,))[0]
     decoded, cut = _decoded(data, tags, allow)
-    if _values(tags, _PLANAR, (1,))[0] == 2 and decoded.ndim == 3:
-        decoded = np.moveaxis(decoded, 0, 2)
     return _straight(sixteen_bits(decoded, height, width), tags), cut
 
 
-def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[Any, bool]:
+def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[NDArray[Any], bool]:
     samples = _values(tags, _PER_PIXEL, (1,))[0]
     if samples > _MOST_SAMPLES:
         raise UndecodablePicture(f"The TIFF has {samples} samples a pixel: send gray, RGB or CMYK.")
-    if _values(tags, _PHOTOMETRIC, (_RGB,))[0] == _INKS:
-        data = _called_rgb(data)
-    try:
-        return np.asarray(imagecodecs.tiff_decode(data, index=0)), False
-    except imagecodecs.TiffError:
-        starts = _values(tags, _STRIPS, ()) or _values(tags, _TILES, ())
-        if not allow or _values(tags, _COMPRESSION, (1,))[0] != 1 or not starts or min(starts) >= len(data):
-            raise
-    # Where samples are stored as they are, zeros take the place of what is missing.
-    room = 2 * samples * _values(tags, _HEIGHT, (0,))[0] * _values(tags, _WIDTH, (0,))[0]
-    return np.asarray(imagecodecs.tiff_decode(data + bytes(room), index=0)), True
-
-
-def _called_rgb(data: bytes) -> bytes:
-    """The same samples under another name: imagecodecs hands out no inks."""
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        tag = file.pages.first.tags[_PHOTOMETRIC]
-        value = _RGB.to_bytes(tag.valuebytecount, "little" if file.byteorder == "<" else "big")
-        return data[: tag.valueoffset] + value + data[tag.valueoffset + len(value) :]
+    starts = _values(tags, _STRIPS, ()) or _values(tags, _TILES, ())
+    stored = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] == _UNCOMPRESSED
+    missing = 2 * samples * _values(tags, _HEIGHT, (0,))[0] * _values(tags, _WIDTH, (0,))[0]
+    if allow and stored and starts and min(starts) < len(data) < max(starts) + missing // len(starts):
+        # Where samples are stored as they are, zeros take the place of what is missing.
+        return tiff_page.decoded(data + bytes(missing)), True
+    return tiff_page.decoded(data), False
 
 
 def _straight(samples: Samples, tags: TiffImagePlugin.ImageFileDirectory_v2) -> Samples:
@@ -145,7 +198,7 @@ def _straight(samples: Samples, tags: TiffImagePlugin.ImageFileDirectory_v2) -> 
     return samples
 
 
-def _values(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
+def _values(tags: Mapping[int, Any], tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
     value = tags.get(tag, default)
     found = value if isinstance(value, tuple) else (value,)
     if not all(isinstance(item, int) for item in found):
