@@ -1,10 +1,12 @@
 """Builds the parts of the service from Settings, for the server and for the command line; importing does nothing."""
 
+import contextlib
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -129,20 +131,17 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     """The networks' factories, after their weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
-    places = [(settings.weights, "LAPSRN_WEIGHTS"), *((each, "LAPSRN_MORE_WEIGHTS") for each in settings.other_weights)]
-    for place, setting in places:
-        if not place.exists():
-            raise StartupError(f"no weights at {place}; set {setting}, or train some with lapsrn train")
+    weights_files(settings)  # what is missing is told before torch is loaded, which takes seconds
     from model import runtime  # brings torch, which is slow, and not needed for fakes
     from model.backends.registry import choose
     from model.devices import devices as devices_of
 
-    try:
+    with _as_startup_error():
         weights = open_weights(settings)
+    with _as_startup_error("LAPSRN_DEVICES or --device: "):
         devices = devices_of(settings.devices)
+    with _as_startup_error("LAPSRN_BACKEND: "):
         chosen = [choose(each.info.config, devices[0], settings.dtype, settings.backend) for each in weights]
-    except Exception as error:
-        raise StartupError(str(error)) from error
     names = [each.info.name for each in weights]
     if len(set(names)) < len(names):
         raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
@@ -161,6 +160,34 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     return ModelSource(factories, engine_config(chosen[0].backend.tiling(devices[0])))
 
 
+@contextlib.contextmanager
+def _as_startup_error(prefix: str = "") -> Iterator[None]:
+    """Turns every error into a StartupError; `prefix` names the setting that it is about."""
+    try:
+        yield
+    except Exception as error:
+        raise StartupError(f"{prefix}{error}") from error
+
+
+def weights_files(settings: Settings) -> list[list[Path]]:
+    """The weights files of all networks, the first network's first, in groups. None of them is read.
+
+    A folder stands for those of its files whose names are not taken by then, which are a group. Raises StartupError
+    when a file or a folder is missing.
+    """
+    groups = [[settings.weights]]
+    for place in settings.other_weights:
+        taken = {file.stem for group in groups for file in group}
+        inside = (file for file in place.glob("*.safetensors") if file.stem not in taken)
+        groups.append(sorted(inside) if place.is_dir() else [place])
+    for number, group in enumerate(groups):
+        for file in group:
+            if not file.exists():
+                setting = "LAPSRN_MORE_WEIGHTS" if number else "LAPSRN_WEIGHTS"
+                raise StartupError(f"no weights at {file}; set {setting}, or train some with lapsrn train")
+    return groups
+
+
 def open_weights(settings: Settings) -> "list[Weights]":
     """Every network's weights, read and checked, the first one first. Raises model.checkpoint.WeightsError.
 
@@ -169,14 +196,9 @@ def open_weights(settings: Settings) -> "list[Weights]":
     """
     from model.runtime import Weights
 
-    found = [Weights.open(settings.weights)]
-    for place in settings.other_weights:
-        if not place.is_dir():
-            found.append(Weights.open(place))
-            continue
-        taken = {each.info.name for each in found}
-        group = [Weights.open(file) for file in place.glob("*.safetensors") if file.stem not in taken]
-        found += sorted(group, key=lambda each: (each.info.purpose != "", each.info.name))
+    found: list[Weights] = []
+    for group in weights_files(settings):
+        found += sorted(map(Weights.open, group), key=lambda each: (each.info.purpose != "", each.info.name))
     return found
 
 

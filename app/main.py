@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -36,6 +37,7 @@ def serve(settings: Settings | None = None) -> int:
     for name in unknown_settings(os.environ):
         structlog.get_logger("lapsrn").warning("not a setting; see docs/configuration.md", variable=name)
     listener = listen(settings.host, settings.port)
+    _tell_address(listener)
     if settings.metrics_port is None:
         return run_server(create_app(settings), listener, None, None)
     metrics_listener = listen(settings.host, settings.metrics_port)
@@ -43,8 +45,17 @@ def serve(settings: Settings | None = None) -> int:
     return run_server(app, listener, build_metrics_application(app.state.service), metrics_listener)
 
 
+def _tell_address(listener: socket.socket) -> None:
+    """On a terminal, where to point a browser."""
+    if sys.stdout.isatty():
+        host, port = listener.getsockname()[:2]
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        shown = f"[{host}]" if ":" in host else host
+        print(f"LapSRN is starting on http://{shown}:{port}; Ctrl-C stops it", flush=True)
+
+
 def main() -> NoReturn:
-    """`python -m app.main`: as `serve`, with a start that fails told in one line on standard error."""
+    """`python -m app.main`: as `serve`, with one line on standard error if it cannot start."""
     try:
         code = serve()
     except StartupError as error:

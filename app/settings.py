@@ -136,7 +136,10 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = (
         "info"
     )
-    log_format: Annotated[Literal["json", "console"], Field(description="One JSON line a request, or text.")] = "json"
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Field(description="One JSON line per event, or text; auto is text on a terminal and JSON elsewhere."),
+    ] = "auto"
     tracing: Annotated[bool, Field(description="OpenTelemetry spans (needs the extra `tracing`).")] = False
 
     @field_validator("formats", "cors_origins", "more_weights", mode="before")
@@ -152,7 +155,11 @@ class Settings(BaseSettings):
     def _upper(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("name at least one picture format")
-        return tuple(name.upper() for name in value)
+        formats = tuple(name.upper() for name in value)
+        unknown = [name for name in formats if name not in INPUT_FORMATS]
+        if unknown:
+            raise ValueError(f"there is no format {unknown[0]}; there are {', '.join(INPUT_FORMATS)}")
+        return formats
 
     @field_validator("cors_origins")
     @classmethod
@@ -166,16 +173,16 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         names = [key.name for key in self.api_keys]
         if len(set(names)) != len(names):
-            raise ValueError("two API keys have the same name")
+            raise ValueError("LAPSRN_API_KEYS: two keys have the same name")
         if not (self.api_keys or self.allow_anonymous or is_loopback(self.host)):
             raise ValueError(
-                f"refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS, listen on 127.0.0.1, "
-                "or say LAPSRN_ALLOW_ANONYMOUS=true"
+                f"LAPSRN_HOST: refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS, "
+                "listen on 127.0.0.1, or say LAPSRN_ALLOW_ANONYMOUS=true"
             )
         if self.processes > 1 and self.redis_url is None:
             raise ValueError(
-                f"{self.processes} processes cannot share results kept in memory: set LAPSRN_REDIS_URL, "
-                "or run one process"
+                f"LAPSRN_PROCESSES: {self.processes} processes cannot share results kept in memory: "
+                "set LAPSRN_REDIS_URL, or run one process"
             )
         return self
 
@@ -200,7 +207,9 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except SettingsError as error:
-        raise StartupError(f"a setting that should be JSON is not: {error}") from None
+        field = re.search(r'field "(\w+)"', str(error))
+        variable = f"LAPSRN_{field[1].upper()}" if field else "a setting"
+        raise StartupError(f"{variable}: not valid JSON ({error.__cause__})") from None
     except ValidationError as error:
         raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors(include_url=False))) from None
 

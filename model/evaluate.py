@@ -13,6 +13,7 @@ from PIL import Image
 
 from model.checkpoint import load_weights
 from model.color import luma
+from model.entry import file_errors
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
 from model.pictures import Picture, find_pictures, through_jpeg
@@ -169,7 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.jpeg is not None and not 1 <= options.jpeg <= 100:
         parser.error("--jpeg is a quality from 1 to 100")
     enlarge = upscale_ensemble if options.ensemble else upscale
-    scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg)
+    with file_errors(parser.prog):
+        scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg)
     print(json.dumps(summary(scores)) if options.json else table(scores))
 
 

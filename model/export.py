@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model.checkpoint import load_weights, save_weights
+from model.entry import file_errors
 from model.evaluate import evaluate, summary
 
 # Measured elsewhere on the same files, in dB: the paper's published weights, and the best public PyTorch ones.
@@ -52,7 +53,7 @@ def with_tables(text: str, weights: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Score a run's averaged weights on folders that hold HR/ and perhaps LRx4/, and write them with all of that."""
+    """Entry point of `python -m model.export`."""
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--to", type=Path, required=True, help="weights file to write")
@@ -62,6 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--purpose", default="", help="what it does besides enlarging, in a few words; for the page")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
+    with file_errors(parser.prog):
+        export(options)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Scores a run's averaged weights on folders that hold HR/ and perhaps LRx4/, and writes them with all of that."""
     source = options.run / "weights.safetensors"
     network, info = load_weights(source)
     scores = {}

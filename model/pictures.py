@@ -14,7 +14,13 @@ Picture = NDArray[np.uint8]
 
 
 def find_pictures(folders: Sequence[Path]) -> list[Path]:
-    """Every picture below `folders`, sorted, so that the order is the same everywhere."""
+    """Every picture below `folders`, sorted, so that the order is the same everywhere.
+
+    Raises FileNotFoundError where a folder is missing, or all of them hold no picture.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}")
     found = [path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     if not found:
         raise FileNotFoundError(f"no pictures below {', '.join(map(str, folders))}; give folders that hold PNG or JPEG")

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from model.checkpoint import save_weights
 from model.devices import best_dtype, exact_float32
+from model.entry import file_errors
 from model.evaluate import validate
 from model.memory import keep_freed_memory
 from model.training.patches import PatchSource
@@ -121,7 +122,9 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namesp
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m model.train` and `lapsrn train`."""
-    run(*parse(arguments))
+    config, options = parse(arguments)
+    with file_errors("python -m model.train"):
+        run(config, options)
 
 
 if __name__ == "__main__":

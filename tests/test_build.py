@@ -68,9 +68,9 @@ def test_two_files_of_one_name_end_the_start(folder: Path, tmp_path_factory: pyt
     [
         ({"weights": Path("none.safetensors")}, "no weights at none.safetensors; set LAPSRN_WEIGHTS"),
         ({"more_weights": (Path("none"),)}, "no weights at none; set LAPSRN_MORE_WEIGHTS"),
-        ({"backend": "fast"}, "there is no backend 'fast'; use auto, or one of amx, winograd, torch"),
+        ({"backend": "fast"}, "LAPSRN_BACKEND: there is no backend 'fast'; use auto, or one of amx, winograd, torch"),
         ({"weights_sha256": "0" * 64}, f"not the {'0' * 64} of LAPSRN_WEIGHTS_SHA256; restore the file or correct"),
-        ({"devices": "gpu"}, "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
+        ({"devices": "gpu"}, "LAPSRN_DEVICES or --device: unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_what_cannot_be_served_ends_the_start(folder: Path, settings: dict[str, object], says: str) -> None:
