@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import math
 import signal
 import socket
@@ -13,66 +14,15 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.protocol import BoundedProtocol, ProtocolLimits
 from app.errors import LapsrnError, StartupError
 from app.service.service import Service
+from app.settings import Settings
 
 _EXIT_STARTUP = 2
 _LAST_SECONDS = 10.0
 """After the grace time: for a batch that still runs, a picture that is being written, and the last answers."""
-
-
-class TimedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose clients must have sent their headers within `header_timeout` seconds.
-
-    A client that was answered before it had sent its whole body has as long to finish it, and is then cut off.
-    """
-
-    header_timeout = 10.0
-    _header_timer: asyncio.TimerHandle | None = None
-    _rest_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Starts the clock."""
-        super().connection_made(transport)
-        self._header_timer = self.loop.call_later(self.header_timeout, transport.close)
-
-    def on_message_begin(self) -> None:
-        """Starts it again for a later request on the same connection."""
-        super().on_message_begin()
-        if self._header_timer is None:
-            self._header_timer = self.loop.call_later(self.header_timeout, self.transport.close)
-
-    def on_headers_complete(self) -> None:
-        """Stops it."""
-        self._stop_timer()
-        super().on_headers_complete()
-
-    def on_response_complete(self) -> None:
-        """Starts the clock for what is left of the body."""
-        if self.cycle.more_body and not self.transport.is_closing():
-            self._rest_timer = self.loop.call_later(self.header_timeout, self.transport.close)
-        super().on_response_complete()
-
-    def on_message_complete(self) -> None:
-        """Stops it: the body has come to its end."""
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
-            self._rest_timer = None
-        super().on_message_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clocks."""
-        self._stop_timer()
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
-        super().connection_lost(exc)
-
-    def _stop_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
 
 
 class DrainingServer(uvicorn.Server):
@@ -172,10 +122,9 @@ def run_server(
     """Serves on `listener` until a signal ends it. The exit code: 0, or 2 when the network could not be loaded."""
     service: Service = app.state.service
     settings = service.settings
-    protocol = type("Protocol", (TimedProtocol,), {"header_timeout": settings.header_timeout_seconds})
     config = uvicorn.Config(
         app,
-        http=protocol,
+        http=bounded_protocol(settings),
         log_config=None,
         access_log=False,
         proxy_headers=True,
@@ -193,6 +142,12 @@ def run_server(
         if not server.overdue:  # else it would wait for the thread that did not end
             runner.close()
     return _EXIT_STARTUP if service.phase == "failed" else 0
+
+
+def bounded_protocol(settings: Settings) -> Any:
+    """The protocol with the settings' limits, as uvicorn.Config takes it."""
+    limits = ProtocolLimits(settings.header_timeout_seconds, settings.body_idle_seconds, settings.body_timeout_seconds)
+    return functools.partial(BoundedProtocol, limits=limits)
 
 
 async def _serve_all(

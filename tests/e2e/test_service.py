@@ -18,7 +18,8 @@ from PIL import Image
 from model.color import luma
 from model.resample import resize
 from tests import pictures
-from tests.e2e.conftest import Launch, Process
+from tests.e2e.conftest import Launch
+from tests.service_process import Process
 
 pytestmark = pytest.mark.server
 METRICS_SECONDS = 20.0
