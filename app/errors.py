@@ -43,6 +43,12 @@ class TooManyPixels(ClientError):
     slug = "too-many-pixels"
 
 
+class HeadersTooLarge(ClientError):
+    """The address and the headers together are larger than the limit, or there are too many headers."""
+
+    slug = "headers-too-large"
+
+
 class UnsupportedFormat(ClientError):
     """The bytes are not a picture in an accepted format."""
 

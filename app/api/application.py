@@ -1,4 +1,4 @@
-"""The FastAPI application round a service: routers, middleware, handlers."""
+"""The FastAPI application of a service: routers, middleware, handlers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.api import handlers, routes_jobs, routes_operations, routes_upscale
 from app.api.access import Access
+from app.api.fallback import Fallback
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import complete
 from app.api.routes_docs import mount_docs
@@ -40,6 +41,7 @@ def build_metrics_application(service: Service) -> FastAPI:
     app.include_router(routes_operations.health)
     app.include_router(routes_operations.metrics_router)
     handlers.install(app)
+    app.add_middleware(Fallback)
     app.add_middleware(RequestEnvelope, metrics=service.metrics)
     return app
 
@@ -85,6 +87,7 @@ def build_application(service: Service, access: Access, version: str, page: Path
     if page is not None:
         mount_page(app, page)
     handlers.install(app)
+    app.add_middleware(Fallback)  # the innermost, so that its answers have the headers that the others add
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,6 +1,5 @@
-"""Round every request: its id, log line, metrics and security headers, and a last answer when all else fails."""
+"""The middleware that gives every request an id, a log line and metrics, and every response its security headers."""
 
-import asyncio
 import time
 from collections.abc import MutableMapping
 from typing import Any
@@ -9,14 +8,11 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import problem_of
 from app.api.tracing import Trace, trace_of
-from app.errors import Draining
 from app.metrics import Metrics
 
 CLIENT_CLOSED_REQUEST = 499
 _PROBES = ("/healthz", "/readyz", "/metrics")
-_CUT_OFF = "The service shut down before this was done. Send it again, to another instance or a little later."
 _UNROUTED = ("/openapi.json",)
 _PAGES = ("/static/", "/docs")
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -35,7 +31,7 @@ _SECURITY_HEADERS = {
 
 
 class RequestEnvelope:
-    """The outermost ASGI middleware of this application."""
+    """The outermost middleware of this application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         """`metrics` counts what passes."""
@@ -44,7 +40,7 @@ class RequestEnvelope:
         self._log = structlog.get_logger("lapsrn.request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on, and sees what comes back."""
+        """Passes the request on, and notes what comes back."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -57,13 +53,6 @@ class RequestEnvelope:
         answer = _Answer(send, trace, scope["path"])
         try:
             await self._app(scope, receive, answer.send)
-        except Exception as error:
-            self._log.error("unexpected error", request_id=trace.request_id, exc_info=error)
-            if not answer.status:
-                await problem_of(error).response(trace.request_id)(scope, receive, answer.send)
-        except asyncio.CancelledError:  # by the server, whose grace time is over; the task ends here anyway
-            if not answer.status:
-                await problem_of(Draining(_CUT_OFF)).response(trace.request_id)(scope, receive, answer.send)
         finally:
             self._tell(scope, trace, answer, time.perf_counter() - began, facts)
 

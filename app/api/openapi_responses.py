@@ -64,7 +64,11 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     }
 
 
-UNEXPECTED = _problem(500, [INTERNAL])
+EVERYWHERE: dict[str, Any] = {
+    "431": _problem(431, [KINDS[errors.HeadersTooLarge]]),
+    "500": _problem(500, [INTERNAL]),
+}
+"""What any operation may answer."""
 
 _COOKIE_PARAMETER = {
     "name": "upscale_id",

@@ -37,6 +37,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.UndecodablePicture: Kind(422, errors.UndecodablePicture.slug, "The picture does not decode"),
     errors.BadParameter: Kind(422, errors.BadParameter.slug, "Bad parameter"),
     errors.TooManyRequests: Kind(429, errors.TooManyRequests.slug, "Too much under way"),
+    errors.HeadersTooLarge: Kind(431, errors.HeadersTooLarge.slug, "Headers too large"),
     errors.InferenceFailed: Kind(500, errors.InferenceFailed.slug, "The network failed on this picture"),
     errors.QueueFull: Kind(503, errors.QueueFull.slug, "Busy"),
     errors.Draining: Kind(503, errors.Draining.slug, "Shutting down"),

@@ -146,7 +146,13 @@ def run_server(
 
 def bounded_protocol(settings: Settings) -> Any:
     """The protocol with the settings' limits, as uvicorn.Config takes it."""
-    limits = ProtocolLimits(settings.header_timeout_seconds, settings.body_idle_seconds, settings.body_timeout_seconds)
+    limits = ProtocolLimits(
+        header_seconds=settings.header_timeout_seconds,
+        header_bytes=settings.max_header_bytes,
+        header_fields=settings.max_header_fields,
+        body_idle_seconds=settings.body_idle_seconds,
+        body_seconds=settings.body_timeout_seconds,
+    )
     return functools.partial(BoundedProtocol, limits=limits)
 
 
@@ -164,6 +170,7 @@ async def _serve_all(
         return
     config = uvicorn.Config(
         metrics_app,
+        http=server.config.http,
         log_config=None,
         access_log=False,
         server_header=False,
