@@ -8,11 +8,12 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.connections import PROBES
 from app.api.tracing import Trace, trace_of
 from app.metrics import Metrics
 
 CLIENT_CLOSED_REQUEST = 499
-_PROBES = ("/healthz", "/readyz", "/metrics")
+_PIECE = 256 * 1024
 _UNROUTED = ("/openapi.json",)
 _PAGES = ("/static/", "/docs")
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -63,7 +64,7 @@ class RequestEnvelope:
         route = route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
         self._metrics.request(route, scope["method"], status, seconds)
-        (self._log.debug if route in _PROBES and status < 400 else self._log.info)(
+        (self._log.debug if route in PROBES and status < 400 else self._log.info)(
             "request",
             request_id=trace.request_id,
             trace_id=trace.trace_id,
@@ -96,8 +97,18 @@ class _Answer:
             for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
         elif message["type"] == "http.response.body":
-            self.bytes_out += len(message.get("body", b""))
+            await self._send_body(message.get("body", b""), message.get("more_body", False))
+            return
         await self._send(message)
+
+    async def _send_body(self, body: bytes, more: bool) -> None:
+        """Sends a body in pieces, each of which waits for those before: nearly all is sent when this returns."""
+        self.bytes_out += len(body)
+        view, last = memoryview(body), max(0, len(body) - 1) // _PIECE * _PIECE
+        for start in range(0, last, _PIECE):
+            piece = bytes(view[start : start + _PIECE])
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": bytes(view[last:]), "more_body": more})
 
 
 def route_of(scope: Scope) -> str:

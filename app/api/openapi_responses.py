@@ -176,6 +176,8 @@ RESULT: dict[str, Any] = {
             errors.Unauthorized,
             errors.NotFound,
             errors.BadParameter,
+            errors.TooManyRequests,
+            errors.QueueFull,
             errors.StoreUnavailable,
         ),
     },
@@ -197,7 +199,8 @@ FORGET: dict[str, Any] = {
 }
 
 _JOB_PROBLEMS = _problems(errors.Unauthorized, errors.NotFound, errors.BadParameter, errors.StoreUnavailable)
-JOB: dict[str, Any] = {"responses": {200: {}, **_JOB_PROBLEMS}}
+_FETCH_PROBLEMS = {**_JOB_PROBLEMS, **_problems(errors.TooManyRequests)}
+JOB: dict[str, Any] = {"responses": {200: {}, **_FETCH_PROBLEMS}}
 EVENTS: dict[str, Any] = {
     "responses": {
         200: {
@@ -210,7 +213,7 @@ EVENTS: dict[str, Any] = {
                 }
             },
         },
-        **_JOB_PROBLEMS,
+        **_FETCH_PROBLEMS,
     }
 }
 CANCEL: dict[str, Any] = {"responses": {204: {"description": "Cancelled and forgotten."}, **_JOB_PROBLEMS}}

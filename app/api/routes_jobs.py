@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
 from app.api import openapi_responses as responses
-from app.api.dependencies import CallerDep, ServiceDep
+from app.api.dependencies import CallerDep, HeldDep, ServiceDep
 from app.api.documents import document_response, job_document
 from app.api.schemas import JobDocument, JobId
 from app.service.job_directory import JobView
@@ -20,8 +20,9 @@ JobPath = Annotated[JobId, Path(description="From the Location of the 202 answer
 
 
 @router.get("/{job_id}", summary="State of a job", response_model=JobDocument, **responses.JOB)
-async def state(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Response:
+async def state(job_id: JobPath, service: ServiceDep, caller: CallerDep, held: HeldDep) -> Response:
     """State, progress in tiles and time left."""
+    held.callback(service.fetches.enter(caller))
     job = await service.directory.find(job_id, caller.owner)
     return document_response(job_document(job.snapshot))
 
@@ -31,9 +32,11 @@ async def events(
     job_id: JobPath,
     service: ServiceDep,
     caller: CallerDep,
+    held: HeldDep,
     last_event_id: Annotated[int, Header(ge=0, description="The last event that was seen.")] = 0,
 ) -> Response:
     """Server-sent events named `state`, each with the whole document; the stream ends with the job."""
+    held.callback(service.fetches.enter(caller))
     job = await service.directory.find(job_id, caller.owner)
     stream = tell(job, last_event_id, service.settings.heartbeat_seconds)
     return StreamingResponse(stream, headers=_STREAM, media_type="text/event-stream")

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from app.api import openapi_responses as responses
 from app.api.body import BodyLimits, read_picture
-from app.api.dependencies import CallerDep, ServiceDep, facts_of, trace_of_request
+from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, trace_of_request
 from app.api.disconnect import unless_client_leaves
 from app.api.documents import document_response, job_document
 from app.api.negotiation import choose_format, wants_async
@@ -30,27 +30,32 @@ _UNKNOWN = "No such result: it never was, has expired, or is not yours. POST the
 
 
 @router.post("/upscale", summary="Upscale a picture", response_class=Response, **responses.UPSCALE)
-async def upscale(request: Request, options: OptionsDep, service: ServiceDep, caller: CallerDep) -> Response:
+async def upscale(
+    request: Request, options: OptionsDep, service: ServiceDep, caller: CallerDep, held: HeldDep
+) -> Response:
     """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
     order = _order(request, options, service, caller)
     facts_of(request)["model"] = order.network
     if order.options.self_ensemble:
         facts_of(request)["ensemble"] = True
     stages = Stages(service.metrics.stage)
+    patient = wants_async(request.headers.get("prefer", ""))
     with ExitStack() as cleanup:
-        cleanup.callback(service.quota.enter(caller))
+        held.callback(service.answers.hold(caller.name, 0))
+        (cleanup if patient else held).callback(service.quota.enter(caller))
         reservation = service.budget.reserve()
         cleanup.callback(reservation.release)
         with stages.measure("read"):
             upload = Upload(await read_picture(request, _limits(service), reservation), reservation)
         facts_of(request)["bytes_in"] = len(upload.read())
-        if wants_async(request.headers.get("prefer", "")):
+        if patient:
             job = service.jobs.begin(order, upload, stages, cleanup)
             service.directory.announce(job)
             return _accepted(request, service, order, document_response(job_document(job.snapshot()), 202))
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[order.scale]
+    held.callback(service.answers.hold(caller.name, len(picture.body)))
     facts_of(request).update(height=upscaled.height, width=upscaled.width, stages=stages.milliseconds())
     tell_span(stages.milliseconds())
     response = Response(picture.body, 200, media_type=picture.media_type)
@@ -69,15 +74,19 @@ async def upscale(request: Request, options: OptionsDep, service: ServiceDep, ca
 
 @router.get("/upscale", summary="Fetch a level of an earlier result", response_class=Response, **responses.RESULT)
 async def result(
-    request: Request, query: Annotated[ResultQuery, Query()], service: ServiceDep, caller: CallerDep
+    request: Request, query: Annotated[ResultQuery, Query()], service: ServiceDep, caller: CallerDep, held: HeldDep
 ) -> Response:
     """Answers with the picture that an earlier POST made at this level."""
     result_id = _which(request, query.id)
     service.check_level(query.level, "level")
+    held.callback(service.fetches.enter(caller))
+    held.callback(service.answers.hold(caller.name, 0))
     picture = await service.store.get(result_id, caller.owner, query.level)
     if picture is None:
         raise NotFound(_UNKNOWN)
-    return picture_response(request, picture, query.level)
+    response = picture_response(request, picture, query.level)
+    held.callback(service.answers.hold(caller.name, len(response.body)))
+    return response
 
 
 @router.delete("/upscale", summary="Forget a result", status_code=204, response_class=Response, **responses.FORGET)

@@ -14,8 +14,11 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.api.protocol import BoundedProtocol, ProtocolLimits
+from app.api.bounds import ProtocolLimits
+from app.api.connections import RESERVE, Connections, affordable_connections
+from app.api.protocol import BoundedProtocol
 from app.errors import LapsrnError, StartupError
 from app.service.service import Service
 from app.settings import Settings
@@ -124,7 +127,7 @@ def run_server(
     settings = service.settings
     config = uvicorn.Config(
         app,
-        http=bounded_protocol(settings),
+        http=bounded_protocol(settings, _connections(app, service)),
         log_config=None,
         access_log=False,
         proxy_headers=True,
@@ -135,16 +138,17 @@ def run_server(
         workers=1,
     )
     server = DrainingServer(config, service)
+    side = None if metrics_app is None else _side_server(metrics_app, settings)
     runner = asyncio.Runner(loop_factory=config.get_loop_factory())
     try:
-        runner.run(_serve_all(server, listener, metrics_app, metrics_listener))
+        runner.run(_serve_all(server, listener, side, metrics_listener))
     finally:
         if not server.overdue:  # else it would wait for the thread that did not end
             runner.close()
     return _EXIT_STARTUP if service.phase == "failed" else 0
 
 
-def bounded_protocol(settings: Settings) -> Any:
+def bounded_protocol(settings: Settings, connections: Connections) -> Any:
     """The protocol with the settings' limits, as uvicorn.Config takes it."""
     limits = ProtocolLimits(
         header_seconds=settings.header_timeout_seconds,
@@ -152,34 +156,49 @@ def bounded_protocol(settings: Settings) -> Any:
         header_fields=settings.max_header_fields,
         body_idle_seconds=settings.body_idle_seconds,
         body_seconds=settings.body_timeout_seconds,
+        write_idle_seconds=settings.write_idle_seconds,
     )
-    return functools.partial(BoundedProtocol, limits=limits)
+    return functools.partial(BoundedProtocol, limits=limits, connections=connections)
 
 
-async def _serve_all(
-    server: DrainingServer,
-    listener: socket.socket,
-    metrics_app: FastAPI | None,
-    metrics_listener: socket.socket | None,
-) -> None:
-    """The service, and beside it the metrics port if there is one; that one ends last."""
-    host, port = listener.getsockname()[:2]
-    structlog.get_logger("lapsrn").info("listening", host=host, port=port)
-    if metrics_app is None or metrics_listener is None:
-        await server.serve([listener])
-        return
+def _connections(app: Any, service: Service) -> Connections:
+    """Those of the service's port."""
+    settings = service.settings
+    limit = affordable_connections(settings.max_connections)
+    if limit < settings.max_connections:
+        structlog.get_logger("lapsrn").warning(
+            "fewer connections than LAPSRN_MAX_CONNECTIONS; raise the limit on open files", connections=limit
+        )
+    proxies = ProxyHeadersMiddleware(app, settings.forwarded_allow_ips).trusted_hosts
+    return Connections(limit, settings.client_max_connections, proxies.__contains__, service.metrics)
+
+
+def _side_server(app: FastAPI, settings: Settings) -> "_SideServer":
+    """The server of the metrics port, for a few connections."""
     config = uvicorn.Config(
-        metrics_app,
-        http=server.config.http,
+        app,
+        http=bounded_protocol(settings, Connections(RESERVE, RESERVE)),
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    side = _SideServer(config)
-    beside = asyncio.create_task(side.serve([metrics_listener]))
+    return _SideServer(config)
+
+
+async def _serve_all(
+    server: DrainingServer, listener: socket.socket, side: uvicorn.Server | None, side_listener: socket.socket | None
+) -> None:
+    """The service, and beside it the metrics port if there is one; that one ends last."""
+    host, port = listener.getsockname()[:2]
+    structlog.get_logger("lapsrn").info("listening", host=host, port=port)
+    if side is None or side_listener is None:
+        await server.serve([listener])
+        return
+    beside = asyncio.create_task(side.serve([side_listener]))
     await server.serve([listener])
     side.should_exit = True
     await beside

@@ -12,6 +12,7 @@ import httpx
 import structlog
 import uvicorn
 
+from app.api.connections import Connections
 from app.api.server import bounded_protocol
 from app.main import create_app
 from app.service.service import ModelFactory, Service
@@ -44,7 +45,7 @@ def service(models: Sequence[ModelFactory] = (FakeModel,), **settings: Any) -> I
     try:
         configured = Settings(**settings)
         app = create_app(configured, models)
-        protocol = bounded_protocol(configured)
+        protocol = bounded_protocol(configured, Connections(1000, 1000, metrics=app.state.service.metrics))
         with listening(app, http=protocol, timeout_keep_alive=configured.keep_alive_seconds) as url:
             until = time.monotonic() + 30
             while httpx.get(f"{url}/readyz").status_code != 200:
