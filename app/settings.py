@@ -39,6 +39,13 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    root_path: Annotated[
+        str,
+        Field(
+            pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+            description="Prefix of every address behind a proxy, such as /sr for https://example.org/sr/.",
+        ),
+    ] = ""
     metrics_port: Annotated[
         int | None, Field(ge=0, le=65535, description="Serve /metrics and health here as well, and /metrics only here.")
     ] = None
@@ -168,6 +175,11 @@ class Settings(BaseSettings):
         if value == "none":
             return ()
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("root_path", mode="before")
+    @classmethod
+    def _without_last_slash(cls, value: object) -> object:
+        return value.rstrip("/") if isinstance(value, str) else value
 
     @field_validator("formats")
     @classmethod

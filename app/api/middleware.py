@@ -8,6 +8,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.addresses import below, path_of
 from app.api.connections import PROBES
 from app.api.tracing import Trace, trace_of
 from app.metrics import Metrics
@@ -34,9 +35,10 @@ _SECURITY_HEADERS = {
 class RequestEnvelope:
     """The outermost middleware of this application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """`metrics` counts what passes."""
+    def __init__(self, app: ASGIApp, metrics: Metrics, root_path: str = "") -> None:
+        """`metrics` counts what passes; `root_path` is the prefix in front of every address."""
         self._app = app
+        self._root_path = root_path
         self._metrics = metrics
         self._log = structlog.get_logger("lapsrn.request")
 
@@ -45,13 +47,14 @@ class RequestEnvelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        below(self._root_path, scope)
         headers = Headers(scope=scope)
         trace = trace_of(headers.get("x-request-id", ""), headers.get("traceparent", ""))
         facts: dict[str, Any] = {}
         scope["lapsrn.trace"] = trace
         scope["lapsrn.facts"] = facts
         began = time.perf_counter()
-        answer = _Answer(send, trace, scope["path"])
+        answer = _Answer(send, trace, path_of(scope))
         try:
             await self._app(scope, receive, answer.send)
         finally:
@@ -116,5 +119,5 @@ def route_of(scope: Scope) -> str:
     path = getattr(scope.get("route"), "path", "")
     if isinstance(path, str) and path:
         return path
-    asked = scope["path"]
+    asked = path_of(scope)
     return "/static" if asked.startswith("/static/") else asked if asked in _UNROUTED else "unmatched"

@@ -108,6 +108,7 @@ UPSCALE: dict[str, Any] = {
                     "total;dur=225.2",
                 ),
                 "X-Upscale-Model": _header("The network that made it.", "lapsrn_x4"),
+                "Content-Disposition": _header("A name to save it under.", 'inline; filename="upscaled_x4.png"'),
                 "ETag": _ETAG,
                 "Cache-Control": _CACHE,
                 "Vary": _header("Accept chooses the format.", "Accept"),

@@ -114,14 +114,15 @@ def problem_of_parameters(complaints: Sequence[Mapping[str, object]]) -> Problem
     return Problem(KINDS[errors.BadParameter], detail, {}, parameters)
 
 
-def problem_of_status(status: int, path: str, headers: Mapping[str, str]) -> Problem:
+def problem_of_status(status: int, prefix: str, path: str, headers: Mapping[str, str]) -> Problem:
     """The problem for what the framework itself refuses: no such route, no such method."""
+    see = f"See {prefix}/docs."
     if status == 404:
-        return Problem(KINDS[errors.NotFound], f"There is nothing at {path[:200]}. See /docs.", headers)
+        return Problem(KINDS[errors.NotFound], f"There is nothing at {prefix}{path[:200]}. {see}", headers)
     if status == 405:
         allowed = headers.get("Allow", "")
         return Problem(
-            Kind(405, "method-not-allowed", "Method not allowed"), f"Allowed here: {allowed}. See /docs.", headers
+            Kind(405, "method-not-allowed", "Method not allowed"), f"Allowed here: {allowed}. {see}", headers
         )
     phrase = http.HTTPStatus(status).phrase
-    return Problem(Kind(status, phrase.lower().replace(" ", "-"), phrase), f"{phrase}. See /docs.", headers)
+    return Problem(Kind(status, phrase.lower().replace(" ", "-"), phrase), f"{phrase}. {see}", headers)

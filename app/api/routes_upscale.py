@@ -8,12 +8,20 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import openapi_responses as responses
+from app.api.addresses import job_address, prefix_of
 from app.api.body import BodyLimits, read_picture
 from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, trace_of_request
 from app.api.disconnect import unless_client_leaves
 from app.api.documents import document_response, job_document
 from app.api.negotiation import choose_format, wants_async
-from app.api.pictures import COOKIE, link_headers, picture_response, set_cookie
+from app.api.pictures import (
+    COOKIE,
+    content_disposition,
+    cookie_path,
+    link_headers,
+    picture_response,
+    set_cookie,
+)
 from app.api.schemas import ForgetQuery, ResultQuery
 from app.api.tracing import tell_span
 from app.api.upscale_query import OptionsDep
@@ -51,7 +59,9 @@ async def upscale(
         if patient:
             job = service.jobs.begin(order, upload, stages, cleanup)
             service.directory.announce(job)
-            return _accepted(request, service, order, document_response(job_document(job.snapshot()), 202))
+            return _accepted(
+                request, service, order, document_response(job_document(job.snapshot(), prefix_of(request.scope)), 202)
+            )
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[order.scale]
@@ -62,12 +72,14 @@ async def upscale(
     response.headers["ETag"] = picture.etag
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept"
+    response.headers["Content-Disposition"] = content_disposition(picture.media_type, order.scale)
     response.headers["X-Upscale-Model"] = order.network
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"
     if upscaled.stored:
-        response.headers.update(link_headers(order.result_id, order.scale, upscaled.levels))
+        prefix = prefix_of(request.scope)
+        response.headers.update(link_headers(prefix, order.result_id, order.scale, upscaled.levels))
         set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
     return response
 
@@ -97,7 +109,7 @@ async def forget(
     if not await service.store.delete(_which(request, query.id), caller.owner):
         raise NotFound(_UNKNOWN)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, path="/upscale", httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, path=cookie_path(request), httponly=True, samesite="strict")
     return response
 
 
@@ -127,7 +139,7 @@ def _limits(service: Service) -> BodyLimits:
 
 def _accepted(request: Request, service: Service, order: Order, response: Response) -> Response:
     """202, with where to look."""
-    response.headers["Location"] = f"/jobs/{order.result_id}"
+    response.headers["Location"] = job_address(prefix_of(request.scope), order.result_id)
     response.headers["Preference-Applied"] = "respond-async"
     response.headers["X-Upscale-Id"] = order.result_id
     set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)

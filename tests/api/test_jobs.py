@@ -188,6 +188,17 @@ async def test_events_of_a_cancelled_job_end(serve: Running) -> None:
         gate.set()
 
 
+async def test_head_of_events_does_not_wait_for_them(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)]) as client:
+        url = (await begin(client)).headers["location"]
+        head = await asyncio.wait_for(client.head(f"{url}/events"), timeout=10)
+        assert (head.status_code, head.headers["content-type"][:17]) == (200, "text/event-stream")
+        assert (await client.get(url)).json()["state"] in ("queued", "running")
+        assert service_of(client).fetches.under_way() == 0
+        gate.set()
+
+
 async def test_finished_jobs_expire(serve: Running) -> None:
     async with serve(job_ttl_seconds=0.05) as client:
         url = (await begin(client)).headers["location"]

@@ -117,7 +117,9 @@ async def test_the_frameworks_own_errors(
 
 async def test_405_names_every_method(client: httpx.AsyncClient) -> None:
     answer = await client.put("/upscale")
-    assert answer.headers["allow"] == "DELETE, GET, POST"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
+    assert (await client.put("/docs")).headers["allow"] == "GET, HEAD"
+    assert (await client.head("/admin/reload")).headers["allow"] == "POST"
 
 
 async def test_unexpected_errors_are_logged_whole_and_answered_with_a_fixed_text(

@@ -60,6 +60,7 @@ async def test_headers_of_the_answer(client: httpx.AsyncClient) -> None:
     assert answer.headers["set-cookie"] == (
         f"upscale_id={result_id}; HttpOnly; Max-Age=600; Path=/upscale; SameSite=strict"
     )
+    assert answer.headers["content-disposition"] == 'inline; filename="upscaled_x4.png"'
     stages = [entry.split(";")[0] for entry in answer.headers["server-timing"].split(", ")]
     assert stages == ["read", "decode", "queue", "infer", "merge", "encode", "total"]
 
