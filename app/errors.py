@@ -73,6 +73,17 @@ class NotFound(ClientError):
     slug = "not-found"
 
 
+class NotReady(ClientError):
+    """The job that makes this picture is still under way."""
+
+    slug = "not-ready"
+
+    def __init__(self, message: str, job_id: str) -> None:
+        """`job_id` is the job that tells when it is done."""
+        super().__init__(message)
+        self.job_id = job_id
+
+
 class Unauthorized(ClientError):
     """The API key is missing or wrong."""
 

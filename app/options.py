@@ -13,13 +13,15 @@ OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff"]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """How an option is told: in the OpenAPI document, and in the help of the command line."""
+    """What is said of an option in the OpenAPI document and in the help of the command line."""
 
     description: str
     help: str
     metavar: str | None = None
     example: object = None
     max_length: int | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Other names of values, each with the value that it means; they are taken, but not advertised."""
     general: bool = False
     """On the command line, listed with the general options and not among those about pictures."""
 
@@ -53,6 +55,7 @@ class UpscaleOptions:
         Option(
             "Format of the answer; without it, Accept decides, and PNG where that is indifferent.",
             "Of the results; else as OUT is named, else png.",
+            aliases=(("jpg", "jpeg"), ("tif", "tiff")),
         ),
     ] = None
     quality: Annotated[

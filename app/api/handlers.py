@@ -32,13 +32,20 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 def _describe(request: Request, error: Exception) -> Problem:
     if isinstance(error, RequestValidationError):
-        return problem_of_parameters(error.errors())
+        return problem_of_parameters(error.errors(), _parameters(request))
     if isinstance(error, HTTPException):
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = _allowed(request, headers.get("Allow", ""))
         return problem_of_status(error.status_code, prefix_of(request.scope), path_of(request.scope), headers)
-    return problem_of(error)
+    return problem_of(error, prefix_of(request.scope))
+
+
+def _parameters(request: Request) -> list[str]:
+    """The names of the query parameters that this route documents."""
+    operations = request.app.openapi()["paths"].get(route_of(request.scope), {})
+    parameters = operations.get(request.method.lower(), {}).get("parameters", [])
+    return [parameter["name"] for parameter in parameters if parameter["in"] == "query"]
 
 
 def _allowed(request: Request, named: str) -> str:

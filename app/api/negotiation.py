@@ -15,21 +15,21 @@ MEDIA_TYPES: Mapping[OutputFormat, str] = {
 """Formats that can be sent, the preferred first."""
 
 
-def choose_format(accept: str, *, strict: bool = True) -> OutputFormat:
-    """The name of the format that `accept` (RFC 9110, section 12.5.1) likes best; PNG where it is indifferent.
+def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputFormat, ...]:
+    """The formats that `accept` (RFC 9110, section 12.5.1) allows, the best first; PNG where it is indifferent.
 
     Raises NotAcceptable when it excludes them all; PNG instead where not `strict`, as the answer is a job's JSON.
     """
     if not accept.strip():
-        return "png"
+        return tuple(MEDIA_TYPES)
     ranges = _ranges(accept)
     weights = {name: _weight(media_type, ranges) for name, media_type in MEDIA_TYPES.items()}
-    best = max(weights, key=lambda name: weights[name])
-    if weights[best] <= 0.0:
+    allowed = sorted((name for name in weights if weights[name] > 0.0), key=lambda name: -weights[name])
+    if not allowed:
         if not strict:
-            return "png"
+            return ("png",)
         raise NotAcceptable(f"None of what you accept can be sent. Possible are {', '.join(MEDIA_TYPES.values())}.")
-    return best
+    return tuple(allowed)
 
 
 def _ranges(accept: str) -> dict[str, float]:

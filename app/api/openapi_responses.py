@@ -43,6 +43,8 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if status in (429, 503):
         headers["Retry-After"] = _RETRY
+    if any(row.slug == errors.NotReady.slug for row in rows):
+        headers["Link"] = _header("The job to wait for.", '</jobs/8L2s...>; rel="monitor"')
     if status == 401:
         headers["WWW-Authenticate"] = _header("How to authenticate.", 'Bearer realm="lapsrn"')
     examples = {
@@ -155,6 +157,7 @@ UPSCALE: dict[str, Any] = {
                     "encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/tiff, image/bmp"}},
                 },
                 "image/*": {"schema": _BINARY},
+                "application/octet-stream": {"schema": _BINARY},
             },
         },
     },
@@ -176,6 +179,7 @@ RESULT: dict[str, Any] = {
             errors.MalformedRequest,
             errors.Unauthorized,
             errors.NotFound,
+            errors.NotReady,
             errors.BadParameter,
             errors.TooManyRequests,
             errors.QueueFull,

@@ -1,7 +1,6 @@
 """POST, GET and DELETE /upscale."""
 
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -13,7 +12,7 @@ from app.api.body import BodyLimits, read_picture
 from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, trace_of_request
 from app.api.disconnect import unless_client_leaves
 from app.api.documents import document_response, job_document
-from app.api.negotiation import choose_format, wants_async
+from app.api.negotiation import acceptable_formats, wants_async
 from app.api.pictures import (
     COOKIE,
     content_disposition,
@@ -25,7 +24,7 @@ from app.api.pictures import (
 from app.api.schemas import ForgetQuery, ResultQuery
 from app.api.tracing import tell_span
 from app.api.upscale_query import OptionsDep
-from app.errors import MalformedRequest, NotFound
+from app.errors import MalformedRequest, NotFound, NotReady
 from app.options import UpscaleOptions
 from app.results import new_id
 from app.service.caller import Caller
@@ -94,6 +93,8 @@ async def result(
     held.callback(service.fetches.enter(caller))
     held.callback(service.answers.hold(caller.name, 0))
     picture = await service.store.get(result_id, caller.owner, query.level)
+    if picture is None and await _made_by_job(service, caller, result_id):
+        picture = await service.store.get(result_id, caller.owner, query.level)  # made between the two questions
     if picture is None:
         raise NotFound(_UNKNOWN)
     response = picture_response(request, picture, query.level)
@@ -119,9 +120,9 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
     network = service.choose(options.scale, options.model)
     settings = service.settings
     patient = wants_async(request.headers.get("prefer", ""))
-    wanted = options.format or choose_format(request.headers.get("accept", ""), strict=not patient)
+    accept = request.headers.get("accept", "")
     return Order(
-        replace(options, format=wanted),
+        options,
         network,
         levels=service.engine.levels(network, options.scale),
         client=caller.name,
@@ -129,6 +130,7 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
         result_id=new_id(),
         request_id=trace_of_request(request).request_id,
         deadline_seconds=settings.job_deadline_seconds if patient else settings.deadline_seconds,
+        formats=(options.format,) if options.format else acceptable_formats(accept, strict=not patient),
     )
 
 
@@ -144,6 +146,18 @@ def _accepted(request: Request, service: Service, order: Order, response: Respon
     response.headers["X-Upscale-Id"] = order.result_id
     set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
     return response
+
+
+async def _made_by_job(service: Service, caller: Caller, result_id: str) -> bool:
+    """Whether a job has made this result. Raises NotReady if one is making it."""
+    try:
+        job = (await service.directory.find(result_id, caller.owner)).snapshot
+    except NotFound:
+        return False
+    if not job.finished:
+        progress = f"{job.done_tiles} of {job.total_tiles} tiles are done" if job.total_tiles else "it has not begun"
+        raise NotReady(f"The job that makes this picture is under way: {progress}. Ask again when it is done.", job.id)
+    return job.state == "done"
 
 
 def _which(request: Request, asked: str | None) -> str:

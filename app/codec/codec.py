@@ -1,9 +1,11 @@
 """The codec as the rest of the service sees it: bytes to planes, and planes to bytes."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from app.codec import reader, writers
 from app.codec.formulas import Formulas
@@ -15,7 +17,7 @@ from app.codec.split import split
 from app.codec.stream_encoder import StreamEncoder
 from app.codec.types import Decoded, DecodeLimits, Encoded, Plane
 from app.errors import BadParameter
-from app.options import UpscaleOptions
+from app.options import OutputFormat, UpscaleOptions
 
 Read = Callable[[bytes, UpscaleOptions, DecodeLimits], Raster]
 
@@ -66,15 +68,40 @@ class Codec:
             split_seconds=time.perf_counter() - started,
         )
 
-    def check(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> None:
-        """BadParameter if the result cannot be written as asked. Cheap: call it before the network's work."""
-        name, frames = options.output_format, decoded.frames
+    def choose(
+        self, decoded: Decoded, scale: int, options: UpscaleOptions, formats: Sequence[OutputFormat]
+    ) -> UpscaleOptions:
+        """`options` with the first of `formats` that can hold the result; none: the format of the options.
+
+        BadParameter, about the first, if none can or if the options do not go with it. Cheap: call it before the
+        network's work.
+        """
+        first, *others = [replace(options, format=name) for name in formats] or [options]
+        self.check_options(first)
+        try:
+            self.check(decoded, scale, first)
+        except BadParameter:
+            for other in others:
+                with contextlib.suppress(BadParameter):
+                    self.check(decoded, scale, other)
+                    return other
+            raise
+        return first
+
+    def check_options(self, options: UpscaleOptions) -> None:
+        """BadParameter if the options contradict each other, whatever the picture is."""
+        name = options.output_format
         if options.lossy_quality is not None and not 1 <= options.lossy_quality <= 100:
             raise BadParameter(f"quality={options.lossy_quality} is outside 1..100.")
         if options.lossy_quality is not None and (name in ("png", "tiff") or options.lossless):
             raise BadParameter(f"quality is for lossy formats; {name} is written without loss here. Leave it out.")
         if options.lossless and name in ("jpeg", "avif"):
             raise BadParameter(f"lossless does not go with {name}; choose png, webp or tiff.")
+
+    def check(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> None:
+        """BadParameter if the result cannot be written as asked."""
+        self.check_options(options)
+        name, frames = options.output_format, decoded.frames
         if len(frames) > 1 and name not in _ANIMATED:
             raise BadParameter(f"{name} holds no animation; choose {' or '.join(_ANIMATED)}, or frames=first.")
         if name in _OPAQUE and any(frame.alpha is not None for frame in frames):

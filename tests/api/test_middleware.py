@@ -177,7 +177,7 @@ async def test_pages_of_other_origins_may_read_faults(serve: Running, monkeypatc
     def explode(accept: str, *, strict: bool) -> None:
         raise RuntimeError("the reason")
 
-    monkeypatch.setattr("app.api.routes_upscale.choose_format", explode)
+    monkeypatch.setattr("app.api.routes_upscale.acceptable_formats", explode)
     async with serve(cors_origins="https://a.example") as client:
         answer = await client.post("/upscale", files={"image": PNG}, headers={"origin": "https://a.example"})
         assert answer.status_code == 500

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.api.negotiation import choose_format, revalidates, wants_async
+from app.api.negotiation import acceptable_formats, revalidates, wants_async
 from app.errors import NotAcceptable
 
 
@@ -26,18 +26,32 @@ from app.errors import NotAcceptable
     ],
 )
 def test_choice(accept: str, name: str) -> None:
-    assert choose_format(accept) == name
+    assert acceptable_formats(accept)[0] == name
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/gif", "*/*;q=0", "image/png;q=0", ";", "image/*;q=nan"])
 def test_nothing_fits(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="image/png, image/webp"):
-        choose_format(accept)
+        acceptable_formats(accept)
 
 
 def test_a_job_is_not_refused_for_wanting_json() -> None:
-    assert choose_format("application/json", strict=False) == "png"
-    assert choose_format("application/json, image/webp", strict=False) == "webp"
+    assert acceptable_formats("application/json", strict=False) == ("png",)
+    assert acceptable_formats("application/json, image/webp", strict=False) == ("webp",)
+
+
+@pytest.mark.parametrize(
+    ("accept", "names"),
+    [
+        ("", ("png", "webp", "jpeg", "avif", "tiff")),
+        ("image/webp,*/*", ("png", "webp", "jpeg", "avif", "tiff")),
+        ("image/webp,*/*;q=0.8", ("webp", "png", "jpeg", "avif", "tiff")),
+        ("image/avif,image/webp;q=0.9,image/png;q=0.1", ("avif", "webp", "png")),
+        ("image/*;q=0.5,image/png;q=0,image/tiff", ("tiff", "webp", "jpeg", "avif")),
+    ],
+)
+def test_second_choices_follow(accept: str, names: tuple[str, ...]) -> None:
+    assert acceptable_formats(accept) == names
 
 
 @pytest.mark.parametrize(
