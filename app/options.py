@@ -21,7 +21,7 @@ class Option:
     example: object = None
     max_length: int | None = None
     aliases: tuple[tuple[str, str], ...] = ()
-    """Other names of values, each with the value that it means; they are taken, but not advertised."""
+    """Other names of values in a query, each with the value that it means; they are taken, but not advertised."""
     general: bool = False
     """On the command line, listed with the general options and not among those about pictures."""
 

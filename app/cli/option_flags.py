@@ -46,7 +46,7 @@ def _parameters() -> list[inspect.Parameter]:
 def _parameter(field: Field[Any], annotation: Any, told: Option) -> inspect.Parameter:
     kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds = tuple(kind for kind in kinds if kind is not NoneType)
-    typed, convert = _typed(kinds, told)
+    typed, convert = _typed(kinds)
     option = typer.Option(
         f"--{field.name}/--no-{field.name}" if typed is bool and field.default is None else f"--{field.name}",
         help=told.help,
@@ -63,12 +63,12 @@ def _parameter(field: Field[Any], annotation: Any, told: Option) -> inspect.Para
     )
 
 
-def _typed(kinds: tuple[Any, ...], told: Option) -> tuple[Any, Callable[[Any], Any] | None]:
+def _typed(kinds: tuple[Any, ...]) -> tuple[Any, Callable[[Any], Any] | None]:
     """What typer asks for (a flag, a choice of texts, or a text), and what makes the field's value of it."""
     if kinds == (bool,):
         return bool, None
     if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
-        values = {str(value): value for value in get_args(kinds[0])} | dict(told.aliases)
+        values = {str(value): value for value in get_args(kinds[0])}
         return Literal[tuple(values)], lambda typed: values.get(typed)
     return str, _quality if int in kinds else None
 

@@ -55,13 +55,6 @@ def test_mirrors_a_tree_past_a_bad_picture(lapsrn: Lapsrn, where: list[str]) -> 
         np.testing.assert_array_equal(pictures.opened(path.read_bytes()), enlarged(4))
 
 
-@pytest.mark.parametrize("alias", ["jpg", "tif"])
-def test_formats_have_their_usual_short_names(lapsrn: Lapsrn, where: list[str], alias: str) -> None:
-    Path("a.png").write_bytes(FILE)
-    assert lapsrn("upscale", "a.png", "-o", "out", "--format", alias, *where).exit_code == 0
-    assert [path.name for path in Path("out").iterdir()] == [f"a.{alias}"]
-
-
 def test_the_model_can_be_named(lapsrn: Lapsrn, where: list[str]) -> None:
     Path("a.png").write_bytes(FILE)
     assert lapsrn("upscale", "a.png", "-o", "named.png", "--model", "fake_x4", *where).exit_code == 0
