@@ -30,8 +30,11 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
     return build_application(build_service(settings, models), access, package_version(), STATIC)
 
 
-def serve(settings: Settings | None = None) -> int:
-    """`lapsrn serve`: runs until a signal ends it; the exit code. Raises StartupError before it listens."""
+def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | None = None) -> int:
+    """`lapsrn serve`: runs until a signal ends it; the exit code. Raises StartupError before it listens.
+
+    `models` as in `create_app`.
+    """
     settings = settings or load_settings()
     logging.configure(settings.log_level, settings.log_format)
     for name in unknown_settings(os.environ):
@@ -39,9 +42,9 @@ def serve(settings: Settings | None = None) -> int:
     listener = listen(settings.host, settings.port)
     _tell_address(listener)
     if settings.metrics_port is None:
-        return run_server(create_app(settings), listener, None, None)
+        return run_server(create_app(settings, models), listener, None, None)
     metrics_listener = listen(settings.host, settings.metrics_port)
-    app = create_app(settings)
+    app = create_app(settings, models)
     return run_server(app, listener, build_metrics_application(app.state.service), metrics_listener)
 
 

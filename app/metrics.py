@@ -16,7 +16,7 @@ _TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
 class Metrics:
-    """The collectors of design.md section 6, and the few calls that move them. Also serves as the engine's observer."""
+    """The collectors, and the few calls that move them. Also serves as the engine's observer."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Registers everything on `registry`; label values come from fixed sets, so their number is bounded."""
@@ -48,6 +48,13 @@ class Metrics:
         self._cancelled = Counter(
             "lapsrn_cancelled_total", "Upscales whose client left or cancelled, by stage", ["stage"], registry=registry
         )
+        self._connections = Gauge("lapsrn_connections", "Connections open on the service's port", registry=registry)
+        self._connections_dropped = Counter(
+            "lapsrn_connections_dropped_total",
+            "Connections closed because there were too many, or because an answer was not read",
+            ["reason"],
+            registry=registry,
+        )
         self._pixels = Counter("lapsrn_pixels_total", "Pixels of upscaled pictures", ["direction"], registry=registry)
         self._store_bytes = Gauge("lapsrn_result_store_bytes", "Bytes of finished pictures kept", registry=registry)
         self._model_info = Gauge(
@@ -58,6 +65,8 @@ class Metrics:
         )
         for stage in STAGES:
             self._stage_seconds.labels(stage)
+        for reason in ("too-many", "unread"):
+            self._connections_dropped.labels(reason)
         for direction in ("in", "out"):
             self._pixels.labels(direction)
 
@@ -103,6 +112,14 @@ class Metrics:
     def cancelled(self, stage: str) -> None:
         """The client left, or cancelled its job, during `stage`."""
         self._cancelled.labels(stage).inc()
+
+    def connections(self, count: int) -> None:
+        """So many connections are open."""
+        self._connections.set(count)
+
+    def connection_dropped(self, reason: str) -> None:
+        """A connection was closed by the service; `reason` is "too-many" or "unread"."""
+        self._connections_dropped.labels(reason).inc()
 
     def pixels(self, pixels_in: int, pixels_out: int) -> None:
         """A picture was upscaled."""

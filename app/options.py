@@ -21,6 +21,8 @@ class Option:
     metavar: str | None = None
     example: object = None
     max_length: int | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Other names of values in a query, each with the value that it means; they are taken, but not advertised."""
     general: bool = False
     """On the command line, listed with the general options and not among those about pictures."""
 
@@ -54,6 +56,7 @@ class UpscaleOptions:
         Option(
             "Format of the answer; without it, Accept decides, and PNG where that is indifferent.",
             "Format of the results; otherwise the ending of OUT decides, or png.",
+            aliases=(("jpg", "jpeg"), ("tif", "tiff")),
         ),
     ] = None
     quality: Annotated[

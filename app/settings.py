@@ -39,6 +39,13 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    root_path: Annotated[
+        str,
+        Field(
+            pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+            description="Prefix of every address behind a proxy, such as /sr for https://example.org/sr/.",
+        ),
+    ] = ""
     metrics_port: Annotated[
         int | None, Field(ge=0, le=65535, description="Serve /metrics and health here as well, and /metrics only here.")
     ] = None
@@ -95,6 +102,9 @@ class Settings(BaseSettings):
     max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 4 * 1024 * 1024
     max_output_pixels: Annotated[Positive, Field(description="Largest picture out, height x width.")] = 64 * 1024 * 1024
     max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held at once, all clients.")] = 256 * _MIB
+    max_answer_bytes_in_flight: Annotated[
+        Positive, Field(description="Pictures being sent at once, all clients; one client may have half.")
+    ] = 512 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
     ] = INPUT_FORMATS
@@ -108,9 +118,17 @@ class Settings(BaseSettings):
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work after SIGTERM.")] = 30.0
 
+    max_connections: Annotated[
+        Positive, Field(description="Connections at once; beyond them only health checks and scrapes are answered.")
+    ] = 1024
     header_timeout_seconds: Annotated[Seconds, Field(description="A client must send its headers by then.")] = 10.0
+    max_header_bytes: Annotated[Positive, Field(description="Address and headers of a request; more is 431.")] = 65536
+    max_header_fields: Annotated[Positive, Field(description="Headers of a request; more is 431.")] = 100
     body_idle_seconds: Annotated[Seconds, Field(description="Longest pause inside a body; then 408.")] = 10.0
     body_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a whole body; then 408.")] = 120.0
+    write_idle_seconds: Annotated[
+        Seconds, Field(description="A client that takes nothing of its answer for so long is cut off.")
+    ] = 30.0
     keep_alive_seconds: Annotated[Positive, Field(description="Idle connections are closed after this.")] = 5
 
     result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept, in memory or in Redis.")] = (
@@ -125,7 +143,16 @@ class Settings(BaseSettings):
     allow_anonymous: Annotated[
         bool, Field(description="Listen beyond loopback without keys, knowing that anybody may send work.")
     ] = False
-    client_max_concurrent: Annotated[Positive, Field(description="Requests and jobs under way per client.")] = 64
+    client_max_concurrent: Annotated[
+        Positive, Field(description="Upscales under way per client: requests until they are answered, and jobs.")
+    ] = 64
+    client_max_connections: Annotated[
+        Positive,
+        Field(description="Connections per address; proxies of LAPSRN_FORWARDED_ALLOW_IPS may have any number."),
+    ] = 256
+    client_max_fetches: Annotated[
+        Positive, Field(description="Levels, job states and event streams being fetched at once per client.")
+    ] = 128
     client_requests_per_minute: Annotated[
         int, Field(ge=0, description="Upscale requests a minute per client; 0: any number.")
     ] = 0
@@ -149,6 +176,11 @@ class Settings(BaseSettings):
         if value == "none":
             return ()
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("root_path", mode="before")
+    @classmethod
+    def _without_last_slash(cls, value: object) -> object:
+        return value.rstrip("/") if isinstance(value, str) else value
 
     @field_validator("formats")
     @classmethod

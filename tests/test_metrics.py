@@ -29,6 +29,8 @@ CONTRACT = {
     "lapsrn_worker_restarts_total": ("counter", set()),
     "lapsrn_rejected_total": ("counter", {"reason"}),
     "lapsrn_cancelled_total": ("counter", {"stage"}),
+    "lapsrn_connections": ("gauge", set()),
+    "lapsrn_connections_dropped_total": ("counter", {"reason"}),
     "lapsrn_pixels_total": ("counter", {"direction"}),
     "lapsrn_result_store_bytes": ("gauge", set()),
     "lapsrn_model_info": ("gauge", {"name", "sha256", "device", "dtype"}),

@@ -52,6 +52,7 @@ class ProblemDocument(BaseModel):
     parameters: Annotated[
         list[dict[str, str]] | None, Field(description="Which parameters did not validate, and why.")
     ] = None
+    job: Annotated[str | None, Field(description="Address of the job to wait for, where there is one.")] = None
 
 
 class Health(BaseModel):

@@ -1,9 +1,11 @@
 """The codec as the rest of the service sees it: bytes to planes, and planes to bytes."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from app.codec import reader
 from app.codec.formulas import Formulas
@@ -14,7 +16,7 @@ from app.codec.split import split
 from app.codec.stream_encoder import StreamEncoder
 from app.codec.types import Decoded, DecodeLimits, Encoded, Plane
 from app.errors import BadParameter
-from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, WritableFormat
+from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat, WritableFormat
 from app.options import UpscaleOptions
 
 Read = Callable[[bytes, UpscaleOptions, DecodeLimits], Raster]
@@ -63,9 +65,29 @@ class Codec:
             split_seconds=time.perf_counter() - started,
         )
 
-    def check(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> None:
-        """BadParameter if the result cannot be written as asked. Cheap: call it before the network's work."""
-        target, frames = OUTPUT_FORMATS[options.output_format], decoded.frames
+    def choose(
+        self, decoded: Decoded, scale: int, options: UpscaleOptions, formats: Sequence[OutputFormat]
+    ) -> UpscaleOptions:
+        """`options` with the first of `formats` that can hold the result; none: the format of the options.
+
+        BadParameter, about the first, if none can or if the options do not go with it. Cheap: call it before the
+        network's work.
+        """
+        first, *others = [replace(options, format=name) for name in formats] or [options]
+        self.check_options(first)
+        try:
+            self.check(decoded, scale, first)
+        except BadParameter:
+            for other in others:
+                with contextlib.suppress(BadParameter):
+                    self.check(decoded, scale, other)
+                    return other
+            raise
+        return first
+
+    def check_options(self, options: UpscaleOptions) -> None:
+        """BadParameter if the options contradict each other, whatever the picture is."""
+        target = OUTPUT_FORMATS[options.output_format]
         if options.lossy_quality is not None and not 1 <= options.lossy_quality <= 100:
             raise BadParameter(f"quality={options.lossy_quality} is outside 1..100.")
         if options.lossy_quality is not None and (not target.lossy or options.lossless):
@@ -75,6 +97,11 @@ class Codec:
         if options.lossless and not target.lossless:
             choice = _formats(lambda row: row.lossless)
             raise BadParameter(f"lossless does not go with {target.name}; choose {choice}.")
+
+    def check(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> None:
+        """BadParameter if the result cannot be written as asked."""
+        self.check_options(options)
+        target, frames = OUTPUT_FORMATS[options.output_format], decoded.frames
         if len(frames) > 1 and not target.animation:
             choice = _formats(lambda row: row.animation)
             raise BadParameter(f"{target.name} holds no animation; choose {choice}, or frames=first.")

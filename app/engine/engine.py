@@ -189,6 +189,7 @@ class Engine:
             done = request.total - request.remaining
             raise DeadlineExceeded(f"the deadline passed when {done} of {request.total} tiles were done") from None
         finally:
+            bridge.close()
             self._waiting.discard(bridge.finished)
             self.scheduler.withdraw(request)
             self._observer.queue(*self.scheduler.waiting())

@@ -11,7 +11,8 @@ from app.engine import Engine
 from app.errors import BadParameter, Draining, WarmingUp
 from app.metrics import Metrics
 from app.results import JobBoard, ResultStore
-from app.service.client_quota import ClientQuota
+from app.service.answer_budget import AnswerBudget
+from app.service.client_quota import ClientQuota, FetchQuota
 from app.service.codec_threads import CodecThreads
 from app.service.job_directory import JobDirectory
 from app.service.jobs import Jobs
@@ -58,6 +59,8 @@ class Service:
         self.metrics = metrics
         self.phase: Phase = "warming"
         self.quota = ClientQuota()
+        self.fetches = FetchQuota(settings.client_max_fetches)
+        self.answers = AnswerBudget(settings.max_answer_bytes_in_flight)
         self.budget = UploadBudget(settings.max_body_bytes_in_flight)
         self.jobs = Jobs(
             Pipeline(codec, self, store, metrics, threads), metrics, settings.job_ttl_seconds, settings.max_jobs

@@ -76,6 +76,40 @@ async def test_a_job_waits_for_its_tiles(serve: Running) -> None:
         assert (await finished(client, url))["state"] == "done"
 
 
+async def test_a_level_of_a_job_that_is_under_way_is_not_ready(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)], root_path="/sr") as client:
+        accepted = await begin(client)
+        job = accepted.headers["location"]
+        picture = f"/upscale?level=4&id={accepted.headers['x-upscale-id']}"
+        await until(lambda: service_of(client).engine.scheduler.requests)
+        early = await client.get(picture)
+        assert (early.status_code, early.json()["type"]) == (409, "urn:lapsrn:problem:not-ready")
+        assert (early.json()["job"], early.headers["link"]) == (job, f'<{job}>; rel="monitor"')
+        assert job.startswith("/sr/jobs/")
+        assert "0 of 1 tiles are done" in early.json()["detail"]
+        gate.set()
+        await finished(client, job)
+        assert (await client.get(picture)).status_code == 200
+
+
+async def test_a_result_that_is_made_while_it_is_looked_for_is_found(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = await begin(client)
+    await finished(client, accepted.headers["location"])
+    store = service_of(client).store
+    answers = [None, await store.get(accepted.headers["x-upscale-id"], "", 4)]
+
+    async def get(result_id: str, owner: str, level: int) -> Any:
+        return answers.pop(0)
+
+    monkeypatch.setattr(store, "get", get)
+    picture = f"/upscale?level=4&id={accepted.headers['x-upscale-id']}"
+    assert (await client.get(picture)).status_code == 200
+    assert answers == []
+
+
 async def test_a_job_that_fails_says_why(client: httpx.AsyncClient) -> None:
     accepted = await begin(client, body=PNG[:-20])
     document = await finished(client, accepted.headers["location"])
@@ -190,6 +224,17 @@ async def test_events_of_a_cancelled_job_end(serve: Running) -> None:
         await client.delete(url)
         await reading
         assert json.loads(events_of(events.body.decode())[-1]["data"])["state"] == "cancelled"
+        gate.set()
+
+
+async def test_head_of_events_does_not_wait_for_them(serve: Running) -> None:
+    gate = threading.Event()
+    async with serve([lambda: FakeModel(gate=gate)]) as client:
+        url = (await begin(client)).headers["location"]
+        head = await asyncio.wait_for(client.head(f"{url}/events"), timeout=10)
+        assert (head.status_code, head.headers["content-type"][:17]) == (200, "text/event-stream")
+        assert (await client.get(url)).json()["state"] in ("queued", "running")
+        assert service_of(client).fetches.under_way() == 0
         gate.set()
 
 

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.negotiation import MEDIA_TYPES, choose_format, revalidates, wants_async
+from app.api.negotiation import acceptable_formats, revalidates, wants_async
 from app.errors import NotAcceptable
+from app.formats import OUTPUT_FORMATS, OutputFormat
+
+MEDIA_TYPES = {name: row.media_type for name, row in OUTPUT_FORMATS.items()}
+
+
+def choose_format(accept: str, *, strict: bool = True) -> OutputFormat:
+    return acceptable_formats(accept, strict=strict)[0]
 
 
 @pytest.mark.parametrize(
@@ -31,13 +38,13 @@ from app.errors import NotAcceptable
     ],
 )
 def test_choice(accept: str, name: str) -> None:
-    assert choose_format(accept) == name
+    assert acceptable_formats(accept)[0] == name
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/gif", "*/*;q=0", "image/png;q=0", ";", "image/*;q=nan"])
 def test_nothing_fits(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="image/png, image/webp"):
-        choose_format(accept)
+        acceptable_formats(accept)
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,22 @@ def test_garbage_is_a_format_or_not_acceptable(header: str) -> None:
 
 
 def test_a_job_is_not_refused_for_wanting_json() -> None:
-    assert choose_format("application/json", strict=False) == "png"
-    assert choose_format("application/json, image/webp", strict=False) == "webp"
+    assert acceptable_formats("application/json", strict=False) == ("png",)
+    assert acceptable_formats("application/json, image/webp", strict=False) == ("webp",)
+
+
+@pytest.mark.parametrize(
+    ("accept", "names"),
+    [
+        ("", ("png", "webp", "jpeg", "avif", "tiff")),
+        ("image/webp,*/*", ("png", "webp", "jpeg", "avif", "tiff")),
+        ("image/webp,*/*;q=0.8", ("webp", "png", "jpeg", "avif", "tiff")),
+        ("image/avif,image/webp;q=0.9,image/png;q=0.1", ("avif", "webp", "png")),
+        ("image/*;q=0.5,image/png;q=0,image/tiff", ("tiff", "webp", "jpeg", "avif")),
+    ],
+)
+def test_second_choices_follow(accept: str, names: tuple[str, ...]) -> None:
+    assert acceptable_formats(accept) == names
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import errors
-from app.codec import DecodeLimits, DecodeOptions, decoder_protocol
+from app.codec import DecodeLimits, decoder_protocol
 from app.codec.decoder_protocol import PREFIX_SIZE, Part
 from app.codec.raster import Raster
 from app.codec.types import Metadata, Samples
+from app.options import UpscaleOptions
 
-OPTIONS = st.from_type(DecodeOptions)
+OPTIONS = st.from_type(UpscaleOptions)
 LIMITS = st.from_type(DecodeLimits)
 NUMBERS = st.floats(allow_nan=False)
 METADATA = st.builds(
@@ -75,7 +76,7 @@ def received(parts: Sequence[Part]) -> tuple[bytes, bytes]:
 
 @settings(deadline=None, derandomize=True)
 @given(data=st.binary(), options=OPTIONS, limits=LIMITS)
-def test_a_question_arrives(data: bytes, options: DecodeOptions, limits: DecodeLimits) -> None:
+def test_a_question_arrives(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> None:
     parts = decoder_protocol.request(data, options, limits)
     assert decoder_protocol.parsed_request(*received(parts)) == (data, options, limits)
 

@@ -19,7 +19,8 @@ from PIL import Image
 from model.color import luma
 from model.resample import resize
 from tests import pictures
-from tests.e2e.conftest import Launch, Process
+from tests.e2e.conftest import Launch
+from tests.service_process import Process
 
 pytestmark = pytest.mark.server
 

@@ -278,3 +278,24 @@ async def test_the_input_buffer_is_reused_and_pictures_are_let_go(start: Start) 
     finally:
         gc.enable()
     assert len(addresses) == 1
+
+
+async def test_a_finished_request_that_was_followed_keeps_nothing_either(start: Start) -> None:
+    """Without the garbage collector, which may not come by for hundreds of large pictures."""
+    engine = await start(FakeModel)
+    gone, followed = threading.Event(), list[int]()
+    gc.disable()
+    try:
+        outputs = await engine.upscale(
+            [picture(9, 9)],
+            scale=4,
+            client="me",
+            on_progress=lambda done, total: followed.append(done),
+            on_rows=lambda rows, _: followed.append(rows),
+        )
+        weakref.finalize(outputs[0][4], gone.set)
+        del outputs
+        assert await asyncio.to_thread(gone.wait, 30), "somebody still holds the picture"
+    finally:
+        gc.enable()
+    assert followed
