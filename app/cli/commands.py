@@ -1,4 +1,4 @@
-"""What can be typed: every command with its options. What a command needs is imported when it runs."""
+"""The commands and their options. What a command needs is imported only when it runs."""
 
 import os
 from pathlib import Path
@@ -71,7 +71,7 @@ def lapsrn(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options of the program itself; the help of the commands is theirs."""
+    """Handles the options of the program itself."""
 
 
 @app.command(cls=Command, no_args_is_help=True)
