@@ -1,4 +1,4 @@
-"""What can be typed: every command with its options. What a command needs is imported when it runs."""
+"""The commands and their options. What a command needs is imported only when it runs."""
 
 import os
 from pathlib import Path
@@ -46,7 +46,11 @@ ApiKey = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Weights file to use instead of LAPSRN_WEIGHTS or the shipped weights.", rich_help_panel=_HERE),
+    typer.Option(
+        readable=False,
+        help="Weights file to use instead of LAPSRN_WEIGHTS or the shipped weights.",
+        rich_help_panel=_HERE,
+    ),
 ]
 Device = Annotated[
     str | None,
@@ -71,7 +75,7 @@ def lapsrn(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options of the program itself; the help of the commands is theirs."""
+    """Handles the options of the program itself."""
 
 
 @app.command(cls=Command, no_args_is_help=True)
@@ -140,11 +144,12 @@ def upscale(
 @with_upscale_options("scale", "model", "ensemble")
 def compare(
     context: typer.Context,
-    photo: Annotated[Path, typer.Argument(metavar="SMALL", help="The small picture.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="SHEET", help="The PNG to write.")],
+    photo: Annotated[Path, typer.Argument(metavar="SMALL", readable=False, help="The small picture.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="SHEET", readable=False, help="The PNG to write.")],
     options: UpscaleOptions,
     hr: Annotated[
-        Path | None, typer.Option(metavar="TRUTH", help="The original: the same picture at the size of the result.")
+        Path | None,
+        typer.Option(metavar="TRUTH", readable=False, help="The original: the same picture at the size of the result."),
     ] = None,
     crop: Annotated[
         list[str] | None,

@@ -1,4 +1,4 @@
-"""`lapsrn doctor`: what this machine runs it on, how fast, and within which limits."""
+"""`lapsrn doctor`: reports what this machine runs the networks on, how fast, and within which limits."""
 
 import asyncio
 import json
@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from app import build
+from app.cli.local import with_network
 from app.codec import native
 from app.engine import Engine, NetworkInfo
 from app.errors import StartupError
@@ -28,10 +29,8 @@ RUNS = 5
 
 
 def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
-    """Tells what it finds; 0, or 1 when nothing can be upscaled here. Raises StartupError for wrong settings."""
-    settings = load_settings()
-    given = {"weights": weights, "devices": device}
-    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    """Prints a report; 0, or 1 if nothing can be upscaled here. Raises StartupError for wrong settings."""
+    settings = with_network(load_settings(), weights, device)
     networks: Sequence[NetworkInfo] = ()
     engine: dict[str, Any] = {}
     problem = None
@@ -69,14 +68,14 @@ def _machine() -> dict[str, Any]:
 
 
 def _backends(settings: Settings, config: object) -> list[dict[str, Any]]:
-    """Every backend, fastest first, with the reason why it cannot be used here, or None."""
+    """The backends, the fastest first, each with the reason why it cannot be used here; None if it can."""
     from model.backends.registry import survey  # brings torch
     from model.devices import devices
     from model.network import LapSRNConfig
 
     try:
         device = devices(settings.devices)[0]
-    except ValueError:  # reported as the problem already
+    except ValueError:  # reported as the problem
         return []
     network = config if isinstance(config, LapSRNConfig) else LapSRNConfig()
     return [
@@ -91,7 +90,7 @@ def _network(info: NetworkInfo) -> dict[str, Any]:
 
 
 async def _run(settings: Settings) -> tuple[list[NetworkInfo], dict[str, Any]]:
-    """The networks, and how fast the first one is. Raises StartupError."""
+    """The networks, and the speed of the first one. Raises StartupError."""
     source = build.open_model(settings, None)
     async with build.build_engine(settings, Metrics(CollectorRegistry()), source) as engine:
         scale = engine.first.scales[-1]
@@ -134,7 +133,7 @@ def _show(facts: Mapping[str, Any]) -> None:
 
 
 def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(heading, lines) as they are shown."""
+    """The headings with the lines below each."""
     yield "machine", facts["machine"]
     yield (
         "backends",

@@ -13,9 +13,9 @@ from app.cli.search import EVERYTHING, search
 from app.formats import DEFAULT_FORMAT, FORMATS, OUTPUT_FORMATS, OutputFormat
 
 SUFFIXES = frozenset(suffix for row in FORMATS for suffix in row.suffixes + row.rare_suffixes)
-"""What a folder or a quoted pattern is searched for; a file that is named is taken whatever it is called."""
+"""The endings that folders and patterns are searched for; a file that is named is read whatever its ending."""
 FORMAT_OF_SUFFIX = {suffix: name for name, row in OUTPUT_FORMATS.items() for suffix in row.suffixes}
-"""What a result is written in whose file is named with this suffix."""
+"""The format of a result by the ending of its file name."""
 
 
 class PlanError(ValueError):
@@ -24,9 +24,9 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One picture: where it comes from (None: standard input) and where it goes (None: standard output).
+    """One picture: its file (None: standard input) and the file of its result (None: standard output).
 
-    `problem` is set when there is nothing to read, so that the others can go on.
+    `problem` says why it cannot be read, so that the others can still be done; it is empty otherwise.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A picture, and its place under the output folder, still with its own suffix."""
+    """A picture, and its path below the output folder, still with its own suffix."""
 
     name: str
     source: Path | None
@@ -46,11 +46,11 @@ class _Found:
 
 
 def plan(arguments: Sequence[str], output: str, chosen: OutputFormat | None) -> tuple[list[Work], OutputFormat]:
-    """The work that `arguments` ask for, in order, and the format of the results (`chosen`, or from `output`).
+    """The pictures that `arguments` name, in order, and the format of the results (`chosen`, or as `output` ends).
 
-    An argument is a file, a folder (searched with its subfolders), a pattern, or "-". `output` is "-", a file (it has
-    a picture's suffix, and there is one picture), or a folder: there a file keeps its name, a folder its name and its
-    tree, a pattern the tree below its fixed part. Raises PlanError.
+    An argument is a file, a folder (searched with its subfolders), a pattern, or "-". `output` is "-", a file (if it
+    has a picture's suffix, and there is one picture), or a folder: in it a file keeps its name, a folder its name and
+    its tree, and a pattern the tree below its fixed part. Raises PlanError.
     """
     found = list(dict.fromkeys(item for argument in arguments for item in _find(argument, Path(output))))
     if output == "-":
@@ -132,7 +132,7 @@ def _is_picture_name(name: str) -> bool:
 
 
 def _into_folder(found: Sequence[_Found], folder: Path, suffix: str) -> list[Work]:
-    """Names end in `suffix`; pictures that differ in their suffix only keep it before the new one."""
+    """The work, with results that end in `suffix`. Pictures that differ only in their suffix keep it before that."""
     stems, places = Counter(item.place.with_suffix("") for item in found), Counter(item.place for item in found)
     works = []
     for item in found:

@@ -28,12 +28,19 @@ WIDE: dict[str, Any] = {
 
 
 def local_settings(weights: Path | None, device: str | None) -> Settings:
-    """The settings of the environment with wide limits, and with these weights and this device where given.
+    """The settings of the environment, with wide limits, and with these weights and this device where given.
 
     Raises StartupError.
     """
-    settings = load_settings()
-    update = {name: value for name, value in WIDE.items() if name not in settings.model_fields_set}
+    settings = with_network(load_settings(), weights, device)
+    return settings.model_copy(
+        update={name: value for name, value in WIDE.items() if name not in settings.model_fields_set}
+    )
+
+
+def with_network(settings: Settings, weights: Path | None, device: str | None) -> Settings:
+    """The settings with these weights as the only ones, and with this device, where given."""
+    update: dict[str, Any] = {}
     if weights is not None:
         update |= {"weights": weights, "weights_sha256": None, "more_weights": ()}
     if device is not None:

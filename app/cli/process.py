@@ -36,11 +36,11 @@ def end(run: Callable[[], int], *, hint: str = "") -> NoReturn:
         with _interruptible():
             code = run()
     except PlanError as error:
-        code = _told(str(error), 2)
+        code = _print_error(str(error), 2)
     except StartupError as error:
-        code = _told(str(error), 1)
+        code = _print_error(str(error), 1)
     except KeyboardInterrupt:
-        code = _told(f"interrupted{hint}", INTERRUPTED)
+        code = _print_error(f"interrupted{hint}", INTERRUPTED)
     raise typer.Exit(code)
 
 
@@ -55,7 +55,7 @@ def leave() -> NoReturn:
     os._exit(INTERRUPTED)
 
 
-def _told(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     from app.cli.wording import printable
 
     typer.echo(f"lapsrn: {printable(message)}", err=True)

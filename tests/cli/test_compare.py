@@ -204,6 +204,15 @@ def test_what_is_no_picture_is_one_line(lapsrn: Lapsrn, name: str) -> None:
         assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_picture_that_may_not_be_read_is_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("small.png", "secret.png"):
+        Path(name).write_bytes(pictures.png(pictures.rgb(12, 16)))
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "secret.png")
+    for arguments in (["secret.png"], ["small.png", "--hr", "secret.png"]):
+        result = lapsrn("compare", *arguments, "-o", "sheet.png")
+        assert (result.exit_code, result.stderr) == (2, "lapsrn: secret.png: Permission denied\n")
+
+
 @pytest.mark.slow
 def test_real_weights_beat_bicubic_on_the_sheet(
     weights: Path, bench_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
