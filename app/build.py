@@ -32,7 +32,7 @@ from model.resample import upsample_kernel
 def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
     """The service, not started yet. `models` as in `open_model`. Raises StartupError."""
     metrics = build_metrics()
-    decoders = build_decoders(settings)
+    decoders = build_decoders(settings, metrics)
     store, board = build_store(settings)
     return Service(
         settings,
@@ -42,7 +42,7 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         CodecThreads(codec_threads(settings)),
         functools.partial(open_model, settings, models),
         functools.partial(build_engine, settings, metrics),
-        [] if decoders is None else [decoders],
+        decoders,
         board,
     )
 
@@ -75,12 +75,16 @@ def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Code
     return Codec(build_formulas(), build_limits(settings), threads=codec_threads(settings), read=read)
 
 
-def build_decoders(settings: Settings) -> DecoderPool | None:
+def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
     """Processes to decode in, not started yet; None where decoding is done in this one."""
     if settings.decode == "inline":
         return None
+    metrics.decoders_up(False)
     return DecoderPool(
-        max(2, codec_threads(settings)), build_limits(settings), timeout_seconds=settings.decode_timeout_seconds
+        max(2, codec_threads(settings)),
+        build_limits(settings),
+        timeout_seconds=settings.decode_timeout_seconds,
+        observer=metrics,
     )
 
 

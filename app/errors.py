@@ -123,6 +123,17 @@ class WarmingUp(ServerError):
     slug = "warming-up"
 
 
+class DecodersUnavailable(ServerError):
+    """No process to decode in can be started."""
+
+    slug = "decoders-unavailable"
+
+    def __init__(self, message: str, reason: str) -> None:
+        """`reason` is for the log."""
+        super().__init__(message)
+        self.reason = reason
+
+
 class StoreUnavailable(ServerError):
     """The results store does not answer."""
 

@@ -31,6 +31,9 @@ CONTRACT = {
     "lapsrn_cancelled_total": ("counter", {"stage"}),
     "lapsrn_pixels_total": ("counter", {"direction"}),
     "lapsrn_result_store_bytes": ("gauge", set()),
+    "lapsrn_decoder_up": ("gauge", set()),
+    "lapsrn_decoder_wait_seconds": ("histogram", set()),
+    "lapsrn_decoder_restarts_total": ("counter", {"reason"}),
     "lapsrn_model_info": ("gauge", {"name", "sha256", "device", "dtype"}),
 }
 

@@ -136,6 +136,7 @@ UPSCALE: dict[str, Any] = {
             errors.QueueFull,
             errors.Draining,
             errors.WarmingUp,
+            errors.DecodersUnavailable,
             errors.DeadlineExceeded,
         ),
     },
@@ -222,7 +223,7 @@ HEALTH: dict[str, Any] = {
 READY: dict[str, Any] = {
     "responses": {
         503: {
-            "description": "Warming up, draining or dead.",
+            "description": "Warming up, draining, or without workers or decoders.",
             "headers": {"Retry-After": _RETRY},
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Readiness"}}},
         }

@@ -41,6 +41,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.QueueFull: Kind(503, errors.QueueFull.slug, "Busy"),
     errors.Draining: Kind(503, errors.Draining.slug, "Shutting down"),
     errors.WarmingUp: Kind(503, errors.WarmingUp.slug, "Starting"),
+    errors.DecodersUnavailable: Kind(503, errors.DecodersUnavailable.slug, "Decoding unavailable"),
     errors.StoreUnavailable: Kind(503, errors.StoreUnavailable.slug, "Results store unavailable"),
     errors.DeadlineExceeded: Kind(504, errors.DeadlineExceeded.slug, "Deadline exceeded"),
 }

@@ -26,11 +26,12 @@ async def healthz(service: ServiceDep) -> Response:
 
 @health.get("/readyz", summary="Readiness", response_model=Readiness, **responses.READY)
 async def readyz(service: ServiceDep) -> Response:
-    """200 once the weights are loaded and warm; a results store that is away degrades it but does not end it."""
+    """200 once the weights are warm and pictures can be decoded; a results store that is away only degrades it."""
     stored = await service.store.available()
-    ready = service.phase == "ready" and service.alive
-    status = "degraded" if ready and not stored else "dead" if service.phase == "ready" and not ready else service.phase
-    document = Readiness(status=status, store="ok" if stored else "unavailable")
+    document = Readiness(
+        status=service.readiness(stored), store="ok" if stored else "unavailable", decoders=service.decoders
+    )
+    ready = document.status in ("ready", "degraded")
     return document_response(document, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
 
 

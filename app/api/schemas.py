@@ -64,6 +64,9 @@ class Readiness(Health):
     """Whether the service takes work."""
 
     store: Annotated[Literal["ok", "unavailable"], Field(description="The results store.")]
+    decoders: Annotated[
+        Literal["ok", "starting", "unavailable"], Field(description="The processes that pictures are decoded in.")
+    ]
 
 
 class Worker(BaseModel):

@@ -21,6 +21,7 @@ from app.service.upload_budget import UploadBudget
 from app.settings import Settings
 
 Phase = Literal["warming", "ready", "draining", "failed"]
+CHECK_SECONDS = 5.0
 ModelFactory = Callable[[], TileModel]
 
 
@@ -70,11 +71,23 @@ class Served:
         return [(each, details[index] if index < len(details) else {}) for index, each in enumerate(everybody)]
 
 
-class Helper(Protocol):
-    """Something that runs beside the service, such as processes to decode in."""
+DecoderState = Literal["ok", "starting", "unavailable"]
+
+
+class Decoders(Protocol):
+    """Processes to decode in, beside the service."""
+
+    @property
+    def state(self) -> DecoderState:
+        """Whether pictures can be decoded."""
+        ...
 
     def start(self) -> None:
         """Begins."""
+        ...
+
+    def check(self) -> None:
+        """Brings `state` up to date; may take long, and is called from another thread."""
         ...
 
     def close(self) -> None:
@@ -94,12 +107,13 @@ class Service:
         threads: CodecThreads,
         open_model: Callable[[], ModelSource],
         build_engine: Callable[[ModelSource], Engine],
-        helpers: Sequence[Helper] = (),
+        decoders: Decoders | None = None,
         board: JobBoard | None = None,
     ) -> None:
         """`open_model` checks the weights and raises StartupError; it is called here, and again at every reload.
 
-        `helpers` are started and closed with the service. `board` shows jobs to other processes.
+        `decoders` are started and closed with the service; None decodes in this process. `board` shows jobs to other
+        processes.
         """
         self.settings = settings
         self.store = store
@@ -114,10 +128,11 @@ class Service:
         self._threads = threads
         self._open_model = open_model
         self._build_engine = build_engine
-        self._helpers = helpers
+        self._decoders = decoders
         self._source = open_model()
         self._served: Served | None = None
         self._warming: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
         metrics.watch_store(lambda: store.size_bytes)
 
@@ -157,6 +172,21 @@ class Service:
             return False
         return self._served is None or self._served.engine.status().alive
 
+    @property
+    def decoders(self) -> DecoderState:
+        """Whether pictures can be decoded."""
+        return "ok" if self._decoders is None else self._decoders.state
+
+    def readiness(self, stored: bool) -> Literal["warming", "ready", "degraded", "draining", "failed", "dead"]:
+        """Whether new work should come here; `stored` is whether results can be kept."""
+        if self.phase != "ready":
+            return self.phase
+        if self.decoders == "starting":
+            return "warming"
+        if not self.alive or self.decoders == "unavailable":
+            return "dead"
+        return "ready" if stored else "degraded"
+
     def measure(self) -> None:
         """Brings the gauges of the engine's queue up to this moment."""
         if self._served is not None:
@@ -165,8 +195,9 @@ class Service:
 
     def start(self) -> None:
         """Begins to load and warm the network, in the background."""
-        for helper in self._helpers:
-            helper.start()
+        if self._decoders is not None:
+            self._decoders.start()
+            self._checking = asyncio.create_task(self._check(self._decoders))
         self._warming = asyncio.create_task(self._warm())
 
     async def warmed(self) -> None:
@@ -182,15 +213,16 @@ class Service:
 
     async def stop(self) -> None:
         """Drains, and lets go of everything."""
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        for task in (self._warming, self._checking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self.drain()
         if self._served is not None:
             await self._served.engine.stop(self.settings.grace_seconds)
         await self._threads.close()
-        for helper in self._helpers:
-            await asyncio.to_thread(helper.close)
+        if self._decoders is not None:
+            await asyncio.to_thread(self._decoders.close)
         await self.store.close()
 
     async def reload(self) -> Served:
@@ -218,6 +250,12 @@ class Service:
         if self.phase == "warming":
             self.phase = "ready"
         log.info("ready", model=self._served.facts.name, device=self._served.facts.device)
+
+    async def _check(self, decoders: Decoders) -> None:
+        """Again and again, so that readiness tells of decoders that can be started no more, or can again."""
+        while True:
+            await asyncio.to_thread(decoders.check)
+            await asyncio.sleep(CHECK_SECONDS)
 
     async def _serve(self, source: ModelSource) -> Served:
         """An engine that is up and warm."""
