@@ -129,7 +129,10 @@ class Settings(BaseSettings):
     ] = False
     client_max_concurrent: Annotated[Positive, Field(description="Requests and jobs under way per client.")] = 64
     client_requests_per_minute: Annotated[
-        int, Field(ge=0, description="Upscale requests a minute per client; 0: any number.")
+        int,
+        Field(
+            ge=0, description="Upscale requests a minute per client (a key, an address, or an IPv6 /64); 0: any number."
+        ),
     ] = 0
     cors_origins: Annotated[
         tuple[str, ...], NoDecode, Field(description="Web origins that may call from a browser, separated by commas.")

@@ -1,7 +1,8 @@
-"""Who is calling: an API key where keys are on, else the peer's address."""
+"""Who is calling: an API key where keys are on, else the network of the peer."""
 
 import hashlib
 import hmac
+import ipaddress
 from collections.abc import Sequence
 
 from starlette.requests import Request
@@ -17,7 +18,7 @@ class Access:
     """Knows the keys' digests and the general limits."""
 
     def __init__(self, keys: Sequence[ApiKey], max_concurrent: int, requests_per_minute: int) -> None:
-        """No keys: everybody may call, and is known by address."""
+        """No keys: everybody may call, and is known by `network_of` the address."""
         self._keys = tuple(keys)
         self._max_concurrent = max_concurrent
         self._requests_per_minute = requests_per_minute
@@ -25,8 +26,13 @@ class Access:
     def identify(self, request: Request) -> Caller:
         """The caller. Raises Unauthorized when keys are on and none of them was sent."""
         if not self._keys:
-            address = request.client.host if request.client else "unknown"
-            return Caller(address, "", self._max_concurrent, self._requests_per_minute, admin=False)
+            return Caller(
+                network_of(request.client.host if request.client else ""),
+                "",
+                self._max_concurrent,
+                self._requests_per_minute,
+                admin=False,
+            )
         key = self._match(_sent_key(request))
         return Caller(
             name=key.name,
@@ -54,6 +60,22 @@ class Access:
         if not found:
             raise Unauthorized(f"This API key is not known. {_HOW}")
         return found[0]
+
+
+def network_of(address: str) -> str:
+    """What clients without keys are known by: the address, or the /64 of an IPv6 one.
+
+    One subscriber has a whole /64, and could otherwise be 2^64 clients. An IPv4 address in IPv6 clothes is itself.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address or "unknown"
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, 64), strict=False))
 
 
 def _sent_key(request: Request) -> str:

@@ -3,10 +3,13 @@
 import asyncio
 import hashlib
 import threading
+from collections import OrderedDict
+from typing import Any
 
 import httpx
 import pytest
 
+from app.api.access import network_of
 from app.errors import TooManyRequests
 from app.service.caller import Caller
 from app.service.client_quota import ClientQuota
@@ -165,6 +168,55 @@ def test_idle_buckets_are_forgotten() -> None:
     now = 61.0
     limits.enter(Caller("last", "", 1, 60, admin=False))()
     assert len(limits._buckets) == 1
+
+
+class _Watched(OrderedDict[str, Any]):
+    """Buckets, and how often they were gone through from the first to the last."""
+
+    walks = 0
+
+    def items(self) -> Any:
+        self.walks += 1
+        return super().items()
+
+
+def test_clients_beyond_any_number_take_bounded_memory_and_no_walk_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket each for the names asked with last; what is remembered is not gone through for every request."""
+    monkeypatch.setattr("app.service.client_quota.MAX_BUCKETS", 5000)
+    limits = ClientQuota(clock=lambda: 0.0)
+    limits._buckets = watched = _Watched()
+    for number in range(6000):
+        limits.enter(Caller(str(number), "", 1, 60, admin=False))()
+    assert (list(watched), watched.walks) == ([str(number) for number in range(1000, 6000)], 0)
+
+
+def test_who_asks_again_is_not_forgotten_for_who_asks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.service.client_quota.MAX_BUCKETS", 3)
+    limits = ClientQuota(clock=lambda: 0.0)
+    busy = Caller("busy", "", 1, 4, admin=False)
+    for number in range(4):
+        limits.enter(busy)()
+        limits.enter(Caller(str(number), "", 1, 60, admin=False))()
+    with pytest.raises(TooManyRequests):
+        limits.enter(busy)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", "unknown"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_clients_without_keys_are_known_by_their_network(address: str, name: str) -> None:
+    assert network_of(address) == name
 
 
 async def test_addresses_are_clients_without_keys(
