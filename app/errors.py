@@ -158,6 +158,12 @@ class StartupError(LapsrnError):
     slug = "weights-refused"
 
 
+class SettingsRefused(StartupError):
+    """Settings that can be read again while the service runs are not valid; the old ones stay."""
+
+    slug = "settings-refused"
+
+
 def slug_of(error: BaseException) -> str:
     """The error's slug; INTERNAL_ERROR for anything that was not raised on purpose."""
     return error.slug if isinstance(error, LapsrnError) else INTERNAL_ERROR

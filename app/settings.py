@@ -2,14 +2,23 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from app.errors import StartupError
+from app.errors import SettingsRefused, StartupError
 
 _MIB = 1024 * 1024
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
@@ -30,6 +39,9 @@ class ApiKey(BaseModel):
     max_concurrent: Annotated[int | None, Field(ge=1, description="Overrides LAPSRN_CLIENT_MAX_CONCURRENT.")] = None
     requests_per_minute: Annotated[int | None, Field(ge=1, description="Overrides the general rate.")] = None
     admin: Annotated[bool, Field(description="May call POST /admin/reload.")] = False
+
+
+_KEYS = TypeAdapter(tuple[ApiKey, ...])
 
 
 class Settings(BaseSettings):
@@ -122,8 +134,13 @@ class Settings(BaseSettings):
     redis_url: Annotated[
         SecretStr | None, Field(description="Keep finished pictures in this Redis (redis://, rediss:// or unix://).")
     ] = None
+    redis_url_file: Annotated[Path | None, Field(description="A file with that address, instead of it.")] = None
 
     api_keys: Annotated[tuple[ApiKey, ...], Field(description="JSON list of keys; empty: no key is asked for.")] = ()
+    api_keys_file: Annotated[
+        Path | None,
+        Field(description="A file with that list, instead of it; read again on SIGHUP and `POST /admin/reload`."),
+    ] = None
     allow_anonymous: Annotated[
         bool, Field(description="Listen beyond loopback without keys, knowing that anybody may send work.")
     ] = False
@@ -167,22 +184,51 @@ class Settings(BaseSettings):
                 raise ValueError(f"'{origin}' is not an origin such as https://example.org (no path, no *)")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Secrets from their files, as if they had been in the environment."""
+        for name in ("api_keys", "redis_url"):
+            file = values.get(f"{name}_file")
+            if file and values.get(name):
+                variable = f"LAPSRN_{name.upper()}"
+                raise ValueError(f"{variable} and {variable}_FILE are both set; keep one of them")
+        if file := values.get("api_keys_file"):
+            values = values | {"api_keys": _keys_in(Path(file))}
+        if file := values.get("redis_url_file"):
+            values = values | {"redis_url": _text_of(Path(file), "LAPSRN_REDIS_URL_FILE").strip()}
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [key.name for key in self.api_keys]
-        if len(set(names)) != len(names):
-            raise ValueError("two API keys have the same name")
-        if not (self.api_keys or self.allow_anonymous or is_loopback(self.host)):
-            raise ValueError(
-                f"refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS, listen on 127.0.0.1, "
-                "or say LAPSRN_ALLOW_ANONYMOUS=true"
-            )
+        self._check_keys(self.api_keys)
         if self.processes > 1 and self.redis_url is None:
             raise ValueError(
                 f"{self.processes} processes cannot share results kept in memory: set LAPSRN_REDIS_URL, "
                 "or run one process"
             )
         return self
+
+    def _check_keys(self, keys: Sequence[ApiKey]) -> None:
+        names = [key.name for key in keys]
+        if len(set(names)) != len(names):
+            raise ValueError("two API keys have the same name")
+        if not (keys or self.allow_anonymous or is_loopback(self.host)):
+            raise ValueError(
+                f"refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS or LAPSRN_API_KEYS_FILE, "
+                "listen on 127.0.0.1, or say LAPSRN_ALLOW_ANONYMOUS=true"
+            )
+
+    def keys_now(self) -> tuple[ApiKey, ...]:
+        """The API keys: what LAPSRN_API_KEYS_FILE holds by now, if there is one. Raises SettingsRefused."""
+        if self.api_keys_file is None:
+            return self.api_keys
+        try:
+            keys = _keys_in(self.api_keys_file)
+            self._check_keys(keys)
+        except ValueError as error:
+            raise SettingsRefused(f"The API keys were not changed: {error}.") from error
+        return keys
 
     @property
     def companions(self) -> tuple[Path, ...]:
@@ -198,6 +244,26 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _text_of(file: Path, variable: str) -> str:
+    """The file's text. Raises ValueError."""
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no text"
+        raise ValueError(f"{variable}: {file} cannot be read ({reason})") from None
+
+
+def _keys_in(file: Path) -> tuple[ApiKey, ...]:
+    """The keys in a file. Raises ValueError in one line, which shows nothing of what the file holds."""
+    variable = "LAPSRN_API_KEYS_FILE"
+    text = _text_of(file, variable)
+    try:
+        return _KEYS.validate_json(text)
+    except ValidationError as error:
+        items = error.errors(include_url=False, include_input=False, include_context=False)
+        raise ValueError("; ".join(_complaint(dict(item), variable) for item in items)) from None
 
 
 def load_settings() -> Settings:
@@ -216,9 +282,14 @@ def unknown_settings(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if name.startswith("LAPSRN_") and name not in known)
 
 
-def _complaint(item: dict[str, object]) -> str:
-    """'LAPSRN_PORT: Input should be ...' for one of pydantic's errors, without echoing secrets."""
+def _complaint(item: dict[str, object], variable: str = "") -> str:
+    """'LAPSRN_PORT: Input should be ...' for one of pydantic's errors, without echoing secrets.
+
+    The variable is the first part of the error's location, unless it is given.
+    """
     location = item["loc"]
     path = [str(part) for part in location] if isinstance(location, tuple) else []
     message = str(item["msg"]).removeprefix("Value error, ")
-    return f"LAPSRN_{path[0].upper()}{''.join(f'[{part}]' for part in path[1:])}: {message}" if path else message
+    if not variable and path:
+        variable = f"LAPSRN_{path.pop(0).upper()}"
+    return f"{variable}{''.join(f'[{part}]' for part in path)}: {message}" if variable else message

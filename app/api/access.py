@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 
@@ -17,11 +17,24 @@ _HOW = "Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
 class Access:
     """Knows the keys' digests and the general limits."""
 
-    def __init__(self, keys: Sequence[ApiKey], max_concurrent: int, requests_per_minute: int) -> None:
-        """No keys: everybody may call, and is known by `network_of` the address."""
-        self._keys = tuple(keys)
+    def __init__(
+        self, read_keys: Callable[[], Sequence[ApiKey]], max_concurrent: int, requests_per_minute: int
+    ) -> None:
+        """`read_keys` is called here, and again by `reload`.
+
+        No keys: everybody may call, and is known by `network_of` the address."""
+        self._read_keys = read_keys
+        self._keys = tuple(read_keys())
         self._max_concurrent = max_concurrent
         self._requests_per_minute = requests_per_minute
+
+    def reload(self) -> int:
+        """Takes the keys that are there now, from the next request on; their number.
+
+        Raises SettingsRefused, and then knows those it knew before.
+        """
+        self._keys = tuple(self._read_keys())
+        return len(self._keys)
 
     def identify(self, request: Request) -> Caller:
         """The caller. Raises Unauthorized when keys are on and none of them was sent."""

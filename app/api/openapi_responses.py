@@ -240,6 +240,11 @@ METRICS: dict[str, Any] = {
 MODEL: dict[str, Any] = {"responses": _problems(errors.Draining, errors.WarmingUp)}
 RELOAD: dict[str, Any] = {
     "responses": _problems(
-        errors.Unauthorized, errors.Forbidden, errors.StartupError, errors.Draining, errors.WarmingUp
+        errors.Unauthorized,
+        errors.Forbidden,
+        errors.StartupError,
+        errors.SettingsRefused,
+        errors.Draining,
+        errors.WarmingUp,
     )
 }

@@ -31,6 +31,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.NotAcceptable: Kind(406, errors.NotAcceptable.slug, "No acceptable picture format"),
     errors.SlowClient: Kind(408, errors.SlowClient.slug, "The body did not arrive in time"),
     errors.StartupError: Kind(409, errors.StartupError.slug, "The weights did not pass their checks"),
+    errors.SettingsRefused: Kind(409, errors.SettingsRefused.slug, "The settings did not pass their checks"),
     errors.TooManyBytes: Kind(413, errors.TooManyBytes.slug, "Too many bytes"),
     errors.TooManyPixels: Kind(413, errors.TooManyPixels.slug, "Too many pixels"),
     errors.UnsupportedFormat: Kind(415, errors.UnsupportedFormat.slug, "Not an accepted picture format"),

@@ -1,5 +1,6 @@
 """Health, readiness, metrics, the model, and its reload."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import openapi_responses as responses
-from app.api.dependencies import AdminDep, ServiceDep
+from app.api.dependencies import AccessDep, AdminDep, ServiceDep
 from app.api.documents import NO_STORE, document_response
 from app.api.schemas import Health, InputLimits, ModelDocument, Network, Readiness, Worker
 from app.service.service import ModelFacts, Served, Service
@@ -49,9 +50,13 @@ async def model(service: ServiceDep) -> Response:
     return document_response(_describe(service, service.served))
 
 
-@router.post("/admin/reload", summary="Swap the weights", response_model=ModelDocument, **responses.RELOAD)
-async def reload(service: ServiceDep, admin: AdminDep) -> Response:
-    """Loads the weights file again. No request is lost; if the file does not pass its checks, nothing changes."""
+@router.post("/admin/reload", summary="Swap keys and weights", response_model=ModelDocument, **responses.RELOAD)
+async def reload(service: ServiceDep, access: AccessDep, admin: AdminDep) -> Response:
+    """Reads LAPSRN_API_KEYS_FILE again, if there is one, and then the weights; no request is lost.
+
+    A file that does not pass its checks changes nothing, and ends the call.
+    """
+    await asyncio.to_thread(access.reload)
     return document_response(_describe(service, await service.reload()))
 
 

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.access import Access
 from app.errors import LapsrnError, StartupError
 from app.service.service import Service
 
@@ -85,10 +86,11 @@ class DrainingServer(uvicorn.Server):
     overdue = False
     """Whether something (a thread in a driver, say) did not even end in those 10 s, and was left behind."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        """`service` is drained on SIGTERM and SIGINT, and reloads its weights on SIGHUP."""
+    def __init__(self, config: uvicorn.Config, service: Service, access: Access) -> None:
+        """`service` is drained on SIGTERM and SIGINT; on SIGHUP `access` reloads its keys and `service` its weights."""
         super().__init__(config)
         self._service = service
+        self._access = access
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -150,6 +152,10 @@ class DrainingServer(uvicorn.Server):
     async def _reload(self) -> None:
         log = structlog.get_logger("lapsrn")
         try:
+            log.info("API keys read", count=await asyncio.to_thread(self._access.reload))
+        except LapsrnError as error:
+            log.error("API keys not changed", reason=str(error))
+        try:
             served = await self._service.reload()
         except LapsrnError as error:
             log.error("weights not swapped", reason=str(error))
@@ -185,7 +191,7 @@ def run_server(
         ws="none",
         workers=1,
     )
-    server = DrainingServer(config, service)
+    server = DrainingServer(config, service, app.state.access)
     runner = asyncio.Runner(loop_factory=config.get_loop_factory())
     try:
         runner.run(_serve_all(server, listener, metrics_app, metrics_listener))

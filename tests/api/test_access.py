@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import json
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,6 +29,8 @@ def key(name: str, secret: str, **limits: object) -> ApiKey:
 
 
 KEYS = (key("ann", "ann's key"), key("bob", "bob's key"), key("root", "root's key", admin=True))
+
+NAMES = ("ann", "bob", "eve")
 
 
 def bearer(name: str) -> dict[str, str]:
@@ -106,6 +110,32 @@ async def test_administration_needs_an_administrators_key(serve: Running) -> Non
         answer = await client.post("/admin/reload")
         assert answer.status_code == 403
         assert "LAPSRN_API_KEYS" in answer.json()["detail"]
+
+
+def write_keys(file: Path, *keys: ApiKey) -> None:
+    file.write_text(json.dumps([each.model_dump() for each in keys]))
+
+
+async def test_keys_are_changed_without_a_restart(serve: Running, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, *KEYS)
+    async with serve(api_keys_file=file) as client:
+        write_keys(file, KEYS[1], KEYS[2], key("eve", "eve's key"))
+        assert (await client.post("/upscale", files=FILES, headers=bearer("eve"))).status_code == 401
+        assert (await client.post("/admin/reload", headers=bearer("root"))).status_code == 200
+        statuses = [(await client.post("/upscale", files=FILES, headers=bearer(name))).status_code for name in NAMES]
+        assert statuses == [401, 200, 200]
+
+
+async def test_a_bad_file_of_keys_changes_nothing(serve: Running, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, *KEYS)
+    async with serve(api_keys_file=file) as client:
+        file.write_text("[{]")
+        answer = await client.post("/admin/reload", headers=bearer("root"))
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:lapsrn:problem:settings-refused")
+        assert "LAPSRN_API_KEYS_FILE: Invalid JSON" in answer.json()["detail"]
+        assert (await client.post("/upscale", files=FILES, headers=bearer("ann"))).status_code == 200
 
 
 async def test_rate_per_client(serve: Running) -> None:

@@ -104,7 +104,8 @@ async def test_what_does_not_end_after_the_grace_time_is_left_behind(
 
     monkeypatch.setattr(server, "_LAST_SECONDS", 0.5)
     async with serve() as client:
-        draining = server.DrainingServer(uvicorn.Config(app_of(client), log_config=None), service_of(client))
+        app = app_of(client)
+        draining = server.DrainingServer(uvicorn.Config(app, log_config=None), service_of(client), app.state.access)
         monkeypatch.setattr(draining, "servers", [], raising=False)
         monkeypatch.setattr(draining, "lifespan", Lifespan(), raising=False)
         await asyncio.wait_for(draining.shutdown(), timeout=10)
