@@ -135,9 +135,20 @@ class DecodersUnavailable(ServerError):
 
 
 class StoreUnavailable(ServerError):
-    """The results store does not answer."""
+    """The results store does not answer, or has no memory left."""
 
     slug = "store-unavailable"
+
+    def __init__(self, message: str, full: bool = False) -> None:
+        """`full`: it answers, but has no memory left."""
+        super().__init__(message)
+        self.full = full
+
+
+class JobLost(ServerError):
+    """The process that ran a job is gone, and the job with it."""
+
+    slug = "job-lost"
 
 
 class DeadlineExceeded(ServerError):

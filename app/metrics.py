@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+NOT_KEPT = ("too-large", "full", "unavailable")
 DECODER_LOSSES = ("died", "timeout", "malformed")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -51,6 +52,13 @@ class Metrics:
         )
         self._pixels = Counter("lapsrn_pixels_total", "Pixels of upscaled pictures", ["direction"], registry=registry)
         self._store_bytes = Gauge("lapsrn_result_store_bytes", "Bytes of finished pictures kept", registry=registry)
+        self._store_up = Gauge("lapsrn_store_up", "1 while results can be kept and fetched", registry=registry)
+        self._store_emptied = Counter(
+            "lapsrn_store_emptied_total", "Times that the store was found to have lost everything", registry=registry
+        )
+        self._not_kept = Counter(
+            "lapsrn_results_not_kept_total", "Results that the store did not take", ["reason"], registry=registry
+        )
         self._decoder_wait = Histogram(
             "lapsrn_decoder_wait_seconds", "Waiting for a free decoder process", buckets=_SECONDS, registry=registry
         )
@@ -68,6 +76,8 @@ class Metrics:
             self._stage_seconds.labels(stage)
         for direction in ("in", "out"):
             self._pixels.labels(direction)
+        for reason in NOT_KEPT:
+            self._not_kept.labels(reason)
         for reason in DECODER_LOSSES:
             self._decoder_restarts.labels(reason)
         self._decoder_up.set(1)
@@ -132,9 +142,18 @@ class Metrics:
         """Whether decoder processes can be started."""
         self._decoder_up.set(int(up))
 
-    def watch_store(self, size_bytes: Callable[[], int]) -> None:
-        """Asks `size_bytes` at every scrape."""
+    def watch_store(self, size_bytes: Callable[[], int], up: Callable[[], bool]) -> None:
+        """Asks for the bytes kept, and whether more can be, at every scrape."""
         self._store_bytes.set_function(size_bytes)
+        self._store_up.set_function(up)
+
+    def store_emptied(self) -> None:
+        """The store has lost everything that it had."""
+        self._store_emptied.inc()
+
+    def result_not_kept(self, reason: str) -> None:
+        """The store did not take a result; `reason` is one of NOT_KEPT."""
+        self._not_kept.labels(reason).inc()
 
     def models(self, infos: Iterable[Mapping[str, str]]) -> None:
         """Says which networks are served: name, sha256, device, dtype of each. Those before are forgotten."""

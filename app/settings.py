@@ -118,6 +118,9 @@ class Settings(BaseSettings):
     deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is 504.")] = 300.0
     job_deadline_seconds: Annotated[Seconds, Field(description="The same for jobs (Prefer: respond-async).")] = 3600.0
     job_ttl_seconds: Annotated[Seconds, Field(description="A finished job is remembered this long.")] = 600.0
+    job_lease_seconds: Annotated[
+        Seconds, Field(description="A process that shows no sign of life for this long has lost its jobs, say others.")
+    ] = 10.0
     max_jobs: Annotated[Positive, Field(description="Jobs remembered at once, finished ones included.")] = 1000
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work after SIGTERM.")] = 30.0
@@ -131,6 +134,9 @@ class Settings(BaseSettings):
         512 * _MIB
     )
     result_ttl_seconds: Annotated[Positive, Field(description="Finished pictures are kept this long.")] = 600
+    store_retry_seconds: Annotated[
+        float, Field(ge=0, description="A job's result is offered this long to a Redis that does not take it.")
+    ] = 60.0
     redis_url: Annotated[
         SecretStr | None, Field(description="Keep finished pictures in this Redis (redis://, rediss:// or unix://).")
     ] = None
@@ -168,6 +174,13 @@ class Settings(BaseSettings):
         if value == "none":
             return ()
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"(rediss?|unix)://", value.get_secret_value()):
+            raise ValueError("an address begins with redis://, rediss:// or unix://")
+        return value
 
     @field_validator("formats")
     @classmethod

@@ -44,6 +44,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.WarmingUp: Kind(503, errors.WarmingUp.slug, "Starting"),
     errors.DecodersUnavailable: Kind(503, errors.DecodersUnavailable.slug, "Decoding unavailable"),
     errors.StoreUnavailable: Kind(503, errors.StoreUnavailable.slug, "Results store unavailable"),
+    errors.JobLost: Kind(503, errors.JobLost.slug, "The job was lost"),
     errors.DeadlineExceeded: Kind(504, errors.DeadlineExceeded.slug, "Deadline exceeded"),
 }
 INTERNAL = Kind(500, errors.INTERNAL_ERROR, "Internal error")

@@ -27,11 +27,8 @@ async def healthz(service: ServiceDep) -> Response:
 
 @health.get("/readyz", summary="Readiness", response_model=Readiness, **responses.READY)
 async def readyz(service: ServiceDep) -> Response:
-    """200 once the weights are warm and pictures can be decoded; a results store that is away only degrades it."""
-    stored = await service.store.available()
-    document = Readiness(
-        status=service.readiness(stored), store="ok" if stored else "unavailable", decoders=service.decoders
-    )
+    """200 once the weights are warm and pictures can be decoded; a results store in trouble only degrades it."""
+    document = Readiness(status=service.readiness, store=service.store.state, decoders=service.decoders)
     ready = document.status in ("ready", "degraded")
     return document_response(document, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
 

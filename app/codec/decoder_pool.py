@@ -9,8 +9,6 @@ from collections import deque
 from threading import Condition
 from typing import Literal, Protocol
 
-import structlog
-
 from app.codec import decoder_protocol
 from app.codec.decoder_child import PROGRAM, DecoderChild, GoneError
 from app.codec.limits import check_bytes
@@ -217,16 +215,10 @@ class DecoderPool:
         with self._freed:
             if self._closed:
                 return
-            known, self._fault, self._state = self._fault, reason, "unavailable"
+            self._fault, self._state = reason, "unavailable"
         self._observer.decoders_up(False)
-        if known != reason:
-            structlog.get_logger("lapsrn").error(
-                "decoder processes do not start; LAPSRN_DECODE=inline does without them", reason=reason
-            )
 
     def _tell_up(self, gap: str) -> None:
         with self._freed:
-            known, self._gap, self._fault, self._state = self._gap, gap, "", "ok"
+            self._gap, self._fault, self._state = gap, "", "ok"
         self._observer.decoders_up(True)
-        if known is None and gap:
-            structlog.get_logger("lapsrn").warning("decoder processes are not isolated from the system", reason=gap)

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,10 @@ class StoredPicture:
     def of(cls, body: bytes, media_type: str) -> "StoredPicture":
         """Tags the bytes with a digest of themselves."""
         return cls(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+StoreState = Literal["ok", "full", "emptied", "unavailable"]
+"""Whether results can be kept and fetched: "full" keeps no new ones; "emptied" can, but has just lost all it had."""
 
 
 class ResultStore(Protocol):
@@ -36,8 +40,17 @@ class ResultStore(Protocol):
         """Forgets all levels; False if there was nothing. Raises errors.StoreUnavailable."""
         ...
 
+    def start(self) -> None:
+        """Begins to look after itself, on the running event loop, so that `state` is never older than seconds."""
+        ...
+
     async def available(self) -> bool:
-        """Whether the store answers."""
+        """Asks now whether results can be kept and fetched."""
+        ...
+
+    @property
+    def state(self) -> StoreState:
+        """The same as last known, and why not."""
         ...
 
     @property

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import structlog
 
@@ -14,14 +14,15 @@ from app.metrics import Metrics
 from app.results import JobBoard, ResultStore
 from app.service.client_quota import ClientQuota
 from app.service.codec_threads import CodecThreads
+from app.service.decoder_watch import Decoders, DecoderState, watch
 from app.service.job_directory import JobDirectory
 from app.service.jobs import Jobs
+from app.service.keeper import Keeper
 from app.service.pipeline import Pipeline
 from app.service.upload_budget import UploadBudget
 from app.settings import Settings
 
 Phase = Literal["warming", "ready", "draining", "failed"]
-CHECK_SECONDS = 5.0
 ModelFactory = Callable[[], TileModel]
 
 
@@ -71,30 +72,6 @@ class Served:
         return [(each, details[index] if index < len(details) else {}) for index, each in enumerate(everybody)]
 
 
-DecoderState = Literal["ok", "starting", "unavailable"]
-
-
-class Decoders(Protocol):
-    """Processes to decode in, beside the service."""
-
-    @property
-    def state(self) -> DecoderState:
-        """Whether pictures can be decoded."""
-        ...
-
-    def start(self) -> None:
-        """Begins."""
-        ...
-
-    def check(self) -> None:
-        """Brings `state` up to date; may take long, and is called from another thread."""
-        ...
-
-    def close(self) -> None:
-        """Ends."""
-        ...
-
-
 class Service:
     """Everything that outlives a request. Routes read its parts; main builds it."""
 
@@ -121,8 +98,9 @@ class Service:
         self.phase: Phase = "warming"
         self.quota = ClientQuota()
         self.budget = UploadBudget(settings.max_body_bytes_in_flight)
+        self.keeper = Keeper(store, metrics, settings.result_max_bytes, settings.store_retry_seconds)
         self.jobs = Jobs(
-            Pipeline(codec, self, store, metrics, threads), metrics, settings.job_ttl_seconds, settings.max_jobs
+            Pipeline(codec, self, metrics, threads, self.keeper), metrics, settings.job_ttl_seconds, settings.max_jobs
         )
         self.directory = JobDirectory(self.jobs, board)
         self._threads = threads
@@ -132,9 +110,9 @@ class Service:
         self._source = open_model()
         self._served: Served | None = None
         self._warming: asyncio.Task[None] | None = None
-        self._checking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
-        metrics.watch_store(lambda: store.size_bytes)
+        metrics.watch_store(lambda: store.size_bytes, lambda: store.state in ("ok", "emptied"))
 
     @property
     def served(self) -> Served:
@@ -177,15 +155,16 @@ class Service:
         """Whether pictures can be decoded."""
         return "ok" if self._decoders is None else self._decoders.state
 
-    def readiness(self, stored: bool) -> Literal["warming", "ready", "degraded", "draining", "failed", "dead"]:
-        """Whether new work should come here; `stored` is whether results can be kept."""
+    @property
+    def readiness(self) -> Literal["warming", "ready", "degraded", "draining", "failed", "dead"]:
+        """Whether new work should come here, as last known: asking costs nothing."""
         if self.phase != "ready":
             return self.phase
         if self.decoders == "starting":
             return "warming"
         if not self.alive or self.decoders == "unavailable":
             return "dead"
-        return "ready" if stored else "degraded"
+        return "ready" if self.store.state == "ok" else "degraded"
 
     def measure(self) -> None:
         """Brings the gauges of the engine's queue up to this moment."""
@@ -195,9 +174,10 @@ class Service:
 
     def start(self) -> None:
         """Begins to load and warm the network, in the background."""
+        self.store.start()
         if self._decoders is not None:
             self._decoders.start()
-            self._checking = asyncio.create_task(self._check(self._decoders))
+            self._watching = asyncio.create_task(watch(self._decoders))
         self._warming = asyncio.create_task(self._warm())
 
     async def warmed(self) -> None:
@@ -209,14 +189,17 @@ class Service:
         """Refuses new work, and waits until what was admitted is done, at most the grace time."""
         self.phase = "draining"
         await self.jobs.drain(self.settings.grace_seconds)
+        self.keeper.hurry()
         await self.directory.close()
 
     async def stop(self) -> None:
         """Drains, and lets go of everything."""
-        for task in (self._warming, self._checking):
+        for task in (self._warming, self._watching):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        if self.phase == "draining":  # by a signal, and the grace time is over
+            self.keeper.hurry()
         await self.drain()
         if self._served is not None:
             await self._served.engine.stop(self.settings.grace_seconds)
@@ -247,15 +230,10 @@ class Service:
             self.phase = "failed"
             log.error("the network could not be loaded", exc_info=error)
             return
+        await self.store.available()
         if self.phase == "warming":
             self.phase = "ready"
         log.info("ready", model=self._served.facts.name, device=self._served.facts.device)
-
-    async def _check(self, decoders: Decoders) -> None:
-        """Again and again, so that readiness tells of decoders that can be started no more, or can again."""
-        while True:
-            await asyncio.to_thread(decoders.check)
-            await asyncio.sleep(CHECK_SECONDS)
 
     async def _serve(self, source: ModelSource) -> Served:
         """An engine that is up and warm."""
