@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from app.api_keys import ApiKey, complaint, keys_in, text_of
 from app.errors import SettingsRefused, StartupError
 
 _MIB = 1024 * 1024
@@ -27,21 +25,6 @@ _MORE_WEIGHTS = tuple(_SHIPPED / f"{name}.safetensors" for name in ("lapsrn_x8",
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
-
-
-class ApiKey(BaseModel):
-    """One client's key: only its SHA-256 is kept, so that the settings give no key away."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Shown in logs, never secret.")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key.")]
-    max_concurrent: Annotated[int | None, Field(ge=1, description="Overrides LAPSRN_CLIENT_MAX_CONCURRENT.")] = None
-    requests_per_minute: Annotated[int | None, Field(ge=1, description="Overrides the general rate.")] = None
-    admin: Annotated[bool, Field(description="May call POST /admin/reload.")] = False
-
-
-_KEYS = TypeAdapter(tuple[ApiKey, ...])
 
 
 class Settings(BaseSettings):
@@ -207,9 +190,9 @@ class Settings(BaseSettings):
                 variable = f"LAPSRN_{name.upper()}"
                 raise ValueError(f"{variable} and {variable}_FILE are both set; keep one of them")
         if file := values.get("api_keys_file"):
-            values = values | {"api_keys": _keys_in(Path(file))}
+            values = values | {"api_keys": keys_in(Path(file))}
         if file := values.get("redis_url_file"):
-            values = values | {"redis_url": _text_of(Path(file), "LAPSRN_REDIS_URL_FILE").strip()}
+            values = values | {"redis_url": text_of(Path(file), "LAPSRN_REDIS_URL_FILE").strip()}
         return values
 
     @model_validator(mode="after")
@@ -237,7 +220,7 @@ class Settings(BaseSettings):
         if self.api_keys_file is None:
             return self.api_keys
         try:
-            keys = _keys_in(self.api_keys_file)
+            keys = keys_in(self.api_keys_file)
             self._check_keys(keys)
         except ValueError as error:
             raise SettingsRefused(f"The API keys were not changed: {error}.") from error
@@ -259,26 +242,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _text_of(file: Path, variable: str) -> str:
-    """The file's text. Raises ValueError."""
-    try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no text"
-        raise ValueError(f"{variable}: {file} cannot be read ({reason})") from None
-
-
-def _keys_in(file: Path) -> tuple[ApiKey, ...]:
-    """The keys in a file. Raises ValueError in one line, which shows nothing of what the file holds."""
-    variable = "LAPSRN_API_KEYS_FILE"
-    text = _text_of(file, variable)
-    try:
-        return _KEYS.validate_json(text)
-    except ValidationError as error:
-        items = error.errors(include_url=False, include_input=False, include_context=False)
-        raise ValueError("; ".join(_complaint(dict(item), variable) for item in items)) from None
-
-
 def load_settings() -> Settings:
     """Settings from the environment. Raises StartupError with one line that names every wrong setting."""
     try:
@@ -286,23 +249,10 @@ def load_settings() -> Settings:
     except SettingsError as error:
         raise StartupError(f"a setting that should be JSON is not: {error}") from None
     except ValidationError as error:
-        raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors(include_url=False))) from None
+        raise StartupError("; ".join(complaint(dict(item)) for item in error.errors(include_url=False))) from None
 
 
 def unknown_settings(names: Iterable[str]) -> list[str]:
     """Those of `names` that start with LAPSRN_ and mean nothing: slips, which would otherwise go unseen."""
     known = {f"LAPSRN_{name.upper()}" for name in Settings.model_fields} | {"LAPSRN_SERVER", "LAPSRN_API_KEY"}
     return sorted(name for name in names if name.startswith("LAPSRN_") and name not in known)
-
-
-def _complaint(item: dict[str, object], variable: str = "") -> str:
-    """'LAPSRN_PORT: Input should be ...' for one of pydantic's errors, without echoing secrets.
-
-    The variable is the first part of the error's location, unless it is given.
-    """
-    location = item["loc"]
-    path = [str(part) for part in location] if isinstance(location, tuple) else []
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if not variable and path:
-        variable = f"LAPSRN_{path.pop(0).upper()}"
-    return f"{variable}{''.join(f'[{part}]' for part in path)}: {message}" if variable else message

@@ -4,7 +4,8 @@ import json
 from pathlib import Path, PosixPath
 from typing import Any
 
-from app.settings import ApiKey, Settings
+from app.api_keys import ApiKey
+from app.settings import Settings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 ROOT = PAGE.parent.parent

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 
+from app.api_keys import ApiKey
 from app.errors import Forbidden, Unauthorized
 from app.service.caller import Caller
-from app.settings import ApiKey
 
 _HOW = "Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
 
 
 class Access:
-    """Knows the keys' digests and the general limits."""
+    """Identifies callers by the keys' digests, and gives them their limits."""
 
     def __init__(
         self, read_keys: Callable[[], Sequence[ApiKey]], max_concurrent: int, requests_per_minute: int
@@ -29,9 +29,9 @@ class Access:
         self._requests_per_minute = requests_per_minute
 
     def reload(self) -> int:
-        """Takes the keys that are there now, from the next request on; their number.
+        """Reads the keys again; returns how many there are.
 
-        Raises SettingsRefused, and then knows those it knew before.
+        Raises SettingsRefused, and then keeps the old ones.
         """
         self._keys = tuple(self._read_keys())
         return len(self._keys)
@@ -76,9 +76,9 @@ class Access:
 
 
 def network_of(address: str) -> str:
-    """What clients without keys are known by: the address, or the /64 of an IPv6 one.
+    """The name of a client without a key: its address, or the /64 network of an IPv6 address.
 
-    One subscriber has a whole /64, and could otherwise be 2^64 clients. An IPv4 address in IPv6 clothes is itself.
+    One subscriber usually has a whole /64, and could otherwise appear as 2^64 clients. IPv4-mapped addresses are IPv4.
     """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])

@@ -1,9 +1,9 @@
-"""What a decoder process gives up once it is warm: memory beyond a limit, and every system call but those for decoding.
+"""Confines a warm decoder process: limited memory, and no system calls but those that decoding needs.
 
-The filter is an allow-list, so that calls which are added to Linux later are refused too. It lets a process read and
-write what is open already (its two pipes), ask for memory, and start threads. There is no opening of files, neither
-for writing nor for reading, no socket, no new process, no signal to others. Packages for this exist, but need
-libseccomp on the machine, or are not kept any more; the filter itself is a table and a loop.
+The filter is an allow-list, so calls added to Linux later are refused too. A process can read and write what is
+already open (its two pipes), allocate memory, and start threads. It can open no file, not even for reading, and no
+socket; it can start no process and signal none. The packages for this need libseccomp on the machine or are no longer
+maintained, and the filter itself is a table and a loop.
 """
 
 import ctypes
@@ -76,7 +76,7 @@ def limit_memory(extra_bytes: int) -> None:
 
 
 def limit_calls() -> str:
-    """Installs the filter for every thread of this process, for good; why that is not possible here, or ""."""
+    """Installs the filter for every thread of this process, irrevocably. Returns why it could not, or ""."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in _ARCHITECTURES or sys.maxsize < 2**32:
         return f"there is no filter of system calls for {platform.system()} on {machine}"
@@ -110,7 +110,7 @@ def filter_program(machine: str) -> list[tuple[int, int, int, int]]:
             steps += [(_EQUALS, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     return [
         *steps,
-        # clone3 has its flags where a filter cannot look; libc uses clone where clone3 does not exist.
+        # The flags of clone3 are in memory, which a filter cannot read; without clone3, libc falls back to clone.
         (_EQUALS, 0, 1, _number(_CLONE3, machine)),
         (_RETURN, 0, 0, _NOT_THERE),
         (_EQUALS, 0, 3, _number(_CLONE, machine)),

@@ -1,4 +1,4 @@
-"""What decoder processes send, checked against what was asked before memory is made for it: they may be hostile."""
+"""Messages of decoder processes, which may be hostile: checked against the question before memory is allocated."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal

@@ -21,7 +21,7 @@ PROGRAM = "from app.codec.decoder_process import main; main(int(sys.argv[2]), in
 _PATHS = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
 _START_SECONDS = 60.0
-_LAST_WORDS = 65536
+_COMPLAINT_BYTES = 65536
 
 
 class GoneError(Exception):
@@ -36,10 +36,10 @@ class DecoderChild:
     """One process and the two pipes to it. For one thread at a time; `end` may be called from any."""
 
     def __init__(self, memory_bytes: int, seconds: float, program: str = PROGRAM) -> None:
-        """Starts it, without waiting until it is warm. Raises DecodersUnavailable if the system does not let us.
+        """Starts it, without waiting until it is warm. Raises DecodersUnavailable if the system cannot start it.
 
-        `memory_bytes` is what it may take on top of its code; `seconds`, what one picture may take. `program` is for
-        tests.
+        `memory_bytes` is what it may allocate beyond its code, `seconds` the time for one picture, `program` the Python
+        code that it runs, which finds these two numbers in sys.argv[2] and [3].
         """
         numbers = (str(memory_bytes), str(math.ceil(seconds) + 5))
         try:
@@ -79,13 +79,13 @@ class DecoderChild:
         return self._child.poll() is None
 
     def wait(self) -> None:
-        """Waits until it is warm. Raises DecodersUnavailable with its last words if it does not start."""
+        """Waits until it is warm. Raises DecodersUnavailable, with what it wrote on standard error, if it fails."""
         if self.warm:
             return
         try:
             self.gap = decoder_answer.parsed_hello(self._header(time.monotonic() + _START_SECONDS))
         except (GoneError, ValueError) as error:
-            raise _unavailable(self._last_words() or str(error)) from error
+            raise _unavailable(self._complaint() or str(error)) from error
         self.warm = True
         self._complaints.close()
 
@@ -139,19 +139,19 @@ class DecoderChild:
             rest = rest[count:]
         return whole
 
-    def _last_words(self) -> str:
+    def _complaint(self) -> str:
         """The last line that the process wrote on standard error."""
         with contextlib.suppress(OSError, ValueError):
-            lines = (self._complaints.read(_LAST_WORDS) or b"").decode(errors="replace").strip().splitlines()
+            lines = (self._complaints.read(_COMPLAINT_BYTES) or b"").decode(errors="replace").strip().splitlines()
             return lines[-1][:300] if lines else ""
         return ""
 
     def end(self) -> None:
-        """Kills the process, whatever it is doing; who waits for its answer gets a GoneError."""
+        """Kills the process; a thread that waits for its answer gets a GoneError."""
         self._child.kill()
 
     def kill(self) -> None:
-        """Kills the process, and lets go of what belongs to it."""
+        """Kills the process, waits for its end, and closes the pipes."""
         self._child.kill()
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
@@ -164,14 +164,14 @@ def _unavailable(reason: str) -> DecodersUnavailable:
 
 
 def _import_path() -> list[str]:
-    """Where this process imports from, for a process that neither looks at its folder nor at PYTHONPATH."""
+    """The folders that this process imports from; `-I` keeps the child from adding its own."""
     path = [str(Path(entry).absolute()) for entry in sys.path if entry]
     root = str(Path(__file__).resolve().parents[2])
     return path if root in path else [root, *path]
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of this process's own environment, which holds secrets, but what an interpreter may need to start."""
+    """What an interpreter may need to start, and nothing else: this process's environment holds secrets."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 

@@ -1,7 +1,7 @@
-"""Decoding in processes of its own, so that a crash, a hang, a leak or a hijacked C decoder stays in there.
+"""Decoding in separate processes, which contain a crash, a hang, a leak, or the takeover of a C decoder.
 
-Each process serves one picture after another, isolated (app.codec.confinement) and under a limit on its memory. One
-that dies, takes longer than it may, or answers nonsense is killed and replaced; only the picture it was at is refused.
+Each process decodes one picture after another, isolated (app.codec.confinement) and with limited memory. A process that
+dies, exceeds its time, or gives a malformed answer is killed and replaced; only the picture it was decoding is refused.
 """
 
 import time
@@ -37,8 +37,8 @@ class DecoderObserver(Protocol):
         ...
 
 
-class _Silent:
-    """Nobody wants to know."""
+class _Unobserved:
+    """Ignores what is reported."""
 
     def decoder_wait(self, seconds: float) -> None: ...
 
@@ -60,14 +60,13 @@ class DecoderPool:
         observer: DecoderObserver | None = None,
         program: str = PROGRAM,
     ) -> None:
-        """`memory_bytes` is what one process may take on top of its code; 0 reckons it from the limits.
+        """`memory_bytes` is what one process may allocate beyond its code; 0 derives it from the limits.
 
-        Call `start` to have the processes at once; they are started by the first pictures otherwise. `program` is
-        what they run.
+        Processes are started by `start`, or else by the first pictures. `program` is the Python code that they run.
         """
         self._timeout, self._program = timeout_seconds, program
-        self._observer: DecoderObserver = observer or _Silent()
-        # Frames, their copies in other modes, colour conversion in float: at most 64 bytes a pixel were seen.
+        self._observer: DecoderObserver = observer or _Unobserved()
+        # Frames, their copies in other modes, colour conversion in float: at most 64 bytes per pixel were measured.
         self._memory = memory_bytes or (256 << 20) + 2 * limits.max_input_bytes + 96 * limits.max_input_pixels
         self._count = count
         self._idle: deque[DecoderChild | None] = deque([None] * count)
@@ -119,7 +118,7 @@ class DecoderPool:
             self._give_back(kept)
 
     def read(self, data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
-        """As app.codec.reader.read; a file on which the decoder dies or does not end is an UndecodablePicture.
+        """As app.codec.reader.read; UndecodablePicture also for a file on which the decoder dies or does not end.
 
         Raises DecodersUnavailable where no process can be started.
         """
@@ -137,7 +136,7 @@ class DecoderPool:
                     return child.ask(message, name, len(data), options, limits)
                 except GoneError as error:
                     kept = self._replaced(child, error.reason)
-                    # It may have died before, of something else: a picture is refused when a second one dies on it.
+                    # An idle process may have died of something else, so only a second death refuses the picture.
                     if not (old and error.reason == "died"):
                         raise UndecodablePicture(f"The {name} was given up: the decoder {error} on it.") from error
                     old = False
@@ -152,7 +151,7 @@ class DecoderPool:
             self._give_back(kept)
 
     def close(self) -> None:
-        """Ends every process; those at work finish their picture first."""
+        """Ends every process; those at work finish their picture first. `read` must not be called afterwards."""
         with self._freed:
             self._closed = True
             for starting in self._warming:

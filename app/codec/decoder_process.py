@@ -21,7 +21,7 @@ from app.options import UpscaleOptions
 def main(memory_bytes: int, seconds: int) -> None:
     """Answers questions from standard input on standard output until the input ends.
 
-    `memory_bytes` is what it may take once it is warm; it ends itself when one question takes `seconds`.
+    It may allocate `memory_bytes` once it is warm, and ends itself if one question takes `seconds`.
     """
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints must not end up in an answer
@@ -31,12 +31,12 @@ def main(memory_bytes: int, seconds: int) -> None:
     _warm_up()
     confinement.limit_memory(memory_bytes)
     gap = confinement.limit_calls()
-    _warm_up()  # fails now, and is told on standard error, if decoding needs a call that is refused
+    _warm_up()  # if decoding needs a call that is refused, the process must fail now and not at a picture
     _send(target, decoder_protocol.hello(gap))
     while len(prefix := source.read(decoder_protocol.PREFIX_SIZE)) == decoder_protocol.PREFIX_SIZE:
         size, options, limits = decoder_protocol.parsed_request(source.read(decoder_protocol.header_size(prefix)))
         data = source.read(size)
-        signal.alarm(seconds)  # for a decoder that hangs when its service, which would kill it, is gone
+        signal.alarm(seconds)  # for a decoder that hangs after its service, which would have killed it, has died
         reply = _answer(data, options, limits)
         signal.alarm(0)
         _send(target, reply)

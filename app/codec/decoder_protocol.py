@@ -1,6 +1,6 @@
-"""How pictures and samples travel between the service and its decoder processes: a length, a JSON header, plain bytes.
+"""Messages between the service and its decoder processes: a length, a JSON header, plain bytes.
 
-Not pickle: a decoder that a hostile file has taken over must not be able to run code on this side. What it answers is
+Not pickle: a decoder that a hostile file has taken over must not be able to run code in the service. Its answers are
 checked in app.codec.decoder_answer.
 """
 
@@ -39,19 +39,19 @@ def header_size(prefix: bytes) -> int:
 
 
 def request(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> list[Part]:
-    """The question: read this."""
+    """The question: a file, and how to read it."""
     return _message({"size": len(data), "options": asdict(options), "limits": asdict(limits)}, data)
 
 
 def parsed_request(header: bytes) -> tuple[int, UpscaleOptions, DecodeLimits]:
-    """The question on the decoder's side: bytes of the file that follows, and what is asked of it."""
+    """The question, on the decoder's side: how many bytes of file follow, and how to read them."""
     fields = json.loads(header)
     limits = fields["limits"] | {"formats": tuple(fields["limits"]["formats"])}
     return fields["size"], UpscaleOptions(**fields["options"]), DecodeLimits(**limits)
 
 
 def hello(gap: str) -> list[Part]:
-    """The first message of a decoder process: it is warm, and what is missing of its isolation ("": nothing)."""
+    """A decoder process's first message: it is warm, and why it is not isolated ("" if it is)."""
     return _message({"gap": gap[:MAX_TEXT]})
 
 

@@ -41,16 +41,16 @@ class ResultStore(Protocol):
         ...
 
     def start(self) -> None:
-        """Begins to look after itself, on the running event loop, so that `state` is never older than seconds."""
+        """Begins to keep `state` up to date in the background, on the running event loop."""
         ...
 
     async def available(self) -> bool:
-        """Asks now whether results can be kept and fetched."""
+        """Checks now whether results can be kept and fetched; updates `state`."""
         ...
 
     @property
     def state(self) -> StoreState:
-        """The same as last known, and why not."""
+        """The outcome of the last check."""
         ...
 
     @property
@@ -59,7 +59,7 @@ class ResultStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Lets go of connections."""
+        """Closes connections."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Results in Redis, shared by processes and replicas: Redis expires them, and the oldest go first at the byte cap."""
+"""Results in Redis, shared by processes and replicas: Redis expires them; at the byte cap the oldest are evicted."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ from app.results.redis_board import RedisBoard
 from app.results.redis_link import RedisLink
 
 CHUNK_BYTES = 128 * 1024
-"""Of a picture in one command: a link that moves this within the timeout is fast enough, however large the picture."""
+"""Bytes of a picture in one command. A link that moves these within the timeout can carry a picture of any size."""
 PROBE_SECONDS = 1.0
-"""Between two probes of Redis."""
+"""Pause between two probes of Redis."""
 _MAKE_ROOM = """
 -- KEYS: ages (sorted set: result -> when it expires), sizes (hash: result -> bytes, "total" -> their sum), and the
 -- result that is put or deleted, if any. ARGV: seconds to live, bytes that are put, bytes allowed.
@@ -22,7 +22,8 @@ local seconds, size, allowed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(AR
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local function forget(key)
-  -- UNLINK comes first: out of memory, Redis lets a script go on that began with a command which takes none.
+  -- UNLINK comes first: without memory left, Redis refuses HINCRBY unless the script has begun with a write that needs
+  -- none.
   local there = redis.call('UNLINK', key)
   redis.call('HINCRBY', sizes, 'total', 0 - (redis.call('HGET', sizes, key) or 0))
   redis.call('HDEL', sizes, key)
@@ -94,7 +95,7 @@ class RedisStore:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """See ResultStore: probes Redis again and again."""
+        """See ResultStore: probes Redis periodically."""
         self._keep(asyncio.create_task(self._watch()))
 
     async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
@@ -193,7 +194,7 @@ class RedisStore:
                     await self._link.doubt.wait()
 
     async def _forget_part(self, key: str) -> None:
-        """Makes room for others at once; where that fails, it expires."""
+        """Frees the room of an incomplete result at once; if that fails, it expires."""
         with suppress(StoreUnavailable):
             await self._forget(key)
 

@@ -1,4 +1,4 @@
-"""One Redis as this process sees it: a client, whether it answers, and a breaker that lets nobody wait in vain."""
+"""The connection to Redis: a client, a probe, and a circuit breaker for while Redis does not answer."""
 
 import asyncio
 import secrets
@@ -23,10 +23,9 @@ _EMPTIED_SECONDS = 60.0
 
 
 class RedisLink:
-    """Calls go through `talking`; `probe`, called again and again, says whether there is anybody to talk to.
+    """Commands are sent inside `talking`; `probe`, to be called periodically, decides whether Redis answers.
 
-    Only a probe decides that Redis is away. From then on calls fail at once, and those under way are cut off, until a
-    probe is answered.
+    Once a probe has failed, `talking` fails at once, and commands under way are cut off, until a probe succeeds.
     """
 
     def __init__(
@@ -37,9 +36,9 @@ class RedisLink:
         on_emptied: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connects lazily. `timeout_seconds` is for one command, so a command carries little (see RedisStore).
+        """Connects lazily. `timeout_seconds` is for one command, so commands must be small (see RedisStore).
 
-        `marker` is a key that disappears with everything else when Redis is emptied; `on_emptied` is then called.
+        `marker` is a key that disappears with everything else when Redis is emptied; then `on_emptied` is called.
         """
         self._redis: Redis = Redis.from_url(
             url,
@@ -61,7 +60,7 @@ class RedisLink:
 
     @property
     def redis(self) -> Redis:
-        """The client, for scripts and pipelines; what they do belongs into `talking`."""
+        """The client, to register scripts; commands go through `talking`."""
         return self._redis
 
     @property
@@ -80,7 +79,7 @@ class RedisLink:
 
     @asynccontextmanager
     async def talking(self) -> AsyncIterator[Redis]:
-        """The client, for a few commands. Raises StoreUnavailable."""
+        """The client, for a few commands. Raises StoreUnavailable if Redis does not answer or has no memory left."""
         if not self._up:
             raise StoreUnavailable(_AWAY)
         try:
@@ -99,7 +98,7 @@ class RedisLink:
         self._heard = self._clock()
 
     async def probe(self) -> None:
-        """Asks for a sign of life, and whether there is room; `state` is right afterwards."""
+        """Asks whether Redis answers and can write; updates `state`."""
         began = self._clock()
         try:
             async with asyncio.timeout(self._timeout), self._redis.pipeline(transaction=False) as pipe:
@@ -110,7 +109,7 @@ class RedisLink:
             if isinstance(written, Exception) and not isinstance(written, OutOfMemoryError):
                 raise written  # read-only, or may not write to its disk
         except (RedisError, OSError) as error:
-            # On a slow link the probe may wait behind pictures; as long as those get on, Redis is there.
+            # On a slow link the probe may queue behind pictures; as long as their pieces get through, Redis is up.
             if self._heard <= began:
                 self._lost(error)
             return
@@ -142,7 +141,7 @@ class RedisLink:
             return
         if self._mark and mark != self._mark:
             self._on_emptied()
-            if not back:  # else it was restarted, which was told already
+            if not back:  # after a restart the outage has been reported already
                 self._emptied = self._heard
                 _log().warning("the results store was emptied: results and states of jobs are lost")
         self._mark = mark

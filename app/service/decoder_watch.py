@@ -1,4 +1,4 @@
-"""Looks after the processes that pictures are decoded in, so that readiness and the log tell how they are."""
+"""Checks the decoder processes periodically, and logs when they cannot be started."""
 
 import asyncio
 from typing import Literal, Protocol
@@ -32,7 +32,7 @@ class Decoders(Protocol):
         ...
 
     def check(self) -> None:
-        """Brings `state` up to date, and tries to mend what is amiss; may take long, so call it in a thread."""
+        """Replaces processes that have died, and updates `state`; may block for long, so call it in a thread."""
         ...
 
     def close(self) -> None:
@@ -41,7 +41,7 @@ class Decoders(Protocol):
 
 
 async def watch(decoders: Decoders) -> None:
-    """Checks again and again until it is cancelled; logs what changes."""
+    """Checks until it is cancelled; logs changes."""
     log = structlog.get_logger("lapsrn")
     fault, gap = "", ""
     while True:

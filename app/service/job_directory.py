@@ -49,8 +49,8 @@ class LocalView:
 class RemoteView:
     """A job of another process, as the board last showed it.
 
-    It is lost, which is a way to fail, when that process has not shown it for as long as its lease. Only a board that
-    answered all the while can tell: in an outage no process can renew a lease, however alive it is.
+    If that process has not shown it for as long as its lease, it has failed: it is lost. This can only be told if the
+    board worked all that time: in an outage even a live process cannot renew a lease.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class RemoteView:
             return self._told(shown.document, shown.leased)
         if shown.cancelled:
             return self._ended("cancelled")
-        # The board was emptied. The job's process will show it again, if there is one.
+        # The board was emptied. If the job's process is alive, it will show the job again.
         if self._gone_since is None:
             self._gone_since = self._clock()
         if self._clock() - self._gone_since < self._board.lease_seconds:

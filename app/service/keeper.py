@@ -13,7 +13,7 @@ RETRY_SECONDS = 0.5
 
 
 class Keeper:
-    """Keeps results; those of jobs, which can be had from the store alone, with patience. Lives on the event loop."""
+    """Stores results, and retries those that only the store can deliver. For use on the event loop."""
 
     def __init__(
         self,
@@ -23,24 +23,24 @@ class Keeper:
         patience_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """A store that is away is tried again for `patience_seconds`, by results of at most `max_bytes` together."""
+        """Patient results are retried for `patience_seconds`; those waiting hold at most `max_bytes` together."""
         self._store = store
         self._metrics = metrics
         self._max_bytes = max_bytes
         self._patience = patience_seconds
         self._clock = clock
         self.waiting_bytes = 0
-        """Of results that are tried again."""
+        """Bytes of the results that are being retried."""
         self._ending = asyncio.Event()
 
     def hurry(self) -> None:
-        """From now on nothing is tried again: the service ends."""
+        """Ends all retries, also later ones: the service is stopping."""
         self._ending.set()
 
     async def keep(
         self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], *, patient: bool = False
     ) -> str:
-        """Why the store did not take the result; "" when it did. A store that is away costs nobody the picture."""
+        """Stores a result. Returns why it could not be stored, or ""; never raises StoreUnavailable."""
         size = sum(len(picture.body) for picture in levels.values())
         try:
             if await self._store.put(result_id, owner, levels):
@@ -57,7 +57,7 @@ class Keeper:
         return f"The picture was made, but the results store {what}, so it is lost. Send it again a little later."
 
     async def _keep_later(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], size: int) -> bool:
-        """Tries again until the store takes it, or time is up."""
+        """Retries until the store takes it; False when time is up."""
         end = self._clock() + self._patience
         self.waiting_bytes += size
         try:

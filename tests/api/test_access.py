@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from app.api.access import network_of
+from app.api_keys import ApiKey
 from app.errors import TooManyRequests
 from app.service.caller import Caller
 from app.service.client_quota import ClientQuota
-from app.settings import ApiKey
 from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
