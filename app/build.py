@@ -46,8 +46,8 @@ class ModelSource:
 def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
     """The service, not started yet. `models` as in `open_model`. Raises StartupError."""
     metrics = build_metrics()
-    decoders = build_decoders(settings)
-    store, board = build_store(settings)
+    decoders = build_decoders(settings, metrics)
+    store, board = build_store(settings, metrics)
     return Service(
         settings,
         build_codec(settings, decoders),
@@ -55,7 +55,7 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         metrics,
         CodecThreads(codec_threads(settings)),
         lambda: build_engine(settings, metrics, open_model(settings, models)),
-        [] if decoders is None else [decoders],
+        decoders,
         board,
     )
 
@@ -88,24 +88,28 @@ def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Code
     return Codec(build_formulas(), build_limits(settings), threads=codec_threads(settings), read=read)
 
 
-def build_decoders(settings: Settings) -> DecoderPool | None:
+def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
     """Processes to decode in, not started yet; None where decoding is done in this one."""
     if settings.decode == "inline":
         return None
+    metrics.decoders_up(False)
     return DecoderPool(
-        max(2, codec_threads(settings)), build_limits(settings), timeout_seconds=settings.decode_timeout_seconds
+        max(2, codec_threads(settings)),
+        build_limits(settings),
+        timeout_seconds=settings.decode_timeout_seconds,
+        observer=metrics,
     )
 
 
-def build_store(settings: Settings) -> tuple[ResultStore, JobBoard | None]:
+def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
     """Where results are kept, and where jobs are shown to other processes: Redis if one is named, else memory."""
     if settings.redis_url is None:
         return MemoryStore(settings.result_max_bytes, settings.result_ttl_seconds), None
     from app.results.redis import RedisStore  # brings redis, which nobody needs without one
 
     url = settings.redis_url.get_secret_value()
-    store = RedisStore(url, settings.result_max_bytes, settings.result_ttl_seconds)
-    return store, store.board(settings.job_ttl_seconds)
+    store = RedisStore(url, settings.result_max_bytes, settings.result_ttl_seconds, on_emptied=metrics.store_emptied)
+    return store, store.board(settings.job_ttl_seconds, settings.job_lease_seconds)
 
 
 def build_engine(settings: Settings, metrics: Metrics, source: ModelSource, warm_up: WarmUp | None = None) -> Engine:

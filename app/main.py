@@ -26,7 +26,7 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
 
     `models` has one factory per worker; None is the real networks, from the settings' weights. Raises StartupError.
     """
-    access = Access(settings.api_keys, settings.client_max_concurrent, settings.client_requests_per_minute)
+    access = Access(settings.keys_now, settings.client_max_concurrent, settings.client_requests_per_minute)
     return build_application(build_service(settings, models), access, package_version(), STATIC)
 
 

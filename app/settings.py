@@ -2,14 +2,21 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from app.errors import StartupError
+from app.api_keys import ApiKey, complaint, keys_in, text_of
+from app.errors import SettingsRefused, StartupError
 from app.formats import INPUT_FORMATS
 
 _MIB = 1024 * 1024
@@ -18,18 +25,6 @@ _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
-
-
-class ApiKey(BaseModel):
-    """One client's key: only its SHA-256 is kept, so that the settings give no key away."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Shown in logs, never secret.")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key.")]
-    max_concurrent: Annotated[int | None, Field(ge=1, description="Overrides LAPSRN_CLIENT_MAX_CONCURRENT.")] = None
-    requests_per_minute: Annotated[int | None, Field(ge=1, description="Overrides the general rate.")] = None
-    admin: Annotated[bool, Field(description="May call POST /admin/reload.")] = False
 
 
 class Settings(BaseSettings):
@@ -114,6 +109,9 @@ class Settings(BaseSettings):
     deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is 504.")] = 300.0
     job_deadline_seconds: Annotated[Seconds, Field(description="The same for jobs (Prefer: respond-async).")] = 3600.0
     job_ttl_seconds: Annotated[Seconds, Field(description="A finished job is remembered this long.")] = 600.0
+    job_lease_seconds: Annotated[
+        Seconds, Field(description="A process that shows no sign of life for this long has lost its jobs, say others.")
+    ] = 10.0
     max_jobs: Annotated[Positive, Field(description="Jobs remembered at once, finished ones included.")] = 1000
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work after SIGTERM.")] = 30.0
@@ -135,11 +133,19 @@ class Settings(BaseSettings):
         512 * _MIB
     )
     result_ttl_seconds: Annotated[Positive, Field(description="Finished pictures are kept this long.")] = 600
+    store_retry_seconds: Annotated[
+        float, Field(ge=0, description="A job's result is offered this long to a Redis that does not take it.")
+    ] = 60.0
     redis_url: Annotated[
         SecretStr | None, Field(description="Keep finished pictures in this Redis (redis://, rediss:// or unix://).")
     ] = None
+    redis_url_file: Annotated[Path | None, Field(description="A file with that address, instead of it.")] = None
 
     api_keys: Annotated[tuple[ApiKey, ...], Field(description="JSON list of keys; empty: no key is asked for.")] = ()
+    api_keys_file: Annotated[
+        Path | None,
+        Field(description="A file with that list, instead of it; read again on SIGHUP and `POST /admin/reload`."),
+    ] = None
     allow_anonymous: Annotated[
         bool, Field(description="Listen beyond loopback without keys, knowing that anybody may send work.")
     ] = False
@@ -154,7 +160,10 @@ class Settings(BaseSettings):
         Positive, Field(description="Levels, job states and event streams being fetched at once per client.")
     ] = 128
     client_requests_per_minute: Annotated[
-        int, Field(ge=0, description="Upscale requests a minute per client; 0: any number.")
+        int,
+        Field(
+            ge=0, description="Upscale requests a minute per client (a key, an address, or an IPv6 /64); 0: any number."
+        ),
     ] = 0
     cors_origins: Annotated[
         tuple[str, ...], NoDecode, Field(description="Web origins that may call from a browser, separated by commas.")
@@ -182,6 +191,13 @@ class Settings(BaseSettings):
     def _without_last_slash(cls, value: object) -> object:
         return value.rstrip("/") if isinstance(value, str) else value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"(rediss?|unix)://", value.get_secret_value()):
+            raise ValueError("an address begins with redis://, rediss:// or unix://")
+        return value
+
     @field_validator("formats")
     @classmethod
     def _upper(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -201,22 +217,51 @@ class Settings(BaseSettings):
                 raise ValueError(f"'{origin}' is not an origin such as https://example.org (no path, no *)")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Secrets from their files, as if they had been in the environment."""
+        for name in ("api_keys", "redis_url"):
+            file = values.get(f"{name}_file")
+            if file and values.get(name):
+                variable = f"LAPSRN_{name.upper()}"
+                raise ValueError(f"{variable} and {variable}_FILE are both set; keep one of them")
+        if file := values.get("api_keys_file"):
+            values = values | {"api_keys": keys_in(Path(file))}
+        if file := values.get("redis_url_file"):
+            values = values | {"redis_url": text_of(Path(file), "LAPSRN_REDIS_URL_FILE").strip()}
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [key.name for key in self.api_keys]
-        if len(set(names)) != len(names):
-            raise ValueError("LAPSRN_API_KEYS: two keys have the same name")
-        if not (self.api_keys or self.allow_anonymous or is_loopback(self.host)):
-            raise ValueError(
-                f"LAPSRN_HOST: refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS, "
-                "listen on 127.0.0.1, or say LAPSRN_ALLOW_ANONYMOUS=true"
-            )
+        self._check_keys(self.api_keys)
         if self.processes > 1 and self.redis_url is None:
             raise ValueError(
                 f"LAPSRN_PROCESSES: {self.processes} processes cannot share results kept in memory: "
                 "set LAPSRN_REDIS_URL, or run one process"
             )
         return self
+
+    def _check_keys(self, keys: Sequence[ApiKey]) -> None:
+        names = [key.name for key in keys]
+        if len(set(names)) != len(names):
+            raise ValueError("LAPSRN_API_KEYS: two keys have the same name")
+        if not (keys or self.allow_anonymous or is_loopback(self.host)):
+            raise ValueError(
+                f"LAPSRN_HOST: refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS or "
+                "LAPSRN_API_KEYS_FILE, listen on 127.0.0.1, or say LAPSRN_ALLOW_ANONYMOUS=true"
+            )
+
+    def keys_now(self) -> tuple[ApiKey, ...]:
+        """The API keys: what LAPSRN_API_KEYS_FILE holds by now, if there is one. Raises SettingsRefused."""
+        if self.api_keys_file is None:
+            return self.api_keys
+        try:
+            keys = keys_in(self.api_keys_file)
+            self._check_keys(keys)
+        except ValueError as error:
+            raise SettingsRefused(f"The API keys were not changed: {error}.") from error
+        return keys
 
     @property
     def other_weights(self) -> tuple[Path, ...]:
@@ -243,18 +288,10 @@ def load_settings() -> Settings:
         variable = f"LAPSRN_{field[1].upper()}" if field else "a setting"
         raise StartupError(f"{variable}: not valid JSON ({error.__cause__})") from None
     except ValidationError as error:
-        raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors(include_url=False))) from None
+        raise StartupError("; ".join(complaint(dict(item)) for item in error.errors(include_url=False))) from None
 
 
 def unknown_settings(names: Iterable[str]) -> list[str]:
     """Those of `names` that start with LAPSRN_ and mean nothing: slips, which would otherwise go unseen."""
     known = {f"LAPSRN_{name.upper()}" for name in Settings.model_fields} | {"LAPSRN_SERVER", "LAPSRN_API_KEY"}
     return sorted(name for name in names if name.startswith("LAPSRN_") and name not in known)
-
-
-def _complaint(item: dict[str, object]) -> str:
-    """'LAPSRN_PORT: Input should be ...' for one of pydantic's errors, without echoing secrets."""
-    location = item["loc"]
-    path = [str(part) for part in location] if isinstance(location, tuple) else []
-    message = str(item["msg"]).removeprefix("Value error, ")
-    return f"LAPSRN_{path[0].upper()}{''.join(f'[{part}]' for part in path[1:])}: {message}" if path else message

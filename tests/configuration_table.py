@@ -4,7 +4,8 @@ import json
 from pathlib import Path, PosixPath
 from typing import Any
 
-from app.settings import ApiKey, Settings
+from app.api_keys import ApiKey
+from app.settings import Settings
 from model.backends.registry import BACKENDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
@@ -77,7 +78,8 @@ def page() -> str:
     return (
         INTRODUCTION
         + "\n".join(lines)
-        + "\n\n## API keys\n\n`LAPSRN_API_KEYS` is a JSON list; each entry has these fields:\n\n"
+        + "\n\n## API keys\n\n`LAPSRN_API_KEYS`, or the file that `LAPSRN_API_KEYS_FILE` names, is a JSON list; "
+        + "each entry has these fields:\n\n"
         + "| field | meaning |\n|---|---|\n"
         + "\n".join(keys)
         + f"\n\nFor example `LAPSRN_API_KEYS='{example}'`; `printf %s \"$KEY\" | sha256sum` computes the hash.\n"

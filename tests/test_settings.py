@@ -1,5 +1,6 @@
 """Settings: read from the environment, checked once, refused in one clear line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,75 @@ def test_other_addresses_need_keys_or_a_word(host: str) -> None:
         Settings(host=host)
     assert Settings(host=host, allow_anonymous=True).host == host
     assert Settings(host=host, api_keys=(key,)).host == host  # type: ignore[arg-type]
+
+
+def key_file(folder: Path, *names: str) -> Path:
+    """A file with a key for each name."""
+    file = folder / "keys.json"
+    file.write_text(json.dumps([{"name": name, "sha256": DIGEST} for name in names]))
+    return file
+
+
+def test_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAPSRN_API_KEYS_FILE", str(key_file(tmp_path, "ann", "bob")))
+    (tmp_path / "redis").write_text("redis://:hunter2@localhost/0\n")
+    monkeypatch.setenv("LAPSRN_REDIS_URL_FILE", str(tmp_path / "redis"))
+    settings = load_settings()
+    assert [key.name for key in settings.api_keys] == ["ann", "bob"]
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:hunter2@localhost/0"
+    assert "hunter2" not in repr(settings)
+
+
+def test_keys_are_read_again(tmp_path: Path) -> None:
+    settings = Settings(api_keys_file=key_file(tmp_path, "ann"))
+    key_file(tmp_path, "bob", "eve")
+    assert [key.name for key in settings.keys_now()] == ["bob", "eve"]
+    assert [key.name for key in settings.api_keys] == ["ann"]
+    assert Settings().keys_now() == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "keys.json cannot be read (No such file or directory)"),
+        ("hunter2", "LAPSRN_API_KEYS_FILE: Invalid JSON"),
+        ('[{"name": "a b", "sha256": "' + DIGEST + '"}]', "LAPSRN_API_KEYS_FILE[0][name]: "),
+        ('[{"name": "a", "sha256": "hunter2"}]', "LAPSRN_API_KEYS_FILE[0][sha256]: "),
+        (f'[{{"name": "a", "sha256": "{DIGEST}"}}, {{"name": "a", "sha256": "{DIGEST}"}}]', "the same name"),
+        ("[]", "refusing to listen on 0.0.0.0 without API keys"),
+    ],
+)
+def test_a_bad_file_of_keys_is_refused_at_the_start_and_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, says: str
+) -> None:
+    file = key_file(tmp_path, "ann")
+    settings = Settings(host="0.0.0.0", api_keys_file=file)
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("LAPSRN_HOST", "0.0.0.0")
+    monkeypatch.setenv("LAPSRN_API_KEYS_FILE", str(file))
+    for read in (load_settings, settings.keys_now):
+        with pytest.raises(StartupError) as stopped:
+            read()
+        assert says in str(stopped.value)
+        assert "hunter2" not in str(stopped.value)
+        assert "\n" not in str(stopped.value)
+
+
+@pytest.mark.parametrize("name", ["API_KEYS", "REDIS_URL"])
+def test_a_secret_is_given_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv(f"LAPSRN_{name}", '[{"name": "a", "sha256": "' + DIGEST + '"}]')
+    monkeypatch.setenv(f"LAPSRN_{name}_FILE", str(tmp_path / "file"))
+    with pytest.raises(StartupError, match=f"LAPSRN_{name} and LAPSRN_{name}_FILE are both set; keep one"):
+        load_settings()
+
+
+def test_a_missing_file_with_the_address_of_redis_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAPSRN_REDIS_URL_FILE", str(tmp_path / "none"))
+    with pytest.raises(StartupError, match=r"LAPSRN_REDIS_URL_FILE: .*none cannot be read \(No such file"):
+        load_settings()
 
 
 def test_two_keys_of_one_name_are_refused() -> None:

@@ -143,6 +143,7 @@ UPSCALE: dict[str, Any] = {
             errors.QueueFull,
             errors.Draining,
             errors.WarmingUp,
+            errors.DecodersUnavailable,
             errors.DeadlineExceeded,
         ),
     },
@@ -234,7 +235,7 @@ HEALTH: dict[str, Any] = {
 READY: dict[str, Any] = {
     "responses": {
         503: {
-            "description": "Warming up, draining or dead.",
+            "description": "Warming up, draining, or without workers or decoders.",
             "headers": {"Retry-After": _RETRY},
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Readiness"}}},
         }
@@ -251,6 +252,11 @@ METRICS: dict[str, Any] = {
 MODEL: dict[str, Any] = {"responses": _problems(errors.Draining, errors.WarmingUp)}
 RELOAD: dict[str, Any] = {
     "responses": _problems(
-        errors.Unauthorized, errors.Forbidden, errors.StartupError, errors.Draining, errors.WarmingUp
+        errors.Unauthorized,
+        errors.Forbidden,
+        errors.StartupError,
+        errors.SettingsRefused,
+        errors.Draining,
+        errors.WarmingUp,
     )
 }

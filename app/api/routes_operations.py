@@ -1,10 +1,12 @@
 """Health, readiness, metrics, the model, and its reload."""
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import openapi_responses as responses
-from app.api.dependencies import AdminDep, ServiceDep
+from app.api.dependencies import AccessDep, AdminDep, ServiceDep
 from app.api.documents import NO_STORE, document_response
 from app.api.schemas import Health, InputLimits, ModelDocument, Network, Readiness, Worker
 from app.engine import Engine, NetworkInfo
@@ -24,11 +26,9 @@ async def healthz(service: ServiceDep) -> Response:
 
 @health.get("/readyz", summary="Readiness", response_model=Readiness, **responses.READY)
 async def readyz(service: ServiceDep) -> Response:
-    """200 once the weights are loaded and warm; a results store that is away degrades it but does not end it."""
-    stored = await service.store.available()
-    ready = service.phase == "ready" and service.alive
-    status = "degraded" if ready and not stored else "dead" if service.phase == "ready" and not ready else service.phase
-    document = Readiness(status=status, store="ok" if stored else "unavailable")
+    """200 once the weights are warm and pictures can be decoded; a results store in trouble only degrades it."""
+    document = Readiness(status=service.readiness, store=service.store.state, decoders=service.decoders)
+    ready = document.status in ("ready", "degraded")
     return document_response(document, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
 
 
@@ -46,9 +46,13 @@ async def model(service: ServiceDep) -> Response:
     return document_response(_describe(service, service.accepting_engine))
 
 
-@router.post("/admin/reload", summary="Swap the weights", response_model=ModelDocument, **responses.RELOAD)
-async def reload(service: ServiceDep, admin: AdminDep) -> Response:
-    """Loads the weights file again. No request is lost; if the file does not pass its checks, nothing changes."""
+@router.post("/admin/reload", summary="Swap keys and weights", response_model=ModelDocument, **responses.RELOAD)
+async def reload(service: ServiceDep, access: AccessDep, admin: AdminDep) -> Response:
+    """Reads LAPSRN_API_KEYS_FILE again, if there is one, and then the weights; no request is lost.
+
+    A file that does not pass its checks changes nothing, and ends the call.
+    """
+    await asyncio.to_thread(access.reload)
     return document_response(_describe(service, await service.reload()))
 
 

@@ -64,7 +64,13 @@ class Health(BaseModel):
 class Readiness(Health):
     """Whether the service takes work."""
 
-    store: Annotated[Literal["ok", "unavailable"], Field(description="The results store.")]
+    store: Annotated[
+        Literal["ok", "full", "emptied", "unavailable"],
+        Field(description="The results store: `full` keeps no new results, `emptied` has just lost those it had."),
+    ]
+    decoders: Annotated[
+        Literal["ok", "starting", "unavailable"], Field(description="The processes that pictures are decoded in.")
+    ]
 
 
 class Worker(BaseModel):

@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,14 @@ def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
         networks, engine = asyncio.run(_run(settings))
     except StartupError as error:
         problem = str(error)
+    decoders, fault = _decoders(settings)
+    problem = problem or fault or None
     facts: dict[str, Any] = {
         "machine": _machine(),
         "backends": _backends(settings, networks[0].config if networks else None),
         "networks": [_network(each) for each in networks],
         "engine": engine,
+        "decoders": decoders,
         "limits of the service": {
             "bytes in": settings.max_input_bytes,
             "pixels in": settings.max_input_pixels,
@@ -65,6 +69,19 @@ def _machine() -> dict[str, Any]:
     packages = {"lapsrn": build.package_version()} | {name: version(name) for name in names[1:]}
     system = {"python": platform.python_version(), "system": platform.platform(), "cores": build.cores()}
     return packages | system | {"codec": native.kind()}
+
+
+def _decoders(settings: Settings) -> tuple[dict[str, Any], str]:
+    """How the service would decode here, and why it could not, or ""."""
+    pool = build.build_decoders(settings, Metrics(CollectorRegistry()))
+    if pool is None:
+        return {"isolated": "no: LAPSRN_DECODE=inline decodes in the service itself"}, ""
+    with closing(pool):
+        pool.start()
+        pool.check()
+        isolated = "not known" if pool.gap is None else f"no: {pool.gap}" if pool.gap else "yes"
+        fault = f"decoder processes do not start: {pool.fault}" if pool.fault else ""
+        return {"processes": len(pool.pids), "isolated": isolated}, fault
 
 
 def _backends(settings: Settings, config: object) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import MemoryStore
 from app.service.codec_threads import CodecThreads
+from app.service.keeper import Keeper
 from app.service.pipeline import Order, Pipeline, Upload
 from app.service.stages import Stages
 from app.settings import Settings, load_settings
@@ -67,7 +68,8 @@ class LocalBackend:
         self.engine = build.build_engine(settings, metrics, build.open_model(settings, None), warm_up="nothing")
         self._codec = build.build_codec(settings)
         self._threads = CodecThreads(build.codec_threads(settings))
-        self._pipeline = Pipeline(self._codec, self, MemoryStore(0, 0.0), metrics, self._threads)
+        keeper = Keeper(MemoryStore(0, 0.0), metrics, 0, 0.0)
+        self._pipeline = Pipeline(self._codec, self, metrics, self._threads, keeper)
         self._options, self._level = options, level
 
     async def start(self) -> None:

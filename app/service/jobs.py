@@ -122,7 +122,7 @@ class Jobs:
         if len(self._known) >= self._max_jobs:
             raise QueueFull(f"{self._max_jobs} jobs are remembered already. Try again later.", self._ttl / 10)
         job = Job(order, stages, self._clock)
-        task = self._start(job, upload, cleanup)
+        task = self._start(job, upload, cleanup, patient=True)
         task.add_done_callback(lambda _: self._end_unwatched(job))
         self._known[order.result_id] = job
         return job
@@ -155,11 +155,11 @@ class Jobs:
         """Jobs not finished."""
         return len(self._under_way)
 
-    def _start(self, job: Job, upload: Upload, cleanup: ExitStack) -> asyncio.Task[Upscaled]:
+    def _start(self, job: Job, upload: Upload, cleanup: ExitStack, patient: bool = False) -> asyncio.Task[Upscaled]:
         """The job's task; `cleanup` is closed when it ends, however it does. Raises Draining."""
         if self._draining:
             raise Draining("The service is shutting down. Send it again, to another instance or a little later.")
-        task = asyncio.create_task(self._pipeline.run(job.order, upload, job.stages, job.progress))
+        task = asyncio.create_task(self._pipeline.run(job.order, upload, job.stages, job.progress, patient))
         job.task = task
         self._under_way.add(job)
         self._metrics.upscale_began()
@@ -195,8 +195,8 @@ class Jobs:
             self._metrics.rejected(slug_of(error))
             if not isinstance(error, LapsrnError):
                 structlog.get_logger("lapsrn").error("job failed", exc_info=error)
-        elif error is None and not task.result().stored:
-            job.error = StoreUnavailable("The result is larger than the store keeps.")
+        elif not task.result().stored:
+            job.error = StoreUnavailable(task.result().not_stored_because)
             job.move("failed")
 
     def _expire(self) -> None:

@@ -1,8 +1,8 @@
 """The service as a whole: what it is made of, which phase it is in, and how it starts, swaps weights and stops."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal
 
 import structlog
 
@@ -14,25 +14,15 @@ from app.results import JobBoard, ResultStore
 from app.service.answer_budget import AnswerBudget
 from app.service.client_quota import ClientQuota, FetchQuota
 from app.service.codec_threads import CodecThreads
+from app.service.decoder_watch import Decoders, DecoderState, watch
 from app.service.job_directory import JobDirectory
 from app.service.jobs import Jobs
+from app.service.keeper import Keeper
 from app.service.pipeline import Pipeline
 from app.service.upload_budget import UploadBudget
 from app.settings import Settings
 
 Phase = Literal["warming", "ready", "draining", "failed"]
-
-
-class Helper(Protocol):
-    """Something that runs beside the service, such as processes to decode in."""
-
-    def start(self) -> None:
-        """Begins."""
-        ...
-
-    def close(self) -> None:
-        """Ends."""
-        ...
 
 
 class Service:
@@ -46,13 +36,14 @@ class Service:
         metrics: Metrics,
         threads: CodecThreads,
         open_engine: Callable[[], Engine],
-        helpers: Sequence[Helper] = (),
+        decoders: Decoders | None = None,
         board: JobBoard | None = None,
     ) -> None:
         """`open_engine` checks the weights and returns an engine for them, not started yet, or raises StartupError. It
         is called here, and again at every reload.
 
-        `helpers` are started and closed with the service. `board` shows jobs to other processes.
+        `decoders` are started and closed with the service; None decodes in this process. `board` shows jobs to other
+        processes.
         """
         self.settings = settings
         self.store = store
@@ -62,18 +53,20 @@ class Service:
         self.fetches = FetchQuota(settings.client_max_fetches)
         self.answers = AnswerBudget(settings.max_answer_bytes_in_flight)
         self.budget = UploadBudget(settings.max_body_bytes_in_flight)
+        self.keeper = Keeper(store, metrics, settings.result_max_bytes, settings.store_retry_seconds)
         self.jobs = Jobs(
-            Pipeline(codec, self, store, metrics, threads), metrics, settings.job_ttl_seconds, settings.max_jobs
+            Pipeline(codec, self, metrics, threads, self.keeper), metrics, settings.job_ttl_seconds, settings.max_jobs
         )
         self.directory = JobDirectory(self.jobs, board)
         self._threads = threads
         self._open_engine = open_engine
-        self._helpers = helpers
+        self._decoders = decoders
         self._opened: Engine | None = open_engine()
         self._engine: Engine | None = None
         self._warming: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
-        metrics.watch_store(lambda: store.size_bytes)
+        metrics.watch_store(lambda: store.size_bytes, lambda: store.state in ("ok", "emptied"))
 
     @property
     def accepting_engine(self) -> Engine:
@@ -111,6 +104,22 @@ class Service:
             return False
         return self._engine is None or self._engine.status().alive
 
+    @property
+    def decoders(self) -> DecoderState:
+        """Whether pictures can be decoded."""
+        return "ok" if self._decoders is None else self._decoders.state
+
+    @property
+    def readiness(self) -> Literal["warming", "ready", "degraded", "draining", "failed", "dead"]:
+        """Whether new work should come here, as last known: asking costs nothing."""
+        if self.phase != "ready":
+            return self.phase
+        if self.decoders == "starting":
+            return "warming"
+        if not self.alive or self.decoders == "unavailable":
+            return "dead"
+        return "ready" if self.store.state == "ok" else "degraded"
+
     def measure(self) -> None:
         """Brings the gauges of the engine's queue up to this moment."""
         if self._engine is not None:
@@ -122,8 +131,10 @@ class Service:
         engine, self._opened = self._opened, None  # not kept, so that a reload frees the first weights
         if engine is None:
             raise RuntimeError("this service was started before; build another one")
-        for helper in self._helpers:
-            helper.start()
+        self.store.start()
+        if self._decoders is not None:
+            self._decoders.start()
+            self._watching = asyncio.create_task(watch(self._decoders))
         self._warming = asyncio.create_task(self._warm(engine))
 
     async def warmed(self) -> None:
@@ -135,19 +146,23 @@ class Service:
         """Refuses new work, and waits until what was admitted is done, at most the grace time."""
         self.phase = "draining"
         await self.jobs.drain(self.settings.grace_seconds)
+        self.keeper.hurry()
         await self.directory.close()
 
     async def stop(self) -> None:
         """Drains, and lets go of everything."""
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        for task in (self._warming, self._watching):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if self.phase == "draining":  # by a signal, and the grace time is over
+            self.keeper.hurry()
         await self.drain()
         if self._engine is not None:
             await self._engine.stop(self.settings.grace_seconds)
         await self._threads.close()
-        for helper in self._helpers:
-            await asyncio.to_thread(helper.close)
+        if self._decoders is not None:
+            await asyncio.to_thread(self._decoders.close)
         await self.store.close()
 
     async def reload(self) -> Engine:
@@ -172,6 +187,7 @@ class Service:
             self.phase = "failed"
             log.error("the network could not be loaded", exc_info=error)
             return
+        await self.store.available()
         if self.phase == "warming":
             self.phase = "ready"
         log.info("ready", model=engine.first.name, device=engine.first.device)

@@ -30,7 +30,7 @@ async def test_not_ready_while_warming_up(serve: Running) -> None:
 
     async with serve([slow], ready=False) as client:
         answer = await client.get("/readyz")
-        assert (answer.status_code, answer.json()) == (503, {"status": "warming", "store": "ok"})
+        assert (answer.status_code, answer.json()) == (503, {"status": "warming", "store": "ok", "decoders": "ok"})
         assert (await client.get("/healthz")).status_code == 200
         refused = await client.post("/upscale", files={"image": PNG})
         assert refused.json()["type"] == "urn:lapsrn:problem:warming-up"
@@ -38,7 +38,7 @@ async def test_not_ready_while_warming_up(serve: Running) -> None:
         assert (await client.get("/model")).status_code == 503
         loaded.set()
         await service_of(client).warmed()
-        assert (await client.get("/readyz")).json() == {"status": "ready", "store": "ok"}
+        assert (await client.get("/readyz")).json() == {"status": "ready", "store": "ok", "decoders": "ok"}
         assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
 
 
@@ -105,7 +105,8 @@ async def test_what_does_not_end_after_the_grace_time_is_left_behind(
 
     monkeypatch.setattr(server, "_LAST_SECONDS", 0.5)
     async with serve() as client:
-        draining = server.DrainingServer(uvicorn.Config(app_of(client), log_config=None), service_of(client))
+        app = app_of(client)
+        draining = server.DrainingServer(uvicorn.Config(app, log_config=None), service_of(client), app.state.access)
         monkeypatch.setattr(draining, "servers", [], raising=False)
         monkeypatch.setattr(draining, "lifespan", Lifespan(), raising=False)
         await asyncio.wait_for(draining.shutdown(), timeout=10)
@@ -178,7 +179,10 @@ async def test_weights_that_are_refused_change_nothing(serve: Running, monkeypat
 async def test_a_store_that_is_away_degrades_but_answers(serve: Running) -> None:
     async with serve(redis_url="redis://127.0.0.1:1/0") as client:
         ready = await client.get("/readyz")
-        assert (ready.status_code, ready.json()) == (200, {"status": "degraded", "store": "unavailable"})
+        assert (ready.status_code, ready.json()) == (
+            200,
+            {"status": "degraded", "store": "unavailable", "decoders": "ok"},
+        )
         made = await client.post("/upscale", files={"image": PNG})
         assert made.status_code == 200
         assert "x-upscale-id" not in made.headers

@@ -1,5 +1,6 @@
 """The commands that hand over to something else, and what the program as a whole promises."""
 
+import functools
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from app.build import package_version
 from app.codec import native
+from app.codec.decoder_pool import DecoderPool
 from model.backends.registry import BACKENDS
 from tests.cli.conftest import Lapsrn
 
@@ -78,6 +80,25 @@ def test_doctor_tells_programs(lapsrn: Lapsrn) -> None:
     assert facts["limits of the service"]["bytes in"] == 32 * 1024 * 1024
     assert facts["machine"]["cores"] >= 1
     assert facts["machine"]["codec"] == native.kind()
+    assert facts["decoders"]["isolated"].startswith("no: LAPSRN_DECODE=inline")
+
+
+@pytest.mark.slow
+def test_doctor_tells_how_pictures_are_decoded(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSRN_DECODE", "process")
+    decoders = json.loads(lapsrn("doctor", "--json").stdout)["decoders"]
+    assert decoders["processes"] >= 2
+    assert decoders["isolated"] == "yes" or "filter of system calls" in decoders["isolated"]
+
+
+def test_doctor_says_when_pictures_cannot_be_decoded(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSRN_DECODE", "process")
+    monkeypatch.setattr("app.build.DecoderPool", functools.partial(DecoderPool, program="raise SystemExit('no way')"))
+    result = lapsrn("doctor", "--json")
+    assert result.exit_code == 1
+    facts = json.loads(result.stdout)
+    assert facts["problem"] == "decoder processes do not start: no way"
+    assert facts["decoders"] == {"processes": 0, "isolated": "not known"}
 
 
 def test_doctor_tells_people(lapsrn: Lapsrn) -> None:

@@ -1,6 +1,8 @@
 """The whole service: a real process, real weights, real sockets."""
 
+import hashlib
 import io
+import json
 import re
 import signal
 import socket
@@ -215,18 +217,25 @@ def test_a_stop_has_one_deadline_whatever_is_open(launch: Launch, weights: Path)
 
 
 @pytest.mark.slow
-def test_sighup_swaps_the_weights_and_metrics_have_a_port_of_their_own(launch: Launch, weights: Path) -> None:
+def test_sighup_swaps_keys_and_weights_and_metrics_have_a_port_of_their_own(
+    launch: Launch, weights: Path, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text("[]")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    service = launch(weights=str(weights), metrics_port=str(port)).get_ready()
+    service = launch(weights=str(weights), metrics_port=str(port), api_keys_file=str(keys)).get_ready()
     assert httpx.get(f"{service.url}/metrics").status_code == 404
     metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     assert 'lapsrn_model_info{device="' in metrics
     assert httpx.get(f"http://127.0.0.1:{port}/upscale").status_code == 404
+    keys.write_text(json.dumps([{"name": "ann", "sha256": hashlib.sha256(b"secret").hexdigest()}]))
     service.signal(signal.SIGHUP)
     poll(lambda: "weights swapped" in service.log.read_text(), "the weights are swapped", 120)
-    answer = httpx.post(f"{service.url}/upscale", files={"image": pictures.png(pictures.rgb())}, timeout=60)
+    files = {"image": pictures.png(pictures.rgb())}
+    assert httpx.post(f"{service.url}/upscale", files=files, timeout=60).status_code == 401
+    answer = httpx.post(f"{service.url}/upscale", files=files, timeout=60, headers={"x-api-key": "secret"})
     assert answer.status_code == 200
     service.signal(signal.SIGTERM)
     assert service.wait() == 0

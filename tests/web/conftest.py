@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.settings import ApiKey, Settings
+from app.api_keys import ApiKey
+from app.settings import Settings
 from tests.web.support import KEY, PREFIX, Running, Visit, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
