@@ -61,6 +61,8 @@ async def upscale(request: Request, options: OptionsDep, service: ServiceDep, ca
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"
+    if upscaled.left_out:
+        response.headers["X-Upscale-Metadata"] = "; ".join(upscaled.left_out)
     if upscaled.stored:
         response.headers.update(link_headers(order.result_id, order.scale, upscaled.levels))
         set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)

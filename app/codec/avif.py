@@ -10,13 +10,13 @@ from app.codec.types import Samples
 
 def depth(data: bytes) -> int:
     """Bits of a sample of the primary picture: what `pixi` says of it, or else `av1C`; 8 if neither is there."""
-    meta = next((body[4:] for kind, body in _boxes(memoryview(data)) if kind == b"meta"), memoryview(b""))
-    parts = dict(_boxes(meta))
-    properties = dict(_boxes(parts.get(b"iprp", memoryview(b""))))
+    meta = next((body[4:] for kind, body in boxes(memoryview(data)) if kind == b"meta"), memoryview(b""))
+    parts = dict(boxes(meta))
+    properties = dict(boxes(parts.get(b"iprp", memoryview(b""))))
     if b"pitm" not in parts or b"ipma" not in properties:
         return 8
     primary = int.from_bytes(parts[b"pitm"][4 : 8 if parts[b"pitm"][0] else 6], "big")
-    known = list(_boxes(properties.get(b"ipco", memoryview(b""))))
+    known = list(boxes(properties.get(b"ipco", memoryview(b""))))
     own = dict(known[index - 1] for index in _associated(properties[b"ipma"], primary) if 0 < index <= len(known))
     if b"pixi" in own and len(own[b"pixi"]) > 5:
         return own[b"pixi"][5]
@@ -24,7 +24,7 @@ def depth(data: bytes) -> int:
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
 
 
-def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+def boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     """Kind and body of each box."""
     at = 0
     while at + 8 <= len(data):

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from app.codec import reader, writers
 from app.codec.formulas import Formulas
 from app.codec.limits import check_bytes
+from app.codec.metadata import fitted
 from app.codec.priority import give_way
 from app.codec.raster import Raster
 from app.codec.sniff import accepted_format
@@ -86,6 +87,11 @@ class Codec:
             raise BadParameter(
                 f"{name} holds at most {writers.MAX_SIDES[name]} pixels a side, and the result has {side}; choose png."
             )
+
+    def left_out(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> tuple[str, ...]:
+        """Of the metadata, what could not be read and what the result's format cannot hold, and why, in ASCII."""
+        size = decoded.height * scale, decoded.width * scale
+        return fitted(decoded.metadata, scale, *size, options.output_format).dropped
 
     def encode(
         self, decoded: Decoded, planes: Sequence[Sequence[Plane]], scale: int, options: UpscaleOptions

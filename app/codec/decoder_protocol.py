@@ -19,7 +19,7 @@ from app.options import UpscaleOptions
 
 _PREFIX = struct.Struct("<II")  # bytes of the header, bytes of the blobs
 PREFIX_SIZE = _PREFIX.size
-_BYTES = ("icc", "exif", "xmp")
+_BYTES = ("icc", "exif", "xmp", "iptc")
 _DTYPES = {"uint8": np.uint8, "uint16": np.uint16}
 _ERRORS: dict[str, type[errors.ClientError]] = {
     error.__name__: error
@@ -72,6 +72,7 @@ def answer(raster: Raster) -> list[Part]:
         "truncated": raster.truncated,
         "srgb": raster.metadata.srgb,
         "dpi": raster.metadata.dpi,
+        "dropped": raster.metadata.dropped,
         "kept": [blob is not None for blob in kept],
     }
     blobs: list[Part] = [blob or b"" for blob in kept]
@@ -92,10 +93,10 @@ def parsed_answer(header: bytes, blobs: memoryview) -> Raster:
     pieces = [blobs[start:end] for start, end in pairwise(edges)]
     kept = {
         name: bytes(piece) if there else None
-        for name, there, piece in zip(_BYTES, fields["kept"], pieces[:3], strict=True)
+        for name, there, piece in zip(_BYTES, fields["kept"], pieces[: len(_BYTES)], strict=True)
     }
     shape, dtype = tuple(fields["shape"]), _DTYPES[fields["dtype"]]
-    frames = tuple(np.frombuffer(piece, dtype).reshape(shape) for piece in pieces[3:])
+    frames = tuple(np.frombuffer(piece, dtype).reshape(shape) for piece in pieces[len(_BYTES) :])
     if len(shape) != 3 or not 1 <= shape[2] <= 4 or len(frames) != fields["frames"] or not frames:
         raise ValueError(f"frames of shape {shape} are no samples")
     return Raster(
@@ -105,10 +106,20 @@ def parsed_answer(header: bytes, blobs: memoryview) -> Raster:
             icc=kept["icc"],
             exif=kept["exif"],
             xmp=kept["xmp"],
+            iptc=kept["iptc"],
             srgb=bool(fields["srgb"]),
             dpi=None if fields["dpi"] is None else (float(fields["dpi"][0]), float(fields["dpi"][1])),
+            dropped=tuple(_plain(note) for note in fields["dropped"]),
         ),
         durations_ms=tuple(int(value) for value in fields["durations_ms"]),
         loop=int(fields["loop"]),
         truncated=bool(fields["truncated"]),
     )
+
+
+def _plain(note: object) -> str:
+    """A note, which goes into a header of HTTP as it is. Raises ValueError where that must not be."""
+    text = str(note)
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError(f"{text!r} is no note")
+    return text

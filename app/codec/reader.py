@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 from PIL import (
     AvifImagePlugin,
@@ -33,7 +34,6 @@ _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 _ANIMATED = ("PNG", "WEBP", "GIF", "AVIF")
-_TURNED = (5, 6, 7, 8)
 
 
 def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
@@ -79,10 +79,11 @@ class _Reader:
             self.data, self.truncated = data + b"\xff\xd9", True  # libjpeg then gives out what it has
         elif name == "GIF":
             self.gif = gif.contents(data)
+        self.data, self.blocks = metadata.separated(name, self.data, limits.max_input_bytes)
         self.image = self._webp() if name == "WEBP" else _OPENERS[name](io.BytesIO(self.data))
         check_pixels(self.image.height, self.image.width, 1, limits, options)
-        self.orientation = metadata.orientation_of(self._exif())
-        self.turned = self.orientation in _TURNED
+        own = metadata.orientation_of(self.image) if name == "AVIF" else None
+        self.carried = metadata.carried(self.blocks, options.metadata, own)
 
     def _check_png(self) -> None:
         self.header = png_chunks.header(self.data)
@@ -122,7 +123,7 @@ class _Reader:
             durations.append(_duration(self.image))
         kept = self._metadata(frames[0].shape[2])
         frames, kept = self._in_color(frames, kept)
-        upright = [samples.upright(frame, self.orientation) for frame in frames]
+        upright = [samples.upright(frame, self.carried.orientation) for frame in frames]
         if len({frame.shape[:2] for frame in upright}) > 1:
             raise UndecodablePicture(f"The frames of the {self.name} are not all of one size; take frames=first.")
         loop = self.image.info.get("loop", 1 if self.name == "GIF" else 0)
@@ -169,7 +170,6 @@ class _Reader:
                 deep, cut = high_depth.read_tiff(self.data, image.tag_v2, self.options.truncated == "allow")
                 self.truncated |= cut
                 return deep
-            self.orientation = 1  # Pillow turns a TIFF upright while it loads it
         if self.name == "AVIF" and not animated and (bits := avif.depth(self.data)) > 8:
             return high_depth.checked(avif.read(self.data, bits), image.height, image.width)
         self._load(image)
@@ -190,31 +190,14 @@ class _Reader:
             if image.size != size:
                 raise UndecodablePicture("The picture's size changes while it is decoded.") from error
 
-    def _exif(self) -> Image.Exif:
-        if self.name != "PNG":
-            return self.image.getexif()
-        # Pillow would decode the picture to look for an eXIf behind it.
-        exif = Image.Exif()
-        body = next((bytes(item.body) for item in png_chunks.chunks(self.data) if item.kind == b"eXIf"), None)
-        if body:
-            exif.load(body)
-        return exif
-
     def _metadata(self, channels: int) -> Metadata:
-        info, choice = self.image.info, self.options.metadata
-        icc = info.get("icc_profile")
+        info, kept = self.image.info, self.carried.metadata
+        icc = self.blocks.icc or info.get("icc_profile")
         srgb = self.name == "PNG" and "srgb" in info
         if icc is None and not srgb and self.name == "PNG" and channels >= 3:
             icc = color_management.profile_from_png(info.get("gamma"), info.get("chromaticity"))
-        if choice == "drop":
-            return Metadata(icc=icc, srgb=srgb)
-        return Metadata(
-            icc=icc,
-            srgb=srgb,
-            exif=metadata.kept_exif(self._exif(), choice),
-            xmp=metadata.kept_xmp(info.get("xmp"), choice),
-            dpi=metadata.dpi_of(info.get("dpi"), self.turned),
-        )
+        dpi = metadata.dpi_of(info.get("dpi"), self.carried.turned) or kept.dpi
+        return replace(kept, icc=icc, srgb=srgb, dpi=None if self.options.metadata == "drop" else dpi)
 
     def _in_color(self, frames: list[Samples], kept: Metadata) -> tuple[list[Samples], Metadata]:
         """CMYK, and everything if it is asked for, to sRGB; a profile that is not for these samples is let go."""
@@ -222,7 +205,7 @@ class _Reader:
         cmyk = self.image.mode == "CMYK"
         colors = 4 if cmyk else channels - (channels in (2, 4))
         icc = kept.icc if color_management.profile_channels(kept.icc) == colors else None
-        kept = Metadata(icc=icc, srgb=kept.srgb, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
+        kept = replace(kept, icc=icc)
         if not cmyk and (icc is None or self.options.color == "keep"):
             return frames, kept
         converted = []
@@ -231,9 +214,9 @@ class _Reader:
             if srgb is None and cmyk:
                 srgb = color_management.cmyk_to_rgb(frame)
             if srgb is None:  # a profile that LittleCMS does not take is no profile
-                return frames, Metadata(srgb=kept.srgb, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
+                return frames, replace(kept, icc=None)
             converted.append(srgb if frame.shape[2] == colors else samples.with_alpha(srgb, frame[..., -1]))
-        return converted, Metadata(srgb=True, exif=kept.exif, xmp=kept.xmp, dpi=kept.dpi)
+        return converted, replace(kept, icc=None, srgb=True)
 
 
 def _duration(image: Image.Image) -> int:

@@ -8,7 +8,7 @@ from typing import Literal
 from app.codec import png_writer, tiff_writer, writers
 from app.codec.formulas import Formulas
 from app.codec.merge import Merger
-from app.codec.metadata import scaled
+from app.codec.metadata import fitted
 from app.codec.types import Decoded, Encoded, Plane, Samples
 from app.options import UpscaleOptions
 
@@ -30,7 +30,7 @@ class StreamEncoder:
         self._height, self._width = decoded.height * scale, decoded.width * scale
         depth: Literal[8, 16] = decoded.depth if options.output_format in _DEEP else 8
         self._mergers = [Merger(picture, scale, depth, formulas) for picture in decoded.frames]
-        self._metadata = scaled(decoded.metadata, scale, self._height, self._width)
+        self._metadata = fitted(decoded.metadata, scale, self._height, self._width, options.output_format)
         shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)
         streamed = options.output_format == "png" and len(decoded.frames) == 1 and png_writer.PngStream.pays(*shape)
         self._stream = png_writer.PngStream(*shape, self._metadata) if streamed else None

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from app.codec.color_management import profile_channels
+from app.codec.metadata import EXIF_PREFIX, jpeg
 from app.codec.types import Metadata, Samples
 from app.options import UpscaleOptions
 
@@ -70,11 +71,13 @@ def _saved(image: Image.Image, name: str, metadata: Metadata, settings: dict[str
     if icc is not None:
         settings["icc_profile"] = icc
     if metadata.exif is not None:
-        settings["exif"] = b"Exif\0\0" + metadata.exif
-    if metadata.xmp is not None:
+        settings["exif"] = EXIF_PREFIX + metadata.exif if name == "JPEG" else metadata.exif
+    if name == "JPEG":
+        settings["extra"] = jpeg.segments(metadata)
+        if metadata.dpi is not None:
+            settings["dpi"] = (round(metadata.dpi[1]), round(metadata.dpi[0]))
+    elif metadata.xmp is not None:
         settings["xmp"] = metadata.xmp
-    if metadata.dpi is not None and name == "JPEG":
-        settings["dpi"] = (round(metadata.dpi[1]), round(metadata.dpi[0]))
     file = io.BytesIO()
     image.save(file, name, **settings)
     return file.getvalue()

@@ -71,6 +71,8 @@ class Upscaled:
     levels: Mapping[int, StoredPicture]
     stored: bool
     truncated: bool
+    left_out: tuple[str, ...]
+    """Of the metadata, each block that the result lacks, and why."""
     height: int
     width: int
 
@@ -147,7 +149,8 @@ class Pipeline:
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
-        return Upscaled(levels, stored, decoded.truncated, height * order.scale, width * order.scale)
+        left_out = self._codec.left_out(decoded, order.scale, order.options)
+        return Upscaled(levels, stored, decoded.truncated, left_out, height * order.scale, width * order.scale)
 
     def _decode(self, order: Order, upload: Upload) -> Decoded:
         """The planes; what cannot be written as asked is refused here, before the network's work."""

@@ -1,0 +1,188 @@
+"""Directories of a TIFF structure, which EXIF and TIFF files share: read within bounds, and written anew.
+
+Pillow's Exif reads them too, but guesses the types of what it writes and turns whatever is not ASCII into question
+marks. Here entries are carried over as they are, their numbers brought to little-endian. (TIFF 6.0, section 2; BigTIFF
+has the same with wider fields.)
+"""
+
+import struct
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SIGNED_RATIONAL = 1, 2, 3, 4, 5, 7, 10
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
+_WORDS = _SIZES | {5: 4, 10: 4}  # a rational is two numbers
+_MAX_ENTRIES = 65_535  # what a directory of classic TIFF can hold
+_MAX_LONG = 2**32 - 1
+HEADER = b"II*\0\x08\0\0\0"
+"""In front of a structure whose first directory follows at once."""
+
+
+class Unreadable(ValueError):
+    """The bytes hold no such structure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The value of a tag: its type's number, how many of the type there are, and their bytes, little-endian."""
+
+    kind: int
+    count: int
+    value: bytes
+
+    def whole_number(self) -> int | None:
+        """The first number of an integer type; None for other types."""
+        size = _SIZES[self.kind]
+        return int.from_bytes(self.value[:size], "little") if self.kind in (BYTE, SHORT, LONG, 13) else None
+
+    def whole_numbers(self) -> list[int]:
+        """All numbers of an integer type."""
+        step = _SIZES[self.kind]
+        return [int.from_bytes(self.value[at : at + step], "little") for at in range(0, len(self.value), step)]
+
+    def fraction(self) -> Fraction | None:
+        """The first number; None where it is none, or is divided by zero."""
+        if self.kind in (RATIONAL, SIGNED_RATIONAL):
+            above, below = struct.unpack_from("<II" if self.kind == RATIONAL else "<ii", self.value)
+            return Fraction(above, below) if below else None
+        number = self.whole_number()
+        return None if number is None else Fraction(number)
+
+
+Directory: TypeAlias = "dict[int, Entry | Directory]"
+"""By tag, with directories in the place of pointers to them."""
+
+
+def short(value: int) -> Entry:
+    """One unsigned number of 16 bits."""
+    return Entry(SHORT, 1, struct.pack("<H", value))
+
+
+def long(value: int) -> Entry:
+    """One unsigned number of 32 bits."""
+    return Entry(LONG, 1, struct.pack("<I", value))
+
+
+def rational(value: Fraction) -> Entry:
+    """A number from 0 up as the quotient of two numbers of 32 bits, as near as these allow."""
+    value = min(value, Fraction(_MAX_LONG))
+    value = value.limit_denominator(max(1, _MAX_LONG // (int(value) + 1)))
+    return Entry(RATIONAL, 1, struct.pack("<II", value.numerator, value.denominator))
+
+
+class Structure:
+    """The bytes of a TIFF structure. Raises Unreadable if they do not begin as one."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = memoryview(data)
+        head = bytes(self._data[:16])
+        if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") or len(head) < 8:
+            raise Unreadable("no header of a TIFF structure")
+        self._order = "<" if head[:2] == b"II" else ">"
+        self._big = 43 in head[2:4]
+        if self._big and len(head) < 16:
+            raise Unreadable("the header is cut short")
+        self.first: int = struct.unpack_from(self._order + ("Q" if self._big else "I"), head, 8 if self._big else 4)[0]
+        """Where the first directory is."""
+        self.sound = True
+        """Whether all that was asked for so far could be read."""
+        # What lies apart from its directory may overlap, so that a small file could mean very much.
+        self._budget = len(self._data)
+
+    def directory(self, at: int, wanted: Callable[[int], bool]) -> dict[int, Entry]:
+        """Entries of the directory at `at` that are wanted and can be read; of two with one tag, the first.
+
+        Raises Unreadable where there is no directory.
+        """
+        return {
+            tag: Entry(kind, len(value) // _SIZES[kind], self._little_endian(value, kind))
+            for tag, (kind, value) in self._values(at, wanted).items()
+        }
+
+    def blocks(self, wanted: Collection[int]) -> dict[int, bytes]:
+        """Values in the first directory that are files of their own, as they are, whatever type they are said to have.
+
+        Raises Unreadable where there is no directory.
+        """
+        return {tag: value for tag, (_, value) in self._values(self.first, wanted.__contains__).items()}
+
+    def without(self, tags: Collection[int]) -> bytes:
+        """The same file, with these tags gone from its first directory; what they pointed to stays where it is."""
+        places = self._places(self.first)
+        size = self._entry_size
+        gone = {place for place in places if struct.unpack_from(self._order + "H", self._data, place)[0] in tags}
+        if not gone:
+            return bytes(self._data)
+        data = bytearray(self._data)
+        kept = b"".join(data[place : place + size] for place in places if place not in gone)
+        link = data[places.stop : places.stop + (8 if self._big else 4)]
+        struct.pack_into(self._order + ("Q" if self._big else "H"), data, self.first, len(places) - len(gone))
+        data[places.start : places.start + len(kept) + len(link)] = kept + link
+        return bytes(data)
+
+    def _values(self, at: int, wanted: Callable[[int], bool]) -> dict[int, tuple[int, bytes]]:
+        """By tag, the type and the bytes of what can be read."""
+        found: dict[int, tuple[int, bytes]] = {}
+        for place in self._places(at):
+            tag, kind = struct.unpack_from(self._order + "HH", self._data, place)
+            if wanted(tag) and tag not in found and (value := self._value(place, kind)):
+                found[tag] = kind, value
+        return found
+
+    @property
+    def _entry_size(self) -> int:
+        return 20 if self._big else 12
+
+    def _places(self, at: int) -> range:
+        """Where the entries of the directory at `at` begin; those that the data ends before are left out."""
+        form = self._order + ("Q" if self._big else "H")
+        start = at + struct.calcsize(form)
+        if not at >= 8 or start > len(self._data):
+            raise Unreadable("a directory lies outside of the data")
+        promised = struct.unpack_from(form, self._data, at)[0]
+        count = min(promised, _MAX_ENTRIES, (len(self._data) - start) // self._entry_size)
+        self.sound &= count == promised
+        return range(start, start + count * self._entry_size, self._entry_size)
+
+    def _value(self, place: int, kind: int) -> bytes:
+        """The bytes of an entry's value; none if it has none, if they are not all there, or if its type is unknown."""
+        form = self._order + ("Q" if self._big else "I")
+        room = struct.calcsize(form)
+        size = struct.unpack_from(form, self._data, place + 4)[0] * _SIZES.get(kind, 0)
+        at = place + 4 + room
+        if size > room:
+            at = struct.unpack_from(form, self._data, at)[0]
+        if at + size > len(self._data) or size > self._budget:
+            self.sound = False
+            return b""
+        self._budget -= size
+        return bytes(self._data[at : at + size])
+
+    def _little_endian(self, value: bytes, kind: int) -> bytes:
+        word = _WORDS[kind]
+        if self._order == "<" or word == 1:
+            return value
+        return np.frombuffer(value, f">u{word}").astype(f"<u{word}").tobytes()
+
+
+def packed(directory: Mapping[int, "Entry | Directory"], at: int = len(HEADER)) -> bytes:
+    """The directory and all that is in it, little-endian, to lie at offset `at`, an even one; no other follows it."""
+    where = at + 2 + 12 * len(directory) + 4
+    entries, bodies = [struct.pack("<H", len(directory))], []
+    for tag, item in sorted(directory.items()):
+        if isinstance(item, Entry):
+            kind, count, body = item.kind, item.count, item.value
+        else:
+            kind, count, body = LONG, 1, packed(item, where)
+        if isinstance(item, Entry) and len(body) <= 4:
+            entries.append(struct.pack("<HHI", tag, kind, count) + body.ljust(4, b"\0"))
+            continue
+        body += bytes(len(body) % 2)
+        entries.append(struct.pack("<HHII", tag, kind, count, where))
+        bodies.append(body)
+        where += len(body)
+    return b"".join((*entries, bytes(4), *bodies))

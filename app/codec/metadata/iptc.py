@@ -1,0 +1,72 @@
+"""IPTC-IIM: its data sets filtered, and the image resources of Photoshop in which JPEG, TIFF and PNG hold them."""
+
+import struct
+from collections.abc import Iterator
+
+from app.codec.metadata.directories import Unreadable
+from app.codec.metadata.exif import Choice
+
+MAX_BYTES = 1 << 20
+_MARK = 0x1C
+_RESOURCE = 0x0404  # Photoshop's number for IPTC
+# Record 1: the character set. Record 2: version, title, urgency, dates, author, headline, credit, copyright, caption.
+_KEPT = frozenset(
+    (
+        *((1, number) for number in (0, 90)),
+        *((2, number) for number in (0, 5, 10, 55, 60, 62, 63, 80, 85, 105, 110, 115, 116, 120, 122)),
+    )
+)
+# Of the other records 3 and above describe and hold pictures; of the second these are a preview.
+_RECORDS, _PREVIEW = (1, 2), ((2, 200), (2, 201), (2, 202))
+_VERSION = (2, 0)
+
+
+def kept(data: bytes, choice: Choice) -> bytes | None:
+    """The data sets that are kept, as they are; None if there are none. Raises Unreadable.
+
+    "keep" keeps title, caption, author, credit, copyright and dates; no place, no keywords (many programs put places
+    among them), no contact.
+    """
+    sets = list(_data_sets(data))
+    if not sets:
+        raise Unreadable("no data set")
+    wanted = [
+        (key, body)
+        for key, body in sets
+        if (key in _KEPT if choice == "keep" else key[0] in _RECORDS and key not in _PREVIEW)
+    ]
+    says_something = any(key > _VERSION for key, _ in wanted)
+    return b"".join(body for _, body in wanted) if says_something else None
+
+
+def _data_sets(data: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
+    """Record and number of each data set, and all of its bytes, up to where the data ends or is none."""
+    at = 0
+    while at + 5 <= len(data) and data[at] == _MARK:
+        record, number, size = struct.unpack_from(">BBH", data, at + 1)
+        start = at + 5
+        if size & 0x8000:  # the size of the size
+            start += size & 0x7FFF
+            size = int.from_bytes(data[at + 5 : start], "big") if start <= at + 9 else len(data)
+        if start + size > len(data):
+            return
+        yield (record, number), data[at : start + size]
+        at = start + size
+
+
+def from_resources(data: bytes) -> bytes | None:
+    """IPTC among Photoshop's image resources, as JPEG and TIFF hold them; None if there is none."""
+    at = 0
+    while data[at : at + 4] == b"8BIM" and at + 12 <= len(data):
+        number = int.from_bytes(data[at + 4 : at + 6], "big")
+        start = at + 6 + (data[at + 6] + 2) // 2 * 2  # behind a name, padded with its length to an even number
+        size = int.from_bytes(data[start : start + 4], "big")
+        if number == _RESOURCE:
+            return data[start + 4 : start + 4 + size]
+        at = start + 4 + (size + 1) // 2 * 2
+    return None
+
+
+def as_resource(data: bytes) -> bytes:
+    """IPTC as one of Photoshop's image resources."""
+    return b"8BIM" + struct.pack(">HHI", _RESOURCE, 0, len(data)) + data + bytes(len(data) % 2)
