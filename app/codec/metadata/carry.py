@@ -45,8 +45,12 @@ def carried(blocks: Blocks, choice: Choice, container: int | None = None) -> Car
     orientation = found.orientation
     if container is not None and (container != 1 or orientation is not None):
         orientation = container
-    if orientation is None:
-        orientation = _xmp(blocks.xmp, "drop", 1, dropped)[1] or 1
+    lines: list[str] = []
+    if orientation is None or choice != "drop":
+        lines, told = _xmp(blocks.xmp, choice, orientation or 1, dropped)
+        if orientation is None and told not in (None, 1):  # whatever it says of the picture's sides is to be turned
+            lines, orientation = _xmp(blocks.xmp, choice, told, dropped)
+        orientation = orientation or 1
     if choice == "drop":
         return Carried(Metadata(dropped=_once(dropped)), orientation)
     if not found.sound:
@@ -55,7 +59,7 @@ def carried(blocks: Blocks, choice: Choice, container: int | None = None) -> Car
     kept = exif.turned(found.kept) if turned else found.kept
     metadata = Metadata(
         exif=exif.block(kept),
-        xmp=xmp_packet.packet(_xmp(blocks.xmp, choice, orientation, dropped)[0]),
+        xmp=xmp_packet.packet(lines),
         iptc=_iptc(blocks.iptc, choice, dropped),
         dpi=dpi_of(exif.dpi(found.kept), turned),
         dropped=_once(dropped),

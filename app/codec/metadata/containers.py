@@ -8,18 +8,30 @@ from app.codec import webp
 from app.codec.metadata import avif, iptc, jpeg, png, xmp
 from app.codec.metadata.blocks import EXIF_PREFIX, TOO_LARGE, UNREADABLE, XMP_PREFIX, Blocks, bare_exif, note
 from app.codec.metadata.directories import Structure, Unreadable
+from app.errors import UndecodablePicture
 
+_JPEG_BLOCKS = (0xE1, 0xED, 0xFE)  # APP1, APP13, COM
+_MAX_SEGMENTS = 65_536
+_FILL = re.compile(rb"\xff+")
 _EXTENSION_NAME = re.compile(rb"HasExtendedXMP(?:\s*=\s*[\"']|>)\s*([0-9A-Fa-f]{32})")
 _MAX_CHUNKS = 65_536  # of a WebP
 _GIF_XMP, _GIF_XMP_END = b"!\xff\x0bXMP DataXMP", b"\x01\xff\xfe\xfd"
-_ORIENTATION, _XMP, _IPTC, _RESOURCES = 274, 700, 33723, 34377
-_TIFF_BLOCKS = (_ORIENTATION, _XMP, _IPTC, _RESOURCES, 34665, 34853, 37724, 40965)  # and EXIF, GPS, Photoshop, Interop
+_XMP, _IPTC, _RESOURCES = 700, 33723, 34377
+# How the pixels of a TIFF are stored, what their colours are, how dense they lie, and whether they are a camera's raw
+# ones (DNGVersion). Among others are all metadata, and libtiff would load whatever these point to.
+_TIFF_PIXELS = frozenset(
+    (
+        *(*range(254, 267), 273, *range(277, 285), *range(288, 294), 296, 297, 301, *range(317, 348)),
+        *(*range(512, 533), *range(32995, 32999), 34675, 50706),
+    )
+)
 
 
 def separated(name: str, data: bytes, most: int) -> tuple[bytes, Blocks]:
     """A file of the format `name` without its metadata, and these; `most` is how many bytes a file may have.
 
-    Raises UndecodablePicture for a PNG that unpacks to too much. A file that is not understood comes back as it is.
+    Raises UndecodablePicture for a PNG that unpacks to too much, and for a JPEG of too many segments. A file that is
+    not understood comes back as it is.
     """
     if name == "PNG":
         return png.separated(data, most)
@@ -33,16 +45,14 @@ def separated(name: str, data: bytes, most: int) -> tuple[bytes, Blocks]:
 
 
 def _jpeg(data: bytes) -> tuple[bytes, Blocks]:
-    exif, resources, kept, last = [], [], [], 0
+    exif, resources, kept = [], [], [data[:2]]
     extended: dict[bytes, list[bytes]] = {}
     blocks = Blocks()
     for marker, start, end in _segments(data):
-        if marker not in (0xE1, 0xED, 0xFE):
-            continue
-        kept.append(data[last:start])
-        last = end
-        body = data[start + 4 : end]
-        if marker == 0xE1 and body.startswith(EXIF_PREFIX):
+        body = data[start + 4 : end] if marker in _JPEG_BLOCKS else b""
+        if marker not in _JPEG_BLOCKS:
+            kept.append(data[start:end])
+        elif marker == 0xE1 and body.startswith(EXIF_PREFIX):
             exif.append(body[len(EXIF_PREFIX) :])  # a block that is too large for one segment goes on in the next
         elif marker == 0xE1 and body.startswith(XMP_PREFIX):
             blocks.xmp = (body[len(XMP_PREFIX) :],)
@@ -51,7 +61,6 @@ def _jpeg(data: bytes) -> tuple[bytes, Blocks]:
             extended.setdefault(body[:32], []).append(body[32:])
         elif marker == 0xED and body.startswith(jpeg.PHOTOSHOP_PREFIX):
             resources.append(body[len(jpeg.PHOTOSHOP_PREFIX) :])
-    kept.append(data[last:])
     blocks.exif = b"".join(exif) or None
     blocks.iptc = iptc.from_resources(b"".join(resources))
     named = _EXTENSION_NAME.search(blocks.xmp[0]) if blocks.xmp else None
@@ -61,20 +70,25 @@ def _jpeg(data: bytes) -> tuple[bytes, Blocks]:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, beginning and end of each segment of a JPEG in front of its first scan."""
+    """Marker, beginning and end of each segment of a JPEG; the last is all from its first scan on.
+
+    Raises UndecodablePicture if there are so many that walking through them is all the file is made for.
+    """
     at = 2
-    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 3:
-        marker = data[at + 1]
-        if marker == 0xFF:  # may fill up
-            at += 1
-        elif marker <= 0x01 or 0xD0 <= marker <= 0xD8:  # have no content
+    for _ in range(_MAX_SEGMENTS):
+        at = data.find(b"\xff", at)
+        at = -1 if at < 0 else _FILL.match(data, at).end() - 1  # type: ignore[union-attr]
+        marker = data[at + 1] if 0 <= at < len(data) - 1 else 0xD9
+        if marker <= 0x01 or 0xD0 <= marker <= 0xD8:  # have no content
             at += 2
-        else:
-            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-            if marker in (0xD9, 0xDA) or not at + 4 <= end <= len(data):
-                return
-            yield marker, at, end
-            at = end
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in (0xD9, 0xDA) or not at + 4 <= end <= len(data):
+            yield 0xDA, at if at >= 0 else len(data), len(data)
+            return
+        yield marker, at, end
+        at = end
+    raise UndecodablePicture(f"The JPEG has more than {_MAX_SEGMENTS:,} segments. Save it anew.")
 
 
 def _extend(blocks: Blocks, parts: list[bytes]) -> None:
@@ -95,7 +109,7 @@ def _tiff(data: bytes) -> tuple[bytes, Blocks]:
     try:
         structure = Structure(data)
         found = structure.blocks((_XMP, _IPTC, _RESOURCES))
-        plain = structure.without(_TIFF_BLOCKS)
+        plain = structure.only(_TIFF_PIXELS)
     except Unreadable:
         return data, Blocks()
     blocks = Blocks(exif=data, iptc=found.get(_IPTC) or iptc.from_resources(found.get(_RESOURCES, b"")))

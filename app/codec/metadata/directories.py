@@ -110,18 +110,17 @@ class Structure:
         """
         return {tag: value for tag, (_, value) in self._values(self.first, wanted.__contains__).items()}
 
-    def without(self, tags: Collection[int]) -> bytes:
-        """The same file, with these tags gone from its first directory; what they pointed to stays where it is."""
-        places = self._places(self.first)
-        size = self._entry_size
-        gone = {place for place in places if struct.unpack_from(self._order + "H", self._data, place)[0] in tags}
-        if not gone:
+    def only(self, tags: Collection[int]) -> bytes:
+        """The same file with no other tags in its first directory; what these pointed to stays where it is."""
+        places, size = self._places(self.first), self._entry_size
+        kept = [place for place in places if struct.unpack_from(self._order + "H", self._data, place)[0] in tags]
+        if len(kept) == len(places):
             return bytes(self._data)
         data = bytearray(self._data)
-        kept = b"".join(data[place : place + size] for place in places if place not in gone)
         link = data[places.stop : places.stop + (8 if self._big else 4)]
-        struct.pack_into(self._order + ("Q" if self._big else "H"), data, self.first, len(places) - len(gone))
-        data[places.start : places.start + len(kept) + len(link)] = kept + link
+        body = b"".join((*(data[place : place + size] for place in kept), link))
+        struct.pack_into(self._order + ("Q" if self._big else "H"), data, self.first, len(kept))
+        data[places.start : places.start + len(body)] = body
         return bytes(data)
 
     def _values(self, at: int, wanted: Callable[[int], bool]) -> dict[int, tuple[int, bytes]]:

@@ -9,6 +9,7 @@ from app.codec.metadata.exif import Choice
 MAX_BYTES = 1 << 20
 _MARK = 0x1C
 _RESOURCE = 0x0404  # Photoshop's number for IPTC
+_MAX_RESOURCES = 4096  # writers make a few dozen
 # Record 1: the character set. Record 2: version, title, urgency, dates, author, headline, credit, copyright, caption.
 _KEPT = frozenset(
     (
@@ -57,7 +58,9 @@ def _data_sets(data: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
 def from_resources(data: bytes) -> bytes | None:
     """IPTC among Photoshop's image resources, as JPEG and TIFF hold them; None if there is none."""
     at = 0
-    while data[at : at + 4] == b"8BIM" and at + 12 <= len(data):
+    for _ in range(_MAX_RESOURCES):
+        if data[at : at + 4] != b"8BIM" or at + 12 > len(data):
+            break
         number = int.from_bytes(data[at + 4 : at + 6], "big")
         start = at + 6 + (data[at + 6] + 2) // 2 * 2  # behind a name, padded with its length to an even number
         size = int.from_bytes(data[start : start + 4], "big")

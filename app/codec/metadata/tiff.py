@@ -12,9 +12,12 @@ def with_metadata(file: bytes, metadata: Metadata, icc: bytes | None) -> bytes:
     added: Directory = {} if metadata.exif is None else exif.read(metadata.exif, "all").kept
     if metadata.dpi is not None:
         added |= exif.resolution(metadata.dpi)
-    for tag, kind, block in ((_XMP, BYTE, metadata.xmp), (_IPTC, UNDEFINED, metadata.iptc), (_ICC, UNDEFINED, icc)):
+    for tag, kind, block in ((_XMP, BYTE, metadata.xmp), (_ICC, UNDEFINED, icc)):
         if block is not None:
             added[tag] = Entry(kind, len(block), block)
+    if metadata.iptc is not None:  # called 32-bit numbers since Photoshop did so, and libtiff takes no other type
+        filled = metadata.iptc + bytes(-len(metadata.iptc) % 4)
+        added[_IPTC] = Entry(LONG, len(filled) // 4, filled)
     if not added:
         return file
     structure = Structure(file)

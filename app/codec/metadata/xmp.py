@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from html import escape
 from typing import Literal, NoReturn
 from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
 
 from app.codec.metadata import xmp_packet
 from app.codec.metadata.directories import Unreadable
@@ -24,8 +24,8 @@ from app.codec.metadata.xmp_names import (
 )
 from app.codec.metadata.xmp_packet import COLOR_SPACE, DENSITY
 
-MAX_BYTES = 8 << 20
-_MAX_NODES = 100_000  # elements and attributes; each costs some microseconds, and takes three bytes
+MAX_BYTES = 1 << 20
+_MAX_NODES = 50_000  # elements and attributes: a few bytes each, but many microseconds
 _MAX_DEPTH = 64
 _RDF, _DESCRIPTION = Name(RDF, "RDF"), Name(RDF, "Description")
 _MARKS = {
@@ -91,7 +91,7 @@ class _Line:
     def description(self, attribute: str = "") -> str:
         """The whole line."""
         declared = [
-            f" xmlns:{prefix}={quoteattr(namespace)}"
+            f' xmlns:{prefix}="{_escaped(namespace)}"'
             for namespace, prefix in self.prefixes.items()
             if namespace not in (RDF, XML)
         ]
@@ -185,8 +185,8 @@ class _Reader:
             self._done = True
         if element.role == "property":
             parts = self._line.parts
-            if element.simple is not None and len(parts) == element.start + 1:
-                parts.pop()  # it has no value that makes sense
+            if len(parts) == element.start + 1 and "=" not in parts[-1]:
+                parts.pop()  # an empty list, or a value that makes no sense
             else:
                 parts.append(element.end)
             if self._open[-1].role == "description" and parts:
@@ -237,7 +237,7 @@ class _Reader:
     def _attribute(self, name: Name, prefix: str, value: str) -> str:
         """A blank and the attribute; nothing if its value makes no sense."""
         new = self._value(name, value)
-        return "" if new is None else f" {self._line.name(self._placed(name), prefix)}={quoteattr(new)}"
+        return "" if new is None else f' {self._line.name(self._placed(name), prefix)}="{_escaped(new)}"'
 
     def _flush(self, element: _Element) -> None:
         """The text since the last tag, which is inside of `element`."""
@@ -249,7 +249,7 @@ class _Reader:
             first = len(self._line.parts) == element.start + 1
             text = (self._value(element.simple, text) if first else None) or ""
         if text:
-            self._line.parts.append(escape(text, {"\n": "&#10;", "\r": "&#13;"}))
+            self._line.parts.append(_escaped(text))
 
     def _placed(self, name: Name) -> Name:
         return QUARTER_TURNED.get(name, name) if self._quarter else name
@@ -275,6 +275,11 @@ class _Reader:
         elif letter == COLOR_SPACE and not (sensible.isascii() and sensible.isdecimal()):
             return None
         return xmp_packet.open_place(letter, sensible) if letter else text
+
+
+def _escaped(text: str) -> str:
+    """The text as XML, in one line."""
+    return escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
 
 
 def _fraction(text: str) -> Fraction | None:
