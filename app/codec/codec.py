@@ -23,6 +23,7 @@ Read = Callable[[bytes, UpscaleOptions, DecodeLimits], Raster]
 _THREADED_PIXELS = 4 * 1024 * 1024
 _ANIMATED = ("png", "webp")
 _OPAQUE = ("jpeg",)
+_WEBP_PLAYS, _WEBP_FRAME_MS, _WEBP_FILM_MS = 2**16 - 1, 2**24 - 1, 2_000_000_000
 
 
 class Codec:
@@ -78,6 +79,8 @@ class Codec:
             raise BadParameter(f"lossless does not go with {name}; choose png, webp or tiff.")
         if len(frames) > 1 and name not in _ANIMATED:
             raise BadParameter(f"{name} holds no animation; choose {' or '.join(_ANIMATED)}, or frames=first.")
+        if len(frames) > 1 and name == "webp":
+            _check_webp_film(decoded)
         if name in _OPAQUE and any(frame.alpha is not None for frame in frames):
             raise BadParameter(
                 f"The picture has transparent pixels, and {name} can have none; choose png, webp or avif."
@@ -104,3 +107,13 @@ class Codec:
         self.check(decoded, scale, options)
         large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS
         return StreamEncoder(decoded, scale, options, self._formulas, self._pool if large else None)
+
+
+def _check_webp_film(decoded: Decoded) -> None:
+    """BadParameter if an animation is to be played more often or longer than libwebp can write."""
+    durations = decoded.durations_ms
+    if decoded.loop > _WEBP_PLAYS or max(durations) > _WEBP_FRAME_MS or sum(durations) > _WEBP_FILM_MS:
+        raise BadParameter(
+            f"webp holds at most {_WEBP_PLAYS:,} plays, {_WEBP_FRAME_MS:,} ms a frame and {_WEBP_FILM_MS:,} ms in all, "
+            f"and the animation has {decoded.loop:,}, {max(durations):,} and {sum(durations):,}; choose png."
+        )

@@ -5,6 +5,7 @@ marks. Here entries are carried over as they are, their numbers brought to littl
 has the same with wider fields.)
 """
 
+import math
 import struct
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SIGNED_RATIONAL = 1, 2, 3, 4, 5, 7, 10
+FLOAT, DOUBLE = 11, 12
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
 _WORDS = _SIZES | {5: 4, 10: 4}  # a rational is two numbers
 _MAX_ENTRIES = 65_535  # what a directory of classic TIFF can hold
@@ -49,6 +51,9 @@ class Entry:
         if self.kind in (RATIONAL, SIGNED_RATIONAL):
             above, below = struct.unpack_from("<II" if self.kind == RATIONAL else "<ii", self.value)
             return Fraction(above, below) if below else None
+        if self.kind in (FLOAT, DOUBLE):
+            (value,) = struct.unpack_from("<f" if self.kind == FLOAT else "<d", self.value)
+            return Fraction(value) if math.isfinite(value) else None
         number = self.whole_number()
         return None if number is None else Fraction(number)
 

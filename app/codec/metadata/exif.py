@@ -69,6 +69,7 @@ _STALE = frozenset(
     }
 )
 """What no rewriting leaves true; not even "all" keeps it."""
+_STACKS = (b'{"shape":', b"ImageJ=")  # descriptions in which tifffile and ImageJ tell how the file is laid out
 _INTEROP = frozenset({1, 2})  # index and version; the rest is the size of another file
 _GPS = range(32)
 _PER_INCH = {2: Fraction(1), 3: Fraction(254, 100)}  # by unit: inch, centimetre
@@ -96,6 +97,8 @@ def read(block: bytes | memoryview, choice: Choice) -> Exif:
     kinds = {"drop": frozenset[int](), "keep": KEPT_MAIN, "all": None}
     main = structure.directory(structure.first, _among(kinds[choice], Base.Orientation, IFD.Exif, IFD.GPSInfo))
     orientation = main.pop(Base.Orientation, None)
+    if (text := main.get(Base.ImageDescription)) and text.value.startswith(_STACKS):
+        del main[Base.ImageDescription]
     pointers = {tag: main.pop(tag, None) for tag in (IFD.Exif, IFD.GPSInfo)}
     kept: Directory = dict(main)
     if choice != "drop":

@@ -4,13 +4,14 @@ import zlib
 from collections.abc import Iterator
 
 from app.codec.metadata import iptc, raw_profiles
-from app.codec.metadata.blocks import TOO_LARGE, XMP_PREFIX, Blocks, bare_exif, note
+from app.codec.metadata.blocks import TOO_LARGE, UNREADABLE, XMP_PREFIX, Blocks, bare_exif, note
 from app.codec.png_chunks import SIGNATURE, Chunk, chunks
 from app.errors import UndecodablePicture
 
 _KINDS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"iCCP")
 _XMP = b"XML:com.adobe.xmp"
 _PROFILES = {b"exif": "exif", b"APP1": "exif", b"xmp": "xmp", b"iptc": "iptc", b"8bim": "iptc"}
+_BLOCKS = {_XMP: "xmp"} | {raw_profiles.KEYWORD + name: block for name, block in _PROFILES.items()}
 _MAX_TEXT = 16 << 20  # bytes of a text that is wanted
 _STEP_IN, _STEP_OUT = 1 << 14, 1 << 16
 
@@ -51,25 +52,23 @@ class _Reader:
             self._blocks.exif = bare_exif(body)
             return
         keyword, content, compressed = _parts(item.kind, body)
-        profile = keyword.removeprefix(raw_profiles.KEYWORD) if keyword.startswith(raw_profiles.KEYWORD) else b""
-        block = "xmp" if keyword == _XMP else _PROFILES.get(profile)
-        if compressed:
-            size = self._unpacked_size(item.kind, content)
-            if item.kind == b"iCCP":
-                self._blocks.icc = b"".join(_unpacked(content))
-            if block is None:
-                return
-            if size > _MAX_TEXT:
-                self._blocks.dropped.append(note(block, TOO_LARGE))
-                return
-            content = b"".join(_unpacked(content))
-        if keyword == _XMP:
-            self._blocks.xmp = (content,)
+        size = self._unpacked_size(item.kind, content) if compressed else len(content)
+        block = _BLOCKS.get(keyword)
+        if item.kind == b"iCCP":
+            self._blocks.icc = b"".join(_unpacked(content))
+        elif block is not None and size > _MAX_TEXT:
+            self._blocks.dropped.append(note(block, TOO_LARGE))
         elif block is not None:
-            self._take_profile(block, raw_profiles.parsed(content) or b"")
+            text = b"".join(_unpacked(content)) if compressed else content
+            if keyword == _XMP:
+                self._blocks.xmp = (text,)
+            else:
+                self._take_profile(block, raw_profiles.parsed(text))
 
-    def _take_profile(self, block: str, data: bytes) -> None:
-        if block == "iptc":
+    def _take_profile(self, block: str, data: bytes | None) -> None:
+        if data is None:
+            self._blocks.dropped.append(note(block, UNREADABLE))
+        elif block == "iptc":
             data = (iptc.from_resources(data) or b"") if data.startswith(b"8BIM") else data
             self._blocks.iptc = data or self._blocks.iptc
         elif block == "xmp" or data.startswith(XMP_PREFIX):
