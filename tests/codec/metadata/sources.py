@@ -138,10 +138,18 @@ def raw_profile(name: str, block: bytes) -> tuple[bytes, bytes]:
     return b"tEXt", f"Raw profile type {name}\0\n{name}\n{len(block):8d}\n{digits}\n".encode()
 
 
-def tiff(byteorder: Literal["<", ">"] = "<", *, bigtiff: bool = False, **blocks: bytes) -> bytes:
-    """A TIFF with the tags `xmp`, `iptc` or `resources`."""
+def tiff(
+    byteorder: Literal["<", ">"] = "<",
+    *,
+    bigtiff: bool = False,
+    tag: tuple[int, int, int, bytes] | None = None,
+    **blocks: bytes,
+) -> bytes:
+    """A TIFF with the tags `xmp`, `iptc` or `resources`, and one of (number, type, count, value)."""
     tags = {"xmp": (700, 1), "iptc": (33723, 7), "resources": (34377, 1)}
     extra = [(*tags[name], len(block), block, True) for name, block in blocks.items()]
+    if tag is not None:
+        extra.append((*tag, True))
     file = io.BytesIO()
     tifffile.imwrite(
         file, SAMPLES, photometric="rgb", byteorder=byteorder, bigtiff=bigtiff, metadata=None, extratags=extra
