@@ -8,6 +8,7 @@ from typing import Literal
 from PIL.ExifTags import IFD, Base
 
 from app.codec.metadata.directories import (
+    ASCII,
     HEADER,
     Directory,
     Entry,
@@ -109,6 +110,8 @@ def read(block: bytes | memoryview, choice: Choice) -> Exif:
             details[IFD.Interop] = dict(_nested(structure, interop, _INTEROP.__contains__))
             kept[IFD.GPSInfo] = dict(_nested(structure, pointers[IFD.GPSInfo], _GPS.__contains__))
         kept[IFD.Exif] = _filled(details)
+    if choice == "keep":
+        kept = _ended(kept)
     number = None if orientation is None else orientation.whole_number()
     return Exif(_filled(kept), number if number in range(1, 9) else None, structure.sound)
 
@@ -128,6 +131,20 @@ def _nested(
     except Unreadable:
         structure.sound = False
         return {}
+
+
+def _ended(directory: Directory) -> Directory:
+    """With text up to its end: in a damaged block it may go on with what else is in there. Copyright has two parts."""
+    ended: Directory = {}
+    for tag, item in directory.items():
+        if isinstance(item, dict):
+            item = _ended(item)
+        elif item.kind == ASCII:
+            parts = item.value.split(b"\0", 2)[: 2 if tag == Base.Copyright else 1]
+            value = b"\0".join(part for part in parts if part) + b"\0"
+            item = Entry(ASCII, len(value), value)
+        ended[tag] = item
+    return ended
 
 
 def _filled(directory: Directory) -> Directory:

@@ -81,6 +81,14 @@ def test_values_come_through_as_they_are(order: str) -> None:
     assert exif.read(exif.block(found.kept) or b"", "keep") == found
 
 
+def test_text_that_keep_keeps_ends_where_it_does() -> None:
+    """A damaged length must not lead on into the position."""
+    rest = b"A. Painter\0SECRET\0photographer\0editor\0SECRET"
+    rows = [(Base.Artist, 2, 18, struct.pack("<I", 38)), (Base.Copyright, 2, 26, struct.pack("<I", 56))]
+    kept = exif.read(block("<", rows, rest), "keep").kept
+    assert kept == {Base.Artist: Entry(2, 11, b"A. Painter\0"), Base.Copyright: Entry(2, 20, b"photographer\0editor\0")}
+
+
 def test_an_empty_directory_is_not_written() -> None:
     only_position = Image.Exif()
     only_position.get_ifd(IFD.GPSInfo)[GPS.GPSMapDatum] = "SECRET"
