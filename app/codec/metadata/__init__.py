@@ -1,8 +1,8 @@
-"""What travels with a picture besides its pixels: which of it is kept, and how it is made to fit the result.
+"""EXIF, XMP, IPTC and resolution: what is kept of a source's, and how it is adapted to the result.
 
-On the way in, in the decoder's process, `separated` takes the metadata out of a file, so that no other code ever parses
-it, and `carried` filters it. On the way out `fitted` makes it true of the result; `jpeg`, `png` and `tiff` are for the
-writers.
+In the decoder process, `separated` removes the metadata from a file, so that no pixel decoder parses it, and `carried`
+filters it. When the result is written, `fitted` adapts it to its size and format. `jpeg`, `png` and `tiff` are for the
+writers of those formats.
 """
 
 from app.codec.metadata.blocks import EXIF_PREFIX, Blocks

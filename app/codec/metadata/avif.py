@@ -11,7 +11,7 @@ _UNKNOWN = b"skip"
 
 
 def separated(data: bytes) -> tuple[bytes, Blocks]:
-    """The file with its metadata's items renamed, so that no decoder trips over them, and these."""
+    """The file with its metadata items marked as unknown, as libavif rejects invalid EXIF; and the blocks."""
     copy, blocks = bytearray(data), Blocks()
     meta = next((body[4:] for kind, body in boxes(memoryview(copy)) if kind == b"meta"), memoryview(b""))
     parts = dict(boxes(meta))
@@ -19,6 +19,8 @@ def separated(data: bytes) -> tuple[bytes, Blocks]:
     for number, kind in _items(parts.get(b"iinf", memoryview(b""))):
         name = "exif" if bytes(kind[:4]) == _EXIF else "xmp"
         kind[:4] = _UNKNOWN
+        if (blocks.exif is not None) if name == "exif" else blocks.xmp:
+            continue  # the first counts
         method, extents = places.get(number, (0, []))
         if sum(size for _, size in extents) > xmp.MAX_BYTES:
             blocks.dropped.append(note(name, TOO_LARGE))
@@ -33,7 +35,7 @@ def separated(data: bytes) -> tuple[bytes, Blocks]:
 
 
 def _items(iinf: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and, to be written into, type of each item that is EXIF or XMP."""
+    """Number of each EXIF or XMP item, and a view that starts with its type, to be overwritten."""
     if not iinf:
         return
     for kind, body in boxes(iinf[8 if iinf[0] else 6 :]):
@@ -46,9 +48,9 @@ def _items(iinf: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _places(iloc: memoryview) -> dict[int, tuple[int, list[tuple[int, int]]]]:
-    """By an item's number, where its offsets count from (0 the file, 1 the box idat), and (offset, size) of its parts.
+    """By item number: what offsets refer to (0: the file, 1: the box idat), and (offset, size) of each extent.
 
-    Ends where the box does, whatever it promises.
+    Stops at the end of the box, whatever counts it states.
     """
     if len(iloc) < 8:
         return {}
@@ -69,7 +71,7 @@ def _places(iloc: memoryview) -> dict[int, tuple[int, list[tuple[int, int]]]]:
             break
         item = number(wide)
         method = number(2) & 15 if version else 0
-        number(2)  # in which file
+        number(2)  # data reference index
         base = number(base_size)
         extents = []
         for _ in range(number(2)):

@@ -1,4 +1,4 @@
-"""The blocks of metadata in a file, as they lie there."""
+"""The metadata blocks of a file as found, and the notes about those that were left out."""
 
 from dataclasses import dataclass, field
 
@@ -8,15 +8,16 @@ UNREADABLE, TOO_LARGE = "unreadable", "too large"
 
 
 def note(block: str, reason: str) -> str:
-    """What the client is told of a block that was left out."""
+    """What the client is told about a block that was left out."""
     return f"{block} dropped ({reason})"
 
 
 @dataclass(slots=True)
 class Blocks:
-    """What was found: `exif` is a TIFF structure, or a TIFF file, `xmp` a packet and its extensions, `iptc` data sets.
+    """`exif` is a TIFF structure or a whole TIFF file, `xmp` a packet and its extensions, `iptc` IIM data sets.
 
-    `icc` is a profile where the decoder is not left to find it. `dropped` are notes on what could not be taken out.
+    `icc` is set for PNG only; elsewhere Pillow finds the profile. `dropped` has a note for each block that could not be
+    extracted.
     """
 
     exif: bytes | None = None
@@ -27,5 +28,5 @@ class Blocks:
 
 
 def bare_exif(block: bytes) -> bytes:
-    """EXIF without the prefix that belongs to JPEG, and that some writers put elsewhere too."""
+    """EXIF without the prefix of JPEG's segments, which some writers put into other formats too."""
     return block.removeprefix(EXIF_PREFIX).removeprefix(EXIF_PREFIX)

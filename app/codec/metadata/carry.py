@@ -1,4 +1,4 @@
-"""From the blocks of a file to what travels on: orientation, kept metadata, and notes on what could not be read."""
+"""Filters the blocks of a file, and finds the orientation of its picture."""
 
 import math
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ _QUARTER_TURNS = (5, 6, 7, 8)
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What travels along but for the profile, and the orientation, 1..8, to be applied to the pixels."""
+    """The kept metadata without a profile, and the orientation, 1..8, to apply to the pixels."""
 
     metadata: Metadata
     orientation: int
 
     @property
     def turned(self) -> bool:
-        """Whether height and width change places."""
+        """Whether height and width are exchanged."""
         return self.orientation in _QUARTER_TURNS
 
 
 def carried(blocks: Blocks, choice: Choice, container: int | None = None) -> Carried:
-    """What `choice` keeps of the blocks. Never raises: what cannot be read is left out, and a note says so.
+    """What `choice` keeps of the blocks. Never raises: what cannot be read is left out and noted in `dropped`.
 
-    The orientation is EXIF's, or else XMP's. In a format that has one of its own it is that one, `container`; only
-    where that says 1 and EXIF says nothing, XMP is asked.
+    The orientation is EXIF's, or else XMP's. `container` is that of a format with an orientation of its own, which
+    overrides EXIF; if it is 1 and EXIF has none, XMP's is used.
     """
     dropped = list(blocks.dropped)
     found = Exif({}, None, True)
@@ -48,7 +48,7 @@ def carried(blocks: Blocks, choice: Choice, container: int | None = None) -> Car
     lines: list[str] = []
     if orientation is None or choice != "drop":
         lines, told = _xmp(blocks.xmp, choice, orientation or 1, dropped)
-        if orientation is None and told not in (None, 1):  # whatever it says of the picture's sides is to be turned
+        if orientation is None and told not in (None, 1):  # the axes of its resolutions have to be exchanged
             lines, orientation = _xmp(blocks.xmp, choice, told, dropped)
         orientation = orientation or 1
     if choice == "drop":
@@ -70,7 +70,7 @@ def carried(blocks: Blocks, choice: Choice, container: int | None = None) -> Car
 def _xmp(
     packets: tuple[bytes, ...], choice: Choice, orientation: int, dropped: list[str]
 ) -> tuple[list[str], int | None]:
-    """Lines of every packet, and the orientation of the first that tells one."""
+    """The lines of all packets, and the first orientation stated."""
     lines: list[str] = []
     told: int | None = None
     for name, packet in zip(("xmp", "xmp extension"), packets, strict=False):
@@ -104,13 +104,13 @@ def _once(notes: list[str]) -> tuple[str, ...]:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The orientation, 1..8, that Pillow reckons from an AVIF's own properties."""
+    """The orientation, 1..8, that Pillow derives from the transformation properties of an AVIF."""
     value = image.getexif().get(Base.Orientation, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def dpi_of(value: Any, swapped: bool) -> tuple[float, float] | None:
-    """(vertical, horizontal) pixels per inch from (x, y); None where it makes no sense. `swapped`: a quarter turn."""
+    """(vertical, horizontal) pixels per inch from (x, y); None if invalid. `swapped`: turned by 90 or 270 degrees."""
     try:
         x, y = (float(part) for part in value)
     except (TypeError, ValueError, ZeroDivisionError):

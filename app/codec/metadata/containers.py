@@ -1,4 +1,4 @@
-"""Where metadata lies in each format: taken out of a file, so that the decoders of its pixels never see it."""
+"""Extracts metadata from each format, and removes it from the file, so that pixel decoders never parse it."""
 
 import re
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ _EXTENSION_NAME = re.compile(rb"HasExtendedXMP(?:\s*=\s*[\"']|>)\s*([0-9A-Fa-f]{
 _MAX_CHUNKS = 65_536  # of a WebP
 _GIF_XMP, _GIF_XMP_END = b"!\xff\x0bXMP DataXMP", b"\x01\xff\xfe\xfd"
 _XMP, _IPTC, _RESOURCES = 700, 33723, 34377
-# How the pixels of a TIFF are stored, what their colours are, how dense they lie, and whether they are a camera's raw
-# ones (DNGVersion). Among others are all metadata, and libtiff would load whatever these point to.
+# Storage, colours and resolution of the pixels, and DNGVersion. libtiff would load the values of all other
+# tags, however many and however large they are.
 _TIFF_PIXELS = frozenset(
     (
         *(*range(254, 267), 273, *range(277, 285), *range(288, 294), 296, 297, 301, *range(317, 348)),
@@ -28,10 +28,10 @@ _TIFF_PIXELS = frozenset(
 
 
 def separated(name: str, data: bytes, most: int) -> tuple[bytes, Blocks]:
-    """A file of the format `name` without its metadata, and these; `most` is how many bytes a file may have.
+    """The file, in format `name`, without metadata, and the blocks in it; `most` is the largest size accepted.
 
-    Raises UndecodablePicture for a PNG that unpacks to too much, and for a JPEG of too many segments. A file that is
-    not understood comes back as it is.
+    Raises UndecodablePicture for a PNG whose text or profiles unpack to too much, and for a JPEG of too many segments.
+    Data that is not understood is returned as it is.
     """
     if name == "PNG":
         return png.separated(data, most)
@@ -53,7 +53,7 @@ def _jpeg(data: bytes) -> tuple[bytes, Blocks]:
         if marker not in _JPEG_BLOCKS:
             kept.append(data[start:end])
         elif marker == 0xE1 and body.startswith(EXIF_PREFIX):
-            exif.append(body[len(EXIF_PREFIX) :])  # a block that is too large for one segment goes on in the next
+            exif.append(body[len(EXIF_PREFIX) :])  # a large block may span several segments
         elif marker == 0xE1 and body.startswith(XMP_PREFIX):
             blocks.xmp = (body[len(XMP_PREFIX) :],)
         elif marker == 0xE1 and body.startswith(jpeg.EXTENSION_PREFIX):
@@ -64,22 +64,22 @@ def _jpeg(data: bytes) -> tuple[bytes, Blocks]:
     blocks.exif = b"".join(exif) or None
     blocks.iptc = iptc.from_resources(b"".join(resources))
     named = _EXTENSION_NAME.search(blocks.xmp[0]) if blocks.xmp else None
-    if named and named[1] in extended:  # others were left behind by a writer that did not know of them
+    if named and named[1] in extended:  # other extensions are leftovers of an earlier packet
         _extend(blocks, extended[named[1]])
     return b"".join(kept), blocks
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, beginning and end of each segment of a JPEG; the last is all from its first scan on.
+    """Marker, start and end of each segment of a JPEG; the last one is everything from the first scan on.
 
-    Raises UndecodablePicture if there are so many that walking through them is all the file is made for.
+    Raises UndecodablePicture if there are more than any writer makes.
     """
     at = 2
     for _ in range(_MAX_SEGMENTS):
         at = data.find(b"\xff", at)
         at = -1 if at < 0 else _FILL.match(data, at).end() - 1  # type: ignore[union-attr]
         marker = data[at + 1] if 0 <= at < len(data) - 1 else 0xD9
-        if marker <= 0x01 or 0xD0 <= marker <= 0xD8:  # have no content
+        if marker <= 0x01 or 0xD0 <= marker <= 0xD8:  # markers without content
             at += 2
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -92,7 +92,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _extend(blocks: Blocks, parts: list[bytes]) -> None:
-    """Adds the extension that lies in these parts, each behind its size and the part's offset, 32 bits each."""
+    """Adds the XMP extension in these parts, each of which starts with the size of the whole and its own offset."""
     size = int.from_bytes(parts[0][:4], "big")
     if size > xmp.MAX_BYTES:
         blocks.dropped.append(note("xmp extension", TOO_LARGE))
@@ -131,7 +131,7 @@ def _webp(data: bytes) -> Blocks:
 
 
 def _gif(data: bytes) -> Blocks:
-    """XMP alone, which lies there in one piece, in front of bytes that readers of sub-blocks find their way out by."""
+    """XMP, which is not divided into sub-blocks; the trailer after it leads readers of sub-blocks out of it."""
     start = data.find(_GIF_XMP) + len(_GIF_XMP)
     end = data.find(_GIF_XMP_END, start)
     return Blocks(xmp=(data[start:end],)) if start >= len(_GIF_XMP) and end > 0 else Blocks()

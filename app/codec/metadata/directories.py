@@ -1,8 +1,7 @@
-"""Directories of a TIFF structure, which EXIF and TIFF files share: read within bounds, and written anew.
+"""Image file directories, the structure of both EXIF and TIFF: reading with bounds checks, and writing.
 
-Pillow's Exif reads them too, but guesses the types of what it writes and turns whatever is not ASCII into question
-marks. Here entries are carried over as they are, their numbers brought to little-endian. (TIFF 6.0, section 2; BigTIFF
-has the same with wider fields.)
+Pillow's Exif class guesses types when it writes, and replaces all characters that are not ASCII. Here entries keep
+their type and bytes; only numbers are converted, to little-endian. (TIFF 6.0, section 2; BigTIFF has wider fields.)
 """
 
 import math
@@ -21,33 +20,33 @@ _WORDS = _SIZES | {5: 4, 10: 4}  # a rational is two numbers
 _MAX_ENTRIES = 65_535  # what a directory of classic TIFF can hold
 _MAX_LONG = 2**32 - 1
 HEADER = b"II*\0\x08\0\0\0"
-"""In front of a structure whose first directory follows at once."""
+"""Header of a little-endian structure whose first directory follows immediately."""
 
 
 class Unreadable(ValueError):
-    """The bytes hold no such structure."""
+    """The bytes are not in the expected format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The value of a tag: its type's number, how many of the type there are, and their bytes, little-endian."""
+    """The value of a tag: the number of its type, the count, and the little-endian bytes."""
 
     kind: int
     count: int
     value: bytes
 
     def whole_number(self) -> int | None:
-        """The first number of an integer type; None for other types."""
+        """The first number if the type is an unsigned integer; else None."""
         size = _SIZES[self.kind]
         return int.from_bytes(self.value[:size], "little") if self.kind in (BYTE, SHORT, LONG, 13) else None
 
     def whole_numbers(self) -> list[int]:
-        """All numbers of an integer type."""
+        """All numbers of an unsigned integer type."""
         step = _SIZES[self.kind]
         return [int.from_bytes(self.value[at : at + step], "little") for at in range(0, len(self.value), step)]
 
     def fraction(self) -> Fraction | None:
-        """The first number; None where it is none, or is divided by zero."""
+        """The first number; None if it is not a finite number."""
         if self.kind in (RATIONAL, SIGNED_RATIONAL):
             above, below = struct.unpack_from("<II" if self.kind == RATIONAL else "<ii", self.value)
             return Fraction(above, below) if below else None
@@ -59,49 +58,49 @@ class Entry:
 
 
 Directory: TypeAlias = "dict[int, Entry | Directory]"
-"""By tag, with directories in the place of pointers to them."""
+"""Entries by tag; a nested directory stands in place of the pointer to it."""
 
 
 def short(value: int) -> Entry:
-    """One unsigned number of 16 bits."""
+    """An entry with one SHORT."""
     return Entry(SHORT, 1, struct.pack("<H", value))
 
 
 def long(value: int) -> Entry:
-    """One unsigned number of 32 bits."""
+    """An entry with one LONG."""
     return Entry(LONG, 1, struct.pack("<I", value))
 
 
 def rational(value: Fraction) -> Entry:
-    """A number from 0 up as the quotient of two numbers of 32 bits, as near as these allow."""
+    """An entry with one RATIONAL, the nearest to a non-negative value that two 32-bit numbers allow."""
     value = min(value, Fraction(_MAX_LONG))
     value = value.limit_denominator(max(1, _MAX_LONG // (int(value) + 1)))
     return Entry(RATIONAL, 1, struct.pack("<II", value.numerator, value.denominator))
 
 
 class Structure:
-    """The bytes of a TIFF structure. Raises Unreadable if they do not begin as one."""
+    """Reads a TIFF structure. Raises Unreadable if the bytes have no valid header."""
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data = memoryview(data)
         head = bytes(self._data[:16])
         if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") or len(head) < 8:
-            raise Unreadable("no header of a TIFF structure")
+            raise Unreadable("not a TIFF header")
         self._order = "<" if head[:2] == b"II" else ">"
         self._big = 43 in head[2:4]
         if self._big and len(head) < 16:
             raise Unreadable("the header is cut short")
         self.first: int = struct.unpack_from(self._order + ("Q" if self._big else "I"), head, 8 if self._big else 4)[0]
-        """Where the first directory is."""
+        """Offset of the first directory."""
         self.sound = True
-        """Whether all that was asked for so far could be read."""
-        # What lies apart from its directory may overlap, so that a small file could mean very much.
+        """Whether everything requested so far could be read."""
+        # Values may overlap, so without a limit a small file could expand to gigabytes.
         self._budget = len(self._data)
 
     def directory(self, at: int, wanted: Callable[[int], bool]) -> dict[int, Entry]:
-        """Entries of the directory at `at` that are wanted and can be read; of two with one tag, the first.
+        """The wanted entries of the directory at offset `at` that can be read; of duplicate tags, the first.
 
-        Raises Unreadable where there is no directory.
+        Raises Unreadable if there is no directory.
         """
         return {
             tag: Entry(kind, len(value) // _SIZES[kind], self._little_endian(value, kind))
@@ -109,14 +108,14 @@ class Structure:
         }
 
     def blocks(self, wanted: Collection[int]) -> dict[int, bytes]:
-        """Values in the first directory that are files of their own, as they are, whatever type they are said to have.
+        """Raw bytes of wanted tags in the first directory, whatever their type.
 
-        Raises Unreadable where there is no directory.
+        Raises Unreadable if there is no directory.
         """
         return {tag: value for tag, (_, value) in self._values(self.first, wanted.__contains__).items()}
 
     def only(self, tags: Collection[int]) -> bytes:
-        """The same file with no other tags in its first directory; what these pointed to stays where it is."""
+        """The file with only these tags left in its first directory; the values of the others stay in place."""
         places, size = self._places(self.first), self._entry_size
         kept = [place for place in places if struct.unpack_from(self._order + "H", self._data, place)[0] in tags]
         if len(kept) == len(places):
@@ -129,7 +128,7 @@ class Structure:
         return bytes(data)
 
     def _values(self, at: int, wanted: Callable[[int], bool]) -> dict[int, tuple[int, bytes]]:
-        """By tag, the type and the bytes of what can be read."""
+        """Type and bytes of the entries that can be read, by tag."""
         found: dict[int, tuple[int, bytes]] = {}
         for place in self._places(at):
             tag, kind = struct.unpack_from(self._order + "HH", self._data, place)
@@ -142,7 +141,7 @@ class Structure:
         return 20 if self._big else 12
 
     def _places(self, at: int) -> range:
-        """Where the entries of the directory at `at` begin; those that the data ends before are left out."""
+        """Offsets of the entries in the directory at `at`, without those beyond the end of the data."""
         form = self._order + ("Q" if self._big else "H")
         start = at + struct.calcsize(form)
         if not at >= 8 or start > len(self._data):
@@ -153,7 +152,7 @@ class Structure:
         return range(start, start + count * self._entry_size, self._entry_size)
 
     def _value(self, place: int, kind: int) -> bytes:
-        """The bytes of an entry's value; none if it has none, if they are not all there, or if its type is unknown."""
+        """The bytes of an entry's value; empty if the count is 0, the type is unknown or they are not all there."""
         form = self._order + ("Q" if self._big else "I")
         room = struct.calcsize(form)
         size = struct.unpack_from(form, self._data, place + 4)[0] * _SIZES.get(kind, 0)
@@ -174,7 +173,7 @@ class Structure:
 
 
 def packed(directory: Mapping[int, "Entry | Directory"], at: int = len(HEADER)) -> bytes:
-    """The directory and all that is in it, little-endian, to lie at offset `at`, an even one; no other follows it."""
+    """The directory with its values and nested directories, little-endian, for the even offset `at`."""
     where = at + 2 + 12 * len(directory) + 4
     entries, bodies = [struct.pack("<H", len(directory))], []
     for tag, item in sorted(directory.items()):

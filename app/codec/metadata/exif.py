@@ -1,4 +1,4 @@
-"""EXIF: which tags are kept, and those that depend on the size and the colours of the picture."""
+"""EXIF: the tags that are kept, and those that depend on the size and colours of the result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ KEPT_MAIN = frozenset(
         *(Base.XResolution, Base.YResolution, Base.ResolutionUnit),
     }
 )
-"""Of the main directory: what the picture is and shows, who made it, with what, and when."""
+"""The allow-list of "keep" for the main directory: title, description, authorship, camera, date, resolution."""
 KEPT_DETAILS = frozenset(
     {
         *(Base.ExifVersion, Base.FlashPixVersion, Base.ColorSpace, Base.Gamma),
@@ -51,27 +51,27 @@ KEPT_DETAILS = frozenset(
         *(Base.GainControl, Base.Contrast, Base.Saturation, Base.Sharpness, Base.CompositeImage),
     }
 )
-"""Of the EXIF directory: exposure, lens and dates; no owner, no serial number, nothing that a program fills freely."""
+"""The allow-list of "keep" for the EXIF directory: dates, exposure, lens; no owner, serial number or comment."""
 
 _STALE = frozenset(
     {
-        # How the pixels of the source are stored, and blocks that travel by themselves.
+        # How the source stores its pixels, and blocks that are handled separately.
         *range(0x00FE, 0x010B),
         *(Base.StripOffsets, *range(0x0115, 0x011A), Base.PlanarConfiguration, *range(0x011E, 0x0126), Base.PageNumber),
         *(Base.TransferFunction, *range(0x013D, 0x0160), *range(0x0190, 0x01B4), *range(0x0200, 0x0230)),
         *(Base.XMLPacket, *range(0x1000, 0x1003), *range(0x80E3, 0x80E7), 0x828D, 0x828E),
         *(Base.IPTCNAA, Base.ImageResources, Base.InterColorProfile, 0x935C, *range(0xC612, 0xD000)),
-        # Where on the ground the pixels of the source lie (GeoTIFF), and where on them the subject is.
+        # Pixel coordinates: of the ground (GeoTIFF) and of the subject.
         *(0x830E, *range(0x847E, 0x8483), 0x85D8, *range(0x87AF, 0x87B2), 0x9214, Base.SubjectLocation),
-        # Films behind the picture, directories of raw files, room for editing, and notes with offsets of their own.
+        # Appended films, directories of raw files, padding, and maker notes, which contain offsets.
         *(0x8897, 0x8290, 0x8606, 0x888A, 0xFE00, 0xEA1C, 0xEA1D, Base.MakerNote),
         *(Base.ComponentsConfiguration, Base.CompressedBitsPerPixel, Base.ExifInteroperabilityOffset),
         *(Base.ExifOffset, Base.GPSInfo),
     }
 )
-"""What no rewriting leaves true; not even "all" keeps it."""
-_STACKS = (b'{"shape":', b"ImageJ=")  # descriptions in which tifffile and ImageJ tell how the file is laid out
-_INTEROP = frozenset({1, 2})  # index and version; the rest is the size of another file
+"""Tags that would be wrong in a rewritten picture; not kept by "all" either."""
+_STACKS = (b'{"shape":', b"ImageJ=")  # descriptions by tifffile and ImageJ of the layout of the file
+_INTEROP = frozenset({1, 2})  # index and version; the others describe a related file
 _GPS = range(32)
 _PER_INCH = {2: Fraction(1), 3: Fraction(254, 100)}  # by unit: inch, centimetre
 _INCH = 2
@@ -85,7 +85,7 @@ _DENSITIES = frozenset(tag for pair in _AXES for tag in pair)
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """What is kept of an EXIF block, the orientation that it had, if any, and whether all of it could be read."""
+    """The tags kept of an EXIF block, its orientation if it had one, and whether all of it could be read."""
 
     kept: Directory
     orientation: int | None
@@ -93,7 +93,7 @@ class Exif:
 
 
 def read(block: bytes | memoryview, choice: Choice) -> Exif:
-    """The block, a TIFF structure or a whole TIFF file. Raises Unreadable."""
+    """Filters a block, which is a TIFF structure or a whole TIFF file. Raises Unreadable."""
     structure = Structure(block)
     kinds = {"drop": frozenset[int](), "keep": KEPT_MAIN, "all": None}
     main = structure.directory(structure.first, _among(kinds[choice], Base.Orientation, IFD.Exif, IFD.GPSInfo))
@@ -117,7 +117,7 @@ def read(block: bytes | memoryview, choice: Choice) -> Exif:
 
 
 def _among(kept: frozenset[int] | None, *others: int) -> Callable[[int], bool]:
-    """Whether a tag is kept, None meaning all that do not go stale, or one of the others."""
+    """Whether a tag is in `kept`, or, if that is None, not stale; or is one of `others`."""
     return lambda tag: tag in others or (tag not in _STALE if kept is None else tag in kept)
 
 
@@ -134,7 +134,7 @@ def _nested(
 
 
 def _ended(directory: Directory) -> Directory:
-    """With text up to its end: in a damaged block it may go on with what else is in there. Copyright has two parts."""
+    """Cuts text at its terminator: a damaged count could extend it into other values. Copyright has two parts."""
     ended: Directory = {}
     for tag, item in directory.items():
         if isinstance(item, dict):
@@ -148,18 +148,18 @@ def _ended(directory: Directory) -> Directory:
 
 
 def _filled(directory: Directory) -> Directory:
-    """Without directories that are empty, as many a reader takes offence at them."""
+    """Without empty directories, which many readers complain about."""
     return {tag: item for tag, item in directory.items() if item != {}}
 
 
 def turned(kept: Directory) -> Directory:
-    """With the axes exchanged, for a picture that is turned by a quarter."""
+    """With the axes exchanged, for a picture turned by 90 or 270 degrees."""
     swapped: dict[int, int] = {tag: other for pair in _AXES for tag, other in (pair, pair[::-1])}
     return {swapped.get(tag, tag): turned(item) if isinstance(item, dict) else item for tag, item in kept.items()}
 
 
 def dpi(kept: Directory) -> tuple[float, float] | None:
-    """(horizontal, vertical) pixels per inch; None if they are not told."""
+    """(horizontal, vertical) pixels per inch; None if they are not stated."""
     x, y = (item.fraction() if isinstance(item := kept.get(tag), Entry) else None for tag in _AXES[0])
     unit = kept.get(Base.ResolutionUnit)
     per_inch = _PER_INCH.get((unit.whole_number() or 0) if isinstance(unit, Entry) else _INCH)
@@ -169,16 +169,16 @@ def dpi(kept: Directory) -> tuple[float, float] | None:
 
 
 def block(kept: Directory) -> bytes | None:
-    """The structure as bytes; None if it holds nothing."""
+    """The structure as bytes; None if it is empty."""
     return HEADER + packed(kept) if kept else None
 
 
 def scaled(kept: Directory, scale: int, height: int, width: int, srgb: bool) -> Directory:
-    """As it is true of the result, `height` x `width`: `scale` times as large, and in sRGB if it is so."""
+    """Adapted to a result of `height` x `width` pixels, `scale` times the source, and to sRGB if `srgb`."""
     result: Directory = {}
     for tag, item in kept.items():
         if isinstance(item, dict):
-            if not (srgb and tag == IFD.Interop):  # its index tells the colour space once more
+            if not (srgb and tag == IFD.Interop):  # its index states the colour space too
                 result[tag] = scaled(item, scale, height, width, srgb)
         elif tag in _DENSITIES:
             density = item.fraction()
@@ -196,6 +196,6 @@ def scaled(kept: Directory, scale: int, height: int, width: int, srgb: bool) -> 
 
 
 def resolution(dpi: tuple[float, float]) -> Directory:
-    """The tags that tell (vertical, horizontal) pixels per inch."""
+    """The tags for (vertical, horizontal) pixels per inch."""
     y, x = (rational(Fraction(value).limit_denominator(10_000)) for value in dpi)
     return {Base.XResolution: x, Base.YResolution: y, Base.ResolutionUnit: short(_INCH)}

@@ -1,4 +1,4 @@
-"""The metadata of a result: true of its size, and as its format can hold it; notes say what it cannot."""
+"""Adapts metadata to a result: its size and colours, and what its format can hold."""
 
 from app.codec.metadata import exif, jpeg, xmp_packet
 from app.codec.metadata.blocks import note
@@ -10,9 +10,10 @@ _WITHOUT_IPTC = ("webp", "avif")
 
 
 def fitted(metadata: Metadata, scale: int, height: int, width: int, target: str) -> Metadata:
-    """What the writer of format `target` is to write for a result `height` x `width`, `scale` times the source.
+    """The metadata to write for a result of `height` x `width` pixels, `scale` times the source, in format `target`.
 
-    Resolution goes into EXIF where the format has no field for it, or too small a one, unless EXIF tells one already.
+    What the format cannot hold is left out and noted in `dropped`. Resolution moves into EXIF where the format has no
+    field for it, or too small a one, unless EXIF states one already.
     """
     dropped = list(metadata.dropped)
     dpi = None if metadata.dpi is None else (metadata.dpi[0] * scale, metadata.dpi[1] * scale)
@@ -46,7 +47,7 @@ def fitted(metadata: Metadata, scale: int, height: int, width: int, target: str)
 
 
 def _exif(metadata: Metadata, scale: int, height: int, width: int, dropped: list[str]) -> Directory:
-    """Of a block that `exif.block` made; it comes from another process, so what it is is not taken on trust."""
+    """The EXIF of the result. The block comes from a decoder process, so it may be anything."""
     if metadata.exif is None:
         return {}
     try:

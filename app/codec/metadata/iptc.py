@@ -1,4 +1,4 @@
-"""IPTC-IIM: its data sets filtered, and the image resources of Photoshop in which JPEG, TIFF and PNG hold them."""
+"""IPTC-IIM: filters data sets, and packs them into the Photoshop image resources that JPEG and PNG keep them in."""
 
 import struct
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ _KEPT = frozenset(
         *((2, number) for number in (0, 5, 10, 55, 60, 62, 63, 80, 85, 105, 110, 115, 116, 120, 122)),
     )
 )
-# Of the other records 3 and above describe and hold pictures; of the second these are a preview.
+# Records from 3 up describe or contain image data; the preview is in record 2.
 _RECORDS, _PREVIEW = (1, 2), ((2, 200), (2, 201), (2, 202))
 _VERSION = (2, 0)
 
 
 def kept(data: bytes, choice: Choice) -> bytes | None:
-    """The data sets that are kept, as they are; None if there are none. Raises Unreadable.
+    """The data sets that are kept, unchanged; None if there are none. Raises Unreadable.
 
-    "keep" keeps title, caption, author, credit, copyright and dates; no place, no keywords (many programs put places
-    among them), no contact.
+    "keep" keeps title, caption, author, credit, copyright and dates, but no places, no contacts, and no keywords, since
+    many programs put place names among them.
     """
     sets = list(_data_sets(data))
     if not sets:
@@ -36,12 +36,12 @@ def kept(data: bytes, choice: Choice) -> bytes | None:
         for key, body in sets
         if (key in _KEPT if choice == "keep" else key[0] in _RECORDS and key not in _PREVIEW)
     ]
-    says_something = any(key > _VERSION for key, _ in wanted)
-    return b"".join(body for _, body in wanted) if says_something else None
+    has_content = any(key > _VERSION for key, _ in wanted)
+    return b"".join(body for _, body in wanted) if has_content else None
 
 
 def _data_sets(data: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
-    """Record and number of each data set, and all of its bytes, up to where the data ends or is none."""
+    """Record and number of each data set, and its bytes including the header, up to the first invalid one."""
     at = 0
     while at + 5 <= len(data) and data[at] == _MARK:
         record, number, size = struct.unpack_from(">BBH", data, at + 1)
@@ -56,13 +56,13 @@ def _data_sets(data: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
 
 
 def from_resources(data: bytes) -> bytes | None:
-    """IPTC among Photoshop's image resources, as JPEG and TIFF hold them; None if there is none."""
+    """The IPTC data sets among Photoshop image resources; None if there are none."""
     at = 0
     for _ in range(_MAX_RESOURCES):
         if data[at : at + 4] != b"8BIM" or at + 12 > len(data):
             break
         number = int.from_bytes(data[at + 4 : at + 6], "big")
-        start = at + 6 + (data[at + 6] + 2) // 2 * 2  # behind a name, padded with its length to an even number
+        start = at + 6 + (data[at + 6] + 2) // 2 * 2  # after a Pascal string, padded to an even length
         size = int.from_bytes(data[start : start + 4], "big")
         if number == _RESOURCE:
             return data[start + 4 : start + 4 + size]
@@ -71,5 +71,5 @@ def from_resources(data: bytes) -> bytes | None:
 
 
 def as_resource(data: bytes) -> bytes:
-    """IPTC as one of Photoshop's image resources."""
+    """IPTC data sets as a Photoshop image resource."""
     return b"8BIM" + struct.pack(">HHI", _RESOURCE, 0, len(data)) + data + bytes(len(data) % 2)

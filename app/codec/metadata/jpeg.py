@@ -1,4 +1,4 @@
-"""Metadata for a JPEG: what its segments of 64 KiB and its density of 16 bits can hold, and the segments themselves."""
+"""Metadata segments for a JPEG, and the limits of its 64 KiB segments and its 16-bit density."""
 
 import struct
 
@@ -8,18 +8,18 @@ from app.codec.types import Metadata
 
 EXTENSION_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
 PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
-_SEGMENT = 65_533  # bytes behind the segment's length
+_SEGMENT = 65_533  # bytes that may follow the length field
 _ICC_SEGMENTS, _ICC_HEAD = 255, 14
 _APP1, _APP13 = 0xE1, 0xED
 
 
 def holds(dpi: tuple[float, float]) -> bool:
-    """Whether JFIF's density can say this."""
+    """Whether JFIF's density field can hold this resolution."""
     return all(1 <= round(value) <= 65_535 for value in dpi)
 
 
 def has_room(name: str, block: bytes) -> bool:
-    """Whether a block fits: a profile may go over many segments, EXIF and IPTC must each fit into one."""
+    """Whether a block fits: a profile may span many segments; EXIF and IPTC must each fit into one."""
     if name == "icc":
         return len(block) <= _ICC_SEGMENTS * (_SEGMENT - _ICC_HEAD)
     head = len(EXIF_PREFIX) if name == "exif" else len(PHOTOSHOP_PREFIX) + len(iptc.as_resource(b"")) + 1
@@ -27,7 +27,7 @@ def has_room(name: str, block: bytes) -> bool:
 
 
 def segments(metadata: Metadata) -> bytes:
-    """XMP, in an extension what does not fit into one segment, and IPTC."""
+    """The segments of XMP, with an extension where one segment is too small, and of IPTC."""
     parts = []
     if metadata.xmp is not None:
         main, extension, name = xmp_packet.split(metadata.xmp, _SEGMENT - len(XMP_PREFIX))

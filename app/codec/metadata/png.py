@@ -1,4 +1,4 @@
-"""Metadata in a PNG: eXIf, text, raw profiles and iCCP. Nothing is unpacked past what is accepted of a whole file."""
+"""Metadata in a PNG: eXIf, text, raw profiles and iCCP, unpacked within limits."""
 
 import zlib
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ _KINDS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"iCCP")
 _XMP = b"XML:com.adobe.xmp"
 _PROFILES = {b"exif": "exif", b"APP1": "exif", b"xmp": "xmp", b"iptc": "iptc", b"8bim": "iptc"}
 _BLOCKS = {_XMP: "xmp"} | {raw_profiles.KEYWORD + name: block for name, block in _PROFILES.items()}
-_MAX_TEXT = 16 << 20  # bytes of a text that is wanted
+_MAX_TEXT = 16 << 20  # bytes, of a text that is used
 _STEP_IN, _STEP_OUT = 1 << 14, 1 << 16
 
 
 def separated(data: bytes, most: int) -> tuple[bytes, Blocks]:
-    """The PNG, whose chunks are sound, without its metadata, and these.
+    """The PNG, all chunks of which must be sound, without metadata, and the blocks that were in it.
 
-    Raises UndecodablePicture if a chunk unpacks to more than `most` bytes, or all of them to more than twice that.
+    Raises UndecodablePicture if a chunk unpacks to more than `most` bytes, or all together to more than twice that.
     """
     reader, kept, at = _Reader(most), [SIGNATURE], len(SIGNATURE)
     for item in chunks(data):
@@ -33,20 +33,20 @@ def separated(data: bytes, most: int) -> tuple[bytes, Blocks]:
 
 
 class _Reader:
-    """Takes one chunk after another."""
+    """Collects the blocks, chunk by chunk."""
 
     def __init__(self, most: int) -> None:
         self._most, self._left = most, 2 * most
         self._blocks, self._profiles = Blocks(), Blocks()
 
     def found(self) -> Blocks:
-        """What was taken; chunks made for it go before raw profiles."""
+        """The blocks; dedicated chunks take precedence over raw profiles."""
         self._blocks.exif = self._blocks.exif or self._profiles.exif
         self._blocks.xmp = self._blocks.xmp or self._profiles.xmp
         return self._blocks
 
     def take(self, item: Chunk) -> None:
-        """The content of a chunk; of several of one kind the last counts."""
+        """Reads a chunk; of several of one kind the last counts."""
         body = bytes(item.body)
         if item.kind == b"eXIf":
             self._blocks.exif = bare_exif(body)
@@ -77,7 +77,7 @@ class _Reader:
             self._profiles.exif = bare_exif(data)
 
     def _unpacked_size(self, kind: bytes, compressed: bytes) -> int:
-        """Bytes that it unpacks to. Raises UndecodablePicture if these are too many."""
+        """The number of bytes that it unpacks to. Raises UndecodablePicture if they are too many."""
         size = 0
         for piece in _unpacked(compressed):
             size += len(piece)
@@ -91,7 +91,7 @@ class _Reader:
 
 
 def _parts(kind: bytes, body: bytes) -> tuple[bytes, bytes, bool]:
-    """Keyword or name, content, and whether that is compressed."""
+    """Keyword or name, content, and whether the content is compressed."""
     keyword, _, rest = body.partition(b"\0")
     if kind == b"tEXt":
         return keyword, rest, False
@@ -101,12 +101,12 @@ def _parts(kind: bytes, body: bytes) -> tuple[bytes, bytes, bool]:
 
 
 def iptc_text(data: bytes) -> tuple[bytes, bytes]:
-    """IPTC as the two parts of a zTXt chunk's body."""
+    """The body of a zTXt chunk with IPTC, in two parts."""
     return raw_profiles.KEYWORD + b"iptc\0\0", zlib.compress(raw_profiles.text("IPTC", iptc.as_resource(data)))
 
 
 def _unpacked(compressed: bytes) -> Iterator[bytes]:
-    """Pieces of what it unpacks to, up to where it is damaged."""
+    """The unpacked data in pieces, up to where it is damaged."""
     inflater = zlib.decompressobj()
     for at in range(0, len(compressed), _STEP_IN):
         left = compressed[at : at + _STEP_IN]

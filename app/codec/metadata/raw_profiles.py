@@ -1,11 +1,11 @@
-"""Raw profiles: blocks in hexadecimal in the text of a PNG, as ImageMagick and ExifTool write them."""
+"""Raw profiles: metadata blocks as hexadecimal text in a PNG, as ImageMagick and ExifTool write them."""
 
 KEYWORD = b"Raw profile type "
 _COLUMNS = 36  # bytes a line
 
 
 def parsed(text: bytes) -> bytes | None:
-    """The block of a text like "\\nIPTC profile\\n      12\\n3842494d0404...\\n"; None if it is no such text."""
+    """The block in a text like "\\nIPTC profile\\n      12\\n3842494d0404...\\n"; None if the text has another form."""
     parts = text.split(b"\n", 3)
     if len(parts) < 4:
         return None

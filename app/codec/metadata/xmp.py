@@ -1,4 +1,4 @@
-"""XMP: a packet read by a parser that knows no entities, and what is kept of it written anew."""
+"""XMP: parses a packet, with entities refused, and writes what is kept of it."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,7 +13,7 @@ from app.codec.metadata.xmp_names import (
     DIMENSIONS,
     KEPT,
     NAMESPACES,
-    OPEN_PLACES,
+    PLACEHOLDERS,
     ORIENTATION,
     QUARTER_TURNED,
     RDF,
@@ -41,26 +41,26 @@ _MARKS = {
 
 
 class TooLarge(ValueError):
-    """More than is read of any packet."""
+    """The packet is larger than what is parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Xmp:
-    """The properties that are kept, a line each and with sizes left open, and the orientation that was told, if any."""
+    """The kept properties, one per line and with placeholders, and the orientation, if one was stated."""
 
     lines: list[str]
     orientation: int | None
 
 
 def read(packet: bytes, choice: Choice, orientation: int) -> Xmp:
-    """What is kept of a packet of a picture with this orientation. Raises Unreadable or TooLarge."""
+    """Filters a packet of a picture with this orientation. Raises Unreadable or TooLarge."""
     reader = _Reader(choice, orientation)
     reader.parse(_text(packet))
     return Xmp(reader.lines, reader.orientation)
 
 
 def _text(packet: bytes) -> bytes:
-    """The packet in UTF-8, from the first tag on."""
+    """The packet in UTF-8, starting at its first tag."""
     if len(packet) > MAX_BYTES:
         raise TooLarge(f"{len(packet):,} bytes; at most {MAX_BYTES:,} are read")
     coding = next((name for mark, name in _MARKS.items() if packet.startswith(mark)), "utf-8")
@@ -73,7 +73,7 @@ def _text(packet: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Line:
-    """A property on its way out, in a description of its own that declares the namespaces in it."""
+    """A property being written, in an rdf:Description of its own that declares the namespaces used."""
 
     regions: bool = False
     parts: list[str] = field(default_factory=list)
@@ -81,7 +81,7 @@ class _Line:
     taken: set[str] = field(default_factory=lambda: {"", "rdf", "xml"})
 
     def name(self, name: Name, prefix: str) -> str:
-        """The name under a prefix that is free, the source's if it can be."""
+        """The qualified name, with the source's prefix if that is still free."""
         if name.namespace not in self.prefixes:
             free = prefix not in self.taken and not prefix.startswith("ns")
             self.prefixes[name.namespace] = prefix if free else f"ns{len(self.prefixes)}"
@@ -101,9 +101,9 @@ class _Line:
 
 @dataclass(slots=True)
 class _Element:
-    """An open element: its part in the packet, the prefixes that it declared, and its end tag.
+    """An open element: its role in the packet, the prefixes it declared, and its end tag.
 
-    `simple` is the name of one whose text is all there is to it; `start` is the number of its start tag in the line.
+    `simple` is the name of a property of which only the text counts; `start` is the index of the start tag in the line.
     """
 
     role: Literal["outside", "rdf", "description", "property", "skipped"]
@@ -114,7 +114,7 @@ class _Element:
 
 
 class _Reader:
-    """One packet, from its first tag to its last."""
+    """Parses one packet."""
 
     def __init__(self, choice: Choice, orientation: int) -> None:
         self._choice = choice
@@ -135,11 +135,11 @@ class _Reader:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text.append
-        parser.StartDoctypeDeclHandler = _no_doctype  # without one there are no entities
+        parser.StartDoctypeDeclHandler = _no_doctype  # without one, no entity can be declared
         try:
             parser.Parse(text, True)
         except expat.ExpatError as error:
-            if not self._done:  # many a writer leaves rubbish behind the last tag
+            if not self._done:  # some writers leave garbage after the last tag
                 raise Unreadable(f"no XML: {error}") from error
         if not self._done:
             raise Unreadable("no RDF")
@@ -186,7 +186,7 @@ class _Reader:
         if element.role == "property":
             parts = self._line.parts
             if len(parts) == element.start + 1 and "=" not in parts[-1]:
-                parts.pop()  # an empty list, or a value that makes no sense
+                parts.pop()  # an empty list, or an invalid value
             else:
                 parts.append(element.end)
             if self._open[-1].role == "description" and parts:
@@ -194,18 +194,18 @@ class _Reader:
 
     def _add(self, line: str) -> None:
         self._size += len(line)
-        if self._size > 2 * MAX_BYTES:  # each line declares its namespaces anew
-            raise TooLarge("the names of its namespaces are too long")
+        if self._size > 2 * MAX_BYTES:  # each line repeats the declarations it needs
+            raise TooLarge("the namespace declarations are too long")
         self.lines.append(line)
 
     def _resolved(self, tag: str, default: bool) -> tuple[str, Name | None]:
-        """The prefix, and the name; None for a prefix that nobody knows. Attributes have no default namespace."""
+        """The prefix and the name; None for an unbound prefix. Attributes have no default namespace."""
         prefix, colon, local = tag.rpartition(":")
         bound = self._bound.get(prefix) if colon or default else None
         return prefix, Name(bound[-1], local) if bound and bound[-1] else None
 
     def _kept(self, name: Name, inside: bool) -> bool:
-        """Whether a property, or what is inside of one, is for the result."""
+        """Whether a property, or an element or attribute inside of one, is kept."""
         if name.namespace in (RDF, XML):
             return inside
         if self._choice == "all":
@@ -213,7 +213,7 @@ class _Reader:
         return name in KEPT if self._choice == "keep" else name == ORIENTATION
 
     def _properties(self, attributes: list[tuple[str, str]]) -> None:
-        """Those that are attributes of a description."""
+        """The properties that are attributes of an rdf:Description."""
         for key, value in attributes:
             prefix, name = self._resolved(key, default=False)
             if name is not None and not key.startswith("xmlns:") and self._kept(name, inside=False):
@@ -222,11 +222,11 @@ class _Reader:
                     self._add(self._line.description(pair))
 
     def _begin(self, element: _Element, prefix: str, name: Name, attributes: list[tuple[str, str]]) -> None:
-        """The start tag of a property, or of an element inside of one."""
+        """Writes the start tag of a property, or of an element inside of one."""
         written = self._line.name(self._placed(name), prefix)
         element.end = f"</{written}>"
         element.start = len(self._line.parts)
-        element.simple = name if name == ORIENTATION or self._open_place(name) else None
+        element.simple = name if name == ORIENTATION or self._placeholder(name) else None
         parts = [f"<{written}"]
         for key, value in () if element.simple else attributes:
             own, inner = self._resolved(key, default=False)
@@ -235,12 +235,12 @@ class _Reader:
         self._line.parts.append("".join((*parts, ">")))
 
     def _attribute(self, name: Name, prefix: str, value: str) -> str:
-        """A blank and the attribute; nothing if its value makes no sense."""
+        """A space and the attribute; empty if its value is invalid."""
         new = self._value(name, value)
         return "" if new is None else f' {self._line.name(self._placed(name), prefix)}="{_escaped(new)}"'
 
     def _flush(self, element: _Element) -> None:
-        """The text since the last tag, which is inside of `element`."""
+        """Writes the text since the last tag, which is inside of `element`."""
         text = "".join(self._text)
         self._text.clear()
         if element.role != "property" or not text.strip():
@@ -254,19 +254,19 @@ class _Reader:
     def _placed(self, name: Name) -> Name:
         return QUARTER_TURNED.get(name, name) if self._quarter else name
 
-    def _open_place(self, name: Name) -> str:
-        """The letter of a value that the result decides; empty for others."""
+    def _placeholder(self, name: Name) -> str:
+        """The letter of the placeholder for this property; empty if it has none."""
         if name.namespace == DIMENSIONS and not self._line.regions:
-            return ""  # of something else than the picture
-        return next((letter for letter, names in OPEN_PLACES.items() if name in names), "")
+            return ""  # dimensions of something other than the picture
+        return next((letter for letter, names in PLACEHOLDERS.items() if name in names), "")
 
     def _value(self, name: Name, text: str) -> str | None:
-        """The value of a property in the result; None if the source's makes no sense."""
+        """The value to write for a property; None if the source's is invalid."""
         if name == ORIENTATION:
             if text.strip() in tuple("12345678") and self.orientation is None:
                 self.orientation = int(text)
             return "1"
-        letter, sensible = self._open_place(name), text.strip()
+        letter, sensible = self._placeholder(name), text.strip()
         if letter == DENSITY:
             density = _fraction(sensible)
             if density is None:
@@ -274,11 +274,11 @@ class _Reader:
             sensible = str(density)
         elif letter == COLOR_SPACE and not (sensible.isascii() and sensible.isdecimal()):
             return None
-        return xmp_packet.open_place(letter, sensible) if letter else text
+        return xmp_packet.placeholder(letter, sensible) if letter else text
 
 
 def _escaped(text: str) -> str:
-    """The text as XML, in one line."""
+    """The text escaped for XML, on one line."""
     return escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
 
 
@@ -293,4 +293,4 @@ def _fraction(text: str) -> Fraction | None:
 
 
 def _no_doctype(*_: object) -> NoReturn:
-    raise Unreadable("it declares a document type, which no XMP has")
+    raise Unreadable("a document type declaration")

@@ -1,4 +1,4 @@
-"""XMP's properties by name: those that "keep" keeps, those that no rewriting leaves true, and those that it changes."""
+"""XMP properties by name: which ones are kept, which are invalid for the result, and which depend on it."""
 
 from typing import NamedTuple
 
@@ -29,11 +29,11 @@ NAMESPACES = {
     "stDim": "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
     "hdrgm": "http://ns.adobe.com/hdr-gain-map/1.0/",
 }
-"""By the prefix that is usual for it; a packet that declares none is read as if it had declared these."""
+"""By usual prefix; used as the default for packets that do not declare their prefixes."""
 
 
 class Name(NamedTuple):
-    """Of an element or an attribute."""
+    """Qualified name of an element or an attribute."""
 
     namespace: str
     local: str
@@ -58,7 +58,7 @@ KEPT = frozenset().union(
     _names("plus", "DataMining"),
     _names("cc", "license", "attributionName", "attributionURL"),
 )
-"""What the picture shows in words, whose it is, when and with what it was made; all else stays behind."""
+"""The allow-list of "keep": title, description, authorship, rights, dates, camera, lens and exposure."""
 
 ORIENTATION = Name(NAMESPACES["tiff"], "Orientation")
 REGIONS, DIMENSIONS = NAMESPACES["mwg-rs"], NAMESPACES["stDim"]
@@ -67,14 +67,14 @@ QUARTER_TURNED = {
     for prefix, name in (("tiff", "{}Resolution"), ("exif", "FocalPlane{}Resolution"))
     for axis, other in ("XY", "YX")
 }
-"""Pixels per unit, and what they become when the picture is turned by a quarter."""
-OPEN_PLACES = {
+"""Resolutions along one axis, and the property for the other axis, which they become in a quarter turn."""
+PLACEHOLDERS = {
     WIDTH: _names("tiff", "ImageWidth") | _names("exif", "PixelXDimension") | _names("stDim", "w"),
     HEIGHT: _names("tiff", "ImageLength") | _names("exif", "PixelYDimension") | _names("stDim", "h"),
     DENSITY: frozenset(QUARTER_TURNED),
     COLOR_SPACE: _names("exif", "ColorSpace"),
 }
-"""What the result decides, by the letter of the place that is left open for it."""
+"""Properties whose value depends on the result, by the letter of their placeholder."""
 
 _STALE = frozenset().union(
     _names("xmp", "Thumbnails", "PageInfo"),
@@ -93,10 +93,10 @@ _REGIONS = frozenset((REGIONS, NAMESPACES["MP"]))
 
 
 def goes_stale(name: Name, upright: bool) -> bool:
-    """Whether it would be untrue of the result; `upright`: the picture is neither turned nor mirrored on the way.
+    """Whether the property would be wrong in the result; `upright`: the picture is neither turned nor mirrored.
 
-    That is how the source stores its pixels, pictures and films inside of it or behind it (Google's and other phones'
-    namespaces, among them panoramas), and regions of a picture that is turned.
+    These are storage details of the source; embedded or appended images, films, depth maps and panoramas (the "photos"
+    namespaces of Google and other phone makers); and, unless upright, regions.
     """
     namespace = name.namespace
     if name in _STALE or namespace in _STALE_NAMESPACES or (namespace in _REGIONS and not upright):

@@ -1,6 +1,7 @@
-"""An XMP packet as this service writes it: one property a line, with sizes left open until the result's are known.
+"""XMP packets as this service writes them: one property per line, placeholders for what depends on the result.
 
-An open place is a letter and the source's value between two zero bytes, which no XML can hold.
+A placeholder is a letter and the source's value between two NUL bytes, which XML cannot contain. The decoder process
+leaves them, so that only simple text is replaced outside of it.
 """
 
 import hashlib
@@ -12,24 +13,24 @@ _HEAD = (
     b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
 )
 _TAIL = b'</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
-_INSTRUCTION = b"?>\n"  # ends what an extension has no need of
+_INSTRUCTION = b"?>\n"  # ends the xpacket header, which an extension does not have
 _NOTE = b'<rdf:Description rdf:about="" xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="%b"/>\n'
 _SRGB = b"1"
 WIDTH, HEIGHT, DENSITY, COLOR_SPACE = "W", "H", "D", "C"
 
 
-def open_place(letter: str, value: str = "") -> str:
-    """What stands in a packet for a value that the result decides."""
+def placeholder(letter: str, value: str = "") -> str:
+    """Stands in a packet for a value that depends on the result."""
     return f"\0{letter}{value}\0"
 
 
 def packet(lines: Sequence[str]) -> bytes | None:
-    """The packet of these properties, each in a line of its own; None if there are none."""
+    """The packet with these properties, one per line; None if there are none."""
     return b"".join((_HEAD, *(line.encode() + b"\n" for line in lines), _TAIL)) if lines else None
 
 
 def filled(opened: bytes, scale: int, height: int, width: int, srgb: bool) -> bytes:
-    """The packet with every open place filled for a result of `height` x `width`, `scale` times the source."""
+    """The packet with its placeholders replaced for a result of `height` x `width`, `scale` times the source."""
     parts = opened.split(b"\0")
     for index in range(1, len(parts), 2):
         letter, value = parts[index][:1].decode(), parts[index][1:]
@@ -45,9 +46,9 @@ def filled(opened: bytes, scale: int, height: int, width: int, srgb: bool) -> by
 
 
 def split(whole: bytes, most: int) -> tuple[bytes, bytes, bytes]:
-    """A packet of at most `most` bytes, the extension that holds the rest, and that one's name; both may be empty.
+    """A packet of at most `most` bytes, the extension with the rest, and its GUID; the last two may be empty.
 
-    The extension gets the largest properties. (XMP specification, part 3, section 1.1.3.1.)
+    The largest properties go into the extension. (XMP specification, part 3, section 1.1.3.1.)
     """
     if len(whole) <= most:
         return whole, b"", b""

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from app.codec.metadata import separated
+from app.codec.metadata.directories import Structure
 from app.errors import UndecodablePicture
 from tests.codec.metadata.sources import (
     CASES,
@@ -240,6 +241,18 @@ def test_no_other_decoder_sees_any_metadata(form: str) -> None:
         assert "exif" not in image.info
         assert "xmp" not in image.info
         assert dict(image.getexif()).keys().isdisjoint({0x13B, 0x8769, 0x8825, 700})
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_libtiff_is_shown_no_tag_but_those_of_the_pixels(bigtiff: bool) -> None:
+    """It would load each one's value, and a thousand tags may share one value of megabytes."""
+    data = tiff(bigtiff=bigtiff, tag=(65_000, 1, 1000, bytes(1000)), xmp=b"<x/>")
+    plain, _ = separated("TIFF", data, LIMIT)
+    structure = Structure(plain)
+    tags = structure.directory(structure.first, lambda _: True)
+    assert {256, 257, 258, 262, 273, 277, 279, 282} < tags.keys()
+    assert tags.keys().isdisjoint({65_000, 700})
+    assert len(plain) == len(data)
 
 
 def test_fill_bytes_and_rubbish_between_segments_are_passed_over() -> None:
