@@ -92,7 +92,7 @@ class Codec:
             )
 
     def left_out(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> tuple[str, ...]:
-        """Of the metadata, what could not be read and what the result's format cannot hold, and why, in ASCII."""
+        """The metadata blocks that could not be read or do not fit into the result, each with the reason, in ASCII."""
         size = decoded.height * scale, decoded.width * scale
         return fitted(decoded.metadata, scale, *size, options.output_format).dropped
 
@@ -110,7 +110,7 @@ class Codec:
 
 
 def _check_webp_film(decoded: Decoded) -> None:
-    """BadParameter if an animation is to be played more often or longer than libwebp can write."""
+    """BadParameter if an animation has more plays, or longer times, than libwebp can write."""
     durations = decoded.durations_ms
     if decoded.loop > _WEBP_PLAYS or max(durations) > _WEBP_FRAME_MS or sum(durations) > _WEBP_FILM_MS:
         raise BadParameter(

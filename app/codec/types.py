@@ -36,9 +36,9 @@ class Metadata:
 
     `icc` is a profile; `srgb` says that the samples are sRGB by conversion or by the file's own word; `exif` is a
     TIFF structure without the "Exif\\0\\0" prefix; `xmp` is an XML packet; `iptc` are data sets of IPTC-IIM; `dpi` is
-    (vertical, horizontal) in pixels per inch; `dropped` says of each block that was left out which it is and why, in
-    ASCII. As decoded, orientation is reset but sizes and resolution are the source's, and open in `xmp`;
-    app.codec.metadata.fitted makes them the result's.
+    (vertical, horizontal) in pixels per inch; `dropped` names the blocks that were left out, each with the reason, in
+    ASCII. As decoded, orientation is reset, but sizes and resolution are the source's, and placeholders in `xmp`;
+    app.codec.metadata.fitted replaces them with the result's.
     """
 
     icc: bytes | None = None

@@ -72,7 +72,7 @@ class Upscaled:
     stored: bool
     truncated: bool
     left_out: tuple[str, ...]
-    """Of the metadata, each block that the result lacks, and why."""
+    """The metadata blocks that are missing from the result, each with the reason."""
     height: int
     width: int
 
@@ -120,7 +120,7 @@ class Pipeline:
         with stages.measure("decode"):
             # How large the picture is only decoding tells; until then its bytes do, most often.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
-            decoded = await self._threads.run(lambda: self._decode(order, upload), pixels)
+            decoded, left_out = await self._threads.run(lambda: self._decode(order, upload), pixels)
         upload.release()
         stages.current = "queue"
 
@@ -149,14 +149,13 @@ class Pipeline:
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
-        left_out = self._codec.left_out(decoded, order.scale, order.options)
         return Upscaled(levels, stored, decoded.truncated, left_out, height * order.scale, width * order.scale)
 
-    def _decode(self, order: Order, upload: Upload) -> Decoded:
-        """The planes; what cannot be written as asked is refused here, before the network's work."""
+    def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, tuple[str, ...]]:
+        """The planes, and notes on metadata; what cannot be written is refused here, before the network's work."""
         decoded = self._codec.decode(upload.read(), order.options)
         self._codec.check(decoded, order.scale, order.options)
-        return decoded
+        return decoded, self._codec.left_out(decoded, order.scale, order.options)
 
     async def _keep(self, order: Order, levels: Mapping[int, StoredPicture]) -> bool:
         """Whether the store took the result. A store that is away must not cost the client its picture."""

@@ -15,7 +15,26 @@ import numpy as np
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SIGNED_RATIONAL = 1, 2, 3, 4, 5, 7, 10
 FLOAT, DOUBLE = 11, 12
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
+_IFD, _LONG8, _IFD8 = 13, 16, 18
+_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}  # bytes
+_UNSIGNED = (BYTE, SHORT, LONG, _IFD, _LONG8, _IFD8)
 _WORDS = _SIZES | {5: 4, 10: 4}  # a rational is two numbers
 _MAX_ENTRIES = 65_535  # what a directory of classic TIFF can hold
 _MAX_LONG = 2**32 - 1
@@ -38,7 +57,7 @@ class Entry:
     def whole_number(self) -> int | None:
         """The first number if the type is an unsigned integer; else None."""
         size = _SIZES[self.kind]
-        return int.from_bytes(self.value[:size], "little") if self.kind in (BYTE, SHORT, LONG, 13) else None
+        return int.from_bytes(self.value[:size], "little") if self.kind in _UNSIGNED else None
 
     def whole_numbers(self) -> list[int]:
         """All numbers of an unsigned integer type."""

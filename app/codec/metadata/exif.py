@@ -9,6 +9,7 @@ from PIL.ExifTags import IFD, Base
 
 from app.codec.metadata.directories import (
     ASCII,
+    DOUBLE,
     HEADER,
     Directory,
     Entry,
@@ -109,11 +110,11 @@ def read(block: bytes | memoryview, choice: Choice) -> Exif:
         if choice == "all":
             details[IFD.Interop] = dict(_nested(structure, interop, _INTEROP.__contains__))
             kept[IFD.GPSInfo] = dict(_nested(structure, pointers[IFD.GPSInfo], _GPS.__contains__))
-        kept[IFD.Exif] = _filled(details)
+        kept[IFD.Exif] = _writable(details)
     if choice == "keep":
         kept = _ended(kept)
     number = None if orientation is None else orientation.whole_number()
-    return Exif(_filled(kept), number if number in range(1, 9) else None, structure.sound)
+    return Exif(_writable(kept), number if number in range(1, 9) else None, structure.sound)
 
 
 def _among(kept: frozenset[int] | None, *others: int) -> Callable[[int], bool]:
@@ -147,9 +148,9 @@ def _ended(directory: Directory) -> Directory:
     return ended
 
 
-def _filled(directory: Directory) -> Directory:
-    """Without empty directories, which many readers complain about."""
-    return {tag: item for tag, item in directory.items() if item != {}}
+def _writable(directory: Directory) -> Directory:
+    """Without empty directories, which many readers complain about, and without pointers and the types of BigTIFF."""
+    return {tag: item for tag, item in directory.items() if item and (isinstance(item, dict) or item.kind <= DOUBLE)}
 
 
 def turned(kept: Directory) -> Directory:
@@ -192,7 +193,7 @@ def scaled(kept: Directory, scale: int, height: int, width: int, srgb: bool) -> 
             result[tag] = short(_SRGB)
         elif not (srgb and tag == Base.Gamma):
             result[tag] = item
-    return _filled(result)
+    return _writable(result)
 
 
 def resolution(dpi: tuple[float, float]) -> Directory:

@@ -255,6 +255,18 @@ def test_libtiff_is_shown_no_tag_but_those_of_the_pixels(bigtiff: bool) -> None:
     assert len(plain) == len(data)
 
 
+def test_pointers_of_bigtiff_are_followed() -> None:
+    private = tiff(bigtiff=True, tag=(65_000, 16, 1, struct.pack("<Q", 16)))
+    first = struct.unpack_from("<Q", private, 8)[0]
+    at = private.index(struct.pack("<HHQ", 65_000, 16, 1))
+    data = private[:at] + struct.pack("<HHQQ", 0x8769, 16, 1, first) + private[at + 20 :]
+    kept = codec().decode(data, wanted(metadata="all")).metadata
+    assert kept.dropped == ()
+    image = Image.Exif()
+    image.load(kept.exif or b"")
+    assert image.get_ifd(0x8769)[282] == 1  # in this file the directory points to itself
+
+
 def test_fill_bytes_and_rubbish_between_segments_are_passed_over() -> None:
     data = jpeg(b"rubbish\xff\0" + b"\xff" * 5000 + jpeg_exif(TURNED))
     plain, blocks = separated("JPEG", data, LIMIT)
