@@ -10,6 +10,7 @@ from dataclasses import replace
 from app.codec import reader
 from app.codec.formulas import Formulas
 from app.codec.limits import accepted_format
+from app.codec.metadata import fitted
 from app.codec.priority import give_way
 from app.codec.raster import Raster
 from app.codec.split import split
@@ -22,6 +23,7 @@ from app.options import UpscaleOptions
 Read = Callable[[bytes, UpscaleOptions, DecodeLimits], Raster]
 
 _THREADED_PIXELS = 4 * 1024 * 1024
+_WEBP_PLAYS, _WEBP_FRAME_MS, _WEBP_FILM_MS = 2**16 - 1, 2**24 - 1, 2_000_000_000
 
 
 class Codec:
@@ -105,6 +107,8 @@ class Codec:
         if len(frames) > 1 and not target.animation:
             choice = _formats(lambda row: row.animation)
             raise BadParameter(f"{target.name} holds no animation; choose {choice}, or frames=first.")
+        if len(frames) > 1 and target.name == "webp":
+            _check_webp_film(decoded)
         if not target.alpha and any(frame.alpha is not None for frame in frames):
             choice = _formats(lambda row: row.alpha)
             raise BadParameter(f"The picture has transparent pixels, and {target.name} can have none; choose {choice}.")
@@ -114,6 +118,11 @@ class Codec:
                 f"{target.name} holds at most {target.max_side} pixels a side, and the result has {side}; "
                 f"choose {DEFAULT_FORMAT}."
             )
+
+    def left_out(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> tuple[str, ...]:
+        """The metadata blocks that could not be read or do not fit into the result, each with the reason, in ASCII."""
+        size = decoded.height * scale, decoded.width * scale
+        return fitted(decoded.metadata, scale, *size, options.output_format).dropped
 
     def encode(
         self, decoded: Decoded, planes: Sequence[Sequence[Plane]], scale: int, options: UpscaleOptions
@@ -132,3 +141,13 @@ def _formats(suits: Callable[[WritableFormat], bool]) -> str:
     """The formats of results that suit, as in "png, webp or tiff"."""
     *names, last = (row.name for row in OUTPUT_FORMATS.values() if suits(row))
     return f"{', '.join(names)} or {last}" if names else last
+
+
+def _check_webp_film(decoded: Decoded) -> None:
+    """BadParameter if an animation has more plays, or longer times, than libwebp can write."""
+    durations = decoded.durations_ms
+    if decoded.loop > _WEBP_PLAYS or max(durations) > _WEBP_FRAME_MS or sum(durations) > _WEBP_FILM_MS:
+        raise BadParameter(
+            f"webp holds at most {_WEBP_PLAYS:,} plays, {_WEBP_FRAME_MS:,} ms a frame and {_WEBP_FILM_MS:,} ms in all, "
+            f"and the animation has {decoded.loop:,}, {max(durations):,} and {sum(durations):,}; choose png."
+        )

@@ -31,6 +31,8 @@ _ERRORS: dict[str, type[errors.ClientError]] = {
 
 _Count = Annotated[int, Field(ge=1, le=2**31)]
 _Size = Annotated[int, Field(ge=0, le=2**40)]
+Note = Annotated[str, Field(max_length=200, pattern=r"^[ -~]*$")]
+"""Goes into a header of HTTP as it is."""
 _Resolution = Annotated[float, Field(gt=0, lt=1e6)]
 
 
@@ -61,7 +63,8 @@ class Samples(_Message):
     truncated: bool
     srgb: bool
     dpi: tuple[_Resolution, _Resolution] | None
-    sizes: tuple[_Size | None, _Size | None, _Size | None]
+    dropped: Annotated[list[Note], Field(max_length=16)]
+    sizes: tuple[_Size | None, _Size | None, _Size | None, _Size | None]
 
     @property
     def frame_bytes(self) -> int:
@@ -98,10 +101,10 @@ class Samples(_Message):
         kept = {
             name: None if size is None else bytes(next(pieces)) for name, size in zip(BLOBS, self.sizes, strict=True)
         }
-        found = Metadata(**kept, srgb=self.srgb, dpi=self.dpi)
+        found = Metadata(**kept, srgb=self.srgb, dpi=self.dpi, dropped=tuple(self.dropped))
         try:
-            metadata.scaled(found, 1, *self.shape[:2])
-        except Exception as error:  # Pillow raises nearly every type there is on hostile EXIF
+            metadata.fitted(found, 1, *self.shape[:2], "tiff")
+        except Exception as error:  # whatever a hostile block makes of its parser
             raise ValueError("metadata that cannot be read") from error
         return Raster(
             frames=tuple(np.frombuffer(piece, self.dtype).reshape(self.shape) for piece in pieces),

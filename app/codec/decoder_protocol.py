@@ -19,7 +19,7 @@ from app.options import UpscaleOptions
 
 _PREFIX = struct.Struct("<I")  # bytes of the header
 PREFIX_SIZE = _PREFIX.size
-BLOBS = ("icc", "exif", "xmp")
+BLOBS = ("icc", "exif", "xmp", "iptc")
 """Fields of Metadata that follow an answer's header as bytes, in this order; then come the frames."""
 MAX_TEXT = 1000
 """Characters of a refusal or of a gap in the isolation."""
@@ -68,6 +68,7 @@ def answer(raster: Raster) -> list[Part]:
         "truncated": raster.truncated,
         "srgb": raster.metadata.srgb,
         "dpi": raster.metadata.dpi,
+        "dropped": raster.metadata.dropped,
         "sizes": [None if blob is None else len(blob) for blob in blobs.values()],
     }
     frames = (np.ascontiguousarray(frame).data.cast("B") for frame in raster.frames)

@@ -8,7 +8,7 @@ from typing import Literal
 from app.codec.formats import WRITERS, Stream
 from app.codec.formulas import Formulas
 from app.codec.merge import Merger
-from app.codec.metadata import scaled
+from app.codec.metadata import fitted
 from app.codec.raster import Raster
 from app.codec.types import Decoded, Encoded, Plane, Samples
 from app.formats import OUTPUT_FORMATS
@@ -31,7 +31,7 @@ class StreamEncoder:
         self._format = OUTPUT_FORMATS[options.output_format]
         depth: Literal[8, 16] = decoded.depth if self._format.sixteen_bits else 8
         self._mergers = [Merger(picture, scale, depth, formulas) for picture in decoded.frames]
-        self._metadata = scaled(decoded.metadata, scale, self._height, self._width)
+        self._metadata = fitted(decoded.metadata, scale, self._height, self._width, options.output_format)
         shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)
         self._writer = WRITERS[options.output_format]
         self._stream: Stream | None = None

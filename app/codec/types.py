@@ -35,15 +35,19 @@ class Metadata:
     """What travels from the source file to the result besides pixels.
 
     `icc` is a profile; `srgb` says that the samples are sRGB by conversion or by the file's own word; `exif` is a
-    TIFF structure without the "Exif\\0\\0" prefix, orientation reset, sizes and resolution not yet scaled; `xmp` is an
-    XML packet; `dpi` is (vertical, horizontal) of the source, in pixels per inch.
+    TIFF structure without the "Exif\\0\\0" prefix; `xmp` is an XML packet; `iptc` are data sets of IPTC-IIM; `dpi` is
+    (vertical, horizontal) in pixels per inch; `dropped` names the blocks that were left out, each with the reason, in
+    ASCII. As decoded, orientation is reset, but sizes and resolution are the source's, and placeholders in `xmp`;
+    app.codec.metadata.fitted replaces them with the result's.
     """
 
     icc: bytes | None = None
     srgb: bool = False
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

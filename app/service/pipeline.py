@@ -76,6 +76,8 @@ class Upscaled:
     stored: bool
     not_stored_because: str
     truncated: bool
+    left_out: tuple[str, ...]
+    """The metadata blocks that are missing from the result, each with the reason."""
     height: int
     width: int
 
@@ -137,7 +139,7 @@ class Pipeline:
         with stages.measure("decode"):
             # How large the picture is only decoding tells; until then its bytes do, most often.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
-            decoded, options = await self._threads.run(lambda: self._decode(order, upload), pixels)
+            decoded, options, left_out = await self._threads.run(lambda: self._decode(order, upload), pixels)
         upload.release()
         stages.current = "queue"
 
@@ -166,9 +168,11 @@ class Pipeline:
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
-        return Upscaled(levels, not problem, problem, decoded.truncated, height * order.scale, width * order.scale)
+        height, width = height * order.scale, width * order.scale
+        return Upscaled(levels, not problem, problem, decoded.truncated, left_out, height, width)
 
-    def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions]:
-        """The planes, and the options with the format to write; refuses what cannot be written as asked."""
+    def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions, tuple[str, ...]]:
+        """The planes, the options with the format to write, and notes on metadata; refuses what cannot be written."""
         decoded = self._codec.decode(upload.read(), order.options)
-        return decoded, self._codec.choose(decoded, order.scale, order.options, order.formats)
+        options = self._codec.choose(decoded, order.scale, order.options, order.formats)
+        return decoded, options, self._codec.left_out(decoded, order.scale, options)

@@ -12,9 +12,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import DecodeLimits
+from app.codec import DecodeLimits, webp_chunks
 from app.codec.reader import read
-from app.codec.readers import webp
 from app.codec.readers.webp import WebpReader
 from app.errors import ClientError, TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.formats import INPUT_FORMATS
@@ -234,8 +233,8 @@ def test_floating_point_samples_are_refused_in_words() -> None:
     ids=["lossy", "lossless", "extended"],
 )
 def test_the_size_of_a_webp_is_read_from_its_header(data: bytes) -> None:
-    assert webp.size(data) == (13, 7)
-    assert webp.size(data[:25]) is None
+    assert webp_chunks.size(data) == (13, 7)
+    assert webp_chunks.size(data[:25]) is None
 
 
 def test_errors_of_the_decoder_come_with_its_reason_and_what_to_do() -> None:

@@ -26,6 +26,8 @@ METADATA = st.builds(
     srgb=st.booleans(),
     exif=st.none(),  # what Pillow cannot read is refused
     xmp=st.none() | st.binary(),
+    iptc=st.none() | st.binary(),
+    dropped=st.lists(st.from_regex(r"[ -~]{1,40}", fullmatch=True), max_size=3).map(tuple),
     dpi=st.none() | st.tuples(RESOLUTIONS, RESOLUTIONS),
 )
 REFUSALS = (

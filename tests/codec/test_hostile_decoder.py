@@ -54,7 +54,8 @@ GOOD: dict[str, Any] = {
     "truncated": False,
     "srgb": False,
     "dpi": None,
-    "sizes": [None, None, None],
+    "dropped": [],
+    "sizes": [None, None, None, None],
 }
 
 
@@ -129,14 +130,14 @@ NONSENSE: dict[str, tuple[object, bytes, int | None]] = {
     "objects": (GOOD | {"dtype": "object"}, b"", None),
     "floats": (GOOD | {"dtype": "float64"}, b"", None),
     "another format": (GOOD | {"format": "JPEG"}, b"", None),
-    "a profile of 512 GiB": (GOOD | {"sizes": [2**39, None, None]}, b"", None),
-    "a profile of more than the file can hold": (GOOD | {"sizes": [2**23, None, None]}, b"", None),
-    "a profile of negative size": (GOOD | {"sizes": [-18, None, None]}, b"", None),
+    "a profile of 512 GiB": (GOOD | {"sizes": [2**39, None, None, None]}, b"", None),
+    "a profile of more than the file can hold": (GOOD | {"sizes": [2**23, None, None, None]}, b"", None),
+    "a profile of negative size": (GOOD | {"sizes": [-18, None, None, None]}, b"", None),
     "two sizes": (GOOD | {"sizes": [None, None]}, b"", None),
     "endless resolution": (json.dumps(GOOD).replace('"dpi": null', '"dpi": [1e999, 1]').encode(), b"", None),
     "no resolution": (GOOD | {"dpi": [0.0, 72.0]}, b"", None),
+    "a note that breaks a line of HTTP": (GOOD | {"dropped": ["a\r\nSet-Cookie: b"]}, b"", None),
     "a negative loop": (GOOD | {"loop": -1}, b"", None),
-    "EXIF that is none": (GOOD | {"sizes": [None, 4, None]}, b"none" + bytes(18), None),
     "an endless refusal": ({"error": "UndecodablePicture", "text": "x" * 1001}, b"", None),
     "a refusal without words": ({"error": "UndecodablePicture"}, b"", None),
 }

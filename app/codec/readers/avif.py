@@ -6,6 +6,8 @@ import imagecodecs
 import numpy as np
 from PIL import AvifImagePlugin
 
+from app.codec import metadata
+from app.codec.boxes import boxes
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits
 from app.codec.types import Samples
@@ -23,40 +25,29 @@ class AvifReader(PillowReader):
         imagecodecs.avif_check(b"")
         return super().examples()
 
+    def _own_orientation(self) -> int | None:
+        return metadata.orientation_of(self._image)
+
     def _samples(self, animated: bool) -> Samples:
-        if not animated and (bits := depth(self.source.data)) > 8:
-            return sixteen_bits(read(self.source.data, bits), *self.size)
+        if not animated and (bits := depth(self._data)) > 8:
+            return sixteen_bits(read(self._data, bits), *self.size)
         return super()._samples(animated)
 
 
 def depth(data: bytes) -> int:
     """Bits of a sample of the primary picture: what `pixi` says of it, or else `av1C`; 8 if neither is there."""
-    meta = next((body[4:] for kind, body in _boxes(memoryview(data)) if kind == b"meta"), memoryview(b""))
-    parts = dict(_boxes(meta))
-    properties = dict(_boxes(parts.get(b"iprp", memoryview(b""))))
+    meta = next((body[4:] for kind, body in boxes(memoryview(data)) if kind == b"meta"), memoryview(b""))
+    parts = dict(boxes(meta))
+    properties = dict(boxes(parts.get(b"iprp", memoryview(b""))))
     if b"pitm" not in parts or b"ipma" not in properties:
         return 8
     primary = int.from_bytes(parts[b"pitm"][4 : 8 if parts[b"pitm"][0] else 6], "big")
-    known = list(_boxes(properties.get(b"ipco", memoryview(b""))))
+    known = list(boxes(properties.get(b"ipco", memoryview(b""))))
     own = dict(known[index - 1] for index in _associated(properties[b"ipma"], primary) if 0 < index <= len(known))
     if b"pixi" in own and len(own[b"pixi"]) > 5:
         return own[b"pixi"][5]
     flags = own[b"av1C"][2] if len(own.get(b"av1C", b"")) > 2 else 0
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
-
-
-def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and body of each box."""
-    at = 0
-    while at + 8 <= len(data):
-        size, head = int.from_bytes(data[at : at + 4], "big"), 8
-        if size == 1:
-            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        end = at + size if size else len(data)
-        if end < at + head:
-            return
-        yield bytes(data[at + 4 : at + 8]), data[at + head : end]
-        at = end
 
 
 def _associated(ipma: memoryview, item: int) -> Iterator[int]:

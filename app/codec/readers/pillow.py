@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from PIL import Image, ImageFile
@@ -10,8 +11,6 @@ from app.codec import metadata, samples
 from app.codec.readers.base import Frame, Reader, Source
 from app.codec.types import Metadata, Samples
 from app.errors import UndecodablePicture
-
-_TURNED = (5, 6, 7, 8)
 
 
 class PillowReader(Reader):
@@ -29,8 +28,8 @@ class PillowReader(Reader):
         self._full_gray = 255  # the largest gray value that the file can hold
         self._image = self._opened(source.data)
         source.check_pixels(*self.size)
-        self.orientation = metadata.orientation_of(self._exif())
-        self._turned = self.orientation in _TURNED
+        self._carried = metadata.carried(self._blocks, source.options.metadata, self._own_orientation())
+        self.orientation = self._carried.orientation
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
@@ -41,7 +40,17 @@ class PillowReader(Reader):
 
     def _opened(self, data: bytes) -> Image.Image:
         """The file with its header read. Override it to check or repair the bytes before Pillow sees them."""
-        return self.plugin(io.BytesIO(data))
+        return self.plugin(io.BytesIO(self._separated(data)))
+
+    def _separated(self, data: bytes) -> bytes:
+        """The file without its metadata, which no pixel decoder is to parse."""
+        title, most = self.source.format.title, self.source.limits.max_input_bytes
+        self._data, self._blocks = metadata.separated(title, data, most)
+        return self._data
+
+    def _own_orientation(self) -> int | None:
+        """Where the format has an orientation of its own, which counts before any in the metadata."""
+        return None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -99,21 +108,12 @@ class PillowReader(Reader):
 
     def metadata(self, channels: int) -> Metadata:
         """As Reader."""
-        info, choice = self._image.info, self.source.options.metadata
-        profile = self._profile(channels)
-        if choice == "drop":
-            return profile
-        return Metadata(
-            icc=profile.icc,
-            srgb=profile.srgb,
-            exif=metadata.kept_exif(self._exif(), choice),
-            xmp=metadata.kept_xmp(info.get("xmp"), choice),
-            dpi=metadata.dpi_of(info.get("dpi"), self._turned),
-        )
+        profile, kept = self._profile(channels), self._carried.metadata
+        dpi = None
+        if self.source.options.metadata != "drop":
+            dpi = metadata.dpi_of(self._image.info.get("dpi"), self._carried.turned) or kept.dpi
+        return replace(kept, icc=profile.icc, srgb=profile.srgb, dpi=dpi)
 
     def _profile(self, channels: int) -> Metadata:
         """`icc` or `srgb`, as far as the file says."""
-        return Metadata(icc=self._image.info.get("icc_profile"))
-
-    def _exif(self) -> Image.Exif:
-        return self._image.getexif()
+        return Metadata(icc=self._blocks.icc or self._image.info.get("icc_profile"))

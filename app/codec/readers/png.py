@@ -46,7 +46,7 @@ class PngReader(PillowReader):
             data, self.truncated, self._announced = png_chunks.repaired(data), True, 0
         elif self._announced:
             data = apng.still(data)
-        self._still, self._key = data, png_chunks.transparent_color(data, header)
+        self._key = png_chunks.transparent_color(data, header)
         if header.depth < 8:
             self._full_gray = (1 << header.depth) - 1
         return self._with_low_bits(super()._opened(data))
@@ -93,20 +93,12 @@ class PngReader(PillowReader):
 
     def _samples(self, animated: bool) -> Samples:
         if self._depth == 16:
-            return sixteen_bits(imagecodecs.png_decode(self._still), *self.size)  # tRNS becomes alpha
+            return sixteen_bits(imagecodecs.png_decode(self._data), *self.size)  # tRNS becomes alpha
         return super()._samples(animated)
 
     def _profile(self, channels: int) -> Metadata:
         info = self._image.info
-        icc, srgb = info.get("icc_profile"), "srgb" in info
+        icc, srgb = self._blocks.icc or info.get("icc_profile"), "srgb" in info
         if icc is None and not srgb and channels >= 3:
             icc = color_management.profile_from_png(info.get("gamma"), info.get("chromaticity"))
         return Metadata(icc=icc, srgb=srgb)
-
-    def _exif(self) -> Image.Exif:
-        # Pillow would decode the picture to look for an eXIf behind it.
-        exif = Image.Exif()
-        body = next((bytes(item.body) for item in png_chunks.chunks(self._still) if item.kind == b"eXIf"), None)
-        if body:
-            exif.load(body)
-        return exif

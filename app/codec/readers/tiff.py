@@ -85,14 +85,13 @@ class TiffReader(PillowReader):
         tags = self._image.tag_v2
         check_tiles(tags, self.source.limits)
         if is_deep_tiff(tags):
-            deep, cut = read_tiff(self.source.data, tags, self.source.allow_truncated)
+            deep, cut = read_tiff(self._data, tags, self.source.allow_truncated)
             self.truncated |= cut
             return deep
         if _is_subsampled(tags):
-            return tiff_page.read_rgb(self.source.data)
+            return tiff_page.read_rgb(self._data)
         if (bits := _odd_bits(tags)) is not None:
-            return tiff_page.read(self.source.data, bits)
-        self.orientation = 1  # Pillow turns a TIFF upright while it loads it
+            return tiff_page.read(self._data, bits)
         return super()._samples(animated)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from PIL import Image
 
 from app.codec.color_management import profile_channels
+from app.codec.metadata import EXIF_PREFIX
 from app.codec.types import Metadata, Samples
 
 DEFAULT_QUALITY = 90
@@ -23,8 +24,8 @@ def saved(image: Image.Image, name: str, metadata: Metadata, settings: dict[str,
     if profile_channels(metadata.icc) == colors:  # sRGB by conversion needs none: readers assume it
         settings["icc_profile"] = metadata.icc
     if metadata.exif is not None:
-        settings["exif"] = b"Exif\0\0" + metadata.exif
-    if metadata.xmp is not None:
+        settings["exif"] = EXIF_PREFIX + metadata.exif if name == "JPEG" else metadata.exif
+    if metadata.xmp is not None and name != "JPEG":
         settings["xmp"] = metadata.xmp
     file = io.BytesIO()
     image.save(file, name, **settings)

@@ -13,6 +13,7 @@ from isal import isal_zlib
 
 from app.codec.color_management import profile_channels
 from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
+from app.codec.metadata.png import iptc_text
 from app.codec.native import library
 from app.codec.png_chunks import SIGNATURE, chunk
 from app.codec.png_filters import ADAPTIVE, NONE, filtered, unfiltered
@@ -76,6 +77,8 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
         yield chunk(b"eXIf", metadata.exif)
     if metadata.xmp is not None:
         yield chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0", metadata.xmp)
+    if metadata.iptc is not None:
+        yield chunk(b"zTXt", *iptc_text(metadata.iptc))
 
 
 @dataclass(frozen=True, slots=True)
