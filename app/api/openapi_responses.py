@@ -234,7 +234,7 @@ HEALTH: dict[str, Any] = {
 READY: dict[str, Any] = {
     "responses": {
         503: {
-            "description": "Warming up, draining or dead.",
+            "description": "Warming up, leaving, draining or dead.",
             "headers": {"Retry-After": _RETRY},
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Readiness"}}},
         }

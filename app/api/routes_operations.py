@@ -26,7 +26,7 @@ async def healthz(service: ServiceDep) -> Response:
 
 @health.get("/readyz", summary="Readiness", response_model=Readiness, **responses.READY)
 async def readyz(service: ServiceDep) -> Response:
-    """200 once the weights are loaded and warm; a results store that is away degrades it but does not end it."""
+    """200 once the weights are loaded and warm, until the service is told to stop; a missing store only degrades it."""
     stored = await service.store.available()
     ready = service.phase == "ready" and service.alive
     status = "degraded" if ready and not stored else "dead" if service.phase == "ready" and not ready else service.phase

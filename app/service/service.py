@@ -21,7 +21,8 @@ from app.service.pipeline import Pipeline
 from app.service.upload_budget import UploadBudget
 from app.settings import Settings
 
-Phase = Literal["warming", "ready", "draining", "failed"]
+Phase = Literal["warming", "ready", "leaving", "draining", "failed"]
+"""While leaving, everything is served, but readiness says no, so that load balancers look elsewhere."""
 ModelFactory = Callable[[], TileModel]
 
 
@@ -178,8 +179,10 @@ class Service:
             await asyncio.shield(self._warming)
 
     async def drain(self) -> None:
-        """Refuses new work, and waits until what was admitted is done, at most the grace time."""
+        """Refuses new work, and waits until what was admitted is done, the oldest first, at most the grace time."""
         self.phase = "draining"
+        if self._served is not None:
+            self._served.engine.oldest_first()
         await self.jobs.drain(self.settings.grace_seconds)
         await self.directory.close()
 

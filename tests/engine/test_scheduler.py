@@ -243,3 +243,25 @@ def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
         smallest = sizes_for(64, 64, config.tile_sizes(4), config.overhead(9), workers, config.split_above)
         assert len(cut_axis(64, smallest.widths, 5)) == 1, "a thumbnail waits for one turn, not for two"
     assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1
+
+
+@pytest.mark.parametrize("how", [Scheduler.oldest_first, Scheduler.drain])
+def test_a_drain_finishes_the_oldest_request_first(how: Callable[[Scheduler], None]) -> None:
+    scheduler = Scheduler(EngineConfig())
+    scheduler.enlist("w")
+    requests = [request(3, client)[0] for client in "xyz"]
+    for each in requests:
+        scheduler.admit(each)
+    how(scheduler)
+    for expected in (requests[0],) * 3 + (requests[1],) * 3:
+        (tile,) = scheduler.take("w", at_most(1)) or []
+        assert tile.request is expected
+        scheduler.finished("w", [tile])
+    assert [each.remaining for each in requests] == [0, 0, 3]
+
+
+def test_a_drain_that_has_begun_still_admits_what_is_being_decoded() -> None:
+    scheduler = Scheduler(EngineConfig())
+    scheduler.oldest_first()
+    scheduler.admit(request(1)[0])
+    assert state(scheduler)[:2] == (1, 1)
