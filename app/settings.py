@@ -114,7 +114,11 @@ class Settings(BaseSettings):
     ] = 10.0
     max_jobs: Annotated[Positive, Field(description="Jobs remembered at once, finished ones included.")] = 1000
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
-    grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work after SIGTERM.")] = 30.0
+    lame_duck_seconds: Annotated[
+        float,
+        Field(ge=0, description="After SIGTERM, time to serve on while readiness fails, before the grace time begins."),
+    ] = 0.0
+    grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work when the service stops.")] = 30.0
 
     max_connections: Annotated[
         Positive, Field(description="Connections at once; beyond them only health checks and scrapes are answered.")

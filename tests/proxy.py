@@ -1,13 +1,16 @@
-"""A real nginx on loopback in front of a service, with a configuration as plain as people write it."""
+"""A real nginx or HAProxy on loopback in front of services, with a configuration as plain as people write it."""
 
+import csv
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.service_process import free_port
@@ -60,3 +63,55 @@ def wait_for_port(port: int) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError(f"nothing listens on port {port}")
+
+
+_BALANCER = """
+global
+  maxconn 200
+defaults
+  mode http
+  retries 0
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  timeout check 10s
+frontend all
+  bind 127.0.0.1:{port}
+  stats enable
+  stats uri /stats
+  default_backend services
+backend services
+  option httpchk GET /readyz
+  default-server check inter 100ms fall 1 rise 1
+{servers}
+"""
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """HAProxy: its address, and which services it takes to be ready."""
+
+    url: str
+
+    def up(self) -> set[str]:
+        rows = csv.DictReader(httpx.get(f"{self.url}/stats;csv").text.removeprefix("# ").splitlines())
+        return {row["svname"] for row in rows if row["type"] == "2" and row["status"].startswith("UP")}
+
+
+@contextmanager
+def haproxy(folder: Path, ports: Mapping[str, int]) -> Iterator[Balancer]:
+    """A balancer that asks each service's readiness, and tries nothing twice; skips where none is installed."""
+    binary = shutil.which("haproxy")
+    if binary is None:
+        pytest.skip("haproxy is not installed: apt-get install haproxy")
+    servers = "\n".join(f"  server {name} 127.0.0.1:{port}" for name, port in ports.items())
+    port = free_port()
+    configuration = folder / "haproxy.cfg"
+    configuration.write_text(_BALANCER.format(port=port, servers=servers))
+    process = subprocess.Popen([binary, "-db", "-f", str(configuration)], stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        yield Balancer(f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)

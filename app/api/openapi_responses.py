@@ -235,7 +235,7 @@ HEALTH: dict[str, Any] = {
 READY: dict[str, Any] = {
     "responses": {
         503: {
-            "description": "Warming up, draining, or without workers or decoders.",
+            "description": "Warming up, leaving, draining, or without workers or decoders.",
             "headers": {"Retry-After": _RETRY},
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Readiness"}}},
         }

@@ -26,7 +26,10 @@ async def healthz(service: ServiceDep) -> Response:
 
 @health.get("/readyz", summary="Readiness", response_model=Readiness, **responses.READY)
 async def readyz(service: ServiceDep) -> Response:
-    """200 once the weights are warm and pictures can be decoded; a results store in trouble only degrades it."""
+    """200 once the weights are warm and pictures can be decoded, until the service is told to stop.
+
+    A results store in trouble only degrades it.
+    """
     document = Readiness(status=service.readiness, store=service.store.state, decoders=service.decoders)
     ready = document.status in ("ready", "degraded")
     return document_response(document, 200 if ready else 503, {} if ready else {"Retry-After": "5"})

@@ -58,7 +58,7 @@ class ProblemDocument(BaseModel):
 class Health(BaseModel):
     """Whether the service is alive, or ready."""
 
-    status: Literal["ok", "dead", "warming", "ready", "degraded", "draining", "failed"]
+    status: Literal["ok", "dead", "warming", "ready", "degraded", "leaving", "draining", "failed"]
 
 
 class Readiness(Health):

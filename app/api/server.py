@@ -1,4 +1,4 @@
-"""uvicorn with what operators need: header timeouts, drain on SIGTERM, reload on SIGHUP, a second port for metrics."""
+"""uvicorn with what operators need: a careful stop on SIGTERM, reload on SIGHUP, a second port for metrics."""
 
 import asyncio
 import contextlib
@@ -30,42 +30,54 @@ _LAST_SECONDS = 10.0
 
 
 class DrainingServer(uvicorn.Server):
-    """Keeps listening while admitted work is finished, so that probes and late comers get an honest 503.
+    """Stops without refusing anybody who could not know.
 
-    The first signal sets one deadline, the grace time from then, for everything: work, uploads, and answers that are
-    still being read. What is not done by then is answered with 503 or cut off, and the server has ended 10 s later.
+    SIGTERM first makes only readiness fail: for the lame duck time everything is served as before, while whoever sends
+    work here notices. Then, or at once on SIGINT, the drain begins: admitted work is finished, and the port stays open,
+    so that probes and latecomers get an honest 503. The grace time sets one deadline for everything: work, uploads, and
+    answers that are still being read. What is not done by then is answered with 503 or cut off, and the server has
+    ended 10 s later. SIGTERM again changes nothing, as supervisors repeat themselves; SIGINT twice and SIGQUIT make the
+    deadline now.
     """
 
     overdue = False
     """Whether something (a thread in a driver, say) did not even end in those 10 s, and was left behind."""
 
     def __init__(self, config: uvicorn.Config, service: Service, access: Access) -> None:
-        """`service` is drained on SIGTERM and SIGINT; on SIGHUP `access` reloads its keys and `service` its weights."""
+        """`service` is drained on SIGTERM, SIGINT and SIGQUIT; on SIGHUP `access` reloads its keys, it its weights."""
         super().__init__(config)
         self._service = service
         self._access = access
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_at = 0.0
+        self._told = self._interrupted = False
+        self._hurry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
-        """Also listens for SIGHUP."""
+        """Also listens for SIGHUP and SIGQUIT."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._reload)
+        self._loop.add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, the second one ends at once."""
-        if self._loop is None or self.should_exit:
+        """What the class says of this signal."""
+        if self._loop is None:  # still starting, with nothing to finish
             self.should_exit = self.force_exit = True
             return
-        if self._service.phase == "draining":
+        now = sig == signal.SIGQUIT or (sig == signal.SIGINT and self._interrupted)
+        self._interrupted |= sig == signal.SIGINT
+        if now:
+            self.force_exit = self.should_exit
             self._stop_at = time.monotonic()
+            self._service.phase = "draining"
             self.should_exit = True
-            return
-        self._stop_at = time.monotonic() + self._service.settings.grace_seconds
-        self._service.phase = "draining"
-        self._loop.call_soon_threadsafe(self._begin, self._drain_and_exit)
+        elif not self._told:
+            self._told = True
+            self._loop.call_soon_threadsafe(self._begin, self._leave)
+        if now or sig == signal.SIGINT:
+            self._loop.call_soon_threadsafe(self._hurry.set)
 
     async def on_tick(self, counter: int) -> bool:
         """Ends when the network could not be loaded."""
@@ -91,11 +103,23 @@ class DrainingServer(uvicorn.Server):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _drain_and_exit(self) -> None:
-        structlog.get_logger("lapsrn").info("draining", under_way=self._service.jobs.under_way)
+    async def _leave(self) -> None:
+        """Waits out the lame duck time, drains, and exits."""
+        service, log = self._service, structlog.get_logger("lapsrn")
+        seconds = service.settings.lame_duck_seconds
+        if service.phase == "ready" and seconds and not self._hurry.is_set():
+            service.phase = "leaving"
+            log.info("leaving; still serving", seconds=seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), seconds)
+        if self.should_exit:
+            return
+        service.phase = "draining"
+        self._stop_at = time.monotonic() + service.settings.grace_seconds
+        log.info("draining", under_way=service.jobs.under_way)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, self._stop_at - time.monotonic())):
-                await self._service.drain()
+            async with asyncio.timeout(service.settings.grace_seconds):
+                await service.drain()
         self.should_exit = True
 
     async def _give_up(self) -> None:
@@ -176,7 +200,13 @@ def _connections(app: Any, service: Service) -> Connections:
             "fewer connections than LAPSRN_MAX_CONNECTIONS; raise the limit on open files", connections=limit
         )
     proxies = ProxyHeadersMiddleware(app, settings.forwarded_allow_ips).trusted_hosts
-    return Connections(limit, settings.client_max_connections, proxies.__contains__, service.metrics)
+    return Connections(
+        limit,
+        settings.client_max_connections,
+        proxies.__contains__,
+        service.metrics,
+        leaving=lambda: service.phase in ("leaving", "draining"),
+    )
 
 
 def _side_server(app: FastAPI, settings: Settings) -> "_SideServer":

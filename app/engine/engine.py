@@ -109,6 +109,10 @@ class Engine:
             reason = "; ".join(sorted({str(error) or repr(error) for error in errors}))
             raise StartupError(f"no worker could load its model: {reason}") from (errors[0] if errors else None)
 
+    def oldest_first(self) -> None:
+        """From now on finish pictures in the order of their admission instead of in turns; new ones are admitted."""
+        self.scheduler.oldest_first()
+
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new work, finish what was admitted, then end the workers.
 

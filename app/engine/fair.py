@@ -1,4 +1,7 @@
-"""Whose tile is next: round-robin over clients, then over a client's requests, tile by tile. Not thread-safe."""
+"""Whose tile is next: round-robin over clients, then over a client's requests, tile by tile. Not thread-safe.
+
+While the service drains, the oldest request comes first instead.
+"""
 
 from bisect import bisect_left
 from collections import Counter, deque
@@ -54,14 +57,12 @@ class _Client:
         self.requests: RoundRobin[Request] = RoundRobin()
         self.waiting: Counter[Shape] = Counter()
 
-    def next_shape(self) -> Shape:
-        """Return the shape of the tile whose turn it is."""
-        pending = self.requests.order()[0].pending
-        return min(pending, key=lambda shape: pending[shape][0].index)
+    def next_request(self, shape: Shape | None = None) -> Request:
+        """Return the request whose turn it is, among those with tiles of `shape`, of which there is one."""
+        return next(request for request in self.requests.order() if shape is None or shape in request.pending)
 
-    def take(self, shape: Shape) -> Tile:
-        """Remove and return the next tile of `shape`, of which there is one."""
-        request = next(request for request in self.requests.order() if shape in request.pending)
+    def take(self, shape: Shape, request: Request) -> Tile:
+        """Remove and return a request's next tile of `shape`, of which there is one."""
         tile = request.pending[shape].popleft()
         self.requests.served(request)
         if not request.pending[shape]:
@@ -80,6 +81,11 @@ class FairQueue:
         self._turns: RoundRobin[_Client] = RoundRobin()
         self._waiting: Counter[Shape] = Counter()
         self.tiles = 0
+        self.oldest_first = False
+        """Whether requests are finished one after the other, in the order of their admission, instead of in turns.
+
+        Then those that cannot be finished in the time that is left do not take it from those that can.
+        """
 
     def add(self, tiles: Iterable[Tile]) -> None:
         """Queue tiles, each at its place among those of its request, as what is given back comes before what waits."""
@@ -104,23 +110,38 @@ class FairQueue:
         """Remove and return the next batch: tiles of one shape, [] if nothing waits.
 
         The client whose turn it is decides the shape; all clients that have such tiles then give one each in turn,
-        until `limit(shape)` or no more are there. Idle workers, `takers` in all, share what there is. Sizes are powers
-        of two, so that devices see few of them.
+        until `limit(shape)` or no more are there. With `oldest_first` the oldest request decides, and gives all it has
+        before the next one does. Idle workers, `takers` in all, share what there is. Sizes are powers of two, so that
+        devices see few of them.
         """
         if not self.tiles:
             return []
-        shape = self._turns.order()[0].next_shape()
+        pending = self._givers()[0][1].pending
+        shape = min(pending, key=lambda shape: pending[shape][0].index)
         size = min(max(1, limit(shape)), -(-self._waiting[shape] // takers))
         size = 1 << (size.bit_length() - 1)
         batch: list[Tile] = []
         while len(batch) < size:
-            for client in [client for client in self._turns.order() if shape in client.waiting][: size - len(batch)]:
-                batch.append(client.take(shape))
+            for client, request in self._givers(shape)[: size - len(batch)]:
+                batch.append(client.take(shape, request))
                 self._turns.served(client)
                 self._drop_if_empty(client)
         self.tiles -= len(batch)
         _subtract(self._waiting, shape, len(batch))
         return batch
+
+    def _givers(self, shape: Shape | None = None) -> list[tuple[_Client, Request]]:
+        """Who gives the next tiles, one each, of `shape` if it is known: the clients in turn, or the oldest request."""
+        clients = [client for client in self._turns.order() if shape is None or shape in client.waiting]
+        if not self.oldest_first:
+            return [(client, client.next_request(shape)) for client in clients]
+        waiting = (
+            (client, request)
+            for client in clients
+            for request in client.requests.order()
+            if shape is None or shape in request.pending
+        )
+        return [min(waiting, key=lambda giver: giver[1].admitted_at)]
 
     def discard(self, request: Request) -> None:
         """Remove all tiles of a request."""

@@ -155,10 +155,15 @@ class Scheduler:
             self._close(request)
             self._forget_idle([request])
 
-    def drain(self) -> None:
-        """Admit nothing from now on."""
+    def oldest_first(self) -> None:
+        """From now on finish requests in the order of their admission: the time may not be enough for all."""
         with self._changed:
-            self._draining = True
+            self._queue.oldest_first = True
+
+    def drain(self) -> None:
+        """Admit nothing from now on, and finish what was admitted, the oldest first."""
+        with self._changed:
+            self._draining = self._queue.oldest_first = True
 
     def close(self) -> None:
         """Drain, and send the holders home."""

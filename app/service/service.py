@@ -22,7 +22,8 @@ from app.service.pipeline import Pipeline
 from app.service.upload_budget import UploadBudget
 from app.settings import Settings
 
-Phase = Literal["warming", "ready", "draining", "failed"]
+Phase = Literal["warming", "ready", "leaving", "draining", "failed"]
+"""While leaving, everything is served, but readiness says no, so that load balancers look elsewhere."""
 
 
 class Service:
@@ -110,7 +111,7 @@ class Service:
         return "ok" if self._decoders is None else self._decoders.state
 
     @property
-    def readiness(self) -> Literal["warming", "ready", "degraded", "draining", "failed", "dead"]:
+    def readiness(self) -> Literal["warming", "ready", "degraded", "leaving", "draining", "failed", "dead"]:
         """Whether new work should come here, as last known: asking costs nothing."""
         if self.phase != "ready":
             return self.phase
@@ -143,8 +144,10 @@ class Service:
             await asyncio.shield(self._warming)
 
     async def drain(self) -> None:
-        """Refuses new work, and waits until what was admitted is done, at most the grace time."""
+        """Refuses new work, and waits until what was admitted is done, the oldest first, at most the grace time."""
         self.phase = "draining"
+        if self._engine is not None:
+            self._engine.oldest_first()
         await self.jobs.drain(self.settings.grace_seconds)
         self.keeper.hurry()
         await self.directory.close()

@@ -171,3 +171,53 @@ def test_an_empty_queue_remembers_nobody() -> None:
     assert not queue._clients
     assert not queue._turns
     assert not queue._waiting
+
+
+def finished(oldest_first: bool, count: int) -> int:
+    """How many of 24 requests with 25 tiles each, of three clients, are done after so many tiles."""
+    requests = [request("xyz"[index % 3], 25) for index in range(24)]
+    queue = FairQueue()
+    for number, each in enumerate(requests):
+        each.admitted_at = float(number)
+        queue.add(each.tiles)
+    queue.oldest_first = oldest_first
+    for _ in range(count):
+        (tile,) = queue.take(lambda shape: 1)
+        tile.request.wrote(tile)
+    return sum(not each.remaining for each in requests)
+
+
+def test_what_is_drained_is_finished_one_after_the_other() -> None:
+    """In turns nobody would be done when the grace time is over."""
+    assert finished(False, 296) == 0
+    assert finished(True, 296) == 11
+
+
+def test_the_oldest_gives_all_its_tiles_and_the_next_ones_fill_the_batch() -> None:
+    requests = [request("x", 3), request("y", 2), request("x", 4)]
+    for age, each in zip((2.0, 1.0, 3.0), requests, strict=True):
+        each.admitted_at = age
+    queue = queue_of(*requests)
+    queue.oldest_first = True
+    assert served(queue, requests, limit=4) == "bbaa accc c"
+
+
+def test_of_another_shape_the_oldest_still_comes_first() -> None:
+    requests = [request("x", 2, size=8), request("y", 2, size=16), request("z", 2, size=8)]
+    for age, each in enumerate(requests):
+        each.admitted_at = float(age)
+    queue = queue_of(*requests)
+    queue.oldest_first = True
+    assert served(queue, requests, limit=4) == "aacc bb"
+
+
+def test_a_tile_that_comes_back_from_a_dead_worker_is_its_requests_next_one() -> None:
+    requests = [request("x", 2), request("y", 2)]
+    for age, each in enumerate(requests):
+        each.admitted_at = float(age)
+    queue = queue_of(*requests)
+    queue.oldest_first = True
+    (lost,) = queue.take(lambda shape: 1)
+    queue.add([lost])
+    assert queue.take(lambda shape: 1) == [lost]
+    assert served(queue, requests) == "abb"

@@ -211,3 +211,25 @@ def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
 def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EngineConfig(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", [Scheduler.oldest_first, Scheduler.drain])
+def test_a_drain_finishes_the_oldest_request_first(how: Callable[[Scheduler], None]) -> None:
+    scheduler = Scheduler(EngineConfig())
+    scheduler.enlist("w")
+    requests = [request(3, client)[0] for client in "xyz"]
+    for each in requests:
+        scheduler.admit(each)
+    how(scheduler)
+    for expected in (requests[0],) * 3 + (requests[1],) * 3:
+        (tile,) = scheduler.take("w", at_most(1)) or []
+        assert tile.request is expected
+        scheduler.finished("w", [tile])
+    assert [each.remaining for each in requests] == [0, 0, 3]
+
+
+def test_a_drain_that_has_begun_still_admits_what_is_being_decoded() -> None:
+    scheduler = Scheduler(EngineConfig())
+    scheduler.oldest_first()
+    scheduler.admit(request(1)[0])
+    assert state(scheduler)[:2] == (1, 1)
