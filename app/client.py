@@ -1,6 +1,7 @@
 """A Python client of the service, `Upscaler` and `AsyncUpscaler`; needs httpx and nothing else of this project."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
@@ -83,22 +84,25 @@ class _Client(Generic[Answer]):  # the conversation; how a request is sent, and 
         answer = await self._send(request)
         if answer.status_code == 202 and progress:
             answer = await self._job(answer, progress)
-        url = answer.url.join(answer.headers.get("Content-Location", ""))
+        place = httpx.URL(answer.headers.get("Content-Location", "")).query or answer.url.query
+        url = answer.url.copy_with(query=place)
         return Upscaled(answer.content, answer.headers["Content-Type"], url.params.get("id", ""), str(url))
 
     async def _job(self, answer: httpx.Response, progress: Progress) -> httpx.Response:
-        url = answer.url.join(answer.headers["Location"])
+        url = f"/jobs/{answer.json()['id']}"  # below the address of the service, whatever prefix that has
         try:
             while (job := answer.json())["state"] in ("queued", "running"):
                 progress(job["progress"]["done"], job["progress"]["total"])
                 answer = await self._send(self._http.build_request("GET", url), after=0.1)
             progress(job["progress"]["done"], job["progress"]["total"])
         except BaseException:
-            await self._fetch(self._http.build_request("DELETE", url), 0.0)  # nobody waits for it any more
+            with contextlib.suppress(httpx.HTTPError):  # the caller is leaving, whatever the service answers
+                await self._fetch(self._http.build_request("DELETE", url, timeout=5.0), 0.0)
             raise
         if job["state"] != "done":
             raise UpscaleError(**{"title": f"the job is {job['state']}"} | (job["error"] or {}))
-        return await self._send(self._http.build_request("GET", url.join(list(job["results"].values())[-1])))
+        level = {"id": job["id"], "level": list(job["results"])[-1]}
+        return await self._send(self._http.build_request("GET", "/upscale", params=level))
 
     async def _send(self, request: httpx.Request, after: float = 0.0) -> httpx.Response:
         for attempt in range(self._retries + 1):

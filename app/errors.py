@@ -43,6 +43,12 @@ class TooManyPixels(ClientError):
     slug = "too-many-pixels"
 
 
+class HeadersTooLarge(ClientError):
+    """The address and the headers together are larger than the limit, or there are too many headers."""
+
+    slug = "headers-too-large"
+
+
 class UnsupportedFormat(ClientError):
     """The bytes are not a picture in an accepted format."""
 
@@ -65,6 +71,17 @@ class NotFound(ClientError):
     """Unknown, expired, or somebody else's: the three are not told apart."""
 
     slug = "not-found"
+
+
+class NotReady(ClientError):
+    """The job that makes this picture is still under way."""
+
+    slug = "not-ready"
+
+    def __init__(self, message: str, job_id: str) -> None:
+        """`job_id` is the job that tells when it is done."""
+        super().__init__(message)
+        self.job_id = job_id
 
 
 class Unauthorized(ClientError):

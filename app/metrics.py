@@ -50,6 +50,13 @@ class Metrics:
         self._cancelled = Counter(
             "lapsrn_cancelled_total", "Upscales whose client left or cancelled, by stage", ["stage"], registry=registry
         )
+        self._connections = Gauge("lapsrn_connections", "Connections open on the service's port", registry=registry)
+        self._connections_dropped = Counter(
+            "lapsrn_connections_dropped_total",
+            "Connections closed because there were too many, or because an answer was not read",
+            ["reason"],
+            registry=registry,
+        )
         self._pixels = Counter("lapsrn_pixels_total", "Pixels of upscaled pictures", ["direction"], registry=registry)
         self._store_bytes = Gauge("lapsrn_result_store_bytes", "Bytes of finished pictures kept", registry=registry)
         self._store_up = Gauge("lapsrn_store_up", "1 while results can be kept and fetched", registry=registry)
@@ -74,6 +81,8 @@ class Metrics:
         )
         for stage in STAGES:
             self._stage_seconds.labels(stage)
+        for reason in ("too-many", "unread"):
+            self._connections_dropped.labels(reason)
         for direction in ("in", "out"):
             self._pixels.labels(direction)
         for reason in NOT_KEPT:
@@ -124,6 +133,14 @@ class Metrics:
     def cancelled(self, stage: str) -> None:
         """The client left, or cancelled its job, during `stage`."""
         self._cancelled.labels(stage).inc()
+
+    def connections(self, count: int) -> None:
+        """So many connections are open."""
+        self._connections.set(count)
+
+    def connection_dropped(self, reason: str) -> None:
+        """A connection was closed by the service; `reason` is "too-many" or "unread"."""
+        self._connections_dropped.labels(reason).inc()
 
     def pixels(self, pixels_in: int, pixels_out: int) -> None:
         """A picture was upscaled."""

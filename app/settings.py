@@ -17,11 +17,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from app.api_keys import ApiKey, complaint, keys_in, text_of
 from app.errors import SettingsRefused, StartupError
+from app.formats import INPUT_FORMATS
 
 _MIB = 1024 * 1024
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
-_MORE_WEIGHTS = tuple(_SHIPPED / f"{name}.safetensors" for name in ("lapsrn_x8", "lapsrn_x4_jpeg"))
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -34,6 +34,13 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8000
+    root_path: Annotated[
+        str,
+        Field(
+            pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+            description="Prefix of every address behind a proxy, such as /sr for https://example.org/sr/.",
+        ),
+    ] = ""
     metrics_port: Annotated[
         int | None, Field(ge=0, le=65535, description="Serve /metrics and health here as well, and /metrics only here.")
     ] = None
@@ -52,10 +59,11 @@ class Settings(BaseSettings):
         tuple[Path, ...],
         NoDecode,
         Field(
-            description="More networks, files with commas between, or none: each is a model under its file's name, and "
-            "serves scales that the first has not. Without it, the shipped ones come with the shipped weights."
+            description="More networks: weights files, or folders of them, with commas between, or none. Each is a "
+            "model under its file's name, and serves scales that the first has not. By default, the other files in the "
+            "folder of the shipped weights are served with the shipped weights."
         ),
-    ] = _MORE_WEIGHTS
+    ] = (_SHIPPED,)
     weights_sha256: Annotated[
         str | None, Field(pattern=r"^[0-9a-f]{64}$", description="If given, the weights must have this SHA-256.")
     ] = None
@@ -67,11 +75,8 @@ class Settings(BaseSettings):
         Literal["auto", "float32", "bfloat16", "float16"], Field(description="Arithmetic of the network.")
     ] = "auto"
     backend: Annotated[
-        Literal["auto", "torch", "winograd", "amx"],
-        Field(
-            description="What computes the network: amx is this project's own code, for bfloat16 on CPUs with AMX; "
-            "winograd is ncnn, for float32 on CPUs; auto takes the fastest."
-        ),
+        str,
+        Field(description="What computes the networks: one of the backends below, or auto for the fastest that can."),
     ] = "auto"
     cpu_workers: Annotated[
         int, Field(ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core.")
@@ -92,9 +97,12 @@ class Settings(BaseSettings):
     max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 4 * 1024 * 1024
     max_output_pixels: Annotated[Positive, Field(description="Largest picture out, height x width.")] = 64 * 1024 * 1024
     max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held at once, all clients.")] = 256 * _MIB
+    max_answer_bytes_in_flight: Annotated[
+        Positive, Field(description="Pictures being sent at once, all clients; one client may have half.")
+    ] = 512 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
-    ] = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+    ] = INPUT_FORMATS
 
     max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done; more is 503.")] = 8192
     max_queue_bytes: Annotated[Positive, Field(description="Bytes of planes admitted and not yet done.")] = 2048 * _MIB
@@ -108,9 +116,17 @@ class Settings(BaseSettings):
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work after SIGTERM.")] = 30.0
 
+    max_connections: Annotated[
+        Positive, Field(description="Connections at once; beyond them only health checks and scrapes are answered.")
+    ] = 1024
     header_timeout_seconds: Annotated[Seconds, Field(description="A client must send its headers by then.")] = 10.0
+    max_header_bytes: Annotated[Positive, Field(description="Address and headers of a request; more is 431.")] = 65536
+    max_header_fields: Annotated[Positive, Field(description="Headers of a request; more is 431.")] = 100
     body_idle_seconds: Annotated[Seconds, Field(description="Longest pause inside a body; then 408.")] = 10.0
     body_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a whole body; then 408.")] = 120.0
+    write_idle_seconds: Annotated[
+        Seconds, Field(description="A client that takes nothing of its answer for so long is cut off.")
+    ] = 30.0
     keep_alive_seconds: Annotated[Positive, Field(description="Idle connections are closed after this.")] = 5
 
     result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept, in memory or in Redis.")] = (
@@ -133,7 +149,16 @@ class Settings(BaseSettings):
     allow_anonymous: Annotated[
         bool, Field(description="Listen beyond loopback without keys, knowing that anybody may send work.")
     ] = False
-    client_max_concurrent: Annotated[Positive, Field(description="Requests and jobs under way per client.")] = 64
+    client_max_concurrent: Annotated[
+        Positive, Field(description="Upscales under way per client: requests until they are answered, and jobs.")
+    ] = 64
+    client_max_connections: Annotated[
+        Positive,
+        Field(description="Connections per address; proxies of LAPSRN_FORWARDED_ALLOW_IPS may have any number."),
+    ] = 256
+    client_max_fetches: Annotated[
+        Positive, Field(description="Levels, job states and event streams being fetched at once per client.")
+    ] = 128
     client_requests_per_minute: Annotated[
         int,
         Field(
@@ -147,7 +172,10 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = (
         "info"
     )
-    log_format: Annotated[Literal["json", "console"], Field(description="One JSON line a request, or text.")] = "json"
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Field(description="One JSON line per event, or text; auto is text on a terminal and JSON elsewhere."),
+    ] = "auto"
     tracing: Annotated[bool, Field(description="OpenTelemetry spans (needs the extra `tracing`).")] = False
 
     @field_validator("formats", "cors_origins", "more_weights", mode="before")
@@ -157,6 +185,11 @@ class Settings(BaseSettings):
         if value == "none":
             return ()
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("root_path", mode="before")
+    @classmethod
+    def _without_last_slash(cls, value: object) -> object:
+        return value.rstrip("/") if isinstance(value, str) else value
 
     @field_validator("redis_url")
     @classmethod
@@ -170,7 +203,11 @@ class Settings(BaseSettings):
     def _upper(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("name at least one picture format")
-        return tuple(name.upper() for name in value)
+        formats = tuple(name.upper() for name in value)
+        unknown = [name for name in formats if name not in INPUT_FORMATS]
+        if unknown:
+            raise ValueError(f"there is no format {unknown[0]}; there are {', '.join(INPUT_FORMATS)}")
+        return formats
 
     @field_validator("cors_origins")
     @classmethod
@@ -200,19 +237,19 @@ class Settings(BaseSettings):
         self._check_keys(self.api_keys)
         if self.processes > 1 and self.redis_url is None:
             raise ValueError(
-                f"{self.processes} processes cannot share results kept in memory: set LAPSRN_REDIS_URL, "
-                "or run one process"
+                f"LAPSRN_PROCESSES: {self.processes} processes cannot share results kept in memory: "
+                "set LAPSRN_REDIS_URL, or run one process"
             )
         return self
 
     def _check_keys(self, keys: Sequence[ApiKey]) -> None:
         names = [key.name for key in keys]
         if len(set(names)) != len(names):
-            raise ValueError("two API keys have the same name")
+            raise ValueError("LAPSRN_API_KEYS: two keys have the same name")
         if not (keys or self.allow_anonymous or is_loopback(self.host)):
             raise ValueError(
-                f"refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS or LAPSRN_API_KEYS_FILE, "
-                "listen on 127.0.0.1, or say LAPSRN_ALLOW_ANONYMOUS=true"
+                f"LAPSRN_HOST: refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS or "
+                "LAPSRN_API_KEYS_FILE, listen on 127.0.0.1, or say LAPSRN_ALLOW_ANONYMOUS=true"
             )
 
     def keys_now(self) -> tuple[ApiKey, ...]:
@@ -227,9 +264,9 @@ class Settings(BaseSettings):
         return keys
 
     @property
-    def companions(self) -> tuple[Path, ...]:
-        """The files of more networks; the shipped ones only beside the shipped weights."""
-        return self.more_weights if self.weights == _DEFAULT_WEIGHTS or self.more_weights != _MORE_WEIGHTS else ()
+    def other_weights(self) -> tuple[Path, ...]:
+        """Files of more networks, and folders of them; the shipped ones only beside the shipped weights."""
+        return self.more_weights if self.weights == _DEFAULT_WEIGHTS or self.more_weights != (_SHIPPED,) else ()
 
 
 def is_loopback(host: str) -> bool:
@@ -247,7 +284,9 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except SettingsError as error:
-        raise StartupError(f"a setting that should be JSON is not: {error}") from None
+        field = re.search(r'field "(\w+)"', str(error))
+        variable = f"LAPSRN_{field[1].upper()}" if field else "a setting"
+        raise StartupError(f"{variable}: not valid JSON ({error.__cause__})") from None
     except ValidationError as error:
         raise StartupError("; ".join(complaint(dict(item)) for item in error.errors(include_url=False))) from None
 

@@ -1,4 +1,4 @@
-"""docs/configuration.md as made from Settings; `python -m tests.configuration_table` rewrites it."""
+"""docs/configuration.md as made from Settings and the backends; `python -m tests.configuration_table` rewrites it."""
 
 import json
 from pathlib import Path, PosixPath
@@ -6,6 +6,7 @@ from typing import Any
 
 from app.api_keys import ApiKey
 from app.settings import Settings
+from model.backends.registry import BACKENDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 ROOT = PAGE.parent.parent
@@ -14,9 +15,19 @@ INTRODUCTION = """# Configuration
 
 Every setting of the service is an environment variable, read and checked once at the start; an invalid value stops the
 start with one line that names the variable. `make serve`, `lapsrn serve` and docker-compose read the same variables.
-This page is generated from `app/settings.py` by `python -m tests.configuration_table`, and a test fails when they
-differ.
+This page is generated from `app/settings.py` and `model/backends/registry.py` by
+`python -m tests.configuration_table`, and a test fails when they differ.
 
+"""
+
+ABOUT_BACKENDS = """
+## Backends
+
+A backend is a way to compute the networks. `auto` takes the first in this list that can; `LAPSRN_BACKEND` forces one.
+`lapsrn doctor` says which of them can on this machine, and why the others cannot.
+
+| `LAPSRN_BACKEND` | what it is | for |
+|---|---|---|
 """
 
 
@@ -62,6 +73,7 @@ def page() -> str:
         default = shown(field.default)
         lines.append(f"| `LAPSRN_{name.upper()}` | {default} | {limits(properties[name])} | {field.description} |")
     keys = [f"| `{name}` | {field.description} |" for name, field in ApiKey.model_fields.items()]
+    backends = [f"| `{each.name}` | {each.description} | {each.needs} |" for each in BACKENDS]
     example = json.dumps([{"name": "shop", "sha256": "...", "requests_per_minute": 60}])
     return (
         INTRODUCTION
@@ -72,6 +84,9 @@ def page() -> str:
         + "\n".join(keys)
         + f"\n\nFor example `LAPSRN_API_KEYS='{example}'`; `printf %s \"$KEY\" | sha256sum` computes the hash.\n"
         + "Clients send `Authorization: Bearer KEY` or `X-API-Key: KEY`.\n"
+        + ABOUT_BACKENDS
+        + "\n".join(backends)
+        + "\n"
     )
 
 

@@ -29,6 +29,8 @@ CONTRACT = {
     "lapsrn_worker_restarts_total": ("counter", set()),
     "lapsrn_rejected_total": ("counter", {"reason"}),
     "lapsrn_cancelled_total": ("counter", {"stage"}),
+    "lapsrn_connections": ("gauge", set()),
+    "lapsrn_connections_dropped_total": ("counter", {"reason"}),
     "lapsrn_pixels_total": ("counter", {"direction"}),
     "lapsrn_result_store_bytes": ("gauge", set()),
     "lapsrn_store_up": ("gauge", set()),
@@ -101,7 +103,7 @@ async def test_gauges_tell_what_waits(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         first = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
-        await until(lambda: service_of(client).engine.status().in_flight)
+        await until(lambda: service_of(client).engine.scheduler.in_flight)
         rest = [asyncio.create_task(client.post("/upscale", files={"image": PNG})) for _ in range(3)]
         await until(lambda: service_of(client).engine.status().queue_tiles == 3)
         found = await samples(client)

@@ -10,6 +10,7 @@ from app.errors import StartupError
 from app.settings import Settings, is_loopback, load_settings, unknown_settings
 
 DIGEST = "0" * 64
+KEY = f'{{"name": "ann", "sha256": "{DIGEST}"}}'
 
 
 def test_defaults_are_for_a_laptop() -> None:
@@ -17,11 +18,11 @@ def test_defaults_are_for_a_laptop() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.weights == Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
     assert settings.api_keys == ()
-    assert [file.name for file in settings.companions] == ["lapsrn_x8.safetensors", "lapsrn_x4_jpeg.safetensors"]
+    assert settings.other_weights == (settings.weights.parent,)
 
 
 @pytest.mark.parametrize(
-    ("weights", "more", "companions"),
+    ("weights", "more", "others"),
     [
         ("", "none", []),
         ("mine.safetensors", "", []),
@@ -29,12 +30,12 @@ def test_defaults_are_for_a_laptop() -> None:
         ("mine.safetensors", "a.safetensors", ["a"]),
     ],
 )
-def test_shipped_companions_come_with_the_shipped_weights_alone(
-    monkeypatch: pytest.MonkeyPatch, weights: str, more: str, companions: list[str]
+def test_shipped_networks_come_with_the_shipped_weights_alone(
+    monkeypatch: pytest.MonkeyPatch, weights: str, more: str, others: list[str]
 ) -> None:
     monkeypatch.setenv("LAPSRN_WEIGHTS", weights)
     monkeypatch.setenv("LAPSRN_MORE_WEIGHTS", more)
-    assert [file.stem for file in load_settings().companions] == companions
+    assert [file.stem for file in load_settings().other_weights] == others
 
 
 def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,8 +78,13 @@ def test_settings_cannot_change() -> None:
         ("LAPSRN_CORS_ORIGINS", "https://a.example/path", "no path"),
         ("LAPSRN_API_KEYS", '[{"name": "a b", "sha256": "' + DIGEST + '"}]', "LAPSRN_API_KEYS[0][name]"),
         ("LAPSRN_API_KEYS", '[{"name": "a", "sha256": "secret"}]', "LAPSRN_API_KEYS[0][sha256]"),
-        ("LAPSRN_API_KEYS", "no json", "api_keys"),
-        ("LAPSRN_HOST", "0.0.0.0", "refusing to listen on 0.0.0.0 without API keys"),
+        ("LAPSRN_API_KEYS", "no json", "LAPSRN_API_KEYS: not valid JSON (Expecting value: line 1 column 1 (char 0))"),
+        ("LAPSRN_API_KEYS", '[{"name": "secret"', "LAPSRN_API_KEYS: not valid JSON ("),
+        ("LAPSRN_API_KEYS", "[1]", "LAPSRN_API_KEYS[0]: "),
+        ("LAPSRN_API_KEYS", f"[{KEY}, {KEY}]", "LAPSRN_API_KEYS: two keys have the same name"),
+        ("LAPSRN_FORMATS", "png,pgn", "LAPSRN_FORMATS: there is no format PGN; there are PNG, JPEG, WEBP, TIFF, BMP, "),
+        ("LAPSRN_HOST", "0.0.0.0", "LAPSRN_HOST: refusing to listen on 0.0.0.0 without API keys"),
+        ("LAPSRN_PROCESSES", "2", "LAPSRN_PROCESSES: 2 processes cannot share"),
         ("LAPSRN_PROCESSES", "2", "LAPSRN_REDIS_URL"),
     ],
 )

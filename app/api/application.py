@@ -1,5 +1,6 @@
-"""The FastAPI application round a service: routers, middleware, handlers."""
+"""The FastAPI application of a service: routers, middleware, handlers."""
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.api import handlers, routes_jobs, routes_operations, routes_upscale
 from app.api.access import Access
+from app.api.fallback import Fallback
+from app.api.head import HeadAsGet
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import complete
 from app.api.routes_docs import mount_docs
@@ -19,9 +22,12 @@ from app.service.service import Service
 _EXPOSED = [
     "X-Upscale-Id",
     "X-Upscale-Model",
+    "X-Upscale-Truncated",
+    "Content-Disposition",
     "Content-Location",
     "Link",
     "Location",
+    "Preference-Applied",
     "ETag",
     "Server-Timing",
     "X-Request-Id",
@@ -29,7 +35,7 @@ _EXPOSED = [
 ]
 _DESCRIPTION = (
     "Pictures two, four and eight times as large, by a Laplacian-pyramid network. One pass makes every level; errors "
-    "are RFC 9457 problem documents."
+    "are RFC 9457 problem documents. Every GET has a HEAD."
 )
 
 
@@ -40,6 +46,8 @@ def build_metrics_application(service: Service) -> FastAPI:
     app.include_router(routes_operations.health)
     app.include_router(routes_operations.metrics_router)
     handlers.install(app)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(Fallback)
     app.add_middleware(RequestEnvelope, metrics=service.metrics)
     return app
 
@@ -70,7 +78,7 @@ def build_application(service: Service, access: Access, version: str, page: Path
             "metrics": False,
             "logs": False,
             "operation_spans": False,
-            "exclude": untraced,
+            "exclude": functools.partial(untraced, service.settings.root_path),
         },
     )
     app.state.service = service
@@ -85,14 +93,16 @@ def build_application(service: Service, access: Access, version: str, page: Path
     if page is not None:
         mount_page(app, page)
     handlers.install(app)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(Fallback)  # within the others, so that its answers have the headers that they add
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(service.settings.cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=_EXPOSED,
         )
-    app.add_middleware(RequestEnvelope, metrics=service.metrics)
+    app.add_middleware(RequestEnvelope, metrics=service.metrics, root_path=service.settings.root_path)
     complete(app)
     return app

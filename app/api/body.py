@@ -1,4 +1,4 @@
-"""Takes the picture out of a request's body: counted and timed while it arrives, before anything is parsed."""
+"""Takes the picture out of a request's body, which is counted and timed while it arrives."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -84,11 +84,11 @@ def _sink_for(content_type: str, max_bytes: int) -> tuple[Sink, int]:
                 "multipart/form-data without a boundary. Let the client set the Content-Type itself."
             )
         return FormSink(boundary, max_bytes), max_bytes + _FORM_OVERHEAD
-    if kind.startswith(b"image/"):
+    if kind.startswith(b"image/") or kind == b"application/octet-stream":
         return RawSink(), max_bytes
     raise UnsupportedFormat(
         f"Content-Type {content_type[:80] or 'missing'}: send multipart/form-data with the picture in the field "
-        "'image' (curl -F image=@photo.png), or the picture's bytes with its own image/* type."
+        "'image' (curl -F image=@photo.png), or the picture's bytes as image/* or application/octet-stream."
     )
 
 

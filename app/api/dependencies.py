@@ -1,5 +1,7 @@
 """What routes ask for by type: the service, the caller, the trace."""
 
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
@@ -11,12 +13,12 @@ from app.service.service import Service
 
 
 def get_service(request: Request) -> Service:
-    """The service that main put on the application."""
+    """The service of this application."""
     return cast(Service, request.app.state.service)
 
 
 def get_access(request: Request) -> Access:
-    """The keys that main put on the application."""
+    """The keys that this application knows."""
     return cast(Access, request.app.state.access)
 
 
@@ -46,5 +48,12 @@ def facts_of(request: Request) -> dict[str, Any]:
     return cast(dict[str, Any], request.scope["lapsrn.facts"])
 
 
+async def until_answered() -> AsyncIterator[ExitStack]:
+    """What is put on this stack is undone once the answer has been sent, or the client is gone."""
+    with ExitStack() as stack:
+        yield stack
+
+
 CallerDep = Annotated[Caller, Depends(get_caller)]
 AdminDep = Annotated[Caller, Depends(get_admin)]
+HeldDep = Annotated[ExitStack, Depends(until_answered)]

@@ -1,11 +1,11 @@
-"""Documents that routes answer with: the models of `schemas`, made from the service's own objects."""
+"""The documents that routes answer with: the models of `schemas`, filled from the service's objects."""
 
 from collections.abc import Mapping
 
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from app.api.pictures import address_of
+from app.api.addresses import picture_address
 from app.api.problems import problem_of_slug
 from app.api.schemas import JobDocument, TileProgress
 from app.service.job_snapshot import JobSnapshot
@@ -14,12 +14,12 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 def document_response(document: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """The document as JSON, which nobody may keep. Members that were not set are left out."""
+    """The document as JSON that may not be cached. Members that were not set are left out."""
     body = document.model_dump_json(exclude_unset=True)
     return Response(body, status, {**NO_STORE, **(headers or {})}, "application/json")
 
 
-def job_document(job: JobSnapshot) -> JobDocument:
+def job_document(job: JobSnapshot, prefix: str) -> JobDocument:
     """The job, with the addresses of its results or the problem that it ended with."""
     error = job.error
     return JobDocument(
@@ -27,6 +27,6 @@ def job_document(job: JobSnapshot) -> JobDocument:
         state=job.state,
         progress=TileProgress(done=job.done_tiles, total=job.total_tiles),
         seconds_left=job.seconds_left,
-        results={str(level): address_of(job.id, level) for level in job.levels},
+        results={str(level): picture_address(prefix, job.id, level) for level in job.levels},
         error=None if error is None else problem_of_slug(error.slug, error.detail).document(job.request_id),
     )

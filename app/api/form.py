@@ -1,51 +1,57 @@
-"""The one file of a multipart/form-data body, parsed as it arrives."""
+"""The one file of a multipart/form-data body, parsed as it arrives (RFC 2046, section 5.1)."""
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+import re
+from collections.abc import Callable
+
+from python_multipart.multipart import parse_options_header
 
 from app.errors import MalformedRequest, TooManyBytes
 
 FIELDS = ("image", "file")
 _HOW = "Send one file in the field 'image' (curl -F image=@photo.png); parameters go into the query."
+_MAX_BOUNDARY = 256
+_MAX_LINE = 1024
+"""Bytes that a boundary's line, or one before the first boundary, may have."""
+_MAX_PART_HEADERS = 8192
+_HEADERS_END = re.compile(rb"(?:\A|\r?\n)(\r?\n)")
+_AFTER_BOUNDARY = rb"(?:(--)|[ \t]*\r?\n)"
+_UNFINISHED = re.compile(rb"-|[ \t]*\r?")
+"""What may stand there so far, when more is to come."""
 
 
 class FormSink:
-    """Keeps the bytes of the field `image` (or `file`), and refuses any other field."""
+    """Keeps the bytes of the field `image` (or `file`), and refuses any other field.
+
+    What RFC 2046 allows and few clients send is understood: text before the first boundary and after the last one,
+    and blanks behind a boundary. So are lines that end with LF alone; a form's own headers tell how its lines end.
+    """
 
     def __init__(self, boundary: bytes, max_bytes: int) -> None:
         """`boundary` as in the Content-Type; the file may have `max_bytes`. Raises MalformedRequest."""
+        if len(boundary) > _MAX_BOUNDARY:
+            raise MalformedRequest(f"The multipart boundary has more than {_MAX_BOUNDARY} bytes. {_HOW}")
         self._max_bytes = max_bytes
+        self._dashes = b"--" + boundary
+        self._first = re.compile(rb"(?:\A|\n)" + re.escape(self._dashes) + _AFTER_BOUNDARY)
+        self._end = self._first  # of the part; known when its headers are
+        self._delimiter = b""
+        self._buffer = bytearray()
         self._data: bytearray | None = None
-        self._header_name = bytearray()
-        self._header_value = bytearray()
-        self._disposition = b""
-        self._complete = False
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._part_begin,
-                    "on_header_field": self._header_field,
-                    "on_header_value": self._header_piece,
-                    "on_header_end": self._header_end,
-                    "on_headers_finished": self._headers_finished,
-                    "on_part_data": self._part_data,
-                    "on_end": self._end,
-                },
-            )
-        except FormParserError as error:
-            raise MalformedRequest(f"The multipart boundary cannot be used: {error}. {_HOW}") from None
+        self._empty = True
+        self._step: Callable[[FormSink], bool] = FormSink._preamble
 
     def feed(self, chunk: bytes) -> None:
         """Parses the next piece. Raises MalformedRequest or TooManyBytes."""
-        try:
-            self._parser.write(chunk)
-        except FormParserError as error:
-            raise MalformedRequest(f"The form cannot be parsed: {error}") from None
+        self._empty = self._empty and not chunk
+        self._buffer += chunk
+        while self._step(self):
+            pass
 
     def finish(self) -> bytes:
         """The file. Raises MalformedRequest when the form ended early, or had no file or an empty one."""
-        if not self._complete:
+        if self._step is FormSink._preamble and not self._empty:
+            raise self._no_boundary()
+        if self._step is not FormSink._epilogue:
             raise MalformedRequest(f"The form ends before its last boundary. {_HOW}")
         if self._data is None:
             raise MalformedRequest(f"The form has no picture. {_HOW}")
@@ -53,36 +59,81 @@ class FormSink:
             raise MalformedRequest(f"The picture in the form is empty. {_HOW}")
         return bytes(self._data)
 
-    def _part_begin(self) -> None:
-        self._disposition = b""
+    # The steps: each takes what it can from the buffer, and says whether the next one may have work.
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
+    def _preamble(self) -> bool:
+        found = self._first.search(self._buffer)
+        if found is not None:
+            self._begin_part(found.end(), last=found[1] is not None)
+            return True
+        del self._buffer[: max(0, self._buffer.rfind(b"\n"))]
+        if len(self._buffer) > _MAX_LINE:
+            raise self._no_boundary()
+        return False
 
-    def _header_piece(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def _header_end(self) -> None:
-        if self._header_name.lower() == b"content-disposition":
-            self._disposition = bytes(self._header_value)
-        self._header_name.clear()
-        self._header_value.clear()
-
-    def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        name = options.get(b"name", b"").decode("utf-8", "replace")
+    def _part_headers(self) -> bool:
+        found = _HEADERS_END.search(self._buffer)
+        if found is None:
+            if len(self._buffer) > _MAX_PART_HEADERS:
+                raise MalformedRequest(f"The headers of a field of the form have no end. {_HOW}")
+            return False
+        name = _field_name(bytes(self._buffer[: found.start()]))
         if name not in FIELDS:
             raise MalformedRequest(f"The form's field '{name[:60]}' is not understood. {_HOW}")
         if self._data is not None:
             raise MalformedRequest(f"The form has two pictures. {_HOW}")
         self._data = bytearray()
+        self._delimiter = found[1] + self._dashes
+        self._end = re.compile(re.escape(self._delimiter) + _AFTER_BOUNDARY)
+        del self._buffer[: found.end()]
+        self._step = FormSink._part_data
+        return True
 
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._data is None:
-            raise MalformedRequest(f"The form has data outside a part. {_HOW}")
-        self._data += data[start:end]
+    def _part_data(self) -> bool:
+        found = self._end.search(self._buffer)
+        if found is None:
+            self._keep(self._end_may_begin())
+            return False
+        self._keep(found.start())
+        self._begin_part(found.end() - found.start(), last=found[1] is not None)
+        return True
+
+    def _epilogue(self) -> bool:
+        self._buffer.clear()
+        return False
+
+    def _begin_part(self, start: int, last: bool) -> None:
+        del self._buffer[:start]
+        self._step = FormSink._epilogue if last else FormSink._part_headers
+
+    def _end_may_begin(self) -> int:
+        """Where the buffer ends with bytes that the next piece may complete to the end of the part."""
+        buffer, delimiter = self._buffer, self._delimiter
+        at = buffer.rfind(delimiter)
+        if at >= 0 and len(buffer) - at < _MAX_LINE and _UNFINISHED.fullmatch(buffer, at + len(delimiter)):
+            return at
+        start = max(0, len(buffer) - len(delimiter) + 1)
+        return next((at for at in range(start, len(buffer)) if delimiter.startswith(bytes(buffer[at:]))), len(buffer))
+
+    def _keep(self, count: int) -> None:
+        """Moves so many bytes of the buffer to the file."""
+        assert self._data is not None
+        self._data += self._buffer[:count]
+        del self._buffer[:count]
         if len(self._data) > self._max_bytes:
             raise TooManyBytes(f"The picture may have at most {self._max_bytes} bytes. Send a smaller one.")
 
-    def _end(self) -> None:
-        self._complete = True
+    def _no_boundary(self) -> MalformedRequest:
+        return MalformedRequest(
+            f"The form cannot be parsed: the boundary that its Content-Type names does not occur. {_HOW}"
+        )
+
+
+def _field_name(headers: bytes) -> str:
+    """The name in the Content-Disposition among a part's headers; "" if it has none."""
+    for line in re.split(rb"\r?\n(?![ \t])", headers):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-disposition":
+            _, options = parse_options_header(value.strip())
+            return options.get(b"name", b"").decode("utf-8", "replace")
+    return ""

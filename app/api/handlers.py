@@ -1,4 +1,4 @@
-"""Every exception that leaves a route becomes a response here, and nowhere else."""
+"""Turns the exceptions that leave a route into responses."""
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from app.api.addresses import path_of, prefix_of
 from app.api.dependencies import facts_of, get_service, trace_of_request
 from app.api.disconnect import ClientGone
 from app.api.middleware import CLIENT_CLOSED_REQUEST, route_of
@@ -14,7 +15,7 @@ from app.errors import LapsrnError
 
 
 def install(app: FastAPI) -> None:
-    """Registers the handlers. What none of them knows goes on to the middleware, which answers with a fixed text."""
+    """Registers the handlers. Exceptions of other kinds reach the middleware, which answers with a fixed text."""
     for kind in (LapsrnError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _problem)
     app.add_exception_handler(ClientDisconnect, _left_while_reading)
@@ -31,20 +32,27 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 def _describe(request: Request, error: Exception) -> Problem:
     if isinstance(error, RequestValidationError):
-        return problem_of_parameters(error.errors())
+        return problem_of_parameters(error.errors(), _parameters(request))
     if isinstance(error, HTTPException):
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            headers["Allow"] = _allowed(request) or headers.get("Allow", "GET")
-        return problem_of_status(error.status_code, request.url.path, headers)
-    return problem_of(error)
+            headers["Allow"] = _allowed(request, headers.get("Allow", ""))
+        return problem_of_status(error.status_code, prefix_of(request.scope), path_of(request.scope), headers)
+    return problem_of(error, prefix_of(request.scope))
 
 
-def _allowed(request: Request) -> str:
-    """Every documented method of this path; the framework names those of the first route that it came across."""
-    return ", ".join(
-        sorted(method.upper() for method in request.app.openapi()["paths"].get(route_of(request.scope), ()))
-    )
+def _parameters(request: Request) -> list[str]:
+    """The names of the query parameters that this route documents."""
+    operations = request.app.openapi()["paths"].get(route_of(request.scope), {})
+    parameters = operations.get(request.method.lower(), {}).get("parameters", [])
+    return [parameter["name"] for parameter in parameters if parameter["in"] == "query"]
+
+
+def _allowed(request: Request, named: str) -> str:
+    """Every method of this path: the documented ones, as the framework has `named` those of one route only."""
+    methods = {method.upper() for method in request.app.openapi()["paths"].get(route_of(request.scope), ())}
+    methods |= {method.strip() for method in named.split(",") if method}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 async def _left_while_reading(request: Request, error: Exception) -> Response:

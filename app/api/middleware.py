@@ -1,6 +1,5 @@
-"""Round every request: its id, log line, metrics and security headers, and a last answer when all else fails."""
+"""The middleware that gives every request an id, a log line and metrics, and every response its security headers."""
 
-import asyncio
 import time
 from collections.abc import MutableMapping
 from typing import Any
@@ -9,14 +8,13 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import problem_of
+from app.api.addresses import below, path_of
+from app.api.connections import PROBES
 from app.api.tracing import Trace, trace_of
-from app.errors import Draining
 from app.metrics import Metrics
 
 CLIENT_CLOSED_REQUEST = 499
-_PROBES = ("/healthz", "/readyz", "/metrics")
-_CUT_OFF = "The service shut down before this was done. Send it again, to another instance or a little later."
+_PIECE = 256 * 1024
 _UNROUTED = ("/openapi.json",)
 _PAGES = ("/static/", "/docs")
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -35,35 +33,30 @@ _SECURITY_HEADERS = {
 
 
 class RequestEnvelope:
-    """The outermost ASGI middleware of this application."""
+    """The outermost middleware of this application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """`metrics` counts what passes."""
+    def __init__(self, app: ASGIApp, metrics: Metrics, root_path: str = "") -> None:
+        """`metrics` counts what passes; `root_path` is the prefix in front of every address."""
         self._app = app
+        self._root_path = root_path
         self._metrics = metrics
         self._log = structlog.get_logger("lapsrn.request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on, and sees what comes back."""
+        """Passes the request on, and notes what comes back."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        below(self._root_path, scope)
         headers = Headers(scope=scope)
         trace = trace_of(headers.get("x-request-id", ""), headers.get("traceparent", ""))
         facts: dict[str, Any] = {}
         scope["lapsrn.trace"] = trace
         scope["lapsrn.facts"] = facts
         began = time.perf_counter()
-        answer = _Answer(send, trace, scope["path"])
+        answer = _Answer(send, trace, path_of(scope))
         try:
             await self._app(scope, receive, answer.send)
-        except Exception as error:
-            self._log.error("unexpected error", request_id=trace.request_id, exc_info=error)
-            if not answer.status:
-                await problem_of(error).response(trace.request_id)(scope, receive, answer.send)
-        except asyncio.CancelledError:  # by the server, whose grace time is over; the task ends here anyway
-            if not answer.status:
-                await problem_of(Draining(_CUT_OFF)).response(trace.request_id)(scope, receive, answer.send)
         finally:
             self._tell(scope, trace, answer, time.perf_counter() - began, facts)
 
@@ -74,7 +67,7 @@ class RequestEnvelope:
         route = route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
         self._metrics.request(route, scope["method"], status, seconds)
-        (self._log.debug if route in _PROBES and status < 400 else self._log.info)(
+        (self._log.debug if route in PROBES and status < 400 else self._log.info)(
             "request",
             request_id=trace.request_id,
             trace_id=trace.trace_id,
@@ -107,8 +100,18 @@ class _Answer:
             for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
         elif message["type"] == "http.response.body":
-            self.bytes_out += len(message.get("body", b""))
+            await self._send_body(message.get("body", b""), message.get("more_body", False))
+            return
         await self._send(message)
+
+    async def _send_body(self, body: bytes, more: bool) -> None:
+        """Sends a body in pieces, each of which waits for those before: nearly all is sent when this returns."""
+        self.bytes_out += len(body)
+        view, last = memoryview(body), max(0, len(body) - 1) // _PIECE * _PIECE
+        for start in range(0, last, _PIECE):
+            piece = bytes(view[start : start + _PIECE])
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": bytes(view[last:]), "more_body": more})
 
 
 def route_of(scope: Scope) -> str:
@@ -116,5 +119,5 @@ def route_of(scope: Scope) -> str:
     path = getattr(scope.get("route"), "path", "")
     if isinstance(path, str) and path:
         return path
-    asked = scope["path"]
+    asked = path_of(scope)
     return "/static" if asked.startswith("/static/") else asked if asked in _UNROUTED else "unmatched"

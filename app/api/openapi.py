@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.openapi_responses import REQUEST_ID_HEADER, TRACEPARENT_HEADER, UNEXPECTED
+from app.api.openapi_responses import EVERYWHERE, REQUEST_ID_HEADER, TRACEPARENT_HEADER
 from app.api.schemas import ProblemDocument
 
 Document = dict[str, Any]
@@ -23,7 +23,7 @@ _SCHEMES = {
 
 
 def complete(app: FastAPI) -> None:
-    """Replaces `app.openapi` by one that is built once, and whole."""
+    """Replaces `app.openapi` by one that builds the finished document, once."""
 
     def document() -> Document:
         if app.openapi_schema is None:
@@ -55,11 +55,10 @@ def build(app: FastAPI) -> Document:
 
 
 def _finish(operation: Document, guarded: bool) -> None:
-    """What holds for every operation: ids in every answer, and the answer to a fault of ours."""
+    """What holds for every operation: ids in every answer, and the errors that any request may meet."""
     if guarded:
         operation["security"] = [{}, {"bearer": []}, {"key": []}]
-    operation["responses"].setdefault("500", UNEXPECTED)
-    operation["responses"] = dict(sorted(operation["responses"].items()))
+    operation["responses"] = dict(sorted((EVERYWHERE | operation["responses"]).items()))
     for response in operation["responses"].values():
         headers = response.setdefault("headers", {})
         headers["X-Request-Id"] = REQUEST_ID_HEADER

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from app import errors
-from app.api.negotiation import MEDIA_TYPES
 from app.api.problems import INTERNAL, KINDS, MEDIA_TYPE, Kind
+from app.formats import OUTPUT_FORMATS
 
 _BINARY = {"type": "string", "format": "binary"}
-_PICTURE = {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()}
+_PICTURE = {row.media_type: {"schema": _BINARY} for row in OUTPUT_FORMATS.values()}
 _TEXT = {"schema": {"type": "string"}}
 
 
@@ -43,6 +43,8 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if status in (429, 503):
         headers["Retry-After"] = _RETRY
+    if any(row.slug == errors.NotReady.slug for row in rows):
+        headers["Link"] = _header("The job to wait for.", '</jobs/8L2s...>; rel="monitor"')
     if status == 401:
         headers["WWW-Authenticate"] = _header("How to authenticate.", 'Bearer realm="lapsrn"')
     examples = {
@@ -64,7 +66,11 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     }
 
 
-UNEXPECTED = _problem(500, [INTERNAL])
+EVERYWHERE: dict[str, Any] = {
+    "431": _problem(431, [KINDS[errors.HeadersTooLarge]]),
+    "500": _problem(500, [INTERNAL]),
+}
+"""What any operation may answer."""
 
 _COOKIE_PARAMETER = {
     "name": "upscale_id",
@@ -104,6 +110,7 @@ UPSCALE: dict[str, Any] = {
                     "total;dur=225.2",
                 ),
                 "X-Upscale-Model": _header("The network that made it.", "lapsrn_x4"),
+                "Content-Disposition": _header("A name to save it under.", 'inline; filename="upscaled_x4.png"'),
                 "ETag": _ETAG,
                 "Cache-Control": _CACHE,
                 "Vary": _header("Accept chooses the format.", "Accept"),
@@ -151,6 +158,7 @@ UPSCALE: dict[str, Any] = {
                     "encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/tiff, image/bmp"}},
                 },
                 "image/*": {"schema": _BINARY},
+                "application/octet-stream": {"schema": _BINARY},
             },
         },
     },
@@ -172,7 +180,10 @@ RESULT: dict[str, Any] = {
             errors.MalformedRequest,
             errors.Unauthorized,
             errors.NotFound,
+            errors.NotReady,
             errors.BadParameter,
+            errors.TooManyRequests,
+            errors.QueueFull,
             errors.StoreUnavailable,
         ),
     },
@@ -194,7 +205,8 @@ FORGET: dict[str, Any] = {
 }
 
 _JOB_PROBLEMS = _problems(errors.Unauthorized, errors.NotFound, errors.BadParameter, errors.StoreUnavailable)
-JOB: dict[str, Any] = {"responses": {200: {}, **_JOB_PROBLEMS}}
+_FETCH_PROBLEMS = {**_JOB_PROBLEMS, **_problems(errors.TooManyRequests)}
+JOB: dict[str, Any] = {"responses": {200: {}, **_FETCH_PROBLEMS}}
 EVENTS: dict[str, Any] = {
     "responses": {
         200: {
@@ -207,7 +219,7 @@ EVENTS: dict[str, Any] = {
                 }
             },
         },
-        **_JOB_PROBLEMS,
+        **_FETCH_PROBLEMS,
     }
 }
 CANCEL: dict[str, Any] = {"responses": {204: {"description": "Cancelled and forgotten."}, **_JOB_PROBLEMS}}

@@ -5,24 +5,24 @@ from collections.abc import Iterable
 from fastapi import Request
 from starlette.responses import Response
 
+from app.api.addresses import picture_address, prefix_of
 from app.api.negotiation import revalidates
+from app.formats import OUTPUT_FORMATS
 from app.results import StoredPicture
 
 COOKIE = "upscale_id"
 CACHE_CONTROL = "private, no-cache"
+_SUFFIXES = {row.media_type: row.name for row in OUTPUT_FORMATS.values()}
 
 
-def address_of(result_id: str, level: int) -> str:
-    """Where GET finds a level of a result."""
-    return f"/upscale?level={level}&id={result_id}"
-
-
-def link_headers(result_id: str, level: int, levels: Iterable[int]) -> dict[str, str]:
+def link_headers(prefix: str, result_id: str, level: int, levels: Iterable[int]) -> dict[str, str]:
     """X-Upscale-Id, Content-Location, and Link to every other level."""
     others = [
-        f'<{address_of(result_id, other)}>; rel="alternate"; title="x{other}"' for other in levels if other != level
+        f'<{picture_address(prefix, result_id, other)}>; rel="alternate"; title="x{other}"'
+        for other in levels
+        if other != level
     ]
-    headers = {"X-Upscale-Id": result_id, "Content-Location": address_of(result_id, level)}
+    headers = {"X-Upscale-Id": result_id, "Content-Location": picture_address(prefix, result_id, level)}
     if others:
         headers["Link"] = ", ".join(others)
     return headers
@@ -34,11 +34,21 @@ def set_cookie(response: Response, request: Request, result_id: str, seconds: in
         COOKIE,
         result_id,
         max_age=seconds,
-        path="/upscale",
+        path=cookie_path(request),
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",
     )
+
+
+def cookie_path(request: Request) -> str:
+    """The addresses that get the cookie."""
+    return f"{prefix_of(request.scope)}/upscale"
+
+
+def content_disposition(media_type: str, level: int) -> str:
+    """The name under which a browser saves the picture."""
+    return f'inline; filename="upscaled_x{level}.{media_type.partition("/")[2]}"'
 
 
 def picture_response(request: Request, picture: StoredPicture, level: int) -> Response:
@@ -46,6 +56,5 @@ def picture_response(request: Request, picture: StoredPicture, level: int) -> Re
     headers = {"ETag": picture.etag, "Cache-Control": CACHE_CONTROL, "Vary": "Cookie"}
     if revalidates(request.headers.get("if-none-match", ""), picture.etag):
         return Response(status_code=304, headers=headers)
-    suffix = picture.media_type.partition("/")[2]
-    headers["Content-Disposition"] = f'inline; filename="upscaled_x{level}.{suffix}"'
+    headers["Content-Disposition"] = content_disposition(picture.media_type, level)
     return Response(picture.body, 200, headers, picture.media_type)

@@ -4,10 +4,13 @@ import http
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.responses import Response
 
 from app import errors
+from app.api.addresses import job_address
+from app.api.complaints import complaint
 from app.api.schemas import ProblemDocument
 
 MEDIA_TYPE = "application/problem+json"
@@ -30,6 +33,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.NotFound: Kind(404, errors.NotFound.slug, "Not found"),
     errors.NotAcceptable: Kind(406, errors.NotAcceptable.slug, "No acceptable picture format"),
     errors.SlowClient: Kind(408, errors.SlowClient.slug, "The body did not arrive in time"),
+    errors.NotReady: Kind(409, errors.NotReady.slug, "Not ready yet"),
     errors.StartupError: Kind(409, errors.StartupError.slug, "The weights did not pass their checks"),
     errors.SettingsRefused: Kind(409, errors.SettingsRefused.slug, "The settings did not pass their checks"),
     errors.TooManyBytes: Kind(413, errors.TooManyBytes.slug, "Too many bytes"),
@@ -38,6 +42,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.UndecodablePicture: Kind(422, errors.UndecodablePicture.slug, "The picture does not decode"),
     errors.BadParameter: Kind(422, errors.BadParameter.slug, "Bad parameter"),
     errors.TooManyRequests: Kind(429, errors.TooManyRequests.slug, "Too much under way"),
+    errors.HeadersTooLarge: Kind(431, errors.HeadersTooLarge.slug, "Headers too large"),
     errors.InferenceFailed: Kind(500, errors.InferenceFailed.slug, "The network failed on this picture"),
     errors.QueueFull: Kind(503, errors.QueueFull.slug, "Busy"),
     errors.Draining: Kind(503, errors.Draining.slug, "Shutting down"),
@@ -59,9 +64,10 @@ class Problem:
     detail: str
     headers: Mapping[str, str]
     parameters: Sequence[Mapping[str, str]] = ()
+    job: str = ""
 
     def document(self, request_id: str) -> ProblemDocument:
-        """The JSON document; `parameters` is only set where there are some."""
+        """The JSON document; `parameters` and `job` are only set where there are any."""
         document = ProblemDocument(
             type=errors.PROBLEM_TYPE + self.kind.slug,
             title=self.kind.title,
@@ -71,6 +77,8 @@ class Problem:
         )
         if self.parameters:
             document.parameters = [dict(parameter) for parameter in self.parameters]
+        if self.job:
+            document.job = self.job
         return document
 
     def response(self, request_id: str) -> Response:
@@ -85,8 +93,11 @@ def kind_of(error: errors.LapsrnError) -> Kind:
     return next((KINDS[base] for base in type(error).__mro__ if base in KINDS), INTERNAL)
 
 
-def problem_of(error: Exception) -> Problem:
-    """The problem that `error` becomes; anything that was not raised on purpose becomes a fixed text."""
+def problem_of(error: Exception, prefix: str = "") -> Problem:
+    """The problem that `error` becomes; anything that was not raised on purpose becomes a fixed text.
+
+    `prefix` is that of addresses.
+    """
     if not isinstance(error, errors.LapsrnError) or kind_of(error) is INTERNAL:
         return Problem(INTERNAL, INTERNAL_DETAIL, {})
     kind = kind_of(error)
@@ -96,6 +107,9 @@ def problem_of(error: Exception) -> Problem:
         headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     if kind.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="lapsrn"'
+    if isinstance(error, errors.NotReady):
+        job = job_address(prefix, error.job_id)
+        return Problem(kind, str(error), headers | {"Link": f'<{job}>; rel="monitor"'}, job=job)
     return Problem(kind, str(error), headers)
 
 
@@ -105,25 +119,22 @@ def problem_of_slug(slug: str, detail: str) -> Problem:
     return Problem(kind, INTERNAL_DETAIL if kind is INTERNAL else detail, {})
 
 
-def problem_of_parameters(complaints: Sequence[Mapping[str, object]]) -> Problem:
-    """The problem for parameters that did not validate: pydantic's list of errors, without the values sent."""
-    parameters = []
-    for item in complaints:
-        location = item["loc"]
-        where = [str(part) for part in location] if isinstance(location, tuple) else []
-        parameters.append({"in": where[0] if where else "", "name": ".".join(where[1:]), "message": str(item["msg"])})
+def problem_of_parameters(errors_found: Sequence[Mapping[str, Any]], known: Sequence[str] = ()) -> Problem:
+    """The problem for parameters that did not validate: pydantic's errors, of which `known` parameters are told."""
+    parameters = [complaint(error, known) for error in errors_found]
     detail = "; ".join(f"{item['name']}: {item['message']}" for item in parameters)
     return Problem(KINDS[errors.BadParameter], detail, {}, parameters)
 
 
-def problem_of_status(status: int, path: str, headers: Mapping[str, str]) -> Problem:
+def problem_of_status(status: int, prefix: str, path: str, headers: Mapping[str, str]) -> Problem:
     """The problem for what the framework itself refuses: no such route, no such method."""
+    see = f"See {prefix}/docs."
     if status == 404:
-        return Problem(KINDS[errors.NotFound], f"There is nothing at {path[:200]}. See /docs.", headers)
+        return Problem(KINDS[errors.NotFound], f"There is nothing at {prefix}{path[:200]}. {see}", headers)
     if status == 405:
         allowed = headers.get("Allow", "")
         return Problem(
-            Kind(405, "method-not-allowed", "Method not allowed"), f"Allowed here: {allowed}. See /docs.", headers
+            Kind(405, "method-not-allowed", "Method not allowed"), f"Allowed here: {allowed}. {see}", headers
         )
     phrase = http.HTTPStatus(status).phrase
-    return Problem(Kind(status, phrase.lower().replace(" ", "-"), phrase), f"{phrase}. See /docs.", headers)
+    return Problem(Kind(status, phrase.lower().replace(" ", "-"), phrase), f"{phrase}. {see}", headers)

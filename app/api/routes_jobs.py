@@ -3,39 +3,44 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
 from app.api import openapi_responses as responses
-from app.api.dependencies import CallerDep, ServiceDep
+from app.api.addresses import prefix_of
+from app.api.dependencies import CallerDep, HeldDep, ServiceDep
 from app.api.documents import document_response, job_document
 from app.api.schemas import JobDocument, JobId
 from app.service.job_directory import JobView
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 _STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""Nobody keeps events, and nginx does not hold them back."""
+"""Events are not cached, and not buffered by nginx."""
 JobPath = Annotated[JobId, Path(description="From the Location of the 202 answer.")]
 
 
 @router.get("/{job_id}", summary="State of a job", response_model=JobDocument, **responses.JOB)
-async def state(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Response:
+async def state(request: Request, job_id: JobPath, service: ServiceDep, caller: CallerDep, held: HeldDep) -> Response:
     """State, progress in tiles and time left."""
+    held.callback(service.fetches.enter(caller))
     job = await service.directory.find(job_id, caller.owner)
-    return document_response(job_document(job.snapshot))
+    return document_response(job_document(job.snapshot, prefix_of(request.scope)))
 
 
 @router.get("/{job_id}/events", summary="State of a job, as it changes", response_class=Response, **responses.EVENTS)
 async def events(
+    request: Request,
     job_id: JobPath,
     service: ServiceDep,
     caller: CallerDep,
+    held: HeldDep,
     last_event_id: Annotated[int, Header(ge=0, description="The last event that was seen.")] = 0,
 ) -> Response:
     """Server-sent events named `state`, each with the whole document; the stream ends with the job."""
+    held.callback(service.fetches.enter(caller))
     job = await service.directory.find(job_id, caller.owner)
-    stream = tell(job, last_event_id, service.settings.heartbeat_seconds)
+    stream = tell(job, last_event_id, service.settings.heartbeat_seconds, prefix_of(request.scope))
     return StreamingResponse(stream, headers=_STREAM, media_type="text/event-stream")
 
 
@@ -46,14 +51,14 @@ async def cancel(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Res
     return Response(status_code=204)
 
 
-async def tell(job: JobView, seen: int, heartbeat_seconds: float) -> AsyncIterator[str]:
+async def tell(job: JobView, seen: int, heartbeat_seconds: float, prefix: str = "") -> AsyncIterator[str]:
     """One event for every change since `seen`, several changes in a row as one; comments as signs of life."""
     yield "retry: 1000\n\n"
     while True:
         snapshot = job.snapshot
         if snapshot.version != seen:
             seen = snapshot.version
-            document = job_document(snapshot).model_dump_json(exclude_unset=True)
+            document = job_document(snapshot, prefix).model_dump_json(exclude_unset=True)
             yield f"id: {seen}\nevent: state\ndata: {document}\n\n"
         if snapshot.finished:
             return

@@ -1,8 +1,6 @@
 """Health, readiness, metrics, the model, and its reload."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -11,7 +9,8 @@ from app.api import openapi_responses as responses
 from app.api.dependencies import AccessDep, AdminDep, ServiceDep
 from app.api.documents import NO_STORE, document_response
 from app.api.schemas import Health, InputLimits, ModelDocument, Network, Readiness, Worker
-from app.service.service import ModelFacts, Served, Service
+from app.engine import Engine, NetworkInfo
+from app.service.service import Service
 
 health = APIRouter(tags=["operations"])
 metrics_router = APIRouter(tags=["operations"])
@@ -44,7 +43,7 @@ async def metrics(request: Request, service: ServiceDep) -> Response:
 @router.get("/model", summary="What is served", response_model=ModelDocument, **responses.MODEL)
 async def model(service: ServiceDep) -> Response:
     """Every network with levels, margin, weights and scores; device, arithmetic, workers, limits on what comes in."""
-    return document_response(_describe(service, service.served))
+    return document_response(_describe(service, service.accepting_engine))
 
 
 @router.post("/admin/reload", summary="Swap keys and weights", response_model=ModelDocument, **responses.RELOAD)
@@ -57,12 +56,12 @@ async def reload(service: ServiceDep, access: AccessDep, admin: AdminDep) -> Res
     return document_response(_describe(service, await service.reload()))
 
 
-def _describe(service: Service, served: Served) -> ModelDocument:
+def _describe(service: Service, engine: Engine) -> ModelDocument:
     settings = service.settings
-    networks = [_network(facts, details) for facts, details in served.networks]
+    networks = [_network(info) for info in engine.networks.values()]
     workers = [
         Worker(name=worker.name, device=worker.device, up=worker.up, restarts=worker.restarts)
-        for worker in served.engine.status().workers
+        for worker in engine.status().workers
     ]
     limits = InputLimits(
         max_input_bytes=settings.max_input_bytes,
@@ -73,18 +72,19 @@ def _describe(service: Service, served: Served) -> ModelDocument:
     return ModelDocument(
         **dict(networks[0]),
         models=networks,
-        device=served.facts.device,
-        dtype=served.facts.dtype,
+        device=engine.first.device,
+        dtype=engine.first.dtype,
         workers=workers,
         limits=limits,
     )
 
 
-def _network(facts: ModelFacts, details: Mapping[str, Any]) -> Network:
+def _network(info: NetworkInfo) -> Network:
     return Network(
-        name=facts.name,
-        levels=list(facts.scales),
-        margin=facts.margin,
-        sha256=str(details.get("sha256", "")),
-        scores=details.get("scores", {}),
+        name=info.name,
+        purpose=info.purpose,
+        levels=list(info.scales),
+        margin=info.margin,
+        sha256=info.sha256,
+        scores=dict(info.scores),
     )

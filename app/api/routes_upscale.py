@@ -1,23 +1,30 @@
 """POST, GET and DELETE /upscale."""
 
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import openapi_responses as responses
+from app.api.addresses import job_address, prefix_of
 from app.api.body import BodyLimits, read_picture
-from app.api.dependencies import CallerDep, ServiceDep, facts_of, trace_of_request
+from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, trace_of_request
 from app.api.disconnect import unless_client_leaves
 from app.api.documents import document_response, job_document
-from app.api.negotiation import choose_format, wants_async
-from app.api.pictures import COOKIE, link_headers, picture_response, set_cookie
+from app.api.negotiation import acceptable_formats, wants_async
+from app.api.pictures import (
+    COOKIE,
+    content_disposition,
+    cookie_path,
+    link_headers,
+    picture_response,
+    set_cookie,
+)
 from app.api.schemas import ForgetQuery, ResultQuery
 from app.api.tracing import tell_span
 from app.api.upscale_query import OptionsDep
-from app.errors import MalformedRequest, NotFound
+from app.errors import MalformedRequest, NotFound, NotReady
 from app.options import UpscaleOptions
 from app.results import new_id
 from app.service.caller import Caller
@@ -30,54 +37,69 @@ _UNKNOWN = "No such result: it never was, has expired, or is not yours. POST the
 
 
 @router.post("/upscale", summary="Upscale a picture", response_class=Response, **responses.UPSCALE)
-async def upscale(request: Request, options: OptionsDep, service: ServiceDep, caller: CallerDep) -> Response:
+async def upscale(
+    request: Request, options: OptionsDep, service: ServiceDep, caller: CallerDep, held: HeldDep
+) -> Response:
     """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
     order = _order(request, options, service, caller)
     facts_of(request)["model"] = order.network
     if order.options.self_ensemble:
         facts_of(request)["ensemble"] = True
     stages = Stages(service.metrics.stage)
+    patient = wants_async(request.headers.get("prefer", ""))
     with ExitStack() as cleanup:
-        cleanup.callback(service.quota.enter(caller))
+        held.callback(service.answers.hold(caller.name, 0))
+        (cleanup if patient else held).callback(service.quota.enter(caller))
         reservation = service.budget.reserve()
         cleanup.callback(reservation.release)
         with stages.measure("read"):
             upload = Upload(await read_picture(request, _limits(service), reservation), reservation)
         facts_of(request)["bytes_in"] = len(upload.read())
-        if wants_async(request.headers.get("prefer", "")):
+        if patient:
             job = service.jobs.begin(order, upload, stages, cleanup)
             service.directory.announce(job)
-            return _accepted(request, service, order, document_response(job_document(job.snapshot()), 202))
+            return _accepted(
+                request, service, order, document_response(job_document(job.snapshot(), prefix_of(request.scope)), 202)
+            )
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[order.scale]
+    held.callback(service.answers.hold(caller.name, len(picture.body)))
     facts_of(request).update(height=upscaled.height, width=upscaled.width, stages=stages.milliseconds())
     tell_span(stages.milliseconds())
     response = Response(picture.body, 200, media_type=picture.media_type)
     response.headers["ETag"] = picture.etag
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept"
+    response.headers["Content-Disposition"] = content_disposition(picture.media_type, order.scale)
     response.headers["X-Upscale-Model"] = order.network
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"
     if upscaled.stored:
-        response.headers.update(link_headers(order.result_id, order.scale, upscaled.levels))
+        prefix = prefix_of(request.scope)
+        response.headers.update(link_headers(prefix, order.result_id, order.scale, upscaled.levels))
         set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
     return response
 
 
 @router.get("/upscale", summary="Fetch a level of an earlier result", response_class=Response, **responses.RESULT)
 async def result(
-    request: Request, query: Annotated[ResultQuery, Query()], service: ServiceDep, caller: CallerDep
+    request: Request, query: Annotated[ResultQuery, Query()], service: ServiceDep, caller: CallerDep, held: HeldDep
 ) -> Response:
     """Answers with the picture that an earlier POST made at this level."""
     result_id = _which(request, query.id)
     service.check_level(query.level, "level")
+    held.callback(service.fetches.enter(caller))
+    held.callback(service.answers.hold(caller.name, 0))
     picture = await service.store.get(result_id, caller.owner, query.level)
+    if picture is None and await _made_by_job(service, caller, result_id):
+        picture = await service.store.get(result_id, caller.owner, query.level)  # made between the two questions
     if picture is None:
         raise NotFound(_UNKNOWN)
-    return picture_response(request, picture, query.level)
+    response = picture_response(request, picture, query.level)
+    held.callback(service.answers.hold(caller.name, len(response.body)))
+    return response
 
 
 @router.delete("/upscale", summary="Forget a result", status_code=204, response_class=Response, **responses.FORGET)
@@ -88,7 +110,7 @@ async def forget(
     if not await service.store.delete(_which(request, query.id), caller.owner):
         raise NotFound(_UNKNOWN)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, path="/upscale", httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, path=cookie_path(request), httponly=True, samesite="strict")
     return response
 
 
@@ -98,9 +120,9 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
     network = service.choose(options.scale, options.model)
     settings = service.settings
     patient = wants_async(request.headers.get("prefer", ""))
-    wanted = options.format or choose_format(request.headers.get("accept", ""), strict=not patient)
+    accept = request.headers.get("accept", "")
     return Order(
-        replace(options, format=wanted),
+        options,
         network,
         levels=service.engine.levels(network, options.scale),
         client=caller.name,
@@ -108,6 +130,7 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
         result_id=new_id(),
         request_id=trace_of_request(request).request_id,
         deadline_seconds=settings.job_deadline_seconds if patient else settings.deadline_seconds,
+        formats=(options.format,) if options.format else acceptable_formats(accept, strict=not patient),
     )
 
 
@@ -118,11 +141,23 @@ def _limits(service: Service) -> BodyLimits:
 
 def _accepted(request: Request, service: Service, order: Order, response: Response) -> Response:
     """202, with where to look."""
-    response.headers["Location"] = f"/jobs/{order.result_id}"
+    response.headers["Location"] = job_address(prefix_of(request.scope), order.result_id)
     response.headers["Preference-Applied"] = "respond-async"
     response.headers["X-Upscale-Id"] = order.result_id
     set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
     return response
+
+
+async def _made_by_job(service: Service, caller: Caller, result_id: str) -> bool:
+    """Whether a job has made this result. Raises NotReady if one is making it."""
+    try:
+        job = (await service.directory.find(result_id, caller.owner)).snapshot
+    except NotFound:
+        return False
+    if not job.finished:
+        progress = f"{job.done_tiles} of {job.total_tiles} tiles are done" if job.total_tiles else "it has not begun"
+        raise NotReady(f"The job that makes this picture is under way: {progress}. Ask again when it is done.", job.id)
+    return job.state == "done"
 
 
 def _which(request: Request, asked: str | None) -> str:

@@ -52,6 +52,7 @@ class ProblemDocument(BaseModel):
     parameters: Annotated[
         list[dict[str, str]] | None, Field(description="Which parameters did not validate, and why.")
     ] = None
+    job: Annotated[str | None, Field(description="Address of the job to wait for, where there is one.")] = None
 
 
 class Health(BaseModel):
@@ -94,6 +95,10 @@ class Network(BaseModel):
     """One network that is served."""
 
     name: Annotated[str, Field(description="What `model=` asks for.", examples=["lapsrn_x4"])]
+    purpose: Annotated[
+        str,
+        Field(description="What it does besides enlarging; empty if nothing.", examples=["Clean up JPEG traces"]),
+    ] = ""
     levels: Annotated[list[int], Field(examples=[[2, 4]])]
     margin: Annotated[int, Field(description="Source pixels that an output pixel can see on each side.")]
     sha256: Annotated[str, Field(description="Of the weights file.")]

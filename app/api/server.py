@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import math
 import signal
 import socket
@@ -13,67 +14,19 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.api.access import Access
+from app.api.bounds import ProtocolLimits
+from app.api.connections import RESERVE, Connections, affordable_connections
+from app.api.protocol import BoundedProtocol
 from app.errors import LapsrnError, StartupError
 from app.service.service import Service
+from app.settings import Settings
 
 _EXIT_STARTUP = 2
 _LAST_SECONDS = 10.0
 """After the grace time: for a batch that still runs, a picture that is being written, and the last answers."""
-
-
-class TimedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose clients must have sent their headers within `header_timeout` seconds.
-
-    A client that was answered before it had sent its whole body has as long to finish it, and is then cut off.
-    """
-
-    header_timeout = 10.0
-    _header_timer: asyncio.TimerHandle | None = None
-    _rest_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Starts the clock."""
-        super().connection_made(transport)
-        self._header_timer = self.loop.call_later(self.header_timeout, transport.close)
-
-    def on_message_begin(self) -> None:
-        """Starts it again for a later request on the same connection."""
-        super().on_message_begin()
-        if self._header_timer is None:
-            self._header_timer = self.loop.call_later(self.header_timeout, self.transport.close)
-
-    def on_headers_complete(self) -> None:
-        """Stops it."""
-        self._stop_timer()
-        super().on_headers_complete()
-
-    def on_response_complete(self) -> None:
-        """Starts the clock for what is left of the body."""
-        if self.cycle.more_body and not self.transport.is_closing():
-            self._rest_timer = self.loop.call_later(self.header_timeout, self.transport.close)
-        super().on_response_complete()
-
-    def on_message_complete(self) -> None:
-        """Stops it: the body has come to its end."""
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
-            self._rest_timer = None
-        super().on_message_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clocks."""
-        self._stop_timer()
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
-        super().connection_lost(exc)
-
-    def _stop_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
 
 
 class DrainingServer(uvicorn.Server):
@@ -156,11 +109,11 @@ class DrainingServer(uvicorn.Server):
         except LapsrnError as error:
             log.error("API keys not changed", reason=str(error))
         try:
-            served = await self._service.reload()
+            engine = await self._service.reload()
         except LapsrnError as error:
             log.error("weights not swapped", reason=str(error))
             return
-        log.info("weights swapped", sha256=served.source.details.get("sha256", ""))
+        log.info("weights swapped", sha256=engine.first.sha256)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -178,10 +131,9 @@ def run_server(
     """Serves on `listener` until a signal ends it. The exit code: 0, or 2 when the network could not be loaded."""
     service: Service = app.state.service
     settings = service.settings
-    protocol = type("Protocol", (TimedProtocol,), {"header_timeout": settings.header_timeout_seconds})
     config = uvicorn.Config(
         app,
-        http=protocol,
+        http=bounded_protocol(settings, _connections(app, service)),
         log_config=None,
         access_log=False,
         proxy_headers=True,
@@ -192,38 +144,67 @@ def run_server(
         workers=1,
     )
     server = DrainingServer(config, service, app.state.access)
+    side = None if metrics_app is None else _side_server(metrics_app, settings)
     runner = asyncio.Runner(loop_factory=config.get_loop_factory())
     try:
-        runner.run(_serve_all(server, listener, metrics_app, metrics_listener))
+        runner.run(_serve_all(server, listener, side, metrics_listener))
     finally:
         if not server.overdue:  # else it would wait for the thread that did not end
             runner.close()
     return _EXIT_STARTUP if service.phase == "failed" else 0
 
 
-async def _serve_all(
-    server: DrainingServer,
-    listener: socket.socket,
-    metrics_app: FastAPI | None,
-    metrics_listener: socket.socket | None,
-) -> None:
-    """The service, and beside it the metrics port if there is one; that one ends last."""
-    host, port = listener.getsockname()[:2]
-    structlog.get_logger("lapsrn").info("listening", host=host, port=port)
-    if metrics_app is None or metrics_listener is None:
-        await server.serve([listener])
-        return
+def bounded_protocol(settings: Settings, connections: Connections) -> Any:
+    """The protocol with the settings' limits, as uvicorn.Config takes it."""
+    limits = ProtocolLimits(
+        header_seconds=settings.header_timeout_seconds,
+        header_bytes=settings.max_header_bytes,
+        header_fields=settings.max_header_fields,
+        body_idle_seconds=settings.body_idle_seconds,
+        body_seconds=settings.body_timeout_seconds,
+        write_idle_seconds=settings.write_idle_seconds,
+    )
+    return functools.partial(BoundedProtocol, limits=limits, connections=connections)
+
+
+def _connections(app: Any, service: Service) -> Connections:
+    """Those of the service's port."""
+    settings = service.settings
+    limit = affordable_connections(settings.max_connections)
+    if limit < settings.max_connections:
+        structlog.get_logger("lapsrn").warning(
+            "fewer connections than LAPSRN_MAX_CONNECTIONS; raise the limit on open files", connections=limit
+        )
+    proxies = ProxyHeadersMiddleware(app, settings.forwarded_allow_ips).trusted_hosts
+    return Connections(limit, settings.client_max_connections, proxies.__contains__, service.metrics)
+
+
+def _side_server(app: FastAPI, settings: Settings) -> "_SideServer":
+    """The server of the metrics port, for a few connections."""
     config = uvicorn.Config(
-        metrics_app,
+        app,
+        http=bounded_protocol(settings, Connections(RESERVE, RESERVE)),
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    side = _SideServer(config)
-    beside = asyncio.create_task(side.serve([metrics_listener]))
+    return _SideServer(config)
+
+
+async def _serve_all(
+    server: DrainingServer, listener: socket.socket, side: uvicorn.Server | None, side_listener: socket.socket | None
+) -> None:
+    """The service, and beside it the metrics port if there is one; that one ends last."""
+    host, port = listener.getsockname()[:2]
+    structlog.get_logger("lapsrn").info("listening", host=host, port=port)
+    if side is None or side_listener is None:
+        await server.serve([listener])
+        return
+    beside = asyncio.create_task(side.serve([side_listener]))
     await server.serve([listener])
     side.should_exit = True
     await beside

@@ -30,9 +30,9 @@ def trace_of(request_id: str, traceparent: str) -> Trace:
     return Trace(name, trace_id, f"00-{trace_id}-{secrets.token_hex(8)}-{flags}")
 
 
-def untraced(scope: MutableMapping[str, Any]) -> bool:
+def untraced(root_path: str, scope: MutableMapping[str, Any]) -> bool:
     """Only the upscales themselves get OpenTelemetry spans: other addresses have ids of results in them."""
-    return scope.get("method") != "POST" or scope["path"] != "/upscale"
+    return scope.get("method") != "POST" or scope["path"] not in ("/upscale", f"{root_path}/upscale")
 
 
 def tell_span(milliseconds: Mapping[str, float]) -> None:

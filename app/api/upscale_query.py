@@ -1,5 +1,6 @@
 """The query of POST /upscale: the fields of UpscaleOptions as parameters, validated by pydantic."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -14,15 +15,17 @@ Quality = Annotated[int, Field(ge=1, le=100)] | Literal["high"]
 
 
 def _quality(value: object) -> object:
-    """One complaint, not one for each kind that it might have been."""
+    """Checks here what pydantic would report as two errors, one for each type."""
     value = whole(value)
     if value is None or value == "high" or (isinstance(value, int) and 1 <= value <= 100):
         return value
-    raise PydanticCustomError("quality", "Input should be 1 to 100, or 'high'")
+    raise PydanticCustomError("quality", "must be 1 to 100, or high")
 
 
-def _validated(annotation: Any) -> Any:
+def _validated(annotation: Any, aliases: Mapping[str, str]) -> Any:
     """The annotation with what turns a query's text into its values."""
+    if aliases:
+        return Annotated[annotation, BeforeValidator(lambda value: aliases.get(value, value))]
     if int in get_args(annotation):
         return Annotated[Quality | None, BeforeValidator(_quality)]
     numbers = get_origin(annotation) is Literal and all(isinstance(value, int) for value in get_args(annotation))
@@ -34,7 +37,7 @@ def _query_model() -> type[BaseModel]:
     members: dict[str, Any] = {}
     for field in fields(UpscaleOptions):
         annotation, told = get_args(hints[field.name])
-        members[field.name] = (_validated(annotation), _described(field.default, told))
+        members[field.name] = (_validated(annotation, dict(told.aliases)), _described(field.default, told))
     return create_model("UpscaleQuery", __base__=StrictQuery, __doc__="How to upscale.", **members)
 
 

@@ -1,27 +1,27 @@
 """The codec as the rest of the service sees it: bytes to planes, and planes to bytes."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
-from app.codec import reader, writers
+from app.codec import reader
 from app.codec.formulas import Formulas
-from app.codec.limits import check_bytes
+from app.codec.limits import accepted_format
 from app.codec.priority import give_way
 from app.codec.raster import Raster
-from app.codec.sniff import accepted_format
 from app.codec.split import split
 from app.codec.stream_encoder import StreamEncoder
 from app.codec.types import Decoded, DecodeLimits, Encoded, Plane
 from app.errors import BadParameter
+from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat, WritableFormat
 from app.options import UpscaleOptions
 
 Read = Callable[[bytes, UpscaleOptions, DecodeLimits], Raster]
 
 _THREADED_PIXELS = 4 * 1024 * 1024
-_ANIMATED = ("png", "webp")
-_OPAQUE = ("jpeg",)
 
 
 class Codec:
@@ -50,8 +50,7 @@ class Codec:
         Raises TooManyBytes, TooManyPixels, UnsupportedFormat, UndecodablePicture or BadParameter; never anything else,
         whatever the bytes are.
         """
-        check_bytes(len(data), self._limits)
-        accepted_format(data, self._limits.formats)
+        accepted_format(data, self._limits)
         raster = self._read(data, options, self._limits)
         started = time.perf_counter()
         frames = tuple(split(frame, self._formulas) for frame in raster.frames)
@@ -66,25 +65,54 @@ class Codec:
             split_seconds=time.perf_counter() - started,
         )
 
-    def check(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> None:
-        """BadParameter if the result cannot be written as asked. Cheap: call it before the network's work."""
-        name, frames = options.output_format, decoded.frames
+    def choose(
+        self, decoded: Decoded, scale: int, options: UpscaleOptions, formats: Sequence[OutputFormat]
+    ) -> UpscaleOptions:
+        """`options` with the first of `formats` that can hold the result; none: the format of the options.
+
+        BadParameter, about the first, if none can or if the options do not go with it. Cheap: call it before the
+        network's work.
+        """
+        first, *others = [replace(options, format=name) for name in formats] or [options]
+        self.check_options(first)
+        try:
+            self.check(decoded, scale, first)
+        except BadParameter:
+            for other in others:
+                with contextlib.suppress(BadParameter):
+                    self.check(decoded, scale, other)
+                    return other
+            raise
+        return first
+
+    def check_options(self, options: UpscaleOptions) -> None:
+        """BadParameter if the options contradict each other, whatever the picture is."""
+        target = OUTPUT_FORMATS[options.output_format]
         if options.lossy_quality is not None and not 1 <= options.lossy_quality <= 100:
             raise BadParameter(f"quality={options.lossy_quality} is outside 1..100.")
-        if options.lossy_quality is not None and (name in ("png", "tiff") or options.lossless):
-            raise BadParameter(f"quality is for lossy formats; {name} is written without loss here. Leave it out.")
-        if options.lossless and name in ("jpeg", "avif"):
-            raise BadParameter(f"lossless does not go with {name}; choose png, webp or tiff.")
-        if len(frames) > 1 and name not in _ANIMATED:
-            raise BadParameter(f"{name} holds no animation; choose {' or '.join(_ANIMATED)}, or frames=first.")
-        if name in _OPAQUE and any(frame.alpha is not None for frame in frames):
+        if options.lossy_quality is not None and (not target.lossy or options.lossless):
             raise BadParameter(
-                f"The picture has transparent pixels, and {name} can have none; choose png, webp or avif."
+                f"quality is for lossy formats; {target.name} is written without loss here. Leave it out."
             )
+        if options.lossless and not target.lossless:
+            choice = _formats(lambda row: row.lossless)
+            raise BadParameter(f"lossless does not go with {target.name}; choose {choice}.")
+
+    def check(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> None:
+        """BadParameter if the result cannot be written as asked."""
+        self.check_options(options)
+        target, frames = OUTPUT_FORMATS[options.output_format], decoded.frames
+        if len(frames) > 1 and not target.animation:
+            choice = _formats(lambda row: row.animation)
+            raise BadParameter(f"{target.name} holds no animation; choose {choice}, or frames=first.")
+        if not target.alpha and any(frame.alpha is not None for frame in frames):
+            choice = _formats(lambda row: row.alpha)
+            raise BadParameter(f"The picture has transparent pixels, and {target.name} can have none; choose {choice}.")
         side = max(decoded.height, decoded.width) * scale
-        if side > writers.MAX_SIDES.get(name, side):
+        if target.max_side is not None and side > target.max_side:
             raise BadParameter(
-                f"{name} holds at most {writers.MAX_SIDES[name]} pixels a side, and the result has {side}; choose png."
+                f"{target.name} holds at most {target.max_side} pixels a side, and the result has {side}; "
+                f"choose {DEFAULT_FORMAT}."
             )
 
     def encode(
@@ -98,3 +126,9 @@ class Codec:
         self.check(decoded, scale, options)
         large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS
         return StreamEncoder(decoded, scale, options, self._formulas, self._pool if large else None)
+
+
+def _formats(suits: Callable[[WritableFormat], bool]) -> str:
+    """The formats of results that suit, as in "png, webp or tiff"."""
+    *names, last = (row.name for row in OUTPUT_FORMATS.values() if suits(row))
+    return f"{', '.join(names)} or {last}" if names else last

@@ -11,9 +11,8 @@ from typing import Literal, Protocol
 
 from app.codec import decoder_protocol
 from app.codec.decoder_child import PROGRAM, DecoderChild, GoneError
-from app.codec.limits import check_bytes
+from app.codec.limits import accepted_format
 from app.codec.raster import Raster
-from app.codec.sniff import accepted_format
 from app.codec.types import DecodeLimits
 from app.errors import DecodersUnavailable, UndecodablePicture
 from app.options import UpscaleOptions
@@ -122,8 +121,7 @@ class DecoderPool:
 
         Raises DecodersUnavailable where no process can be started.
         """
-        check_bytes(len(data), limits)
-        name = accepted_format(data, limits.formats)
+        name = accepted_format(data, limits).title
         message = decoder_protocol.request(data, options, limits)
         began = time.monotonic()
         kept = self._take()

@@ -7,13 +7,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-import imagecodecs
 import numpy as np
-from PIL import Image
 
-from app.codec import confinement, decoder_protocol, png_writer, reader
+from app.codec import confinement, decoder_protocol, reader
 from app.codec.color_management import srgb_profile, to_srgb
-from app.codec.types import DecodeLimits, Metadata
+from app.codec.formats import READERS
+from app.codec.types import DecodeLimits
 from app.errors import ClientError
 from app.options import UpscaleOptions
 
@@ -59,12 +58,7 @@ def _warm_up() -> None:
     """Decodes once with each library: what they load later would count against the limits, or could not be opened."""
     options, limits = UpscaleOptions(scale=2, color="srgb", metadata="all"), DecodeLimits()
     for dtype in (np.uint8, np.uint16):
-        pixel = np.zeros((1, 1, 3), dtype)
-        to_srgb(pixel, srgb_profile())
-        reader.read(png_writer.write([pixel], Metadata()), options, limits)
-    for name in ("JPEG", "WEBP", "TIFF", "AVIF", "GIF", "BMP"):
-        file = io.BytesIO()
-        Image.new("RGB", (1, 1)).save(file, name)
-        reader.read(file.getvalue(), options, limits)
-    for loads in (imagecodecs.avif_check, imagecodecs.tiff_check):  # for samples of more than 8 bits
-        loads(b"")
+        to_srgb(np.zeros((1, 1, 3), dtype), srgb_profile())
+    for format_reader in READERS.values():
+        for data in format_reader.examples():
+            reader.read(data, options, limits)

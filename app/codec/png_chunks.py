@@ -85,6 +85,13 @@ def header(data: bytes) -> Header:
     return Header(height, width, depth, color_type, bool(interlace))
 
 
+def transparent_color(data: bytes, head: Header) -> tuple[int, ...]:
+    """The gray or the red, green and blue that tRNS makes transparent, as they stand there; () without one."""
+    body = next((item.body for item in chunks(data) if item.kind == b"tRNS"), b"")
+    count = {0: 1, 2: 3}.get(head.color_type, 0)
+    return struct.unpack_from(f">{count}H", body) if len(body) >= 2 * count else ()
+
+
 def fault(data: bytes) -> str | None:
     """The first thing wrong with the file's structure, in words, or None."""
     kinds: list[bytes] = []

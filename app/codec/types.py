@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.formats import INPUT_FORMATS
+
 Plane = NDArray[np.float32]
 """(height, width), C-contiguous; 1.0 is full scale (255 at 8 bits, 65535 at 16)."""
 
@@ -15,9 +17,6 @@ Samples = NDArray[np.unsignedinteger]
 
 Bytes = NDArray[np.uint8]
 """Of a file in the making: rows (height, bytes), or all of them in one line."""
-
-INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""Every format that can be decoded; `DecodeLimits.formats` is a subset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class DecodeLimits:
     max_input_pixels: int = 4 * 1024 * 1024
     max_output_pixels: int = 64 * 1024 * 1024
     formats: tuple[str, ...] = INPUT_FORMATS
+    """Titles of rows of app.formats."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Whose tile is next: round-robin over clients, then over a client's requests, tile by tile. Not thread-safe."""
 
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
@@ -80,8 +81,8 @@ class FairQueue:
         self._waiting: Counter[Shape] = Counter()
         self.tiles = 0
 
-    def add(self, tiles: Iterable[Tile], *, first: bool = False) -> None:
-        """Queue tiles at the end of their requests, or in front of them."""
+    def add(self, tiles: Iterable[Tile]) -> None:
+        """Queue tiles, each at its place among those of its request, as what is given back comes before what waits."""
         for tile in tiles:
             request, shape = tile.request, tile.shape
             client = self._clients.get(request.client)
@@ -91,7 +92,10 @@ class FairQueue:
             if not request.pending:
                 client.requests.add(request)
             waiting = request.pending.setdefault(shape, deque())
-            (waiting.appendleft if first else waiting.append)(tile)
+            if waiting and waiting[-1].index > tile.index:
+                waiting.insert(bisect_left(waiting, tile.index, key=lambda each: each.index), tile)
+            else:
+                waiting.append(tile)
             client.waiting[shape] += 1
             self._waiting[shape] += 1
             self.tiles += 1

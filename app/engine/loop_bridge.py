@@ -37,6 +37,13 @@ class LoopBridge:
         """End the wait, from any thread."""
         self._call(self._settle, error)
 
+    def close(self) -> None:
+        """Report nothing more, and let go of the callback.
+
+        Callback and request refer to each other: until the garbage collector came by, that would keep every plane.
+        """
+        self._on_progress = None
+
     def _call(self, callback: Callable[..., None], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)

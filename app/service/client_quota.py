@@ -12,6 +12,54 @@ MAX_BUCKETS = 65_536
 """Clients whose rate is remembered; about 16 MB."""
 
 
+class UnderWay:
+    """Counts by client. Lives on the event loop."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def of(self, client: str) -> int:
+        """What this client has under way."""
+        return self._counts[client]
+
+    def total(self) -> int:
+        """The same of all clients."""
+        return self._counts.total()
+
+    def enter(self, client: str, count: int = 1) -> Callable[[], None]:
+        """Counts `count` more; the returned call, made once, counts them out."""
+        self._counts[client] += count
+        return lambda: self._leave(client, count)
+
+    def _leave(self, client: str, count: int) -> None:
+        self._counts[client] -= count
+        if not self._counts[client]:
+            del self._counts[client]
+
+
+class FetchQuota:
+    """Bounds what a client fetches at once: levels, states of jobs, and streams of events."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is for each client."""
+        self._limit = limit
+        self._under_way = UnderWay()
+
+    def enter(self, caller: Caller) -> Callable[[], None]:
+        """Counts one more for `caller`; the returned call, made once, counts it out. Raises TooManyRequests."""
+        if self._under_way.of(caller.name) >= self._limit:
+            raise TooManyRequests(
+                f"You are fetching {self._limit} pictures, states and event streams at once, which is the limit. "
+                "Wait for one to end.",
+                retry_after=1.0,
+            )
+        return self._under_way.enter(caller.name)
+
+    def under_way(self) -> int:
+        """Fetches counted in and not yet out, all clients."""
+        return self._under_way.total()
+
+
 @dataclass(slots=True)
 class _Bucket:
     """A token bucket: `tokens` were there at `at` seconds."""
@@ -26,30 +74,24 @@ class ClientQuota:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is in seconds."""
         self._clock = clock
-        self._under_way: Counter[str] = Counter()
+        self._under_way = UnderWay()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()  # who asked longest ago first
 
     def enter(self, caller: Caller) -> Callable[[], None]:
         """Counts one more for `caller`; the returned call, made once, counts it out. Raises TooManyRequests."""
         name = caller.name
-        if self._under_way[name] >= caller.max_concurrent:
+        if self._under_way.of(name) >= caller.max_concurrent:
             raise TooManyRequests(
                 f"You have {caller.max_concurrent} requests under way, which is the limit. Wait for one to end.",
                 retry_after=1.0,
             )
         if caller.requests_per_minute:
             self._spend(name, caller.requests_per_minute)
-        self._under_way[name] += 1
-        return lambda: self._leave(name)
+        return self._under_way.enter(name)
 
     def under_way(self) -> int:
         """Requests counted in and not yet out, all clients."""
         return self._under_way.total()
-
-    def _leave(self, name: str) -> None:
-        self._under_way[name] -= 1
-        if not self._under_way[name]:
-            del self._under_way[name]
 
     def _spend(self, name: str, per_minute: int) -> None:
         """Takes one token from a bucket that holds a minute's worth and fills evenly.

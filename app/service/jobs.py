@@ -94,26 +94,34 @@ class Job:
 class Jobs:
     """Starts, finds, cancels and forgets jobs. Lives on the event loop."""
 
-    def __init__(self, pipeline: Pipeline, metrics: Metrics, ttl_seconds: float, max_jobs: int) -> None:
-        """Remembers at most `max_jobs` jobs that may be asked for, each `ttl_seconds` after its end."""
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        metrics: Metrics,
+        ttl_seconds: float,
+        max_jobs: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Remembers at most `max_jobs` jobs that may be asked for, each `ttl_seconds` after its end by `clock`."""
         self._pipeline = pipeline
         self._metrics = metrics
         self._ttl = ttl_seconds
         self._max_jobs = max_jobs
+        self._clock = clock
         self._known: dict[str, Job] = {}
         self._under_way: set[Job] = set()
         self._draining = False
 
     async def wait_for(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack) -> Upscaled:
         """Runs an order to its end. Cancelling this call cancels the work. Raises the pipeline's errors."""
-        return await self._start(Job(order, stages), upload, cleanup)
+        return await self._start(Job(order, stages, self._clock), upload, cleanup)
 
     def begin(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack) -> Job:
         """Starts an order that will be asked about. Raises QueueFull when too many are remembered, or Draining."""
         self._expire()
         if len(self._known) >= self._max_jobs:
             raise QueueFull(f"{self._max_jobs} jobs are remembered already. Try again later.", self._ttl / 10)
-        job = Job(order, stages)
+        job = Job(order, stages, self._clock)
         task = self._start(job, upload, cleanup, patient=True)
         task.add_done_callback(lambda _: self._end_unwatched(job))
         self._known[order.result_id] = job
@@ -192,7 +200,7 @@ class Jobs:
             job.move("failed")
 
     def _expire(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for job_id, job in list(self._known.items()):
             if job.ended is not None and now - job.ended > self._ttl:
                 del self._known[job_id]

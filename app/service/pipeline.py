@@ -10,6 +10,7 @@ from typing import Protocol
 from app.codec import Codec, Decoded
 from app.engine import Engine
 from app.errors import DeadlineExceeded
+from app.formats import OutputFormat
 from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import StoredPicture
@@ -29,6 +30,7 @@ class Order:
     """What is to be made, with which network, for whom.
 
     `levels` are those to write, ascending; the network computes all up to the last. No deadline: None.
+    `formats` are those that the client accepts, the best first; with none, the options' format is written.
     """
 
     options: UpscaleOptions
@@ -39,6 +41,7 @@ class Order:
     result_id: str
     request_id: str
     deadline_seconds: float | None
+    formats: tuple[OutputFormat, ...] = ()
 
     @property
     def scale(self) -> int:
@@ -134,7 +137,7 @@ class Pipeline:
         with stages.measure("decode"):
             # How large the picture is only decoding tells; until then its bytes do, most often.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
-            decoded = await self._threads.run(lambda: self._decode(order, upload), pixels)
+            decoded, options = await self._threads.run(lambda: self._decode(order, upload), pixels)
         upload.release()
         stages.current = "queue"
 
@@ -142,7 +145,7 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        writer = LevelWriter(self._codec, decoded, order.options, order.levels, self._threads)
+        writer = LevelWriter(self._codec, decoded, options, order.levels, self._threads)
         with closing(writer):
             outputs = await self._engines.engine.upscale(
                 decoded.planes,
@@ -165,8 +168,7 @@ class Pipeline:
         self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
         return Upscaled(levels, not problem, problem, decoded.truncated, height * order.scale, width * order.scale)
 
-    def _decode(self, order: Order, upload: Upload) -> Decoded:
-        """The planes; what cannot be written as asked is refused here, before the network's work."""
+    def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions]:
+        """The planes, and the options with the format to write; refuses what cannot be written as asked."""
         decoded = self._codec.decode(upload.read(), order.options)
-        self._codec.check(decoded, order.scale, order.options)
-        return decoded
+        return decoded, self._codec.choose(decoded, order.scale, order.options, order.formats)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from bench.chaos.visitors import Visitors
 from bench.chaos.wire import drip
-from tests.redis_server import RedisServer
+from bench.redis_server import RedisServer
 
 Site = Literal["plain", "full disk", "redis"]
 """Where a scenario runs; a service each, with defaults, its logs on a full disk, or its results in a real Redis."""

@@ -1,8 +1,15 @@
 """Bodies: what is refused, when, and that nothing stays counted afterwards."""
 
+import gc
+import itertools
+import re
+import weakref
+
 import httpx
 import pytest
 from fastapi import FastAPI
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from app.api.body import RawSink
 from app.api.form import FormSink
@@ -150,6 +157,108 @@ def test_sinks_take_bytes_as_they_are() -> None:
     form = FormSink(BOUNDARY.encode(), 3)
     form.feed(part("file", b"\r\n-") + END)
     assert form.finish() == b"\r\n-"
+
+
+def form(data: bytes, *, eol: bytes = b"\r\n", before: bytes = b"", after: bytes = b"", blanks: bytes = b"") -> bytes:
+    """A form with `data` in its one field, in the ways that RFC 2046 allows."""
+    headers = eol.join(
+        [b'Content-Disposition: form-data; name="image"; filename="a"', b"Content-Type: image/png", b"", b""]
+    )
+    first, last = b"--" + BOUNDARY.encode() + blanks + eol, eol + b"--" + BOUNDARY.encode() + b"--"
+    return before + first + headers + data + last + blanks + after
+
+
+LENIENT: dict[str, dict[str, bytes]] = {
+    "plain": {},
+    "nothing after the end": {"after": b""},
+    "a preamble": {"before": b"This is a multi-part message in MIME format.\r\n--X\r\n-\r\n"},
+    "an empty line first": {"before": b"\r\n"},
+    "a long preamble": {"before": b"line after line\r\n" * 500},
+    "lines end with LF": {"eol": b"\n"},
+    "LF and a preamble": {"eol": b"\n", "before": b"\n"},
+    "padding": {"blanks": b" \t "},
+    "an epilogue": {"after": b"\r\nThe end.\r\n--XXX\r\nmore"},
+    "an epilogue without a line end": {"after": b"anything"},
+}
+TRICKY = [
+    PNG,
+    b"\r\n",
+    b"\n\r",
+    b"ends with CR\r",
+    b"\n--XXX\n in the middle",
+    b"\r\n--XXXX",
+    b"\r\n--XXX-",
+    b"\r\n--XX",
+    b"\r\n--XXX \t x",
+    b"\r\n\r\n--XX\r\n--XXX!\r\n",
+]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 7, 64, 100_000])
+@pytest.mark.parametrize("shape", LENIENT.values(), ids=LENIENT)
+def test_forms_of_every_allowed_shape_give_the_very_bytes(shape: dict[str, bytes], cut: int) -> None:
+    for data in TRICKY:
+        if shape.get("eol") == b"\n" and b"\n--XXX\n" in data:
+            continue  # there it is a boundary
+        body = form(data, **shape)
+        sink = FormSink(BOUNDARY.encode(), 10_000)
+        for start in range(0, len(body), cut):
+            sink.feed(body[start : start + cut])
+        assert sink.finish() == data
+
+
+@given(
+    data=st.lists(st.sampled_from([b"\r", b"\n", b"-", b"X", b" ", b"--XXX", b"a", PNG]), min_size=1).map(b"".join),
+    cuts=st.lists(st.integers(1, 30), min_size=1),
+)
+@settings(derandomize=True)
+def test_any_bytes_come_through_in_any_pieces(data: bytes, cuts: list[int]) -> None:
+    assume(re.search(rb"\r\n--XXX(--|[ \t]*\r?\n)", data + b"\r\n") is None)
+    body, sink = form(data), FormSink(BOUNDARY.encode(), 1_000_000)
+    for cut in itertools.cycle(cuts):
+        if not body:
+            break
+        sink.feed(body[:cut])
+        body = body[cut:]
+    assert sink.finish() == data
+
+
+@pytest.mark.parametrize("shape", LENIENT.values(), ids=LENIENT)
+async def test_forms_of_every_allowed_shape_are_accepted(client: httpx.AsyncClient, shape: dict[str, bytes]) -> None:
+    answer = await client.post("/upscale", content=form(PNG, **shape), headers=FORM)
+    assert answer.status_code == 200
+    assert pictures.opened(answer.content).shape == (24, 36)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"x" * 2000, "does not occur"),
+        (b"--XXY\r\n\r\n", "does not occur"),
+        (b"--XXX\r\nContent-Type: image/png\r\n\r\n" + PNG + b"\r\n--XXX--", "field ''"),
+        (b"--XXX\r\n\r\n" + PNG + b"\r\n--XXX--", "field ''"),
+        (b"--XXX\r\nX: " + b"y" * 10_000, "no end"),
+        (form(PNG)[:-2], "before its last boundary"),
+    ],
+)
+def test_forms_that_are_none_are_refused_in_plain_words(body: bytes, says: str) -> None:
+    sink = FormSink(BOUNDARY.encode(), 10_000)
+    with pytest.raises(MalformedRequest, match=says):
+        sink.feed(body)
+        sink.finish()
+
+
+def test_a_form_keeps_nothing_that_only_the_garbage_collector_would_find() -> None:
+    gc.disable()
+    try:
+        sink = FormSink(BOUNDARY.encode(), 10_000)
+        sink.feed(form(PNG))
+        sink.finish()
+        gone = weakref.ref(sink)
+        del sink
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_form_stops_at_the_byte_limit() -> None:

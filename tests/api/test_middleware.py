@@ -156,6 +156,61 @@ async def test_cors_for_listed_origins(serve: Running) -> None:
         assert preflight.status_code == 200
 
 
+async def test_cors_exposes_every_header_that_is_documented(serve: Running) -> None:
+    async with serve(cors_origins="https://a.example") as client:
+        answer = await client.get("/openapi.json", headers={"origin": "https://a.example"})
+    exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
+    documented = {
+        name.lower()
+        for operations in answer.json()["paths"].values()
+        for operation in operations.values()
+        for response in operation["responses"].values()
+        for name in response.get("headers", ())
+    }
+    always = {"cache-control", "content-type"}  # readable in any case
+    hidden = {"set-cookie", "vary", "www-authenticate", "traceparent"}
+    assert documented - always - hidden == exposed - always
+    assert {name for name in documented if name.startswith("x-upscale-")} <= exposed
+
+
+async def test_pages_of_other_origins_may_read_faults(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(accept: str, *, strict: bool) -> None:
+        raise RuntimeError("the reason")
+
+    monkeypatch.setattr("app.api.routes_upscale.acceptable_formats", explode)
+    async with serve(cors_origins="https://a.example") as client:
+        answer = await client.post("/upscale", files={"image": PNG}, headers={"origin": "https://a.example"})
+        assert answer.status_code == 500
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/start.js", "/openapi.json", "/model", "/healthz", "/readyz"])
+async def test_head_is_get_without_the_body(log: io.StringIO, client: httpx.AsyncClient, path: str) -> None:
+    get, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    ours = {"x-request-id", "traceparent"}
+    assert {name: value for name, value in head.headers.items() if name not in ours} == {
+        name: value for name, value in get.headers.items() if name not in ours
+    }
+    for line in lines(log):
+        assert line["route"] == path
+        assert (line["method"], line["bytes_out"]) == (("GET", len(get.content)) if line["bytes_out"] else ("HEAD", 0))
+
+
+async def test_head_of_results_jobs_events_and_metrics(client: httpx.AsyncClient) -> None:
+    made = await client.post("/upscale", files={"image": PNG}, headers={"prefer": "respond-async"})
+    events = f"{made.headers['location']}/events"
+    picture = f"/upscale?level=4&id={made.headers['x-upscale-id']}"
+    await client.get(events)  # to its end
+    for path in (picture, made.headers["location"], events, "/metrics"):
+        get, head = await client.get(path), await client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == get.headers["content-type"]
+        assert head.headers.get("etag") == get.headers.get("etag")
+    assert (await client.head("/nothing")).status_code == 404
+    assert (await client.head(f"/upscale?level=4&id={'A' * 32}")).status_code == 404
+
+
 async def test_no_page_folder_no_page(client: httpx.AsyncClient, tmp_path: Any) -> None:
     from fastapi import FastAPI
 

@@ -30,6 +30,7 @@ PNG = pictures.png(pictures.gray())
         (errors.UndecodablePicture("x"), 422, "undecodable-picture"),
         (errors.BadParameter("x"), 422, "bad-parameter"),
         (errors.TooManyRequests("x", 1.0), 429, "too-many-requests"),
+        (errors.HeadersTooLarge("x"), 431, "headers-too-large"),
         (errors.InferenceFailed("x"), 500, "inference-failed"),
         (errors.QueueFull("x", 1.0), 503, "queue-full"),
         (errors.Draining("x"), 503, "draining"),
@@ -47,6 +48,19 @@ def test_status_and_type(error: errors.LapsrnError, status: int, slug: str) -> N
         "detail": "x",
         "request_id": "r",
     }
+
+
+def test_what_is_not_ready_names_its_job() -> None:
+    problem = problem_of(errors.NotReady("x", "j"), prefix="/sr")
+    assert problem.document("r").model_dump(exclude_unset=True) == {
+        "type": "urn:lapsrn:problem:not-ready",
+        "title": "Not ready yet",
+        "status": 409,
+        "detail": "x",
+        "request_id": "r",
+        "job": "/sr/jobs/j",
+    }
+    assert problem.headers == {"Link": '</sr/jobs/j>; rel="monitor"'}
 
 
 def test_every_domain_error_has_a_row() -> None:
@@ -93,6 +107,29 @@ def test_parameters_are_named_and_their_values_are_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/upscale?level=3", "level: must be 2, 4 or 8"),
+        ("/upscale", "level: is missing"),
+        ("/upscale?level=2&levle=2", "levle: is not a parameter of this request; there are level and id"),
+        ("/upscale?level=2&id=not~an~id", "id: may have letters, digits, hyphens and underscores only"),
+        ("/upscale?level=2&id=", "id: must not be empty"),
+        (f"/upscale?level=2&id={'a' * 65}", "id: may have at most 64 characters"),
+        ("/jobs/a~b", "job_id: may have letters, digits, hyphens and underscores only"),
+    ],
+)
+async def test_parameters_are_refused_in_plain_words(client: httpx.AsyncClient, path: str, detail: str) -> None:
+    answer = await client.get(path)
+    assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+
+
+@pytest.mark.parametrize(("sent", "words"), [("x", "a whole number"), ("-1", "at least 0")])
+async def test_headers_are_refused_in_plain_words(client: httpx.AsyncClient, sent: str, words: str) -> None:
+    answer = await client.get("/jobs/a/events", headers={"last-event-id": sent})
+    assert (answer.status_code, answer.json()["detail"]) == (422, f"last-event-id: must be {words}")
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status", "slug"),
     [
         ("GET", "/nope", 404, "not-found"),
@@ -116,7 +153,9 @@ async def test_the_frameworks_own_errors(
 
 async def test_405_names_every_method(client: httpx.AsyncClient) -> None:
     answer = await client.put("/upscale")
-    assert answer.headers["allow"] == "DELETE, GET, POST"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
+    assert (await client.put("/docs")).headers["allow"] == "GET, HEAD"
+    assert (await client.head("/admin/reload")).headers["allow"] == "POST"
 
 
 async def test_unexpected_errors_are_logged_whole_and_answered_with_a_fixed_text(
@@ -127,7 +166,7 @@ async def test_unexpected_errors_are_logged_whole_and_answered_with_a_fixed_text
         def explode(accept: str, *, strict: bool) -> None:
             raise RuntimeError("the secret reason")
 
-        monkeypatch.setattr("app.api.routes_upscale.choose_format", explode)
+        monkeypatch.setattr("app.api.routes_upscale.acceptable_formats", explode)
         from structlog.testing import capture_logs
 
         with capture_logs() as logs:

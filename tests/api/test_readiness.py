@@ -10,9 +10,9 @@ import pytest
 from redis.asyncio import Redis
 
 from app.codec.decoder_pool import DecoderPool
+from bench.redis_server import RedisServer
 from tests import pictures
 from tests.conftest import Running, service_of, until
-from tests.redis_server import RedisServer
 from tests.tcp_proxy import proxied
 
 FILES = {"image": pictures.png(pictures.gray())}

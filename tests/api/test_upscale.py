@@ -1,10 +1,12 @@
 """POST, GET and DELETE /upscale on a network that repeats pixels."""
 
+import io
 import re
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import pictures
 from tests.conftest import Running, service_of
@@ -42,7 +44,7 @@ async def test_both_field_names(client: httpx.AsyncClient, field: str) -> None:
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/x-anything"])
+@pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/x-anything", "application/octet-stream"])
 async def test_raw_body_and_the_bytes_decide_the_type(client: httpx.AsyncClient, content_type: str) -> None:
     body = pictures.png(pictures.gray())
     answer = await client.post("/upscale", content=body, headers={"content-type": content_type})
@@ -60,6 +62,7 @@ async def test_headers_of_the_answer(client: httpx.AsyncClient) -> None:
     assert answer.headers["set-cookie"] == (
         f"upscale_id={result_id}; HttpOnly; Max-Age=600; Path=/upscale; SameSite=strict"
     )
+    assert answer.headers["content-disposition"] == 'inline; filename="upscaled_x4.png"'
     stages = [entry.split(";")[0] for entry in answer.headers["server-timing"].split(", ")]
     assert stages == ["read", "decode", "queue", "infer", "merge", "encode", "total"]
 
@@ -172,6 +175,33 @@ async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> 
     assert answer.json()["type"] == "urn:lapsrn:problem:bad-parameter"
 
 
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("scale=3", "scale: must be 2, 4 or 8"),
+        ("ensemble=maybe", "ensemble: must be true or false"),
+        ("depth=16", "depth: must be keep or 8"),
+        ("format=gif", "format: must be png, webp, jpeg, avif or tiff"),
+        (f"model={'x' * 65}", "model: may have at most 64 characters"),
+        (
+            "scal=4",
+            "scal: is not a parameter of this request; there are scale, model, format, quality, ensemble, lossless, "
+            "depth, color, metadata, frames and truncated",
+        ),
+    ],
+)
+async def test_parameters_are_refused_in_plain_words(client: httpx.AsyncClient, query: str, detail: str) -> None:
+    answer = await post(client, f"?{query}")
+    assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+    (parameter,) = answer.json()["parameters"]
+    assert f"{parameter['name']}: {parameter['message']}" == detail
+
+
+@pytest.mark.parametrize(("alias", "media_type"), [("jpg", "image/jpeg"), ("tif", "image/tiff")])
+async def test_formats_have_their_usual_short_names(client: httpx.AsyncClient, alias: str, media_type: str) -> None:
+    assert (await post(client, f"?format={alias}")).headers["content-type"] == media_type
+
+
 async def test_scale_8_is_refused_with_what_is_allowed(client: httpx.AsyncClient) -> None:
     assert (await post(client, "?scale=8")).json()["detail"] == "scale: 8 is not served; allowed are 2, 4."
     level = await client.get(f"/upscale?level=8&id={'A' * 32}")
@@ -201,6 +231,59 @@ async def test_format_of_the_answer(client: httpx.AsyncClient, query: str, accep
     assert answer.headers["content-type"] == media_type
     assert answer.headers["vary"] == "Accept"
     assert pictures.opened(answer.content).shape[:2] == (24, 36)
+
+
+def transparent() -> bytes:
+    pixels = np.zeros((4, 5, 4), np.uint8)
+    pixels[:, 2:, 3] = 255
+    return pictures.png(pixels)
+
+
+def animated() -> bytes:
+    frames = [Image.fromarray(pictures.rgb(4, 5) // divisor) for divisor in (1, 2)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=100)
+    return buffer.getvalue()
+
+
+WIDE = pictures.png(pictures.gray(1, 4100))
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "accept", "media_type"),
+    [
+        (WIDE, "", "image/webp, */*;q=0.8", "image/png"),
+        (WIDE, "", "image/webp, image/avif;q=0.9, image/jpeg;q=0.5", "image/jpeg"),
+        (transparent(), "", "image/jpeg, image/webp;q=0.5", "image/webp"),
+        (animated(), "&frames=all", "image/avif, image/jpeg, image/webp;q=0.1", "image/webp"),
+        (animated(), "&frames=first", "image/avif, image/jpeg;q=0.9, image/webp;q=0.1", "image/avif"),
+        (WIDE, "&quality=80", "image/webp, */*;q=0.8", "image/jpeg"),
+    ],
+    ids=["too wide", "too wide twice", "transparent", "animated", "one frame", "with a quality"],
+)
+async def test_the_format_is_the_first_accepted_that_can_hold_the_result(
+    client: httpx.AsyncClient, body: bytes, query: str, accept: str, media_type: str
+) -> None:
+    answer = await post(client, f"?scale=4{query}", body, headers={"accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "accept", "says"),
+    [
+        (WIDE, "", "image/webp, image/avif;q=0.5", "webp holds at most 16383 pixels a side"),
+        (transparent(), "", "image/jpeg", "jpeg can have none"),
+        (WIDE, "&format=webp", "image/png", "webp holds at most 16383 pixels a side"),
+        (transparent(), "&quality=80", "*/*", "quality is for lossy formats"),
+    ],
+    ids=["none can", "the only one cannot", "asked for by name", "parameters that do not fit"],
+)
+async def test_a_result_that_no_accepted_format_can_hold_is_422(
+    client: httpx.AsyncClient, body: bytes, query: str, accept: str, says: str
+) -> None:
+    answer = await post(client, f"?scale=4{query}", body, headers={"accept": accept})
+    assert answer.status_code == 422
+    assert says in answer.json()["detail"]
 
 
 async def test_nothing_acceptable_is_406(client: httpx.AsyncClient) -> None:
@@ -266,7 +349,7 @@ async def test_ensemble_and_quality_of_the_encoder_go_together(serve: Running) -
 async def test_quality_that_is_neither_a_number_nor_high(client: httpx.AsyncClient, quality: str) -> None:
     answer = await post(client, f"?format=jpeg&quality={quality}")
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "quality: Input should be 1 to 100, or 'high'"
+    assert answer.json()["detail"] == "quality: must be 1 to 100, or high"
 
 
 async def test_truncated_file(client: httpx.AsyncClient) -> None:

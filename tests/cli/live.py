@@ -12,17 +12,19 @@ import httpx
 import structlog
 import uvicorn
 
+from app.api.connections import Connections
+from app.api.server import bounded_protocol
 from app.main import create_app
-from app.service.service import ModelFactory, Service
+from app.service.service import Service
 from app.settings import Settings
-from tests.fakes import FakeModel
+from tests.fakes import Build, FakeModel, worker
 
 
 @contextmanager
-def listening(app: Any) -> Iterator[str]:
-    """The address of a server of `app`, which has started and is stopped afterwards."""
+def listening(app: Any, **config: Any) -> Iterator[str]:
+    """The address of a server of `app`, which has started and is stopped afterwards; `config` is uvicorn's."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5, **config))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
@@ -37,12 +39,14 @@ def listening(app: Any) -> Iterator[str]:
 
 
 @contextmanager
-def service(models: Sequence[ModelFactory] = (FakeModel,), **settings: Any) -> Iterator[tuple[str, Service]]:
+def service(models: Sequence[Build] = (FakeModel,), **settings: Any) -> Iterator[tuple[str, Service]]:
     """The application on fake networks, ready; keyword arguments are settings. It logs errors only."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     try:
-        app = create_app(Settings(**settings), models)
-        with listening(app) as url:
+        configured = Settings(**settings)
+        app = create_app(configured, [worker(build) for build in models])
+        protocol = bounded_protocol(configured, Connections(1000, 1000, metrics=app.state.service.metrics))
+        with listening(app, http=protocol, timeout_keep_alive=configured.keep_alive_seconds) as url:
             until = time.monotonic() + 30
             while httpx.get(f"{url}/readyz").status_code != 200:
                 assert time.monotonic() < until, "the service did not become ready"

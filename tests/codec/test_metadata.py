@@ -79,7 +79,7 @@ def test_orientation_of_sixteen_bits(orientation: int) -> None:
     assert_same(pixels(encoded.body), high << 8 | low, f"orientation-16-{orientation}", data)
 
 
-def _with_everything(form: str = "PNG") -> bytes:
+def with_everything(form: str = "PNG") -> bytes:
     settings: dict[str, Any] = {"exif": _exif().tobytes(), "dpi": (100, 200)}
     if form == "PNG":
         info = PngImagePlugin.PngInfo()
@@ -96,7 +96,7 @@ def _with_everything(form: str = "PNG") -> bytes:
 @pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_metadata_is_dropped_by_default(form: str, target: Any) -> None:
-    _, encoded = upscaled(_with_everything(form), 2, encode=wanted(format=target))
+    _, encoded = upscaled(with_everything(form), 2, encode=wanted(format=target))
     for secret in (b"Painter", b"50mm", b"GPS", b"Dunes", b"private", b"secret"):
         assert secret not in encoded.body
     assert "dpi" not in opened(encoded.body).info or target in ("jpeg", "tiff")
@@ -107,7 +107,7 @@ def test_metadata_is_dropped_by_default(form: str, target: Any) -> None:
 @pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -> None:
-    _, encoded = upscaled(_with_everything(form), 4, encode=wanted(format=target), metadata="keep")
+    _, encoded = upscaled(with_everything(form), 4, encode=wanted(format=target), metadata="keep")
     image = opened(encoded.body)
     exif = image.getexif()
     details = exif.get_ifd(ExifTags.IFD.Exif)
@@ -129,7 +129,7 @@ def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -
 
 @pytest.mark.parametrize("target", ["png", "tiff"])
 def test_metadata_all_keeps_positions(target: Any) -> None:
-    _, encoded = upscaled(_with_everything(), metadata="all", encode=wanted(format=target))
+    _, encoded = upscaled(with_everything(), metadata="all", encode=wanted(format=target))
     image = opened(encoded.body)
     assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
     assert "GPSLatitude" in str(image.info["xmp"])
@@ -173,14 +173,14 @@ def test_a_deep_tiff_keeps_everything_as_a_tiff(channels: int, metadata: Any) ->
 
 
 def test_a_tiff_that_is_asked_for_nothing_holds_nothing_but_its_picture() -> None:
-    _, encoded = upscaled(_with_everything("TIFF"), encode=wanted(format="tiff"))
+    _, encoded = upscaled(with_everything("TIFF"), encode=wanted(format="tiff"))
     with tifffile.TiffFile(io.BytesIO(encoded.body)) as file:
         assert {"Artist", "ExifTag", "GPSTag", "XMP", "Software"}.isdisjoint(tag.name for tag in file.pages.first.tags)
 
 
 @pytest.mark.parametrize(("target", "tolerance"), [("png", 0.02), ("jpeg", 0.6), ("tiff", 1e-3)])
 def test_the_resolution_grows_with_the_picture(target: Any, tolerance: float) -> None:
-    _, encoded = upscaled(_with_everything(), 4, encode=wanted(format=target), metadata="keep")
+    _, encoded = upscaled(with_everything(), 4, encode=wanted(format=target), metadata="keep")
     assert [float(value) for value in opened(encoded.body).info["dpi"]] == pytest.approx((400, 800), abs=tolerance * 4)
 
 

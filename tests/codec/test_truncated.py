@@ -9,8 +9,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import INPUT_FORMATS, webp
+from app.codec.readers import webp
 from app.errors import UndecodablePicture
+from app.formats import INPUT_FORMATS
 from tests.codec.png_reference import write_png
 from tests.codec.support import Array, codec, picture, pixels, saved, upscaled, wanted
 

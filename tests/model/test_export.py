@@ -61,8 +61,9 @@ def test_export_scores_and_renews_cards(tmp_path: Path) -> None:
     )
     out = tmp_path / "w.safetensors"
     arguments = ["--run", str(tmp_path / "run"), "--to", str(out), "--score", str(hr.parent), "--cards", str(card)]
-    main([*arguments, "--jpeg", "60"])
+    main([*arguments, "--jpeg", "60", "--purpose", "Clean up"])
     info = load_weights(out)[1]
+    assert info.purpose == "Clean up"
     assert set(info.scores) == {"Set5", "Set5, JPEG 60"}
     assert set(info.scores["Set5"]) == {"2", "4"}
     assert info.scores["Set5, JPEG 60"]["4"]["bicubic_psnr"] != info.scores["Set5"]["4"]["bicubic_psnr"]

@@ -11,8 +11,8 @@ from app.errors import StoreUnavailable
 from app.results import StoredPicture, storage_key
 from app.results.redis import CHUNK_BYTES, RedisStore
 from app.results.redis_link import RedisLink
+from bench.redis_server import RedisServer
 from tests.conftest import until
-from tests.redis_server import RedisServer
 from tests.tcp_proxy import Proxy, proxied
 
 pytestmark = pytest.mark.server

@@ -10,11 +10,11 @@ import structlog
 
 from app.results.redis import RedisStore
 from app.service.job_snapshot import JobSnapshot
+from bench.redis_server import RedisServer
 from tests import pictures
 from tests.api.raw import Exchange
 from tests.conftest import Running, app_of, service_of, until
 from tests.fakes import FakeModel
-from tests.redis_server import RedisServer
 from tests.tcp_proxy import proxied
 
 pytestmark = pytest.mark.server
@@ -68,10 +68,12 @@ async def test_a_job_cancelled_at_home_is_gone_everywhere(serve: Running, redis_
         made = await here.post("/upscale", files=FILES, headers=ASYNC)
         url = made.headers["location"]
         await state_of(there, url)
-        watching = asyncio.create_task(there.get(f"{url}/events"))
-        await asyncio.sleep(0.05)
+        events = Exchange("GET", f"{url}/events")
+        watching = asyncio.create_task(events.run(app_of(there)))
+        await until(lambda: events.status)
         assert (await here.delete(url)).status_code == 204
-        assert '"state":"cancelled"' in (await watching).text
+        await watching
+        assert b'"state":"cancelled"' in events.body
         assert (await there.get(url)).status_code == 404
         gate.set()
 

@@ -54,7 +54,7 @@ def prefixed() -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def several() -> Iterator[Running]:
-    with serving(Settings(), companions=True) as service:
+    with serving(Settings(), several=True) as service:
         yield service
 
 

@@ -1,0 +1,37 @@
+"""Addresses as clients see them: behind a proxy that serves below a prefix (LAPSRN_ROOT_PATH), with that prefix."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+_PREFIX = "lapsrn.prefix"
+"""Key in the scope; `root_path`, which starts as the same, grows on the way into mounted applications."""
+
+
+def below(root_path: str, scope: Scope) -> None:
+    """Notes the prefix in an ASGI scope, whether or not the proxy has removed it from the path."""
+    scope["root_path"] = scope[_PREFIX] = root_path
+    if path_of(scope) == scope["path"]:
+        scope["path"] = root_path + scope["path"]
+        scope["raw_path"] = root_path.encode() + scope.get("raw_path", b"")
+
+
+def path_of(scope: Scope) -> str:
+    """The path without the prefix."""
+    prefix, path = prefix_of(scope), str(scope["path"])
+    return path[len(prefix) :] if path == prefix or path.startswith(f"{prefix}/") else path
+
+
+def prefix_of(scope: Scope) -> str:
+    """The prefix: "", or a path such as "/sr"."""
+    return str(scope.get(_PREFIX, ""))
+
+
+def picture_address(prefix: str, result_id: str, level: int) -> str:
+    """Where GET finds a level of a result."""
+    return f"{prefix}/upscale?level={level}&id={result_id}"
+
+
+def job_address(prefix: str, job_id: str) -> str:
+    """Where GET finds a job."""
+    return f"{prefix}/jobs/{job_id}"

@@ -1,0 +1,136 @@
+"""What a connection may cost: its limits, and the counts and clocks that hold a client to them."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.errors import HeadersTooLarge
+
+_MAX_REMAINDER_BYTES = 256 * 1024 * 1024
+"""Of a body whose request has been answered: far more than any honest upload, and read within a second."""
+_FIELD_BYTES = len(": \r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolLimits:
+    """Header bytes include the address; times are in seconds.
+
+    `body_idle_seconds` is the longest pause in a body, `body_seconds` the longest time for a body, and
+    `write_idle_seconds` how long a client may take nothing of its answer.
+    """
+
+    header_seconds: float
+    header_bytes: int
+    header_fields: int
+    body_idle_seconds: float
+    body_seconds: float
+    write_idle_seconds: float
+
+
+class Timer:
+    """Calls back once, so many seconds after its last start; can be stopped and started at any time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._loop, self._callback = loop, callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the call is still to come."""
+        return self._handle is not None
+
+    def start(self, seconds: float) -> None:
+        """Starts, or starts again from now."""
+        self.stop()
+        self._handle = self._loop.call_later(seconds, self._fire)
+
+    def stop(self) -> None:
+        """Calls nobody; a timer that is not running stays so."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _fire(self) -> None:
+        self._handle = None
+        self._callback()
+
+
+class HeaderCount:
+    """Counts the address and the headers of one request at a time, trailers included."""
+
+    def __init__(self, limits: ProtocolLimits) -> None:
+        self._max_bytes, self._max_fields = limits.header_bytes, limits.header_fields
+        self._bytes = self._fields = 0
+        self._unparsed = 0
+
+    def begin(self) -> None:
+        """A request begins."""
+        self._bytes = self._fields = self._unparsed = 0
+
+    def address(self, count: int) -> None:
+        """A piece of the address. Raises HeadersTooLarge."""
+        self._bytes += count
+        if self._bytes > self._max_bytes:
+            raise self.too_many_bytes()
+
+    def field(self, name: bytes, value: bytes) -> None:
+        """A header or trailer. Raises HeadersTooLarge."""
+        self._fields += 1
+        if self._fields > self._max_fields:
+            raise HeadersTooLarge(
+                f"The request has more than {self._max_fields} headers, which is the limit. Send fewer."
+            )
+        self.address(len(name) + len(value) + _FIELD_BYTES)
+
+    def body(self) -> None:
+        """A piece of the body."""
+        self._unparsed = 0
+
+    def fed(self, count: int) -> None:
+        """The parser is about to get `count` bytes."""
+        self._unparsed += count
+
+    @property
+    def overfed(self) -> bool:
+        """Whether the parser keeps more bytes to itself than headers may have: an unfinished one without end."""
+        return self._unparsed > self._max_bytes
+
+    def too_many_bytes(self) -> HeadersTooLarge:
+        """The error for headers that are too long."""
+        return HeadersTooLarge(
+            f"The request's address and headers have more than {self._max_bytes} bytes, which is the limit. "
+            "Send fewer or shorter ones."
+        )
+
+
+class Remainder:
+    """Bounds on reading what is left of a body whose request has been answered: pauses, time and bytes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: ProtocolLimits, give_up: Callable[[], None]) -> None:
+        self._limits, self._give_up = limits, give_up
+        self._idle, self._end = Timer(loop, give_up), Timer(loop, give_up)
+        self._bytes = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether a remainder is being read."""
+        return self._end.running
+
+    def start(self) -> None:
+        """Begins; a second call changes nothing."""
+        if not self.running:
+            self._bytes = 0
+            self._idle.start(self._limits.body_idle_seconds)
+            self._end.start(self._limits.body_seconds)
+
+    def took(self, count: int) -> None:
+        """So many more bytes have been read."""
+        self._bytes += count
+        self._idle.start(self._limits.body_idle_seconds)
+        if self._bytes > _MAX_REMAINDER_BYTES:
+            self._give_up()
+
+    def stop(self) -> None:
+        """Ends."""
+        self._idle.stop()
+        self._end.stop()

@@ -1,0 +1,41 @@
+"""What is wrong with a parameter, in the words of HTTP instead of pydantic's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_WORDS = {
+    "missing": "is missing",
+    "bool_parsing": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "string_pattern_mismatch": "may have letters, digits, hyphens and underscores only",
+    "string_too_short": "must not be empty",
+    "string_too_long": "may have at most {max_length} characters",
+    "greater_than_equal": "must be at least {ge}",
+    "literal_error": "must be {expected}",
+}
+"""By pydantic's type of error, with the names of its context. Values that were sent are not repeated."""
+
+
+def complaint(error: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:
+    """One of pydantic's errors as a member of a problem's `parameters`; `known` are the parameters that there are."""
+    location = error["loc"]
+    where = [str(part) for part in location] if isinstance(location, tuple) else []
+    return {
+        "in": where[0] if where else "",
+        "name": ".".join(where[1:]),
+        "message": _message(error, known),
+    }
+
+
+def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
+    kind = str(error.get("type", ""))
+    if kind == "extra_forbidden":
+        return f"is not a parameter of this request; there are {_listed(known)}"
+    context = {name: str(value).replace("'", "") for name, value in error.get("ctx", {}).items()}
+    return _WORDS[kind].format(**context) if kind in _WORDS else str(error["msg"])
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names or ["none"]
+    return f"{', '.join(others)} and {last}" if others else last

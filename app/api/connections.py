@@ -1,0 +1,82 @@
+"""How many connections there may be: in all, and from one client; a few more are kept back for probes."""
+
+import resource
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal
+
+from app.metrics import Metrics
+
+PROBES = ("/healthz", "/readyz", "/metrics")
+"""Addresses that orchestrators and Prometheus ask for."""
+RESERVE = 32
+"""Connections beyond the limit, which are answered only if they ask for one of PROBES."""
+_OWN_FILES = 192
+"""Descriptors for everything that is no connection: decoder processes, libraries, standard streams, Redis."""
+
+Admission = Literal["open", "probes", "refused"]
+
+
+class Connections:
+    """Counts those of one port. Lives on the event loop."""
+
+    def __init__(
+        self,
+        limit: int,
+        per_client: int,
+        is_proxy: Callable[[str], bool] = lambda address: False,
+        metrics: Metrics | None = None,
+        leaving: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`limit` is for all together, `per_client` for each address but those of proxies.
+
+        `metrics` are told how many there are. `leaving` tells whether the service is about to stop: then each
+        connection ends with its next answer.
+        """
+        self._limit, self._per_client = limit, per_client
+        self._metrics, self._is_proxy = metrics, is_proxy
+        self.leaving = leaving
+        self._by_address: Counter[str] = Counter()
+
+    def enter(self, address: str) -> Admission:
+        """Counts one more, also if it is refused; `leave` counts it out."""
+        total = self._count(address, 1)
+        crowd = self._by_address[address] > self._per_client and not self._is_proxy(address)
+        if crowd or total > self._limit + RESERVE:
+            self.dropped("too-many")
+            return "refused"
+        return "open" if total <= self._limit else "probes"
+
+    def leave(self, address: str) -> None:
+        """Counts one out."""
+        self._count(address, -1)
+
+    def dropped(self, reason: Literal["too-many", "unread"]) -> None:
+        """The service closed a connection without an answer, or in the middle of one."""
+        if self._metrics is not None:
+            self._metrics.connection_dropped(reason)
+
+    def _count(self, address: str, change: int) -> int:
+        """The new total."""
+        self._by_address[address] += change
+        if not self._by_address[address]:
+            del self._by_address[address]
+        total = self._by_address.total()
+        if self._metrics is not None:
+            self._metrics.connections(total)
+        return total
+
+
+def affordable_connections(wanted: int) -> int:
+    """How many of the `wanted` connections the limit on open files allows; raises that limit as far as it may.
+
+    Each connection may have a file open that is being sent.
+    """
+    needed = 2 * (wanted + RESERVE) + _OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    return max(1, (soft - _OWN_FILES) // 2 - RESERVE)

@@ -1,0 +1,205 @@
+"""HTTP/1.1 with bounds on what a client may send, hold back or leave unread."""
+
+import asyncio
+from typing import Any, cast
+
+import httptools
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.api.bounds import HeaderCount, ProtocolLimits, Remainder, Timer
+from app.api.connections import PROBES, Connections
+from app.api.fallback import REFUSAL
+from app.api.line import Line
+from app.errors import LapsrnError, MalformedRequest, QueueFull
+
+_MAX_PIPELINED = 16
+"""Requests on one connection that wait for the answer to the one before; each costs memory."""
+_PROBE_SECONDS = 2.0
+"""For the headers on a connection that is kept back for probes, so that it is soon free for the next one."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    Headers are counted before the parser collects them. A request that breaks a limit, or is no HTTP, goes to the
+    application like any other, with the reason in its scope: so its answer has an id, a log line and the usual headers.
+
+    A request may be answered before its body has arrived, as most refusals are. To close then would reset the
+    connection, and the reset destroys the answer before the client, or the proxy in front, has read it. So the rest of
+    the body is read and dropped, within the limits of a body. If the connection is to be closed, its writing side ends
+    at once and the client closes the other one.
+    """
+
+    def __init__(self, *arguments: Any, limits: ProtocolLimits, connections: Connections, **named: Any) -> None:
+        """`arguments` and `named` are uvicorn's."""
+        super().__init__(*arguments, **named)
+        self._limits, self._connections = limits, connections
+        self._address = ""
+        self._line: Line
+        self._headers = HeaderCount(limits)
+        self._header_timer = Timer(self.loop, self._end)
+        self._remainder = Remainder(self.loop, limits, self._end)
+        self._probes_only = False
+        self._in_headers = False
+        self._arriving: RequestResponseCycle | None = None  # the request whose body has not arrived completely
+        self._deaf = False  # whatever still comes is not for the parser
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Waits for the first request, as long as headers may take."""
+        limits = self._limits
+        self._line = Line(
+            transport, self.loop, limits.write_idle_seconds, on_close=self._close, on_unread=self._drop_unread
+        )
+        super().connection_made(self._line)
+        self._address = self.client[0] if self.client else ""
+        admission = self._connections.enter(self._address)
+        if admission == "refused":
+            self._deaf = True
+            self._line.abort()
+            return
+        self._probes_only = admission == "probes"
+        self._header_timer.start(
+            min(limits.header_seconds, _PROBE_SECONDS) if self._probes_only else limits.header_seconds
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops every clock."""
+        self._arriving = None
+        self._connections.leave(self._address)
+        self._line.lost()
+        self._header_timer.stop()
+        self._remainder.stop()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what has come, or drops it if nobody wants it any more."""
+        if self._remainder.running:
+            self._remainder.took(len(data))
+        if self._deaf:
+            return
+        self._headers.fed(len(data))
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # to a protocol that is not spoken here: the request is answered as it is
+        except httptools.HttpParserError as error:
+            own = error.__context__
+            self._refuse(own if isinstance(own, LapsrnError) else MalformedRequest("This is not an HTTP/1.1 request."))
+        else:
+            if self._headers.overfed:
+                self._refuse(self._headers.too_many_bytes())
+
+    def on_message_begin(self) -> None:
+        """Gives a further request on the same connection as much time as the first."""
+        self._unset_keepalive_if_required()
+        super().on_message_begin()
+        self._in_headers = True
+        self._headers.begin()
+        if not self._header_timer.running:
+            self._header_timer.start(self._limits.header_seconds)
+
+    def on_url(self, url: bytes) -> None:
+        """Takes a piece of the address."""
+        self._headers.address(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a header, or a trailer after a chunked body."""
+        self._headers.field(name, value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Starts the request."""
+        self._header_timer.stop()
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            raise QueueFull(
+                f"More than {_MAX_PIPELINED} requests wait on this connection. Wait for their answers.", retry_after=1.0
+            )
+        cycle = self._start()
+        if self._probes_only and cycle.scope["path"] not in PROBES:
+            self._tell(cycle, QueueFull("Too many connections are open. Try again in a few seconds.", retry_after=2.0))
+        if self._probes_only or self._connections.leaving():
+            cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a piece of the body."""
+        self._headers.body()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Waits for the next request if this one has been answered already."""
+        self._arriving = None
+        super().on_message_complete()
+        if self._remainder.running:
+            self._remainder.stop()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        """Reads on if the body is still arriving, or waits for the next request."""
+        super().on_response_complete()
+        if self._in_headers or self._arriving is not None:
+            self._unset_keepalive_if_required()
+        if self._answered_early and not self._line.is_closing():
+            self._remainder.start()
+
+    def shutdown(self) -> None:
+        """Closes when what is under way has been answered."""
+        if not self._line.is_closing():
+            super().shutdown()
+
+    @property
+    def _answered_early(self) -> bool:
+        return self._arriving is not None and self._arriving.response_complete
+
+    def _close(self) -> None:
+        """What uvicorn's `transport.close()` comes to."""
+        if not self._answered_early or self._line.is_closing():
+            self._end()
+        else:
+            self._deaf = True
+            self._line.half_close()
+            self.flow.resume_reading()
+            self._remainder.start()
+
+    def _end(self) -> None:
+        self._line.end()
+
+    def _drop_unread(self) -> None:
+        self._connections.dropped("unread")
+        structlog.get_logger("lapsrn").info("a client did not read its answer", client=self._address)
+        self._line.abort()
+
+    def _start(self) -> RequestResponseCycle:
+        super().on_headers_complete()
+        self._in_headers = False
+        self._arriving = self.cycle
+        return self.cycle
+
+    def _refuse(self, error: LapsrnError) -> None:
+        """Lets the application answer the request that is arriving with `error`; the connection ends after that."""
+        self._deaf = True
+        self._header_timer.stop()
+        if self._answered_early:
+            self._end()
+            return
+        self._tell(self._arriving or self._start_unparsed(), error)
+
+    def _tell(self, cycle: RequestResponseCycle, error: LapsrnError) -> None:
+        cast(dict[str, Any], cycle.scope)[REFUSAL] = error
+        cycle.keep_alive = False
+        cycle.message_event.set()
+
+    def _start_unparsed(self) -> RequestResponseCycle:
+        """Starts a request whose headers have not all been read; the address, and perhaps the method, is not known."""
+        if not self._in_headers:
+            self.on_message_begin()
+        known, self.url = bool(self.url), b"/"
+        cycle = self._start()
+        cycle.scope["path"], cycle.scope["raw_path"] = "", b""
+        if not known:
+            cycle.scope["method"] = ""
+        return cycle

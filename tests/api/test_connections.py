@@ -1,0 +1,50 @@
+"""How many connections there may be, and what the limit on open files allows."""
+
+import resource
+
+import pytest
+
+from app.api.connections import RESERVE, Connections, affordable_connections
+
+INFINITY = resource.RLIM_INFINITY
+
+
+def test_beyond_the_limit_there_is_a_reserve_for_probes_and_then_nothing() -> None:
+    connections = Connections(2, per_client=1000)
+    admitted = [connections.enter("192.0.2.1") for _ in range(2 + RESERVE + 1)]
+    assert admitted == ["open"] * 2 + ["probes"] * RESERVE + ["refused"]
+    for _ in range(RESERVE + 2):
+        connections.leave("192.0.2.1")
+    assert connections.enter("192.0.2.1") == "open"
+
+
+def test_each_client_has_a_limit_of_its_own_but_a_proxy_has_none() -> None:
+    connections = Connections(100, per_client=2, is_proxy=lambda address: address == "192.0.2.9")
+    assert [connections.enter("192.0.2.1") for _ in range(3)] == ["open", "open", "refused"]
+    assert connections.enter("192.0.2.2") == "open"
+    assert [connections.enter("192.0.2.9") for _ in range(10)] == ["open"] * 10
+    connections.leave("192.0.2.1")
+    connections.leave("192.0.2.1")
+    assert connections.enter("192.0.2.1") == "open"
+
+
+@pytest.mark.parametrize(
+    ("limits", "affordable", "raised"),
+    [
+        ((1024, 4096), 1000, (2256, 4096)),
+        ((1024, INFINITY), 1000, (2256, INFINITY)),
+        ((1024, 1024), 384, (1024, 1024)),
+        ((256, 1024), 384, (1024, 1024)),
+        ((8192, 8192), 1000, None),
+        ((INFINITY, INFINITY), 1000, None),
+        ((100, 100), 1, (100, 100)),
+    ],
+)
+def test_open_files_are_kept_back_for_probes_and_for_what_is_being_sent(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], affordable: int, raised: tuple[int, int] | None
+) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, pair: set_to.append(pair))
+    assert affordable_connections(1000) == affordable
+    assert set_to == ([] if raised is None else [raised])

@@ -1,0 +1,129 @@
+"""Answers that are given before the body has arrived reach the client, also through a proxy, whatever its size."""
+
+import hashlib
+import json
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import pictures
+from tests.proxy import nginx
+from tests.service_process import Process, fake_service
+
+pytestmark = pytest.mark.server
+
+MIB = 1024 * 1024
+SIZES = [5, 20, 40]
+KEYS = json.dumps(
+    [
+        {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "requests_per_minute": rate}
+        for name, rate in (("often", 1_000_000), ("seldom", 1))
+    ]
+)
+IMAGE = {"Content-Type": "image/png", "X-API-Key": "often"}
+PNG = pictures.png(pictures.gray())
+REFUSALS = [
+    ("unauthorized", 401, "", {"Content-Type": "image/png"}, SIZES),
+    ("too-many-bytes", 413, "", IMAGE, [40]),
+    ("unsupported-format", 415, "", IMAGE | {"Content-Type": "text/plain"}, SIZES),
+    ("bad-parameter", 422, "?scale=3", IMAGE, SIZES),
+    ("too-many-requests", 429, "", IMAGE | {"X-API-Key": "seldom"}, SIZES),
+    ("queue-full", 503, "", IMAGE, [5, 20]),
+]
+CASES = [
+    pytest.param(slug, status, query, headers, mebibytes, id=f"{status}-{mebibytes}MiB")
+    for slug, status, query, headers, sizes in REFUSALS
+    for mebibytes in sizes
+]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """Refuses every body of more than a mebibyte while it arrives."""
+    folder = tmp_path_factory.mktemp("service")
+    with fake_service(folder, api_keys=KEYS, max_body_bytes_in_flight=str(MIB)) as process:
+        httpx.post(f"{process.url}/upscale", content=PNG, headers=IMAGE | {"X-API-Key": "seldom"}).raise_for_status()
+        yield process
+
+
+@pytest.fixture(scope="module")
+def proxy(service: Process, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """nginx as its manual shows it: HTTP/1.0 to the service, which closes after the answer."""
+    with nginx(tmp_path_factory.mktemp("nginx"), f"location / {{ proxy_pass {service.url}; }}") as url:
+        yield url
+
+
+def posted(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    """Status and problem, by a client that says `Connection: close` and sends everything before it reads."""
+    request = urllib.request.Request(url, body, headers, method="POST")
+    try:
+        urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["type"]
+    raise AssertionError("not refused")
+
+
+@pytest.mark.parametrize(("slug", "status", "query", "headers", "mebibytes"), CASES)
+@pytest.mark.parametrize("way", ["direct", "proxy"])
+def test_every_refusal_arrives(
+    service: Process,
+    request: pytest.FixtureRequest,
+    way: str,
+    slug: str,
+    status: int,
+    query: str,
+    headers: dict[str, str],
+    mebibytes: int,
+) -> None:
+    base = service.url if way == "direct" else request.getfixturevalue("proxy")
+    body = bytes(mebibytes * MIB)
+    answers = [posted(f"{base}/upscale{query}", body, headers) for _ in range(3)]
+    assert answers == [(status, f"urn:lapsrn:problem:{slug}")] * 3
+
+
+def test_refusals_while_draining_arrive_too(tmp_path: Path) -> None:
+    with (
+        fake_service(tmp_path, "600", hang_seconds="1000") as service,
+        nginx(tmp_path, f"location / {{ proxy_pass {service.url}; }}") as proxy,
+    ):
+        job = httpx.post(f"{service.url}/upscale", files={"image": PNG}, headers={"prefer": "respond-async"})
+        assert job.status_code == 202
+        service.signal(signal.SIGTERM)
+        while httpx.get(f"{service.url}/readyz").status_code == 200:
+            pass
+        for base in (service.url, proxy):
+            for mebibytes in SIZES:
+                answer = posted(f"{base}/upscale", bytes(mebibytes * MIB), {"Content-Type": "image/png"})
+                assert answer == (503, "urn:lapsrn:problem:draining")
+
+
+def test_a_connection_stays_open_for_the_next_request(service: Process) -> None:
+    with httpx.Client(base_url=service.url) as client:
+        for _ in range(2):
+            assert client.post("/upscale", content=bytes(5 * MIB)).status_code == 401
+            (connection,) = client._transport._pool.connections  # type: ignore[attr-defined]
+            assert connection.is_idle()
+
+
+def test_reading_on_is_bounded(tmp_path: Path) -> None:
+    """A client that stops in the middle of a body that nobody wants is not waited for."""
+    head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000000000\r\n"
+    with fake_service(tmp_path, body_idle_seconds="0.5", body_timeout_seconds="2") as service:
+        for close in (b"", b"Connection: close\r\n"):
+            with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+                connection.sendall(head + close + b"\r\n" + bytes(100))
+                received = b""
+                while piece := connection.recv(65536):
+                    received += piece
+                assert received.startswith(b"HTTP/1.1 415 ")
+            with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+                connection.sendall(head + close + b"\r\n")
+                with pytest.raises(OSError):  # one that never stops is cut off
+                    while True:
+                        connection.sendall(bytes(1000))

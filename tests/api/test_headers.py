@@ -1,0 +1,163 @@
+"""Addresses and headers have a limit, counted before they are parsed; what is refused is refused like anything else."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from app.service.service import Service
+from tests.api.wire import SECONDS, connected, exchanged, received, statuses
+from tests.cli.live import service
+
+pytestmark = pytest.mark.server
+
+MODEL = b"GET /model HTTP/1.1\r\nHost: x\r\n"
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[str, Service]]:
+    with service(body_idle_seconds=0.5, header_timeout_seconds=2.0, keep_alive_seconds=1) as started:
+        yield started
+
+
+@pytest.fixture
+def url(running: tuple[str, Service]) -> str:
+    return running[0]
+
+
+def problem(answer: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return found
+
+
+def fields(count: int) -> bytes:
+    return b"".join(b"X-%d: y\r\n" % number for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (MODEL + fields(99), 200),
+        (MODEL + fields(100), 431),
+        (MODEL + b"X: " + bytes([120]) * (65536 - len("/model" + "Host: x\r\n" + "X: \r\n")), 200),
+        (MODEL + b"X: " + bytes([120]) * (65537 - len("/model" + "Host: x\r\n" + "X: \r\n")), 431),
+        (b"GET /model?" + bytes([120]) * 65537 + b" HTTP/1.1\r\nHost: x\r\n", 431),
+        (b"GET /model?" + bytes([120]) * 60000 + b" HTTP/1.1\r\nHost: x\r\nX: " + bytes([120]) * 6000, 431),
+    ],
+    ids=["100 fields", "101 fields", "64 KiB", "a byte more", "the address", "both together"],
+)
+def test_the_limits_are_exact(url: str, head: bytes, status: int) -> None:
+    end = b"\r\n" if head.endswith(b"\r\n") else b"\r\n\r\n"
+    assert statuses(exchanged(url, head + end)) == [status]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [bytes([120]) * 65536, fields(5000)],
+    ids=["one long header", "many headers"],
+)
+def test_headers_without_end_are_refused_before_they_end(url: str, piece: bytes) -> None:
+    with connected(url) as connection:
+        connection.sendall(MODEL + b"X-Long: ")
+        for _ in range(40 * MIB // len(piece)):
+            connection.sendall(piece)
+        connection.sendall(b"\r\n\r\n")
+        answer = received(connection)
+    assert statuses(answer) == [431]
+    assert problem(answer)["type"] == "urn:lapsrn:problem:headers-too-large"
+
+
+def test_trailers_count_as_headers(url: str) -> None:
+    head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for trailer in (fields(100) + b"\r\n", b"X-Long: " + bytes([120]) * MIB):
+        answer = exchanged(url, head + b"3\r\nabc\r\n0\r\n" + trailer)
+        assert statuses(answer) == [431]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET /model HTTP/9.9\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (MODEL + b"no colon\r\n\r\n", 400),
+        (
+            b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            400,
+        ),
+        (MODEL + fields(101) + b"\r\n", 431),
+    ],
+    ids=["TLS", "HTTP/9.9", "HTTP/2", "no colon", "chunk size", "too many"],
+)
+def test_what_the_protocol_refuses_is_answered_like_everything_else(url: str, sent: bytes, status: int) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    with capture_logs() as logs:
+        head, _, body = exchanged(url, sent).partition(b"\r\n\r\n")
+        until = time.monotonic() + SECONDS
+        while not logs:
+            assert time.monotonic() < until, "nothing was logged"
+            time.sleep(0.01)
+    headers = dict(line.split(": ", 1) for line in head.decode().lower().splitlines()[1:])
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+    assert json.loads(body)["request_id"] == headers["x-request-id"]
+    (line,) = logs
+    assert (line["status"], line["request_id"]) == (status, headers["x-request-id"])
+    assert line["problem"] == ("headers-too-large" if status == 431 else "malformed-request")
+
+
+def test_refusals_are_counted(url: str) -> None:
+    def count() -> float:
+        lines = httpx.get(f"{url}/metrics").text.splitlines()
+        name = 'lapsrn_http_requests_total{method="GET",route="unmatched",status="431"} '
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    before = count()
+    exchanged(url, MODEL + fields(101) + b"\r\n")
+    assert count() == before + 1
+
+
+def test_answers_come_in_order(url: str) -> None:
+    """A request that cannot be read does not overtake, or take down, the one before it."""
+    slow = b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert statuses(exchanged(url, slow + b"no HTTP at all\r\n\r\n")) == [200, 400]
+    assert statuses(exchanged(url, slow * 2 + MODEL + fields(101) + b"\r\n")) == [200, 200, 431]
+
+
+def test_no_more_than_a_few_requests_wait_on_one_connection(url: str) -> None:
+    assert statuses(exchanged(url, (MODEL + b"\r\n") * 5000)) == [200] * 17 + [503]
+
+
+def test_a_request_after_a_stray_line_end_still_has_a_deadline(url: str) -> None:
+    """What is no request does not keep a connection open."""
+    with connected(url) as connection:
+        connection.sendall(MODEL + b"\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for _ in range(65):
+            connection.sendall(b"\r\n" * 512)
+        assert statuses(received(connection)) in ([], [431])
+
+
+def test_a_request_that_arrives_in_pieces_is_not_cut_off(url: str) -> None:
+    """The wait for a next request ends with its first byte, also when that came during the one before."""
+    with connected(url) as connection:
+        connection.sendall(MODEL + b"\r\n" + b"GET /healthz HTT")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"P/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_upgrade_that_is_not_spoken_here_is_a_request_like_any_other(url: str) -> None:
+    head = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    answer = exchanged(url, b"GET /model HTTP/1.1\r\n" + head + b"\r\n")
+    assert statuses(answer) == [200]

@@ -1,0 +1,131 @@
+"""Who reads slowly is waited for; who reads nothing is not. With a clock and a transport of the test's own."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.api import line
+from app.api.line import Line
+
+
+class Clock:
+    """The part of an event loop that Line uses, with time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._due: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> "Handle":
+        entry = (self.now + seconds, callback)
+        self._due.append(entry)
+        return Handle(lambda: self._due.remove(entry))
+
+    def pass_by(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self._due and min(self._due)[0] <= end:
+            entry = min(self._due, key=lambda due: due[0])
+            self._due.remove(entry)
+            self.now = entry[0]
+            entry[1]()
+        self.now = end
+
+    @property
+    def idle(self) -> bool:
+        return not self._due
+
+
+class Handle:
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self.cancel = cancel
+
+
+class Pipe(asyncio.Transport):
+    """Takes bytes; the test says how many of them wait, here or in the system."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = 0
+        self.ended = False
+
+    def write(self, data: Any) -> None:
+        self.waiting += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def is_closing(self) -> bool:
+        return self.ended
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.clock, self.pipe = Clock(), Pipe()
+        self.unread = 0
+        self.line = Line(self.pipe, self.clock, 8.0, on_close=lambda: None, on_unread=self._note)  # type: ignore[arg-type]
+
+    def _note(self) -> None:
+        self.unread += 1
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_who_takes_nothing_is_given_up_after_the_time(rig: Rig) -> None:
+    rig.line.write(bytes(100))
+    rig.clock.pass_by(7.9)
+    assert rig.unread == 0
+    rig.clock.pass_by(0.2)
+    assert rig.unread == 1
+    assert rig.clock.idle
+
+
+def test_who_takes_a_little_now_and_then_is_waited_for(rig: Rig) -> None:
+    rig.line.write(bytes(100))
+    for _ in range(50):
+        rig.clock.pass_by(7.9)
+        rig.pipe.waiting -= 1
+    rig.clock.pass_by(2.0)
+    assert rig.unread == 0
+
+
+def test_bytes_that_only_the_system_has_sent_count_as_well(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes new ones from us only when much of its buffer is free, which a slow reader needs minutes for."""
+    held = 1000
+    monkeypatch.setattr(line, "_unacknowledged", lambda socket: held)
+    rig.line.write(bytes(5000))
+    for _ in range(50):
+        rig.clock.pass_by(7.9)
+        held -= 1
+    assert rig.unread == 0
+    rig.clock.pass_by(12.0)
+    assert rig.unread == 1
+
+
+def test_an_idle_connection_is_not_looked_at(rig: Rig) -> None:
+    rig.line.write(bytes(100))
+    rig.pipe.waiting = 0
+    rig.clock.pass_by(2.0)
+    assert rig.clock.idle
+    rig.clock.pass_by(1000.0)
+    rig.line.write(bytes(100))  # the time counts from here
+    rig.clock.pass_by(7.9)
+    assert rig.unread == 0
+    rig.clock.pass_by(0.2)
+    assert rig.unread == 1
+
+
+def test_a_lost_connection_is_not_looked_at(rig: Rig) -> None:
+    rig.line.write(bytes(100))
+    rig.line.lost()
+    rig.clock.pass_by(100.0)
+    assert (rig.unread, rig.clock.idle) == (0, True)

@@ -1,0 +1,111 @@
+"""Below a path prefix: behind a real nginx that removes it, behind one that does not, and without any."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from app.cli.commands import app
+from app.client import Upscaler
+from tests import pictures
+from tests.conftest import Running
+from tests.proxy import nginx
+from tests.service_process import fake_service
+
+PNG = pictures.png(pictures.gray(5, 7))
+ASYNC = {"prefer": "respond-async"}
+
+
+@pytest.fixture(scope="module", params=["removed", "kept"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """https://example.org/sr/, so to speak."""
+    folder = tmp_path_factory.mktemp("prefix")
+    with fake_service(folder, root_path="/sr") as service:
+        target = f"{service.url}/" if request.param == "removed" else service.url
+        with nginx(folder, f"location /sr/ {{ proxy_pass {target}; }}") as proxy:
+            yield f"{proxy}/sr"
+
+
+def size(body: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(body)) as image:
+        return image.height, image.width
+
+
+@pytest.mark.server
+def test_every_address_in_an_answer_can_be_followed(url: str) -> None:
+    with httpx.Client() as client:
+        made = client.post(f"{url}/upscale", files={"image": PNG})
+        assert size(client.get(made.url.join(made.headers["content-location"])).content) == (20, 28)
+        (link,) = [part.split(">")[0].strip(" <") for part in made.headers["link"].split(",")]
+        assert size(client.get(made.url.join(link)).content) == (10, 14)
+        assert size(client.get(f"{url}/upscale?level=2").content) == (10, 14), "by the cookie"
+        assert [cookie.path for cookie in client.cookies.jar] == ["/sr/upscale"]
+        assert client.delete(f"{url}/upscale").status_code == 204
+        assert not client.cookies
+
+
+@pytest.mark.server
+def test_a_job_can_be_followed(url: str) -> None:
+    with httpx.Client() as client:
+        job = client.post(f"{url}/upscale", files={"image": PNG}, headers=ASYNC)
+        place = job.url.join(job.headers["location"])
+        assert str(place).startswith(f"{url}/jobs/")
+        events = client.get(f"{place}/events").text
+        last = json.loads(events.strip().rsplit("data: ", 1)[1])
+        document = client.get(place).json()
+        assert last == document
+        assert size(client.get(urljoin(str(place), document["results"]["2"])).content) == (10, 14)
+
+
+@pytest.mark.server
+def test_client_and_command_line(url: str, tmp_path: Path) -> None:
+    with Upscaler(url) as upscaler:
+        made = upscaler.upscale(PNG)
+        assert made.url == f"{url}/upscale?level=4&id={made.id}"
+        assert size(upscaler.level(made.id, 2).body) == (10, 14)
+        assert size(upscaler.upscale(PNG, progress=lambda done, total: None).body) == (20, 28)
+    (tmp_path / "a.png").write_bytes(PNG)
+    arguments = ["upscale", str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png"), "--server", url]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert size((tmp_path / "b.png").read_bytes()) == (20, 28)
+
+
+@pytest.mark.server
+def test_the_page_its_files_and_the_documents(url: str) -> None:
+    for path, kind in (("/", "text/html"), ("/static/js/main.js", "text/javascript"), ("/docs", "text/html")):
+        answer = httpx.get(url + path)
+        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, kind)
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert httpx.get(f"{url}/docs/swagger-ui.css").status_code == 200
+    assert httpx.get(f"{url}/openapi.json").json()["servers"] == [{"url": "/sr"}]
+    nothing = httpx.get(f"{url}/nothing")
+    assert (nothing.status_code, nothing.json()["detail"]) == (404, "There is nothing at /sr/nothing. See /sr/docs.")
+
+
+@pytest.mark.server
+def test_the_client_needs_no_setting_of_the_service(tmp_path: Path) -> None:
+    """Whoever runs a proxy may not run the service."""
+    with (
+        fake_service(tmp_path) as service,
+        nginx(tmp_path, f"location /sr/ {{ proxy_pass {service.url}/; }}") as proxy,
+        Upscaler(f"{proxy}/sr") as upscaler,
+    ):
+        made = upscaler.upscale(PNG, progress=lambda done, total: None)
+        assert size(made.body) == (20, 28)
+        assert size(upscaler.level(made.id, 2).body) == (10, 14)
+
+
+async def test_log_and_metrics_know_routes_without_the_prefix(serve: Running) -> None:
+    async with serve(root_path="/sr") as client:
+        for path in ("/sr/model", "/model", "/sr/static/js/main.js", "/sr/openapi.json", "/srmodel"):
+            await client.get(path)
+        metrics = (await client.get("/metrics")).text
+        for route, count in (("/model", 2), ("/static", 1), ("/openapi.json", 1), ("unmatched", 1)):
+            assert f'lapsrn_http_requests_total{{method="GET",route="{route}",status=' in metrics
+            assert f'lapsrn_http_request_duration_seconds_count{{route="{route}"}} {count}.0' in metrics

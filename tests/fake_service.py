@@ -1,0 +1,29 @@
+"""`python -m tests.fake_service [SECONDS]`: serves a network that repeats pixels and takes SECONDS for each tile."""
+
+import sys
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.main import leave, serve
+from tests.fakes import FakeModel, worker
+
+
+class SlowModel(FakeModel):
+    """Sleeps before it answers, so that work is under way for a known time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def run(
+        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False
+    ) -> dict[int, NDArray[np.float32]]:
+        time.sleep(self._seconds * len(tiles))
+        return super().run(tiles, scale, full_precision=full_precision)
+
+
+if __name__ == "__main__":
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
+    leave(serve(models=[worker(lambda: SlowModel(seconds))]))
