@@ -29,7 +29,13 @@ from model import color, resample
 SCALE: Final = 4
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "bench"
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
-FORMULAS = Formulas(color.YCBCR_FROM_RGB, color.YCBCR_OFFSET, color.RGB_FROM_YCBCR, resample.upsample_kernel)
+FORMULAS = Formulas(
+    color.YCBCR_FROM_RGB,
+    color.YCBCR_OFFSET,
+    color.RGB_FROM_YCBCR,
+    resample.upsample_kernel,
+    resample.downsample_kernel,
+)
 
 OPTIONS = UpscaleOptions(scale=SCALE)
 

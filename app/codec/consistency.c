@@ -1,0 +1,162 @@
+// What makes a result agree with its source; consistency.py does the same in numpy, and says what it is.
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "merge.h"
+
+enum { STEPS = 4, MAX_SCALE = 8 };
+static const float LEAST_SHARE = 0.15f;
+
+typedef int32_t marks_t __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+static inline float total(lanes_t v) {
+    v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
+    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1);
+    return v[0] + v[1];
+}
+
+// Source rows [first, last) of what the enlarged plane, clipped, lacks when it is shrunk. 0, or -1: no memory.
+int consistency_residual(
+    const merge_t* merge, size_t plane, float low, float high, size_t first, size_t last, float* residual
+) {
+    const size_t scale = merge->scale, width = merge->width, length = width * scale, taps = 4 * scale;
+    const size_t before = (size_t)-merge->shrinking_offset, wide = whole_lanes(length), lines = merge->height * scale;
+    const float *enlarged = plane ? merge->alpha : merge->luma, *source = merge->sources[plane];
+    float* line = calloc(before + wide + 2 * taps + LANES, sizeof(float));
+    if (line == NULL) return -1;
+    for (size_t row = first; row < last; row++) {
+        const float* rows[4 * MAX_SCALE];
+        for (size_t t = 0; t < taps; t++) {
+            ptrdiff_t at = (ptrdiff_t)(row * scale + t) + merge->shrinking_offset;
+            at = at < 0 ? 0 : at < (ptrdiff_t)lines ? at : (ptrdiff_t)lines - 1;
+            rows[t] = enlarged + (size_t)at * length;
+        }
+        for (size_t x = 0; x < length; x += LANES) {
+            lanes_t sum = {0};
+            for (size_t t = 0; t < taps; t++) sum += merge->shrinking[t] * clamped(load(rows[t], x, length), low, high);
+            memcpy(line + before + x, &sum, sizeof sum);
+        }
+        for (size_t x = 0; x < before; x++) line[x] = line[before];
+        for (size_t x = 0; x < taps + LANES; x++) line[before + length + x] = line[before + length - 1];
+        for (size_t x = 0; x < width; x++) {
+            lanes_t sum = {0};
+            for (size_t t = 0; t < taps; t += LANES) {
+                lanes_t values, weights;
+                memcpy(&values, line + x * scale + t, sizeof values);
+                memcpy(&weights, merge->shrinking + t, sizeof weights);
+                sum += values * weights;
+            }
+            residual[row * width + x] = source[row * width + x] - total(sum);
+        }
+    }
+    free(line);
+    return 0;
+}
+
+// One channel of a block of the result: where its values begin, and how they lie.
+typedef struct {
+    const float* values;
+    size_t rows, columns, stride;  // the last from a row to the next
+} block_t;
+
+// The mean of a block that is shifted and clipped, and the shares of it that can still be raised and lowered.
+static void look(const block_t* block, float offset, float full, float* mean, float* up, float* down) {
+    const float edge = full / 1024;
+    float sum = 0;
+    int32_t rising = 0, falling = 0;
+    for (size_t x = 0; x < block->columns; x += LANES) {
+        lanes_t sums = {0};
+        marks_t ups = {0}, downs = {0};
+        for (size_t row = 0; row < block->rows; row++) {
+            lanes_t values;
+            memcpy(&values, block->values + row * block->stride + x, sizeof values);
+            values += offset;
+            sums += clamped(values, 0, full);
+            ups -= (values > -edge) & (values < full - edge);
+            downs -= (values > edge) & (values < full + edge);
+        }
+        for (size_t i = 0; i < LANES && x + i < block->columns; i++) {
+            sum += sums[i];
+            rising += ups[i];
+            falling += downs[i];
+        }
+    }
+    const float count = (float)(block->rows * block->columns);
+    *mean = sum / count, *up = (float)rising / count, *down = (float)falling / count;
+}
+
+// The offset that brings a block's mean near `target`.
+static float solve(const block_t* block, float target, float full) {
+    const float near = full / 510;
+    float offset = 0;
+    for (size_t step = 0; step < STEPS; step++) {
+        float mean, up, down;
+        look(block, offset, full, &mean, &up, &down);
+        const float error = target - mean;
+        if (fabsf(error) <= near) break;
+        offset += (error > 0 ? error - near : error + near) / fmaxf(error > 0 ? up : down, LEAST_SHARE);
+    }
+    return offset;
+}
+
+// The means of a block of the source: luma, alpha, chroma.
+static void source_means(const merge_t* merge, size_t block_row, size_t block_column, float means[4]) {
+    const float* planes[4] = {merge->sources[0], merge->sources[1], merge->chroma[0], merge->chroma[1]};
+    const size_t top = block_row * BLOCK, left = block_column * BLOCK;
+    const size_t bottom = top + BLOCK < merge->height ? top + BLOCK : merge->height;
+    const size_t right = left + BLOCK < merge->width ? left + BLOCK : merge->width;
+    for (size_t p = 0; p < 4; p++) {
+        if (planes[p] == NULL) continue;
+        float sum = 0;
+        for (size_t y = top; y < bottom; y++)
+            for (size_t x = left; x < right; x++) sum += planes[p][y * merge->width + x];
+        means[p] = sum / (float)((bottom - top) * (right - left));
+    }
+}
+
+// The offsets of block rows [first, last), to (channels, block rows, block columns). 0, or -1 when there is no memory.
+int consistency_offsets(const merge_t* merge, size_t first, size_t last, float* offsets) {
+    const size_t side = BLOCK * merge->scale, length = merge->width * merge->scale, wide = whole_lanes(length);
+    const size_t block_rows = (merge->height + BLOCK - 1) / BLOCK, block_columns = (merge->width + BLOCK - 1) / BLOCK;
+    const size_t colors = colors_of(merge), channels = merge->alpha ? colors + 1 : colors;
+    const size_t stride = merge->channels * wide;
+    const float full = full_scale(merge);
+    float* room = calloc(merge_room(merge), sizeof(float));
+    float* values = calloc(side * stride + LANES, sizeof(float));  // the last block is read in whole lanes
+    float* sums = calloc(stride, sizeof(float));
+    const int failed = room == NULL || values == NULL || sums == NULL;
+    for (size_t k = first; k < last && !failed; k++) {
+        const size_t rows = (k + 1 < block_rows ? side : (merge->height - k * BLOCK) * merge->scale);
+        memset(sums, 0, stride * sizeof(float));
+        for (size_t row = 0; row < rows; row++) {
+            float* line = values + row * stride;
+            merge_values(merge, k * side + row, room, line, wide);
+            for (size_t x = 0; x < channels * wide; x += LANES) {
+                lanes_t sum = load(sums, x, stride) + clamped(load(line, x, stride), 0, full);
+                memcpy(sums + x, &sum, sizeof sum);
+            }
+        }
+        for (size_t j = 0; j < block_columns; j++) {
+            const size_t left = j * side, columns = left + side < length ? side : length - left;
+            float means[4] = {0};
+            source_means(merge, k, j, means);
+            for (size_t c = 0; c < channels; c++) {
+                float target = full * means[1], sum = 0;
+                if (c < colors) {
+                    target = merge->gain * means[0] + merge->bias[c];
+                    if (colors > 1) target += merge->mix[c][0] * means[2] + merge->mix[c][1] * means[3];
+                }
+                for (size_t x = left; x < left + columns; x++) sum += sums[c * wide + x];
+                const int agrees = fabsf(target - sum / (float)(rows * columns)) <= full / 510;
+                const block_t block = {values + c * wide + left, rows, columns, stride};
+                offsets[(c * block_rows + k) * block_columns + j] = agrees ? 0 : solve(&block, target, full);
+            }
+        }
+    }
+    free(room);
+    free(values);
+    free(sums);
+    return failed ? -1 : 0;
+}

@@ -1,0 +1,92 @@
+"""What a result lacks to agree with its source in brightness: residuals and offsets, added before the one rounding.
+
+Where the network overshoots, clipping moves the mean. One step of iterative back-projection (Irani and Peleg, 1991)
+makes luma and alpha, clipped and shrunk, agree with their source pixel by pixel, as far as one linear step can. What
+clipping still costs is found in blocks: for every channel the offset that brings the clipped block's mean to its
+source's. consistency.c does the same in C.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.codec.types import Plane
+
+BLOCK = 4  # source rows and columns of a block
+REACH = 2  # source rows above and below that a residual is computed from, and that an enlargement reads
+LOOKAHEAD = 2 * BLOCK - 1 + 2 * REACH
+"""Source rows below the last one wanted that must be there."""
+
+_STEPS = 4  # of Newton's method, at most
+_NEAR = np.float32(1 / 510)  # half a level of 8 bits: a mean this near agrees
+_EDGE = np.float32(1 / 1024)  # nearer to black or white than this, a value is at the edge
+_LEAST_SHARE = np.float32(0.15)  # of a block that is taken to move with its offset, so that steps stay short
+
+
+def blocks(length: int) -> int:
+    """How many blocks cover a side of the source."""
+    return -(-length // BLOCK)
+
+
+def residual(
+    source: Plane, enlarged: Plane, limits: tuple[float, float], kernel: tuple[Plane, int], first: int, last: int
+) -> Plane:
+    """Source rows [first, last) of `source` (H, W) minus `enlarged` (H * scale, W * scale), clipped and shrunk.
+
+    `kernel` is what Formulas.downsample_kernel gives. Beyond the border, border pixels are repeated.
+    """
+    scale = enlarged.shape[1] // source.shape[1]
+    (weights, offset), (low, high) = kernel, map(np.float32, limits)
+    reach = offset + np.arange(len(weights))
+
+    def taps(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+        found: NDArray[np.intp] = np.add.outer(positions * scale, reach).clip(0, length - 1)
+        return found
+
+    rows = enlarged[taps(np.arange(first, last), enlarged.shape[0])].clip(low, high)
+    lines = np.einsum("t,ytx->yx", weights, rows)
+    shrunk = np.einsum("t,yxt->yx", weights, lines[:, taps(np.arange(source.shape[1]), enlarged.shape[1])])
+    lacking: Plane = source[first:last] - shrunk
+    return lacking
+
+
+def offsets(values: NDArray[np.float32], targets: NDArray[np.float32], side: int, full: int) -> NDArray[np.float32]:
+    """For each channel and block the offset after which `values`, clipped to 0..full, have nearly the mean `targets`.
+
+    `values` (C, rows, columns) are cut into blocks of `side`, the last ones smaller; `targets` and what is returned are
+    (C, block rows, block columns). Means that agree to half a level of 8 bits have the offset 0.
+    """
+    top = np.float32(full)
+    height, width = values.shape[1:]
+    found = np.zeros_like(targets)
+    for _ in range(_STEPS):
+        shifted = values + found.repeat(side, axis=1)[:, :height].repeat(side, axis=2)[..., :width]
+        errors = targets - block_means(shifted.clip(0, top), side)
+        edge = top * _EDGE
+        up = block_means(((shifted > -edge) & (shifted < top - edge)).astype(np.float32), side)
+        down = block_means(((shifted > edge) & (shifted < top + edge)).astype(np.float32), side)
+        missing = np.sign(errors) * np.maximum(np.abs(errors) - top * _NEAR, 0)
+        found += missing / np.maximum(np.where(errors > 0, up, down), _LEAST_SHARE)
+    return found
+
+
+def block_means(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The means of (C, rows, columns) in blocks of `side` x `side`, of which the last ones may be smaller."""
+    for axis in (1, 2):
+        starts = np.arange(0, values.shape[axis], side)
+        sizes = np.minimum(side, values.shape[axis] - starts).astype(np.float32)
+        values = np.add.reduceat(values, starts, axis=axis) / (sizes[:, None] if axis == 1 else sizes)
+    return values
+
+
+def between(
+    offsets: NDArray[np.float32], side: int, rows: tuple[int, int], columns: tuple[int, int]
+) -> NDArray[np.float32]:
+    """The offsets (C, block rows, block columns) of pixels in these ranges, bilinear between the centres of blocks."""
+    for axis, (first, last) in ((1, rows), (2, columns)):
+        place = np.arange(first, last) + side // 2
+        after = place // side
+        share = ((place % side + np.float32(0.5)) / side).astype(np.float32)
+        low = offsets.take((after - 1).clip(0), axis=axis)
+        high = offsets.take(after.clip(None, offsets.shape[axis] - 1), axis=axis)
+        offsets = low + (high - low) * (share[:, None] if axis == 1 else share)
+    return offsets
