@@ -36,18 +36,14 @@ int consistency_residual(
         for (size_t x = 0; x < length; x += LANES) {
             lanes_t sum = {0};
             for (size_t t = 0; t < taps; t++) sum += merge->shrinking[t] * clamped(load(rows[t], x, length), low, high);
-            memcpy(line + before + x, &sum, sizeof sum);
+            save(line + before + x, sum);
         }
         for (size_t x = 0; x < before; x++) line[x] = line[before];
         for (size_t x = 0; x < taps + LANES; x++) line[before + length + x] = line[before + length - 1];
         for (size_t x = 0; x < width; x++) {
             lanes_t sum = {0};
-            for (size_t t = 0; t < taps; t += LANES) {
-                lanes_t values, weights;
-                memcpy(&values, line + x * scale + t, sizeof values);
-                memcpy(&weights, merge->shrinking + t, sizeof weights);
-                sum += values * weights;
-            }
+            for (size_t t = 0; t < taps; t += LANES)
+                sum += load_all(line + x * scale + t) * load_all(merge->shrinking + t);
             residual[row * width + x] = source[row * width + x] - total(sum);
         }
     }
@@ -70,9 +66,7 @@ static void look(const block_t* block, float offset, float full, float* mean, fl
         lanes_t sums = {0};
         marks_t ups = {0}, downs = {0};
         for (size_t row = 0; row < block->rows; row++) {
-            lanes_t values;
-            memcpy(&values, block->values + row * block->stride + x, sizeof values);
-            values += offset;
+            const lanes_t values = load_all(block->values + row * block->stride + x) + offset;
             sums += clamped(values, 0, full);
             ups -= (values > -edge) & (values < full - edge);
             downs -= (values > edge) & (values < full + edge);
@@ -101,62 +95,57 @@ static float solve(const block_t* block, float target, float full) {
     return offset;
 }
 
-// The means of a block of the source: luma, alpha, chroma.
-static void source_means(const merge_t* merge, size_t block_row, size_t block_column, float means[4]) {
+// The means of each block of a row of the source: (luma, alpha, chroma) of block columns.
+static void source_means(const merge_t* merge, size_t block_row, float* lines, float* means) {
     const float* planes[4] = {merge->sources[0], merge->sources[1], merge->chroma[0], merge->chroma[1]};
-    const size_t top = block_row * BLOCK, left = block_column * BLOCK;
-    const size_t bottom = top + BLOCK < merge->height ? top + BLOCK : merge->height;
-    const size_t right = left + BLOCK < merge->width ? left + BLOCK : merge->width;
-    for (size_t p = 0; p < 4; p++) {
+    const size_t top = block_row * BLOCK, width = merge->width, columns = blocks_of(width);
+    const size_t rows = top + BLOCK < merge->height ? BLOCK : merge->height - top;
+    for (size_t p = 0; p < 4; p++, means += columns) {
         if (planes[p] == NULL) continue;
-        float sum = 0;
-        for (size_t y = top; y < bottom; y++)
-            for (size_t x = left; x < right; x++) sum += planes[p][y * merge->width + x];
-        means[p] = sum / (float)((bottom - top) * (right - left));
+        const float* source = planes[p] + top * width;
+        for (size_t x = 0; x < width; x++) lines[x] = source[x];
+        for (size_t y = 1; y < rows; y++)
+            for (size_t x = 0; x < width; x++) lines[x] += source[y * width + x];
+        for (size_t k = 0; k < columns; k++) {
+            const size_t left = k * BLOCK, right = left + BLOCK < width ? left + BLOCK : width;
+            float sum = 0;
+            for (size_t x = left; x < right; x++) sum += lines[x];
+            means[k] = sum / (float)(rows * (right - left));
+        }
     }
 }
 
-// The offsets of block rows [first, last), to (channels, block rows, block columns). 0, or -1 when there is no memory.
-int consistency_offsets(const merge_t* merge, size_t first, size_t last, float* offsets) {
-    const size_t side = BLOCK * merge->scale, length = merge->width * merge->scale, wide = whole_lanes(length);
-    const size_t block_rows = (merge->height + BLOCK - 1) / BLOCK, block_columns = (merge->width + BLOCK - 1) / BLOCK;
-    const size_t colors = colors_of(merge), channels = merge->alpha ? colors + 1 : colors;
-    const size_t stride = merge->channels * wide;
-    const float full = full_scale(merge);
-    float* room = calloc(merge_room(merge), sizeof(float));
-    float* values = calloc(side * stride + LANES, sizeof(float));  // the last block is read in whole lanes
-    float* sums = calloc(stride, sizeof(float));
-    const int failed = room == NULL || values == NULL || sums == NULL;
-    for (size_t k = first; k < last && !failed; k++) {
-        const size_t rows = (k + 1 < block_rows ? side : (merge->height - k * BLOCK) * merge->scale);
-        memset(sums, 0, stride * sizeof(float));
-        for (size_t row = 0; row < rows; row++) {
-            float* line = values + row * stride;
-            merge_values(merge, k * side + row, room, line, wide);
-            for (size_t x = 0; x < channels * wide; x += LANES) {
-                lanes_t sum = load(sums, x, stride) + clamped(load(line, x, stride), 0, full);
-                memcpy(sums + x, &sum, sizeof sum);
-            }
-        }
-        for (size_t j = 0; j < block_columns; j++) {
-            const size_t left = j * side, columns = left + side < length ? side : length - left;
-            float means[4] = {0};
-            source_means(merge, k, j, means);
-            for (size_t c = 0; c < channels; c++) {
-                float target = full * means[1], sum = 0;
-                if (c < colors) {
-                    target = merge->gain * means[0] + merge->bias[c];
-                    if (colors > 1) target += merge->mix[c][0] * means[2] + merge->mix[c][1] * means[3];
-                }
-                for (size_t x = left; x < left + columns; x++) sum += sums[c * wide + x];
-                const int agrees = fabsf(target - sum / (float)(rows * columns)) <= full / 510;
-                const block_t block = {values + c * wide + left, rows, columns, stride};
-                offsets[(c * block_rows + k) * block_columns + j] = agrees ? 0 : solve(&block, target, full);
-            }
+size_t consistency_room(const merge_t* merge, size_t wide) {
+    return merge->channels * wide + merge->width + 4 * blocks_of(merge->width);
+}
+
+void consistency_offsets(
+    const merge_t* merge, size_t block_row, const float* values, size_t wide, float* room, float* offsets
+) {
+    const size_t side = BLOCK * merge->scale, length = merge->width * merge->scale, stride = merge->channels * wide;
+    const size_t block_columns = blocks_of(merge->width), channels = computed_channels(merge);
+    const size_t below = (merge->height - block_row * BLOCK) * merge->scale, rows = side < below ? side : below;
+    const float full = full_scale(merge), near = full / 510;
+    float *sums = room, *means = sums + stride, *lines = means + 4 * block_columns;
+    for (size_t x = 0; x < channels * wide; x += LANES) {
+        lanes_t sum = {0};
+        for (size_t y = 0; y < rows; y++) sum += clamped(load_all(values + y * stride + x), 0, full);
+        save(sums + x, sum);
+    }
+    source_means(merge, block_row, lines, means);
+    for (size_t c = 0; c < channels; c++) {
+        const int alpha = merge->alpha && c + 1 == channels;
+        for (size_t k = 0; k < block_columns; k++) {
+            const size_t left = k * side, columns = left + side < length ? side : length - left;
+            float target = full * means[block_columns + k], sum = 0;
+            if (!alpha) target = merge->gain * means[k] + merge->bias[c];
+            if (!alpha && merge->chroma[0])
+                target +=
+                    merge->mix[c][0] * means[2 * block_columns + k] + merge->mix[c][1] * means[3 * block_columns + k];
+            for (size_t x = left; x < left + columns; x++) sum += sums[c * wide + x];
+            const int agrees = fabsf(target - sum / (float)(rows * columns)) <= near;
+            const block_t block = {values + c * wide + left, rows, columns, stride};
+            offsets[c * block_columns + k] = agrees ? 0 : solve(&block, target, full);
         }
     }
-    free(room);
-    free(values);
-    free(sums);
-    return failed ? -1 : 0;
 }

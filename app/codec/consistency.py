@@ -13,8 +13,8 @@ from app.codec.types import Plane
 
 BLOCK = 4  # source rows and columns of a block
 REACH = 2  # source rows above and below that a residual is computed from, and that an enlargement reads
-LOOKAHEAD = 2 * BLOCK - 1 + 2 * REACH
-"""Source rows below the last one wanted that must be there."""
+LOOKBACK, LOOKAHEAD = 2 * BLOCK - 1, 2 * BLOCK - 1 + 2 * REACH
+"""Source rows above and below a row that it needs: its block and the next one, and those their residuals read."""
 
 _STEPS = 4  # of Newton's method, at most
 _NEAR = np.float32(1 / 510)  # half a level of 8 bits: a mean this near agrees
@@ -49,22 +49,35 @@ def residual(
     return lacking
 
 
-def offsets(values: NDArray[np.float32], targets: NDArray[np.float32], side: int, full: int) -> NDArray[np.float32]:
-    """For each channel and block the offset after which `values`, clipped to 0..full, have nearly the mean `targets`.
+def shifted(values: NDArray[np.float32], targets: NDArray[np.float32], side: int, full: int) -> NDArray[np.float32]:
+    """`values` (C, rows, columns) so that their blocks, clipped to 0..full, have nearly the means `targets`.
 
-    `values` (C, rows, columns) are cut into blocks of `side`, the last ones smaller; `targets` and what is returned are
-    (C, block rows, block columns). Means that agree to half a level of 8 bits have the offset 0.
+    Blocks are of `side` x `side`, the last ones smaller; `targets` (C, block rows, block columns). Between the centres
+    of blocks, offsets are bilinear. Means that agree to half a level of 8 bits need none.
     """
-    top = np.float32(full)
+    offsets = _offsets(values, targets, side, np.float32(full))
+    for axis in (1, 2):
+        place = np.arange(values.shape[axis]) + side // 2
+        after = place // side
+        share = ((place % side + np.float32(0.5)) / side).astype(np.float32)
+        low = offsets.take((after - 1).clip(0), axis=axis)
+        high = offsets.take(after.clip(None, offsets.shape[axis] - 1), axis=axis)
+        offsets = low + (high - low) * (share[:, None] if axis == 1 else share)
+    return values + offsets
+
+
+def _offsets(
+    values: NDArray[np.float32], targets: NDArray[np.float32], side: int, full: np.float32
+) -> NDArray[np.float32]:
+    """One for each target, by Newton's method; what can still move is counted on the side that it has to move to."""
     height, width = values.shape[1:]
-    found = np.zeros_like(targets)
+    found, edge = np.zeros_like(targets), full * _EDGE
     for _ in range(_STEPS):
-        shifted = values + found.repeat(side, axis=1)[:, :height].repeat(side, axis=2)[..., :width]
-        errors = targets - block_means(shifted.clip(0, top), side)
-        edge = top * _EDGE
-        up = block_means(((shifted > -edge) & (shifted < top - edge)).astype(np.float32), side)
-        down = block_means(((shifted > edge) & (shifted < top + edge)).astype(np.float32), side)
-        missing = np.sign(errors) * np.maximum(np.abs(errors) - top * _NEAR, 0)
+        moved = values + found.repeat(side, axis=1)[:, :height].repeat(side, axis=2)[..., :width]
+        errors = targets - block_means(moved.clip(0, full), side)
+        up = block_means(((moved > -edge) & (moved < full - edge)).astype(np.float32), side)
+        down = block_means(((moved > edge) & (moved < full + edge)).astype(np.float32), side)
+        missing = np.sign(errors) * np.maximum(np.abs(errors) - full * _NEAR, 0)
         found += missing / np.maximum(np.where(errors > 0, up, down), _LEAST_SHARE)
     return found
 
@@ -76,17 +89,3 @@ def block_means(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
         sizes = np.minimum(side, values.shape[axis] - starts).astype(np.float32)
         values = np.add.reduceat(values, starts, axis=axis) / (sizes[:, None] if axis == 1 else sizes)
     return values
-
-
-def between(
-    offsets: NDArray[np.float32], side: int, rows: tuple[int, int], columns: tuple[int, int]
-) -> NDArray[np.float32]:
-    """The offsets (C, block rows, block columns) of pixels in these ranges, bilinear between the centres of blocks."""
-    for axis, (first, last) in ((1, rows), (2, columns)):
-        place = np.arange(first, last) + side // 2
-        after = place // side
-        share = ((place % side + np.float32(0.5)) / side).astype(np.float32)
-        low = offsets.take((after - 1).clip(0), axis=axis)
-        high = offsets.take(after.clip(None, offsets.shape[axis] - 1), axis=axis)
-        offsets = low + (high - low) * (share[:, None] if axis == 1 else share)
-    return offsets

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { SLACK = 2 * LANES };  // values behind each channel of a row that may be written to
+
 typedef uint16_t code_t;
 
 // The nearest codes, of two equally near the even one.
@@ -98,7 +100,7 @@ static inline void enlarge(
     for (size_t x = 0; x < length; x += LANES, added += LANES / scale) {
         lanes_t sum = load(plane, x, length) * gain;
         for (size_t t = 0; t < TAPS; t++) sum += weights[t] * repeated(added + t, scale);
-        memcpy(values + x, &sum, sizeof sum);
+        save(values + x, sum);
     }
 }
 
@@ -123,7 +125,7 @@ static void channel(const merge_t* merge, const float* added, const float* plane
 static inline void plain(const float* plane, float gain, float bias, size_t length, float* values) {
     for (size_t x = 0; x < length; x += LANES) {
         lanes_t sum = load(plane, x, length) * gain + bias;
-        memcpy(values + x, &sum, sizeof sum);
+        save(values + x, sum);
     }
 }
 
@@ -147,11 +149,10 @@ static void single(
     }
 }
 
-// Whole lanes are read at the end.
-size_t merge_room(const merge_t* merge) { return COLORS * (merge->width + TAPS - 1) + LANES; }
-
-void merge_values(const merge_t* merge, size_t row, float* room, float* values, size_t wide) {
-    const size_t length = merge->width * merge->scale, reach = merge->width + TAPS - 1, colors = colors_of(merge);
+// The codes of a result row, neither clipped nor rounded: (channels, wide).
+static void compute(const merge_t* merge, size_t row, float* room, float* values, size_t wide) {
+    const size_t length = merge->width * merge->scale, reach = merge->width + TAPS - 1;
+    const size_t colors = merge->chroma[0] ? COLORS : 1;
     const float *luma = merge->luma + row * length, full = full_scale(merge);
     if (colors == 1) {
         single(merge, merge->luma, merge->residuals[0], merge->gain, merge->bias[0], row, room, values);
@@ -169,28 +170,41 @@ void merge_values(const merge_t* merge, size_t row, float* room, float* values, 
         plain(luma, 0, full, length, alpha);
 }
 
-// Adds the offsets of one channel to a row, bilinearly between the centres of blocks; `between` has room for one a
-// block column.
-static inline void shift(
-    const merge_t* merge, size_t scale, const float* offsets, size_t row, float* between, float* values
+// Adds offsets to a row of one channel that lies `down` of the way from the centres of one block row to those of the
+// next; bilinearly between the centres. What is behind the row's end is changed, too, by no more than SLACK values.
+static inline void shift_by(
+    size_t side, size_t columns, const float* above, const float* below, float down, float* between, float* values
 ) {
-    const size_t side = BLOCK * scale, length = merge->width * scale;
-    const size_t rows = (merge->height + BLOCK - 1) / BLOCK, columns = (merge->width + BLOCK - 1) / BLOCK;
-    const size_t above = (row + side / 2) / side, top = above ? above - 1 : 0, bottom = above < rows ? above : rows - 1;
-    const float down = ((float)((row + side / 2) % side) + 0.5f) / (float)side;
     int any = 0;
     for (size_t k = 0; k < columns; k++) {
-        const float high = offsets[top * columns + k], low = offsets[bottom * columns + k];
-        between[k] = high + (low - high) * down;
+        between[k] = above[k] + (below[k] - above[k]) * down;
         any |= between[k] != 0;
     }
     if (!any) return;
-    for (size_t k = 0; k <= columns; k++) {  // from the centre of block k - 1 to that of block k
-        const float left = between[k ? k - 1 : 0], right = between[k < columns ? k : columns - 1];
-        if (left == 0 && right == 0) continue;
-        const size_t from = k ? 0 : side / 2, start = k * side - side / 2;  // wraps for k = 0, and back by `from`
-        for (size_t x = from; x < side && start + x < length; x++)
-            values[start + x] += left + (right - left) * (((float)x + 0.5f) / (float)side);
+    for (size_t x = 0; x < side / 2; x++) values[x] += between[0];
+    values += side / 2;
+    for (size_t k = 1; k < columns; k++, values += side) {
+        const float left = between[k - 1], step = between[k] - left;
+        if (left == 0 && step == 0) continue;
+        for (size_t x = 0; x < side; x++) values[x] += left + step * (((float)x + 0.5f) / (float)side);
+    }
+    for (size_t x = 0; x < side / 2; x++) values[x] += between[columns - 1];
+}
+
+// The same, compiled for each scale.
+static void shift(
+    const merge_t* merge, const float* above, const float* below, float down, float* between, float* values
+) {
+    const size_t columns = blocks_of(merge->width);
+    switch (merge->scale) {
+        case 2:
+            shift_by(2 * BLOCK, columns, above, below, down, between, values);
+            break;
+        case 4:
+            shift_by(4 * BLOCK, columns, above, below, down, between, values);
+            break;
+        default:
+            shift_by(8 * BLOCK, columns, above, below, down, between, values);
     }
 }
 
@@ -223,31 +237,83 @@ static void interleave(const merge_t* merge, const code_t* codes, size_t wide, s
     }
 }
 
-// Result rows [first, last) to `out`, (last - first, width * scale, channels). 0, or -1 when there is no memory.
-int merge_rows(const merge_t* merge, size_t first, size_t last, void* out) {
-    const size_t length = merge->width * merge->scale, wide = whole_lanes(length);
-    const size_t rows = (merge->height + BLOCK - 1) / BLOCK, columns = (merge->width + BLOCK - 1) / BLOCK;
-    float* room = calloc(merge_room(merge), sizeof(float));
-    float* values = calloc(merge->channels * wide + columns, sizeof(float));
-    code_t* codes = calloc(MAX_CHANNELS * wide, sizeof(code_t));
-    const int failed = room == NULL || values == NULL || codes == NULL;
-    for (size_t row = first; row < last && !failed; row++) {
-        merge_values(merge, row, room, values, wide);
-        for (size_t c = 0; c < merge->channels; c++) {
-            float* line = values + c * wide;
-            if (merge->offsets) {
-                const float* offsets = merge->offsets + c * rows * columns;
-                shift(merge, merge->scale, offsets, row, values + merge->channels * wide, line);
-            }
-            for (size_t x = 0; x < wide; x += LANES)
-                store(load(line, x, wide), full_scale(merge), codes + c * wide + x);
-        }
-        interleave(
-            merge, codes, wide, length, (uint8_t*)out + (row - first) * length * merge->channels * merge->itemsize
-        );
+// Where the strip of one call is worked on.
+typedef struct {
+    size_t wide;                     // from a channel of a row to the next
+    float *room, *values, *offsets;  // one row, or two block rows; of three block rows
+    code_t* codes;                   // one row
+    uint8_t* out;                    // the next row
+} desk_t;
+
+// Clips, rounds and writes a row.
+static void finish(const merge_t* merge, desk_t* desk, const float* values) {
+    const size_t length = merge->width * merge->scale;
+    for (size_t c = 0; c < merge->channels; c++)
+        for (size_t x = c * desk->wide; x < c * desk->wide + length; x += LANES)
+            store(load_all(values + x), full_scale(merge), desk->codes + x);
+    interleave(merge, desk->codes, desk->wide, length, desk->out);
+    desk->out += length * merge->channels * merge->itemsize;
+}
+
+// Source rows [first, last) as the planes say.
+static void as_they_are(const merge_t* merge, size_t first, size_t last, desk_t* desk) {
+    for (size_t row = first * merge->scale; row < last * merge->scale; row++) {
+        compute(merge, row, desk->room, desk->values, desk->wide);
+        finish(merge, desk, desk->values);
     }
-    free(room);
-    free(values);
-    free(codes);
+}
+
+// Source rows [first, last) so that they agree with the source. A block row is written when the next one's offsets are
+// known.
+static void in_agreement(const merge_t* merge, size_t first, size_t last, desk_t* desk) {
+    const size_t side = BLOCK * merge->scale, blocks = blocks_of(merge->height), columns = blocks_of(merge->width);
+    const size_t from = first / BLOCK, to = blocks_of(last), stride = merge->channels * desk->wide;
+    const size_t channels = computed_channels(merge), top = first * merge->scale, bottom = last * merge->scale;
+    float* between = desk->offsets + 3 * channels * columns;
+    for (size_t k = from ? from - 1 : 0; k <= to; k++) {
+        if (k < blocks) {
+            float* values = desk->values + k % 2 * side * stride;
+            for (size_t y = 0; y < side && k * side + y < merge->height * merge->scale; y++)
+                compute(merge, k * side + y, desk->room, values + y * stride, desk->wide);
+            consistency_offsets(merge, k, values, desk->wide, desk->room, desk->offsets + k % 3 * channels * columns);
+        }
+        if (k <= from) continue;
+        const size_t own = k - 1, above = own ? own - 1 : 0, below = k < blocks ? k : own;
+        for (size_t y = 0; y < side; y++) {
+            const size_t row = own * side + y;
+            if (row < top || row >= bottom) continue;
+            const int upper = y < side / 2;
+            const float down = ((float)(upper ? y + side / 2 : y - side / 2) + 0.5f) / (float)side;
+            float* values = desk->values + own % 2 * side * stride + y * stride;
+            for (size_t c = 0; c < channels; c++) {
+                const float* high = desk->offsets + ((upper ? above : own) % 3 * channels + c) * columns;
+                const float* low = desk->offsets + ((upper ? own : below) % 3 * channels + c) * columns;
+                shift(merge, high, low, down, between, values + c * desk->wide);
+            }
+            finish(merge, desk, values);
+        }
+    }
+}
+
+// Source rows [first, last) to `out`, ((last - first) * scale, width * scale, channels). 0, or -1: no memory.
+int merge_rows(const merge_t* merge, size_t first, size_t last, void* out) {
+    const int agreeing = merge->residuals[0] != NULL;
+    const size_t wide = whole_lanes(merge->width * merge->scale) + SLACK, columns = blocks_of(merge->width);
+    const size_t rows = agreeing ? 2 * BLOCK * merge->scale : 1, own_room = COLORS * (merge->width + TAPS - 1) + LANES;
+    const size_t their_room = agreeing ? consistency_room(merge, wide) : 0;
+    desk_t desk = {
+        .wide = wide,
+        .room = calloc(own_room > their_room ? own_room : their_room, sizeof(float)),
+        .values = calloc(rows * merge->channels * wide, sizeof(float)),
+        .offsets = calloc((3 * MAX_CHANNELS + 1) * columns, sizeof(float)),
+        .codes = calloc(merge->channels * wide, sizeof(code_t)),
+        .out = out,
+    };
+    const int failed = desk.room == NULL || desk.values == NULL || desk.offsets == NULL || desk.codes == NULL;
+    if (!failed) (agreeing ? in_agreement : as_they_are)(merge, first, last, &desk);
+    free(desk.room);
+    free(desk.values);
+    free(desk.offsets);
+    free(desk.codes);
     return failed ? -1 : 0;
 }

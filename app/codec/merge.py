@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.codec import consistency
-from app.codec.consistency import BLOCK, LOOKAHEAD, REACH, blocks
+from app.codec.consistency import BLOCK, LOOKAHEAD, LOOKBACK, REACH, blocks
 from app.codec.formulas import Formulas
 from app.codec.native import library
 from app.codec.types import Picture, Plane, Samples
@@ -38,7 +38,6 @@ class _Merge(ctypes.Structure):
         ("alpha", ctypes.c_void_p),
         ("sources", ctypes.c_void_p * 2),
         ("residuals", ctypes.c_void_p * 2),
-        ("offsets", ctypes.c_void_p),
         ("phases", ctypes.c_void_p),
         ("offset", ctypes.c_ssize_t),
         ("shrinking", ctypes.c_void_p),
@@ -86,23 +85,19 @@ class Merger:
             self._shrinking = np.zeros(-(-len(weights) // _LANES) * _LANES, np.float32)
             self._shrinking[: len(weights)] = weights
             self._taps = len(weights)
-            shape = (picture.channels, blocks(picture.height), blocks(picture.width))
             self._residuals = [np.empty(plane.shape, np.float32) for plane in self._sources]
-            self._offsets: NDArray[np.float32] = np.empty(shape, np.float32)
-            self._offsets[...] = 0  # as they stay for an opaque alpha
-            self._known_rows = self._known_blocks = 0
+            self._known_rows = 0
 
     @property
-    def lookahead(self) -> int:
-        """How many source rows below the last one wanted must be there, as far as the picture goes."""
-        return LOOKAHEAD if self._consistent else 0
+    def reach(self) -> tuple[int, int]:
+        """How many source rows above the first and below the last one wanted are read, as far as the picture goes."""
+        return (LOOKBACK, LOOKAHEAD) if self._consistent else (0, 0)
 
     def rows(self, planes: Sequence[Plane], first: int, last: int, executor: Executor | None = None) -> Samples:
         """Samples ((last - first) * scale, W * scale, C) of source rows [first, last).
 
-        `planes` are the network's answers to `picture.planes`, whole and in its order, of which rows
-        [first, last + lookahead) are read. Values are clipped and rounded once. Raises ValueError for planes that do
-        not fit, and MemoryError.
+        `planes` are the network's answers to `picture.planes`, whole and in its order; see `reach` for what is read of
+        them. Values are clipped and rounded once. Raises ValueError for planes that do not fit, and MemoryError.
         """
         picture, scale = self._picture, self._scale
         height, width = picture.height * scale, picture.width * scale
@@ -121,42 +116,32 @@ class Merger:
             if native is None:
                 self._by_numpy(planes, top, bottom, target)
             else:
-                _check(native.merge_rows(ctypes.byref(job), top * scale, bottom * scale, target.ctypes.data))
+                _check(native.merge_rows(ctypes.byref(job), top, bottom, target.ctypes.data))
 
         if self._consistent:
-            self._compare(native, job, planes, last, executor)
-        _in_strips(strip, first, last, _STRIP, executor)
+            self._find_residuals(native, job, planes, last, executor)
+        step = last - first if native is not None and executor is None else _STRIP
+        _in_strips(strip, first, last, step, executor)
         return out
 
-    def _compare(
+    def _find_residuals(
         self, native: ctypes.CDLL | None, job: _Merge, planes: Sequence[Plane], last: int, executor: Executor | None
     ) -> None:
-        """Find the residuals and offsets that source rows down to `last` need."""
-        picture, side, address = self._picture, BLOCK * self._scale, ctypes.byref(job)
-        last_block = min(blocks(last) + 1, blocks(picture.height))
-        last_row = min(last_block * BLOCK + REACH, picture.height)
+        """Those that source rows down to `last` need and that are not known yet."""
 
-        def residuals(top: int, bottom: int) -> None:
+        def strip(top: int, bottom: int) -> None:
             for i, (source, plane, found) in enumerate(zip(self._sources, planes, self._residuals, strict=True)):
                 low, high = self._limits[i]
                 if native is None:
                     kernel = self._shrinking[: self._taps], self._shrinking_offset
                     found[top:bottom] = consistency.residual(source, plane, (low, high), kernel, top, bottom)
                 else:
-                    _check(native.consistency_residual(address, i, low, high, top, bottom, found.ctypes.data))
+                    target = found.ctypes.data
+                    _check(native.consistency_residual(ctypes.byref(job), i, low, high, top, bottom, target))
 
-        def offsets(top: int, bottom: int) -> None:
-            if native is None:
-                first, end = top * BLOCK, min(bottom * BLOCK, picture.height)
-                targets = consistency.block_means(self._source(first, end), BLOCK)
-                found = consistency.offsets(self._values(planes, first, end), targets, side, self._full)
-                self._offsets[: len(found), top:bottom] = found
-            else:
-                _check(native.consistency_offsets(address, top, bottom, self._offsets.ctypes.data))
-
-        _in_strips(residuals, self._known_rows, last_row, _STRIP, executor)
-        _in_strips(offsets, self._known_blocks, last_block, _STRIP // BLOCK, executor)
-        self._known_rows, self._known_blocks = last_row, last_block
+        bottom = min((blocks(last) + 1) * BLOCK + REACH, self._picture.height)
+        _in_strips(strip, self._known_rows, bottom, _STRIP, executor)
+        self._known_rows = bottom
 
     def _job(self, planes: Sequence[Plane]) -> _Merge:
         """What merge.c is told; it owns none of what it points to."""
@@ -171,22 +156,26 @@ class Merger:
         if self._consistent:
             for i, plane in enumerate(self._residuals):
                 job.residuals[i] = plane.ctypes.data
-            job.offsets = self._offsets.ctypes.data
             job.shrinking, job.shrinking_offset = self._shrinking.ctypes.data, self._shrinking_offset
         for i, (mix, bias) in enumerate(zip(self._mix, self._bias, strict=True)):
             job.mix[i][:], job.bias[i] = mix, bias
         return job
 
     def _by_numpy(self, planes: Sequence[Plane], top: int, bottom: int, target: Samples) -> None:
-        values = self._values(planes, top, bottom)
-        if self._consistent:
-            scale, offsets = self._scale, self._offsets[: len(values)]
-            columns = (0, target.shape[1])
-            values = values + consistency.between(offsets, BLOCK * scale, (top * scale, bottom * scale), columns)
+        values = self._consistently(planes, top, bottom) if self._consistent else self._values(planes, top, bottom)
         for channel, codes in enumerate(np.rint(values).clip(0, self._full).astype(self._dtype)):
             target[..., channel] = codes
         if self._picture.opaque:
             target[..., -1] = self._full
+
+    def _consistently(self, planes: Sequence[Plane], top: int, bottom: int) -> NDArray[np.float32]:
+        """As `_values`, with the offsets of blocks, which lean on the block rows above and below."""
+        first = max(top // BLOCK - 1, 0) * BLOCK
+        last = min((blocks(bottom) + 1) * BLOCK, self._picture.height)
+        values = self._values(planes, first, last)
+        targets = consistency.block_means(self._source(first, last), BLOCK)
+        values = consistency.shifted(values, targets, BLOCK * self._scale, self._full)
+        return values[:, (top - first) * self._scale : (bottom - first) * self._scale]
 
     def _values(self, planes: Sequence[Plane], top: int, bottom: int) -> NDArray[np.float32]:
         """The codes of source rows [top, bottom), neither clipped nor rounded, (C, rows, columns); no opaque alpha."""

@@ -25,7 +25,6 @@ def library() -> ctypes.CDLL | None:
         found.merge_rows.argtypes = [address, size, size, address]
         limit = ctypes.c_float
         found.consistency_residual.argtypes = [address, size, limit, limit, size, size, address]
-        found.consistency_offsets.argtypes = [address, size, size, address]
         return found
     return None
 

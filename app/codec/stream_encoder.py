@@ -38,6 +38,7 @@ class StreamEncoder:
         self._format = OUTPUT_FORMATS[options.output_format]
         depth: Literal[8, 16] = decoded.depth if self._format.sixteen_bits else 8
         self._mergers = [Merger(picture, scale, depth, formulas, consistent=consistent) for picture in decoded.frames]
+        self._reach = self._mergers[0].reach
         self._metadata = scaled(decoded.metadata, scale, self._height, self._width)
         shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)
         self._writer = WRITERS[options.output_format]
@@ -56,7 +57,7 @@ class StreamEncoder:
         if self._stream is None:
             return False
         bottom = min(self._rows + max(1, self._stream.band // self._scale), self._decoded.height)
-        needed = min(bottom + self._mergers[0].lookahead, self._decoded.height)
+        needed = min(bottom + self._reach[1], self._decoded.height)
         if not self._rows < bottom <= needed <= rows:
             return False
         samples = self._merged(planes, self._rows, bottom)
@@ -69,7 +70,7 @@ class StreamEncoder:
     @property
     def rows(self) -> int:
         """Source rows [0, rows) are needed no more."""
-        return self._rows
+        return max(0, self._rows - self._reach[0])
 
     def finish(self, planes: Sequence[Sequence[Plane]]) -> Encoded:
         """The file; every row is there."""
