@@ -59,6 +59,7 @@ typedef struct {
 
 // The mean of a block that is shifted and clipped, and the shares of it that can still be raised and lowered.
 static void look(const block_t* block, float offset, float full, float* mean, float* up, float* down) {
+    const marks_t lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const float edge = full / 1024;
     float sum = 0;
     int32_t rising = 0, falling = 0;
@@ -71,11 +72,10 @@ static void look(const block_t* block, float offset, float full, float* mean, fl
             ups -= (values > -edge) & (values < full - edge);
             downs -= (values > edge) & (values < full + edge);
         }
-        for (size_t i = 0; i < LANES && x + i < block->columns; i++) {
-            sum += sums[i];
-            rising += ups[i];
-            falling += downs[i];
-        }
+        const marks_t there = lane < (int32_t)(block->columns - x);
+        sum += total((lanes_t)((marks_t)sums & there));
+        rising += __builtin_reduce_add(ups & there);
+        falling += __builtin_reduce_add(downs & there);
     }
     const float count = (float)(block->rows * block->columns);
     *mean = sum / count, *up = (float)rising / count, *down = (float)falling / count;

@@ -54,20 +54,26 @@ static inline void extend(const merge_t* merge, float* added, size_t wide) {
 
 // What chroma, and luma's residual if there is one, add to the colours in a result row, (COLORS, wide): at the source's
 // columns and where taps reach beyond.
-static inline void mixed(const merge_t* merge, const float* residual, size_t row, float* restrict added, size_t wide) {
-    const size_t before = (size_t)-merge->offset;
+static inline __attribute__((always_inline)) void mixed(
+    const merge_t* merge, const float* residual, size_t row, float* restrict added, size_t wide
+) {
+    const float* planes[3] = {merge->chroma[0], merge->chroma[1], residual};
+    const size_t before = (size_t)-merge->offset, width = merge->width;
+    const float* rows[TAPS][3];
     size_t at[TAPS];
     float weights[TAPS];
     find_taps(merge, row, at, weights);
-    for (size_t x = 0; x < merge->width; x++) {
+    for (size_t t = 0; t < TAPS; t++)
+        for (size_t p = 0; p < (residual ? 3 : 2); p++) rows[t][p] = planes[p] + at[t];
+    for (size_t x = 0; x < width; x++) {
         float cb = 0, cr = 0, y = 0;
         for (size_t t = 0; t < TAPS; t++) {
-            cb += weights[t] * merge->chroma[0][at[t] + x];
-            cr += weights[t] * merge->chroma[1][at[t] + x];
-            if (residual) y += weights[t] * residual[at[t] + x];
+            cb += weights[t] * rows[t][0][x];
+            cr += weights[t] * rows[t][1][x];
+            if (residual) y += weights[t] * rows[t][2][x];
         }
         for (size_t k = 0; k < COLORS; k++) {
-            float sum = merge->mix[k][0] * cb + merge->mix[k][1] * cr + merge->bias[k];
+            const float sum = merge->mix[k][0] * cb + merge->mix[k][1] * cr + merge->bias[k];
             added[k * wide + before + x] = residual ? sum + merge->gain * y : sum;
         }
     }
