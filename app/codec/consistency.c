@@ -88,9 +88,9 @@ static float solve(const block_t* block, float target, float full) {
     for (size_t step = 0; step < STEPS; step++) {
         float mean, up, down;
         look(block, offset, full, &mean, &up, &down);
-        const float error = target - mean;
+        const float error = target - mean;  // made up for without a jump, as it grows beyond what is near
         if (fabsf(error) <= near) break;
-        offset += (error > 0 ? error - near : error + near) / fmaxf(error > 0 ? up : down, LEAST_SHARE);
+        offset += (error - near * near / error) / fmaxf(error > 0 ? up : down, LEAST_SHARE);
     }
     return offset;
 }

@@ -71,13 +71,15 @@ def _offsets(
 ) -> NDArray[np.float32]:
     """One for each target, by Newton's method; what can still move is counted on the side that it has to move to."""
     height, width = values.shape[1:]
-    found, edge = np.zeros_like(targets), full * _EDGE
+    found, edge, near = np.zeros_like(targets), full * _EDGE, full * _NEAR
     for _ in range(_STEPS):
         moved = values + found.repeat(side, axis=1)[:, :height].repeat(side, axis=2)[..., :width]
         errors = targets - block_means(moved.clip(0, full), side)
         up = block_means(((moved > -edge) & (moved < full - edge)).astype(np.float32), side)
         down = block_means(((moved > edge) & (moved < full + edge)).astype(np.float32), side)
-        missing = np.sign(errors) * np.maximum(np.abs(errors) - full * _NEAR, 0)
+        # From nothing to nearly all of the error, without a jump, as it grows beyond what is near.
+        missing = errors - near**2 / np.where(np.abs(errors) > near, errors, np.copysign(near, errors))
+        missing[np.abs(errors) <= near] = 0
         found += missing / np.maximum(np.where(errors > 0, up, down), _LEAST_SHARE)
     return found
 

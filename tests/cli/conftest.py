@@ -11,7 +11,7 @@ from app.build import ModelSource
 from app.cli.commands import app
 from app.settings import Settings
 from tests.cli.live import service
-from tests.fakes import FakeModel, worker
+from tests.fakes import FakeModel, results_as_planes_say, worker
 
 Lapsrn = Callable[..., Result]
 
@@ -28,7 +28,8 @@ def lapsrn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lapsrn:
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, stdin: bytes | None = None) -> Result:
-        return CliRunner().invoke(app, list(arguments), input=stdin)
+        with results_as_planes_say():
+            return CliRunner().invoke(app, list(arguments), input=stdin)
 
     return run
 

@@ -15,7 +15,7 @@ import uvicorn
 from app.main import create_app
 from app.service.service import Service
 from app.settings import Settings
-from tests.fakes import Build, FakeModel, worker
+from tests.fakes import Build, FakeModel, results_as_planes_say, worker
 
 
 @contextmanager
@@ -41,7 +41,8 @@ def service(models: Sequence[Build] = (FakeModel,), **settings: Any) -> Iterator
     """The application on fake networks, ready; keyword arguments are settings. It logs errors only."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     try:
-        app = create_app(Settings(**settings), [worker(build) for build in models])
+        with results_as_planes_say():
+            app = create_app(Settings(**settings), [worker(build) for build in models])
         with listening(app) as url:
             until = time.monotonic() + 30
             while httpx.get(f"{url}/readyz").status_code != 200:
