@@ -16,7 +16,7 @@ SECONDS ?= 60
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.c)
+$(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.[ch])
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
@@ -35,14 +35,14 @@ test: $(DEV) ## install everything and run every test, with coverage
 
 check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror model/backends/*/*.[ch] app/codec/*.c
+	$(BIN)/clang-format --dry-run -Werror model/backends/*/*.[ch] app/codec/*.[ch]
 	$(BIN)/ruff check .
 	$(BIN)/mypy app model tests bench deploy
 	$(BIN)/lint-imports
 
 format: $(DEV) ## rewrite the sources in the house style
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i model/backends/*/*.[ch] app/codec/*.c
+	$(BIN)/clang-format -i model/backends/*/*.[ch] app/codec/*.[ch]
 	$(BIN)/ruff check --fix .
 
 train: $(DEV) ## train the served network on the pictures in DATA (resumes)

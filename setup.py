@@ -34,9 +34,15 @@ class BuildLibrary(build_ext):
             raise CompileError(str(error)) from error
 
 
-codec_sources = ["app/codec/huffman.c", "app/codec/merge.c", "app/codec/png_filters.c"]
+codec_sources = ["app/codec/consistency.c", "app/codec/huffman.c", "app/codec/merge.c", "app/codec/png_filters.c"]
 codec, codec_avx2 = (
-    Extension(f"app.codec.{name}", codec_sources, extra_compile_args=[cpus], optional=True)
+    Extension(
+        f"app.codec.{name}",
+        codec_sources,
+        depends=["app/codec/merge.h"],
+        extra_compile_args=[cpus],
+        optional=True,
+    )
     for name, cpus in (("_native", "-mcpu=baseline"), ("_native_avx2", "-march=x86_64_v3"))
 )
 amx = Extension(

@@ -29,7 +29,13 @@ from model import color, resample
 SCALE: Final = 4
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "bench"
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
-FORMULAS = Formulas(color.YCBCR_FROM_RGB, color.YCBCR_OFFSET, color.RGB_FROM_YCBCR, resample.upsample_kernel)
+FORMULAS = Formulas(
+    color.YCBCR_FROM_RGB,
+    color.YCBCR_OFFSET,
+    color.RGB_FROM_YCBCR,
+    resample.upsample_kernel,
+    resample.downsample_kernel,
+)
 
 OPTIONS = UpscaleOptions(scale=SCALE)
 
@@ -80,7 +86,7 @@ def upscaler() -> tuple[str, Upscaler]:
 def enlarged(samples: Samples, upscale: Upscaler) -> Samples:
     """What the service makes of a picture, before it is written."""
     picture = split(samples, FORMULAS)
-    return merge(picture, tuple(upscale(plane) for plane in picture.planes), SCALE, 8, FORMULAS)
+    return merge(picture, tuple(upscale(plane) for plane in picture.planes), SCALE, 8, FORMULAS, consistent=True)
 
 
 def screenshot(height: int, width: int) -> NDArray[np.uint8]:
@@ -160,10 +166,10 @@ def stages(runs: int) -> dict[str, float]:
     decoded = codec.decode(file.getvalue(), UpscaleOptions(scale=SCALE))
     plane = decoded.frames[0].luma
     large = (resample.resize(plane, 1024, 1024).astype(np.float32),)
-    samples = merge(decoded.frames[0], large, SCALE, 8, FORMULAS)
+    samples = merge(decoded.frames[0], large, SCALE, 8, FORMULAS, consistent=True)
     calls: dict[str, Callable[[], Any]] = {
         "decode and split": lambda: codec.decode(file.getvalue(), UpscaleOptions(scale=SCALE)),
-        "merge": lambda: merge(decoded.frames[0], large, SCALE, 8, FORMULAS),
+        "merge": lambda: merge(decoded.frames[0], large, SCALE, 8, FORMULAS, consistent=True),
         "PNG": lambda: write(Raster((samples,), "PNG"), OPTIONS),
         "merge and PNG together": lambda: codec.encode(decoded, [large], SCALE, UpscaleOptions()),
     }

@@ -17,7 +17,7 @@ from app.service.service import Service
 from app.settings import Settings
 from bench.redis_server import RedisServer
 from bench.servers import free_port
-from tests.fakes import Build, FakeModel, worker
+from tests.fakes import Build, FakeModel, results_as_planes_say, worker
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "weights" / "lapsrn_x4.safetensors"
@@ -90,7 +90,8 @@ def serve() -> Running:
     def start(
         models: Sequence[Build] = (FakeModel,), ready: bool = True, **settings: Any
     ) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        app = create_app(Settings(**settings), [worker(build) for build in models])
+        with results_as_planes_say():
+            app = create_app(Settings(**settings), [worker(build) for build in models])
         return running(app, ready)
 
     return start

@@ -1,16 +1,30 @@
 """A network without torch: nearest-neighbour enlargement behind the TileModel protocol, with switches to misbehave."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.codec import Codec
 from app.engine import ModelFactory, TileModel
 
 MARGIN = 9
+
+
+@contextmanager
+def results_as_planes_say() -> Iterator[None]:
+    """Applications made meanwhile repeat pixels as the fake network does.
+
+    Otherwise they would bring its result nearer to the source, as tests/codec/test_consistency.py checks.
+    """
+    with mock.patch("app.build.Codec", partial(Codec, consistent=False)):
+        yield
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,20 @@ class Codec:
     """Decodes and encodes, one call at a time in the caller's thread; safe to call from several.
 
     `threads` is how many more threads a result of 4 megapixels or more may use for merging and for PNG. `read` makes
-    samples of bytes: in this process unless another way is given (see app.codec.decoder_pool).
+    samples of bytes: in this process unless another way is given (see app.codec.decoder_pool). Without `consistent`,
+    results are what the planes say, and may be darker or brighter than their source where values are clipped.
     """
 
     def __init__(
-        self, formulas: Formulas, limits: DecodeLimits, *, threads: int | None = None, read: Read | None = None
+        self,
+        formulas: Formulas,
+        limits: DecodeLimits,
+        *,
+        threads: int | None = None,
+        read: Read | None = None,
+        consistent: bool = True,
     ) -> None:
-        self._formulas, self._limits = formulas, limits
+        self._formulas, self._limits, self._consistent = formulas, limits, consistent
         self._read = reader.read if read is None else read
         count = min(4, os.cpu_count() or 1) if threads is None else threads
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="codec", initializer=give_way) if count > 1 else None
@@ -134,7 +141,8 @@ class Codec:
         """The same, to be given the rows as they come."""
         self.check(decoded, scale, options)
         large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS
-        return StreamEncoder(decoded, scale, options, self._formulas, self._pool if large else None)
+        executor = self._pool if large else None
+        return StreamEncoder(decoded, scale, options, self._formulas, executor, consistent=self._consistent)
 
 
 def _formats(suits: Callable[[WritableFormat], bool]) -> str:

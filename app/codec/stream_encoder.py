@@ -23,14 +23,22 @@ class StreamEncoder:
     """
 
     def __init__(
-        self, decoded: Decoded, scale: int, options: UpscaleOptions, formulas: Formulas, executor: Executor | None
+        self,
+        decoded: Decoded,
+        scale: int,
+        options: UpscaleOptions,
+        formulas: Formulas,
+        executor: Executor | None,
+        *,
+        consistent: bool = True,
     ) -> None:
-        """`executor` is for merging and for PNG."""
+        """`executor` is for merging and for PNG; `consistent`: see Merger."""
         self._decoded, self._scale, self._options, self._executor = decoded, scale, options, executor
         self._height, self._width = decoded.height * scale, decoded.width * scale
         self._format = OUTPUT_FORMATS[options.output_format]
         depth: Literal[8, 16] = decoded.depth if self._format.sixteen_bits else 8
-        self._mergers = [Merger(picture, scale, depth, formulas) for picture in decoded.frames]
+        self._mergers = [Merger(picture, scale, depth, formulas, consistent=consistent) for picture in decoded.frames]
+        self._reach = self._mergers[0].reach
         self._metadata = fitted(decoded.metadata, scale, self._height, self._width, options.output_format)
         shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)
         self._writer = WRITERS[options.output_format]
@@ -42,11 +50,15 @@ class StreamEncoder:
         """Wall time so far."""
 
     def advance(self, planes: Sequence[Sequence[Plane]], rows: int) -> bool:
-        """Takes the next band of source rows [0, rows), which are there; False if there is none to take."""
+        """Takes the next band of source rows [0, rows), which are there; False if there is none to take.
+
+        A band is taken when the rows below it are there that it needs, too.
+        """
         if self._stream is None:
             return False
         bottom = min(self._rows + max(1, self._stream.band // self._scale), self._decoded.height)
-        if not self._rows < bottom <= rows:
+        needed = min(bottom + self._reach[1], self._decoded.height)
+        if not self._rows < bottom <= needed <= rows:
             return False
         samples = self._merged(planes, self._rows, bottom)
         began = time.perf_counter()
@@ -58,7 +70,7 @@ class StreamEncoder:
     @property
     def rows(self) -> int:
         """Source rows [0, rows) are needed no more."""
-        return self._rows
+        return max(0, self._rows - self._reach[0])
 
     def finish(self, planes: Sequence[Sequence[Plane]]) -> Encoded:
         """The file; every row is there."""

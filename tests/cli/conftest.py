@@ -11,7 +11,7 @@ from app.build import ModelSource
 from app.cli.commands import app
 from app.settings import Settings
 from tests.cli.live import service
-from tests.fakes import FakeModel, worker
+from tests.fakes import FakeModel, results_as_planes_say, worker
 
 LOADING = "loading the network..."
 """The line that is shown while the network is loaded on this machine."""
@@ -34,7 +34,8 @@ def lapsrn(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, stdin: bytes | None = None) -> Result:
-        return CliRunner().invoke(app, list(arguments), input=stdin)
+        with results_as_planes_say():
+            return CliRunner().invoke(app, list(arguments), input=stdin)
 
     return run
 

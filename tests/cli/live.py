@@ -17,7 +17,7 @@ from app.api.server import bounded_protocol
 from app.main import create_app
 from app.service.service import Service
 from app.settings import Settings
-from tests.fakes import Build, FakeModel, worker
+from tests.fakes import Build, FakeModel, results_as_planes_say, worker
 
 
 @contextmanager
@@ -44,7 +44,8 @@ def service(models: Sequence[Build] = (FakeModel,), **settings: Any) -> Iterator
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     try:
         configured = Settings(**settings)
-        app = create_app(configured, [worker(build) for build in models])
+        with results_as_planes_say():
+            app = create_app(configured, [worker(build) for build in models])
         protocol = bounded_protocol(configured, Connections(1000, 1000, metrics=app.state.service.metrics))
         with listening(app, http=protocol, timeout_keep_alive=configured.keep_alive_seconds) as url:
             until = time.monotonic() + 30

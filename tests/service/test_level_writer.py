@@ -35,7 +35,7 @@ async def settled(writer: LevelWriter) -> None:
 
 
 async def test_files_written_row_by_row_are_those_written_at_once(threads: CodecThreads) -> None:
-    service = codec()
+    service = codec(consistent=True)
     decoded, outputs = case(service)
     right = {
         level: service.encode(decoded, [[planes[level] for planes in outputs]], level, wanted()).body

@@ -16,7 +16,7 @@ from PIL import Image
 
 from app.main import create_app
 from app.settings import Settings
-from tests.fakes import FakeInfo, worker
+from tests.fakes import FakeInfo, results_as_planes_say, worker
 
 PREFIX = "/pictures/enlarge"
 KEY = "a-key-for-the-tests"
@@ -111,7 +111,8 @@ def serving(settings: Settings, prefix: str = "", *, several: bool = False) -> I
             Nearest(pace, "nearest_jpeg", purpose="Clean up JPEG traces"),
             Nearest(pace, "nearest_ink", purpose="Keep outlines hard"),
         ]
-    app: Any = create_app(settings, [worker(lambda: models)])
+    with results_as_planes_say():
+        app: Any = create_app(settings, [worker(lambda: models)])
     if prefix:
         app = behind_prefix(app)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=2))
