@@ -115,6 +115,7 @@ UPSCALE: dict[str, Any] = {
                 "Cache-Control": _CACHE,
                 "Vary": _header("Accept chooses the format.", "Accept"),
                 "Set-Cookie": _COOKIE,
+                "X-Upscale-Metadata": _header("The metadata that was left out, and why.", "exif dropped (unreadable)"),
                 "X-Upscale-Truncated": _header("The file was incomplete; what was there was upscaled.", "true"),
             },
         },
