@@ -234,7 +234,7 @@ async def test_cancelling_the_task_cancels_the_job() -> None:
 
 
 def test_a_service_that_does_not_answer_holds_up_nobody_who_leaves() -> None:
-    job = {"state": "queued", "progress": {"done": 0, "total": 1}}
+    job = {"id": "1", "state": "queued", "progress": {"done": 0, "total": 1}}
     timeouts: list[float] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

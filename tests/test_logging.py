@@ -21,10 +21,12 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    root = standard.getLogger()
-    handlers, level = root.handlers, root.level
+    root, uvicorn = standard.getLogger(), standard.getLogger("uvicorn.error")
+    handlers, level, quieter = root.handlers, root.level, uvicorn.level
+    uvicorn.setLevel(standard.NOTSET)  # servers of other tests make it quieter
     yield
     root.handlers, root.level = handlers, level
+    uvicorn.setLevel(quieter)
     structlog.reset_defaults()
 
 
