@@ -90,7 +90,8 @@ class FormSink:
         return True
 
     def _part_data(self) -> bool:
-        found = self._end.search(self._buffer)
+        at = self._buffer.find(self._delimiter)  # many times as fast as the pattern
+        found = None if at < 0 else self._end.search(self._buffer, at)
         if found is None:
             self._keep(self._end_may_begin())
             return False
@@ -118,7 +119,8 @@ class FormSink:
     def _keep(self, count: int) -> None:
         """Moves so many bytes of the buffer to the file."""
         assert self._data is not None
-        self._data += self._buffer[:count]
+        with memoryview(self._buffer) as view:
+            self._data += view[:count]
         del self._buffer[:count]
         if len(self._data) > self._max_bytes:
             raise TooManyBytes(f"The picture may have at most {self._max_bytes} bytes. Send a smaller one.")

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: the only place where a domain error meets a status code."""
+"""Errors as RFC 9457 problem documents, with the status code of each domain error."""
 
 import http
 import math
@@ -53,7 +53,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.DeadlineExceeded: Kind(504, errors.DeadlineExceeded.slug, "Deadline exceeded"),
 }
 INTERNAL = Kind(500, errors.INTERNAL_ERROR, "Internal error")
-INTERNAL_DETAIL = "Something went wrong on our side. If it stays, report it with the request id."
+INTERNAL_DETAIL = "The service failed unexpectedly. If it happens again, report it with the request id."
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ _CACHE = {"Cache-Control": "public, max-age=86400"}
 
 
 def mount_docs(app: FastAPI) -> None:
-    """Serves /docs and the three files that it is made of. FastAPI's own /docs fetches them from a stranger."""
+    """Serves /docs and the three files that it consists of; FastAPI's own page loads them from a third party."""
     files = _files()
 
     @app.get("/docs", include_in_schema=False)
@@ -39,7 +39,7 @@ def mount_docs(app: FastAPI) -> None:
 
     @app.get("/docs/start.js", include_in_schema=False)
     async def start() -> Response:
-        """What an inline script would do, were it allowed."""
+        """A file, as the Content-Security-Policy allows no inline script."""
         return Response(_START, headers=_CACHE, media_type="text/javascript")
 
     @app.get("/docs/swagger-ui-bundle.js", include_in_schema=False)

@@ -41,12 +41,12 @@ async def upscale(
     request: Request, options: OptionsDep, service: ServiceDep, caller: CallerDep, held: HeldDep
 ) -> Response:
     """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
-    order = _order(request, options, service, caller)
+    patient = wants_async(request.headers.get("prefer", ""))
+    order = _order(request, options, service, caller, patient)
     facts_of(request)["model"] = order.network
     if order.options.self_ensemble:
         facts_of(request)["ensemble"] = True
     stages = Stages(service.metrics.stage)
-    patient = wants_async(request.headers.get("prefer", ""))
     with ExitStack() as cleanup:
         held.callback(service.answers.hold(caller.name, 0))
         (cleanup if patient else held).callback(service.quota.enter(caller))
@@ -108,7 +108,7 @@ async def result(
 async def forget(
     request: Request, query: Annotated[ForgetQuery, Query()], service: ServiceDep, caller: CallerDep
 ) -> Response:
-    """Forgets all levels of a result, and takes the cookie back."""
+    """Forgets all levels of a result, and expires the cookie."""
     if not await service.store.delete(_which(request, query.id), caller.owner):
         raise NotFound(_UNKNOWN)
     response = Response(status_code=204)
@@ -116,12 +116,14 @@ async def forget(
     return response
 
 
-def _order(request: Request, options: UpscaleOptions, service: Service, caller: Caller) -> Order:
-    """What is asked for, checked against what is served. Raises BadParameter, NotAcceptable, Draining, WarmingUp."""
+def _order(request: Request, options: UpscaleOptions, service: Service, caller: Caller, patient: bool) -> Order:
+    """What is asked for, checked against what is served; `patient` clients get a job.
+
+    Raises BadParameter, NotAcceptable, Draining, WarmingUp.
+    """
     service.require_ready()
     network = service.choose(options.scale, options.model)
     settings = service.settings
-    patient = wants_async(request.headers.get("prefer", ""))
     accept = request.headers.get("accept", "")
     return Order(
         options,
@@ -163,7 +165,7 @@ async def _made_by_job(service: Service, caller: Caller, result_id: str) -> bool
 
 
 def _which(request: Request, asked: str | None) -> str:
-    """The result's id. Raises MalformedRequest, never guesses."""
+    """The id from the query, or else from the cookie. Raises MalformedRequest if there is neither."""
     result_id = asked or request.cookies.get(COOKIE, "")
     if not result_id:
         raise MalformedRequest(

@@ -75,7 +75,7 @@ def test_signals_that_are_repeated_do_not_cut_the_drain_short(tmp_path: Path, fi
 )
 def test_who_insists_is_obeyed(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
     settings = {"hang_seconds": "1000", "grace_seconds": "1000", "lame_duck_seconds": "1000"}
-    with fake_service(tmp_path, "0.5", **settings) as service, posted(service, LARGE) as (answer,):
+    with fake_service(tmp_path, "600", **settings) as service, posted(service, LARGE) as (answer,):
         service.signal(signal.SIGTERM)
         until(lambda: readiness(service) == "leaving")
         for number in signals:
@@ -88,7 +88,7 @@ def test_who_insists_is_obeyed(tmp_path: Path, signals: tuple[signal.Signals, ..
 
 def test_what_can_be_finished_in_the_grace_time_is_finished(tmp_path: Path) -> None:
     """The oldest first: in turns, none of these would be."""
-    with fake_service(tmp_path, "0.05", grace_seconds="4") as service, posted(service, LARGE, 6) as answers:
+    with fake_service(tmp_path, "0.1", grace_seconds="6") as service, posted(service, LARGE, 6) as answers:
         service.signal(signal.SIGTERM)
         statuses = Counter(answer.result().status_code for answer in answers)
         assert statuses.keys() == {200, 503}

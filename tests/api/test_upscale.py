@@ -1,5 +1,6 @@
 """POST, GET and DELETE /upscale on a network that repeats pixels."""
 
+import gc
 import io
 import re
 
@@ -8,8 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.api.form import FormSink
+from app.service.jobs import Job
+from app.service.level_writer import LevelWriter
+from app.service.pipeline import Upload
 from tests import pictures
-from tests.conftest import Running, service_of
+from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
 
 ID = re.compile(r"[A-Za-z0-9_-]{32}")
@@ -155,6 +160,23 @@ async def test_delete_forgets_every_level_and_the_cookie(client: httpx.AsyncClie
         assert (await client.get(f"/upscale?level={level}&id={result_id}")).status_code == 404
     assert (await client.delete(f"/upscale?id={result_id}")).status_code == 404
     assert service_of(client).store.size_bytes == 0
+
+
+async def test_a_finished_upscale_leaves_nothing_for_the_garbage_collector(serve: Running) -> None:
+    """Which may not come by for hundreds of requests, each with a large picture."""
+
+    def kept() -> list[object]:
+        return [each for each in gc.get_objects() if isinstance(each, Job | Upload | LevelWriter | FormSink)]
+
+    async with serve(result_max_bytes=0) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            for body in (pictures.png(pictures.rgb(40, 50)), b"no picture"):
+                await post(client, body=body)
+                await until(lambda: not kept())
+        finally:
+            gc.enable()
 
 
 async def test_ids_differ(client: httpx.AsyncClient) -> None:
