@@ -234,12 +234,12 @@ async def test_cancelling_the_task_cancels_the_job() -> None:
 
 
 def test_a_service_that_does_not_answer_holds_up_nobody_who_leaves() -> None:
-    job = {"state": "queued", "progress": {"done": 0, "total": 1}}
+    job = {"id": "1", "state": "queued", "progress": {"done": 0, "total": 1}}
     timeouts: list[float] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
-            return httpx.Response(202, headers={"Location": "/jobs/1"}, json=job)
+            return httpx.Response(202, json=job)
         timeouts.append(request.extensions["timeout"]["read"])
         raise httpx.ReadTimeout("no answer", request=request)
 
