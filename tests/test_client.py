@@ -239,7 +239,7 @@ def test_a_service_that_does_not_answer_holds_up_nobody_who_leaves() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
-            return httpx.Response(202, headers={"Location": "/jobs/1"}, json=job)
+            return httpx.Response(202, json=job)
         timeouts.append(request.extensions["timeout"]["read"])
         raise httpx.ReadTimeout("no answer", request=request)
 

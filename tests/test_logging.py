@@ -34,7 +34,7 @@ def logged(form: str, stream: io.StringIO) -> list[str]:
     """The lines of one event of structlog's and one of the standard library's."""
     logging.configure("info", form, stream)
     structlog.get_logger("lapsrn").info("ready", model="x4", trace_id="0123", device="cpu")
-    standard.getLogger("uvicorn.error").warning("Shutting %s", "down")
+    standard.getLogger("library").warning("Shutting %s", "down")
     return stream.getvalue().splitlines()
 
 
@@ -46,7 +46,7 @@ def test_programs_get_json(form: str, stream: io.StringIO) -> None:
     assert first == {
         "event": "ready", "level": "info", "logger": "lapsrn", "model": "x4", "trace_id": "0123", "device": "cpu",
     }  # fmt: skip
-    assert second == {"event": "Shutting down", "level": "warning", "logger": "uvicorn.error"}
+    assert second == {"event": "Shutting down", "level": "warning", "logger": "library"}
 
 
 @pytest.mark.parametrize(
