@@ -195,3 +195,8 @@ class SettingsRefused(StartupError):
 def slug_of(error: BaseException) -> str:
     """The error's slug; INTERNAL_ERROR for anything that was not raised on purpose."""
     return error.slug if isinstance(error, LapsrnError) else INTERNAL_ERROR
+
+
+def all_slugs(base: type[LapsrnError] = LapsrnError) -> set[str]:
+    """The slugs of every kind of error there is, with INTERNAL_ERROR."""
+    return {base.slug}.union(*(all_slugs(kind) for kind in base.__subclasses__()))

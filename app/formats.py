@@ -42,6 +42,8 @@ class WritableFormat(Format):
     animation: bool
     sixteen_bits: bool
     """Whether 16-bit samples stay 16-bit; otherwise they are reduced to 8."""
+    gray: bool = True
+    """Whether gray is one channel; otherwise it is written as three, which no gray profile describes."""
     lossless: bool
     lossy: bool
     """Whether `quality=` applies."""
@@ -98,6 +100,7 @@ FORMATS: tuple[Format, ...] = (
         alpha=True,
         animation=True,
         sixteen_bits=False,
+        gray=False,
         lossless=True,
         lossy=True,
         max_side=16383,

@@ -9,6 +9,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from app.errors import all_slugs
+
 NOT_KEPT = ("too-large", "full", "unavailable")
 DECODER_LOSSES = ("died", "timeout", "malformed")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
@@ -50,6 +52,11 @@ class Metrics:
         self._cancelled = Counter(
             "lapsrn_cancelled_total", "Upscales whose client left or cancelled, by stage", ["stage"], registry=registry
         )
+        # Every value is there from the start: an increase from nothing to one is none to Prometheus.
+        for slug in all_slugs():
+            self._rejected.labels(slug)
+        for stage in STAGES:
+            self._cancelled.labels(stage)
         self._connections = Gauge("lapsrn_connections", "Connections open on the service's port", registry=registry)
         self._connections_dropped = Counter(
             "lapsrn_connections_dropped_total",

@@ -37,13 +37,17 @@ def profile_channels(profile: bytes | None) -> int | None:
     return _SPACES.get(profile[16:20])
 
 
-def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None) -> bytes | None:
+def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None, gray: bool = False) -> bytes | None:
     """A profile for what PNG's gAMA and cHRM say: the file's gamma, and white, red, green, blue as x, y pairs.
 
-    None if they say nothing, or sRGB within the precision of writers (gAMA 45455 alone is how sRGB used to be written).
+    For gray samples the gamma alone counts: whatever the white point is, gray is relative to it. None if they say
+    nothing, or sRGB within the precision of writers (gAMA 45455 alone is how sRGB used to be written).
     """
     points = tuple(chromaticities) if chromaticities and len(chromaticities) == 8 else SRGB_CHROMATICITIES
     exponent = gamma if gamma is not None and 0.01 < gamma < 10 else SRGB_GAMMA
+    if gray:
+        usual = abs(exponent - SRGB_GAMMA) < 0.005
+        return None if usual else bytes(imagecodecs.cms_profile("gray", gamma=1 / exponent))
     usual = max(abs(a - b) for a, b in zip(points, SRGB_CHROMATICITIES, strict=True)) < 0.002
     if usual and abs(exponent - SRGB_GAMMA) < 0.005:
         return None

@@ -11,6 +11,7 @@ from app.codec.raster import Raster
 from app.codec.readers.base import Reader, Source
 from app.codec.types import DecodeLimits, Metadata, Samples
 from app.errors import ClientError, TooManyPixels, UndecodablePicture
+from app.formats import OUTPUT_FORMATS
 from app.options import UpscaleOptions
 
 
@@ -66,12 +67,16 @@ def _raster(file: Reader) -> Raster:
 
 
 def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[list[Samples], Metadata]:
-    """CMYK, and everything for color=srgb, converted to sRGB; a profile that is not for these samples is dropped."""
+    """CMYK, and everything for color=srgb, converted to sRGB; a profile that is not for these samples is dropped.
+
+    So is gray with a profile for a format that has no gray.
+    """
     channels = frames[0].shape[2]
     colors = 4 if file.cmyk else channels - (channels in (2, 4))
     icc = metadata.icc if color_management.profile_channels(metadata.icc) == colors else None
     metadata = replace(metadata, icc=icc)
-    if not file.cmyk and (icc is None or file.source.options.color == "keep"):
+    keeps = OUTPUT_FORMATS[file.source.options.output_format].gray or colors != 1
+    if not file.cmyk and (icc is None or (file.source.options.color == "keep" and keeps)):
         return frames, metadata
     converted = []
     for frame in frames:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from app.codec import Codec, Decoded
@@ -173,6 +173,7 @@ class Pipeline:
 
     def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions, tuple[str, ...]]:
         """The planes, the options with the format to write, and notes on metadata; refuses what cannot be written."""
-        decoded = self._codec.decode(upload.read(), order.options)
+        preferred = replace(order.options, format=order.formats[0]) if order.formats else order.options
+        decoded = self._codec.decode(upload.read(), preferred)
         options = self._codec.choose(decoded, order.scale, order.options, order.formats)
         return decoded, options, self._codec.left_out(decoded, order.scale, options)

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
+from app.codec.color_management import profile_channels
 from tests.codec.png_reference import chunks, write_png
 from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled, wanted
 
@@ -21,6 +22,10 @@ XMP_TAG = 700  # in a TIFF
 SRGB_PRIMARIES = [0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1]
 LINEAR = bytes(imagecodecs.cms_profile("rgb", whitepoint=[0.3127, 0.329, 1], primaries=SRGB_PRIMARIES, gamma=1.0))
 GRAY_LINEAR = bytes(imagecodecs.cms_profile("gray", gamma=1.0))
+_GAMMA_1 = (b"gAMA", (100000).to_bytes(4, "big"))
+_PRIMARIES = [
+    (b"cHRM", b"".join(v.to_bytes(4, "big") for v in (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)))
+]
 DISPLAY_P3 = bytes(
     imagecodecs.cms_profile(
         "rgb", whitepoint=[0.3127, 0.329, 1], primaries=[0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1], gamma=2.2
@@ -247,12 +252,36 @@ def test_gray_with_a_profile_is_converted_as_gray() -> None:
 
 def test_gamma_and_primaries_of_a_png_become_a_profile() -> None:
     samples = picture(8, 8, 3)
-    linear = [(b"gAMA", (100000).to_bytes(4, "big"))]
-    _, kept = upscaled(write_png(samples, 2, 8, extra=linear))
+    _, kept = upscaled(write_png(samples, 2, 8, extra=[_GAMMA_1]))
     assert "icc_profile" in opened(kept.body).info
-    _, converted = upscaled(write_png(samples, 2, 8, extra=linear), color="srgb")
+    _, converted = upscaled(write_png(samples, 2, 8, extra=[_GAMMA_1]), color="srgb")
     expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
     assert_same(pixels(converted.body), expected, "gama", tolerance=1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_gamma_of_a_gray_png_becomes_a_gray_profile(channels: int, dtype: type) -> None:
+    samples, full = picture(8, 8, channels, dtype), np.iinfo(dtype).max
+    samples[..., 1:] |= 1  # where nothing is seen, the colour is not kept
+    data = write_png(samples, 0 if channels == 1 else 4, 8 * dtype().itemsize, extra=[_GAMMA_1, *_PRIMARIES])
+    _, kept = upscaled(data)
+    assert profile_channels(opened(kept.body).info["icc_profile"]) == 1
+    _, converted = upscaled(data, color="srgb")
+    expected = samples.copy()
+    expected[..., 0] = np.rint(_srgb_from_linear(samples[..., 0] / full) * full)
+    assert_same(pixels(converted.body), expected, f"gray-gama-{channels}", data, tolerance=1 if full == 255 else 200)
+
+
+@pytest.mark.parametrize(("target", "kept"), [("png", True), ("tiff", True), ("jpeg", True), ("webp", False)])
+def test_a_gray_profile_is_only_in_gray_results(target: Any, kept: bool) -> None:
+    samples = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 4
+    _, encoded = upscaled(saved(samples, "PNG", icc_profile=GRAY_LINEAR), format=target, encode=wanted(format=target))
+    image = opened(encoded.body)
+    assert ("icc_profile" in image.info) is kept
+    if not kept:
+        expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8).repeat(3, axis=2)
+        assert_same(np.asarray(image), expected, f"gray-profile-{target}", tolerance=1)
 
 
 def test_the_gamma_of_srgb_is_not_made_a_profile() -> None:

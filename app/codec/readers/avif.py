@@ -1,6 +1,8 @@
 """AVIF: stills of more than 8 bits by imagecodecs, everything else by Pillow. (ISO/IEC 14496-12 and 23008-12.)"""
 
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 
 import imagecodecs
 import numpy as np
@@ -29,25 +31,54 @@ class AvifReader(PillowReader):
         return metadata.orientation_of(self._image)
 
     def _samples(self, animated: bool) -> Samples:
-        if not animated and (bits := depth(self._data)) > 8:
-            return sixteen_bits(read(self._data, bits), *self.size)
-        return super()._samples(animated)
+        if animated:
+            return super()._samples(animated)
+        known = properties(self._data)
+        if (bits := depth(known)) > 8:
+            decoded = sixteen_bits(read(self._data, bits), *self.size)
+        else:
+            decoded = super()._samples(animated)
+        return cropped(decoded, known)
 
 
-def depth(data: bytes) -> int:
-    """Bits of a sample of the primary picture: what `pixi` says of it, or else `av1C`; 8 if neither is there."""
+def properties(data: bytes) -> dict[bytes, memoryview]:
+    """The properties of the primary picture, by the type of their box."""
     meta = next((body[4:] for kind, body in boxes(memoryview(data)) if kind == b"meta"), memoryview(b""))
     parts = dict(boxes(meta))
-    properties = dict(boxes(parts.get(b"iprp", memoryview(b""))))
-    if b"pitm" not in parts or b"ipma" not in properties:
-        return 8
+    containers = dict(boxes(parts.get(b"iprp", memoryview(b""))))
+    if b"pitm" not in parts or b"ipma" not in containers:
+        return {}
     primary = int.from_bytes(parts[b"pitm"][4 : 8 if parts[b"pitm"][0] else 6], "big")
-    known = list(boxes(properties.get(b"ipco", memoryview(b""))))
-    own = dict(known[index - 1] for index in _associated(properties[b"ipma"], primary) if 0 < index <= len(known))
+    known = list(boxes(containers.get(b"ipco", memoryview(b""))))
+    return dict(known[index - 1] for index in _associated(containers[b"ipma"], primary) if 0 < index <= len(known))
+
+
+def depth(own: Mapping[bytes, memoryview]) -> int:
+    """Bits of a sample by the properties of a picture: what `pixi` says, or else `av1C`; 8 if neither is there."""
     if b"pixi" in own and len(own[b"pixi"]) > 5:
         return own[b"pixi"][5]
     flags = own[b"av1C"][2] if len(own.get(b"av1C", b"")) > 2 else 0
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
+
+
+def cropped(samples: Samples, own: Mapping[bytes, memoryview]) -> Samples:
+    """The clean aperture of `clap`, which a reader has to show (ISO/IEC 14496-12, 12.1.4.1); all if it is no such box.
+
+    Like other readers, this takes no aperture that is not made of whole pixels or lies partly outside the picture.
+    """
+    if len(own.get(b"clap", b"")) != 32:
+        return samples
+    values = struct.unpack(">IIIIiIiI", own[b"clap"])
+    if not all(values[1::2]):
+        return samples
+    width, height, right, down = (Fraction(*values[at : at + 2]) for at in (0, 2, 4, 6))
+    left = (samples.shape[1] - width) / 2 + right
+    top = (samples.shape[0] - height) / 2 + down
+    whole = all(value.denominator == 1 for value in (width, height, left, top))
+    inside = left >= 0 <= top and left + width <= samples.shape[1] and top + height <= samples.shape[0]
+    if not (whole and inside and width and height):
+        return samples
+    return samples[int(top) : int(top + height), int(left) : int(left + width)]
 
 
 def _associated(ipma: memoryview, item: int) -> Iterator[int]:

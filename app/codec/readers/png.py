@@ -99,6 +99,6 @@ class PngReader(PillowReader):
     def _profile(self, channels: int) -> Metadata:
         info = self._image.info
         icc, srgb = self._blocks.icc or info.get("icc_profile"), "srgb" in info
-        if icc is None and not srgb and channels >= 3:
-            icc = color_management.profile_from_png(info.get("gamma"), info.get("chromaticity"))
+        if icc is None and not srgb:
+            icc = color_management.profile_from_png(info.get("gamma"), info.get("chromaticity"), gray=channels <= 2)
         return Metadata(icc=icc, srgb=srgb)

@@ -1,0 +1,65 @@
+"""AVIF's clean aperture: readers have to show it, and nothing else of the picture."""
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.codec.reader import read
+from app.codec.types import DecodeLimits
+from tests.codec.support import Array, wanted
+
+CASE = (Path(__file__).parent / "cases" / "avif_clap_8.avif").read_bytes()
+"""64x48 with an aperture of 40x30 in the middle, moved right by 4 and down by 2."""
+
+
+def _decoded(data: bytes) -> Array:
+    return read(data, wanted(2), DecodeLimits()).frames[0]
+
+
+def _with_aperture(*values: int) -> bytes:
+    at = CASE.index(b"clap") + 4
+    return CASE[:at] + struct.pack(">8i", *values) + CASE[at + 32 :]
+
+
+def _whole() -> Array:
+    return np.asarray(Image.open(io.BytesIO(CASE)).convert("RGB"))
+
+
+def test_the_aperture_is_what_is_decoded() -> None:
+    assert np.array_equal(_decoded(CASE), _whole()[11:41, 16:56])
+
+
+@pytest.mark.parametrize(
+    ("aperture", "rows", "columns"),
+    [
+        ((64, 1, 48, 1, 0, 1, 0, 1), slice(0, 48), slice(0, 64)),
+        ((1, 1, 1, 1, -63, 2, -47, 2), slice(0, 1), slice(0, 1)),
+        ((1, 1, 1, 1, 63, 2, 47, 2), slice(47, 48), slice(63, 64)),
+        ((80, 2, 60, 2, 8, 2, 4, 2), slice(11, 41), slice(16, 56)),
+        ((39, 1, 29, 1, 1, 2, -1, 2), slice(9, 38), slice(13, 52)),
+    ],
+)
+def test_apertures_in_fractions_and_at_the_edges(aperture: tuple[int, ...], rows: slice, columns: slice) -> None:
+    assert np.array_equal(_decoded(_with_aperture(*aperture)), _whole()[rows, columns])
+
+
+@pytest.mark.parametrize(
+    "aperture",
+    [
+        (40, 0, 30, 1, 4, 1, 2, 1),
+        (0, 1, 30, 1, 4, 1, 2, 1),
+        (40, 1, 30, 1, 13, 1, 2, 1),
+        (40, 1, 30, 1, -13, 1, 2, 1),
+        (66, 1, 48, 1, 0, 1, 0, 1),
+        (81, 2, 30, 1, 4, 1, 2, 1),
+        (39, 1, 30, 1, 4, 1, 2, 1),
+        (-1, 1, -1, 1, -(2**31), 1, 2**31 - 1, 1),
+    ],
+)
+def test_what_is_no_aperture_of_whole_pixels_inside_the_picture_is_ignored(aperture: tuple[Any, ...]) -> None:
+    assert np.array_equal(_decoded(_with_aperture(*aperture)), _whole())
