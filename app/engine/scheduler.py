@@ -27,7 +27,8 @@ class Scheduler:
         self._requests: dict[Request, None] = {}
         self._bytes = 0
         self._in_flight = 0
-        self._idle = 0
+        self.idle = 0
+        """Workers that wait for a batch."""
         self._rate = TileRate()
         self._draining = False
         self._closed = False
@@ -79,12 +80,12 @@ class Scheduler:
             while True:
                 if self._closed or holder not in self._held:
                     return None
-                batch = self._queue.take(limit, takers=self._idle + 1)
+                batch = self._queue.take(limit, takers=self.idle + 1)
                 if batch:
                     break
-                self._idle += 1
+                self.idle += 1
                 self._changed.wait()
-                self._idle -= 1
+                self.idle -= 1
             now = time.monotonic()
             for tile in batch:
                 tile.request.held += 1

@@ -11,6 +11,7 @@ import pytest
 
 from app.engine import Engine, EngineConfig, Plane
 from app.errors import BadParameter, DeadlineExceeded, Draining, QueueFull, StartupError
+from tests.conftest import until
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Tiles, assert_upscaled, picture
 from tests.fakes import worker
@@ -142,6 +143,7 @@ async def test_idle_workers_share_a_request(start: Start) -> None:
         barrier.wait(30)
 
     engine = await start(FakeModel(meet), FakeModel(meet), tile_widths=(8,), max_batch_pixels=16 * 64)
+    await until(lambda: engine.scheduler.idle == 2)
     await engine.upscale([picture(8, 32)], scale=4, client="me")
 
 
@@ -152,6 +154,7 @@ async def test_a_picture_of_one_large_tile_is_cut_finer_for_two_workers(start: S
         barrier.wait(10)
 
     engine = await start(FakeModel(meet), FakeModel(meet), tile_widths=(64, 128), max_batch_pixels=128 * 128)
+    await until(lambda: engine.scheduler.idle == 2)
     assert_upscaled([picture(128, 128)], await engine.upscale([picture(128, 128)], scale=4, client="me"))
 
 
