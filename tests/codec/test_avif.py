@@ -1,4 +1,4 @@
-"""AVIF's clean aperture: readers have to show it, and nothing else of the picture."""
+"""AVIF: the clean aperture, colours by code points, sequences of more than 8 bits."""
 
 import io
 import struct
@@ -15,6 +15,9 @@ from tests.codec.support import Array, wanted
 
 CASE = (Path(__file__).parent / "cases" / "avif_clap_8.avif").read_bytes()
 """64x48 with an aperture of 40x30 in the middle, moved right by 4 and down by 2."""
+
+SEQUENCE = (Path(__file__).parent / "cases" / "avif_seq10.avif").read_bytes()
+"""Three frames, of which the first is red."""
 
 
 def _decoded(data: bytes) -> Array:
@@ -63,3 +66,28 @@ def test_apertures_in_fractions_and_at_the_edges(aperture: tuple[int, ...], rows
 )
 def test_what_is_no_aperture_of_whole_pixels_inside_the_picture_is_ignored(aperture: tuple[Any, ...]) -> None:
     assert np.array_equal(_decoded(_with_aperture(*aperture)), _whole())
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "expected"),
+    [(12, 13, (193, 83, 51)), (1, 13, (180, 90, 60)), (1, 1, (180, 90, 60)), (9, 16, (180, 90, 60))],
+)
+def test_code_points_are_converted_where_a_profile_describes_them(
+    primaries: int, transfer: int, expected: tuple[int, int, int]
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), (180, 90, 60)).save(file, "AVIF", quality=100, subsampling="4:4:4")
+    data = file.getvalue()
+    at = data.index(b"nclx") + 4
+    data = data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
+    raster = read(data, wanted(2, color="srgb"), DecodeLimits())
+    assert np.abs(raster.frames[0].astype(int) - expected).max() <= 2
+    assert (read(data, wanted(2), DecodeLimits()).metadata.icc is not None) is (primaries == 12)
+
+
+@pytest.mark.parametrize(("frames", "count"), [("first", 1), ("all", 3)])
+def test_sequences_of_ten_bits_are_read_with_eight(frames: str, count: int) -> None:
+    raster = read(SEQUENCE, wanted(2, frames=frames), DecodeLimits())
+    assert len(raster.frames) == count
+    assert raster.frames[0].dtype == np.uint8
+    assert np.abs(raster.frames[0].astype(int) - (255, 0, 0, 255)).max() <= 1

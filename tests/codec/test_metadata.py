@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from app.codec.color_management import profile_channels
+from app.codec.color_management import profile_channels, profile_from_cicp, to_srgb
 from tests.codec.png_reference import chunks, write_png
 from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled, wanted
 
@@ -282,6 +282,69 @@ def test_a_gray_profile_is_only_in_gray_results(target: Any, kept: bool) -> None
     if not kept:
         expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8).repeat(3, axis=2)
         assert_same(np.asarray(image), expected, f"gray-profile-{target}", tolerance=1)
+
+
+def _linear(srgb: Array) -> Array:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def _p3_as_srgb(samples: Array) -> Array:
+    """By the matrices of the two sets of primaries, in float64."""
+    to_xyz = []
+    for primaries in ((0.68, 0.32, 0.265, 0.69, 0.15, 0.06), (0.64, 0.33, 0.3, 0.6, 0.15, 0.06)):
+        colors = np.array([[x / y, 1, (1 - x - y) / y] for x, y in zip(primaries[::2], primaries[1::2], strict=True)]).T
+        white = np.array([0.3127 / 0.329, 1, (1 - 0.3127 - 0.329) / 0.329])
+        to_xyz.append(colors * np.linalg.solve(colors, white))
+    light = _linear(samples / 255) @ np.linalg.solve(to_xyz[1], to_xyz[0]).T
+    srgb: Array = np.rint(_srgb_from_linear(np.clip(light, 0, 1)) * 255).astype(np.uint8)
+    return srgb
+
+
+def _cicp(primaries: int, transfer: int, full_range: int = 1) -> tuple[bytes, bytes]:
+    return b"cICP", bytes((primaries, transfer, 0, full_range))
+
+
+@pytest.mark.parametrize("others", [[], [_GAMMA_1], [(b"sRGB", b"\0")]], ids=["alone", "with gAMA", "with sRGB"])
+def test_code_points_of_a_png_become_a_profile(others: list[tuple[bytes, bytes]]) -> None:
+    samples = picture(8, 8, 3) // 2 + 64
+    data = write_png(samples, 2, 8, extra=[_cicp(12, 13), *others])
+    _, kept = upscaled(data)
+    assert profile_channels(opened(kept.body).info["icc_profile"]) == 3
+    _, converted = upscaled(data, color="srgb")
+    assert_same(pixels(converted.body), _p3_as_srgb(samples), "cicp-p3", data, tolerance=2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_code_points_of_linear_light(channels: int) -> None:
+    samples = picture(8, 8, channels)
+    _, converted = upscaled(write_png(samples, 0 if channels == 1 else 2, 8, extra=[_cicp(1, 8)]), color="srgb")
+    expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
+    assert_same(pixels(converted.body), expected, f"cicp-linear-{channels}", tolerance=1)
+
+
+@pytest.mark.parametrize("code_points", [(9, 16, 1), (9, 18, 1), (2, 2, 1), (12, 13, 0), (255, 255, 1), (22, 13, 1)])
+def test_code_points_that_no_profile_describes_leave_the_next_in_line(code_points: tuple[int, int, int]) -> None:
+    samples = picture(8, 8, 3)
+    _, alone = upscaled(write_png(samples, 2, 8, extra=[_cicp(*code_points)]), color="srgb")
+    assert_same(pixels(alone.body), samples, "cicp-alone")
+    _, both = upscaled(write_png(samples, 2, 8, extra=[_cicp(*code_points), _GAMMA_1]), color="srgb")
+    expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
+    assert_same(pixels(both.body), expected, "cicp-gama", tolerance=1)
+
+
+@pytest.mark.parametrize("transfer", [1, 6, 13, 14, 15])
+def test_code_points_of_srgb_go_before_another_gamma(transfer: int) -> None:
+    samples = picture(8, 8, 3)
+    _, encoded = upscaled(write_png(samples, 2, 8, extra=[_cicp(1, transfer), _GAMMA_1]), color="srgb")
+    assert_same(pixels(encoded.body), samples, "cicp-srgb")
+
+
+def test_primaries_are_those_of_their_standards_white_is_white() -> None:
+    for primaries in (5, 6, 7, 9, 11, 12):
+        profile = profile_from_cicp(primaries, 13)
+        assert profile is not None
+        white = to_srgb(np.full((1, 1, 3), 255, np.uint8), profile)
+        assert white is not None and white.min() >= 254
 
 
 def test_the_gamma_of_srgb_is_not_made_a_profile() -> None:

@@ -8,11 +8,11 @@ import imagecodecs
 import numpy as np
 from PIL import AvifImagePlugin
 
-from app.codec import metadata
+from app.codec import color_management, metadata
 from app.codec.boxes import boxes
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits
-from app.codec.types import Samples
+from app.codec.types import Metadata, Samples
 
 
 class AvifReader(PillowReader):
@@ -30,11 +30,18 @@ class AvifReader(PillowReader):
     def _own_orientation(self) -> int | None:
         return metadata.orientation_of(self._image)
 
+    def _profile(self, channels: int) -> Metadata:
+        found = super()._profile(channels)
+        if found.icc is None and (code_points := color(self._data)) is not None:
+            found = Metadata(icc=color_management.profile_from_cicp(*code_points, gray=channels <= 2))
+        return found
+
     def _samples(self, animated: bool) -> Samples:
         if animated:
             return super()._samples(animated)
         known = properties(self._data)
-        if (bits := depth(known)) > 8:
+        # Pillow reads sequences with 8 bits; imagecodecs would decode every frame for the first.
+        if not self.has_several_frames and (bits := depth(known)) > 8:
             decoded = sixteen_bits(read(self._data, bits), *self.size)
         else:
             decoded = super()._samples(animated)
@@ -51,6 +58,12 @@ def properties(data: bytes) -> dict[bytes, memoryview]:
     primary = int.from_bytes(parts[b"pitm"][4 : 8 if parts[b"pitm"][0] else 6], "big")
     known = list(boxes(containers.get(b"ipco", memoryview(b""))))
     return dict(known[index - 1] for index in _associated(containers[b"ipma"], primary) if 0 < index <= len(known))
+
+
+def color(data: bytes) -> tuple[int, int] | None:
+    """Colour primaries and transfer characteristics of `colr`, if they are given by code points (ITU-T H.273)."""
+    own = properties(data).get(b"colr", b"")
+    return struct.unpack_from(">HH", own, 4) if own[:4] == b"nclx" and len(own) >= 11 else None
 
 
 def depth(own: Mapping[bytes, memoryview]) -> int:

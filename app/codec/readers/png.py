@@ -98,6 +98,14 @@ class PngReader(PillowReader):
 
     def _profile(self, channels: int) -> Metadata:
         info = self._image.info
+        code_points = png_chunks.code_points(self._film)
+        if code_points is not None:  # goes before all the others where it is understood (PNG, third edition, 4.3)
+            icc, srgb = (
+                color_management.profile_from_cicp(*code_points, channels <= 2),
+                color_management.is_srgb(*code_points),
+            )
+            if icc or srgb:
+                return Metadata(icc=icc, srgb=srgb)
         icc, srgb = self._blocks.icc or info.get("icc_profile"), "srgb" in info
         if icc is None and not srgb:
             icc = color_management.profile_from_png(info.get("gamma"), info.get("chromaticity"), gray=channels <= 2)
