@@ -20,12 +20,13 @@ from app.options import UpscaleOptions
 OPTIONS = st.from_type(UpscaleOptions)
 LIMITS = st.from_type(DecodeLimits)
 RESOLUTIONS = st.floats(0, 1e6, exclude_min=True, exclude_max=True)
+PACKETS = st.binary().map(lambda packet: packet.replace(b"\0", b""))  # a placeholder that is none would be refused
 METADATA = st.builds(
     Metadata,
     icc=st.none() | st.binary(),
     srgb=st.booleans(),
     exif=st.none(),  # what Pillow cannot read is refused
-    xmp=st.none() | st.binary(),
+    xmp=st.none() | PACKETS,
     iptc=st.none() | st.binary(),
     dropped=st.lists(st.from_regex(r"[ -~]{1,40}", fullmatch=True), max_size=3).map(tuple),
     dpi=st.none() | st.tuples(RESOLUTIONS, RESOLUTIONS),
