@@ -29,7 +29,7 @@ from app.service.codec_threads import CodecThreads
 from app.service.service import Service
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
-from model.resample import downsample_kernel, upsample_kernel
+from model.resample import contributions, downsample_kernel, upsample_kernel
 
 if TYPE_CHECKING:
     from model.backends.backend import Tiling
@@ -73,7 +73,7 @@ def build_metrics() -> Metrics:
 
 def build_formulas() -> Formulas:
     """The project's one definition of colour and resampling, as the codec wants it."""
-    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel, downsample_kernel)
+    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel, downsample_kernel, contributions)
 
 
 def build_limits(settings: Settings) -> DecodeLimits:

@@ -22,6 +22,9 @@ class Options:
     `ensemble`: better, and eight times slower. `model`: one that GET /model names.
     """
 
+    width: int | None = None
+    height: int | None = None
+    long_side: int | None = None
     format: Literal["png", "webp", "jpeg", "avif", "tiff", "jxl"] | None = None
     quality: int | Literal["high"] | None = None
     lossless: bool | None = None
@@ -63,7 +66,7 @@ class _Client(Generic[Answer]):  # the conversation; how a request is sent, and 
         self._retries, self._max_wait = retries, max_wait
 
     def upscale(
-        self, picture: Picture, scale: int = 4, options: Options = Options(), progress: Progress | None = None
+        self, picture: Picture, scale: float = 4, options: Options = Options(), progress: Progress | None = None
     ) -> Answer:
         """Raises UpscaleError, or httpx.HTTPError without an answer. With `progress` it runs as a job, and polls."""
         return self._run(self._upscale(picture, scale, options, progress))
@@ -72,7 +75,7 @@ class _Client(Generic[Answer]):  # the conversation; how a request is sent, and 
         """Fetch another level of an earlier pass; UpscaleError with status 404 once it has expired."""
         return self._run(self._picture(self._http.build_request("GET", "/upscale", params={"id": id, "level": level})))
 
-    async def _upscale(self, picture: Picture, scale: int, options: Options, progress: Progress | None) -> Upscaled:
+    async def _upscale(self, picture: Picture, scale: float, options: Options, progress: Progress | None) -> Upscaled:
         data = picture.read_bytes() if isinstance(picture, Path) else picture
         files = {"image": data if isinstance(data, bytes) else data.read()}
         headers = {"Prefer": "respond-async"} if progress else {}

@@ -94,8 +94,10 @@ class Settings(BaseSettings):
     ] = 30.0
 
     max_input_bytes: Annotated[Positive, Field(description="Largest body.")] = 32 * _MIB
-    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 4 * 1024 * 1024
-    max_output_pixels: Annotated[Positive, Field(description="Largest picture out, height x width.")] = 64 * 1024 * 1024
+    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 16 * _MIB
+    max_output_pixels: Annotated[
+        Positive, Field(description="Largest picture that the network may make, height x width, at the level it needs.")
+    ] = 64 * _MIB
     max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held at once, all clients.")] = 256 * _MIB
     max_answer_bytes_in_flight: Annotated[
         Positive, Field(description="Pictures being sent at once, all clients; one client may have half.")

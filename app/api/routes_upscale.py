@@ -28,7 +28,7 @@ from app.errors import MalformedRequest, NotFound, NotReady
 from app.options import UpscaleOptions
 from app.results import new_id
 from app.service.caller import Caller
-from app.service.pipeline import Order, Upload
+from app.service.pipeline import Order, Upload, Upscaled
 from app.service.service import Service
 from app.service.stages import Stages
 
@@ -43,7 +43,6 @@ async def upscale(
     """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
     patient = wants_async(request.headers.get("prefer", ""))
     order = _order(request, options, service, caller, patient)
-    facts_of(request)["model"] = order.network
     if order.options.self_ensemble:
         facts_of(request)["ensemble"] = True
     stages = Stages(service.metrics.stage)
@@ -63,16 +62,18 @@ async def upscale(
             )
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
-    picture = upscaled.levels[order.scale]
+    picture = upscaled.levels[upscaled.level]
     held.callback(service.answers.hold(caller.name, len(picture.body)))
-    facts_of(request).update(height=upscaled.height, width=upscaled.width, stages=stages.milliseconds())
+    facts_of(request).update(
+        model=upscaled.network, height=upscaled.height, width=upscaled.width, stages=stages.milliseconds()
+    )
     tell_span(stages.milliseconds())
     response = Response(picture.body, 200, media_type=picture.media_type)
     response.headers["ETag"] = picture.etag
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept"
-    response.headers["Content-Disposition"] = content_disposition(picture.media_type, order.scale)
-    response.headers["X-Upscale-Model"] = order.network
+    response.headers["Content-Disposition"] = content_disposition(picture.media_type, _made(options, upscaled))
+    response.headers["X-Upscale-Model"] = upscaled.network
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"
@@ -80,7 +81,7 @@ async def upscale(
         response.headers["X-Upscale-Metadata"] = "; ".join(upscaled.left_out)
     if upscaled.stored:
         prefix = prefix_of(request.scope)
-        response.headers.update(link_headers(prefix, order.result_id, order.scale, upscaled.levels))
+        response.headers.update(link_headers(prefix, order.result_id, upscaled.level, upscaled.levels))
         set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
     return response
 
@@ -122,13 +123,12 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
     Raises BadParameter, NotAcceptable, Draining, WarmingUp.
     """
     service.require_ready()
-    network = service.choose(options.scale, options.model)
+    if network := service.check(options):
+        facts_of(request)["model"] = network
     settings = service.settings
     accept = request.headers.get("accept", "")
     return Order(
         options,
-        network,
-        levels=service.engine.levels(network, options.scale),
         client=caller.name,
         owner=caller.owner,
         result_id=new_id(),
@@ -136,6 +136,11 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
         deadline_seconds=settings.job_deadline_seconds if patient else settings.deadline_seconds,
         formats=(options.format,) if options.format else acceptable_formats(accept, strict=not patient),
     )
+
+
+def _made(options: UpscaleOptions, upscaled: Upscaled) -> str:
+    """What a file's name says about the result: its size if that was wished for, else the scale."""
+    return f"{upscaled.width}x{upscaled.height}" if options.sized else f"x{options.scale:g}"
 
 
 def _limits(service: Service) -> BodyLimits:

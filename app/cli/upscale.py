@@ -34,8 +34,9 @@ def upscale(
     KeyboardInterrupt.
     """
     conditions.check_place(place, typed)
+    conditions.check_size(options)
     if level is not None:
-        conditions.check_level(level, options.scale)
+        conditions.check_level(level, options)
     _check_streams(arguments, output, overwrite=overwrite, as_json=as_json)
     works, form = plan(arguments, output, options.format)
     conditions.check_format(options, form)
@@ -48,7 +49,7 @@ def upscale(
             waiting = [work for work in works if work not in outcomes]
             if waiting:
                 _check_writable(output, waiting)
-                outcomes |= asyncio.run(_run(waiting, options, level or options.scale, place, report))
+                outcomes |= asyncio.run(_run(waiting, options, level, place, report))
         ended = [outcomes[work] for work in works]
         report.summary(ended, time.monotonic() - began)
     except OSError as error:  # only reporting raises it: what happens to a picture is an outcome
@@ -83,7 +84,7 @@ def _check_writable(output: str, works: Sequence[Work]) -> None:
 
 
 async def _run(
-    works: Sequence[Work], options: UpscaleOptions, level: int, place: Place, report: JsonReport | TextReport
+    works: Sequence[Work], options: UpscaleOptions, level: int | None, place: Place, report: JsonReport | TextReport
 ) -> Mapping[Work, Outcome]:
     stdin = _standard_input() if any(work.source is None for work in works) else b""
     async with open_backend(place, options, level, report.loading) as backend:

@@ -17,9 +17,19 @@ class LevelWriter:
     """Belongs to the event loop that makes it; its work is done by `threads`, the levels side by side."""
 
     def __init__(
-        self, codec: Codec, decoded: Decoded, options: UpscaleOptions, levels: Sequence[int], threads: CodecThreads
+        self,
+        codec: Codec,
+        decoded: Decoded,
+        options: UpscaleOptions,
+        levels: Sequence[int],
+        threads: CodecThreads,
+        size: tuple[int, int] | None = None,
     ) -> None:
-        """`options` have been checked for `decoded`; `levels` are those to write, ascending."""
+        """`options` have been checked for `decoded`; `levels` are those to write, ascending.
+
+        With `size` (height, width), the one level is reduced to it.
+        """
+        self._size = size
         self._codec, self._decoded, self._options, self._threads = codec, decoded, options, threads
         self._levels = tuple(levels)
         self._encoders: dict[int, StreamEncoder] = {}
@@ -93,7 +103,7 @@ class LevelWriter:
     def _encoder(self, level: int) -> StreamEncoder:
         """Made in the thread that first needs it; a level is only ever in one thread at a time."""
         if level not in self._encoders:
-            self._encoders[level] = self._codec.encoder(self._decoded, level, self._options)
+            self._encoders[level] = self._codec.encoder(self._decoded, level, self._options, self._size)
         return self._encoders[level]
 
     def _band(self, outputs: Outputs, level: int) -> bool:
