@@ -37,7 +37,7 @@ check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror model/backends/*/*.[ch] app/codec/*.[ch]
 	$(BIN)/ruff check .
-	$(BIN)/mypy app model tests bench deploy
+	$(BIN)/mypy app model tests bench deploy clients/python/src
 	$(BIN)/lint-imports
 
 format: $(DEV) ## rewrite the sources in the house style
