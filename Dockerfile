@@ -49,7 +49,7 @@ ENV PATH=/opt/lapsrn/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     LAPSRN_HOST=0.0.0.0 LAPSRN_PORT=8000 LAPSRN_LAME_DUCK_SECONDS=5 \
     LAPSRN_WEIGHTS=/opt/lapsrn/weights/lapsrn_x4.safetensors \
-    LAPSRN_MORE_WEIGHTS=/opt/lapsrn/weights/lapsrn_x8.safetensors,/opt/lapsrn/weights/lapsrn_x4_jpeg.safetensors
+    LAPSRN_MORE_WEIGHTS=/opt/lapsrn/weights
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000

@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 DATA ?= $(firstword $(wildcard ../shared/data/train data/train))
 SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
+SERVED := build/served
+PINS ?= constraints.txt
+AUDIT = $(BIN)/pip-audit --requirement $(PINS) --no-deps --disable-pip --progress-spinner off $(AUDIT_OPTIONS)
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
@@ -13,7 +16,7 @@ SECONDS ?= 60
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/*.[ch] app/codec/*.c)
+$(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.[ch])
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
@@ -32,14 +35,14 @@ test: $(DEV) ## install everything and run every test, with coverage
 
 check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror model/*.[ch] app/codec/*.c
+	$(BIN)/clang-format --dry-run -Werror model/backends/*/*.[ch] app/codec/*.[ch]
 	$(BIN)/ruff check .
 	$(BIN)/mypy app model tests bench deploy
 	$(BIN)/lint-imports
 
 format: $(DEV) ## rewrite the sources in the house style
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i model/*.[ch] app/codec/*.c
+	$(BIN)/clang-format -i model/backends/*/*.[ch] app/codec/*.[ch]
 	$(BIN)/ruff check --fix .
 
 train: $(DEV) ## train the served network on the pictures in DATA (resumes)
@@ -48,11 +51,24 @@ train: $(DEV) ## train the served network on the pictures in DATA (resumes)
 bench: $(DEV) ## measure against peers, in one run, as ratios
 	$(BIN)/python -m bench
 
-sbom: $(DEV) ## what serving installs, with versions and licences, as CycloneDX: build/sbom.cdx.json
-	$(BIN)/python -m deploy.sbom build/sbom.cdx.json
+# An environment of its own: the tool lists all that is installed, and .venv holds development's packages too.
+$(SERVED)/.done: pyproject.toml constraints.txt deploy/image/requirements.py | $(DEV)
+	$(BIN)/python -m venv --clear --without-pip $(SERVED)
+	$(BIN)/python deploy/image/requirements.py pyproject.toml > $(SERVED)/requirements.txt
+	$(BIN)/pip --python $(SERVED) install --quiet --disable-pip-version-check -c constraints.txt \
+	  -r $(SERVED)/requirements.txt
+	@touch $@
 
-audit: $(DEV) ## ask for known vulnerabilities of every pinned package
-	$(BIN)/python -m deploy.audit
+sbom: $(SERVED)/.done ## what serving installs, with versions and licences, as CycloneDX: build/sbom.cdx.json
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file build/sbom.cdx.json $(SERVED)
+
+# pip-audit exits with 1 for a vulnerability and for a service that does not answer, but reports only vulnerabilities.
+# The dry run fails on what is wrong with the pins themselves.
+audit: $(DEV) ## ask for known vulnerabilities of every pinned package; skipped where no advisory service answers
+	$(AUDIT) --dry-run
+	@report=$$($(AUDIT)) || { test -z "$$report" && report="audit: skipped: no advisory service answered"; }; \
+	status=$$?; echo "$$report"; exit $$status
 
 fuzz: $(DEV) ## throw damaged pictures at the decoder for SECONDS (60), guided by coverage
 	$(BIN)/python -m tests.fuzz.decode $(SECONDS) build/fuzz
@@ -61,4 +77,4 @@ docker-check: ## build the image, run it with Prometheus, send a picture, ask Pr
 	deploy/docker-check
 
 clean: ## remove what can be made again
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/_amx.so app/codec/_native*.so
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/backends/*/_*.so app/codec/_native*.so

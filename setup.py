@@ -15,7 +15,7 @@ class BuildLibrary(build_ext):
     """A plain shared library, loaded by ctypes, built with the compiler that pyproject.toml asks for."""
 
     def get_ext_filename(self, fullname: str) -> str:
-        """Return model/_amx.so for model._amx, whichever Python it is."""
+        """Return app/codec/_native.so for app.codec._native, whichever Python it is."""
         return str(Path(*fullname.split("."))) + ".so"
 
     def build_extension(self, ext: Extension) -> None:
@@ -34,15 +34,21 @@ class BuildLibrary(build_ext):
             raise CompileError(str(error)) from error
 
 
-codec_sources = ["app/codec/huffman.c", "app/codec/merge.c", "app/codec/png_filters.c"]
+codec_sources = ["app/codec/consistency.c", "app/codec/huffman.c", "app/codec/merge.c", "app/codec/png_filters.c"]
 codec, codec_avx2 = (
-    Extension(f"app.codec.{name}", codec_sources, extra_compile_args=[cpus], optional=True)
+    Extension(
+        f"app.codec.{name}",
+        codec_sources,
+        depends=["app/codec/merge.h"],
+        extra_compile_args=[cpus],
+        optional=True,
+    )
     for name, cpus in (("_native", "-mcpu=baseline"), ("_native_avx2", "-march=x86_64_v3"))
 )
 amx = Extension(
-    "model._amx",
-    ["model/amx.c"],
-    depends=["model/amx_blocks.h"],
+    "model.backends.amx._amx",
+    ["model/backends/amx/amx.c"],
+    depends=["model/backends/amx/amx_blocks.h"],
     extra_compile_args=["-march=x86_64_v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],  # what amx.py looks for
     optional=True,
 )

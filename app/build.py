@@ -1,11 +1,13 @@
 """Builds the parts of the service from Settings, for the server and for the command line; importing does nothing."""
 
+import contextlib
 import functools
-import importlib
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,32 +19,43 @@ from prometheus_client import (
 
 from app.codec import Codec, DecodeLimits, Formulas
 from app.codec.decoder_pool import DecoderPool
-from app.engine import Engine, EngineConfig
+from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
 from app.metrics import Metrics, watch_gpus
 from app.results import JobBoard, MemoryStore, ResultStore
 from app.service.codec_threads import CodecThreads
-from app.service.service import ModelFactory, ModelSource, Service
+from app.service.service import Service
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
-from model.resample import upsample_kernel
+from model.resample import downsample_kernel, upsample_kernel
+
+if TYPE_CHECKING:
+    from model.backends.backend import Tiling
+    from model.runtime import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Checked weights: a factory for each worker, and the engine configuration that suits their backend."""
+
+    factories: Sequence[ModelFactory]
+    engine: EngineConfig = field(default_factory=EngineConfig)
 
 
 def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
     """The service, not started yet. `models` as in `open_model`. Raises StartupError."""
     metrics = build_metrics()
-    decoders = build_decoders(settings)
-    store, board = build_store(settings)
+    decoders = build_decoders(settings, metrics)
+    store, board = build_store(settings, metrics)
     return Service(
         settings,
         build_codec(settings, decoders),
         store,
         metrics,
         CodecThreads(codec_threads(settings)),
-        functools.partial(open_model, settings, models),
-        functools.partial(build_engine, settings, metrics),
-        [] if decoders is None else [decoders],
+        lambda: build_engine(settings, metrics, open_model(settings, models)),
+        decoders,
         board,
     )
 
@@ -59,7 +72,7 @@ def build_metrics() -> Metrics:
 
 def build_formulas() -> Formulas:
     """The project's one definition of colour and resampling, as the codec wants it."""
-    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel)
+    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel, downsample_kernel)
 
 
 def build_limits(settings: Settings) -> DecodeLimits:
@@ -75,30 +88,37 @@ def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Code
     return Codec(build_formulas(), build_limits(settings), threads=codec_threads(settings), read=read)
 
 
-def build_decoders(settings: Settings) -> DecoderPool | None:
+def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
     """Processes to decode in, not started yet; None where decoding is done in this one."""
     if settings.decode == "inline":
         return None
+    metrics.decoders_up(False)
     return DecoderPool(
-        max(2, codec_threads(settings)), build_limits(settings), timeout_seconds=settings.decode_timeout_seconds
+        max(2, codec_threads(settings)),
+        build_limits(settings),
+        timeout_seconds=settings.decode_timeout_seconds,
+        observer=metrics,
     )
 
 
-def build_store(settings: Settings) -> tuple[ResultStore, JobBoard | None]:
+def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
     """Where results are kept, and where jobs are shown to other processes: Redis if one is named, else memory."""
     if settings.redis_url is None:
         return MemoryStore(settings.result_max_bytes, settings.result_ttl_seconds), None
     from app.results.redis import RedisStore  # brings redis, which nobody needs without one
 
     url = settings.redis_url.get_secret_value()
-    store = RedisStore(url, settings.result_max_bytes, settings.result_ttl_seconds)
-    return store, store.board(settings.job_ttl_seconds)
+    store = RedisStore(url, settings.result_max_bytes, settings.result_ttl_seconds, on_emptied=metrics.store_emptied)
+    return store, store.board(settings.job_ttl_seconds, settings.job_lease_seconds)
 
 
 def build_engine(settings: Settings, metrics: Metrics, source: ModelSource, warm_up: WarmUp | None = None) -> Engine:
-    """An engine with one worker per factory, and the settings' limits; `warm_up` overrides the device's own choice."""
+    """An engine with one worker per factory and the settings' limits, not started yet.
+
+    `warm_up` overrides the device's own choice.
+    """
     config = replace(
-        engine_config(source),
+        source.engine,
         max_tiles=settings.max_queue_tiles,
         max_bytes=settings.max_queue_bytes,
         hang_seconds=settings.hang_seconds,
@@ -106,51 +126,84 @@ def build_engine(settings: Settings, metrics: Metrics, source: ModelSource, warm
     return Engine(source.factories, config if warm_up is None else replace(config, warm_up=warm_up), metrics)
 
 
-def engine_config(source: ModelSource) -> EngineConfig:
-    """The engine's defaults for where these models run, and what computes them."""
-    details = source.details
-    return EngineConfig.for_device(str(details.get("device", "cpu")), str(details.get("backend", "torch")))
+def engine_config(tiling: "Tiling") -> EngineConfig:
+    """The engine's defaults, with the tile shapes and batch sizes of a backend."""
+    return EngineConfig(**asdict(tiling))
 
 
 def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> ModelSource:
-    """The network's factories, after its weights have been checked. Raises StartupError in one line."""
+    """The networks' factories, after their weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
-    more = settings.companions
-    for file, setting in [(settings.weights, "LAPSRN_WEIGHTS"), *((file, "LAPSRN_MORE_WEIGHTS") for file in more)]:
-        if not file.is_file():
-            raise StartupError(f"no weights at {file}; set {setting}, or train some with lapsrn train")
-    names = [file.stem for file in (settings.weights, *more)]
+    weights_files(settings)  # what is missing is told before torch is loaded, which takes seconds
+    from model import runtime  # brings torch, which is slow, and not needed for fakes
+    from model.backends.registry import choose
+    from model.devices import devices as devices_of
+
+    with _as_startup_error():
+        weights = open_weights(settings)
+    with _as_startup_error("LAPSRN_DEVICES or --device: "):
+        devices = devices_of(settings.devices)
+    with _as_startup_error("LAPSRN_BACKEND: "):
+        chosen = [choose(each.info.config, devices[0], settings.dtype, settings.backend) for each in weights]
+    names = [each.info.name for each in weights]
     if len(set(names)) < len(names):
         raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
-    runtime = importlib.import_module("model.runtime")  # brings torch, which is slow, and not needed for fakes
-    try:
-        details, *others = (runtime.describe(file) for file in (settings.weights, *more))
-        devices = runtime.devices(settings.devices)
-        config = runtime.LapSRNConfig(**details["config"])
-        dtype, backend = runtime.kernels(config, devices[0], settings.dtype, settings.backend)
-    except Exception as error:
-        raise StartupError(str(error)) from error
-    if settings.weights_sha256 not in (None, details["sha256"]):
+    found = weights[0].info.sha256
+    if settings.weights_sha256 not in (None, found):
         raise StartupError(
-            f"{settings.weights} has SHA-256 {details['sha256']}, not the {settings.weights_sha256} of "
+            f"{settings.weights} has SHA-256 {found}, not the {settings.weights_sha256} of "
             "LAPSRN_WEIGHTS_SHA256; restore the file or correct the setting"
         )
     if devices == ["cpu"]:
         devices *= settings.cpu_workers or cores()
     factories = [
-        functools.partial(
-            runtime.load,
-            settings.weights,
-            device,
-            settings.dtype,
-            settings.worker_threads,
-            settings.backend,
-            more,
-        )
+        functools.partial(runtime.load, weights, device, settings.dtype, settings.worker_threads, settings.backend)
         for device in devices
     ]
-    return ModelSource(factories, {**details, "device": devices[0], "dtype": dtype, "backend": backend}, others)
+    return ModelSource(factories, engine_config(chosen[0].backend.tiling(devices[0])))
+
+
+@contextlib.contextmanager
+def _as_startup_error(prefix: str = "") -> Iterator[None]:
+    """Turns every error into a StartupError; `prefix` names the setting that it is about."""
+    try:
+        yield
+    except Exception as error:
+        raise StartupError(f"{prefix}{error}") from error
+
+
+def weights_files(settings: Settings) -> list[list[Path]]:
+    """The weights files of all networks, the first network's first, in groups. None of them is read.
+
+    A folder stands for those of its files whose names are not taken by then, which are a group. Raises StartupError
+    when a file or a folder is missing.
+    """
+    groups = [[settings.weights]]
+    for place in settings.other_weights:
+        taken = {file.stem for group in groups for file in group}
+        inside = (file for file in place.glob("*.safetensors") if file.stem not in taken)
+        groups.append(sorted(inside) if place.is_dir() else [place])
+    for number, group in enumerate(groups):
+        for file in group:
+            if not file.exists():
+                setting = "LAPSRN_MORE_WEIGHTS" if number else "LAPSRN_WEIGHTS"
+                raise StartupError(f"no weights at {file}; set {setting}, or train some with lapsrn train")
+    return groups
+
+
+def open_weights(settings: Settings) -> "list[Weights]":
+    """Every network's weights, read and checked, the first one first. Raises model.checkpoint.WeightsError.
+
+    A folder adds its files whose names are not in use yet, sorted by name, networks with a purpose of their own last:
+    a request that names no network gets the first one with its scale, which should be one for pictures of any kind.
+    """
+    from model.runtime import Weights
+
+    found: list[Weights] = []
+    for group in weights_files(settings):
+        found += sorted(map(Weights.open, group), key=lambda each: (each.info.purpose != "", each.info.name))
+    return found
 
 
 def codec_threads(settings: Settings) -> int:

@@ -1,6 +1,7 @@
 """A Python client of the service, `Upscaler` and `AsyncUpscaler`; needs httpx and nothing else of this project."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
@@ -95,7 +96,8 @@ class _Client(Generic[Answer]):  # the conversation; how a request is sent, and 
                 answer = await self._send(self._http.build_request("GET", url), after=0.1)
             progress(job["progress"]["done"], job["progress"]["total"])
         except BaseException:
-            await self._fetch(self._http.build_request("DELETE", url), 0.0)  # nobody waits for it any more
+            with contextlib.suppress(httpx.HTTPError):  # the caller is leaving, whatever the service answers
+                await self._fetch(self._http.build_request("DELETE", url, timeout=5.0), 0.0)
             raise
         if job["state"] != "done":
             raise UpscaleError(**{"title": f"the job is {job['state']}"} | (job["error"] or {}))

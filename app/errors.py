@@ -140,10 +140,32 @@ class WarmingUp(ServerError):
     slug = "warming-up"
 
 
+class DecodersUnavailable(ServerError):
+    """No process to decode in can be started."""
+
+    slug = "decoders-unavailable"
+
+    def __init__(self, message: str, reason: str) -> None:
+        """`reason` is for the log."""
+        super().__init__(message)
+        self.reason = reason
+
+
 class StoreUnavailable(ServerError):
-    """The results store does not answer."""
+    """The results store does not answer, or has no memory left."""
 
     slug = "store-unavailable"
+
+    def __init__(self, message: str, full: bool = False) -> None:
+        """`full`: it answers, but has no memory left."""
+        super().__init__(message)
+        self.full = full
+
+
+class JobLost(ServerError):
+    """The process that ran a job is gone, and the job with it."""
+
+    slug = "job-lost"
 
 
 class DeadlineExceeded(ServerError):
@@ -164,6 +186,17 @@ class StartupError(LapsrnError):
     slug = "weights-refused"
 
 
+class SettingsRefused(StartupError):
+    """Settings that can be read again while the service runs are not valid; the old ones stay."""
+
+    slug = "settings-refused"
+
+
 def slug_of(error: BaseException) -> str:
     """The error's slug; INTERNAL_ERROR for anything that was not raised on purpose."""
     return error.slug if isinstance(error, LapsrnError) else INTERNAL_ERROR
+
+
+def all_slugs(base: type[LapsrnError] = LapsrnError) -> set[str]:
+    """The slugs of every kind of error there is, with INTERNAL_ERROR."""
+    return {base.slug}.union(*(all_slugs(kind) for kind in base.__subclasses__()))

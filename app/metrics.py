@@ -9,6 +9,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from app.errors import all_slugs
+
+NOT_KEPT = ("too-large", "full", "unavailable")
+DECODER_LOSSES = ("died", "timeout", "malformed")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -16,7 +20,7 @@ _TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
 class Metrics:
-    """The collectors, and the few calls that move them. Also serves as the engine's observer."""
+    """The collectors, and the few calls that move them; observes the engine and the decoders, too."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Registers everything on `registry`; label values come from fixed sets, so their number is bounded."""
@@ -48,6 +52,11 @@ class Metrics:
         self._cancelled = Counter(
             "lapsrn_cancelled_total", "Upscales whose client left or cancelled, by stage", ["stage"], registry=registry
         )
+        # Every value is there from the start: an increase from nothing to one is none to Prometheus.
+        for slug in all_slugs():
+            self._rejected.labels(slug)
+        for stage in STAGES:
+            self._cancelled.labels(stage)
         self._connections = Gauge("lapsrn_connections", "Connections open on the service's port", registry=registry)
         self._connections_dropped = Counter(
             "lapsrn_connections_dropped_total",
@@ -57,6 +66,20 @@ class Metrics:
         )
         self._pixels = Counter("lapsrn_pixels_total", "Pixels of upscaled pictures", ["direction"], registry=registry)
         self._store_bytes = Gauge("lapsrn_result_store_bytes", "Bytes of finished pictures kept", registry=registry)
+        self._store_up = Gauge("lapsrn_store_up", "1 while results can be kept and fetched", registry=registry)
+        self._store_emptied = Counter(
+            "lapsrn_store_emptied_total", "Times that the store was found to have lost everything", registry=registry
+        )
+        self._not_kept = Counter(
+            "lapsrn_results_not_kept_total", "Results that the store did not take", ["reason"], registry=registry
+        )
+        self._decoder_wait = Histogram(
+            "lapsrn_decoder_wait_seconds", "Waiting for a free decoder process", buckets=_SECONDS, registry=registry
+        )
+        self._decoder_restarts = Counter(
+            "lapsrn_decoder_restarts_total", "Decoder processes replaced", ["reason"], registry=registry
+        )
+        self._decoder_up = Gauge("lapsrn_decoder_up", "1 while pictures can be decoded", registry=registry)
         self._model_info = Gauge(
             "lapsrn_model_info",
             "1 for every network that is served",
@@ -69,6 +92,11 @@ class Metrics:
             self._connections_dropped.labels(reason)
         for direction in ("in", "out"):
             self._pixels.labels(direction)
+        for reason in NOT_KEPT:
+            self._not_kept.labels(reason)
+        for reason in DECODER_LOSSES:
+            self._decoder_restarts.labels(reason)
+        self._decoder_up.set(1)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """One HTTP request answered; `route` is a template such as /jobs/{job_id}, or "unmatched"."""
@@ -126,9 +154,30 @@ class Metrics:
         self._pixels.labels("in").inc(pixels_in)
         self._pixels.labels("out").inc(pixels_out)
 
-    def watch_store(self, size_bytes: Callable[[], int]) -> None:
-        """Asks `size_bytes` at every scrape."""
+    def decoder_wait(self, seconds: float) -> None:
+        """A picture waited so long for a free decoder process."""
+        self._decoder_wait.observe(seconds)
+
+    def decoder_lost(self, reason: str) -> None:
+        """A decoder process was replaced; `reason` is one of DECODER_LOSSES."""
+        self._decoder_restarts.labels(reason).inc()
+
+    def decoders_up(self, up: bool) -> None:
+        """Whether decoder processes can be started."""
+        self._decoder_up.set(int(up))
+
+    def watch_store(self, size_bytes: Callable[[], int], up: Callable[[], bool]) -> None:
+        """Asks for the bytes kept, and whether more can be, at every scrape."""
         self._store_bytes.set_function(size_bytes)
+        self._store_up.set_function(up)
+
+    def store_emptied(self) -> None:
+        """The store has lost everything that it had."""
+        self._store_emptied.inc()
+
+    def result_not_kept(self, reason: str) -> None:
+        """The store did not take a result; `reason` is one of NOT_KEPT."""
+        self._not_kept.labels(reason).inc()
 
     def models(self, infos: Iterable[Mapping[str, str]]) -> None:
         """Says which networks are served: name, sha256, device, dtype of each. Those before are forgotten."""

@@ -7,13 +7,14 @@ mirrors them by hand; tests/test_options.py holds the two and docs/api.md togeth
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
+from app.formats import DEFAULT_FORMAT, OutputFormat
+
 LevelChoice: TypeAlias = Literal[2, 4, 8]
-OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff"]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is said of an option in the OpenAPI document and in the help of the command line."""
+    """How an option is described: in the OpenAPI document, and in the help of the command line."""
 
     description: str
     help: str
@@ -34,7 +35,7 @@ class UpscaleOptions:
         LevelChoice,
         Option(
             "How many times as high and wide; of these, what GET /model names.",
-            "Times as wide and as high.",
+            "How many times as wide and as high.",
             general=True,
         ),
     ] = 4
@@ -43,7 +44,7 @@ class UpscaleOptions:
         Option(
             "Which network, by its name in GET /model: `lapsrn_x4_jpeg` is for pictures that were JPEGs. "
             "Without it, the first that has the scale.",
-            "lapsrn_x4_jpeg is for pictures that were JPEGs.",
+            "Network to use; lapsrn_x4_jpeg is for pictures that were JPEGs.",
             metavar="NAME",
             example="lapsrn_x4_jpeg",
             max_length=64,
@@ -54,7 +55,7 @@ class UpscaleOptions:
         OutputFormat | None,
         Option(
             "Format of the answer; without it, Accept decides, and PNG where that is indifferent.",
-            "Of the results; else as OUT is named, else png.",
+            "Format of the results; otherwise the ending of OUT decides, or png.",
             aliases=(("jpg", "jpeg"), ("tif", "tiff")),
         ),
     ] = None
@@ -62,7 +63,7 @@ class UpscaleOptions:
         int | Literal["high"] | None,
         Option(
             "Of lossy formats, 1 to 100. Or `high`: the same as `ensemble=true`, for any format.",
-            "Of lossy formats; high is --ensemble.",
+            "Quality of lossy formats; high means --ensemble.",
             metavar="1..100|high",
             example=90,
         ),
@@ -72,19 +73,19 @@ class UpscaleOptions:
         Option(
             "The geometric self-ensemble, the best quality: mean of the picture's four quarter turns and "
             "their mirrors. Takes eight times as long, and counts as eight times as many tiles.",
-            "Best: the mean of four quarter turns and their mirrors, eight times slower.",
+            "Best quality: the mean over four quarter turns and their mirror images, eight times slower.",
         ),
     ] = False
     lossless: Annotated[
         bool | None,
         Option(
             "For WebP: lossless unless `quality` is given or this is false.",
-            "For WebP: lossless unless a quality is given.",
+            "For WebP: lossless, which is the default without --quality.",
         ),
     ] = None
     depth: Annotated[
         Literal["keep", "8"],
-        Option("16-bit pictures stay 16-bit, or are reduced to 8.", "16 bits stay 16, or become 8."),
+        Option("16-bit pictures stay 16-bit, or are reduced to 8.", "Keep 16 bits per sample, or reduce them to 8."),
     ] = "keep"
     color: Annotated[
         Literal["keep", "srgb"],
@@ -94,28 +95,28 @@ class UpscaleOptions:
         Literal["drop", "keep", "all"],
         Option(
             "Drop EXIF and XMP, keep them without position, or keep them all.",
-            "EXIF and XMP: drop, keep without position, keep all.",
+            "EXIF and XMP: drop them, keep them without the position, or keep all.",
         ),
     ] = "drop"
     frames: Annotated[
         Literal["single", "first", "all"],
         Option(
             "An animation is refused, gives its first frame, or is upscaled in full.",
-            "Of animations: refuse them, take the first, take all.",
+            "Animations: refuse them, take the first frame, or upscale all frames.",
         ),
     ] = "single"
     truncated: Annotated[
         Literal["reject", "allow"],
         Option(
             "Refuse an incomplete file, or upscale what is there.",
-            "Of damaged files: refuse, or take what is there.",
+            "Damaged files: reject them, or upscale what is there.",
         ),
     ] = "reject"
 
     @property
     def output_format(self) -> OutputFormat:
         """The format to write; PNG where none was chosen."""
-        return self.format or "png"
+        return self.format or DEFAULT_FORMAT
 
     @property
     def lossy_quality(self) -> int | None:

@@ -2,34 +2,29 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from app.errors import StartupError
+from app.api_keys import ApiKey, complaint, keys_in, text_of
+from app.errors import SettingsRefused, StartupError
+from app.formats import INPUT_FORMATS
 
 _MIB = 1024 * 1024
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
-_MORE_WEIGHTS = tuple(_SHIPPED / f"{name}.safetensors" for name in ("lapsrn_x8", "lapsrn_x4_jpeg"))
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
-
-
-class ApiKey(BaseModel):
-    """One client's key: only its SHA-256 is kept, so that the settings give no key away."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Shown in logs, never secret.")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key.")]
-    max_concurrent: Annotated[int | None, Field(ge=1, description="Overrides LAPSRN_CLIENT_MAX_CONCURRENT.")] = None
-    requests_per_minute: Annotated[int | None, Field(ge=1, description="Overrides the general rate.")] = None
-    admin: Annotated[bool, Field(description="May call POST /admin/reload.")] = False
 
 
 class Settings(BaseSettings):
@@ -64,10 +59,11 @@ class Settings(BaseSettings):
         tuple[Path, ...],
         NoDecode,
         Field(
-            description="More networks, files with commas between, or none: each is a model under its file's name, and "
-            "serves scales that the first has not. Without it, the shipped ones come with the shipped weights."
+            description="More networks: weights files, or folders of them, with commas between, or none. Each is a "
+            "model under its file's name, and serves scales that the first has not. By default, the other files in the "
+            "folder of the shipped weights are served with the shipped weights."
         ),
-    ] = _MORE_WEIGHTS
+    ] = (_SHIPPED,)
     weights_sha256: Annotated[
         str | None, Field(pattern=r"^[0-9a-f]{64}$", description="If given, the weights must have this SHA-256.")
     ] = None
@@ -79,11 +75,8 @@ class Settings(BaseSettings):
         Literal["auto", "float32", "bfloat16", "float16"], Field(description="Arithmetic of the network.")
     ] = "auto"
     backend: Annotated[
-        Literal["auto", "torch", "winograd", "amx"],
-        Field(
-            description="What computes the network: amx is this project's own code, for bfloat16 on CPUs with AMX; "
-            "winograd is ncnn, for float32 on CPUs; auto takes the fastest."
-        ),
+        str,
+        Field(description="What computes the networks: one of the backends below, or auto for the fastest that can."),
     ] = "auto"
     cpu_workers: Annotated[
         int, Field(ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core.")
@@ -109,13 +102,16 @@ class Settings(BaseSettings):
     ] = 512 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
-    ] = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+    ] = INPUT_FORMATS
 
     max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done; more is 503.")] = 8192
     max_queue_bytes: Annotated[Positive, Field(description="Bytes of planes admitted and not yet done.")] = 2048 * _MIB
     deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is 504.")] = 300.0
     job_deadline_seconds: Annotated[Seconds, Field(description="The same for jobs (Prefer: respond-async).")] = 3600.0
     job_ttl_seconds: Annotated[Seconds, Field(description="A finished job is remembered this long.")] = 600.0
+    job_lease_seconds: Annotated[
+        Seconds, Field(description="A process that shows no sign of life for this long has lost its jobs, say others.")
+    ] = 10.0
     max_jobs: Annotated[Positive, Field(description="Jobs remembered at once, finished ones included.")] = 1000
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     lame_duck_seconds: Annotated[
@@ -141,11 +137,19 @@ class Settings(BaseSettings):
         512 * _MIB
     )
     result_ttl_seconds: Annotated[Positive, Field(description="Finished pictures are kept this long.")] = 600
+    store_retry_seconds: Annotated[
+        float, Field(ge=0, description="A job's result is offered this long to a Redis that does not take it.")
+    ] = 60.0
     redis_url: Annotated[
         SecretStr | None, Field(description="Keep finished pictures in this Redis (redis://, rediss:// or unix://).")
     ] = None
+    redis_url_file: Annotated[Path | None, Field(description="A file with that address, instead of it.")] = None
 
     api_keys: Annotated[tuple[ApiKey, ...], Field(description="JSON list of keys; empty: no key is asked for.")] = ()
+    api_keys_file: Annotated[
+        Path | None,
+        Field(description="A file with that list, instead of it; read again on SIGHUP and `POST /admin/reload`."),
+    ] = None
     allow_anonymous: Annotated[
         bool, Field(description="Listen beyond loopback without keys, knowing that anybody may send work.")
     ] = False
@@ -160,7 +164,10 @@ class Settings(BaseSettings):
         Positive, Field(description="Levels, job states and event streams being fetched at once per client.")
     ] = 128
     client_requests_per_minute: Annotated[
-        int, Field(ge=0, description="Upscale requests a minute per client; 0: any number.")
+        int,
+        Field(
+            ge=0, description="Upscale requests a minute per client (a key, an address, or an IPv6 /64); 0: any number."
+        ),
     ] = 0
     cors_origins: Annotated[
         tuple[str, ...], NoDecode, Field(description="Web origins that may call from a browser, separated by commas.")
@@ -169,7 +176,10 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = (
         "info"
     )
-    log_format: Annotated[Literal["json", "console"], Field(description="One JSON line a request, or text.")] = "json"
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Field(description="One JSON line per event, or text; auto is text on a terminal and JSON elsewhere."),
+    ] = "auto"
     tracing: Annotated[bool, Field(description="OpenTelemetry spans (needs the extra `tracing`).")] = False
 
     @field_validator("formats", "cors_origins", "more_weights", mode="before")
@@ -185,12 +195,23 @@ class Settings(BaseSettings):
     def _without_last_slash(cls, value: object) -> object:
         return value.rstrip("/") if isinstance(value, str) else value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"(rediss?|unix)://", value.get_secret_value()):
+            raise ValueError("an address begins with redis://, rediss:// or unix://")
+        return value
+
     @field_validator("formats")
     @classmethod
     def _upper(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("name at least one picture format")
-        return tuple(name.upper() for name in value)
+        formats = tuple(name.upper() for name in value)
+        unknown = [name for name in formats if name not in INPUT_FORMATS]
+        if unknown:
+            raise ValueError(f"there is no format {unknown[0]}; there are {', '.join(INPUT_FORMATS)}")
+        return formats
 
     @field_validator("cors_origins")
     @classmethod
@@ -200,27 +221,56 @@ class Settings(BaseSettings):
                 raise ValueError(f"'{origin}' is not an origin such as https://example.org (no path, no *)")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Secrets from their files, as if they had been in the environment."""
+        for name in ("api_keys", "redis_url"):
+            file = values.get(f"{name}_file")
+            if file and values.get(name):
+                variable = f"LAPSRN_{name.upper()}"
+                raise ValueError(f"{variable} and {variable}_FILE are both set; keep one of them")
+        if file := values.get("api_keys_file"):
+            values = values | {"api_keys": keys_in(Path(file))}
+        if file := values.get("redis_url_file"):
+            values = values | {"redis_url": text_of(Path(file), "LAPSRN_REDIS_URL_FILE").strip()}
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [key.name for key in self.api_keys]
-        if len(set(names)) != len(names):
-            raise ValueError("two API keys have the same name")
-        if not (self.api_keys or self.allow_anonymous or is_loopback(self.host)):
-            raise ValueError(
-                f"refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS, listen on 127.0.0.1, "
-                "or say LAPSRN_ALLOW_ANONYMOUS=true"
-            )
+        self._check_keys(self.api_keys)
         if self.processes > 1 and self.redis_url is None:
             raise ValueError(
-                f"{self.processes} processes cannot share results kept in memory: set LAPSRN_REDIS_URL, "
-                "or run one process"
+                f"LAPSRN_PROCESSES: {self.processes} processes cannot share results kept in memory: "
+                "set LAPSRN_REDIS_URL, or run one process"
             )
         return self
 
+    def _check_keys(self, keys: Sequence[ApiKey]) -> None:
+        names = [key.name for key in keys]
+        if len(set(names)) != len(names):
+            raise ValueError("LAPSRN_API_KEYS: two keys have the same name")
+        if not (keys or self.allow_anonymous or is_loopback(self.host)):
+            raise ValueError(
+                f"LAPSRN_HOST: refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS or "
+                "LAPSRN_API_KEYS_FILE, listen on 127.0.0.1, or say LAPSRN_ALLOW_ANONYMOUS=true"
+            )
+
+    def keys_now(self) -> tuple[ApiKey, ...]:
+        """The API keys: what LAPSRN_API_KEYS_FILE holds by now, if there is one. Raises SettingsRefused."""
+        if self.api_keys_file is None:
+            return self.api_keys
+        try:
+            keys = keys_in(self.api_keys_file)
+            self._check_keys(keys)
+        except ValueError as error:
+            raise SettingsRefused(f"The API keys were not changed: {error}.") from error
+        return keys
+
     @property
-    def companions(self) -> tuple[Path, ...]:
-        """The files of more networks; the shipped ones only beside the shipped weights."""
-        return self.more_weights if self.weights == _DEFAULT_WEIGHTS or self.more_weights != _MORE_WEIGHTS else ()
+    def other_weights(self) -> tuple[Path, ...]:
+        """Files of more networks, and folders of them; the shipped ones only beside the shipped weights."""
+        return self.more_weights if self.weights == _DEFAULT_WEIGHTS or self.more_weights != (_SHIPPED,) else ()
 
 
 def is_loopback(host: str) -> bool:
@@ -238,20 +288,14 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except SettingsError as error:
-        raise StartupError(f"a setting that should be JSON is not: {error}") from None
+        field = re.search(r'field "(\w+)"', str(error))
+        variable = f"LAPSRN_{field[1].upper()}" if field else "a setting"
+        raise StartupError(f"{variable}: not valid JSON ({error.__cause__})") from None
     except ValidationError as error:
-        raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors(include_url=False))) from None
+        raise StartupError("; ".join(complaint(dict(item)) for item in error.errors(include_url=False))) from None
 
 
 def unknown_settings(names: Iterable[str]) -> list[str]:
     """Those of `names` that start with LAPSRN_ and mean nothing: slips, which would otherwise go unseen."""
     known = {f"LAPSRN_{name.upper()}" for name in Settings.model_fields} | {"LAPSRN_SERVER", "LAPSRN_API_KEY"}
     return sorted(name for name in names if name.startswith("LAPSRN_") and name not in known)
-
-
-def _complaint(item: dict[str, object]) -> str:
-    """'LAPSRN_PORT: Input should be ...' for one of pydantic's errors, without echoing secrets."""
-    location = item["loc"]
-    path = [str(part) for part in location] if isinstance(location, tuple) else []
-    message = str(item["msg"]).removeprefix("Value error, ")
-    return f"LAPSRN_{path[0].upper()}{''.join(f'[{part}]' for part in path[1:])}: {message}" if path else message

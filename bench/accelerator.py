@@ -14,9 +14,9 @@ from bench.contestants import eager
 from bench.machine import describe
 from bench.pictures import luma
 from bench.report import Plan, Section
-from model.checkpoint import load_weights
-from model.runtime import Runtime, devices, load
-from model.torch_network import TorchNetwork, torch_dtype
+from model.backends.torch_network import TorchNetwork, torch_dtype
+from model.devices import devices
+from model.runtime import Runtime, Weights, load
 
 BATCHES = ((32, 1), (32, 16), (32, 64), (64, 1), (64, 16), (64, 64), (128, 1), (128, 8), (128, 32), (256, 1), (256, 8))
 """(edge of a core, tiles in a batch)."""
@@ -29,15 +29,16 @@ def measure(plan: Plan) -> Section:
     if device == "cpu":
         section.notes.append("No accelerator on this machine.")
         return section
-    config = load_weights(Settings().weights)[0].config
-    runtime = load(Settings().weights, device)
-    section.notes.append(f"{torch.cuda.get_device_name(device)}, {runtime.dtype}, torch {torch.__version__}.")
+    weights = Weights.open(Settings().weights)
+    config = weights.info.config
+    (runtime,) = load([weights], device).values()
+    section.notes.append(f"{torch.cuda.get_device_name(device)}, {runtime.info.dtype}, torch {torch.__version__}.")
     section.add("best 64→64 3×3 convolution", convolution_rate(device, describe().dtype) / 1e12, "TFLOP/s")
     public = median(eager()(luma(256, 256)))
     section.add("public PyTorch, eager, float32, 256×256, host to host", 1000 * public, "ms")
     for edge, count in BATCHES[: plan.pick(len(BATCHES), 1)]:
         name, useful = f"{count} of {edge}×{edge}", count * useful_flops(config, edge, edge)
-        tiles = np.random.default_rng(0).random((count, *2 * [edge + 2 * runtime.margin]), dtype=np.float32)
+        tiles = np.random.default_rng(0).random((count, *2 * [edge + 2 * runtime.info.margin]), dtype=np.float32)
         whole, kernels, graph = (
             median(each) for each in (lambda t=tiles: runtime.run(t, 4), *_on_device(runtime, tiles))
         )
@@ -63,18 +64,18 @@ def convolution_rate(device: str, dtype: str) -> float:
 
 def _on_device(runtime: Runtime, tiles: np.ndarray) -> tuple[Callable[[], object], Callable[[], object]]:
     """The network on tiles that are there already: launched as served, and replayed."""
-    padded = torch.from_numpy(tiles)[:, None].to(runtime.device)
+    padded = torch.from_numpy(tiles)[:, None].to(runtime.info.device)
 
     served = runtime._served
     assert isinstance(served, TorchNetwork)
 
     @torch.inference_mode()
     def network() -> object:
-        return served.compute(padded, len(runtime.scales))
+        return served.compute(padded, len(runtime.info.scales))
 
     def launched() -> None:
         network()
-        torch.cuda.synchronize(runtime.device)
+        torch.cuda.synchronize(runtime.info.device)
 
     launched()
     graph = torch.cuda.CUDAGraph()
@@ -83,7 +84,7 @@ def _on_device(runtime: Runtime, tiles: np.ndarray) -> tuple[Callable[[], object
 
     def replayed() -> None:
         graph.replay()
-        torch.cuda.synchronize(runtime.device)
+        torch.cuda.synchronize(runtime.info.device)
 
     return launched, replayed
 

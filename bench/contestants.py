@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.build import cores, engine_config, open_model
+from app.build import cores, open_model
 from app.engine import Engine
 from app.settings import Settings
 from bench.pictures import luma
 from bench.public import PublicLapSRN
 from model.checkpoint import load_weights
-from model.runtime import devices
+from model.devices import devices
 
 Plane = NDArray[np.float32]
 Run = Callable[[], Any]
@@ -52,7 +52,7 @@ def eager() -> Prepare:
 def served() -> Prepare:
     """The service's engine with its workers: padding, tiles, batches, the network, stitching."""
     source = open_model(Settings(), None)
-    config = engine_config(source)
+    config = source.engine
     loop = asyncio.new_event_loop()
     engine = Engine(source.factories, config)
     loop.run_until_complete(engine.start())

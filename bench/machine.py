@@ -9,8 +9,9 @@ import torch
 
 from app.build import cores
 from app.settings import Settings
+from model.backends.registry import choose
 from model.checkpoint import load_weights
-from model.runtime import devices, kernels
+from model.devices import devices
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")
 
@@ -45,14 +46,14 @@ def describe() -> Machine:
     values = {name.strip(): value.strip() for name, value in fields.items()}
     present = values.get("flags", "").split()
     device = devices("auto")[0]
-    dtype, backend = kernels(load_weights(Settings().weights)[0].config, device)
+    dtype, backend = choose(load_weights(Settings().weights)[0].config, device)
     return Machine(
         cpu=values.get("model name", platform.processor()),
         cores=cores(),
         flags=tuple(flag for flag in FLAGS if flag in present),
         device=device,
         dtype=dtype,
-        backend=backend,
+        backend=backend.name,
         torch=torch.__version__,
         python=platform.python_version(),
         load=os.getloadavg()[0],

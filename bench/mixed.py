@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from app.build import engine_config, open_model
-from app.engine import TileModel
+from app.build import open_model
+from app.engine import ModelFactory
 from app.engine.batch import BatchLimit
 from app.engine.tiles import Shape
 from app.settings import Settings
@@ -49,15 +49,17 @@ def measure(plan: Plan) -> Section:
 def _batch_seconds(runs: int) -> list[float]:
     """One full batch of the largest cores on every worker at the same time, as the engine would run them."""
     source = open_model(Settings(), None)
-    config = engine_config(source)
+    config = source.engine
     edges = config.tile_sizes(4)
     largest = Shape(edges.heights[-1], edges.widths[-1], 4)
     count = BatchLimit(config)(largest)
     times: list[float] = []
     ready = threading.Barrier(len(source.factories))
 
-    def work(model: TileModel) -> None:
-        shape = (count, largest.height + 2 * model.margin, largest.width + 2 * model.margin)
+    def work(build: ModelFactory) -> None:
+        model = next(iter(build().values()))
+        margin = model.info.margin
+        shape = (count, largest.height + 2 * margin, largest.width + 2 * margin)
         tiles = np.random.default_rng(0).random(shape, dtype=np.float32)
         model.run(tiles, 4)
         ready.wait()
@@ -66,7 +68,7 @@ def _batch_seconds(runs: int) -> list[float]:
             model.run(tiles, 4)
             times.append(time.perf_counter() - began)
 
-    threads = [threading.Thread(target=lambda build=build: work(build())) for build in source.factories]
+    threads = [threading.Thread(target=work, args=(build,)) for build in source.factories]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -18,17 +18,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from app.codec import Codec, DecodeLimits, Formulas, Metadata, Plane, Samples
+from app.codec import Codec, DecodeLimits, Formulas, Plane, Samples
 from app.codec.merge import merge
-from app.codec.png_writer import write
+from app.codec.raster import Raster
 from app.codec.split import split
+from app.codec.writers.png import write
 from app.options import UpscaleOptions
 from model import color, resample
 
 SCALE: Final = 4
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "bench"
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
-FORMULAS = Formulas(color.YCBCR_FROM_RGB, color.YCBCR_OFFSET, color.RGB_FROM_YCBCR, resample.upsample_kernel)
+FORMULAS = Formulas(
+    color.YCBCR_FROM_RGB,
+    color.YCBCR_OFFSET,
+    color.RGB_FROM_YCBCR,
+    resample.upsample_kernel,
+    resample.downsample_kernel,
+)
+
+OPTIONS = UpscaleOptions(scale=SCALE)
 
 Encoder = Callable[[Samples], bytes]
 Upscaler = Callable[[Plane], Plane]
@@ -44,7 +53,7 @@ def by_pillow(samples: Samples, **settings: Any) -> bytes:
 def encoders() -> dict[str, Encoder]:
     """Ours first, Pillow's default second; OpenCV only where it is installed."""
     found: dict[str, Encoder] = {
-        "this project": lambda samples: write([samples], Metadata()),
+        "this project": lambda samples: write(Raster((samples,), "PNG"), OPTIONS),
         "Pillow, default": by_pillow,
         "Pillow, level 1": lambda samples: by_pillow(samples, compress_level=1),
     }
@@ -59,16 +68,16 @@ def encoders() -> dict[str, Encoder]:
 def upscaler() -> tuple[str, Upscaler]:
     """The network if its weights are there, else bicubic."""
     if WEIGHTS.is_file():
-        from model.runtime import load
+        from model.runtime import Weights, load
 
-        runtime = load(WEIGHTS, "cpu")
+        (runtime,) = load([Weights.open(WEIGHTS)], "cpu").values()
 
         def by_network(plane: Plane) -> Plane:
-            padded = np.pad(plane, runtime.margin, mode="symmetric")
+            padded = np.pad(plane, runtime.info.margin, mode="symmetric")
             large: Plane = runtime.run(padded[None], SCALE)[SCALE][0].copy()
             return large
 
-        return runtime.name, by_network
+        return runtime.info.name, by_network
     return "bicubic", lambda plane: resample.resize(plane, plane.shape[0] * SCALE, plane.shape[1] * SCALE).astype(
         np.float32
     )
@@ -77,7 +86,7 @@ def upscaler() -> tuple[str, Upscaler]:
 def enlarged(samples: Samples, upscale: Upscaler) -> Samples:
     """What the service makes of a picture, before it is written."""
     picture = split(samples, FORMULAS)
-    return merge(picture, tuple(upscale(plane) for plane in picture.planes), SCALE, 8, FORMULAS)
+    return merge(picture, tuple(upscale(plane) for plane in picture.planes), SCALE, 8, FORMULAS, consistent=True)
 
 
 def screenshot(height: int, width: int) -> NDArray[np.uint8]:
@@ -157,11 +166,11 @@ def stages(runs: int) -> dict[str, float]:
     decoded = codec.decode(file.getvalue(), UpscaleOptions(scale=SCALE))
     plane = decoded.frames[0].luma
     large = (resample.resize(plane, 1024, 1024).astype(np.float32),)
-    samples = merge(decoded.frames[0], large, SCALE, 8, FORMULAS)
+    samples = merge(decoded.frames[0], large, SCALE, 8, FORMULAS, consistent=True)
     calls: dict[str, Callable[[], Any]] = {
         "decode and split": lambda: codec.decode(file.getvalue(), UpscaleOptions(scale=SCALE)),
-        "merge": lambda: merge(decoded.frames[0], large, SCALE, 8, FORMULAS),
-        "PNG": lambda: write([samples], Metadata()),
+        "merge": lambda: merge(decoded.frames[0], large, SCALE, 8, FORMULAS, consistent=True),
+        "PNG": lambda: write(Raster((samples,), "PNG"), OPTIONS),
         "merge and PNG together": lambda: codec.encode(decoded, [large], SCALE, UpscaleOptions()),
     }
     return {name: 1000 * cpu_seconds(call, runs) for name, call in calls.items()}

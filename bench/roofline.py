@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from app.build import cores
-from app.engine import EngineConfig
+from app.build import cores, engine_config
 from app.settings import Settings
 from bench.arithmetic import engine_flops, useful_flops
 from bench.contestants import Contestant
 from bench.machine import Machine, describe
 from bench.report import Plan, Section
-from model.amx import MAX_CONVS, AmxNetwork
+from model.backends.amx.amx import MAX_CONVS, AmxNetwork
+from model.backends.registry import by_name
+from model.backends.torch_network import torch_dtype
 from model.checkpoint import load_weights
 from model.network import LapSRN, LapSRNConfig
-from model.torch_network import torch_dtype
 
 SIDES = (32, 64, 128, 256)
 
@@ -44,7 +44,7 @@ def measure(plan: Plan) -> Section:
     rate, seconds = max(found.values()), statistics.median(times)
     config = network.config
     useful = useful_flops(config, side, side)
-    engine = EngineConfig.for_device(machine.device, machine.backend)
+    engine = engine_config(by_name(machine.backend).tiling(machine.device))
     computed = engine_flops(config, engine, side, side, cores())
     for name, best in found.items():
         section.add(

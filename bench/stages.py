@@ -4,14 +4,15 @@ import asyncio
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.build import build_codec, engine_config, open_model
-from app.engine import Engine, TileModel
+from app.build import build_codec, open_model
+from app.engine import Engine, ModelFactory, TileModel
 from app.options import UpscaleOptions
 from app.settings import Settings
 from bench import load
@@ -29,12 +30,10 @@ class Clocked:
     lock = threading.Lock()
     seconds = 0.0
 
-    def __init__(self, build: Callable[[], TileModel]) -> None:
-        """Builds the real model."""
-        self._real = build()
-        self.name, self.device, self.dtype = self._real.name, self._real.device, self._real.dtype
-        self.margin, self.scales = self._real.margin, self._real.scales
-        self.companions: Sequence[TileModel] = ()
+    def __init__(self, real: TileModel) -> None:
+        """`real` is the one to count for."""
+        self._real = real
+        self.info = real.info
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """As the real one."""
@@ -71,15 +70,19 @@ def measure(plan: Plan) -> Section:
     return section
 
 
+def _clocked(build: ModelFactory) -> dict[str, TileModel]:
+    return {name: Clocked(model) for name, model in build().items()}
+
+
 async def _in_process(picture: bytes, runs: int, plan: Plan) -> dict[str, list[float]]:
     settings = Settings()
     source = open_model(settings, None)
     codec = build_codec(settings)
-    config = engine_config(source)
+    config = source.engine
     factories = list(source.factories)
     if plan.quick:  # little to warm up
         config, factories = replace(config, tile_widths=(32,), max_batch_tiles=1), factories[:1]
-    models = [lambda build=build: Clocked(build) for build in factories]
+    models: list[ModelFactory] = [partial(_clocked, build) for build in factories]
     found: dict[str, list[float]] = {}
 
     def note(name: str, seconds: float) -> None:

@@ -78,11 +78,12 @@ def measure(plan: Plan) -> Section:
 
 
 def _run(pipe: Connection) -> None:
-    model = open_model(Settings(), None).factories[0]()
+    model = next(iter(open_model(Settings(), None).factories[0]().values()))
+    margin = model.info.margin
     warm = set()
     while (batch := pipe.recv()) is not None:
         height, width, count = batch
-        shape = (count, height + 2 * model.margin, width + 2 * model.margin)
+        shape = (count, height + 2 * margin, width + 2 * margin)
         tiles = np.random.default_rng(0).random(shape, dtype=np.float32)
         if batch not in warm:
             model.run(tiles, 4)

@@ -20,14 +20,36 @@ class WeightsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class WeightsInfo:
-    """What a weights file says of itself. scores: {"Set5": {"4": {"psnr": dB, "ssim": 0..1}}, ...}."""
+class NetworkInfo:
+    """Facts about a network: from its weights file, and where and how it runs (empty until it is put on a device)."""
 
+    name: str
+    """The file's, without its ending."""
     config: LapSRNConfig
     sha256: str
+    """Of the file, in hexadecimal."""
     recipe: dict[str, Any] = field(default_factory=dict)
+    """What it was trained with."""
     data: str = ""
+    """What it was trained on, in words."""
     scores: dict[str, Any] = field(default_factory=dict)
+    """{"Set5": {"4": {"psnr": dB, "ssim": 0..1, "bicubic_psnr": dB, "bicubic_ssim": 0..1}}}."""
+    purpose: str = ""
+    """What it does besides enlarging, as the page offers it; "" if nothing."""
+    device: str = ""
+    dtype: str = ""
+    """Of the features."""
+    backend: str = ""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The enlargements that one pass gives, ascending."""
+        return self.config.scales
+
+    @property
+    def margin(self) -> int:
+        """Source pixels that an output pixel can see on each side."""
+        return self.config.margin
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -52,11 +74,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_weights(path: Path, network: LapSRN, **about: Any) -> None:
-    """Export a network; `about` is recipe, data and scores, anything JSON holds."""
+    """Export a network; `about` is recipe, data, scores and purpose, anything JSON holds."""
     save_tensors(path, network.state_dict(), {"config": asdict(network.config), **about})
 
 
-def load_weights(path: Path) -> tuple[LapSRN, WeightsInfo]:
+def load_weights(path: Path) -> tuple[LapSRN, NetworkInfo]:
     """The network of a weights file, in eval mode, and what the file says of itself. Raises WeightsError."""
     tensors, metadata = load_tensors(path)
     try:
@@ -70,5 +92,5 @@ def load_weights(path: Path) -> tuple[LapSRN, WeightsInfo]:
         raise WeightsError(f"the tensors in {path} do not fit its config {config}; export it again") from None
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise WeightsError(f"{path} holds values that are not finite; restore it")
-    about = {key: metadata[key] for key in ("recipe", "data", "scores") if key in metadata}
-    return network.eval(), WeightsInfo(config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)
+    about = {key: metadata[key] for key in ("recipe", "data", "scores", "purpose") if key in metadata}
+    return network.eval(), NetworkInfo(path.stem, config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)

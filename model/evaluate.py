@@ -13,13 +13,13 @@ from PIL import Image
 
 from model.checkpoint import load_weights
 from model.color import luma
-from model.data import find_pictures, through_jpeg
+from model.entry import file_errors
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
+from model.pictures import Picture, find_pictures, through_jpeg
 from model.quality import psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
 
-Picture = NDArray[np.uint8]
 Luma = NDArray[np.float32] | NDArray[np.float64]
 Enlarge = Callable[[FoldedLapSRN, Luma], list[NDArray[np.float32]]]
 
@@ -170,7 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.jpeg is not None and not 1 <= options.jpeg <= 100:
         parser.error("--jpeg is a quality from 1 to 100")
     enlarge = upscale_ensemble if options.ensemble else upscale
-    scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg)
+    with file_errors(parser.prog):
+        scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg)
     print(json.dumps(summary(scores)) if options.json else table(scores))
 
 

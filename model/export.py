@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model.checkpoint import load_weights, save_weights
+from model.entry import file_errors
 from model.evaluate import evaluate, summary
 
 # Measured elsewhere on the same files, in dB: the paper's published weights, and the best public PyTorch ones.
@@ -52,15 +53,22 @@ def with_tables(text: str, weights: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Score a run's averaged weights on folders that hold HR/ and perhaps LRx4/, and write them with all of that."""
+    """Entry point of `python -m model.export`."""
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--to", type=Path, required=True, help="weights file to write")
     parser.add_argument("--score", type=Path, nargs="*", default=[], help="folders with HR/ and LRx4/ to score on")
     parser.add_argument("--jpeg", type=int, nargs="*", default=[], metavar="QUALITY", help="score through JPEG too")
     parser.add_argument("--data", default="", help="what the pictures were, in words")
+    parser.add_argument("--purpose", default="", help="what it does besides enlarging, in a few words; for the page")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
+    with file_errors(parser.prog):
+        export(options)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Scores a run's averaged weights on folders that hold HR/ and perhaps LRx4/, and writes them with all of that."""
     source = options.run / "weights.safetensors"
     network, info = load_weights(source)
     scores = {}
@@ -69,7 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for quality in (None, *options.jpeg):
             name = folder.name if quality is None else f"{folder.name}, JPEG {quality}"
             scores[name] = summary(evaluate(source, folder / "HR", low if low.is_dir() else None, jpeg=quality))
-    save_weights(options.to, network, recipe=info.recipe, data=options.data or info.data, scores=scores)
+    about = {"recipe": info.recipe, "data": options.data or info.data, "scores": scores}
+    if purpose := options.purpose or info.purpose:
+        about["purpose"] = purpose
+    save_weights(options.to, network, **about)
     for card in options.cards:
         card.write_text(with_tables(card.read_text(), options.to))
     print(score_table(scores))

@@ -99,3 +99,12 @@ def upsample_kernel(scale: int) -> tuple[NDArray[np.float64], int]:
         phases[phase, indices[phase] - middle - offset] = weights[phase]
     used = np.flatnonzero(np.any(np.abs(phases) > 1e-12, axis=0))
     return phases[:, used[0] : used[-1] + 1], offset + int(used[0])
+
+
+def downsample_kernel(scale: int) -> tuple[NDArray[np.float64], int]:
+    """The antialiased bicubic reduction by an integer as a filter: weights (taps,) and the offset of tap 0.
+
+    out[i] = sum over t of weights[t] * in[clamp(scale * i + offset + t)]. The weights sum to 1.
+    """
+    indices, weights = contributions(scale, 1)
+    return weights[0], int(indices[0, 0])

@@ -14,12 +14,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.checkpoint import save_weights
+from model.devices import best_dtype, exact_float32
+from model.entry import file_errors
 from model.evaluate import validate
-from model.patches import PatchSource
-from model.recipe import PRESETS, TrainConfig
-from model.runlog import RunLog
-from model.runtime import best_dtype, exact_float32, keep_freed_memory
-from model.trainer import Trainer
+from model.memory import keep_freed_memory
+from model.training.patches import PatchSource
+from model.training.recipe import PRESETS, TrainConfig
+from model.training.runlog import RunLog
+from model.training.trainer import Trainer
 
 
 def run(config: TrainConfig, options: argparse.Namespace) -> None:
@@ -120,7 +122,9 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namesp
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m model.train` and `lapsrn train`."""
-    run(*parse(arguments))
+    config, options = parse(arguments)
+    with file_errors("python -m model.train"):
+        run(config, options)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,33 @@
-"""docs/configuration.md as made from Settings; `python -m tests.configuration_table` rewrites it."""
+"""docs/configuration.md as made from Settings and the backends; `python -m tests.configuration_table` rewrites it."""
 
 import json
 from pathlib import Path, PosixPath
 from typing import Any
 
-from app.settings import ApiKey, Settings
+from app.api_keys import ApiKey
+from app.settings import Settings
+from model.backends.registry import BACKENDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 ROOT = PAGE.parent.parent
 
 INTRODUCTION = """# Configuration
 
-Every setting of the service is an environment variable, read and checked once at the start; a wrong one ends the start
-with one line that names it. `make serve`, `lapsrn serve` and docker-compose all read the same. This page is made from
-`app/settings.py` by `python -m tests.configuration_table`, and a test fails when they differ.
+Every setting of the service is an environment variable, read and checked once at the start; an invalid value stops the
+start with one line that names the variable. `make serve`, `lapsrn serve` and docker-compose read the same variables.
+This page is generated from `app/settings.py` and `model/backends/registry.py` by
+`python -m tests.configuration_table`, and a test fails when they differ.
 
+"""
+
+ABOUT_BACKENDS = """
+## Backends
+
+A backend is a way to compute the networks. `auto` takes the first in this list that can; `LAPSRN_BACKEND` forces one.
+`lapsrn doctor` says which of them can on this machine, and why the others cannot.
+
+| `LAPSRN_BACKEND` | what it is | for |
+|---|---|---|
 """
 
 
@@ -55,19 +68,25 @@ def limits(schema: dict[str, Any]) -> str:
 def page() -> str:
     """The whole page."""
     properties = Settings.model_json_schema()["properties"]
-    lines = ["| variable | default | may be | what it is |", "|---|---|---|---|"]
+    lines = ["| variable | default | allowed values | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = shown(field.default)
         lines.append(f"| `LAPSRN_{name.upper()}` | {default} | {limits(properties[name])} | {field.description} |")
     keys = [f"| `{name}` | {field.description} |" for name, field in ApiKey.model_fields.items()]
-    example = json.dumps([{"name": "shop", "sha256": "…", "requests_per_minute": 60}])
+    backends = [f"| `{each.name}` | {each.description} | {each.needs} |" for each in BACKENDS]
+    example = json.dumps([{"name": "shop", "sha256": "...", "requests_per_minute": 60}])
     return (
         INTRODUCTION
         + "\n".join(lines)
-        + "\n\n## API keys\n\n`LAPSRN_API_KEYS` is a JSON list; each entry has\n\n| field | what it is |\n|---|---|\n"
+        + "\n\n## API keys\n\n`LAPSRN_API_KEYS`, or the file that `LAPSRN_API_KEYS_FILE` names, is a JSON list; "
+        + "each entry has these fields:\n\n"
+        + "| field | meaning |\n|---|---|\n"
         + "\n".join(keys)
-        + f"\n\nas in `LAPSRN_API_KEYS='{example}'`, where `printf %s \"$KEY\" | sha256sum` gives the hash.\n"
+        + f"\n\nFor example `LAPSRN_API_KEYS='{example}'`; `printf %s \"$KEY\" | sha256sum` computes the hash.\n"
         + "Clients send `Authorization: Bearer KEY` or `X-API-Key: KEY`.\n"
+        + ABOUT_BACKENDS
+        + "\n".join(backends)
+        + "\n"
     )
 
 

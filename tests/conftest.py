@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import socket
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,10 +13,11 @@ import pytest
 from fastapi import FastAPI
 
 from app.main import create_app
-from app.service.service import ModelFactory, Service
+from app.service.service import Service
 from app.settings import Settings
-from tests.fakes import FakeModel
-from tests.redis_server import RedisServer
+from bench.redis_server import RedisServer
+from bench.servers import free_port
+from tests.fakes import Build, FakeModel, results_as_planes_say, worker
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "weights" / "lapsrn_x4.safetensors"
@@ -47,10 +48,9 @@ def bench_dir() -> Path:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A real Redis; skips where none is installed."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = RedisServer(port, tmp_path_factory.mktemp("redis"))
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
     server.stop()
@@ -64,6 +64,14 @@ def weights() -> Path:
     return WEIGHTS
 
 
+class AppClient(httpx.AsyncClient):
+    """A client of an application in this process."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(transport=httpx.ASGITransport(app, client=("192.0.2.1", 40000)), base_url="http://test")
+        self.app = app
+
+
 @asynccontextmanager
 async def running(app: FastAPI, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
     """The application between its start and its stop, with a client; `ready` waits until the network is warm."""
@@ -71,8 +79,7 @@ async def running(app: FastAPI, ready: bool = True) -> AsyncIterator[httpx.Async
         service: Service = app.state.service
         if ready:
             await service.warmed()
-        transport = httpx.ASGITransport(app, client=("192.0.2.1", 40000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with AppClient(app) as client:
             yield client
 
 
@@ -81,9 +88,10 @@ def serve() -> Running:
     """Runs the application on fake networks; keyword arguments are settings."""
 
     def start(
-        models: Sequence[ModelFactory] | None = None, ready: bool = True, **settings: Any
+        models: Sequence[Build] = (FakeModel,), ready: bool = True, **settings: Any
     ) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        app = create_app(Settings(**settings), [FakeModel] if models is None else models)
+        with results_as_planes_say():
+            app = create_app(Settings(**settings), [worker(build) for build in models])
         return running(app, ready)
 
     return start
@@ -104,10 +112,8 @@ def app(client: httpx.AsyncClient) -> FastAPI:
 
 def app_of(client: httpx.AsyncClient) -> FastAPI:
     """The application behind a client of `running`."""
-    transport = client._transport
-    assert isinstance(transport, httpx.ASGITransport)
-    assert isinstance(transport.app, FastAPI)
-    return transport.app
+    assert isinstance(client, AppClient)
+    return client.app
 
 
 def service_of(client: httpx.AsyncClient) -> Service:

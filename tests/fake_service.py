@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.main import leave, serve
-from tests.fakes import FakeModel
+from tests.fakes import FakeModel, worker
 
 
 class SlowModel(FakeModel):
@@ -26,4 +26,4 @@ class SlowModel(FakeModel):
 
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
-    leave(serve(models=[lambda: SlowModel(seconds)]))
+    leave(serve(models=[worker(lambda: SlowModel(seconds))]))

@@ -1,12 +1,46 @@
 """A network without torch: nearest-neighbour enlargement behind the TileModel protocol, with switches to misbehave."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.codec import Codec
+from app.engine import ModelFactory, TileModel
+
 MARGIN = 9
+
+
+@contextmanager
+def results_as_planes_say() -> Iterator[None]:
+    """Applications made meanwhile repeat pixels as the fake network does.
+
+    Otherwise they would bring its result nearer to the source, as tests/codec/test_consistency.py checks.
+    """
+    with mock.patch("app.build.Codec", partial(Codec, consistent=False)):
+        yield
+
+
+@dataclass(frozen=True)
+class FakeInfo:
+    """A NetworkInfo."""
+
+    name: str = "fake_x4"
+    scales: tuple[int, ...] = (2, 4)
+    margin: int = MARGIN
+    device: str = "cpu"
+    dtype: str = "float32"
+    backend: str = "fake"
+    purpose: str = ""
+    sha256: str = ""
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    config: object = None
 
 
 class FakeModel:
@@ -17,15 +51,10 @@ class FakeModel:
         scales: tuple[int, ...] = (2, 4),
         gate: threading.Event | None = None,
         error: Exception | None = None,
-        name: str = "fake_x4",
-        companions: Sequence["FakeModel"] = (),
+        **about: Any,
     ) -> None:
-        self.name = name
-        self.device = "cpu"
-        self.dtype = "float32"
-        self.margin = MARGIN
-        self.scales = scales
-        self.companions: Sequence[FakeModel] = companions
+        """`about` are more fields of its FakeInfo."""
+        self.info = FakeInfo(scales=scales, **about)
         self.tiles_run = 0
         self._gate = gate
         self._error = error
@@ -39,7 +68,20 @@ class FakeModel:
             raise self._error
         self.tiles_run += len(tiles)
         core = tiles[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
-        return {s: core.repeat(s, axis=1).repeat(s, axis=2) for s in self.scales if s <= scale}
+        return {s: core.repeat(s, axis=1).repeat(s, axis=2) for s in self.info.scales if s <= scale}
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """Nothing to warm; the gate is for requests only."""
+
+
+Build = Callable[[], TileModel | Sequence[TileModel]]
+
+
+def worker(build: Build) -> ModelFactory:
+    """A worker's factory of what `build` gives: one model, or several, the first one first."""
+
+    def make() -> dict[str, TileModel]:
+        built = build()
+        return {model.info.name: model for model in (built if isinstance(built, Sequence) else [built])}
+
+    return make

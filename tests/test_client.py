@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -230,3 +231,24 @@ async def test_cancelling_the_task_cancels_the_job() -> None:
                 wait_until_idle(running)
         finally:
             gate.set()
+
+
+def test_a_service_that_does_not_answer_holds_up_nobody_who_leaves() -> None:
+    job = {"id": "1", "state": "queued", "progress": {"done": 0, "total": 1}}
+    timeouts: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(202, json=job)
+        timeouts.append(request.extensions["timeout"]["read"])
+        raise httpx.ReadTimeout("no answer", request=request)
+
+    class Cut(Upscaler):
+        _open = partial(httpx.Client, transport=httpx.MockTransport(answer))  # type: ignore[assignment]
+
+    def leave(done: int, total: int) -> None:
+        raise Left
+
+    with Cut("http://service") as upscaler, pytest.raises(Left):
+        upscaler.upscale(FILE, progress=leave)
+    assert timeouts == [5.0]

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.metrics import STAGES, Metrics, watch_gpus
+from app.metrics import DECODER_LOSSES, NOT_KEPT, STAGES, Metrics, watch_gpus
 from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
@@ -33,6 +33,12 @@ CONTRACT = {
     "lapsrn_connections_dropped_total": ("counter", {"reason"}),
     "lapsrn_pixels_total": ("counter", {"direction"}),
     "lapsrn_result_store_bytes": ("gauge", set()),
+    "lapsrn_store_up": ("gauge", set()),
+    "lapsrn_store_emptied_total": ("counter", set()),
+    "lapsrn_results_not_kept_total": ("counter", {"reason"}),
+    "lapsrn_decoder_up": ("gauge", set()),
+    "lapsrn_decoder_wait_seconds": ("histogram", set()),
+    "lapsrn_decoder_restarts_total": ("counter", {"reason"}),
     "lapsrn_model_info": ("gauge", {"name", "sha256", "device", "dtype"}),
 }
 
@@ -97,7 +103,7 @@ async def test_gauges_tell_what_waits(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         first = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
-        await until(lambda: service_of(client).engine.status().in_flight)
+        await until(lambda: service_of(client).engine.scheduler.in_flight)
         rest = [asyncio.create_task(client.post("/upscale", files={"image": PNG})) for _ in range(3)]
         await until(lambda: service_of(client).engine.status().queue_tiles == 3)
         found = await samples(client)
@@ -171,3 +177,11 @@ def test_gpu_figures_where_there_is_a_driver(monkeypatch: pytest.MonkeyPatch) ->
 def test_no_gpu_figures_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert not watch_gpus(CollectorRegistry())
+
+
+def test_values_of_labels_exist_from_the_start() -> None:
+    """Else the first event of a kind would be no increase, and no alert would fire."""
+    shown = Metrics(CollectorRegistry()).expose("")[0].decode()
+    for name, reasons in {"results_not_kept": NOT_KEPT, "decoder_restarts": DECODER_LOSSES}.items():
+        for reason in reasons:
+            assert f'lapsrn_{name}_total{{reason="{reason}"}} 0.0' in shown

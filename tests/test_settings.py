@@ -1,5 +1,6 @@
 """Settings: read from the environment, checked once, refused in one clear line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from app.errors import StartupError
 from app.settings import Settings, is_loopback, load_settings, unknown_settings
 
 DIGEST = "0" * 64
+KEY = f'{{"name": "ann", "sha256": "{DIGEST}"}}'
 
 
 def test_defaults_are_for_a_laptop() -> None:
@@ -16,11 +18,11 @@ def test_defaults_are_for_a_laptop() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.weights == Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
     assert settings.api_keys == ()
-    assert [file.name for file in settings.companions] == ["lapsrn_x8.safetensors", "lapsrn_x4_jpeg.safetensors"]
+    assert settings.other_weights == (settings.weights.parent,)
 
 
 @pytest.mark.parametrize(
-    ("weights", "more", "companions"),
+    ("weights", "more", "others"),
     [
         ("", "none", []),
         ("mine.safetensors", "", []),
@@ -28,12 +30,12 @@ def test_defaults_are_for_a_laptop() -> None:
         ("mine.safetensors", "a.safetensors", ["a"]),
     ],
 )
-def test_shipped_companions_come_with_the_shipped_weights_alone(
-    monkeypatch: pytest.MonkeyPatch, weights: str, more: str, companions: list[str]
+def test_shipped_networks_come_with_the_shipped_weights_alone(
+    monkeypatch: pytest.MonkeyPatch, weights: str, more: str, others: list[str]
 ) -> None:
     monkeypatch.setenv("LAPSRN_WEIGHTS", weights)
     monkeypatch.setenv("LAPSRN_MORE_WEIGHTS", more)
-    assert [file.stem for file in load_settings().companions] == companions
+    assert [file.stem for file in load_settings().other_weights] == others
 
 
 def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,8 +78,13 @@ def test_settings_cannot_change() -> None:
         ("LAPSRN_CORS_ORIGINS", "https://a.example/path", "no path"),
         ("LAPSRN_API_KEYS", '[{"name": "a b", "sha256": "' + DIGEST + '"}]', "LAPSRN_API_KEYS[0][name]"),
         ("LAPSRN_API_KEYS", '[{"name": "a", "sha256": "secret"}]', "LAPSRN_API_KEYS[0][sha256]"),
-        ("LAPSRN_API_KEYS", "no json", "api_keys"),
-        ("LAPSRN_HOST", "0.0.0.0", "refusing to listen on 0.0.0.0 without API keys"),
+        ("LAPSRN_API_KEYS", "no json", "LAPSRN_API_KEYS: not valid JSON (Expecting value: line 1 column 1 (char 0))"),
+        ("LAPSRN_API_KEYS", '[{"name": "secret"', "LAPSRN_API_KEYS: not valid JSON ("),
+        ("LAPSRN_API_KEYS", "[1]", "LAPSRN_API_KEYS[0]: "),
+        ("LAPSRN_API_KEYS", f"[{KEY}, {KEY}]", "LAPSRN_API_KEYS: two keys have the same name"),
+        ("LAPSRN_FORMATS", "png,pgn", "LAPSRN_FORMATS: there is no format PGN; there are PNG, JPEG, WEBP, TIFF, BMP, "),
+        ("LAPSRN_HOST", "0.0.0.0", "LAPSRN_HOST: refusing to listen on 0.0.0.0 without API keys"),
+        ("LAPSRN_PROCESSES", "2", "LAPSRN_PROCESSES: 2 processes cannot share"),
         ("LAPSRN_PROCESSES", "2", "LAPSRN_REDIS_URL"),
     ],
 )
@@ -104,6 +111,75 @@ def test_other_addresses_need_keys_or_a_word(host: str) -> None:
         Settings(host=host)
     assert Settings(host=host, allow_anonymous=True).host == host
     assert Settings(host=host, api_keys=(key,)).host == host  # type: ignore[arg-type]
+
+
+def key_file(folder: Path, *names: str) -> Path:
+    """A file with a key for each name."""
+    file = folder / "keys.json"
+    file.write_text(json.dumps([{"name": name, "sha256": DIGEST} for name in names]))
+    return file
+
+
+def test_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAPSRN_API_KEYS_FILE", str(key_file(tmp_path, "ann", "bob")))
+    (tmp_path / "redis").write_text("redis://:hunter2@localhost/0\n")
+    monkeypatch.setenv("LAPSRN_REDIS_URL_FILE", str(tmp_path / "redis"))
+    settings = load_settings()
+    assert [key.name for key in settings.api_keys] == ["ann", "bob"]
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:hunter2@localhost/0"
+    assert "hunter2" not in repr(settings)
+
+
+def test_keys_are_read_again(tmp_path: Path) -> None:
+    settings = Settings(api_keys_file=key_file(tmp_path, "ann"))
+    key_file(tmp_path, "bob", "eve")
+    assert [key.name for key in settings.keys_now()] == ["bob", "eve"]
+    assert [key.name for key in settings.api_keys] == ["ann"]
+    assert Settings().keys_now() == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "keys.json cannot be read (No such file or directory)"),
+        ("hunter2", "LAPSRN_API_KEYS_FILE: Invalid JSON"),
+        ('[{"name": "a b", "sha256": "' + DIGEST + '"}]', "LAPSRN_API_KEYS_FILE[0][name]: "),
+        ('[{"name": "a", "sha256": "hunter2"}]', "LAPSRN_API_KEYS_FILE[0][sha256]: "),
+        (f'[{{"name": "a", "sha256": "{DIGEST}"}}, {{"name": "a", "sha256": "{DIGEST}"}}]', "the same name"),
+        ("[]", "refusing to listen on 0.0.0.0 without API keys"),
+    ],
+)
+def test_a_bad_file_of_keys_is_refused_at_the_start_and_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, says: str
+) -> None:
+    file = key_file(tmp_path, "ann")
+    settings = Settings(host="0.0.0.0", api_keys_file=file)
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("LAPSRN_HOST", "0.0.0.0")
+    monkeypatch.setenv("LAPSRN_API_KEYS_FILE", str(file))
+    for read in (load_settings, settings.keys_now):
+        with pytest.raises(StartupError) as stopped:
+            read()
+        assert says in str(stopped.value)
+        assert "hunter2" not in str(stopped.value)
+        assert "\n" not in str(stopped.value)
+
+
+@pytest.mark.parametrize("name", ["API_KEYS", "REDIS_URL"])
+def test_a_secret_is_given_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv(f"LAPSRN_{name}", '[{"name": "a", "sha256": "' + DIGEST + '"}]')
+    monkeypatch.setenv(f"LAPSRN_{name}_FILE", str(tmp_path / "file"))
+    with pytest.raises(StartupError, match=f"LAPSRN_{name} and LAPSRN_{name}_FILE are both set; keep one"):
+        load_settings()
+
+
+def test_a_missing_file_with_the_address_of_redis_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAPSRN_REDIS_URL_FILE", str(tmp_path / "none"))
+    with pytest.raises(StartupError, match=r"LAPSRN_REDIS_URL_FILE: .*none cannot be read \(No such file"):
+        load_settings()
 
 
 def test_two_keys_of_one_name_are_refused() -> None:

@@ -1,32 +1,51 @@
-"""Who is calling: an API key where keys are on, else the peer's address."""
+"""Who is calling: an API key where keys are on, else the network of the peer."""
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+import ipaddress
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 
+from app.api_keys import ApiKey
 from app.errors import Forbidden, Unauthorized
 from app.service.caller import Caller
-from app.settings import ApiKey
 
 _HOW = "Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
 
 
 class Access:
-    """Knows the keys' digests and the general limits."""
+    """Identifies callers by the keys' digests, and gives them their limits."""
 
-    def __init__(self, keys: Sequence[ApiKey], max_concurrent: int, requests_per_minute: int) -> None:
-        """No keys: everybody may call, and is known by address."""
-        self._keys = tuple(keys)
+    def __init__(
+        self, read_keys: Callable[[], Sequence[ApiKey]], max_concurrent: int, requests_per_minute: int
+    ) -> None:
+        """`read_keys` is called here, and again by `reload`.
+
+        No keys: everybody may call, and is known by `network_of` the address."""
+        self._read_keys = read_keys
+        self._keys = tuple(read_keys())
         self._max_concurrent = max_concurrent
         self._requests_per_minute = requests_per_minute
+
+    def reload(self) -> int:
+        """Reads the keys again; returns how many there are.
+
+        Raises SettingsRefused, and then keeps the old ones.
+        """
+        self._keys = tuple(self._read_keys())
+        return len(self._keys)
 
     def identify(self, request: Request) -> Caller:
         """The caller. Raises Unauthorized when keys are on and none of them was sent."""
         if not self._keys:
-            address = request.client.host if request.client else "unknown"
-            return Caller(address, "", self._max_concurrent, self._requests_per_minute, admin=False)
+            return Caller(
+                network_of(request.client.host if request.client else ""),
+                "",
+                self._max_concurrent,
+                self._requests_per_minute,
+                admin=False,
+            )
         key = self._match(_sent_key(request))
         return Caller(
             name=key.name,
@@ -54,6 +73,22 @@ class Access:
         if not found:
             raise Unauthorized(f"This API key is not known. {_HOW}")
         return found[0]
+
+
+def network_of(address: str) -> str:
+    """The name of a client without a key: its address, or the /64 network of an IPv6 address.
+
+    One subscriber usually has a whole /64, and could otherwise appear as 2^64 clients. IPv4-mapped addresses are IPv4.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address or "unknown"
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, 64), strict=False))
 
 
 def _sent_key(request: Request) -> str:

@@ -21,6 +21,7 @@ from app.service.service import Service
 
 _EXPOSED = [
     "X-Upscale-Id",
+    "X-Upscale-Metadata",
     "X-Upscale-Model",
     "X-Upscale-Truncated",
     "Content-Disposition",

@@ -3,16 +3,7 @@
 from collections.abc import Mapping
 
 from app.errors import NotAcceptable
-from app.options import OutputFormat
-
-MEDIA_TYPES: Mapping[OutputFormat, str] = {
-    "png": "image/png",
-    "webp": "image/webp",
-    "jpeg": "image/jpeg",
-    "avif": "image/avif",
-    "tiff": "image/tiff",
-}
-"""Formats that can be sent, the preferred first."""
+from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat
 
 
 def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputFormat, ...]:
@@ -21,14 +12,15 @@ def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputForma
     Raises NotAcceptable when it excludes them all; PNG instead where not `strict`, as the answer is a job's JSON.
     """
     if not accept.strip():
-        return tuple(MEDIA_TYPES)
+        return tuple(OUTPUT_FORMATS)
     ranges = _ranges(accept)
-    weights = {name: _weight(media_type, ranges) for name, media_type in MEDIA_TYPES.items()}
+    weights = {name: _weight(row.media_type, ranges) for name, row in OUTPUT_FORMATS.items()}
     allowed = sorted((name for name in weights if weights[name] > 0.0), key=lambda name: -weights[name])
     if not allowed:
         if not strict:
-            return ("png",)
-        raise NotAcceptable(f"None of what you accept can be sent. Possible are {', '.join(MEDIA_TYPES.values())}.")
+            return (DEFAULT_FORMAT,)
+        possible = ", ".join(row.media_type for row in OUTPUT_FORMATS.values())
+        raise NotAcceptable(f"None of what you accept can be sent. Possible are {possible}.")
     return tuple(allowed)
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from app import errors
-from app.api.negotiation import MEDIA_TYPES
 from app.api.problems import INTERNAL, KINDS, MEDIA_TYPE, Kind
+from app.formats import OUTPUT_FORMATS
 
 _BINARY = {"type": "string", "format": "binary"}
-_PICTURE = {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()}
+_PICTURE = {row.media_type: {"schema": _BINARY} for row in OUTPUT_FORMATS.values()}
 _TEXT = {"schema": {"type": "string"}}
 
 
@@ -115,6 +115,7 @@ UPSCALE: dict[str, Any] = {
                 "Cache-Control": _CACHE,
                 "Vary": _header("Accept chooses the format.", "Accept"),
                 "Set-Cookie": _COOKIE,
+                "X-Upscale-Metadata": _header("The metadata that was left out, and why.", "exif dropped (unreadable)"),
                 "X-Upscale-Truncated": _header("The file was incomplete; what was there was upscaled.", "true"),
             },
         },
@@ -143,6 +144,7 @@ UPSCALE: dict[str, Any] = {
             errors.QueueFull,
             errors.Draining,
             errors.WarmingUp,
+            errors.DecodersUnavailable,
             errors.DeadlineExceeded,
         ),
     },
@@ -234,7 +236,7 @@ HEALTH: dict[str, Any] = {
 READY: dict[str, Any] = {
     "responses": {
         503: {
-            "description": "Warming up, leaving, draining or dead.",
+            "description": "Warming up, leaving, draining, or without workers or decoders.",
             "headers": {"Retry-After": _RETRY},
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Readiness"}}},
         }
@@ -251,6 +253,11 @@ METRICS: dict[str, Any] = {
 MODEL: dict[str, Any] = {"responses": _problems(errors.Draining, errors.WarmingUp)}
 RELOAD: dict[str, Any] = {
     "responses": _problems(
-        errors.Unauthorized, errors.Forbidden, errors.StartupError, errors.Draining, errors.WarmingUp
+        errors.Unauthorized,
+        errors.Forbidden,
+        errors.StartupError,
+        errors.SettingsRefused,
+        errors.Draining,
+        errors.WarmingUp,
     )
 }

@@ -7,10 +7,12 @@ from starlette.responses import Response
 
 from app.api.addresses import picture_address, prefix_of
 from app.api.negotiation import revalidates
+from app.formats import OUTPUT_FORMATS
 from app.results import StoredPicture
 
 COOKIE = "upscale_id"
 CACHE_CONTROL = "private, no-cache"
+_SUFFIXES = {row.media_type: row.name for row in OUTPUT_FORMATS.values()}
 
 
 def link_headers(prefix: str, result_id: str, level: int, levels: Iterable[int]) -> dict[str, str]:

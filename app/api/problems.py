@@ -35,6 +35,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.SlowClient: Kind(408, errors.SlowClient.slug, "The body did not arrive in time"),
     errors.NotReady: Kind(409, errors.NotReady.slug, "Not ready yet"),
     errors.StartupError: Kind(409, errors.StartupError.slug, "The weights did not pass their checks"),
+    errors.SettingsRefused: Kind(409, errors.SettingsRefused.slug, "The settings did not pass their checks"),
     errors.TooManyBytes: Kind(413, errors.TooManyBytes.slug, "Too many bytes"),
     errors.TooManyPixels: Kind(413, errors.TooManyPixels.slug, "Too many pixels"),
     errors.UnsupportedFormat: Kind(415, errors.UnsupportedFormat.slug, "Not an accepted picture format"),
@@ -46,7 +47,9 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.QueueFull: Kind(503, errors.QueueFull.slug, "Busy"),
     errors.Draining: Kind(503, errors.Draining.slug, "Shutting down"),
     errors.WarmingUp: Kind(503, errors.WarmingUp.slug, "Starting"),
+    errors.DecodersUnavailable: Kind(503, errors.DecodersUnavailable.slug, "Decoding unavailable"),
     errors.StoreUnavailable: Kind(503, errors.StoreUnavailable.slug, "Results store unavailable"),
+    errors.JobLost: Kind(503, errors.JobLost.slug, "The job was lost"),
     errors.DeadlineExceeded: Kind(504, errors.DeadlineExceeded.slug, "Deadline exceeded"),
 }
 INTERNAL = Kind(500, errors.INTERNAL_ERROR, "Internal error")

@@ -1,16 +1,16 @@
 """Health, readiness, metrics, the model, and its reload."""
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import openapi_responses as responses
-from app.api.dependencies import AdminDep, ServiceDep
+from app.api.dependencies import AccessDep, AdminDep, ServiceDep
 from app.api.documents import NO_STORE, document_response
 from app.api.schemas import Health, InputLimits, ModelDocument, Network, Readiness, Worker
-from app.service.service import ModelFacts, Served, Service
+from app.engine import Engine, NetworkInfo
+from app.service.service import Service
 
 health = APIRouter(tags=["operations"])
 metrics_router = APIRouter(tags=["operations"])
@@ -26,11 +26,12 @@ async def healthz(service: ServiceDep) -> Response:
 
 @health.get("/readyz", summary="Readiness", response_model=Readiness, **responses.READY)
 async def readyz(service: ServiceDep) -> Response:
-    """200 once the weights are loaded and warm, until the service is told to stop; a missing store only degrades it."""
-    stored = await service.store.available()
-    ready = service.phase == "ready" and service.alive
-    status = "degraded" if ready and not stored else "dead" if service.phase == "ready" and not ready else service.phase
-    document = Readiness(status=status, store="ok" if stored else "unavailable")
+    """200 once the weights are warm and pictures can be decoded, until the service is told to stop.
+
+    A results store in trouble only degrades it.
+    """
+    document = Readiness(status=service.readiness, store=service.store.state, decoders=service.decoders)
+    ready = document.status in ("ready", "degraded")
     return document_response(document, 200 if ready else 503, {} if ready else {"Retry-After": "5"})
 
 
@@ -45,21 +46,25 @@ async def metrics(request: Request, service: ServiceDep) -> Response:
 @router.get("/model", summary="What is served", response_model=ModelDocument, **responses.MODEL)
 async def model(service: ServiceDep) -> Response:
     """Every network with levels, margin, weights and scores; device, arithmetic, workers, limits on what comes in."""
-    return document_response(_describe(service, service.served))
+    return document_response(_describe(service, service.accepting_engine))
 
 
-@router.post("/admin/reload", summary="Swap the weights", response_model=ModelDocument, **responses.RELOAD)
-async def reload(service: ServiceDep, admin: AdminDep) -> Response:
-    """Loads the weights file again. No request is lost; if the file does not pass its checks, nothing changes."""
+@router.post("/admin/reload", summary="Swap keys and weights", response_model=ModelDocument, **responses.RELOAD)
+async def reload(service: ServiceDep, access: AccessDep, admin: AdminDep) -> Response:
+    """Reads LAPSRN_API_KEYS_FILE again, if there is one, and then the weights; no request is lost.
+
+    A file that does not pass its checks changes nothing, and ends the call.
+    """
+    await asyncio.to_thread(access.reload)
     return document_response(_describe(service, await service.reload()))
 
 
-def _describe(service: Service, served: Served) -> ModelDocument:
+def _describe(service: Service, engine: Engine) -> ModelDocument:
     settings = service.settings
-    networks = [_network(facts, details) for facts, details in served.networks]
+    networks = [_network(info) for info in engine.networks.values()]
     workers = [
         Worker(name=worker.name, device=worker.device, up=worker.up, restarts=worker.restarts)
-        for worker in served.engine.status().workers
+        for worker in engine.status().workers
     ]
     limits = InputLimits(
         max_input_bytes=settings.max_input_bytes,
@@ -70,18 +75,19 @@ def _describe(service: Service, served: Served) -> ModelDocument:
     return ModelDocument(
         **dict(networks[0]),
         models=networks,
-        device=served.facts.device,
-        dtype=served.facts.dtype,
+        device=engine.first.device,
+        dtype=engine.first.dtype,
         workers=workers,
         limits=limits,
     )
 
 
-def _network(facts: ModelFacts, details: Mapping[str, Any]) -> Network:
+def _network(info: NetworkInfo) -> Network:
     return Network(
-        name=facts.name,
-        levels=list(facts.scales),
-        margin=facts.margin,
-        sha256=str(details.get("sha256", "")),
-        scores=details.get("scores", {}),
+        name=info.name,
+        purpose=info.purpose,
+        levels=list(info.scales),
+        margin=info.margin,
+        sha256=info.sha256,
+        scores=dict(info.scores),
     )

@@ -76,6 +76,8 @@ async def upscale(
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"
+    if upscaled.left_out:
+        response.headers["X-Upscale-Metadata"] = "; ".join(upscaled.left_out)
     if upscaled.stored:
         prefix = prefix_of(request.scope)
         response.headers.update(link_headers(prefix, order.result_id, order.scale, upscaled.levels))

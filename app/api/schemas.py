@@ -64,7 +64,13 @@ class Health(BaseModel):
 class Readiness(Health):
     """Whether the service takes work."""
 
-    store: Annotated[Literal["ok", "unavailable"], Field(description="The results store.")]
+    store: Annotated[
+        Literal["ok", "full", "emptied", "unavailable"],
+        Field(description="The results store: `full` keeps no new results, `emptied` has just lost those it had."),
+    ]
+    decoders: Annotated[
+        Literal["ok", "starting", "unavailable"], Field(description="The processes that pictures are decoded in.")
+    ]
 
 
 class Worker(BaseModel):
@@ -89,6 +95,10 @@ class Network(BaseModel):
     """One network that is served."""
 
     name: Annotated[str, Field(description="What `model=` asks for.", examples=["lapsrn_x4"])]
+    purpose: Annotated[
+        str,
+        Field(description="What it does besides enlarging; empty if nothing.", examples=["Clean up JPEG traces"]),
+    ] = ""
     levels: Annotated[list[int], Field(examples=[[2, 4]])]
     margin: Annotated[int, Field(description="Source pixels that an output pixel can see on each side.")]
     sha256: Annotated[str, Field(description="Of the weights file.")]

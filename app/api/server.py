@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.api.access import Access
 from app.api.bounds import ProtocolLimits
 from app.api.connections import RESERVE, Connections, affordable_connections
 from app.api.protocol import BoundedProtocol
@@ -42,10 +43,11 @@ class DrainingServer(uvicorn.Server):
     overdue = False
     """Whether something (a thread in a driver, say) did not even end in those 10 s, and was left behind."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        """`service` is drained on SIGTERM, SIGINT and SIGQUIT, and reloads its weights on SIGHUP."""
+    def __init__(self, config: uvicorn.Config, service: Service, access: Access) -> None:
+        """`service` is drained on SIGTERM, SIGINT and SIGQUIT; on SIGHUP `access` reloads its keys, it its weights."""
         super().__init__(config)
         self._service = service
+        self._access = access
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_at = 0.0
         self._told = self._interrupted = False
@@ -127,11 +129,15 @@ class DrainingServer(uvicorn.Server):
     async def _reload(self) -> None:
         log = structlog.get_logger("lapsrn")
         try:
-            served = await self._service.reload()
+            log.info("API keys read", count=await asyncio.to_thread(self._access.reload))
+        except LapsrnError as error:
+            log.error("API keys not changed", reason=str(error))
+        try:
+            engine = await self._service.reload()
         except LapsrnError as error:
             log.error("weights not swapped", reason=str(error))
             return
-        log.info("weights swapped", sha256=served.source.details.get("sha256", ""))
+        log.info("weights swapped", sha256=engine.first.sha256)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -161,7 +167,7 @@ def run_server(
         ws="none",
         workers=1,
     )
-    server = DrainingServer(config, service)
+    server = DrainingServer(config, service, app.state.access)
     side = None if metrics_app is None else _side_server(metrics_app, settings)
     runner = asyncio.Runner(loop_factory=config.get_loop_factory())
     try:

@@ -1,4 +1,4 @@
-"""`python -m app.cli` is `lapsrn`."""
+"""`python -m app.cli` runs `lapsrn`."""
 
 from app.cli import main
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from app.cli import files
 from app.cli.inputs import Work
+from app.cli.wording import as_flags
 
 Status = Literal["done", "skipped", "failed"]
 Progress = Callable[[int, int], None]
@@ -17,37 +18,40 @@ class PictureError(Exception):
     """This picture cannot be upscaled; `type` is the problem's type as in the service's answers."""
 
     def __init__(self, message: str, type: str = "") -> None:
-        """`message` is fit to show."""
+        """`message` is fit to be shown; it may name options as the parameters of a request."""
         super().__init__(message)
         self.type = type
 
 
 class Backend(Protocol):
-    """What does the work: this machine, or a service elsewhere."""
+    """Where pictures are upscaled: on this machine, or by a service."""
 
     at_once: int
-    """Pictures that are worth having under way at the same time."""
+    """How many pictures are worth having in progress at the same time."""
 
     async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
-        """The bytes of a picture to the bytes of the result. Raises PictureError."""
+        """The file of the result for the file of a picture. Raises PictureError."""
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Releases everything; pictures in progress are abandoned."""
 
 
 class Report(Protocol):
-    """Who is told how it goes."""
+    """Shows how a run goes."""
+
+    def loading(self) -> None:
+        """The network is being loaded, which takes seconds."""
 
     def begin(self, work: Work) -> Progress | None:
-        """This picture is taken up; the answer, if any, is called with (tiles done, tiles in all)."""
+        """A picture is begun; the answer, if any, is called with (tiles done, tiles in all)."""
 
     def end(self, work: Work, outcome: "Outcome") -> None:
-        """This picture is over."""
+        """A picture has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one picture ended. `seconds` from taken up to written; `size` of the result in bytes."""
+    """How a picture ended. `seconds` from its beginning until it was written; `size` of the result in bytes."""
 
     status: Status
     seconds: float = 0.0
@@ -56,42 +60,71 @@ class Outcome:
     type: str = ""
 
 
-async def run(
-    works: Sequence[Work], backend: Backend, report: Report, *, overwrite: bool, stdin: bytes = b""
-) -> list[Outcome]:
-    """The outcome of each picture, in the order of `works`. Cancelling it leaves no half-written file.
-
-    `stdin` is what standard input held, for works without a source.
-    """
-    outcomes: dict[int, Outcome] = {}
-    waiting = iter(enumerate(works))
-
-    async def take(queue: Iterator[tuple[int, Work]]) -> None:
-        for index, work in queue:
-            outcomes[index] = await _one(work, backend, report, overwrite, stdin)
-            report.end(work, outcomes[index])
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(backend.at_once, len(works))):
-            group.create_task(take(waiting))
-    return [outcomes[index] for index in range(len(works))]
+def settle(works: Sequence[Work], report: Report, *, overwrite: bool) -> dict[Work, Outcome]:
+    """The outcomes that need no backend, already reported: pictures with a problem, and results that exist."""
+    outcomes = {}
+    for work in works:
+        outcome = _settled(work, overwrite)
+        if outcome:
+            outcomes[work] = outcome
+            report.end(work, outcome)
+    return outcomes
 
 
-async def _one(work: Work, backend: Backend, report: Report, overwrite: bool, stdin: bytes) -> Outcome:
+def _settled(work: Work, overwrite: bool) -> Outcome | None:
     if work.problem:
         return Outcome("failed", error=work.problem)
-    if work.target and not overwrite and work.target.exists():
-        return Outcome("skipped")
+    try:
+        exists = work.target is not None and work.target.exists()
+    except OSError as error:
+        return Outcome("failed", error=_cannot_write(work, error))
+    return Outcome("skipped") if exists and not overwrite else None
+
+
+async def run(works: Sequence[Work], backend: Backend, report: Report, *, stdin: bytes = b"") -> Mapping[Work, Outcome]:
+    """The outcome of each picture. Results that exist are replaced. Cancelling it leaves no half-written file.
+
+    `stdin` is what standard input held, for works without a source. Raises OSError when the report does.
+    """
+    outcomes: dict[Work, Outcome] = {}
+    waiting = iter(works)
+
+    async def take(queue: Iterator[Work]) -> None:
+        for work in queue:
+            outcomes[work] = await _one(work, backend, report, stdin)
+            report.end(work, outcomes[work])
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(backend.at_once, len(works))):
+                group.create_task(take(waiting))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return outcomes
+
+
+async def _one(work: Work, backend: Backend, report: Report, stdin: bytes) -> Outcome:
     progress = report.begin(work)
     began = time.monotonic()
+
+    def failed(message: str, type: str = "") -> Outcome:
+        return Outcome("failed", time.monotonic() - began, error=as_flags(message), type=type)
+
     try:
         data = await asyncio.to_thread(work.source.read_bytes) if work.source else stdin
         body = await backend.upscale(data, progress)
-        await asyncio.to_thread(files.write, work.target, body)
     except PictureError as error:
-        return Outcome("failed", time.monotonic() - began, error=str(error), type=error.type)
+        return failed(str(error), error.type)
     except OSError as error:
-        return Outcome("failed", time.monotonic() - began, error=error.strerror or str(error))
+        return failed(files.reason(error))
     except Exception as error:  # whatever it was, the other pictures are not to blame
-        return Outcome("failed", time.monotonic() - began, error=f"{type(error).__name__}: {error}")
+        return failed(f"{type(error).__name__}: {error}")
+    try:
+        await asyncio.to_thread(files.write, work.target, body)
+    except OSError as error:
+        return failed(_cannot_write(work, error))
     return Outcome("done", time.monotonic() - began, len(body))
+
+
+def _cannot_write(work: Work, error: OSError) -> str:
+    return f"{work.target or 'standard output'} cannot be written: {files.reason(error)}"

@@ -1,42 +1,87 @@
-"""What can be typed: every command with its options. What a command needs is imported when it runs."""
+"""The commands and their options. What a command needs is imported only when it runs."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from app.cli.command import Command, typed
 from app.cli.option_flags import with_upscale_options
-from app.options import LevelChoice, UpscaleOptions
+from app.cli.process import INTERRUPTED, end, leave, prepare_streams
+from app.options import UpscaleOptions
+
+HELP = {"help_option_names": ["-h", "--help"]}
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_HERE = "On this machine"
+_SERVICE = "Through a service"
 
 app = typer.Typer(
     name="lapsrn",
-    help="Enlarge pictures two or four times with LapSRN: on this machine, or through a running service.",
+    help="Enlarge pictures two, four or eight times with LapSRN, on this machine or through a running service.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings=HELP,
 )
-_ELSEWHERE = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-SCALES: dict[str, LevelChoice] = {"2": 2, "4": 4, "8": 8}
-_HERE = "On this machine"
-_THERE = "Through a service"
 
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        envvar="LAPSRN_SERVER",
+        help="Address of a running service that does the work.",
+        rich_help_panel=_SERVICE,
+    ),
+]
+ApiKey = Annotated[
+    str,
+    typer.Option(
+        "--api-key",
+        envvar="LAPSRN_API_KEY",
+        help="API key, if the service requires one.",
+        show_default=False,
+        rich_help_panel=_SERVICE,
+    ),
+]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Weights to use; LAPSRN_WEIGHTS, or those that come with lapsrn.", rich_help_panel=_HERE),
+    typer.Option(
+        readable=False,
+        help="Weights file to use instead of LAPSRN_WEIGHTS or the shipped weights.",
+        rich_help_panel=_HERE,
+    ),
 ]
 Device = Annotated[
     str | None,
     typer.Option(
-        help="auto, cpu, cuda:N, or several of these with commas between; LAPSRN_DEVICES, or auto.",
+        help="auto, cpu, cuda:N, or several separated by commas, instead of LAPSRN_DEVICES or auto.",
         rich_help_panel=_HERE,
     ),
 ]
 
 
-@app.command(no_args_is_help=True)
-@with_upscale_options
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from app.build import package_version
+
+        typer.echo(f"lapsrn {package_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def lapsrn(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Handles the options of the program itself."""
+
+
+@app.command(cls=Command, no_args_is_help=True)
+@with_upscale_options()
 def upscale(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="IN", help="Pictures, folders, quoted patterns, or - for standard input."),
@@ -44,34 +89,32 @@ def upscale(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="OUT", help="A folder, a file for one picture, or - for standard output."
+            "--output", "-o", metavar="OUT", help="A folder, a file for a single picture, or - for standard output."
         ),
     ],
     options: UpscaleOptions,
     level: Annotated[
-        Literal["2", "4", "8"] | None, typer.Option(help="Take this smaller level of the pass instead of its last.")
+        Literal["2", "4", "8"] | None,
+        typer.Option(help="Write this smaller level of the pass instead of the last one."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results again that are there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell of failures only.")] = False,
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="URL", envvar="LAPSRN_SERVER", help="Where it runs.", rich_help_panel=_THERE),
-    ] = None,
-    api_key: Annotated[
-        str,
-        typer.Option(envvar="LAPSRN_API_KEY", help="If it asks for one.", show_default=False, rich_help_panel=_THERE),
-    ] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
+    server: Server = None,
+    api_key: ApiKey = "",
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=64, help="Requests at once.", rich_help_panel=_THERE)
+        int,
+        typer.Option(
+            "--jobs", "-j", min=1, max=64, help="Requests to have in progress at once.", rich_help_panel=_SERVICE
+        ),
     ] = 4,
     weights: Weights = None,
     device: Device = None,
 ) -> None:
     """Enlarge pictures.
 
-    A folder is searched with its subfolders, and its tree is kept under OUT. Results that are there already are
-    skipped. A result appears when it is complete. A bad picture does not stop the others; the exit code is then 1.
+    Folders are searched with their subfolders, and the tree is kept under OUT. Results that exist are skipped. A result
+    appears once it is complete. A bad picture does not stop the others; the exit code is then 1.
 
     lapsrn upscale photo.jpg -o photo_x4.png
 
@@ -83,45 +126,65 @@ def upscale(
 
     cat small.png | lapsrn upscale - -o - --scale 2 > large.png
     """
-    from app.cli.upscale import Place
+    from app.cli.backends import Place
     from app.cli.upscale import upscale as run
 
     place = Place(server, api_key, jobs, weights, device)
-    wanted = int(level or options.scale)
-    _end(lambda: run(inputs, output, options, wanted, place, overwrite=overwrite, as_json=as_json, quiet=quiet))
+    wanted = None if level is None else int(level)
+    given = typed(context)
+    end(
+        lambda: run(
+            inputs, output, options, wanted, place, overwrite=overwrite, as_json=as_json, quiet=quiet, typed=given
+        ),
+        hint="; the results that exist are complete, and the same command continues with the others",
+    )
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=Command, no_args_is_help=True)
+@with_upscale_options("scale", "model", "ensemble")
 def compare(
-    photo: Annotated[Path, typer.Argument(help="The small picture.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="SHEET", help="The PNG to write.")],
-    hr: Annotated[Path | None, typer.Option(help="The truth: the same picture, four times as large.")] = None,
-    scale: Annotated[Literal["2", "4", "8"], typer.Option(help="Times as wide and as high.")] = "4",
+    context: typer.Context,
+    photo: Annotated[Path, typer.Argument(metavar="SMALL", readable=False, help="The small picture.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="SHEET", readable=False, help="The PNG to write.")],
+    options: UpscaleOptions,
+    hr: Annotated[
+        Path | None,
+        typer.Option(metavar="TRUTH", readable=False, help="The original: the same picture at the size of the result."),
+    ] = None,
     crop: Annotated[
         list[str] | None,
-        typer.Option(metavar="TOP,LEFT,SIZE", help="A detail to enlarge, in pixels of the large picture; repeatable."),
+        typer.Option(
+            metavar="TOP,LEFT,SIZE", help="A detail to show, in pixels of the result; may be given several times."
+        ),
     ] = None,
-    crops: Annotated[int, typer.Option(min=1, max=4, help="How many details to choose where none is given.")] = 2,
+    crops: Annotated[int, typer.Option(min=1, max=4, help="How many details to choose, without --crop.")] = 2,
+    server: Server = None,
+    api_key: ApiKey = "",
     weights: Weights = None,
     device: Device = None,
 ) -> None:
-    """Draw a sheet that compares bicubic, LapSRN and the truth, with PSNR and SSIM, as papers do.
+    """Draw a sheet that compares bicubic, LapSRN and the original, with PSNR and SSIM, as papers do.
 
     lapsrn compare butterfly_x4.png --hr butterfly.png -o sheet.png
 
     lapsrn compare photo.jpg -o sheet.png --crop 200,340,96
     """
+    from app.cli.backends import Place
     from app.cli.compare import compare as run
 
-    _end(lambda: run(photo, hr, output, SCALES[scale], crop or [], crops, weights, device))
+    place = Place(server, api_key, 1, weights, device)
+    given = typed(context)
+    end(lambda: run(photo, hr, output, options, crop or [], crops, place, given))
 
 
-@app.command()
+@app.command(cls=Command)
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; LAPSRN_HOST, or 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; LAPSRN_PORT, or 8000.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of LAPSRN_HOST or 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on, instead of LAPSRN_PORT or 8000.")
+    ] = None,
 ) -> None:
-    """Run the service; every other setting is an environment variable LAPSRN_*.
+    """Run the service. Every other setting is an environment variable: see docs/configuration.md.
 
     lapsrn serve --port 8080
     """
@@ -130,55 +193,43 @@ def serve(
             os.environ[name] = str(value)
     from app import main as service
 
-    _end(service.main)
+    raise typer.Exit(service.main())
 
 
-@app.command(context_settings=_ELSEWHERE, add_help_option=False)
+@app.command(cls=Command, context_settings=PASSED_ON, add_help_option=False)
 def train(context: typer.Context) -> None:
-    """Train the network; `lapsrn train --help` shows the options of python -m model.train."""
+    """Train the network; takes the options of python -m model.train, see lapsrn train --help."""
     from model import train as module
 
     module.main(context.args)
 
 
-@app.command(context_settings=_ELSEWHERE, add_help_option=False)
+@app.command(cls=Command, context_settings=PASSED_ON, add_help_option=False)
 def evaluate(context: typer.Context) -> None:
-    """Score weights on pictures; `lapsrn evaluate --help` shows the options of python -m model.evaluate."""
+    """Score weights on pictures; takes the options of python -m model.evaluate, see lapsrn evaluate --help."""
     from model import evaluate as module
 
     module.main(context.args)
 
 
-@app.command()
+@app.command(cls=Command)
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     weights: Weights = None,
     device: Device = None,
 ) -> None:
-    """Tell what lapsrn finds here: device, arithmetic, weights, speed, limits. The exit code is 1 if it cannot run."""
+    """Report device, arithmetic, weights, speed and limits. The exit code is 1 if nothing can be upscaled here."""
     from app.cli.doctor import doctor as run
 
-    _end(lambda: run(weights, device, as_json=as_json))
-
-
-def _end(run: Callable[[], int]) -> None:
-    """Ends the program as `run` does, with errors that were foreseen told in one line."""
-    from app.cli.inputs import PlanError
-    from app.errors import StartupError
-
-    try:
-        code = run()
-    except PlanError as error:
-        raise typer.BadParameter(str(error)) from None
-    except StartupError as error:
-        typer.echo(f"lapsrn: {error}", err=True)
-        code = 1
-    except KeyboardInterrupt:
-        typer.echo("lapsrn: interrupted; what is done is complete, and the same command goes on from there", err=True)
-        code = 130
-    raise typer.Exit(code)
+    end(lambda: run(weights, device, as_json=as_json))
 
 
 def main() -> None:
     """The console script `lapsrn`."""
-    app()
+    prepare_streams()
+    try:
+        app(prog_name="lapsrn")
+    except SystemExit as exit:
+        if exit.code == INTERRUPTED:
+            leave()
+        raise

@@ -1,21 +1,25 @@
-"""`lapsrn compare`: bicubic, LapSRN and the truth side by side, with their scores."""
+"""`lapsrn compare`: bicubic, LapSRN and the original side by side, with their scores."""
 
 import asyncio
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from app.cli import files
+from app.cli import conditions, files
+from app.cli.backends import Place, open_backend
 from app.cli.batch import PictureError
 from app.cli.inputs import PlanError
-from app.cli.local import LocalBackend, local_settings
+from app.cli.report import TextReport
 from app.cli.sheet import Box, Column, draw
+from app.cli.wording import as_flags
 from app.errors import StartupError
-from app.options import LevelChoice, UpscaleOptions
+from app.options import UpscaleOptions
 from model.color import luma
 from model.quality import psnr, ssim
 from model.resample import resize, round_to_uint8
@@ -28,44 +32,61 @@ def compare(
     photo: Path,
     hr: Path | None,
     output: Path,
-    scale: LevelChoice,
+    options: UpscaleOptions,
     details: Sequence[str],
     count: int,
-    weights: Path | None,
-    device: str | None,
+    place: Place,
+    typed: Collection[str] = (),
 ) -> int:
-    """Writes the sheet; 0. Raises PlanError for pictures or details that do not fit, StartupError without a network."""
+    """Writes the sheet and returns 0. Scale, network and ensemble are those of `options`.
+
+    `details` are boxes as typed; without any, `count` of them are chosen. `typed` holds the names of the parameters
+    that were given on the command line. Raises PlanError for arguments that do not fit, StartupError where the network
+    cannot be loaded or the sheet cannot be written.
+    """
+    conditions.check_place(place, typed)
+    if details and "crops" in typed:
+        raise PlanError("--crops is how many details to choose, and --crop chooses them: give only one of them.")
     if output.suffix.lower() != ".png":
-        raise PlanError(f"the sheet is a PNG, and {output} is not named so.")
+        raise PlanError(f"the sheet is a PNG, so -o has to end in .png, not {output}.")
+    if os.path.realpath(output) in (os.path.realpath(path) for path in (photo, hr) if path is not None):
+        raise PlanError(f"-o {output} would replace a picture that the sheet is made of: name another file.")
+    if problem := files.unwritable(output, folder=False):
+        raise PlanError(f"-o {output} cannot be written: {problem}.")
+    scale = options.scale
     small = _open(photo)
     height, width = small.shape[0] * scale, small.shape[1] * scale
     truth = None if hr is None else _fit(_open(hr), height, width)
-    columns = [
-        Column("bicubic", bicubic(small, height, width)),
-        Column("LapSRN", asyncio.run(_upscale(photo, photo.read_bytes(), scale, weights, device))),
-    ]
+    boxes = [_parse(text, height, width) for text in details]
+    options = replace(options, frames="first", color="srgb", depth="8")
+
+    def figures(picture: Rgb) -> str:
+        return "" if truth is None else _scores(picture, truth, scale)
+
+    enlarged = bicubic(small, height, width)
+    columns = [Column("bicubic", enlarged, figures(enlarged))]
+    ours = asyncio.run(_upscale(photo, photo.read_bytes(), options, place))
+    columns.append(Column("LapSRN", ours, figures(ours)))
     if truth is not None:
-        columns = [Column(it.name, it.picture, _scores(it.picture, truth, scale)) for it in columns]
         columns.append(Column("truth", truth, "PSNR / SSIM"))
     best = columns[-1].picture
-    boxes = [_parse(text, height, width) for text in details] or choose(best, count)
     sheet = io.BytesIO()
-    draw(best, boxes, columns).save(sheet, "PNG", optimize=True)
+    draw(best, boxes or choose(best, count), columns).save(sheet, "PNG", optimize=True)
     try:
         files.write(output, sheet.getvalue())
     except OSError as error:
-        raise StartupError(f"{output} cannot be written: {error.strerror}") from None
+        raise StartupError(f"{output} cannot be written: {files.reason(error)}") from None
     return 0
 
 
 def bicubic(small: Rgb, height: int, width: int) -> Rgb:
-    """What MATLAB's imresize makes of it."""
+    """The picture enlarged as MATLAB's imresize does it."""
     planes = [resize(small[..., channel].astype(np.float64), height, width) for channel in range(3)]
     return round_to_uint8(np.stack(planes, axis=-1)).astype(np.uint8)
 
 
 def choose(picture: Rgb, count: int) -> list[Box]:
-    """The `count` squares with the most going on (mean gradient of luma), which do not overlap, from top to bottom."""
+    """Up to `count` squares with the strongest mean gradient of luma, without overlap, from top to bottom."""
     plane = luma(picture)
     size = max(1, min(96, *(side // 3 for side in plane.shape)))
     busy = np.zeros_like(plane)
@@ -83,23 +104,22 @@ def choose(picture: Rgb, count: int) -> list[Box]:
     return sorted(boxes, key=lambda box: (box.top, box.left))
 
 
-async def _upscale(photo: Path, data: bytes, scale: LevelChoice, weights: Path | None, device: str | None) -> Rgb:
-    options = UpscaleOptions(scale=scale, frames="first", color="srgb", depth="8")
-    backend = LocalBackend(local_settings(weights, device), options, scale)
-    await backend.start()
+async def _upscale(photo: Path, data: bytes, options: UpscaleOptions, place: Place) -> Rgb:
     try:
-        return _rgb(await backend.upscale(data, None))
+        async with open_backend(place, options, options.scale, TextReport(1).loading) as backend:
+            return _rgb(await backend.upscale(data, None))
     except PictureError as error:
-        raise PlanError(f"{photo}: {error}") from None
-    finally:
-        await backend.close()
+        raise PlanError(f"{photo}: {as_flags(str(error))}") from None
 
 
 def _open(path: Path) -> Rgb:
+    if problem := files.unreadable(path):
+        raise PlanError(f"{path}: {problem}")
     try:
         return _rgb(path.read_bytes())
-    except OSError as error:
-        raise PlanError(f"{path}: {error.strerror or 'not a picture that can be read'}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise PlanError(f"{path}: {reason or 'not a picture that can be read'}") from None
 
 
 def _rgb(data: bytes) -> Rgb:
@@ -108,18 +128,18 @@ def _rgb(data: bytes) -> Rgb:
 
 
 def _fit(truth: Rgb, height: int, width: int) -> Rgb:
-    """Without the last rows and columns that did not make a whole pixel of the small picture."""
+    """The original without the last rows and columns that are no whole pixel of the small picture."""
     rows, columns = truth.shape[0] - height, truth.shape[1] - width
     if min(rows, columns) < 0 or max(rows * width, columns * height) >= width * height:
         raise PlanError(
             f"--hr has {truth.shape[0]}x{truth.shape[1]} pixels, and the result will have {height}x{width}: "
-            "the truth is the same picture at the size of the result."
+            "it has to be the same picture at the size of the result."
         )
     return truth[:height, :width]
 
 
 def _scores(picture: Rgb, truth: Rgb, shave: int) -> str:
-    """On luma, borders shaved, as published."""
+    """PSNR and SSIM on luma, with `shave` pixels of the border left out, as they are published."""
     ours, wanted = (round_to_uint8(luma(it) * 255) for it in (picture, truth))
     try:
         return f"{psnr(ours, wanted, shave):.2f} dB / {ssim(ours, wanted, shave):.4f}"

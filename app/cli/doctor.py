@@ -1,12 +1,12 @@
-"""`lapsrn doctor`: what this machine runs it on, how fast, and within which limits."""
+"""`lapsrn doctor`: reports what this machine runs the networks on, how fast, and within which limits."""
 
 import asyncio
 import json
 import platform
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,45 +15,53 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from app import build
+from app.cli.local import with_network
 from app.codec import native
-from app.engine import Engine, TileModel
+from app.engine import Engine, NetworkInfo
 from app.errors import StartupError
 from app.metrics import Metrics
-from app.service.service import ModelFactory
 from app.settings import Settings, load_settings
 
-Facts = dict[str, dict[str, Any]]
 EDGE = 256
 RUNS = 5
 
 
 def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
-    """Tells what it finds; 0, or 1 when nothing can be upscaled here. Raises StartupError for wrong settings."""
-    settings = load_settings()
-    given = {"weights": weights, "devices": device}
-    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
-    facts: Facts = {"machine": _machine()}
-    problem = ""
+    """Prints a report; 0, or 1 if nothing can be upscaled here. Raises StartupError for wrong settings."""
+    settings = with_network(load_settings(), weights, device)
+    networks: Sequence[NetworkInfo] = ()
+    engine: dict[str, Any] = {}
+    problem = None
     try:
-        facts |= asyncio.run(_network(settings))
+        networks, engine = asyncio.run(_run(settings))
     except StartupError as error:
         problem = str(error)
-    facts["limits of the service"] = {
-        "bytes in": settings.max_input_bytes,
-        "pixels in": settings.max_input_pixels,
-        "pixels out": settings.max_output_pixels,
-        "tiles under way": settings.max_queue_tiles,
-        "seconds": settings.deadline_seconds,
-        "formats": list(settings.formats),
+    decoders, fault = _decoders(settings)
+    problem = problem or fault or None
+    facts: dict[str, Any] = {
+        "machine": _machine(),
+        "backends": _backends(settings, networks[0].config if networks else None),
+        "networks": [_network(each) for each in networks],
+        "engine": engine,
+        "decoders": decoders,
+        "limits of the service": {
+            "bytes in": settings.max_input_bytes,
+            "pixels in": settings.max_input_pixels,
+            "pixels out": settings.max_output_pixels,
+            "tiles under way": settings.max_queue_tiles,
+            "seconds": settings.deadline_seconds,
+            "formats": list(settings.formats),
+        },
+        "problem": problem,
     }
     if as_json:
-        print(json.dumps(facts | {"problem": problem or None}))
+        print(json.dumps(facts))
     else:
-        _show(facts, problem)
-    return int(bool(problem))
+        _show(facts)
+    return int(problem is not None)
 
 
 def _machine() -> dict[str, Any]:
@@ -63,44 +71,58 @@ def _machine() -> dict[str, Any]:
     return packages | system | {"codec": native.kind()}
 
 
-async def _network(settings: Settings) -> Facts:
-    """The weights, and what they run on. Raises StartupError."""
+def _decoders(settings: Settings) -> tuple[dict[str, Any], str]:
+    """How the service would decode here, and why it could not, or ""."""
+    pool = build.build_decoders(settings, Metrics(CollectorRegistry()))
+    if pool is None:
+        return {"isolated": "no: LAPSRN_DECODE=inline decodes in the service itself"}, ""
+    with closing(pool):
+        pool.start()
+        pool.check()
+        isolated = "not known" if pool.gap is None else f"no: {pool.gap}" if pool.gap else "yes"
+        fault = f"decoder processes do not start: {pool.fault}" if pool.fault else ""
+        return {"processes": len(pool.pids), "isolated": isolated}, fault
+
+
+def _backends(settings: Settings, config: object) -> list[dict[str, Any]]:
+    """The backends, the fastest first, each with the reason why it cannot be used here; None if it can."""
+    from model.backends.registry import survey  # brings torch
+    from model.devices import devices
+    from model.network import LapSRNConfig
+
+    try:
+        device = devices(settings.devices)[0]
+    except ValueError:  # reported as the problem
+        return []
+    network = config if isinstance(config, LapSRNConfig) else LapSRNConfig()
+    return [
+        {"name": each.name, "what": each.description, "for": each.needs, "why not": reason}
+        for each, reason in survey(network, device, settings.dtype)
+    ]
+
+
+def _network(info: NetworkInfo) -> dict[str, Any]:
+    names = ("name", "purpose", "margin", "backend", "dtype", "device", "sha256", "scores")
+    return {"levels": list(info.scales)} | {name: getattr(info, name) for name in names}
+
+
+async def _run(settings: Settings) -> tuple[list[NetworkInfo], dict[str, Any]]:
+    """The networks, and the speed of the first one. Raises StartupError."""
     source = build.open_model(settings, None)
-    built: list[TileModel] = []
-    factories = [_noting(factory, built) for factory in source.factories]
-    engine = build.build_engine(settings, Metrics(CollectorRegistry()), replace(source, factories=factories))
-    async with engine:
-        model = built[0]
-        seconds = await _time(engine, model.scales[-1])
-    about = {
-        "file": str(settings.weights),
-        "name": model.name,
-        "levels": list(model.scales),
-        "margin": model.margin,
-        "sha256": source.details.get("sha256"),
-        "scores": source.details.get("scores"),
-        "more networks": [each.name for each in model.companions],
-    }
+    async with build.build_engine(settings, Metrics(CollectorRegistry()), source) as engine:
+        scale = engine.first.scales[-1]
+        seconds = await _time(engine, scale)
+        networks = list(engine.networks.values())
     running = {
-        "device": model.device,
-        "dtype": model.dtype,
-        "backend": source.details.get("backend"),
-        "workers": len(factories),
-        f"ms for {EDGE}x{EDGE} at x{model.scales[-1]}": round(seconds * 1000, 1),
+        "weights": str(settings.weights),
+        "workers": len(source.factories),
+        "device": networks[0].device,
+        "dtype": networks[0].dtype,
+        "backend": networks[0].backend,
+        f"ms for {EDGE}x{EDGE} at x{scale}": round(seconds * 1000, 1),
         "megapixels in a second": round(EDGE * EDGE / seconds / 1e6, 3),
     }
-    return {"weights": about, "engine": running}
-
-
-def _noting(factory: ModelFactory, built: list[TileModel]) -> ModelFactory:
-    """The same factory, which also keeps what it built."""
-
-    def noted() -> TileModel:
-        model = factory()
-        built.append(model)
-        return model
-
-    return noted
+    return networks, running
 
 
 async def _time(engine: Engine, scale: int) -> float:
@@ -115,21 +137,52 @@ async def _time(engine: Engine, scale: int) -> float:
     return statistics.median(times)
 
 
-def _show(facts: Mapping[str, Mapping[str, Any]], problem: str) -> None:
+def _show(facts: Mapping[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for section, lines in facts.items():
+    table = Table(Column(), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
+    for section, lines in _sections(facts):
         table.add_row(f"[bold]{section}")
         for name, value in lines.items():
             table.add_row(f"  {name}", escape(_text(value)))
     console.print(table)
-    if problem:
-        console.print(f"[red]cannot upscale here:[/] {escape(problem)}")
+    if facts["problem"]:
+        console.print(f"[red]cannot upscale here:[/] {escape(facts['problem'])}")
+
+
+def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The headings with the lines below each."""
+    yield "machine", facts["machine"]
+    yield (
+        "backends",
+        {
+            each["name"]: f"no: {each['why not']}" if each["why not"] else f"yes: {each['what']}"
+            for each in facts["backends"]
+        },
+    )
+    for network in facts["networks"]:
+        about = {name: value for name, value in network.items() if name not in ("name", "scores") and value}
+        yield network["name"], about | _score_lines(network["scores"])
+    if facts["engine"]:
+        yield "engine", facts["engine"]
+    yield "limits of the service", facts["limits of the service"]
+
+
+def _score_lines(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, str]:
+    """A line for each set and scale."""
+    return {
+        f"{name} ×{scale}": "; bicubic ".join(filter(None, (_score(figures, ""), _score(figures, "bicubic_"))))
+        for name, levels in scores.items()
+        for scale, figures in levels.items()
+    }
+
+
+def _score(figures: Mapping[str, float], prefix: str) -> str:
+    """Such as "31.77 dB, SSIM 0.8894", as far as it was measured."""
+    shown = {"psnr": "{:.2f} dB", "ssim": "SSIM {:.4f}"}
+    return ", ".join(text.format(figures[prefix + name]) for name, text in shown.items() if prefix + name in figures)
 
 
 def _text(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name}: {_text(inner)}" for name, inner in value.items()) or "none"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)

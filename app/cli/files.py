@@ -1,22 +1,79 @@
-"""Writing a result, whole or not at all."""
+"""Files named on a command line: whether one can be read or written, and writing a result whole or not at all."""
 
+import contextlib
+import errno
 import os
 import secrets
+import stat
 import sys
 from pathlib import Path
+
+NOT_REGULAR = "not a regular file"
+_unfinished: set[Path] = set()
+"""Temporary files that are being written now."""
+
+
+def unreadable(path: Path) -> str:
+    """Why no picture can be read from `path`, in a few words; "" for a regular file that may be read.
+
+    Pipes and devices are refused because opening or reading one may never end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "there is no such file"
+    except OSError as error:
+        return reason(error)
+    if not stat.S_ISREG(mode):
+        return os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else NOT_REGULAR
+    return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
+
+
+def unwritable(target: Path, *, folder: bool) -> str:
+    """Why `target`, a file or a folder, cannot be made or written to, in a few words; "" if nothing is in the way."""
+    for place in (target, *target.parents):
+        try:
+            mode = place.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return reason(error)
+        if place == target and not folder:
+            if stat.S_ISDIR(mode):
+                return "it is a folder"
+            continue
+        if not stat.S_ISDIR(mode):
+            return f"{place} is not a folder"
+        return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} is not writable"
+    return ""
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; False as well where that cannot be found out."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def reason(error: OSError) -> str:
+    """What went wrong, without error number and path."""
+    return error.strerror or str(error)
 
 
 def write(target: Path | None, body: bytes) -> None:
     """Writes a file, making its folder, or to standard output for None. Raises OSError.
 
-    The file appears under its name when it is complete and on the disk: it is written beside it first, then renamed.
+    The file appears under its name once it is complete and on disk: it is written next to it first, then renamed.
     """
     if target is None:
         sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
+    # Not derived from the target's name, which may already be as long as a name can be.
+    temporary = target.with_name(f".lapsrn-{secrets.token_hex(8)}.part")
+    _unfinished.add(temporary)
     try:
         with temporary.open("xb") as file:
             file.write(body)
@@ -26,3 +83,12 @@ def write(target: Path | None, body: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        _unfinished.discard(temporary)
+
+
+def discard() -> None:
+    """Removes what other threads are still writing, when the process ends without waiting for them."""
+    for temporary in list(_unfinished):
+        with contextlib.suppress(OSError):
+            temporary.unlink()

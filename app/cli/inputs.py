@@ -1,20 +1,21 @@
 """Which pictures a command line means, and where each result goes."""
 
 import glob
+import mimetypes
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
-"""What a folder or a quoted pattern is searched for; a file that is named is taken whatever it is called."""
-Format = Literal["png", "webp", "jpeg", "avif", "tiff"]
-FORMAT_OF_SUFFIX: dict[str, Format] = {
-    ".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg", ".avif": "avif", ".tif": "tiff", ".tiff": "tiff",
-}  # fmt: skip
-SUFFIX_OF_FORMAT: dict[Format, str] = {"png": ".png", "webp": ".webp", "jpeg": ".jpg", "avif": ".avif", "tiff": ".tif"}
+from app.cli import files
+from app.cli.search import EVERYTHING, search
+from app.formats import DEFAULT_FORMAT, FORMATS, OUTPUT_FORMATS, OutputFormat
+
+SUFFIXES = frozenset(suffix for row in FORMATS for suffix in row.suffixes + row.rare_suffixes)
+"""The endings that folders and patterns are searched for; a file that is named is read whatever its ending."""
+FORMAT_OF_SUFFIX = {suffix: name for name, row in OUTPUT_FORMATS.items() for suffix in row.suffixes}
+"""The format of a result by the ending of its file name."""
 
 
 class PlanError(ValueError):
@@ -23,9 +24,9 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One picture: where it comes from (None: standard input) and where it goes (None: standard output).
+    """One picture: its file (None: standard input) and the file of its result (None: standard output).
 
-    `problem` is set when there is nothing to read, so that the others can go on.
+    `problem` says why it cannot be read, so that the others can still be done; it is empty otherwise.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A picture, and its place under the output folder, still with its own suffix."""
+    """A picture, and its path below the output folder, still with its own suffix."""
 
     name: str
     source: Path | None
@@ -44,28 +45,34 @@ class _Found:
     problem: str = ""
 
 
-def plan(arguments: Sequence[str], output: str, chosen: Format | None) -> tuple[list[Work], Format]:
-    """The work that `arguments` ask for, in order, and the format of the results (`chosen`, or from `output`).
+def plan(arguments: Sequence[str], output: str, chosen: OutputFormat | None) -> tuple[list[Work], OutputFormat]:
+    """The pictures that `arguments` name, in order, and the format of the results (`chosen`, or as `output` ends).
 
-    An argument is a file, a folder (searched with its subfolders), a pattern, or "-". `output` is "-", a file (it has
-    a picture's suffix, and there is one picture), or a folder: there a file keeps its name, a folder its name and its
-    tree, a pattern the tree below its fixed part. Raises PlanError.
+    An argument is a file, a folder (searched with its subfolders), a pattern, or "-". `output` is "-", a file (if it
+    has a picture's suffix, and there is one picture), or a folder: in it a file keeps its name, a folder its name and
+    its tree, and a pattern the tree below its fixed part. Raises PlanError.
     """
     found = list(dict.fromkeys(item for argument in arguments for item in _find(argument, Path(output))))
     if output == "-":
         if len(found) != 1:
             raise PlanError(f"-o - takes one picture, and these are {len(found)}.")
-        return [Work(found[0].name, found[0].source, None, found[0].problem)], chosen or "png"
+        return [Work(found[0].name, found[0].source, None, found[0].problem)], chosen or DEFAULT_FORMAT
     named = FORMAT_OF_SUFFIX.get(Path(output).suffix.lower())
-    if named and not output.endswith(os.sep) and not Path(output).is_dir():
+    as_folder = output.endswith(os.sep) or files.is_folder(Path(output))
+    if not (named or as_folder) and _is_picture_name(output):
+        raise PlanError(
+            f"-o {output}: results cannot be written as {Path(output).suffix}; name a file that ends in "
+            f"{', '.join(FORMAT_OF_SUFFIX)}, or a folder ({output}{os.sep})."
+        )
+    if named and not as_folder:
         if len(found) != 1:
             raise PlanError(f"-o {output} is one file, and there are {len(found)} pictures: give a folder.")
         if chosen not in (None, named):
             raise PlanError(f"-o {output} is named as {named}, but --format is {chosen}.")
         works = [Work(found[0].name, found[0].source, Path(output), found[0].problem)]
     else:
-        named = chosen or "png"
-        works = _into_folder(found, Path(output), SUFFIX_OF_FORMAT[named])
+        named = chosen or DEFAULT_FORMAT
+        works = _into_folder(found, Path(output), OUTPUT_FORMATS[named].suffixes[0])
     _refuse_losses(works)
     return works, named
 
@@ -74,52 +81,58 @@ def _find(argument: str, output: Path) -> Iterator[_Found]:
     path = Path(argument)
     if argument == "-":
         yield _Found("-", None, Path("stdin"))
-    elif path.is_dir():
-        yield from _walk(path, Path(path.name if path.name != ".." else ""), output)
-    elif path.exists():
-        yield _Found(argument, path, Path(path.name))
-    elif glob.has_magic(argument):
+    elif files.is_folder(path):
+        yield from _below(path, Path(path.name if path.name != ".." else ""), output)
+    elif glob.has_magic(argument) and not os.path.lexists(path):
         yield from _match(argument, output)
     else:
-        yield _Found(argument, None, Path(path.name), "there is no such file")
+        yield _checked(argument, path, Path(path.name))
 
 
-def _walk(folder: Path, place: Path, output: Path) -> Iterator[_Found]:
-    """Pictures below `folder` in order of their names, without hidden ones, without what this run is to write."""
-    results = {(output / place).resolve(), output.resolve()} - {folder.resolve()}
-    count = 0
-    for top, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and Path(top, name).resolve() not in results
-        )
-        for name in sorted(files):
-            source = Path(top, name)
-            if source.suffix.lower() in SUFFIXES and not name.startswith("."):
-                count += 1
-                yield _Found(str(source), source, place / source.relative_to(folder))
-    if not count:
-        yield _Found(str(folder), None, place, "there are no pictures in this folder")
+def _checked(name: str, path: Path, place: Path) -> _Found:
+    """The picture at `path`, or what is wrong with it."""
+    problem = files.unreadable(path)
+    if problem == files.NOT_REGULAR:
+        problem += "; to read a pipe, pass - for IN"
+    return _Found(name, None if problem else path, place, problem)
+
+
+def _below(folder: Path, place: Path, output: Path) -> Iterator[_Found]:
+    """The pictures in `folder` and its subfolders, without hidden ones and without the results of this command."""
+    yield from _search(folder, EVERYTHING, place, (output / place, output)) or [
+        _Found(str(folder), None, Path(folder.name or "folder"), "there are no pictures in this folder")
+    ]
 
 
 def _match(pattern: str, output: Path) -> Iterator[_Found]:
     fixed = Path(pattern)
     while glob.has_magic(str(fixed)):
         fixed = fixed.parent
-    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    results = output.resolve()
-    pictures = [
-        path
-        for path in matches
-        if path.suffix.lower() in SUFFIXES and path.is_file() and results not in path.resolve().parents
+    yield from _search(fixed, Path(pattern).relative_to(fixed).parts, Path(), (output,)) or [
+        _Found(pattern, None, Path("pattern"), "nothing matches this pattern")
     ]
-    for path in pictures:
-        yield _Found(str(path), path, path.relative_to(fixed))
-    if not pictures:
-        yield _Found(pattern, None, Path("pattern"), "nothing matches this pattern")
+
+
+def _search(folder: Path, pattern: tuple[str, ...], place: Path, results: Sequence[Path]) -> list[_Found]:
+    """The pictures that match, each with its path below `folder` as its place in `place`."""
+    excluded = {os.path.realpath(path) for path in results} - {os.path.realpath(folder)}
+    found = []
+    for path, problem in search(folder, pattern, excluded):
+        if problem:
+            found.append(_Found(str(path), None, Path(path.name or "folder"), f"this folder cannot be read: {problem}"))
+        elif path.suffix.lower() in SUFFIXES:
+            found.append(_checked(str(path), path, place / path.relative_to(folder)))
+    return found
+
+
+def _is_picture_name(name: str) -> bool:
+    """Whether `name` ends as pictures do, including formats that are neither read nor written here."""
+    known, _ = mimetypes.MimeTypes().guess_type(name)
+    return Path(name).suffix.lower() in SUFFIXES or (known or "").startswith("image/")
 
 
 def _into_folder(found: Sequence[_Found], folder: Path, suffix: str) -> list[Work]:
-    """Names end in `suffix`; pictures that differ in their suffix only keep it before the new one."""
+    """The work, with results that end in `suffix`. Pictures that differ only in their suffix keep it before that."""
     stems, places = Counter(item.place.with_suffix("") for item in found), Counter(item.place for item in found)
     works = []
     for item in found:
@@ -132,10 +145,10 @@ def _into_folder(found: Sequence[_Found], folder: Path, suffix: str) -> list[Wor
 def _refuse_losses(works: Sequence[Work]) -> None:
     """Raises PlanError when a result would replace its own source, another source, or another result."""
     good = [work for work in works if not work.problem]
-    sources = {work.source.resolve(): work.name for work in good if work.source}
-    targets: dict[Path, str] = {}
+    sources = {os.path.realpath(work.source): work.name for work in good if work.source}
+    targets: dict[str, str] = {}
     for work in good:
-        target = work.target.resolve() if work.target else Path()
+        target = os.path.realpath(work.target) if work.target else ""
         if target in sources:
             raise PlanError(f"{work.target} would replace the source {sources[target]}: give another -o.")
         if target in targets:

@@ -1,4 +1,4 @@
-"""Upscaling on this machine: codec and engine in this process."""
+"""Upscales on this machine, with the codec and the engine in this process."""
 
 import asyncio
 from pathlib import Path
@@ -8,11 +8,12 @@ from prometheus_client import CollectorRegistry
 
 from app import build
 from app.cli.batch import PictureError, Progress
-from app.errors import PROBLEM_TYPE, LapsrnError
+from app.errors import PROBLEM_TYPE, LapsrnError, StartupError
 from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import MemoryStore
 from app.service.codec_threads import CodecThreads
+from app.service.keeper import Keeper
 from app.service.pipeline import Order, Pipeline, Upload
 from app.service.stages import Stages
 from app.settings import Settings, load_settings
@@ -24,18 +25,35 @@ WIDE: dict[str, Any] = {
     "max_queue_tiles": 2**24,
     "max_queue_bytes": 2**38,
 }
-"""Limits unless the environment sets them: the person at the keyboard owns the machine, and sends no bombs."""
+"""Limits where the environment sets none: whoever runs the command owns the machine and chose the pictures."""
 
 
 def local_settings(weights: Path | None, device: str | None) -> Settings:
-    """The environment's settings with wide limits, and with these weights and device if given. Raises StartupError."""
-    settings = load_settings()
-    update = {name: value for name, value in WIDE.items() if name not in settings.model_fields_set}
+    """The settings of the environment, with wide limits, and with these weights and this device where given.
+
+    Raises StartupError.
+    """
+    settings = with_network(load_settings(), weights, device)
+    return settings.model_copy(
+        update={name: value for name, value in WIDE.items() if name not in settings.model_fields_set}
+    )
+
+
+def with_network(settings: Settings, weights: Path | None, device: str | None) -> Settings:
+    """The settings with these weights as the only ones, and with this device, where given."""
+    update: dict[str, Any] = {}
     if weights is not None:
         update |= {"weights": weights, "weights_sha256": None, "more_weights": ()}
     if device is not None:
         update["devices"] = device
     return settings.model_copy(update=update)
+
+
+def check_network(settings: Settings, name: str | None) -> None:
+    """Raises StartupError where weights are missing or no network is called `name`, before any of them is read."""
+    names = [file.stem for group in build.weights_files(settings) for file in group]
+    if name is not None and name not in names:
+        raise StartupError(f"there is no model {name!r} here; there are {', '.join(names)}")
 
 
 class LocalBackend:
@@ -50,15 +68,16 @@ class LocalBackend:
         self.engine = build.build_engine(settings, metrics, build.open_model(settings, None), warm_up="nothing")
         self._codec = build.build_codec(settings)
         self._threads = CodecThreads(build.codec_threads(settings))
-        self._pipeline = Pipeline(self._codec, self, MemoryStore(0, 0.0), metrics, self._threads)
+        keeper = Keeper(MemoryStore(0, 0.0), metrics, 0, 0.0)
+        self._pipeline = Pipeline(self._codec, self, metrics, self._threads, keeper)
         self._options, self._level = options, level
 
     async def start(self) -> None:
-        """Loads the network. Raises StartupError."""
+        """Loads the network and starts the workers. Raises StartupError."""
         await self.engine.start()
 
     async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
-        """As Backend."""
+        """Decodes, upscales and encodes one picture. Raises PictureError."""
         try:
             result = await self._pipeline.run(self._order(), Upload(data), Stages(_ignore), progress or _ignore)
         except LapsrnError as error:
@@ -66,7 +85,7 @@ class LocalBackend:
         return result.levels[self._level].body
 
     async def close(self) -> None:
-        """As Backend."""
+        """Stops the workers and the threads of the codec."""
         await self.engine.stop(0.0)
         await self._threads.close()
         await asyncio.to_thread(self._codec.close)
@@ -77,4 +96,4 @@ class LocalBackend:
 
 
 def _ignore(*_: object) -> None:
-    """Nobody wants to know."""
+    """A progress callback that does nothing."""

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -14,45 +14,45 @@ from app.options import Option, UpscaleOptions
 PANEL = "Pictures"
 
 
-def with_upscale_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with an option for every field of UpscaleOptions in place of its parameter `options`.
+def with_upscale_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator that replaces the parameter `options` of a command by an option for each field of UpscaleOptions.
 
-    It still gets them as `options`. A value that is not allowed ends in the usage error of its option.
+    With `names`, only for those fields. The command still gets an UpscaleOptions. A value that is not allowed is a
+    usage error of its option.
     """
+    chosen = [field for field in fields(UpscaleOptions) if not names or field.name in names]
 
-    @functools.wraps(command)
-    def run(**typed: Any) -> None:
-        chosen = {field.name: typed.pop(field.name) for field in fields(UpscaleOptions)}
-        command(**typed, options=UpscaleOptions(**chosen))
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**arguments: Any) -> None:
+            options = UpscaleOptions(**{field.name: arguments.pop(field.name) for field in chosen})
+            command(**arguments, options=options)
 
-    parameters = []
-    for parameter in inspect.signature(command).parameters.values():
-        parameters += _parameters() if parameter.name == "options" else [parameter]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
+        parameters = []
+        for parameter in inspect.signature(command).parameters.values():
+            parameters += _parameters(chosen) if parameter.name == "options" else [parameter]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
 
 
-def _parameters() -> list[inspect.Parameter]:
-    """One for each field."""
-    made = []
+def _parameters(chosen: Iterable[Field[Any]]) -> list[inspect.Parameter]:
     hints = get_type_hints(UpscaleOptions, include_extras=True)
-    for field in fields(UpscaleOptions):
-        annotation, told = get_args(hints[field.name])
-        made.append(_parameter(field, annotation, told))
-    return made
+    return [_parameter(field, *get_args(hints[field.name])) for field in chosen]
 
 
-def _parameter(field: Field[Any], annotation: Any, told: Option) -> inspect.Parameter:
+def _parameter(field: Field[Any], annotation: Any, about: Option) -> inspect.Parameter:
     kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds = tuple(kind for kind in kinds if kind is not NoneType)
     typed, convert = _typed(kinds)
     option = typer.Option(
         f"--{field.name}/--no-{field.name}" if typed is bool and field.default is None else f"--{field.name}",
-        help=told.help,
-        metavar=told.metavar,
+        help=about.help,
+        metavar=about.metavar,
         callback=convert,
-        rich_help_panel=None if told.general else PANEL,
+        rich_help_panel=None if about.general else PANEL,
     )
     default = field.default if field.default is None or isinstance(field.default, bool) else str(field.default)
     return inspect.Parameter(
@@ -64,7 +64,7 @@ def _parameter(field: Field[Any], annotation: Any, told: Option) -> inspect.Para
 
 
 def _typed(kinds: tuple[Any, ...]) -> tuple[Any, Callable[[Any], Any] | None]:
-    """What typer asks for (a flag, a choice of texts, or a text), and what makes the field's value of it."""
+    """The type for typer (a flag, a choice of strings, or a string), and its conversion to the field's type."""
     if kinds == (bool,):
         return bool, None
     if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
@@ -74,7 +74,6 @@ def _typed(kinds: tuple[Any, ...]) -> tuple[Any, Callable[[Any], Any] | None]:
 
 
 def _quality(typed: str | None) -> int | str | None:
-    """What was typed, if it is a quality."""
     if typed in (None, "high"):
         return typed
     if typed.isascii() and typed.isdecimal() and 1 <= int(typed) <= 100:

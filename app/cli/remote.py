@@ -1,4 +1,4 @@
-"""Upscaling by a running service."""
+"""Upscales through a running service."""
 
 import httpx
 
@@ -10,18 +10,18 @@ class RemoteBackend:
     """Sends pictures to a service, several at once."""
 
     def __init__(self, url: str, scale: int, level: int, options: Options, api_key: str, at_once: int) -> None:
-        """`url` is where the service is; `level` is the one of the pass at `scale` that is wanted."""
+        """`url` is the address of the service; `level` is the wanted one of the pass at `scale`."""
         self.at_once = at_once
         self._url, self._scale, self._level, self._options = url, scale, level, options
         self._client = AsyncUpscaler(url, api_key)
 
     async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
-        """As Backend."""
+        """Sends one picture, as a job if `progress` is to be called. Raises PictureError."""
         try:
             result = await self._client.upscale(data, self._scale, self._options, progress)
             if self._level != self._scale:
                 if not result.id:
-                    raise PictureError("the service has no room to keep results, so a smaller level cannot be had")
+                    raise PictureError("the service keeps no results, so it has no smaller level; use --scale instead")
                 result = await self._client.level(result.id, self._level)
         except UpscaleError as error:
             raise PictureError(str(error), error.type) from error
@@ -30,5 +30,5 @@ class RemoteBackend:
         return result.body
 
     async def close(self) -> None:
-        """As Backend."""
+        """Closes the connections."""
         await self._client.__aexit__()

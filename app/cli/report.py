@@ -1,4 +1,4 @@
-"""How a run is told: lines and bars for people on standard error, JSON lines for programs on standard output."""
+"""How a run is shown: lines and progress bars on standard error, or JSON lines for programs on standard output."""
 
 import json
 import sys
@@ -14,13 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from app.cli import batch
 from app.cli.batch import Outcome
 from app.cli.inputs import Work
+from app.cli.wording import printable
 
 
-class PeopleReport:
-    """One line a picture; on a terminal also a bar for the run, and one for each picture under way."""
+class TextReport:
+    """One line per picture; on a terminal also a bar for the run, and one for each picture in progress."""
 
     def __init__(self, total: int, console: Console | None = None, *, quiet: bool = False) -> None:
-        """`total` pictures; `quiet` leaves out the lines of those that went well."""
+        """`total` pictures; `quiet` prints nothing but failures."""
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._quiet = quiet
         self._bars = Progress(
@@ -33,7 +34,7 @@ class PeopleReport:
             disable=not self._console.is_terminal,
         )
         self._run = self._bars.add_task("pictures", total=total)
-        self._under_way: dict[Work, TaskID] = {}
+        self._in_progress: dict[Work, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -42,38 +43,48 @@ class PeopleReport:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
+    def loading(self) -> None:
+        """Prints a line."""
+        if not self._quiet:
+            self._console.print("[dim]loading the network...[/]")
+
     def begin(self, work: Work) -> batch.Progress | None:
-        """As Report; without a terminal nobody looks, so nothing is asked for."""
+        """Adds a bar on a terminal; elsewhere there is none, and asking a service for progress would cost requests."""
         if self._bars.disable:
             return None
-        bar = self._under_way[work] = self._bars.add_task(f"[dim]{escape(Path(work.name).name)}", total=None)
+        bar = self._in_progress[work] = self._bars.add_task(f"[dim]{_text(Path(work.name).name)}", total=None)
         return lambda done, total: self._bars.update(bar, completed=done, total=total)
 
     def end(self, work: Work, outcome: Outcome) -> None:
-        """As Report."""
-        if work in self._under_way:
-            self._bars.remove_task(self._under_way.pop(work))
+        """Prints the line of a picture, and removes its bar."""
+        if work in self._in_progress:
+            self._bars.remove_task(self._in_progress.pop(work))
         self._bars.advance(self._run)
         if outcome.status == "failed":
-            self._console.print(f"[red]failed[/]  {escape(work.name)}: {escape(outcome.error)}")
+            self._console.print(f"[red]failed[/]  {_text(work.name)}: {_text(outcome.error)}")
         elif self._quiet:
             return
         elif outcome.status == "skipped":
-            self._console.print(f"[yellow]skipped[/] {escape(work.name)}: {escape(str(work.target))} is there")
+            self._console.print(f"[yellow]skipped[/] {_text(work.name)}: {_text(work.target)} exists")
         else:
-            target = str(work.target or "-")
-            self._console.print(f"[green]done[/]    {escape(work.name)} -> {escape(target)} ({outcome.seconds:.1f} s)")
+            target = work.target or "-"
+            self._console.print(f"[green]done[/]    {_text(work.name)} -> {_text(target)} ({outcome.seconds:.1f} s)")
 
     def summary(self, outcomes: Sequence[Outcome], seconds: float) -> None:
-        """The last line; only where there was more than one picture."""
+        """Prints the totals of several pictures, and what to do about skipped ones."""
         if len(outcomes) > 1:
             self._console.print(f"{_counts(outcomes)} in {seconds:.1f} s")
         if any(outcome.status == "skipped" for outcome in outcomes) and not self._quiet:
-            self._console.print("--overwrite makes those again that are there.")
+            self._console.print(
+                "Results that exist are kept, whatever options they were made with; --overwrite makes them again."
+            )
 
 
 class JsonReport:
-    """One JSON object a line for each picture, and one with the counts at the end."""
+    """One JSON object a line for each picture, and one with the totals at the end; ASCII, so any encoding can hold it.
+
+    Raises OSError where standard output cannot be written.
+    """
 
     def __enter__(self) -> Self:
         return self
@@ -81,12 +92,15 @@ class JsonReport:
     def __exit__(self, *_: object) -> None:
         return None
 
+    def loading(self) -> None:
+        """Prints nothing: programs can wait."""
+
     def begin(self, work: Work) -> batch.Progress | None:
-        """As Report."""
+        """None: no progress is printed."""
         return None
 
     def end(self, work: Work, outcome: Outcome) -> None:
-        """As Report."""
+        """Prints the object of a picture."""
         line: dict[str, Any] = {
             "source": work.name,
             "target": str(work.target) if work.target else None,
@@ -99,14 +113,18 @@ class JsonReport:
         self._print(line)
 
     def summary(self, outcomes: Sequence[Outcome], seconds: float) -> None:
-        """The last line."""
+        """Prints the object with the totals."""
         counts = Counter(outcome.status for outcome in outcomes)
         names: tuple[batch.Status, ...] = ("done", "skipped", "failed")
         self._print({"summary": {name: counts[name] for name in names} | {"seconds": round(seconds, 3)}})
 
     @staticmethod
     def _print(line: dict[str, Any]) -> None:
-        print(json.dumps(line, ensure_ascii=False), file=sys.stdout, flush=True)
+        print(json.dumps(line), file=sys.stdout, flush=True)
+
+
+def _text(value: object) -> str:
+    return escape(printable(str(value)))
 
 
 def _counts(outcomes: Sequence[Outcome]) -> str:

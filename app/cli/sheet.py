@@ -1,4 +1,4 @@
-"""Draws a comparison: the picture with its details marked, and each detail enlarged, a column for each method."""
+"""Draws the comparison sheet: the picture with its details marked, and each detail enlarged, one column per method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 GAP = 14
 TILE = 264
-"""Edge of an enlarged detail, about: details are enlarged by whole numbers, pixel for pixel."""
+"""Approximate side of an enlarged detail in pixels: details are enlarged by whole numbers."""
 CAPTION = 200
-"""Least width of a column, for its line of figures."""
+"""Minimum width of a column in pixels, so that its scores fit."""
 FRAME = 4
 TEXT = 17
 INK, PAPER = (20, 20, 20), (255, 255, 255)
 COLOURS = ((213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167))
-"""Of the frames; told apart by people who do not see all colours (Okabe and Ito)."""
+"""Colours of the frames, chosen to be distinguishable with any colour vision (Okabe and Ito)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One method: its name, what it made (height, width, 3), and a line of figures."""
+    """One method: its name, its result (height, width, 3), and its scores as text."""
 
     name: str
     picture: NDArray[np.uint8]
@@ -73,7 +73,7 @@ def _colours(boxes: Sequence[Box]) -> list[tuple[int, int, int]]:
 
 
 def _shrink(picture: NDArray[np.uint8], height: int, width: int) -> tuple[Image.Image, float]:
-    """The picture as large as fits, and how many of its pixels one of the old ones is."""
+    """The picture as large as it fits into `height` x `width`, and the factor that it was scaled by."""
     ratio = min(height / picture.shape[0], width / picture.shape[1])
     size = max(1, round(picture.shape[1] * ratio)), max(1, round(picture.shape[0] * ratio))
     return Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), ratio

@@ -1,97 +1,97 @@
-"""`lapsrn upscale`: from what was typed to an exit code."""
+"""`lapsrn upscale`: from the arguments to the exit code."""
 
 import asyncio
-import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from app.cli.batch import Backend, Outcome, run
+from app.cli import conditions, files
+from app.cli.backends import Place, open_backend
+from app.cli.batch import Outcome, run, settle
 from app.cli.inputs import PlanError, Work, plan
-from app.cli.report import JsonReport, PeopleReport
+from app.cli.report import JsonReport, TextReport
+from app.errors import StartupError
 from app.options import UpscaleOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where it is done: by the service at `server`, or here with these weights on this device."""
-
-    server: str | None = None
-    api_key: str = ""
-    at_once: int | None = None
-    weights: Path | None = None
-    device: str | None = None
 
 
 def upscale(
     arguments: Sequence[str],
     output: str,
     options: UpscaleOptions,
-    level: int,
+    level: int | None,
     place: Place,
     *,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
+    typed: Collection[str] = (),
 ) -> int:
-    """0 when every picture is there, else 1. `level` is the one of the pass that is wanted.
+    """0 when every result exists, else 1. `level` is a smaller one of the pass, None its last.
 
-    Raises PlanError, StartupError, KeyboardInterrupt.
+    `typed` holds the names of the parameters that were given on the command line. Raises PlanError, StartupError and
+    KeyboardInterrupt.
     """
-    if level > options.scale:
-        raise PlanError(f"--level {level} is more than --scale {options.scale}: a pass has the levels up to its scale.")
-    if as_json and output == "-":
-        raise PlanError("--json and -o - both want standard output: choose one.")
-    if "-" in arguments and sys.stdin.isatty():
-        raise PlanError("'-' reads a picture from standard input, and that is a terminal.")
-    if output == "-" and sys.stdout.isatty():
-        raise PlanError("-o - writes a picture to standard output, and that is a terminal.")
+    conditions.check_place(place, typed)
+    if level is not None:
+        conditions.check_level(level, options.scale)
+    _check_streams(arguments, output, overwrite=overwrite, as_json=as_json)
     works, form = plan(arguments, output, options.format)
+    conditions.check_format(options, form)
     options = replace(options, format=form)
-    report = JsonReport() if as_json else PeopleReport(len(works), quiet=quiet)
+    report = JsonReport() if as_json else TextReport(len(works), quiet=quiet)
     began = time.monotonic()
-    stdin = sys.stdin.buffer.read() if any(work.source is None and not work.problem for work in works) else b""
     try:
         with report:
-            outcomes = asyncio.run(_run(works, options, level, place, report, overwrite, stdin))
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-    report.summary(outcomes, time.monotonic() - began)
-    return int(any(outcome.status == "failed" for outcome in outcomes))
+            outcomes = settle(works, report, overwrite=overwrite)
+            waiting = [work for work in works if work not in outcomes]
+            if waiting:
+                _check_writable(output, waiting)
+                outcomes |= asyncio.run(_run(waiting, options, level or options.scale, place, report))
+        ended = [outcomes[work] for work in works]
+        report.summary(ended, time.monotonic() - began)
+    except OSError as error:  # only reporting raises it: what happens to a picture is an outcome
+        raise StartupError(f"the report cannot be written: {files.reason(error)}") from None
+    return int(any(outcome.status == "failed" for outcome in ended))
+
+
+def _check_streams(arguments: Sequence[str], output: str, *, overwrite: bool, as_json: bool) -> None:
+    """Raises PlanError where standard input or output cannot be used as asked."""
+    if output == "-":
+        if as_json:
+            raise PlanError("--json and -o - both want standard output: choose one.")
+        if overwrite:
+            raise PlanError("--overwrite is for results in files, and -o - writes to standard output: leave it out.")
+        if sys.stdout is None or sys.stdout.isatty():
+            problem = "closed" if sys.stdout is None else "a terminal"
+            raise PlanError(
+                f"-o - writes a picture to standard output, which is {problem}: redirect it, or name a file."
+            )
+    if "-" in arguments and (sys.stdin is None or sys.stdin.isatty()):
+        problem = "closed" if sys.stdin is None else "a terminal"
+        raise PlanError(f"- reads a picture from standard input, which is {problem}: pipe one in, or name a file.")
+
+
+def _check_writable(output: str, works: Sequence[Work]) -> None:
+    """Raises PlanError where no result could be written."""
+    if output == "-":
+        return
+    reason = files.unwritable(Path(output), folder=works[0].target != Path(output))
+    if reason:
+        raise PlanError(f"-o {output} cannot be written: {reason}.")
 
 
 async def _run(
-    works: Sequence[Work],
-    options: UpscaleOptions,
-    level: int,
-    place: Place,
-    report: JsonReport | PeopleReport,
-    overwrite: bool,
-    stdin: bytes,
-) -> list[Outcome]:
-    task = asyncio.current_task()
-    if task is not None:  # SIGTERM ends it as Ctrl-C does: cleanly
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    backend = await (_remote(options, level, place, place.server) if place.server else _local(options, level, place))
+    works: Sequence[Work], options: UpscaleOptions, level: int, place: Place, report: JsonReport | TextReport
+) -> Mapping[Work, Outcome]:
+    stdin = _standard_input() if any(work.source is None for work in works) else b""
+    async with open_backend(place, options, level, report.loading) as backend:
+        return await run(works, backend, report, stdin=stdin)
+
+
+def _standard_input() -> bytes:
     try:
-        return await run(works, backend, report, overwrite=overwrite, stdin=stdin)
-    finally:
-        await backend.close()
-
-
-async def _remote(options: UpscaleOptions, level: int, place: Place, server: str) -> Backend:
-    from app.cli.remote import RemoteBackend
-    from app.client import Options
-
-    asked = {name: value for name, value in asdict(options).items() if name != "scale" and value is not False}
-    return RemoteBackend(server, options.scale, level, Options(**asked), place.api_key, place.at_once or 4)
-
-
-async def _local(options: UpscaleOptions, level: int, place: Place) -> Backend:
-    from app.cli.local import LocalBackend, local_settings
-
-    backend = LocalBackend(local_settings(place.weights, place.device), options, level)
-    await backend.start()
-    return backend
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise StartupError(f"standard input cannot be read: {files.reason(error)}") from None

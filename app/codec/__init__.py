@@ -5,7 +5,6 @@ from app.codec.formulas import Formulas
 from app.codec.priority import give_way
 from app.codec.stream_encoder import StreamEncoder
 from app.codec.types import (
-    INPUT_FORMATS,
     Decoded,
     DecodeLimits,
     Encoded,
@@ -16,7 +15,6 @@ from app.codec.types import (
 )
 
 __all__ = [
-    "INPUT_FORMATS",
     "Codec",
     "DecodeLimits",
     "Decoded",

@@ -7,36 +7,43 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from app.codec import reader, writers
+from app.codec import reader
 from app.codec.formulas import Formulas
-from app.codec.limits import check_bytes
+from app.codec.limits import accepted_format
+from app.codec.metadata import fitted
 from app.codec.priority import give_way
 from app.codec.raster import Raster
-from app.codec.sniff import accepted_format
 from app.codec.split import split
 from app.codec.stream_encoder import StreamEncoder
 from app.codec.types import Decoded, DecodeLimits, Encoded, Plane
 from app.errors import BadParameter
-from app.options import OutputFormat, UpscaleOptions
+from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat, WritableFormat
+from app.options import UpscaleOptions
 
 Read = Callable[[bytes, UpscaleOptions, DecodeLimits], Raster]
 
 _THREADED_PIXELS = 4 * 1024 * 1024
-_ANIMATED = ("png", "webp")
-_OPAQUE = ("jpeg",)
+_WEBP_PLAYS, _WEBP_FRAME_MS, _WEBP_FILM_MS = 2**16 - 1, 2**24 - 1, 2_000_000_000
 
 
 class Codec:
     """Decodes and encodes, one call at a time in the caller's thread; safe to call from several.
 
     `threads` is how many more threads a result of 4 megapixels or more may use for merging and for PNG. `read` makes
-    samples of bytes: in this process unless another way is given (see app.codec.decoder_pool).
+    samples of bytes: in this process unless another way is given (see app.codec.decoder_pool). Without `consistent`,
+    results are what the planes say, and may be darker or brighter than their source where values are clipped.
     """
 
     def __init__(
-        self, formulas: Formulas, limits: DecodeLimits, *, threads: int | None = None, read: Read | None = None
+        self,
+        formulas: Formulas,
+        limits: DecodeLimits,
+        *,
+        threads: int | None = None,
+        read: Read | None = None,
+        consistent: bool = True,
     ) -> None:
-        self._formulas, self._limits = formulas, limits
+        self._formulas, self._limits, self._consistent = formulas, limits, consistent
         self._read = reader.read if read is None else read
         count = min(4, os.cpu_count() or 1) if threads is None else threads
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="codec", initializer=give_way) if count > 1 else None
@@ -52,8 +59,7 @@ class Codec:
         Raises TooManyBytes, TooManyPixels, UnsupportedFormat, UndecodablePicture or BadParameter; never anything else,
         whatever the bytes are.
         """
-        check_bytes(len(data), self._limits)
-        accepted_format(data, self._limits.formats)
+        accepted_format(data, self._limits)
         raster = self._read(data, options, self._limits)
         started = time.perf_counter()
         frames = tuple(split(frame, self._formulas) for frame in raster.frames)
@@ -90,29 +96,40 @@ class Codec:
 
     def check_options(self, options: UpscaleOptions) -> None:
         """BadParameter if the options contradict each other, whatever the picture is."""
-        name = options.output_format
+        target = OUTPUT_FORMATS[options.output_format]
         if options.lossy_quality is not None and not 1 <= options.lossy_quality <= 100:
             raise BadParameter(f"quality={options.lossy_quality} is outside 1..100.")
-        if options.lossy_quality is not None and (name in ("png", "tiff") or options.lossless):
-            raise BadParameter(f"quality is for lossy formats; {name} is written without loss here. Leave it out.")
-        if options.lossless and name in ("jpeg", "avif"):
-            raise BadParameter(f"lossless does not go with {name}; choose png, webp or tiff.")
+        if options.lossy_quality is not None and (not target.lossy or options.lossless):
+            raise BadParameter(
+                f"quality is for lossy formats; {target.name} is written without loss here. Leave it out."
+            )
+        if options.lossless and not target.lossless:
+            choice = _formats(lambda row: row.lossless)
+            raise BadParameter(f"lossless does not go with {target.name}; choose {choice}.")
 
     def check(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> None:
         """BadParameter if the result cannot be written as asked."""
         self.check_options(options)
-        name, frames = options.output_format, decoded.frames
-        if len(frames) > 1 and name not in _ANIMATED:
-            raise BadParameter(f"{name} holds no animation; choose {' or '.join(_ANIMATED)}, or frames=first.")
-        if name in _OPAQUE and any(frame.alpha is not None for frame in frames):
-            raise BadParameter(
-                f"The picture has transparent pixels, and {name} can have none; choose png, webp or avif."
-            )
+        target, frames = OUTPUT_FORMATS[options.output_format], decoded.frames
+        if len(frames) > 1 and not target.animation:
+            choice = _formats(lambda row: row.animation)
+            raise BadParameter(f"{target.name} holds no animation; choose {choice}, or frames=first.")
+        if len(frames) > 1 and target.name == "webp":
+            _check_webp_film(decoded)
+        if not target.alpha and any(frame.alpha is not None for frame in frames):
+            choice = _formats(lambda row: row.alpha)
+            raise BadParameter(f"The picture has transparent pixels, and {target.name} can have none; choose {choice}.")
         side = max(decoded.height, decoded.width) * scale
-        if side > writers.MAX_SIDES.get(name, side):
+        if target.max_side is not None and side > target.max_side:
             raise BadParameter(
-                f"{name} holds at most {writers.MAX_SIDES[name]} pixels a side, and the result has {side}; choose png."
+                f"{target.name} holds at most {target.max_side} pixels a side, and the result has {side}; "
+                f"choose {DEFAULT_FORMAT}."
             )
+
+    def left_out(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> tuple[str, ...]:
+        """The metadata blocks that could not be read or do not fit into the result, each with the reason, in ASCII."""
+        size = decoded.height * scale, decoded.width * scale
+        return fitted(decoded.metadata, scale, *size, options.output_format).dropped
 
     def encode(
         self, decoded: Decoded, planes: Sequence[Sequence[Plane]], scale: int, options: UpscaleOptions
@@ -124,4 +141,21 @@ class Codec:
         """The same, to be given the rows as they come."""
         self.check(decoded, scale, options)
         large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS
-        return StreamEncoder(decoded, scale, options, self._formulas, self._pool if large else None)
+        executor = self._pool if large else None
+        return StreamEncoder(decoded, scale, options, self._formulas, executor, consistent=self._consistent)
+
+
+def _formats(suits: Callable[[WritableFormat], bool]) -> str:
+    """The formats of results that suit, as in "png, webp or tiff"."""
+    *names, last = (row.name for row in OUTPUT_FORMATS.values() if suits(row))
+    return f"{', '.join(names)} or {last}" if names else last
+
+
+def _check_webp_film(decoded: Decoded) -> None:
+    """BadParameter if an animation has more plays, or longer times, than libwebp can write."""
+    durations = decoded.durations_ms
+    if decoded.loop > _WEBP_PLAYS or max(durations) > _WEBP_FRAME_MS or sum(durations) > _WEBP_FILM_MS:
+        raise BadParameter(
+            f"webp holds at most {_WEBP_PLAYS:,} plays, {_WEBP_FRAME_MS:,} ms a frame and {_WEBP_FILM_MS:,} ms in all, "
+            f"and the animation has {decoded.loop:,}, {max(durations):,} and {sum(durations):,}; choose png."
+        )

@@ -1,177 +1,221 @@
-"""Decoding in processes of its own, so that a crash, a hang or a leak of a C decoder stays in there.
+"""Decoding in separate processes, which contain a crash, a hang, a leak, or the takeover of a C decoder.
 
-Each process serves one picture after another over two pipes, under a limit on its address space. One that dies, or
-takes longer than it may, is killed and replaced; only the picture it was at is refused.
+Each process decodes one picture after another, isolated (app.codec.confinement) and with limited memory. A process that
+dies, exceeds its time, or gives a malformed answer is killed and replaced; only the picture it was decoding is refused.
 """
 
-import math
-import os
-import queue
-import select
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections import deque
+from threading import Condition
+from typing import Literal, Protocol
 
 from app.codec import decoder_protocol
-from app.codec.limits import check_bytes
+from app.codec.decoder_child import PROGRAM, DecoderChild, GoneError
+from app.codec.limits import accepted_format
 from app.codec.raster import Raster
-from app.codec.sniff import accepted_format
 from app.codec.types import DecodeLimits
-from app.errors import UndecodablePicture
+from app.errors import DecodersUnavailable, UndecodablePicture
 from app.options import UpscaleOptions
 
-READY = b"r"
-_START_SECONDS = 60.0
+State = Literal["starting", "ok", "unavailable"]
 
 
-class _GoneError(Exception):
-    """The process has died, or its time is up; `died` tells which."""
+class DecoderObserver(Protocol):
+    """What a pool reports; called from any thread."""
 
-    def __init__(self, died: bool) -> None:
-        super().__init__("crashed" if died else "took too long")
-        self.died = died
+    def decoder_wait(self, seconds: float) -> None:
+        """A picture waited so long for a free process."""
+        ...
 
+    def decoder_lost(self, reason: str) -> None:
+        """A process was replaced: it "died", ran into the "timeout", or its answer was "malformed"."""
+        ...
 
-class _Process:
-    """One decoder process and the two pipes to it."""
-
-    def __init__(self, memory_bytes: int, seconds: float) -> None:
-        numbers = (str(memory_bytes), str(math.ceil(seconds) + 5))
-        command = [sys.executable, "-m", "app.codec.decoder_process", *numbers]
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        self._child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            bufsize=0,
-            start_new_session=True,  # a Ctrl-C is for the service, which still has pictures to finish
-        )
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._to, self._from = self._child.stdin.fileno(), self._child.stdout.fileno()
-        for descriptor in (self._to, self._from):
-            os.set_blocking(descriptor, False)
-        self._ready = False
-
-    def ask(self, parts: Sequence[decoder_protocol.Part], seconds: float) -> Raster:
-        """The answer to a message. Raises what the decoder found wrong, or _GoneError."""
-        if not self._ready:
-            if bytes(self._received(1, time.monotonic() + _START_SECONDS)) != READY:
-                raise RuntimeError("the decoder process does not start; set LAPSRN_DECODE=inline to do without")
-            self._ready = True
-        deadline = time.monotonic() + seconds
-        for part in parts:
-            self._send(memoryview(part), deadline)
-        header, blobs = decoder_protocol.sizes(bytes(self._received(decoder_protocol.PREFIX_SIZE, deadline)))
-        return decoder_protocol.parsed_answer(bytes(self._received(header, deadline)), self._received(blobs, deadline))
-
-    def _send(self, part: memoryview, deadline: float) -> None:
-        while part:
-            try:
-                part = part[os.write(self._to, part) :]
-            except BlockingIOError:
-                _wait(self._to, select.POLLOUT, deadline)
-            except BrokenPipeError as error:
-                raise _GoneError(died=True) from error
-
-    def _received(self, size: int, deadline: float) -> memoryview:
-        whole = memoryview(bytearray(size))
-        rest = whole
-        while rest:
-            try:
-                count = os.readv(self._from, [rest])
-            except BlockingIOError:
-                _wait(self._from, select.POLLIN, deadline)
-                continue
-            if count == 0:
-                raise _GoneError(died=True)
-            rest = rest[count:]
-        return whole
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._child.pid
-
-    def kill(self) -> None:
-        """Ends the process, whatever it is doing."""
-        self._child.kill()
-        self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
-            if pipe is not None:
-                pipe.close()
+    def decoders_up(self, up: bool) -> None:
+        """Whether processes can be started."""
+        ...
 
 
-def _wait(descriptor: int, event: int, deadline: float) -> None:
-    poll = select.poll()
-    poll.register(descriptor, event)
-    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise _GoneError(died=False)
+class _Unobserved:
+    """Ignores what is reported."""
+
+    def decoder_wait(self, seconds: float) -> None: ...
+
+    def decoder_lost(self, reason: str) -> None: ...
+
+    def decoders_up(self, up: bool) -> None: ...
 
 
 class DecoderPool:
     """A pool of decoder processes; `read` is a Codec's `read`, and safe to call from several threads."""
 
     def __init__(
-        self, count: int, limits: DecodeLimits, *, timeout_seconds: float = 30.0, memory_bytes: int = 0
+        self,
+        count: int,
+        limits: DecodeLimits,
+        *,
+        timeout_seconds: float = 30.0,
+        memory_bytes: int = 0,
+        observer: DecoderObserver | None = None,
+        program: str = PROGRAM,
     ) -> None:
-        """`memory_bytes` is what one process may take on top of its code; 0 reckons it from the limits.
+        """`memory_bytes` is what one process may allocate beyond its code; 0 derives it from the limits.
 
-        Call `start` to have the processes at once; they are started by the first pictures otherwise.
+        Processes are started by `start`, or else by the first pictures. `program` is the Python code that they run.
         """
-        self._count, self._timeout = count, timeout_seconds
-        # Frames, their copies in other modes, colour conversion in float: at most 64 bytes a pixel were seen.
+        self._timeout, self._program = timeout_seconds, program
+        self._observer: DecoderObserver = observer or _Unobserved()
+        # Frames, their copies in other modes, colour conversion in float: at most 64 bytes per pixel were measured.
         self._memory = memory_bytes or (256 << 20) + 2 * limits.max_input_bytes + 96 * limits.max_input_pixels
-        self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
-        for _ in range(count):
-            self._idle.put(None)
+        self._count = count
+        self._idle: deque[DecoderChild | None] = deque([None] * count)
+        self._freed = Condition()
+        self._warming: set[DecoderChild] = set()
         self._closed = False
+        self._state: State = "starting"
+        self._fault = ""
+        self._gap: str | None = None
+
+    @property
+    def state(self) -> State:
+        """Whether pictures can be decoded, as far as is known from the process that was started last."""
+        return self._state
+
+    @property
+    def fault(self) -> str:
+        """What a process that did not start said last; "" unless `state` is "unavailable"."""
+        return self._fault
+
+    @property
+    def gap(self) -> str | None:
+        """What is missing of the processes' isolation; "" is nothing, and None that no process was warm yet."""
+        return self._gap
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that are idle."""
+        with self._freed:
+            return [child.pid for child in self._idle if child is not None]
 
     def start(self) -> None:
         """Starts every process, without waiting for them."""
-        for process in [self._idle.get() for _ in range(self._count)]:
-            self._idle.put(process or _Process(self._memory, self._timeout))
+        for child in self._take_all():
+            self._give_back(child or self._spawned())
+
+    def check(self) -> None:
+        """Replaces idle processes that died, and waits until all idle ones are warm; `state` is right afterwards."""
+        with self._freed:
+            doubtful = [child for child in self._idle if child is None or not (child.warm and child.alive)]
+            for child in doubtful:
+                self._idle.remove(child)
+        for child in doubtful:
+            kept = self._replaced(child, "died") if child is not None and child.warm else child
+            try:
+                kept = self._warmed(kept)
+            except DecodersUnavailable:
+                kept = None
+            self._give_back(kept)
 
     def read(self, data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
-        """As app.codec.reader.read; a file on which the decoder dies or does not end is an UndecodablePicture."""
-        check_bytes(len(data), limits)
-        name = accepted_format(data, limits.formats)
-        process = self._idle.get()
-        old = process is not None
-        try:
-            process = process or _Process(self._memory, self._timeout)
-            message = decoder_protocol.request(data, options, limits)
-            try:
-                return process.ask(message, self._timeout)
-            except _GoneError as error:
-                # It may have died before, of something else: a picture is refused when a second one dies on it.
-                process = self._replaced(process)
-                if not (old and error.died and process is not None):
-                    raise
-                return process.ask(message, self._timeout)
-        except _GoneError as error:
-            process = self._replaced(process)
-            raise UndecodablePicture(f"The {name} was given up: the decoder {error} on it.") from error
-        except (ValueError, KeyError, TypeError) as error:
-            process = self._replaced(process)
-            raise UndecodablePicture(f"The {name} was given up: the decoder's answer made no sense.") from error
-        finally:
-            self._idle.put(process)
+        """As app.codec.reader.read; UndecodablePicture also for a file on which the decoder dies or does not end.
 
-    def _replaced(self, process: _Process | None) -> _Process | None:
-        if process is not None:
-            process.kill()
-        return None if self._closed else _Process(self._memory, self._timeout)
+        Raises DecodersUnavailable where no process can be started.
+        """
+        name = accepted_format(data, limits).title
+        message = decoder_protocol.request(data, options, limits)
+        began = time.monotonic()
+        kept = self._take()
+        self._observer.decoder_wait(time.monotonic() - began)
+        old = kept is not None and kept.warm
+        try:
+            while True:
+                child = kept = self._warmed(kept)
+                try:
+                    return child.ask(message, name, len(data), options, limits)
+                except GoneError as error:
+                    kept = self._replaced(child, error.reason)
+                    # An idle process may have died of something else, so only a second death refuses the picture.
+                    if not (old and error.reason == "died"):
+                        raise UndecodablePicture(f"The {name} was given up: the decoder {error} on it.") from error
+                    old = False
+                except ValueError as error:
+                    kept = self._replaced(child, "malformed")
+                    problem = f"The {name} was given up: the decoder's answer made no sense."
+                    raise UndecodablePicture(problem) from error
+        except DecodersUnavailable:
+            kept = None
+            raise
+        finally:
+            self._give_back(kept)
 
     def close(self) -> None:
-        """Ends every process; those at work finish their picture first."""
-        self._closed = True
-        for process in [self._idle.get() for _ in range(self._count)]:
-            if process is not None:
-                process.kill()
-        for _ in range(self._count):
-            self._idle.put(None)
+        """Ends every process; those at work finish their picture first. `read` must not be called afterwards."""
+        with self._freed:
+            self._closed = True
+            for starting in self._warming:
+                starting.end()
+        for child in self._take_all():
+            if child is not None:
+                child.kill()
+            self._give_back(None)
+
+    def _take(self) -> DecoderChild | None:
+        with self._freed:
+            self._freed.wait_for(lambda: self._idle)
+            return self._idle.pop()
+
+    def _take_all(self) -> list[DecoderChild | None]:
+        return [self._take() for _ in range(self._count)]
+
+    def _give_back(self, child: DecoderChild | None) -> None:
+        with self._freed:
+            self._idle.append(child)
+            self._freed.notify()
+
+    def _warmed(self, child: DecoderChild | None) -> DecoderChild:
+        """The process, or a new one, when it is warm. Raises DecodersUnavailable, and has then ended it."""
+        try:
+            if child is None:
+                child = DecoderChild(self._memory, self._timeout, self._program)
+            if not child.warm:
+                with self._freed:
+                    if self._closed:
+                        child.end()
+                    self._warming.add(child)
+                child.wait()
+        except DecodersUnavailable as error:
+            if child is not None:
+                child.kill()
+            self._tell_fault(error.reason)
+            raise
+        finally:
+            if child is not None:
+                with self._freed:
+                    self._warming.discard(child)
+        self._tell_up(child.gap)
+        return child
+
+    def _replaced(self, child: DecoderChild, reason: str) -> DecoderChild | None:
+        """A new process in place of `child`, not warm yet; None where there can be none."""
+        child.kill()
+        self._observer.decoder_lost(reason)
+        return None if self._closed else self._spawned()
+
+    def _spawned(self) -> DecoderChild | None:
+        try:
+            return DecoderChild(self._memory, self._timeout, self._program)
+        except DecodersUnavailable as error:
+            self._tell_fault(error.reason)
+            return None
+
+    def _tell_fault(self, reason: str) -> None:
+        with self._freed:
+            if self._closed:
+                return
+            self._fault, self._state = reason, "unavailable"
+        self._observer.decoders_up(False)
+
+    def _tell_up(self, gap: str) -> None:
+        with self._freed:
+            self._gap, self._fault, self._state = gap, "", "ok"
+        self._observer.decoders_up(True)

@@ -1,67 +1,63 @@
-"""How samples travel between the service and its decoder processes: a length, a JSON header, then plain bytes.
+"""Messages between the service and its decoder processes: a length, a JSON header, plain bytes.
 
-Not pickle: a decoder that a hostile file has taken over must not be able to run code on this side.
+Not pickle: a decoder that a hostile file has taken over must not be able to run code in the service. Its answers are
+checked in app.codec.decoder_answer.
 """
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from app import errors
 from app.codec.raster import Raster
-from app.codec.types import DecodeLimits, Metadata
+from app.codec.types import DecodeLimits
 from app.options import UpscaleOptions
 
-_PREFIX = struct.Struct("<II")  # bytes of the header, bytes of the blobs
+_PREFIX = struct.Struct("<I")  # bytes of the header
 PREFIX_SIZE = _PREFIX.size
-_BYTES = ("icc", "exif", "xmp")
-_DTYPES = {"uint8": np.uint8, "uint16": np.uint16}
-_ERRORS: dict[str, type[errors.ClientError]] = {
-    error.__name__: error
-    for error in (
-        errors.BadParameter,
-        errors.TooManyBytes,
-        errors.TooManyPixels,
-        errors.UndecodablePicture,
-        errors.UnsupportedFormat,
-    )
-}
+BLOBS = ("icc", "exif", "xmp", "iptc")
+"""Fields of Metadata that follow an answer's header as bytes, in this order; then come the frames."""
+MAX_TEXT = 1000
+"""Characters of a refusal or of a gap in the isolation."""
 
 Part = bytes | memoryview
 
 
-def _message(header: dict[str, Any], blobs: Sequence[Part]) -> list[Part]:
-    header["blobs"] = [len(blob) for blob in blobs]
+def _message(header: Mapping[str, Any], *blobs: Part) -> list[Part]:
     text = json.dumps(header).encode()
-    return [_PREFIX.pack(len(text), sum(header["blobs"])) + text, *blobs]
+    return [_PREFIX.pack(len(text)) + text, *blobs]
 
 
-def sizes(prefix: bytes) -> tuple[int, int]:
-    """Bytes of the header and of the blobs that follow a prefix."""
-    header, blobs = _PREFIX.unpack(prefix)
-    return header, blobs
+def header_size(prefix: bytes) -> int:
+    """Bytes of the header that follows a prefix."""
+    (size,) = _PREFIX.unpack(prefix)
+    return int(size)
 
 
 def request(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> list[Part]:
-    """The question: read this."""
-    return _message({"options": asdict(options), "limits": asdict(limits)}, [data])
+    """The question: a file, and how to read it."""
+    return _message({"size": len(data), "options": asdict(options), "limits": asdict(limits)}, data)
 
 
-def parsed_request(header: bytes, blobs: bytes) -> tuple[bytes, UpscaleOptions, DecodeLimits]:
-    """The question, on the decoder's side."""
+def parsed_request(header: bytes) -> tuple[int, UpscaleOptions, DecodeLimits]:
+    """The question, on the decoder's side: how many bytes of file follow, and how to read them."""
     fields = json.loads(header)
     limits = fields["limits"] | {"formats": tuple(fields["limits"]["formats"])}
-    return blobs, UpscaleOptions(**fields["options"]), DecodeLimits(**limits)
+    return fields["size"], UpscaleOptions(**fields["options"]), DecodeLimits(**limits)
+
+
+def hello(gap: str) -> list[Part]:
+    """A decoder process's first message: it is warm, and why it is not isolated ("" if it is)."""
+    return _message({"gap": gap[:MAX_TEXT]})
 
 
 def answer(raster: Raster) -> list[Part]:
     """The samples."""
-    kept = [getattr(raster.metadata, name) for name in _BYTES]
+    blobs = {name: getattr(raster.metadata, name) for name in BLOBS}
     header = {
         "format": raster.format,
         "shape": raster.frames[0].shape,
@@ -72,43 +68,13 @@ def answer(raster: Raster) -> list[Part]:
         "truncated": raster.truncated,
         "srgb": raster.metadata.srgb,
         "dpi": raster.metadata.dpi,
-        "kept": [blob is not None for blob in kept],
+        "dropped": raster.metadata.dropped,
+        "sizes": [None if blob is None else len(blob) for blob in blobs.values()],
     }
-    blobs: list[Part] = [blob or b"" for blob in kept]
-    return _message(header, [*blobs, *(np.ascontiguousarray(frame).data.cast("B") for frame in raster.frames)])
+    frames = (np.ascontiguousarray(frame).data.cast("B") for frame in raster.frames)
+    return _message(header, *(blob or b"" for blob in blobs.values()), *frames)
 
 
 def refusal(error: errors.ClientError) -> list[Part]:
     """What is wrong with the file."""
-    return _message({"error": type(error).__name__, "text": str(error)}, [])
-
-
-def parsed_answer(header: bytes, blobs: memoryview) -> Raster:
-    """The samples, which share `blobs`' memory. Raises the refusal, or ValueError where the answer makes no sense."""
-    fields = json.loads(header)
-    if "error" in fields:
-        raise _ERRORS.get(fields["error"], errors.UndecodablePicture)(str(fields["text"]))
-    edges = np.cumsum([0, *fields["blobs"]])
-    pieces = [blobs[start:end] for start, end in pairwise(edges)]
-    kept = {
-        name: bytes(piece) if there else None
-        for name, there, piece in zip(_BYTES, fields["kept"], pieces[:3], strict=True)
-    }
-    shape, dtype = tuple(fields["shape"]), _DTYPES[fields["dtype"]]
-    frames = tuple(np.frombuffer(piece, dtype).reshape(shape) for piece in pieces[3:])
-    if len(shape) != 3 or not 1 <= shape[2] <= 4 or len(frames) != fields["frames"] or not frames:
-        raise ValueError(f"frames of shape {shape} are no samples")
-    return Raster(
-        frames=frames,
-        format=str(fields["format"]),
-        metadata=Metadata(
-            icc=kept["icc"],
-            exif=kept["exif"],
-            xmp=kept["xmp"],
-            srgb=bool(fields["srgb"]),
-            dpi=None if fields["dpi"] is None else (float(fields["dpi"][0]), float(fields["dpi"][1])),
-        ),
-        durations_ms=tuple(int(value) for value in fields["durations_ms"]),
-        loop=int(fields["loop"]),
-        truncated=bool(fields["truncated"]),
-    )
+    return _message({"error": type(error).__name__, "text": str(error)[:MAX_TEXT]})

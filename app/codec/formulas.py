@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Formulas:
-    """A luma-chroma transform and an upsampling kernel, in float64.
+    """A luma-chroma transform and resampling kernels, in float64.
 
     `ycbcr_from_rgb` (3, 3) and `ycbcr_offset` (3,): ycbcr = rgb @ M.T + offset, everything in units of full scale.
     `rgb_from_ycbcr` (3, 3) is the inverse of M. `upsample_kernel(scale)` gives phases (scale, taps) and an offset:
-    out[scale * i + p] = sum over t of phases[p, t] * in[clamp(i + offset + t)].
+    out[scale * i + p] = sum over t of phases[p, t] * in[clamp(i + offset + t)]. `downsample_kernel(scale)` gives
+    weights (taps,) and an offset: out[i] = sum over t of weights[t] * in[clamp(scale * i + offset + t)].
     """
 
     ycbcr_from_rgb: NDArray[np.float64]
     ycbcr_offset: NDArray[np.float64]
     rgb_from_ycbcr: NDArray[np.float64]
     upsample_kernel: Callable[[int], tuple[NDArray[np.float64], int]]
+    downsample_kernel: Callable[[int], tuple[NDArray[np.float64], int]]
 
     @property
     def gray_gain(self) -> float:

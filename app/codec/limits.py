@@ -1,16 +1,24 @@
-"""The limits on pixels, checked on what a file's header says, before anything is decoded."""
+"""The limits on bytes, formats and pixels, checked on a file's first bytes and header before anything is decoded."""
 
 from app.codec.types import DecodeLimits
-from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture
+from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
+from app.formats import Format, format_of
 from app.options import UpscaleOptions
 
 MAX_FRAMES = 4096  # each costs time beside its pixels, and a frame of one pixel takes twenty bytes
 
 
-def check_bytes(size: int, limits: DecodeLimits) -> None:
-    """TooManyBytes if the file is larger than is allowed."""
-    if size > limits.max_input_bytes:
-        raise TooManyBytes(f"The picture has {size:,} bytes; at most {limits.max_input_bytes:,} are accepted.")
+def accepted_format(data: bytes, limits: DecodeLimits) -> Format:
+    """The file's format. Raises TooManyBytes, or UnsupportedFormat that names what is accepted."""
+    if len(data) > limits.max_input_bytes:
+        raise TooManyBytes(f"The picture has {len(data):,} bytes; at most {limits.max_input_bytes:,} are accepted.")
+    found, accepted = format_of(data), ", ".join(limits.formats)
+    if found is not None and found.title in limits.formats:
+        return found
+    if not data:
+        raise UnsupportedFormat(f"The picture is empty (0 bytes). Send one of: {accepted}.")
+    what = f"{found.title} is not accepted here" if found else "The bytes are not a picture in an accepted format"
+    raise UnsupportedFormat(f"{what}. Accepted formats: {accepted}.")
 
 
 def check_pixels(height: int, width: int, frames: int, limits: DecodeLimits, options: UpscaleOptions) -> None:

@@ -1,46 +1,22 @@
 // Planes to samples, row by row; merge.py does the same in numpy where this is not compiled.
 
-#include <stddef.h>
-#include <stdint.h>
+#include "merge.h"
+
 #include <stdlib.h>
-#include <string.h>
 
-enum { TAPS = 5, LANES = 16, COLORS = 3, MAX_CHANNELS = 4 };
+enum { SLACK = 2 * LANES };  // values behind each channel of a row that may be written to
 
-typedef float lanes_t __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint16_t code_t;
-
-// One picture on its way back. `mix`, `gain` and `bias` make codes of the samples of chroma and luma.
-typedef struct {
-    size_t height, width, scale, channels, itemsize;  // of the source, and of the samples
-    const float* chroma[2];                           // (height, width), NULL for gray
-    const float* luma;                                // (height * scale, width * scale)
-    const float* alpha;                               // likewise, NULL where there is none or all is opaque
-    const float* phases;  // of the enlargement by 1, 2, 4 or 8: (TAPS, scale), repeated to (TAPS, LANES)
-    ptrdiff_t offset;     // from a source row or column to its first tap, -TAPS < offset <= 0
-    float mix[COLORS][2], gain, bias[COLORS];
-} merge_t;
 
 // The nearest codes, of two equally near the even one.
 static inline void store(lanes_t values, float full, code_t* codes) {
-    const lanes_t zero = {0};
-    values = __builtin_elementwise_min(__builtin_elementwise_max(values, zero), zero + full);
+    values = clamped(values, 0, full);
     values += 0x1.8p23f;  // floats of this size are whole numbers, and end in their bits
     union {
         lanes_t numbers;
         uint32_t bits[LANES];
     } rounded = {values};
     for (size_t i = 0; i < LANES; i++) codes[i] = (code_t)rounded.bits[i];
-}
-
-// A row's values from `x` on; what is past its end is never read.
-static inline lanes_t load(const float* row, size_t x, size_t length) {
-    lanes_t values = {0};
-    if (length - x >= LANES)
-        memcpy(&values, row + x, sizeof values);
-    else
-        memcpy(&values, row + x, (length - x) * sizeof *row);
-    return values;
 }
 
 // Values from `at`, each `scale` times.
@@ -59,66 +35,183 @@ static inline lanes_t repeated(const float* at, size_t scale) {
     }
 }
 
-// What chroma adds to the colours in a result row, (COLORS, wide): at the source's columns and where taps reach beyond.
-static inline void mixed(const merge_t* merge, size_t row, float* restrict added, size_t wide) {
-    const size_t width = merge->width, before = (size_t)-merge->offset;
-    const float* rows[TAPS][2];
-    float weights[TAPS];
+// Where the taps of a result row begin in a source plane, and their weights.
+static inline void find_taps(const merge_t* merge, size_t row, size_t at[TAPS], float weights[TAPS]) {
     for (ptrdiff_t t = 0; t < TAPS; t++) {
         ptrdiff_t source = (ptrdiff_t)(row / merge->scale) + merge->offset + t, last = (ptrdiff_t)merge->height - 1;
         source = source < 0 ? 0 : source > last ? last : source;
-        for (size_t c = 0; c < 2; c++) rows[t][c] = merge->chroma[c] + (size_t)source * width;
+        at[t] = (size_t)source * merge->width;
         weights[t] = merge->phases[(size_t)t * LANES + row % merge->scale];
-    }
-    for (size_t x = 0; x < width; x++) {
-        float cb = 0, cr = 0;
-        for (size_t t = 0; t < TAPS; t++) {
-            cb += weights[t] * rows[t][0][x];
-            cr += weights[t] * rows[t][1][x];
-        }
-        for (size_t k = 0; k < COLORS; k++)
-            added[k * wide + before + x] = merge->mix[k][0] * cb + merge->mix[k][1] * cr + merge->bias[k];
-    }
-    for (size_t k = 0; k < COLORS; k++, added += wide) {
-        for (size_t x = 0; x < before; x++) added[x] = added[before];
-        for (size_t x = before + width; x < wide; x++) added[x] = added[before + width - 1];
     }
 }
 
-// A row of one colour: what chroma adds, enlarged, and luma.
+// Repeats the first and the last of a row's values where taps reach beyond the source's columns.
+static inline void extend(const merge_t* merge, float* added, size_t wide) {
+    const size_t before = (size_t)-merge->offset, end = before + merge->width;
+    for (size_t x = 0; x < before; x++) added[x] = added[before];
+    for (size_t x = end; x < wide; x++) added[x] = added[end - 1];
+}
+
+// What chroma, and luma's residual if there is one, add to the colours in a result row, (COLORS, wide): at the source's
+// columns and where taps reach beyond.
+static inline __attribute__((always_inline)) void mixed(
+    const merge_t* merge, const float* residual, size_t row, float* restrict added, size_t wide
+) {
+    const float* planes[3] = {merge->chroma[0], merge->chroma[1], residual};
+    const size_t before = (size_t)-merge->offset, width = merge->width;
+    const float* rows[TAPS][3];
+    size_t at[TAPS];
+    float weights[TAPS];
+    find_taps(merge, row, at, weights);
+    for (size_t t = 0; t < TAPS; t++)
+        for (size_t p = 0; p < (residual ? 3 : 2); p++) rows[t][p] = planes[p] + at[t];
+    for (size_t x = 0; x < width; x++) {
+        float cb = 0, cr = 0, y = 0;
+        for (size_t t = 0; t < TAPS; t++) {
+            cb += weights[t] * rows[t][0][x];
+            cr += weights[t] * rows[t][1][x];
+            if (residual) y += weights[t] * rows[t][2][x];
+        }
+        for (size_t k = 0; k < COLORS; k++) {
+            const float sum = merge->mix[k][0] * cb + merge->mix[k][1] * cr + merge->bias[k];
+            added[k * wide + before + x] = residual ? sum + merge->gain * y : sum;
+        }
+    }
+    for (size_t k = 0; k < COLORS; k++) extend(merge, added + k * wide, wide);
+}
+
+// What a residual adds to a row of its plane, likewise.
+static inline void alone(
+    const merge_t* merge, const float* residual, float gain, float bias, size_t row, float* restrict added, size_t wide
+) {
+    const size_t before = (size_t)-merge->offset;
+    size_t at[TAPS];
+    float weights[TAPS];
+    find_taps(merge, row, at, weights);
+    for (size_t x = 0; x < merge->width; x++) {
+        float y = 0;
+        for (size_t t = 0; t < TAPS; t++) y += weights[t] * residual[at[t] + x];
+        added[before + x] = gain * y + bias;
+    }
+    extend(merge, added, wide);
+}
+
+// A row of one channel: what is added, enlarged, and the plane.
 static inline void enlarge(
-    const merge_t* merge, size_t scale, const float* added, const float* luma, float full, code_t* out
+    const merge_t* merge, size_t scale, const float* added, const float* plane, float gain, float* values
 ) {
     const size_t length = merge->width * scale;
     lanes_t weights[TAPS];
     memcpy(weights, merge->phases, sizeof weights);
     for (size_t x = 0; x < length; x += LANES, added += LANES / scale) {
-        lanes_t values = load(luma, x, length) * merge->gain;
-        for (size_t t = 0; t < TAPS; t++) values += weights[t] * repeated(added + t, scale);
-        store(values, full, out + x);
+        lanes_t sum = load(plane, x, length) * gain;
+        for (size_t t = 0; t < TAPS; t++) sum += weights[t] * repeated(added + t, scale);
+        save(values + x, sum);
     }
 }
 
 // The same, compiled for each scale.
-static void color(const merge_t* merge, const float* added, const float* luma, float full, code_t* out) {
+static void channel(const merge_t* merge, const float* added, const float* plane, float gain, float* values) {
     switch (merge->scale) {
         case 1:
-            enlarge(merge, 1, added, luma, full, out);
+            enlarge(merge, 1, added, plane, gain, values);
             break;
         case 2:
-            enlarge(merge, 2, added, luma, full, out);
+            enlarge(merge, 2, added, plane, gain, values);
             break;
         case 4:
-            enlarge(merge, 4, added, luma, full, out);
+            enlarge(merge, 4, added, plane, gain, values);
             break;
         default:
-            enlarge(merge, 8, added, luma, full, out);
+            enlarge(merge, 8, added, plane, gain, values);
     }
 }
 
 // A row of a plane that nothing is added to.
-static inline void plain(const float* plane, float gain, float bias, float full, size_t length, code_t* out) {
-    for (size_t x = 0; x < length; x += LANES) store(load(plane, x, length) * gain + bias, full, out + x);
+static inline void plain(const float* plane, float gain, float bias, size_t length, float* values) {
+    for (size_t x = 0; x < length; x += LANES) {
+        lanes_t sum = load(plane, x, length) * gain + bias;
+        save(values + x, sum);
+    }
+}
+
+// A row of gray or of alpha, with its residual if it has one.
+static void single(
+    const merge_t* merge,
+    const float* plane,
+    const float* residual,
+    float gain,
+    float bias,
+    size_t row,
+    float* room,
+    float* values
+) {
+    const size_t length = merge->width * merge->scale;
+    if (residual) {
+        alone(merge, residual, gain, bias, row, room, merge->width + TAPS - 1);
+        channel(merge, room, plane + row * length, gain, values);
+    } else {
+        plain(plane + row * length, gain, bias, length, values);
+    }
+}
+
+// The codes of a result row, neither clipped nor rounded: (channels, wide).
+static void compute(const merge_t* merge, size_t row, float* room, float* values, size_t wide) {
+    const size_t length = merge->width * merge->scale, reach = merge->width + TAPS - 1;
+    const size_t colors = merge->chroma[0] ? COLORS : 1;
+    const float *luma = merge->luma + row * length, full = full_scale(merge);
+    if (colors == 1) {
+        single(merge, merge->luma, merge->residuals[0], merge->gain, merge->bias[0], row, room, values);
+    } else {
+        if (merge->residuals[0])
+            mixed(merge, merge->residuals[0], row, room, reach);
+        else
+            mixed(merge, NULL, row, room, reach);
+        for (size_t k = 0; k < COLORS; k++) channel(merge, room + k * reach, luma, merge->gain, values + k * wide);
+    }
+    float* alpha = values + colors * wide;
+    if (merge->alpha)
+        single(merge, merge->alpha, merge->residuals[1], full, 0, row, room, alpha);
+    else if (merge->channels > colors)
+        plain(luma, 0, full, length, alpha);
+}
+
+// Adds offsets to a row of one channel that lies `down` of the way from the centres of one block row to those of the
+// next; bilinearly between the centres. What is behind the row's end is changed, too, by no more than SLACK values.
+static inline void shift_by(
+    size_t side, size_t columns, const float* above, const float* below, float down, float* between, float* values
+) {
+    int any = 0;
+    for (size_t k = 0; k < columns; k++) {
+        between[k] = above[k] + (below[k] - above[k]) * down;
+        any |= between[k] != 0;
+    }
+    if (!any) return;
+    for (size_t x = 0; x < side / 2; x++) values[x] += between[0];
+    values += side / 2;
+    for (size_t k = 1; k < columns; k++, values += side) {
+        const float left = between[k - 1], step = between[k] - left;
+        if (left == 0 && step == 0) continue;
+        for (size_t x = 0; x < side; x++) values[x] += left + step * (((float)x + 0.5f) / (float)side);
+    }
+    for (size_t x = 0; x < side / 2; x++) values[x] += between[columns - 1];
+}
+
+// The same, compiled for each scale.
+static void shift(
+    const merge_t* merge, const float* above, const float* below, float down, float* between, float* values
+) {
+    const size_t columns = blocks_of(merge->width);
+    switch (merge->scale) {
+        case 2:
+            shift_by(2 * BLOCK, columns, above, below, down, between, values);
+            break;
+        case 4:
+            shift_by(4 * BLOCK, columns, above, below, down, between, values);
+            break;
+        default:
+            shift_by(8 * BLOCK, columns, above, below, down, between, values);
+    }
 }
 
 // Rows of codes, `wide` apart, one a channel, to a row of pixels.
@@ -150,32 +243,83 @@ static void interleave(const merge_t* merge, const code_t* codes, size_t wide, s
     }
 }
 
-// Result rows [first, last) to `out`, (last - first, width * scale, channels). 0, or -1 when there is no memory.
-int merge_rows(const merge_t* merge, size_t first, size_t last, void* out) {
-    const size_t length = merge->width * merge->scale, wide = (length + LANES - 1) / LANES * LANES;
-    const size_t colors = merge->chroma[0] ? COLORS : 1, reach = merge->width + TAPS - 1;
-    const float full = merge->itemsize == 1 ? 255 : 65535;
-    float* added = calloc(COLORS * reach + LANES, sizeof(float));  // whole lanes are read at the end
-    code_t* codes = calloc(MAX_CHANNELS * wide, sizeof(code_t));
-    const int failed = added == NULL || codes == NULL;
-    for (size_t row = first; row < last && !failed; row++) {
-        const float* luma = merge->luma + row * length;
-        if (colors == 1) {
-            plain(luma, merge->gain, merge->bias[0], full, length, codes);
-        } else {
-            mixed(merge, row, added, reach);
-            for (size_t k = 0; k < COLORS; k++) color(merge, added + k * reach, luma, full, codes + k * wide);
-        }
-        code_t* alpha = codes + colors * wide;
-        if (merge->alpha)
-            plain(merge->alpha + row * length, full, 0, full, length, alpha);
-        else if (merge->channels > colors)
-            plain(luma, 0, full, full, length, alpha);
-        interleave(
-            merge, codes, wide, length, (uint8_t*)out + (row - first) * length * merge->channels * merge->itemsize
-        );
+// Where the strip of one call is worked on.
+typedef struct {
+    size_t wide;                     // from a channel of a row to the next
+    float *room, *values, *offsets;  // one row, or two block rows; of three block rows
+    code_t* codes;                   // one row
+    uint8_t* out;                    // the next row
+} desk_t;
+
+// Clips, rounds and writes a row.
+static void finish(const merge_t* merge, desk_t* desk, const float* values) {
+    const size_t length = merge->width * merge->scale;
+    for (size_t c = 0; c < merge->channels; c++)
+        for (size_t x = c * desk->wide; x < c * desk->wide + length; x += LANES)
+            store(load_all(values + x), full_scale(merge), desk->codes + x);
+    interleave(merge, desk->codes, desk->wide, length, desk->out);
+    desk->out += length * merge->channels * merge->itemsize;
+}
+
+// Source rows [first, last) as the planes say.
+static void as_they_are(const merge_t* merge, size_t first, size_t last, desk_t* desk) {
+    for (size_t row = first * merge->scale; row < last * merge->scale; row++) {
+        compute(merge, row, desk->room, desk->values, desk->wide);
+        finish(merge, desk, desk->values);
     }
-    free(added);
-    free(codes);
+}
+
+// Source rows [first, last) so that they agree with the source. A block row is written when the next one's offsets are
+// known.
+static void in_agreement(const merge_t* merge, size_t first, size_t last, desk_t* desk) {
+    const size_t side = BLOCK * merge->scale, blocks = blocks_of(merge->height), columns = blocks_of(merge->width);
+    const size_t from = first / BLOCK, to = blocks_of(last), stride = merge->channels * desk->wide;
+    const size_t channels = computed_channels(merge), top = first * merge->scale, bottom = last * merge->scale;
+    float* between = desk->offsets + 3 * channels * columns;
+    for (size_t k = from ? from - 1 : 0; k <= to; k++) {
+        if (k < blocks) {
+            float* values = desk->values + k % 2 * side * stride;
+            for (size_t y = 0; y < side && k * side + y < merge->height * merge->scale; y++)
+                compute(merge, k * side + y, desk->room, values + y * stride, desk->wide);
+            consistency_offsets(merge, k, values, desk->wide, desk->room, desk->offsets + k % 3 * channels * columns);
+        }
+        if (k <= from) continue;
+        const size_t own = k - 1, above = own ? own - 1 : 0, below = k < blocks ? k : own;
+        for (size_t y = 0; y < side; y++) {
+            const size_t row = own * side + y;
+            if (row < top || row >= bottom) continue;
+            const int upper = y < side / 2;
+            const float down = ((float)(upper ? y + side / 2 : y - side / 2) + 0.5f) / (float)side;
+            float* values = desk->values + own % 2 * side * stride + y * stride;
+            for (size_t c = 0; c < channels; c++) {
+                const float* high = desk->offsets + ((upper ? above : own) % 3 * channels + c) * columns;
+                const float* low = desk->offsets + ((upper ? own : below) % 3 * channels + c) * columns;
+                shift(merge, high, low, down, between, values + c * desk->wide);
+            }
+            finish(merge, desk, values);
+        }
+    }
+}
+
+// Source rows [first, last) to `out`, ((last - first) * scale, width * scale, channels). 0, or -1: no memory.
+int merge_rows(const merge_t* merge, size_t first, size_t last, void* out) {
+    const int agreeing = merge->residuals[0] != NULL;
+    const size_t wide = whole_lanes(merge->width * merge->scale) + SLACK, columns = blocks_of(merge->width);
+    const size_t rows = agreeing ? 2 * BLOCK * merge->scale : 1, own_room = COLORS * (merge->width + TAPS - 1) + LANES;
+    const size_t their_room = agreeing ? consistency_room(merge, wide) : 0;
+    desk_t desk = {
+        .wide = wide,
+        .room = calloc(own_room > their_room ? own_room : their_room, sizeof(float)),
+        .values = calloc(rows * merge->channels * wide, sizeof(float)),
+        .offsets = calloc((3 * MAX_CHANNELS + 1) * columns, sizeof(float)),
+        .codes = calloc(merge->channels * wide, sizeof(code_t)),
+        .out = out,
+    };
+    const int failed = desk.room == NULL || desk.values == NULL || desk.offsets == NULL || desk.codes == NULL;
+    if (!failed) (agreeing ? in_agreement : as_they_are)(merge, first, last, &desk);
+    free(desk.room);
+    free(desk.values);
+    free(desk.offsets);
+    free(desk.codes);
     return failed ? -1 : 0;
 }

@@ -11,7 +11,7 @@ LIBRARIES = {"_native_avx2.so": {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """merge.c, png_filters.c and huffman.c, or None where they are not compiled, or not for this system."""
+    """What is compiled of the sources in C, or None where nothing is, or not for this system."""
     features = _cpu_features()
     for name in (name for name, needed in LIBRARIES.items() if needed <= features):
         try:
@@ -23,6 +23,8 @@ def library() -> ctypes.CDLL | None:
         found.huffman_deflate.argtypes, found.huffman_deflate.restype = [address, size, ctypes.c_int, address], size
         found.huffman_room.argtypes, found.huffman_room.restype = [size], size
         found.merge_rows.argtypes = [address, size, size, address]
+        limit = ctypes.c_float
+        found.consistency_residual.argtypes = [address, size, limit, limit, size, size, address]
         return found
     return None
 

@@ -85,6 +85,22 @@ def header(data: bytes) -> Header:
     return Header(height, width, depth, color_type, bool(interlace))
 
 
+def transparent_color(data: bytes, head: Header) -> tuple[int, ...]:
+    """The gray or the red, green and blue that tRNS makes transparent, as they stand there; () without one."""
+    body = next((item.body for item in chunks(data) if item.kind == b"tRNS"), b"")
+    count = {0: 1, 2: 3}.get(head.color_type, 0)
+    return struct.unpack_from(f">{count}H", body) if len(body) >= 2 * count else ()
+
+
+def code_points(data: bytes) -> tuple[int, int] | None:
+    """Colour primaries and transfer characteristics (ITU-T H.273) of cICP; None without one for RGB of full range."""
+    for item in chunks(data):
+        if item.kind in (b"cICP", b"IDAT"):
+            valid = item.kind == b"cICP" and item.sound and len(item.body) == 4 and bytes(item.body[2:]) == b"\0\1"
+            return (item.body[0], item.body[1]) if valid else None
+    return None
+
+
 def fault(data: bytes) -> str | None:
     """The first thing wrong with the file's structure, in words, or None."""
     kinds: list[bytes] = []

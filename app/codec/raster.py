@@ -1,4 +1,4 @@
-"""What a reader hands on: samples as they lie in the file's own colours, not yet planes."""
+"""The content of a picture file, as readers return it and writers take it: samples in the file's own colours."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,6 +12,7 @@ class Raster:
 
     frames: tuple[Samples, ...]
     format: str
+    """The title of its row in app.formats."""
     metadata: Metadata = field(default_factory=Metadata)
     durations_ms: tuple[int, ...] = ()
     loop: int = 0

@@ -1,6 +1,7 @@
 """Sample arrays: gray or RGB, with or without alpha, turned upright and brought to one form."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,16 @@ def from_pillow(image: Image.Image, gray_levels: int = 255) -> Samples:
             )
         image = image if target == mode else image.convert(target)
     return np.array(image)
+
+
+def sixteen_bits(decoded: Any, height: int, width: int) -> Samples:
+    """What imagecodecs decoded as (H, W, C), uint16; UndecodablePicture if it is not what the header promised."""
+    samples = np.asarray(decoded)
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    if samples.dtype != np.uint16 or samples.ndim != 3 or samples.shape[:2] != (height, width):
+        raise UndecodablePicture(f"The header promises {width} x {height} pixels of 16 bits; the data is not that.")
+    return np.ascontiguousarray(samples)
 
 
 def same_form(frames: Sequence[Samples]) -> tuple[Samples, ...]:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Literal
 
-from app.codec import png_writer, tiff_writer, writers
+from app.codec.formats import WRITERS, Stream
 from app.codec.formulas import Formulas
 from app.codec.merge import Merger
-from app.codec.metadata import scaled
+from app.codec.metadata import fitted
+from app.codec.raster import Raster
 from app.codec.types import Decoded, Encoded, Plane, Samples
+from app.formats import OUTPUT_FORMATS
 from app.options import UpscaleOptions
-
-_DEEP = ("png", "tiff")
 
 
 class StreamEncoder:
@@ -23,27 +23,42 @@ class StreamEncoder:
     """
 
     def __init__(
-        self, decoded: Decoded, scale: int, options: UpscaleOptions, formulas: Formulas, executor: Executor | None
+        self,
+        decoded: Decoded,
+        scale: int,
+        options: UpscaleOptions,
+        formulas: Formulas,
+        executor: Executor | None,
+        *,
+        consistent: bool = True,
     ) -> None:
-        """`executor` is for merging and for PNG."""
+        """`executor` is for merging and for PNG; `consistent`: see Merger."""
         self._decoded, self._scale, self._options, self._executor = decoded, scale, options, executor
         self._height, self._width = decoded.height * scale, decoded.width * scale
-        depth: Literal[8, 16] = decoded.depth if options.output_format in _DEEP else 8
-        self._mergers = [Merger(picture, scale, depth, formulas) for picture in decoded.frames]
-        self._metadata = scaled(decoded.metadata, scale, self._height, self._width)
+        self._format = OUTPUT_FORMATS[options.output_format]
+        depth: Literal[8, 16] = decoded.depth if self._format.sixteen_bits else 8
+        self._mergers = [Merger(picture, scale, depth, formulas, consistent=consistent) for picture in decoded.frames]
+        self._reach = self._mergers[0].reach
+        self._metadata = fitted(decoded.metadata, scale, self._height, self._width, options.output_format)
         shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)
-        streamed = options.output_format == "png" and len(decoded.frames) == 1 and png_writer.PngStream.pays(*shape)
-        self._stream = png_writer.PngStream(*shape, self._metadata) if streamed else None
+        self._writer = WRITERS[options.output_format]
+        self._stream: Stream | None = None
+        if self._writer.stream is not None and len(decoded.frames) == 1:
+            self._stream = self._writer.stream(*shape, self._metadata)
         self._rows = 0
         self.merge_seconds = self.encode_seconds = 0.0
         """Wall time so far."""
 
     def advance(self, planes: Sequence[Sequence[Plane]], rows: int) -> bool:
-        """Takes the next band of source rows [0, rows), which are there; False if there is none to take."""
+        """Takes the next band of source rows [0, rows), which are there; False if there is none to take.
+
+        A band is taken when the rows below it are there that it needs, too.
+        """
         if self._stream is None:
             return False
-        bottom = min(self._rows + max(1, png_writer.BAND // self._scale), self._decoded.height)
-        if not self._rows < bottom <= rows:
+        bottom = min(self._rows + max(1, self._stream.band // self._scale), self._decoded.height)
+        needed = min(bottom + self._reach[1], self._decoded.height)
+        if not self._rows < bottom <= needed <= rows:
             return False
         samples = self._merged(planes, self._rows, bottom)
         began = time.perf_counter()
@@ -55,7 +70,7 @@ class StreamEncoder:
     @property
     def rows(self) -> int:
         """Source rows [0, rows) are needed no more."""
-        return self._rows
+        return max(0, self._rows - self._reach[0])
 
     def finish(self, planes: Sequence[Sequence[Plane]]) -> Encoded:
         """The file; every row is there."""
@@ -67,10 +82,11 @@ class StreamEncoder:
         else:
             frames = self._merged(planes, 0, self._decoded.height)
             began = time.perf_counter()
-            body = self._written(frames)
+            durations, loop = self._decoded.durations_ms, self._decoded.loop
+            raster = Raster(tuple(frames), self._format.title, self._metadata, durations, loop)
+            body = self._writer.write(raster, self._options, self._executor)
         self.encode_seconds += time.perf_counter() - began
-        media_type = writers.MEDIA_TYPES[self._options.output_format]
-        return Encoded(body, media_type)
+        return Encoded(body, self._format.media_type)
 
     def _merged(self, planes: Sequence[Sequence[Plane]], first: int, last: int) -> list[Samples]:
         began = time.perf_counter()
@@ -80,15 +96,3 @@ class StreamEncoder:
         ]
         self.merge_seconds += time.perf_counter() - began
         return frames
-
-    def _written(self, frames: list[Samples]) -> bytes:
-        options, metadata, decoded = self._options, self._metadata, self._decoded
-        target = options.output_format
-        if target == "png":
-            return png_writer.write(frames, metadata, decoded.durations_ms, decoded.loop, self._executor)
-        if target == "webp":
-            return writers.write_webp(frames, metadata, options, decoded.durations_ms, decoded.loop)
-        if target == "tiff":
-            return tiff_writer.write(frames[0], metadata)
-        writer = writers.write_jpeg if target == "jpeg" else writers.write_avif
-        return writer(frames[0], metadata, options)

@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.formats import INPUT_FORMATS
+
 Plane = NDArray[np.float32]
 """(height, width), C-contiguous; 1.0 is full scale (255 at 8 bits, 65535 at 16)."""
 
@@ -15,9 +17,6 @@ Samples = NDArray[np.unsignedinteger]
 
 Bytes = NDArray[np.uint8]
 """Of a file in the making: rows (height, bytes), or all of them in one line."""
-
-INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""Every format that can be decoded; `DecodeLimits.formats` is a subset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class DecodeLimits:
     max_input_pixels: int = 4 * 1024 * 1024
     max_output_pixels: int = 64 * 1024 * 1024
     formats: tuple[str, ...] = INPUT_FORMATS
+    """Titles of rows of app.formats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,19 @@ class Metadata:
     """What travels from the source file to the result besides pixels.
 
     `icc` is a profile; `srgb` says that the samples are sRGB by conversion or by the file's own word; `exif` is a
-    TIFF structure without the "Exif\\0\\0" prefix, orientation reset, sizes and resolution not yet scaled; `xmp` is an
-    XML packet; `dpi` is (vertical, horizontal) of the source, in pixels per inch.
+    TIFF structure without the "Exif\\0\\0" prefix; `xmp` is an XML packet; `iptc` are data sets of IPTC-IIM; `dpi` is
+    (vertical, horizontal) in pixels per inch; `dropped` names the blocks that were left out, each with the reason, in
+    ASCII. As decoded, orientation is reset, but sizes and resolution are the source's, and placeholders in `xmp`;
+    app.codec.metadata.fitted replaces them with the result's.
     """
 
     icc: bytes | None = None
     srgb: bool = False
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

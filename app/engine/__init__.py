@@ -4,7 +4,7 @@ from app.engine.config import EngineConfig
 from app.engine.engine import Engine
 from app.engine.observer import SilentObserver
 from app.engine.planes import Outputs
-from app.engine.ports import EngineObserver, Plane, TileModel
+from app.engine.ports import EngineObserver, ModelFactory, NetworkInfo, Plane, TileModel
 from app.engine.status import EngineStatus, WorkerStatus
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "EngineConfig",
     "EngineObserver",
     "EngineStatus",
+    "ModelFactory",
+    "NetworkInfo",
     "Outputs",
     "Plane",
     "SilentObserver",

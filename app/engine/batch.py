@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -56,21 +56,26 @@ class BatchLimit:
 
 
 class BatchRunner:
-    """Runs batches on one model, in one thread, with one input buffer that every batch reuses.
+    """Runs batches on one worker's models, in one thread, with one input buffer that every batch reuses.
 
     `holder` is who took the tiles from the scheduler. `may_write` is held while cores are written: whoever releases
     the holder from outside holds it too and so knows that nothing is written afterwards.
     """
 
     def __init__(
-        self, model: TileModel, scheduler: Scheduler, config: EngineConfig, observer: EngineObserver, holder: Hashable
+        self,
+        models: Mapping[str, TileModel],
+        scheduler: Scheduler,
+        config: EngineConfig,
+        observer: EngineObserver,
+        holder: Hashable,
     ) -> None:
         self.limit = BatchLimit(config)
         self.may_write = threading.Lock()
         self.busy_since: float | None = None
         """When the call of the network that is running began, in time.monotonic() seconds."""
         self._released = False
-        self._models = {each.name: each for each in (model, *model.companions)}
+        self._models = models
         self._scheduler = scheduler
         self._observer = observer
         self._holder = holder
@@ -177,7 +182,7 @@ class BatchRunner:
 
     def _input(self, count: int, shape: Shape, fill: float | None = None) -> NDArray[np.float32]:
         """Return (count, H + 2 margin, W + 2 margin) of the buffer, as it is or filled."""
-        margin = self._models[shape.network].margin
+        margin = self._models[shape.network].info.margin
         height, width = shape.height + 2 * margin, shape.width + 2 * margin
         needed = count * height * width
         if self._buffer.size < needed:
@@ -196,7 +201,7 @@ class BatchRunner:
             cores = model.run(windows, shape.scale, full_precision=full_precision)
         finally:
             self.busy_since = None
-        for level in (level for level in model.scales if level <= shape.scale):
+        for level in (level for level in model.info.scales if level <= shape.scale):
             expected = (len(windows), shape.height * level, shape.width * level)
             if level not in cores or cores[level].shape != expected:
                 got = cores[level].shape if level in cores else sorted(cores)

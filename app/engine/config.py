@@ -12,8 +12,7 @@ WarmUp = Literal["nothing", "tiles", "shapes"]
 class EngineConfig:
     """Sizes are in source pixels, times in seconds.
 
-    The defaults suit a CPU, where a batch should stay in the cache. Cores beyond 64x64 were no faster there, and each
-    worker then keeps 150 MiB more for its buffers.
+    The defaults of tiles and batches suit a CPU; the caller sets those of the backend in use.
     """
 
     tile_widths: tuple[int, ...] = (16, 32, 48, 64)
@@ -77,29 +76,3 @@ class EngineConfig:
     def overhead(self, margin: int) -> int:
         """The same in source pixels."""
         return round(self.tile_overhead * margin)
-
-    @classmethod
-    def for_device(cls, device: str, backend: str = "torch") -> "EngineConfig":
-        """Defaults for "cpu", or for an accelerator ("cuda:0"): larger tiles, and enough of them to fill it.
-
-        On AMX ("amx") sixteen pixels of a row are computed at a time, so widths are those that leave few over at both
-        levels. A shape costs nothing before it is used, a tile alone is as fast as several at once, and a pixel comes
-        out bit for bit the same in any tile.
-        """
-        if backend == "amx":
-            return cls(
-                tile_widths=(18, 34, 50, 66, 82, 98, 114, 130),
-                tile_heights=(16, 32, 48, 64, 80, 96, 112, 128),
-                tile_overhead=0.6,
-                split_above_idle=34,
-                max_batch_tiles=1,
-            )
-        if device == "cpu":
-            return cls()
-        return cls(
-            tile_widths=(32, 64, 128, 256),
-            max_batch_tiles=64,
-            max_batch_pixels=2 * 256 * 256,
-            fill_batches=True,
-            warm_up="shapes",
-        )

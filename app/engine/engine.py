@@ -10,10 +10,11 @@ import numpy as np
 
 from app.engine.config import EngineConfig
 from app.engine.loop_bridge import LoopBridge
+from app.engine.networks import Networks, choose, scales_of
 from app.engine.observer import GuardedObserver, SilentObserver
 from app.engine.planes import Outputs
-from app.engine.pool import Fit, Pool
-from app.engine.ports import EngineObserver, Plane, TileModel
+from app.engine.pool import Pool
+from app.engine.ports import EngineObserver, ModelFactory, NetworkInfo, Plane
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
@@ -34,7 +35,7 @@ class Engine:
 
     def __init__(
         self,
-        models: Sequence[Callable[[], TileModel]],
+        models: Sequence[ModelFactory],
         config: EngineConfig | None = None,
         observer: EngineObserver | None = None,
     ) -> None:
@@ -43,7 +44,8 @@ class Engine:
         self._models = list(models)
         self._config = config or EngineConfig()
         self._observer = GuardedObserver(observer or SilentObserver())
-        self._scheduler = Scheduler(self._config)
+        self.scheduler = Scheduler(self._config)
+        """Counts what is under way."""
         self._pool: Pool | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -59,22 +61,33 @@ class Engine:
     @property
     def scales(self) -> tuple[int, ...]:
         """The scales that can be asked for; () before the start."""
-        fit = self._pool.fit if self._pool else None
-        return fit.scales if fit else ()
+        return scales_of(self.networks.values())
+
+    @property
+    def networks(self) -> Networks:
+        """Every network by name, the first one first; {} before the start."""
+        return self._pool.networks if self._pool else {}
+
+    @property
+    def first(self) -> NetworkInfo:
+        """The first network, which serves requests that name none if it has the scale.
+
+        Raises StartupError before the start.
+        """
+        return next(iter(self._ready_networks().values()))
 
     def choose(self, scale: int, network: str | None = None) -> str:
         """The name of the network that `upscale` would take. Raises BadParameter, and StartupError before the start."""
-        return self._fit().choose(scale, network)
+        return choose(self._ready_networks(), scale, network).name
 
     def levels(self, network: str, scale: int) -> tuple[int, ...]:
         """The levels of a pass of this network up to `scale`, ascending. Raises StartupError before the start."""
-        return tuple(level for level in self._fit().networks[network].scales if level <= scale)
+        return tuple(level for level in self._ready_networks()[network].scales if level <= scale)
 
-    def _fit(self) -> Fit:
-        fit = self._pool.fit if self._pool else None
-        if fit is None:
+    def _ready_networks(self) -> Networks:
+        if not self.networks:
             raise StartupError("the engine has no model yet; wait until it is ready")
-        return fit
+        return self.networks
 
     async def start(self) -> None:
         """Build and warm up every model; raises StartupError when none of them comes up."""
@@ -82,7 +95,7 @@ class Engine:
             raise StartupError("this engine was started before; make a new one")
         built = LoopBridge()
         self._pool = pool = Pool(
-            self._models, self._scheduler, self._config, self._observer, lambda: built.settled(None)
+            self._models, self.scheduler, self._config, self._observer, lambda: built.settled(None)
         )
         pool.start()
         try:
@@ -98,20 +111,20 @@ class Engine:
 
     def oldest_first(self) -> None:
         """From now on finish pictures in the order of their admission instead of in turns; new ones are admitted."""
-        self._scheduler.oldest_first()
+        self.scheduler.oldest_first()
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new work, finish what was admitted, then end the workers.
 
         What is not finished after `grace_seconds` fails with Draining.
         """
-        self._scheduler.drain()
+        self.scheduler.drain()
         if self._waiting:
             await asyncio.wait(self._waiting, timeout=max(0.0, grace_seconds))
         for finished in list(self._waiting):
             if not finished.done():
                 finished.set_exception(Draining("the service shut down before this picture was done; send it again"))
-        self._scheduler.close()
+        self.scheduler.close()
         if self._pool and not await asyncio.to_thread(self._pool.stop, _JOIN_SECONDS):
             _log.error("a worker did not end within %.0f s; its thread is left behind", _JOIN_SECONDS)
 
@@ -140,9 +153,7 @@ class Engine:
         Raises BadParameter (a scale or a network that is not there), QueueFull, Draining, DeadlineExceeded and
         InferenceFailed.
         """
-        fit = self._fit()
-        name = fit.choose(scale, network)
-        chosen = fit.networks[name]
+        chosen = choose(self._ready_networks(), scale, network)
         _check(planes)
         if not planes:
             return Outputs()
@@ -161,17 +172,17 @@ class Engine:
             planes,
             client=client,
             scale=scale,
-            levels=self.levels(name, scale),
+            levels=self.levels(chosen.name, scale),
             sizes=self._config.tile_sizes(scale),
             margin=chosen.margin,
             overhead=self._config.overhead(chosen.margin),
             workers=len(self._models),
-            split_above=self._config.split_above if self._scheduler.load().requests else self._config.split_above_idle,
+            split_above=self._config.split_above if self.scheduler.requests else self._config.split_above_idle,
             listener=bridge,
-            network=name,
+            network=chosen.name,
             ensemble=ensemble,
         )
-        self._scheduler.admit(request)
+        self.scheduler.admit(request)
         self._waiting.add(bridge.finished)
         try:
             if on_progress:
@@ -184,31 +195,20 @@ class Engine:
         finally:
             bridge.close()
             self._waiting.discard(bridge.finished)
-            self._scheduler.withdraw(request)
-            self._tell_queue()
+            self.scheduler.withdraw(request)
+            self._observer.queue(*self.scheduler.waiting())
         self._tell_stages(request, on_stage)
         return request.outputs
 
     def status(self) -> EngineStatus:
         """Return a snapshot; cheap enough for every health check."""
-        load = self._scheduler.load()
-        alive = self._pool is not None and self._pool.alive
+        tiles, age = self.scheduler.waiting()
         return EngineStatus(
-            alive=alive,
-            ready=alive and not self._scheduler.draining,
-            draining=self._scheduler.draining,
+            alive=self._pool is not None and self._pool.alive,
             workers=self._pool.status() if self._pool else (),
-            requests=load.requests,
-            queue_tiles=load.queue_tiles,
-            queue_age_seconds=load.queue_age_seconds,
-            in_flight=load.in_flight,
-            bytes_under_way=load.bytes_under_way,
-            tiles_per_second=load.tiles_per_second,
+            queue_tiles=tiles,
+            queue_age_seconds=age,
         )
-
-    def _tell_queue(self) -> None:
-        load = self._scheduler.load()
-        self._observer.queue(load.queue_tiles, load.queue_age_seconds)
 
     def _tell_stages(self, request: Request, on_stage: Callable[[str, float], None] | None) -> None:
         started, finished = request.started_at, request.finished_at

@@ -3,6 +3,7 @@
 While the service drains, the oldest request comes first instead.
 """
 
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
@@ -86,8 +87,8 @@ class FairQueue:
         Then those that cannot be finished in the time that is left do not take it from those that can.
         """
 
-    def add(self, tiles: Iterable[Tile], *, first: bool = False) -> None:
-        """Queue tiles at the end of their requests, or in front of them."""
+    def add(self, tiles: Iterable[Tile]) -> None:
+        """Queue tiles, each at its place among those of its request, as what is given back comes before what waits."""
         for tile in tiles:
             request, shape = tile.request, tile.shape
             client = self._clients.get(request.client)
@@ -97,7 +98,10 @@ class FairQueue:
             if not request.pending:
                 client.requests.add(request)
             waiting = request.pending.setdefault(shape, deque())
-            (waiting.appendleft if first else waiting.append)(tile)
+            if waiting and waiting[-1].index > tile.index:
+                waiting.insert(bisect_left(waiting, tile.index, key=lambda each: each.index), tile)
+            else:
+                waiting.append(tile)
             client.waiting[shape] += 1
             self._waiting[shape] += 1
             self.tiles += 1

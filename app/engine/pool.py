@@ -3,54 +3,18 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.engine.config import EngineConfig
-from app.engine.ports import EngineObserver, TileModel
+from app.engine.networks import Networks, require_same
+from app.engine.ports import EngineObserver, ModelFactory, TileModel
 from app.engine.scheduler import Scheduler
 from app.engine.status import WorkerState, WorkerStatus
 from app.engine.worker_thread import WorkerThread
-from app.errors import BadParameter, StartupError
 
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """What the engine must know of a network to cut pictures for it."""
-
-    margin: int
-    scales: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """What all workers' models must share, by name, the default first, and whose it is.
-
-    Not the models, which go with their worker.
-    """
-
-    networks: dict[str, Network]
-    owner: str
-
-    @property
-    def scales(self) -> tuple[int, ...]:
-        """The scales that any network has, ascending."""
-        return tuple(sorted({scale for network in self.networks.values() for scale in network.scales}))
-
-    def choose(self, scale: int, name: str | None) -> str:
-        """The network called `name`, else the first that has this scale. Raises BadParameter."""
-        if name is not None and name not in self.networks:
-            raise BadParameter(f"there is no model {name!r} here; there are {', '.join(self.networks)}")
-        among = self.networks if name is None else {name: self.networks[name]}
-        for each, network in among.items():
-            if scale in network.scales:
-                return each
-        allowed = sorted({scale for network in among.values() for scale in network.scales})
-        whose = "" if name is None else f" of {name}"
-        raise BadParameter(f"scale {scale}{whose} is not available; allowed: {', '.join(map(str, allowed))}")
 
 
 @dataclass(slots=True)
@@ -58,7 +22,7 @@ class _Slot:
     """A worker's place; threads come and go."""
 
     name: str
-    factory: Callable[[], TileModel]
+    factory: ModelFactory
     thread: WorkerThread | None = None
     state: WorkerState = "starting"
     device: str = ""
@@ -78,7 +42,7 @@ class Pool:
 
     def __init__(
         self,
-        factories: Sequence[Callable[[], TileModel]],
+        factories: Sequence[ModelFactory],
         scheduler: Scheduler,
         config: EngineConfig,
         observer: EngineObserver,
@@ -90,15 +54,15 @@ class Pool:
         self._built: Callable[[], None] | None = built
         self._lock = threading.Lock()
         self._slots = [_Slot(f"worker-{index}", factory) for index, factory in enumerate(factories)]
-        self._fit: Fit | None = None
+        self._networks: Networks = {}
         self._wake = threading.Event()
         self._stopping = False
         self._keeper = threading.Thread(target=self._keep, name="engine-keeper", daemon=True)
 
     @property
-    def fit(self) -> Fit | None:
-        """That of the first model that was built."""
-        return self._fit
+    def networks(self) -> Networks:
+        """The networks of the worker that was built first, which all others must have too; {} before that."""
+        return self._networks
 
     @property
     def alive(self) -> bool:
@@ -154,28 +118,21 @@ class Pool:
         )
         slot.thread.start()
 
-    def _accept(self, model: TileModel) -> None:
-        """Raise StartupError for a model whose tiles would not fit the others'."""
-        networks = {each.name: Network(each.margin, tuple(each.scales)) for each in (model, *model.companions)}
-        mine = Fit(networks, f"{model.name} on {model.device}")
+    def _accept(self, models: Mapping[str, TileModel]) -> None:
+        """Raise StartupError for models that are not those of the other workers. Keeps no reference to them."""
+        mine = {name: model.info for name, model in models.items()}
         with self._lock:
-            first = self._fit = self._fit or mine
-        for name in mine.networks.keys() | first.networks.keys():
-            its, ours = mine.networks.get(name), first.networks.get(name)
-            if its != ours:
-                raise StartupError(
-                    f"{mine.owner}: {name} has {_described(its)}, but of {first.owner} it has {_described(ours)}; "
-                    "give all workers one model"
-                )
+            ours = self._networks = self._networks or mine
+        require_same(mine, ours)
 
     def _changed(self, slot: _Slot, thread: WorkerThread) -> None:
         """Take note that a thread is up or over; called from its thread."""
         with self._lock:
             if slot.thread is not thread:
                 return
-            model = thread.model
-            if thread.up and model:
-                slot.state, slot.up_since, slot.device, slot.dtype = "up", time.monotonic(), model.device, model.dtype
+            if thread.up:
+                first = next(iter(thread.models.values())).info
+                slot.state, slot.up_since, slot.device, slot.dtype = "up", time.monotonic(), first.device, first.dtype
             elif thread.over and not self._stopping and slot.replace_at is None:
                 self._schedule(slot, "down")
             up, stopping = thread.up, self._stopping
@@ -203,8 +160,7 @@ class Pool:
                 for slot in self._slots:
                     if not self._stopping:
                         self._look_after(slot)
-                load = self._scheduler.load()
-                self._observer.queue(load.queue_tiles, load.queue_age_seconds)
+                self._observer.queue(*self._scheduler.waiting())
             except Exception:
                 _log.exception("the keeper of the workers goes on after an error")
 
@@ -233,7 +189,3 @@ class Pool:
             _log.warning("%s is restarted (restart %d)", slot.name, slot.restarts)
             self._observer.worker_restarted(slot.name)
             self._begin(slot)
-
-
-def _described(network: Network | None) -> str:
-    return "no place" if network is None else f"margin {network.margin} and scales {network.scales}"

@@ -1,6 +1,6 @@
 """What the engine asks of its surroundings: a model that maps tiles to cores, and somebody who listens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -10,16 +10,36 @@ Plane: TypeAlias = NDArray[np.float32]
 """float32, (height, width), 1.0 = the full-scale code."""
 
 
-class TileModel(Protocol):
-    """A network on one device. Every worker has its own and calls it from its own thread only."""
+class NetworkInfo(Protocol):
+    """Facts about a network on a device: made once, when its weights are opened, and never changed."""
 
     @property
     def name(self) -> str:
-        """The model's name, e.g. "lapsrn_x4"."""
+        """The name that requests use, e.g. "lapsrn_x4"."""
 
     @property
-    def companions(self) -> Sequence["TileModel"]:
-        """Other networks on the same device, which the same thread runs in turn; they have none of their own."""
+    def purpose(self) -> str:
+        """What it does besides enlarging, in a few words; "" if nothing."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The pyramid levels, ascending: (2, 4) or (2, 4, 8)."""
+
+    @property
+    def margin(self) -> int:
+        """Source pixels that an output pixel can see on each side."""
+
+    @property
+    def config(self) -> object:
+        """Its architecture, in the model's own terms."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights file, in hexadecimal."""
+
+    @property
+    def scores(self) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+        """Measured quality: {"Set5": {"4": {"psnr": dB, "ssim": 0..1}}}."""
 
     @property
     def device(self) -> str:
@@ -27,15 +47,19 @@ class TileModel(Protocol):
 
     @property
     def dtype(self) -> str:
-        """What it computes in: "float32", "bfloat16"."""
+        """What it computes features in: "float32", "bfloat16"."""
 
     @property
-    def margin(self) -> int:
-        """Source pixels that an output pixel can see on each side."""
+    def backend(self) -> str:
+        """The name of the backend that computes it."""
+
+
+class TileModel(Protocol):
+    """A network on one device. Every worker has its own and calls it from its own thread only."""
 
     @property
-    def scales(self) -> tuple[int, ...]:
-        """The pyramid levels, ascending: (2, 4) or (2, 4, 8)."""
+    def info(self) -> NetworkInfo:
+        """Facts about the network."""
 
     def run(
         self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False
@@ -48,6 +72,11 @@ class TileModel(Protocol):
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """Get ready for inputs of these shapes, each the (N, height, width) of cores, at every level."""
+
+
+ModelFactory: TypeAlias = Callable[[], Mapping[str, TileModel]]
+"""Builds one worker's networks by name, at least one; called in the worker's thread. A request that names none gets
+the first one with its scale."""
 
 
 class EngineObserver(Protocol):

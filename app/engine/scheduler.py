@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 
 from app.engine.config import EngineConfig
 from app.engine.fair import FairQueue
@@ -11,18 +10,6 @@ from app.engine.rate import TileRate
 from app.engine.request import Request, Tile
 from app.engine.tiles import Shape
 from app.errors import Draining, InferenceFailed, QueueFull
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """A snapshot of what is under way; the fields are those of EngineStatus."""
-
-    requests: int
-    queue_tiles: int
-    queue_age_seconds: float
-    in_flight: int
-    bytes_under_way: int
-    tiles_per_second: float
 
 
 class Scheduler:
@@ -40,7 +27,8 @@ class Scheduler:
         self._requests: dict[Request, None] = {}
         self._bytes = 0
         self._in_flight = 0
-        self._idle = 0
+        self.idle = 0
+        """Workers that wait for a batch."""
         self._rate = TileRate()
         self._draining = False
         self._closed = False
@@ -92,12 +80,12 @@ class Scheduler:
             while True:
                 if self._closed or holder not in self._held:
                     return None
-                batch = self._queue.take(limit, takers=self._idle + 1)
+                batch = self._queue.take(limit, takers=self.idle + 1)
                 if batch:
                     break
-                self._idle += 1
+                self.idle += 1
                 self._changed.wait()
-                self._idle -= 1
+                self.idle -= 1
             now = time.monotonic()
             for tile in batch:
                 tile.request.held += 1
@@ -141,7 +129,7 @@ class Scheduler:
             request.listener.settled(error)
 
     def release(self, holder: Hashable, cause: BaseException | None = None) -> None:
-        """Queue again, in front, whatever a dead or hung holder still held.
+        """Queue again, each at its place in its request, whatever a dead or hung holder still held.
 
         A request whose tile was held by too many such holders fails with InferenceFailed.
         """
@@ -154,7 +142,7 @@ class Scheduler:
                 tile.failed_attempts += 1
                 if tile.failed_attempts >= self._config.max_failed_attempts and self._close(tile.request):
                     settled.append(tile.request)
-            self._queue.add((tile for tile in mine if not tile.request.closed), first=True)
+            self._queue.add(tile for tile in mine if not tile.request.closed)
             self._forget_idle(tile.request for tile in mine)
             self._changed.notify_all()
         for request in settled:
@@ -189,18 +177,26 @@ class Scheduler:
         """Whether requests are refused because the service ends."""
         return self._draining
 
-    def load(self) -> Load:
-        """Return what is under way."""
+    @property
+    def requests(self) -> int:
+        """Requests under way: admitted, and not over or still held by a worker."""
+        return len(self._requests)
+
+    @property
+    def in_flight(self) -> int:
+        """Tiles that holders have."""
+        return self._in_flight
+
+    @property
+    def bytes_under_way(self) -> int:
+        """Bytes of the planes of every request under way, input and output."""
+        return self._bytes
+
+    def waiting(self) -> tuple[int, float]:
+        """Return how many tiles wait, and for how many seconds the oldest request that has one has waited."""
         with self._changed:
-            waiting = next((request for request in self._requests if request.pending), None)
-            return Load(
-                requests=len(self._requests),
-                queue_tiles=self._queue.tiles,
-                queue_age_seconds=time.monotonic() - waiting.admitted_at if waiting else 0.0,
-                in_flight=self._in_flight,
-                bytes_under_way=self._bytes,
-                tiles_per_second=self._rate.per_second(),
-            )
+            oldest = next((request for request in self._requests if request.pending), None)
+            return self._queue.tiles, time.monotonic() - oldest.admitted_at if oldest else 0.0
 
     def _let_go(self, holder: Hashable, tiles: Iterable[Tile]) -> list[Tile]:
         """Take tiles from a holder and return those that were its own."""

@@ -24,22 +24,12 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """A snapshot. Tiles are counted from admission until they are written, withdrawn or failed."""
+    """A snapshot, of the workers and of the queue."""
 
     alive: bool
     """The keeper of the workers runs, and at least one worker is up."""
-    ready: bool
-    """Alive and not draining."""
-    draining: bool
     workers: tuple[WorkerStatus, ...]
-    requests: int
-    """Requests under way."""
     queue_tiles: int
     """Tiles that wait for a worker."""
     queue_age_seconds: float
-    """How long the oldest request that still waits has waited."""
-    in_flight: int
-    """Tiles that workers hold."""
-    bytes_under_way: int
-    tiles_per_second: float
-    """What the workers together attain while they are busy; 0.0 before the first batch."""
+    """How long the oldest request that still waits has waited; 0.0 if none waits."""

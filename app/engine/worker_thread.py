@@ -1,13 +1,13 @@
-"""One life of a worker: a thread that builds its model and runs batches until it is sent home, breaks or dies."""
+"""One life of a worker: a thread that builds its models and runs batches until it is sent home, breaks or dies."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from app.engine.batch import BatchLimit, BatchRunner
 from app.engine.config import EngineConfig
-from app.engine.ports import EngineObserver, TileModel
+from app.engine.ports import EngineObserver, ModelFactory, TileModel
 from app.engine.scheduler import Scheduler
 from app.engine.tiles import Shape
 
@@ -15,23 +15,23 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerThread:
-    """A worker's thread and its model. `changed` is called, from that thread, when it is up and when it is over.
+    """A worker's thread and its models. `changed` is called, from that thread, when it is up and when it is over.
 
-    `accept` is called with the model before it is used, and may raise to refuse it.
+    `accept` is called with the models before they are used, and may raise to refuse them.
     """
 
     def __init__(
         self,
         name: str,
-        factory: Callable[[], TileModel],
+        factory: ModelFactory,
         scheduler: Scheduler,
         config: EngineConfig,
         observer: EngineObserver,
-        accept: Callable[[TileModel], None],
+        accept: Callable[[Mapping[str, TileModel]], None],
         changed: Callable[["WorkerThread"], None],
     ) -> None:
         self.name = name
-        self.model: TileModel | None = None
+        self.models: Mapping[str, TileModel] = {}
         self.up = False
         self.over = False
         self.error: BaseException | None = None
@@ -80,13 +80,13 @@ class WorkerThread:
 
     def _live(self) -> None:
         try:
-            model = self._factory()
-            self._accept(model)
-            for network in (model, *model.companions):
-                if shapes := self._warm_shapes(network.scales[-1]):
-                    network.warm_up(shapes)
-            self.model = model
-            self._runner = runner = BatchRunner(model, self._scheduler, self._config, self._observer, self)
+            models = self._factory()
+            self._accept(models)
+            for model in models.values():
+                if shapes := self._warm_shapes(model.info.scales[-1]):
+                    model.warm_up(shapes)
+            self.models = models
+            self._runner = runner = BatchRunner(models, self._scheduler, self._config, self._observer, self)
             self._scheduler.enlist(self)
             self.up = True
             self._changed(self)

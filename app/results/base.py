@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,10 @@ class StoredPicture:
     def of(cls, body: bytes, media_type: str) -> "StoredPicture":
         """Tags the bytes with a digest of themselves."""
         return cls(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+StoreState = Literal["ok", "full", "emptied", "unavailable"]
+"""Whether results can be kept and fetched: "full" keeps no new ones; "emptied" can, but has just lost all it had."""
 
 
 class ResultStore(Protocol):
@@ -36,8 +40,17 @@ class ResultStore(Protocol):
         """Forgets all levels; False if there was nothing. Raises errors.StoreUnavailable."""
         ...
 
+    def start(self) -> None:
+        """Begins to keep `state` up to date in the background, on the running event loop."""
+        ...
+
     async def available(self) -> bool:
-        """Whether the store answers."""
+        """Checks now whether results can be kept and fetched; updates `state`."""
+        ...
+
+    @property
+    def state(self) -> StoreState:
+        """The outcome of the last check."""
         ...
 
     @property
@@ -46,7 +59,7 @@ class ResultStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Lets go of connections."""
+        """Closes connections."""
         ...
 
 

@@ -1,17 +1,40 @@
-"""Where jobs can be seen from other processes: their state as JSON, and the wish to cancel them."""
+"""Where jobs can be seen from other processes: their state as JSON, a lease, and the wish to cancel them."""
 
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a board knows of a job: its state as last shown, if it is still there; whether its process lives."""
+
+    document: str | None
+    leased: bool
+    """Whether the process that runs the job has shown it lately."""
+    cancelled: bool
+    """Whether somebody asked for it to be cancelled."""
 
 
 class JobBoard(Protocol):
     """Jobs by (id, owner), for processes that do not run them. All calls raise errors.StoreUnavailable."""
 
-    async def show(self, job_id: str, owner: str, document: str) -> bool:
-        """Shows a job's state, for as long as a finished job is remembered; True if somebody wants it cancelled."""
+    lease_seconds: float
+    """A process that has not shown an unfinished job for so long does not run it any more."""
+
+    @property
+    def watched_seconds(self) -> float:
+        """How long the board has worked without a break, as this process sees it: in an outage no lease is renewed."""
         ...
 
-    async def read(self, job_id: str, owner: str) -> str | None:
-        """The state last shown, or None."""
+    async def show(self, job_id: str, owner: str, document: str) -> bool:
+        """Shows a job's state, for as long as a finished job is remembered, and renews its lease.
+
+        True if somebody wants it cancelled.
+        """
+        ...
+
+    async def read(self, job_id: str, owner: str) -> Shown:
+        """What is known of a job."""
         ...
 
     async def cancel(self, job_id: str, owner: str) -> bool:

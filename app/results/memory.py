@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.results.base import StoredPicture, storage_key
+from app.results.base import StoredPicture, StoreState, storage_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,17 @@ class MemoryStore:
         self.expire()
         return self._drop(storage_key(result_id, owner))
 
+    def start(self) -> None:
+        """There is nothing to look after."""
+
     async def available(self) -> bool:
         """Memory always answers."""
         return True
+
+    @property
+    def state(self) -> StoreState:
+        """Always "ok"."""
+        return "ok"
 
     @property
     def size_bytes(self) -> int:

@@ -1,18 +1,18 @@
-"""Results in Redis, shared by processes and replicas: Redis expires them, and the oldest go first at the byte cap."""
+"""Results in Redis, shared by processes and replicas: Redis expires them; at the byte cap the oldest are evicted."""
 
-from collections.abc import Mapping
-
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from app.errors import StoreUnavailable
-from app.results.base import StoredPicture, storage_key
+from app.results.base import StoredPicture, StoreState, storage_key
 from app.results.redis_board import RedisBoard
+from app.results.redis_link import RedisLink
 
-_Field = bytes | bytearray | memoryview | str | int | float
-_AWAY = "The results store does not answer. Ask again in a few seconds."
+CHUNK_BYTES = 128 * 1024
+"""Bytes of a picture in one command. A link that moves these within the timeout can carry a picture of any size."""
+PROBE_SECONDS = 1.0
+"""Pause between two probes of Redis."""
 _MAKE_ROOM = """
 -- KEYS: ages (sorted set: result -> when it expires), sizes (hash: result -> bytes, "total" -> their sum), and the
 -- result that is put or deleted, if any. ARGV: seconds to live, bytes that are put, bytes allowed.
@@ -22,10 +22,13 @@ local seconds, size, allowed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(AR
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local function forget(key)
+  -- UNLINK comes first: without memory left, Redis refuses HINCRBY unless the script has begun with a write that needs
+  -- none.
+  local there = redis.call('UNLINK', key)
   redis.call('HINCRBY', sizes, 'total', 0 - (redis.call('HGET', sizes, key) or 0))
   redis.call('HDEL', sizes, key)
   redis.call('ZREM', ages, key)
-  return redis.call('DEL', key)
+  return there
 end
 local function total()
   return tonumber(redis.call('HGET', sizes, 'total') or 0)
@@ -46,10 +49,26 @@ if size > 0 then
 end
 return {before, total()}
 """
+_COMPLETE = """
+-- KEYS: sizes, and a result whose chunks have all been written. ARGV: seconds to live, and the fields that make it
+-- one that can be fetched, name and value in turn. Returns 0 if the result was evicted meanwhile, for larger ones.
+local sizes, result = KEYS[1], KEYS[2]
+if redis.call('HEXISTS', sizes, result) == 0 then
+  redis.call('UNLINK', result)
+  return 0
+end
+redis.call('HSET', result, unpack(ARGV, 2))
+redis.call('EXPIRE', result, ARGV[1])
+return 1
+"""
 
 
 class RedisStore:
-    """A ResultStore on one Redis hash per result: `{level}:body`, `{level}:type`, `{level}:etag`."""
+    """A ResultStore on one Redis hash per result.
+
+    A level's picture is in the fields `{level}:0`, `{level}:1` and so on, of CHUNK_BYTES each. Written last,
+    `{level}:chunks` (how many), `{level}:type` and `{level}:etag` make it one that can be fetched.
+    """
 
     def __init__(
         self,
@@ -58,88 +77,136 @@ class RedisStore:
         ttl_seconds: int,
         timeout_seconds: float = 2.0,
         prefix: str = "lapsrn:result:",
+        on_emptied: Callable[[], None] = lambda: None,
     ) -> None:
         """Connects lazily, at the first call. Keeps at most `max_bytes` of picture bytes, all processes together.
 
-        A `maxmemory` of Redis's own is above that, by what Redis needs for itself.
+        A `maxmemory` of Redis's own is above that, by what Redis needs for itself. `timeout_seconds` is for one
+        command. `on_emptied` is called when Redis turns out to have lost everything.
         """
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 1),
-        )
-        self._make_room = self._redis.register_script(_MAKE_ROOM)
+        self._link = RedisLink(url, timeout_seconds, f"{prefix}marker", on_emptied)
+        self._make_room = self._link.redis.register_script(_MAKE_ROOM)
+        self._complete = self._link.redis.register_script(_COMPLETE)
         self._max_bytes = max_bytes
         self._ttl = ttl_seconds
         self._prefix = prefix
         self._accounts = [f"{prefix}ages", f"{prefix}sizes"]
         self._size = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """See ResultStore: probes Redis periodically."""
+        self._keep(asyncio.create_task(self._watch()))
 
     async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
-        """See ResultStore. One transaction; a result larger than the whole cap is not kept, and pushes nothing out."""
+        """See ResultStore. A result larger than the whole cap is not kept, and pushes nothing out."""
         size = sum(len(picture.body) for picture in levels.values())
         if size > self._max_bytes:
             return False
         key = self._key(result_id, owner)
-        fields: dict[_Field, _Field] = {}
-        for level, picture in levels.items():
-            fields[f"{level}:body"] = picture.body
-            fields[f"{level}:type"] = picture.media_type
-            fields[f"{level}:etag"] = picture.etag
+        complete = False
         try:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                await self._make_room([*self._accounts, key], [self._ttl, size, self._max_bytes], pipe)
-                pipe.hset(key, mapping=fields)
+            async with self._link.talking():
+                await self._make_room([*self._accounts, key], [self._ttl, size, self._max_bytes])
+            fields: list[str | int] = []
+            for level, picture in levels.items():
+                chunks = await self._write(key, level, memoryview(picture.body))
+                fields += [
+                    f"{level}:chunks",
+                    chunks,
+                    f"{level}:type",
+                    picture.media_type,
+                    f"{level}:etag",
+                    picture.etag,
+                ]
+            async with self._link.talking():
+                complete = bool(await self._complete([self._accounts[1], key], [self._ttl, *fields]))
+        finally:
+            if not complete:  # also when it was cancelled
+                self._keep(asyncio.create_task(self._forget_part(key)))
+        return complete
+
+    async def _write(self, key: str, level: int, body: memoryview) -> int:
+        """Writes a picture chunk by chunk; how many there are."""
+        starts = range(0, len(body), CHUNK_BYTES)
+        for number, start in enumerate(starts):
+            async with self._link.talking() as redis, redis.pipeline(transaction=True) as pipe:
+                pipe.hset(key, f"{level}:{number}", body[start : start + CHUNK_BYTES])
                 pipe.expire(key, self._ttl)
                 await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(_AWAY) from error
-        return True
+        return len(starts)
 
     async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:
         """See ResultStore."""
-        names = [f"{level}:body", f"{level}:type", f"{level}:etag"]
-        try:
-            body, media_type, etag = await self._redis.hmget(self._key(result_id, owner), names)
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(_AWAY) from error
-        if body is None or media_type is None or etag is None:
+        key = self._key(result_id, owner)
+        async with self._link.talking() as redis:
+            count, media_type, etag = await redis.hmget(key, [f"{level}:chunks", f"{level}:type", f"{level}:etag"])
+        if count is None or media_type is None or etag is None:
             return None
-        return StoredPicture(_raw(body), _raw(media_type).decode(), _raw(etag).decode())
+        chunks = []
+        for number in range(int(count)):
+            async with self._link.talking() as redis:
+                chunk = await redis.hget(key, f"{level}:{number}")
+            if chunk is None:  # it expired, or was evicted, while it was read
+                return None
+            chunks.append(_raw(chunk))
+        return StoredPicture(b"".join(chunks), _raw(media_type).decode(), _raw(etag).decode())
 
     async def delete(self, result_id: str, owner: str) -> bool:
         """See ResultStore."""
-        try:
-            return await self._forget(self._key(result_id, owner))
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(_AWAY) from error
+        return await self._forget(self._key(result_id, owner))
 
     async def available(self) -> bool:
-        """Asks Redis to forget what has expired, and for the bytes held, which `size_bytes` then shows."""
-        try:
-            await self._forget()
-        except (RedisError, OSError):
-            return False
-        return True
+        """See ResultStore. Redis is also asked to forget what has expired, and for the bytes held: `size_bytes`."""
+        await self._link.probe()
+        if self.state != "unavailable":
+            with suppress(StoreUnavailable):
+                await self._forget()
+        return self.state in ("ok", "emptied")
+
+    @property
+    def state(self) -> StoreState:
+        """See ResultStore."""
+        return self._link.state
 
     @property
     def size_bytes(self) -> int:
         """Picture bytes held by all processes together when Redis was last asked by `available` or `delete`."""
         return self._size
 
-    def board(self, ttl_seconds: float) -> RedisBoard:
-        """A board of jobs over the same connections."""
-        return RedisBoard(self._redis, ttl_seconds)
+    def board(self, ttl_seconds: float, lease_seconds: float) -> RedisBoard:
+        """A board of jobs over the same connections; see RedisBoard."""
+        return RedisBoard(self._link, ttl_seconds, lease_seconds)
 
     async def close(self) -> None:
-        """Closes the connections."""
-        await self._redis.aclose()
+        """Ends the probes, and closes the connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._link.close()
+
+    async def _watch(self) -> None:
+        while True:
+            await self.available()
+            self._link.doubt.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._link.doubt.wait()
+
+    async def _forget_part(self, key: str) -> None:
+        """Frees the room of an incomplete result at once; if that fails, it expires."""
+        with suppress(StoreUnavailable):
+            await self._forget(key)
 
     async def _forget(self, *keys: str) -> bool:
         """Deletes a result, and what has expired; False if the result was not there."""
-        before, self._size = await self._make_room([*self._accounts, *keys], [self._ttl, 0, self._max_bytes])
+        async with self._link.talking():
+            before, self._size = await self._make_room([*self._accounts, *keys], [self._ttl, 0, self._max_bytes])
         return bool(before)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _key(self, result_id: str, owner: str) -> str:
         return self._prefix + storage_key(result_id, owner)

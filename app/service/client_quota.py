@@ -1,14 +1,15 @@
 """What one client may have under way, and how often it may ask."""
 
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.errors import TooManyRequests
 from app.service.caller import Caller
 
-_PRUNE_ABOVE = 4096
+MAX_BUCKETS = 65_536
+"""Clients whose rate is remembered; about 16 MB."""
 
 
 class UnderWay:
@@ -74,7 +75,7 @@ class ClientQuota:
         """`clock` is in seconds."""
         self._clock = clock
         self._under_way = UnderWay()
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()  # who asked longest ago first
 
     def enter(self, caller: Caller) -> Callable[[], None]:
         """Counts one more for `caller`; the returned call, made once, counts it out. Raises TooManyRequests."""
@@ -93,14 +94,18 @@ class ClientQuota:
         return self._under_way.total()
 
     def _spend(self, name: str, per_minute: int) -> None:
-        """Takes one token from a bucket that holds a minute's worth and fills evenly."""
+        """Takes one token from a bucket that holds a minute's worth and fills evenly.
+
+        A bucket that nobody took from for a minute is full, as a new one is, so it need not be remembered.
+        """
         now = self._clock()
         bucket = self._buckets.setdefault(name, _Bucket(float(per_minute), now))
         bucket.tokens = min(float(per_minute), bucket.tokens + (now - bucket.at) * per_minute / 60.0)
         bucket.at = now
+        self._buckets.move_to_end(name)
+        while len(self._buckets) > MAX_BUCKETS or now - next(iter(self._buckets.values())).at >= 60.0:
+            self._buckets.popitem(last=False)
         if bucket.tokens < 1.0:
             wait = (1.0 - bucket.tokens) * 60.0 / per_minute
             raise TooManyRequests(f"You may ask {per_minute} times a minute. Wait {wait:.0f} s.", retry_after=wait)
         bucket.tokens -= 1.0
-        if len(self._buckets) > _PRUNE_ABOVE:
-            self._buckets = {key: kept for key, kept in self._buckets.items() if now - kept.at < 60.0}

@@ -2,16 +2,19 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
-import structlog
-
-from app.errors import NotFound, StoreUnavailable
-from app.results import JobBoard
-from app.service.job_snapshot import JobSnapshot
+from app.errors import JobLost, NotFound, StoreUnavailable
+from app.results import JobBoard, Shown
+from app.service.job_snapshot import JobError, JobSnapshot, State
 from app.service.jobs import UNKNOWN_JOB, Job, Jobs
 
-_POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
+_LOST = JobError(
+    slug=JobLost.slug,
+    detail="The process that ran this job is gone, and its work with it. Send the picture again.",
+)
 
 
 class JobView(Protocol):
@@ -44,12 +47,26 @@ class LocalView:
 
 
 class RemoteView:
-    """A job of another process, as the board last showed it."""
+    """A job of another process, as the board last showed it.
 
-    def __init__(self, board: JobBoard, job_id: str, owner: str, shown: str) -> None:
-        """`shown` is what the board says now."""
+    If that process has not shown it for as long as its lease, it has failed: it is lost. This can only be told if the
+    board worked all that time: in an outage even a live process cannot renew a lease.
+    """
+
+    def __init__(
+        self,
+        board: JobBoard,
+        job_id: str,
+        owner: str,
+        document: str,
+        leased: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`document` and `leased` are what the board says now; `clock` is in seconds."""
         self._board, self._id, self._owner = board, job_id, owner
-        self._snapshot = JobSnapshot.model_validate_json(shown)
+        self._clock = clock
+        self._gone_since: float | None = None
+        self._snapshot = self._told(document, leased)
 
     @property
     def snapshot(self) -> JobSnapshot:
@@ -57,20 +74,44 @@ class RemoteView:
         return self._snapshot
 
     async def changed(self, since: int, seconds: float) -> bool:
-        """Polls the board. A job that the board no longer has was cancelled."""
-        end = time.monotonic() + seconds
+        """Polls the board. While it is away there is no change."""
+        end = self._clock() + seconds
         while self._snapshot.version == since:
-            left = end - time.monotonic()
+            left = end - self._clock()
             if left <= 0:
                 return False
-            await asyncio.sleep(min(_POLL_SECONDS, left))
-            shown = await self._board.read(self._id, self._owner)
-            if shown is None:
-                cancelled = {"version": self._snapshot.version + 1, "state": "cancelled"}
-                self._snapshot = self._snapshot.model_copy(update=cancelled)
-            else:
-                self._snapshot = JobSnapshot.model_validate_json(shown)
+            await asyncio.sleep(min(POLL_SECONDS, left))
+            try:
+                shown = await self._board.read(self._id, self._owner)
+            except StoreUnavailable:
+                self._gone_since = None
+                continue
+            self._snapshot = self._seen(shown)
         return True
+
+    def _seen(self, shown: Shown) -> JobSnapshot:
+        if shown.document is not None:
+            self._gone_since = None
+            return self._told(shown.document, shown.leased)
+        if shown.cancelled:
+            return self._ended("cancelled")
+        # The board was emptied. If the job's process is alive, it will show the job again.
+        if self._gone_since is None:
+            self._gone_since = self._clock()
+        if self._clock() - self._gone_since < self._board.lease_seconds:
+            return self._snapshot
+        return self._ended("failed", _LOST)
+
+    def _told(self, document: str, leased: bool) -> JobSnapshot:
+        """What the job's process said, unless it is gone."""
+        self._snapshot = JobSnapshot.model_validate_json(document)
+        if self._snapshot.finished or leased or self._board.watched_seconds < self._board.lease_seconds:
+            return self._snapshot
+        return self._ended("failed", _LOST)
+
+    def _ended(self, state: State, error: JobError | None = None) -> JobSnapshot:
+        update = {"version": self._snapshot.version + 1, "state": state, "seconds_left": None, "error": error}
+        return self._snapshot.model_copy(update=update)
 
 
 class JobDirectory:
@@ -81,6 +122,7 @@ class JobDirectory:
         self._jobs = jobs
         self._board = board
         self._showing: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     def announce(self, job: Job) -> None:
         """Keeps the board up to date about a job that was just begun here."""
@@ -95,9 +137,9 @@ class JobDirectory:
         if job is not None:
             return LocalView(job)
         shown = None if self._board is None else await self._board.read(job_id, owner)
-        if self._board is None or shown is None:
+        if self._board is None or shown is None or shown.document is None:
             raise NotFound(UNKNOWN_JOB)
-        return RemoteView(self._board, job_id, owner, shown)
+        return RemoteView(self._board, job_id, owner, shown.document, shown.leased)
 
     async def cancel(self, job_id: str, owner: str) -> None:
         """Stops the job if it is under way, and forgets it. Raises NotFound or StoreUnavailable."""
@@ -107,14 +149,19 @@ class JobDirectory:
             raise NotFound(UNKNOWN_JOB)
 
     async def close(self) -> None:
-        """Lets what is under way be shown to its end; jobs must have ended."""
+        """Lets what is under way be shown to its end, once where the board is away; jobs must have ended."""
+        self._closing = True
         await asyncio.gather(*self._showing, return_exceptions=True)
 
     async def _show(self, board: JobBoard, job: Job) -> None:
-        """Until the job ends, or somebody cancels it elsewhere. A board that is away is tried again."""
+        """Until the job ends, or somebody cancels it elsewhere; again and again, which renews its lease.
+
+        A board that is away is tried again, also for the end, as long as the job is remembered here.
+        """
         order = job.order
         while True:
             snapshot = job.snapshot()
+            told = True
             try:
                 if snapshot.state == "cancelled":
                     await board.cancel(order.result_id, order.owner)
@@ -122,8 +169,8 @@ class JobDirectory:
                     self._jobs.cancel(order.result_id, order.owner)
                     return
             except StoreUnavailable:
-                structlog.get_logger("lapsrn").warning("a job could not be shown to other processes")
-            if snapshot.finished:
+                told = False
+            if snapshot.finished and (told or self._closing or self._jobs.get(order.result_id, order.owner) is None):
                 return
-            await asyncio.sleep(_POLL_SECONDS / 5)
-            await job.changed(snapshot.version, _POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS / 5)
+            await job.changed(snapshot.version, POLL_SECONDS)

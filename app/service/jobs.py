@@ -94,27 +94,35 @@ class Job:
 class Jobs:
     """Starts, finds, cancels and forgets jobs. Lives on the event loop."""
 
-    def __init__(self, pipeline: Pipeline, metrics: Metrics, ttl_seconds: float, max_jobs: int) -> None:
-        """Remembers at most `max_jobs` jobs that may be asked for, each `ttl_seconds` after its end."""
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        metrics: Metrics,
+        ttl_seconds: float,
+        max_jobs: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Remembers at most `max_jobs` jobs that may be asked for, each `ttl_seconds` after its end by `clock`."""
         self._pipeline = pipeline
         self._metrics = metrics
         self._ttl = ttl_seconds
         self._max_jobs = max_jobs
+        self._clock = clock
         self._known: dict[str, Job] = {}
         self._under_way: set[Job] = set()
         self._draining = False
 
     async def wait_for(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack) -> Upscaled:
         """Runs an order to its end. Cancelling this call cancels the work. Raises the pipeline's errors."""
-        return await self._start(Job(order, stages), upload, cleanup)
+        return await self._start(Job(order, stages, self._clock), upload, cleanup)
 
     def begin(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack) -> Job:
         """Starts an order that will be asked about. Raises QueueFull when too many are remembered, or Draining."""
         self._expire()
         if len(self._known) >= self._max_jobs:
             raise QueueFull(f"{self._max_jobs} jobs are remembered already. Try again later.", self._ttl / 10)
-        job = Job(order, stages)
-        task = self._start(job, upload, cleanup)
+        job = Job(order, stages, self._clock)
+        task = self._start(job, upload, cleanup, patient=True)
         task.add_done_callback(lambda _: self._end_unwatched(job))
         self._known[order.result_id] = job
         return job
@@ -147,11 +155,11 @@ class Jobs:
         """Jobs not finished."""
         return len(self._under_way)
 
-    def _start(self, job: Job, upload: Upload, cleanup: ExitStack) -> asyncio.Task[Upscaled]:
+    def _start(self, job: Job, upload: Upload, cleanup: ExitStack, patient: bool = False) -> asyncio.Task[Upscaled]:
         """The job's task; `cleanup` is closed when it ends, however it does. Raises Draining."""
         if self._draining:
             raise Draining("The service is shutting down. Send it again, to another instance or a little later.")
-        task = asyncio.create_task(self._pipeline.run(job.order, upload, job.stages, job.progress))
+        task = asyncio.create_task(self._pipeline.run(job.order, upload, job.stages, job.progress, patient))
         job.task = task
         self._under_way.add(job)
         self._metrics.upscale_began()
@@ -187,12 +195,12 @@ class Jobs:
             self._metrics.rejected(slug_of(error))
             if not isinstance(error, LapsrnError):
                 structlog.get_logger("lapsrn").error("job failed", exc_info=error)
-        elif error is None and not task.result().stored:
-            job.error = StoreUnavailable("The result is larger than the store keeps.")
+        elif not task.result().stored:
+            job.error = StoreUnavailable(task.result().not_stored_because)
             job.move("failed")
 
     def _expire(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for job_id, job in list(self._known.items()):
             if job.ended is not None and now - job.ended > self._ttl:
                 del self._known[job_id]

@@ -4,16 +4,18 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from app.codec import Codec, Decoded
 from app.engine import Engine
-from app.errors import DeadlineExceeded, StoreUnavailable
+from app.errors import DeadlineExceeded
+from app.formats import OutputFormat
 from app.metrics import Metrics
-from app.options import OutputFormat, UpscaleOptions
-from app.results import ResultStore, StoredPicture
+from app.options import UpscaleOptions
+from app.results import StoredPicture
 from app.service.codec_threads import CodecThreads
+from app.service.keeper import Keeper
 from app.service.level_writer import LevelWriter
 from app.service.stages import Stages
 from app.service.upload_budget import Reservation
@@ -68,11 +70,14 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Upscaled:
-    """What came out: every level's picture, and whether they can be had again under the order's id."""
+    """What came out: every level's picture, and whether they can be had again under the order's id, or why not."""
 
     levels: Mapping[int, StoredPicture]
     stored: bool
+    not_stored_because: str
     truncated: bool
+    left_out: tuple[str, ...]
+    """The metadata blocks that are missing from the result, each with the reason."""
     height: int
     width: int
 
@@ -90,37 +95,51 @@ class Pipeline:
     """Runs orders. Decoding and encoding happen in `threads`, the network in the engine."""
 
     def __init__(
-        self, codec: Codec, engines: EngineSource, store: ResultStore, metrics: Metrics, threads: CodecThreads
+        self,
+        codec: Codec,
+        engines: EngineSource,
+        metrics: Metrics,
+        threads: CodecThreads,
+        keeper: Keeper,
     ) -> None:
         """Borrows everything; closes nothing."""
         self._codec = codec
         self._engines = engines
-        self._store = store
         self._metrics = metrics
         self._threads = threads
+        self._keeper = keeper
 
-    async def run(self, order: Order, upload: Upload, stages: Stages, progress: Progress) -> Upscaled:
+    async def run(
+        self, order: Order, upload: Upload, stages: Stages, progress: Progress, patient: bool = False
+    ) -> Upscaled:
         """Upscales one picture at every level up to the order's. Raises the codec's and the engine's errors.
 
-        Cancelling it withdraws the tiles. Raises DeadlineExceeded when the order's time is up.
+        `patient`: the picture can be had from the store alone, so that a store which is away is tried again. Cancelling
+        it withdraws the tiles. Raises DeadlineExceeded when the order's time is up.
         """
         seconds = order.deadline_seconds
         try:
             async with asyncio.timeout(seconds):
                 deadline = None if seconds is None else time.monotonic() + seconds
-                return await self._run(order, upload, stages, progress, deadline)
+                return await self._run(order, upload, stages, progress, patient, deadline)
         except TimeoutError:
             raise DeadlineExceeded(
                 f"Not done within {seconds:g} s. Send a smaller picture, or ask for a job (Prefer: respond-async)."
             ) from None
 
     async def _run(
-        self, order: Order, upload: Upload, stages: Stages, progress: Progress, deadline: float | None
+        self,
+        order: Order,
+        upload: Upload,
+        stages: Stages,
+        progress: Progress,
+        patient: bool,
+        deadline: float | None,
     ) -> Upscaled:
         with stages.measure("decode"):
             # How large the picture is only decoding tells; until then its bytes do, most often.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
-            decoded, options = await self._threads.run(lambda: self._decode(order, upload), pixels)
+            decoded, options, left_out = await self._threads.run(lambda: self._decode(order, upload), pixels)
         upload.release()
         stages.current = "queue"
 
@@ -145,20 +164,16 @@ class Pipeline:
             levels = await writer.finish(outputs)
         stages.add("merge", writer.merge_seconds)
         stages.add("encode", writer.encode_seconds)
-        stored = await self._keep(order, levels)
+        problem = await self._keeper.keep(order.result_id, order.owner, levels, patient=patient)
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
-        return Upscaled(levels, stored, decoded.truncated, height * order.scale, width * order.scale)
+        height, width = height * order.scale, width * order.scale
+        return Upscaled(levels, not problem, problem, decoded.truncated, left_out, height, width)
 
-    def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions]:
-        """The planes, and the options with the format to write; refuses what cannot be written as asked."""
-        decoded = self._codec.decode(upload.read(), order.options)
-        return decoded, self._codec.choose(decoded, order.scale, order.options, order.formats)
-
-    async def _keep(self, order: Order, levels: Mapping[int, StoredPicture]) -> bool:
-        """Whether the store took the result. A store that is away must not cost the client its picture."""
-        try:
-            return await self._store.put(order.result_id, order.owner, levels)
-        except StoreUnavailable:
-            return False
+    def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions, tuple[str, ...]]:
+        """The planes, the options with the format to write, and notes on metadata; refuses what cannot be written."""
+        preferred = replace(order.options, format=order.formats[0]) if order.formats else order.options
+        decoded = self._codec.decode(upload.read(), preferred)
+        options = self._codec.choose(decoded, order.scale, order.options, order.formats)
+        return decoded, options, self._codec.left_out(decoded, order.scale, options)

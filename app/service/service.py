@@ -1,87 +1,29 @@
 """The service as a whole: what it is made of, which phase it is in, and how it starts, swaps weights and stops."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal
 
 import structlog
 
 from app.codec import Codec
-from app.engine import Engine, TileModel
+from app.engine import Engine
 from app.errors import BadParameter, Draining, WarmingUp
 from app.metrics import Metrics
 from app.results import JobBoard, ResultStore
 from app.service.answer_budget import AnswerBudget
 from app.service.client_quota import ClientQuota, FetchQuota
 from app.service.codec_threads import CodecThreads
+from app.service.decoder_watch import Decoders, DecoderState, watch
 from app.service.job_directory import JobDirectory
 from app.service.jobs import Jobs
+from app.service.keeper import Keeper
 from app.service.pipeline import Pipeline
 from app.service.upload_budget import UploadBudget
 from app.settings import Settings
 
 Phase = Literal["warming", "ready", "leaving", "draining", "failed"]
 """While leaving, everything is served, but readiness says no, so that load balancers look elsewhere."""
-ModelFactory = Callable[[], TileModel]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """Weights that have been checked, and one factory per worker.
-
-    `details` of the first network and `companions`, those of the others, go into GET /model as they are.
-    """
-
-    factories: Sequence[ModelFactory]
-    details: Mapping[str, object] = field(default_factory=dict)
-    companions: Sequence[Mapping[str, object]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What a TileModel says about itself once it is built."""
-
-    name: str
-    device: str
-    dtype: str
-    margin: int
-    scales: tuple[int, ...]
-    companions: tuple["ModelFacts", ...] = ()
-
-    @classmethod
-    def of(cls, model: TileModel) -> "ModelFacts":
-        """Its facts, and those of its companions."""
-        companions = tuple(cls.of(each) for each in model.companions)
-        return cls(model.name, model.device, model.dtype, model.margin, tuple(model.scales), companions)
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One engine with what it serves."""
-
-    engine: Engine
-    facts: ModelFacts
-    source: ModelSource
-
-    @property
-    def networks(self) -> list[tuple[ModelFacts, Mapping[str, object]]]:
-        """Every network, the first one first, with the details of its weights, as far as there are any."""
-        details = (self.source.details, *self.source.companions)
-        everybody = (self.facts, *self.facts.companions)
-        return [(each, details[index] if index < len(details) else {}) for index, each in enumerate(everybody)]
-
-
-class Helper(Protocol):
-    """Something that runs beside the service, such as processes to decode in."""
-
-    def start(self) -> None:
-        """Begins."""
-        ...
-
-    def close(self) -> None:
-        """Ends."""
-        ...
 
 
 class Service:
@@ -94,14 +36,15 @@ class Service:
         store: ResultStore,
         metrics: Metrics,
         threads: CodecThreads,
-        open_model: Callable[[], ModelSource],
-        build_engine: Callable[[ModelSource], Engine],
-        helpers: Sequence[Helper] = (),
+        open_engine: Callable[[], Engine],
+        decoders: Decoders | None = None,
         board: JobBoard | None = None,
     ) -> None:
-        """`open_model` checks the weights and raises StartupError; it is called here, and again at every reload.
+        """`open_engine` checks the weights and returns an engine for them, not started yet, or raises StartupError. It
+        is called here, and again at every reload.
 
-        `helpers` are started and closed with the service. `board` shows jobs to other processes.
+        `decoders` are started and closed with the service; None decodes in this process. `board` shows jobs to other
+        processes.
         """
         self.settings = settings
         self.store = store
@@ -111,67 +54,89 @@ class Service:
         self.fetches = FetchQuota(settings.client_max_fetches)
         self.answers = AnswerBudget(settings.max_answer_bytes_in_flight)
         self.budget = UploadBudget(settings.max_body_bytes_in_flight)
+        self.keeper = Keeper(store, metrics, settings.result_max_bytes, settings.store_retry_seconds)
         self.jobs = Jobs(
-            Pipeline(codec, self, store, metrics, threads), metrics, settings.job_ttl_seconds, settings.max_jobs
+            Pipeline(codec, self, metrics, threads, self.keeper), metrics, settings.job_ttl_seconds, settings.max_jobs
         )
         self.directory = JobDirectory(self.jobs, board)
         self._threads = threads
-        self._open_model = open_model
-        self._build_engine = build_engine
-        self._helpers = helpers
-        self._source = open_model()
-        self._served: Served | None = None
+        self._open_engine = open_engine
+        self._decoders = decoders
+        self._opened: Engine | None = open_engine()
+        self._engine: Engine | None = None
         self._warming: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
-        metrics.watch_store(lambda: store.size_bytes)
+        metrics.watch_store(lambda: store.size_bytes, lambda: store.state in ("ok", "emptied"))
 
     @property
-    def served(self) -> Served:
-        """What takes new work. Raises WarmingUp or Draining."""
+    def accepting_engine(self) -> Engine:
+        """The engine, for new work. Raises WarmingUp or Draining."""
         if self.phase == "draining":
             raise Draining("The service is shutting down. Send it again, to another instance or a little later.")
-        if self._served is None:
+        if self._engine is None:
             raise WarmingUp("The network is being loaded. Try again in a few seconds.")
-        return self._served
+        return self._engine
 
     @property
     def engine(self) -> Engine:
         """The engine of this moment, also while draining: what was admitted is finished on it. Raises WarmingUp."""
-        return self._served.engine if self._served is not None else self.served.engine
+        return self._engine if self._engine is not None else self.accepting_engine
 
     def require_ready(self) -> None:
         """Raises WarmingUp or Draining unless new work is taken."""
-        _ = self.served
+        _ = self.accepting_engine
 
     def check_level(self, level: int, parameter: str) -> None:
         """Raises BadParameter when no model that is served has such a level."""
-        if self._served is not None and level not in self._served.engine.scales:
-            allowed = ", ".join(map(str, self._served.engine.scales))
+        if self._engine is not None and level not in self._engine.scales:
+            allowed = ", ".join(map(str, self._engine.scales))
             raise BadParameter(f"{parameter}: {level} is not served; allowed are {allowed}.")
 
     def choose(self, scale: int, model: str | None) -> str:
         """The model for a picture: the one of that name, else the first with this scale. Raises BadParameter."""
         self.check_level(scale, "scale")
-        return self.served.engine.choose(scale, model)
+        return self.accepting_engine.choose(scale, model)
 
     @property
     def alive(self) -> bool:
         """False once the scheduler or every worker is dead; warming up counts as alive."""
         if self.phase == "failed":
             return False
-        return self._served is None or self._served.engine.status().alive
+        return self._engine is None or self._engine.status().alive
+
+    @property
+    def decoders(self) -> DecoderState:
+        """Whether pictures can be decoded."""
+        return "ok" if self._decoders is None else self._decoders.state
+
+    @property
+    def readiness(self) -> Literal["warming", "ready", "degraded", "leaving", "draining", "failed", "dead"]:
+        """Whether new work should come here, as last known: asking costs nothing."""
+        if self.phase != "ready":
+            return self.phase
+        if self.decoders == "starting":
+            return "warming"
+        if not self.alive or self.decoders == "unavailable":
+            return "dead"
+        return "ready" if self.store.state == "ok" else "degraded"
 
     def measure(self) -> None:
         """Brings the gauges of the engine's queue up to this moment."""
-        if self._served is not None:
-            status = self._served.engine.status()
+        if self._engine is not None:
+            status = self._engine.status()
             self.metrics.queue(status.queue_tiles, status.queue_age_seconds)
 
     def start(self) -> None:
-        """Begins to load and warm the network, in the background."""
-        for helper in self._helpers:
-            helper.start()
-        self._warming = asyncio.create_task(self._warm())
+        """Begins to load and warm the network, in the background. Once only."""
+        engine, self._opened = self._opened, None  # not kept, so that a reload frees the first weights
+        if engine is None:
+            raise RuntimeError("this service was started before; build another one")
+        self.store.start()
+        if self._decoders is not None:
+            self._decoders.start()
+            self._watching = asyncio.create_task(watch(self._decoders))
+        self._warming = asyncio.create_task(self._warm(engine))
 
     async def warmed(self) -> None:
         """Waits until the network is warm, or could not be loaded; `phase` tells which."""
@@ -181,69 +146,60 @@ class Service:
     async def drain(self) -> None:
         """Refuses new work, and waits until what was admitted is done, the oldest first, at most the grace time."""
         self.phase = "draining"
-        if self._served is not None:
-            self._served.engine.oldest_first()
+        if self._engine is not None:
+            self._engine.oldest_first()
         await self.jobs.drain(self.settings.grace_seconds)
+        self.keeper.hurry()
         await self.directory.close()
 
     async def stop(self) -> None:
         """Drains, and lets go of everything."""
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        for task in (self._warming, self._watching):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if self.phase == "draining":  # by a signal, and the grace time is over
+            self.keeper.hurry()
         await self.drain()
-        if self._served is not None:
-            await self._served.engine.stop(self.settings.grace_seconds)
+        if self._engine is not None:
+            await self._engine.stop(self.settings.grace_seconds)
         await self._threads.close()
-        for helper in self._helpers:
-            await asyncio.to_thread(helper.close)
+        if self._decoders is not None:
+            await asyncio.to_thread(self._decoders.close)
         await self.store.close()
 
-    async def reload(self) -> Served:
+    async def reload(self) -> Engine:
         """Opens the weights again, warms a second engine with them, and only then lets the first one finish and go.
 
         Raises StartupError when the weights do not pass their checks; the old ones go on serving.
         """
         async with self._reloading:
-            before = self.served
-            after = await self._serve(await asyncio.to_thread(self._open_model))
-            self._served = after
-            await before.engine.stop(self.settings.grace_seconds)
-            for worker in after.engine.status().workers:
+            before = self.accepting_engine
+            after = await asyncio.to_thread(self._open_engine)
+            await self._serve(after)
+            await before.stop(self.settings.grace_seconds)
+            for worker in after.status().workers:
                 self.metrics.worker(worker.name, worker.device, worker.up)
             return after
 
-    async def _warm(self) -> None:
+    async def _warm(self, engine: Engine) -> None:
         log = structlog.get_logger("lapsrn")
         try:
-            self._served = await self._serve(self._source)
+            await self._serve(engine)
         except Exception as error:
             self.phase = "failed"
             log.error("the network could not be loaded", exc_info=error)
             return
+        await self.store.available()
         if self.phase == "warming":
             self.phase = "ready"
-        log.info("ready", model=self._served.facts.name, device=self._served.facts.device)
+        log.info("ready", model=engine.first.name, device=engine.first.device)
 
-    async def _serve(self, source: ModelSource) -> Served:
-        """An engine that is up and warm."""
-        facts: list[ModelFacts] = []
-        engine = self._build_engine(replace(source, factories=[_noting(build, facts) for build in source.factories]))
+    async def _serve(self, engine: Engine) -> None:
+        """Starts and warms an engine, which takes new work from then on."""
         await engine.start()
-        served = Served(engine, facts[0], source)
+        self._engine = engine
         self.metrics.models(
-            {"name": each.name, "sha256": str(details.get("sha256", "")), "device": each.device, "dtype": each.dtype}
-            for each, details in served.networks
+            {"name": each.name, "sha256": each.sha256, "device": each.device, "dtype": each.dtype}
+            for each in engine.networks.values()
         )
-        return served
-
-
-def _noting(build: ModelFactory, facts: list[ModelFacts]) -> ModelFactory:
-    """The same factory, which also writes down what it built."""
-
-    def noted() -> TileModel:
-        model = build()
-        facts.append(ModelFacts.of(model))
-        return model
-
-    return noted

@@ -23,8 +23,8 @@ from bench.chaos.finding import Finding, row, table
 from bench.chaos.scenarios import SCENARIOS, Play, Site, burst, die, mixed
 from bench.chaos.server import ServiceProcess
 from bench.chaos.visitors import Visitors
+from bench.redis_server import RedisServer
 from bench.servers import free_port
-from tests.redis_server import RedisServer
 
 _WARM_SHARE, _WARM_SECONDS, _WARM_DEATHS = 0.05, 20.0, 6
 """Mixed load (of the time, at most), a burst and deaths for nothing: what is allocated once is allocated now."""

@@ -8,12 +8,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import TileModel
+from app.engine import ModelFactory, TileModel
 
 Tiles = NDArray[np.float32]
 
@@ -57,13 +57,11 @@ class Faults:
 class FaultyModel:
     """A TileModel in front of the real one."""
 
-    def __init__(self, build: Callable[[], TileModel], faults: Faults) -> None:
-        """Builds the real model, in the worker's thread."""
-        self._real = build()
+    def __init__(self, real: TileModel, faults: Faults) -> None:
+        """`real` answers where no fault strikes."""
+        self._real = real
         self._faults = faults
-        self.name, self.device, self.dtype = self._real.name, self._real.device, self._real.dtype
-        self.margin, self.scales = self._real.margin, self._real.scales
-        self.companions: Sequence[TileModel] = ()
+        self.info = real.info
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """As the real one."""
@@ -73,6 +71,11 @@ class FaultyModel:
         """The real model's answer, unless a fault strikes first."""
         self._faults.strike()
         return self._real.run(tiles, scale, full_precision=full_precision)
+
+
+def faulty(build: ModelFactory, faults: Faults) -> dict[str, TileModel]:
+    """A worker's real models, built in its thread, with faults before them."""
+    return {name: FaultyModel(model, faults) for name, model in build().items()}
 
 
 def main() -> None:
@@ -88,7 +91,7 @@ def main() -> None:
     faults = Faults(HANG_TIMES * settings.hang_seconds)
     threading.Thread(target=faults.listen, name="faults", daemon=True).start()
     factories = open_model(settings, None).factories
-    app = create_app(settings, [functools.partial(FaultyModel, build, faults) for build in factories])
+    app = create_app(settings, [functools.partial(faulty, build, faults) for build in factories])
     leave(run_server(app, listen(settings.host, settings.port), None, None))
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from bench.chaos.visitors import Visitors
 from bench.chaos.wire import drip
-from tests.redis_server import RedisServer
+from bench.redis_server import RedisServer
 
 Site = Literal["plain", "full disk", "redis"]
 """Where a scenario runs; a service each, with defaults, its logs on a full disk, or its results in a real Redis."""
@@ -115,13 +115,24 @@ async def redis(play: Play) -> None:
         visitors.expect(made is not None and "x-upscale-id" not in made.headers, "a result kept without Redis")
         gone = await visitors.fetch(kept)
         visitors.expect(gone.status == 503 and "retry-after" in gone.headers, f"{gone.status} to GET without Redis")
-        visitors.expect(await visitors.readiness() == (200, "degraded"), "readiness without Redis is not degraded")
+        visitors.expect(await _becomes(visitors, "degraded"), "readiness without Redis is not degraded")
         await asyncio.sleep(play.seconds / 3)
         await asyncio.to_thread(server.start)
+        visitors.expect(await _becomes(visitors, "ready"), "not ready when Redis is back")
         await _stored(visitors)
 
     end = time.monotonic() + play.seconds
     await asyncio.gather(trouble(), *(visitors.keep_asking(end) for _ in range(play.clients)))
+
+
+async def _becomes(visitors: Visitors, status: str) -> bool:
+    """Whether readiness says so within ten seconds; the service looks after Redis once a second."""
+    end = time.monotonic() + 10
+    while await visitors.readiness() != (200, status):
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(0.1)
+    return True
 
 
 async def _stored(visitors: Visitors) -> str:

@@ -1,9 +1,9 @@
 // Upscale a picture with fetch: node upscale.mjs photo.jpg [http://127.0.0.1:8000]
-// Writes photo_x4.png, and photo_x2.png from the same pass. Needs Node 18 or later, or a browser, and no package.
+// Writes photo_x4.png, and photo_x2.png from the same pass. Needs Node 18 or later and no packages; `upscale` also works in a browser.
 import { readFile, writeFile } from "node:fs/promises";
 import { parse, join } from "node:path";
 
-/** Sends the picture as a job, tells its progress, and gives the bytes of both levels. */
+/** Uploads the picture as a job, reports its progress, and returns the bytes of both levels. */
 export async function upscale(bytes, service, onProgress = () => {}) {
   const form = new FormData();
   form.append("image", new Blob([bytes]));
@@ -24,7 +24,7 @@ export async function upscale(bytes, service, onProgress = () => {}) {
   return { x2: await level(2), x4: await level(4) };
 }
 
-/** fetch that waits as Retry-After says when the service is busy, and turns a problem document into an error. */
+/** fetch that retries after Retry-After when the service is busy, and throws problem documents as errors. */
 async function send(url, options, retries = 5) {
   const answer = await fetch(url, options);
   if (answer.ok) return answer;

@@ -1,6 +1,6 @@
 """Upscale a picture with the Python client: python upscale.py photo.jpg [http://127.0.0.1:8000]
 
-Writes photo_x4.png, and photo_x2.png from the same pass. The client is app/client.py; it needs httpx only.
+Writes photo_x4.png, and photo_x2.png from the same pass. The client, app/client.py, needs only httpx.
 """
 
 import sys
@@ -10,12 +10,12 @@ from app.client import UpscaleError, Upscaler
 
 
 def show(done: int, total: int) -> None:
-    """Told while the picture is upscaled."""
+    """Print the progress; called repeatedly while the picture is upscaled."""
     print(f"\r{done} of {total} tiles", end="", file=sys.stderr)
 
 
 def main() -> None:
-    """Upscales the picture that the command line names."""
+    """Upscale the picture named on the command line."""
     picture = Path(sys.argv[1])
     url = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:8000"
     with Upscaler(url) as upscaler:

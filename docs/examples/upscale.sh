@@ -8,7 +8,7 @@ name=${picture%.*}
 headers=$(mktemp)
 trap 'rm -f "$headers"' EXIT
 
-# A 503 or 429 is tried again after the time that Retry-After gives. An error's text, a problem document, is shown.
+# curl retries 503 and 429 after Retry-After. An error's body, a problem document, goes to standard error.
 curl --silent --show-error --fail-with-body --retry 5 \
     --form "image=@$picture" --dump-header "$headers" --output "${name}_x4.png" \
     "$service/upscale?scale=4" || { cat "${name}_x4.png" >&2; rm -f "${name}_x4.png"; exit 1; }

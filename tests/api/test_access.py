@@ -2,15 +2,20 @@
 
 import asyncio
 import hashlib
+import json
 import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from app.api.access import network_of
+from app.api_keys import ApiKey
 from app.errors import TooManyRequests
 from app.service.caller import Caller
 from app.service.client_quota import ClientQuota
-from app.settings import ApiKey
 from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
@@ -24,6 +29,8 @@ def key(name: str, secret: str, **limits: object) -> ApiKey:
 
 
 KEYS = (key("ann", "ann's key"), key("bob", "bob's key"), key("root", "root's key", admin=True))
+
+NAMES = ("ann", "bob", "eve")
 
 
 def bearer(name: str) -> dict[str, str]:
@@ -105,6 +112,32 @@ async def test_administration_needs_an_administrators_key(serve: Running) -> Non
         assert "LAPSRN_API_KEYS" in answer.json()["detail"]
 
 
+def write_keys(file: Path, *keys: ApiKey) -> None:
+    file.write_text(json.dumps([each.model_dump() for each in keys]))
+
+
+async def test_keys_are_changed_without_a_restart(serve: Running, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, *KEYS)
+    async with serve(api_keys_file=file) as client:
+        write_keys(file, KEYS[1], KEYS[2], key("eve", "eve's key"))
+        assert (await client.post("/upscale", files=FILES, headers=bearer("eve"))).status_code == 401
+        assert (await client.post("/admin/reload", headers=bearer("root"))).status_code == 200
+        statuses = [(await client.post("/upscale", files=FILES, headers=bearer(name))).status_code for name in NAMES]
+        assert statuses == [401, 200, 200]
+
+
+async def test_a_bad_file_of_keys_changes_nothing(serve: Running, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, *KEYS)
+    async with serve(api_keys_file=file) as client:
+        file.write_text("[{]")
+        answer = await client.post("/admin/reload", headers=bearer("root"))
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:lapsrn:problem:settings-refused")
+        assert "LAPSRN_API_KEYS_FILE: Invalid JSON" in answer.json()["detail"]
+        assert (await client.post("/upscale", files=FILES, headers=bearer("ann"))).status_code == 200
+
+
 async def test_rate_per_client(serve: Running) -> None:
     keys = (key("ann", "ann's key", requests_per_minute=2), key("bob", "bob's key"))
     async with serve(api_keys=keys) as client:
@@ -165,6 +198,55 @@ def test_idle_buckets_are_forgotten() -> None:
     now = 61.0
     limits.enter(Caller("last", "", 1, 60, admin=False))()
     assert len(limits._buckets) == 1
+
+
+class _Watched(OrderedDict[str, Any]):
+    """Buckets, and how often they were gone through from the first to the last."""
+
+    walks = 0
+
+    def items(self) -> Any:
+        self.walks += 1
+        return super().items()
+
+
+def test_clients_beyond_any_number_take_bounded_memory_and_no_walk_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket each for the names asked with last; what is remembered is not gone through for every request."""
+    monkeypatch.setattr("app.service.client_quota.MAX_BUCKETS", 5000)
+    limits = ClientQuota(clock=lambda: 0.0)
+    limits._buckets = watched = _Watched()
+    for number in range(6000):
+        limits.enter(Caller(str(number), "", 1, 60, admin=False))()
+    assert (list(watched), watched.walks) == ([str(number) for number in range(1000, 6000)], 0)
+
+
+def test_who_asks_again_is_not_forgotten_for_who_asks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.service.client_quota.MAX_BUCKETS", 3)
+    limits = ClientQuota(clock=lambda: 0.0)
+    busy = Caller("busy", "", 1, 4, admin=False)
+    for number in range(4):
+        limits.enter(busy)()
+        limits.enter(Caller(str(number), "", 1, 60, admin=False))()
+    with pytest.raises(TooManyRequests):
+        limits.enter(busy)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", "unknown"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_clients_without_keys_are_known_by_their_network(address: str, name: str) -> None:
+    assert network_of(address) == name
 
 
 async def test_addresses_are_clients_without_keys(

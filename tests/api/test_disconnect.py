@@ -24,8 +24,8 @@ async def counters(client: httpx.AsyncClient) -> dict[str, float]:
 
 async def at_rest(client: httpx.AsyncClient) -> None:
     service = service_of(client)
-    status = service.engine.status()
-    assert (status.requests, status.queue_tiles, status.bytes_under_way) == (0, 0, 0)
+    scheduler = service.engine.scheduler
+    assert (scheduler.requests, scheduler.waiting()[0], scheduler.bytes_under_way) == (0, 0, 0)
     assert (service.jobs.under_way, service.quota.under_way(), service.budget.held_bytes) == (0, 0, 0)
     assert (await counters(client))["lapsrn_requests_in_flight"] == 0.0
 
@@ -33,7 +33,7 @@ async def at_rest(client: httpx.AsyncClient) -> None:
 async def occupied(client: httpx.AsyncClient, app: FastAPI) -> "asyncio.Task[Exchange]":
     """A request that the gated network holds, so that later ones wait in the queue."""
     task = asyncio.create_task(Exchange("POST", "/upscale", RAW, [PNG]).run(app))
-    await until(lambda: service_of(client).engine.status().in_flight)
+    await until(lambda: service_of(client).engine.scheduler.in_flight)
     return task
 
 
@@ -88,7 +88,7 @@ async def test_a_passed_deadline_is_504_and_frees_the_queue(serve: Running) -> N
         assert answer.status_code == 504
         assert answer.json()["type"] == "urn:lapsrn:problem:deadline-exceeded"
         gate.set()
-        await until(lambda: not service_of(client).engine.status().in_flight)
+        await until(lambda: not service_of(client).engine.scheduler.in_flight)
         await at_rest(client)
         assert (await counters(client))['lapsrn_rejected_total{reason="deadline-exceeded"}'] == 1.0
 

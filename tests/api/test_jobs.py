@@ -1,6 +1,7 @@
 """Jobs: Prefer: respond-async, state, events, cancelling, expiry."""
 
 import asyncio
+import functools
 import json
 import threading
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 
 from app.api.routes_jobs import tell
 from app.service.job_snapshot import JobSnapshot, State
+from app.service.jobs import Jobs
 from tests import pictures
-from tests.conftest import Running, service_of, until
+from tests.api.raw import Exchange
+from tests.conftest import Running, app_of, service_of, until
 from tests.fakes import FakeModel
 
 PNG = pictures.png(pictures.gray())
@@ -66,7 +69,7 @@ async def test_a_job_waits_for_its_tiles(serve: Running) -> None:
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         accepted = await begin(client)
         url = accepted.headers["location"]
-        await until(lambda: service_of(client).engine.status().requests)
+        await until(lambda: service_of(client).engine.scheduler.requests)
         document = (await client.get(url)).json()
         assert (document["state"], document["progress"], document["results"]) == ("queued", {"done": 0, "total": 1}, {})
         gate.set()
@@ -79,7 +82,7 @@ async def test_a_level_of_a_job_that_is_under_way_is_not_ready(serve: Running) -
         accepted = await begin(client)
         job = accepted.headers["location"]
         picture = f"/upscale?level=4&id={accepted.headers['x-upscale-id']}"
-        await until(lambda: service_of(client).engine.status().requests)
+        await until(lambda: service_of(client).engine.scheduler.requests)
         early = await client.get(picture)
         assert (early.status_code, early.json()["type"]) == (409, "urn:lapsrn:problem:not-ready")
         assert (early.json()["job"], early.headers["link"]) == (job, f'<{job}>; rel="monitor"')
@@ -134,7 +137,7 @@ async def test_cancelling_frees_everything_and_forgets(serve: Running) -> None:
         blocker = await begin(client)
         waiting = await begin(client)
         url = waiting.headers["location"]
-        await until(lambda: service_of(client).engine.status().requests == 2)
+        await until(lambda: service_of(client).engine.scheduler.requests == 2)
         assert (await client.delete(url)).status_code == 204
         assert (await client.get(url)).status_code == 404
         assert (await client.delete(url)).status_code == 404
@@ -171,7 +174,7 @@ async def test_events_are_not_told_twice(client: httpx.AsyncClient) -> None:
 
 
 async def test_events_show_signs_of_life() -> None:
-    def snapshot(state: State, version: int) -> JobSnapshot:
+    def at(state: State, version: int) -> JobSnapshot:
         return JobSnapshot(
             version=version,
             id="a",
@@ -188,14 +191,14 @@ async def test_events_show_signs_of_life() -> None:
         """A job that changes after two heartbeats, and is done."""
 
         def __init__(self) -> None:
-            self.snapshot, self.waits = snapshot("queued", 1), 0
+            self.snapshot, self.waits = at("queued", 1), 0
 
         async def changed(self, since: int, seconds: float) -> bool:
             assert (since, seconds) == (1, 15.0)
             self.waits += 1
             if self.waits <= 2:
                 return False
-            self.snapshot = snapshot("done", 2)
+            self.snapshot = at("done", 2)
             return True
 
     def data(state: str) -> str:
@@ -215,10 +218,12 @@ async def test_events_of_a_cancelled_job_end(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         url = (await begin(client)).headers["location"]
-        reading = asyncio.create_task(client.get(f"{url}/events"))
-        await asyncio.sleep(0.05)
+        events = Exchange("GET", f"{url}/events")
+        reading = asyncio.create_task(events.run(app_of(client)))
+        await until(lambda: events.status)
         await client.delete(url)
-        assert json.loads(events_of((await reading).text)[-1]["data"])["state"] == "cancelled"
+        await reading
+        assert json.loads(events_of(events.body.decode())[-1]["data"])["state"] == "cancelled"
         gate.set()
 
 
@@ -233,11 +238,15 @@ async def test_head_of_events_does_not_wait_for_them(serve: Running) -> None:
         gate.set()
 
 
-async def test_finished_jobs_expire(serve: Running) -> None:
-    async with serve(job_ttl_seconds=0.05) as client:
+async def test_finished_jobs_expire(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("app.service.service.Jobs", functools.partial(Jobs, clock=lambda: now))
+    async with serve(job_ttl_seconds=10.0) as client:
         url = (await begin(client)).headers["location"]
         await finished(client, url)
-        await asyncio.sleep(0.1)
+        now = 10.0
+        assert (await client.get(url)).status_code == 200
+        now = 10.1
         assert (await client.get(url)).status_code == 404
 
 

@@ -10,12 +10,13 @@ import uvicorn
 
 from app.api import server
 from app.errors import StartupError
+from app.formats import INPUT_FORMATS
 from app.main import create_app
 from app.service.service import Phase
 from app.settings import Settings
 from tests import pictures
 from tests.conftest import Running, app_of, running, service_of, until
-from tests.fakes import FakeModel
+from tests.fakes import FakeModel, worker
 
 PNG = pictures.png(pictures.gray())
 
@@ -29,7 +30,7 @@ async def test_not_ready_while_warming_up(serve: Running) -> None:
 
     async with serve([slow], ready=False) as client:
         answer = await client.get("/readyz")
-        assert (answer.status_code, answer.json()) == (503, {"status": "warming", "store": "ok"})
+        assert (answer.status_code, answer.json()) == (503, {"status": "warming", "store": "ok", "decoders": "ok"})
         assert (await client.get("/healthz")).status_code == 200
         refused = await client.post("/upscale", files={"image": PNG})
         assert refused.json()["type"] == "urn:lapsrn:problem:warming-up"
@@ -37,7 +38,7 @@ async def test_not_ready_while_warming_up(serve: Running) -> None:
         assert (await client.get("/model")).status_code == 503
         loaded.set()
         await service_of(client).warmed()
-        assert (await client.get("/readyz")).json() == {"status": "ready", "store": "ok"}
+        assert (await client.get("/readyz")).json() == {"status": "ready", "store": "ok", "decoders": "ok"}
         assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
 
 
@@ -104,7 +105,8 @@ async def test_what_does_not_end_after_the_grace_time_is_left_behind(
 
     monkeypatch.setattr(server, "_LAST_SECONDS", 0.5)
     async with serve() as client:
-        draining = server.DrainingServer(uvicorn.Config(app_of(client), log_config=None), service_of(client))
+        app = app_of(client)
+        draining = server.DrainingServer(uvicorn.Config(app, log_config=None), service_of(client), app.state.access)
         monkeypatch.setattr(draining, "servers", [], raising=False)
         monkeypatch.setattr(draining, "lifespan", Lifespan(), raising=False)
         await asyncio.wait_for(draining.shutdown(), timeout=10)
@@ -117,7 +119,7 @@ async def test_a_request_that_the_server_cuts_off_is_told_so(serve: Running) -> 
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         service = service_of(client)
         request = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
-        await until(lambda: service.engine.status().in_flight)
+        await until(lambda: service.engine.scheduler.in_flight)
         request.cancel()
         answer = await request
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:lapsrn:problem:draining")
@@ -142,13 +144,13 @@ async def test_probes_are_logged_for_debugging_unless_they_fail(serve: Running) 
 async def test_weights_are_swapped_without_losing_a_request() -> None:
     gate = threading.Event()
     names = iter(["old", "new"])
-    app = create_app(Settings(), [lambda: FakeModel(gate=gate, name=next(names))])
+    app = create_app(Settings(), [worker(lambda: FakeModel(gate=gate, name=next(names)))])
     async with running(app) as client:
         service = service_of(client)
         admitted = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
-        await until(lambda: service.engine.status().in_flight)
+        await until(lambda: service.engine.scheduler.in_flight)
         reloading = asyncio.create_task(service.reload())
-        await until(lambda: service.served.facts.name == "new")
+        await until(lambda: service.engine.first.name == "new")
         during = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
         gate.set()
         assert (await admitted).status_code == 200
@@ -168,7 +170,7 @@ async def test_weights_that_are_refused_change_nothing(serve: Running, monkeypat
         def refuse() -> None:
             raise StartupError("weights.safetensors is corrupt; restore it")
 
-        monkeypatch.setattr(service, "_open_model", refuse)
+        monkeypatch.setattr(service, "_open_engine", refuse)
         with pytest.raises(StartupError):
             await service.reload()
         assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
@@ -177,7 +179,10 @@ async def test_weights_that_are_refused_change_nothing(serve: Running, monkeypat
 async def test_a_store_that_is_away_degrades_but_answers(serve: Running) -> None:
     async with serve(redis_url="redis://127.0.0.1:1/0") as client:
         ready = await client.get("/readyz")
-        assert (ready.status_code, ready.json()) == (200, {"status": "degraded", "store": "unavailable"})
+        assert (ready.status_code, ready.json()) == (
+            200,
+            {"status": "degraded", "store": "unavailable", "decoders": "ok"},
+        )
         made = await client.post("/upscale", files={"image": PNG})
         assert made.status_code == 200
         assert "x-upscale-id" not in made.headers
@@ -188,7 +193,7 @@ async def test_a_store_that_is_away_degrades_but_answers(serve: Running) -> None
 
 
 async def test_model_document(client: httpx.AsyncClient) -> None:
-    network = {"name": "fake_x4", "levels": [2, 4], "margin": 9, "sha256": "", "scores": {}}
+    network = {"name": "fake_x4", "purpose": "", "levels": [2, 4], "margin": 9, "sha256": "", "scores": {}}
     assert (await client.get("/model")).json() == {
         **network,
         "models": [network],
@@ -199,7 +204,7 @@ async def test_model_document(client: httpx.AsyncClient) -> None:
             "max_input_bytes": 33554432,
             "max_input_pixels": 4194304,
             "max_output_pixels": 67108864,
-            "formats": ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"],
+            "formats": list(INPUT_FORMATS),
         },
     }
 

@@ -11,9 +11,9 @@ from tests.fakes import FakeModel
 PNG = pictures.png(pictures.gray())
 
 
-def three() -> FakeModel:
+def three() -> list[FakeModel]:
     """A x4 network with a x8 one and another x4 one beside it."""
-    return FakeModel(companions=(FakeModel((2, 4, 8), name="fake_x8"), FakeModel(name="fake_x4_jpeg")))
+    return [FakeModel(), FakeModel((2, 4, 8), name="fake_x8"), FakeModel(name="fake_x4_jpeg", purpose="Clean up")]
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ async def test_the_model_document_names_them_all(serve: Running) -> None:
         metrics = (await client.get("/metrics")).text
         for name in ("fake_x4", "fake_x8", "fake_x4_jpeg"):
             assert f'lapsrn_model_info{{device="cpu",dtype="float32",name="{name}",sha256=""}} 1.0' in metrics
-        assert [(each["name"], each["levels"]) for each in found["models"]] == [
-            ("fake_x4", [2, 4]),
-            ("fake_x8", [2, 4, 8]),
-            ("fake_x4_jpeg", [2, 4]),
+        assert [(each["name"], each["levels"], each["purpose"]) for each in found["models"]] == [
+            ("fake_x4", [2, 4], ""),
+            ("fake_x8", [2, 4, 8], ""),
+            ("fake_x4_jpeg", [2, 4], "Clean up"),
         ]

@@ -1,9 +1,21 @@
 """Accept, If-None-Match and Prefer."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.api.negotiation import acceptable_formats, revalidates, wants_async
 from app.errors import NotAcceptable
+from app.formats import OUTPUT_FORMATS, OutputFormat
+
+MEDIA_TYPES = {name: row.media_type for name, row in OUTPUT_FORMATS.items()}
+
+
+def choose_format(accept: str, *, strict: bool = True) -> OutputFormat:
+    return acceptable_formats(accept, strict=strict)[0]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +45,68 @@ def test_choice(accept: str, name: str) -> None:
 def test_nothing_fits(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="image/png, image/webp"):
         acceptable_formats(accept)
+
+
+@dataclass(frozen=True)
+class Range:
+    """One media range of Accept: what it means, and how it is written."""
+
+    media_range: str
+    thousandths: int
+    written: str
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> Range:
+    """With any weight, in any of its spellings, and blanks wherever they may be."""
+    media_range = draw(st.sampled_from([*MEDIA_TYPES.values(), "image/*", "*/*", "text/html", "image/gif", "text/*"]))
+    thousandths = draw(st.integers(0, 1000))
+    weights = {f"{thousandths / 1000:.{digits}f}" for digits in (1, 2, 3)} | {f"{thousandths / 1000:g}"}
+    q = draw(st.sampled_from(sorted(weight for weight in weights if round(float(weight) * 1000) == thousandths)))
+    blank = st.sampled_from(["", " ", "\t", "  "])
+    name = draw(st.sampled_from([media_range, media_range.upper(), media_range.title()]))
+    other = draw(st.sampled_from(["", ";level=1", "; Q2=0.7", ";"]))
+    weight = f"{draw(blank)};{draw(blank)}{draw(st.sampled_from('qQ'))}={q}"
+    if thousandths == 1000:
+        weight = draw(st.sampled_from(["", weight]))
+    return Range(media_range, thousandths, f"{draw(blank)}{name}{other}{weight}{draw(blank)}")
+
+
+def liked(accepted: Sequence[Range]) -> dict[str, int]:
+    """RFC 9110: a format's weight is that of the most specific range that covers it, here the last of equal ones."""
+    weights = dict.fromkeys(map(str, MEDIA_TYPES), 0)
+    for name, media_type in MEDIA_TYPES.items():
+        for media_range in ("*/*", "image/*", media_type):
+            for each in accepted:
+                if each.media_range == media_range:
+                    weights[name] = each.thousandths
+    return weights
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(accepted=st.lists(ranges(), min_size=1, max_size=6))
+def test_the_format_with_the_highest_weight_is_chosen_however_it_is_written(accepted: list[Range]) -> None:
+    header, weights = ",".join(each.written for each in accepted), liked(accepted)
+    best = max(weights.values())
+    if best:
+        assert choose_format(header) == next(name for name, weight in weights.items() if weight == best)
+    else:
+        with pytest.raises(NotAcceptable):
+            choose_format(header)
+        assert choose_format(header, strict=False) == "png"
+
+
+PIECES = st.sampled_from([*"*/;,=. q\t01", "image/png", "image/", "q=", "0.5", "-1", "1e9", "nan", "\u0663", "\xff"])
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(header=st.text() | st.lists(PIECES).map("".join))
+def test_garbage_is_a_format_or_not_acceptable(header: str) -> None:
+    assert choose_format(header, strict=False) in MEDIA_TYPES
+    try:
+        assert choose_format(header) in MEDIA_TYPES
+    except NotAcceptable:
+        assert header.strip(), "no wish is no refusal"
 
 
 def test_a_job_is_not_refused_for_wanting_json() -> None:

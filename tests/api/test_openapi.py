@@ -1,7 +1,4 @@
-"""The OpenAPI document: kept in the repository, so that a change shows in review.
-
-To rewrite it: .venv/bin/python -m tests.api.test_openapi
-"""
+"""The OpenAPI document: kept in the repository, so that a change shows in review."""
 
 import json
 from pathlib import Path
@@ -9,15 +6,17 @@ from typing import Any
 
 import pytest
 
+from app.formats import FORMATS, OUTPUT_FORMATS
 from app.main import create_app
 from app.settings import Settings
-from tests.fakes import FakeModel
+from tests.fakes import FakeModel, worker
 
 SNAPSHOT = Path(__file__).parent / "openapi.json"
+REWRITE = "python -m tests.api.test_openapi"
 
 
 def document() -> dict[str, Any]:
-    return create_app(Settings(), [FakeModel]).openapi()
+    return create_app(Settings(), [worker(FakeModel)]).openapi()
 
 
 def text() -> str:
@@ -31,7 +30,7 @@ def paths() -> dict[str, dict[str, Any]]:
 
 
 def test_the_document_is_the_one_that_was_reviewed() -> None:
-    assert json.loads(SNAPSHOT.read_text()) == document(), f"rewrite it with: python -m {Path(__file__).stem}"
+    assert json.loads(SNAPSHOT.read_text()) == document(), f"rewrite it with: {REWRITE}"
 
 
 @pytest.mark.parametrize(
@@ -60,8 +59,11 @@ def test_bodies_are_binary(paths: dict[str, Any]) -> None:
     assert body["required"] is True
     assert body["content"]["image/*"] == {"schema": binary}
     assert body["content"]["multipart/form-data"]["schema"]["properties"] == {"image": binary}
-    for media_type in ("image/png", "image/webp", "image/jpeg", "image/avif", "image/tiff"):
-        assert paths["/upscale"]["post"]["responses"]["200"]["content"][media_type] == {"schema": binary}
+    named = body["content"]["multipart/form-data"]["encoding"]["image"]["contentType"].split(", ")
+    assert set(named) <= {row.media_type for row in FORMATS}
+    for method in ("post", "get"):
+        content = paths["/upscale"][method]["responses"]["200"]["content"]
+        assert content == {row.media_type: {"schema": binary} for row in OUTPUT_FORMATS.values()}
 
 
 def test_every_problem_is_a_problem_document_with_an_example(paths: dict[str, Any]) -> None:

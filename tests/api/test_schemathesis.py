@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from app.main import create_app
 from app.settings import Settings
 from tests import pictures
-from tests.fakes import FakeModel
+from tests.fakes import FakeModel, worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -45,7 +45,7 @@ def live() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    app = create_app(Settings(client_max_concurrent=1000, body_idle_seconds=2.0), [FakeModel])
+    app = create_app(Settings(client_max_concurrent=1000, body_idle_seconds=2.0), [worker(FakeModel)])
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -5,6 +5,7 @@ import io
 import re
 
 import httpx
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -164,6 +165,7 @@ async def test_delete_forgets_every_level_and_the_cookie(client: httpx.AsyncClie
 
 async def test_a_finished_upscale_leaves_nothing_for_the_garbage_collector(serve: Running) -> None:
     """Which may not come by for hundreds of requests, each with a large picture."""
+    # Not isinstance, which asks every object for its class, and some of PyTorch warn then.
 
     def kept() -> list[object]:
         return [each for each in gc.get_objects() if type(each) in (Job, Upload, LevelWriter, FormSink)]
@@ -253,6 +255,16 @@ async def test_format_of_the_answer(client: httpx.AsyncClient, query: str, accep
     assert answer.headers["content-type"] == media_type
     assert answer.headers["vary"] == "Accept"
     assert pictures.opened(answer.content).shape[:2] == (24, 36)
+
+
+async def test_gray_with_a_profile_becomes_srgb_in_a_format_without_gray(client: httpx.AsyncClient) -> None:
+    file = io.BytesIO()
+    linear = bytes(imagecodecs.cms_profile("gray", gamma=1.0))
+    Image.new("L", (4, 4), 128).save(file, "PNG", icc_profile=linear)
+    answer = await post(client, "?scale=2", file.getvalue(), headers={"accept": "image/webp"})
+    image = Image.open(io.BytesIO(answer.content))
+    assert "icc_profile" not in image.info
+    assert image.getpixel((3, 3)) == (188, 188, 188)
 
 
 def transparent() -> bytes:

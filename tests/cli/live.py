@@ -15,9 +15,9 @@ import uvicorn
 from app.api.connections import Connections
 from app.api.server import bounded_protocol
 from app.main import create_app
-from app.service.service import ModelFactory, Service
+from app.service.service import Service
 from app.settings import Settings
-from tests.fakes import FakeModel
+from tests.fakes import Build, FakeModel, results_as_planes_say, worker
 
 
 @contextmanager
@@ -39,12 +39,13 @@ def listening(app: Any, **config: Any) -> Iterator[str]:
 
 
 @contextmanager
-def service(models: Sequence[ModelFactory] = (FakeModel,), **settings: Any) -> Iterator[tuple[str, Service]]:
+def service(models: Sequence[Build] = (FakeModel,), **settings: Any) -> Iterator[tuple[str, Service]]:
     """The application on fake networks, ready; keyword arguments are settings. It logs errors only."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     try:
         configured = Settings(**settings)
-        app = create_app(configured, models)
+        with results_as_planes_say():
+            app = create_app(configured, [worker(build) for build in models])
         protocol = bounded_protocol(configured, Connections(1000, 1000, metrics=app.state.service.metrics))
         with listening(app, http=protocol, timeout_keep_alive=configured.keep_alive_seconds) as url:
             until = time.monotonic() + 30

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.batch import Outcome, PictureError, Progress, run
+from app.cli.batch import Outcome, PictureError, Progress, run, settle
 from app.cli.inputs import Work
 
 
@@ -37,12 +37,15 @@ class Backend:
 
 
 class Report:
-    """Remembers."""
+    """Remembers what it was told."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.ended: dict[str, Outcome] = {}
         self.tiles: list[tuple[int, int]] = []
+
+    def loading(self) -> None:
+        """No backend here has anything to load."""
 
     def begin(self, work: Work) -> Progress:
         self.begun.append(work.name)
@@ -59,6 +62,13 @@ def works(folder: Path, *names: str) -> list[Work]:
     return [Work(name, folder / name, folder / "out" / name) for name in names]
 
 
+async def whole_run(todo: list[Work], backend: Backend, report: Report, *, overwrite: bool = False) -> list[Outcome]:
+    """The outcomes in the order of `todo`: first those that need no backend, then the others."""
+    outcomes = settle(todo, report, overwrite=overwrite)
+    outcomes |= await run([work for work in todo if work not in outcomes], backend, report)
+    return [outcomes[work] for work in todo]
+
+
 async def test_goes_on_after_bad_pictures(tmp_path: Path) -> None:
     backend = Backend(errors={b"bad": PictureError("does not decode", "urn:bad"), b"bug": ZeroDivisionError("oops")})
     todo = [
@@ -67,7 +77,7 @@ async def test_goes_on_after_bad_pictures(tmp_path: Path) -> None:
     ]
     (tmp_path / "two").unlink()
     report = Report()
-    outcomes = await run(todo, backend, report, overwrite=False)
+    outcomes = await whole_run(todo, backend, report)
     assert [(it.status, it.error, it.type, it.size) for it in outcomes] == [
         ("done", "", "", 3),
         ("failed", "does not decode", "urn:bad", 0),
@@ -84,7 +94,7 @@ async def test_goes_on_after_bad_pictures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("at_once", "count", "most"), [(1, 5, 1), (3, 9, 3), (4, 2, 2)])
 async def test_as_many_at_once_as_the_backend_likes(tmp_path: Path, at_once: int, count: int, most: int) -> None:
     backend = Backend(at_once)
-    outcomes = await run(works(tmp_path, *map(str, range(count))), backend, Report(), overwrite=False)
+    outcomes = await whole_run(works(tmp_path, *map(str, range(count))), backend, Report())
     assert [outcome.status for outcome in outcomes] == ["done"] * count
     assert backend.most == most
 
@@ -95,27 +105,31 @@ async def test_results_that_are_there(tmp_path: Path, overwrite: bool, status: s
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "one").write_bytes(b"old")
     report = Report()
-    assert [it.status for it in await run(todo, Backend(), report, overwrite=overwrite)] == [status]
+    assert [it.status for it in await whole_run(todo, Backend(), report, overwrite=overwrite)] == [status]
     assert (tmp_path / "out" / "one").read_bytes() == content
     assert report.begun == (["one"] if overwrite else [])
 
 
 async def test_standard_input_and_output(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    await run([Work("-", None, None)], Backend(), Report(), overwrite=False, stdin=b"abc")
+    await run([Work("-", None, None)], Backend(), Report(), stdin=b"abc")
     assert capfdbinary.readouterr().out == b"cba"
 
 
 async def test_a_target_that_cannot_be_written_fails_its_picture_alone(tmp_path: Path) -> None:
     todo = works(tmp_path, "one", "two")
     (tmp_path / "out" / "one").mkdir(parents=True)
-    outcomes = await run(todo, Backend(), Report(), overwrite=True)
-    assert [(it.status, it.error) for it in outcomes] == [("failed", "Is a directory"), ("done", "")]
+    outcomes = await whole_run(todo, Backend(), Report(), overwrite=True)
+    place = todo[0].target
+    assert [(it.status, it.error) for it in outcomes] == [
+        ("failed", f"{place} cannot be written: Is a directory"),
+        ("done", ""),
+    ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one", "two"]
 
 
 async def test_cancelling_stops_and_leaves_nothing_half_done(tmp_path: Path) -> None:
     backend = Backend()
-    task = asyncio.create_task(run(works(tmp_path, *map(str, range(9))), backend, Report(), overwrite=False))
+    task = asyncio.create_task(run(works(tmp_path, *map(str, range(9))), backend, Report()))
     await backend.entered.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,5 +1,6 @@
 """The commands that hand over to something else, and what the program as a whole promises."""
 
+import functools
 import json
 import os
 import sys
@@ -8,7 +9,10 @@ from types import ModuleType
 
 import pytest
 
+from app.build import package_version
 from app.codec import native
+from app.codec.decoder_pool import DecoderPool
+from model.backends.registry import BACKENDS
 from tests.cli.conftest import Lapsrn
 
 
@@ -63,22 +67,46 @@ def test_doctor_tells_programs(lapsrn: Lapsrn) -> None:
     assert result.exit_code == 0
     facts = json.loads(result.stdout)
     assert facts["problem"] is None
-    assert facts["weights"]["name"] == "fake_x4"
-    assert facts["weights"]["levels"] == [2, 4]
-    assert facts["weights"]["sha256"] == "0123"
+    (network,) = facts["networks"]
+    assert network["name"] == "fake_x4"
+    assert network["levels"] == [2, 4]
+    assert network["sha256"] == "0123"
+    assert network["scores"] == {"Set5": {"4": {"psnr": 31.5}}}
+    assert [each["name"] for each in facts["backends"]] == [each.name for each in BACKENDS]
+    assert facts["backends"][-1]["why not"] is None
     engine = facts["engine"]
     assert (engine["device"], engine["dtype"], engine["workers"]) == ("cpu", "float32", 1)
     assert engine["ms for 256x256 at x4"] > 0
     assert facts["limits of the service"]["bytes in"] == 32 * 1024 * 1024
     assert facts["machine"]["cores"] >= 1
     assert facts["machine"]["codec"] == native.kind()
+    assert facts["decoders"]["isolated"].startswith("no: LAPSRN_DECODE=inline")
+
+
+@pytest.mark.slow
+def test_doctor_tells_how_pictures_are_decoded(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSRN_DECODE", "process")
+    decoders = json.loads(lapsrn("doctor", "--json").stdout)["decoders"]
+    assert decoders["processes"] >= 2
+    assert decoders["isolated"] == "yes" or "filter of system calls" in decoders["isolated"]
+
+
+def test_doctor_says_when_pictures_cannot_be_decoded(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSRN_DECODE", "process")
+    monkeypatch.setattr("app.build.DecoderPool", functools.partial(DecoderPool, program="raise SystemExit('no way')"))
+    result = lapsrn("doctor", "--json")
+    assert result.exit_code == 1
+    facts = json.loads(result.stdout)
+    assert facts["problem"] == "decoder processes do not start: no way"
+    assert facts["decoders"] == {"processes": 0, "isolated": "not known"}
 
 
 def test_doctor_tells_people(lapsrn: Lapsrn) -> None:
     result = lapsrn("doctor")
     assert result.exit_code == 0
     words = " ".join(result.stdout.split())
-    assert "Set5: 4: psnr: 31.5" in words
+    assert "Set5 ×4 31.50 dB" in words
+    assert "torch yes: PyTorch" in words
     assert "levels 2, 4" in words
     assert "bytes in 33,554,432" in words
 
@@ -95,6 +123,42 @@ def test_doctor_says_why_it_cannot_run(lapsrn: Lapsrn, monkeypatch: pytest.Monke
     assert "cannot upscale here: weights/x.safetensors is [not] there" in result.stdout
     facts = json.loads(lapsrn("doctor", "--json").stdout)
     assert facts["problem"] == "weights/x.safetensors is [not] there"
+
+
+def test_the_version_can_be_asked_for(lapsrn: Lapsrn) -> None:
+    result = lapsrn("--version")
+    assert (result.exit_code, result.stdout) == (0, f"lapsrn {package_version()}\n")
+
+
+@pytest.mark.parametrize("command", [[], ["upscale"], ["compare"], ["serve"], ["doctor"]])
+def test_help_has_a_short_option(lapsrn: Lapsrn, command: list[str]) -> None:
+    result = lapsrn(*command, "-h")
+    assert result.exit_code == 0
+    assert result.stdout == lapsrn(*command, "--help").stdout
+    assert "Usage:" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["upscale", "a.png", "-o", ""],
+        ["compare", "", "-o", "sheet.png"],
+        ["compare", "a.png", "-o", "sheet.png", "--hr="],
+        ["serve", "--host", ""],
+        ["train", "--data", ""],
+        ["evaluate", "--weights=", "--hr", "x"],
+        ["doctor", "--weights", ""],
+    ],
+)
+def test_empty_arguments_are_usage_errors(lapsrn: Lapsrn, arguments: list[str]) -> None:
+    result = lapsrn(*arguments)
+    assert result.exit_code == 2
+    assert "check that the variable is set" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_name_after_two_dashes_may_look_like_an_option(lapsrn: Lapsrn) -> None:
+    result = lapsrn("upscale", "-o", "out", "--", "--x=")
+    assert (result.exit_code, result.stderr) == (1, "failed  --x=: there is no such file\n")
 
 
 @pytest.mark.parametrize("command", ["upscale", "compare", "serve"])

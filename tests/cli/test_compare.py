@@ -1,5 +1,8 @@
 """The comparison sheet: the details it chooses, what it draws, and the figures under it."""
 
+import os
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.cli.backends import Place
 from app.cli.compare import bicubic, choose, compare
 from app.cli.sheet import COLOURS, FRAME, GAP, TILE, Box, Column, draw
+from app.options import UpscaleOptions
 from model.color import luma
 from model.quality import psnr, ssim
 from model.resample import round_to_uint8
@@ -125,7 +130,7 @@ def test_sheet_without_the_truth_has_two_columns(lapsrn: Lapsrn) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gone.png", "-o", "sheet.png"], "gone.png: No such file or directory"),
+        (["gone.png", "-o", "sheet.png"], "gone.png: there is no such file"),
         (["text.png", "-o", "sheet.png"], "text.png: not a picture that can be read"),
         (["photo.png", "-o", "sheet.jpg"], "the sheet is a PNG"),
         (
@@ -145,13 +150,77 @@ def test_what_does_not_fit_is_a_usage_error(lapsrn: Lapsrn, arguments: list[str]
     assert not Path("sheet.png").exists()
 
 
+def test_the_enlargement_can_come_from_a_service(lapsrn: Lapsrn, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("small.png").write_bytes(pictures.png(pictures.rgb(12, 16)))
+    columns = drawn(monkeypatch)
+    for options in ([], ["--server", url, "--model", "fake_x4"]):
+        assert lapsrn("compare", "small.png", "-o", "sheet.png", *options).exit_code == 0
+    np.testing.assert_array_equal(columns[1].picture, columns[3].picture)
+    result = lapsrn("compare", "small.png", "-o", "sheet.png", "--server", url, "--model", "other")
+    assert result.exit_code == 2
+    assert "there is no model 'other' here; there are fake_x4" in result.stderr
+
+
+def test_model_and_ensemble_are_those_of_upscale(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[UpscaleOptions] = []
+
+    class Backend:
+        def __init__(self, settings: object, options: UpscaleOptions, level: int) -> None:
+            asked.append(options)
+            self.scale = level
+
+        async def start(self) -> None:
+            """Nothing is loaded."""
+
+        async def upscale(self, data: bytes, progress: object) -> bytes:
+            return pictures.png(pictures.rgb(12 * self.scale, 16 * self.scale))
+
+        async def close(self) -> None:
+            """Nothing to close."""
+
+    monkeypatch.setattr("app.cli.local.LocalBackend", Backend)
+    Path("small.png").write_bytes(pictures.png(pictures.rgb(12, 16)))
+    options = ["--model", "fake_x4", "--ensemble", "--scale", "2"]
+    assert lapsrn("compare", "small.png", "-o", "sheet.png", *options).exit_code == 0
+    assert asked == [UpscaleOptions(scale=2, model="fake_x4", ensemble=True, frames="first", color="srgb", depth="8")]
+    result = lapsrn("compare", "small.png", "-o", "sheet.png", "--model", "other")
+    assert (result.exit_code, result.stderr) == (1, "lapsrn: there is no model 'other' here; there are fake_x4\n")
+
+
+@pytest.mark.parametrize("name", ["fifo.png", "cut.png", "bomb.png", "folder.png"])
+def test_what_is_no_picture_is_one_line(lapsrn: Lapsrn, name: str) -> None:
+    whole = pictures.png(pictures.rgb(12, 16))
+    os.mkfifo("fifo.png")
+    Path("cut.png").write_bytes(whole[:60])
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    Path("bomb.png").write_bytes(whole[:12] + chunk + struct.pack(">I", zlib.crc32(chunk)) + whole[33:])
+    Path("folder.png").mkdir()
+    Path("small.png").write_bytes(whole)
+    for arguments in ([name], ["small.png", "--hr", name]):
+        result = lapsrn("compare", *arguments, "-o", "sheet.png")
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"lapsrn: {name}: ")
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_picture_that_may_not_be_read_is_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("small.png", "secret.png"):
+        Path(name).write_bytes(pictures.png(pictures.rgb(12, 16)))
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "secret.png")
+    for arguments in (["secret.png"], ["small.png", "--hr", "secret.png"]):
+        result = lapsrn("compare", *arguments, "-o", "sheet.png")
+        assert (result.exit_code, result.stderr) == (2, "lapsrn: secret.png: Permission denied\n")
+
+
 @pytest.mark.slow
 def test_real_weights_beat_bicubic_on_the_sheet(
     weights: Path, bench_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     columns = drawn(monkeypatch)
     low, high = (bench_dir / "Set5" / kind / "butterfly.png" for kind in ("LRx4", "HR"))
-    assert compare(low, high, tmp_path / "sheet.png", 4, [], 2, weights, "cpu") == 0
+    place = Place(weights=weights, device="cpu")
+    assert compare(low, high, tmp_path / "sheet.png", UpscaleOptions(scale=4), [], 2, place) == 0
     ours, theirs = (float(columns[index].figures.split()[0]) for index in (1, 0))
     assert theirs == pytest.approx(22.10, abs=0.02)
     assert ours > theirs + 2

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.inputs import Format, PlanError, plan
+from app.cli.inputs import PlanError, plan
+from app.formats import OutputFormat
 
 TREE = (
     "photo.jpg",
@@ -33,7 +34,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str, output: str = "out", format: Format | None = None) -> dict[str, str]:
+    def run(*arguments: str, output: str = "out", format: OutputFormat | None = None) -> dict[str, str]:
         works, _ = plan(arguments, output, format)
         return {work.name: work.problem or str(work.target) for work in works}
 
@@ -100,7 +101,7 @@ def test_places(planned: Plan, arguments: list[str], output: str, expected: dict
     ],
 )
 def test_format_is_chosen_or_named_by_the_output(
-    planned: Plan, output: str, chosen: Format | None, format: str, target: str
+    planned: Plan, output: str, chosen: OutputFormat | None, format: str, target: str
 ) -> None:
     works, found = plan(["photo.jpg"], output, chosen)
     assert (found, str(works[0].target)) == (format, target)
@@ -119,7 +120,7 @@ def test_format_is_chosen_or_named_by_the_output(
     ],
 )
 def test_what_would_lose_something_is_refused(
-    planned: Plan, arguments: list[str], output: str, format: Format | None, message: str | None
+    planned: Plan, arguments: list[str], output: str, format: OutputFormat | None, message: str | None
 ) -> None:
     if message is None:
         assert planned(*arguments, output=output, format=format) == {"album/a.png": "album/sub/a.png"}
@@ -155,6 +156,97 @@ def test_a_folder_can_be_its_own_output(planned: Plan) -> None:
     assert planned("album", output="album") == before
 
 
-def test_links_to_folders_are_not_followed(planned: Plan) -> None:
+@pytest.mark.parametrize("argument", ["album", "album/**/*.png", "album/*/*.png", "album/sub/*/*/a.png"])
+def test_links_to_folders_are_not_followed(planned: Plan, argument: str) -> None:
+    before = planned(argument)
     os.symlink("..", "album/sub/loop")  # noqa: PTH211
-    assert len(planned("album")) == 3
+    os.symlink("sub", "album/other")  # noqa: PTH211
+    assert planned(argument) == before
+
+
+def test_a_link_that_is_named_is_followed(planned: Plan) -> None:
+    os.symlink("album/sub", "link")  # noqa: PTH211
+    assert planned("link") == {"link/a.png": "out/link/a.png"}
+    assert planned("link/*.png") == {"link/a.png": "out/a.png"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "places"),
+    [
+        ("album", {"album/a.png": "out/album/a.png", "album/b.JPEG": "out/album/b.png"}),
+        ("album/**/*.png", {"album/a.png": "out/a.png"}),
+    ],
+)
+def test_folders_that_cannot_be_read_are_reported(
+    planned: Plan, monkeypatch: pytest.MonkeyPatch, argument: str, places: dict[str, str]
+) -> None:
+    real = os.scandir
+
+    def scandir(path: Path) -> object:
+        if path == Path("album/sub"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    assert planned(argument) == places | {"album/sub": "this folder cannot be read: Permission denied"}
+
+
+@pytest.mark.parametrize("argument", ["pipe.png", "album", "album/*.png"])
+def test_pipes_and_devices_are_not_read(planned: Plan, argument: str) -> None:
+    os.mkfifo("pipe.png")
+    os.mkfifo("album/pipe.png")
+    assert next(problem for name, problem in planned(argument).items() if name.endswith("pipe.png")) == (
+        "not a regular file; to read a pipe, pass - for IN"
+    )
+    assert planned("/dev/zero") == {"/dev/zero": "not a regular file; to read a pipe, pass - for IN"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("x" * 300, "File name too long"),
+        ("x/" * 3000, "File name too long"),
+        ("photo.jpg/below", "Not a directory"),
+        ("x*" * 300, "nothing matches this pattern"),
+        ("x*/" * 300, "nothing matches this pattern"),
+    ],
+)
+def test_arguments_that_name_nothing_are_a_problem_of_their_own(planned: Plan, argument: str, problem: str) -> None:
+    assert planned(argument, "photo.jpg") == {argument: problem, "photo.jpg": "out/photo.png"}
+
+
+@pytest.mark.parametrize("argument", [".", "./", "../empty"])
+def test_an_empty_folder_is_a_problem_wherever_it_is(
+    planned: Plan, monkeypatch: pytest.MonkeyPatch, argument: str
+) -> None:
+    monkeypatch.chdir("empty")
+    assert list(planned(argument, output="../out").values()) == ["there are no pictures in this folder"]
+
+
+@pytest.mark.parametrize("output", ["out.bmp", "deep/out.GIF", "out.jfif", "out.heic", "out.svg", "out.ppm"])
+def test_a_file_in_a_format_that_is_not_written_is_refused(planned: Plan, output: str) -> None:
+    suffix = Path(output).suffix
+    with pytest.raises(PlanError) as caught:
+        planned("photo.jpg", output=output)
+    assert str(caught.value) == (
+        f"-o {output}: results cannot be written as {suffix}; name a file that ends in "
+        f".png, .webp, .jpg, .jpeg, .avif, .tif, .tiff, or a folder ({output}/)."
+    )
+    Path(output).mkdir(parents=True)
+    assert planned("photo.jpg", output=output) == {"photo.jpg": f"{output}/photo.png"}
+
+
+@pytest.mark.parametrize("output", ["out.bmp/", "v1.2", "2024.07", "out.d"])
+def test_a_folder_may_have_a_dot_in_its_name(planned: Plan, output: str) -> None:
+    assert planned("photo.jpg", output=output) == {"photo.jpg": str(Path(output) / "photo.png")}
+
+
+@pytest.mark.parametrize("output", ["x" * 300, "x" * 300 + ".png", "photo.jpg/out", "photo.jpg/out.png"])
+def test_an_impossible_output_can_be_planned(planned: Plan, output: str) -> None:
+    target = output if output.endswith(".png") else f"{output}/notes.png"
+    assert planned("notes.txt", output=output) == {"notes.txt": target}
+
+
+def test_the_output_folder_may_be_the_one_that_is_searched(planned: Plan) -> None:
+    assert planned("twins/*.jpg", output="twins", format="webp") == {"twins/a.jpg": "twins/a.webp"}
+    assert planned("*.jpg", output=".") == {"photo.jpg": "photo.png"}

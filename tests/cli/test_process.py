@@ -1,6 +1,10 @@
 """`lapsrn` as a process of its own: pipes, signals, what it imports, shell completion."""
 
+import json
 import os
+import pty
+import re
+import select
 import signal
 import subprocess
 import sys
@@ -8,10 +12,12 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from app.formats import OUTPUT_FORMATS
 from tests import pictures
 from tests.cli.live import service
 from tests.fakes import FakeModel
@@ -25,6 +31,12 @@ pytestmark = pytest.mark.server
 def environment(**more: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LAPSRN_")}
     return clean | {"PYTHONPATH": str(ROOT)} | more
+
+
+def started(command: list[str], **options: Any) -> subprocess.Popen[str]:
+    """The process, which hears SIGINT also where the tests run in the background; its standard error is a pipe."""
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heard, **options)
 
 
 def imported(*arguments: str) -> set[str]:
@@ -45,7 +57,7 @@ def test_through_a_service_no_torch_is_loaded(url: str, tmp_path: Path) -> None:
     modules = imported("upscale", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--server", url)
     assert (tmp_path / "out" / "a.png").exists()
     assert "httpx" in modules
-    assert modules & {"torch", "numpy", "fastapi", "model"} == set()
+    assert modules & {"torch", "numpy", "fastapi", "PIL", "model"} == set()
 
 
 def test_on_this_machine_no_server_is_loaded(tmp_path: Path, weights: Path) -> None:
@@ -94,8 +106,7 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing_half_done(tmp_path: Path, s
     with service([partial(FakeModel, gate=gate)]) as (url, running):
         try:
             command = [*LAPSRN, "upscale", str(tmp_path), "-o", str(tmp_path / "out"), "--server", url]
-            heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where the tests run in the background
-            process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+            process = started(command)
             until = time.monotonic() + 30
             while running.jobs.under_way < 2:
                 assert time.monotonic() < until, "the pictures were not sent"
@@ -114,7 +125,7 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing_half_done(tmp_path: Path, s
     ("typed", "word", "expected"),
     [
         ("lapsrn up", 1, {"upscale"}),
-        ("lapsrn upscale --format ", 3, {"png", "webp", "jpeg", "avif", "tiff"}),
+        ("lapsrn upscale --format ", 3, set(OUTPUT_FORMATS)),
         ("lapsrn upscale --ser", 2, {"--server"}),
     ],
 )
@@ -125,3 +136,175 @@ def test_shell_completion(typed: str, word: int, expected: set[str]) -> None:
         [sys.executable, "-c", code], env=environment(**more), capture_output=True, text=True, check=False
     )
     assert set(done.stdout.split()) == expected
+
+
+STUCK = """
+import sys, threading
+import app.build, app.cli
+def never(*_):
+    threading.Event().wait()
+app.build.open_model = {model}
+sys.argv = ["lapsrn", *{arguments!r}]
+app.cli.main()
+"""
+"""A program whose network never comes to be loaded."""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("model", ["never", "lambda *_: app.build.ModelSource([never])"], ids=["weights", "worker"])
+@pytest.mark.parametrize("command", ["upscale", "compare"])
+def test_a_signal_ends_the_loading_of_the_network(
+    tmp_path: Path, weights: Path, command: str, model: str, sent: signal.Signals
+) -> None:
+    (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
+    output = {"upscale": "out", "compare": "sheet.png"}[command]
+    code = STUCK.format(model=model, arguments=[command, "a.png", "-o", output])
+    process = started([sys.executable, "-c", code], cwd=tmp_path)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "loading the network...\n"
+    process.send_signal(sent)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert told.splitlines()[-1].startswith("lapsrn: interrupted")
+    assert "Traceback" not in told
+    assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_standard_input(tmp_path: Path, sent: signal.Signals) -> None:
+    code = (
+        "import io, sys, app.cli\n"
+        "class Told(io.BufferedReader):\n"
+        "    def read(self, size=-1):\n"
+        "        print('reading', file=sys.stderr, flush=True)\n"
+        "        return super().read(size)\n"
+        "sys.stdin = io.TextIOWrapper(Told(io.FileIO(0)))\n"
+        "sys.argv = ['lapsrn', 'upscale', '-', '-o', 'out']\n"
+        "app.cli.main()\n"
+    )
+    process = started([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "reading\n"
+    process.send_signal(sent)
+    assert process.wait(timeout=20) == 130
+    assert process.stderr.read().startswith("lapsrn: interrupted")
+    process.communicate()
+
+
+def test_pipes_and_devices_end_it_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    command = [*LAPSRN, "upscale", "fifo.png", ".", "*.png", "/dev/zero", "-o", "out"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    told = "not a regular file; to read a pipe, pass - for IN"
+    assert done.stderr.splitlines()[:2] == [f"failed  fifo.png: {told}", f"failed  /dev/zero: {told}"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16"])
+def test_json_can_be_written_in_any_encoding(url: str, tmp_path: Path, encoding: str) -> None:
+    names = ["é.png", "語.png", "\udcff\udcfe.png", "\x1b[31m\n.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(pictures.png(GRAY))
+    command = [*LAPSRN, "upscale", ".", "-o", "out", "--json", "--server", url]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(PYTHONIOENCODING=encoding), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = [json.loads(line) for line in done.stdout.decode(encoding).splitlines()]
+    assert sorted(line["source"] for line in lines[:-1]) == sorted(names)
+    assert sorted(line["target"] for line in lines[:-1]) == sorted(f"out/{name}" for name in names)
+    assert lines[-1]["summary"]["done"] == len(names)
+
+
+def test_names_are_shown_harmlessly(url: str, tmp_path: Path) -> None:
+    for name in ("\x1b[31m\n.png", "\udcff.png", "é.png"):
+        (tmp_path / name).write_bytes(pictures.png(GRAY))
+    command = [*LAPSRN, "upscale", ".", "\x1b]0;gone\x07", "-o", "out", "--server", url]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(PYTHONIOENCODING="ascii"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    lines = [re.sub(r" \(\d.*", "", line) for line in done.stderr.splitlines()]
+    assert sorted(lines[:-1]) == [
+        r"done    \x1b[31m\n.png -> out/\x1b[31m\n.png",
+        r"done    \xe9.png -> out/\xe9.png",
+        r"done    \xff.png -> out/\xff.png",
+        r"failed  \x1b]0;gone\x07: there is no such file",
+    ]
+    assert lines[-1].startswith("3 done, 1 failed in ") or lines[-1].startswith("1 done, 1 failed, 2 done")
+
+
+def test_names_in_a_usage_error_are_shown_harmlessly(tmp_path: Path) -> None:
+    command = [*LAPSRN, "upscale", "\x1b[31m.png", "-o", "\x1b[31m.gif"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(r"lapsrn: -o \x1b[31m.gif: results cannot be written as .gif; ")
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_closed_stream_changes_nothing_else(url: str, tmp_path: Path, closed: str) -> None:
+    (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
+    number = {"stdout": 1, "stderr": 2}[closed]
+    command = [*LAPSRN, "upscale", "a.png", "-o", "out", "--server", url]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), check=False, preexec_fn=partial(os.close, number))
+    assert done.returncode == 0
+    assert (tmp_path / "out" / "a.png").exists()
+
+
+def test_a_report_that_cannot_be_written_is_one_line(url: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
+    command = [*LAPSRN, "upscale", "a.png", "-o", "out", "--json", "--server", url]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "lapsrn: the report cannot be written: No space left on device\n"
+
+
+def read_until(source: int, text: bytes, before: bytes = b"") -> bytes:
+    """What comes out of a terminal up to `text`, at most a minute's worth."""
+    until = time.monotonic() + 60
+    while text not in before:
+        ready, _, _ = select.select([source], [], [], max(0.0, until - time.monotonic()))
+        assert ready, f"no {text!r} in {before!r}"
+        before += os.read(source, 4096)
+    return before
+
+
+def test_serve_at_a_terminal_shows_its_address_and_readable_lines(weights: Path) -> None:
+    here, there = pty.openpty()
+    command = [*LAPSRN, "serve", "--port", "0"]
+    with subprocess.Popen(command, env=environment(), stdout=there, stderr=there) as process:
+        try:
+            shown = read_until(here, b"Application startup complete").decode().replace("\r\n", "\n")
+            process.terminate()
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+            os.close(there)
+            os.close(here)
+    address = re.match(r"LapSRN is starting on (http://127\.0\.0\.1:[1-9]\d*); Ctrl-C stops it\n", shown)
+    assert address is not None
+    assert all(re.match(r"\d\d:\d\d:\d\d \[\w+ *\] \w", line) for line in shown.splitlines()[1:])
+    port = address[1].rpartition(":")[2]
+    assert f"listening host=127.0.0.1 port={port}\n" in shown
+
+
+def test_serve_in_a_pipe_writes_json_lines(weights: Path) -> None:
+    command = [*LAPSRN, "serve", "--port", "0"]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            events: list[dict[str, Any]] = []
+            while not events or events[-1]["event"] != "Application startup complete.":
+                events.append(json.loads(process.stdout.readline()))
+            process.terminate()
+            events += map(json.loads, process.stdout)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+    assert (events[0]["event"], events[0]["host"], events[0]["port"] > 0) == ("listening", "127.0.0.1", True)
+    assert {event["level"] for event in events} == {"info"}

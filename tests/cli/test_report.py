@@ -1,4 +1,4 @@
-"""What people and programs are told."""
+"""What people and programs are shown."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from app.cli.batch import Outcome
 from app.cli.inputs import Work
-from app.cli.report import JsonReport, PeopleReport
+from app.cli.report import JsonReport, TextReport
 
 GOOD = Work("album/[a].png", Path("album/[a].png"), Path("out/[a].png"))
 BAD = Work("b.png", Path("b.png"), Path("out/b.png"))
@@ -21,7 +21,7 @@ OUTCOMES = (
 )
 
 
-def told(report: PeopleReport | JsonReport) -> None:
+def told(report: TextReport | JsonReport) -> None:
     with report:
         for work, outcome in OUTCOMES:
             progress = report.begin(work)
@@ -38,25 +38,25 @@ def told(report: PeopleReport | JsonReport) -> None:
             False,
             "done    album/[a].png -> out/[a].png (1.3 s)\n"
             "failed  b.png: does not [decode]\n"
-            "skipped c.png: out/c.png is there\n"
+            "skipped c.png: out/c.png exists\n"
             "1 done, 1 failed, 1 skipped in 3.1 s\n"
-            "--overwrite makes those again that are there.\n",
+            "Results that exist are kept, whatever options they were made with; --overwrite makes them again.\n",
         ),
         (True, "failed  b.png: does not [decode]\n1 done, 1 failed, 1 skipped in 3.1 s\n"),
     ],
 )
-def test_people_without_a_terminal_get_lines_and_no_bars(quiet: bool, expected: str) -> None:
+def test_without_a_terminal_there_are_lines_and_no_bars(quiet: bool, expected: str) -> None:
     console = Console(file=io.StringIO(), highlight=False, soft_wrap=True)
-    report = PeopleReport(3, console, quiet=quiet)
+    report = TextReport(3, console, quiet=quiet)
     assert report.begin(GOOD) is None, "progress costs requests, and nobody looks"
     told(report)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == expected
 
 
-def test_people_at_a_terminal_get_bars_for_the_run_and_for_each_picture() -> None:
+def test_a_terminal_has_bars_for_the_run_and_for_each_picture() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, highlight=False, soft_wrap=True, width=100)
-    report = PeopleReport(3, console)
+    report = TextReport(3, console)
     with report:
         progress = report.begin(GOOD)
         assert progress is not None
@@ -74,7 +74,7 @@ def test_people_at_a_terminal_get_bars_for_the_run_and_for_each_picture() -> Non
 
 def test_one_picture_needs_no_summary() -> None:
     console = Console(file=io.StringIO())
-    PeopleReport(1, console).summary([Outcome("done")], 1.0)
+    TextReport(1, console).summary([Outcome("done")], 1.0)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == ""
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from app.cli.commands import app
 from tests import pictures
-from tests.cli.conftest import Lapsrn
+from tests.cli.conftest import LOADING, Lapsrn
 from tests.fakes import FakeModel
 
 Tiles = NDArray[np.float32]
@@ -110,15 +110,8 @@ def test_standard_input_to_standard_output(lapsrn: Lapsrn, where: list[str]) -> 
 def test_a_bad_picture_writes_nothing_to_standard_output(lapsrn: Lapsrn, where: list[str]) -> None:
     result = lapsrn("upscale", "-", "-o", "-", *where, stdin=b"nothing")
     assert (result.exit_code, result.stdout_bytes) == (1, b"")
-    assert result.stderr.startswith("failed  -: ")
-
-
-def test_options_that_do_not_go_together_are_told_for_each_picture(lapsrn: Lapsrn, where: list[str]) -> None:
-    Path("a.png").write_bytes(FILE)
-    result = lapsrn("upscale", "a.png", "-o", "out", "--quality", "90", "--json", *where)
-    line = json.loads(result.stdout.splitlines()[0])
-    assert (result.exit_code, line["type"]) == (1, "urn:lapsrn:problem:bad-parameter")
-    assert "quality is for lossy formats" in line["error"]
+    (line,) = (line for line in result.stderr.splitlines() if line != LOADING)
+    assert line.startswith("failed  -: ")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +143,7 @@ def test_skips_what_is_there_until_told_otherwise(lapsrn: Lapsrn) -> None:
     Path("out/a.png").write_bytes(b"mine")
     result = lapsrn("upscale", "a.png", "-o", "out")
     assert (result.exit_code, Path("out/a.png").read_bytes()) == (0, b"mine")
-    assert result.stderr.splitlines()[0] == "skipped a.png: out/a.png is there"
+    assert result.stderr.splitlines()[0] == "skipped a.png: out/a.png exists"
     assert lapsrn("upscale", "a.png", "-o", "out", "--overwrite", "--quiet").stderr == ""
     np.testing.assert_array_equal(pictures.opened(Path("out/a.png").read_bytes()), enlarged(4))
 
@@ -164,6 +157,93 @@ def test_picture_options_reach_the_codec(lapsrn: Lapsrn, where: list[str]) -> No
     assert pictures.opened(Path("out/half.png").read_bytes()).shape == (160, 160, 3)
 
 
+@pytest.fixture
+def _nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("the network was loaded")
+
+    monkeypatch.setattr("app.build.open_model", fail)
+
+
+@pytest.mark.usefixtures("_nothing_is_loaded")
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["gone.png", "-o", "out"], 1, "failed  gone.png: there is no such file"),
+        (["empty", "-o", "out"], 1, "failed  empty: there are no pictures in this folder"),
+        (["*.tif", "-o", "out"], 1, "failed  *.tif: nothing matches this pattern"),
+        (["x" * 256, "-o", "out"], 1, f"failed  {'x' * 256}: File name too long"),
+        (["fifo", "-o", "out"], 1, "failed  fifo: not a regular file; to read a pipe, pass - for IN"),
+        (["/dev/zero", "-o", "out"], 1, "failed  /dev/zero: not a regular file; to read a pipe, pass - for IN"),
+        (["a.png", "-o", "made"], 0, "skipped a.png: made/a.png exists"),
+        (["a.png", "-o", "x" * 256 + ".png"], 1, f"failed  a.png: {'x' * 256}.png cannot be written: File name too"),
+        (["a.png", "-o", "out", "--model", "typo"], 1, "lapsrn: there is no model 'typo' here; there are fake_x4"),
+        (["a.png", "-o", "out", "--weights", "typo"], 1, "lapsrn: no weights at typo; set LAPSRN_WEIGHTS, or train"),
+    ],
+)
+def test_nothing_is_loaded_where_nothing_can_be_done(
+    lapsrn: Lapsrn, arguments: list[str], code: int, told: str
+) -> None:
+    Path("a.png").write_bytes(FILE)
+    os.mkfifo("fifo")
+    Path("empty").mkdir()
+    Path("made").mkdir()
+    Path("made/a.png").touch()
+    result = lapsrn("upscale", *arguments)
+    assert result.exit_code == code
+    assert result.stderr.startswith(told)
+    assert not Path("out").exists()
+
+
+def test_problems_are_told_before_the_network_is_loaded(lapsrn: Lapsrn) -> None:
+    for name in ("a.png", "b.png"):
+        Path(name).write_bytes(FILE)
+    Path("out").mkdir()
+    Path("out/a.png").touch()
+    result = lapsrn("upscale", "b.png", "gone.png", "a.png", "-o", "out")
+    lines = result.stderr.splitlines()
+    assert lines[:3] == ["failed  gone.png: there is no such file", "skipped a.png: out/a.png exists", LOADING]
+    assert lines[3].startswith("done    b.png -> out/b.png (")
+    assert lines[4].startswith("1 done, 1 failed, 1 skipped in ")
+    assert lines[5] == (
+        "Results that exist are kept, whatever options they were made with; --overwrite makes them again."
+    )
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize("option", ["--json", "--quiet"])
+def test_the_line_about_loading_is_for_people_who_want_lines(lapsrn: Lapsrn, option: str) -> None:
+    Path("a.png").write_bytes(FILE)
+    result = lapsrn("upscale", "a.png", "-o", "out", option)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_errors_name_the_flags_of_the_command_line(lapsrn: Lapsrn, where: list[str]) -> None:
+    frames = [Image.fromarray(GRAY), Image.fromarray(255 - GRAY)]
+    frames[0].save("film.gif", save_all=True, append_images=frames[1:])
+    result = lapsrn("upscale", "film.gif", "-o", "out", "--json", *where)
+    line = json.loads(result.stdout.splitlines()[0])
+    assert line["error"].endswith(
+        "The GIF has more than one frame; --frames first takes the first, --frames all takes all."
+    )
+    assert lapsrn("upscale", "film.gif", "-o", "out", "--frames", "first", *where).exit_code == 0
+
+
+def test_a_result_that_cannot_be_written_is_named(lapsrn: Lapsrn, where: list[str]) -> None:
+    Path("a.png").write_bytes(FILE)
+    Path("out/a.png").mkdir(parents=True)
+    result = lapsrn("upscale", "a.png", "-o", "out", "--overwrite", *where)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "failed  a.png: out/a.png cannot be written: Is a directory"
+
+
+@pytest.mark.parametrize(("option", "chunk"), [("--lossless", b"VP8L"), ("--no-lossless", b"VP8 ")])
+def test_webp_is_written_as_asked(lapsrn: Lapsrn, where: list[str], option: str, chunk: bytes) -> None:
+    Path("a.png").write_bytes(FILE)
+    assert lapsrn("upscale", "a.png", "-o", "a.webp", option, *where).exit_code == 0
+    assert Path("a.webp").read_bytes()[12:16] == chunk
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -175,6 +255,10 @@ def test_picture_options_reach_the_codec(lapsrn: Lapsrn, where: list[str]) -> No
         (["a.png", "-o", "out", "--quality", "101"], "'101' is neither a number from 1 to 100 nor high"),
         (["a.png", "-o", "out", "--quality", "best"], "'best' is neither a number from 1 to 100 nor high"),
         (["a.png", "-o", "a.png"], "would replace the source"),
+        (["", "-o", "out"], "Argument 1 is empty."),
+        (["a.png", "-o", ""], "Argument 3 is empty."),
+        (["a.png", "-o", "out", "--server", ""], "Argument 5 is empty."),
+        (["a.png", "-o", "out", "--weights="], "--weights= has no value."),
     ],
 )
 def test_usage_errors_are_2_and_write_nothing(lapsrn: Lapsrn, arguments: list[str], message: str) -> None:

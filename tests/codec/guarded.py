@@ -34,9 +34,9 @@ def main(side: str, name: str) -> None:
         return copy
 
     def at_the_edge_all_of_it(picture: Picture) -> Picture:
-        if picture.chroma is None:
-            return picture
-        return replace(picture, chroma=(at_the_edge(picture.chroma[0]), at_the_edge(picture.chroma[1])))
+        alpha = None if picture.alpha is None else at_the_edge(picture.alpha)
+        chroma = None if picture.chroma is None else (at_the_edge(picture.chroma[0]), at_the_edge(picture.chroma[1]))
+        return replace(picture, luma=at_the_edge(picture.luma), chroma=chroma, alpha=alpha)
 
     native.LIBRARIES = {name: native.LIBRARIES[name]}
     assert native.library() is not None
@@ -48,11 +48,13 @@ def main(side: str, name: str) -> None:
             picture = split(samples, FORMULAS)
             for scale in (1, 2, 4, 8):
                 planes = [bicubic(plane, scale) for plane in picture.planes]
-                expected = merge(picture, planes, scale, depth, FORMULAS)
-                with edged:
-                    careful = [at_the_edge(plane) for plane in planes]
-                    found = merge(at_the_edge_all_of_it(picture), careful, scale, depth, FORMULAS)
-                np.testing.assert_array_equal(found, expected)
+                for consistent in (False, True):
+                    expected = merge(picture, planes, scale, depth, FORMULAS, consistent=consistent)
+                    with edged:
+                        careful = [at_the_edge(plane) for plane in planes]
+                        mine = at_the_edge_all_of_it(picture)
+                        found = merge(mine, careful, scale, depth, FORMULAS, consistent=consistent)
+                    np.testing.assert_array_equal(found, expected)
         rows = random.integers(0, 256, (height, width * 3), np.uint8)
         expected = filtered(rows, rows[0], 3, ADAPTIVE)
         with edged:

@@ -13,7 +13,13 @@ from app.codec import Codec, Decoded, DecodeLimits, Encoded, Formulas, Plane
 from app.options import LevelChoice, UpscaleOptions
 from model import color, resample
 
-FORMULAS = Formulas(color.YCBCR_FROM_RGB, color.YCBCR_OFFSET, color.RGB_FROM_YCBCR, resample.upsample_kernel)
+FORMULAS = Formulas(
+    color.YCBCR_FROM_RGB,
+    color.YCBCR_OFFSET,
+    color.RGB_FROM_YCBCR,
+    resample.upsample_kernel,
+    resample.downsample_kernel,
+)
 FAILURES = Path(__file__).resolve().parent.parent / "failures"
 
 Array = NDArray[Any]
@@ -30,9 +36,9 @@ def bicubic(plane: Plane, scale: int) -> Plane:
     return resample.resize(plane, plane.shape[0] * scale, plane.shape[1] * scale).astype(np.float32)
 
 
-def codec(**limits: Any) -> Codec:
-    """A codec with the project's formulas, single-threaded."""
-    return Codec(FORMULAS, DecodeLimits(**limits), threads=1)
+def codec(*, consistent: bool = False, **limits: Any) -> Codec:
+    """A codec with the project's formulas, single-threaded; results are what the planes say, unless `consistent`."""
+    return Codec(FORMULAS, DecodeLimits(**limits), threads=1, consistent=consistent)
 
 
 def wanted(scale: int = 1, **options: Any) -> UpscaleOptions:

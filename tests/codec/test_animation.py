@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageSequence
 
-from app.codec import gif, limits
+from app.codec import limits
+from app.codec.readers import gif
 from app.errors import BadParameter, TooManyPixels, UndecodablePicture
 from tests.codec.png_reference import chunk, chunks, write_png
 from tests.codec.support import Array, assert_same, codec, nearest, opened, picture, pixels, saved, upscaled, wanted
@@ -16,7 +17,7 @@ from tests.codec.support import Array, assert_same, codec, nearest, opened, pict
 DURATIONS = [40, 200, 70]
 
 
-def _film(form: str, channels: int = 3, **settings: Any) -> tuple[bytes, list[Array]]:
+def film_of(form: str, channels: int = 3, **settings: Any) -> tuple[bytes, list[Array]]:
     frames = [picture(6, 5, channels, seed=seed) for seed in range(3)]
     for frame in frames:
         if channels == 4:
@@ -52,14 +53,14 @@ FILMS = [
 
 @pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
 def test_an_animation_is_refused_by_default(form: str, channels: int, settings: dict[str, Any]) -> None:
-    data, _ = _film(form, channels, **settings)
+    data, _ = film_of(form, channels, **settings)
     with pytest.raises(BadParameter, match=r"more than one frame; frames=first takes the first, frames=all"):
         codec().decode(data, wanted(scale=4))
 
 
 @pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
 def test_the_first_frame_on_request(form: str, channels: int, settings: dict[str, Any]) -> None:
-    data, frames = _film(form, channels, **settings)
+    data, frames = film_of(form, channels, **settings)
     decoded, encoded = upscaled(data, frames="first")
     assert (len(decoded.frames), decoded.durations_ms) == (1, ())
     assert_same(pixels(encoded.body)[..., :channels], frames[0], f"first-{form}-{channels}", data)
@@ -69,7 +70,7 @@ def test_the_first_frame_on_request(form: str, channels: int, settings: dict[str
 @pytest.mark.parametrize("scale", [1, 4])
 @pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
 def test_all_frames_on_request(form: str, channels: int, settings: dict[str, Any], scale: int, target: Any) -> None:
-    data, frames = _film(form, channels, **settings)
+    data, frames = film_of(form, channels, **settings)
     decoded, encoded = upscaled(data, scale, frames="all", encode=wanted(format=target))
     found, times = _frames(encoded.body)
     assert (decoded.durations_ms, times, decoded.loop) == (tuple(DURATIONS), DURATIONS, 2)
@@ -83,7 +84,7 @@ def test_all_frames_on_request(form: str, channels: int, settings: dict[str, Any
 
 
 def test_the_loop_count_is_kept() -> None:
-    data, _ = _film("PNG")
+    data, _ = film_of("PNG")
     _, encoded = upscaled(data, frames="all")
     assert (b"acTL", (3).to_bytes(4, "big") + (2).to_bytes(4, "big")) in list(chunks(encoded.body))
 
@@ -104,7 +105,7 @@ def test_a_transparent_gif_keeps_its_holes() -> None:
 
 @pytest.mark.parametrize("target", ["jpeg", "avif", "tiff"])
 def test_formats_without_animation_refuse_it(target: Any) -> None:
-    data, _ = _film("GIF")
+    data, _ = film_of("GIF")
     service = codec()
     decoded = service.decode(data, wanted(scale=2, frames="all"))
     with pytest.raises(BadParameter, match="png or webp"):
@@ -112,7 +113,7 @@ def test_formats_without_animation_refuse_it(target: Any) -> None:
 
 
 def test_the_still_of_an_apng_is_not_part_of_its_film() -> None:
-    data, frames = _film("PNG", default_image=True)
+    data, frames = film_of("PNG", default_image=True)
     decoded = codec().decode(data, wanted(scale=1, frames="all"))
     assert len(decoded.frames) == 2
     _, encoded = upscaled(data, frames="first")
@@ -120,7 +121,7 @@ def test_the_still_of_an_apng_is_not_part_of_its_film() -> None:
 
 
 def test_every_frame_counts_against_the_limits() -> None:
-    data, _ = _film("GIF")
+    data, _ = film_of("GIF")
     with pytest.raises(TooManyPixels, match="3 frames"):
         codec(max_input_pixels=89).decode(data, wanted(scale=2, frames="all"))
     with pytest.raises(TooManyPixels, match="3 frames"):
@@ -175,13 +176,13 @@ def test_a_gif_of_tiny_blocks_is_refused(filler: bytes) -> None:
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
 def test_the_number_of_frames_is_limited(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_FRAMES", 2)
-    data, _ = _film(form)
+    data, _ = film_of(form)
     with pytest.raises(TooManyPixels, match=r"3 frames; at most 2 are accepted\..*frames=first"):
         codec().decode(data, wanted(scale=2, frames="all"))
     codec().decode(data, wanted(scale=2, frames="first"))
 
 
-@pytest.mark.parametrize("film", [_film("GIF")[0], _gif(3, (9, 7), (5, 4))])
+@pytest.mark.parametrize("film", [film_of("GIF")[0], _gif(3, (9, 7), (5, 4))])
 def test_a_gif_is_counted_without_being_decoded(film: bytes) -> None:
     image = Image.open(io.BytesIO(film))
     assert gif.contents(film) == (getattr(image, "n_frames", 1), image.height, image.width)

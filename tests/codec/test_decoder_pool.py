@@ -17,9 +17,9 @@ from app.codec.reader import read
 from app.errors import ClientError, UndecodablePicture, UnsupportedFormat
 from tests.codec.formats_table import CASES
 from tests.codec.support import FORMULAS, picture, saved, wanted
-from tests.codec.test_animation import _film
+from tests.codec.test_animation import film_of
 from tests.codec.test_bad_input import DAMAGED, LYING
-from tests.codec.test_metadata import DISPLAY_P3, _with_everything
+from tests.codec.test_metadata import DISPLAY_P3, with_everything
 
 pytestmark = pytest.mark.slow
 
@@ -35,10 +35,6 @@ def processes() -> Iterator[DecoderPool]:
     pool.close()
 
 
-def _pids(pool: DecoderPool) -> list[int]:
-    return [process.pid for process in list(pool._idle.queue) if process is not None]
-
-
 def _equal(one: Raster, other: Raster) -> bool:
     facts: list[Any] = [
         (raster.format, raster.depth, raster.metadata, raster.durations_ms, raster.loop, raster.truncated)
@@ -52,8 +48,8 @@ def _equal(one: Raster, other: Raster) -> bool:
     "data",
     [
         *(case.make()[0] for case in CASES[::5]),
-        _with_everything(),
-        _film("GIF")[0],
+        with_everything(),
+        film_of("GIF")[0],
         saved(picture(5, 7, 3), "PNG", icc_profile=DISPLAY_P3),
         next(case.make()[0] for case in CASES if case.what == "RGB and alpha, 10 bits"),
     ],
@@ -100,10 +96,10 @@ def test_a_process_that_died_meanwhile_is_replaced_and_costs_nobody_a_picture() 
     data = saved(picture(7, 5, 3), "PNG")
     try:
         pool.read(data, OPTIONS, LIMITS)
-        (pid,) = _pids(pool)
+        (pid,) = pool.pids
         os.kill(pid, signal.SIGKILL)
         assert np.array_equal(pool.read(data, OPTIONS, LIMITS).frames[0], picture(7, 5, 3))
-        assert _pids(pool) != [pid]
+        assert pool.pids != [pid]
     finally:
         pool.close()
 
@@ -118,7 +114,7 @@ def test_a_process_that_hangs_is_killed_and_its_picture_refused() -> None:
                 break
             except UndecodablePicture:
                 continue
-        (pid,) = _pids(pool)
+        (pid,) = pool.pids
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(UndecodablePicture, match="The PNG was given up: the decoder took too long on it"):
             pool.read(data, OPTIONS, LIMITS)
@@ -137,7 +133,7 @@ def test_a_picture_that_kills_its_decoder_twice_is_refused_and_the_pool_lives_on
     try:
         pool.read(data, OPTIONS, LIMITS)
         # A header that is no JSON ends the process, as a crash of a C library on the picture would.
-        monkeypatch.setattr(decoder_protocol, "request", lambda *_: [bytes([1, 0, 0, 0, 0, 0, 0, 0]), b"{"])
+        monkeypatch.setattr(decoder_protocol, "request", lambda *_: [bytes([1, 0, 0, 0]), b"{"])
         with pytest.raises(UndecodablePicture, match="The PNG was given up: the decoder crashed on it"):
             pool.read(data, OPTIONS, LIMITS)
         monkeypatch.setattr(decoder_protocol, "request", sent)
@@ -155,7 +151,7 @@ def test_memory_is_limited() -> None:
         with pytest.raises(UndecodablePicture):
             pool.read(large, wanted(scale=2), limits)
         assert np.array_equal(pool.read(small, OPTIONS, limits).frames[0], picture(7, 5, 3))
-        (pid,) = _pids(pool)
+        (pid,) = pool.pids
         space = resource.prlimit(pid, resource.RLIMIT_AS)
         assert space[0] == space[1] != resource.RLIM_INFINITY
     finally:
@@ -165,7 +161,7 @@ def test_memory_is_limited() -> None:
 def test_closing_ends_the_processes() -> None:
     pool = DecoderPool(2, LIMITS)
     pool.start()
-    pids = _pids(pool)
+    pids = pool.pids
     assert len(pids) == 2
     pool.close()
     for pid in pids:

@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import zlib
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import Metadata
+from app.codec import Decoded, Metadata
 from app.codec.merge import merge
-from app.codec.png_writer import write
+from app.codec.raster import Raster
 from app.codec.split import split
+from app.codec.writers import png
 from app.errors import BadParameter
+from app.formats import OUTPUT_FORMATS, WritableFormat, format_of
 from app.options import UpscaleOptions
 from bench.png import screenshot
 from tests.codec.png_reference import chunks
@@ -35,6 +39,17 @@ from tests.codec.support import (
 )
 
 KINDS = [(channels, dtype) for channels in (1, 2, 3, 4) for dtype in (np.uint8, np.uint16)]
+
+
+def write(
+    frames: Sequence[Array],
+    metadata: Metadata,
+    durations_ms: Sequence[int] = (),
+    loop: int = 0,
+    executor: Executor | None = None,
+) -> bytes:
+    """A PNG by the codec's writer."""
+    return png.write(Raster(tuple(frames), "PNG", metadata, tuple(durations_ms), loop), wanted(), executor)
 
 
 def _pngcheck(body: bytes, folder: Path) -> str:
@@ -181,6 +196,44 @@ def test_an_opaque_alpha_may_become_a_jpeg() -> None:
     samples[..., 3] = 255
     _, encoded = upscaled(saved(samples, "PNG"), encode=wanted(format="jpeg"))
     assert opened(encoded.body).mode == "RGB"
+
+
+ROWS = pytest.mark.parametrize("row", OUTPUT_FORMATS.values(), ids=lambda row: row.name)
+
+
+def _written(row: WritableFormat, data: bytes, encode: dict[str, Any], **options: Any) -> Decoded | None:
+    """A result in the format of the row, read again; None if it is refused."""
+    try:
+        _, encoded = upscaled(data, encode=wanted(format=row.name, **encode), **options)
+    except BadParameter:
+        return None
+    assert (format_of(encoded.body), encoded.media_type) == (row, row.media_type)
+    return codec().decode(encoded.body, wanted(frames="all"))
+
+
+@ROWS
+def test_a_format_holds_what_its_row_says_and_refuses_the_rest(row: WritableFormat) -> None:
+    samples = picture(16, 16, 4)
+    film = write([samples, samples[::-1]], Metadata(), [40, 40])
+    with_alpha, animated = _written(row, saved(samples, "PNG"), {}), _written(row, film, {}, frames="all")
+    assert (with_alpha is not None and with_alpha.frames[0].alpha is not None) == row.alpha
+    assert (animated is not None and len(animated.frames) == 2) == row.animation
+    deep = _written(row, write([picture(16, 16, 3, np.uint16)], Metadata()), {})
+    assert deep is not None
+    assert (deep.depth == 16) == row.sixteen_bits
+
+
+@ROWS
+def test_a_format_takes_a_quality_if_it_is_lossy_and_lossless_if_it_can(row: WritableFormat) -> None:
+    data = saved(picture(16, 16, 3), "PNG")
+    source, exact = codec().decode(data, wanted()), _written(row, data, {"lossless": True})
+    assert (exact is not None) == row.lossless
+    if exact is not None:
+        assert np.array_equal(exact.frames[0].luma, source.frames[0].luma)
+    coarse = _written(row, data, {"quality": 30})
+    assert (coarse is not None) == row.lossy
+    if coarse is not None:
+        assert not np.array_equal(coarse.frames[0].luma, source.frames[0].luma)
 
 
 def test_the_encoder_says_how_long_it_took() -> None:

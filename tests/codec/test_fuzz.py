@@ -14,6 +14,7 @@ from PIL import Image
 from app.errors import ClientError
 from app.options import UpscaleOptions
 from tests.codec.formats_table import CASES
+from tests.codec.metadata.sources import FORMATS, IPTC, with_all
 from tests.codec.support import codec, nearest, picture, saved, wanted
 
 SEEDS = {f"{case.format} {case.what}": case.make()[0] for case in CASES}
@@ -34,6 +35,7 @@ def _pages() -> bytes:
 
 SEEDS |= {f"animated {form}": _film(form) for form in ("GIF", "PNG", "WEBP")} | {"TIFF pages": _pages()}
 SEEDS |= {"JPEG with metadata": saved(picture(9, 8, 3), "JPEG", exif=b"Exif\0\0MM\0*" + bytes(20), dpi=(72, 72))}
+SEEDS |= {f"{form} with everything": with_all(form, iptc=IPTC) for form in FORMATS}
 
 SERVICE = codec(max_input_pixels=1 << 16, max_output_pixels=1 << 18)
 

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
+from app.codec.color_management import profile_channels, profile_from_cicp, to_srgb
 from tests.codec.png_reference import chunks, write_png
 from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled, wanted
 
@@ -21,6 +22,10 @@ XMP_TAG = 700  # in a TIFF
 SRGB_PRIMARIES = [0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1]
 LINEAR = bytes(imagecodecs.cms_profile("rgb", whitepoint=[0.3127, 0.329, 1], primaries=SRGB_PRIMARIES, gamma=1.0))
 GRAY_LINEAR = bytes(imagecodecs.cms_profile("gray", gamma=1.0))
+_GAMMA_1 = (b"gAMA", (100000).to_bytes(4, "big"))
+_PRIMARIES = [
+    (b"cHRM", b"".join(v.to_bytes(4, "big") for v in (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)))
+]
 DISPLAY_P3 = bytes(
     imagecodecs.cms_profile(
         "rgb", whitepoint=[0.3127, 0.329, 1], primaries=[0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1], gamma=2.2
@@ -79,7 +84,7 @@ def test_orientation_of_sixteen_bits(orientation: int) -> None:
     assert_same(pixels(encoded.body), high << 8 | low, f"orientation-16-{orientation}", data)
 
 
-def _with_everything(form: str = "PNG") -> bytes:
+def with_everything(form: str = "PNG") -> bytes:
     settings: dict[str, Any] = {"exif": _exif().tobytes(), "dpi": (100, 200)}
     if form == "PNG":
         info = PngImagePlugin.PngInfo()
@@ -96,7 +101,7 @@ def _with_everything(form: str = "PNG") -> bytes:
 @pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_metadata_is_dropped_by_default(form: str, target: Any) -> None:
-    _, encoded = upscaled(_with_everything(form), 2, encode=wanted(format=target))
+    _, encoded = upscaled(with_everything(form), 2, encode=wanted(format=target))
     for secret in (b"Painter", b"50mm", b"GPS", b"Dunes", b"private", b"secret"):
         assert secret not in encoded.body
     assert "dpi" not in opened(encoded.body).info or target in ("jpeg", "tiff")
@@ -107,7 +112,7 @@ def test_metadata_is_dropped_by_default(form: str, target: Any) -> None:
 @pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -> None:
-    _, encoded = upscaled(_with_everything(form), 4, encode=wanted(format=target), metadata="keep")
+    _, encoded = upscaled(with_everything(form), 4, encode=wanted(format=target), metadata="keep")
     image = opened(encoded.body)
     exif = image.getexif()
     details = exif.get_ifd(ExifTags.IFD.Exif)
@@ -129,7 +134,7 @@ def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -
 
 @pytest.mark.parametrize("target", ["png", "tiff"])
 def test_metadata_all_keeps_positions(target: Any) -> None:
-    _, encoded = upscaled(_with_everything(), metadata="all", encode=wanted(format=target))
+    _, encoded = upscaled(with_everything(), metadata="all", encode=wanted(format=target))
     image = opened(encoded.body)
     assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
     assert "GPSLatitude" in str(image.info["xmp"])
@@ -173,14 +178,14 @@ def test_a_deep_tiff_keeps_everything_as_a_tiff(channels: int, metadata: Any) ->
 
 
 def test_a_tiff_that_is_asked_for_nothing_holds_nothing_but_its_picture() -> None:
-    _, encoded = upscaled(_with_everything("TIFF"), encode=wanted(format="tiff"))
+    _, encoded = upscaled(with_everything("TIFF"), encode=wanted(format="tiff"))
     with tifffile.TiffFile(io.BytesIO(encoded.body)) as file:
         assert {"Artist", "ExifTag", "GPSTag", "XMP", "Software"}.isdisjoint(tag.name for tag in file.pages.first.tags)
 
 
 @pytest.mark.parametrize(("target", "tolerance"), [("png", 0.02), ("jpeg", 0.6), ("tiff", 1e-3)])
 def test_the_resolution_grows_with_the_picture(target: Any, tolerance: float) -> None:
-    _, encoded = upscaled(_with_everything(), 4, encode=wanted(format=target), metadata="keep")
+    _, encoded = upscaled(with_everything(), 4, encode=wanted(format=target), metadata="keep")
     assert [float(value) for value in opened(encoded.body).info["dpi"]] == pytest.approx((400, 800), abs=tolerance * 4)
 
 
@@ -247,12 +252,99 @@ def test_gray_with_a_profile_is_converted_as_gray() -> None:
 
 def test_gamma_and_primaries_of_a_png_become_a_profile() -> None:
     samples = picture(8, 8, 3)
-    linear = [(b"gAMA", (100000).to_bytes(4, "big"))]
-    _, kept = upscaled(write_png(samples, 2, 8, extra=linear))
+    _, kept = upscaled(write_png(samples, 2, 8, extra=[_GAMMA_1]))
     assert "icc_profile" in opened(kept.body).info
-    _, converted = upscaled(write_png(samples, 2, 8, extra=linear), color="srgb")
+    _, converted = upscaled(write_png(samples, 2, 8, extra=[_GAMMA_1]), color="srgb")
     expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
     assert_same(pixels(converted.body), expected, "gama", tolerance=1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_gamma_of_a_gray_png_becomes_a_gray_profile(channels: int, dtype: type) -> None:
+    samples, full = picture(8, 8, channels, dtype), np.iinfo(dtype).max
+    samples[..., 1:] |= 1  # where nothing is seen, the colour is not kept
+    data = write_png(samples, 0 if channels == 1 else 4, 8 * dtype().itemsize, extra=[_GAMMA_1, *_PRIMARIES])
+    _, kept = upscaled(data)
+    assert profile_channels(opened(kept.body).info["icc_profile"]) == 1
+    _, converted = upscaled(data, color="srgb")
+    expected = samples.copy()
+    expected[..., 0] = np.rint(_srgb_from_linear(samples[..., 0] / full) * full)
+    assert_same(pixels(converted.body), expected, f"gray-gama-{channels}", data, tolerance=1 if full == 255 else 200)
+
+
+@pytest.mark.parametrize(("target", "kept"), [("png", True), ("tiff", True), ("jpeg", True), ("webp", False)])
+def test_a_gray_profile_is_only_in_gray_results(target: Any, kept: bool) -> None:
+    samples = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 4
+    _, encoded = upscaled(saved(samples, "PNG", icc_profile=GRAY_LINEAR), format=target, encode=wanted(format=target))
+    image = opened(encoded.body)
+    assert ("icc_profile" in image.info) is kept
+    if not kept:
+        expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8).repeat(3, axis=2)
+        assert_same(np.asarray(image), expected, f"gray-profile-{target}", tolerance=1)
+
+
+def _linear(srgb: Array) -> Array:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def _p3_as_srgb(samples: Array) -> Array:
+    """By the matrices of the two sets of primaries, in float64."""
+    to_xyz = []
+    for primaries in ((0.68, 0.32, 0.265, 0.69, 0.15, 0.06), (0.64, 0.33, 0.3, 0.6, 0.15, 0.06)):
+        colors = np.array([[x / y, 1, (1 - x - y) / y] for x, y in zip(primaries[::2], primaries[1::2], strict=True)]).T
+        white = np.array([0.3127 / 0.329, 1, (1 - 0.3127 - 0.329) / 0.329])
+        to_xyz.append(colors * np.linalg.solve(colors, white))
+    light = _linear(samples / 255) @ np.linalg.solve(to_xyz[1], to_xyz[0]).T
+    srgb: Array = np.rint(_srgb_from_linear(np.clip(light, 0, 1)) * 255).astype(np.uint8)
+    return srgb
+
+
+def _cicp(primaries: int, transfer: int, full_range: int = 1) -> tuple[bytes, bytes]:
+    return b"cICP", bytes((primaries, transfer, 0, full_range))
+
+
+@pytest.mark.parametrize("others", [[], [_GAMMA_1], [(b"sRGB", b"\0")]], ids=["alone", "with gAMA", "with sRGB"])
+def test_code_points_of_a_png_become_a_profile(others: list[tuple[bytes, bytes]]) -> None:
+    samples = picture(8, 8, 3) // 2 + 64
+    data = write_png(samples, 2, 8, extra=[_cicp(12, 13), *others])
+    _, kept = upscaled(data)
+    assert profile_channels(opened(kept.body).info["icc_profile"]) == 3
+    _, converted = upscaled(data, color="srgb")
+    assert_same(pixels(converted.body), _p3_as_srgb(samples), "cicp-p3", data, tolerance=2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_code_points_of_linear_light(channels: int) -> None:
+    samples = picture(8, 8, channels)
+    _, converted = upscaled(write_png(samples, 0 if channels == 1 else 2, 8, extra=[_cicp(1, 8)]), color="srgb")
+    expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
+    assert_same(pixels(converted.body), expected, f"cicp-linear-{channels}", tolerance=1)
+
+
+@pytest.mark.parametrize("code_points", [(9, 16, 1), (9, 18, 1), (2, 2, 1), (12, 13, 0), (255, 255, 1), (22, 13, 1)])
+def test_code_points_that_no_profile_describes_leave_the_next_in_line(code_points: tuple[int, int, int]) -> None:
+    samples = picture(8, 8, 3)
+    _, alone = upscaled(write_png(samples, 2, 8, extra=[_cicp(*code_points)]), color="srgb")
+    assert_same(pixels(alone.body), samples, "cicp-alone")
+    _, both = upscaled(write_png(samples, 2, 8, extra=[_cicp(*code_points), _GAMMA_1]), color="srgb")
+    expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
+    assert_same(pixels(both.body), expected, "cicp-gama", tolerance=1)
+
+
+@pytest.mark.parametrize("transfer", [1, 6, 13, 14, 15])
+def test_code_points_of_srgb_go_before_another_gamma(transfer: int) -> None:
+    samples = picture(8, 8, 3)
+    _, encoded = upscaled(write_png(samples, 2, 8, extra=[_cicp(1, transfer), _GAMMA_1]), color="srgb")
+    assert_same(pixels(encoded.body), samples, "cicp-srgb")
+
+
+def test_primaries_are_those_of_their_standards_white_is_white() -> None:
+    for primaries in (5, 6, 7, 9, 11, 12):
+        profile = profile_from_cicp(primaries, 13)
+        assert profile is not None
+        white = to_srgb(np.full((1, 1, 3), 255, np.uint8), profile)
+        assert white is not None and white.min() >= 254
 
 
 def test_the_gamma_of_srgb_is_not_made_a_profile() -> None:

@@ -2,12 +2,15 @@
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from app.codec.reader import read
+from app.codec.types import DecodeLimits
 from tests.codec.png_reference import CHANNELS, DEPTHS, Array, write_png
-from tests.codec.support import assert_same, pixels, upscaled
+from tests.codec.support import assert_same, pixels, upscaled, wanted
 
 HEIGHT, WIDTH = 11, 13
 
@@ -46,6 +49,26 @@ def _made(color_type: int, depth: int, interlaced: bool, transparent: bool) -> t
             alpha = np.where((stored == key).all(axis=2, keepdims=True), 0, top).astype(dtype)
             expected = np.concatenate([expected, alpha], axis=2)
     return write_png(stored, color_type, depth, interlaced=interlaced, extra=extra), expected
+
+
+@pytest.mark.parametrize(("color_type", "depth"), [(0, 1), (0, 2), (0, 4), (0, 8), (2, 8)])
+def test_only_the_low_bits_of_a_transparent_colour_count(color_type: int, depth: int) -> None:
+    """The third edition of the specification: high bits that do not belong to the depth are ignored."""
+    full = (1 << depth) - 1
+    stored = np.random.default_rng(depth).integers(0, full, (9, 13, 1 if color_type == 0 else 3), endpoint=True)
+    key = stored[4, 6]
+    file = write_png(stored, color_type, depth, extra=[(b"tRNS", struct.pack(f">{len(key)}H", *(key | 0xFF00)))])
+    _, encoded = upscaled(file)
+    expected = np.where((stored == key).all(axis=2), 0, 255)
+    assert (pixels(encoded.body)[..., -1] == expected).all()
+
+
+def test_a_transparent_white_of_sixteen_bits_in_a_picture_of_eight() -> None:
+    data = (Path(__file__).parent / "cases" / "trns_rgb_ffff.png").read_bytes()
+    samples = read(data, wanted(scale=2), DecodeLimits()).frames[0]
+    white = (samples[..., :3] == 255).all(axis=2)
+    assert white.any()
+    assert (samples[white][:, 3] == 0).all()
 
 
 @pytest.mark.parametrize(("color_type", "depth", "interlaced", "transparent"), list(_cases()))

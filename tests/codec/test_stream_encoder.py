@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.codec.consistency import LOOKAHEAD, LOOKBACK
 from app.options import UpscaleOptions
 from tests.codec.support import bicubic, codec, opened, picture, saved, wanted
 
 WIDTH, SCALE = 700, 4
+BAND = 64  # source rows
 HEIGHTS = {1: 1600, 3: 530, 4: 400}  # more than 16 MiB of samples
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("steps", [(64, 130, 399), (1, 2, 3), (256,)])
-def test_large_pngs_are_written_as_their_rows_come(channels: int, steps: tuple[int, ...]) -> None:
-    service = codec()
+@pytest.mark.parametrize("steps", [(64, 130, 399), (1, 2, 3), (256,), (75, 76, 139, 140)])
+@pytest.mark.parametrize("consistent", [False, True])
+def test_large_pngs_are_written_as_their_rows_come(channels: int, steps: tuple[int, ...], consistent: bool) -> None:
+    service = codec(consistent=consistent)
+    back, ahead = (LOOKBACK, LOOKAHEAD) if consistent else (0, 0)
     height = HEIGHTS[channels]
     decoded = service.decode(saved(picture(height, WIDTH, channels) // 4, "PNG"), wanted(scale=SCALE))
     planes = [[bicubic(plane, SCALE) for plane in decoded.frames[0].planes]]
@@ -27,10 +31,11 @@ def test_large_pngs_are_written_as_their_rows_come(channels: int, steps: tuple[i
         for mine, right in zip(there[0], planes[0], strict=True):
             mine[used * SCALE : rows * SCALE] = right[used * SCALE : rows * SCALE]
         while encoder.advance(there, rows):
-            assert used < encoder.rows <= used + 64, "a band at a time"
+            assert used < encoder.rows <= used + BAND, "a band at a time"
             used = encoder.rows
         assert encoder.rows == used
-        assert rows - 64 < used <= rows
+        assert rows - ahead - BAND < used + back
+        assert used <= max(0, rows - ahead - back)
         for mine in there[0]:
             mine[: used * SCALE] = np.nan  # what has been used up is not looked at again
     for mine, right in zip(there[0], planes[0], strict=True):

@@ -9,8 +9,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import INPUT_FORMATS, webp
+from app.codec import webp_chunks
 from app.errors import UndecodablePicture
+from app.formats import INPUT_FORMATS
 from tests.codec.png_reference import write_png
 from tests.codec.support import Array, codec, picture, pixels, saved, upscaled, wanted
 
@@ -159,7 +160,7 @@ def test_the_frames_of_an_animated_webp_that_are_there() -> None:
 
 def test_a_whole_animated_webp_stays_as_it_is() -> None:
     whole = _film("WEBP", [picture(40, 30, 3, seed=seed) for seed in range(3)], lossless=True)
-    assert webp.whole_frames(whole) == whole
+    assert webp_chunks.whole_frames(whole) == whole
     assert not upscaled(whole, truncated="allow", frames="all")[0].truncated
 
 

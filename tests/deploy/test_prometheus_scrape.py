@@ -19,7 +19,7 @@ import yaml
 from app.main import create_app
 from app.settings import Settings
 from deploy.docker_check import picture
-from tests.fakes import FakeModel
+from tests.fakes import FakeModel, worker
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 
@@ -52,7 +52,7 @@ def wait_for(what: str, probe: Callable[[], bool], seconds: float = 40) -> None:
 def service() -> Iterator[str]:
     """The service on two fake networks; its base address."""
     port = free_port()
-    app = create_app(Settings(port=port), [FakeModel, FakeModel])
+    app = create_app(Settings(port=port), [worker(FakeModel)] * 2)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -12,7 +12,7 @@ from app.build import build_codec
 from app.settings import Settings
 from model.evaluate import pad
 from model.resample import resize
-from model.runtime import Runtime, load
+from model.runtime import Runtime, Weights
 from tests.codec.support import wanted
 
 Pixels = NDArray[np.uint8]
@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 def runtime(request: pytest.FixtureRequest, weights: Path) -> Runtime:
     """The shipped network on each of the CPU's ways to run it."""
     backend, dtype = request.param.split()
-    return load(weights, "cpu", dtype, backend=backend)
+    return Weights.open(weights).runtime("cpu", dtype, backend)
 
 
 def upscale(runtime: Runtime, picture: Pixels, scale: int = 4) -> Pixels:
@@ -31,7 +31,7 @@ def upscale(runtime: Runtime, picture: Pixels, scale: int = 4) -> Pixels:
     Image.fromarray(picture).save(body, "PNG")
     codec = build_codec(Settings())
     decoded = codec.decode(body.getvalue(), wanted(scale=scale))
-    planes = [runtime.run(pad(plane, runtime.margin)[None], scale)[scale][0] for plane in decoded.frames[0].planes]
+    planes = [runtime.run(pad(plane, runtime.info.margin)[None], scale)[scale][0] for plane in decoded.frames[0].planes]
     with Image.open(io.BytesIO(codec.encode(decoded, [planes], scale, wanted()).body)) as image:
         return np.asarray(image)
 
@@ -69,5 +69,5 @@ def test_smooth_ramps_stay_within_a_level_of_the_ideal(
     ideal = np.stack([resize(picture[..., c].astype(np.float64), *out.shape[:2]) for c in range(3)], axis=-1)
     error = np.abs(out - np.clip(ideal, 0, 255))
     assert error.max() <= 1.6
-    border = runtime.margin * 4
+    border = runtime.info.margin * 4
     assert error[border : error.shape[0] - border, border : error.shape[1] - border].max() <= 1.0

@@ -12,7 +12,7 @@ PROGRAM = """
 import asyncio, json, os, sys, threading, time
 import numpy as np
 from app.engine import Engine
-from app.build import build_codec, engine_config, open_model
+from app.build import build_codec, open_model
 from app.settings import Settings
 from tests.codec.support import picture, saved, wanted
 
@@ -26,7 +26,7 @@ def ticks():
 async def main():
     settings = Settings(cpu_workers=2, worker_threads=int(sys.argv[1]), decode="inline")
     source, codec = open_model(settings, None), build_codec(settings)
-    async with Engine(source.factories, engine_config(source)) as engine:
+    async with Engine(source.factories, source.engine) as engine:
         async def once():
             decoded = await asyncio.to_thread(codec.decode, saved(picture(200, 240, 3), "PNG"), wanted(scale=4))
             outputs = await engine.upscale(list(decoded.planes), scale=4, client="test")

@@ -1,14 +1,16 @@
 """Engines on fake models, ended after each test."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 
 import pytest
 
-from app.engine import Engine, EngineConfig, EngineStatus, TileModel
-from tests.engine.fakes import FakeModel, Recorder
+from app.engine import Engine, EngineConfig, TileModel
+from tests.engine.fakes import Recorder
+from tests.fakes import worker
 
 SMALL = EngineConfig(
     tile_widths=(4, 8),
@@ -20,10 +22,14 @@ SMALL = EngineConfig(
 )
 
 
-class Start(Protocol):
-    """Starts an engine with small tiles; keyword arguments change its EngineConfig."""
+Models: TypeAlias = TileModel | Sequence[TileModel]
+"""What one worker has."""
 
-    async def __call__(self, *models: TileModel | Callable[[], TileModel], **config: Any) -> Engine: ...
+
+class Start(Protocol):
+    """Starts an engine with small tiles, a worker for each argument; keyword arguments change its EngineConfig."""
+
+    async def __call__(self, *models: Models | Callable[[], Models], **config: Any) -> Engine: ...
 
 
 @pytest.fixture
@@ -35,8 +41,8 @@ def recorder() -> Recorder:
 async def start(recorder: Recorder) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
-        async def begin(*models: TileModel | Callable[[], TileModel], **config: Any) -> Engine:
-            factories = [_factory(model) for model in models]
+        async def begin(*models: Models | Callable[[], Models], **config: Any) -> Engine:
+            factories = [worker(each if callable(each) else partial(_itself, each)) for each in models]
             engine = Engine(factories, replace(SMALL, **config), recorder)
             await engine.start()
             stack.push_async_callback(engine.stop, 0.0)
@@ -45,13 +51,14 @@ async def start(recorder: Recorder) -> AsyncIterator[Start]:
         yield begin
 
 
-def _factory(model: TileModel | Callable[[], TileModel]) -> Callable[[], TileModel]:
-    return (lambda: model) if isinstance(model, FakeModel) else model  # type: ignore[return-value]
+def _itself(models: Models) -> Models:
+    return models
 
 
-def counters(status: EngineStatus) -> tuple[int, int, float, int, int]:
-    """Everything that must come back to zero."""
-    return status.requests, status.queue_tiles, status.queue_age_seconds, status.in_flight, status.bytes_under_way
+def counters(engine: Engine) -> tuple[int, int, float, int, int]:
+    """Everything that must come back to zero: requests, tiles that wait and since when, tiles in flight, bytes."""
+    scheduler = engine.scheduler
+    return scheduler.requests, *scheduler.waiting(), scheduler.in_flight, scheduler.bytes_under_way
 
 
 ZERO = (0, 0, 0.0, 0, 0)

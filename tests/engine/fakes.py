@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import Plane, TileModel
+from app.engine import Plane
+from tests.fakes import FakeInfo
 
 Tiles = NDArray[np.float32]
 
@@ -68,10 +69,6 @@ def picture(height: int, width: int, seed: int = 0) -> Plane:
 class FakeModel:
     """`upsample` as a TileModel. `before` is called with every batch and may raise, wait or count."""
 
-    name = "fake"
-    dtype = "float32"
-    companions: Sequence[TileModel] = ()
-
     def __init__(
         self,
         before: Callable[[Tiles, int, bool], None] | None = None,
@@ -80,10 +77,9 @@ class FakeModel:
         margin: int = 3,
         scales: tuple[int, ...] = (2, 4),
         device: str = "cpu",
+        name: str = "fake",
     ) -> None:
-        self.margin = margin
-        self.scales = scales
-        self.device = device
+        self.info = FakeInfo(name=name, scales=scales, margin=margin, device=device)
         self.before = before
         self.after = after
         self.calls: list[tuple[tuple[int, ...], int, bool]] = []
@@ -96,7 +92,7 @@ class FakeModel:
         self.calls.append((tiles.shape, scale, full_precision))
         if self.before:
             self.before(tiles, scale, full_precision)
-        cores = {level: upsample(tiles, self.margin, level) for level in self.scales if level <= scale}
+        cores = {level: upsample(tiles, self.info.margin, level) for level in self.info.scales if level <= scale}
         return self.after(cores, tiles, full_precision) if self.after else cores
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
@@ -122,6 +118,20 @@ class Gate:
     def open(self, batches: int = 1_000) -> None:
         """Let so many batches pass."""
         self._passes.release(batches)
+
+
+class Ear:
+    """A Listener that remembers."""
+
+    def __init__(self) -> None:
+        self.progress: list[tuple[int, int, int]] = []
+        self.ends: list[Exception | None] = []
+
+    def progressed(self, done: int, total: int, rows: int) -> None:
+        self.progress.append((done, total, rows))
+
+    def settled(self, error: Exception | None) -> None:
+        self.ends.append(error)
 
 
 class Recorder:

@@ -11,8 +11,10 @@ import pytest
 
 from app.engine import Engine, EngineConfig, Plane
 from app.errors import BadParameter, DeadlineExceeded, Draining, QueueFull, StartupError
+from tests.conftest import until
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Tiles, assert_upscaled, picture
+from tests.fakes import worker
 
 
 def flat(height: int, width: int, value: float) -> Plane:
@@ -27,7 +29,7 @@ async def test_every_plane_and_level_is_the_whole_picture_upscaled(
     engine = await start(*(FakeModel for _ in range(workers)), tile_widths=edges)
     planes = [picture(37, 21), picture(1, 1), picture(2, 30), picture(30, 1), picture(8, 16)]
     assert_upscaled(planes, await engine.upscale(planes, scale=4, client="me"))
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_a_read_only_view_of_a_larger_array_is_read_right(start: Start) -> None:
@@ -54,7 +56,7 @@ async def test_requests_at_the_same_time_get_what_each_gets_alone(start: Start) 
     )
     for index, (planes, outputs) in enumerate(zip(pictures, results, strict=True)):
         assert_upscaled(planes, outputs, scale=2 + 2 * (index % 2))
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_a_small_picture_is_shared_by_the_workers_while_nothing_else_is_under_way(start: Start) -> None:
@@ -65,7 +67,7 @@ async def test_a_small_picture_is_shared_by_the_workers_while_nothing_else_is_un
     await asyncio.to_thread(gate.wait_entered, 2)
     second = asyncio.create_task(engine.upscale([picture(8, 8, seed=2)], scale=4, client="me"))
     await asyncio.sleep(0)
-    assert (engine.status().requests, engine.status().queue_tiles) == (2, 1)
+    assert (engine.scheduler.requests, engine.status().queue_tiles) == (2, 1)
     gate.open()
     assert_upscaled([picture(8, 8, seed=1)], await first)
     assert_upscaled([picture(8, 8, seed=2)], await second)
@@ -88,7 +90,7 @@ async def test_a_scale_that_the_model_has_not_is_refused(start: Start) -> None:
 
 
 async def test_an_engine_that_was_not_started_says_so() -> None:
-    engine = Engine([FakeModel])
+    engine = Engine([worker(FakeModel)])
     assert not engine.status().alive
     assert engine.scales == ()
     with pytest.raises(StartupError, match="ready"):
@@ -97,7 +99,7 @@ async def test_an_engine_that_was_not_started_says_so() -> None:
 
 def test_it_works_from_code_that_is_not_asynchronous() -> None:
     async def upscale() -> list[dict[int, Plane]]:
-        async with Engine([FakeModel], EngineConfig(tile_widths=(8,))) as engine:
+        async with Engine([worker(FakeModel)], EngineConfig(tile_widths=(8,))) as engine:
             assert engine.scales == (2, 4)
             return await engine.upscale([picture(20, 20)], scale=4, client="me")
 
@@ -141,6 +143,7 @@ async def test_idle_workers_share_a_request(start: Start) -> None:
         barrier.wait(30)
 
     engine = await start(FakeModel(meet), FakeModel(meet), tile_widths=(8,), max_batch_pixels=16 * 64)
+    await until(lambda: engine.scheduler.idle == 2)
     await engine.upscale([picture(8, 32)], scale=4, client="me")
 
 
@@ -151,6 +154,7 @@ async def test_a_picture_of_one_large_tile_is_cut_finer_for_two_workers(start: S
         barrier.wait(10)
 
     engine = await start(FakeModel(meet), FakeModel(meet), tile_widths=(64, 128), max_batch_pixels=128 * 128)
+    await until(lambda: engine.scheduler.idle == 2)
     assert_upscaled([picture(128, 128)], await engine.upscale([picture(128, 128)], scale=4, client="me"))
 
 
@@ -181,7 +185,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start: St
     fits = await submit(engine, picture(8, 8), "b")
     gate.open()
     await asyncio.gather(task, fits)
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_a_request_beyond_every_limit_is_served_when_it_is_alone(start: Start) -> None:
@@ -199,12 +203,12 @@ async def test_a_cancelled_request_takes_its_tiles_with_it(start: Start) -> None
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    status = engine.status()
-    assert (status.queue_tiles, status.in_flight, status.requests) == (2, 1, 2)
+    scheduler = engine.scheduler
+    assert (engine.status().queue_tiles, scheduler.in_flight, scheduler.requests) == (2, 1, 2)
     gate.open()
     assert_upscaled([picture(8, 16)], await stays)
     assert len(model.calls) == 3, "one of the request that left, two of the one that stayed"
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_a_deadline_takes_the_tiles_out_too(start: Start) -> None:
@@ -218,7 +222,7 @@ async def test_a_deadline_takes_the_tiles_out_too(start: Start) -> None:
     gate.open()
     await engine.upscale([picture(8, 8)], scale=4, client="a")
     assert len(model.calls) <= 2
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_a_deadline_that_has_passed_costs_nothing(start: Start) -> None:
@@ -236,17 +240,15 @@ async def test_stop_finishes_what_was_admitted_and_refuses_the_rest(start: Start
     await asyncio.to_thread(gate.wait_entered)
     stopping = asyncio.create_task(engine.stop(10))
     await asyncio.sleep(0)
-    status = engine.status()
-    assert status.draining
-    assert status.alive
-    assert not status.ready
+    assert engine.scheduler.draining
+    assert engine.status().alive
     with pytest.raises(Draining):
         await engine.upscale([picture(4, 4)], scale=4, client="b")
     gate.open()
     assert_upscaled([picture(30, 30)], await admitted)
     await stopping
     assert not engine.status().alive
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_stop_ends_what_is_not_done_within_the_grace(start: Start) -> None:
@@ -259,7 +261,7 @@ async def test_stop_ends_what_is_not_done_within_the_grace(start: Start) -> None
         await late
     gate.open()
     await stopping
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_the_input_buffer_is_reused_and_pictures_are_let_go(start: Start) -> None:

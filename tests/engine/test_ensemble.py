@@ -16,10 +16,9 @@ from app.engine.tiles import TileSizes
 from app.errors import QueueFull
 from model.evaluate import upscale_ensemble
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import Runtime
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Tiles, expected, picture
-from tests.model.networks import SERVED, plane, random_network
+from tests.model.networks import SERVED, plane, random_network, runtime_of
 
 Turn = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 TURNS: list[Turn] = [
@@ -63,7 +62,7 @@ async def test_it_is_the_mean_over_the_turned_picture_wherever_it_is_cut(
         for level, whole in levels.items():
             np.testing.assert_array_equal(whole, wanted[level])
             assert source.size == 1 or (whole != expected(source, 4)[level]).any()
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_ensembles_and_plain_requests_side_by_side_get_what_each_gets_alone(start: Start) -> None:
@@ -86,15 +85,14 @@ async def test_admission_progress_and_batches_count_eight_tiles_for_a_window(sta
         engine.upscale([picture(8, 8)], scale=4, client="a", ensemble=True, on_progress=lambda *done: seen.append(done))
     )
     await asyncio.to_thread(gate.wait_entered)
-    status = engine.status()
-    assert status.queue_tiles + status.in_flight == 8
+    assert engine.status().queue_tiles + engine.scheduler.in_flight == 8
     with pytest.raises(QueueFull, match="this picture's 16 tiles"):
         await engine.upscale([picture(8, 16)], scale=4, client="b", ensemble=True)
     fits = asyncio.create_task(engine.upscale([picture(8, 8)], scale=4, client="b", ensemble=True))
     gate.open()
     await asyncio.gather(task, fits)
     assert (seen[0], seen[-1]) == ((0, 8), (8, 8))
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_a_plain_request_waits_for_one_pass_of_an_ensemble_not_for_all(start: Start) -> None:
@@ -216,7 +214,7 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
 async def test_on_the_network_it_is_the_reference_of_eight_whole_pictures(
     start: Start, network: LapSRN, backend: str, dtype: str
 ) -> None:
-    engine = await start(lambda: Runtime(network, "random", "cpu", dtype, backend), tile_widths=(8, 16))
+    engine = await start(lambda: runtime_of(network, dtype, backend), tile_widths=(8, 16))
     source = plane(29, 21)
     (levels,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
     (plain,) = await engine.upscale([source], scale=4, client="me")
@@ -231,7 +229,7 @@ async def test_on_the_network_it_is_the_reference_of_eight_whole_pictures(
 @SERVED
 async def test_a_turned_picture_comes_out_turned(start: Start, network: LapSRN, backend: str, dtype: str) -> None:
     """To the last bit where the picture is cut alike from both ends, else to rounding."""
-    engine = await start(lambda: Runtime(network, "random", "cpu", dtype, backend), tile_widths=(8, 16))
+    engine = await start(lambda: runtime_of(network, dtype, backend), tile_widths=(8, 16))
     for source, tolerance in ((plane(16, 16), 0.0), (plane(11, 19), 2e-6 if dtype == "float32" else 0.01)):
         (upright,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
         for turn in (TURNS[1], TURNS[4]):  # which generate the others
@@ -245,9 +243,7 @@ async def test_a_turned_picture_comes_out_turned(start: Start, network: LapSRN, 
 async def test_flat_colours_stay_exact_and_load_changes_nothing(
     start: Start, network: LapSRN, backend: str, dtype: str
 ) -> None:
-    engine = await start(
-        *[lambda: Runtime(network, "random", "cpu", dtype, backend)] * 2, tile_widths=(8, 16), max_batch_pixels=1024
-    )
+    engine = await start(*[lambda: runtime_of(network, dtype, backend)] * 2, tile_widths=(8, 16), max_batch_pixels=1024)
     flat, source = np.full((20, 13), 200 / 255, np.float32), plane(24, 17)
     (alone,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
     crowd = [plane(16, 24, seed=seed) for seed in range(4)]

@@ -74,7 +74,7 @@ async def test_a_poisoned_tile_fails_its_own_request_and_no_other_in_its_batch(s
     sizes = [shape[0] for shape, _, _ in model.calls[1:]]
     assert sizes == [8, 4, 4, 2, 1, 1, 1, 1, 2], "halves; the poisoned one again and a gray one to blame it; the rest"
     assert engine.status().workers[0].restarts == 0
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_a_tile_that_fails_alone_once_is_tried_again(start: Start) -> None:
@@ -96,7 +96,7 @@ async def test_the_other_tiles_of_a_failed_request_are_not_computed(start: Start
     engine = await start(model, tile_widths=(8,))
     with pytest.raises(InferenceFailed):
         await engine.upscale([poisoned(8, 800, 0, 0)], scale=4, client="me")
-    assert counters(engine.status())[1] == 0
+    assert counters(engine)[1] == 0
     assert len(model.calls) == 3, "twice the tile, once gray"
 
 
@@ -118,7 +118,7 @@ async def test_the_rest_of_a_split_batch_is_not_computed_for_a_client_that_left(
     gate.open()
     await engine.stop(1)
     assert [shape[0] for shape, _, _ in model.calls] == [4]
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_out_of_memory_halves_the_batch_limit(start: Start) -> None:
@@ -134,7 +134,7 @@ async def test_out_of_memory_halves_the_batch_limit(start: Start) -> None:
         np.testing.assert_array_equal(outputs[0][4], expected(plane, 4)[4])
     sizes = [shape[0] for shape, _, _ in model.calls]
     assert sizes == [16, 8, 4, *[2] * 8, *[2] * 8]
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_the_batch_limit_grows_again_when_memory_is_back(start: Start) -> None:
@@ -159,7 +159,7 @@ async def test_a_tile_for_which_memory_never_suffices_fails_its_request(start: S
     with pytest.raises(InferenceFailed):
         await engine.upscale([picture(8, 8)], scale=4, client="me")
     assert engine.status().workers[0].restarts == 0
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -192,7 +192,7 @@ async def test_a_value_that_is_not_finite_in_full_precision_either_fails_its_req
     with pytest.raises(InferenceFailed, match="not finite"):
         await engine.upscale([poisoned(8, 8, 1, 1)], scale=4, client="me")
     await engine.upscale([picture(8, 8)], scale=4, client="me")
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 def drop_level(cores: dict[int, Tiles]) -> dict[int, Tiles]:

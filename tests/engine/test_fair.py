@@ -149,8 +149,16 @@ def test_tiles_that_are_given_back_come_first() -> None:
     one = request("x", 3)
     queue = queue_of(one)
     batch = queue.take(lambda shape: 1)
-    queue.add(batch, first=True)
+    queue.add(batch)
     assert queue.take(lambda shape: 1) == batch
+
+
+def test_tiles_that_are_given_back_in_any_order_come_in_that_of_their_request() -> None:
+    queue = queue_of(request("x", 6))
+    taken = queue.take(lambda shape: 4)
+    queue.add([taken[2], taken[0]])
+    queue.add([taken[1]])
+    assert [queue.take(lambda shape: 1)[0].index for _ in range(5)] == [0, 1, 2, 4, 5]
 
 
 def test_an_empty_queue_remembers_nobody() -> None:
@@ -210,6 +218,6 @@ def test_a_tile_that_comes_back_from_a_dead_worker_is_its_requests_next_one() ->
     queue = queue_of(*requests)
     queue.oldest_first = True
     (lost,) = queue.take(lambda shape: 1)
-    queue.add([lost], first=True)
+    queue.add([lost])
     assert queue.take(lambda shape: 1) == [lost]
     assert served(queue, requests) == "abb"

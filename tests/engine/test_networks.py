@@ -9,20 +9,17 @@ from app.engine import Engine, EngineConfig
 from app.errors import BadParameter, StartupError
 from tests.engine.conftest import Start
 from tests.engine.fakes import FakeModel, Tiles, expected, picture
+from tests.fakes import worker
 
 
 def named(name: str, scales: tuple[int, ...], margin: int) -> FakeModel:
-    model = FakeModel(scales=scales, margin=margin)
-    model.name = name
-    return model
+    return FakeModel(name=name, scales=scales, margin=margin)
 
 
 @pytest.fixture
 def models() -> tuple[FakeModel, FakeModel, FakeModel]:
-    """A worker's x4, its x8 and another x4, each with a margin of its own; the first carries the others."""
-    first, large, other = named("x4", (2, 4), 3), named("x8", (2, 4, 8), 5), named("x4_other", (2, 4), 1)
-    first.companions = (large, other)
-    return first, large, other
+    """A worker's x4, its x8 and another x4, each with a margin of its own."""
+    return named("x4", (2, 4), 3), named("x8", (2, 4, 8), 5), named("x4_other", (2, 4), 1)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +36,7 @@ def models() -> tuple[FakeModel, FakeModel, FakeModel]:
 async def test_the_network_is_that_of_the_name_else_the_first_with_the_scale(
     start: Start, models: list[FakeModel], scale: int, network: str | None, margin: int, levels: list[int]
 ) -> None:
-    engine = await start(models[0])
+    engine = await start(models)
     plane = picture(13, 21)
     (outputs,) = await engine.upscale([plane], scale=scale, client="me", network=network)
     assert sorted(outputs) == levels
@@ -59,7 +56,7 @@ async def test_the_network_is_that_of_the_name_else_the_first_with_the_scale(
 async def test_what_is_not_there_is_said(
     start: Start, models: list[FakeModel], scale: int, network: str | None, complaint: str
 ) -> None:
-    engine = await start(models[0])
+    engine = await start(models)
     with pytest.raises(BadParameter, match=complaint):
         await engine.upscale([picture(4, 4)], scale=scale, client="me", network=network)
     with pytest.raises(BadParameter, match=complaint):
@@ -68,7 +65,7 @@ async def test_what_is_not_there_is_said(
 
 async def test_a_batch_is_of_one_network(start: Start, models: list[FakeModel]) -> None:
     """Many requests of both at once: each batch has the window size of one margin, and every picture is right."""
-    engine = await start(models[0])
+    engine = await start(models)
     planes = [picture(9, 14, seed) for seed in range(12)]
     names = ["x4", "x4_other"]
     found = await asyncio.gather(
@@ -86,7 +83,7 @@ async def test_a_batch_is_of_one_network(start: Start, models: list[FakeModel]) 
 
 async def test_each_is_warmed_up_on_its_own_cores(start: Start, models: list[FakeModel]) -> None:
     """At x8 no core gives more output pixels than the largest does at x4."""
-    await start(models[0], warm_up="tiles")
+    await start(models, warm_up="tiles")
     assert models[0].warmed == models[2].warmed == [(1, 4, 4), (1, 8, 8)]
     assert models[1].warmed == [(1, 4, 4)]
     assert EngineConfig(tile_widths=(32, 48, 64, 108)).tile_sizes(8) == ((32, 48), (32, 48))
@@ -98,23 +95,21 @@ async def test_full_precision_is_that_of_the_same_network(start: Start, models: 
         return cores if full_precision else {level: core * np.float32(np.nan) for level, core in cores.items()}
 
     models[2].after = spoil
-    engine = await start(models[0])
+    engine = await start(models)
     plane = picture(6, 6)
     (outputs,) = await engine.upscale([plane], scale=4, client="me", network="x4_other")
     np.testing.assert_array_equal(outputs[4], expected(plane, 4, 1)[4])
 
 
-async def test_workers_with_other_companions_are_refused() -> None:
-    def second() -> FakeModel:
-        model = named("x4", (2, 4), 3)
-        model.companions = (named("x8", (2, 4, 8), 6),)
-        return model
+async def test_workers_with_other_networks_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    def second() -> list[FakeModel]:
+        return [named("x4", (2, 4), 3), named("x8", (2, 4, 8), 6)]
 
-    engine = Engine([second, lambda: named("x4", (2, 4), 3)], EngineConfig(restart_seconds=60, restart_max_seconds=60))
+    factories = [worker(second), worker(lambda: named("x4", (2, 4), 3))]
+    engine = Engine(factories, EngineConfig(restart_seconds=60, restart_max_seconds=60))
     await engine.start()
     assert sorted(worker.state for worker in engine.status().workers) == ["down", "up"]
-    assert engine._pool
-    (error,) = engine._pool.errors()
+    (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert isinstance(error, StartupError)
     assert "x8" in str(error)
     assert "margin 6" in str(error)

@@ -15,6 +15,7 @@ from app.engine import Engine, EngineConfig
 from app.errors import InferenceFailed, StartupError
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Recorder, Tiles, expected, picture
+from tests.fakes import worker
 
 
 def mortal(*deaths: BaseException) -> Callable[[Tiles, int, bool], None]:
@@ -46,7 +47,7 @@ async def test_a_worker_that_dies_is_replaced_and_its_tiles_are_done_by_the_next
     assert (worker.up, worker.restarts) == (True, 1)
     assert recorder.workers == [("worker-0", "cpu", True), ("worker-0", "cpu", False), ("worker-0", "cpu", True)]
     assert recorder.restarts == {"worker-0": 1}
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_dead_workers_leave_no_network_behind(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +92,8 @@ async def test_status_tells_that_the_only_worker_is_down_until_it_is_replaced(st
     await asyncio.to_thread(build.wait_entered)
     status = engine.status()
     assert not status.alive
-    assert not status.ready
     assert status.workers[0].state == "down"
-    assert (status.queue_tiles, status.in_flight) == (1, 0), "the tile waits for the next worker"
+    assert (status.queue_tiles, engine.scheduler.in_flight) == (1, 0), "the tile waits for the next worker"
     build.open()
     await task
     assert engine.status().alive
@@ -116,7 +116,7 @@ async def test_a_tile_that_kills_every_worker_fails_its_request(start: Start) ->
     with pytest.raises(InferenceFailed, match="3 workers") as failure:
         await engine.upscale([picture(8, 8)], scale=4, client="me")
     assert isinstance(failure.value.__cause__, SystemExit)
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 async def test_a_worker_that_fails_on_everything_is_replaced_and_its_tile_is_not_blamed(start: Start) -> None:
@@ -200,7 +200,7 @@ async def test_a_hung_worker_is_reported_and_replaced_and_writes_nothing_when_it
     np.testing.assert_array_equal(outputs[0][4], expected(plane, 4)[4])
     assert len(hung.calls) == 1
     assert engine.status().workers[0].restarts == 1
-    assert counters(engine.status()) == ZERO
+    assert counters(engine) == ZERO
 
 
 @pytest.mark.parametrize("error", [OSError("no weights at weights/x"), SystemExit("no weights at weights/x")])
@@ -208,7 +208,7 @@ async def test_a_start_that_fails_says_why(error: BaseException) -> None:
     def factory() -> FakeModel:
         raise error
 
-    engine = Engine([factory, factory], EngineConfig())
+    engine = Engine([worker(factory)] * 2, EngineConfig())
     with pytest.raises(StartupError, match="no weights at weights/x") as failure:
         await engine.start()
     assert failure.value.__cause__ is error
@@ -222,7 +222,7 @@ async def test_a_start_that_is_cancelled_ends_its_threads() -> None:
         gate()
         return FakeModel()
 
-    engine = Engine([factory], EngineConfig())
+    engine = Engine([worker(factory)], EngineConfig())
     starting = asyncio.create_task(engine.start())
     await asyncio.to_thread(gate.wait_entered)
     gate.open()
@@ -232,10 +232,10 @@ async def test_a_start_that_is_cancelled_ends_its_threads() -> None:
     assert not any(thread.name.startswith("engine-") for thread in threading.enumerate())
 
 
-async def test_models_that_do_not_fit_together_are_refused() -> None:
-    async with Engine([lambda: FakeModel(margin=3)], EngineConfig()) as engine:
-        assert engine.status().ready
-    errors = []
+async def test_models_that_do_not_fit_together_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    async with Engine([worker(lambda: FakeModel(margin=3))], EngineConfig()) as engine:
+        assert engine.status().alive
+        assert not engine.scheduler.draining
     built = threading.Event()
 
     def second() -> FakeModel:
@@ -246,13 +246,12 @@ async def test_models_that_do_not_fit_together_are_refused() -> None:
         def warm_up(self, shapes: object) -> None:
             built.set()
 
-    engine = Engine([First, second], EngineConfig(restart_seconds=60.0, restart_max_seconds=60.0))
+    engine = Engine([worker(First), worker(second)], EngineConfig(restart_seconds=60.0, restart_max_seconds=60.0))
     await engine.start()
     assert [worker.state for worker in engine.status().workers] == ["up", "down"]
-    assert engine._pool
-    errors = engine._pool.errors()
-    assert isinstance(errors[0], StartupError)
-    assert "margin 4" in str(errors[0])
+    (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert isinstance(error, StartupError)
+    assert "margin 4" in str(error)
     await engine.stop(0)
 
 

@@ -3,9 +3,13 @@
 import asyncio
 import threading
 
+import pytest
+
 from app.engine import Engine, EngineConfig
+from app.errors import QueueFull
 from tests.engine.conftest import Start
 from tests.engine.fakes import FakeModel, Gate, Recorder, assert_upscaled, picture
+from tests.fakes import worker
 
 
 async def test_progress_goes_from_nothing_to_everything_in_the_loop(start: Start) -> None:
@@ -65,7 +69,20 @@ async def test_stages_and_batches_are_told(start: Start, recorder: Recorder) -> 
     assert stages["infer"] > 0
     assert sum(recorder.batches) == 3
     assert recorder.queues[-1] == (0, 0.0)
-    assert engine.status().tiles_per_second > 0
+
+
+async def test_the_rate_of_what_was_computed_says_when_to_come_again(start: Start) -> None:
+    gate = Gate()
+    engine = await start(FakeModel(gate), tile_widths=(8,), max_tiles=3, retry_seconds=1e9)
+    gate.open(1)
+    await engine.upscale([picture(8, 8)], scale=4, client="me")
+    held = asyncio.create_task(engine.upscale([picture(8, 24)], scale=4, client="me"))
+    await asyncio.to_thread(gate.wait_entered, 2)
+    with pytest.raises(QueueFull) as refusal:
+        await engine.upscale([picture(8, 8)], scale=4, client="you")
+    assert refusal.value.retry_after < 1e9, "not what is said while there is no rate"
+    gate.open()
+    await held
 
 
 async def test_an_observer_that_fails_harms_nobody() -> None:
@@ -76,5 +93,5 @@ async def test_an_observer_that_fails_harms_nobody() -> None:
         def worker(self, worker: str, device: str, up: bool) -> None:
             raise RuntimeError("no metrics today")
 
-    async with asyncio.timeout(10), Engine([FakeModel], EngineConfig(), Broken()) as engine:
+    async with asyncio.timeout(10), Engine([worker(FakeModel)], EngineConfig(), Broken()) as engine:
         assert_upscaled([picture(9, 9)], await engine.upscale([picture(9, 9)], scale=4, client="me"))

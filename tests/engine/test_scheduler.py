@@ -7,28 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from app.engine.batch import BatchLimit
 from app.engine.config import EngineConfig
 from app.engine.rate import TileRate
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
-from app.engine.tiles import Shape, TileSizes, cut_axis, sizes_for
+from app.engine.tiles import Shape, TileSizes
 from app.errors import Draining, InferenceFailed, QueueFull
-from tests.engine.fakes import picture
-
-
-class Ear:
-    """A Listener that remembers."""
-
-    def __init__(self) -> None:
-        self.progress: list[tuple[int, int]] = []
-        self.ends: list[Exception | None] = []
-
-    def progressed(self, done: int, total: int, rows: int) -> None:
-        self.progress.append((done, total))
-
-    def settled(self, error: Exception | None) -> None:
-        self.ends.append(error)
+from tests.engine.fakes import Ear, picture
 
 
 def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
@@ -53,8 +38,9 @@ def at_most(count: int) -> Callable[[Shape], int]:
 
 
 def state(scheduler: Scheduler) -> tuple[int, int, int, int]:
-    load = scheduler.load()
-    return load.requests, load.queue_tiles, load.in_flight, load.bytes_under_way
+    """Requests under way, tiles that wait, tiles in flight, bytes under way."""
+    tiles, _ = scheduler.waiting()
+    return scheduler.requests, tiles, scheduler.in_flight, scheduler.bytes_under_way
 
 
 BYTES = 8 * 8 * 4 * (1 + 4 + 16)
@@ -70,10 +56,10 @@ def test_tiles_and_bytes_are_counted_from_admission_to_the_last_tile() -> None:
     assert batch is not None
     assert state(scheduler) == (1, 1, 2, 3 * BYTES)
     scheduler.finished("w", batch, 0.1)
-    assert (ear.progress, ear.ends) == ([(2, 3)], [])
+    assert (ear.progress, ear.ends) == ([(2, 3, 0)], [])
     assert state(scheduler) == (1, 1, 0, 3 * BYTES)
     scheduler.finished("w", scheduler.take("w", at_most(2)) or [], 0.1)
-    assert (ear.progress[-1], ear.ends) == ((3, 3), [None])
+    assert (ear.progress[-1], ear.ends) == ((3, 3, 8), [None])
     assert state(scheduler) == (0, 0, 0, 0)
 
 
@@ -106,7 +92,7 @@ def test_a_failed_tile_ends_its_request_once() -> None:
 
 
 def test_what_a_released_holder_had_comes_first_and_what_it_says_later_is_ignored() -> None:
-    scheduler = Scheduler(EngineConfig(max_failed_attempts=2))
+    scheduler = Scheduler(EngineConfig(max_failed_attempts=2, max_tiles=4, retry_seconds=7.5))
     made, ear = request(4)
     scheduler.enlist("w")
     scheduler.admit(made)
@@ -117,7 +103,9 @@ def test_what_a_released_holder_had_comes_first_and_what_it_says_later_is_ignore
     scheduler.failed("w", batch[0], InferenceFailed("no"))
     assert (ear.progress, ear.ends) == ([], [])
     assert scheduler.take("w", at_most(1)) is None
-    assert scheduler.load().tiles_per_second == 0.0
+    with pytest.raises(QueueFull) as refusal:
+        scheduler.admit(request(1)[0])
+    assert refusal.value.retry_after == 7.5, "no rate was measured"
     scheduler.enlist("v")
     assert scheduler.take("v", at_most(1)) == batch
     scheduler.release("v", cause=OSError("lost"))
@@ -163,11 +151,11 @@ def test_the_age_is_that_of_the_oldest_request_with_a_waiting_tile() -> None:
         scheduler.admit(made)
     now = time.monotonic()
     first.admitted_at, second.admitted_at = now - 100, now - 50
-    assert 100 <= scheduler.load().queue_age_seconds < 110
+    assert 100 <= scheduler.waiting()[1] < 110
     scheduler.take("w", at_most(1))
-    assert 50 <= scheduler.load().queue_age_seconds < 60
+    assert 50 <= scheduler.waiting()[1] < 60
     scheduler.take("w", at_most(1))
-    assert scheduler.load().queue_age_seconds == 0.0
+    assert scheduler.waiting()[1] == 0.0
 
 
 def test_a_waiting_holder_gets_work_when_it_comes_and_goes_home_at_the_end() -> None:
@@ -223,26 +211,6 @@ def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
 def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EngineConfig(**wrong)  # type: ignore[arg-type]
-
-
-def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
-    cpu, gpu = EngineConfig.for_device("cpu"), EngineConfig.for_device("cuda:0")
-    assert cpu == EngineConfig()
-    assert gpu.tile_widths[-1] > cpu.tile_widths[-1]
-    assert gpu.max_batch_pixels > cpu.max_batch_pixels
-
-
-def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
-    config = EngineConfig.for_device("cpu", "amx")
-    heights, widths = config.tile_sizes(4)
-    for width in widths:
-        assert {-(-(width + border) // 16) for border in (14, 12, 10, 8, 6)} == {(width + 14) // 16}, "first level"
-        assert -(2 * width + 8) % 16 == 4, "second level, whose layers are up to 6 narrower"
-    assert all(height % 16 == 0 for height in heights)
-    for workers in (1, 2, 8):
-        smallest = sizes_for(64, 64, config.tile_sizes(4), config.overhead(9), workers, config.split_above)
-        assert len(cut_axis(64, smallest.widths, 5)) == 1, "a thumbnail waits for one turn, not for two"
-    assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1
 
 
 @pytest.mark.parametrize("how", [Scheduler.oldest_first, Scheduler.drain])

@@ -31,8 +31,7 @@ async def test_warmed_on_every_shape_a_worker_meets_no_other(start: Start) -> No
     await asyncio.gather(
         *(engine.upscale([picture(height, width)], scale=4, client=f"{height}") for height in sides for width in sides)
     )
-    seen = {
-        (count, height - 2 * model.margin, width - 2 * model.margin) for (count, height, width), _, _ in model.calls
-    }
+    border = 2 * model.info.margin
+    seen = {(count, height - border, width - border) for (count, height, width), _, _ in model.calls}
     assert seen <= set(model.warmed)
     assert {shape[1:] for shape in seen} == {(4, 4), (4, 8), (8, 4), (8, 8)}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.codec import INPUT_FORMATS, Codec, Decoded, png_chunks
+from app.codec import Codec, Decoded, png_chunks
+from app.formats import INPUT_FORMATS
 from tests.codec.support import picture, saved
 from tests.fuzz import decode, target
 from tests.fuzz.corpus import corpus

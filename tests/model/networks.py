@@ -1,8 +1,8 @@
 """Small networks with weights that hide nothing, and pictures for them."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,17 +11,29 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model.amx import available
+from model.backends.registry import BACKENDS, by_name
+from model.checkpoint import NetworkInfo
 from model.network import LapSRN, LapSRNConfig
-from model.recipe import TrainConfig
+from model.runtime import Runtime, Weights
+from model.training.recipe import TrainConfig
 
-WINOGRAD = pytest.param(
-    "winograd", "float32", marks=pytest.mark.skipif(find_spec("ncnn") is None, reason="ncnn is not installed")
-)
-AMX = pytest.param(
-    "amx", "bfloat16", marks=pytest.mark.skipif(not available(), reason="no AMX here, or amx.c is not compiled")
-)
-SERVED = pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("torch", "bfloat16"), WINOGRAD, AMX])
+
+def rows(*, dtypes: Sequence[str] = ("float32", "bfloat16"), device: str = "cpu") -> list[Any]:
+    """(backend, dtype) of every row that runs on a kind of device; skipped with the reason if not available here."""
+    found = []
+    for backend in BACKENDS:
+        for dtype in dtypes:
+            if dtype in backend.dtypes and device in backend.tilings:
+                reason = backend.why_not(LapSRNConfig(), device, dtype)
+                skip = pytest.mark.skipif(reason is not None, reason=f"{backend.name}: {reason}")
+                found.append(pytest.param(backend.name, dtype, marks=skip, id=f"{backend.name} {dtype}"))
+    return found
+
+
+SERVED = pytest.mark.parametrize(("backend", "dtype"), rows())
+EXACT = pytest.mark.parametrize(("backend", "dtype"), rows(dtypes=["float32"]))
+SHARED = pytest.mark.parametrize(("backend", "dtype"), [row for row in rows() if by_name(str(row.values[0])).shared])
+"""Those that all workers of a CPU share."""
 TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, warmup=2, hold_out=3)
 """A recipe for a few steps on the pictures of the fixture `pictures`."""
 SHIPPED = pytest.mark.parametrize(
@@ -39,6 +51,16 @@ def random_network(config: LapSRNConfig, seed: int = 0) -> LapSRN:
             size = 0.1 if name.endswith("bias") or "image_up" in name else 0.3 * parameter.std().item()
             parameter.add_(torch.randn(parameter.shape), alpha=size)
     return network
+
+
+def runtime_of(network: LapSRN, dtype: str = "float32", backend: str = "torch", device: str = "cpu") -> Runtime:
+    """A network that is in no file, as a worker has it."""
+    return Weights(network, NetworkInfo("random", network.config, "")).runtime(device, dtype, backend)
+
+
+def runtime_at(path: Path, dtype: str, backend: str = "auto") -> Runtime:
+    """The network of a weights file on the CPU."""
+    return Weights.open(path).runtime("cpu", dtype, backend)
 
 
 def luma(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

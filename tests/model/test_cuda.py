@@ -11,17 +11,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from app.build import engine_config, open_model
+from app.build import open_model
 from app.engine import Engine
 from app.settings import Settings
+from model.devices import best_dtype, devices, exact_float32
 from model.evaluate import pad, upscale
 from model.network import LapSRN, LapSRNConfig
-from model.patches import PatchSource
-from model.recipe import TrainConfig
-from model.runtime import Runtime, best_dtype, devices, exact_float32
+from model.runtime import Runtime
 from model.train import main
-from model.trainer import Trainer
-from tests.model.networks import plane, random_network, save_pictures
+from model.training.patches import PatchSource
+from model.training.recipe import TrainConfig
+from model.training.trainer import Trainer
+from tests.model.networks import plane, random_network, runtime_of, save_pictures
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
@@ -34,7 +35,7 @@ def network() -> LapSRN:
 
 @pytest.fixture(scope="module")
 def runtime(network: LapSRN) -> Runtime:
-    return Runtime(network, "random", "cuda:0", best_dtype("cuda:0"))
+    return runtime_of(network, best_dtype("cuda:0"), device="cuda:0")
 
 
 def tiles(count: int, side: int) -> NDArray[np.float32]:
@@ -52,7 +53,7 @@ def test_full_precision_is_that_of_the_cpu(network: LapSRN, runtime: Runtime) ->
     picture = plane(70, 50)
     with torch.no_grad():
         expected = upscale(network.cpu().fold(), picture)
-    found = runtime.run(pad(picture, runtime.margin)[None], 4, full_precision=True)
+    found = runtime.run(pad(picture, runtime.info.margin)[None], 4, full_precision=True)
     for level, whole in zip(found.values(), expected, strict=True):
         np.testing.assert_allclose(level[0], whole, rtol=0, atol=2e-5)
 
@@ -79,7 +80,7 @@ def test_a_tile_does_not_depend_on_its_place_or_its_company(runtime: Runtime, si
 async def upscaled(pictures: list[NDArray[np.float32]], together: bool) -> list[NDArray[np.float32]]:
     """Every picture at x4 from the service's engine on the shipped weights, one by one or all at once."""
     source = open_model(Settings(devices="cuda:0,cuda:0"), None)
-    async with Engine(source.factories, engine_config(source)) as engine:
+    async with Engine(source.factories, source.engine) as engine:
         calls = [engine.upscale([picture], scale=4, client=str(index)) for index, picture in enumerate(pictures)]
         found = await asyncio.gather(*calls) if together else [await call for call in calls]
     return [levels[4] for (levels,) in found]
@@ -105,7 +106,7 @@ def test_two_workers_of_one_device_do_not_mix(network: LapSRN, runtime: Runtime)
     wrong: list[int] = []
 
     def work(index: int) -> None:
-        mine = Runtime(network, "random", "cuda:0", runtime.dtype)
+        mine = runtime_of(network, runtime.info.dtype, device="cuda:0")
         for _ in range(20):
             if not np.array_equal(mine.run(batches[index], 4)[4], expected[index]):
                 wrong.append(index)

@@ -12,7 +12,6 @@ from PIL import Image
 
 from model.checkpoint import load_weights, save_weights
 from model.color import luma
-from model.data import through_jpeg
 from model.evaluate import (
     Score,
     evaluate,
@@ -217,12 +216,6 @@ def test_jpeg_costs_scores_and_more_at_a_lower_quality(tmp_path: Path, weights_f
     ]
     assert by_quality == sorted(by_quality, reverse=True)
     assert by_quality[0] > by_quality[2] + 0.1
-
-
-def test_a_jpeg_has_the_picture_that_pillow_reads_back(tmp_path: Path) -> None:
-    (picture,) = save_pictures(tmp_path / "hr", [(40, 50)])
-    Image.fromarray(picture).save(tmp_path / "same.jpg", quality=75)
-    assert np.array_equal(through_jpeg(picture, 75), np.asarray(Image.open(tmp_path / "same.jpg")))
 
 
 def test_a_quality_that_is_none_is_refused(tmp_path: Path, weights_file: Path) -> None:

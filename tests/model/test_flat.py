@@ -12,7 +12,7 @@ from model.color import luma_from_gray
 from model.folded import EagerConv, centred, drop_centre, one_period
 from model.network import LapSRNConfig, zero_mean
 from model.runtime import Runtime
-from tests.model.networks import SERVED, SHIPPED, random_network
+from tests.model.networks import SERVED, SHIPPED, random_network, runtime_of
 
 EVERY_8_BIT = np.arange(256) / 255
 SOME_16_BIT = np.array([*range(0, 65536, 1021), 1, 2, 255, 256, 32767, 32768, 65534, 65535]) / 65535
@@ -24,7 +24,7 @@ def flat_tiles(levels: NDArray[np.float64], margin: int, height: int, width: int
 
 
 def assert_flat(runtime: Runtime, levels: NDArray[np.float64], core: tuple[int, int], peak: int) -> None:
-    outputs = runtime.run(flat_tiles(levels, runtime.margin, *core), runtime.scales[-1])
+    outputs = runtime.run(flat_tiles(levels, runtime.info.margin, *core), runtime.info.scales[-1])
     codes = np.rint(levels * peak)
     for scale, output in outputs.items():
         assert output.shape == (len(levels), core[0] * scale, core[1] * scale)
@@ -41,14 +41,14 @@ def test_flat_pictures_keep_their_level(
     scale: int, depth: int, width: int, levels: NDArray[np.float64], peak: int, backend: str, dtype: str
 ) -> None:
     network = random_network(LapSRNConfig(scale=scale, depth=depth, width=width), seed=depth)
-    assert_flat(Runtime(network, "random", "cpu", dtype, backend), levels, (1, 2), peak)
+    assert_flat(runtime_of(network, dtype, backend), levels, (1, 2), peak)
 
 
 @SERVED
 @pytest.mark.parametrize("core", [(1, 1), (13, 10), (32, 7)])
 def test_flat_at_full_width_and_in_tiles_of_any_shape(core: tuple[int, int], backend: str, dtype: str) -> None:
     """The flat response comes from a patch of its own size, and must be the same in tiles of any other."""
-    runtime = Runtime(random_network(LapSRNConfig()), "random", "cpu", dtype, backend)
+    runtime = runtime_of(random_network(LapSRNConfig()), dtype, backend)
     assert_flat(runtime, np.array([0, 77, 255]) / 255, core, 255)
     assert_flat(runtime, np.array([1, 30001]) / 65535, core, 65535)
 
@@ -70,8 +70,8 @@ def test_shipped_weights_keep_flat_pictures(shipped: Path, backend: str, dtype: 
     """Of the lumas that 8-bit grays have, after rounding to 16 bits."""
     network, _ = load_weights(shipped)
     lumas = luma_from_gray(np.array([0, 1, 128, 254, 255]) / 255)
-    runtime = Runtime(network, "shipped", "cpu", dtype, backend)
-    for output in runtime.run(flat_tiles(lumas, runtime.margin, 9, 6), runtime.scales[-1]).values():
+    runtime = runtime_of(network, dtype, backend)
+    for output in runtime.run(flat_tiles(lumas, runtime.info.margin, 9, 6), runtime.info.scales[-1]).values():
         error = np.abs(output - lumas[:, None, None].astype(np.float32))
         assert error.max() < 0.5 / 65535
 

@@ -1,174 +1,93 @@
-"""From a weights file to what runs: companions, shared weights, and where, in which dtype and by what."""
+"""From weights files to what runs: several networks on one device, shared weights, and what is told of them."""
 
 import gc
 import hashlib
-import importlib.util
 import json
 import weakref
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
-from model import amx
 from model.checkpoint import save_weights
 from model.network import LapSRNConfig
-from model.runtime import Runtime, best_dtype, describe, devices, kernels, load
-from model.torch_network import torch_dtype
-from tests.model.networks import AMX, luma, random_network
+from model.runtime import Weights, load
+from tests.model.networks import SHARED, luma, random_network, runtime_at, runtime_of
 
 
-def test_load_with_companions(tmp_path: Path) -> None:
+def test_load_several(tmp_path: Path) -> None:
     """Each is what it is alone, whoever ran before."""
     files = []
     for name, scale in (("first", 4), ("second", 8), ("third", 4)):
         files.append(tmp_path / f"{name}.safetensors")
         save_weights(files[-1], random_network(LapSRNConfig(scale=scale, depth=2, width=3), seed=len(files)))
-    together = load(files[0], "cpu", "float32", companions=files[1:])
-    assert [each.name for each in (together, *together.companions)] == ["first", "second", "third"]
-    assert [each.scales[-1] for each in (together, *together.companions)] == [4, 8, 4]
-    for file, mine in zip(files, (together, *together.companions), strict=True):
-        tiles = luma(1, 16 + 2 * mine.margin, 11 + 2 * mine.margin).numpy()
-        for scale, level in load(file, "cpu", "float32").run(tiles, mine.scales[-1]).items():
-            np.testing.assert_array_equal(mine.run(tiles, mine.scales[-1])[scale], level)
+    together = load([Weights.open(file) for file in files], "cpu", "float32")
+    assert list(together) == [each.info.name for each in together.values()] == ["first", "second", "third"]
+    assert [each.info.scales[-1] for each in together.values()] == [4, 8, 4]
+    for file, mine in zip(files, together.values(), strict=True):
+        margin, scale = mine.info.margin, mine.info.scales[-1]
+        tiles = luma(1, 16 + 2 * margin, 11 + 2 * margin).numpy()
+        for level, alone in runtime_at(file, "float32").run(tiles, scale).items():
+            np.testing.assert_array_equal(mine.run(tiles, scale)[level], alone)
 
 
-@pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), AMX])
+@SHARED
 def test_workers_of_a_cpu_share_weights_as_long_as_they_are_needed(tmp_path: Path, backend: str, dtype: str) -> None:
     path = tmp_path / "w.safetensors"
     save_weights(path, random_network(LapSRNConfig(depth=2, width=3)))
-    first, second = (load(path, "cpu", dtype, backend=backend, companions=[path]) for _ in range(2))
+    weights = [Weights.open(path)]
+    (first,), (second,) = (load(weights, "cpu", dtype, backend=backend).values() for _ in range(2))
     assert first is not second
     assert first._served is second._served
-    assert first.companions[0] is not second.companions[0]
-    assert not first.companions[0].companions
-    assert first.original is not None
-    kept = weakref.ref(first.original)
+    kept = weakref.ref(first._served)
     save_weights(path, random_network(LapSRNConfig(depth=2, width=3), seed=1))
-    other = load(path, "cpu", dtype, backend=backend)
+    other = runtime_at(path, dtype, backend)
     assert other._served is not first._served, "the file has changed"
+    assert other.info.sha256 != first.info.sha256
     tiles = luma(1, 20, 20).numpy()
     expected = first.run(tiles, 4)[4]
     del first
     np.testing.assert_array_equal(second.run(tiles, 4)[4], expected)
-    del second
+    del second, weights
     gc.collect()
     assert kept() is None
 
 
-def test_load_and_describe(tmp_path: Path) -> None:
+def test_a_file_is_read_once_for_all_workers(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, random_network(LapSRNConfig(depth=2, width=3)))
+    weights = [Weights.open(path)]
+    path.unlink()
+    first, second = (load(weights, "cpu", "float32", backend=backend)["w"] for backend in ("torch", "torch"))
+    assert first.info == second.info
+
+
+def test_what_is_told_of_a_network(tmp_path: Path) -> None:
     path = tmp_path / "tiny_x8.safetensors"
     network = random_network(LapSRNConfig(scale=8, depth=2, width=3))
     scores = {"Set5": {"4": {"psnr": 31.5, "ssim": 0.88}}}
-    save_weights(path, network, recipe={"steps": 7}, data="two pictures", scores=scores)
+    save_weights(path, network, recipe={"steps": 7}, data="two pictures", scores=scores, purpose="Clean up")
     threads = torch.get_num_threads()
-    loaded = load(path, "cpu", "float32", threads=threads)
-    assert (loaded.name, loaded.device, loaded.dtype) == ("tiny_x8", "cpu", "float32")
-    assert (loaded.scales, loaded.margin) == ((2, 4, 8), network.config.margin)
+    loaded = load([Weights.open(path)], "cpu", "float32", threads)["tiny_x8"]
+    info = loaded.info
+    assert (info.name, info.device, info.dtype) == ("tiny_x8", "cpu", "float32")
+    assert (info.scales, info.margin) == ((2, 4, 8), network.config.margin)
     tiles = luma(1, 20, 20).numpy()
-    expected = Runtime(network, "", "cpu", "float32", loaded.backend).run(tiles, 8)
+    expected = runtime_of(network, "float32", info.backend).run(tiles, 8)
     for scale, output in loaded.run(tiles, 8).items():
         np.testing.assert_array_equal(output, expected[scale])
-    about = describe(path)
+    about = asdict(info)
     assert about == {
         "name": "tiny_x8",
-        "scales": [2, 4, 8],
-        "margin": network.config.margin,
         "config": asdict(network.config),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "recipe": {"steps": 7},
         "data": "two pictures",
         "scores": scores,
+        "purpose": "Clean up",
+        "device": "cpu",
+        "dtype": "float32",
+        "backend": info.backend,
     }
     json.dumps(about)  # it goes out over HTTP
-
-
-@pytest.mark.parametrize(
-    ("has_amx", "allowed", "dtype"),
-    [(True, True, "bfloat16"), (True, False, "float32"), (False, True, "float32")],
-)
-def test_dtype_by_what_the_cpu_multiplies_fast(
-    has_amx: bool, allowed: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
-    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: allowed)
-    assert best_dtype("cpu") == dtype
-
-
-@pytest.mark.parametrize(
-    ("native", "dtype"), [(True, "bfloat16"), (False, "float16")], ids=["bfloat16 in hardware", "older"]
-)
-def test_dtype_by_what_the_accelerator_has(native: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
-    assert best_dtype("cuda:1") == dtype
-
-
-@pytest.mark.parametrize(
-    ("device", "dtype", "installed", "backend"),
-    [
-        ("cpu", "float32", True, "winograd"),
-        ("cpu", "float32", False, "torch"),
-        ("cpu", "bfloat16", True, "amx"),
-        ("cpu", "bfloat16", False, "torch"),
-        ("cuda:0", "float32", True, "torch"),
-        ("cuda:0", "bfloat16", True, "torch"),
-    ],
-)
-def test_backend_by_what_is_faster(
-    device: str, dtype: str, installed: bool, backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed and name == "ncnn" else None)
-    monkeypatch.setattr(amx, "available", lambda: installed)
-    assert kernels(LapSRNConfig(), device, dtype) == (dtype, backend)
-
-
-def test_a_backend_that_cannot_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for dtype in ("float32", "bfloat16"):
-        with pytest.raises(
-            ValueError, match=f"winograd .* the package ncnn, not for {dtype} on cpu here; use backend auto"
-        ):
-            kernels(LapSRNConfig(), "cpu", dtype, "winograd")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "count", "found"),
-    [
-        ("auto", 0, ["cpu"]),
-        ("auto", 3, ["cuda:0", "cuda:1", "cuda:2"]),
-        ("cpu", 2, ["cpu"]),
-        ("cuda", 2, ["cuda:0"]),
-        ("cuda:1", 2, ["cuda:1"]),
-        ("cuda:0,cuda:1", 2, ["cuda:0", "cuda:1"]),
-        ("cuda:1, cuda:1", 2, ["cuda:1", "cuda:1"]),
-    ],
-)
-def test_devices(wanted: str, count: int, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    assert devices(wanted) == found
-
-
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        ("gpu", "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
-        ("cuda:2", "no device 'cuda:2' here; there are cpu and 2 CUDA devices"),
-        ("meta", "no device 'meta' here; there are cpu and 2 CUDA devices"),
-        ("cuda:0,cuda:7", "no device 'cuda:7' here"),
-        ("cuda:0,", "unknown device ''"),
-        ("cpu,cuda:0", "use cpu alone, or leave it out"),
-    ],
-)
-def test_devices_that_are_not_there(wanted: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ValueError, match=message):
-        devices(wanted)
-
-
-def test_dtype_names() -> None:
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    assert {name: torch_dtype(name) for name in names} == names

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.resample import contributions, cubic, degrade, resize, round_to_uint8, upsample_kernel
+from model.resample import contributions, cubic, degrade, downsample_kernel, resize, round_to_uint8, upsample_kernel
 
 LINE = np.array([[-0.0234375, 0.2265625, 0.8671875, -0.0703125]])  # cubic at 1.75, 0.75, 0.25, 1.25
 
@@ -42,6 +42,16 @@ def test_upsample_kernel_is_resize_and_sums_to_one(scale: int) -> None:
     taken = line[np.clip(i[:, None] + offset + np.arange(phases.shape[1]), 0, 8)]
     ours = (phases[np.arange(9 * scale) % scale] * taken).sum(axis=1)
     np.testing.assert_allclose(ours, resize(line[None], 1, 9 * scale)[0], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_downsample_kernel_is_resize_and_sums_to_one(scale: int) -> None:
+    weights, offset = downsample_kernel(scale)
+    assert weights.sum() == pytest.approx(1, abs=1e-15)
+    np.testing.assert_allclose(weights, weights[::-1], rtol=0, atol=1e-15)
+    line = np.random.default_rng(scale).random(9 * scale)
+    taken = line[(np.arange(9)[:, None] * scale + offset + np.arange(len(weights))).clip(0, 9 * scale - 1)]
+    np.testing.assert_allclose(taken @ weights, resize(line[None], 1, 9)[0], rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(("source", "target"), [(12, 3), (12, 6), (12, 48), (13, 5), (7, 29), (5, 5)])

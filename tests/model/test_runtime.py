@@ -1,4 +1,4 @@
-"""The runtime: tiles and whole pictures agree, a batch does not mix, scales, precision, lack of memory."""
+"""The runtime: tiles and whole pictures agree, scales, precision, lack of memory."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from model.backends.fused import PackedConv
+from model.backends.torch_network import Tiles
 from model.evaluate import pad, upscale
 from model.folded import EagerConv
-from model.fused import PackedConv
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import Runtime
-from model.torch_network import Tiles
-from tests.model.networks import SERVED, WINOGRAD, luma, plane, random_network
+from tests.model.networks import EXACT, SERVED, luma, plane, random_network, runtime_of
 
 CONFIG = LapSRNConfig(scale=4, depth=5, width=8)
 
@@ -25,7 +25,7 @@ def network() -> LapSRN:
 
 @pytest.fixture(scope="module")
 def runtime(network: LapSRN) -> Runtime:
-    return Runtime(network, "random", "cpu", "float32")
+    return runtime_of(network)
 
 
 def windows(padded: NDArray[np.float32], margin: int, top: int, left: int, height: int, width: int) -> Any:
@@ -37,12 +37,12 @@ def in_tiles(
 ) -> dict[int, NDArray[np.float32]]:
     """The picture computed tile by tile, cut at `rows` and `columns`, into arrays that start as NaN."""
     height, width = picture.shape
-    padded = pad(picture, runtime.margin)
-    whole = {s: np.full((height * s, width * s), np.nan, np.float32) for s in runtime.scales}
+    padded = pad(picture, runtime.info.margin)
+    whole = {s: np.full((height * s, width * s), np.nan, np.float32) for s in runtime.info.scales}
     for top, bottom in zip([0, *rows], [*rows, height], strict=True):
         for left, right in zip([0, *columns], [*columns, width], strict=True):
-            tile = windows(padded, runtime.margin, top, left, bottom - top, right - left).copy()
-            for s, core in runtime.run(tile, runtime.scales[-1]).items():
+            tile = windows(padded, runtime.info.margin, top, left, bottom - top, right - left).copy()
+            for s, core in runtime.run(tile, runtime.info.scales[-1]).items():
                 whole[s][top * s : bottom * s, left * s : right * s] = core[0]
     return whole
 
@@ -61,12 +61,12 @@ def in_tiles(
     ],
     ids=lambda value: str(value) if isinstance(value, int) else None,
 )
-@pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), WINOGRAD])
+@EXACT
 def test_tiles_are_the_whole_picture_wherever_the_cuts_fall(
     network: LapSRN, height: int, width: int, rows: list[int], columns: list[int], backend: str, dtype: str
 ) -> None:
     picture = plane(height, width)
-    tiled = in_tiles(Runtime(network, "random", "cpu", dtype, backend), picture, rows, columns)
+    tiled = in_tiles(runtime_of(network, dtype, backend), picture, rows, columns)
     with torch.no_grad():
         whole = upscale(network.fold(), picture)
     for (scale, ours), theirs in zip(tiled.items(), whole, strict=True):
@@ -77,8 +77,8 @@ def test_tiles_are_the_whole_picture_wherever_the_cuts_fall(
 def test_a_margin_one_pixel_short_would_make_a_seam(runtime: Runtime) -> None:
     """The test above sees a pixel that is wrong at the very edge of the margin."""
     picture = plane(20, 20)
-    padded = pad(picture, runtime.margin)
-    tile = windows(padded, runtime.margin, 8, 8, 6, 6).copy()
+    padded = pad(picture, runtime.info.margin)
+    tile = windows(padded, runtime.info.margin, 8, 8, 6, 6).copy()
     right = runtime.run(tile, 4)[4]
     tile[0, 0] = tile[0, 1]
     wrong = runtime.run(tile, 4)[4]
@@ -104,37 +104,6 @@ def test_padding_by_hand() -> None:
     assert pad(np.array([[7]], np.float32), 1).tolist() == [[7] * 3] * 3
 
 
-@pytest.mark.parametrize(("filters", "height", "width"), [(8, 5, 8), (8, 31, 17), (64, 1, 1), (64, 5, 8), (64, 16, 16)])
-@SERVED
-def test_a_tile_does_not_depend_on_its_batch(filters: int, height: int, width: int, backend: str, dtype: str) -> None:
-    """Bit for bit: alone, twice, after noise, after NaN."""
-    if dtype == "bfloat16" and filters * height > 64:
-        filters = 8  # emulated on most machines, and slow
-    runtime = Runtime(random_network(LapSRNConfig(width=filters)), "random", "cpu", dtype, backend)
-    side = 2 * runtime.margin
-    tile = luma(1, height + side, width + side).numpy()
-    noise = luma(4, height + side, width + side, seed=1).numpy()
-    alone = runtime.run(tile, 4)
-    neighbours = {
-        "twice": np.concatenate([tile, tile]),
-        "after noise": np.concatenate([noise, tile]),
-        "after NaN": np.concatenate([np.full_like(tile, np.nan), tile]),
-    }
-    for name, batch in neighbours.items():
-        for scale, output in runtime.run(batch, 4).items():
-            np.testing.assert_array_equal(output[-1], alone[scale][0], err_msg=name)
-
-
-@SERVED
-def test_scale_2_is_the_first_level_of_scale_4(network: LapSRN, backend: str, dtype: str) -> None:
-    runtime = Runtime(network, "random", "cpu", dtype, backend)
-    tiles = luma(3, 5 + 18, 6 + 18).numpy()
-    both, only = runtime.run(tiles, 4), runtime.run(tiles, 2)
-    assert {scale: output.shape for scale, output in both.items()} == {2: (3, 10, 12), 4: (3, 20, 24)}
-    assert set(only) == {2}
-    np.testing.assert_array_equal(only[2], both[2])
-
-
 def test_scale_2_runs_no_convolution_of_the_second_level(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """Level one is the entry, 4 convolutions, a residual and an image; one more leads over; level two has 6."""
     ran: list[type] = []
@@ -157,13 +126,13 @@ def test_scale_2_runs_no_convolution_of_the_second_level(runtime: Runtime, monke
 
 def test_scale_that_the_network_has_not() -> None:
     with pytest.raises(ValueError, match="not in tuple"):
-        Runtime(random_network(CONFIG), "random", "cpu", "float32").run(np.zeros((1, 19, 19), np.float32), 8)
+        runtime_of(random_network(CONFIG)).run(np.zeros((1, 19, 19), np.float32), 8)
 
 
 @SERVED
 def test_full_precision_is_float32_whatever_is_served(network: LapSRN, backend: str, dtype: str) -> None:
     tiles = luma(2, 7 + 18, 6 + 18).numpy()
-    reduced = Runtime(network, "random", "cpu", dtype, backend)
+    reduced = runtime_of(network, dtype, backend)
     redone = reduced.run(tiles, 4, full_precision=True)
     with torch.no_grad():
         expected = network.fold()(torch.from_numpy(tiles)[:, None])
@@ -174,7 +143,7 @@ def test_full_precision_is_float32_whatever_is_served(network: LapSRN, backend: 
 
 
 def test_outputs_are_float32_whatever_the_features_are(network: LapSRN) -> None:
-    outputs = Runtime(network, "random", "cpu", "bfloat16").run(luma(2, 20, 21).numpy(), 4)
+    outputs = runtime_of(network, "bfloat16").run(luma(2, 20, 21).numpy(), 4)
     assert {scale: (output.dtype.name, output.shape) for scale, output in outputs.items()} == {
         2: ("float32", (2, 4, 6)),
         4: ("float32", (2, 8, 12)),
@@ -194,7 +163,7 @@ def test_out_of_memory_has_one_name(raised: Exception, seen: type[Exception]) ->
     def fails(tiles: Tiles, levels: int) -> list[Tiles]:
         raise raised
 
-    runtime = Runtime(random_network(CONFIG), "random", "cpu", "float32")
+    runtime = runtime_of(random_network(CONFIG))
     runtime._served = fails
     with pytest.raises(seen, match=r"alloc|scalar"):
         runtime.run(np.zeros((1, 20, 20), np.float32), 4)

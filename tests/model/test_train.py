@@ -14,9 +14,9 @@ from torch import Tensor
 
 from model.checkpoint import load_tensors, load_weights
 from model.folded import crop_to
-from model.patches import PatchSource
 from model.train import main
-from model.trainer import Trainer
+from model.training.patches import PatchSource
+from model.training.trainer import Trainer
 from tests.model.networks import TINY_CONFIG, luma
 
 ROOT = Path(__file__).parents[2]

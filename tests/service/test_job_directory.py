@@ -6,11 +6,16 @@ import threading
 
 import httpx
 import pytest
+import structlog
 
+from app.results.redis import RedisStore
+from app.service.job_snapshot import JobSnapshot
+from bench.redis_server import RedisServer
 from tests import pictures
-from tests.conftest import Running, service_of, until
+from tests.api.raw import Exchange
+from tests.conftest import Running, app_of, service_of, until
 from tests.fakes import FakeModel
-from tests.redis_server import RedisServer
+from tests.tcp_proxy import proxied
 
 pytestmark = pytest.mark.server
 FILES = {"image": pictures.png(pictures.gray())}
@@ -63,10 +68,12 @@ async def test_a_job_cancelled_at_home_is_gone_everywhere(serve: Running, redis_
         made = await here.post("/upscale", files=FILES, headers=ASYNC)
         url = made.headers["location"]
         await state_of(there, url)
-        watching = asyncio.create_task(there.get(f"{url}/events"))
-        await asyncio.sleep(0.05)
+        events = Exchange("GET", f"{url}/events")
+        watching = asyncio.create_task(events.run(app_of(there)))
+        await until(lambda: events.status)
         assert (await here.delete(url)).status_code == 204
-        assert '"state":"cancelled"' in (await watching).text
+        await watching
+        assert b'"state":"cancelled"' in events.body
         assert (await there.get(url)).status_code == 404
         gate.set()
 
@@ -78,3 +85,58 @@ async def test_unknown_jobs_are_404_and_a_board_that_is_away_is_503(serve: Runni
     async with serve(redis_url="redis://127.0.0.1:1/0") as client:
         assert (await client.get(f"/jobs/{'A' * 32}")).status_code == 503
         assert (await client.delete(f"/jobs/{'A' * 32}")).status_code == 503
+
+
+async def test_events_of_another_process_outlive_an_outage_and_leave_no_traceback(
+    serve: Running, redis_server: RedisServer
+) -> None:
+    gate = threading.Event()
+    async with proxied(redis_server.port) as proxy:
+        shared = {"redis_url": proxy.url, "processes": 2}
+        async with serve([lambda: FakeModel(gate=gate)], **shared) as here, serve(**shared) as there:
+            made = await here.post("/upscale", files=FILES, headers=ASYNC)
+            url = made.headers["location"]
+            await state_of(there, url)
+            with structlog.testing.capture_logs() as logs:
+                events = Exchange("GET", f"{url}/events")
+                watching = asyncio.create_task(events.run(app_of(there)))
+                await until(lambda: events.status)
+                await proxy.stop()
+                for each in (here, there):
+                    assert not await service_of(each).store.available()
+                assert (await there.get(url)).status_code == 503
+                gate.set()
+                await until(lambda: service_of(here).keeper.waiting_bytes)
+                await proxy.start()
+                for each in (here, there):
+                    assert await service_of(each).store.available()
+                await watching
+            assert b'"state":"done"' in events.body
+            assert [entry for entry in logs if entry["log_level"] in ("error", "critical")] == []
+            assert (await there.get(url)).json()["state"] == "done"
+
+
+async def test_a_job_of_a_process_that_died_is_lost(serve: Running, redis_server: RedisServer) -> None:
+    """It is told within the lease, not after the ten minutes for which a finished job is remembered."""
+    running = JobSnapshot(
+        version=3,
+        id="B" * 32,
+        request_id="r",
+        state="running",
+        done_tiles=3,
+        total_tiles=9,
+        seconds_left=2.0,
+        levels=(),
+        error=None,
+    )
+    store = RedisStore(redis_server.url, 1000, 60)
+    await store.board(600.0, 0.001).show(running.id, "", running.model_dump_json())
+    async with serve(redis_url=redis_server.url, job_lease_seconds=0.001) as there:
+        answer = await there.get(f"/jobs/{running.id}")
+        while answer.json()["state"] == "running":
+            answer = await there.get(f"/jobs/{running.id}")
+        assert answer.json()["state"] == "failed"
+        assert answer.json()["error"]["type"] == "urn:lapsrn:problem:job-lost"
+        assert answer.json()["error"]["detail"].endswith("Send the picture again.")
+        assert '"state":"failed"' in (await there.get(f"/jobs/{running.id}/events")).text
+    await store.close()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.codec import Codec, Decoded, DecodeLimits, StreamEncoder
+from app.codec.consistency import LOOKBACK
 from app.engine import Outputs
 from app.service.codec_threads import CodecThreads
 from app.service.level_writer import LevelWriter
@@ -35,7 +36,7 @@ async def settled(writer: LevelWriter) -> None:
 
 
 async def test_files_written_row_by_row_are_those_written_at_once(threads: CodecThreads) -> None:
-    service = codec()
+    service = codec(consistent=True)
     decoded, outputs = case(service)
     right = {
         level: service.encode(decoded, [[planes[level] for planes in outputs]], level, wanted()).body
@@ -45,7 +46,7 @@ async def test_files_written_row_by_row_are_those_written_at_once(threads: Codec
     writer.advance(100, outputs)
     writer.advance(300, outputs)
     await settled(writer)
-    outputs[0][4][: 4 * 256] = np.nan  # used up
+    outputs[0][4][: 4 * (256 - LOOKBACK)] = np.nan  # used up
     writer.advance(600, outputs)
     files = await writer.finish(outputs)
     assert {level: file.body for level, file in files.items()} == right

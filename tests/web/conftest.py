@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.settings import ApiKey, Settings
+from app.api_keys import ApiKey
+from app.settings import Settings
 from tests.web.support import KEY, PREFIX, Running, Visit, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
@@ -53,7 +54,7 @@ def prefixed() -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def several() -> Iterator[Running]:
-    with serving(Settings(), companions=True) as service:
+    with serving(Settings(), several=True) as service:
         yield service
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from app.main import create_app
 from app.settings import Settings
+from tests.fakes import FakeInfo, results_as_planes_say, worker
 
 PREFIX = "/pictures/enlarge"
 KEY = "a-key-for-the-tests"
@@ -58,24 +59,15 @@ class Pace:
 class Nearest:
     """A TileModel that repeats pixels."""
 
-    device = "cpu"
-    dtype = "float32"
-    margin = 2
-
-    def __init__(
-        self,
-        pace: Pace,
-        name: str = "nearest",
-        scales: tuple[int, ...] = (2, 4),
-        companions: Sequence["Nearest"] = (),
-    ) -> None:
+    def __init__(self, pace: Pace, name: str = "nearest", scales: tuple[int, ...] = (2, 4), purpose: str = "") -> None:
         self._pace = pace
-        self.name, self.scales, self.companions = name, scales, companions
+        self.info = FakeInfo(name=name, scales=scales, margin=2, purpose=purpose)
 
     def run(self, tiles: Planes, scale: int, *, full_precision: bool = False) -> dict[int, Planes]:
         self._pace.wait()
-        core = tiles[:, self.margin : -self.margin, self.margin : -self.margin]
-        return {s: core.repeat(s, axis=1).repeat(s, axis=2) for s in self.scales if s <= scale}
+        margin = self.info.margin
+        core = tiles[:, margin:-margin, margin:-margin]
+        return {s: core.repeat(s, axis=1).repeat(s, axis=2) for s in self.info.scales if s <= scale}
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """Nothing to warm."""
@@ -109,11 +101,18 @@ def behind_prefix(app: Any) -> Any:
 
 
 @contextmanager
-def serving(settings: Settings, prefix: str = "", *, companions: bool = False) -> Iterator[Running]:
-    """The service on a free port, ready; with `companions` it has a network for x8 and one for JPEGs as well."""
+def serving(settings: Settings, prefix: str = "", *, several: bool = False) -> Iterator[Running]:
+    """The service on a free port, ready; with `several` networks it has one for x8 and two with a purpose as well."""
     pace = Pace()
-    others = [Nearest(pace, "nearest_x8", (2, 4, 8)), Nearest(pace, "nearest_jpeg")] if companions else []
-    app: Any = create_app(settings, [lambda: Nearest(pace, companions=others)])
+    models = [Nearest(pace)]
+    if several:
+        models += [
+            Nearest(pace, "nearest_x8", (2, 4, 8)),
+            Nearest(pace, "nearest_jpeg", purpose="Clean up JPEG traces"),
+            Nearest(pace, "nearest_ink", purpose="Keep outlines hard"),
+        ]
+    with results_as_planes_say():
+        app: Any = create_app(settings, [worker(lambda: models)])
     if prefix:
         app = behind_prefix(app)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=2))

@@ -7,6 +7,7 @@ import pytest
 from tests.web.support import Running, Visit, png, until, upload, wait_done
 
 pytestmark = pytest.mark.browser
+JPEG = "label:has-text('Clean up JPEG traces') input"
 
 
 def shown(page: Any) -> tuple[list[str], bool]:
@@ -14,7 +15,7 @@ def shown(page: Any) -> tuple[list[str], bool]:
     factors = page.eval_on_selector_all(
         "#scales label", "labels => labels.filter(it => it.checkVisibility()).map(it => it.textContent)"
     )
-    return factors, page.is_visible("#clean")
+    return factors, page.is_visible(JPEG)
 
 
 def requests_of(page: Any) -> list[str]:
@@ -50,12 +51,24 @@ def test_eight_times_and_every_level_on_the_way(several: Running, visit: Visit) 
 def test_cleaning_asks_for_the_network_that_does(several: Running, visit: Visit) -> None:
     """And at x8, which it has not, for none."""
     page = visit(several.url)
-    page.wait_for_selector("#clean")
+    page.wait_for_selector(JPEG)
     seen = requests_of(page)
-    page.check("#clean")
+    page.check(JPEG)
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
     page.click("#scales label:has([value='8'])")
     upload(page, ("dale.png", png(10, 20)))
     page.wait_for_selector(".entry:nth-child(2)[data-state=done]")
     assert seen == ["scale=4&model=nearest_jpeg", "scale=8"]
+
+
+def test_one_purpose_at_a_time(several: Running, visit: Visit) -> None:
+    page = visit(several.url)
+    page.wait_for_selector(JPEG)
+    seen = requests_of(page)
+    page.check(JPEG)
+    page.check("label:has-text('Keep outlines hard') input")
+    assert not page.is_checked(JPEG)
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert seen == ["scale=4&model=nearest_ink"]

@@ -8,7 +8,8 @@
  *   results: Record<string, string>, error: {title: string, detail: string, status: number} | null}} Job
  *   progress in tiles, total 0 until the picture is decoded; results: level to address; its id is the result's too
  * @typedef {{max_input_bytes: number, max_input_pixels: number, formats: string[]}} Limits
- * @typedef {{name: string, levels: number[]}} Network
+ * @typedef {{name: string, purpose: string, levels: number[]}} Network
+ *   purpose: what it does besides enlarging, or empty
  * @typedef {{name: string, device: string, limits: Limits, models: Network[]}} Model
  */
 

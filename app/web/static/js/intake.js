@@ -22,11 +22,12 @@ export function chosenScale() {
 
 /** @returns {string[]} further parameters of the request, such as "ensemble=true" */
 export function chosenWishes() {
-  const clean = part("clean", HTMLInputElement);
-  const cleans = clean.checked && (clean.dataset["levels"] ?? "").split(" ").includes(String(chosenScale()));
+  const special = document.querySelector("#intake input[name=model]:checked");
+  const suits =
+    special instanceof HTMLInputElement && (special.dataset["levels"] ?? "").split(" ").includes(String(chosenScale()));
   return [
     ...(part("ensemble", HTMLInputElement).checked ? ["ensemble=true"] : []),
-    ...(cleans ? [`model=${encodeURIComponent(clean.value)}`] : []),
+    ...(suits ? [`model=${encodeURIComponent(special.value)}`] : []),
   ];
 }
 
@@ -37,13 +38,26 @@ export function offer(models) {
     const label = input.closest("label");
     if (input instanceof HTMLInputElement && label) label.hidden = !levels.has(Number(input.value));
   }
-  const cleaner = models.find((model) => model.name.endsWith("_jpeg"));
-  const clean = part("clean", HTMLInputElement);
-  const label = clean.closest("label");
-  if (!cleaner || !label) return;
-  clean.value = cleaner.name;
-  clean.dataset["levels"] = cleaner.levels.join(" ");
-  label.hidden = false;
+  const choices = models.filter((model) => model.purpose).map(choice);
+  part("ensemble", HTMLInputElement).closest("label")?.after(...choices);
+}
+
+/** @param {import("./api.js").Network} model @returns {HTMLLabelElement} a box to tick for it, at most one of all */
+function choice(model) {
+  const label = document.createElement("label");
+  label.className = "best";
+  const input = document.createElement("input");
+  input.type = "checkbox";
+  input.name = "model";
+  input.value = model.name;
+  input.dataset["levels"] = model.levels.join(" ");
+  input.addEventListener("change", () => {
+    for (const other of document.querySelectorAll("#intake input[name=model]")) {
+      if (other instanceof HTMLInputElement && other !== input) other.checked = false;
+    }
+  });
+  label.append(input, model.purpose);
+  return label;
 }
 
 /** @param {(files: File[]) => void} onFiles */

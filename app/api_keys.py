@@ -1,0 +1,54 @@
+"""API keys: what one is, and how secrets are read from files."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+
+class ApiKey(BaseModel):
+    """One client's key: only its SHA-256 is kept, so that the settings give no key away."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Shown in logs, never secret.")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key.")]
+    max_concurrent: Annotated[int | None, Field(ge=1, description="Overrides LAPSRN_CLIENT_MAX_CONCURRENT.")] = None
+    requests_per_minute: Annotated[int | None, Field(ge=1, description="Overrides the general rate.")] = None
+    admin: Annotated[bool, Field(description="May call POST /admin/reload.")] = False
+
+
+_LIST = TypeAdapter(tuple[ApiKey, ...])
+
+
+def text_of(file: Path, variable: str) -> str:
+    """The file's text. Raises ValueError."""
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no text"
+        raise ValueError(f"{variable}: {file} cannot be read ({reason})") from None
+
+
+def keys_in(file: Path) -> tuple[ApiKey, ...]:
+    """The keys in a file. Raises ValueError in one line, which shows nothing of what the file holds."""
+    variable = "LAPSRN_API_KEYS_FILE"
+    text = text_of(file, variable)
+    try:
+        return _LIST.validate_json(text)
+    except ValidationError as error:
+        items = error.errors(include_url=False, include_input=False, include_context=False)
+        raise ValueError("; ".join(complaint(dict(item), variable) for item in items)) from None
+
+
+def complaint(item: dict[str, object], variable: str = "") -> str:
+    """'LAPSRN_PORT: Input should be ...' for one of pydantic's errors, without echoing secrets.
+
+    The variable is the first part of the error's location, unless it is given.
+    """
+    location = item["loc"]
+    path = [str(part) for part in location] if isinstance(location, tuple) else []
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if not variable and path:
+        variable = f"LAPSRN_{path.pop(0).upper()}"
+    return f"{variable}{''.join(f'[{part}]' for part in path)}: {message}" if variable else message

@@ -1,0 +1,80 @@
+"""How the program begins and ends: its streams, signals, exit codes, errors in one line."""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C or SIGTERM."""
+
+
+def prepare_streams() -> None:
+    """Makes standard output and standard error take any text: names that their encoding lacks are escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does by itself
+    if sys.stderr is None:  # it was closed
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+
+
+def end(run: Callable[[], int], *, hint: str = "") -> NoReturn:
+    """Ends the command with the exit code that `run` returns, or with one line for an error that was foreseen.
+
+    While it runs, SIGTERM does the same as Ctrl-C. `hint` is what to tell somebody who interrupts it.
+    """
+    from app.cli.inputs import PlanError
+    from app.errors import StartupError
+
+    try:
+        with _interruptible():
+            code = run()
+    except PlanError as error:
+        code = _print_error(str(error), 2)
+    except StartupError as error:
+        code = _print_error(str(error), 1)
+    except KeyboardInterrupt:
+        code = _print_error(f"interrupted{hint}", INTERRUPTED)
+    raise typer.Exit(code)
+
+
+def leave() -> NoReturn:
+    """Ends an interrupted process at once, without waiting for threads: one may be loading a network."""
+    from app.cli import files
+
+    files.discard()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads it any more
+            stream.flush()
+    os._exit(INTERRUPTED)
+
+
+def _print_error(message: str, code: int) -> int:
+    from app.cli.wording import printable
+
+    typer.echo(f"lapsrn: {printable(message)}", err=True)
+    return code
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raises KeyboardInterrupt at a signal, also where asyncio would wait for the code that is running to return."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:  # as in a background job
+                signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -1,0 +1,138 @@
+"""Messages of decoder processes, which may be hostile: checked against the question before memory is allocated."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from app import errors
+from app.codec import metadata
+from app.codec.decoder_protocol import BLOBS, MAX_TEXT
+from app.codec.limits import MAX_FRAMES
+from app.codec.raster import Raster
+from app.codec.types import DecodeLimits, Metadata
+from app.options import UpscaleOptions
+
+MAX_HEADER = 16 * MAX_FRAMES + 4096
+"""Bytes of a header: eleven digits and a comma for the duration of every frame, and the rest."""
+_MORE_METADATA = 4 * 1024 * 1024
+"""Bytes that ICC, EXIF or XMP may have beyond the file's own size: PNG compresses them, and EXIF is written anew."""
+_ERRORS: dict[str, type[errors.ClientError]] = {
+    error.__name__: error
+    for error in (
+        errors.BadParameter,
+        errors.TooManyBytes,
+        errors.TooManyPixels,
+        errors.UndecodablePicture,
+        errors.UnsupportedFormat,
+    )
+}
+
+_Count = Annotated[int, Field(ge=1, le=2**31)]
+_Size = Annotated[int, Field(ge=0, le=2**40)]
+Note = Annotated[str, Field(max_length=200, pattern=r"^[ -~]*$")]
+"""Goes into a header of HTTP as it is."""
+_Resolution = Annotated[float, Field(gt=0, lt=1e6)]
+
+
+class _Message(BaseModel):
+    """Headers have exactly these fields, of exactly these types."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class _Hello(_Message):
+    gap: Annotated[str, Field(max_length=MAX_TEXT)]
+
+
+class _Refusal(_Message):
+    error: str
+    text: Annotated[str, Field(max_length=MAX_TEXT)]
+
+
+class Samples(_Message):
+    """The header of samples."""
+
+    format: str
+    shape: tuple[_Count, _Count, Annotated[int, Field(ge=1, le=4)]]
+    dtype: Literal["uint8", "uint16"]
+    frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)]
+    durations_ms: list[Annotated[int, Field(ge=0, le=2**31)]]
+    loop: Annotated[int, Field(ge=0, lt=2**32)]
+    truncated: bool
+    srgb: bool
+    dpi: tuple[_Resolution, _Resolution] | None
+    dropped: Annotated[list[Note], Field(max_length=16)]
+    sizes: tuple[_Size | None, _Size | None, _Size | None, _Size | None]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of one frame."""
+        height, width, channels = self.shape
+        return height * width * channels * np.dtype(self.dtype).itemsize
+
+    @property
+    def total_bytes(self) -> int:
+        """Of everything that follows the header."""
+        return sum(size or 0 for size in self.sizes) + self.frames * self.frame_bytes
+
+    def check(self, format_name: str, size: int, options: UpscaleOptions, limits: DecodeLimits) -> None:
+        """ValueError unless it can be the answer about a file of `format_name` with `size` bytes."""
+        pixels = self.shape[0] * self.shape[1] * self.frames
+        allowed = min(limits.max_input_pixels, limits.max_output_pixels // options.scale**2)
+        if self.format != format_name:
+            raise ValueError(f"samples of a {self.format[:20]}")
+        if pixels > allowed:
+            raise ValueError(f"{pixels} pixels, where {allowed} were allowed")
+        if self.frames > 1 and options.frames != "all":
+            raise ValueError(f"{self.frames} frames, where one was asked for")
+        if len(self.durations_ms) != (self.frames if self.frames > 1 else 0):
+            raise ValueError(f"{len(self.durations_ms)} durations for {self.frames} frames")
+        if any((length or 0) > size + _MORE_METADATA for length in self.sizes):
+            raise ValueError(f"metadata of {self.sizes} bytes in a file of {size}")
+
+    def raster(self, blobs: memoryview) -> Raster:
+        """The samples, which share the memory of `blobs`; those are `total_bytes`.
+
+        Raises ValueError for metadata that could not be written again.
+        """
+        pieces = self._pieces(blobs)
+        kept = {
+            name: None if size is None else bytes(next(pieces)) for name, size in zip(BLOBS, self.sizes, strict=True)
+        }
+        found = Metadata(**kept, srgb=self.srgb, dpi=self.dpi, dropped=tuple(self.dropped))
+        try:
+            metadata.fitted(found, 1, *self.shape[:2], "tiff")
+        except Exception as error:  # whatever a hostile block makes of its parser
+            raise ValueError("metadata that cannot be read") from error
+        return Raster(
+            frames=tuple(np.frombuffer(piece, self.dtype).reshape(self.shape) for piece in pieces),
+            format=self.format,
+            metadata=found,
+            durations_ms=tuple(self.durations_ms),
+            loop=self.loop,
+            truncated=self.truncated,
+        )
+
+    def _pieces(self, blobs: memoryview) -> Iterator[memoryview]:
+        at = 0
+        for length in (*(size for size in self.sizes if size is not None), *[self.frame_bytes] * self.frames):
+            yield blobs[at : at + length]
+            at += length
+
+
+_ANSWER: TypeAdapter[Samples | _Refusal] = TypeAdapter(Samples | _Refusal)
+
+
+def parsed_hello(header: bytes) -> str:
+    """What is missing of the isolation, or "". Raises ValueError."""
+    return _Hello.model_validate_json(header).gap
+
+
+def parsed_answer(header: bytes) -> Samples:
+    """The header of samples, to be checked. Raises the refusal, or ValueError where it makes no sense."""
+    found = _ANSWER.validate_json(header)
+    if isinstance(found, _Refusal):
+        raise _ERRORS.get(found.error, errors.UndecodablePicture)(found.text)
+    return found

@@ -1,0 +1,201 @@
+"""BMP: uncompressed files by their header (Windows and OS/2 bitmaps, versions 2 to 5), run lengths through Pillow.
+
+Pillow takes a palette of grays for the samples themselves, whatever their depth, and knows few layouts of bit fields.
+"""
+
+import io
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, Image
+
+from app.codec.readers.base import Frame, Reader, Source
+from app.codec.types import Metadata, Samples
+from app.errors import UndecodablePicture
+
+_FILE_HEADER, _OS2_HEADER, _V2_HEADER, _V3_HEADER = 14, 12, 52, 56
+_PLAIN, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 6
+_DEPTHS = {_PLAIN: (1, 2, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,)}
+_DEPTHS |= dict.fromkeys((_BIT_FIELDS, _ALPHA_BIT_FIELDS), (16, 32))
+_MASKS = {16: (0x7C00, 0x03E0, 0x001F, 0), 24: (0xFF0000, 0xFF00, 0xFF, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
+_INCH = 0.0254  # metres
+
+
+class Header(NamedTuple):
+    """`masks` are of red, green, blue and alpha, 0 where there is none; `density` is in pixels a metre, (y, x)."""
+
+    height: int
+    width: int
+    bits: int
+    compression: int
+    top_down: bool
+    pixels_at: int
+    palette_at: int
+    palette_entry: int
+    colors: int
+    masks: tuple[int, int, int, int]
+    density: tuple[int, int]
+
+
+def parsed(data: bytes) -> Header:
+    """The header of a BMP. Raises UndecodablePicture."""
+    try:
+        pixels_at, size = struct.unpack_from("<II", data, 10)
+        if size == _OS2_HEADER:
+            width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+            compression, density_x, density_y, colors, entry = _PLAIN, 0, 0, 0, 3
+        else:
+            width, height, _, bits, compression, _, density_x, density_y, colors = struct.unpack_from(
+                "<iiHHIIiiI", data, 18
+            )
+            entry = 4
+        masks = _masks(data, size, bits, compression)
+    except struct.error:
+        raise UndecodablePicture("The BMP ends inside its header. Send the whole file.") from None
+    if width <= 0 or height == 0 or bits not in _DEPTHS.get(compression, ()):
+        raise UndecodablePicture(
+            f"The BMP says {width}x{height} pixels of {bits} bits in compression {compression}, which no picture has "
+            "or which is not supported. Send it uncompressed, with 1 to 32 bits."
+        )
+    palette_at = _FILE_HEADER + size + (12 if size < _V2_HEADER and compression == _BIT_FIELDS else 0)
+    most = 1 << bits if bits <= 8 else 0
+    return Header(
+        abs(height),
+        width,
+        bits,
+        compression,
+        top_down=height < 0,
+        pixels_at=pixels_at,
+        palette_at=palette_at,
+        palette_entry=entry,
+        colors=min(colors or most, most),
+        masks=masks,
+        density=(density_y, density_x),
+    )
+
+
+def _masks(data: bytes, size: int, bits: int, compression: int) -> tuple[int, int, int, int]:
+    """Those in the header, or behind a header that has no place for them, else the usual ones."""
+    if compression not in (_BIT_FIELDS, _ALPHA_BIT_FIELDS):
+        return _MASKS.get(bits, (0, 0, 0, 0))
+    red, green, blue = struct.unpack_from("<III", data, _FILE_HEADER + 40)
+    alpha = 0
+    if size >= _V3_HEADER or compression == _ALPHA_BIT_FIELDS:
+        (alpha,) = struct.unpack_from("<I", data, _FILE_HEADER + 52)
+    return red, green, blue, alpha
+
+
+class BmpReader(Reader):
+    """A BMP."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._header = parsed(source.data)
+        source.check_pixels(*self.size)
+
+    @classmethod
+    def examples(cls) -> Iterable[bytes]:
+        """A file that Pillow writes, and one with run lengths: eight bits, one pixel."""
+        file = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(file, "BMP")
+        header = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 8, _RLE8, 4, 0, 0, 2, 2)
+        body = header + bytes(8) + b"\x01\x00\x00\x01"
+        return file.getvalue(), struct.pack("<2sIHHI", b"BM", 14 + len(body), 0, 0, 62) + body
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """As Reader."""
+        return self._header.height, self._header.width
+
+    def frame(self, index: int, animated: bool) -> Frame:
+        """As Reader."""
+        header = self._header
+        if header.bits > 8:
+            return Frame(self._fields(self._words()), 0)
+        indices = self._run_lengths() if header.compression in (_RLE8, _RLE4) else self._indices()
+        return Frame(self._palette()[indices], 0)
+
+    def metadata(self, channels: int) -> Metadata:
+        """The density, if that is kept."""
+        density = self._header.density
+        if self.source.options.metadata == "drop" or min(density) <= 0:
+            return Metadata()
+        return Metadata(dpi=(density[0] * _INCH, density[1] * _INCH))
+
+    def _rows(self) -> NDArray[np.uint8]:
+        """The bytes of each row (height, bytes a row), padding included, from the top down; missing ones are 0."""
+        header, data = self._header, self.source.data
+        stride = (header.width * header.bits + 31) // 32 * 4
+        needed = header.height * stride
+        body = np.frombuffer(data, np.uint8)[header.pixels_at : header.pixels_at + needed]
+        if body.size < needed:
+            if not self.source.allow_truncated:
+                raise UndecodablePicture(
+                    f"The BMP is cut short: {needed - body.size} of {needed} bytes of its pixels are missing. Send the "
+                    "whole file, or ask for what is there with truncated=allow."
+                )
+            if body.size < stride:
+                raise UndecodablePicture("The BMP holds no whole row of pixels.")
+            self.truncated = True
+            body = np.pad(body, (0, needed - body.size))
+        rows = body.reshape(header.height, stride)
+        return rows if header.top_down else rows[::-1]
+
+    def _indices(self) -> NDArray[np.uint8]:
+        """(height, width) of palette entries."""
+        rows, bits = self._rows(), self._header.bits
+        if bits < 8:
+            shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+            rows = np.bitwise_and(rows[:, :, None] >> shifts, (1 << bits) - 1, dtype=np.uint8).reshape(len(rows), -1)
+        return rows[:, : self._header.width]
+
+    def _palette(self) -> Samples:
+        """(256, 1 or 3): what each index shows, black where the file names no colour; gray if all of them are."""
+        header = self._header
+        room = np.frombuffer(self.source.data, np.uint8)[header.palette_at : header.pixels_at]
+        count = min(header.colors, room.size // header.palette_entry)
+        entries = room[: count * header.palette_entry].reshape(count, header.palette_entry)[:, 2::-1]
+        palette = np.zeros((256, 3), np.uint8)
+        palette[:count] = entries
+        gray = (palette == palette[:, :1]).all()
+        return palette[:, :1] if gray else palette
+
+    def _words(self) -> NDArray[np.uint32]:
+        """(height, width) of pixels as they stand in the file."""
+        width, size = self._header.width, self._header.bits // 8
+        rows = np.ascontiguousarray(self._rows()[:, : width * size]).reshape(-1, width, size)
+        words = np.zeros((*rows.shape[:2], 4), np.uint8)
+        words[..., :size] = rows
+        return words.view("<u4")[..., 0]
+
+    def _fields(self, words: NDArray[np.uint32]) -> Samples:
+        """RGB, with alpha where there is a field of it: each field scaled to 8 bits by its own full scale."""
+        channels = []
+        for mask in self._header.masks[: 4 if self._header.masks[3] else 3]:
+            shift = (mask & -mask).bit_length() - 1 if mask else 0
+            full = mask >> shift
+            if full & (full + 1):
+                raise UndecodablePicture(
+                    f"The BMP has a bit field of separate pieces ({mask:#x}), which means nothing."
+                )
+            values = ((words & mask) >> shift).astype(np.uint64)
+            channels.append(((values * 510 + full) // max(2 * full, 1)).astype(np.uint8))
+        return np.stack(channels, axis=-1)
+
+    def _run_lengths(self) -> NDArray[np.uint8]:
+        """(height, width) of palette entries: Pillow's decoder, given a palette that it cannot take for grays."""
+        header, data = self._header, bytearray(self.source.data)
+        size = header.colors * header.palette_entry
+        data[header.palette_at : header.palette_at + size] = bytes([1, 2, 3, 0] * header.colors)[:size]
+        image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError):
+            if not self.source.allow_truncated or getattr(image, "_im", None) is None:
+                raise
+            image.tile = []
+            self.truncated = True
+        return np.asarray(image)

@@ -1,0 +1,119 @@
+"""The reader shared by the formats that Pillow opens; each overrides what it does differently."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import ClassVar
+
+from PIL import Image, ImageFile
+
+from app.codec import metadata, samples
+from app.codec.readers.base import Frame, Reader, Source
+from app.codec.types import Metadata, Samples
+from app.errors import UndecodablePicture
+
+
+class PillowReader(Reader):
+    """A file that is opened and decoded by one of Pillow's plugins.
+
+    The plugin is called directly: Image.open would try others, and its own limit on pixels is one per process.
+    """
+
+    plugin: ClassVar[type[ImageFile.ImageFile]]
+    default_loop: ClassVar[int] = 0
+    """`loop` of a file that does not say."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._full_gray = 255  # the largest gray value that the file can hold
+        self._image = self._opened(source.data)
+        source.check_pixels(*self.size)
+        self._carried = metadata.carried(self._blocks, source.options.metadata, self._own_orientation())
+        self.orientation = self._carried.orientation
+
+    @classmethod
+    def examples(cls) -> Iterable[bytes]:
+        """A file that Pillow writes."""
+        file = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(file, cls.plugin.format)
+        return (file.getvalue(),)
+
+    def _opened(self, data: bytes) -> Image.Image:
+        """The file with its header read. Override it to check or repair the bytes before Pillow sees them."""
+        return self.plugin(io.BytesIO(self._separated(data)))
+
+    def _separated(self, data: bytes) -> bytes:
+        """The file without its metadata, which no pixel decoder is to parse."""
+        title, most = self.source.format.title, self.source.limits.max_input_bytes
+        self._data, self._blocks = metadata.separated(title, data, most)
+        return self._data
+
+    def _own_orientation(self) -> int | None:
+        """Where the format has an orientation of its own, which counts before any in the metadata."""
+        return None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """As Reader."""
+        return self._image.height, self._image.width
+
+    @property
+    def has_several_frames(self) -> bool:
+        """As Reader."""
+        return bool(getattr(self._image, "is_animated", False))
+
+    def all_frames(self) -> range:
+        """As Reader."""
+        return range(int(getattr(self._image, "n_frames", 1)))
+
+    def frame(self, index: int, animated: bool) -> Frame:
+        """As Reader."""
+        if index or self._image.tell() != index:
+            self._image.seek(index)
+        self.source.check_pixels(*self.size)
+        decoded = self._samples(animated)
+        value = self._image.info.get("duration", 0)
+        duration = max(0, round(value)) if isinstance(value, int | float) and value < 2**31 else 0
+        return Frame(decoded, duration)
+
+    def _samples(self, animated: bool) -> Samples:
+        """The current frame. Override it for what Pillow does not decode, such as RGB of 16 bits."""
+        self._load()
+        return samples.from_pillow(self._image, self._full_gray)
+
+    def _load(self) -> None:
+        image, size = self._image, self._image.size
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            # Pillow keeps what it decoded. Its own switch for this is one for the whole process.
+            if not self.source.allow_truncated or getattr(image, "_im", None) is None:
+                raise
+            if isinstance(image, ImageFile.ImageFile):
+                image.tile = []
+            self.truncated = True
+            if image.size != size:
+                raise UndecodablePicture("The picture's size changes while it is decoded.") from error
+
+    @property
+    def cmyk(self) -> bool:
+        """As Reader."""
+        return self._image.mode == "CMYK"
+
+    @property
+    def loop(self) -> int:
+        """As Reader."""
+        loop = self._image.info.get("loop", self.default_loop)
+        return loop if isinstance(loop, int) and loop >= 0 else 0
+
+    def metadata(self, channels: int) -> Metadata:
+        """As Reader."""
+        profile, kept = self._profile(channels), self._carried.metadata
+        dpi = None
+        if self.source.options.metadata != "drop":
+            dpi = metadata.dpi_of(self._image.info.get("dpi"), self._carried.turned) or kept.dpi
+        return replace(kept, icc=profile.icc, srgb=profile.srgb, dpi=dpi)
+
+    def _profile(self, channels: int) -> Metadata:
+        """`icc` or `srgb`, as far as the file says."""
+        return Metadata(icc=self._blocks.icc or self._image.info.get("icc_profile"))

@@ -1,0 +1,112 @@
+"""PNG and APNG: 16 bits by libpng, everything else by Pillow; films are composed by app.codec.readers.apng."""
+
+import io
+from collections.abc import Iterable
+
+import imagecodecs
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from app.codec import color_management, png_chunks
+from app.codec.readers import apng
+from app.codec.readers.base import Frame
+from app.codec.readers.pillow import PillowReader
+from app.codec.samples import from_pillow, sixteen_bits, with_alpha
+from app.codec.types import Metadata, Samples
+from app.errors import UndecodablePicture
+
+
+class PngReader(PillowReader):
+    """A PNG; a damaged one is repaired first if truncated=allow."""
+
+    plugin = PngImagePlugin.PngImageFile
+
+    @classmethod
+    def examples(cls) -> Iterable[bytes]:
+        """A file of 8 bits and one of 16."""
+        file = io.BytesIO()
+        Image.new("I;16", (1, 1)).save(file, "PNG")
+        return (*super().examples(), file.getvalue())
+
+    def _opened(self, data: bytes) -> Image.Image:
+        header = png_chunks.header(data)
+        self.source.check_pixels(header.height, header.width)
+        self._depth, self._film = header.depth, data
+        self._announced = apng.frame_count(data)
+        # Pillow is given the still alone: an unsound film must not cost it, and Pillow's way of composing is not used.
+        still = apng.still(data) if self._announced and not png_chunks.fault(apng.still(data)) else data
+        if self.source.options.frames == "all" and self._announced > 1:
+            still = data
+        fault = png_chunks.fault(still)
+        if fault is not None:
+            if not self.source.allow_truncated:
+                raise UndecodablePicture(
+                    f"The PNG is damaged: {fault}. Send the whole file, or ask for what is there with truncated=allow."
+                )
+            data, self.truncated, self._announced = png_chunks.repaired(data), True, 0
+        elif self._announced:
+            data = apng.still(data)
+        self._key = png_chunks.transparent_color(data, header)
+        if header.depth < 8:
+            self._full_gray = (1 << header.depth) - 1
+        return self._with_low_bits(super()._opened(data))
+
+    def _with_low_bits(self, image: Image.Image) -> Image.Image:
+        """Of the 16 bits of a transparent colour only those of the depth count (PNG, 11.3.1.1)."""
+        if self._depth <= 8 and len(self._key) in (1, 3):
+            low = tuple(value & self._full_gray for value in self._key)
+            image.info["transparency"] = low if len(low) == 3 else low[0]
+        return image
+
+    @property
+    def has_several_frames(self) -> bool:
+        """As Reader."""
+        return self._announced > 1
+
+    @property
+    def loop(self) -> int:
+        """As Reader."""
+        return apng.plays(self._film) if self._announced else 0
+
+    def all_frames(self) -> range:
+        """As Reader."""
+        self._frames = apng.film(self._film, *self.size)
+        self._canvas = apng.Canvas(*self.size)
+        return range(self._announced)
+
+    def frame(self, index: int, animated: bool) -> Frame:
+        """As Reader; those of a film in their order."""
+        if not animated:
+            return super().frame(index, animated)
+        frame = next(self._frames, None)
+        if frame is None:
+            raise UndecodablePicture("The PNG's animation ends early. Take the still picture with frames=first.")
+        image = self._with_low_bits(self.plugin(io.BytesIO(frame.png)))
+        image.load()
+        if self._depth == 16:
+            decoded = sixteen_bits(imagecodecs.png_decode(frame.png), image.height, image.width)
+        else:
+            decoded = from_pillow(image, self._full_gray)
+        if decoded.shape[2] in (1, 3):
+            decoded = with_alpha(decoded, np.full(decoded.shape[:2], np.iinfo(decoded.dtype).max, decoded.dtype))
+        return Frame(self._canvas.show(frame, decoded), frame.duration_ms)
+
+    def _samples(self, animated: bool) -> Samples:
+        if self._depth == 16:
+            return sixteen_bits(imagecodecs.png_decode(self._data), *self.size)  # tRNS becomes alpha
+        return super()._samples(animated)
+
+    def _profile(self, channels: int) -> Metadata:
+        info = self._image.info
+        code_points = png_chunks.code_points(self._film)
+        if code_points is not None:  # goes before all the others where it is understood (PNG, third edition, 4.3)
+            icc, srgb = (
+                color_management.profile_from_cicp(*code_points, channels <= 2),
+                color_management.is_srgb(*code_points),
+            )
+            if icc or srgb:
+                return Metadata(icc=icc, srgb=srgb)
+        icc, srgb = self._blocks.icc or info.get("icc_profile"), "srgb" in info
+        if icc is None and not srgb:
+            icc = color_management.profile_from_png(info.get("gamma"), info.get("chromaticity"), gray=channels <= 2)
+        return Metadata(icc=icc, srgb=srgb)

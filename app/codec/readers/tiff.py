@@ -1,0 +1,205 @@
+"""TIFF: pages of 8 bits by Pillow, of other depths and compressions by tifffile."""
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+
+from app.codec.readers import tiff_page
+from app.codec.readers.pillow import PillowReader
+from app.codec.samples import sixteen_bits
+from app.codec.types import DecodeLimits, Samples
+from app.errors import BadParameter, TooManyPixels, UndecodablePicture, UnsupportedFormat
+
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 277, 339
+_TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 322, 323, 338
+_COMPRESSION, _STRIPS, _TILES = 259, 273, 324
+_MOST_SAMPLES = 8
+_ICC, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 34675, 282, 283, 296
+_PER_INCH = {2: 1, 3: 2.54}  # by unit: inch, centimetre
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
+_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION, _CFA = 254, 330, 50706, 32803
+_REDUCED = 1  # bit of the subfile type: a smaller version of another page
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_UNCOMPRESSED = 1
+_WITH_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+"""Compressions that Pillow's libtiff has: 50001, WebP, is not among them."""
+_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
+
+
+class TiffFile(TiffImagePlugin.TiffImageFile):
+    """Pillow's TIFF, which also opens layouts that Pillow has no mode for; those it must not load."""
+
+    def _setup(self) -> None:
+        try:
+            super()._setup()
+        except SyntaxError:
+            _check_kind(self.tag_v2)
+            if not is_deep_tiff(self.tag_v2) and _odd_bits(self.tag_v2) is None:
+                raise
+            self._mode, self.tile = "CMYK" if self.tag_v2.get(_PHOTOMETRIC) == _INKS else "L", []
+            if _ICC in self.tag_v2:
+                self.info["icc_profile"] = self.tag_v2[_ICC]
+            x, y = self.tag_v2.get(_X_RESOLUTION), self.tag_v2.get(_Y_RESOLUTION)
+            per_inch = _PER_INCH.get(self.tag_v2.get(_UNIT, 2))
+            if x and y and per_inch:
+                self.info["dpi"] = (x * per_inch, y * per_inch)
+
+
+class TiffReader(PillowReader):
+    """The first page of a TIFF."""
+
+    plugin = TiffFile
+
+    def _opened(self, data: bytes) -> Image.Image:
+        if data[8:10] == b"CR":
+            raise _camera_raw()
+        image = super()._opened(data)
+        assert isinstance(image, TiffFile)
+        _check_kind(image.tag_v2)
+        return image
+
+    @classmethod
+    def examples(cls) -> Iterable[bytes]:
+        """As Reader, with one of each depth."""
+        for dtype in (np.uint8, np.uint16):
+            file = io.BytesIO()
+            tifffile.imwrite(file, np.zeros((1, 1, 3), dtype), photometric="rgb", compression="zlib", predictor=True)
+            yield file.getvalue()
+
+    def frames(self) -> range:
+        """As Reader; pages are not the frames of an animation."""
+        wanted = self.source.options.frames
+        if not self.has_several_frames or wanted == "first":
+            return range(1)
+        if wanted == "all":
+            raise BadParameter("frames=all is for animations; of a TIFF with several pages take frames=first.")
+        raise BadParameter("The TIFF has more than one page; frames=first takes the first.")
+
+    def _samples(self, animated: bool) -> Samples:
+        assert isinstance(self._image, TiffFile)
+        tags = self._image.tag_v2
+        check_tiles(tags, self.source.limits)
+        if is_deep_tiff(tags):
+            deep, cut = read_tiff(self._data, tags, self.source.allow_truncated)
+            self.truncated |= cut
+            return deep
+        if _is_subsampled(tags):
+            return tiff_page.read_rgb(self._data)
+        if (bits := _odd_bits(tags)) is not None:
+            return tiff_page.read(self._data, bits)
+        return super()._samples(animated)
+
+
+def _camera_raw() -> UnsupportedFormat:
+    return UnsupportedFormat(
+        "This is a camera's raw file; the picture that it holds in the usual way is only a small preview. Develop it, "
+        "and send the result as TIFF, PNG or JPEG."
+    )
+
+
+def _check_kind(tags: Mapping[int, Any]) -> None:
+    """UnsupportedFormat for a camera's raw file, UndecodablePicture for kinds of samples that are not read."""
+    photometric = _values(tags, _PHOTOMETRIC, (-1,))[0]
+    reduced = _values(tags, _SUBFILE_TYPE, (0,))[0] & _REDUCED
+    if _DNG_VERSION in tags or photometric == _CFA or (reduced and _SUB_IFDS in tags):
+        raise _camera_raw()
+    if reduced:
+        raise UnsupportedFormat(
+            "The TIFF's first page is marked as a smaller version of another one. Send the full picture on its own."
+        )
+    kind, bits = _values(tags, _FORMAT, (_UNSIGNED,))[0], max(_values(tags, _BITS, (1,)))
+    what = {_SIGNED: "signed integers", _FLOAT: "floating-point numbers"}.get(kind, "unsigned integers")
+    if kind in (_SIGNED, _FLOAT) or bits > 16:
+        raise UndecodablePicture(
+            f"The TIFF's samples are {what} of {bits} bits. Send unsigned integers of at most 16 bits a sample."
+        )
+    if photometric in (_LAB, _ICC_LAB):
+        raise UndecodablePicture("The TIFF's colours are CIE L*a*b*. Send gray, RGB or CMYK.")
+
+
+def _is_subsampled(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
+    """Whether luma and chroma are stored at different resolutions, and not inside a JPEG."""
+    compressed_as_jpeg = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] in (6, 7)
+    return _values(tags, _PHOTOMETRIC, (-1,))[0] == _YCBCR and not compressed_as_jpeg
+
+
+def _odd_bits(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int | None:
+    """The depth of a page that Pillow does not decode rightly; None for one that it does."""
+    bits = set(_values(tags, _BITS, (1,)))
+    if len(bits) > 1:
+        raise UndecodablePicture(f"The TIFF's channels differ in depth ({sorted(bits)} bits). Send one depth for all.")
+    (depth,) = bits
+    gray = _values(tags, _PHOTOMETRIC, (-1,))[0] in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    usual = depth == 8 or (depth == 1 and gray)
+    known = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] in _WITH_PILLOW
+    return None if usual and known else depth
+
+
+def is_deep_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
+    """Whether the directory describes 16-bit unsigned gray, RGB or CMYK samples."""
+    bits = _values(tags, _BITS, (1,))
+    kinds = _values(tags, _FORMAT, (1,))
+    return _values(tags, _PHOTOMETRIC, (-1,))[0] in _COLORS and set(bits) == {16} and set(kinds) == {1}
+
+
+def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: DecodeLimits) -> None:
+    """TooManyPixels if one tile is larger than a whole picture may be: libtiff would make room for it."""
+    tile = _values(tags, _TILE_WIDTH, (0,))[0] * _values(tags, _TILE_HEIGHT, (0,))[0]
+    if tile > max(limits.max_input_pixels, 1 << 20):
+        raise TooManyPixels(f"The TIFF has tiles of {tile:,} pixels; at most {limits.max_input_pixels:,} are accepted.")
+
+
+def read_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[Samples, bool]:
+    """The first page of a 16-bit TIFF (H, W, C), uint16, and whether only a part of it could be read, if `allow`.
+
+    White-is-zero is turned round and premultiplied alpha divided out; inks stay four channels. Not turned upright:
+    Pillow's size of the page may be, so its directory is asked.
+    """
+    height, width = _values(tags, _HEIGHT, (0,))[0], _values(tags, _WIDTH, (0,))[0]
+    decoded, cut = _decoded(data, tags, allow)
+    return _straight(sixteen_bits(decoded, height, width), tags), cut
+
+
+def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[NDArray[Any], bool]:
+    samples = _values(tags, _PER_PIXEL, (1,))[0]
+    if samples > _MOST_SAMPLES:
+        raise UndecodablePicture(f"The TIFF has {samples} samples a pixel: send gray, RGB or CMYK.")
+    starts = _values(tags, _STRIPS, ()) or _values(tags, _TILES, ())
+    stored = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] == _UNCOMPRESSED
+    missing = 2 * samples * _values(tags, _HEIGHT, (0,))[0] * _values(tags, _WIDTH, (0,))[0]
+    if allow and stored and starts and min(starts) < len(data) < max(starts) + missing // len(starts):
+        # Where samples are stored as they are, zeros take the place of what is missing.
+        return tiff_page.decoded(data + bytes(missing)), True
+    return tiff_page.decoded(data), False
+
+
+def _straight(samples: Samples, tags: TiffImagePlugin.ImageFileDirectory_v2) -> Samples:
+    photometric = _values(tags, _PHOTOMETRIC, (_BLACK_IS_ZERO,))[0]
+    colors = _COLORS[photometric]
+    if samples.shape[2] < colors:
+        raise UndecodablePicture(f"The TIFF promises {colors} colours and holds {samples.shape[2]} samples a pixel.")
+    if photometric == _WHITE_IS_ZERO:
+        samples[..., 0] = 65535 - samples[..., 0]
+    extra = _values(tags, _EXTRA, ())
+    kind = extra[0] if extra else 0
+    if samples.shape[2] == colors or kind not in (1, 2) or photometric == _INKS:
+        return np.ascontiguousarray(samples[..., :colors])
+    samples = np.ascontiguousarray(samples[..., : colors + 1])
+    if kind == 1:
+        alpha = samples[..., -1:].astype(np.float64)
+        straight = samples[..., :-1] * 65535.0 / np.maximum(alpha, 1)
+        samples[..., :-1] = np.minimum(np.rint(straight), 65535).astype(np.uint16)
+    return samples
+
+
+def _values(tags: Mapping[int, Any], tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
+    value = tags.get(tag, default)
+    found = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(item, int) for item in found):
+        raise UndecodablePicture(f"TIFF tag {tag} does not hold whole numbers.")
+    return found

@@ -1,0 +1,86 @@
+"""WebP (RFC 9649): read by Pillow, or as far as it is there by libwebp's incremental decoder."""
+
+import ctypes
+from functools import lru_cache
+from itertools import islice
+
+import numpy as np
+from PIL import Image, WebPImagePlugin, _webp
+
+from app.codec.readers.pillow import PillowReader
+from app.codec.webp_chunks import MAX_CHUNKS, chunks, is_animated, is_whole, size, whole_frames
+from app.errors import UndecodablePicture
+
+_ALPHA = 0x10  # a flag of VP8X
+_ENDLESS = 0xFFFFFFF6  # the largest size that a RIFF may have
+_RGBA, _OK = 1, 0  # of libwebp: MODE_RGBA, VP8_STATUS_OK
+_KEPT = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
+
+
+class WebpReader(PillowReader):
+    """A WebP; of an incomplete one, if truncated=allow, the rows that decode, or an animation's complete frames."""
+
+    plugin = WebPImagePlugin.WebPImageFile
+
+    def _opened(self, data: bytes) -> Image.Image:
+        # Pillow allocates the whole canvas when it opens a WebP, so its size is checked before.
+        canvas = size(data)
+        if canvas is None:
+            raise UndecodablePicture("The WebP's header is cut short or invalid.")
+        self.source.check_pixels(*canvas)
+        if self.source.allow_truncated:
+            whole = is_whole(data)
+            if not is_animated(data):
+                image, complete = rows(self._separated(data), *canvas)
+                if not (whole and complete):
+                    self.truncated = True
+                    return image
+            elif not whole:
+                data, self.truncated = whole_frames(data), True
+        return super()._opened(data)
+
+
+def rows(data: bytes, height: int, width: int) -> tuple[Image.Image, bool]:
+    """A still of `height` x `width` as far as it decodes, the rest black or transparent, and whether that is all of it.
+
+    UndecodablePicture if not even one row does. What stands before or behind the picture (profile, EXIF, XMP) is in
+    the image's `info` if it is whole.
+    """
+    libwebp, pixels = _libwebp(), np.zeros((height, width, 4), np.uint8)
+    decoder = libwebp.WebPINewRGB(_RGBA, pixels.ctypes.data, pixels.nbytes, width * 4)
+    if not decoder:
+        raise MemoryError
+    try:
+        # The size in the header may be of a file that was longer, or not known when the header was written.
+        endless = data[:4] + _ENDLESS.to_bytes(4, "little") + data[8:]
+        status, last = libwebp.WebPIUpdate(decoder, endless, len(endless)), ctypes.c_int(0)
+        libwebp.WebPIDecGetRGB(decoder, ctypes.byref(last), None, None, None)
+    finally:
+        libwebp.WebPIDelete(decoder)
+    if last.value < 1:
+        raise UndecodablePicture("The WebP holds no row of pixels that can be read.")
+    image = Image.fromarray(pixels if _has_alpha(data) else np.ascontiguousarray(pixels[..., :3]))
+    for chunk in islice(chunks(data), MAX_CHUNKS):
+        if chunk.whole and chunk.kind in _KEPT:
+            image.info[_KEPT[chunk.kind]] = bytes(chunk.body)
+    return image, status == _OK
+
+
+def _has_alpha(data: bytes) -> bool:
+    kind = data[12:16]
+    if kind == b"VP8L":
+        return bool(data[24] & 0x10)
+    return kind == b"VP8X" and bool(data[20] & _ALPHA)
+
+
+@lru_cache(maxsize=1)
+def _libwebp() -> ctypes.CDLL:
+    """The libwebp that Pillow brings along, for its incremental decoder, which Pillow and imagecodecs leave unused."""
+    library = ctypes.CDLL(_webp.__file__)  # symbols are looked for in what the module is linked with, too
+    library.WebPINewRGB.restype = ctypes.c_void_p
+    library.WebPINewRGB.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    library.WebPIUpdate.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+    library.WebPIDecGetRGB.restype = ctypes.c_void_p
+    library.WebPIDecGetRGB.argtypes = [ctypes.c_void_p, *[ctypes.POINTER(ctypes.c_int)] * 4]
+    library.WebPIDelete.argtypes = [ctypes.c_void_p]
+    return library

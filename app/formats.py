@@ -1,0 +1,148 @@
+"""The picture formats: names, signatures, and what a result in each can hold.
+
+Facts only, as the settings, the command line and the HTTP layer use them too; app.codec.formats names the code that
+reads and writes each format. For a new one add a row to both: tests/test_formats.py names whatever else is missing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff"]
+"""The formats of results by name, the preferred first: a client that accepts several equally gets the first of them."""
+
+DEFAULT_FORMAT: OutputFormat = "png"
+"""Of a result for which none was chosen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A format that pictures may be sent in."""
+
+    name: str
+    media_type: str
+    suffixes: tuple[str, ...]
+    """Of file names, in lower case with the dot; the command line writes results with the first."""
+    rare_suffixes: tuple[str, ...] = ()
+    """Suffixes that are searched for in folders too, but do not make a file of `lapsrn upscale -o`."""
+    matches: Callable[[bytes], bool]
+    """Whether a file that begins with these bytes is in this format."""
+
+    @property
+    def title(self) -> str:
+        """The name in LAPSRN_FORMATS, in `Decoded.format` and in error messages."""
+        return self.name.upper()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritableFormat(Format):
+    """A format that results may be written in too, and what it can hold."""
+
+    alpha: bool
+    animation: bool
+    sixteen_bits: bool
+    """Whether 16-bit samples stay 16-bit; otherwise they are reduced to 8."""
+    gray: bool = True
+    """Whether gray is one channel; otherwise it is written as three, which no gray profile describes."""
+    lossless: bool
+    lossy: bool
+    """Whether `quality=` applies."""
+    max_side: int | None = None
+    """In pixels; None if no result can be too large."""
+
+
+def _starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda data: data.startswith(signatures)
+
+
+def _has_brand(*brands: bytes) -> Callable[[bytes], bool]:
+    """Files in boxes (ISO/IEC 14496-12) that name one of the brands, as the major brand or a compatible one."""
+
+    def matches(data: bytes) -> bool:
+        if data[4:8] != b"ftyp":
+            return False
+        size = min(int.from_bytes(data[:4], "big"), 256)
+        return data[8:12] in brands or any(data[at : at + 4] in brands for at in range(16, size, 4))
+
+    return matches
+
+
+FORMATS: tuple[Format, ...] = (
+    WritableFormat(
+        name="png",
+        media_type="image/png",
+        suffixes=(".png",),
+        matches=_starts_with(b"\x89PNG\r\n\x1a\n"),
+        alpha=True,
+        animation=True,
+        sixteen_bits=True,
+        lossless=True,
+        lossy=False,
+    ),
+    WritableFormat(
+        name="jpeg",
+        media_type="image/jpeg",
+        suffixes=(".jpg", ".jpeg"),
+        rare_suffixes=(".jfif",),
+        matches=_starts_with(b"\xff\xd8\xff"),
+        alpha=False,
+        animation=False,
+        sixteen_bits=False,
+        lossless=False,
+        lossy=True,
+        max_side=65500,
+    ),
+    WritableFormat(
+        name="webp",
+        media_type="image/webp",
+        suffixes=(".webp",),
+        matches=lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP",
+        alpha=True,
+        animation=True,
+        sixteen_bits=False,
+        gray=False,
+        lossless=True,
+        lossy=True,
+        max_side=16383,
+    ),
+    WritableFormat(
+        name="tiff",
+        media_type="image/tiff",
+        suffixes=(".tif", ".tiff"),
+        matches=_starts_with(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        alpha=True,
+        animation=False,
+        sixteen_bits=True,
+        lossless=True,
+        lossy=False,
+    ),
+    Format(name="bmp", media_type="image/bmp", suffixes=(".bmp",), matches=_starts_with(b"BM")),
+    Format(name="gif", media_type="image/gif", suffixes=(".gif",), matches=_starts_with(b"GIF87a", b"GIF89a")),
+    WritableFormat(
+        name="avif",
+        media_type="image/avif",
+        suffixes=(".avif",),
+        matches=_has_brand(b"avif", b"avis"),
+        alpha=True,
+        animation=False,
+        sixteen_bits=False,
+        lossless=False,
+        lossy=True,
+        max_side=16384,
+    ),
+)
+"""In the order in which error messages list them; the first whose signature matches is taken."""
+
+INPUT_FORMATS = tuple(row.title for row in FORMATS)
+"""What LAPSRN_FORMATS may name."""
+
+_WRITABLE = {row.name: row for row in FORMATS if isinstance(row, WritableFormat)}
+OUTPUT_FORMATS: Mapping[OutputFormat, WritableFormat] = {
+    name: _WRITABLE[name] for name in get_args(OutputFormat) if name in _WRITABLE
+}
+"""The rows of the formats of results, in the order of `OutputFormat`."""
+
+
+def format_of(data: bytes) -> Format | None:
+    """The format of a file by its first bytes, never by its name."""
+    return next((row for row in FORMATS if row.matches(data)), None)

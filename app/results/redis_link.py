@@ -1,0 +1,152 @@
+"""The connection to Redis: a client, a probe, and a circuit breaker for while Redis does not answer."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, RedisError
+
+from app.errors import StoreUnavailable
+from app.results.base import StoreState
+
+_AWAY = "The results store does not answer. Ask again in a few seconds."
+_FULL = "The results store has no memory left. Ask again in a few minutes."
+_MARKER_MS = 3_600_000
+_EMPTIED_SECONDS = 60.0
+
+
+class RedisLink:
+    """Commands are sent inside `talking`; `probe`, to be called periodically, decides whether Redis answers.
+
+    Once a probe has failed, `talking` fails at once, and commands under way are cut off, until a probe succeeds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout_seconds: float = 2.0,
+        marker: str = "lapsrn:marker",
+        on_emptied: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Connects lazily. `timeout_seconds` is for one command, so commands must be small (see RedisStore).
+
+        `marker` is a key that disappears with everything else when Redis is emptied; then `on_emptied` is called.
+        """
+        self._redis: Redis = Redis.from_url(
+            url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),  # a connection of before a restart; no second timeout
+        )
+        self._timeout = timeout_seconds
+        self._marker, self._mark = marker, b""
+        self._on_emptied = on_emptied
+        self._clock = clock
+        self._calls: set[asyncio.Timeout] = set()
+        self._up, self._full = True, False
+        self._up_since = self._heard = clock()
+        self._emptied = -_EMPTIED_SECONDS
+        self.doubt = asyncio.Event()
+        """Set when a call failed: time for a probe."""
+
+    @property
+    def redis(self) -> Redis:
+        """The client, to register scripts; commands go through `talking`."""
+        return self._redis
+
+    @property
+    def state(self) -> StoreState:
+        """As of the last probe; "emptied" for a minute after everything had disappeared while Redis answered."""
+        if not self._up:
+            return "unavailable"
+        if self._full:
+            return "full"
+        return "emptied" if self._clock() - self._emptied < _EMPTIED_SECONDS else "ok"
+
+    @property
+    def up_seconds(self) -> float:
+        """How long Redis has answered, and had room for what others write, without a break; 0 while it does not."""
+        return self._clock() - self._up_since if self._up and not self._full else 0.0
+
+    @asynccontextmanager
+    async def talking(self) -> AsyncIterator[Redis]:
+        """The client, for a few commands. Raises StoreUnavailable if Redis does not answer or has no memory left."""
+        if not self._up:
+            raise StoreUnavailable(_AWAY)
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._calls.add(limit)
+                try:
+                    yield self._redis
+                finally:
+                    self._calls.discard(limit)
+        except OutOfMemoryError as error:
+            self.doubt.set()
+            raise StoreUnavailable(_FULL, full=True) from error
+        except (RedisError, OSError) as error:
+            self.doubt.set()
+            raise StoreUnavailable(_AWAY) from error
+        self._heard = self._clock()
+
+    async def probe(self) -> None:
+        """Asks whether Redis answers and can write; updates `state`."""
+        began = self._clock()
+        try:
+            async with asyncio.timeout(self._timeout), self._redis.pipeline(transaction=False) as pipe:
+                pipe.set(self._marker, secrets.token_hex(8), nx=True, px=_MARKER_MS)
+                pipe.get(self._marker)
+                pipe.pexpire(self._marker, _MARKER_MS)
+                written, mark, _ = await pipe.execute(raise_on_error=False)
+            if isinstance(written, Exception) and not isinstance(written, OutOfMemoryError):
+                raise written  # read-only, or may not write to its disk
+        except (RedisError, OSError) as error:
+            # On a slow link the probe may queue behind pictures; as long as their pieces get through, Redis is up.
+            if self._heard <= began:
+                self._lost(error)
+            return
+        self._found(full=isinstance(written, OutOfMemoryError), mark=mark)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._redis.aclose()
+
+    def _lost(self, error: Exception) -> None:
+        if self._up:
+            self._up = False
+            _log().warning("the results store does not answer", reason=str(error) or type(error).__name__)
+        for limit in self._calls:
+            limit.reschedule(asyncio.get_running_loop().time())
+
+    def _found(self, full: bool, mark: object) -> None:
+        self._heard = self._clock()
+        back = not self._up
+        if back:
+            self._up, self._up_since = True, self._heard
+            _log().info("the results store answers again")
+        if full != self._full:
+            self._full, self._up_since = full, self._heard
+            (_log().warning if full else _log().info)(
+                "the results store is out of memory" if full else "the results store has room again"
+            )
+        if not isinstance(mark, bytes):
+            return
+        if self._mark and mark != self._mark:
+            self._on_emptied()
+            if not back:  # after a restart the outage has been reported already
+                self._emptied = self._heard
+                _log().warning("the results store was emptied: results and states of jobs are lost")
+        self._mark = mark
+
+
+def _log() -> structlog.stdlib.BoundLogger:
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger("lapsrn")
+    return logger

@@ -1,0 +1,58 @@
+"""Checks the decoder processes periodically, and logs when they cannot be started."""
+
+import asyncio
+from typing import Literal, Protocol
+
+import structlog
+
+CHECK_SECONDS = 5.0
+DecoderState = Literal["ok", "starting", "unavailable"]
+
+
+class Decoders(Protocol):
+    """Processes to decode in, beside the service."""
+
+    @property
+    def state(self) -> DecoderState:
+        """Whether pictures can be decoded."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """Why they cannot; "" unless `state` is "unavailable"."""
+        ...
+
+    @property
+    def gap(self) -> str | None:
+        """What is missing of the processes' isolation; "" is nothing, and None that it is not known yet."""
+        ...
+
+    def start(self) -> None:
+        """Begins."""
+        ...
+
+    def check(self) -> None:
+        """Replaces processes that have died, and updates `state`; may block for long, so call it in a thread."""
+        ...
+
+    def close(self) -> None:
+        """Ends."""
+        ...
+
+
+async def watch(decoders: Decoders) -> None:
+    """Checks until it is cancelled; logs changes."""
+    log = structlog.get_logger("lapsrn")
+    fault, gap = "", ""
+    while True:
+        await asyncio.to_thread(decoders.check)
+        if decoders.fault != fault:
+            fault = decoders.fault
+            if fault:
+                log.error("decoder processes do not start; LAPSRN_DECODE=inline does without them", reason=fault)
+            else:
+                log.info("decoder processes start again")
+        if decoders.gap and not gap:
+            gap = decoders.gap
+            log.warning("decoder processes are not isolated from the system", reason=gap)
+        await asyncio.sleep(CHECK_SECONDS)

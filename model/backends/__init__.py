@@ -1,0 +1,1 @@
+"""Ways to compute the folded network: one list (registry), and what each of them consists of."""

@@ -1,0 +1,1 @@
+"""The folded network on AMX, in C: amx.c, what it does to sixteen pixels at a time, and its face in Python."""

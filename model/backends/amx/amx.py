@@ -1,0 +1,160 @@
+"""The folded network in bfloat16 on AMX, the matrix unit of Intel's servers: amx.c, compiled when this is installed.
+
+Features are bfloat16 between layers, sums float32, and the image branch is float32 throughout. A core comes out bit for
+bit the same whatever tile it is part of. Only a few rows of each layer are kept, so that they stay in the cache.
+"""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.devices import has_amx
+from model.folded import Conv, EagerConv, FoldedLapSRN
+from model.network import LapSRNConfig
+
+LIBRARY = Path(__file__).with_name("_amx.so")
+CHANNELS = 64
+MAX_LEVELS, MAX_CONVS = 3, 15
+TILE_INPUTS, TILE_OUTPUTS = 32, 16
+FLAT_PIXELS = 8
+CACHE_LINE = 64
+
+
+class _Conv(ctypes.Structure):
+    _fields_ = [("weights", ctypes.c_void_p), ("bias", ctypes.c_void_p)]
+
+
+class _Level(ctypes.Structure):
+    _fields_ = [
+        ("convs", _Conv * MAX_CONVS),
+        ("residual", _Conv),
+        ("following", _Conv * 4),
+        ("image", ctypes.c_void_p),
+        ("flat", ctypes.c_void_p),
+    ]
+
+
+class _Network(ctypes.Structure):
+    _fields_ = [
+        ("convs", ctypes.c_int32),
+        ("margin", ctypes.c_int32),
+        ("slope", ctypes.c_float),
+        ("entry", _Conv),
+        ("level", _Level * MAX_LEVELS),
+    ]
+
+
+class AmxNetwork:
+    """A folded network of EagerConvs as amx.c runs it; not changed by running, so any number of threads may.
+
+    Networks narrower than 64 features are filled up with zeros. Raises OSError where amx.c is not compiled or the
+    machine has no AMX.
+    """
+
+    def __init__(self, network: FoldedLapSRN) -> None:
+        self._library = _library()
+        self._kept: list[NDArray[np.uint8]] = []
+        self._network = _Network(len(network.levels[0].convs), network.margin, network.slope)
+        self._network.entry = self._entry(*_values(network.entry))
+        for i, level in enumerate(network.levels):
+            struct = self._network.level[i]
+            for j, conv in enumerate(level.convs):
+                struct.convs[j] = self._conv(*_values(conv))
+            struct.residual = self._conv(*_values(level.residual), made=TILE_OUTPUTS)
+            if level.following is not None:
+                values = (each.chunk(4) for each in _values(level.following))
+                for j, phase in enumerate(zip(*values, strict=True)):
+                    struct.following[j] = self._conv(*phase)
+            struct.image = self._keep(_values(level.image)[0])
+            struct.flat = self._keep(torch.zeros(1 << i, FLAT_PIXELS, 4))
+        side = 1 + 2 * network.margin
+        for i in range(len(network.levels)):  # a level's answer to a flat picture shows when those before it give none
+            answer = torch.from_numpy(self(np.zeros((1, side, side), np.float32), i + 1)[i])
+            phases = answer.reshape(1 << i, 2, 1 << i, 2).transpose(1, 2).flatten(2)
+            self._network.level[i].flat = self._keep(phases.repeat(1, FLAT_PIXELS >> i, 1))
+
+    def __call__(self, tiles: NDArray[np.float32], levels: int) -> list[NDArray[np.float32]]:
+        """Luma with its margin (N, H + 2m, W + 2m), 0..1, to [(N, 2H, 2W), (N, 4H, 4W), ...], as many as `levels`."""
+        tiles = np.ascontiguousarray(tiles, np.float32)
+        height, width = (side - 2 * self._network.margin for side in tiles.shape[1:])
+        outputs = [np.empty((len(tiles), height << i, width << i), np.float32) for i in range(1, levels + 1)]
+        network = ctypes.byref(self._network)
+        memory = np.empty(self._library.lapsrn_memory(network, levels, height, width), np.uint8)
+        for i, tile in enumerate(tiles):
+            cores = (ctypes.c_void_p * levels)(*(output[i].ctypes.data for output in outputs))
+            self._library.lapsrn_run(network, levels, height, width, tile.ctypes.data, cores, memory.ctypes.data)
+        return outputs
+
+    def _conv(self, weight: Tensor, bias: Tensor, seen: int = CHANNELS, made: int = CHANNELS) -> _Conv:
+        """(O, C, k, k) and (O,) in amx.c's layout, filled up with zeros to `seen` inputs and `made` outputs."""
+        outputs, inputs, size, _ = weight.shape
+        weight = F.pad(weight, (0, 0, 0, 0, 0, seen - inputs, 0, made - outputs))
+        in_pass = min(made // TILE_OUTPUTS, 2)
+        tiles = weight.reshape(-1, in_pass, TILE_OUTPUTS, seen // TILE_INPUTS, TILE_INPUTS // 2, 2, size * size)
+        packed = tiles.permute(0, 6, 3, 1, 4, 2, 5).to(torch.bfloat16)
+        return _Conv(self._keep(packed.contiguous().view(torch.int16)), self._keep(F.pad(bias, (0, made - outputs))))
+
+    def _entry(self, weight: Tensor, bias: Tensor) -> _Conv:
+        """Each difference comes as the sum of two bfloat16, and so do the weights: products are exact to 2^-16."""
+        high = weight.to(torch.bfloat16).float()
+        return self._conv(torch.cat([high, high, weight - high], dim=1), bias, seen=TILE_INPUTS)
+
+    def _keep(self, values: Tensor) -> int:
+        """The address of a copy that starts at a cache line."""
+        array = np.ascontiguousarray(values.numpy()).reshape(-1).view(np.uint8)
+        memory = np.empty(array.size + CACHE_LINE, np.uint8)
+        start = -memory.ctypes.data % CACHE_LINE
+        copy = memory[start : start + array.size]
+        copy[:] = array
+        self._kept.append(copy)
+        return copy.ctypes.data
+
+
+def lacks(config: LapSRNConfig) -> str | None:
+    """What amx.c needs of a network or of this machine and does not find, as a phrase; None if nothing is lacking."""
+    if config.width > CHANNELS or config.levels > MAX_LEVELS or config.depth > MAX_CONVS + 1:
+        return (
+            f"amx.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions a level, and "
+            f"the network has {config.width}, {config.levels} and {config.depth}"
+        )
+    if not 0 <= config.slope <= 1:
+        return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"
+    return missing()
+
+
+def missing() -> str | None:
+    """What amx.c needs of this machine and does not find, as a phrase; None if it can run here."""
+    try:
+        _library()
+    except OSError as error:
+        return str(error)
+    return None
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    if not (has_amx() and torch.cpu._is_avx512_bf16_supported()):
+        raise OSError("this CPU has no AMX, or the system does not let this process use it")
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        raise OSError(f"amx.c is not compiled, or cannot be loaded ({error})") from None
+    library.lapsrn_memory.restype = ctypes.c_size_t
+    number, address = ctypes.c_int, ctypes.c_void_p
+    library.lapsrn_memory.argtypes = [address, number, number, number]
+    library.lapsrn_run.argtypes = [address, number, number, number, address, address, address]
+    library.lapsrn_run.restype = None
+    return library
+
+
+def _values(conv: Conv) -> tuple[Tensor, Tensor]:
+    """Weight and bias of an EagerConv, float32 on the CPU."""
+    assert isinstance(conv, EagerConv)
+    weight = conv.weight.detach().float().cpu()
+    return weight, weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach().float().cpu()

@@ -1,0 +1,74 @@
+"""What describes a backend, a way to compute the folded network: its needs, how it is built, and its tile shapes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from model.backends.torch_network import Tiles, TorchNetwork
+from model.folded import FoldedLapSRN
+from model.network import LapSRNConfig
+
+Compute: TypeAlias = Callable[[Tiles, int], list[Tiles]]
+"""From luma with its margin (N, H + 2m, W + 2m), 0..1, and a number of levels to [(N, 2H, 2W), (N, 4H, 4W), ...]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tile shapes and batch sizes that suit a backend on one kind of device, in source pixels.
+
+    The fields are those of the engine's configuration.
+    """
+
+    tile_widths: tuple[int, ...]
+    """Widths that a tile's core can have, ascending."""
+    max_batch_tiles: int
+    max_batch_pixels: int
+    """Core pixels in one batch; a single tile is always allowed."""
+    tile_heights: tuple[int, ...] = ()
+    """Heights, if they are not the same as the widths."""
+    tile_overhead: float = 1.0
+    """What a tile costs along an axis beyond its core, in margins."""
+    split_above_idle: int = 66
+    """While nothing else is under way, tiles with more pixels along an axis are cut so that every worker has one. Other
+    than 66 only where a pixel is bit for bit the same in a tile of any shape."""
+    fill_batches: bool = False
+    """Compute every batch at full size, because kernels, and with them the rounding, depend on the size."""
+    warm_up: Literal["tiles", "shapes"] = "tiles"
+    """What to run before the first picture: a tile of each size, or every shape of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One row of the list. `name` is what LAPSRN_BACKEND asks for."""
+
+    name: str
+    description: str
+    needs: str
+    """The dtype, machine and network that it is for."""
+    dtypes: tuple[str, ...]
+    """Dtypes of the features that it supports, the preferred one first."""
+    tilings: Mapping[str, Tiling]
+    """By kind of device ("cpu", "cuda"); it runs on these only."""
+    lacks: Callable[[LapSRNConfig], str | None]
+    """What it needs of a network or of this machine and does not find, as a phrase; None if nothing is lacking."""
+    build: Callable[[FoldedLapSRN, TorchNetwork, str], Compute]
+    """Takes the folded network, the same network in float32 on the device, and the dtype."""
+    shared: bool
+    """Whether what it builds for a CPU is read-only at run time, so that one copy serves all workers."""
+
+    def why_not(self, config: LapSRNConfig, device: str, dtype: str) -> str | None:
+        """The reason why it cannot compute a network on a device in a dtype; None if it can."""
+        if _kind(device) not in self.tilings:
+            return f"it runs on {' and '.join(self.tilings)}, not on {device}"
+        if dtype not in self.dtypes:
+            return f"it computes in {' or '.join(self.dtypes)}, not in {dtype}"
+        return self.lacks(config)
+
+    def tiling(self, device: str) -> Tiling:
+        """The tile shapes for a device, which must be of a kind that it runs on."""
+        return self.tilings[_kind(device)]
+
+
+def _kind(device: str) -> str:
+    """ "cuda" for "cuda:1"."""
+    return device.partition(":")[0]

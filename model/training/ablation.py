@@ -1,0 +1,104 @@
+"""Recipes next to each other: `python -m model.training.ablation --hr DIR A=a.safetensors B=b.safetensors`."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from model.checkpoint import load_weights
+from model.color import luma
+from model.evaluate import luma_8bit, pairs, upscale
+from model.folded import FoldedLapSRN
+from model.pictures import through_jpeg
+from model.quality import gmsd, psnr, ssim
+from model.resample import resize, round_to_uint8
+
+ZOOM = 3
+GAP = 14  # pixels above each crop, for its name
+METRICS = {"PSNR dB": psnr, "SSIM": ssim, "GMSD": gmsd}
+
+Enlarged = dict[str, NDArray[np.float64]]
+
+
+def enlarge(networks: Mapping[str, FoldedLapSRN], low: NDArray[np.uint8], height: int, width: int) -> Enlarged:
+    """8-bit luma (height, width) by bicubic and by every network's finest level."""
+    pictures = {"bicubic": round_to_uint8(resize(luma_8bit(low), height, width))}
+    for name, network in networks.items():
+        pictures[name] = round_to_uint8(upscale(network, luma(low))[-1].astype(np.float64) * 255)
+    return pictures
+
+
+def table(scores: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Markdown: for each contestant, the means of its pictures' figures, in the order of METRICS."""
+    rows = ["| | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
+    for name, figures in scores.items():
+        psnr_mean, *others = np.mean(figures, axis=0)
+        rows.append(f"| {name} | {psnr_mean:.3f} | " + " | ".join(f"{value:.4f}" for value in others) + " |")
+    return "\n".join(rows)
+
+
+def sheet(strips: Sequence[Enlarged], path: Path) -> None:
+    """One row of named crops for each detail, enlarged without interpolation, as a PNG."""
+    side = next(iter(strips[0].values())).shape[0] * ZOOM
+    canvas = Image.new("L", (len(strips[0]) * (side + 2) - 2, len(strips) * (side + GAP)), 255)
+    draw = ImageDraw.Draw(canvas)
+    for row, strip in enumerate(strips):
+        for column, (name, crop) in enumerate(strip.items()):
+            left, top = column * (side + 2), row * (side + GAP)
+            draw.text((left + 2, top + 1), name, fill=0)
+            tile = Image.fromarray(np.clip(crop, 0, 255).astype(np.uint8))
+            canvas.paste(tile.resize((side, side), Image.Resampling.NEAREST), (left, top + GAP))
+    canvas.save(path, optimize=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Score weights of one scale on a folder, and show details of its pictures side by side."""
+    parser = argparse.ArgumentParser(prog="python -m model.training.ablation", description=__doc__)
+    parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
+    parser.add_argument("--lr", type=Path, help="folder of low-resolution pictures with the same names")
+    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the low resolution as JPEG first")
+    parser.add_argument(
+        "--crop", nargs="*", default=[], metavar="PICTURE:X,Y", help="details to show, top left corners"
+    )
+    parser.add_argument("--side", type=int, default=64, help="pixels per side of a detail")
+    parser.add_argument("--to", type=Path, help="PNG of the details")
+    parser.add_argument("weights", nargs="+", metavar="NAME=FILE")
+    options = parser.parse_args(arguments)
+    networks: dict[str, FoldedLapSRN] = {}
+    scales = set()
+    for given in options.weights:
+        name, _, file = given.partition("=")
+        network, _ = load_weights(Path(file))
+        scales.add(network.config.scale)
+        with torch.no_grad():
+            networks[name] = network.fold()
+    if len(scales) > 1:
+        parser.error(f"weights of scales {sorted(scales)} cannot be compared")
+    scale = scales.pop()
+    corners: dict[str, list[tuple[int, int]]] = {}
+    for detail in options.crop:
+        picture, _, corner = detail.partition(":")
+        x, y = map(int, corner.split(","))
+        corners.setdefault(picture, []).append((x, y))
+    scores: dict[str, list[list[float]]] = {}
+    strips = []
+    for name, truth, low in pairs(options.hr, options.lr, scale):
+        target = luma_8bit(truth)
+        low = low if options.jpeg is None else through_jpeg(low, options.jpeg)
+        pictures = enlarge(networks, low, *target.shape)
+        for recipe, picture in pictures.items():
+            scores.setdefault(recipe, []).append([metric(picture, target, scale) for metric in METRICS.values()])
+        for x, y in corners.get(name, []):
+            shown = pictures | {"original": target}
+            strips.append({recipe: each[y : y + options.side, x : x + options.side] for recipe, each in shown.items()})
+    if options.to is not None and strips:
+        sheet(strips, options.to)
+    print(table(scores))
+
+
+if __name__ == "__main__":
+    main()

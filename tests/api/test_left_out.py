@@ -1,0 +1,29 @@
+"""X-Upscale-Metadata: what the result lacks of the source's metadata, and why."""
+
+import httpx
+
+from tests.codec.metadata.sources import IPTC, exif, exif_block, png, raw_profile, resources
+
+IMAGE_PNG = {"content-type": "image/png"}
+GARBAGE = png((b"eXIf", b"no directory of anything"))
+
+
+async def test_exif_that_cannot_be_read_is_told_and_costs_no_picture(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/upscale?scale=2", content=GARBAGE, headers=IMAGE_PNG)
+    assert answer.status_code == 200
+    assert answer.headers["x-upscale-metadata"] == "exif dropped (unreadable)"
+
+
+async def test_everything_that_is_left_out_is_told(client: httpx.AsyncClient) -> None:
+    block = exif_block(exif(ImageDescription="x" * 70_000))
+    body = png((b"eXIf", block), (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"), raw_profile("8bim", resources(IPTC)))
+    answer = await client.post("/upscale?scale=2&metadata=keep&format=jpeg", content=body, headers=IMAGE_PNG)
+    assert answer.status_code == 200
+    assert answer.headers["x-upscale-metadata"] == "xmp dropped (unreadable); exif dropped (too large for jpeg)"
+
+
+async def test_where_nothing_is_left_out_nothing_is_told(client: httpx.AsyncClient) -> None:
+    body = png((b"eXIf", exif_block(exif())))
+    answer = await client.post("/upscale?scale=2&metadata=keep", content=body, headers=IMAGE_PNG)
+    assert answer.status_code == 200
+    assert "x-upscale-metadata" not in answer.headers

@@ -1,0 +1,93 @@
+"""AVIF: the clean aperture, colours by code points, sequences of more than 8 bits."""
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.codec.reader import read
+from app.codec.types import DecodeLimits
+from tests.codec.support import Array, wanted
+
+CASE = (Path(__file__).parent / "cases" / "avif_clap_8.avif").read_bytes()
+"""64x48 with an aperture of 40x30 in the middle, moved right by 4 and down by 2."""
+
+SEQUENCE = (Path(__file__).parent / "cases" / "avif_seq10.avif").read_bytes()
+"""Three frames, of which the first is red."""
+
+
+def _decoded(data: bytes) -> Array:
+    return read(data, wanted(2), DecodeLimits()).frames[0]
+
+
+def _with_aperture(*values: int) -> bytes:
+    at = CASE.index(b"clap") + 4
+    return CASE[:at] + struct.pack(">8i", *values) + CASE[at + 32 :]
+
+
+def _whole() -> Array:
+    return np.asarray(Image.open(io.BytesIO(CASE)).convert("RGB"))
+
+
+def test_the_aperture_is_what_is_decoded() -> None:
+    assert np.array_equal(_decoded(CASE), _whole()[11:41, 16:56])
+
+
+@pytest.mark.parametrize(
+    ("aperture", "rows", "columns"),
+    [
+        ((64, 1, 48, 1, 0, 1, 0, 1), slice(0, 48), slice(0, 64)),
+        ((1, 1, 1, 1, -63, 2, -47, 2), slice(0, 1), slice(0, 1)),
+        ((1, 1, 1, 1, 63, 2, 47, 2), slice(47, 48), slice(63, 64)),
+        ((80, 2, 60, 2, 8, 2, 4, 2), slice(11, 41), slice(16, 56)),
+        ((39, 1, 29, 1, 1, 2, -1, 2), slice(9, 38), slice(13, 52)),
+    ],
+)
+def test_apertures_in_fractions_and_at_the_edges(aperture: tuple[int, ...], rows: slice, columns: slice) -> None:
+    assert np.array_equal(_decoded(_with_aperture(*aperture)), _whole()[rows, columns])
+
+
+@pytest.mark.parametrize(
+    "aperture",
+    [
+        (40, 0, 30, 1, 4, 1, 2, 1),
+        (0, 1, 30, 1, 4, 1, 2, 1),
+        (40, 1, 30, 1, 13, 1, 2, 1),
+        (40, 1, 30, 1, -13, 1, 2, 1),
+        (66, 1, 48, 1, 0, 1, 0, 1),
+        (81, 2, 30, 1, 4, 1, 2, 1),
+        (39, 1, 30, 1, 4, 1, 2, 1),
+        (-1, 1, -1, 1, -(2**31), 1, 2**31 - 1, 1),
+    ],
+)
+def test_what_is_no_aperture_of_whole_pixels_inside_the_picture_is_ignored(aperture: tuple[Any, ...]) -> None:
+    assert np.array_equal(_decoded(_with_aperture(*aperture)), _whole())
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "expected"),
+    [(12, 13, (193, 83, 51)), (1, 13, (180, 90, 60)), (1, 1, (180, 90, 60)), (9, 16, (180, 90, 60))],
+)
+def test_code_points_are_converted_where_a_profile_describes_them(
+    primaries: int, transfer: int, expected: tuple[int, int, int]
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), (180, 90, 60)).save(file, "AVIF", quality=100, subsampling="4:4:4")
+    data = file.getvalue()
+    at = data.index(b"nclx") + 4
+    data = data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
+    raster = read(data, wanted(2, color="srgb"), DecodeLimits())
+    assert np.abs(raster.frames[0].astype(int) - expected).max() <= 2
+    assert (read(data, wanted(2), DecodeLimits()).metadata.icc is not None) is (primaries == 12)
+
+
+@pytest.mark.parametrize(("frames", "count"), [("first", 1), ("all", 3)])
+def test_sequences_of_ten_bits_are_read_with_eight(frames: str, count: int) -> None:
+    raster = read(SEQUENCE, wanted(2, frames=frames), DecodeLimits())
+    assert len(raster.frames) == count
+    assert raster.frames[0].dtype == np.uint8
+    assert np.abs(raster.frames[0].astype(int) - (255, 0, 0, 255)).max() <= 1

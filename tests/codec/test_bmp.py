@@ -1,0 +1,186 @@
+"""BMP as its headers describe it: palettes of every depth, bit fields, both directions, both families of headers."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.codec.reader import read
+from app.codec.types import DecodeLimits, Samples
+from app.errors import UndecodablePicture
+from tests.codec.support import picture, wanted
+
+CASES = Path(__file__).parent / "cases"
+BIT_FIELDS = {
+    "565": (16, (0xF800, 0x07E0, 0x001F, 0)),
+    "555": (16, (0x7C00, 0x03E0, 0x001F, 0)),
+    "231": (16, (0x30, 0x0E, 0x01, 0)),
+    "4444": (16, (0x0F00, 0x00F0, 0x000F, 0xF000)),
+    "1555": (16, (0x7C00, 0x03E0, 0x001F, 0x8000)),
+    "8888": (32, (0xFF0000, 0xFF00, 0xFF, 0xFF000000)),
+    "888 from the top": (32, (0xFF000000, 0xFF0000, 0xFF00, 0)),
+    "10 10 10": (32, (0x3FF00000, 0xFFC00, 0x3FF, 0)),
+}
+
+
+def bmp(
+    rows: NDArray[np.uint8],
+    bits: int,
+    width: int,
+    *,
+    palette: NDArray[np.uint8] | None = None,
+    masks: tuple[int, ...] = (),
+    header: int = 40,
+    top_down: bool = False,
+    compression: int | None = None,
+) -> bytes:
+    """`rows` (height, bytes) from the top down, unpadded; palette (n, 3) as RGB."""
+    height = len(rows)
+    entry = 3 if header == 12 else 4
+    colors = b"" if palette is None else b"".join(bytes(color[::-1]) + bytes(entry - 3) for color in palette.tolist())
+    kind = compression if compression is not None else 3 if masks else 0
+    if header == 12:
+        info = struct.pack("<IHHHH", 12, width, height, 1, bits)
+    else:
+        used = 0 if palette is None else len(palette)
+        info = struct.pack(
+            "<IiiHHIIiiII", header, width, -height if top_down else height, 1, bits, kind, 0, 3937, 7874, used, 0
+        )
+        info += struct.pack("<4I", *masks)[: max(header - 40, 12)] if masks else b""
+        info = info.ljust(header, b"\0")
+    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
+    body = (padded if top_down else padded[::-1]).tobytes()
+    at = 14 + len(info) + len(colors)
+    return struct.pack("<2sIHHI", b"BM", at + len(body), 0, 0, at) + info + colors + body
+
+
+def decoded(data: bytes, **options: Any) -> Samples:
+    return read(data, wanted(scale=2, **options), DecodeLimits()).frames[0]
+
+
+def packed(indices: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    ones = (indices[..., None] >> np.arange(bits - 1, -1, -1) & 1).reshape(len(indices), -1)
+    return np.packbits(ones.astype(np.uint8), axis=1)
+
+
+PALETTES = {
+    "black and white": np.array([[0, 0, 0], [255, 255, 255]], np.uint8),
+    "white and black": np.array([[255, 255, 255], [0, 0, 0]], np.uint8),
+    "two grays": np.array([[40, 40, 40], [200, 200, 200]], np.uint8),
+    "two colours": np.array([[255, 0, 0], [0, 0, 255]], np.uint8),
+}
+
+
+@pytest.mark.parametrize("header", [12, 40, 56, 108, 124])
+@pytest.mark.parametrize("top_down", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("palette", PALETTES.values(), ids=PALETTES)
+def test_two_colours_at_every_depth(palette: NDArray[np.uint8], bits: int, top_down: bool, header: int) -> None:
+    if header == 12 and top_down:
+        pytest.skip("OS/2 bitmaps have no negative height")
+    indices = picture(5, 13, 1)[..., 0] & 1
+    data = bmp(packed(indices, bits), bits, 13, palette=palette, header=header, top_down=top_down)
+    colors = palette if (palette != palette[:, :1]).any() else palette[:, :1]
+    np.testing.assert_array_equal(decoded(data), colors[indices])
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("ramp", ["gray", "reversed gray", "colour"])
+def test_whole_palettes(bits: int, ramp: str) -> None:
+    count = 1 << bits
+    palette = (np.arange(count) * (255 // (count - 1))).astype(np.uint8)[:, None].repeat(3, 1)
+    palette = {"gray": palette, "reversed gray": palette[::-1], "colour": palette ^ np.array([0, 255, 15], np.uint8)}[
+        ramp
+    ]
+    indices = (picture(5, 13, 1)[..., 0].astype(int) % count).astype(np.uint8)
+    colors = palette if ramp == "colour" else palette[:, :1]
+    np.testing.assert_array_equal(decoded(bmp(packed(indices, bits), bits, 13, palette=palette)), colors[indices])
+
+
+def test_an_identity_palette_of_sixteen_grays() -> None:
+    """Its entries are their own indices, which Pillow takes for eight bits a pixel."""
+    palette = np.arange(16, dtype=np.uint8)[:, None].repeat(3, 1)
+    indices = picture(5, 13, 1)[..., 0] % 16
+    np.testing.assert_array_equal(decoded(bmp(packed(indices, 4), 4, 13, palette=palette))[..., 0], indices)
+
+
+def test_indices_beyond_a_short_palette_are_black() -> None:
+    indices = np.array([[0, 1, 2, 3]], np.uint8)
+    palette = np.array([[9, 9, 9], [250, 1, 2]], np.uint8)
+    expected = [[[9, 9, 9], [250, 1, 2], [0, 0, 0], [0, 0, 0]]]
+    np.testing.assert_array_equal(decoded(bmp(packed(indices, 8), 8, 4, palette=palette)), expected)
+
+
+@pytest.mark.parametrize("header", [40, 52, 56, 108, 124])
+@pytest.mark.parametrize("name", BIT_FIELDS)
+def test_bit_fields(name: str, header: int) -> None:
+    bits, masks = BIT_FIELDS[name]
+    if header < 56 and masks[3]:
+        pytest.skip("these headers have no place for alpha")
+    words = np.random.default_rng(1).integers(0, 1 << bits, (5, 7), dtype=np.uint32)
+    rows = words.astype(f"<u{bits // 8}").view(np.uint8).reshape(5, -1)
+    channels = []
+    for mask in masks if masks[3] else masks[:3]:
+        shift = (mask & -mask).bit_length() - 1
+        values, full = (words & mask) >> shift, mask >> shift
+        channels.append(np.floor(values.astype(np.float64) * 255 / full + 0.5))
+    np.testing.assert_array_equal(decoded(bmp(rows, bits, 7, masks=masks, header=header)), np.stack(channels, -1))
+
+
+@pytest.mark.parametrize(("bits", "full"), [(16, 31), (24, 255), (32, 255)])
+def test_plain_colour_without_fields(bits: int, full: int) -> None:
+    samples: NDArray[np.uint8] = np.bitwise_and(picture(5, 7, 3), full, dtype=np.uint8)
+    if bits == 16:
+        words = samples.astype(np.uint16) @ np.array([1024, 32, 1], np.uint16)
+        rows = words.astype("<u2").view(np.uint8).reshape(5, -1)
+    else:
+        rows = np.pad(samples[..., ::-1], ((0, 0), (0, 0), (0, bits // 8 - 3)), constant_values=77).reshape(5, -1)
+    expected = np.floor(samples * (255 / full) + 0.5)
+    np.testing.assert_array_equal(decoded(bmp(np.asarray(rows, np.uint8), bits, 7)), expected)
+
+
+def test_run_lengths_with_a_palette_of_black_and_white() -> None:
+    """Pillow's decoder of run lengths, whose palettes had the same fault."""
+    runs = b"".join(bytes([3, row % 2, 2, 1 - row % 2, 0, 0]) for row in range(4)) + b"\0\1"
+    data = bytearray(bmp(np.zeros((4, 5), np.uint8), 8, 5, palette=PALETTES["black and white"], compression=1))
+    at = struct.unpack_from("<I", data, 10)[0]
+    light = decoded(bytes(data[:at]) + runs)[..., 0]
+    np.testing.assert_array_equal(light[::-1] // 255, [[0, 0, 0, 1, 1], [1, 1, 1, 0, 0]] * 2)
+
+
+def test_a_mask_that_pillow_saves() -> None:
+    samples = decoded((CASES / "mask_by_pillow.bmp").read_bytes())
+    assert (samples.shape, round(float(samples.mean()), 1)) == ((48, 64, 1), 88.1)
+
+
+def test_the_density_is_kept() -> None:
+    data = bmp(picture(5, 7, 3).reshape(5, -1), 24, 7)
+    assert read(data, wanted(scale=2), DecodeLimits()).metadata.dpi is None
+    dpi = read(data, wanted(scale=2, metadata="keep"), DecodeLimits()).metadata.dpi
+    assert dpi == pytest.approx((200, 100), abs=0.01)
+
+
+def test_missing_rows_are_told_or_taken_as_black() -> None:
+    whole = bmp(np.maximum(picture(6, 7, 3), np.uint8(1)).reshape(6, -1), 24, 7)
+    cut = whole[: -2 * 24 - 5]
+    with pytest.raises(UndecodablePicture, match="53 of 144 bytes of its pixels are missing"):
+        decoded(cut)
+    raster = read(cut, wanted(scale=2, truncated="allow"), DecodeLimits())
+    assert raster.truncated
+    np.testing.assert_array_equal(raster.frames[0][3:], decoded(whole)[3:])
+    with pytest.raises(UndecodablePicture, match="no whole row"):
+        decoded(whole[:60], truncated="allow")
+
+
+@pytest.mark.parametrize(("bits", "compression"), [(5, 0), (24, 1), (8, 3), (24, 4), (16, 99)])
+def test_depths_that_do_not_exist_are_refused(bits: int, compression: int) -> None:
+    with pytest.raises(UndecodablePicture, match="not supported"):
+        decoded(bmp(np.zeros((2, 8), np.uint8), bits, 2, compression=compression))
+
+
+def test_a_field_of_two_pieces_is_refused() -> None:
+    with pytest.raises(UndecodablePicture, match="separate pieces"):
+        decoded(bmp(np.zeros((2, 8), np.uint8), 32, 2, masks=(0xF0F, 0xF0, 0xF000, 0)))

@@ -1,0 +1,267 @@
+"""Results agree with their source in brightness, whatever the network overshoots; and flat pictures stay exact."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.codec import consistency
+from app.codec.merge import Merger, merge
+from app.codec.split import split
+from app.codec.types import Plane, Samples
+from model.evaluate import luma_8bit, pad
+from model.quality import psnr
+from model.resample import resize
+from model.runtime import Runtime, Weights
+from tests.codec.support import FORMULAS, Array, bicubic, nearest, picture
+
+WINDOW = 16  # source pixels, each way
+LUMA = np.array([0.299, 0.587, 0.114])
+SHAPES = [(1, 1), (1, 9), (3, 4), (5, 2), (33, 17)]
+
+Upscale = Callable[[Plane, int], Plane]
+
+
+def overshooting(plane: Plane, scale: int) -> Plane:
+    """Bicubic with its detail exaggerated, as far beyond black and white as a network goes, and further."""
+    padded = np.pad(plane, 1, mode="edge")
+    height, width = plane.shape
+    soft = np.mean([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
+    return (bicubic(plane, scale) + 1.5 * bicubic(plane - soft, scale)).astype(np.float32)
+
+
+def drawings() -> dict[str, Array]:
+    """What is hardest to keep as bright as it is: detail of one pixel from one end of the range to the other."""
+    y, x = np.mgrid[0:64, 0:64]
+    random = np.random.default_rng(0)
+    checkers = (x + y) % 2 > 0
+    shade = np.clip((x * 3 + y) / 255, 0, 1)
+    order = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+    dots = random.random((64, 64)) < 0.2
+
+    def drawn(where: Array, there: tuple[int, ...], elsewhere: tuple[int, ...]) -> Array:
+        return np.where(where[..., None], np.array(there, np.uint8), np.array(elsewhere, np.uint8))
+
+    return {
+        "white and gray": drawn(checkers, (255,), (128,)),
+        "white and black": drawn(checkers, (255,), (0,)),
+        "coarse checkers": drawn((x // 2 + y // 2) % 2 > 0, (255,), (0,)),
+        "half of it flat": np.where(x < 33, 200, drawn(checkers, (255,), (128,))[..., 0])[..., None].astype(np.uint8),
+        "stripes": drawn(x % 2 > 0, (255,), (0,)),
+        "random dither": drawn(random.random((64, 64)) < shade, (255,), (0,)),
+        "ordered dither": drawn((order[y % 4, x % 4] + 0.5) / 16 < shade, (255,), (0,)),
+        "dots": drawn(dots, (0,), (255,)),
+        "red and white": drawn(checkers, (255, 0, 0), (255, 255, 255)),
+        "red and blue": drawn(checkers, (255, 0, 0), (0, 0, 255)),
+        "yellow dots": drawn(dots, (255, 255, 0), (20, 20, 60)),
+    }
+
+
+def photographs() -> dict[str, Array]:
+    """Noise as photographs have it, 1/f, that is burnt out and sunk into black in places."""
+    made = {}
+    frequencies = np.hypot(np.fft.fftfreq(70)[:, None], np.fft.fftfreq(90)[None])
+    for contrast in (60, 100):
+        random = np.random.default_rng(contrast)
+        waves = np.fft.fft2(random.normal(size=(3, 70, 90))) / np.maximum(frequencies, 1 / 90)
+        noise = np.fft.ifft2(waves).real
+        noise = (noise + 2 * noise.mean(axis=0)) / noise.std()
+        made[f"noise {contrast}"] = np.moveaxis(np.clip(128 + contrast * noise, 0, 255).astype(np.uint8), 0, 2)
+    return made
+
+
+PICTURES = drawings() | photographs()
+
+
+def consistent(samples: Samples, upscale: Upscale, scale: int) -> Samples:
+    """What the service makes of samples of 8 or 16 bits."""
+    source = split(samples, FORMULAS)
+    planes = [upscale(plane, scale) for plane in source.planes]
+    depth: Literal[8, 16] = 8 if samples.itemsize == 1 else 16
+    return merge(source, planes, scale, depth, FORMULAS, consistent=True)
+
+
+def differences(source: Array, result: Array, step: int = 1) -> Array:
+    """Of the means of windows of 16 x 16 source pixels, or of all there are, in levels; corners at multiples of `step`.
+
+    (windows down, windows across, C)
+    """
+    height, width, channels = source.shape
+    scale = result.shape[0] // height
+    shrunk = result.reshape(height, scale, width, scale, channels).mean(axis=(1, 3))
+    levels = (shrunk - source) * (255 / np.iinfo(source.dtype).max)
+    sums = np.pad(levels, ((1, 0), (1, 0), (0, 0))).cumsum(axis=0).cumsum(axis=1)
+    down, across = min(WINDOW, height), min(WINDOW, width)
+    windows = sums[down:, across:] - sums[:-down, across:] - sums[down:, :-across] + sums[:-down, :-across]
+    means: Array = windows[::step, ::step] / (down * across)
+    return means
+
+
+def assert_agrees(source: Array, result: Array) -> None:
+    """The promise of docs/formats.md."""
+    assert np.abs(differences(source, result, consistency.BLOCK)).max() <= 2.0
+    anywhere = differences(source, result)
+    assert np.abs(anywhere @ LUMA if source.shape[2] == 3 else anywhere[..., 0]).max() <= 3.0
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_overshoots_is_as_bright_as_its_source(name: str, scale: int) -> None:
+    assert_agrees(PICTURES[name], consistent(PICTURES[name], overshooting, scale))
+
+
+def test_without_the_step_the_fake_network_is_far_off() -> None:
+    """Or the tests above would prove nothing."""
+    for name in ("white and gray", "random dither", "red and white", "noise 100"):
+        source = split(PICTURES[name], FORMULAS)
+        plain = merge(source, [overshooting(source.luma, 4)], 4, 8, FORMULAS)
+        assert np.abs(differences(PICTURES[name], plain)).max() > 8, name
+
+
+@pytest.fixture(scope="module")
+def network(weights: Path) -> Upscale:
+    """The shipped one, as its float32 definition computes it."""
+    runtime: Runtime = Weights.open(weights).runtime("cpu", "float32", "torch")
+
+    def upscale(plane: Plane, scale: int) -> Plane:
+        large: Plane = runtime.run(pad(plane, runtime.info.margin)[None], scale)[scale][0].copy()
+        return large
+
+    return upscale
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_the_network_makes_is_as_bright_as_its_source(network: Upscale, name: str, scale: int) -> None:
+    assert_agrees(PICTURES[name], consistent(PICTURES[name], network, scale))
+
+
+@pytest.mark.slow
+def test_photographs_agree_with_their_source_and_gain_by_it(network: Upscale, bench_dir: Path) -> None:
+    served, alone = [], []
+    for small in sorted((bench_dir / "Set5" / "LRx4").glob("*.png")):
+        with Image.open(small) as low, Image.open(bench_dir / "Set5" / "HR" / small.name) as high:
+            samples, truth = np.asarray(low.convert("RGB")), np.asarray(high.convert("RGB"))
+        planes = [network(split(samples, FORMULAS).luma, 4)]
+        result = merge(split(samples, FORMULAS), planes, 4, 8, FORMULAS, consistent=True)
+        assert np.abs(differences(samples, result)).max() <= 1.0
+        served.append(psnr(luma_8bit(result), luma_8bit(truth), 4))
+        alone.append(psnr(luma_8bit(merge(split(samples, FORMULAS), planes, 4, 8, FORMULAS)), luma_8bit(truth), 4))
+    assert np.mean(served) >= 31.77
+    assert np.mean(served) >= np.mean(alone) + 0.015
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_a_flat_gray_comes_out_as_it_was_at_every_level(implementation: str, scale: int) -> None:
+    for level in range(256):
+        flat = np.full((5, 6, 1), level, np.uint8)
+        assert (consistent(flat, nearest, scale) == level).all(), level
+    for level in (0, 1, 255, 256, 32767, 65534, 65535):
+        assert (consistent(np.full((5, 6, 1), level, np.uint16), nearest, scale) == level).all(), level
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_a_flat_color_comes_out_as_it_was(implementation: str, scale: int) -> None:
+    corners = [[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)]
+    colors = np.array([*corners, *np.random.default_rng(scale).integers(0, 256, (60, 3))], np.uint8)
+    for color in colors:
+        flat = np.broadcast_to(color, (5, 6, 3))
+        assert (consistent(flat, nearest, scale) == color).all(), color
+
+
+def test_sixteen_bits_and_alpha_agree_too() -> None:
+    dither = PICTURES["random dither"]
+    wide = dither.astype(np.uint16) * 257
+    assert_agrees(wide, consistent(wide, overshooting, 4))
+    both = np.concatenate([PICTURES["ordered dither"] // 2 + 60, dither], axis=2)
+    assert_agrees(dither, consistent(both, overshooting, 4)[..., 1:])
+    colored = np.concatenate([PICTURES["yellow dots"], dither], axis=2)
+    assert_agrees(dither, consistent(colored, overshooting, 2)[..., 3:])
+
+
+def test_an_opaque_alpha_stays_opaque(implementation: str) -> None:
+    samples = np.concatenate([PICTURES["red and blue"], np.full((64, 64, 1), 255, np.uint8)], axis=2)
+    result = consistent(samples, overshooting, 2)
+    assert (result[..., 3] == 255).all()
+    assert np.array_equal(result[..., :3], consistent(PICTURES["red and blue"], overshooting, 2))
+
+
+def test_means_that_agree_to_half_a_level_are_left_alone() -> None:
+    values = np.random.default_rng(0).random((2, 21, 34), np.float32) * 300 - 20
+    means = consistency.block_means(values.clip(0, 255), 8)
+    assert np.array_equal(consistency.shifted(values, means + np.float32(0.49), 8, 255), values)
+    assert np.array_equal(consistency.shifted(values, means - np.float32(0.49), 8, 255), values)
+
+
+@pytest.mark.parametrize("missing", [-40, -3, -0.6, 0.6, 3, 40])
+def test_a_larger_difference_is_made_up_for_but_for_what_is_near(missing: float) -> None:
+    """Where nothing is clipped, in one step: by all of it but 0.5 levels squared over it."""
+    values = np.random.default_rng(0).random((2, 21, 34), np.float32) * 100 + 70
+    means = consistency.block_means(values, 8)
+    found = consistency.shifted(values, means + np.float32(missing), 8, 255) - values
+    np.testing.assert_allclose(found, missing - 0.25 / missing, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_a_residual_is_what_the_shrunk_plane_lacks(scale: int) -> None:
+    random = np.random.default_rng(scale)
+    source = random.random((9, 7), np.float32)
+    enlarged = random.random((9 * scale, 7 * scale), np.float32) * 2 - 0.5
+    weights, offset = FORMULAS.downsample_kernel(scale)
+    found = consistency.residual(source, enlarged, (0.1, 0.9), (weights.astype(np.float32), offset), 2, 9)
+    expected = source - resize(enlarged.clip(0.1, 0.9), 9, 7)
+    np.testing.assert_allclose(found, expected[2:], rtol=0, atol=1e-6)
+
+
+def cuts(height: int) -> Iterator[list[int]]:
+    """Ways to ask for rows from the top down."""
+    yield [0, height]
+    yield [*range(0, height, 16), height]
+    yield [*range(height + 1)]
+    yield sorted({0, 1, 7, 8, 30, height} & set(range(height + 1)))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_bands_and_threads_do_not_change_a_bit(implementation: str, channels: int) -> None:
+    samples = picture(41, 23, channels)
+    source = split(samples, FORMULAS)
+    planes = [overshooting(plane, 2) for plane in source.planes]
+    whole = merge(source, planes, 2, 8, FORMULAS, consistent=True)
+    with ThreadPoolExecutor(3) as pool:
+        for places in cuts(41):
+            merger = Merger(source, 2, 8, FORMULAS, consistent=True)
+            back, ahead = merger.reach
+            bands = []
+            for first, last in pairwise(places):
+                there = [np.full_like(plane, np.nan) for plane in planes]
+                rows = slice(max(0, first - back) * 2, (last + ahead) * 2)
+                for mine, plane in zip(there, planes, strict=True):
+                    mine[rows] = plane[rows]
+                bands.append(merger.rows(there, first, last, pool))
+            assert np.array_equal(np.concatenate(bands), whole)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_c_and_numpy_agree(
+    compiled: str, scale: int, channels: int, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for values half-way between two codes, and for offsets that tell two steps of Newton's method apart."""
+    depth: Literal[8, 16] = 8 if dtype is np.uint8 else 16
+    tolerance = 1 if depth == 8 else 8
+    for height, width in SHAPES:
+        source = split(picture(height, width, channels, dtype), FORMULAS)
+        planes = [overshooting(plane, scale) for plane in source.planes]
+        found = merge(source, planes, scale, depth, FORMULAS, consistent=True)
+        with monkeypatch.context() as context:
+            context.setattr("app.codec.merge.library", lambda: None)
+            expected = merge(source, planes, scale, depth, FORMULAS, consistent=True)
+        apart = np.abs(found.astype(int) - expected)
+        assert apart.max() <= tolerance
+        assert (apart > 0).mean() <= (0.001 if depth == 8 else 0.1)

@@ -1,0 +1,122 @@
+"""Damaged JPEGs are noticed by libjpeg's warnings, whole ones with a tail are whole, and scans are counted."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.codec.readers.jpeg import MAX_SCANS, scans_of
+from app.errors import UndecodablePicture
+from tests.codec.support import codec, saved, wanted
+
+CASES = Path(__file__).parent / "cases"
+ALLOW = wanted(scale=2, truncated="allow")
+KINDS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "4:4:4": {"subsampling": 0},
+    "restart markers": {"restart_marker_blocks": 5},
+}
+
+
+def jpeg(mode: str = "RGB", **settings: Any) -> bytes:
+    """A ramp with noise, 160 x 160, so that there is data in every block."""
+    rows, columns = np.indices((160, 160))
+    noise = np.random.default_rng(0).normal(0, 8, (160, 160, 3))
+    samples = np.stack([rows, columns, (rows + columns) // 2], axis=-1) + noise
+    image = Image.fromarray(samples.clip(0, 255).astype(np.uint8)).convert(mode)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=85, **settings)
+    return file.getvalue()
+
+
+def zeros(data: bytes, count: int) -> bytes:
+    half = len(data) // 2
+    return data[:half] + bytes(count) + data[half + count :]
+
+
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "cut in half": lambda data: data[: len(data) // 2],
+    "without its end marker": lambda data: data[:-2],
+    "zeros to the end": lambda data: zeros(data, len(data) - len(data) // 2),
+    "a piece missing": lambda data: data[: len(data) // 2] + data[-2:],
+}
+WHOLE: dict[str, Callable[[bytes], bytes]] = {
+    "as it is": lambda data: data,
+    "followed by noise": lambda data: data + np.random.default_rng(1).bytes(500),
+    "followed by a film with markers in it": lambda data: data + b"ftypmp42" + b"\xff\xda\xff\xd8" * 400,
+    "followed by a second JPEG": lambda data: data + data[: len(data) // 2],
+    "padded before its end marker": lambda data: data[:-2] + bytes(7) + data[-2:],
+    "with fill bytes before its end marker": lambda data: data[:-2] + b"\xff" * 5 + data[-2:],
+}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damage_is_refused_or_marked(damage: str, kind: str, mode: str) -> None:
+    data = DAMAGED[damage](jpeg(mode, **KINDS[kind]))
+    with pytest.raises(UndecodablePicture, match=r"The JPEG is damaged: .*truncated=allow"):
+        codec().decode(data, wanted(scale=2))
+    assert codec().decode(data, ALLOW).truncated
+
+
+@pytest.mark.parametrize("kind", ["baseline", "4:4:4", "restart markers"])
+def test_zeros_in_the_middle_are_noticed(kind: str) -> None:
+    data = zeros(jpeg(**KINDS[kind]), 200)
+    with pytest.raises(UndecodablePicture, match="The JPEG is damaged"):
+        codec().decode(data, wanted(scale=2))
+    assert codec().decode(data, ALLOW).truncated
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tail", WHOLE)
+def test_whole_pictures_are_whole(tail: str, kind: str, mode: str) -> None:
+    data = WHOLE[tail](jpeg(mode, **KINDS[kind]))
+    expected = codec().decode(jpeg(mode, **KINDS[kind]), wanted(scale=2)).frames[0]
+    for options in (wanted(scale=2), ALLOW):
+        decoded = codec().decode(data, options)
+        assert not decoded.truncated
+        np.testing.assert_array_equal(decoded.frames[0].luma, expected.luma)
+
+
+def test_published_jpegs_raise_no_alarm(bench_dir: Path) -> None:
+    files = sorted((bench_dir.parent / "train").glob("bsds500_*/*.jpg"))
+    assert len(files) > 300
+    for file in files:
+        assert not codec().decode(file.read_bytes(), ALLOW).truncated, file.name
+
+
+def test_a_tail_of_zeros() -> None:
+    data = (CASES / "jpg_zero_tail.jpg").read_bytes()
+    with pytest.raises(UndecodablePicture, match="damaged"):
+        codec().decode(data, wanted(scale=2))
+    assert codec().decode(data, ALLOW).truncated
+
+
+def test_a_motion_photo_is_whole() -> None:
+    assert not codec().decode((CASES / "jpg_trailing_mp4_allow.jpg").read_bytes(), ALLOW).truncated
+
+
+def test_a_thousand_scans_are_refused() -> None:
+    data = jpeg("L", progressive=True)
+    scans, end = scans_of(data)
+    assert (1 < scans < 20, end) == (True, len(data))
+    at = data.rindex(b"\xff\xda")
+    last = data[at:-2]
+    with pytest.raises(UndecodablePicture, match="more than 100 scans"):
+        codec().decode(data[:-2] + last * 1000 + data[-2:], wanted(scale=2))
+    enough = data[:-2] + last * (MAX_SCANS - scans) + data[-2:]
+    assert scans_of(enough)[0] == MAX_SCANS
+
+
+def test_markers_inside_segments_are_no_scans() -> None:
+    thumbnail = saved(np.zeros((8, 8, 3), np.uint8), "JPEG")
+    comment = b"\xff\xfe" + (2 + len(thumbnail)).to_bytes(2, "big") + thumbnail
+    data = jpeg()
+    assert scans_of(data[:2] + comment * 150 + data[2:]) == (1, len(data) + 150 * len(comment))

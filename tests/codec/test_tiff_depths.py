@@ -1,0 +1,172 @@
+"""TIFF of every depth, byte order and kind of colour: written here by the specification, read at its own full scale."""
+
+import io
+import itertools
+import struct
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from app.codec.reader import read
+from app.codec.types import DecodeLimits, Samples
+from app.errors import UndecodablePicture, UnsupportedFormat
+from tests.codec.support import picture, wanted
+
+CASES = Path(__file__).parent / "cases"
+Order = Literal["<", ">"]
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = range(4)
+_FORMATS = {3: "H", 4: "I"}
+
+
+def tiff(samples: NDArray[Any], bits: int, order: Order, photometric: int, **more: tuple[int, list[int]]) -> bytes:
+    """An uncompressed TIFF of one strip. `more` are further tags, `t330=(type, values)`."""
+    height, width, channels = samples.shape
+    if bits == 16:
+        body = samples.astype(f"{order}u2").tobytes()
+    else:
+        ones = samples.reshape(height, -1)[..., None] >> np.arange(bits - 1, -1, -1) & 1
+        body = np.packbits(ones.reshape(height, -1).astype(np.uint8), axis=1).tobytes()
+    tags: dict[int, tuple[int, list[int]]] = {
+        256: (4, [width]), 257: (4, [height]), 258: (3, [bits] * channels), 259: (3, [1]), 262: (3, [photometric]),
+        273: (4, [0]), 277: (3, [channels]), 278: (4, [height]), 279: (4, [len(body)]),
+    }  # fmt: skip
+    if channels == 4:
+        tags[338] = (3, [2])
+    tags |= {int(name[1:]): value for name, value in more.items()}
+    at = 8 + 2 + 12 * len(tags) + 4
+    far = b""
+    entries: list[tuple[int, int, int, bytes]] = []
+    for tag, (kind, values) in sorted(tags.items()):
+        packed = struct.pack(f"{order}{len(values)}{_FORMATS[kind]}", *values)
+        if len(packed) > 4:
+            packed, far = struct.pack(f"{order}I", at + len(far)), far + packed
+        entries.append((tag, kind, len(values), packed.ljust(4, b"\0")))
+    pixels_at = struct.pack(f"{order}I", at + len(far))
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
+    directory = b"".join(
+        struct.pack(f"{order}HHI", tag, kind, count) + (pixels_at if tag == 273 else value)
+        for tag, kind, count, value in entries
+    )
+    return header + directory + bytes(4) + far + body
+
+
+def decoded(data: bytes, **options: Any) -> Samples:
+    return read(data, wanted(scale=2, **options), DecodeLimits()).frames[0]
+
+
+def of_depth(bits: int, channels: int) -> NDArray[Any]:
+    samples = picture(5, 7, channels, np.uint16) >> (16 - bits)
+    return samples if bits > 8 else samples.astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("channels", "photometric"), [(1, BLACK_IS_ZERO), (1, WHITE_IS_ZERO), (3, RGB), (4, RGB)], ids=str
+)
+@pytest.mark.parametrize(("bits", "order"), [*itertools.product(range(1, 17), "<>")])
+def test_every_depth_has_its_own_full_scale(bits: int, order: Order, channels: int, photometric: int) -> None:
+    samples = of_depth(bits, channels)
+    full, target = (1 << bits) - 1, 255 if bits <= 8 else 65535
+    scaled = np.floor(samples.astype(np.float64) * target / full + 0.5)
+    expected = target - scaled if photometric == WHITE_IS_ZERO else scaled
+    np.testing.assert_array_equal(decoded(tiff(samples, bits, order, photometric)), expected)
+
+
+@pytest.mark.parametrize(("bits", "order"), [*itertools.product(range(1, 17), "<>")])
+def test_palettes_of_every_depth(bits: int, order: Order) -> None:
+    indices = of_depth(bits, 1)
+    colors = np.random.default_rng(bits).integers(0, 256, (3, 1 << bits))
+    data = tiff(indices, bits, order, PALETTE, t320=(3, [int(value) * 257 for value in colors.reshape(-1)]))
+    np.testing.assert_array_equal(decoded(data), colors.T[indices[..., 0]])
+
+
+def test_twelve_bits_of_gray() -> None:
+    samples = decoded((CASES / "tiff_gray12_le.tif").read_bytes())
+    assert samples.dtype == np.uint16
+    assert samples.mean() == 32776
+
+
+@pytest.mark.parametrize("compression", ["webp", "zstd", "lzma", "packbits"])
+def test_compressions_that_pillow_lacks(compression: str) -> None:
+    samples = picture(16, 16, 3)
+    file = io.BytesIO()
+    arguments = {"lossless": True, "level": 101} if compression == "webp" else None
+    tifffile.imwrite(file, samples, photometric="rgb", compression=compression, compressionargs=arguments)
+    np.testing.assert_array_equal(decoded(file.getvalue()), samples)
+
+
+@pytest.mark.parametrize(("horizontal", "vertical"), [(2, 2), (2, 1), (1, 2), (4, 1)])
+def test_subsampled_chroma_that_is_not_compressed(horizontal: int, vertical: int) -> None:
+    """Blocks of luma, then one Cb and one Cr; a gray ramp, so that what chroma's position means does not matter."""
+    luma = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
+    blocks = luma.reshape(8 // vertical, vertical, 8 // horizontal, horizontal).swapaxes(1, 2)
+    units = blocks.reshape(-1, vertical * horizontal)
+    body = np.concatenate((units, np.full((len(units), 2), 128, np.uint8)), axis=1).tobytes()
+    data = tiff(luma[..., None].repeat(3, 2), 8, "<", 6, t530=(3, [horizontal, vertical]), t279=(4, [len(body)]))
+    data = data[: -luma.size * 3] + body
+    np.testing.assert_allclose(decoded(data), luma[..., None].repeat(3, 2), atol=1)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"t50706": (4, [1])},
+        {"t254": (4, [1]), "t330": (4, [8])},
+        {"t262": (3, [32803])},
+    ],
+    ids=["DNG version", "preview of sub-images", "colour filter array"],
+)
+def test_camera_raw_is_refused_as_such(tags: dict[str, Any], order: Order) -> None:
+    with pytest.raises(UnsupportedFormat, match=r"camera's raw file.*Develop it"):
+        decoded(tiff(of_depth(8, 3), 8, order, RGB, **tags))
+
+
+def test_more_camera_raw() -> None:
+    canon = bytearray(tiff(of_depth(8, 3), 8, "<", RGB))
+    with pytest.raises(UnsupportedFormat, match="camera's raw file"):
+        decoded(bytes(canon[:4]) + struct.pack("<I", 16) + b"CR\x02\0" + bytes(4) + bytes(canon[8:]))
+    with pytest.raises(UnsupportedFormat, match="camera's raw file"):
+        decoded((CASES / "dng_like.dng").read_bytes())
+
+
+def test_a_first_page_that_is_a_smaller_version_is_refused() -> None:
+    with pytest.raises(UnsupportedFormat, match="smaller version of another one"):
+        decoded(tiff(of_depth(8, 1), 8, "<", BLACK_IS_ZERO, t254=(4, [1])))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        (np.int16, "signed integers of 16 bits"),
+        (np.int8, "signed integers of 8 bits"),
+        (np.uint32, "unsigned integers of 32 bits"),
+        (np.float32, "floating-point numbers of 32 bits"),
+        (np.float16, "floating-point numbers of 16 bits"),
+    ],
+)
+def test_samples_without_a_full_scale_are_refused_in_one_sentence(dtype: type, words: str) -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.ones((4, 4), dtype), photometric="minisblack")
+    with pytest.raises(UndecodablePicture, match=rf"^The TIFF's samples are {words}. Send unsigned integers"):
+        decoded(file.getvalue())
+
+
+def test_lab_is_refused_in_one_sentence() -> None:
+    with pytest.raises(UndecodablePicture, match="CIE L"):
+        decoded(tiff(of_depth(8, 3), 8, "<", 8))
+
+
+def test_channels_of_different_depths_are_refused() -> None:
+    with pytest.raises(UndecodablePicture, match="differ in depth"):
+        decoded(tiff(of_depth(8, 3), 8, "<", RGB, t258=(3, [5, 6, 5])))
+
+
+@pytest.mark.parametrize("truncated", ["reject", "allow"])
+def test_a_strip_that_does_not_decode_is_no_picture(truncated: str) -> None:
+    """libtiff said nothing, and left the memory as it found it."""
+    with pytest.raises(UndecodablePicture):
+        decoded((CASES / "tiff_uninitialised.tif").read_bytes(), truncated=truncated)

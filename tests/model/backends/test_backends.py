@@ -1,0 +1,166 @@
+"""Every backend in the list against the network as published, in float64: numbers, tiles, batches, memory.
+
+A backend that is not available on a machine is skipped with its own reason.
+"""
+
+import copy
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from app.engine import EngineConfig
+from model.backends.registry import by_name
+from model.network import LapSRN, LapSRNConfig
+from tests.model.networks import SHARED, luma, plane, random_network, rows, runtime_at, runtime_of
+
+EVERY = pytest.mark.parametrize(("backend", "dtype"), rows(dtypes=["float32", "bfloat16", "float16"]))
+NETWORKS = [
+    LapSRNConfig(scale=2, depth=1, width=64),
+    LapSRNConfig(scale=2, depth=5, width=16),
+    LapSRNConfig(scale=4, depth=1, width=3),
+    LapSRNConfig(scale=4, depth=2, width=64),
+    LapSRNConfig(scale=4, depth=5, width=64),
+    LapSRNConfig(scale=4, depth=10, width=16),
+    LapSRNConfig(scale=4, depth=16, width=3),
+    LapSRNConfig(scale=8, depth=1, width=16),
+    LapSRNConfig(scale=8, depth=4, width=64),
+    LapSRNConfig(scale=8, depth=5, width=3),
+]
+BATCHES = [(1, 1, 1), (2, 1, 7), (1, 6, 21), (3, 13, 5), (1, 40, 17), (2, 33, 64)]
+"""(tiles, height, width) of cores: the smallest, wide and tall, odd and even."""
+LARGE_PIXELS = 1000
+"""Larger batches run on narrow networks only: most machines emulate reduced precision, which is slow."""
+WINDOWS = [(0, 0, 1, 1), (13, 8, 7, 33), (60, 74, 1, 1), (5, 41, 56, 34), (30, 3, 16, 18)]
+"""(top, left, height, width) in a picture of 61x75: at its corners and borders and inside it."""
+
+
+@cache
+def network_of(config: LapSRNConfig) -> LapSRN:
+    return random_network(config)
+
+
+@cache
+def tiles_of(config: LapSRNConfig, count: int, height: int, width: int) -> NDArray[np.float32]:
+    """Noise with its margin."""
+    return luma(count, height + 2 * config.margin, width + 2 * config.margin, seed=height).numpy()
+
+
+@cache
+@torch.no_grad()
+def exact(config: LapSRNConfig, count: int, height: int, width: int) -> list[NDArray[np.float64]]:
+    """The reference: the network layer for layer as published, in float64."""
+    network = copy.deepcopy(network_of(config)).double()
+    padded = torch.from_numpy(tiles_of(config, count, height, width)).double()[:, None]
+    return [level[:, 0].numpy() for level in network(padded)]
+
+
+def assert_close(got: NDArray[np.float32], want: NDArray[np.float64] | NDArray[np.float32], dtype: str) -> None:
+    """In float32, every pixel within 2e-6 of the largest value; in reduced precision, a root mean square error of at
+    most 4% of the standard deviation, plus 0.001."""
+    assert got.dtype == np.float32
+    assert got.shape == want.shape
+    error = got.astype(np.float64) - want
+    if dtype == "float32":
+        assert np.abs(error).max() <= 2e-6 * max(1.0, np.abs(want).max())
+    else:
+        assert np.sqrt(np.mean(error**2)) < 0.04 * want.std() + 1e-3
+
+
+@EVERY
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda config: f"x{config.scale}-{config.depth}-{config.width}")
+def test_the_network_s_numbers(config: LapSRNConfig, backend: str, dtype: str) -> None:
+    """At every level, and the same numbers when fewer levels are asked for."""
+    runtime = runtime_of(network_of(config), dtype, backend)
+    for count, height, width in BATCHES:
+        if count * height * width > LARGE_PIXELS and config.width > 16:
+            continue
+        wanted = dict(zip(config.scales, exact(config, count, height, width), strict=True))
+        whole = runtime.run(tiles_of(config, count, height, width), config.scale)
+        assert list(whole) == list(config.scales)
+        for scale, level in whole.items():
+            assert_close(level, wanted[scale], dtype)
+        for scale in config.scales:
+            fewer = runtime.run(tiles_of(config, count, height, width), scale)
+            assert list(fewer) == [each for each in config.scales if each <= scale]
+            for each, level in fewer.items():
+                np.testing.assert_array_equal(level, whole[each])
+
+
+@EVERY
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_a_pixel_is_the_same_in_any_tile(scale: int, backend: str, dtype: str) -> None:
+    """Bit for bit where the tiling lets the engine cut a picture differently under load."""
+    config = LapSRNConfig(scale=scale)
+    to_the_bit = by_name(backend).tiling("cpu").split_above_idle != EngineConfig().split_above
+    runtime, margin = runtime_of(network_of(config), dtype, backend), config.margin
+    picture = plane(61 + 2 * margin, 75 + 2 * margin)
+    whole = runtime.run(picture[None], scale)
+    for top, left, height, width in WINDOWS:
+        window = picture[top : top + height + 2 * margin, left : left + width + 2 * margin]
+        for level, core in runtime.run(window[None].copy(), scale).items():
+            expected = whole[level][:, top * level : (top + height) * level, left * level : (left + width) * level]
+            if to_the_bit:
+                np.testing.assert_array_equal(core, expected)
+            else:
+                assert_close(core, expected, dtype)
+
+
+@EVERY
+@pytest.mark.parametrize(("filters", "height", "width"), [(8, 5, 8), (8, 31, 17), (64, 1, 1), (64, 5, 8), (64, 16, 16)])
+def test_a_tile_does_not_depend_on_its_batch(filters: int, height: int, width: int, backend: str, dtype: str) -> None:
+    """Bit for bit: alone, twice, after noise, after NaN."""
+    if dtype != "float32" and filters * height > 64:
+        filters = 8  # emulated on most machines, and slow
+    config = LapSRNConfig(width=filters)
+    runtime = runtime_of(network_of(config), dtype, backend)
+    side = 2 * config.margin
+    tile = luma(1, height + side, width + side).numpy()
+    noise = luma(4, height + side, width + side, seed=1).numpy()
+    alone = runtime.run(tile, 4)
+    neighbours = {
+        "twice": np.concatenate([tile, tile]),
+        "after noise": np.concatenate([noise, tile]),
+        "after NaN": np.concatenate([np.full_like(tile, np.nan), tile]),
+    }
+    for name, batch in neighbours.items():
+        for scale, output in runtime.run(batch, 4).items():
+            np.testing.assert_array_equal(output[-1], alone[scale][0], err_msg=name)
+
+
+@EVERY
+def test_no_number_of_a_picture_s_stays_behind(backend: str, dtype: str) -> None:
+    """A NaN in one tile is in its own output, and in no later one's."""
+    config = LapSRNConfig(width=16)
+    runtime, side = runtime_of(network_of(config), dtype, backend), 30 + 2 * config.margin
+    good = plane(side, side)[None]
+    expected = runtime.run(good, 4)
+    assert np.isnan(runtime.run(np.full_like(good, np.nan), 4)[4]).all()
+    for scale, level in runtime.run(good, 4).items():
+        np.testing.assert_array_equal(level, expected[scale])
+
+
+@SHARED
+def test_many_threads_may_run_one_network(weights: Path, backend: str, dtype: str) -> None:
+    runtime = runtime_at(weights, dtype, backend)
+    tiles = [plane(40 + i, 50, seed=i)[None] for i in range(6)]
+    alone = [runtime.run(tile, 4)[4] for tile in tiles]
+    with ThreadPoolExecutor(4) as pool:
+        for got, expected in zip(pool.map(lambda tile: runtime.run(tile, 4)[4], tiles * 3), alone * 3, strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("side", ["before", "behind"])
+@EVERY
+def test_nothing_outside_its_buffers_is_touched_nor_what_was_in_them_used(backend: str, dtype: str, side: str) -> None:
+    if dtype != by_name(backend).dtypes[0]:
+        pytest.skip("the buffers are the same in every dtype")
+    command = [sys.executable, "-m", "tests.model.backends.guarded_run", backend, dtype, side]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr

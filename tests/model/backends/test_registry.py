@@ -1,0 +1,108 @@
+"""The list of backends: which one is chosen, the reasons against one, and the tile shapes of each."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from app.build import engine_config
+from app.engine import EngineConfig
+from app.engine.batch import BatchLimit
+from app.engine.tiles import Shape, cut_axis, sizes_for
+from model.backends.amx import amx
+from model.backends.registry import BACKENDS, by_name, choose, survey
+from model.network import LapSRNConfig
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "installed", "backend"),
+    [
+        ("cpu", "float32", True, "winograd"),
+        ("cpu", "float32", False, "torch"),
+        ("cpu", "bfloat16", True, "amx"),
+        ("cpu", "bfloat16", False, "torch"),
+        ("cuda:0", "float32", True, "torch"),
+        ("cuda:0", "bfloat16", True, "torch"),
+    ],
+)
+def test_backend_by_what_is_faster(
+    device: str, dtype: str, installed: bool, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed and name == "ncnn" else None)
+    monkeypatch.setattr(amx, "missing", lambda: None if installed else "no AMX")
+    assert choose(LapSRNConfig(), device, dtype) == (dtype, by_name(backend))
+
+
+def test_a_backend_that_cannot_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for dtype in ("float32", "bfloat16"):
+        with pytest.raises(
+            ValueError, match=f"winograd .* the package ncnn, not for {dtype} on cpu here; use backend auto"
+        ):
+            choose(LapSRNConfig(), "cpu", dtype, "winograd")
+
+
+def test_a_name_that_is_not_in_the_list_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no backend 'fast'; use auto, or one of amx, winograd, torch"):
+        choose(LapSRNConfig(), "cpu", "auto", "fast")
+
+
+def test_without_a_dtype_a_backend_computes_in_one_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amx, "missing", lambda: None)
+    for best in ("float32", "bfloat16"):
+        monkeypatch.setattr("model.backends.registry.best_dtype", lambda device, best=best: best)
+        assert choose(LapSRNConfig(), "cpu", "auto", "amx").dtype == "bfloat16"
+        assert choose(LapSRNConfig(), "cpu", "auto", "torch").dtype == best
+
+
+def test_the_survey_asks_each_about_the_dtype_it_would_be_used_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amx, "missing", lambda: "no AMX")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr("model.backends.registry.best_dtype", lambda device: "bfloat16")
+    reasons = {each.name: reason for each, reason in survey(LapSRNConfig(), "cpu")}
+    assert reasons == {"amx": "no AMX", "winograd": None, "torch": None}
+    reasons = {each.name: reason for each, reason in survey(LapSRNConfig(), "cpu", "float16")}
+    assert reasons["winograd"] == "it computes in float32, not in float16"
+
+
+def test_a_reason_is_of_the_device_the_dtype_or_what_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amx, "missing", lambda: "no AMX")
+    row = by_name("amx")
+    assert row.why_not(LapSRNConfig(), "cuda:1", "bfloat16") == "it runs on cpu, not on cuda:1"
+    assert row.why_not(LapSRNConfig(), "cpu", "float32") == "it computes in bfloat16, not in float32"
+    assert row.why_not(LapSRNConfig(), "cpu", "bfloat16") == "no AMX"
+
+
+def test_the_service_knows_none_of_them_by_name() -> None:
+    """So a new backend needs a row in the list and a folder, and nothing else."""
+    names = [each.name for each in BACKENDS if each.name != "torch"]
+    sources = [path for path in (ROOT / "app").rglob("*.py") if any(name in path.read_text() for name in names)]
+    assert sources == []
+
+
+def test_the_last_can_always_be_taken() -> None:
+    for dtype in ("float32", "bfloat16", "float16"):
+        for device in ("cpu", "cuda:0"):
+            assert BACKENDS[-1].why_not(LapSRNConfig(8, 40, 500, 2.0), device, dtype) is None
+
+
+def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
+    cpu, gpu = (engine_config(by_name("torch").tiling(device)) for device in ("cpu", "cuda:0"))
+    assert cpu == EngineConfig()
+    assert gpu.tile_widths[-1] > cpu.tile_widths[-1]
+    assert gpu.max_batch_pixels > cpu.max_batch_pixels
+
+
+def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
+    config = engine_config(by_name("amx").tiling("cpu"))
+    heights, widths = config.tile_sizes(4)
+    for width in widths:
+        assert {-(-(width + border) // 16) for border in (14, 12, 10, 8, 6)} == {(width + 14) // 16}, "first level"
+        assert -(2 * width + 8) % 16 == 4, "second level, whose layers are up to 6 narrower"
+    assert all(height % 16 == 0 for height in heights)
+    for workers in (1, 2, 8):
+        smallest = sizes_for(64, 64, config.tile_sizes(4), config.overhead(9), workers, config.split_above)
+        assert len(cut_axis(64, smallest.widths, 5)) == 1, "a thumbnail waits for one turn, not for two"
+    assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1

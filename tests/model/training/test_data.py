@@ -1,0 +1,232 @@
+"""Training patches: the right pixels of the right pictures, the same ones for the same step, where there is detail."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.pictures import through_jpeg
+from model.resample import degrade
+from model.training.data import CELL, DataConfig, focus_map, pyramid, read_gray
+from model.training.patches import PatchSource, reflect
+from tests.model.networks import save_pictures, texture
+
+CONFIG = DataConfig(scale=4, core=16, margin=9, turns=False, flips=False, hold_out=3)
+SIZES = [(96, 128), (130, 101), (88, 96), (64, 64)]
+
+Make = Callable[..., PatchSource]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Sources on the pictures of SIZES (the third is held out), with changes to CONFIG."""
+    folder = tmp_path / "pictures"
+    save_pictures(folder, SIZES)
+
+    def made(**changes: Any) -> PatchSource:
+        return PatchSource([folder], replace(CONFIG, **changes), tmp_path / "cache")
+
+    return made
+
+
+def codes(patches: torch.Tensor) -> NDArray[np.uint8]:
+    """Luma (N, 1, H, W) back to the 8-bit grays (N, H, W) that it was made of; they must be whole numbers."""
+    grays = (patches[:, 0].double().numpy() * 255 - 16) / 219 * 255
+    assert np.abs(grays - np.rint(grays)).max() < 1e-3
+    return np.rint(grays).astype(np.uint8)
+
+
+def levels_of(source: PatchSource) -> list[list[NDArray[np.uint8]]]:
+    """Every pyramid that patches are cut from."""
+    kept = source.pyramids
+
+    def level(start: int, height: int, width: int) -> NDArray[np.uint8]:
+        return kept.pixels[start : start + height * width].reshape(height, width)
+
+    tables = zip(kept.starts, kept.heights, kept.widths, strict=True)
+    return [list(map(level, starts, heights, widths)) for starts, heights, widths in tables]
+
+
+def test_shapes_and_range(make: Make) -> None:
+    low, x2, x4 = make().batch(0, 3)
+    assert [tuple(level.shape) for level in (low, x2, x4)] == [(3, 1, 34, 34), (3, 1, 32, 32), (3, 1, 64, 64)]
+    assert all(level.dtype == torch.float32 and level.is_contiguous() for level in (low, x2, x4))
+    assert 16 / 255 - 1e-6 <= float(x4.min()) < float(x4.max()) <= 235 / 255 + 1e-6
+
+
+@pytest.mark.parametrize("changed", [{"step": 4}, {"rank": 1}, {"seed": 1}], ids=str)
+def test_a_batch_is_that_of_its_step_and_rank(make: Make, changed: dict[str, int]) -> None:
+    source = make(turns=True, flips=True)
+    first = source.batch(3, 4, rank=0)
+    source.batch(8, 2)
+    again = make(turns=True, flips=True).batch(3, 4, rank=0)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    seed = changed.get("seed", 0)
+    other = make(turns=True, flips=True, seed=seed).batch(changed.get("step", 3), 4, rank=changed.get("rank", 0))
+    assert not any(torch.equal(a, b) for a, b in zip(first[2], other[2], strict=True))
+
+
+def test_low_resolution_is_the_degradation_of_the_patch(make: Make) -> None:
+    """Bit for bit, two pixels in from the patch's border, where the kernel sees nothing outside."""
+    low, x2, x4 = (codes(level) for level in make().batch(0, 6))
+    for patch in range(6):
+        np.testing.assert_array_equal(degrade(x4[patch], 4)[2:-2, 2:-2], low[patch, 11:-11, 11:-11])
+        np.testing.assert_array_equal(degrade(x4[patch], 2)[2:-2, 2:-2], x2[patch, 2:-2, 2:-2])
+
+
+def test_turns_and_flips_keep_the_levels_aligned(make: Make) -> None:
+    """As above but for the order of the two roundings, which a quarter turn swaps."""
+    low, x2, x4 = (codes(level).astype(int) for level in make(turns=True, flips=True).batch(0, 24))
+    for patch in range(24):
+        finest = x4[patch].astype(np.uint8)
+        assert np.abs(degrade(finest, 4).astype(int) - low[patch, 9:-9, 9:-9])[2:-2, 2:-2].max() <= 1
+        assert np.abs(degrade(finest, 2).astype(int) - x2[patch])[2:-2, 2:-2].max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("flips", "turns", "count"), [(False, False, 1), (True, False, 2), (False, True, 4), (True, True, 8)]
+)
+def test_all_orientations_occur_and_no_others(tmp_path: Path, flips: bool, turns: bool, count: int) -> None:
+    """On one picture of one patch's size, every patch is that picture in some orientation."""
+    (picture,) = save_pictures(tmp_path / "one", [(64, 64)])
+    config = replace(CONFIG, flips=flips, turns=turns)
+    finest = codes(PatchSource([tmp_path / "one"], config, tmp_path / "cache").batch(0, 64)[2])
+    allowed = {
+        np.rot90(p, k).tobytes() for p in ([picture, picture[:, ::-1]] if flips else [picture]) for k in range(4)
+    }
+    seen = {patch.tobytes() for patch in finest}
+    assert len(seen) == count
+    assert seen <= allowed
+    if not turns:
+        assert seen == {picture.tobytes()} | ({picture[:, ::-1].tobytes()} if flips else set())
+
+
+def test_the_margin_beyond_the_picture_is_its_reflection(tmp_path: Path) -> None:
+    (picture,) = save_pictures(tmp_path / "one", [(64, 64)])
+    low = codes(PatchSource([tmp_path / "one"], CONFIG, tmp_path / "cache").batch(0, 2)[0])
+    expected = np.pad(degrade(picture, 4), 9, mode="reflect")
+    np.testing.assert_array_equal(low, np.stack([expected, expected]))
+
+
+def test_the_margin_within_the_picture_is_the_picture(tmp_path: Path) -> None:
+    (picture,) = save_pictures(tmp_path / "one", [(320, 256)])
+    low, _, finest = (codes(level) for level in PatchSource([tmp_path / "one"], CONFIG, tmp_path / "c").batch(0, 8))
+    whole = np.pad(degrade(picture, 4), 9, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (34, 34))
+    for patch, target in zip(low, finest, strict=True):
+        found = np.argwhere((windows == patch).all(axis=(2, 3)))
+        assert len(found) == 1
+        top, left = found[0] * 4
+        np.testing.assert_array_equal(target, picture[top : top + 64, left : left + 64])
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 10])
+@pytest.mark.parametrize("margin", [1, 9, 20])
+def test_reflect_is_that_of_numpy(length: int, margin: int) -> None:
+    line = np.arange(length)
+    expected = np.pad(line, margin, mode="reflect")
+    found = reflect(torch.arange(-margin, length + margin), torch.tensor(length))
+    np.testing.assert_array_equal(line[found.numpy()], expected)
+
+
+def test_pyramid_is_cropped_and_smallest_first() -> None:
+    gray = texture(43, 50)
+    levels = pyramid(gray, 8)
+    assert [level.shape for level in levels] == [(5, 6), (10, 12), (20, 24), (40, 48)]
+    np.testing.assert_array_equal(levels[-1], gray[:40, :48])
+    np.testing.assert_array_equal(levels[0], degrade(gray[:40, :48], 8))
+    np.testing.assert_array_equal(levels[2], degrade(gray[:40, :48], 2))
+
+
+@pytest.mark.parametrize("focus", [0.0, 0.5, 1.0])
+def test_focus_map_by_brute_force(focus: float) -> None:
+    hr = texture(100, 132)
+    levels = pyramid(hr, 4)
+    found = focus_map(levels, 10, focus)
+    assert found.shape == (len(range(0, 25 - 10 + 1, CELL)), len(range(0, 33 - 10 + 1, CELL)))
+    for row in range(found.shape[0]):
+        for column in range(found.shape[1]):
+            top, left = row * CELL * 4, column * CELL * 4
+            patch = hr[top : top + 40, left : left + 40].astype(float)
+            down, right = np.abs(np.diff(patch, axis=0))[:, :-1], np.abs(np.diff(patch, axis=1))[:-1]
+            assert found[row, column] == pytest.approx(((down + right).mean() + 0.5) ** focus, rel=1e-5)
+
+
+@pytest.mark.parametrize(("focus", "least", "most"), [(0.0, 0.15, 0.55), (1.0, 0.9, 1.0)])
+def test_patches_prefer_texture(tmp_path: Path, focus: float, least: float, most: float) -> None:
+    """A picture that is flat but for its right end: how many patches show anything of it."""
+    picture = np.full((64, 512), 90, np.uint8)
+    picture[:, 384:] = texture(64, 128)
+    (tmp_path / "one").mkdir()
+    Image.fromarray(picture).save(tmp_path / "one" / "half.png")
+    source = PatchSource([tmp_path / "one"], replace(CONFIG, focus=focus), tmp_path / "cache")
+    share = (np.ptp(codes(source.batch(0, 200)[2]), axis=(1, 2)) > 0).mean()
+    assert least < share <= most
+
+
+def test_every_n_th_picture_is_held_out(make: Make) -> None:
+    source = make()
+    assert [path.name for path in source.used] == ["a.png", "b.png", "d.png"]
+    assert [path.name for path in source.held_out] == ["c.png"]
+    ((low, truths),) = source.validation()
+    np.testing.assert_array_equal(truths[-1], texture(*SIZES[2], seed=2))
+    np.testing.assert_array_equal(low, degrade(truths[-1], 4))
+    np.testing.assert_array_equal(truths[0], degrade(truths[-1], 2))
+    shown = {patch.tobytes() for step in range(10) for patch in codes(source.batch(step, 8)[2])}
+    windows = np.lib.stride_tricks.sliding_window_view(texture(*SIZES[2], seed=2), (64, 64)).reshape(-1, 64 * 64)
+    assert not shown & {window.tobytes() for window in windows}
+
+
+def test_variants_are_shrunk_within_the_range(make: Make) -> None:
+    """Three of each picture but the smallest, which no longer holds a patch once it is shrunk."""
+    source = make(scales=(0.75, 0.99), variants=3)
+    heights = [levels[-1].shape[0] for levels in levels_of(source)]
+    whole = [96, 96, 96, 130, 130, 130]
+    assert all(0.75 * of - 4 <= height < of for height, of in zip(heights, whole, strict=True))
+    assert len(set(heights[:3])) > 1
+    assert len(set(heights[3:])) > 1
+
+
+def test_the_cache_is_used_and_belongs_to_its_settings(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make().batch(0, 2)
+    monkeypatch.setattr("model.training.data._build", lambda *_: pytest.fail("built again"))
+    assert all(torch.equal(a, b) for a, b in zip(first, make().batch(0, 2), strict=True))
+    with pytest.raises(pytest.fail.Exception, match="built again"):
+        make(core=12)
+
+
+def test_gray_of_colour_has_the_luma_of_colour(tmp_path: Path) -> None:
+    """Full-range gray g stands for luma 16 + 219/255 g: for primaries, from the published coefficients."""
+    colours = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [200, 200, 200]]], np.uint8)
+    Image.fromarray(colours).save(tmp_path / "colour.png")
+    lumas = np.array([[81.481, 144.553], [40.966, 16 + 219 * 200 / 255]])
+    np.testing.assert_array_equal(read_gray(tmp_path / "colour.png"), np.rint((lumas - 16) * 255 / 219))
+    Image.fromarray(colours[..., 0]).save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(read_gray(tmp_path / "gray.png"), colours[..., 0])
+
+
+def test_the_low_resolution_is_a_jpeg_of_a_quality_in_the_range(tmp_path: Path) -> None:
+    """The finer levels stay as they are."""
+    (picture,) = save_pictures(tmp_path / "one", [(64, 64)])
+    config = replace(CONFIG, jpeg=(40, 60), variants=6)
+    found = levels_of(PatchSource([tmp_path / "one"], config, tmp_path / "cache"))
+    low, x2, finest = pyramid(picture, 4)
+    compressed = {through_jpeg(low, quality).tobytes() for quality in range(40, 61)}
+    assert len(found) == 6
+    assert {levels[0].tobytes() for levels in found} <= compressed
+    assert len({levels[0].tobytes() for levels in found}) > 1
+    for levels in found:
+        np.testing.assert_array_equal(levels[1], x2)
+        np.testing.assert_array_equal(levels[2], finest)
+
+
+def test_validation_is_through_jpeg_of_the_middle_quality(make: Make) -> None:
+    ((low, truths),) = make(jpeg=(40, 61)).validation()
+    np.testing.assert_array_equal(low, through_jpeg(degrade(truths[-1], 4), 50))
+    np.testing.assert_array_equal(truths[-1], texture(*SIZES[2], seed=2))

@@ -1,0 +1,278 @@
+"""A Redis that hangs, is slow, has no memory, or is emptied: nobody waits in vain, and it is told as it is."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import structlog
+from redis.asyncio import Redis
+
+from app.errors import StoreUnavailable
+from app.results import StoredPicture, storage_key
+from app.results.redis import CHUNK_BYTES, RedisStore
+from app.results.redis_link import RedisLink
+from bench.redis_server import RedisServer
+from tests.conftest import until
+from tests.tcp_proxy import Proxy, proxied
+
+pytestmark = pytest.mark.server
+
+SMALL = {2: StoredPicture.of(b"x2" * 25, "image/webp")}
+LARGE = {4: StoredPicture.of(bytes(range(256)) * (24 * CHUNK_BYTES // 256) + b"end", "image/png")}
+PREFIX = "lapsrn:result:"
+
+
+@pytest.fixture
+async def clean(redis_server: RedisServer) -> AsyncIterator[RedisServer]:
+    """A Redis with nothing in it, and with memory without a limit, also afterwards."""
+    async with Redis.from_url(redis_server.url) as redis:
+        await redis.flushall()
+    yield redis_server
+    async with Redis.from_url(redis_server.url) as redis:
+        await redis.config_set("maxmemory", 0)
+
+
+@pytest.fixture
+async def proxy(clean: RedisServer) -> AsyncIterator[Proxy]:
+    """A network to that Redis."""
+    async with proxied(clean.port) as running:
+        yield running
+
+
+@pytest.fixture
+async def store(proxy: Proxy) -> AsyncIterator[RedisStore]:
+    """A store behind the proxy, whose commands may take two seconds."""
+    made = RedisStore(proxy.url, 1 << 30, 60)
+    yield made
+    await made.close()
+
+
+async def test_a_large_result_takes_as_long_as_it_takes(proxy: Proxy, store: RedisStore) -> None:
+    """Longer than a command may, each way: a limit on the whole picture would lose it."""
+    proxy.bytes_per_second = 10 * CHUNK_BYTES
+    assert await store.put("a", "", LARGE)
+    assert await store.get("a", "", 4) == LARGE[4]
+    assert store.state == "ok"
+
+
+async def test_chunks_are_written_whole_or_not_at_all(proxy: Proxy, store: RedisStore) -> None:
+    putting = asyncio.create_task(store.put("a", "", LARGE))
+    await until(lambda: proxy.taken >= 2 * CHUNK_BYTES)
+    await proxy.stop()
+    with pytest.raises(StoreUnavailable):
+        await putting
+    await proxy.start()
+    assert await store.available()
+    assert await store.get("a", "", 4) is None
+    assert await store.put("a", "", LARGE)
+    assert await store.get("a", "", 4) == LARGE[4]
+
+
+async def test_a_result_that_could_not_be_written_whole_takes_no_room(proxy: Proxy, store: RedisStore) -> None:
+    putting = asyncio.create_task(store.put("a", "", LARGE))
+    await until(lambda: proxy.taken >= 2 * CHUNK_BYTES)
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    await until(lambda: not store._tasks)
+    assert await store.available()
+    assert store.size_bytes == 0
+
+
+async def test_a_result_that_is_evicted_while_it_is_written_leaves_nothing(clean: RedisServer, proxy: Proxy) -> None:
+    room = len(LARGE[4].body)
+    first, second = (RedisStore(url, room, 60) for url in (proxy.url, clean.url))
+    putting = asyncio.create_task(first.put("a", "", LARGE))
+    await until(lambda: proxy.taken >= 2 * CHUNK_BYTES)
+    proxy.hang()
+    assert await second.put("b", "", LARGE)
+    proxy.go_on()
+    assert not await putting
+    assert await second.get("b", "", 4) == LARGE[4]
+    assert await second.available()
+    assert second.size_bytes == room
+    async with Redis.from_url(clean.url) as redis:
+        assert len([key async for key in redis.scan_iter(f"{PREFIX}*")]) == 4  # "b", two accounts, the marker
+    await first.close()
+    await second.close()
+
+
+async def test_a_redis_that_hangs_is_asked_no_more(proxy: Proxy, store: RedisStore) -> None:
+    assert await store.put("a", "", SMALL)
+    proxy.hang()
+    assert not await store.available()
+    assert store.state == "unavailable"
+    taken = proxy.taken
+    for call in (store.put("a", "", SMALL), store.get("a", "", 2), store.delete("a", "")):
+        with pytest.raises(StoreUnavailable):
+            await call
+    assert proxy.taken == taken
+    proxy.go_on()
+    assert await store.available()
+    assert await store.get("a", "", 2) == SMALL[2]
+
+
+async def test_who_talks_to_a_redis_that_is_found_away_is_cut_off(proxy: Proxy) -> None:
+    link = RedisLink(proxy.url)
+    inside = asyncio.Event()
+
+    async def talk() -> None:
+        async with link.talking():
+            inside.set()
+            await asyncio.Event().wait()
+
+    talking = asyncio.create_task(talk())
+    await inside.wait()
+    await proxy.stop()
+    await link.probe()
+    with pytest.raises(StoreUnavailable, match="Ask again in a few seconds"):
+        await talking
+    await link.close()
+
+
+async def test_a_probe_that_waits_behind_pictures_is_no_outage(proxy: Proxy) -> None:
+    """On a slow link a picture's chunks may fill it; as long as they get through, Redis is there."""
+    link = RedisLink(proxy.url, timeout_seconds=1.0)
+    proxy.hang()
+    probing = asyncio.create_task(link.probe())
+    await until(lambda: proxy.taken)
+    async with link.talking():
+        pass
+    await probing
+    states = [link.state]
+    await link.probe()
+    assert [*states, link.state] == ["ok", "unavailable"]
+    await link.close()
+
+
+async def test_an_outage_is_logged_once_and_so_is_its_end(proxy: Proxy, store: RedisStore) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await proxy.stop()
+        for _ in range(3):
+            assert not await store.available()
+            with pytest.raises(StoreUnavailable):
+                await store.get("a", "", 2)
+        await proxy.start()
+        for _ in range(3):
+            assert await store.available()
+    assert [entry["event"] for entry in logs] == [
+        "the results store does not answer",
+        "the results store answers again",
+    ]
+
+
+async def test_it_looks_after_itself(proxy: Proxy, store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.results.redis.PROBE_SECONDS", 0.01)
+    store.start()
+    await proxy.stop()
+    await until(lambda: store.state == "unavailable")
+    await proxy.start()
+    await until(lambda: store.state == "ok")
+
+
+async def test_out_of_memory_is_full_and_what_is_there_can_be_fetched(clean: RedisServer, store: RedisStore) -> None:
+    assert await store.put("a", "", SMALL)
+    async with Redis.from_url(clean.url) as redis:
+        await redis.config_set("maxmemory", 1)
+        with pytest.raises(StoreUnavailable) as refused:
+            await store.put("b", "", SMALL)
+        assert refused.value.full
+        states = [await store.available(), store.state]
+        assert await store.get("a", "", 2) == SMALL[2]
+        await redis.config_set("maxmemory", 0)
+    assert [*states, await store.available(), store.state] == [False, "full", True, "ok"]
+    assert await store.put("b", "", SMALL)
+
+
+async def test_what_has_expired_makes_room_also_when_there_is_none(clean: RedisServer, store: RedisStore) -> None:
+    assert await store.put("a", "", SMALL)
+    async with Redis.from_url(clean.url) as redis:
+        await redis.zadd(f"{PREFIX}ages", {PREFIX + storage_key("a", ""): 1.0})
+        await redis.config_set("maxmemory", 1)
+        assert not await store.available()
+        assert store.size_bytes == 0
+        assert await redis.zcard(f"{PREFIX}ages") == 0
+
+
+async def test_a_redis_that_may_not_write_is_unavailable(clean: RedisServer, store: RedisStore) -> None:
+    async with Redis.from_url(clean.url) as redis:
+        await redis.config_set("min-replicas-to-write", 1)
+        assert not await store.available()
+        assert store.state == "unavailable"
+        await redis.config_set("min-replicas-to-write", 0)
+    assert await store.available()
+
+
+async def test_a_redis_that_was_emptied_is_told_for_a_minute(clean: RedisServer) -> None:
+    now, emptied = 0.0, 0
+
+    def count() -> None:
+        nonlocal emptied
+        emptied += 1
+
+    link = RedisLink(clean.url, on_emptied=count, clock=lambda: now)
+    await link.probe()
+    assert (link.state, emptied) == ("ok", 0)
+    async with Redis.from_url(clean.url) as redis:
+        await redis.flushall()
+    await link.probe()
+    assert (link.state, emptied) == ("emptied", 1)
+    now = 59.9
+    await link.probe()
+    assert (link.state, emptied) == ("emptied", 1)
+    now = 60.0
+    assert (link.state, emptied) == ("ok", 1)
+    await link.close()
+
+
+async def test_a_restart_that_lost_everything_is_counted_and_told_as_an_outage(clean: RedisServer) -> None:
+    emptied = 0
+
+    def count() -> None:
+        nonlocal emptied
+        emptied += 1
+
+    link = RedisLink(clean.url, on_emptied=count)
+    await link.probe()
+    clean.stop()
+    await link.probe()
+    assert link.state == "unavailable"
+    clean.start()
+    await link.probe()
+    assert (link.state, emptied) == ("ok", 1)
+    await link.close()
+
+
+async def test_only_a_redis_that_worked_all_the_while_proves_that_a_lease_ran_out(clean: RedisServer) -> None:
+    now = 0.0
+    link = RedisLink(clean.url, clock=lambda: now)
+    now = 10.0
+    await link.probe()
+    assert link.up_seconds == 10.0
+    clean.stop()
+    await link.probe()
+    now = 20.0
+    assert link.up_seconds == 0.0
+    clean.start()
+    await link.probe()
+    now = 25.0
+    assert link.up_seconds == 5.0
+    async with Redis.from_url(clean.url) as redis:
+        await redis.config_set("maxmemory", 1)
+        await link.probe()
+        assert link.up_seconds == 0.0
+        await redis.config_set("maxmemory", 0)
+    now = 30.0
+    await link.probe()
+    now = 33.0
+    assert link.up_seconds == 3.0
+    await link.close()
+
+
+async def test_two_processes_agree_on_the_marker(clean: RedisServer) -> None:
+    first, second = RedisLink(clean.url), RedisLink(clean.url)
+    for link in (first, second, first, second):
+        await link.probe()
+        assert link.state == "ok"
+    await first.close()
+    await second.close()

@@ -1,0 +1,116 @@
+"""Results find their way into a store that is away for a while, and where they do not, it is said why."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.errors import StoreUnavailable
+from app.metrics import NOT_KEPT, Metrics
+from app.results import MemoryStore, StoredPicture
+from app.service.keeper import Keeper
+from tests.conftest import until
+
+LEVELS = {2: StoredPicture.of(b"x" * 100, "image/png")}
+
+
+class Store(MemoryStore):
+    """Raises `errors` one by one, and is a store in memory then."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__(1000, 60.0)
+        self.errors = list(errors)
+        self.asked = 0
+
+    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
+        self.asked += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().put(result_id, owner, levels)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.service.keeper.RETRY_SECONDS", 0.0)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+def not_kept(metrics: Metrics) -> dict[str, float | None]:
+    name = "lapsrn_results_not_kept_total"
+    return {reason: metrics.registry.get_sample_value(name, {"reason": reason}) for reason in NOT_KEPT}
+
+
+def counting(step: float) -> Iterator[float]:
+    now = 0.0
+    while True:
+        yield now
+        now += step
+
+
+async def test_what_is_kept_is_kept(metrics: Metrics) -> None:
+    store = Store()
+    assert await Keeper(store, metrics, 1000, 60.0).keep("a", "", LEVELS, patient=True) == ""
+    assert await store.get("a", "", 2) == LEVELS[2]
+    assert not_kept(metrics) == {"too-large": 0.0, "full": 0.0, "unavailable": 0.0}
+
+
+async def test_patience_tries_again_until_the_store_takes_it(metrics: Metrics) -> None:
+    store = Store(*[StoreUnavailable("away")] * 5, StoreUnavailable("full", full=True))
+    assert await Keeper(store, metrics, 1000, 60.0).keep("a", "", LEVELS, patient=True) == ""
+    assert store.asked == 7
+    assert await store.get("a", "", 2) == LEVELS[2]
+    assert not_kept(metrics) == {"too-large": 0.0, "full": 0.0, "unavailable": 0.0}
+
+
+async def test_without_patience_it_tries_once(metrics: Metrics) -> None:
+    store = Store(StoreUnavailable("away"))
+    problem = await Keeper(store, metrics, 1000, 60.0).keep("a", "", LEVELS)
+    assert problem == (
+        "The picture was made, but the results store did not answer, so it is lost. Send it again a little later."
+    )
+    assert (store.asked, not_kept(metrics)["unavailable"]) == (1, 1.0)
+
+
+async def test_patience_ends(metrics: Metrics) -> None:
+    store = Store(*[StoreUnavailable("full", full=True)] * 100)
+    ticks = counting(1.0)
+    problem = await Keeper(store, metrics, 1000, 10.0, clock=lambda: next(ticks)).keep("a", "", LEVELS, patient=True)
+    assert "the results store had no memory left" in problem
+    assert store.asked == 10
+    assert not_kept(metrics) == {"too-large": 0.0, "full": 1.0, "unavailable": 0.0}
+
+
+async def test_what_is_too_large_is_not_tried_again(metrics: Metrics) -> None:
+    store = Store()
+    levels = {2: StoredPicture.of(b"x" * 1001, "image/png")}
+    problem = await Keeper(store, metrics, 1000, 60.0).keep("a", "", levels, patient=True)
+    assert problem.startswith("The result has 1,001 bytes, more than the results store keeps.")
+    assert (store.asked, not_kept(metrics)["too-large"]) == (1, 1.0)
+
+
+async def test_what_waits_is_bounded(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results in memory, for a store that is away: no more than the store may hold."""
+    monkeypatch.setattr("app.service.keeper.RETRY_SECONDS", 600.0)
+    store = Store(*[StoreUnavailable("away")] * 3)
+    keeper = Keeper(store, metrics, 250, 60.0)
+    waiting = [asyncio.create_task(keeper.keep(name, "", LEVELS, patient=True)) for name in "ab"]
+    await until(lambda: store.asked == 2)
+    assert "did not answer" in await keeper.keep("c", "", LEVELS, patient=True)
+    keeper.hurry()
+    assert await asyncio.gather(*waiting) == ["", ""]
+
+
+async def test_the_end_of_the_service_does_not_wait(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.service.keeper.RETRY_SECONDS", 600.0)
+    store = Store(*[StoreUnavailable("away")] * 100)
+    keeper = Keeper(store, metrics, 1000, 6000.0)
+    waiting = asyncio.create_task(keeper.keep("a", "", LEVELS, patient=True))
+    await until(lambda: store.asked)
+    keeper.hurry()
+    assert "did not answer" in await waiting
+    assert store.asked == 2

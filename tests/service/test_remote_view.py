@@ -1,0 +1,133 @@
+"""A job of another process: what becomes of it when that process dies, or the board is away or emptied."""
+
+from collections.abc import Callable
+
+import pytest
+
+from app.errors import JobLost, StoreUnavailable
+from app.results import Shown
+from app.service.job_directory import RemoteView
+from app.service.job_snapshot import JobError, JobSnapshot, State
+
+NOBODY = Shown(None, leased=False, cancelled=False)
+LOST = JobError(
+    slug=JobLost.slug, detail="The process that ran this job is gone, and its work with it. Send the picture again."
+)
+
+
+def document(version: int, state: State = "running") -> str:
+    return JobSnapshot(
+        version=version,
+        id="a",
+        request_id="r",
+        state=state,
+        done_tiles=3,
+        total_tiles=9,
+        seconds_left=2.0,
+        levels=(),
+        error=None,
+    ).model_dump_json()
+
+
+def shown(version: int, state: State = "running", leased: bool = True) -> Shown:
+    return Shown(document(version, state), leased=leased, cancelled=False)
+
+
+class Board:
+    """Says one thing after the other, a second each; "away" is no answer."""
+
+    lease_seconds = 10.0
+
+    def __init__(self, *says: Shown | str, watched: float = 1000.0) -> None:
+        self.says = list(says)
+        self.now, self.watched_seconds = 0.0, watched
+
+    async def read(self, job_id: str, owner: str) -> Shown:
+        assert (job_id, owner) == ("a", "ann")
+        self.now += 1.0
+        answer = self.says.pop(0) if len(self.says) > 1 else self.says[0]
+        if isinstance(answer, str):
+            self.watched_seconds = 0.0
+            raise StoreUnavailable(answer)
+        self.watched_seconds += 1.0
+        return answer
+
+    async def show(self, job_id: str, owner: str, document: str) -> bool:
+        raise AssertionError("another process shows it")
+
+    async def cancel(self, job_id: str, owner: str) -> bool:
+        raise AssertionError("nobody cancels it")
+
+
+Watch = Callable[..., RemoteView]
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """A view of job "a" on a board, in version 1, which runs at the board's pace."""
+    monkeypatch.setattr("app.service.job_directory.POLL_SECONDS", 0.0)
+
+    def view(board: Board, leased: bool = True) -> RemoteView:
+        return RemoteView(board, "a", "ann", document(1), leased, clock=lambda: board.now)
+
+    return view
+
+
+async def test_changes_are_seen(watch: Watch) -> None:
+    view = watch(Board(shown(1), shown(1), shown(2), shown(3, "done")))
+    assert await view.changed(1, 60.0)
+    assert (view.snapshot.version, view.snapshot.state) == (2, "running")
+    assert await view.changed(2, 60.0)
+    assert (view.snapshot.version, view.snapshot.state) == (3, "done")
+
+
+async def test_a_job_whose_process_is_gone_is_lost(watch: Watch) -> None:
+    view = watch(Board(shown(1), shown(1, leased=False)))
+    assert await view.changed(1, 60.0)
+    assert (view.snapshot.state, view.snapshot.error, view.snapshot.version) == ("failed", LOST, 2)
+    assert view.snapshot.finished
+
+
+def test_it_is_lost_for_who_asks_later_too(watch: Watch) -> None:
+    assert watch(Board(NOBODY), leased=False).snapshot.error == LOST
+
+
+async def test_a_finished_job_needs_no_lease(watch: Watch) -> None:
+    view = watch(Board(shown(2, "done", leased=False)))
+    assert await view.changed(1, 60.0)
+    assert (view.snapshot.state, view.snapshot.error) == ("done", None)
+
+
+async def test_an_outage_ends_nothing(watch: Watch) -> None:
+    """Leases run out in it as nobody can renew them, and for as long again they prove nothing."""
+    view = watch(Board(*["away"] * 30, *[shown(1, leased=False)] * 9, shown(1), shown(2)))
+    assert not await view.changed(1, 20.0)
+    assert (view.snapshot.version, view.snapshot.state) == (1, "running")
+    assert await view.changed(1, 60.0)
+    assert (view.snapshot.version, view.snapshot.state) == (2, "running")
+
+
+async def test_a_process_that_died_in_an_outage_is_found_out_after_it(watch: Watch) -> None:
+    view = watch(Board(*["away"] * 5, *[shown(1, leased=False)] * 10))
+    assert await view.changed(1, 60.0)
+    assert view.snapshot.error == LOST
+
+
+async def test_a_board_that_was_emptied_is_given_time_to_be_filled_again(watch: Watch) -> None:
+    view = watch(Board(*[NOBODY] * 9, shown(1), shown(2, "done")))
+    assert await view.changed(1, 60.0)
+    assert (view.snapshot.state, view.snapshot.error) == ("done", None)
+
+
+async def test_a_job_that_nobody_shows_again_is_lost(watch: Watch) -> None:
+    board = Board(NOBODY)
+    view = watch(board)
+    assert await view.changed(1, 60.0)
+    assert view.snapshot.error == LOST
+    assert board.now == 1.0 + board.lease_seconds
+
+
+async def test_a_job_that_was_cancelled_is_not_lost(watch: Watch) -> None:
+    view = watch(Board(Shown(None, leased=False, cancelled=True)))
+    assert await view.changed(1, 60.0)
+    assert (view.snapshot.state, view.snapshot.error) == ("cancelled", None)

@@ -1,0 +1,91 @@
+"""From settings to the networks that are served: which files, in which order, and what ends the start."""
+
+from pathlib import Path
+
+import pytest
+
+from app.build import open_model, open_weights
+from app.errors import StartupError
+from app.settings import Settings
+from model.checkpoint import save_weights
+from model.network import LapSRNConfig
+from tests.model.networks import random_network
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Weights of four small networks, one of them with a purpose, and a file of another kind."""
+    purposes = {"b_x4": "", "a_cleaner": "Clean up", "c_x8": "", "d_x2": ""}
+    for seed, (name, purpose) in enumerate(purposes.items()):
+        scale = int(name[-1]) if name[-1].isdigit() else 4
+        network = random_network(LapSRNConfig(scale=scale, depth=1, width=2), seed)
+        save_weights(tmp_path / f"{name}.safetensors", network, purpose=purpose)
+    (tmp_path / "README.md").write_text("not a network")
+    return tmp_path
+
+
+def names(settings: Settings) -> list[str]:
+    return [each.info.name for each in open_weights(settings)]
+
+
+def test_every_file_beside_the_shipped_weights_is_served(weights: Path) -> None:
+    """The order decides which network makes x8: the first one that has the scale."""
+    served = names(Settings())
+    assert served[0] == weights.stem
+    assert sorted(served) == sorted(file.stem for file in weights.parent.glob("*.safetensors"))
+    assert served.index("lapsrn_x8") < served.index("lapsrn_x4_jpeg")
+
+
+def test_the_purpose_of_a_network_comes_from_its_file(weights: Path) -> None:
+    purposes = {each.info.name: each.info.purpose for each in open_weights(Settings())}
+    assert [purposes[name] for name in ("lapsrn_x4", "lapsrn_x8", "lapsrn_x4_jpeg")] == ["", "", "Clean up JPEG traces"]
+
+
+def test_a_folder_stands_for_its_files_those_with_a_purpose_last(folder: Path) -> None:
+    first = folder / "d_x2.safetensors"
+    assert names(Settings(weights=first, more_weights=(folder,))) == ["d_x2", "b_x4", "c_x8", "a_cleaner"]
+
+
+def test_files_keep_the_order_they_are_given_in_and_folders_add_what_is_not_there_yet(folder: Path) -> None:
+    given = (folder / "a_cleaner.safetensors", folder)
+    assert names(Settings(weights=folder / "c_x8.safetensors", more_weights=given)) == [
+        "c_x8",
+        "a_cleaner",
+        "b_x4",
+        "d_x2",
+    ]
+
+
+def test_two_files_of_one_name_end_the_start(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other") / "b_x4.safetensors"
+    save_weights(other, random_network(LapSRNConfig(depth=1, width=2)))
+    with pytest.raises(StartupError, match=r"weights files must differ in name, .*: b_x4, b_x4"):
+        open_model(Settings(weights=folder / "b_x4.safetensors", more_weights=(other,)), None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"weights": Path("none.safetensors")}, "no weights at none.safetensors; set LAPSRN_WEIGHTS"),
+        ({"more_weights": (Path("none"),)}, "no weights at none; set LAPSRN_MORE_WEIGHTS"),
+        ({"backend": "fast"}, "LAPSRN_BACKEND: there is no backend 'fast'; use auto, or one of amx, winograd, torch"),
+        ({"weights_sha256": "0" * 64}, f"not the {'0' * 64} of LAPSRN_WEIGHTS_SHA256; restore the file or correct"),
+        ({"devices": "gpu"}, "LAPSRN_DEVICES or --device: unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_what_cannot_be_served_ends_the_start(folder: Path, settings: dict[str, object], says: str) -> None:
+    given: dict[str, object] = {"weights": folder / "b_x4.safetensors", "more_weights": ()} | settings
+    with pytest.raises(StartupError, match=says) as stopped:
+        open_model(Settings(**given), None)  # type: ignore[arg-type]
+    assert "\n" not in str(stopped.value)
+
+
+def test_a_bad_file_in_a_folder_ends_the_start(folder: Path) -> None:
+    (folder / "state.safetensors").write_bytes(b"")
+    with pytest.raises(StartupError, match=r"state\.safetensors is not a readable safetensors file"):
+        open_model(Settings(weights=folder / "b_x4.safetensors", more_weights=(folder,)), None)
+
+
+def test_a_folder_for_the_first_network_ends_the_start(folder: Path) -> None:
+    with pytest.raises(StartupError, match="is not a readable safetensors file"):
+        open_model(Settings(weights=folder), None)

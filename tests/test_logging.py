@@ -1,0 +1,71 @@
+"""Log lines are JSON for programs and text for people, whichever library they come from."""
+
+import io
+import json
+import logging as standard
+import re
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from app import logging
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root, uvicorn = standard.getLogger(), standard.getLogger("uvicorn.error")
+    handlers, level, quieter = root.handlers, root.level, uvicorn.level
+    uvicorn.setLevel(standard.NOTSET)  # servers of other tests make it quieter
+    yield
+    root.handlers, root.level = handlers, level
+    uvicorn.setLevel(quieter)
+    structlog.reset_defaults()
+
+
+def logged(form: str, stream: io.StringIO) -> list[str]:
+    """The lines of one event of structlog's and one of the standard library's."""
+    logging.configure("info", form, stream)
+    structlog.get_logger("lapsrn").info("ready", model="x4", trace_id="0123", device="cpu")
+    standard.getLogger("library").warning("Shutting %s", "down")
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(("form", "stream"), [("json", Terminal()), ("auto", io.StringIO()), ("json", io.StringIO())])
+def test_programs_get_json(form: str, stream: io.StringIO) -> None:
+    first, second = map(json.loads, logged(form, stream))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", first.pop("timestamp"))
+    del second["timestamp"]
+    assert first == {
+        "event": "ready", "level": "info", "logger": "lapsrn", "model": "x4", "trace_id": "0123", "device": "cpu",
+    }  # fmt: skip
+    assert second == {"event": "Shutting down", "level": "warning", "logger": "library"}
+
+
+@pytest.mark.parametrize(
+    ("form", "stream"), [("console", Terminal()), ("auto", Terminal()), ("console", io.StringIO())]
+)
+def test_people_get_text(form: str, stream: io.StringIO) -> None:
+    first, second = logged(form, stream)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \[info     \] ready model=x4 device=cpu", first)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \[warning  \] Shutting down", second)
+
+
+def test_a_traceback_is_plain_text_on_a_terminal() -> None:
+    stream = Terminal()
+    logging.configure("info", "auto", stream)
+    try:
+        raise ValueError("oops")
+    except ValueError as error:
+        structlog.get_logger("lapsrn").error("failed", exc_info=error)
+    lines = stream.getvalue().splitlines()
+    assert lines[0].endswith("[error    ] failed")
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-1] == "ValueError: oops"
