@@ -87,6 +87,8 @@ class Load:
             if status != 200:
                 return str(status)
             require(png_size(body) == size, f"{png_size(body)} instead of {size}")
+            if "x-upscale-id" not in headers:
+                return "not kept"
             status, _, body = call(self._port, "GET", f"/upscale?level=2&id={headers['x-upscale-id']}")
             if status != 200:
                 return f"level 2: {status}"
