@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from model.runtime import Weights
 
 
+_GPUS = Path("/proc/driver/nvidia/gpus")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """Checked weights: a factory for each worker, and the engine configuration that suits their backend."""
@@ -209,6 +212,29 @@ def open_weights(settings: Settings) -> "list[Weights]":
 def codec_threads(settings: Settings) -> int:
     """Threads that write large pictures beside the network: what is set, or half the cores."""
     return settings.codec_threads or max(1, cores() // 2)
+
+
+def replica_count(settings: Settings) -> int:
+    """Processes to serve with: what is set; `auto` is one for every three cores beside a GPU, and else one.
+
+    On a CPU the network takes nearly all of the time and uses every core from one process.
+    """
+    if settings.replicas != "auto":
+        return settings.replicas
+    gpus = settings.devices != "cpu" and any(_GPUS.glob("*"))
+    return max(1, cores() // 3) if gpus and settings.redis_url is not None else 1
+
+
+def settings_of_replica(settings: Settings, count: int) -> Settings:
+    """Those of each of `count` replicas: the machine's cores shared out where no number of workers is set."""
+    share = max(1, cores() // count)
+    return settings.model_copy(
+        update={
+            "replicas": 1,
+            "cpu_workers": settings.cpu_workers or share,
+            "codec_threads": settings.codec_threads or max(1, share // 2),
+        }
+    )
 
 
 def cores() -> int:
