@@ -156,6 +156,11 @@ def until(page: Any, expression: str, seconds: float = 30) -> None:
         page.wait_for_timeout(20)
 
 
+def choose_right(page: Any, label: str) -> None:
+    """Show another version on the right."""
+    page.select_option("#right", label=label)
+
+
 def wait_done(page: Any, nth: int = 1) -> None:
     """Wait until a picture is done, and the one on show is there to be seen."""
     page.wait_for_selector(f".entry:nth-child({nth})[data-state=done]")
