@@ -148,6 +148,11 @@ def upload(page: Any, *pictures: tuple[str, bytes], media_type: str = "image/png
     page.set_input_files("#files", [{"name": name, "mimeType": media_type, "buffer": body} for name, body in pictures])
 
 
+def text(page: Any, selector: str) -> str:
+    """The words of an element, as they are seen."""
+    return str(page.locator(selector).inner_text())
+
+
 def until(page: Any, expression: str, seconds: float = 30) -> None:
     """Wait for a JavaScript expression to hold. Playwright's own way runs into the page's policy against eval."""
     deadline = time.monotonic() + seconds

@@ -8,15 +8,11 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.web.support import KEY, Running, Visit, choose_right, png, until, upload, wait_done
+from tests.web.support import KEY, Running, Visit, choose_right, png, text, until, upload, wait_done
 
 pytestmark = pytest.mark.browser
 
 HEIGHT, WIDTH = 150, 300  # cut into several tiles of at most 128
-
-
-def text(page: Any, selector: str) -> str:
-    return str(page.locator(selector).inner_text())
 
 
 def natural_size(page: Any) -> list[int]:

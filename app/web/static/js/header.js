@@ -133,9 +133,9 @@ async function boxesSize(bytes) {
   /** @type {Size | null} */
   let largest = null;
   let turned = false;
-  for (let at = 4; at + 16 < view.byteLength; at += 1) {
+  for (let at = 4; at + 5 <= view.byteLength; at += 1) {
     const kind = view.getUint32(at);
-    if (kind === 0x69737065) {
+    if (kind === 0x69737065 && at + 16 <= view.byteLength) {
       const size = { width: view.getUint32(at + 8), height: view.getUint32(at + 12) };
       if (!largest || size.width * size.height > largest.width * largest.height) largest = size;
     } else if (kind === 0x69726f74) turned = (view.getUint8(at + 4) & 1) === 1;

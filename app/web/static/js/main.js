@@ -25,6 +25,7 @@ import { dimensions } from "./words.js";
 attachLanguage(() => {
   panel.show();
   greeting.show();
+  stage.speak();
   refresh();
 });
 const api = new Api(document.baseURI);

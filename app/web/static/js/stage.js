@@ -93,6 +93,12 @@ export class Stage {
     this.#versions.show(entry.state === "done" ? entry : null, this.#left, this.#right);
   }
 
+  /** Everything again, in another language. */
+  speak() {
+    if (this.#entry) this.update(this.#entry);
+    if (this.#entry) this.#draw(this.#entry);
+  }
+
   /** That the picture on show is not what is chosen, or that a version of it is gone, with the way out. */
   #showNotice() {
     const entry = this.#entry;

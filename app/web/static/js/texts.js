@@ -10,7 +10,7 @@ const FALLBACK = "en";
 
 /** @param {readonly string[]} wished such as ["pt-BR", "de-AT"] @returns {string} one of LANGUAGES */
 export function chosenLanguage(wished) {
-  const known = wished.map((tag) => tag.toLowerCase().split("-")[0] ?? "").find((name) => name in LANGUAGES);
+  const known = wished.map((tag) => tag.toLowerCase().split("-")[0] ?? "").find((name) => Object.hasOwn(LANGUAGES, name));
   return known ?? FALLBACK;
 }
 
@@ -19,7 +19,7 @@ export let language = FALLBACK;
 
 /** @param {string} name one of LANGUAGES */
 export function speak(name) {
-  language = name in LANGUAGES ? name : FALLBACK;
+  language = Object.hasOwn(LANGUAGES, name) ? name : FALLBACK;
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("[data-text]")) {
     element.textContent = text(/** @type {Key} */ (element.getAttribute("data-text")));
