@@ -18,11 +18,11 @@ help: ## this list
 
 $(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.[ch])
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif]'
 	@touch $@
 
 $(DEV): $(SERVE)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,train]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif,dev,train]'
 	@touch $@
 
 setup: $(DEV) ## .venv with everything, for development
@@ -54,7 +54,7 @@ bench: $(DEV) ## measure against peers, in one run, as ratios
 # An environment of its own: the tool lists all that is installed, and .venv holds development's packages too.
 $(SERVED)/.done: pyproject.toml constraints.txt deploy/image/requirements.py | $(DEV)
 	$(BIN)/python -m venv --clear --without-pip $(SERVED)
-	$(BIN)/python deploy/image/requirements.py pyproject.toml > $(SERVED)/requirements.txt
+	$(BIN)/python deploy/image/requirements.py pyproject.toml heif > $(SERVED)/requirements.txt
 	$(BIN)/pip --python $(SERVED) install --quiet --disable-pip-version-check -c constraints.txt \
 	  -r $(SERVED)/requirements.txt
 	@touch $@

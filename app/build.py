@@ -19,6 +19,7 @@ from prometheus_client import (
 
 from app.codec import Codec, DecodeLimits, Formulas
 from app.codec.decoder_pool import DecoderPool
+from app.codec.formats import READERS
 from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
@@ -81,10 +82,9 @@ def build_formulas() -> Formulas:
 
 
 def build_limits(settings: Settings) -> DecodeLimits:
-    """What the decoder accepts."""
-    return DecodeLimits(
-        settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, settings.formats
-    )
+    """What the decoder accepts: of LAPSRN_FORMATS, what it has the packages for."""
+    formats = tuple(title for title in settings.formats if title.lower() in READERS)
+    return DecodeLimits(settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, formats)
 
 
 def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Codec:
