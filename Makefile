@@ -11,7 +11,7 @@ AUDIT = $(BIN)/pip-audit --requirement $(PINS) --no-deps --disable-pip --progres
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format train bench sbom audit fuzz docker-check clean
+.PHONY: help setup serve test check format train bench sbom audit fuzz docker-check scale-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,9 @@ fuzz: $(DEV) ## throw damaged pictures at the decoder for SECONDS (60), guided b
 
 docker-check: ## build the image, run it with Prometheus, send a picture, ask Prometheus
 	deploy/docker-check
+
+scale-check: ## containers behind a balancer, restarted and killed under load
+	deploy/scale-check $(SCALE_OPTIONS)
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/backends/*/_*.so app/codec/_native*.so

@@ -103,7 +103,7 @@ async def test_what_does_not_end_after_the_grace_time_is_left_behind(
             if stuck:
                 await asyncio.Event().wait()
 
-    monkeypatch.setattr(server, "_LAST_SECONDS", 0.5)
+    monkeypatch.setattr(server, "LAST_SECONDS", 0.5)
     async with serve() as client:
         app = app_of(client)
         draining = server.DrainingServer(uvicorn.Config(app, log_config=None), service_of(client), app.state.access)
@@ -202,7 +202,7 @@ async def test_model_document(client: httpx.AsyncClient) -> None:
         "workers": [{"name": "worker-0", "device": "cpu", "up": True, "restarts": 0}],
         "limits": {
             "max_input_bytes": 33554432,
-            "max_input_pixels": 4194304,
+            "max_input_pixels": 16777216,
             "max_output_pixels": 67108864,
             "formats": list(INPUT_FORMATS),
         },
