@@ -21,6 +21,7 @@ from app.service.job_directory import JobDirectory
 from app.service.jobs import Jobs
 from app.service.keeper import Keeper
 from app.service.pipeline import Pipeline
+from app.service.repeats import Repeats
 from app.service.upload_budget import UploadBudget
 from app.settings import Settings
 
@@ -62,6 +63,7 @@ class Service:
             Pipeline(codec, self, metrics, threads, self.keeper), metrics, settings.job_ttl_seconds, settings.max_jobs
         )
         self.directory = JobDirectory(self.jobs, board)
+        self.repeats = Repeats(self.directory, board, settings.max_jobs)
         self._threads = threads
         self._open_engine = open_engine
         self._return_memory = return_memory
