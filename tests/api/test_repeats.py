@@ -5,6 +5,14 @@ import asyncio
 import httpx
 import pytest
 
+from app.errors import BadParameter
+from app.options import UpscaleOptions
+from app.results import Shown
+from app.service.caller import Caller
+from app.service.jobs import Job
+from app.service.pipeline import Order
+from app.service.repeats import Repeats, fingerprint
+from app.service.stages import Stages
 from tests import pictures
 from tests.conftest import Running
 
