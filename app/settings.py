@@ -20,7 +20,11 @@ from app.errors import SettingsRefused, StartupError
 from app.formats import INPUT_FORMATS
 
 _MIB = 1024 * 1024
-_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
+_ROOT = Path(__file__).resolve().parent.parent
+_SHIPPED = next(
+    (place for place in (_ROOT / "weights", _ROOT / "lapsrn" / "weights") if place.is_dir()), Path("weights")
+)
+"""In a checkout, or in an installed wheel."""
 _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
 
 Positive = Annotated[int, Field(ge=1)]

@@ -76,10 +76,10 @@ class LocalBackend:
         """Loads the network and starts the workers. Raises StartupError."""
         await self.engine.start()
 
-    async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
-        """Decodes, upscales and encodes one picture. Raises PictureError."""
+    async def upscale(self, data: bytes, progress: Progress | None, options: UpscaleOptions | None = None) -> bytes:
+        """Decodes, upscales and encodes one picture, with these options if not with all the others'. PictureError."""
         try:
-            result = await self._pipeline.run(self._order(), Upload(data), Stages(_ignore), progress or _ignore)
+            result = await self._pipeline.run(self._order(options), Upload(data), Stages(_ignore), progress or _ignore)
         except LapsrnError as error:
             raise PictureError(str(error), PROBLEM_TYPE + error.slug) from error
         return result.levels[result.level].body
@@ -90,8 +90,8 @@ class LocalBackend:
         await self._threads.close()
         await asyncio.to_thread(self._codec.close)
 
-    def _order(self) -> Order:
-        return Order(self._options, "", "", "", "", deadline_seconds=None, smaller=False, level=self._level)
+    def _order(self, options: UpscaleOptions | None) -> Order:
+        return Order(options or self._options, "", "", "", "", deadline_seconds=None, smaller=False, level=self._level)
 
 
 def _ignore(*_: object) -> None:

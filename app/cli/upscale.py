@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app.cli import conditions, files
+from app.cli import conditions, files, names
 from app.cli.backends import Place, open_backend
 from app.cli.batch import Outcome, run, settle
 from app.cli.inputs import PlanError, Work, plan
@@ -26,9 +26,10 @@ def upscale(
     overwrite: bool,
     as_json: bool,
     quiet: bool,
+    name: str | None = None,
     typed: Collection[str] = (),
 ) -> int:
-    """0 when every result exists, else 1. `level` is a smaller one of the pass, None its last.
+    """0 when every result exists, else 1. `level` is a smaller one of the pass, None its last; `name` is a template.
 
     `typed` holds the names of the parameters that were given on the command line. Raises PlanError, StartupError and
     KeyboardInterrupt.
@@ -38,7 +39,9 @@ def upscale(
     if level is not None:
         conditions.check_level(level, options)
     _check_streams(arguments, output, overwrite=overwrite, as_json=as_json)
-    works, form = plan(arguments, output, options.format)
+    works, form = plan(arguments, output, options.format, names.template(name, options, level))
+    if name is not None and any(work.target in (None, Path(output)) for work in works):
+        raise PlanError(f"--name is for results in a folder, and -o {output} is none: leave it out.")
     conditions.check_format(options, form)
     options = replace(options, format=form)
     report = JsonReport() if as_json else TextReport(len(works), quiet=quiet)

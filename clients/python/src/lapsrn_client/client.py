@@ -47,10 +47,9 @@ class Upscaler(Conversation):
         options: Options = _DEFAULTS,
         *,
         idempotency_key: str | None = None,
-        webhook: str | None = None,
     ) -> Job:
-        """Start a job and return at once. The same key gives the same job; `webhook` is told when it has ended."""
-        return _result(self._begin(picture, scale, options, idempotency_key, webhook))
+        """Start a job and return at once. The same key with the same picture and options gives the same job."""
+        return _result(self._begin(picture, scale, options, idempotency_key))
 
     def job(self, id: str) -> Job:
         """The job as it is at this moment."""
@@ -120,10 +119,9 @@ class AsyncUpscaler(Conversation):
         options: Options = _DEFAULTS,
         *,
         idempotency_key: str | None = None,
-        webhook: str | None = None,
     ) -> Job:
         """As Upscaler."""
-        return await self._begin(picture, scale, options, idempotency_key, webhook)
+        return await self._begin(picture, scale, options, idempotency_key)
 
     async def job(self, id: str) -> Job:
         """As Upscaler."""

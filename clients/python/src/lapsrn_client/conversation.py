@@ -38,16 +38,12 @@ class Conversation(ABC):
     async def _upscale(self, picture: Picture, scale: float, options: Options, progress: Progress | None) -> Upscaled:
         if progress is None:
             return _upscaled(await self._send(self._post(picture, scale, options, {}), repeatable=False))
-        job = await self._begin(picture, scale, options, None, None)
+        job = await self._begin(picture, scale, options, None)
         return await self._wait(job.id, progress, cancel=True)
 
-    async def _begin(
-        self, picture: Picture, scale: float, options: Options, key: str | None, webhook: str | None
-    ) -> Job:
+    async def _begin(self, picture: Picture, scale: float, options: Options, key: str | None) -> Job:
         # With the key, a request whose answer was lost can be repeated: it makes no second job.
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
-        if webhook is not None:
-            headers["Webhook-Url"] = webhook
         answer = await self._send(self._post(picture, scale, options, headers), repeatable=True)
         return Job.of(answer.json())
 
