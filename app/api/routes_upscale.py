@@ -50,7 +50,7 @@ async def upscale(
     with ExitStack() as cleanup:
         held.callback(service.answers.hold(caller.name, 0))
         (cleanup if patient else held).callback(service.quota.enter(caller))
-        reservation = service.budget.reserve()
+        reservation = service.budget.reserve(caller.name)
         cleanup.callback(reservation.release)
         with stages.measure("read"):
             upload = Upload(await read_picture(request, _limits(service), reservation), reservation)

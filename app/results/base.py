@@ -28,8 +28,12 @@ StoreState = Literal["ok", "full", "emptied", "unavailable"]
 class ResultStore(Protocol):
     """Finished pictures by (id, owner). An unknown, an expired and somebody else's id look the same: None."""
 
-    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
-        """Keeps `levels` (scale -> picture); False if it is more than may be kept. Raises errors.StoreUnavailable."""
+    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
+        """Keeps `levels` (scale -> picture); where there is no room, older results of the largest user are evicted.
+
+        False if it is more than may be kept. That is everything for a client alone; what takes more than half of it is
+        kept only if it fits beside other clients' results. Raises errors.StoreUnavailable.
+        """
         ...
 
     async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:

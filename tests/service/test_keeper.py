@@ -23,11 +23,11 @@ class Store(MemoryStore):
         self.errors = list(errors)
         self.asked = 0
 
-    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
+    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
         self.asked += 1
         if self.errors:
             raise self.errors.pop(0)
-        return await super().put(result_id, owner, levels)
+        return await super().put(result_id, owner, levels, client)
 
 
 @pytest.fixture(autouse=True)
