@@ -46,10 +46,6 @@ class Shares:
         """The client gives back what it took."""
         self._set(client, self.of(client) - amount)
 
-    def by_size(self) -> list[str]:
-        """The clients that hold anything, the largest user first."""
-        return sorted(self._held, key=self._held.__getitem__, reverse=True)
-
     def refusal(self, client: str, crowded: str, own: str, retry_after: float) -> QueueFull | TooManyRequests:
         """The error for a client without room: 503 that says `crowded`; or 429 that says `own`, if it is not alone and
         holds no less than clients do on average. `retry_after` is in seconds.

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from app.errors import StoreUnavailable
+from app.errors import QueueFull, StoreUnavailable
 from app.results import MemoryStore, ResultStore, StoredPicture, new_id, storage_key
 from app.results.redis import RedisStore
 from bench.redis_server import RedisServer
@@ -30,6 +30,24 @@ async def test_what_was_put_is_got(store: ResultStore) -> None:
     assert await store.get(result_id, "ann", 4) == BIG
     assert await store.get(result_id, "ann", 2) == SMALL
     assert await store.get(result_id, "ann", 8) is None
+
+
+async def test_what_is_about_to_be_read_is_told_and_may_be_refused(store: ResultStore) -> None:
+    """Only Redis reads; what is in memory is there already."""
+    sizes: list[int] = []
+
+    def refuse(size: int) -> None:
+        raise QueueFull("no room", 1.0)
+
+    await store.put("a", "", LEVELS)
+    assert await store.get("a", "", 2, sizes.append) == SMALL
+    if isinstance(store, RedisStore):
+        assert sizes == [128 * 1024]
+        with pytest.raises(QueueFull):
+            await store.get("a", "", 2, refuse)
+    else:
+        assert sizes == []
+        assert await store.get("a", "", 2, refuse) == SMALL
 
 
 async def test_somebody_elses_is_unknown(store: ResultStore) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -25,6 +25,10 @@ StoreState = Literal["ok", "full", "emptied", "unavailable"]
 """Whether results can be kept and fetched: "full" keeps no new ones; "emptied" can, but has just lost all it had."""
 
 
+def ignore(size: int) -> None:
+    """Nobody counts what is read."""
+
+
 class ResultStore(Protocol):
     """Finished pictures by (id, owner). An unknown, an expired and somebody else's id look the same: None."""
 
@@ -36,8 +40,13 @@ class ResultStore(Protocol):
         """
         ...
 
-    async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:
-        """The picture at ×`level`, or None. Raises errors.StoreUnavailable."""
+    async def get(
+        self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
+    ) -> StoredPicture | None:
+        """The picture at ×`level`, or None. Raises errors.StoreUnavailable.
+
+        `before_reading` is called with a size in bytes where so much is about to be read into memory; it may raise.
+        """
         ...
 
     async def delete(self, result_id: str, owner: str) -> bool:

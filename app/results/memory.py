@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.results.base import StoredPicture, StoreState, storage_key
+from app.results.base import StoredPicture, StoreState, ignore, storage_key
 from app.shares import Shares
 
 
@@ -40,14 +40,16 @@ class MemoryStore:
             return False
         self._shares.add(client, size)
         while self._shares.total > self._max_bytes:
-            largest = next(each for each in self._shares.by_size() if each in self._by_client)
+            largest = max(self._by_client, key=self._shares.of)
             self._drop(next(iter(self._by_client[largest])))
         self._entries[key] = _Entry(dict(levels), size, client)
         self._by_client.setdefault(client, OrderedDict())[key] = None
         self._expires[key] = self._clock() + self._ttl
         return True
 
-    async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:
+    async def get(
+        self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
+    ) -> StoredPicture | None:
         """See ResultStore. Reading makes it the most recently used; it does not lengthen its life."""
         self.expire()
         key = storage_key(result_id, owner)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from app.errors import StoreUnavailable
-from app.results.base import StoredPicture, StoreState, storage_key
+from app.results.base import StoredPicture, StoreState, ignore, storage_key
 from app.results.redis_board import RedisBoard
 from app.results.redis_link import RedisLink
 
@@ -162,13 +162,16 @@ class RedisStore:
                 await pipe.execute()
         return len(starts)
 
-    async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:
+    async def get(
+        self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
+    ) -> StoredPicture | None:
         """See ResultStore."""
         key = self._key(result_id, owner)
         async with self._link.talking() as redis:
             count, media_type, etag = await redis.hmget(key, [f"{level}:chunks", f"{level}:type", f"{level}:etag"])
         if count is None or media_type is None or etag is None:
             return None
+        before_reading(CHUNK_BYTES * int(count))
         chunks = []
         for number in range(int(count)):
             async with self._link.talking() as redis:

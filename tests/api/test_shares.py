@@ -14,6 +14,7 @@ from unittest import mock
 import httpx
 import numpy as np
 import pytest
+from redis import Redis
 
 from app.codec import Codec, Decoded
 from app.service.service import Service
@@ -169,6 +170,8 @@ def test_results_of_one_client_evict_its_own_and_not_another_s(redis: bool, requ
     if redis:
         server: RedisServer = request.getfixturevalue("redis_server")
         where["redis_url"] = server.url
+        with Redis.from_url(server.url) as store:
+            store.flushall()
     with two_clients(**where) as (ann, bob, running):
         bob.upscale()
         until(lambda: running.store.size_bytes)
