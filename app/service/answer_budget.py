@@ -3,33 +3,32 @@
 from collections.abc import Callable
 
 from app.errors import QueueFull, TooManyRequests
-from app.shares import Shares
+from app.service.client_quota import UnderWay
 
 
 class AnswerBudget:
-    """A ceiling for all clients together, of which one alone may have half. Lives on the event loop.
+    """A ceiling for all clients together, of which one may have half. Lives on the event loop.
 
-    A client's first picture may take all that is free, and is let through whatever its size when nothing else is
-    counted: it is made, and to refuse it would waste the work.
+    A picture that is larger than that by itself is let through when nothing else is counted.
     """
 
     def __init__(self, max_bytes: int) -> None:
         """`max_bytes` is the ceiling."""
         self._max_bytes = max_bytes
-        self._shares = Shares(max_bytes // 2, max_bytes)
+        self._under_way = UnderWay()
 
     @property
     def held_bytes(self) -> int:
         """Bytes counted in and not yet out."""
-        return self._shares.total
+        return self._under_way.total()
 
     def hold(self, client: str, count: int) -> Callable[[], None]:
         """Counts `count` bytes for `client`; the returned call, made once, counts them out.
 
         With 0 it only asks for room, before any work is done. Raises TooManyRequests or QueueFull.
         """
-        own = self._shares.of(client)
-        if own and count > self._shares.room(client):
+        own = self._under_way.of(client)
+        if own and own + count > self._max_bytes // 2:
             raise TooManyRequests(
                 f"{own} bytes of your answers have not been read yet, which leaves no room for another one. "
                 "Read them first.",
@@ -37,5 +36,4 @@ class AnswerBudget:
             )
         if self.held_bytes and self.held_bytes + count > self._max_bytes:
             raise QueueFull("Too many answers are waiting to be read. Try again in a few seconds.", retry_after=5.0)
-        self._shares.add(client, count)
-        return lambda: self._shares.remove(client, count)
+        return self._under_way.enter(client, count)
