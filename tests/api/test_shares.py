@@ -85,6 +85,12 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def admitted(client: Client, job: httpx.Response) -> None:
+    """Waits until the engine has taken a job, or has not."""
+    until(lambda: client.state(job)["progress"]["total"] or client.state(job)["error"])
+    assert not client.state(job)["error"]
+
+
 def refused(answer: httpx.Response, status: int, says: str) -> None:
     slug = {429: "too-many-requests", 503: "queue-full"}[status]
     assert (answer.status_code, answer.json()["type"]) == (status, f"urn:lapsrn:problem:{slug}")
@@ -108,9 +114,8 @@ def test_one_clients_ensemble_fills_the_tiles_and_another_gets_in() -> None:
         assert running.engine.status().queue_tiles + running.engine.scheduler.in_flight == 8192
         refused(ann.upscale(), 503, "try again in")
         first, second = bob.job(), bob.job(flat(2048))
-        for job in (first, second):
-            until(lambda job=job: bob.state(job)["progress"]["total"] or bob.state(job)["error"])
-            assert not bob.state(job)["error"]
+        admitted(bob, first)
+        admitted(bob, second)
         refused(ann.upscale(), 429, "your share while other clients are here")
         go.set()
         until(lambda: bob.state(first)["state"] == "done")

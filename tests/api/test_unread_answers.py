@@ -149,14 +149,12 @@ def test_what_is_fetched_from_redis_counts_while_it_is_read(redis_server: RedisS
     go = threading.Event()
     read, sizes = RedisStore.get, list[int]()
 
-    async def slow(store: RedisStore, *arguments: Any) -> Any:
-        *rest, count = arguments
-
+    async def slow(store: RedisStore, result_id: str, owner: str, level: int, count: Callable[[int], None]) -> Any:
         def counted(size: int) -> None:
             count(size)
             sizes.append(size)
 
-        picture = await read(store, *rest, counted)
+        picture = await read(store, result_id, owner, level, counted)
         await asyncio.to_thread(go.wait, SECONDS)
         return picture
 

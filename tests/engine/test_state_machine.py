@@ -134,6 +134,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if self.under_way and not fits:
             with pytest.raises((QueueFull, TooManyRequests)) as refusal:
                 self.scheduler.admit(case.request)
+            assert isinstance(refusal.value, QueueFull | TooManyRequests)
             assert refusal.value.retry_after >= 1.0
             if len(size) == 1 or not size[client]:
                 assert isinstance(refusal.value, QueueFull)
