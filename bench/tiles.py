@@ -79,7 +79,7 @@ def measure(plan: Plan) -> Section:
 
 def _run(pipe: Connection) -> None:
     model = next(iter(open_model(Settings(), None).factories[0]().values()))
-    margin = model.info.margin
+    margin = model.info.window_margin
     warm = set()
     while (batch := pipe.recv()) is not None:
         height, width, count = batch

@@ -22,9 +22,12 @@ AVX2 = {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
 TARGETS = {
     "avx512": AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
     "avx2": AVX2,
-    "neon" if platform.machine() == "aarch64" else "sse2": set[str](),
+    "sse2": {"sse2"},
+    "neon": {"asimd"},
 }
 """What winograd.c is compiled for, the fastest first, with what the CPU must have, as Linux names it."""
+BASELINES = {"x86_64": {"sse2"}, "aarch64": {"asimd"}}
+"""What every CPU of a kind has."""
 CHANNELS = 64
 MAX_LEVELS, MAX_CONVS = 3, 15
 PATCH, POINTS = 4, 36
@@ -75,13 +78,12 @@ class WinogradNetwork:
     """A folded network of EagerConvs as winograd.c runs it; not changed by running, so any number of threads may.
 
     `margin` is in source pixels on each side of a tile's core. It is larger than the network's own, since everything
-    that a patch sees must be there. Networks narrower than 64 features are filled up with zeros. `forced` is one of
-    TARGETS, by default the fastest that there is. Raises OSError where winograd.c is not compiled for it or the CPU
-    lacks it.
+    that a patch sees must be there. Networks narrower than 64 features are filled up with zeros. `target` is one of
+    TARGETS. Raises OSError where winograd.c is not compiled for it or the CPU lacks it.
     """
 
-    def __init__(self, network: FoldedLapSRN, forced: str | None = None) -> None:
-        self._library = _library(forced or target())
+    def __init__(self, network: FoldedLapSRN, target: str) -> None:
+        self._library = _library(target)
         self._strip = self._library.lapsrn_strip()
         self._weights = _Arena(network)
         self._network = _Network(len(network.levels), len(network.levels[0].convs), network.slope)
@@ -165,46 +167,38 @@ class _Arena:
         return copy.ctypes.data
 
 
-def fits(config: LapSRNConfig) -> bool:
-    """Whether winograd.c has room for such a network."""
-    small = config.width <= CHANNELS and config.levels <= MAX_LEVELS and config.depth <= MAX_CONVS + 1
-    return small and 0 <= config.slope <= 1
-
-
-def available() -> bool:
-    """Whether winograd.c is compiled for this CPU."""
-    return bool(targets())
-
-
-@cache
-def targets() -> tuple[str, ...]:
-    """Those of TARGETS that are compiled and run here, the fastest first."""
-
-    def runs(name: str) -> bool:
-        try:
-            _library(name)
-        except OSError:
-            return False
-        return True
-
-    return tuple(name for name in TARGETS if runs(name))
-
-
-def target() -> str:
-    """The fastest target that there is. Raises OSError where there is none."""
-    if not available():
-        raise OSError(
-            "winograd.c is not compiled for this CPU; install the package again, or serve with another backend"
+def lacks(config: LapSRNConfig, target: str) -> str | None:
+    """What winograd.c needs of a network or of this machine and does not find, as a phrase; None if all is there."""
+    if config.width > CHANNELS or config.levels > MAX_LEVELS or config.depth > MAX_CONVS + 1:
+        return (
+            f"winograd.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions each, "
+            f"and the network has {config.width}, {config.levels} and {config.depth}"
         )
-    return targets()[0]
+    if not 0 <= config.slope <= 1:
+        return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"
+    try:
+        _library(target)
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def margin(config: LapSRNConfig, target: str) -> int:
+    """Source pixels that a tile has on each side of its core. Raises OSError as WinogradNetwork does."""
+    network = _Network(config.levels, config.depth - 1)
+    found: int = _library(target).lapsrn_margin(ctypes.byref(network))
+    return found
 
 
 @cache
-def _library(name: str) -> ctypes.CDLL:
-    lacking = TARGETS[name] - _cpu_features()
+def _library(target: str) -> ctypes.CDLL:
+    lacking = TARGETS[target] - _cpu_features()
     if lacking:
-        raise OSError(f"winograd.c for {name} needs {', '.join(sorted(lacking))}, which this CPU lacks")
-    library = ctypes.CDLL(str(FOLDER / f"_{name}.so"))
+        raise OSError(f"this CPU lacks {', '.join(sorted(lacking))}")
+    try:
+        library = ctypes.CDLL(str(FOLDER / f"_{target}.so"))
+    except OSError as error:
+        raise OSError(f"winograd.c is not compiled for {target}, or cannot be loaded ({error})") from None
     number, address = ctypes.c_int, ctypes.c_void_p
     library.lapsrn_strip.argtypes = []
     library.lapsrn_margin.argtypes = [address]
@@ -223,12 +217,13 @@ def _memory(size: int) -> NDArray[np.uint8]:
 
 
 def _cpu_features() -> set[str]:
-    """As Linux names them, and permits them."""
+    """As Linux names them, and permits them; at least what every CPU of this kind has."""
+    least = BASELINES.get(platform.machine(), set())
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+        return least
+    return next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set()) | least
 
 
 def _values(conv: Conv) -> tuple[Array, Array]:
