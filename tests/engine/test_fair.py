@@ -26,6 +26,7 @@ def request(client: str, tiles: int, scale: int = 4, size: int = 8) -> Request:
         levels=[2],
         sizes=TileSizes((size,), (size,)),
         margin=3,
+        window_margin=3,
         overhead=3,
         workers=1,
         split_above=1,

@@ -42,6 +42,7 @@ class Case:
             levels=[level for level in (2, 4) if level <= scale],
             sizes=SIDES,
             margin=3,
+            window_margin=3,
             overhead=3,
             workers=2,
             split_above=8,
