@@ -154,7 +154,7 @@ def test_colours_follow_the_readers_setting(service: Running, visit: Visit, sche
     assert abs(luminance(ground) - luminance(ink)) > 180
 
 
-@pytest.mark.parametrize("width", [640, 1280])
+@pytest.mark.parametrize("width", [320, 390, 640, 1280])
 def test_text_of_twice_the_size_fits(service: Running, browser: Any, tmp_path: Path, width: int) -> None:
     """As chosen in the browser's settings, not by zooming."""
     (tmp_path / "Default").mkdir()
