@@ -140,7 +140,7 @@ class Pipeline:
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.options.least_level**2
             engine = self._engines.engine
             decoded, made, options, left_out = await self._threads.run(
-                lambda: self._decode(engine, order, upload), pixels
+                lambda: self._decode(engine, order, upload), pixels, order.client
             )
         upload.release()
         stages.current = "queue"
@@ -149,7 +149,7 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        writer = LevelWriter(self._codec, decoded, options, made.levels, self._threads, made.size)
+        writer = LevelWriter(self._codec, decoded, options, made.levels, self._threads, order.client, made.size)
         with closing(writer):
             outputs = await engine.upscale(
                 decoded.planes,
@@ -166,7 +166,7 @@ class Pipeline:
             levels = await writer.finish(outputs)
         stages.add("merge", writer.merge_seconds)
         stages.add("encode", writer.encode_seconds)
-        problem = await self._keeper.keep(order.result_id, order.owner, levels, patient=patient)
+        problem = await self._keeper.keep(order.result_id, order.owner, levels, client=order.client, patient=patient)
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * made.level**2)
@@ -183,7 +183,7 @@ class Pipeline:
         Refuses what cannot be made or written.
         """
         preferred = replace(order.options, format=order.formats[0]) if order.formats else order.options
-        decoded = self._codec.decode(upload.read(), preferred)
+        decoded = self._codec.decode(upload.read(), preferred, order.client)
         made = plan(engine, order.options, decoded.height, decoded.width)
         self._codec.check_work(decoded, made.compute)
         if made.size is None and not order.smaller:
