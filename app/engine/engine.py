@@ -150,8 +150,8 @@ class Engine:
         `release` them; `on_stage` gets ("queue", seconds) and ("infer", seconds). All in the event loop. Cancelling
         the task takes its tiles out of the queue.
 
-        Raises BadParameter (a scale or a network that is not there), QueueFull, Draining, DeadlineExceeded and
-        InferenceFailed.
+        Raises BadParameter (a scale or a network that is not there), QueueFull, TooManyRequests, Draining,
+        DeadlineExceeded and InferenceFailed.
         """
         chosen = choose(self._ready_networks(), scale, network)
         _check(planes)
