@@ -121,3 +121,19 @@ async def test_another_process_finds_it_on_the_board() -> None:
         await other.find("key", me, fingerprint(order, OTHER))
     assert await other.find("another", me, asked) is None
     assert "key" not in str(board.shown)
+
+
+async def test_one_client_s_keys_do_not_make_another_s_forgotten() -> None:
+    repeats = Repeats(Directory(), None, 5)  # type: ignore[arg-type]
+    ann, bob = (Caller(name, "", 1, 0, False) for name in ("ann", "bob"))
+
+    async def remember(caller: Caller, key: str) -> None:
+        order = Order(UpscaleOptions(), caller.name, "", f"job {key}", "", None)
+        await repeats.remember(key, caller, "asked", Job(order, Stages(lambda stage, seconds: None)))
+
+    await remember(bob, "b")
+    for number in range(20):
+        await remember(ann, str(number))
+    assert str(await repeats.find("b", bob, "asked")) == "job b"
+    found = [str(await repeats.find(str(number), ann, "asked")) for number in range(20)]
+    assert found == ["None"] * 16 + [f"job {number}" for number in range(16, 20)]
