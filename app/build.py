@@ -72,7 +72,13 @@ def build_metrics() -> Metrics:
 
 def build_formulas() -> Formulas:
     """The project's one definition of colour and resampling, as the codec wants it."""
-    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel, downsample_kernel)
+    return Formulas(
+        YCBCR_FROM_RGB,
+        YCBCR_OFFSET,
+        RGB_FROM_YCBCR,
+        functools.cache(upsample_kernel),
+        functools.cache(downsample_kernel),
+    )
 
 
 def build_limits(settings: Settings) -> DecodeLimits:
