@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from app.codec import color_management, png_chunks
+from app.codec.metadata.blocks import DAMAGED, note
 from app.codec.readers import apng
 from app.codec.readers.base import Frame
 from app.codec.readers.pillow import PillowReader
@@ -31,6 +32,7 @@ class PngReader(PillowReader):
     def _opened(self, data: bytes) -> Image.Image:
         header = png_chunks.header(data)
         self.source.check_pixels(header.height, header.width)
+        data, spoilt = png_chunks.without_spoilt(data)
         self._depth, self._film = header.depth, data
         self._announced = apng.frame_count(data)
         # Pillow is given the still alone: an unsound film must not cost it, and Pillow's way of composing is not used.
@@ -49,7 +51,9 @@ class PngReader(PillowReader):
         self._key = png_chunks.transparent_color(data, header)
         if header.depth < 8:
             self._full_gray = (1 << header.depth) - 1
-        return self._with_low_bits(super()._opened(data))
+        image = self._with_low_bits(super()._opened(data))
+        self._blocks.dropped += [note(name, DAMAGED) for name in spoilt]
+        return image
 
     def _with_low_bits(self, image: Image.Image) -> Image.Image:
         """Of the 16 bits of a transparent colour only those of the depth count (PNG, 11.3.1.1)."""
