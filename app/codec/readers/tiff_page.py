@@ -8,6 +8,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from app.codec.samples import straight
 from app.codec.types import Samples
 from app.errors import UndecodablePicture
 
@@ -74,8 +75,8 @@ def _straight(samples: Samples, photometric: int, extra: tuple[int, ...]) -> Sam
     colors = _COLORS.get(photometric, 0)
     if not colors or samples.shape[2] < colors:
         raise UndecodablePicture(
-            f"The TIFF's colours (photometric interpretation {photometric} of {samples.shape[2]} samples) are not supported "
-            "at this depth: send gray or RGB of 8 or 16 bits."
+            f"The TIFF's colours (photometric interpretation {photometric}, {samples.shape[2]} samples) are not supported at "
+            "this depth: send gray or RGB of 8 or 16 bits."
         )
     full = np.iinfo(samples.dtype).max
     if photometric == _WHITE_IS_ZERO:
@@ -84,7 +85,4 @@ def _straight(samples: Samples, photometric: int, extra: tuple[int, ...]) -> Sam
     if samples.shape[2] == colors or kind not in (_PREMULTIPLIED, _STRAIGHT) or photometric == _INKS:
         return np.ascontiguousarray(samples[..., :colors])
     samples = np.ascontiguousarray(samples[..., : colors + 1])
-    if kind == _PREMULTIPLIED:
-        alpha = np.maximum(samples[..., -1:].astype(np.float64), 1)
-        samples[..., :-1] = np.minimum(np.rint(samples[..., :-1] * float(full) / alpha), full).astype(samples.dtype)
-    return samples
+    return straight(samples) if kind == _PREMULTIPLIED else samples

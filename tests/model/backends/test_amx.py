@@ -21,7 +21,9 @@ ON_AMX = pytest.mark.parametrize("backend", ["amx"])
 @SHIPPED
 def test_nearer_to_float32_than_onednn_s_bfloat16(shipped: Path, backend: str) -> None:
     exact = runtime_at(shipped, "float32", "torch")
-    picture = (texture(60 + 2 * exact.info.margin, 50 + 2 * exact.info.margin) / 255).astype(np.float32)[None]
+    picture = (texture(60 + 2 * exact.info.window_margin, 50 + 2 * exact.info.window_margin) / 255).astype(np.float32)[
+        None
+    ]
     scale = exact.info.scales[-1]
     wanted = exact.run(picture, scale)
 
