@@ -25,6 +25,7 @@ CPU_IMAGE_LIMIT = 1_200_000_000
 """Bytes. The promise of docs/operations.md."""
 PATIENCE = 900
 """Seconds after which something hangs, on however busy a machine."""
+# So that the service drains as long as it takes.
 OVERRIDE = f"services: {{lapsrn: {{environment: {{LAPSRN_GRACE_SECONDS: '{PATIENCE}'}}}}}}\n"
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -137,13 +138,11 @@ def ask_prometheus(port: int) -> None:
 class Docker:
     """`docker compose` on this repository's files, as a project of its own on free ports."""
 
-    def __init__(self, folder: str) -> None:
-        """Nothing is started yet; `folder` is for a file that lets the service drain as long as it takes."""
-        override = Path(folder) / "patience.yml"
-        override.write_text(OVERRIDE)
+    def __init__(self, *overrides: Path) -> None:
+        """Nothing is started yet; `overrides` are compose files that go over docker-compose.yml."""
         self.service_port, self.prometheus_port = _free_ports(2)
         self.environment = os.environ | {
-            "COMPOSE_FILE": f"{ROOT / 'docker-compose.yml'}{os.pathsep}{override}",
+            "COMPOSE_FILE": os.pathsep.join(map(str, (ROOT / "docker-compose.yml", *overrides))),
             "COMPOSE_PROJECT_NAME": "lapsrn-check",
             "RESTART_POLICY": "no",
             "SERVICE_PORT": str(self.service_port),
@@ -263,7 +262,9 @@ def step(name: str) -> Iterator[None]:
 def main() -> int:
     """Runs every step; the exit code."""
     with tempfile.TemporaryDirectory() as folder:
-        return check(Docker(folder))
+        override = Path(folder) / "patience.yml"
+        override.write_text(OVERRIDE)
+        return check(Docker(override))
 
 
 def check(docker: Docker) -> int:

@@ -26,7 +26,7 @@ class AvifReader(PillowReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """As Reader. For more than 8 bits imagecodecs loads libavif with this check already."""
+        """A file that Pillow writes. For more than 8 bits imagecodecs loads libavif with this check already."""
         imagecodecs.avif_check(b"")
         return super().examples()
 

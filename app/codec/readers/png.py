@@ -64,22 +64,22 @@ class PngReader(PillowReader):
 
     @property
     def has_several_frames(self) -> bool:
-        """As Reader."""
+        """Whether acTL announces more than one frame."""
         return self._announced > 1
 
     @property
     def loop(self) -> int:
-        """As Reader."""
+        """How often acTL says that the film is played; 0 is for ever, or that there is no film."""
         return apng.plays(self._film) if self._announced else 0
 
     def all_frames(self) -> range:
-        """As Reader."""
+        """The indices of the announced frames; opens the film."""
         self._frames = apng.film(self._film, *self.size)
         self._canvas = apng.Canvas(*self.size)
         return range(self._announced)
 
     def frame(self, index: int, animated: bool) -> Frame:
-        """As Reader; those of a film in their order."""
+        """Decodes the still, or the next frame of the film, composed with those before it."""
         if not animated:
             return super().frame(index, animated)
         frame = next(self._frames, None)

@@ -67,14 +67,14 @@ class TiffReader(PillowReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """As Reader, with one of each depth."""
+        """A file of 8 bits and one of 16, compressed with a predictor."""
         for dtype in (np.uint8, np.uint16):
             file = io.BytesIO()
             tifffile.imwrite(file, np.zeros((1, 1, 3), dtype), photometric="rgb", compression="zlib", predictor=True)
             yield file.getvalue()
 
     def frames(self) -> range:
-        """As Reader; pages are not the frames of an animation."""
+        """The first page alone; pages are not the frames of an animation. Raises BadParameter for frames=all."""
         wanted = self.source.options.frames
         if not self.has_several_frames or wanted == "first":
             return range(1)

@@ -75,8 +75,8 @@ def _straight(samples: Samples, photometric: int, extra: tuple[int, ...]) -> Sam
     colors = _COLORS.get(photometric, 0)
     if not colors or samples.shape[2] < colors:
         raise UndecodablePicture(
-            f"The TIFF's colours (photometric interpretation {photometric}, {samples.shape[2]} samples) are not supported at "
-            "this depth: send gray or RGB of 8 or 16 bits."
+            f"The TIFF's colours (photometric interpretation {photometric}, {samples.shape[2]} samples) are not "
+            "supported at this depth: send gray or RGB of 8 or 16 bits."
         )
     full = np.iinfo(samples.dtype).max
     if photometric == _WHITE_IS_ZERO:
