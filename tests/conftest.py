@@ -43,7 +43,7 @@ def _amx_or_its_emulation(request: pytest.FixtureRequest) -> Iterator[None]:
     if parameters is None or parameters.params.get("backend") != "amx":
         yield
         return
-    from tests.model.backends import emulation  # brings torch
+    from tests.model.backends import emulation
 
     if reason := emulation.why_not():
         pytest.skip(reason)

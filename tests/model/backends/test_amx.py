@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from model import cpu
 from model.backends.amx import amx
 from model.backends.amx.amx import AmxNetwork
 from model.backends.registry import by_name, choose
-from model.folded import centred
 from model.network import LapSRN, LapSRNConfig
-from tests.model.networks import SHIPPED, runtime_at, texture
+from tests.model.networks import SHIPPED, folded_of, runtime_at, texture
 
 ON_AMX = pytest.mark.parametrize("backend", ["amx"])
 """On this CPU's own, or on its emulation."""
@@ -40,15 +40,15 @@ def test_a_network_that_is_too_large_is_torch_s(config: LapSRNConfig, monkeypatc
     monkeypatch.setattr(amx, "missing", lambda: None)
     assert choose(LapSRNConfig(), "cpu", "bfloat16") == ("bfloat16", by_name("amx"))
     assert choose(config, "cpu", "bfloat16") == ("bfloat16", by_name("torch"))
-    with pytest.raises(ValueError, match="the amx backend is for bfloat16 on a CPU with AMX"):
+    with pytest.raises(ValueError, match="amx is for bfloat16 on a CPU with AMX"):
         choose(config, "cpu", "bfloat16", "amx")
 
 
 @pytest.mark.parametrize("lacks", ["AMX", "the library", "permission"])
 def test_without_it_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: lacks != "AMX")
-    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: lacks != "permission")
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(cpu, "features", lambda: cpu.AMX if lacks != "AMX" else set())
+    monkeypatch.setattr(cpu, "_may_use_tiles", lambda: lacks != "permission")
+    cpu.has_amx.cache_clear()
     if lacks == "the library":
         monkeypatch.setattr(amx, "LIBRARY", tmp_path / "none.so")
     amx._library.cache_clear()
@@ -56,6 +56,15 @@ def test_without_it_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pyte
         assert amx.missing()
         assert choose(LapSRNConfig(), "cpu", "bfloat16").backend.name == "torch"
         with pytest.raises(OSError):
-            AmxNetwork(centred(LapSRN(LapSRNConfig()).fold()))
+            AmxNetwork(folded_of(LapSRN(LapSRNConfig())))
     finally:
+        cpu.has_amx.cache_clear()
         amx._library.cache_clear()
+
+
+def test_bfloat16_is_rounded_as_torch_rounds_it() -> None:
+    values = np.random.default_rng(0).standard_normal(10_000).astype(np.float32)
+    ties = np.array([0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001, 0x80000000, 0], np.uint32).view(np.float32)
+    every = np.concatenate([values, ties])
+    expected = torch.from_numpy(every).to(torch.bfloat16).view(torch.uint16).numpy()
+    np.testing.assert_array_equal(amx._bfloat16(every), expected)

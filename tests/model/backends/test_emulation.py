@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from model.backends.amx import amx
 from model.backends.amx.amx import AmxNetwork
-from model.folded import centred
 from model.network import LapSRNConfig
 from tests.model.backends import emulation
-from tests.model.networks import plane, random_network
+from tests.model.networks import folded_of, plane, random_network
 
 Bits = NDArray[np.uint16]
 Floats = NDArray[np.float32]
@@ -188,8 +187,9 @@ def test_vectors_as_this_cpu_computes_them(seed: int, probe: ctypes.CDLL) -> Non
 
 @pytest.mark.skipif(amx.missing() is not None, reason=str(amx.missing()))
 def test_the_network_as_amx_computes_it(probe: ctypes.CDLL) -> None:
-    folded = centred(random_network(LapSRNConfig()).fold())
-    tile = plane(40 + 2 * folded.margin, 35 + 2 * folded.margin)[None]
+    folded = folded_of(random_network(LapSRNConfig()))
+    margin = LapSRNConfig().margin
+    tile = plane(40 + 2 * margin, 35 + 2 * margin)[None]
     theirs = AmxNetwork(folded)(tile, 2)
     with emulation.emulated():
         ours = AmxNetwork(folded)(tile, 2)
