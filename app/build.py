@@ -79,7 +79,14 @@ def build_metrics() -> Metrics:
 
 def build_formulas() -> Formulas:
     """The project's one definition of colour and resampling, as the codec wants it."""
-    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel, downsample_kernel, contributions)
+    return Formulas(
+        YCBCR_FROM_RGB,
+        YCBCR_OFFSET,
+        RGB_FROM_YCBCR,
+        functools.cache(upsample_kernel),
+        functools.cache(downsample_kernel),
+        contributions,
+    )
 
 
 def build_limits(settings: Settings) -> DecodeLimits:
