@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
@@ -22,6 +23,7 @@ from app.codec.decoder_pool import DecoderPool
 from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
+from app.memory import Available, Base, Division, available, divided, fitted
 from app.metrics import Metrics, watch_gpus
 from app.results import JobBoard, MemoryStore, ResultStore
 from app.service.codec_threads import CodecThreads
@@ -42,10 +44,21 @@ class ModelSource:
 
     factories: Sequence[ModelFactory]
     engine: EngineConfig = field(default_factory=EngineConfig)
+    memory: int = 0
+    """Bytes of the host's memory that the networks take when they are warm."""
+    accelerator: bool = False
 
 
 def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
-    """The service, not started yet. `models` as in `open_model`. Raises StartupError."""
+    """The service, not started yet, with limits that fit into its memory. `models` as in `open_model`.
+
+    Raises StartupError.
+    """
+    source = open_model(settings, models)
+    settings, division = within_memory(settings, source)
+    structlog.get_logger("lapsrn").info("memory in MiB", **division.mebibytes())
+    first: list[ModelSource] = [source]  # the first engine takes it, so that a reload frees it
+    del source
     metrics = build_metrics()
     decoders = build_decoders(settings, metrics)
     store, board = build_store(settings, metrics)
@@ -55,11 +68,21 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         store,
         metrics,
         CodecThreads(codec_threads(settings)),
-        lambda: build_engine(settings, metrics, open_model(settings, models)),
+        lambda: build_engine(settings, metrics, first.pop() if first else open_model(settings, models)),
         decoders,
         board,
         return_freed_memory,
     )
+
+
+def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Division]:
+    """`settings` with limits that fit into the memory there is, and how it is divided. Raises StartupError."""
+    memory = available()
+    if settings.memory_bytes is not None:
+        memory = Available(settings.memory_bytes, "LAPSRN_MEMORY_BYTES")
+    base = Base(source.memory, decoder_count(settings), codec_threads(settings), source.accelerator)
+    settings = fitted(settings, memory, base)
+    return settings, divided(settings, memory, base)
 
 
 def build_metrics() -> Metrics:
@@ -96,11 +119,16 @@ def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
         return None
     metrics.decoders_up(False)
     return DecoderPool(
-        max(2, codec_threads(settings)),
+        decoder_count(settings),
         build_limits(settings),
         timeout_seconds=settings.decode_timeout_seconds,
         observer=metrics,
     )
+
+
+def decoder_count(settings: Settings) -> int:
+    """Processes to decode in."""
+    return 0 if settings.decode == "inline" else max(2, codec_threads(settings))
 
 
 def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
@@ -163,7 +191,9 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         functools.partial(runtime.load, weights, device, settings.dtype, settings.worker_threads, settings.backend)
         for device in devices
     ]
-    return ModelSource(factories, engine_config(chosen[0].backend.tiling(devices[0])))
+    backend = chosen[0].backend
+    memory, accelerator = backend.memory(len(weights), len(factories)), devices[0] != "cpu"
+    return ModelSource(factories, engine_config(backend.tiling(devices[0])), memory, accelerator)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from app.codec import Codec, Decoded
+from app.codec import Codec, Decoded, footprint
 from app.engine import Engine
 from app.errors import DeadlineExceeded
 from app.formats import OutputFormat
@@ -17,6 +17,7 @@ from app.results import StoredPicture
 from app.service.codec_threads import CodecThreads
 from app.service.keeper import Keeper
 from app.service.level_writer import LevelWriter
+from app.service.picture_budget import PictureBudget
 from app.service.stages import Stages
 from app.service.upload_budget import Reservation
 
@@ -101,6 +102,7 @@ class Pipeline:
         metrics: Metrics,
         threads: CodecThreads,
         keeper: Keeper,
+        memory: PictureBudget,
     ) -> None:
         """Borrows everything; closes nothing."""
         self._codec = codec
@@ -108,6 +110,7 @@ class Pipeline:
         self._metrics = metrics
         self._threads = threads
         self._keeper = keeper
+        self._memory = memory
 
     async def run(
         self, order: Order, upload: Upload, stages: Stages, progress: Progress, patient: bool = False
@@ -147,9 +150,12 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
+        engine = self._engines.engine
+        made = engine.levels(order.network, order.options.scale)
+        memory = footprint(decoded, made, order.levels, options)
         writer = LevelWriter(self._codec, decoded, options, order.levels, self._threads)
-        with closing(writer):
-            outputs = await self._engines.engine.upscale(
+        with self._memory.hold(order.client, memory), closing(writer):
+            outputs = await engine.upscale(
                 decoded.planes,
                 scale=order.options.scale,
                 client=order.client,

@@ -18,6 +18,7 @@ from app.service.decoder_watch import Decoders, DecoderState, watch
 from app.service.job_directory import JobDirectory
 from app.service.jobs import Jobs
 from app.service.keeper import Keeper
+from app.service.picture_budget import PictureBudget
 from app.service.pipeline import Pipeline
 from app.service.upload_budget import UploadBudget
 from app.settings import Settings
@@ -56,9 +57,9 @@ class Service:
         self.answers = AnswerBudget(settings.max_answer_bytes_in_flight)
         self.budget = UploadBudget(settings.max_body_bytes_in_flight)
         self.keeper = Keeper(store, metrics, settings.result_max_bytes, settings.store_retry_seconds)
-        self.jobs = Jobs(
-            Pipeline(codec, self, metrics, threads, self.keeper), metrics, settings.job_ttl_seconds, settings.max_jobs
-        )
+        self.pictures = PictureBudget(settings.max_queue_bytes)
+        pipeline = Pipeline(codec, self, metrics, threads, self.keeper, self.pictures)
+        self.jobs = Jobs(pipeline, metrics, settings.job_ttl_seconds, settings.max_jobs)
         self.directory = JobDirectory(self.jobs, board)
         self._threads = threads
         self._open_engine = open_engine

@@ -55,6 +55,15 @@ class Backend:
     """Takes the folded network, the same network in float32 on the device, and the dtype."""
     shared: bool
     """Whether what it builds for a CPU is read-only at run time, so that one copy serves all workers."""
+    network_mib: int = 48
+    """Memory of the host that a network takes, once where it is shared."""
+    worker_mib: int = 40
+    """The same for every worker: buffers, kept from batch to batch."""
+
+    def memory(self, networks: int, workers: int) -> int:
+        """Bytes of the host's memory that warm networks take in all of their workers."""
+        copies = 1 if self.shared else workers
+        return networks * (self.network_mib * copies + self.worker_mib * workers) << 20
 
     def why_not(self, config: LapSRNConfig, device: str, dtype: str) -> str | None:
         """The reason why it cannot compute a network on a device in a dtype; None if it can."""

@@ -19,7 +19,7 @@ RAW_FLOAT32 = struct.pack("<I", 0)  # the tag ncnn expects before a weight that 
 
 
 class WinogradFeatures:
-    """Residuals of a folded network, one tile at a time on one thread; not for several threads at once."""
+    """Residuals of a folded network, a tile at a time on the caller's thread; for any number of threads at once."""
 
     def __init__(self, network: FoldedLapSRN) -> None:
         graph, weights = describe(network)
@@ -30,7 +30,7 @@ class WinogradFeatures:
         for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage", "vulkan_compute"):
             setattr(option, f"use_{name}", False)
         # Buffers go back to these pools and not to the system: fresh pages cost more than the arithmetic.
-        self._pools = ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator()
+        self._pools = ncnn.PoolAllocator(), ncnn.PoolAllocator()
         option.blob_allocator, option.workspace_allocator = self._pools
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights.bin"

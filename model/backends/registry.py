@@ -53,6 +53,8 @@ BACKENDS = (
         lacks=amx.lacks,
         build=lambda folded, full, dtype: amx.AmxNetwork(folded),
         shared=True,
+        network_mib=16,
+        worker_mib=16,
     ),
     Backend(
         name="winograd",
@@ -62,7 +64,7 @@ BACKENDS = (
         tilings={"cpu": ON_CPU},
         lacks=_ncnn_is_missing,
         build=_build_winograd,
-        shared=False,
+        shared=True,
     ),
     Backend(
         name="torch",
@@ -73,6 +75,8 @@ BACKENDS = (
         lacks=lambda config: None,
         build=torch_network.build,
         shared=True,
+        network_mib=8,
+        worker_mib=16,
     ),
 )
 """`auto` takes the first one that can compute the network; the last one always can."""
