@@ -89,6 +89,7 @@ def build_metrics() -> Metrics:
     """The collectors on a registry of their own, with those of the process, of Python and of GPUs."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = Metrics(CollectorRegistry())
+    metrics.built(package_version())
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=metrics.registry)
     watch_gpus(metrics.registry)

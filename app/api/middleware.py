@@ -67,6 +67,9 @@ class RequestEnvelope:
         route = route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
         self._metrics.request(route, scope["method"], status, seconds)
+        if route == "/upscale" and scope["method"] == "POST":
+            pixels = facts.get("height", 0) * facts.get("width", 0)
+            self._metrics.upscaled(facts.get("model", ""), pixels, status, seconds)
         (self._log.debug if route in PROBES and status < 400 else self._log.info)(
             "request",
             request_id=trace.request_id,

@@ -106,6 +106,7 @@ async def test_log_and_metrics_know_routes_without_the_prefix(serve: Running) ->
         for path in ("/sr/model", "/model", "/sr/static/js/main.js", "/sr/openapi.json", "/srmodel"):
             await client.get(path)
         metrics = (await client.get("/metrics")).text
-        for route, count in (("/model", 2), ("/static", 1), ("/openapi.json", 1), ("unmatched", 1)):
+        for route, status, count in (("/model", 2, 2), ("/static", 2, 1), ("/openapi.json", 2, 1), ("unmatched", 4, 1)):
             assert f'lapsrn_http_requests_total{{method="GET",route="{route}",status=' in metrics
-            assert f'lapsrn_http_request_duration_seconds_count{{route="{route}"}} {count}.0' in metrics
+            labels = f'method="GET",route="{route}",status="{status}xx"'
+            assert f"lapsrn_http_request_duration_seconds_count{{{labels}}} {count}.0" in metrics
