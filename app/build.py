@@ -20,6 +20,7 @@ from prometheus_client import (
 
 from app.codec import Codec, DecodeLimits, Formulas
 from app.codec.decoder_pool import DecoderPool
+from app.codec.formats import READERS
 from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
@@ -36,6 +37,9 @@ from model.resample import downsample_kernel, upsample_kernel
 if TYPE_CHECKING:
     from model.backends.backend import Tiling
     from model.runtime import Weights
+
+
+_GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,9 @@ def build_formulas() -> Formulas:
 
 
 def build_limits(settings: Settings) -> DecodeLimits:
-    """What the decoder accepts."""
-    return DecodeLimits(
-        settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, settings.formats
-    )
+    """What the decoder accepts: of LAPSRN_FORMATS, what it has the packages for."""
+    formats = tuple(title for title in settings.formats if title.lower() in READERS)
+    return DecodeLimits(settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, formats)
 
 
 def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Codec:
@@ -115,7 +118,7 @@ def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Code
 
 
 def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
-    """Processes to decode in, not started yet; None where decoding is done in this one."""
+    """Processes to decode in, not started yet; None: decoding is done in this one."""
     if settings.decode == "inline":
         return None
     metrics.decoders_up(False)
@@ -128,8 +131,8 @@ def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
 
 
 def decoder_count(settings: Settings) -> int:
-    """Processes to decode in."""
-    return 0 if settings.decode == "inline" else max(2, codec_threads(settings))
+    """Processes to decode in: one more than a client may use."""
+    return 0 if settings.decode == "inline" else max(2, codec_threads(settings)) + 1
 
 
 def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
@@ -166,8 +169,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     """The networks' factories, after their weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
-    weights_files(settings)  # what is missing is told before torch is loaded, which takes seconds
-    from model import runtime  # brings torch, which is slow, and not needed for fakes
+    weights_files(settings)  # what is missing is told before anything is read
+    from model import runtime
     from model.backends.registry import choose
     from model.devices import devices as devices_of
 
@@ -242,6 +245,30 @@ def open_weights(settings: Settings) -> "list[Weights]":
 def codec_threads(settings: Settings) -> int:
     """Threads that write large pictures beside the network: what is set, or half the cores."""
     return settings.codec_threads or max(1, cores() // 2)
+
+
+def replica_count(settings: Settings) -> int:
+    """Processes to serve with: what is set; `auto` is one for every three cores beside a GPU, and else one.
+
+    On a CPU the network takes nearly all of the time and uses every core from one process.
+    """
+    if settings.replicas != "auto":
+        return settings.replicas
+    gpus = settings.devices != "cpu" and any(_GPUS.glob("*"))
+    return max(1, cores() // 3) if gpus and settings.redis_url is not None else 1
+
+
+def settings_of_replica(settings: Settings, count: int) -> Settings:
+    """Those of each of `count` replicas: an equal part of the memory, and of the cores where no number is set."""
+    share = max(1, cores() // count)
+    return settings.model_copy(
+        update={
+            "replicas": 1,
+            "memory_bytes": (settings.memory_bytes or available().bytes) // count,
+            "cpu_workers": settings.cpu_workers or share,
+            "codec_threads": settings.codec_threads or max(1, share // 2),
+        }
+    )
 
 
 def cores() -> int:

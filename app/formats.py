@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff"]
+OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff", "jxl"]
 """The formats of results by name, the preferred first: a client that accepts several equally gets the first of them."""
 
 DEFAULT_FORMAT: OutputFormat = "png"
@@ -50,7 +50,8 @@ class WritableFormat(Format):
     max_side: int | None = None
     """In pixels; None if no result can be too large."""
     bytes_per_sample: float = 1.5
-    """Memory that writing takes for every sample byte of the result, its file included."""
+    """Memory that writing takes for every sample byte of the result, its file included; less for what is written row by
+    row, since the planes' rows are given back meanwhile."""
     bytes_per_pixel: int = 44
     """The same for every pixel of a frame, where the encoder works on the whole of it."""
 
@@ -82,7 +83,7 @@ FORMATS: tuple[Format, ...] = (
         sixteen_bits=True,
         lossless=True,
         lossy=False,
-        bytes_per_sample=0.75,
+        bytes_per_sample=0.35,
         bytes_per_pixel=0,
     ),
     WritableFormat(
@@ -141,6 +142,24 @@ FORMATS: tuple[Format, ...] = (
         lossless=False,
         lossy=True,
         max_side=16384,
+    ),
+    Format(
+        name="heic",
+        media_type="image/heic",
+        suffixes=(".heic", ".heif"),
+        rare_suffixes=(".hif",),
+        matches=_has_brand(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"),
+    ),
+    WritableFormat(
+        name="jxl",
+        media_type="image/jxl",
+        suffixes=(".jxl",),
+        matches=_starts_with(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+        alpha=True,
+        animation=False,
+        sixteen_bits=True,
+        lossless=True,
+        lossy=True,
     ),
 )
 """In the order in which error messages list them; the first whose signature matches is taken."""

@@ -47,11 +47,16 @@ class Settings(BaseSettings):
     forwarded_allow_ips: Annotated[
         str, Field(description="Proxies whose X-Forwarded-For and -Proto are believed, separated by commas.")
     ] = "127.0.0.1"
+    replicas: Annotated[
+        Positive | Literal["auto"],
+        Field(
+            description="Processes that this one starts, to serve on the same port; above 1 needs Redis. auto: one for "
+            "every three cores where there is a GPU and Redis, else 1."
+        ),
+    ] = 1
     processes: Annotated[
         Positive,
-        Field(
-            description="Processes of the service that answer at one address, replicas included; above 1 needs Redis."
-        ),
+        Field(description="Services that answer at one address, such as containers; above 1 needs Redis."),
     ] = 1
 
     weights: Annotated[Path, Field(description="The network's weights, a safetensors file.")] = _DEFAULT_WEIGHTS
@@ -84,7 +89,7 @@ class Settings(BaseSettings):
     hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
     codec_threads: Annotated[
-        int, Field(ge=0, le=64, description="Threads that decode and encode large pictures; 0 is half the cores.")
+        int, Field(ge=0, le=64, description="Threads for the large pictures of a client; 0 is half the cores.")
     ] = 0
     decode: Annotated[
         Literal["inline", "process"], Field(description="Decode in this process or in one that may be killed.")
@@ -103,9 +108,7 @@ class Settings(BaseSettings):
             "Where it is short, limits that are marked (M) and not set become smaller."
         ),
     ] = None
-    max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held at once, all clients (M).")] = (
-        256 * _MIB
-    )
+    max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held, one client alone (M).")] = 256 * _MIB
     max_answer_bytes_in_flight: Annotated[
         Positive, Field(description="Pictures being sent at once, all clients; one client may have half (M).")
     ] = 512 * _MIB
@@ -113,12 +116,12 @@ class Settings(BaseSettings):
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
     ] = INPUT_FORMATS
 
-    max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done; more is 503.")] = 8192
+    max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done, one client alone.")] = 8192
     max_queue_bytes: Annotated[
         Positive,
         Field(
-            description="Memory for pictures in progress, from decoded to written; more is 503, and a picture that "
-            "needs more by itself is 413 (M)."
+            description="Memory for pictures in progress, all clients, from decoded to written; a picture that needs "
+            "more by itself is 413 (M)."
         ),
     ] = 4096 * _MIB
     deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is 504.")] = 300.0
@@ -127,7 +130,7 @@ class Settings(BaseSettings):
     job_lease_seconds: Annotated[
         Seconds, Field(description="A process that shows no sign of life for this long has lost its jobs, say others.")
     ] = 10.0
-    max_jobs: Annotated[Positive, Field(description="Jobs remembered at once, finished ones included.")] = 1000
+    max_jobs: Annotated[Positive, Field(description="Jobs remembered, finished ones too, one client alone.")] = 1000
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     lame_duck_seconds: Annotated[
         float,
@@ -173,7 +176,7 @@ class Settings(BaseSettings):
     ] = 64
     client_max_connections: Annotated[
         Positive,
-        Field(description="Connections per address; proxies of LAPSRN_FORWARDED_ALLOW_IPS may have any number."),
+        Field(description="Connections per address or /64; any number for proxies of LAPSRN_FORWARDED_ALLOW_IPS."),
     ] = 256
     client_max_fetches: Annotated[
         Positive, Field(description="Levels, job states and event streams being fetched at once per client.")
@@ -254,11 +257,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_keys(self.api_keys)
-        if self.processes > 1 and self.redis_url is None:
-            raise ValueError(
-                f"LAPSRN_PROCESSES: {self.processes} processes cannot share results kept in memory: "
-                "set LAPSRN_REDIS_URL, or run one process"
-            )
+        for name in ("replicas", "processes"):
+            count = getattr(self, name)
+            if count not in (1, "auto") and self.redis_url is None:
+                raise ValueError(
+                    f"LAPSRN_{name.upper()}: {count} processes cannot share results kept in memory: "
+                    "set LAPSRN_REDIS_URL, or run one process"
+                )
         return self
 
     def _check_keys(self, keys: Sequence[ApiKey]) -> None:

@@ -20,7 +20,8 @@ from bench.report import Plan, Section
 from model.backends.amx.amx import MAX_CONVS, AmxNetwork
 from model.backends.registry import by_name
 from model.backends.torch_network import torch_dtype
-from model.checkpoint import load_weights
+from model.checkpoint import load_weights, parameters_of
+from model.folding import fold
 from model.network import LapSRN, LapSRNConfig
 
 SIDES = (32, 64, 128, 256)
@@ -44,8 +45,9 @@ def measure(plan: Plan) -> Section:
     rate, seconds = max(found.values()), statistics.median(times)
     config = network.config
     useful = useful_flops(config, side, side)
-    engine = engine_config(by_name(machine.backend).tiling(machine.device))
-    computed = engine_flops(config, engine, side, side, cores())
+    backend = by_name(machine.backend)
+    engine = engine_config(backend.tiling(machine.device))
+    computed = engine_flops(config, engine, backend.window_margin(config), side, side, cores())
     for name, best in found.items():
         section.add(
             f"best convolution rate, {name}, one thread on each of {machine.cores} cores", best / 1e9, "GFLOP/s"
@@ -101,7 +103,7 @@ def _onednn(dtype: str, side: int, runs: int) -> float:
 def _amx(side: int, runs: int) -> float:
     """Fifteen convolutions in a row: a network of one level that is little else."""
     config = LapSRNConfig(scale=2, depth=MAX_CONVS + 1)
-    network = AmxNetwork(LapSRN(config).fold())
+    network = AmxNetwork(fold(parameters_of(LapSRN(config)), config))
     edge = side + 2 * config.margin
     tile = np.random.default_rng(0).random((1, edge, edge), np.float32)
     done = sum((side + 2 * (config.depth - i)) ** 2 for i in range(1, config.depth))

@@ -1,10 +1,12 @@
 """How many connections there may be: in all, and from one client; a few more are kept back for probes."""
 
+import contextlib
 import resource
 from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
+from app.api.access import network_of
 from app.metrics import Metrics
 
 PROBES = ("/healthz", "/readyz", "/metrics")
@@ -28,7 +30,7 @@ class Connections:
         metrics: Metrics | None = None,
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`limit` is for all together, `per_client` for each address but those of proxies.
+        """`limit` is for all together, `per_client` for each network (see `network_of`) but those of proxies.
 
         `metrics` are told how many there are. `leaving` tells whether the service is about to stop: then each
         connection ends with its next answer.
@@ -36,12 +38,12 @@ class Connections:
         self._limit, self._per_client = limit, per_client
         self._metrics, self._is_proxy = metrics, is_proxy
         self.leaving = leaving
-        self._by_address: Counter[str] = Counter()
+        self._by_client: Counter[str] = Counter()
 
     def enter(self, address: str) -> Admission:
         """Counts one more, also if it is refused; `leave` counts it out."""
         total = self._count(address, 1)
-        crowd = self._by_address[address] > self._per_client and not self._is_proxy(address)
+        crowd = self._by_client[network_of(address)] > self._per_client and not self._is_proxy(address)
         if crowd or total > self._limit + RESERVE:
             self.dropped("too-many")
             return "refused"
@@ -58,10 +60,11 @@ class Connections:
 
     def _count(self, address: str, change: int) -> int:
         """The new total."""
-        self._by_address[address] += change
-        if not self._by_address[address]:
-            del self._by_address[address]
-        total = self._by_address.total()
+        client = network_of(address)
+        self._by_client[client] += change
+        if not self._by_client[client]:
+            del self._by_client[client]
+        total = self._by_client.total()
         if self._metrics is not None:
             self._metrics.connections(total)
         return total
@@ -75,8 +78,10 @@ def affordable_connections(wanted: int) -> int:
     needed = 2 * (wanted + RESERVE) + _OWN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):  # macOS has a limit that it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
     return max(1, (soft - _OWN_FILES) // 2 - RESERVE)

@@ -13,7 +13,7 @@ from app.memory.available import Available
 from app.settings import Settings
 
 MIB = 1024 * 1024
-PROCESS = 320 * MIB
+PROCESS = 192 * MIB
 """Python, libraries, and what the allocator keeps for later."""
 ACCELERATOR = 2048 * MIB
 """What a driver and its libraries take of the host, an estimate."""

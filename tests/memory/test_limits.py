@@ -11,7 +11,7 @@ from app.memory import Available, Base, Division, divided, fitted
 from app.settings import Settings
 
 MIB = 1 << 20
-BASE = Base(networks=100 * MIB, decoders=2, codec_threads=1)  # 548 MiB in all
+BASE = Base(networks=100 * MIB, decoders=2, codec_threads=1)  # 420 MiB in all
 
 
 def division(mebibytes: int, base: Base = BASE, **settings: Any) -> Division:
@@ -33,7 +33,7 @@ def test_limits_by_memory(
     mebibytes: int, decoding: int, bodies: int, answers: int, results: int, pictures: int
 ) -> None:
     found = division(mebibytes).mebibytes()
-    assert (found["reserve"], found["base"]) == (mebibytes // 16, 548)
+    assert (found["reserve"], found["base"]) == (mebibytes // 16, 420)
     names = ("decoding", "bodies", "answers", "results", "pictures")
     assert tuple(found[name] for name in names) == (decoding, bodies, answers, results, pictures)
 

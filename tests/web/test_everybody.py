@@ -1,10 +1,14 @@
 """For everybody: keyboard, screen reader, dark rooms, phones, little motion."""
 
+import json
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.web.conftest import ARGUMENTS, CHROMIUM
 from tests.web.support import Running, Visit, png, until, upload, wait_done
 
 pytestmark = pytest.mark.browser
@@ -37,6 +41,18 @@ def test_axe_finds_nothing_serious(service: Running, visit: Visit, axe: str, sch
     page.wait_for_selector(".entry:nth-child(1)[data-state=done]")
     page.click(".entry:nth-child(1) .entry-open")
     wait_done(page)
+    page.select_option("#format", "jpeg")
+    page.wait_for_selector("#notice:not([hidden])")
+    assert complaints(page, axe) == []
+    page.click(".entry:nth-child(2) .entry-remove")
+    page.wait_for_selector("#toast:not([hidden])")
+    assert complaints(page, axe) == []
+
+
+def test_axe_finds_nothing_serious_where_something_cannot_be_chosen(several: Running, visit: Visit, axe: str) -> None:
+    page = visit(several.url)
+    page.click("#scales label:has([value='8'])")
+    page.wait_for_selector(".tick[data-off=true]")
     assert complaints(page, axe) == []
 
 
@@ -47,6 +63,8 @@ def test_axe_finds_nothing_serious_in_the_key_dialog(locked: Running, visit: Vis
     assert complaints(page, axe) == []
     page.keyboard.press("Escape")
     assert page.locator("#key").is_hidden()
+    page.wait_for_selector("#banner:not([hidden])")
+    assert complaints(page, axe) == []
 
 
 def test_the_tab_key_goes_from_picture_to_tools_to_list(service: Running, visit: Visit) -> None:
@@ -55,25 +73,31 @@ def test_the_tab_key_goes_from_picture_to_tools_to_list(service: Running, visit:
     wait_done(page)
     page.evaluate("document.activeElement.blur()")
     seen = []
-    for _ in range(13):
+    for _ in range(19):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         if page.evaluate("document.activeElement.matches('input[type=radio]')"):
             seen[-1] = page.evaluate("document.activeElement.name")
-    assert seen[:13] == [
+    assert seen == [
+        "language",
         "canvas",
         "knob",
-        "level",
+        "left",
+        "right",
         "zoom-out",
         "zoom-in",
         "zoom-fit",
         "zoom-one",
+        "copy",
         "download",
-        "scale",
         "files",
-        "ensemble",
+        "folder",
+        "scale",
+        "format",
+        "best",
         "entry-open",
-        "entry-remove",
+        "entry-button entry-save",
+        "entry-button entry-remove",
     ]
 
 
@@ -81,11 +105,13 @@ def test_the_keyboard_alone_gets_a_picture_enlarged_twice(service: Running, visi
     page = visit(service.url)
     choosers: list[Any] = []
     page.on("filechooser", lambda chooser: choosers.append(chooser))
-    page.keyboard.press("Tab")
+    for _ in range(4):
+        page.keyboard.press("Tab")
     until(page, "document.activeElement.name === 'scale'")
     page.keyboard.press("ArrowLeft")
     until(page, "document.activeElement.value === '2' && document.activeElement.checked")
-    page.keyboard.press("Tab")
+    for _ in range(2):
+        page.keyboard.press("Shift+Tab")
     until(page, "document.activeElement.id === 'files'")
     page.keyboard.press("Enter")
     deadline = time.monotonic() + 30
@@ -101,16 +127,16 @@ def test_what_happens_is_said(service: Running, visit: Visit) -> None:
     page.evaluate(
         """() => {
           window.heard = [];
-          new MutationObserver(() => heard.push(said.textContent)).observe(said, { childList: true });
+          const listen = (part) =>
+            new MutationObserver(() => heard.push(part.textContent)).observe(part, { childList: true });
+          listen(said);
+          listen(document.querySelector("#toast-words"));
         }"""
     )
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
     page.click(".entry-remove")
-    heard = page.evaluate("heard")
-    assert heard[0] == "hill.png added"
-    assert heard[1].startswith("hill.png is done: 120 × 80, ")
-    assert heard[2:] == ["hill.png removed"]
+    assert page.evaluate("heard") == ["hill.png added", "hill.png is done: 120 × 80", "hill.png removed"]
 
 
 def luminance(color: str) -> float:
@@ -128,6 +154,31 @@ def test_colours_follow_the_readers_setting(service: Running, visit: Visit, sche
     assert abs(luminance(ground) - luminance(ink)) > 180
 
 
+@pytest.mark.parametrize("width", [320, 390, 640, 1280])
+def test_text_of_twice_the_size_fits(service: Running, browser: Any, tmp_path: Path, width: int) -> None:
+    """As chosen in the browser's settings, not by zooming."""
+    (tmp_path / "Default").mkdir()
+    preferences = {"webkit": {"webprefs": {"default_font_size": 32}}}
+    (tmp_path / "Default" / "Preferences").write_text(json.dumps(preferences))
+    context = browser.browser_type.launch_persistent_context(
+        tmp_path, executable_path=str(CHROMIUM), args=ARGUMENTS, viewport={"width": width, "height": 800}
+    )
+    with closing(context):
+        page = context.new_page()
+        page.goto(service.url)
+        assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "32px"
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        upload(page, ("hill.png", png(60, 30)))
+        wait_done(page)
+        page.check("#best")
+        page.wait_for_selector("#notice:not([hidden])")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        for control in page.locator("button:visible, a.button:visible, .choice span:visible, select:visible").all():
+            box = control.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width, control.inner_text()
+
+
 @pytest.mark.parametrize("width", [320, 390, 768])
 def test_nothing_sticks_out_on_a_phone(service: Running, visit: Visit, width: int) -> None:
     page = visit(service.url, width=width, height=700, has_touch=True)
@@ -135,7 +186,7 @@ def test_nothing_sticks_out_on_a_phone(service: Running, visit: Visit, width: in
     upload(page, ("a-name-that-is-much-longer-than-any-phone-is-wide-and-goes-on.png", png(60, 30)))
     wait_done(page)
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    for control in page.locator("button:visible, a.button:visible, .choice span:visible").all():
+    for control in page.locator("button:visible, a.button:visible, .choice span:visible, select:visible").all():
         box = control.bounding_box()
         assert box["height"] >= 40 or box["width"] >= 40, control.inner_text()
         assert box["x"] >= 0
