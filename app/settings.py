@@ -99,7 +99,9 @@ class Settings(BaseSettings):
     ] = 30.0
 
     max_input_bytes: Annotated[Positive, Field(description="Largest body.")] = 32 * _MIB
-    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width (M).")] = 4 * 1024 * 1024
+    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width (M).")] = (
+        4 * 1024 * 1024
+    )
     max_output_pixels: Annotated[Positive, Field(description="Largest picture out, height x width.")] = 64 * 1024 * 1024
     memory_bytes: Annotated[
         Positive | None,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import MutableMapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -99,6 +100,11 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._trace.request_id
             headers["traceparent"] = self._trace.traceparent
+            if (
+                "location" in headers
+            ):  # of a path with or without its last slash; starlette adds the Host as it was sent
+                place = urlsplit(headers["location"])
+                headers["Location"] = urlunsplit(("", "", place.path, place.query, ""))
             headers.setdefault("Content-Security-Policy", self._policy)
             for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)

@@ -70,7 +70,9 @@ class LocalBackend:
         self._codec = build.build_codec(settings)
         self._threads = CodecThreads(build.codec_threads(settings))
         keeper = Keeper(MemoryStore(0, 0.0), metrics, 0, 0.0)
-        self._pipeline = Pipeline(self._codec, self, metrics, self._threads, keeper, PictureBudget(settings.max_queue_bytes))
+        self._pipeline = Pipeline(
+            self._codec, self, metrics, self._threads, keeper, PictureBudget(settings.max_queue_bytes)
+        )
         self._options, self._level = options, level
 
     async def start(self) -> None:

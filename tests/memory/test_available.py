@@ -39,7 +39,12 @@ def tree(root: Path, groups: str, mounts: str, limits: dict[str, str]) -> Path:
         ("0::/\n", V2, {"memory.max": str(64 * MIB)}, ("memory.max", 64)),
         ("0::/../x\n", V2_CONTAINER, {"memory.max": str(64 * MIB)}, ("memory.max", 64)),
         ("0::/a\n", V2, {"a/memory.max": "max"}, None),
-        ("5:cpu:/x\n4:memory:/a\n0::/\n", V1, {"memory/a/memory.limit_in_bytes": str(64 * MIB)}, ("a/memory.limit", 64)),
+        (
+            "5:cpu:/x\n4:memory:/a\n0::/\n",
+            V1,
+            {"memory/a/memory.limit_in_bytes": str(64 * MIB)},
+            ("a/memory.limit", 64),
+        ),
         ("4:cpu,memory:/a\n", V1, {"memory/a/memory.limit_in_bytes": str(64 * MIB)}, ("a/memory.limit", 64)),
         (
             "4:memory:/a/b\n",
@@ -54,7 +59,12 @@ def tree(root: Path, groups: str, mounts: str, limits: dict[str, str]) -> Path:
             {"memory/memory.limit_in_bytes": str(64 * MIB)},
             ("memory/memory.limit", 64),
         ),
-        ("4:memory:/docker/abc\n0::/\n", HYBRID, {"memory/docker/abc/memory.limit_in_bytes": "4096"}, ("abc/memory", 0)),
+        (
+            "4:memory:/docker/abc\n0::/\n",
+            HYBRID,
+            {"memory/docker/abc/memory.limit_in_bytes": "4096"},
+            ("abc/memory", 0),
+        ),
         ("4:memory:/elsewhere\n", V1_CONTAINER, {"memory/memory.limit_in_bytes": str(64 * MIB)}, ("memory.limit", 64)),
         ("3:cpu:/a\n", V1, {}, None),
     ],

@@ -22,9 +22,9 @@ def division(mebibytes: int, base: Base = BASE, **settings: Any) -> Division:
 @pytest.mark.parametrize(
     ("mebibytes", "decoding", "bodies", "answers", "results", "pictures"),
     [
-        (1024, 102, 32, 25, 25, 225),
-        (2048, 192, 73, 98, 98, 909),
-        (4096, 192, 193, 258, 258, 2389),
+        (1024, 135, 32, 33, 33, 305),
+        (2048, 192, 81, 109, 109, 1008),
+        (4096, 192, 201, 269, 269, 2488),
         (8192, 192, 256, 512, 512, 4096),
         (65536, 192, 256, 512, 512, 4096),
     ],
@@ -93,14 +93,14 @@ def test_results_in_redis_take_no_memory_here() -> None:
 )
 def test_what_cannot_fit_is_refused_with_what_to_set(settings: dict[str, int], told: str) -> None:
     with pytest.raises(StartupError) as refused:
-        division(600, **settings)
+        division(480, **settings)
     text = str(refused.value)
     assert told in text
-    assert "600 MiB" in text
+    assert "480 MiB" in text
     assert "\n" not in text
 
 
 def test_the_largest_picture_shrinks_with_the_memory() -> None:
-    memory = Available(800 * MIB, "")
+    memory = Available(700 * MIB, "")
     assert fitted(Settings(), memory, BASE).max_input_pixels < 2**22
     assert fitted(Settings(max_input_pixels=1000), memory, BASE).max_input_pixels == 1000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.errors import QueueFull, TooManyPixels
+from app.errors import QueueFull, TooManyPixels, TooManyRequests
 from app.service.picture_budget import PictureBudget
 
 
@@ -25,6 +25,20 @@ def test_what_does_not_fit_now_is_told_to_come_back() -> None:
             raise AssertionError("admitted")
         assert refused.value.retry_after > 0
         assert budget.held_bytes == 60
+
+
+def test_a_client_alone_leaves_a_part_to_newcomers() -> None:
+    budget = PictureBudget(100)
+    with budget.hold("ann", 60):
+        with pytest.raises(QueueFull), budget.hold("ann", 20):
+            raise AssertionError("admitted")
+        with budget.hold("bob", 30), pytest.raises(TooManyRequests), budget.hold("ann", 5):
+            raise AssertionError("admitted")
+
+
+def test_a_first_picture_may_take_all() -> None:
+    with PictureBudget(100).hold("ann", 100):
+        pass
 
 
 def test_what_never_fits_is_told_what_to_change() -> None:
