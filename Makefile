@@ -11,7 +11,7 @@ AUDIT = $(BIN)/pip-audit --requirement $(PINS) --no-deps --disable-pip --progres
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format train bench sbom audit fuzz docker-check scale-check clean
+.PHONY: help setup serve test check format train wheels bench sbom audit fuzz docker-check scale-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,7 +46,7 @@ check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror model/backends/*/*.[ch] app/codec/*.[ch]
 	$(BIN)/ruff check .
-	$(BIN)/mypy app model tests bench deploy
+	$(BIN)/mypy app model tests bench deploy clients/python/src lapsrn
 	$(BIN)/lint-imports
 
 format: $(DEV) ## rewrite the sources in the house style
@@ -56,6 +56,11 @@ format: $(DEV) ## rewrite the sources in the house style
 
 train: $(DEV) ## train the served network on the pictures in DATA (resumes)
 	$(BIN)/python -m model.train --preset served --data $(DATA)
+
+wheels: $(DEV) ## dist/: the service for every system that it can be compiled for, and the client
+	for target in x86_64-linux aarch64-linux x86_64-macos aarch64-macos x86_64-windows; do \
+	  LAPSRN_TARGET=$$target $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist . || exit 1; done
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist ./clients/python
 
 bench: $(DEV) ## measure against peers, in one run, as ratios
 	$(BIN)/python -m bench

@@ -84,11 +84,11 @@ class Weights:
 
     def _compute(self, device: str, dtype: str, backend: Backend) -> _Computed:
         config = self.info.config
-        served = backend.build(self._parameters, config, device, dtype)
+        build = partial(backend.build, self._parameters, config, device, dtype)
+        served = _Deferred(build) if device == "cpu" else build()
         if dtype == "float32":
             return _Computed(served, served)
-        full = _Deferred(partial(_full_precision, self._parameters, config, device, backend))
-        return _Computed(full, served)
+        return _Computed(_Deferred(partial(_full_precision, self._parameters, config, device, backend)), served)
 
 
 def _full_precision(parameters: Parameters, config: LapSRNConfig, device: str, served: Backend) -> Compute:

@@ -99,6 +99,14 @@ def upscale(
         Literal["2", "4", "8"] | None,
         typer.Option(help="Write this smaller level of the pass instead of the last one."),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="TEMPLATE",
+            help="Names of results in a folder, such as '{stem}_x{scale}{suffix}'; there is {model}, too.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
@@ -136,7 +144,16 @@ def upscale(
     given = typed(context)
     end(
         lambda: run(
-            inputs, output, options, wanted, place, overwrite=overwrite, as_json=as_json, quiet=quiet, typed=given
+            inputs,
+            output,
+            options,
+            wanted,
+            place,
+            overwrite=overwrite,
+            as_json=as_json,
+            quiet=quiet,
+            name=name,
+            typed=given,
         ),
         hint="; the results that exist are complete, and the same command continues with the others",
     )

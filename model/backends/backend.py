@@ -36,8 +36,9 @@ class Tiling:
     than 66 only where a pixel is bit for bit the same in a tile of any shape."""
     fill_batches: bool = False
     """Compute every batch at full size, because kernels, and with them the rounding, depend on the size."""
-    warm_up: Literal["tiles", "shapes"] = "tiles"
-    """What to run before the first picture: a tile of each size, or every shape of a batch."""
+    warm_up: Literal["smallest", "tiles", "shapes"] = "tiles"
+    """What to run before the first picture: a tile of each size, or every shape of a batch; the smallest tile where
+    shapes need no preparation."""
 
 
 @dataclass(frozen=True, slots=True)

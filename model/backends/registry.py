@@ -27,6 +27,7 @@ ON_AMX = Tiling(
     split_above_idle=34,
     max_batch_tiles=1,
     max_batch_pixels=128 * 128,
+    warm_up="smallest",
 )
 """Sixteen pixels of a row are computed at a time, and these widths waste few at both levels. Shapes need no
 preparation, batches are no faster than single tiles, and a pixel is bit for bit the same in a tile of any shape."""
@@ -37,6 +38,7 @@ ON_WINOGRAD = Tiling(
     split_above_idle=32,
     max_batch_tiles=1,
     max_batch_pixels=128 * 256,
+    warm_up="smallest",
 )
 """Only whole patches of 4x4 give the same bits in any tile. A core's height costs no cache; its width does."""
 

@@ -41,10 +41,8 @@ def test_a_service_and_its_children_map_nothing_of_torch(service: Process) -> No
     assert answer.status_code == 200
     for model in httpx.get(f"{service.url}/model").json()["models"]:
         for scale in model["levels"]:
-            query = {"scale": scale, "model": model["name"]}
-            assert httpx.post(
-                f"{service.url}/upscale", params=query, files={"image": picture()}, timeout=120
-            ).is_success
+            query, files = {"scale": scale, "model": model["name"]}, {"image": picture()}
+            assert httpx.post(f"{service.url}/upscale", params=query, files=files, timeout=120).status_code == 200
     root = service.process.pid
     children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
     mapped = [Path(f"/proc/{process}/maps").read_text() for process in (root, *children)]
@@ -82,14 +80,13 @@ def test_a_command_does_not_load_torch_where_it_is_installed(tmp_path: Path, wei
 def test_training_says_in_one_line_what_to_install(command: str, tmp_path: Path) -> None:
     done = lapsrn(command, "--help", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        f"lapsrn {command}: torch is not installed; install what training needs: pip install 'lapsrn[train]', or make setup"
-    ]
+    advice = "install what training needs: pip install 'lapsrn[train]', or make setup"
+    assert done.stderr.splitlines() == [f"lapsrn {command}: torch is not installed; {advice}"]
 
 
 def test_what_torch_alone_computes_says_that_it_is_missing(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "small.png").write_bytes(picture())
     code = "import os; os.environ['LAPSRN_BACKEND'] = 'torch'; " + WITHOUT
-    done = lapsrn("upscale", "small.png", "--weights", str(weights.resolve()), code=code, cwd=tmp_path)
+    done = lapsrn("upscale", "small.png", "--weights", str(weights.resolve()), "-o", "x.png", code=code, cwd=tmp_path)
     assert done.returncode != 0
     assert "PyTorch is not installed; install lapsrn[torch]" in done.stderr.replace("\n", " ")

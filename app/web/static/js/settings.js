@@ -5,7 +5,7 @@ import { text } from "./texts.js";
 /**
  * @typedef {"png" | "original" | "webp" | "webp-exact" | "jpeg" | "avif"} Format
  *   original: as the picture came, where that can be written, else PNG; webp-exact: without loss
- * @typedef {"auto" | "0" | "0.25" | "0.5" | "1"} Clean strength of the clean-up; auto: by the picture
+ * @typedef {"auto" | "0" | "0.25" | "0.5" | "0.75" | "1"} Clean strength of the clean-up; auto: by the picture
  * @typedef {Readonly<{scale: number, best: boolean, clean: Clean, network: string, format: Format, lossy: number}>} Settings
  *   best: eight times slower; network: by name, for its purpose, or empty; lossy: quality 1..100 of lossy formats
  * @typedef {"png" | "webp" | "jpeg" | "avif"} Written
@@ -15,7 +15,7 @@ import { text } from "./texts.js";
 export const FORMATS = ["png", "original", "webp", "webp-exact", "jpeg", "avif"];
 export const SCALES = [2, 4, 8];
 /** @type {readonly Clean[]} */
-export const CLEANS = ["auto", "0", "0.25", "0.5", "1"];
+export const CLEANS = ["auto", "0", "0.25", "0.5", "0.75", "1"];
 /** @type {Settings} */
 export const DEFAULTS = Object.freeze({ scale: 4, best: false, clean: "auto", network: "", format: "png", lossy: 90 });
 
@@ -60,8 +60,8 @@ export function parametersOf(settings, original) {
   return [
     `scale=${settings.scale}`,
     ...(settings.best ? ["ensemble=true"] : []),
-    ...(settings.clean === "auto" ? [] : [`clean=${settings.clean}`]),
     ...(settings.network ? [`model=${encodeURIComponent(settings.network)}`] : []),
+    ...(settings.clean === "auto" ? [] : [`clean=${settings.clean}`]),
     ...(written === "png" ? [] : [`format=${written}`]),
     ...(isLossy(settings, original) ? [`quality=${settings.lossy}`] : []),
     ...(settings.format === "webp-exact" ? ["lossless=true"] : []),

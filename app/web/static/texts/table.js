@@ -119,7 +119,8 @@ export const TEXTS = {
   "clean.0": { en: "None", de: "Keine", fr: "Aucun", es: "Ninguna", zh: "无", ja: "なし" },
   "clean.0.25": { en: "Light", de: "Leicht", fr: "Léger", es: "Ligera", zh: "轻", ja: "弱" },
   "clean.0.5": { en: "Medium", de: "Mittel", fr: "Moyen", es: "Media", zh: "中", ja: "中" },
-  "clean.1": { en: "Strong", de: "Stark", fr: "Fort", es: "Fuerte", zh: "强", ja: "強" },
+  "clean.0.75": { en: "Strong", de: "Stark", fr: "Fort", es: "Fuerte", zh: "强", ja: "強" },
+  "clean.1": { en: "Strongest", de: "Am stärksten", fr: "Maximal", es: "Máxima", zh: "最强", ja: "最強" },
   "settings.lossy": { en: "Quality", de: "Qualität", fr: "Qualité", es: "Calidad", zh: "画质", ja: "画質" },
   "settings.best": {
     en: "Best quality, eight times slower",
@@ -191,6 +192,14 @@ export const TEXTS = {
   },
   "label.clean.0.5": { en: "cleaned", de: "bereinigt", fr: "nettoyée", es: "limpia", zh: "已清理", ja: "除去" },
   "label.clean.1": {
+    en: "cleaned fully",
+    de: "ganz bereinigt",
+    fr: "nettoyée au maximum",
+    es: "limpieza máxima",
+    zh: "最强清理",
+    ja: "最強で除去",
+  },
+  "label.clean.0.75": {
     en: "cleaned strongly",
     de: "stark bereinigt",
     fr: "très nettoyée",
