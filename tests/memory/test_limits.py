@@ -23,10 +23,10 @@ def division(mebibytes: int, base: Base = BASE, **settings: Any) -> Division:
     ("mebibytes", "decoding", "bodies", "answers", "results", "pictures"),
     [
         (1024, 135, 32, 33, 33, 305),
-        (2048, 192, 81, 109, 109, 1008),
-        (4096, 192, 201, 269, 269, 2488),
-        (8192, 192, 256, 512, 512, 4096),
-        (65536, 192, 256, 512, 512, 4096),
+        (2048, 375, 70, 93, 93, 867),
+        (4096, 768, 165, 221, 221, 2044),
+        (8192, 768, 256, 512, 512, 4096),
+        (65536, 768, 256, 512, 512, 4096),
     ],
 )
 def test_limits_by_memory(
@@ -56,7 +56,7 @@ SIZES = st.integers(1, 4096).map(lambda mebibytes: mebibytes * MIB)
     st.builds(Base, st.integers(0, 2**30), st.integers(0, 8), st.integers(1, 8), st.booleans()),
 )
 def test_whatever_is_set_the_parts_fit_or_the_start_is_refused(
-    mebibytes: int, settings: dict[str, int], base: Base
+    mebibytes: int, settings: dict[str, Any], base: Base
 ) -> None:
     memory = Available(mebibytes * MIB, "the container's limit")
     try:
@@ -91,7 +91,7 @@ def test_results_in_redis_take_no_memory_here() -> None:
         ({"max_input_pixels": 1 << 26}, "LAPSRN_MAX_INPUT_PIXELS=67108864"),
     ],
 )
-def test_what_cannot_fit_is_refused_with_what_to_set(settings: dict[str, int], told: str) -> None:
+def test_what_cannot_fit_is_refused_with_what_to_set(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(StartupError) as refused:
         division(480, **settings)
     text = str(refused.value)

@@ -18,7 +18,11 @@ async def test_the_engine_before_is_gone_when_the_reload_is_over(serve: Running)
         service = service_of(client)
         pool = service.engine._pool
         assert pool is not None
-        gone = [weakref.ref(service.engine), weakref.ref(pool), weakref.ref(next(iter(pool._slots)).thread)]
+        gone: list[weakref.ref[object]] = [
+            weakref.ref(service.engine),
+            weakref.ref(pool),
+            weakref.ref(next(iter(pool._slots)).thread),
+        ]
         del pool
         gc.collect()
         gc.disable()
