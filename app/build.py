@@ -32,7 +32,7 @@ from app.service.codec_threads import CodecThreads
 from app.service.service import Service
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
-from model.memory import return_freed_memory
+from model.memory import freed_memory_returned
 from model.resample import contributions, downsample_kernel, upsample_kernel
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         lambda: build_engine(settings, metrics, first.pop() if first else open_model(settings, models)),
         decoders,
         board,
-        return_freed_memory,
+        freed_memory_returned,
     )
 
 

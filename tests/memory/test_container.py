@@ -40,7 +40,9 @@ def test_pictures_of_four_megapixels_at_once_are_made_or_refused(tmp_path: Path)
         group = MemoryGroup(LIMIT).__enter__()
     except OSError as error:
         pytest.skip(f"no control group can be made here: {error}")
-    process = start(tmp_path / "service.log", {"decode": "process"}, FAKE, preexec=group.enter)
+    process = start(
+        tmp_path / "service.log", {"decode": "process", "max_input_pixels": str(SIDE**2)}, FAKE, preexec=group.enter
+    )
     try:
         process.get_ready()
         assert '"available": 1536' in process.log.read_text()

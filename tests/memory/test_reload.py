@@ -53,11 +53,11 @@ def reloaded(process: Process, times: int) -> float:
 @pytest.mark.slow
 @pytest.mark.server
 def test_ten_reloads_take_no_more_memory_than_one(tmp_path: Path, weights: Path) -> None:
-    """One worker, since two that warm up at the same time fill buffers for both, and one after the other do not."""
+    """Where the allocator puts things differs by a few MiB from one reload to the next; an engine that stays has forty."""
     process = start(tmp_path / "service.log", {"cpu_workers": "1", "decode": "inline", "weights": str(weights)})
     try:
         process.get_ready()
         memory = [reloaded(process, times) for times in range(1, 11)]
-        assert min(memory[-3:]) <= 1.05 * memory[0], memory
+        assert min(memory[5:]) <= 1.05 * max(memory[:2]), memory
     finally:
         process.kill()
