@@ -53,7 +53,7 @@ def reloaded(process: Process, times: int) -> float:
 @pytest.mark.slow
 @pytest.mark.server
 def test_ten_reloads_take_no_more_memory_than_one(tmp_path: Path, weights: Path) -> None:
-    """Where the allocator puts things differs by a few MiB from one reload to the next; an engine that stays has forty."""
+    """The allocator is a few MiB apart from one reload to the next; an engine that stays takes forty."""
     process = start(tmp_path / "service.log", {"cpu_workers": "1", "decode": "inline", "weights": str(weights)})
     try:
         process.get_ready()
