@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from model.network import LapSRN, LapSRNConfig
@@ -34,6 +34,8 @@ class NetworkInfo:
     """What it was trained on, in words."""
     scores: dict[str, Any] = field(default_factory=dict)
     """{"Set5": {"4": {"psnr": dB, "ssim": 0..1, "bicubic_psnr": dB, "bicubic_ssim": 0..1}}}."""
+    pictures: dict[str, Any] = field(default_factory=dict)
+    """Which pictures a run learnt from and which it held out; see model.training.patches.PatchSource.about."""
     purpose: str = ""
     """What it does besides enlarging, as the page offers it; "" if nothing."""
     device: str = ""
@@ -56,9 +58,21 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     """Write tensors and JSON metadata, all or nothing: a crash leaves the file that was there."""
     partial = path.with_name(path.name + ".partial")
     text = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata=text)
-    partial.chmod(0o644)  # safetensors makes files that only their owner may read
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=text)
+    partial.write_bytes(in_order(data))
     partial.replace(path)
+
+
+def in_order(data: bytes) -> bytes:
+    """A safetensors file with its header in alphabetical order: equal content then has equal bytes.
+
+    The package writes metadata in an order that differs from process to process.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = header.encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -92,5 +106,5 @@ def load_weights(path: Path) -> tuple[LapSRN, NetworkInfo]:
         raise WeightsError(f"the tensors in {path} do not fit its config {config}; export it again") from None
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise WeightsError(f"{path} holds values that are not finite; restore it")
-    about = {key: metadata[key] for key in ("recipe", "data", "scores", "purpose") if key in metadata}
+    about = {key: metadata[key] for key in ("recipe", "data", "scores", "pictures", "purpose") if key in metadata}
     return network.eval(), NetworkInfo(path.stem, config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)

@@ -37,6 +37,16 @@ def best_dtype(device: str) -> str:
     return "bfloat16" if has_amx() else "float32"
 
 
+def training_dtype(device: str) -> str:
+    """As `best_dtype`, for training: bfloat16 also on CPUs with AVX512-BF16, where it trains twice as fast as float32.
+
+    Serving has Winograd convolutions in float32 there, which are faster still, but there are none for backward.
+    """
+    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bfloat16"
+    return best_dtype(device)
+
+
 def has_amx() -> bool:
     """Whether this CPU has AMX and the system lets this process use it."""
     return bool(torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx())

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from model.checkpoint import load_weights
 from model.color import luma
+from model.degradations import through_jpeg
 from model.entry import file_errors
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
-from model.pictures import Picture, find_pictures, through_jpeg
+from model.pictures import Picture, PictureError, find_pictures, low_resolution_of, read
 from model.quality import psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
 
@@ -118,13 +118,12 @@ def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture,
         truth = read(path)
         height, width = (side // scale * scale for side in truth.shape[:2])
         truth = truth[:height, :width]
-        yield path.stem, truth, read(lr / path.name) if lr else degrade(truth, scale)
-
-
-def read(path: Path) -> NDArray[np.uint8]:
-    """An 8-bit picture as (H, W) when it is gray, else (H, W, 3)."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L" if image.mode in ("L", "1") else "RGB"))
+        low = read(low_resolution_of(path, lr, scale)) if lr else degrade(truth, scale)
+        if low.shape[:2] != (height // scale, width // scale):
+            raise PictureError(
+                f"the low resolution of {path} is {low.shape[0]}x{low.shape[1]}, not {height // scale}x{width // scale}"
+            )
+        yield path.stem, truth, low
 
 
 def mean(scores: Sequence[Score], name: str) -> float:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.folded import EagerConv, FoldedLapSRN, FoldedLevel, compose, drop_centre, phases_first
+from model.folded import Conv, EagerConv, FoldedLapSRN, FoldedLevel, compose, drop_centre, phases_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,10 @@ class LapSRN(nn.Module):
         return residuals
 
     def fold(self) -> FoldedLapSRN:
-        """The same function with each transposed convolution merged into what follows it. Differentiable."""
+        """The same function with each transposed convolution merged into what follows it.
+
+        Differentiable; made where gradients are off, its parameters require none.
+        """
         levels = []
         first = self.levels[0].convs[0]  # type: ignore[index]
         assert isinstance(first, nn.Conv2d)
@@ -143,7 +146,14 @@ class LapSRN(nn.Module):
                 assert isinstance(after, nn.Conv2d)
                 following = phases_first(compose(level.up.weight, level.up.bias, after.weight, after.bias))
             levels.append(FoldedLevel(convs=convs, residual=residual, following=following, image=image))
-        return FoldedLapSRN(entry, tuple(levels), self.config.margin, self.config.slope)
+        folded = FoldedLapSRN(entry, tuple(levels), self.config.margin, self.config.slope)
+        return folded if torch.is_grad_enabled() else folded.map(constant, constant)
+
+
+def constant(conv: Conv) -> Conv:
+    """The same convolution as constants."""
+    assert isinstance(conv, EagerConv)
+    return EagerConv(conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
 
 
 def zero_mean(weight: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 
 from model.checkpoint import load_weights
 from model.color import luma
+from model.degradations import through_jpeg
 from model.evaluate import luma_8bit, pairs, upscale
 from model.folded import FoldedLapSRN
-from model.pictures import through_jpeg
 from model.quality import gmsd, psnr, ssim
 from model.resample import resize, round_to_uint8
 

@@ -18,7 +18,6 @@ from model.evaluate import (
     luma_8bit,
     main,
     mean,
-    read,
     score_picture,
     summary,
     table,
@@ -27,6 +26,7 @@ from model.evaluate import (
     validate,
 )
 from model.network import LapSRN, LapSRNConfig
+from model.pictures import read
 from model.quality import psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
 from tests.model.networks import plane, random_network, save_pictures

@@ -266,3 +266,12 @@ def test_phases_first_reorders_outputs_only() -> None:
     conv = EagerConv(luma(12, 2, 3, 3), luma(12, seed=1))
     features = luma(1, 2, 5, 6, seed=2)
     assert torch.equal(shuffle_phases(phases_first(conv)(features)), F.pixel_shuffle(conv(features), 2))
+
+
+def test_a_network_folded_without_gradients_needs_none() -> None:
+    network = random_network(LapSRNConfig(scale=4, depth=2, width=4))
+    with torch.no_grad():
+        folded = network.fold()
+    outputs = folded(luma(1, 1, 24, 24))
+    assert not any(level.requires_grad for level in outputs)
+    assert all(level.requires_grad for level in network.fold()(luma(1, 1, 24, 24)))

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from model.checkpoint import save_weights
+from model.degradations import through_jpeg
 from model.evaluate import evaluate, luma_8bit
 from model.network import LapSRNConfig
-from model.pictures import through_jpeg
 from model.quality import psnr
 from model.resample import degrade, resize, round_to_uint8
 from model.training.ablation import GAP, ZOOM, main
