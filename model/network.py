@@ -8,30 +8,52 @@ from torch.nn import functional as F
 
 from model.folded import Conv, EagerConv, FoldedLapSRN, FoldedLevel, compose, drop_centre, phases_first
 
+SKIPPED = 0.2  # of He's scale: how the second convolution of a pair starts, so that deep levels begin near identity
+
 
 @dataclass(frozen=True, slots=True)
 class LapSRNConfig:
     """What the network is made of; saved with the weights.
 
     scale: 2, 4 or 8, one pyramid level per factor of two. depth: convolutions per level before the transposed one
-    (5 here, 10 in the paper). width: filters. slope: of LeakyReLU below zero.
+    (5 here, 10 in the paper). width: filters. slope: of LeakyReLU below zero. depths: convolutions of each level,
+    coarsest first, where they differ; empty for `depth` in every level. skips: after the first convolution of a level,
+    each pair adds to the features that it started from, with an activation between the two only (the residual blocks of
+    Lim et al., CVPR Workshops 2017); depths are then odd.
     """
 
     scale: int = 4
     depth: int = 5
     width: int = 64
     slope: float = 0.2
+    depths: tuple[int, ...] = ()
+    skips: bool = False
 
     def __post_init__(self) -> None:
         if self.scale not in (2, 4, 8):
             raise ValueError(f"scale is {self.scale}; it must be 2, 4 or 8")
         if self.depth < 1 or self.width < 1:
             raise ValueError(f"depth {self.depth} and width {self.width} must be at least 1")
+        object.__setattr__(self, "depths", tuple(self.depths))  # JSON has lists
+        if self.depths and (len(self.depths) != self.levels or min(self.depths) < 1):
+            raise ValueError(f"depths are {self.depths}; give one of at least 1 for each of {self.levels} levels")
+        if self.skips and not all(depth % 2 for depth in self.depth_of_levels):
+            raise ValueError(f"depths are {self.depth_of_levels}; with skips, they must be odd: one and then pairs")
 
     @property
     def levels(self) -> int:
         """Pyramid levels: log2(scale)."""
         return self.scale.bit_length() - 1
+
+    @property
+    def depth_of_levels(self) -> tuple[int, ...]:
+        """Convolutions of each level before its transposed one, coarsest first."""
+        return self.depths or (self.depth,) * self.levels
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the paper's form: equally deep levels without skips."""
+        return not self.skips and len(set(self.depth_of_levels)) == 1
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -46,23 +68,28 @@ class LapSRNConfig:
         and going down a level halves (rounded up) and takes one more for the folded upsampling.
         """
         need = 1
-        for _ in range(self.levels - 1):
-            need = (need + self.depth - 1 + 1) // 2 + 1
-        return need + self.depth
+        for depth in self.depth_of_levels[:0:-1]:
+            need = (need + depth - 1 + 1) // 2 + 1
+        return need + self.depth_of_levels[0]
 
 
 class Level(nn.Module):
     """One pyramid level: features to twice the resolution, and the residual that sharpens the upsampled image."""
 
-    def __init__(self, config: LapSRNConfig, channels_in: int) -> None:
+    def __init__(self, config: LapSRNConfig, channels_in: int, depth: int) -> None:
         super().__init__()
         width = config.width
-        inputs = [channels_in] + [width] * (config.depth - 1)
+        inputs = [channels_in] + [width] * (depth - 1)
         self.convs = nn.ModuleList(nn.Conv2d(channels, width, 3, padding=1) for channels in inputs)
         self.up = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)
         self.residual = nn.Conv2d(width, 1, 3, padding=1)
         self.image_up = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
         self._initialise(config.slope)
+        if config.skips:
+            with torch.no_grad():
+                for second in list(self.convs)[2::2]:
+                    assert isinstance(second, nn.Conv2d)
+                    second.weight *= SKIPPED
 
     def _initialise(self, slope: float) -> None:
         """He's scale for convolutions; transposed ones start as bilinear upsampling, residual heads small."""
@@ -87,7 +114,10 @@ class LapSRN(nn.Module):
     def __init__(self, config: LapSRNConfig) -> None:
         super().__init__()
         self.config = config
-        self.levels = nn.ModuleList(Level(config, 1 if i == 0 else config.width) for i in range(config.levels))
+        inputs = [1] + [config.width] * (config.levels - 1)
+        self.levels = nn.ModuleList(
+            Level(config, channels, depth) for channels, depth in zip(inputs, config.depth_of_levels, strict=True)
+        )
 
     def forward(self, padded: Tensor) -> list[Tensor]:
         """Luma with its margin (N, 1, H + 2m, W + 2m), 0..1, to [(N, 1, 2H, 2W), (N, 1, 4H, 4W), ...].
@@ -118,10 +148,15 @@ class LapSRN(nn.Module):
         features = luma
         for i, level in enumerate(self.levels):
             assert isinstance(level, Level)
+            start = features
             for j, conv in enumerate(level.convs):
                 assert isinstance(conv, nn.Conv2d)
                 weight = zero_mean(conv.weight) if i == j == 0 else conv.weight
-                features = F.leaky_relu(F.conv2d(features, weight, conv.bias, padding=1), self.config.slope)
+                out = F.conv2d(features, weight, conv.bias, padding=1)
+                if self.config.skips and j > 0 and j % 2 == 0:
+                    features = start + out
+                else:
+                    start, features = features, F.leaky_relu(out, self.config.slope)
             features = level.up(features)
             residuals.append(level.residual(features))
         return residuals
@@ -146,7 +181,7 @@ class LapSRN(nn.Module):
                 assert isinstance(after, nn.Conv2d)
                 following = phases_first(compose(level.up.weight, level.up.bias, after.weight, after.bias))
             levels.append(FoldedLevel(convs=convs, residual=residual, following=following, image=image))
-        folded = FoldedLapSRN(entry, tuple(levels), self.config.margin, self.config.slope)
+        folded = FoldedLapSRN(entry, tuple(levels), self.config.margin, self.config.slope, self.config.skips)
         return folded if torch.is_grad_enabled() else folded.map(constant, constant)
 
 

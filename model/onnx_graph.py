@@ -97,8 +97,13 @@ def _residuals(graph: _Graph, folded: FoldedLapSRN, padded: str) -> list[str]:
     features = graph.conv(folded.entry, around, folded.slope)
     found = []
     for level in folded.levels:
-        for conv in level.convs:
-            features = graph.conv(conv, features, folded.slope)
+        start = features
+        for index, conv in enumerate(level.convs):
+            if folded.skips and index % 2:
+                start = graph.cropped(start, 2)
+                features = graph.node("Add", [start, graph.conv(conv, features)])
+            else:
+                start, features = features, graph.conv(conv, features, folded.slope)
         found.append(graph.conv(level.residual, features))
         if level.following is not None:
             phases = graph.conv(level.following, features, folded.slope)

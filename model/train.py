@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         if isinstance(default, bool):
             recipe.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=words)
         elif isinstance(default, tuple):
-            kind = str if item.name == "kernels" else float
+            kind = {"kernels": str, "depths": int}.get(item.name, float)
             recipe.add_argument(flag, type=kind, nargs="*", default=None, metavar=kind.__name__.upper(), help=words)
         else:
             kind = type(default)
@@ -92,7 +92,10 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namesp
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
     }
     try:
-        devices(options.device)
+        found = devices(options.device)
+        if len(found) > 1:
+            made.error(f"a process trains on one device, not on {', '.join(found)}; use torchrun for several")
+        options.device = found[0]
         if options.recipe_from:
             base = TrainConfig.from_recipe(load_weights(options.recipe_from)[1].recipe)
         else:

@@ -34,6 +34,8 @@ preparation, batches are no faster than single tiles, and a pixel is bit for bit
 
 
 def _ncnn_is_missing(config: LapSRNConfig) -> str | None:
+    if not config.is_plain:
+        return "it computes levels of one depth, without skip connections"
     return None if importlib.util.find_spec("ncnn") else "the package ncnn is not installed"
 
 

@@ -24,6 +24,8 @@ class TrainConfig:
     """A recipe; every field is an option of `python -m model.train`, with the words and the range given here."""
 
     depth: int = setting(5, "convolutions a level", 1)
+    depths: tuple[int, ...] = setting((), "convolutions of each level, coarsest first, where they differ", 1)
+    skips: bool = setting(False, "pairs of convolutions add to what they start from; depths are then odd")
     scale: int = setting(4, "enlargement: 2, 4 or 8")
     core: int = setting(32, "low-resolution pixels per side of a patch that the loss sees", 1)
     batch: int = setting(128, "patches a step, over all processes", 1)
@@ -153,7 +155,7 @@ class TrainConfig:
 
     def network(self) -> LapSRNConfig:
         """The part that says what the network is."""
-        return LapSRNConfig(scale=self.scale, depth=self.depth)
+        return LapSRNConfig(scale=self.scale, depth=self.depth, depths=self.depths, skips=self.skips)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""

@@ -24,7 +24,7 @@ from model.training.trainer import Trainer
 from model.training.validation import Validation
 
 DIVERGED = 10  # times the lowest loss logged before
-STRUCTURE = ("depth", "scale", "optimizer", "frozen", "strengths")
+STRUCTURE = ("depth", "depths", "skips", "scale", "optimizer", "frozen", "strengths")
 """Settings that a state's tensors depend on, so that no run can go on with others."""
 
 

@@ -191,7 +191,7 @@ class Trainer:
 
     def _check(self, config: LapSRNConfig, weights: Path) -> None:
         mine = self.config.network()
-        for name in ("depth", "width", "slope"):
+        for name in ("depth", "depths", "skips", "width", "slope"):
             if getattr(config, name) != getattr(mine, name):
                 theirs = getattr(config, name)
                 raise UsageError(

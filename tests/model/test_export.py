@@ -109,7 +109,15 @@ def test_exporting_weights_keeps_what_they_tell(tmp_path: Path) -> None:
     assert {name: getattr(info, name) for name in about} == about
 
 
-@pytest.mark.parametrize("config", [LapSRNConfig(scale=4, depth=3, width=4), LapSRNConfig(scale=8, depth=2, width=3)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        LapSRNConfig(scale=4, depth=3, width=4),
+        LapSRNConfig(scale=8, depth=2, width=3),
+        LapSRNConfig(scale=4, depths=(7, 3), width=4, skips=True),
+    ],
+    ids=["x4", "x8", "with skips"],
+)
 @pytest.mark.parametrize("shape", [(1, 13, 20), (2, 31, 18)])
 def test_an_onnx_model_takes_any_size(config: LapSRNConfig, shape: tuple[int, int, int], tmp_path: Path) -> None:
     """One file, in onnxruntime, gives what the network gives on the padded picture; batches too."""
