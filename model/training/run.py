@@ -18,13 +18,13 @@ from model.devices import devices, exact_float32
 from model.entry import UsageError
 from model.memory import keep_freed_memory
 from model.training.patches import PatchSource
-from model.training.recipe import TrainConfig
+from model.training.recipe import TrainConfig, told
 from model.training.runlog import RunLog
 from model.training.trainer import Trainer
 from model.training.validation import Validation
 
 DIVERGED = 10  # times the lowest loss logged before
-STRUCTURE = ("depth", "depths", "skips", "scale", "optimizer", "frozen", "strengths")
+STRUCTURE = ("depth", "depths", "skips", "width", "scale", "optimizer", "frozen", "strengths")
 """Settings that a state's tensors depend on, so that no run can go on with others."""
 
 
@@ -99,7 +99,7 @@ def resume(trainer: Trainer, state: Path, options: argparse.Namespace) -> None:
     now = asdict(trainer.config)
     changed = {name: [before.get(name), now[name]] for name in now if _plain(before.get(name)) != _plain(now[name])}
     if changed and (not options.allow_changes or any(name in changed for name in STRUCTURE)):
-        listed = ", ".join(f"{name} {_text(old)}, not {_text(new)}" for name, (old, new) in changed.items())
+        listed = ", ".join(f"{name} {told(old)}, not {told(new)}" for name, (old, new) in changed.items())
         fixed = [name for name in STRUCTURE if name in changed]
         way = (
             f"its {' and '.join(fixed)} cannot change" if fixed else "give --allow-changes to go on with other settings"
@@ -129,10 +129,6 @@ def check_pictures(trainer: Trainer, source: PatchSource, options: argparse.Name
 def _plain(value: Any) -> Any:
     """As JSON gives it back."""
     return list(value) if isinstance(value, tuple) else value
-
-
-def _text(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 class Run:

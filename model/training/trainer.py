@@ -20,7 +20,7 @@ from model.training.cuda_graph import GraphedStep
 from model.training.losses import pyramid_loss
 from model.training.optimizer import Muon
 from model.training.patches import PatchSource
-from model.training.recipe import TrainConfig
+from model.training.recipe import TrainConfig, told
 
 
 def loss_of(
@@ -190,13 +190,13 @@ class Trainer:
                 level.load_state_dict(same.state_dict())
 
     def _check(self, config: LapSRNConfig, weights: Path) -> None:
+        """Raises UsageError where the levels of these weights are not those of this run."""
         mine = self.config.network()
-        for name in ("depth", "depths", "skips", "width", "slope"):
-            if getattr(config, name) != getattr(mine, name):
-                theirs = getattr(config, name)
-                raise UsageError(
-                    f"{weights} has {name} {theirs}, not {getattr(mine, name)}; train with --{name} {theirs}"
-                )
+        theirs = (config.depth_of_levels + config.depth_of_levels[-1:] * mine.levels)[: mine.levels]
+        shapes = (("depths", theirs, mine.depth_of_levels), ("skips", config.skips, mine.skips))
+        for name, found, wanted in (*shapes, ("width", config.width, mine.width), ("slope", config.slope, mine.slope)):
+            if found != wanted:
+                raise UsageError(f"{weights} has {name} {told(found)}, not {told(wanted)}; train with the same")
 
     def averaged(self, strength: float | None = None) -> LapSRN:
         """The network of the averaged weights or, given a strength, the one that they and the anchor make."""

@@ -46,7 +46,7 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
         ),
         (train.main, ["--data", "hr", *TINY, "--validate-on", "gone"], "there is no folder gone"),
         (train.main, ["--data", "hr", "--recipe-from", "gone", *TINY], "no weights at gone; train some with "),
-        (train.main, ["--data", "hr", "--start-from", "w", *TINY], "w has width 1, not 64; train with --width 1"),
+        (train.main, ["--data", "hr", "--start-from", "w", *TINY], "w has width 1, not 64; train with the same"),
         (train.main, ["--data", "gone", *TINY], "there is no folder gone"),
         (train.main, ["--data", "hr", "gone", *TINY], "there is no folder gone"),
         (train.main, ["--data", "hr", "--output", "text/x", *TINY], "text/x: Not a directory"),

@@ -127,7 +127,7 @@ def test_a_run_starts_from_weights_only_once(pictures: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth": 2}, "has depth 1, not 2; train with --d"),
+        ({"depth": 2}, "has depths 1 1, not 2 2; train with the same"),
         ({"scale": 8, "level_weights": (1.0,) * 3}, "one level"),
     ],
 )
