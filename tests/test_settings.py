@@ -86,6 +86,9 @@ def test_settings_cannot_change() -> None:
         ("LAPSRN_HOST", "0.0.0.0", "LAPSRN_HOST: refusing to listen on 0.0.0.0 without API keys"),
         ("LAPSRN_PROCESSES", "2", "LAPSRN_PROCESSES: 2 processes cannot share"),
         ("LAPSRN_PROCESSES", "2", "LAPSRN_REDIS_URL"),
+        ("LAPSRN_REPLICAS", "2", "LAPSRN_REPLICAS: 2 processes cannot share"),
+        ("LAPSRN_REPLICAS", "0", "LAPSRN_REPLICAS"),
+        ("LAPSRN_REPLICAS", "many", "LAPSRN_REPLICAS"),
     ],
 )
 def test_a_bad_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
@@ -203,3 +206,16 @@ def test_the_redis_password_is_not_shown() -> None:
 )  # fmt: skip
 def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("given", "root_path"), [("", ""), ("/", ""), ("/sr", "/sr"), ("/sr/", "/sr"), ("/a/b", "/a/b")]
+)
+def test_a_prefix_may_end_with_a_slash(given: str, root_path: str) -> None:
+    assert Settings(root_path=given).root_path == root_path
+
+
+@pytest.mark.parametrize("given", ["sr", "https://example.org/sr", "/a b", "/a//b", "/sr?x"])
+def test_a_prefix_that_is_no_path_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="root_path"):
+        Settings(root_path=given)
