@@ -65,7 +65,14 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{text} (default: " in words, option
     assert "coarsest first (default: 0.25 1.0)" in words
     assert "mirror patches at random (default: yes)" in words
-    for option in ("--preset {clean,deep,deep_x8,paper,served,source}", "--data", "--output", "--cache", "--device", "--dtype"):
+    for option in (
+        "--preset {clean,deep,deep_x8,paper,served,source}",
+        "--data",
+        "--output",
+        "--cache",
+        "--device",
+        "--dtype",
+    ):
         assert option in printed
 
 
