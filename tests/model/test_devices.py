@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.devices import best_dtype, devices
+from model.devices import best_dtype, devices, training_dtype
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,17 @@ def test_devices_that_are_not_there(wanted: str, message: str, monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=message):
         devices(wanted)
+
+
+@pytest.mark.parametrize(("has_bf16", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_training_takes_bfloat16_without_amx_too(has_bf16: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the CPU multiplies it; serving has faster kernels in float32 there."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    assert training_dtype("cpu") == dtype
+    assert best_dtype("cpu") == "float32"
+
+
+def test_training_on_an_accelerator_is_in_its_best_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert training_dtype("cuda:0") == "bfloat16"

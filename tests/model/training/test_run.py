@@ -278,3 +278,18 @@ def test_gradients_in_the_middle_move_the_end_by_the_strength(pictures: Path) ->
             whole = middle.named[name].grad
             assert whole is not None
             assert torch.allclose(parameter.grad, 0.25 * whole, rtol=1e-3, atol=1e-6), name
+
+
+def test_a_device_can_be_left_to_the_machine(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    main([*command(pictures, "run", "--steps", 1), "--device", "auto"])
+    assert (pictures.parent / "run" / "weights.safetensors").exists()
+
+
+def test_one_process_trains_on_one_device(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(SystemExit) as end:
+        main(["--data", "x", "--device", "cuda:0,cuda:1"])
+    assert end.value.code == 2
+    assert "a process trains on one device, not on cuda:0, cuda:1; use torchrun" in capsys.readouterr().err
