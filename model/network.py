@@ -35,6 +35,9 @@ class LapSRNConfig:
         if self.depth < 1 or self.width < 1:
             raise ValueError(f"depth {self.depth} and width {self.width} must be at least 1")
         object.__setattr__(self, "depths", tuple(self.depths))  # JSON has lists
+        if len(self.depths) == self.levels and len(set(self.depths)) == 1:
+            object.__setattr__(self, "depth", self.depths[0])
+            object.__setattr__(self, "depths", ())
         if self.depths and (len(self.depths) != self.levels or min(self.depths) < 1):
             raise ValueError(f"depths are {self.depths}; give one of at least 1 for each of {self.levels} levels")
         if self.skips and not all(depth % 2 for depth in self.depth_of_levels):
@@ -53,7 +56,7 @@ class LapSRNConfig:
     @property
     def is_plain(self) -> bool:
         """Whether it is the paper's form: equally deep levels without skips."""
-        return not self.skips and len(set(self.depth_of_levels)) == 1
+        return not self.skips and not self.depths
 
     @property
     def scales(self) -> tuple[int, ...]:

@@ -17,10 +17,17 @@ class LevelWriter:
     """Belongs to the event loop that makes it; its work is done by `threads`, the levels side by side."""
 
     def __init__(
-        self, codec: Codec, decoded: Decoded, options: UpscaleOptions, levels: Sequence[int], threads: CodecThreads
+        self,
+        codec: Codec,
+        decoded: Decoded,
+        options: UpscaleOptions,
+        levels: Sequence[int],
+        threads: CodecThreads,
+        client: str = "",
     ) -> None:
-        """`options` have been checked for `decoded`; `levels` are those to write, ascending."""
+        """`options` have been checked for `decoded`; `levels` are those to write, ascending, for `client`."""
         self._codec, self._decoded, self._options, self._threads = codec, decoded, options, threads
+        self._client = client
         self._levels = tuple(levels)
         self._encoders: dict[int, StreamEncoder] = {}
         self._rows = 0
@@ -84,7 +91,7 @@ class LevelWriter:
         return dict(zip(self._levels, made, strict=True))
 
     async def _in_thread(self, work: Callable[[Outputs, int], T], outputs: Outputs, level: int) -> T:
-        return await self._threads.run(lambda: work(outputs, level), self._pixels(level))
+        return await self._threads.run(lambda: work(outputs, level), self._pixels(level), self._client)
 
     def _pixels(self, level: int) -> int:
         """Of the result."""

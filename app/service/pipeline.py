@@ -139,7 +139,9 @@ class Pipeline:
         with stages.measure("decode"):
             # How large the picture is only decoding tells; until then its bytes do, most often.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
-            decoded, options, left_out = await self._threads.run(lambda: self._decode(order, upload), pixels)
+            decoded, options, left_out = await self._threads.run(
+                lambda: self._decode(order, upload), pixels, order.client
+            )
         upload.release()
         stages.current = "queue"
 
@@ -147,7 +149,7 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        writer = LevelWriter(self._codec, decoded, options, order.levels, self._threads)
+        writer = LevelWriter(self._codec, decoded, options, order.levels, self._threads, order.client)
         with closing(writer):
             outputs = await self._engines.engine.upscale(
                 decoded.planes,
@@ -164,7 +166,7 @@ class Pipeline:
             levels = await writer.finish(outputs)
         stages.add("merge", writer.merge_seconds)
         stages.add("encode", writer.encode_seconds)
-        problem = await self._keeper.keep(order.result_id, order.owner, levels, patient=patient)
+        problem = await self._keeper.keep(order.result_id, order.owner, levels, client=order.client, patient=patient)
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
@@ -174,6 +176,6 @@ class Pipeline:
     def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions, tuple[str, ...]]:
         """The planes, the options with the format to write, and notes on metadata; refuses what cannot be written."""
         preferred = replace(order.options, format=order.formats[0]) if order.formats else order.options
-        decoded = self._codec.decode(upload.read(), preferred)
+        decoded = self._codec.decode(upload.read(), preferred, order.client)
         options = self._codec.choose(decoded, order.scale, order.options, order.formats)
         return decoded, options, self._codec.left_out(decoded, order.scale, options)

@@ -75,11 +75,12 @@ class FakeModel:
         after: Callable[[dict[int, Tiles], Tiles, bool], dict[int, Tiles]] | None = None,
         *,
         margin: int = 3,
+        wider: int = 0,
         scales: tuple[int, ...] = (2, 4),
         device: str = "cpu",
         name: str = "fake",
     ) -> None:
-        self.info = FakeInfo(name=name, scales=scales, margin=margin, device=device)
+        self.info = FakeInfo(name=name, scales=scales, margin=margin, wider=wider, device=device)
         self.before = before
         self.after = after
         self.calls: list[tuple[tuple[int, ...], int, bool]] = []
@@ -92,7 +93,9 @@ class FakeModel:
         self.calls.append((tiles.shape, scale, full_precision))
         if self.before:
             self.before(tiles, scale, full_precision)
-        cores = {level: upsample(tiles, self.info.margin, level) for level in self.info.scales if level <= scale}
+        wider, margin = self.info.wider, self.info.margin
+        seen = tiles[:, wider : tiles.shape[1] - wider, wider : tiles.shape[2] - wider]
+        cores = {level: upsample(seen, margin, level) for level in self.info.scales if level <= scale}
         return self.after(cores, tiles, full_precision) if self.after else cores
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:

@@ -25,6 +25,7 @@ def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
         levels=[2, 4],
         sizes=TileSizes((8,), (8,)),
         margin=3,
+        window_margin=3,
         overhead=3,
         workers=1,
         split_above=1,

@@ -310,7 +310,15 @@ def test_deep_levels_begin_near_identity() -> None:
 
 def test_the_margin_of_a_deep_first_level() -> None:
     assert LapSRNConfig(depths=(13, 3), skips=True).margin == 16
-    assert LapSRNConfig(depths=(5, 5)).margin == LapSRNConfig().margin == 9
+
+
+def test_equal_depths_are_one_depth() -> None:
+    """So that backends that know one depth read the right one."""
+    config = LapSRNConfig(depths=(7, 7), depth=5)
+    assert config == LapSRNConfig(depth=7)
+    assert config.is_plain
+    assert not LapSRNConfig(depths=(7, 5)).is_plain
+    assert not LapSRNConfig(depths=(7, 7), skips=True).is_plain
 
 
 @pytest.mark.parametrize(
