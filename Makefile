@@ -11,14 +11,23 @@ AUDIT = $(BIN)/pip-audit --requirement $(PINS) --no-deps --disable-pip --progres
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format train bench sbom audit fuzz docker-check scale-check clean
+.PHONY: help setup serve test check format train wheels bench sbom audit fuzz docker-check scale-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# PyTorch computes on NVIDIA GPUs, and on systems that the kernels in C are not compiled for.
+SYSTEM := $(shell uname -s)-$(shell uname -m)
+ifneq ($(wildcard /dev/nvidiactl),)
+  COMPUTE := ,gpu
+else ifeq ($(filter Linux-x86_64 Linux-aarch64,$(SYSTEM)),)
+  COMPUTE := ,torch
+endif
+
 $(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.[ch])
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif]'
+	@echo "installing what serving needs here: $(if $(COMPUTE),PyTorch included,no PyTorch (no NVIDIA GPU); make setup adds it)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif$(COMPUTE)]'
 	@touch $@
 
 $(DEV): $(SERVE)
@@ -37,7 +46,7 @@ check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror model/backends/*/*.[ch] app/codec/*.[ch]
 	$(BIN)/ruff check .
-	$(BIN)/mypy app model tests bench deploy
+	$(BIN)/mypy app model tests bench deploy clients/python/src lapsrn
 	$(BIN)/lint-imports
 
 format: $(DEV) ## rewrite the sources in the house style
@@ -47,6 +56,11 @@ format: $(DEV) ## rewrite the sources in the house style
 
 train: $(DEV) ## train the served network on the pictures in DATA (resumes)
 	$(BIN)/python -m model.train --preset served --data $(DATA)
+
+wheels: $(DEV) ## dist/: the service for every system that it can be compiled for, and the client
+	for target in x86_64-linux aarch64-linux x86_64-macos aarch64-macos x86_64-windows; do \
+	  LAPSRN_TARGET=$$target $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist . || exit 1; done
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist ./clients/python
 
 bench: $(DEV) ## measure against peers, in one run, as ratios
 	$(BIN)/python -m bench

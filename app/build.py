@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +20,7 @@ from prometheus_client import (
 
 from app.codec import Codec, DecodeLimits, Formulas
 from app.codec.decoder_pool import DecoderPool
-from app.codec.formats import READERS
+from app.codec.formats import readable
 from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
@@ -30,7 +31,7 @@ from app.service.service import Service
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
 from model.memory import return_freed_memory
-from model.resample import downsample_kernel, upsample_kernel
+from model.resample import contributions, downsample_kernel, upsample_kernel
 
 if TYPE_CHECKING:
     from model.backends.backend import Tiling
@@ -78,12 +79,12 @@ def build_metrics() -> Metrics:
 
 def build_formulas() -> Formulas:
     """The project's one definition of colour and resampling, as the codec wants it."""
-    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel, downsample_kernel)
+    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel, downsample_kernel, contributions)
 
 
 def build_limits(settings: Settings) -> DecodeLimits:
     """What the decoder accepts: of LAPSRN_FORMATS, what it has the packages for."""
-    formats = tuple(title for title in settings.formats if title.lower() in READERS)
+    formats = readable(settings.formats)
     return DecodeLimits(settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, formats)
 
 
@@ -140,8 +141,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     """The networks' factories, after their weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
-    weights_files(settings)  # what is missing is told before torch is loaded, which takes seconds
-    from model import runtime  # brings torch, which is slow, and not needed for fakes
+    weights_files(settings)  # what is missing is told before anything is read
+    from model import runtime
     from model.backends.registry import choose
     from model.devices import devices as devices_of
 
@@ -241,7 +242,9 @@ def settings_of_replica(settings: Settings, count: int) -> Settings:
 
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def package_version() -> str:

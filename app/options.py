@@ -1,15 +1,18 @@
 """What can be asked of one upscale: the one declaration that HTTP, jobs, the command line and the codec read.
 
-Plain dataclasses, as decoder processes and `lapsrn --help` should not load pydantic. app.client stands alone and
+Plain dataclasses, as decoder processes and `lapsrn --help` should not load pydantic. lapsrn_client stands alone and
 mirrors them by hand; tests/test_options.py holds the two and docs/api.md together.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from fractions import Fraction
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from app.formats import DEFAULT_FORMAT, OutputFormat
 
 LevelChoice: TypeAlias = Literal[2, 4, 8]
+"""The levels that a network can have."""
+_LEVELS: tuple[int, ...] = get_args(LevelChoice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,9 @@ class Option:
     metavar: str | None = None
     example: object = None
     max_length: int | None = None
+    least: float | None = None
+    most: float | None = None
+    """Of a number, both inclusive."""
     aliases: tuple[tuple[str, str], ...] = ()
     """Other names of values in a query, each with the value that it means; they are taken, but not advertised."""
     general: bool = False
@@ -32,13 +38,49 @@ class UpscaleOptions:
     """The values have been validated by whoever took them from a request or a command line."""
 
     scale: Annotated[
-        LevelChoice,
+        float,
         Option(
-            "How many times as high and wide; of these, what GET /model names.",
-            "How many times as wide and as high.",
+            "How many times as high and wide, 1 to 8. The levels that GET /model names are what the network makes; "
+            "others, such as 3 or 1.5, are made from the next larger one. 1 is for a model that removes artifacts.",
+            "How many times as wide and as high, 1 to 8; 2, 4 and 8 are levels, others are made from the next larger.",
+            metavar="1..8",
+            example=2,
+            least=1,
+            most=_LEVELS[-1],
             general=True,
         ),
     ] = 4
+    width: Annotated[
+        int | None,
+        Option(
+            "Pixels that the result is to be wide, instead of `scale`; its height follows. With `height`, the largest "
+            "result that fits into both.",
+            "Pixels that the results are to be wide, instead of --scale; with --height, both are limits.",
+            metavar="PIXELS",
+            least=1,
+            general=True,
+        ),
+    ] = None
+    height: Annotated[
+        int | None,
+        Option(
+            "The same for the height.",
+            "The same for the height.",
+            metavar="PIXELS",
+            least=1,
+            general=True,
+        ),
+    ] = None
+    long_side: Annotated[
+        int | None,
+        Option(
+            "Pixels that the longer side of the result is to have, instead of `scale`.",
+            "Pixels that the longer side is to have, instead of --scale.",
+            metavar="PIXELS",
+            least=1,
+            general=True,
+        ),
+    ] = None
     model: Annotated[
         str | None,
         Option(
@@ -114,6 +156,26 @@ class UpscaleOptions:
     ] = "reject"
 
     @property
+    def sized(self) -> bool:
+        """Whether a size is wished for, instead of a scale."""
+        return self.width is not None or self.height is not None or self.long_side is not None
+
+    @property
+    def least_level(self) -> int:
+        """The smallest level that can be needed, whatever the picture's size is."""
+        return _LEVELS[0] if self.sized else next(level for level in _LEVELS if level >= self.scale)
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the result for an upright picture of this size, at least 1 x 1."""
+        factor = Fraction(self.scale)
+        if self.long_side is not None:
+            factor = Fraction(self.long_side, max(height, width))
+        elif self.sized:
+            limits = ((self.height, height), (self.width, width))
+            factor = min(Fraction(wished, side) for wished, side in limits if wished is not None)
+        return max(1, _rounded(height * factor)), max(1, _rounded(width * factor))
+
+    @property
     def output_format(self) -> OutputFormat:
         """The format to write; PNG where none was chosen."""
         return self.format or DEFAULT_FORMAT
@@ -127,3 +189,8 @@ class UpscaleOptions:
     def self_ensemble(self) -> bool:
         """Whether the result is the mean over the eight symmetries of the square."""
         return self.ensemble or self.quality == "high"
+
+
+def _rounded(value: Fraction) -> int:
+    """To the nearest whole number, halves up."""
+    return int(value + Fraction(1, 2))

@@ -20,7 +20,11 @@ from app.errors import SettingsRefused, StartupError
 from app.formats import INPUT_FORMATS
 
 _MIB = 1024 * 1024
-_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
+_ROOT = Path(__file__).resolve().parent.parent
+_SHIPPED = next(
+    (place for place in (_ROOT / "weights", _ROOT / "lapsrn" / "weights") if place.is_dir()), Path("weights")
+)
+"""In a checkout, or in an installed wheel."""
 _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
 
 Positive = Annotated[int, Field(ge=1)]
@@ -99,8 +103,10 @@ class Settings(BaseSettings):
     ] = 30.0
 
     max_input_bytes: Annotated[Positive, Field(description="Largest body.")] = 32 * _MIB
-    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 4 * 1024 * 1024
-    max_output_pixels: Annotated[Positive, Field(description="Largest picture out, height x width.")] = 64 * 1024 * 1024
+    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 16 * _MIB
+    max_output_pixels: Annotated[
+        Positive, Field(description="Largest picture that the network may make, height x width, at the level it needs.")
+    ] = 64 * _MIB
     max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held, one client alone.")] = 256 * _MIB
     max_answer_bytes_in_flight: Annotated[
         Positive, Field(description="Pictures being sent at once, all clients; one client may have half.")

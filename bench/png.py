@@ -35,6 +35,7 @@ FORMULAS = Formulas(
     color.RGB_FROM_YCBCR,
     resample.upsample_kernel,
     resample.downsample_kernel,
+    resample.contributions,
 )
 
 OPTIONS = UpscaleOptions(scale=SCALE)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.checkpoint import WeightsError
 from model.pictures import PictureError
+from model.weights import WeightsError
 
 
 class UsageError(ValueError):

@@ -1,22 +1,19 @@
 """What the service runs: networks from weights files as models that map a batch of tiles to a batch of tiles."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-import torch
 
-from model.backends.backend import Backend, Compute
+from model.backends.backend import Backend, Compute, Tiles
 from model.backends.registry import choose
-from model.backends.torch_network import Tiles, full_precision
-from model.checkpoint import NetworkInfo, load_weights
-from model.devices import exact_float32
-from model.folded import centred
+from model.config import LapSRNConfig
 from model.memory import keep_freed_memory, return_freed_memory
-from model.network import LapSRN
+from model.weights import NetworkInfo, Parameters, read_weights
 
 
 class Runtime:
@@ -37,15 +34,7 @@ class Runtime:
         """
         network = self._full if full_precision else self._served
         scales = self.info.scales
-        try:
-            return dict(zip(scales, network(tiles, scales.index(scale) + 1), strict=False))
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise MemoryError(str(error)) from error
-        except RuntimeError as error:
-            if "alloc" in str(error):  # the CPU allocator has no exception of its own
-                raise MemoryError(str(error)) from error
-            raise
+        return dict(zip(scales, network(tiles, scales.index(scale) + 1), strict=False))
 
     def warm_up(self, shapes: Iterable[tuple[int, int, int]]) -> None:
         """Run once on each batch shape (N, H, W) of cores, so that no request pays for kernels being chosen."""
@@ -69,17 +58,16 @@ class Weights:
     Workers on a CPU share one copy of what a backend builds if it is read-only at run time.
     """
 
-    def __init__(self, network: LapSRN, info: NetworkInfo) -> None:
-        """`network` is on the CPU."""
+    def __init__(self, parameters: Parameters, info: NetworkInfo) -> None:
         self.info = info
-        self._network = network
+        self._parameters = parameters
         self._shared: dict[tuple[str, str], _Computed] = {}
         self._sharing = threading.Lock()
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Read and check a file. Raises WeightsError if it is missing, corrupt or not of a LapSRN."""
-        return cls(*load_weights(path))
+        return cls(*read_weights(path))
 
     def runtime(self, device: str, dtype: str = "auto", backend: str = "auto") -> Runtime:
         """The network on a device, for one worker. dtype and backend are as in `choose`. Raises ValueError."""
@@ -95,16 +83,38 @@ class Weights:
         return Runtime(info, *self._shared[key])
 
     def _compute(self, device: str, dtype: str, backend: Backend) -> _Computed:
-        with torch.no_grad():
-            # On the CPU, where the result is the same each time: workers must not differ.
-            folded = centred(self._network.fold())
-        full = full_precision(folded, device)
-        served = backend.build(folded, full, dtype)
+        config = self.info.config
+        build = partial(backend.build, self._parameters, config, device, dtype)
+        served = _Deferred(build) if device == "cpu" else build()
         if dtype == "float32":
             return _Computed(served, served)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)  # what was made on the default stream is there before another one reads it
-        return _Computed(full, served)
+        return _Computed(_Deferred(partial(_full_precision, self._parameters, config, device, backend)), served)
+
+
+def _full_precision(parameters: Parameters, config: LapSRNConfig, device: str, served: Backend) -> Compute:
+    """A network in float32, of tiles with the margin that those of the served backend have."""
+    full = served if "float32" in served.dtypes else choose(config, device, "float32").backend
+    compute = full.build(parameters, config, device, "float32")
+    beyond = full.window_margin(config) - served.window_margin(config)
+    if not beyond:
+        return compute
+    around = [(0, 0), (beyond, beyond), (beyond, beyond)]  # seen by no pixel of the core
+    return lambda tiles, levels: compute(np.pad(tiles, around, mode="edge"), levels)
+
+
+class _Deferred:
+    """What computes a network, made when it is first needed; thread-safe."""
+
+    def __init__(self, make: Callable[[], Compute]) -> None:
+        self._make = make
+        self._made: Compute | None = None
+        self._making = threading.Lock()
+
+    def __call__(self, tiles: Tiles, levels: int) -> list[Tiles]:
+        """As Compute."""
+        with self._making:
+            self._made = self._made or self._make()
+        return self._made(tiles, levels)
 
 
 def load(
@@ -114,8 +124,10 @@ def load(
 
     dtype and backend are as in `choose`. Raises ValueError.
     """
-    torch.set_num_threads(threads)
-    exact_float32()
     if device == "cpu":
         keep_freed_memory()
-    return {each.info.name: each.runtime(device, dtype, backend) for each in weights}
+    models = {}
+    for each in weights:
+        choose(each.info.config, device, dtype, backend).backend.prepare_thread(threads)
+        models[each.info.name] = each.runtime(device, dtype, backend)
+    return models

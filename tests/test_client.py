@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -13,12 +14,26 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from lapsrn_client import (
+    AsyncUpscaler,
+    Busy,
+    JobFailed,
+    NotFound,
+    Options,
+    Picture,
+    Unreachable,
+    UnsupportedFormat,
+    UpscaleError,
+    Upscaler,
+)
+from lapsrn_client.pictures import data_of
 from numpy.typing import NDArray
+from PIL import Image
 
-from app.client import AsyncUpscaler, Options, Picture, UpscaleError, Upscaler
 from app.service.service import Service
 from tests import pictures
 from tests.cli.live import listening, service
+from tests.codec.png_reference import read_png
 from tests.fakes import FakeModel
 
 pytestmark = pytest.mark.server
@@ -62,11 +77,19 @@ GOOD = (200, {"Content-Type": "image/png", "Content-Location": "/upscale?level=4
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-@pytest.mark.parametrize("kind", ["bytes", "path", "stream"])
+@pytest.mark.parametrize("kind", ["bytes", "path", "text", "stream", "pillow", "array", "view"])
 def test_sends_any_kind_of_picture(url: str, tmp_path: Path, kind: str, scale: int) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(FILE)
-    kinds: dict[str, Picture] = {"bytes": FILE, "path": path, "stream": io.BytesIO(FILE)}
+    kinds: dict[str, Picture] = {
+        "bytes": FILE,
+        "path": path,
+        "text": str(path),
+        "stream": io.BytesIO(FILE),
+        "pillow": Image.open(io.BytesIO(FILE)),
+        "array": GRAY,
+        "view": GRAY[:, :],
+    }
     with Upscaler(url) as upscaler:
         result = upscaler.upscale(kinds[kind], scale)
     assert result.media_type == "image/png"
@@ -82,6 +105,114 @@ def test_the_ensemble_has_eight_times_the_tiles(url: str, options: Options) -> N
         result = upscaler.upscale(FILE, options=options, progress=lambda done, total: totals.append(total))
     np.testing.assert_array_equal(pictures.opened(result.body), enlarged(4))
     assert totals[-1] == 8 * plain
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 2), (5, 7, 3), (5, 7, 4)])
+def test_arrays_are_files_of_exactly_their_samples(shape: tuple[int, ...], dtype: type) -> None:
+    samples = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    for array in (samples, np.asfortranarray(samples)):
+        assert np.array_equal(read_png(data_of(array)).reshape(shape), samples)
+
+
+@pytest.mark.parametrize(
+    ("array", "error"),
+    [
+        (np.zeros((3, 3)), TypeError),
+        (np.zeros((3, 3, 5), np.uint8), ValueError),
+        (np.zeros((0, 3), np.uint8), ValueError),
+    ],
+)
+def test_other_arrays_are_refused(array: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="an array has to be"):
+        data_of(array)
+
+
+def test_results_go_where_they_are_wanted(url: str, tmp_path: Path) -> None:
+    with Upscaler(url) as upscaler:
+        result = upscaler.upscale(GRAY, 2)
+    result.save(tmp_path / "big.png")
+    assert (tmp_path / "big.png").read_bytes() == result.body
+    assert result.image().size == (14, 10)
+    np.testing.assert_array_equal(result.array(), enlarged(2))
+
+
+@pytest.mark.parametrize(
+    ("scale", "options", "size"),
+    [
+        (3, {}, (15, 21)),
+        (1.5, {}, (8, 11)),
+        (1, {}, (5, 7)),
+        (4, {"long_side": 20}, (14, 20)),
+        (4, {"width": 14}, (10, 14)),
+    ],
+)
+def test_sizes_wished_for(url: str, scale: float, options: dict[str, Any], size: tuple[int, int]) -> None:
+    with Upscaler(url) as upscaler:
+        assert upscaler.upscale(GRAY, scale, Options(**options)).array().shape == size
+        job = upscaler.upscale(GRAY, scale, Options(**options), progress=lambda done, total: None)
+        assert job.array().shape == size
+
+
+def test_jobs_are_had_by_their_id(url: str) -> None:
+    with Upscaler(url) as upscaler:
+        begun = upscaler.begin(FILE, 4)
+        assert begun.state in ("queued", "running", "done")
+        result = upscaler.wait(begun.id)
+        ended = upscaler.job(begun.id)
+        assert (ended.state, ended.levels, ended.finished) == ("done", (2, 4), True)
+        np.testing.assert_array_equal(result.array(), enlarged(4))
+        upscaler.cancel(begun.id)
+        with pytest.raises(NotFound):
+            upscaler.job(begun.id)
+
+
+def test_a_stream_that_breaks_off_is_taken_up_again() -> None:
+    def state(number: int, name: str) -> dict[str, Any]:
+        results = {"2": "/upscale?level=2&id=1"} if name == "done" else {}
+        return {"id": "1", "state": name, "progress": {"done": number, "total": 3}, "results": results}
+
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/upscale":
+            return httpx.Response(200, content=b"picture", headers={"Content-Type": "image/png"})
+        asked.append(request.headers.get("Last-Event-ID"))
+        number = len(asked)
+        whole = (
+            f"id: {number}\nevent: state\ndata: {json.dumps(state(number, 'done' if number == 3 else 'running'))}\n\n"
+        )
+        return httpx.Response(200, content=whole + "data: {cut")
+
+    class Cut(Upscaler):
+        _client = partial(httpx.Client, transport=httpx.MockTransport(answer))  # type: ignore[assignment]
+
+    told: list[tuple[int, int]] = []
+    with Cut("http://service") as upscaler:
+        assert upscaler.wait("1", lambda done, total: told.append((done, total))).body == b"picture"
+    assert asked == [None, "1", "2"]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_job_that_fails_is_an_error_of_its_own(url: str) -> None:
+    with Upscaler(url) as upscaler, pytest.raises(JobFailed) as caught:
+        upscaler.wait(upscaler.begin(b"no picture").id)
+    assert caught.value.status == 415
+
+
+def test_nobody_there_is_told_in_one_line() -> None:
+    with Upscaler("http://127.0.0.1:9") as upscaler, pytest.raises(Unreachable) as caught:
+        upscaler.upscale(FILE)
+    assert str(caught.value).startswith("no answer from http://127.0.0.1:9: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_have_kinds(url: str) -> None:
+    with Upscaler(url) as upscaler, pytest.raises(UnsupportedFormat):
+        upscaler.upscale(b"no picture")
+    stub = Scripted(LIMITED)
+    with listening(stub) as busy, Upscaler(busy, retries=0) as upscaler, pytest.raises(Busy):
+        upscaler.upscale(FILE)
 
 
 def test_fetches_another_level_of_the_same_pass(url: str) -> None:
@@ -156,7 +287,7 @@ def test_tries_again_after_as_long_as_it_was_told(monkeypatch: pytest.MonkeyPatc
     stub = Scripted(BUSY, LIMITED, (503, {}, b""), GOOD)
     with listening(stub) as url, Upscaler(url) as upscaler:
         slept: list[float] = []
-        monkeypatch.setattr("app.client.time", type("Clock", (), {"sleep": slept.append}))
+        monkeypatch.setattr("lapsrn_client.client.time", type("Clock", (), {"sleep": slept.append}))
         result = upscaler.upscale(FILE)
     assert (result.body, result.id) == (b"picture", "abc")
     assert slept == [0.0, 2.0, 0.0, 2.0], "then Retry-After: 2, Retry-After: 0, and its own 0.5 * 2**2"
@@ -240,11 +371,13 @@ def test_a_service_that_does_not_answer_holds_up_nobody_who_leaves() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             return httpx.Response(202, json=job)
+        if request.method == "GET":
+            return httpx.Response(200, content=f"event: state\ndata: {json.dumps(job)}\n\n")
         timeouts.append(request.extensions["timeout"]["read"])
         raise httpx.ReadTimeout("no answer", request=request)
 
     class Cut(Upscaler):
-        _open = partial(httpx.Client, transport=httpx.MockTransport(answer))  # type: ignore[assignment]
+        _client = partial(httpx.Client, transport=httpx.MockTransport(answer))  # type: ignore[assignment]
 
     def leave(done: int, total: int) -> None:
         raise Left

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
+from lapsrn_client import Options
 
 from app.api.negotiation import acceptable_formats
 from app.cli.inputs import SUFFIXES, plan
-from app.client import Options
 from app.codec.formats import READERS, WRITERS
 from app.formats import FORMATS, OUTPUT_FORMATS, OutputFormat, WritableFormat, format_of
 from tests.codec.formats_table import CASES
@@ -32,7 +32,9 @@ def test_every_format_that_can_be_written_may_be_asked_for() -> None:
 
 def test_the_python_client_may_ask_for_every_format() -> None:
     literal = get_args(get_type_hints(Options)["format"])[0]
-    assert set(get_args(literal)) == set(OUTPUT_FORMATS), "app.client: Options.format mirrors app.formats.OutputFormat"
+    assert set(get_args(literal)) == set(OUTPUT_FORMATS), (
+        "lapsrn_client: Options.format mirrors app.formats.OutputFormat"
+    )
 
 
 def test_every_format_has_a_reader_and_every_writable_one_a_writer() -> None:

@@ -7,8 +7,8 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
+from lapsrn_client import Options
 
-from app.client import Options
 from app.options import UpscaleOptions
 
 HINTS = {name: get_args(hint)[0] for name, hint in get_type_hints(UpscaleOptions, include_extras=True).items()}

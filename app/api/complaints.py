@@ -12,6 +12,9 @@ _WORDS = {
     "string_too_short": "must not be empty",
     "string_too_long": "may have at most {max_length} characters",
     "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a number",
     "literal_error": "must be {expected}",
 }
 """By pydantic's type of error, with the names of its context. Values that were sent are not repeated."""
@@ -32,8 +35,13 @@ def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
     kind = str(error.get("type", ""))
     if kind == "extra_forbidden":
         return f"is not a parameter of this request; there are {_listed(known)}"
-    context = {name: str(value).replace("'", "") for name, value in error.get("ctx", {}).items()}
+    context = {name: _shown(value) for name, value in error.get("ctx", {}).items()}
     return _WORDS[kind].format(**context) if kind in _WORDS else str(error["msg"])
+
+
+def _shown(value: object) -> str:
+    """A limit, or choices, for people."""
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("'", "")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -46,9 +46,9 @@ def cookie_path(request: Request) -> str:
     return f"{prefix_of(request.scope)}/upscale"
 
 
-def content_disposition(media_type: str, level: int) -> str:
-    """The name under which a browser saves the picture."""
-    return f'inline; filename="upscaled_x{level}.{media_type.partition("/")[2]}"'
+def content_disposition(media_type: str, made: str) -> str:
+    """The name under which a browser saves the picture; `made` says how it was."""
+    return f'inline; filename="upscaled_{made}.{media_type.partition("/")[2]}"'
 
 
 def picture_response(request: Request, picture: StoredPicture, level: int) -> Response:
@@ -56,5 +56,5 @@ def picture_response(request: Request, picture: StoredPicture, level: int) -> Re
     headers = {"ETag": picture.etag, "Cache-Control": CACHE_CONTROL, "Vary": "Cookie"}
     if revalidates(request.headers.get("if-none-match", ""), picture.etag):
         return Response(status_code=304, headers=headers)
-    headers["Content-Disposition"] = content_disposition(picture.media_type, level)
+    headers["Content-Disposition"] = content_disposition(picture.media_type, f"x{level}")
     return Response(picture.body, 200, headers, picture.media_type)

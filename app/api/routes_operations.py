@@ -10,6 +10,7 @@ from app.api.dependencies import AccessDep, AdminDep, ServiceDep
 from app.api.documents import NO_STORE, document_response
 from app.api.schemas import Health, InputLimits, ModelDocument, Network, Readiness, Worker
 from app.api.scrape import Scrape
+from app.codec.formats import readable
 from app.engine import Engine, NetworkInfo
 from app.service.service import Service
 
@@ -74,7 +75,7 @@ def _describe(service: Service, engine: Engine) -> ModelDocument:
         max_input_bytes=settings.max_input_bytes,
         max_input_pixels=settings.max_input_pixels,
         max_output_pixels=settings.max_output_pixels,
-        formats=list(settings.formats),
+        formats=list(readable(settings.formats)),
     )
     return ModelDocument(
         **dict(networks[0]),

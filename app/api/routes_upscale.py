@@ -1,9 +1,9 @@
 """POST, GET and DELETE /upscale."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from app.api import openapi_responses as responses
@@ -21,14 +21,16 @@ from app.api.pictures import (
     picture_response,
     set_cookie,
 )
-from app.api.schemas import ForgetQuery, ResultQuery
+from app.api.schemas import ForgetQuery, IdempotencyKey, ResultQuery
 from app.api.tracing import tell_span
 from app.api.upscale_query import OptionsDep
-from app.errors import MalformedRequest, NotFound, NotReady
+from app.errors import MalformedRequest, NotFound, NotReady, StoreUnavailable
 from app.options import UpscaleOptions
 from app.results import new_id
 from app.service.caller import Caller
-from app.service.pipeline import Order, Upload
+from app.service.job_snapshot import JobSnapshot
+from app.service.pipeline import Order, Upload, Upscaled
+from app.service.repeats import fingerprint
 from app.service.service import Service
 from app.service.stages import Stages
 
@@ -38,12 +40,16 @@ _UNKNOWN = "No such result: it never was, has expired, or is not yours. POST the
 
 @router.post("/upscale", summary="Upscale a picture", response_class=Response, **responses.UPSCALE)
 async def upscale(
-    request: Request, options: OptionsDep, service: ServiceDep, caller: CallerDep, held: HeldDep
+    request: Request,
+    options: OptionsDep,
+    service: ServiceDep,
+    caller: CallerDep,
+    held: HeldDep,
+    key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
 ) -> Response:
     """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
     patient = wants_async(request.headers.get("prefer", ""))
     order = _order(request, options, service, caller, patient)
-    facts_of(request)["model"] = order.network
     if order.options.self_ensemble:
         facts_of(request)["ensemble"] = True
     stages = Stages(service.metrics.stage)
@@ -56,23 +62,21 @@ async def upscale(
             upload = Upload(await read_picture(request, _limits(service), reservation), reservation)
         facts_of(request)["bytes_in"] = len(upload.read())
         if patient:
-            job = service.jobs.begin(order, upload, stages, cleanup)
-            service.directory.announce(job)
-            return _accepted(
-                request, service, order, document_response(job_document(job.snapshot(), prefix_of(request.scope)), 202)
-            )
+            return _accepted(request, service, await _job(service, caller, order, upload, stages, cleanup, key))
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
-    picture = upscaled.levels[order.scale]
+    picture = upscaled.levels[upscaled.level]
     held.callback(service.answers.hold(caller.name, len(picture.body)))
-    facts_of(request).update(height=upscaled.height, width=upscaled.width, stages=stages.milliseconds())
+    facts_of(request).update(
+        model=upscaled.network, height=upscaled.height, width=upscaled.width, stages=stages.milliseconds()
+    )
     tell_span(stages.milliseconds())
     response = Response(picture.body, 200, media_type=picture.media_type)
     response.headers["ETag"] = picture.etag
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept"
-    response.headers["Content-Disposition"] = content_disposition(picture.media_type, order.scale)
-    response.headers["X-Upscale-Model"] = order.network
+    response.headers["Content-Disposition"] = content_disposition(picture.media_type, _made(options, upscaled))
+    response.headers["X-Upscale-Model"] = upscaled.network
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"
@@ -80,7 +84,7 @@ async def upscale(
         response.headers["X-Upscale-Metadata"] = "; ".join(upscaled.left_out)
     if upscaled.stored:
         prefix = prefix_of(request.scope)
-        response.headers.update(link_headers(prefix, order.result_id, order.scale, upscaled.levels))
+        response.headers.update(link_headers(prefix, order.result_id, upscaled.level, upscaled.levels))
         set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
     return response
 
@@ -127,13 +131,12 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
     Raises BadParameter, NotAcceptable, Draining, WarmingUp.
     """
     service.require_ready()
-    network = service.choose(options.scale, options.model)
+    if network := service.check(options):
+        facts_of(request)["model"] = network
     settings = service.settings
     accept = request.headers.get("accept", "")
     return Order(
         options,
-        network,
-        levels=service.engine.levels(network, options.scale),
         client=caller.name,
         owner=caller.owner,
         result_id=new_id(),
@@ -143,17 +146,45 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
     )
 
 
+def _made(options: UpscaleOptions, upscaled: Upscaled) -> str:
+    """What a file's name says about the result: its size if that was wished for, else the scale."""
+    return f"{upscaled.width}x{upscaled.height}" if options.sized else f"x{options.scale:g}"
+
+
 def _limits(service: Service) -> BodyLimits:
     settings = service.settings
     return BodyLimits(settings.max_input_bytes, settings.body_idle_seconds, settings.body_timeout_seconds)
 
 
-def _accepted(request: Request, service: Service, order: Order, response: Response) -> Response:
+async def _job(
+    service: Service,
+    caller: Caller,
+    order: Order,
+    upload: Upload,
+    stages: Stages,
+    cleanup: ExitStack,
+    key: str | None,
+) -> JobSnapshot:
+    """The job for an upload: one that is begun, or that the same key has begun already."""
+    asked = fingerprint(order, upload.read()) if key else ""
+    if key and (known := await service.repeats.find(key, caller, asked)):
+        return known.snapshot
+    job = service.jobs.begin(order, upload, stages, cleanup)
+    service.directory.announce(job)
+    if key:
+        with suppress(StoreUnavailable):  # a repetition that comes to another process then begins a job of its own
+            await service.repeats.remember(key, caller, asked, job)
+    return job.snapshot()
+
+
+def _accepted(request: Request, service: Service, job: JobSnapshot) -> Response:
     """202, with where to look."""
-    response.headers["Location"] = job_address(prefix_of(request.scope), order.result_id)
+    prefix = prefix_of(request.scope)
+    response = document_response(job_document(job, prefix), 202)
+    response.headers["Location"] = job_address(prefix, job.id)
     response.headers["Preference-Applied"] = "respond-async"
-    response.headers["X-Upscale-Id"] = order.result_id
-    set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
+    response.headers["X-Upscale-Id"] = job.id
+    set_cookie(response, request, job.id, service.settings.result_ttl_seconds)
     return response
 
 

@@ -13,6 +13,15 @@ def whole(value: object) -> object:
 
 
 Level = Annotated[LevelChoice, BeforeValidator(whole)]
+IdempotencyKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        description="Of a job: the same key, picture and options again get the same job, as long as it is remembered.",
+        examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
 JobId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 

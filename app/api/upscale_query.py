@@ -1,11 +1,11 @@
 """The query of POST /upscale: the fields of UpscaleOptions as parameters, validated by pydantic."""
 
-from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, BeforeValidator, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas import StrictQuery, whole
@@ -22,14 +22,22 @@ def _quality(value: object) -> object:
     raise PydanticCustomError("quality", "must be 1 to 100, or high")
 
 
-def _validated(annotation: Any, aliases: Mapping[str, str]) -> Any:
+def _as_int(value: float) -> float:
+    """A factor that is whole as an int, so that it is written without a point."""
+    return int(value) if value == int(value) else value
+
+
+def _validated(annotation: Any, told: Option) -> Any:
     """The annotation with what turns a query's text into its values."""
+    aliases, parts = dict(told.aliases), get_args(annotation)
+    limits = Field(ge=told.least, le=told.most, allow_inf_nan=None if int in parts else False)
     if aliases:
         return Annotated[annotation, BeforeValidator(lambda value: aliases.get(value, value))]
-    if int in get_args(annotation):
+    if set(parts) == {int, NoneType}:
+        return Annotated[int, limits] | None
+    if int in parts:
         return Annotated[Quality | None, BeforeValidator(_quality)]
-    numbers = get_origin(annotation) is Literal and all(isinstance(value, int) for value in get_args(annotation))
-    return Annotated[annotation, BeforeValidator(whole)] if numbers else annotation
+    return Annotated[float, limits, AfterValidator(_as_int)] if annotation is float else annotation
 
 
 def _query_model() -> type[BaseModel]:
@@ -37,7 +45,7 @@ def _query_model() -> type[BaseModel]:
     members: dict[str, Any] = {}
     for field in fields(UpscaleOptions):
         annotation, told = get_args(hints[field.name])
-        members[field.name] = (_validated(annotation, dict(told.aliases)), _described(field.default, told))
+        members[field.name] = (_validated(annotation, told), _described(field.default, told))
     return create_model("UpscaleQuery", __base__=StrictQuery, __doc__="How to upscale.", **members)
 
 

@@ -23,9 +23,9 @@ class Place:
 
 @asynccontextmanager
 async def open_backend(
-    place: Place, options: UpscaleOptions, level: int, loading: Callable[[], None]
+    place: Place, options: UpscaleOptions, level: int | None, loading: Callable[[], None]
 ) -> AsyncIterator[Backend]:
-    """A backend for pictures with these options; `level` is the wanted one of the pass at `options.scale`.
+    """A backend for pictures with these options; `level` is a smaller one of the pass; None: its last.
 
     `loading` is called before the network is loaded, after everything that can be checked without it. Raises
     StartupError. When the body is interrupted, the work in progress is not waited for: the command ends.
@@ -41,16 +41,17 @@ async def open_backend(
     await backend.close()
 
 
-def _remote(place: Place, server: str, options: UpscaleOptions, level: int) -> Backend:
+def _remote(place: Place, server: str, options: UpscaleOptions, level: int | None) -> Backend:
+    from lapsrn_client import Options
+
     from app.cli.remote import RemoteBackend
-    from app.client import Options
 
     asked = asdict(options) | {"ensemble": options.ensemble or None}
     del asked["scale"]
     return RemoteBackend(server, options.scale, level, Options(**asked), place.api_key, place.jobs)
 
 
-async def _local(place: Place, options: UpscaleOptions, level: int, loading: Callable[[], None]) -> Backend:
+async def _local(place: Place, options: UpscaleOptions, level: int | None, loading: Callable[[], None]) -> Backend:
     from app.cli.local import LocalBackend, check_network, local_settings
 
     settings = local_settings(place.weights, place.device)

@@ -1,6 +1,8 @@
 """The commands and their options. What a command needs is imported only when it runs."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -97,6 +99,14 @@ def upscale(
         Literal["2", "4", "8"] | None,
         typer.Option(help="Write this smaller level of the pass instead of the last one."),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="TEMPLATE",
+            help="Names of results in a folder, such as '{stem}_x{scale}{suffix}'; there is {model}, too.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
@@ -134,7 +144,16 @@ def upscale(
     given = typed(context)
     end(
         lambda: run(
-            inputs, output, options, wanted, place, overwrite=overwrite, as_json=as_json, quiet=quiet, typed=given
+            inputs,
+            output,
+            options,
+            wanted,
+            place,
+            overwrite=overwrite,
+            as_json=as_json,
+            quiet=quiet,
+            name=name,
+            typed=given,
         ),
         hint="; the results that exist are complete, and the same command continues with the others",
     )
@@ -206,7 +225,8 @@ def serve(
 @app.command(cls=Command, context_settings=PASSED_ON, add_help_option=False)
 def train(context: typer.Context) -> None:
     """Train the network; takes the options of python -m model.train, see lapsrn train --help."""
-    from model import train as module
+    with _training_packages("train"):
+        from model import train as module
 
     module.main(context.args)
 
@@ -214,9 +234,20 @@ def train(context: typer.Context) -> None:
 @app.command(cls=Command, context_settings=PASSED_ON, add_help_option=False)
 def evaluate(context: typer.Context) -> None:
     """Score weights on pictures; takes the options of python -m model.evaluate, see lapsrn evaluate --help."""
-    from model import evaluate as module
+    with _training_packages("evaluate"):
+        from model import evaluate as module
 
     module.main(context.args)
+
+
+@contextmanager
+def _training_packages(command: str) -> Iterator[None]:
+    """Ends a command with one line where the packages that it imports are not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        advice = "install what training needs: pip install 'lapsrn[train]', or make setup"
+        raise SystemExit(f"lapsrn {command}: {error.name} is not installed; {advice}") from None
 
 
 @app.command(cls=Command)

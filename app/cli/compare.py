@@ -53,7 +53,9 @@ def compare(
         raise PlanError(f"-o {output} would replace a picture that the sheet is made of: name another file.")
     if problem := files.unwritable(output, folder=False):
         raise PlanError(f"-o {output} cannot be written: {problem}.")
-    scale = options.scale
+    if options.scale != options.least_level:
+        raise PlanError(f"--scale {options.scale:g} is no level of a network: give 2, 4 or 8.")
+    scale = options.least_level
     small = _open(photo)
     height, width = small.shape[0] * scale, small.shape[1] * scale
     truth = None if hr is None else _fit(_open(hr), height, width)
@@ -106,7 +108,7 @@ def choose(picture: Rgb, count: int) -> list[Box]:
 
 async def _upscale(photo: Path, data: bytes, options: UpscaleOptions, place: Place) -> Rgb:
     try:
-        async with open_backend(place, options, options.scale, TextReport(1).loading) as backend:
+        async with open_backend(place, options, None, TextReport(1).loading) as backend:
             return _rgb(await backend.upscale(data, None))
     except PictureError as error:
         raise PlanError(f"{photo}: {as_flags(str(error))}") from None

@@ -34,11 +34,20 @@ def check_place(place: Place, typed: Collection[str]) -> None:
         raise PlanError("--api-key (or LAPSRN_API_KEY) has characters other than printable ASCII ones.")
 
 
-def check_level(level: int, scale: int) -> None:
-    """Raises PlanError unless the level that was asked for is a smaller one of the pass at `scale`."""
-    if level > scale:
+def check_size(options: UpscaleOptions) -> None:
+    """Raises PlanError for sizes that contradict each other."""
+    if options.long_side is not None and (options.width is not None or options.height is not None):
+        raise PlanError("--long-side does not go with --width or --height: leave one of them out.")
+
+
+def check_level(level: int, options: UpscaleOptions) -> None:
+    """Raises PlanError unless the level that was asked for is a smaller one of the pass."""
+    scale = f"{options.scale:g}"
+    if options.sized or options.scale != options.least_level:
+        raise PlanError(f"--level {level} is of a pass at 2, 4 or 8: leave it out, or ask for such a --scale alone.")
+    if level > options.scale:
         raise PlanError(f"--level {level} is more than --scale {scale}: a pass has the levels up to its scale.")
-    if level == scale:
+    if level == options.scale:
         raise PlanError(f"--level {level} is what --scale {scale} gives anyway: leave it out, or choose a smaller one.")
 
 

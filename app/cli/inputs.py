@@ -18,6 +18,10 @@ FORMAT_OF_SUFFIX = {suffix: name for name, row in OUTPUT_FORMATS.items() for suf
 """The format of a result by the ending of its file name."""
 
 
+KEEP = "{stem}{suffix}"
+"""The name of a result that is called as its source is."""
+
+
 class PlanError(ValueError):
     """The arguments cannot be carried out as they are; nothing has been read or written."""
 
@@ -45,12 +49,15 @@ class _Found:
     problem: str = ""
 
 
-def plan(arguments: Sequence[str], output: str, chosen: OutputFormat | None) -> tuple[list[Work], OutputFormat]:
+def plan(
+    arguments: Sequence[str], output: str, chosen: OutputFormat | None, name: str = KEEP
+) -> tuple[list[Work], OutputFormat]:
     """The pictures that `arguments` name, in order, and the format of the results (`chosen`, or as `output` ends).
 
     An argument is a file, a folder (searched with its subfolders), a pattern, or "-". `output` is "-", a file (if it
     has a picture's suffix, and there is one picture), or a folder: in it a file keeps its name, a folder its name and
-    its tree, and a pattern the tree below its fixed part. Raises PlanError.
+    its tree, and a pattern the tree below its fixed part. `name` is how files are called there, by `stem` and `suffix`.
+    Raises PlanError.
     """
     found = list(dict.fromkeys(item for argument in arguments for item in _find(argument, Path(output))))
     if output == "-":
@@ -72,7 +79,7 @@ def plan(arguments: Sequence[str], output: str, chosen: OutputFormat | None) -> 
         works = [Work(found[0].name, found[0].source, Path(output), found[0].problem)]
     else:
         named = chosen or DEFAULT_FORMAT
-        works = _into_folder(found, Path(output), OUTPUT_FORMATS[named].suffixes[0])
+        works = _into_folder(found, Path(output), OUTPUT_FORMATS[named].suffixes[0], name)
     _refuse_losses(works)
     return works, named
 
@@ -131,13 +138,14 @@ def _is_picture_name(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES or (known or "").startswith("image/")
 
 
-def _into_folder(found: Sequence[_Found], folder: Path, suffix: str) -> list[Work]:
+def _into_folder(found: Sequence[_Found], folder: Path, suffix: str, name: str) -> list[Work]:
     """The work, with results that end in `suffix`. Pictures that differ only in their suffix keep it before that."""
     stems, places = Counter(item.place.with_suffix("") for item in found), Counter(item.place for item in found)
     works = []
     for item in found:
         alone = stems[item.place.with_suffix("")] == places[item.place]
-        place = item.place.with_suffix(suffix) if alone else item.place.with_name(item.place.name + suffix)
+        stem = item.place.stem if alone else item.place.name
+        place = item.place.with_name(name.format(stem=stem, suffix=suffix))
         works.append(Work(item.name, item.source, folder / place, item.problem))
     return works
 

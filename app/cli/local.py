@@ -61,8 +61,8 @@ class LocalBackend:
 
     at_once = 2
 
-    def __init__(self, settings: Settings, options: UpscaleOptions, level: int) -> None:
-        """`level` is the one of the pass at `options.scale` that is wanted. Raises StartupError."""
+    def __init__(self, settings: Settings, options: UpscaleOptions, level: int | None) -> None:
+        """`level` is the wanted one of the pass; None: its last. Raises StartupError."""
         metrics = Metrics(CollectorRegistry())
         # Warming up takes seconds, and a command would run longer for it than it gains.
         self.engine = build.build_engine(settings, metrics, build.open_model(settings, None), warm_up="nothing")
@@ -76,13 +76,13 @@ class LocalBackend:
         """Loads the network and starts the workers. Raises StartupError."""
         await self.engine.start()
 
-    async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
-        """Decodes, upscales and encodes one picture. Raises PictureError."""
+    async def upscale(self, data: bytes, progress: Progress | None, options: UpscaleOptions | None = None) -> bytes:
+        """Decodes, upscales and encodes one picture, with these options if not with all the others'. PictureError."""
         try:
-            result = await self._pipeline.run(self._order(), Upload(data), Stages(_ignore), progress or _ignore)
+            result = await self._pipeline.run(self._order(options), Upload(data), Stages(_ignore), progress or _ignore)
         except LapsrnError as error:
             raise PictureError(str(error), PROBLEM_TYPE + error.slug) from error
-        return result.levels[self._level].body
+        return result.levels[result.level].body
 
     async def close(self) -> None:
         """Stops the workers and the threads of the codec."""
@@ -90,9 +90,8 @@ class LocalBackend:
         await self._threads.close()
         await asyncio.to_thread(self._codec.close)
 
-    def _order(self) -> Order:
-        network = self.engine.choose(self._options.scale, self._options.model)
-        return Order(self._options, network, (self._level,), "", "", "", "", deadline_seconds=None)
+    def _order(self, options: UpscaleOptions | None) -> Order:
+        return Order(options or self._options, "", "", "", "", deadline_seconds=None, smaller=False, level=self._level)
 
 
 def _ignore(*_: object) -> None:

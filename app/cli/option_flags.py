@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
 from types import NoneType, UnionType
@@ -46,9 +47,10 @@ def _parameters(chosen: Iterable[Field[Any]]) -> list[inspect.Parameter]:
 def _parameter(field: Field[Any], annotation: Any, about: Option) -> inspect.Parameter:
     kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds = tuple(kind for kind in kinds if kind is not NoneType)
-    typed, convert = _typed(kinds)
+    typed, convert = _typed(kinds, about)
+    name = field.name.replace("_", "-")
     option = typer.Option(
-        f"--{field.name}/--no-{field.name}" if typed is bool and field.default is None else f"--{field.name}",
+        f"--{name}/--no-{name}" if typed is bool and field.default is None else f"--{name}",
         help=about.help,
         metavar=about.metavar,
         callback=convert,
@@ -63,14 +65,31 @@ def _parameter(field: Field[Any], annotation: Any, about: Option) -> inspect.Par
     )
 
 
-def _typed(kinds: tuple[Any, ...]) -> tuple[Any, Callable[[Any], Any] | None]:
+def _typed(kinds: tuple[Any, ...], about: Option) -> tuple[Any, Callable[[Any], Any] | None]:
     """The type for typer (a flag, a choice of strings, or a string), and its conversion to the field's type."""
     if kinds == (bool,):
         return bool, None
     if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
         values = {str(value): value for value in get_args(kinds[0])}
         return Literal[tuple(values)], lambda typed: values.get(typed)
+    if kinds in ((int,), (float,)):
+        return str, lambda typed: _number(typed, kinds[0], about)
     return str, _quality if int in kinds else None
+
+
+def _number(typed: str | None, kind: type[int] | type[float], about: Option) -> float | None:
+    """Within the limits of the option; what is whole becomes an int."""
+    if typed is None:
+        return None
+    low, high = about.least or 0, about.most
+    try:
+        value = kind(typed)
+    except ValueError:
+        value = math.nan
+    if not (low <= value <= (math.inf if high is None else high)):
+        limits = f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+        raise typer.BadParameter(f"{typed!r} is not a {'whole number' if kind is int else 'number'} {limits}.")
+    return int(value) if value == int(value) else value
 
 
 def _quality(typed: str | None) -> int | str | None:

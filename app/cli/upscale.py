@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app.cli import conditions, files
+from app.cli import conditions, files, names
 from app.cli.backends import Place, open_backend
 from app.cli.batch import Outcome, run, settle
 from app.cli.inputs import PlanError, Work, plan
@@ -26,18 +26,22 @@ def upscale(
     overwrite: bool,
     as_json: bool,
     quiet: bool,
+    name: str | None = None,
     typed: Collection[str] = (),
 ) -> int:
-    """0 when every result exists, else 1. `level` is a smaller one of the pass, None its last.
+    """0 when every result exists, else 1. `level` is a smaller one of the pass, None its last; `name` is a template.
 
     `typed` holds the names of the parameters that were given on the command line. Raises PlanError, StartupError and
     KeyboardInterrupt.
     """
     conditions.check_place(place, typed)
+    conditions.check_size(options)
     if level is not None:
-        conditions.check_level(level, options.scale)
+        conditions.check_level(level, options)
     _check_streams(arguments, output, overwrite=overwrite, as_json=as_json)
-    works, form = plan(arguments, output, options.format)
+    works, form = plan(arguments, output, options.format, names.template(name, options, level))
+    if name is not None and any(work.target in (None, Path(output)) for work in works):
+        raise PlanError(f"--name is for results in a folder, and -o {output} is none: leave it out.")
     conditions.check_format(options, form)
     options = replace(options, format=form)
     report = JsonReport() if as_json else TextReport(len(works), quiet=quiet)
@@ -48,7 +52,7 @@ def upscale(
             waiting = [work for work in works if work not in outcomes]
             if waiting:
                 _check_writable(output, waiting)
-                outcomes |= asyncio.run(_run(waiting, options, level or options.scale, place, report))
+                outcomes |= asyncio.run(_run(waiting, options, level, place, report))
         ended = [outcomes[work] for work in works]
         report.summary(ended, time.monotonic() - began)
     except OSError as error:  # only reporting raises it: what happens to a picture is an outcome
@@ -83,7 +87,7 @@ def _check_writable(output: str, works: Sequence[Work]) -> None:
 
 
 async def _run(
-    works: Sequence[Work], options: UpscaleOptions, level: int, place: Place, report: JsonReport | TextReport
+    works: Sequence[Work], options: UpscaleOptions, level: int | None, place: Place, report: JsonReport | TextReport
 ) -> Mapping[Work, Outcome]:
     stdin = _standard_input() if any(work.source is None for work in works) else b""
     async with open_backend(place, options, level, report.loading) as backend:

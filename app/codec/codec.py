@@ -9,17 +9,18 @@ from dataclasses import replace
 
 from app.codec import reader
 from app.codec.formulas import Formulas
-from app.codec.limits import accepted_format
-from app.codec.metadata import fitted
+from app.codec.limits import accepted_format, check_pixels
 from app.codec.priority import give_way
 from app.codec.raster import Raster
 from app.codec.split import split
-from app.codec.stream_encoder import StreamEncoder
+from app.codec.stream_encoder import StreamEncoder, metadata_of
 from app.codec.types import Decoded, DecodeLimits, Encoded, Plane
 from app.errors import BadParameter
 from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat, WritableFormat
 from app.options import UpscaleOptions
 
+Size = tuple[int, int]
+"""(height, width)."""
 Read = Callable[[bytes, UpscaleOptions, DecodeLimits, str], Raster]
 
 _THREADED_PIXELS = 4 * 1024 * 1024
@@ -75,7 +76,12 @@ class Codec:
         )
 
     def choose(
-        self, decoded: Decoded, scale: int, options: UpscaleOptions, formats: Sequence[OutputFormat]
+        self,
+        decoded: Decoded,
+        scale: int,
+        options: UpscaleOptions,
+        formats: Sequence[OutputFormat],
+        size: Size | None = None,
     ) -> UpscaleOptions:
         """`options` with the first of `formats` that can hold the result; none: the format of the options.
 
@@ -85,11 +91,11 @@ class Codec:
         first, *others = [replace(options, format=name) for name in formats] or [options]
         self.check_options(first)
         try:
-            self.check(decoded, scale, first)
+            self.check(decoded, scale, first, size)
         except BadParameter:
             for other in others:
                 with contextlib.suppress(BadParameter):
-                    self.check(decoded, scale, other)
+                    self.check(decoded, scale, other, size)
                     return other
             raise
         return first
@@ -107,7 +113,11 @@ class Codec:
             choice = _formats(lambda row: row.lossless)
             raise BadParameter(f"lossless does not go with {target.name}; choose {choice}.")
 
-    def check(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> None:
+    def check_work(self, decoded: Decoded, scale: int) -> None:
+        """TooManyPixels if the network would have to make too many."""
+        check_pixels(decoded.height, decoded.width, len(decoded.frames), self._limits, scale)
+
+    def check(self, decoded: Decoded, scale: int, options: UpscaleOptions, size: Size | None = None) -> None:
         """BadParameter if the result cannot be written as asked."""
         self.check_options(options)
         target, frames = OUTPUT_FORMATS[options.output_format], decoded.frames
@@ -119,30 +129,39 @@ class Codec:
         if not target.alpha and any(frame.alpha is not None for frame in frames):
             choice = _formats(lambda row: row.alpha)
             raise BadParameter(f"The picture has transparent pixels, and {target.name} can have none; choose {choice}.")
-        side = max(decoded.height, decoded.width) * scale
+        side = max(size or (decoded.height * scale, decoded.width * scale))
         if target.max_side is not None and side > target.max_side:
             raise BadParameter(
                 f"{target.name} holds at most {target.max_side} pixels a side, and the result has {side}; "
                 f"choose {DEFAULT_FORMAT}."
             )
 
-    def left_out(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> tuple[str, ...]:
+    def left_out(
+        self, decoded: Decoded, scale: int, options: UpscaleOptions, size: Size | None = None
+    ) -> tuple[str, ...]:
         """The metadata blocks that could not be read or do not fit into the result, each with the reason, in ASCII."""
-        size = decoded.height * scale, decoded.width * scale
-        return fitted(decoded.metadata, scale, *size, options.output_format).dropped
+        return metadata_of(decoded, scale, size, options).dropped
 
     def encode(
-        self, decoded: Decoded, planes: Sequence[Sequence[Plane]], scale: int, options: UpscaleOptions
+        self,
+        decoded: Decoded,
+        planes: Sequence[Sequence[Plane]],
+        scale: int,
+        options: UpscaleOptions,
+        size: Size | None = None,
     ) -> Encoded:
-        """The result as a file. `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times."""
-        return self.encoder(decoded, scale, options).finish(planes)
+        """The result as a file. `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times.
 
-    def encoder(self, decoded: Decoded, scale: int, options: UpscaleOptions) -> StreamEncoder:
+        `size`, if it is not theirs, is what they are reduced to; along no side may it be larger.
+        """
+        return self.encoder(decoded, scale, options, size).finish(planes)
+
+    def encoder(self, decoded: Decoded, scale: int, options: UpscaleOptions, size: Size | None = None) -> StreamEncoder:
         """The same, to be given the rows as they come."""
-        self.check(decoded, scale, options)
+        self.check(decoded, scale, options, size)
         large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS
         executor = self._pool if large else None
-        return StreamEncoder(decoded, scale, options, self._formulas, executor, consistent=self._consistent)
+        return StreamEncoder(decoded, scale, options, self._formulas, executor, size=size, consistent=self._consistent)
 
 
 def _read_here(data: bytes, options: UpscaleOptions, limits: DecodeLimits, client: str) -> Raster:

@@ -80,7 +80,7 @@ class Samples(_Message):
     def check(self, format_name: str, size: int, options: UpscaleOptions, limits: DecodeLimits) -> None:
         """ValueError unless it can be the answer about a file of `format_name` with `size` bytes."""
         pixels = self.shape[0] * self.shape[1] * self.frames
-        allowed = min(limits.max_input_pixels, limits.max_output_pixels // options.scale**2)
+        allowed = min(limits.max_input_pixels, limits.max_output_pixels // options.least_level**2)
         if self.format != format_name:
             raise ValueError(f"samples of a {self.format[:20]}")
         if pixels > allowed:

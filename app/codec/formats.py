@@ -1,6 +1,6 @@
 """The code that reads and writes each format of app.formats, by the format's name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -61,6 +61,12 @@ if find_spec("pillow_heif") is not None:  # the extra `heif`
     from app.codec.readers.heic import HeicReader
 
     READERS["heic"] = HeicReader
+
+
+def readable(titles: Iterable[str]) -> tuple[str, ...]:
+    """Of these titles of formats, those that there are packages for."""
+    return tuple(title for title in titles if title.lower() in READERS)
+
 
 WRITERS: Mapping[OutputFormat, Writer] = {
     "png": Writer(png.write, png.stream),

@@ -15,6 +15,7 @@ class Formulas:
     `rgb_from_ycbcr` (3, 3) is the inverse of M. `upsample_kernel(scale)` gives phases (scale, taps) and an offset:
     out[scale * i + p] = sum over t of phases[p, t] * in[clamp(i + offset + t)]. `downsample_kernel(scale)` gives
     weights (taps,) and an offset: out[i] = sum over t of weights[t] * in[clamp(scale * i + offset + t)].
+    `contributions(source, target)` gives unclamped indices and weights (target, taps) of any change of length.
     """
 
     ycbcr_from_rgb: NDArray[np.float64]
@@ -22,6 +23,7 @@ class Formulas:
     rgb_from_ycbcr: NDArray[np.float64]
     upsample_kernel: Callable[[int], tuple[NDArray[np.float64], int]]
     downsample_kernel: Callable[[int], tuple[NDArray[np.float64], int]]
+    contributions: Callable[[int, int], tuple[NDArray[np.int64], NDArray[np.float64]]]
 
     @property
     def gray_gain(self) -> float:

@@ -3,7 +3,6 @@
 from app.codec.types import DecodeLimits
 from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.formats import Format, format_of
-from app.options import UpscaleOptions
 
 MAX_FRAMES = 4096  # each costs time beside its pixels, and a frame of one pixel takes twenty bytes
 
@@ -21,8 +20,11 @@ def accepted_format(data: bytes, limits: DecodeLimits) -> Format:
     raise UnsupportedFormat(f"{what}. Accepted formats: {accepted}.")
 
 
-def check_pixels(height: int, width: int, frames: int, limits: DecodeLimits, options: UpscaleOptions) -> None:
-    """TooManyPixels if the source, or the result at `options.scale`, has more pixels or frames than is allowed."""
+def check_pixels(height: int, width: int, frames: int, limits: DecodeLimits, level: int) -> None:
+    """TooManyPixels if the source, or what the network makes of it at `level`, has more pixels or frames than allowed.
+
+    A result of another size is made from that, so that its own pixels are fewer.
+    """
     if height < 1 or width < 1 or frames < 1:
         raise UndecodablePicture(f"The header says {width} x {height} pixels in {frames} frames: nothing to enlarge.")
     pixels = height * width * frames
@@ -32,9 +34,9 @@ def check_pixels(height: int, width: int, frames: int, limits: DecodeLimits, opt
             f"The picture is {size}, {pixels:,} pixels; at most {limits.max_input_pixels:,} are accepted. "
             "Send a smaller one."
         )
-    if pixels * options.scale**2 > limits.max_output_pixels:
+    if pixels * level**2 > limits.max_output_pixels:
         raise TooManyPixels(
-            f"At scale {options.scale} a picture of {size} becomes {pixels * options.scale**2:,} pixels; "
+            f"At scale {level} a picture of {size} becomes {pixels * level**2:,} pixels; "
             f"at most {limits.max_output_pixels:,} are made. Use a smaller scale or a smaller picture."
         )
     if frames > MAX_FRAMES:

@@ -251,9 +251,25 @@ typedef struct {
     uint8_t* out;                    // the next row
 } desk_t;
 
+// Clips and writes a row.
+static void finish_floats(const merge_t* merge, desk_t* desk, const float* values, size_t length) {
+    const float full = full_scale(merge);
+    float* out = (float*)desk->out;
+    for (size_t c = 0; c < merge->channels; c++)
+        for (size_t x = 0; x < length; x++) {
+            const float value = values[c * desk->wide + x], low = value < 0 ? 0 : value;
+            out[x * merge->channels + c] = low > full ? full : low;
+        }
+}
+
 // Clips, rounds and writes a row.
 static void finish(const merge_t* merge, desk_t* desk, const float* values) {
     const size_t length = merge->width * merge->scale;
+    if (merge->itemsize == sizeof(float)) {
+        finish_floats(merge, desk, values, length);
+        desk->out += length * merge->channels * sizeof(float);
+        return;
+    }
     for (size_t c = 0; c < merge->channels; c++)
         for (size_t x = c * desk->wide; x < c * desk->wide + length; x += LANES)
             store(load_all(values + x), full_scale(merge), desk->codes + x);

@@ -23,6 +23,7 @@ typedef struct {
     float mix[COLORS][2], gain, bias[COLORS];
 } merge_t;
 
+// Samples of four bytes are floats that are clipped but not rounded, in units of 16-bit codes.
 static inline float full_scale(const merge_t* merge) { return merge->itemsize == 1 ? 255 : 65535; }
 
 // Channels that are computed: not an alpha that is opaque.

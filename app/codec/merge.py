@@ -8,7 +8,7 @@ order, so a value that lies half-way between two codes, but for the last bit of 
 import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +56,11 @@ class Merger:
     """
 
     def __init__(
-        self, picture: Picture, scale: int, depth: Literal[8, 16], formulas: Formulas, *, consistent: bool
+        self, picture: Picture, scale: int, depth: Literal[8, 16] | None, formulas: Formulas, *, consistent: bool
     ) -> None:
+        """Without a depth, values are not rounded: float32 in units of 16-bit codes, 0 to 65535."""
         self._picture, self._scale = picture, scale
-        self._dtype = np.dtype(np.uint8 if depth == 8 else np.uint16)
+        self._dtype = np.dtype({8: np.uint8, 16: np.uint16, None: np.float32}[depth])
         self._full = full = 255 if depth == 8 else 65535
         phases, self._offset = formulas.upsample_kernel(scale)
         self._phases = phases.astype(np.float32)
@@ -93,7 +94,7 @@ class Merger:
         """How many source rows above the first and below the last one wanted are read, as far as the picture goes."""
         return (LOOKBACK, LOOKAHEAD) if self._consistent else (0, 0)
 
-    def rows(self, planes: Sequence[Plane], first: int, last: int, executor: Executor | None = None) -> Samples:
+    def rows(self, planes: Sequence[Plane], first: int, last: int, executor: Executor | None = None) -> NDArray[Any]:
         """Samples ((last - first) * scale, W * scale, C) of source rows [first, last).
 
         `planes` are the network's answers to `picture.planes`, whole and in its order; see `reach` for what is read of
@@ -107,7 +108,7 @@ class Merger:
         if len(planes) != len(picture.planes):
             raise ValueError(f"{len(planes)} planes for a picture that has {len(picture.planes)}")
         planes = [np.ascontiguousarray(plane, np.float32) for plane in planes]
-        out: Samples = np.empty(((last - first) * scale, width, picture.channels), self._dtype)
+        out: NDArray[Any] = np.empty(((last - first) * scale, width, picture.channels), self._dtype)
         native = library() if scale in _SCALES else None
         job = self._job(planes)
 
@@ -161,9 +162,10 @@ class Merger:
             job.mix[i][:], job.bias[i] = mix, bias
         return job
 
-    def _by_numpy(self, planes: Sequence[Plane], top: int, bottom: int, target: Samples) -> None:
+    def _by_numpy(self, planes: Sequence[Plane], top: int, bottom: int, target: NDArray[Any]) -> None:
         values = self._consistently(planes, top, bottom) if self._consistent else self._values(planes, top, bottom)
-        for channel, codes in enumerate(np.rint(values).clip(0, self._full).astype(self._dtype)):
+        values = values if self._dtype == np.float32 else np.rint(values)
+        for channel, codes in enumerate(values.clip(0, self._full).astype(self._dtype)):
             target[..., channel] = codes
         if self._picture.opaque:
             target[..., -1] = self._full

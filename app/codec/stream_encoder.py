@@ -3,16 +3,22 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from fractions import Fraction
 from typing import Literal
+
+import numpy as np
 
 from app.codec.formats import WRITERS, Stream
 from app.codec.formulas import Formulas
 from app.codec.merge import Merger
 from app.codec.metadata import fitted
 from app.codec.raster import Raster
-from app.codec.types import Decoded, Encoded, Plane, Samples
+from app.codec.shrink import Shrinker
+from app.codec.types import Decoded, Encoded, Metadata, Plane, Samples
 from app.formats import OUTPUT_FORMATS
 from app.options import UpscaleOptions
+
+_STRIP = 64  # source rows
 
 
 class StreamEncoder:
@@ -30,21 +36,29 @@ class StreamEncoder:
         formulas: Formulas,
         executor: Executor | None,
         *,
+        size: tuple[int, int] | None = None,
         consistent: bool = True,
     ) -> None:
-        """`executor` is for merging and for PNG; `consistent`: see Merger."""
+        """`executor` is for merging and for PNG; `size` (height, width) is the result's if it is not that of the level.
+
+        `consistent`: see Merger.
+        """
         self._decoded, self._scale, self._options, self._executor = decoded, scale, options, executor
-        self._height, self._width = decoded.height * scale, decoded.width * scale
+        whole = decoded.height * scale, decoded.width * scale
+        self._height, self._width = size or whole
         self._format = OUTPUT_FORMATS[options.output_format]
         depth: Literal[8, 16] = decoded.depth if self._format.sixteen_bits else 8
-        self._mergers = [Merger(picture, scale, depth, formulas, consistent=consistent) for picture in decoded.frames]
+        merged = depth if size is None else None
+        self._mergers = [Merger(picture, scale, merged, formulas, consistent=consistent) for picture in decoded.frames]
+        self._shrinkers = [Shrinker(whole, size, depth, formulas) for _ in decoded.frames] if size else []
         self._reach = self._mergers[0].reach
-        self._metadata = fitted(decoded.metadata, scale, self._height, self._width, options.output_format)
+        self._metadata = metadata_of(decoded, scale, size, options)
         shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)
         self._writer = WRITERS[options.output_format]
         self._stream: Stream | None = None
         if self._writer.stream is not None and len(decoded.frames) == 1:
             self._stream = self._writer.stream(*shape, self._metadata)
+        self._waiting: list[Samples] = []
         self._rows = 0
         self.merge_seconds = self.encode_seconds = 0.0
         """Wall time so far."""
@@ -62,10 +76,24 @@ class StreamEncoder:
             return False
         samples = self._merged(planes, self._rows, bottom)
         began = time.perf_counter()
-        self._stream.add(samples[0], self._executor)
+        if self._shrinkers:
+            self._add_in_bands(self._stream, samples[0], last=bottom == self._decoded.height)
+        else:
+            self._stream.add(samples[0], self._executor)
         self.encode_seconds += time.perf_counter() - began
         self._rows = bottom
         return True
+
+    def _add_in_bands(self, stream: Stream, samples: Samples, last: bool) -> None:
+        """Passes on whole bands of rows that come in other portions; at the end, the rest."""
+        self._waiting.append(samples)
+        if not last and sum(map(len, self._waiting)) < stream.band:
+            return
+        rows = np.concatenate(self._waiting)
+        end = len(rows) if last else len(rows) // stream.band * stream.band
+        for at in range(0, end, stream.band):
+            stream.add(rows[at : min(at + stream.band, end)], self._executor)
+        self._waiting = [rows[end:]]
 
     @property
     def rows(self) -> int:
@@ -80,7 +108,7 @@ class StreamEncoder:
             began = time.perf_counter()
             body = self._stream.finish()
         else:
-            frames = self._merged(planes, 0, self._decoded.height)
+            frames = self._whole(planes)
             began = time.perf_counter()
             durations, loop = self._decoded.durations_ms, self._decoded.loop
             raster = Raster(tuple(frames), self._format.title, self._metadata, durations, loop)
@@ -88,11 +116,29 @@ class StreamEncoder:
         self.encode_seconds += time.perf_counter() - began
         return Encoded(body, self._format.media_type)
 
+    def _whole(self, planes: Sequence[Sequence[Plane]]) -> list[Samples]:
+        """Every frame; one that is reduced is so in strips, as its values take four times the room of samples."""
+        height, step = self._decoded.height, _STRIP if self._shrinkers else self._decoded.height
+        strips = [self._merged(planes, top, min(top + step, height)) for top in range(0, height, step)]
+        return [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*strips, strict=True)]
+
     def _merged(self, planes: Sequence[Sequence[Plane]], first: int, last: int) -> list[Samples]:
         began = time.perf_counter()
         frames = [
             merger.rows(enlarged, first, last, self._executor)
             for merger, enlarged in zip(self._mergers, planes, strict=True)
         ]
+        if self._shrinkers:
+            frames = [shrinker.add(values) for shrinker, values in zip(self._shrinkers, frames, strict=True)]
         self.merge_seconds += time.perf_counter() - began
         return frames
+
+
+def metadata_of(decoded: Decoded, scale: int, size: tuple[int, int] | None, options: UpscaleOptions) -> Metadata:
+    """What is written with a result at this scale, or of this size (height, width) if there is one."""
+    factor: int | Fraction = scale
+    if size is None:
+        size = decoded.height * scale, decoded.width * scale
+    else:
+        factor = Fraction(size[1], decoded.width).limit_denominator(1000)
+    return fitted(decoded.metadata, factor, *size, options.output_format)

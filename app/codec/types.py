@@ -24,7 +24,7 @@ class DecodeLimits:
     """What the decoder accepts. Pixels are counted over every frame that would be decoded."""
 
     max_input_bytes: int = 32 * 1024 * 1024
-    max_input_pixels: int = 4 * 1024 * 1024
+    max_input_pixels: int = 16 * 1024 * 1024
     max_output_pixels: int = 64 * 1024 * 1024
     formats: tuple[str, ...] = INPUT_FORMATS
     """Titles of rows of app.formats."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 from app.engine.tiles import TileSizes
 
-WarmUp = Literal["nothing", "tiles", "shapes"]
+WarmUp = Literal["nothing", "smallest", "tiles", "shapes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,9 @@ class EngineConfig:
     """Compute every batch as if it were full, for devices that choose kernels, and so the rounding, by its size: a tile
     then comes out the same whatever comes with it."""
     warm_up: WarmUp = "tiles"
-    """What a worker runs before it is up: nothing (a command that serves one picture), one square tile of each size, or
-    every batch that can ever come (kernels are chosen for each, for which no picture should wait)."""
+    """What a worker runs before it is up: nothing (a command that serves one picture, and makes a network when it is
+    needed), the smallest tile, one square tile of each size, or every batch that can ever come (kernels are chosen for
+    each, for which no picture should wait)."""
     progress_seconds: float = 0.1
     """Shortest time between two progress reports of one request."""
 

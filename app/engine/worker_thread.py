@@ -131,6 +131,8 @@ class WorkerThread:
         (heights, widths), limit = self._config.tile_sizes(scale), BatchLimit(self._config)
         if self._config.warm_up == "shapes":
             cores = [Shape(height, width, 1) for height in heights for width in widths]
+        elif self._config.warm_up == "smallest":
+            cores = [Shape(heights[0], widths[0], 1)]
         else:
             cores = [Shape(next((each for each in heights if each >= size), heights[-1]), size, 1) for size in widths]
         shapes = []

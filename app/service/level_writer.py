@@ -24,8 +24,13 @@ class LevelWriter:
         levels: Sequence[int],
         threads: CodecThreads,
         client: str = "",
+        size: tuple[int, int] | None = None,
     ) -> None:
-        """`options` have been checked for `decoded`; `levels` are those to write, ascending, for `client`."""
+        """`options` have been checked for `decoded`; `levels` are those to write, ascending, for `client`.
+
+        With `size` (height, width), the one level is reduced to it.
+        """
+        self._size = size
         self._codec, self._decoded, self._options, self._threads = codec, decoded, options, threads
         self._client = client
         self._levels = tuple(levels)
@@ -100,7 +105,7 @@ class LevelWriter:
     def _encoder(self, level: int) -> StreamEncoder:
         """Made in the thread that first needs it; a level is only ever in one thread at a time."""
         if level not in self._encoders:
-            self._encoders[level] = self._codec.encoder(self._decoded, level, self._options)
+            self._encoders[level] = self._codec.encoder(self._decoded, level, self._options, self._size)
         return self._encoders[level]
 
     def _band(self, outputs: Outputs, level: int) -> bool:

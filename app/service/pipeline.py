@@ -17,6 +17,7 @@ from app.results import StoredPicture
 from app.service.codec_threads import CodecThreads
 from app.service.keeper import Keeper
 from app.service.level_writer import LevelWriter
+from app.service.plan import Plan, plan
 from app.service.stages import Stages
 from app.service.upload_budget import Reservation
 
@@ -27,26 +28,21 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be made, with which network, for whom.
+    """What is to be made, for whom.
 
-    `levels` are those to write, ascending; the network computes all up to the last. No deadline: None.
-    `formats` are those that the client accepts, the best first; with none, the options' format is written.
+    No deadline: None. `formats` are those that the client accepts, the best first; with none, the options' format is
+    written. Of a pass without a size, all levels are written; without `smaller`, only the last, or the one of `level`.
     """
 
     options: UpscaleOptions
-    network: str
-    levels: tuple[int, ...]
     client: str
     owner: str
     result_id: str
     request_id: str
     deadline_seconds: float | None
     formats: tuple[OutputFormat, ...] = ()
-
-    @property
-    def scale(self) -> int:
-        """The largest level to write."""
-        return self.levels[-1]
+    smaller: bool = True
+    level: int | None = None
 
 
 class Upload:
@@ -73,6 +69,9 @@ class Upscaled:
     """What came out: every level's picture, and whether they can be had again under the order's id, or why not."""
 
     levels: Mapping[int, StoredPicture]
+    level: int
+    """The largest of them, which was asked for."""
+    network: str
     stored: bool
     not_stored_because: str
     truncated: bool
@@ -138,9 +137,10 @@ class Pipeline:
     ) -> Upscaled:
         with stages.measure("decode"):
             # How large the picture is only decoding tells; until then its bytes do, most often.
-            pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
-            decoded, options, left_out = await self._threads.run(
-                lambda: self._decode(order, upload), pixels, order.client
+            pixels = PIXELS_PER_BYTE * len(upload.read()) * order.options.least_level**2
+            engine = self._engines.engine
+            decoded, made, options, left_out = await self._threads.run(
+                lambda: self._decode(engine, order, upload), pixels, order.client
             )
         upload.release()
         stages.current = "queue"
@@ -149,13 +149,13 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        writer = LevelWriter(self._codec, decoded, options, order.levels, self._threads, order.client)
+        writer = LevelWriter(self._codec, decoded, options, made.levels, self._threads, order.client, made.size)
         with closing(writer):
-            outputs = await self._engines.engine.upscale(
+            outputs = await engine.upscale(
                 decoded.planes,
-                scale=order.options.scale,
+                scale=made.compute,
                 client=order.client,
-                network=order.network,
+                network=made.network,
                 ensemble=order.options.self_ensemble,
                 deadline=deadline,
                 on_progress=report,
@@ -169,13 +169,24 @@ class Pipeline:
         problem = await self._keeper.keep(order.result_id, order.owner, levels, client=order.client, patient=patient)
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
-        self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
-        height, width = height * order.scale, width * order.scale
-        return Upscaled(levels, not problem, problem, decoded.truncated, left_out, height, width)
+        self._metrics.pixels(height * width * frames, height * width * frames * made.level**2)
+        height, width = made.size or (height * made.level, width * made.level)
+        return Upscaled(
+            levels, made.level, made.network, not problem, problem, decoded.truncated, left_out, height, width
+        )
 
-    def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions, tuple[str, ...]]:
-        """The planes, the options with the format to write, and notes on metadata; refuses what cannot be written."""
+    def _decode(
+        self, engine: Engine, order: Order, upload: Upload
+    ) -> tuple[Decoded, Plan, UpscaleOptions, tuple[str, ...]]:
+        """The planes, what is made of them, the options with the format to write, and notes on metadata.
+
+        Refuses what cannot be made or written.
+        """
         preferred = replace(order.options, format=order.formats[0]) if order.formats else order.options
         decoded = self._codec.decode(upload.read(), preferred, order.client)
-        options = self._codec.choose(decoded, order.scale, order.options, order.formats)
-        return decoded, options, self._codec.left_out(decoded, order.scale, options)
+        made = plan(engine, order.options, decoded.height, decoded.width)
+        self._codec.check_work(decoded, made.compute)
+        if made.size is None and not order.smaller:
+            made = replace(made, levels=(order.level or made.compute,))
+        options = self._codec.choose(decoded, made.level, order.options, order.formats, made.size)
+        return decoded, made, options, self._codec.left_out(decoded, made.level, options, made.size)

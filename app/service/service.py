@@ -10,7 +10,9 @@ from app.codec import Codec
 from app.engine import Engine
 from app.errors import BadParameter, Draining, WarmingUp
 from app.metrics import Metrics
+from app.options import UpscaleOptions
 from app.results import JobBoard, ResultStore
+from app.service import plan
 from app.service.answer_budget import AnswerBudget
 from app.service.client_quota import ClientQuota, FetchQuota
 from app.service.codec_threads import CodecThreads
@@ -19,6 +21,7 @@ from app.service.job_directory import JobDirectory
 from app.service.jobs import Jobs
 from app.service.keeper import Keeper
 from app.service.pipeline import Pipeline
+from app.service.repeats import Repeats
 from app.service.upload_budget import UploadBudget
 from app.settings import Settings
 
@@ -60,6 +63,7 @@ class Service:
             Pipeline(codec, self, metrics, threads, self.keeper), metrics, settings.job_ttl_seconds, settings.max_jobs
         )
         self.directory = JobDirectory(self.jobs, board)
+        self.repeats = Repeats(self.directory, board, settings.max_jobs)
         self._threads = threads
         self._open_engine = open_engine
         self._return_memory = return_memory
@@ -95,10 +99,12 @@ class Service:
             allowed = ", ".join(map(str, self._engine.scales))
             raise BadParameter(f"{parameter}: {level} is not served; allowed are {allowed}.")
 
-    def choose(self, scale: int, model: str | None) -> str:
-        """The model for a picture: the one of that name, else the first with this scale. Raises BadParameter."""
-        self.check_level(scale, "scale")
-        return self.accepting_engine.choose(scale, model)
+    def check(self, options: UpscaleOptions) -> str | None:
+        """The model that new work with these options gets, if that does not depend on its size.
+
+        Raises BadParameter, WarmingUp and Draining.
+        """
+        return plan.check(self.accepting_engine, options)
 
     @property
     def alive(self) -> bool:

@@ -26,7 +26,9 @@ export async function upscale(bytes, service, onProgress = () => {}) {
 
 /** fetch that retries after Retry-After when the service is busy, and throws problem documents as errors. */
 async function send(url, options, retries = 5) {
-  const answer = await fetch(url, options);
+  const answer = await fetch(url, options).catch((error) => {
+    throw new Error(`no answer from ${new URL(url).origin}: ${error.cause?.code ?? error.message}`);
+  });
   if (answer.ok) return answer;
   if ([429, 503].includes(answer.status) && retries > 0) {
     await pause(Number(answer.headers.get("Retry-After")) || 1);

@@ -1,12 +1,12 @@
 """Upscale a picture with the Python client: python upscale.py photo.jpg [http://127.0.0.1:8000]
 
-Writes photo_x4.png, and photo_x2.png from the same pass. The client, app/client.py, needs only httpx.
+Writes photo_x4.png, and photo_x2.png from the same pass. The client (clients/python) needs only httpx.
 """
 
 import sys
 from pathlib import Path
 
-from app.client import UpscaleError, Upscaler
+from lapsrn_client import UpscaleError, Upscaler
 
 
 def show(done: int, total: int) -> None:
@@ -18,14 +18,13 @@ def main() -> None:
     """Upscale the picture named on the command line."""
     picture = Path(sys.argv[1])
     url = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:8000"
-    with Upscaler(url) as upscaler:
-        try:
+    try:
+        with Upscaler(url) as upscaler:
             result = upscaler.upscale(picture, scale=4, progress=show)
-        except UpscaleError as error:
-            sys.exit(f"{error.status} {error.title}: {error.detail}")
-        picture.with_name(f"{picture.stem}_x4.png").write_bytes(result.body)
-        half = upscaler.level(result.id, 2)
-        picture.with_name(f"{picture.stem}_x2.png").write_bytes(half.body)
+            result.save(picture.with_name(f"{picture.stem}_x4.png"))
+            upscaler.level(result.id, 2).save(picture.with_name(f"{picture.stem}_x2.png"))
+    except UpscaleError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,11 @@ trap 'rm -f "$headers"' EXIT
 # curl retries 503 and 429 after Retry-After. An error's body, a problem document, goes to standard error.
 curl --silent --show-error --fail-with-body --retry 5 \
     --form "image=@$picture" --dump-header "$headers" --output "${name}_x4.png" \
-    "$service/upscale?scale=4" || { cat "${name}_x4.png" >&2; rm -f "${name}_x4.png"; exit 1; }
+    "$service/upscale?scale=4" || {
+    if [ -f "${name}_x4.png" ]; then cat "${name}_x4.png" >&2; fi
+    rm -f "${name}_x4.png"
+    exit 1
+}
 
 id=$(tr -d '\r' <"$headers" | sed -n 's/^x-upscale-id: //Ip')
 curl --silent --show-error --fail --output "${name}_x2.png" "$service/upscale?level=2&id=$id"

@@ -32,7 +32,7 @@ REFUSALS = [
     ("unauthorized", 401, "", {"Content-Type": "image/png"}, SIZES),
     ("too-many-bytes", 413, "", IMAGE, [40]),
     ("unsupported-format", 415, "", IMAGE | {"Content-Type": "text/plain"}, SIZES),
-    ("bad-parameter", 422, "?scale=3", IMAGE, SIZES),
+    ("bad-parameter", 422, "?scale=9", IMAGE, SIZES),
     ("too-many-requests", 429, "", IMAGE | {"X-API-Key": "seldom"}, SIZES),
     ("queue-full", 503, "", IMAGE, [5, 20]),
 ]

@@ -202,7 +202,7 @@ async def test_model_document(client: httpx.AsyncClient) -> None:
         "workers": [{"name": "worker-0", "device": "cpu", "up": True, "restarts": 0}],
         "limits": {
             "max_input_bytes": 33554432,
-            "max_input_pixels": 4194304,
+            "max_input_pixels": 16777216,
             "max_output_pixels": 67108864,
             "formats": list(INPUT_FORMATS),
         },

@@ -8,11 +8,11 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
+from lapsrn_client import Upscaler
 from PIL import Image
 from typer.testing import CliRunner
 
 from app.cli.commands import app
-from app.client import Upscaler
 from tests import pictures
 from tests.conftest import Running
 from tests.proxy import nginx

@@ -192,7 +192,22 @@ async def test_same_request_same_bytes(client: httpx.AsyncClient) -> None:
     assert first.content == second.content
 
 
-@pytest.mark.parametrize("query", ["?scale=8", "?scale=3", "?scale=", "?scale=4.0", "?scale=-2", "?scal=4", "?level=2"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?scale=8",
+        "?scale=9",
+        "?scale=",
+        "?scale=0.5",
+        "?scale=-2",
+        "?scale=nan",
+        "?width=0",
+        "?height=1.5",
+        "?width=37",
+        "?scal=4",
+        "?level=2",
+    ],
+)
 async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> None:
     answer = await post(client, query)
     assert answer.status_code == 422
@@ -202,15 +217,15 @@ async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> 
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
-        ("scale=3", "scale: must be 2, 4 or 8"),
+        ("scale=9", "scale: must be at most 8"),
         ("ensemble=maybe", "ensemble: must be true or false"),
         ("depth=16", "depth: must be keep or 8"),
         ("format=gif", "format: must be png, webp, jpeg, avif, tiff or jxl"),
         (f"model={'x' * 65}", "model: may have at most 64 characters"),
         (
             "scal=4",
-            "scal: is not a parameter of this request; there are scale, model, format, quality, ensemble, lossless, "
-            "depth, color, metadata, frames and truncated",
+            "scal: is not a parameter of this request; there are scale, width, height, long_side, model, format, "
+            "quality, ensemble, lossless, depth, color, metadata, frames and truncated",
         ),
     ],
 )
@@ -227,7 +242,7 @@ async def test_formats_have_their_usual_short_names(client: httpx.AsyncClient, a
 
 
 async def test_scale_8_is_refused_with_what_is_allowed(client: httpx.AsyncClient) -> None:
-    assert (await post(client, "?scale=8")).json()["detail"] == "scale: 8 is not served; allowed are 2, 4."
+    assert (await post(client, "?scale=8")).json()["detail"] == "scale: 8 is not served; allowed are 1 to 4."
     level = await client.get(f"/upscale?level=8&id={'A' * 32}")
     assert level.json()["detail"] == "level: 8 is not served; allowed are 2, 4."
 
@@ -401,3 +416,39 @@ async def test_a_result_too_large_to_keep_is_still_answered(serve: Running) -> N
         assert answer.status_code == 200
         assert "x-upscale-id" not in answer.headers
         assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("query", "shape", "name"),
+    [
+        ("?scale=3", (18, 27), "x3"),
+        ("?scale=1.5", (9, 14), "x1.5"),
+        ("?scale=1", (6, 9), "x1"),
+        ("?width=30", (20, 30), "30x20"),
+        ("?height=7", (7, 11), "11x7"),
+        ("?long_side=36", (24, 36), "36x24"),
+        ("?width=20&height=100", (13, 20), "20x13"),
+    ],
+)
+async def test_sizes_that_are_no_level(
+    client: httpx.AsyncClient, query: str, shape: tuple[int, int], name: str
+) -> None:
+    answer = await post(client, query)
+    assert answer.status_code == 200, answer.text
+    assert pictures.opened(answer.content).shape == shape
+    assert f'filename="upscaled_{name}.png"' in answer.headers["Content-Disposition"]
+    again = await client.get(answer.headers["Content-Location"])
+    assert again.content == answer.content
+
+
+async def test_a_size_that_is_a_level_is_that_level(client: httpx.AsyncClient) -> None:
+    sized, level = await post(client, "?width=18"), await post(client, "?scale=2")
+    assert sized.content == level.content
+
+
+async def test_what_a_size_makes_of_the_network_is_limited(serve: Running) -> None:
+    async with serve(max_output_pixels=6 * 9 * 4) as client:
+        assert (await post(client, "?width=18")).status_code == 200
+        answer = await post(client, "?width=19")
+        assert answer.status_code == 413
+        assert "At scale 4 a picture of 9 x 6 becomes 864 pixels" in answer.json()["detail"]

@@ -165,9 +165,9 @@ def test_model_and_ensemble_are_those_of_upscale(lapsrn: Lapsrn, monkeypatch: py
     asked: list[UpscaleOptions] = []
 
     class Backend:
-        def __init__(self, settings: object, options: UpscaleOptions, level: int) -> None:
+        def __init__(self, settings: object, options: UpscaleOptions, level: int | None) -> None:
             asked.append(options)
-            self.scale = level
+            self.scale = options.least_level
 
         async def start(self) -> None:
             """Nothing is loaded."""

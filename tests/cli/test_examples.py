@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ def example(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         pytest.skip(f"{TOOLS[name]} is not on this machine")
     return subprocess.run(
         [COMMANDS[name], str(EXAMPLES / name), *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "clients" / "python" / "src")},
         capture_output=True,
         text=True,
         timeout=60,
@@ -55,4 +56,17 @@ def test_a_bad_picture_is_told_and_leaves_nothing(url: str, tmp_path: Path, name
     assert done.returncode == 1
     assert "Not an accepted picture format" in done.stderr
     assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == ["photo.png"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_service_that_is_off_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    picture = tmp_path / "photo.png"
+    picture.write_bytes(pictures.png(GRAY))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    done = example(name, str(picture), f"http://127.0.0.1:{port}")
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert str(port) in line or "127.0.0.1" in line
     assert os.listdir(tmp_path) == ["photo.png"]  # noqa: PTH208

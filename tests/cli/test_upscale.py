@@ -249,7 +249,7 @@ def test_webp_is_written_as_asked(lapsrn: Lapsrn, where: list[str], option: str,
     [
         (["-o", "out"], "Missing argument"),
         (["a.png"], "Missing option"),
-        (["a.png", "-o", "out", "--scale", "3"], "'3' is not one of"),
+        (["a.png", "-o", "out", "--scale", "9"], "'9' is not a number from 1 to 8"),
         (["a.png", "-o", "out", "--scale", "2", "--level", "4"], "--level 4 is more than --scale 2"),
         (["a.png", "-o", "-", "--json"], "both want standard output"),
         (["a.png", "-o", "out", "--quality", "101"], "'101' is neither a number from 1 to 100 nor high"),

@@ -21,6 +21,7 @@ FORMULAS = Formulas(
     color.RGB_FROM_YCBCR,
     resample.upsample_kernel,
     resample.downsample_kernel,
+    resample.contributions,
 )
 FAILURES = Path(__file__).resolve().parent.parent / "failures"
 

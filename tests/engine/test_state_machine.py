@@ -309,6 +309,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.everybody_was_told_once()
         counters = (self.scheduler.requests, self.scheduler.in_flight, self.scheduler.bytes_under_way)
         assert (*self.scheduler.waiting(), *counters) == (0, 0.0, 0, 0, 0)
+        assert (self.scheduler._tiles.total, self.scheduler._bytes.total) == (0, 0)
         assert all(case.state != "open" for case in self.cases)
 
 

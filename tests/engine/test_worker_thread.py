@@ -12,6 +12,7 @@ from tests.engine.fakes import FakeModel, picture
     ("warm_up", "shapes"),
     [
         ("nothing", []),
+        ("smallest", [(1, 4, 4)]),
         ("tiles", [(1, 4, 4), (1, 8, 8)]),
         ("shapes", [(1, 4, 4), (2, 4, 4), (4, 4, 4), (1, 4, 8), (2, 4, 8), (1, 8, 4), (2, 8, 4), (1, 8, 8)]),
     ],

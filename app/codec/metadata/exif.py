@@ -174,7 +174,7 @@ def block(kept: Directory) -> bytes | None:
     return HEADER + packed(kept) if kept else None
 
 
-def scaled(kept: Directory, scale: int, height: int, width: int, srgb: bool) -> Directory:
+def scaled(kept: Directory, scale: int | Fraction, height: int, width: int, srgb: bool) -> Directory:
     """Adapted to a result of `height` x `width` pixels, `scale` times the source, and to sRGB if `srgb`."""
     result: Directory = {}
     for tag, item in kept.items():

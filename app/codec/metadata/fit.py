@@ -1,5 +1,7 @@
 """Adapts metadata to a result: its size and colours, and what its format can hold."""
 
+from fractions import Fraction
+
 from app.codec.metadata import exif, jpeg, xmp_packet
 from app.codec.metadata.blocks import note
 from app.codec.metadata.directories import Directory, Unreadable
@@ -8,14 +10,14 @@ from app.codec.types import Metadata
 _WITHOUT_DENSITY = _WITHOUT_IPTC = ("webp", "avif", "jxl")
 
 
-def fitted(metadata: Metadata, scale: int, height: int, width: int, target: str) -> Metadata:
+def fitted(metadata: Metadata, scale: int | Fraction, height: int, width: int, target: str) -> Metadata:
     """The metadata to write for a result of `height` x `width` pixels, `scale` times the source, in format `target`.
 
     What the format cannot hold is left out and noted in `dropped`. Resolution moves into EXIF where the format has no
     field for it, or too small a one, unless EXIF states one already.
     """
     dropped = list(metadata.dropped)
-    dpi = None if metadata.dpi is None else (metadata.dpi[0] * scale, metadata.dpi[1] * scale)
+    dpi = None if metadata.dpi is None else (metadata.dpi[0] * float(scale), metadata.dpi[1] * float(scale))
     kept = _exif(metadata, scale, height, width, dropped)
     if dpi is not None and (target in _WITHOUT_DENSITY or (target == "jpeg" and not jpeg.holds(dpi))):
         if exif.dpi(kept) is None:
@@ -45,7 +47,7 @@ def fitted(metadata: Metadata, scale: int, height: int, width: int, target: str)
     )
 
 
-def _exif(metadata: Metadata, scale: int, height: int, width: int, dropped: list[str]) -> Directory:
+def _exif(metadata: Metadata, scale: int | Fraction, height: int, width: int, dropped: list[str]) -> Directory:
     """The EXIF of the result. The block comes from a decoder process, so it may be anything."""
     if metadata.exif is None:
         return {}

@@ -29,7 +29,7 @@ def packet(lines: Sequence[str]) -> bytes | None:
     return b"".join((_HEAD, *(line.encode() + b"\n" for line in lines), _TAIL)) if lines else None
 
 
-def filled(opened: bytes, scale: int, height: int, width: int, srgb: bool) -> bytes:
+def filled(opened: bytes, scale: int | Fraction, height: int, width: int, srgb: bool) -> bytes:
     """The packet with its placeholders replaced for a result of `height` x `width`, `scale` times the source."""
     parts = opened.split(b"\0")
     for index in range(1, len(parts), 2):

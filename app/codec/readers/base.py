@@ -28,7 +28,7 @@ class Source:
 
     def check_pixels(self, height: int, width: int, frames: int = 1) -> None:
         """As app.codec.limits.check_pixels."""
-        check_pixels(height, width, frames, self.limits, self.options)
+        check_pixels(height, width, frames, self.limits, self.options.least_level)
 
 
 class Frame(NamedTuple):

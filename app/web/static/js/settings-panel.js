@@ -1,7 +1,7 @@
 /** The controls of the settings: what is chosen is remembered, and may be given in the page's address. */
 
 import { make, part } from "./dom.js";
-import { FORMATS, sane } from "./settings.js";
+import { CLEANS, FORMATS, sane } from "./settings.js";
 import { text } from "./texts.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
@@ -24,6 +24,7 @@ function remembered() {
 export class SettingsPanel {
   #root = part("settings", HTMLElement);
   #best = part("best", HTMLInputElement);
+  #clean = part("clean", HTMLSelectElement);
   #format = part("format", HTMLSelectElement);
   #lossy = part("lossy", HTMLInputElement);
   #lossyValue = part("lossy-value", HTMLOutputElement);
@@ -42,9 +43,9 @@ export class SettingsPanel {
 
   /** @returns {Settings} as they are chosen, without what does not go together */
   get chosen() {
-    const { network, scale, ...others } = this.#settings;
-    const suits = this.#models.some((model) => model.name === network && model.levels.includes(scale));
-    return { ...others, scale, network: suits ? network : "" };
+    const { network, clean, ...others } = this.#settings;
+    const suits = this.#models.some((model) => model.name === network && model.levels.includes(others.scale));
+    return { ...others, network: suits ? network : "", clean: this.#cleans ? clean : "auto" };
   }
 
   /** @param {Partial<Settings>} changes */
@@ -62,14 +63,14 @@ export class SettingsPanel {
     if (!scales.includes(this.#settings.scale)) {
       this.#settings = { ...this.#settings, scale: scales.filter((scale) => scale <= 4).at(-1) ?? scales[0] ?? 4 };
     }
-    this.#networks.replaceChildren(...models.filter((model) => model.purpose).map((model) => this.#box(model)));
+    this.#networks.replaceChildren(...models.filter(isChoice).map((model) => this.#box(model)));
     this.show();
     this.#onChange();
   }
 
   /** Brings the controls, and their words, to what is chosen. */
   show() {
-    const { scale, best, network, format, lossy } = this.#settings;
+    const { scale, best, clean, network, format, lossy } = this.#settings;
     const scales = this.#scales();
     for (const input of this.#inputs("scale")) {
       input.checked = Number(input.value) === scale;
@@ -77,9 +78,11 @@ export class SettingsPanel {
       if (label) label.hidden = !scales.includes(Number(input.value));
     }
     this.#best.checked = best;
-    this.#format.replaceChildren(
-      ...FORMATS.map((name) => new Option(text(`format.${name}`), name, name === format, name === format)),
-    );
+    fill(this.#format, "format", FORMATS, format);
+    fill(this.#clean, "clean", CLEANS, clean);
+    part("clean-row", HTMLElement).hidden = !this.#models.some((model) => model.clean);
+    this.#clean.disabled = !this.#cleans;
+    part("clean-reason", HTMLElement).textContent = this.#cleans ? "" : text("settings.not-at", { scale });
     const isExact = format === "png" || format === "webp-exact";
     part("lossy-row", HTMLElement).hidden = isExact;
     this.#lossy.value = String(lossy);
@@ -95,6 +98,13 @@ export class SettingsPanel {
       const words = label?.querySelector(".words");
       if (words && model) words.textContent = purposeOf(model);
     }
+  }
+
+  /** Whether the network that is chosen cleans up: the first that has the scale, if none is chosen by its name. */
+  get #cleans() {
+    const { network, scale } = this.#settings;
+    const having = this.#models.filter((model) => model.levels.includes(scale));
+    return (having.find((model) => model.name === network) ?? having[0])?.clean ?? false;
   }
 
   /** @returns {number[]} on offer; before the service has told, those that every one has */
@@ -114,6 +124,7 @@ export class SettingsPanel {
       scale: Number(chosen("scale")[0]?.value ?? 4),
       best: this.#best.checked,
       network: (chosen("network").find(({ value }) => value !== network) ?? chosen("network")[0])?.value ?? "",
+      clean: CLEANS.find((strength) => strength === this.#clean.value) ?? "auto",
       format: FORMATS.find((name) => name === this.#format.value) ?? "png",
       lossy: Number(this.#lossy.value),
     });
@@ -140,4 +151,15 @@ export class SettingsPanel {
 /** @param {Network} model @returns {string} what it does besides enlarging */
 function purposeOf(model) {
   return model.purpose === "Clean up JPEG traces" ? text("purpose.jpeg") : model.purpose;
+}
+
+/** @param {Network} model @returns {boolean} whether it is offered by what it is for */
+function isChoice(model) {
+  return model.purpose !== "" && !model.full_strength_of;
+}
+
+/** @param {HTMLSelectElement} select @param {string} group of texts @param {readonly string[]} values @param {string} chosen */
+function fill(select, group, values, chosen) {
+  const options = values.map((value) => new Option(text(`${group}.${value}`), value, value === chosen, value === chosen));
+  select.replaceChildren(...options);
 }

@@ -1,0 +1,134 @@
+"""The engine inside of a program, without a server: pictures in, pictures of the same kind out."""
+
+import asyncio
+import atexit
+import io
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import imagecodecs
+import numpy as np
+from lapsrn_client.pictures import data_of
+from numpy.typing import NDArray
+
+from app.cli.batch import PictureError
+from app.cli.local import LocalBackend, check_network, local_settings
+from app.options import UpscaleOptions
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+T = TypeVar("T")
+Array = NDArray[np.uint8] | NDArray[np.uint16]
+Progress = Callable[[int, int], None]
+
+
+class Upscaler:
+    """Loads the networks once, with threads of its own; `upscale` may be called from any thread, also at once."""
+
+    def __init__(self, *, weights: str | Path | None = None, device: str | None = None) -> None:
+        """The shipped networks on the best device, or these weights, or this device ("cpu", "cuda:0").
+
+        Settings come from the environment (LAPSRN_*). Raises app.errors.StartupError.
+        """
+        self._settings = local_settings(None if weights is None else Path(weights), device)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="lapsrn", daemon=True)
+        self._thread.start()
+        self._closed = False
+        try:
+            self._backend = self._run(self._opened())
+        except BaseException:
+            self._end()
+            raise
+
+    async def _opened(self) -> LocalBackend:
+        backend = LocalBackend(self._settings, UpscaleOptions(), None)
+        await backend.start()
+        return backend
+
+    @overload
+    def upscale(
+        self, picture: "Image.Image", scale: float = 4, *, progress: Progress | None = None, **options: Any
+    ) -> "Image.Image": ...
+
+    @overload
+    def upscale(
+        self, picture: Array, scale: float = 4, *, progress: Progress | None = None, **options: Any
+    ) -> Array: ...
+
+    @overload
+    def upscale(
+        self, picture: bytes | str | Path, scale: float = 4, *, progress: Progress | None = None, **options: Any
+    ) -> bytes: ...
+
+    def upscale(self, picture: Any, scale: float = 4, *, progress: Progress | None = None, **options: Any) -> Any:
+        """The picture `scale` times as wide and high: a Pillow image, an array, or for bytes and paths a file.
+
+        An array is (height, width) or (height, width, 1 to 4), uint8 or uint16, and so is its result. `options` are
+        those of app.options.UpscaleOptions, such as width=, model= or ensemble=; format= and quality= go with files.
+        `progress` is told tiles done and in all, from another thread. Raises ValueError for what cannot be upscaled.
+        """
+        as_image, as_array = (
+            hasattr(picture, "convert"),
+            hasattr(picture, "__array_interface__") and not hasattr(picture, "convert"),
+        )
+        asked = UpscaleOptions(scale=scale, **options)
+        if (as_image or as_array) and (asked.format, asked.quality) != (None, None):
+            asked = replace(asked, format="png", quality="high" if asked.self_ensemble else None)
+        check_network(self._settings, asked.model)
+        try:
+            body = self._run(self._backend.upscale(data_of(picture), progress, asked))
+        except PictureError as error:
+            raise ValueError(str(error)) from error
+        if as_image:
+            from PIL import Image
+
+            image = Image.open(io.BytesIO(body))
+            image.load()
+            return image
+        if as_array:
+            samples = np.asarray(imagecodecs.png_decode(body))
+            return samples.reshape(*samples.shape[:2], *np.shape(picture)[2:])
+        return body
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._closed:
+            work.close()
+            raise RuntimeError("this Upscaler is closed")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        """Ends the threads. A second call changes nothing."""
+        if not self._closed:
+            self._run(self._backend.close())
+            self._end()
+
+    def _end(self) -> None:
+        self._closed = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> "Upscaler":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_default: Upscaler | None = None
+_lock = threading.Lock()
+
+
+def upscale(picture: Any, scale: float = 4, *, progress: Progress | None = None, **options: Any) -> Any:
+    """As Upscaler.upscale, with the shipped networks, which are loaded on the first call and kept."""
+    global _default
+    with _lock:
+        if _default is None:
+            _default = Upscaler()
+            atexit.register(_default.close)
+    return _default.upscale(picture, scale, progress=progress, **options)

@@ -1,0 +1,97 @@
+"""Which network makes a picture, up to which level, and what is written of it: decided by its size and the options."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.errors import BadParameter
+from app.options import UpscaleOptions
+
+
+class Scales(Protocol):
+    """What a network can do."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Ascending."""
+
+
+class Networks(Protocol):
+    """An engine that is ready."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Of all networks, ascending."""
+
+    @property
+    def networks(self) -> Mapping[str, Scales]:
+        """By name."""
+
+    def choose(self, scale: int, network: str | None = None) -> str:
+        """The network for this scale. Raises BadParameter."""
+
+    def levels(self, network: str, scale: int) -> tuple[int, ...]:
+        """The levels of a pass, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`compute` is the level up to which the network works; `levels` are those to write, ascending.
+
+    With `size` (height, width), the one level is reduced to it.
+    """
+
+    network: str
+    compute: int
+    levels: tuple[int, ...]
+    size: tuple[int, int] | None = None
+
+    @property
+    def level(self) -> int:
+        """The largest level that is written."""
+        return self.levels[-1]
+
+
+def check(engine: Networks, options: UpscaleOptions) -> str | None:
+    """The network, if it does not depend on the picture's size. Raises BadParameter for what no picture can have."""
+    scales = _scales(engine, options)
+    if options.sized:
+        if options.long_side is not None and (options.width is not None or options.height is not None):
+            raise BadParameter("long_side: does not go with width or height; leave one of them out.")
+        engine.choose(scales[0], options.model)
+        return None
+    return engine.choose(_level(options.scale, scales), options.model)
+
+
+def plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> Plan:
+    """For a picture of this size. Raises BadParameter."""
+    check(engine, options)
+    scales, size = _scales(engine, options), options.size_of(height, width)
+    if options.sized:
+        reaching = [scale for scale in scales if height * scale >= size[0] and width * scale >= size[1]]
+        if not reaching:
+            raise BadParameter(
+                f"The result is to be {size[1]} x {size[0]}, and a picture of {width} x {height} can become "
+                f"{width * scales[-1]} x {height * scales[-1]} at most: ask for less."
+            )
+        level = reaching[0]
+    else:
+        level = _level(options.scale, scales)
+    network = engine.choose(level, options.model)
+    if size == (height * level, width * level):
+        return Plan(network, level, engine.levels(network, level))
+    return Plan(network, level, (level,), size)
+
+
+def _scales(engine: Networks, options: UpscaleOptions) -> Sequence[int]:
+    """Of the network that is named, or of all."""
+    named = engine.networks.get(options.model or "")
+    return engine.scales if named is None else named.scales
+
+
+def _level(scale: float, scales: Sequence[int]) -> int:
+    """The smallest that reaches the scale. Raises BadParameter."""
+    for level in scales:
+        if level >= scale:
+            return level
+    raise BadParameter(f"scale: {scale:g} is not served; allowed are 1 to {scales[-1]}.")

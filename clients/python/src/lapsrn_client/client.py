@@ -1,0 +1,181 @@
+"""The two clients: one that blocks, and one for asyncio."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar, cast
+
+import httpx
+
+from lapsrn_client.conversation import Conversation
+from lapsrn_client.pictures import Picture
+from lapsrn_client.types import Job, Options, Progress, Upscaled
+
+T = TypeVar("T")
+_DEFAULTS = Options()
+
+
+class Upscaler(Conversation):
+    """`Upscaler("http://127.0.0.1:8000").upscale("photo.jpg").save("big.png")` writes a PNG four times as large.
+
+    For use by one thread at a time. Every method raises UpscaleError.
+    """
+
+    def __init__(
+        self, url: str, api_key: str = "", *, timeout: float = 300.0, retries: int = 5, max_wait: float = 60.0
+    ) -> None:
+        """`timeout`: seconds for one request. 429 and 503 are tried again, unless Retry-After is over `max_wait`."""
+        super().__init__(url, self._client(base_url=url, timeout=timeout, headers=_headers(api_key)), retries, max_wait)
+
+    _client = httpx.Client
+
+    def upscale(
+        self, picture: Picture, scale: float = 4, options: Options = _DEFAULTS, progress: Progress | None = None
+    ) -> Upscaled:
+        """The enlarged picture. With `progress` it is a job, which whatever interrupts this call cancels."""
+        return _result(self._upscale(picture, scale, options, progress))
+
+    def level(self, id: str, level: int = 2) -> Upscaled:
+        """Fetch another level of an earlier pass; NotFound once it has expired."""
+        return _result(self._level(id, level))
+
+    def begin(
+        self,
+        picture: Picture,
+        scale: float = 4,
+        options: Options = _DEFAULTS,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Start a job and return at once. The same key with the same picture and options gives the same job."""
+        return _result(self._begin(picture, scale, options, idempotency_key))
+
+    def job(self, id: str) -> Job:
+        """The job as it is at this moment."""
+        return _result(self._job(id))
+
+    def wait(self, id: str, progress: Progress | None = None) -> Upscaled:
+        """The job's result, once it is there; JobFailed if it fails or is cancelled."""
+        return _result(self._wait(id, progress))
+
+    def cancel(self, id: str) -> None:
+        """Stop a job and forget it."""
+        _result(self._cancel(id))
+
+    async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:
+        time.sleep(after)  # noqa: ASYNC251
+        return cast(httpx.Response, self._http.send(request))
+
+    @asynccontextmanager
+    async def _stream(
+        self, request: httpx.Request, after: float
+    ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[str]]]:
+        time.sleep(after)  # noqa: ASYNC251
+        answer = self._http.send(request, stream=True)
+        try:
+            if not answer.is_success:
+                answer.read()
+            yield answer, _as_async(answer.iter_lines())
+        finally:
+            answer.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncUpscaler(Conversation):
+    """The same for asyncio. Cancelling the task that upscales with `progress` cancels the job."""
+
+    def __init__(
+        self, url: str, api_key: str = "", *, timeout: float = 300.0, retries: int = 5, max_wait: float = 60.0
+    ) -> None:
+        """As Upscaler."""
+        super().__init__(url, self._client(base_url=url, timeout=timeout, headers=_headers(api_key)), retries, max_wait)
+
+    _client = httpx.AsyncClient
+
+    async def upscale(
+        self, picture: Picture, scale: float = 4, options: Options = _DEFAULTS, progress: Progress | None = None
+    ) -> Upscaled:
+        """As Upscaler."""
+        return await self._upscale(picture, scale, options, progress)
+
+    async def level(self, id: str, level: int = 2) -> Upscaled:
+        """As Upscaler."""
+        return await self._level(id, level)
+
+    async def begin(
+        self,
+        picture: Picture,
+        scale: float = 4,
+        options: Options = _DEFAULTS,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """As Upscaler."""
+        return await self._begin(picture, scale, options, idempotency_key)
+
+    async def job(self, id: str) -> Job:
+        """As Upscaler."""
+        return await self._job(id)
+
+    async def wait(self, id: str, progress: Progress | None = None) -> Upscaled:
+        """As Upscaler."""
+        return await self._wait(id, progress)
+
+    async def cancel(self, id: str) -> None:
+        """As Upscaler."""
+        await self._cancel(id)
+
+    async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:
+        await asyncio.sleep(after)
+        return cast(httpx.Response, await self._http.send(request))
+
+    @asynccontextmanager
+    async def _stream(
+        self, request: httpx.Request, after: float
+    ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[str]]]:
+        await asyncio.sleep(after)
+        answer = await self._http.send(request, stream=True)
+        try:
+            if not answer.is_success:
+                await answer.aread()
+            yield answer, answer.aiter_lines()
+        finally:
+            await answer.aclose()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _headers(api_key: str) -> dict[str, str]:
+    return {"X-API-Key": api_key} if api_key else {}
+
+
+def _result(talk: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine that never suspends returns: one step takes it to its end."""
+    try:
+        talk.send(None)
+    except StopIteration as end:
+        return cast(T, end.value)
+    raise RuntimeError("the conversation suspended")
+
+
+async def _as_async(lines: Iterator[str]) -> AsyncIterator[str]:
+    for line in lines:
+        yield line

@@ -1,0 +1,147 @@
+"""The conversation with the service, the same for both clients; how a request is sent is left to them."""
+
+import contextlib
+import json
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
+from typing import Any
+
+import httpx
+
+from lapsrn_client.errors import JobFailed, Unreachable, UpscaleError, error_of
+from lapsrn_client.events import events
+from lapsrn_client.pictures import Picture, data_of
+from lapsrn_client.types import Job, Options, Progress, Upscaled
+
+_AGAIN = (429, 503)
+
+
+class Conversation(ABC):
+    """Coroutines that make requests one after another. Those of the blocking client never suspend."""
+
+    def __init__(self, url: str, http: Any, retries: int, max_wait: float) -> None:
+        self._url, self._http, self._retries, self._max_wait = url, http, retries, max_wait
+
+    @abstractmethod
+    async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:
+        """The answer, asked for after so many seconds."""
+
+    @abstractmethod
+    def _stream(
+        self, request: httpx.Request, after: float
+    ) -> AbstractAsyncContextManager[tuple[httpx.Response, AsyncIterator[str]]]:
+        """An answer that comes line by line."""
+
+    async def _upscale(self, picture: Picture, scale: float, options: Options, progress: Progress | None) -> Upscaled:
+        if progress is None:
+            return _upscaled(await self._send(self._post(picture, scale, options, {}), repeatable=False))
+        job = await self._begin(picture, scale, options, None)
+        return await self._wait(job.id, progress, cancel=True)
+
+    async def _begin(self, picture: Picture, scale: float, options: Options, key: str | None) -> Job:
+        # With the key, a request whose answer was lost can be repeated: it makes no second job.
+        headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
+        answer = await self._send(self._post(picture, scale, options, headers), repeatable=True)
+        return Job.of(answer.json())
+
+    async def _job(self, id: str) -> Job:
+        return Job.of((await self._send(self._http.build_request("GET", f"/jobs/{id}"))).json())
+
+    async def _cancel(self, id: str) -> None:
+        await self._send(self._http.build_request("DELETE", f"/jobs/{id}"))
+
+    async def _wait(self, id: str, progress: Progress | None, cancel: bool = False) -> Upscaled:
+        """The result of a job. `cancel`: what interrupts this cancels the job, too."""
+        try:
+            job = await self._follow(id, progress or (lambda done, total: None))
+        except BaseException:
+            if cancel:
+                with contextlib.suppress(httpx.HTTPError):  # the caller is leaving, whatever the service answers
+                    await self._fetch(self._http.build_request("DELETE", f"/jobs/{id}", timeout=5.0), 0.0)
+            raise
+        if job.state != "done":
+            raise JobFailed(**{"title": f"the job is {job.state}"} | dict(job.error or {}))
+        return await self._level(id, job.levels[-1])
+
+    async def _follow(self, id: str, progress: Progress) -> Job:
+        """The job once it has finished, by its events; a stream that breaks off is taken up where it was."""
+        seen, failures, after, told = "", 0, 0.0, None
+        while True:
+            headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": seen} if seen else {})
+            request = self._http.build_request("GET", f"/jobs/{id}/events", headers=headers)
+            problem: UpscaleError | None = None
+            try:
+                async with self._stream(request, after) as (answer, lines):
+                    if not answer.is_success:
+                        problem, after = self._refusal(answer, failures)
+                    else:
+                        async for event in events(lines):
+                            job = Job.of(json.loads(event.data))
+                            seen, failures = event.id or seen, 0
+                            if told != (job.done, job.total):
+                                told = (job.done, job.total)
+                                progress(job.done, job.total)
+                            if job.finished:
+                                return job
+                        after = 0.5
+            except httpx.TransportError as error:
+                problem, after = self._unreachable(error), 0.5 * 2**failures
+            failures += 1
+            if problem is not None and (failures > self._retries or after < 0 or after > self._max_wait):
+                raise problem
+
+    async def _level(self, id: str, level: int) -> Upscaled:
+        return _upscaled(
+            await self._send(self._http.build_request("GET", "/upscale", params={"id": id, "level": level}))
+        )
+
+    def _post(self, picture: Picture, scale: float, options: Options, headers: Mapping[str, str]) -> httpx.Request:
+        params = {name: value for name, value in asdict(options).items() if value is not None}
+        if not {"width", "height", "long_side"} & params.keys():
+            params["scale"] = scale
+        files = {"image": data_of(picture)}
+        request: httpx.Request = self._http.build_request(
+            "POST", "/upscale", params=params, files=files, headers=dict(headers)
+        )
+        return request
+
+    async def _send(self, request: httpx.Request, repeatable: bool = True) -> httpx.Response:
+        """A successful answer. `repeatable`: also when it is not known whether the service got the request."""
+        after, attempt = 0.0, 0
+        while True:
+            try:
+                answer = await self._fetch(request, after)
+            except httpx.TransportError as error:
+                # Where nobody listens, waiting does not help.
+                if not repeatable or isinstance(error, httpx.ConnectError) or attempt >= self._retries:
+                    raise self._unreachable(error) from error
+                after = 0.5 * 2**attempt
+            else:
+                if answer.is_success:
+                    return answer
+                problem, after = self._refusal(answer, attempt)
+                if after < 0 or after > self._max_wait or attempt >= self._retries:
+                    raise problem
+            attempt += 1
+
+    def _refusal(self, answer: httpx.Response, attempt: int) -> tuple[UpscaleError, float]:
+        """The error of an answer, and after how many seconds to ask again; less than 0: never."""
+        json_type = "json" in answer.headers.get("Content-Type", "")
+        problem = error_of(answer.status_code, answer.reason_phrase, answer.json() if json_type else {})
+        if answer.status_code not in _AGAIN:
+            return problem, -1.0
+        wanted = answer.headers.get("Retry-After", "")
+        return problem, float(wanted) if wanted.isdigit() else 0.5 * 2**attempt
+
+    def _unreachable(self, error: httpx.TransportError) -> Unreachable:
+        reason = str(error) or type(error).__name__
+        return Unreachable(title=f"no answer from {self._url}", detail=reason, status=0)
+
+
+def _upscaled(answer: httpx.Response) -> Upscaled:
+    place = httpx.URL(answer.headers.get("Content-Location", "")).query or answer.url.query
+    url = answer.url.copy_with(query=place)
+    return Upscaled(answer.content, answer.headers["Content-Type"], url.params.get("id", ""), str(url))

@@ -1,0 +1,33 @@
+"""Server-sent events, from the lines of a stream. (HTML standard, 9.2.6.)"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event; `id` is the last that the stream has named."""
+
+    kind: str
+    data: str
+    id: str
+
+
+async def events(lines: AsyncIterator[str]) -> AsyncIterator[Event]:
+    """The events of a stream; one that is cut off is not among them."""
+    kind, last = "", ""
+    data: list[str] = []
+    async for line in lines:
+        if not line:
+            if data:
+                yield Event(kind or "message", "\n".join(data), last)
+            kind, data = "", []
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            data.append(value)
+        elif name == "id":
+            last = value
