@@ -11,7 +11,7 @@ def tile_flops(config: LapSRNConfig, height: int, width: int) -> int:
     height, width = height + 2 * config.margin - 2, width + 2 * config.margin - 2
     total = height * width * len(NEIGHBOURS) * config.width
     for level in range(config.levels):
-        for _ in range(config.depth - 1):
+        for _ in range(config.depth_of_levels[level] - 1):
             height, width = height - 2, width - 2
             total += height * width * 9 * config.width**2
         total += (height - 2) * (width - 2) * 9 * config.width * 4
@@ -26,7 +26,7 @@ def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
     per_pixel = len(NEIGHBOURS) * config.width
     for level in range(config.levels):
         following = 4 * config.width if level + 1 < config.levels else 0
-        per_pixel += 4**level * 9 * config.width * ((config.depth - 1) * config.width + 4 + following)
+        per_pixel += 4**level * 9 * config.width * ((config.depth_of_levels[level] - 1) * config.width + 4 + following)
     return 2 * per_pixel * height * width
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from model.network import LapSRN
@@ -20,9 +20,21 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     """Write tensors and JSON metadata, all or nothing: a crash leaves the file that was there."""
     partial = path.with_name(path.name + ".partial")
     text = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata=text)
-    partial.chmod(0o644)  # safetensors makes files that only their owner may read
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=text)
+    partial.write_bytes(in_order(data))
     partial.replace(path)
+
+
+def in_order(data: bytes) -> bytes:
+    """A safetensors file with its header in alphabetical order: equal content then has equal bytes.
+
+    The package writes metadata in an order that differs from process to process.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = header.encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,24 +8,47 @@ class LapSRNConfig:
     """What the network is made of; saved with the weights.
 
     scale: 2, 4 or 8, one pyramid level per factor of two. depth: convolutions per level before the transposed one
-    (5 here, 10 in the paper). width: filters. slope: of LeakyReLU below zero.
+    (5 here, 10 in the paper). width: filters. slope: of LeakyReLU below zero. depths: convolutions of each level,
+    coarsest first, where they differ; empty for `depth` in every level. skips: after the first convolution of a level,
+    each pair adds to the features that it started from, with an activation between the two only (the residual blocks of
+    Lim et al., CVPR Workshops 2017); depths are then odd.
     """
 
     scale: int = 4
     depth: int = 5
     width: int = 64
     slope: float = 0.2
+    depths: tuple[int, ...] = ()
+    skips: bool = False
 
     def __post_init__(self) -> None:
         if self.scale not in (2, 4, 8):
             raise ValueError(f"scale is {self.scale}; it must be 2, 4 or 8")
         if self.depth < 1 or self.width < 1:
             raise ValueError(f"depth {self.depth} and width {self.width} must be at least 1")
+        object.__setattr__(self, "depths", tuple(self.depths))  # JSON has lists
+        if len(self.depths) == self.levels and len(set(self.depths)) == 1:
+            object.__setattr__(self, "depth", self.depths[0])
+            object.__setattr__(self, "depths", ())
+        if self.depths and (len(self.depths) != self.levels or min(self.depths) < 1):
+            raise ValueError(f"depths are {self.depths}; give one of at least 1 for each of {self.levels} levels")
+        if self.skips and not all(depth % 2 for depth in self.depth_of_levels):
+            raise ValueError(f"depths are {self.depth_of_levels}; with skips, they must be odd: one and then pairs")
 
     @property
     def levels(self) -> int:
         """Pyramid levels: log2(scale)."""
         return self.scale.bit_length() - 1
+
+    @property
+    def depth_of_levels(self) -> tuple[int, ...]:
+        """Convolutions of each level before its transposed one, coarsest first."""
+        return self.depths or (self.depth,) * self.levels
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the paper's form: equally deep levels without skips."""
+        return not self.skips and not self.depths
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -40,6 +63,6 @@ class LapSRNConfig:
         and going down a level halves (rounded up) and takes one more for the folded upsampling.
         """
         need = 1
-        for _ in range(self.levels - 1):
-            need = (need + self.depth - 1 + 1) // 2 + 1
-        return need + self.depth
+        for depth in self.depth_of_levels[:0:-1]:
+            need = (need + depth - 1 + 1) // 2 + 1
+        return need + self.depth_of_levels[0]

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from model.cpu import has_amx
+from model.cpu import features, has_amx
 
 NVIDIA = Path("/dev/nvidiactl")
 """There where NVIDIA's driver is. torch is only asked for GPUs where it may find one, as loading it takes seconds."""
@@ -56,6 +56,14 @@ def best_dtype(device: str) -> str:
 
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return "bfloat16" if has_amx() else "float32"
+
+
+def training_dtype(device: str) -> str:
+    """As `best_dtype`, for training: bfloat16 also on CPUs with AVX512-BF16, where it trains twice as fast as float32.
+
+    Serving has Winograd convolutions in float32 there, which are faster still, but there are none for backward.
+    """
+    return "bfloat16" if device == "cpu" and "avx512_bf16" in features() else best_dtype(device)
 
 
 def exact_float32() -> None:

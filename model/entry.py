@@ -1,18 +1,30 @@
-"""What the programs of this package share: errors about files are one line."""
+"""What the programs of this package share: a user's error is one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from model.pictures import PictureError
 from model.weights import WeightsError
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be done; the message is one line that says what to do."""
 
 
 @contextmanager
 def file_errors(program: str) -> Iterator[None]:
-    """Ends `program` with one line and exit code 1 where a file or folder is missing or cannot be used."""
+    """Ends `program` with one line and exit code 1 for what its user can mend: files, folders, pictures, settings."""
     try:
         yield
-    except WeightsError as error:
+    except (WeightsError, PictureError, UsageError) as error:
         raise SystemExit(f"{program}: {error}") from None
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise SystemExit(f"{program}: {reason}") from None
+
+
+def check_output(path: Path | None) -> None:
+    """Raises UsageError where the folder of a file to write is missing: before the work, not after it."""
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} for {path.name}; make it first")

@@ -9,18 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from model.checkpoint import load_weights
-from model.color import luma
+from model.color import YCBCR_OFFSET, luma, rgb_from_ycbcr, ycbcr_from_rgb
+from model.degradations import through_jpeg
 from model.entry import file_errors
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
-from model.pictures import Picture, find_pictures, through_jpeg
+from model.pictures import Picture, PictureError, find_pictures, low_resolution_of, read
 from model.quality import psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
 
 Luma = NDArray[np.float32] | NDArray[np.float64]
+FIGURES = ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")
+RGB_FIGURES = ("rgb_psnr", "bicubic_rgb_psnr")
 Enlarge = Callable[[FoldedLapSRN, Luma], list[NDArray[np.float32]]]
 
 
@@ -76,6 +78,9 @@ class Score:
     ssim: float
     bicubic_psnr: float
     bicubic_ssim: float
+    rgb_psnr: float | None = None
+    """Over all three channels; None unless it was asked for."""
+    bicubic_rgb_psnr: float | None = None
 
 
 def luma_8bit(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -83,27 +88,62 @@ def luma_8bit(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     return round_to_uint8(luma(picture) * 255)
 
 
+def rgb_8bit(y: Luma, low: Picture) -> NDArray[np.float64]:
+    """R'G'B' on 0..255 (H, W, 3), rounded, of luma (H, W) in 0..1 and the chroma of `low`, enlarged bicubically."""
+    height, width = y.shape
+    if low.ndim == 2:
+        chroma = [np.full((height, width), YCBCR_OFFSET[1])] * 2
+    else:
+        chroma = [resize(plane, height, width) for plane in np.moveaxis(ycbcr_from_rgb(low / 255), 2, 0)[1:]]
+    return round_to_uint8(rgb_from_ycbcr(np.stack([y, *chroma], axis=-1)) * 255)
+
+
+def rgb_scores(level: Luma, truth: Picture, low: Picture, scale: int) -> tuple[float, float]:
+    """PSNR over R'G'B' of a network's luma with bicubic chroma, and of bicubic alone."""
+    target = (np.stack([truth] * 3, axis=-1) if truth.ndim == 2 else truth).astype(np.float64)
+    channels = np.moveaxis(np.stack([low] * 3, axis=-1) if low.ndim == 2 else low, 2, 0).astype(np.float64)
+    bicubic = np.stack([round_to_uint8(resize(channel, *level.shape)) for channel in channels], axis=-1)
+    return psnr(rgb_8bit(level, low), target, scale), psnr(bicubic, target, scale)
+
+
 def score_picture(
-    folded: FoldedLapSRN, scales: Sequence[int], name: str, truth: Picture, low: Picture, enlarge: Enlarge = upscale
+    folded: FoldedLapSRN,
+    scales: Sequence[int],
+    name: str,
+    truth: Picture,
+    low: Picture,
+    enlarge: Enlarge = upscale,
+    rgb: bool = False,
 ) -> list[Score]:
-    """Scores of the picture that `low` becomes, at each scale, against `truth` (the finest) and its degradations."""
+    """Scores of the picture that `low` becomes, at each scale, against `truth` (the finest) and its degradations.
+
+    `rgb` has PSNR over R'G'B' as well.
+    """
     finest = scales[-1]
     results = []
     for scale, level in zip(scales, enlarge(folded, luma(low)), strict=True):
-        target = luma_8bit(truth if scale == finest else degrade(truth, finest // scale))
+        wanted = truth if scale == finest else degrade(truth, finest // scale)
+        target = luma_8bit(wanted)
         ours = round_to_uint8(level.astype(np.float64) * 255)
         bicubic = round_to_uint8(resize(luma_8bit(low), *target.shape))
         figures = [metric(x, target, scale) for x in (ours, bicubic) for metric in (psnr, ssim)]
-        results.append(Score(name, scale, figures[0], figures[1], figures[2], figures[3]))
+        in_rgb = rgb_scores(level, wanted, low, scale) if rgb else (None, None)
+        results.append(Score(name, scale, figures[0], figures[1], figures[2], figures[3], *in_rgb))
     return results
 
 
 def evaluate(
-    weights: Path, hr: Path, lr: Path | None = None, enlarge: Enlarge = upscale, jpeg: int | None = None
+    weights: Path,
+    hr: Path,
+    lr: Path | None = None,
+    enlarge: Enlarge = upscale,
+    jpeg: int | None = None,
+    rgb: bool = False,
 ) -> list[Score]:
-    """Scores of every picture in `hr`; low-resolution files of the same name in `lr`, else made by the 8-bit recipe.
+    """Scores of every picture in `hr`; its low resolution is in `lr` (a.png, ax4.png), else made by the 8-bit recipe.
 
-    `jpeg` is the quality that the low resolution is compressed with first, to see what that does.
+    `jpeg` is the quality that the low resolution is compressed with first, to see what that does. `rgb` has PSNR over
+    R'G'B' as well, with chroma enlarged bicubically.
     """
     network, _ = load_weights(weights)
     with torch.no_grad():
@@ -111,7 +151,7 @@ def evaluate(
     scores = []
     for name, truth, low in pairs(hr, lr, network.config.scale):
         low = low if jpeg is None else through_jpeg(low, jpeg)
-        scores += score_picture(folded, network.config.scales, name, truth, low, enlarge)
+        scores += score_picture(folded, network.config.scales, name, truth, low, enlarge, rgb)
     return scores
 
 
@@ -121,13 +161,12 @@ def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture,
         truth = read(path)
         height, width = (side // scale * scale for side in truth.shape[:2])
         truth = truth[:height, :width]
-        yield path.stem, truth, read(lr / path.name) if lr else degrade(truth, scale)
-
-
-def read(path: Path) -> NDArray[np.uint8]:
-    """An 8-bit picture as (H, W) when it is gray, else (H, W, 3)."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L" if image.mode in ("L", "1") else "RGB"))
+        low = read(low_resolution_of(path, lr, scale)) if lr else degrade(truth, scale)
+        if low.shape[:2] != (height // scale, width // scale):
+            raise PictureError(
+                f"the low resolution of {path} is {low.shape[0]}x{low.shape[1]}, not {height // scale}x{width // scale}"
+            )
+        yield path.stem, truth, low
 
 
 def mean(scores: Sequence[Score], name: str) -> float:
@@ -137,14 +176,17 @@ def mean(scores: Sequence[Score], name: str) -> float:
 
 def table(scores: Sequence[Score]) -> str:
     """Rows of text for people: every picture, then the mean, per scale."""
-    lines = [f"{'picture':<16}{'scale':>6}{'PSNR dB':>10}{'SSIM':>9}{'bicubic dB':>12}{'SSIM':>9}"]
+    head = f"{'picture':<16}{'scale':>6}{'PSNR dB':>10}{'SSIM':>9}{'bicubic dB':>12}{'SSIM':>9}"
+    rgb = any(score.rgb_psnr is not None for score in scores)
+    lines = [f"{head}{'RGB dB':>10}{'bicubic dB':>12}" if rgb else head]
     for scale in sorted({score.scale for score in scores}):
         chosen = [score for score in scores if score.scale == scale]
-        figures = ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")
+        figures = FIGURES + RGB_FIGURES if rgb else FIGURES
         rows = [(s.picture, [getattr(s, name) for name in figures]) for s in chosen]
         rows.append(("mean", [mean(chosen, name) for name in figures]))
-        for name, (p, s, bp, bs) in rows:
-            lines.append(f"{name:<16}{'x' + str(scale):>6}{p:>10.3f}{s:>9.4f}{bp:>12.3f}{bs:>9.4f}")
+        for name, (p, s, bp, bs, *more) in rows:
+            line = f"{name:<16}{'x' + str(scale):>6}{p:>10.3f}{s:>9.4f}{bp:>12.3f}{bs:>9.4f}"
+            lines.append(line + "".join(f"{value:>{size}.3f}" for value, size in zip(more, (10, 12), strict=False)))
     return "\n".join(lines)
 
 
@@ -153,7 +195,8 @@ def summary(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
     found = {}
     for scale in sorted({score.scale for score in scores}):
         chosen = [score for score in scores if score.scale == scale]
-        figures = ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")
+        rgb = any(score.rgb_psnr is not None for score in chosen)
+        figures = FIGURES + RGB_FIGURES if rgb else FIGURES
         found[str(scale)] = {name: round(mean(chosen, name), 4) for name in figures}
     return found
 
@@ -163,18 +206,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m model.evaluate", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors file")
     parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
-    parser.add_argument("--lr", type=Path, help="folder of low-resolution pictures with the same names")
+    parser.add_argument(
+        "--lr", type=Path, help="folder of low-resolution pictures: a.png, ax4.png or a_x4.png for a.png"
+    )
     parser.add_argument(
         "--ensemble", action="store_true", help="score the mean over four quarter turns and their mirrors; slower"
     )
     parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the low resolution as JPEG first")
+    parser.add_argument("--rgb", action="store_true", help="PSNR over R'G'B' too; chroma is enlarged bicubically")
     parser.add_argument("--json", action="store_true", help="means as JSON instead of a table")
     options = parser.parse_args(arguments)
     if options.jpeg is not None and not 1 <= options.jpeg <= 100:
         parser.error("--jpeg is a quality from 1 to 100")
     enlarge = upscale_ensemble if options.ensemble else upscale
     with file_errors(parser.prog):
-        scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg)
+        scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg, options.rgb)
     print(json.dumps(summary(scores)) if options.json else table(scores))
 
 

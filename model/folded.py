@@ -60,6 +60,8 @@ class FoldedLapSRN:
     levels: tuple[FoldedLevel, ...]
     margin: int
     slope: float
+    skips: bool = False
+    """Whether the convolutions of a level come in pairs that add to what they started from."""
 
     def __call__(self, padded: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
         """Luma with its margin (N, 1, H + 2m, W + 2m), 0..1, to [(N, 1, 2H, 2W), (N, 1, 4H, 4W), ...].
@@ -107,14 +109,24 @@ class FoldedLapSRN:
         outputs = []
         count = levels or len(self.levels)
         for i, level in enumerate(self.levels[:count]):
-            for conv in level.convs:
-                features = conv(features, self.slope)
+            features = self._through(level.convs, features)
             outputs.append(level.residual(features).to(padded.dtype))
             if i + 1 < count:
                 assert level.following is not None
                 # The shuffle comes after the activation, which does not mind the order.
                 features = shuffle_phases(level.following(features, self.slope))
         return outputs
+
+    def _through(self, convs: tuple[Conv, ...], features: Tensor) -> Tensor:
+        """Features after a level's convolutions, each of which takes a pixel off every side."""
+        if not self.skips:
+            for conv in convs:
+                features = conv(features, self.slope)
+            return features
+        for first, second in zip(convs[::2], convs[1::2], strict=True):
+            change = second(first(features, self.slope))
+            features = crop_to(features, *change.shape[-2:]) + change
+        return features
 
     def map(self, features: Callable[[Conv], Conv], image: Callable[[Conv], Conv]) -> "FoldedLapSRN":
         """The same network with other convolutions: on features, first and last ones included, and on the image."""
@@ -127,7 +139,7 @@ class FoldedLapSRN:
             )
             for level in self.levels
         )
-        return FoldedLapSRN(features(self.entry), levels, self.margin, self.slope)
+        return replace(self, entry=features(self.entry), levels=levels)
 
 
 def compose(up: Tensor, up_bias: Tensor | None, conv: Tensor, conv_bias: Tensor | None) -> EagerConv:

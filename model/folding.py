@@ -44,7 +44,11 @@ class Folded:
 
 
 def fold(parameters: Parameters, config: LapSRNConfig) -> Folded:
-    """The network with each transposed convolution merged into what follows it, and with residuals round zero."""
+    """The network with each transposed convolution merged into what follows it, and with residuals round zero.
+
+    Of plain networks only; no kernel in C has skips.
+    """
+    assert config.is_plain
 
     def conv(name: str) -> Conv:
         return Conv(*(parameters[f"{name}.{part}"].astype(np.float64) for part in ("weight", "bias")))

@@ -5,21 +5,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import LapSRNConfig as LapSRNConfig
-from model.folded import EagerConv, FoldedLapSRN, FoldedLevel, compose, drop_centre, phases_first
+from model.folded import Conv, EagerConv, FoldedLapSRN, FoldedLevel, compose, drop_centre, phases_first
+
+SKIPPED = 0.2  # of He's scale: how the second convolution of a pair starts, so that deep levels begin near identity
 
 
 class Level(nn.Module):
     """One pyramid level: features to twice the resolution, and the residual that sharpens the upsampled image."""
 
-    def __init__(self, config: LapSRNConfig, channels_in: int) -> None:
+    def __init__(self, config: LapSRNConfig, channels_in: int, depth: int) -> None:
         super().__init__()
         width = config.width
-        inputs = [channels_in] + [width] * (config.depth - 1)
+        inputs = [channels_in] + [width] * (depth - 1)
         self.convs = nn.ModuleList(nn.Conv2d(channels, width, 3, padding=1) for channels in inputs)
         self.up = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)
         self.residual = nn.Conv2d(width, 1, 3, padding=1)
         self.image_up = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
         self._initialise(config.slope)
+        if config.skips:
+            with torch.no_grad():
+                for second in list(self.convs)[2::2]:
+                    assert isinstance(second, nn.Conv2d)
+                    second.weight *= SKIPPED
 
     def _initialise(self, slope: float) -> None:
         """He's scale for convolutions; transposed ones start as bilinear upsampling, residual heads small."""
@@ -44,7 +51,10 @@ class LapSRN(nn.Module):
     def __init__(self, config: LapSRNConfig) -> None:
         super().__init__()
         self.config = config
-        self.levels = nn.ModuleList(Level(config, 1 if i == 0 else config.width) for i in range(config.levels))
+        inputs = [1] + [config.width] * (config.levels - 1)
+        self.levels = nn.ModuleList(
+            Level(config, channels, depth) for channels, depth in zip(inputs, config.depth_of_levels, strict=True)
+        )
 
     def forward(self, padded: Tensor) -> list[Tensor]:
         """Luma with its margin (N, 1, H + 2m, W + 2m), 0..1, to [(N, 1, 2H, 2W), (N, 1, 4H, 4W), ...].
@@ -75,16 +85,24 @@ class LapSRN(nn.Module):
         features = luma
         for i, level in enumerate(self.levels):
             assert isinstance(level, Level)
+            start = features
             for j, conv in enumerate(level.convs):
                 assert isinstance(conv, nn.Conv2d)
                 weight = zero_mean(conv.weight) if i == j == 0 else conv.weight
-                features = F.leaky_relu(F.conv2d(features, weight, conv.bias, padding=1), self.config.slope)
+                out = F.conv2d(features, weight, conv.bias, padding=1)
+                if self.config.skips and j > 0 and j % 2 == 0:
+                    features = start + out
+                else:
+                    start, features = features, F.leaky_relu(out, self.config.slope)
             features = level.up(features)
             residuals.append(level.residual(features))
         return residuals
 
     def fold(self) -> FoldedLapSRN:
-        """The same function with each transposed convolution merged into what follows it. Differentiable."""
+        """The same function with each transposed convolution merged into what follows it.
+
+        Differentiable; made where gradients are off, its parameters require none.
+        """
         levels = []
         first = self.levels[0].convs[0]  # type: ignore[index]
         assert isinstance(first, nn.Conv2d)
@@ -100,7 +118,14 @@ class LapSRN(nn.Module):
                 assert isinstance(after, nn.Conv2d)
                 following = phases_first(compose(level.up.weight, level.up.bias, after.weight, after.bias))
             levels.append(FoldedLevel(convs=convs, residual=residual, following=following, image=image))
-        return FoldedLapSRN(entry, tuple(levels), self.config.margin, self.config.slope)
+        folded = FoldedLapSRN(entry, tuple(levels), self.config.margin, self.config.slope, self.config.skips)
+        return folded if torch.is_grad_enabled() else folded.map(constant, constant)
+
+
+def constant(conv: Conv) -> Conv:
+    """The same convolution as constants."""
+    assert isinstance(conv, EagerConv)
+    return EagerConv(conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
 
 
 def zero_mean(weight: Tensor) -> Tensor:

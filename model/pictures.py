@@ -1,16 +1,21 @@
-"""Picture files for training and scoring: which there are, and what JPEG makes of one."""
+"""Picture files for training and scoring: which there are, and their samples."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 Picture = NDArray[np.uint8]
+
+
+class PictureError(Exception):
+    """A file is not a picture that can be read; the message is one line that names it."""
 
 
 def find_pictures(folders: Sequence[Path]) -> list[Path]:
@@ -27,9 +32,59 @@ def find_pictures(folders: Sequence[Path]) -> list[Path]:
     return sorted(found, key=str)
 
 
-def through_jpeg(picture: Picture, quality: int) -> Picture:
-    """The picture, gray or RGB, as a JPEG of this quality (1 to 100, half the chroma) leaves it."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality)
-    with Image.open(file) as image:
-        return np.asarray(image)
+def low_resolution_of(path: Path, folder: Path, scale: int) -> Path:
+    """The file in `folder` that is `path` shrunk: baby.png, babyx4.png or baby_x4.png for baby.png, of any type.
+
+    Raises FileNotFoundError.
+    """
+    stems = (path.stem, f"{path.stem}x{scale}", f"{path.stem}_x{scale}")
+    for stem in stems:
+        for suffix in (path.suffix, *sorted(SUFFIXES)):
+            if (found := folder / f"{stem}{suffix}").is_file():
+                return found
+    raise FileNotFoundError(f"{folder} has no low resolution of {path.name}; name it {', '.join(stems)}")
+
+
+def read(path: Path) -> Picture:
+    """A picture as the service decodes it, in 8 bits: (H, W) when it is gray, else (H, W, 3); without its alpha.
+
+    Sixteen bits are rounded to eight. Raises PictureError for what is damaged, and for samples that the service does
+    not take: floating-point numbers, signed ones, and more than 16 bits.
+    """
+    try:
+        with Image.open(path) as image:
+            if (deep := _sixteen_bits(image, path)) is not None:
+                return _in_eight_bits(deep, path)
+            if image.mode in ("I", "F"):
+                raise PictureError(f"{path}: samples of 32 bits are not read; save it with 8 or 16 unsigned bits")
+            return np.asarray(image.convert("L" if image.mode in ("L", "LA", "1") else "RGB"))
+    except FileNotFoundError:
+        raise
+    # What decoders raise for damaged files is of many types.
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+        raise PictureError(f"{path}: not a readable picture ({' '.join(str(error).split())})") from None
+
+
+def _sixteen_bits(image: Image.Image, path: Path) -> NDArray[np.generic] | None:
+    """The samples of a PNG or TIFF of 16 bits, of which Pillow keeps eight or clips the rest; None for other files."""
+    if image.format == "PNG":
+        data = path.read_bytes()
+        return np.asarray(imagecodecs.png_decode(data)) if data[24:25] == b"\x10" else None
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (
+        image.mode[0] in "IF" or 16 in image.tag_v2.get(258, (1,))
+    ):
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            samples = np.asarray(page.asarray())
+            if samples.ndim == 3 and page.axes.startswith("S"):
+                samples = np.moveaxis(samples, 0, -1)
+            return 65535 - samples if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else samples
+    return None
+
+
+def _in_eight_bits(samples: NDArray[np.generic], path: Path) -> Picture:
+    if samples.dtype != np.uint16 or samples.ndim not in (2, 3):
+        raise PictureError(f"{path}: samples are {samples.dtype}; save it with 8 or 16 unsigned bits")
+    channels = samples if samples.ndim == 3 else samples[..., None]
+    colours = channels[..., :3] if channels.shape[2] >= 3 else channels[..., 0]
+    return np.asarray((colours.astype(np.uint32) + 128) // 257, dtype=np.uint8)

@@ -1,130 +1,117 @@
 """Training: `python -m model.train --preset served --data DIR`; resumes where it was stopped."""
 
 import argparse
-import os
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch import Tensor
-from tqdm import tqdm
 
-from model.checkpoint import save_weights
-from model.devices import best_dtype, exact_float32
+from model.checkpoint import load_weights
+from model.devices import devices, training_dtype
 from model.entry import file_errors
-from model.evaluate import validate
-from model.memory import keep_freed_memory
-from model.training.patches import PatchSource
 from model.training.recipe import PRESETS, TrainConfig
-from model.training.runlog import RunLog
-from model.training.trainer import Trainer
+from model.training.run import run
+
+DEFAULT = "served"
 
 
-def run(config: TrainConfig, options: argparse.Namespace) -> None:
-    """The loop: steps, log, validation, checkpoints, export."""
-    if "RANK" in os.environ:
-        cuda = options.device.startswith("cuda")
-        if cuda:
-            options.device = f"cuda:{os.environ['LOCAL_RANK']}"
-            torch.cuda.set_device(options.device)
-        dist.init_process_group("nccl" if cuda else "gloo")
-    if options.device == "cpu":
-        keep_freed_memory()
-    torch.backends.cudnn.benchmark = True  # a run has few shapes, and time enough to try kernels
-    folder: Path = options.output
-    folder.mkdir(parents=True, exist_ok=True)
-    exact_float32()
-    trainer = Trainer(config, options.device, options.dtype, micro_batch=options.micro_batch, compiled=options.compile)
-    state = folder / "state.safetensors"
-    if state.exists():
-        trainer.load(state)
-    elif options.start_from is not None:
-        trainer.start_from(options.start_from)
-    elif config.frozen:
-        raise SystemExit(f"{config.frozen} levels are frozen at nothing; give the weights to keep with --start-from")
-    main = trainer.rank == 0
-    if not main:
-        dist.barrier()  # the first process builds the cache, the others find it
-    source = PatchSource(options.data, config.data(), options.cache, options.device)
-    if main and trainer.world > 1:
-        dist.barrier()
-    bar = tqdm(total=config.steps, initial=trainer.step, disable=not main, mininterval=10, unit="step")
-    started = time.monotonic()
-    losses: list[Tensor] = []
-    with bar, RunLog(folder, main) as log:
-        while trainer.step < config.steps:
-            losses.append(trainer.train_step(source))
-            bar.update()
-            last = trainer.step == config.steps
-            if main and (trainer.step % options.log_every == 0 or last):
-                record: dict[str, Any] = {"step": trainer.step, "loss": float(torch.stack(losses).mean())}
-                record |= {"rate": config.rate_at(trainer.step - 1), "seconds": time.monotonic() - started}
-                if trainer.step % options.validate_every == 0 or last:
-                    record["psnr"] = validate(trainer.average, source.validation())
-                log.write(record)
-                bar.set_postfix(loss=f"{record['loss']:.5f}")
-                losses.clear()
-            if main and (trainer.step % options.save_every == 0 or last):
-                trainer.save(state)
-                save_weights(folder / "weights.safetensors", trainer.average, recipe=trainer.recipe)
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
-    """Command line to recipe and options: every field of the preset can be overridden."""
-    parser = argparse.ArgumentParser(prog="python -m model.train", description=__doc__)
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="served")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of high-resolution pictures")
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/served"), help="folder of log, checkpoint and weights"
+def parser() -> argparse.ArgumentParser:
+    """The command line: where things are, how it runs, and every field of a recipe."""
+    made = argparse.ArgumentParser(prog="python -m model.train", description=__doc__)
+    add = made.add_argument
+    add("--preset", choices=sorted(PRESETS), help=f"recipe to begin with (default: {DEFAULT})")
+    add("--recipe-from", type=Path, metavar="WEIGHTS", help="take the recipe of a weights file instead of a preset's")
+    add("--data", type=Path, nargs="+", required=True, help="folders of high-resolution pictures")
+    add("--output", type=Path, default=Path("runs/served"), help="folder of the run (default: %(default)s)")
+    add("--cache", type=Path, default=Path("runs/cache"), help="folder of prepared pyramids (default: %(default)s)")
+    add("--start-from", type=Path, metavar="WEIGHTS", help="weights to begin a new run with")
+    add("--anchor", type=Path, metavar="WEIGHTS", help="near end for --strengths (default: that of --start-from)")
+    add("--validate-on", type=Path, metavar="FOLDER", help="pictures to validate on instead of those held out")
+    add("--skip-bad", action="store_true", help="leave out pictures that cannot be read, and name them")
+    add("--allow-changes", action="store_true", help="go on with other settings or pictures than the run began with")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:N (%(default)s here)")
+    add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the features (default: auto)")
+    add(
+        "--micro-batch",
+        type=_at_least(0),
+        default=0,
+        metavar="PATCHES",
+        help="at once; 0 (default): what suits the device",
     )
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of the prepared pyramids")
-    parser.add_argument("--start-from", type=Path, metavar="WEIGHTS", help="weights to begin a new run with")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the features")
-    parser.add_argument(
-        "--micro-batch", type=int, default=0, metavar="PATCHES", help="at once; 0 takes what suits the device"
-    )
-    parser.add_argument(
+    add(
         "--compile",
         action=argparse.BooleanOptionalAction,
         default=torch.cuda.is_available(),
-        help="merge what surrounds the convolutions with torch.compile",
+        help="merge what surrounds the convolutions with torch.compile (default: with CUDA)",
     )
-    for name, default in (("log-every", 100), ("validate-every", 1000), ("save-every", 500)):
-        parser.add_argument(f"--{name}", type=int, default=default, metavar="STEPS")
-    recipe = parser.add_argument_group("recipe", "overrides the preset")
+    for name, default in (("log", 100), ("validate", 1000), ("save", 500)):
+        words = f"steps after which to {name} (default: %(default)s)"
+        add(f"--{name}-every", type=_at_least(1), default=default, metavar="STEPS", help=words)
+    recipe = made.add_argument_group("recipe", f"overrides the preset; defaults are those of {DEFAULT}")
     for item in fields(TrainConfig):
         flag = "--" + item.name.replace("_", "-")
-        kind = type(getattr(PRESETS["served"], item.name))
-        if kind is bool:
-            recipe.add_argument(flag, action=argparse.BooleanOptionalAction, default=None)
-        elif kind is tuple:
-            recipe.add_argument(flag, type=float, nargs="+", default=None)
+        default = getattr(PRESETS[DEFAULT], item.name)
+        words = f"{item.metadata['help']} (default: {_default(default)})".replace("%", "%%")
+        if isinstance(default, bool):
+            recipe.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=words)
+        elif isinstance(default, tuple):
+            kind = {"kernels": str, "depths": int}.get(item.name, float)
+            recipe.add_argument(flag, type=kind, nargs="*", default=None, metavar=kind.__name__.upper(), help=words)
         else:
-            recipe.add_argument(flag, type=kind, default=None, metavar=kind.__name__.upper())
-    options = parser.parse_args(arguments)
-    if options.dtype == "auto":
-        options.dtype = best_dtype(options.device)
-    overrides = {f.name: getattr(options, f.name) for f in fields(TrainConfig) if getattr(options, f.name) is not None}
-    if "level_weights" in overrides:
-        overrides["level_weights"] = tuple(overrides["level_weights"])
+            kind = type(default)
+            recipe.add_argument(flag, type=kind, default=None, metavar=kind.__name__.upper(), help=words)
+    return made
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{value} is not allowed; it must be at least {least}")
+        return value
+
+    parse.__name__ = "int"  # what argparse says of text that is no number
+    return parse
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
+
+
+def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
+    """Command line to recipe and options: every field of the preset can be overridden. Raises WeightsError."""
+    made = parser()
+    options = made.parse_args(arguments)
+    if options.preset and options.recipe_from:
+        made.error("--preset and --recipe-from are two recipes; give one of them")
+    given = {item.name: getattr(options, item.name) for item in fields(TrainConfig)}
+    overrides: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
+    }
     try:
-        return replace(PRESETS[options.preset], **overrides), options
+        found = devices(options.device)
+        if len(found) > 1:
+            made.error(f"a process trains on one device, not on {', '.join(found)}; use torchrun for several")
+        options.device = found[0]
+        if options.recipe_from:
+            base = TrainConfig.from_recipe(load_weights(options.recipe_from)[1].recipe)
+        else:
+            base = PRESETS[options.preset or DEFAULT]
+        config = replace(base, **overrides)
     except ValueError as error:
-        parser.error(str(error))
+        made.error(str(error))
+    if options.dtype == "auto":
+        options.dtype = training_dtype(options.device)
+    return config, options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m model.train` and `lapsrn train`."""
-    config, options = parse(arguments)
     with file_errors("python -m model.train"):
-        run(config, options)
+        run(*parse(arguments))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ class NetworkInfo:
     """What it was trained on, in words."""
     scores: dict[str, Any] = field(default_factory=dict)
     """{"Set5": {"4": {"psnr": dB, "ssim": 0..1, "bicubic_psnr": dB, "bicubic_ssim": 0..1}}}."""
+    pictures: dict[str, Any] = field(default_factory=dict)
+    """Which pictures a run learnt from and which it held out; see model.training.patches.PatchSource.about."""
     purpose: str = ""
     """What it does besides enlarging, as the page offers it; "" if nothing."""
     device: str = ""
@@ -82,16 +84,16 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], NetworkInf
         raise WeightsError(f"the tensors in {path} do not fit its config {config}; export it again")
     if not all(np.isfinite(values).all() for values in tensors.values()):
         raise WeightsError(f"{path} holds values that are not finite; restore it")
-    about = {key: metadata[key] for key in ("recipe", "data", "scores", "purpose") if key in metadata}
+    about = {key: metadata[key] for key in ("recipe", "data", "scores", "pictures", "purpose") if key in metadata}
     return tensors, NetworkInfo(path.stem, config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)
 
 
 def shapes(config: LapSRNConfig) -> dict[str, tuple[int, ...]]:
     """The shape of every parameter of a network, by name."""
     width, found = config.width, dict[str, tuple[int, ...]]()
-    for i in range(config.levels):
+    for i, depth in enumerate(config.depth_of_levels):
         level = f"levels.{i}"
-        for j in range(config.depth):
+        for j in range(depth):
             found[f"{level}.convs.{j}"] = (width, 1 if i == j == 0 else width, 3, 3)
         found[f"{level}.up"] = (width, width, 4, 4)
         found[f"{level}.residual"] = (1, width, 3, 3)

@@ -11,9 +11,10 @@ from PIL import Image, ImageDraw
 
 from model.checkpoint import load_weights
 from model.color import luma
+from model.degradations import through_jpeg
+from model.entry import UsageError, check_output, file_errors
 from model.evaluate import luma_8bit, pairs, upscale
 from model.folded import FoldedLapSRN
-from model.pictures import through_jpeg
 from model.quality import gmsd, psnr, ssim
 from model.resample import resize, round_to_uint8
 
@@ -59,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Score weights of one scale on a folder, and show details of its pictures side by side."""
     parser = argparse.ArgumentParser(prog="python -m model.training.ablation", description=__doc__)
     parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
-    parser.add_argument("--lr", type=Path, help="folder of low-resolution pictures with the same names")
+    parser.add_argument(
+        "--lr", type=Path, help="folder of low-resolution pictures: a.png, ax4.png or a_x4.png for a.png"
+    )
     parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the low resolution as JPEG first")
     parser.add_argument(
         "--crop", nargs="*", default=[], metavar="PICTURE:X,Y", help="details to show, top left corners"
@@ -68,21 +71,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--to", type=Path, help="PNG of the details")
     parser.add_argument("weights", nargs="+", metavar="NAME=FILE")
     options = parser.parse_args(arguments)
+    with file_errors(parser.prog):
+        check_output(options.to)
+        compare(options)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Prints the table, and writes the details if there is a file for them."""
     networks: dict[str, FoldedLapSRN] = {}
     scales = set()
     for given in options.weights:
         name, _, file = given.partition("=")
+        if not file:
+            raise UsageError(f"{given} is no name and file; write NAME=FILE")
         network, _ = load_weights(Path(file))
         scales.add(network.config.scale)
         with torch.no_grad():
             networks[name] = network.fold()
     if len(scales) > 1:
-        parser.error(f"weights of scales {sorted(scales)} cannot be compared")
+        raise UsageError(f"weights of scales {sorted(scales)} cannot be compared")
     scale = scales.pop()
     corners: dict[str, list[tuple[int, int]]] = {}
     for detail in options.crop:
         picture, _, corner = detail.partition(":")
-        x, y = map(int, corner.split(","))
+        try:
+            x, y = map(int, corner.split(","))
+        except ValueError:
+            raise UsageError(f"--crop {detail} is not a detail; write PICTURE:X,Y") from None
         corners.setdefault(picture, []).append((x, y))
     scores: dict[str, list[list[float]]] = {}
     strips = []

@@ -31,7 +31,8 @@ class GraphedStep:
         if self._graph is None:
             self._input = there
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._stream):
+            # Other threads, such as NCCL's watchdog, may call CUDA meanwhile.
+            with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._output = self._function(self._input)
         self._input.copy_(there)
         self._graph.replay()

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from model.entry import UsageError, check_output, file_errors
+
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The records of a run's log.jsonl by step; of steps that were computed again, the last.
 
-    Raises FileNotFoundError, or ValueError for a log that has nothing to draw.
+    Raises FileNotFoundError, or UsageError for a log that has nothing to draw.
     """
     records = [json.loads(line) for line in path.read_text().splitlines() if line]
     by_step = {record["step"]: record for record in records}
     found = [by_step[step] for step in sorted(by_step)]
     if not any("psnr" in record for record in found):
-        raise ValueError(f"{path} has no PSNR yet; train for at least --validate-every steps")
+        raise UsageError(f"{path} has no PSNR yet; train for at least --validate-every steps")
     return found
 
 
@@ -49,10 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--to", type=Path, required=True, help="the picture to write, .png or .svg")
     options = parser.parse_args(arguments)
-    try:
+    with file_errors(parser.prog):
+        check_output(options.to)
         draw(read_log(options.run / "log.jsonl"), options.to)
-    except (FileNotFoundError, ValueError) as error:
-        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from model.color import YCBCR_FROM_RGB, YCBCR_OFFSET, luma
-from model.pictures import through_jpeg
+from model.entry import UsageError
+from model.pictures import Picture, PictureError, read
 from model.resample import degrade, resize, round_to_uint8
+from model.training.damage import NO_DAMAGE, Damage
 
+FORM = 3  # of what is in the cache; another number has it made again
 CELL = 8  # low-resolution pixels per side of a cell of the sampling map
 GAIN, BLACK = float(YCBCR_FROM_RGB[0].sum()), float(YCBCR_OFFSET[0])
 
@@ -27,9 +29,10 @@ class DataConfig:
 
     scale: of the network. core: low-resolution pixels per side that the loss sees. margin: of the network. scales: the
     range that pictures are shrunk by at random before the pyramid is built, `variants` draws a picture, of several the
-    first at the upper end. jpeg: the range of qualities, 1 to 100, that the low resolution is compressed with at
-    random; None leaves it as it is. turns: also quarter turns, beside flips. focus: patches are drawn with probability
-    proportional to gradient energy to this power (0: uniformly). hold_out: every n-th picture is kept for validation.
+    first at the upper end. damage: how low resolutions are made; unless it is nothing, there are `damages` of each
+    variant, and as many for each of `strengths` where there are any. turns: also quarter turns, beside flips. focus:
+    patches are drawn with probability proportional to gradient energy to this power (0: uniformly). hold_out: one
+    picture in so many is kept for validation, or none if 0.
     """
 
     scale: int = 4
@@ -37,7 +40,9 @@ class DataConfig:
     margin: int = 9
     scales: tuple[float, float] = (1.0, 1.0)
     variants: int = 1
-    jpeg: tuple[int, int] | None = None
+    damage: Damage = NO_DAMAGE
+    damages: int = 1
+    strengths: tuple[float, ...] = ()
     flips: bool = True
     turns: bool = True
     focus: float = 0.5
@@ -45,13 +50,14 @@ class DataConfig:
     seed: int = 0
 
 
-def read_gray(path: Path) -> Gray:
-    """A picture's luma as 8-bit gray (H, W), full range."""
-    with Image.open(path) as image:
-        if image.mode in ("L", "1", "I", "I;16"):
-            return np.asarray(image.convert("L"))
-        y = luma(np.asarray(image.convert("RGB")))
-    return round_to_uint8((y - BLACK) / GAIN * 255).astype(np.uint8)
+def gray_of_luma(y: NDArray[np.float32] | NDArray[np.float64]) -> Gray:
+    """Luma in 0..1 as 8-bit gray, full range."""
+    return round_to_uint8((np.asarray(y, np.float64) - BLACK) / GAIN * 255).astype(np.uint8)
+
+
+def gray_of(picture: Picture) -> Gray:
+    """The luma of a gray or RGB picture as 8-bit gray (H, W), full range."""
+    return picture if picture.ndim == 2 else gray_of_luma(luma(picture))
 
 
 def pyramid(gray: Gray, scale: int) -> list[Gray]:
@@ -84,32 +90,53 @@ def focus_map(levels: Sequence[Gray], core: int, focus: float) -> NDArray[np.flo
 class Pyramids:
     """Every pyramid of a set of pictures. P pyramids of L levels, smallest first, in one array of bytes.
 
-    pixels: all levels, one after the other. starts, heights, widths (P, L): where each is among them, and its sides.
-    maps: for each pyramid, its `focus_map`.
+    pixels: all levels, one after the other; those of several low resolutions of one variant share the others. starts,
+    heights, widths (P, L): where each is among them, and its sides. kinds (P,): which of the strengths each is for, 0
+    where there are none. maps: for each pyramid, its `focus_map`. bad: what was wrong with files that were left out.
     """
 
     pixels: Gray
     starts: NDArray[np.int64]
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
+    kinds: NDArray[np.int64]
     maps: list[NDArray[np.float32]]
+    bad: list[str]
 
 
-def open_pyramids(paths: Sequence[Path], config: DataConfig, cache: Path) -> Pyramids:
-    """Those of exactly these pictures and settings, mapped from `cache`, made first where it has them not.
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One rescaled copy of a picture: finer levels, low resolutions as (kind, picture), and its focus map."""
 
-    Raises ValueError when no picture is as large as a patch.
+    lows: list[tuple[int, Gray]]
+    finer: list[Gray]
+    energy: NDArray[np.float32]
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal: what a picture is known by, wherever it lies."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def open_pyramids(pictures: Mapping[str, Path], config: DataConfig, cache: Path, skip_bad: bool = False) -> Pyramids:
+    """Those of exactly these pictures, by digest, and settings; mapped from `cache`, made first where it lacks them.
+
+    Raises PictureError for a file that cannot be read, unless `skip_bad` leaves it out, and UsageError when no picture
+    is as large as a patch.
     """
-    parts = [(str(p), p.stat().st_size) for p in paths]
-    key = hashlib.sha256(repr((parts, config)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((FORM, sorted(pictures), config)).encode()).hexdigest()[:16]
     index, pixels, maps = (cache / f"{key}{suffix}" for suffix in (".json", ".bin", ".maps.npy"))
     if not index.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        _build(paths, config, index, pixels, maps)
-    table = np.array(json.loads(index.read_text()), dtype=np.int64)
-    if not len(table):
+        _build(pictures, config, index, pixels, maps)
+    content = json.loads(index.read_text())
+    entries, bad = content["entries"], content["bad"]
+    if bad and not skip_bad:
+        raise PictureError(f"{bad[0]}; repair it or remove it, or give --skip-bad to train without such files")
+    if not entries:
         smallest = config.core * config.scale
-        raise ValueError(f"every picture is smaller than a patch of {smallest}x{smallest}; use a smaller core")
+        raise UsageError(f"every picture is smaller than a patch of {smallest}x{smallest}; use a smaller core")
+    table = np.array([levels for _, levels in entries], dtype=np.int64)
     starts, heights, widths = np.moveaxis(table, -1, 0)
     shapes = [_cells(height, width, config.core) for height, width in zip(heights[:, 0], widths[:, 0], strict=True)]
     ends = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
@@ -120,7 +147,9 @@ def open_pyramids(paths: Sequence[Path], config: DataConfig, cache: Path) -> Pyr
         starts,
         heights,
         widths,
+        np.array([kind for kind, _ in entries], dtype=np.int64),
         [each.reshape(shape) for each, shape in zip(split, shapes, strict=True)],
+        bad,
     )
 
 
@@ -129,35 +158,67 @@ def _cells(height: int, width: int, core: int) -> tuple[int, int]:
     return (height - core) // CELL + 1, (width - core) // CELL + 1
 
 
-def _build(paths: Sequence[Path], config: DataConfig, index: Path, pixels: Path, maps: Path) -> None:
-    entries, energies, position = [], [], 0
+def _build(pictures: Mapping[str, Path], config: DataConfig, index: Path, pixels: Path, maps: Path) -> None:
+    entries, energies, bad, position = [], [], [], 0
     with pixels.open("wb") as out, ProcessPoolExecutor() as pool:
-        count = len(paths)
-        for made in pool.map(_variants, paths, [config] * count, range(count), chunksize=8):
-            for levels, energy in made:
-                entry = []
-                for level in levels:
-                    out.write(level.tobytes())
-                    entry.append((position, *level.shape))
-                    position += level.size
-                entries.append(entry)
-                energies.append(energy.ravel())
+
+        def write(level: Gray) -> tuple[int, int, int]:
+            nonlocal position
+            out.write(level.tobytes())
+            position += level.size
+            return position - level.size, *level.shape
+
+        names = sorted(pictures)
+        for made in pool.map(_variants, names, map(pictures.__getitem__, names), [config] * len(names), chunksize=8):
+            if isinstance(made, str):
+                bad.append(made)
+                continue
+            for variant in made:
+                finer = [write(level) for level in variant.finer]
+                for kind, low in variant.lows:
+                    entries.append((kind, [write(low), *finer]))
+                    energies.append(variant.energy.ravel())
     np.save(maps, np.concatenate(energies) if energies else np.empty(0, np.float32))
-    index.write_text(json.dumps(entries))
+    index.write_text(json.dumps({"entries": entries, "bad": bad}))
 
 
-def _variants(path: Path, config: DataConfig, index: int) -> list[tuple[list[Gray], NDArray[np.float32]]]:
-    """Pyramid and focus map of every variant of a picture that holds a patch."""
-    gray = read_gray(path)
-    rng = np.random.default_rng((config.seed, index))
+def _variants(name: str, path: Path, config: DataConfig) -> list[Variant] | str:
+    """Every variant of a picture that holds a patch, or what is wrong with the file.
+
+    What is random depends on the seed and the picture's digest.
+    """
+    try:
+        gray = gray_of(read(path))
+    except PictureError as error:
+        return str(error)
+    rng = np.random.default_rng((config.seed, int(name[:16], 16)))
     made = []
     for variant in range(config.variants):
         factor = rng.uniform(*config.scales) if variant or config.variants == 1 else config.scales[1]
         height, width = (round(side * factor) for side in gray.shape)
         shrunk = round_to_uint8(resize(gray.astype(np.float64), height, width)).astype(np.uint8)
         levels = pyramid(shrunk, config.scale)
-        if config.jpeg is not None:
-            levels[0] = through_jpeg(levels[0], int(rng.integers(config.jpeg[0], config.jpeg[1] + 1)))
         if min(levels[0].shape) >= config.core:
-            made.append((levels, focus_map(levels, config.core, config.focus)))
+            lows = [(0, levels[0])] if config.damage.nothing else list(_damaged(levels[-1], config, rng))
+            made.append(Variant(lows, levels[1:], focus_map(levels, config.core, config.focus)))
     return made
+
+
+def _damaged(finest: Gray, config: DataConfig, rng: np.random.Generator) -> Iterator[tuple[int, Gray]]:
+    """`damages` low resolutions for each strength, with the strength's place among them."""
+    for kind, strength in enumerate(config.strengths or (None,)):
+        for _ in range(config.damages):
+            yield kind, config.damage.apply(finest, config.scale, rng, strength)
+
+
+def held_out_of(digests: Collection[str], one_in: int) -> set[str]:
+    """Of pictures by their digests, those kept for validation: about one in so many, not all, of several at least one.
+
+    It depends on a picture alone whether it is, so one more changes nothing, and a copy is where its original is.
+    """
+    if not one_in:
+        return set()
+    chosen = {each for each in digests if int(each[:16], 16) * one_in < 1 << 64}
+    if not chosen and len(digests) > 1:
+        return {min(digests)}
+    return chosen - {max(digests)} if len(chosen) == len(digests) else chosen

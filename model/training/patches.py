@@ -1,23 +1,31 @@
 """Training patches, sampled where there is something to learn, on the device that trains."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from model.pictures import find_pictures, through_jpeg
+from model.entry import UsageError
+from model.pictures import PictureError, find_pictures, read
 from model.training.data import (
     BLACK,
     CELL,
     GAIN,
     DataConfig,
     Gray,
+    digest,
+    gray_of,
+    held_out_of,
     open_pyramids,
     pyramid,
-    read_gray,
 )
+
+DIGITS = 16  # of a digest, that tell a picture
 
 
 class PatchSource:
@@ -26,31 +34,59 @@ class PatchSource:
     On a CPU the pixels stay in the mapped file; another device holds a copy of them all, and cuts the patches itself.
     """
 
-    def __init__(self, folders: Sequence[Path], config: DataConfig, cache: Path, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        config: DataConfig,
+        cache: Path,
+        device: str = "cpu",
+        *,
+        keep_out: Collection[str] = (),
+        skip_bad: bool = False,
+    ) -> None:
+        """`keep_out`: beginnings of digests of pictures that are held out, too, as an earlier run had them.
+
+        Raises PictureError for a file that cannot be read, unless `skip_bad` leaves it out; FileNotFoundError; and
+        UsageError where no picture is as large as a patch.
+        """
         self.config = config
-        paths = find_pictures(folders)
-        every = min(config.hold_out, max(len(paths), 2))  # of few pictures the last one is held out
-        self.held_out = [path for i, path in enumerate(paths) if i % every == every - 1]
-        self.used = [path for i, path in enumerate(paths) if i % every != every - 1]
-        self.pyramids = open_pyramids(self.used, config, cache)
+        self._skip_bad = skip_bad
+        found = {digest(path): path for path in find_pictures(folders)}
+        kept = held_out_of(found, config.hold_out) | {name for name in found if name[:DIGITS] in keep_out}
+        self.held_out = {name: path for name, path in found.items() if name in kept}
+        self.used = {name: path for name, path in found.items() if name not in kept}
+        if not self.used:
+            raise UsageError(
+                f"every picture below {', '.join(map(str, folders))} is held out; give more, or --hold-out 0"
+            )
+        self.pyramids = open_pyramids(self.used, config, cache, skip_bad)
+        self.about: dict[str, Any] = {
+            "folders": [str(folder) for folder in folders],
+            "count": len(self.used) - len(self.pyramids.bad),
+            "skipped": len(self.pyramids.bad),
+            "sha256": hashlib.sha256("".join(sorted(self.used)).encode()).hexdigest(),
+            "held_out": sorted(name[:DIGITS] for name in self.held_out),
+        }
+        """What a run keeps of its pictures; "sha256" is of the digests of those that it learns from, sorted."""
         there = [self.pyramids.pixels, self.pyramids.starts, self.pyramids.heights, self.pyramids.widths]
         self._pixels, self._starts, self._heights, self._widths = (torch.from_numpy(each).to(device) for each in there)
-        maps = self.pyramids.maps
-        self._columns = np.array([each.shape[1] for each in maps])
-        self._firsts = np.cumsum([0] + [each.size for each in maps])
-        self._cumulative = np.cumsum(np.concatenate([each.ravel() for each in maps]), dtype=np.float64)
+        kinds = self.pyramids.kinds
+        self._samplers = [
+            Sampler(np.flatnonzero(kinds == kind), self.pyramids.maps) for kind in range(len(config.strengths) or 1)
+        ]
 
     def batch(self, step: int, size: int, rank: int = 0) -> list[Tensor]:
         """[low resolution with its margin (N, 1, c + 2m, c + 2m), x2 (N, 1, 2c, 2c), ...]: luma in 0..1, float32."""
         return self.cut(self.choose(step, size, rank).to(self._pixels.device))
 
+    def kind(self, step: int) -> int:
+        """Which of the strengths the batch of a step is for, the same in every process; 0 where there are none."""
+        return step % len(self._samplers)
+
     def choose(self, step: int, size: int, rank: int = 0) -> Tensor:
         """What the batch is made of, on the CPU: (5, N) of pyramid, top, left, quarter turns, and whether mirrored."""
         rng = np.random.default_rng((self.config.seed, step, rank))
-        cells = np.searchsorted(self._cumulative, rng.random(size) * self._cumulative[-1], side="right")
-        cells = np.minimum(cells, len(self._cumulative) - 1)
-        pictures = np.searchsorted(self._firsts, cells, side="right") - 1
-        rows, columns = np.divmod(cells - self._firsts[pictures], self._columns[pictures])
+        pictures, rows, columns = self._samplers[self.kind(step)](rng.random(size))
         heights, widths = (sides[pictures, 0] for sides in (self.pyramids.heights, self.pyramids.widths))
         tops = np.minimum(rows * CELL + rng.integers(CELL, size=size), heights - self.config.core)
         lefts = np.minimum(columns * CELL + rng.integers(CELL, size=size), widths - self.config.core)
@@ -74,11 +110,47 @@ class PatchSource:
             batch.append(patches.float().mul_(GAIN / 255).add_(BLACK))
         return batch
 
-    def validation(self) -> Iterator[tuple[Gray, list[Gray]]]:
-        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray; of JPEGs, those of the middle quality."""
-        for path in self.held_out:
-            low, *finer = pyramid(read_gray(path), self.config.scale)
-            yield low if self.config.jpeg is None else through_jpeg(low, sum(self.config.jpeg) // 2), finer
+    def validation(self, kind: int = 0) -> Iterator[tuple[Gray, list[Gray]]]:
+        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray, damaged as a kind's; always alike."""
+        return self._pairs(self.held_out, kind)
+
+    def pairs_of(self, folders: Sequence[Path], kind: int = 0) -> Iterator[tuple[Gray, list[Gray]]]:
+        """As `validation`, of other pictures."""
+        return self._pairs({digest(path): path for path in find_pictures(folders)}, kind)
+
+    def _pairs(self, pictures: Mapping[str, Path], kind: int) -> Iterator[tuple[Gray, list[Gray]]]:
+        strength = self.config.strengths[kind] if self.config.strengths else None
+        for name, path in pictures.items():
+            try:
+                low, *finer = pyramid(gray_of(read(path)), self.config.scale)
+            except PictureError:
+                if self._skip_bad:
+                    continue
+                raise
+            if not self.config.damage.nothing:
+                rng = np.random.default_rng((self.config.seed, int(name[:DIGITS], 16), kind))
+                low = self.config.damage.apply(finer[-1], self.config.scale, rng, strength)
+            yield low, finer
+
+
+class Sampler:
+    """Draws cells of focus maps with the probabilities that they give."""
+
+    def __init__(self, pyramids: NDArray[np.int64], maps: Sequence[NDArray[np.float32]]) -> None:
+        """`pyramids`: which of `maps` to draw from."""
+        self._pyramids = pyramids
+        chosen = [maps[index] for index in pyramids]
+        self._columns = np.array([each.shape[1] for each in chosen])
+        self._firsts = np.cumsum([0] + [each.size for each in chosen])
+        self._cumulative = np.cumsum(np.concatenate([each.ravel() for each in chosen]), dtype=np.float64)
+
+    def __call__(self, uniform: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """For numbers (N,) in 0..1: pyramid, row and column of the cell, (N,) each."""
+        cells = np.searchsorted(self._cumulative, uniform * self._cumulative[-1], side="right")
+        cells = np.minimum(cells, len(self._cumulative) - 1)
+        places = np.searchsorted(self._firsts, cells, side="right") - 1
+        rows, columns = np.divmod(cells - self._firsts[places], self._columns[places])
+        return self._pyramids[places], rows, columns
 
 
 def turned(rows: Tensor, columns: Tensor, turns: Tensor, flips: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,13 @@
 """What a training run tells while it goes: log.jsonl, and TensorBoard's file where that is installed."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class RunLog:
@@ -27,12 +31,25 @@ class RunLog:
             self._writer.close()
 
     def write(self, record: dict[str, Any]) -> None:
-        """One line of JSON with "step", "loss" and "rate", and perhaps "psnr" in dB by scale."""
+        """One line of JSON with numbers by name, and perhaps "psnr" and "psnr at S" in dB by scale."""
         with self._path.open("a") as out:
             out.write(json.dumps(record) + "\n")
         if self._writer:
-            for name in ("loss", "rate"):
+            for name in ("loss", "rate", "pixels_per_second"):
                 self._writer.add_scalar(name, record[name], record["step"])
-            for scale, value in record.get("psnr", {}).items():
-                self._writer.add_scalar(f"psnr/x{scale}", value, record["step"])
+            for name, scores in record.items():
+                if name.startswith("psnr"):
+                    for scale, value in scores.items():
+                        self._writer.add_scalar(f"{name}/x{scale}", value, record["step"])
             self._writer.flush()
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether `show` has somewhere to show them."""
+        return self._writer is not None
+
+    def show(self, step: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Gray pictures (H, W) by name, in TensorBoard."""
+        for name, picture in pictures.items():
+            self._writer.add_image(name, picture, step, dataformats="HW")
+        self._writer.flush()

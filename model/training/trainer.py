@@ -13,13 +13,14 @@ from torch import Tensor
 from model.backends.fused import TrainedConv
 from model.backends.torch_network import torch_dtype
 from model.checkpoint import load_tensors, load_weights, save_tensors
+from model.entry import UsageError
 from model.folded import Conv, EagerConv, FoldedLapSRN, centred
-from model.network import LapSRN
+from model.network import LapSRN, LapSRNConfig
 from model.training.cuda_graph import GraphedStep
 from model.training.losses import pyramid_loss
 from model.training.optimizer import Muon
 from model.training.patches import PatchSource
-from model.training.recipe import TrainConfig
+from model.training.recipe import TrainConfig, told
 
 
 def loss_of(
@@ -37,8 +38,9 @@ def loss_of(
 class Trainer:
     """One process of a run: network, its moving average, optimizers, and the step they are at.
 
-    `compiled` has torch.compile merge what surrounds the convolutions, for accelerators. One process with one of them
-    records its step as a CUDA graph: launching it piece by piece takes several times as long as computing it.
+    `compiled` has torch.compile merge what surrounds the convolutions, for accelerators. There a step is recorded as a
+    CUDA graph, the exchange of gradients with other processes included: launching it piece by piece takes several times
+    as long as computing it.
     `micro_batch`: patches that go through the network at once, 0 for as many as suit the device. Gradients add up to
     the same whatever it is.
     """
@@ -54,19 +56,37 @@ class Trainer:
         self.network = LapSRN(config.network()).to(device)
         self.average = LapSRN(config.network()).to(device)
         self.average.load_state_dict(self.network.state_dict())
+        self.anchor = LapSRN(config.network()).to(device).requires_grad_(False) if config.strengths else None
+        """The near end of the line of networks that is trained: what is served at strength 0."""
         for level in list(self.network.levels)[: config.frozen]:
             level.requires_grad_(False)
+        self._middle = self.network
+        """What steps go through: the network that is trained, or a mean of it and the anchor."""
+        if self.anchor is not None:
+            self._middle = LapSRN(config.network()).to(device)
+            for level in list(self._middle.levels)[: config.frozen]:
+                level.requires_grad_(False)
         self.named = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         # Tensors, so that a recorded step finds new values in the same place.
-        self._rate, self._following = (torch.zeros((), device=device) for _ in range(2))
+        self._rate, self._following, self._strength = (torch.zeros((), device=device) for _ in range(3))
         self.optimizers = self._optimizers()
         self._loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
         self._graphs: dict[tuple[PatchSource, float], GraphedStep] = {}
         self.step = 0
         self.origin: str | None = None
         """SHA-256 of the weights file that the run started from."""
+        self.anchored: str | None = None
+        """SHA-256 of the weights file that is the near end."""
+        self.changes: list[dict[str, Any]] = []
+        """Settings that were changed on the way: {"step": from which on, name: [old, new], ...}."""
+        self.best: dict[str, Any] | None = None
+        """Step and PSNR of the best validation so far."""
+        self.pictures: dict[str, Any] = {}
+        """What is trained on, as PatchSource.about says; before a run's first step only what to hold out."""
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
+        if config.batch % self.world:
+            raise UsageError(f"a batch of {config.batch} cannot be shared by {self.world} processes; give a multiple")
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """Muon takes the kernels between features; Adam takes the rest, or everything."""
@@ -83,8 +103,9 @@ class Trainer:
         """One update of weights and average; returns this process's loss, which nobody has waited for yet."""
         chosen = source.choose(self.step, self.config.batch // self.world, self.rank)
         self._schedule()
+        self._strength.fill_(self.config.strengths[source.kind(self.step)] if self.config.strengths else 1.0)
         epsilon = self.config.epsilon_at(self.step)
-        if self.device == "cpu" or self.world > 1:
+        if self.device == "cpu":
             loss = self._advance(source, chosen.to(self.device), epsilon)
         else:
             if (source, epsilon) not in self._graphs:
@@ -105,7 +126,9 @@ class Trainer:
         patches = source.cut(chosen)
         mine = len(patches[0])
         total = torch.zeros((), device=self.device)
-        folded, kernels = detached(self.network.fold(), self.device == "cpu" and self.dtype != torch.float32)
+        if self.anchor is not None:
+            mix(self._middle, self.anchor, self.network, self._strength)
+        folded, kernels = detached(self._middle.fold(), self.device == "cpu" and self.dtype != torch.float32)
         for first in range(0, mine, self.micro_batch):
             padded, *targets = (level[first : first + self.micro_batch] for level in patches)
             loss = self._loss_of(folded, padded, targets, config.level_weights, epsilon, self.dtype)
@@ -113,8 +136,17 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         torch.autograd.backward(list(kernels), [leaf.grad for leaf in kernels.values()])
+        if self.anchor is not None:
+            self._hand_over()
         self._update()
         return total
+
+    def _hand_over(self) -> None:
+        """Gradients of the network in the middle as those of the far end, which moves it by the strength."""
+        for name, parameter in self._middle.named_parameters():
+            if parameter.grad is not None:
+                self.named[name].grad = parameter.grad * self._strength
+                parameter.grad = None
 
     def _update(self) -> None:
         parameters = list(self.named.values())
@@ -134,18 +166,55 @@ class Trainer:
             for name, value in self.named.items():
                 averages[name].lerp_(value, self._following)
 
-    def start_from(self, weights: Path) -> None:
-        """Begin with the network of a weights file of the same depth; levels that it lacks begin as its finest."""
+    def start_from(self, weights: Path, anchor: Path | None = None) -> None:
+        """Begin with the network of a weights file of the same depth; levels that it lacks begin as its finest.
+
+        `anchor` is the near end where strengths are trained, by default the same weights.
+        """
         network, info = load_weights(weights)
-        if network.config.depth != self.config.depth:
-            raise ValueError(f"{weights} has depth {network.config.depth}; train with --depth {network.config.depth}")
+        self._check(network.config, weights)
         if len(network.levels) == 1 < len(self.network.levels):
-            raise ValueError(f"{weights} has one level, and its first layer sees luma; start from x4 or x8 weights")
+            raise UsageError(f"{weights} has one level, and its first layer sees luma; start from x4 or x8 weights")
+        if self.anchor is not None:
+            near, about = (network, info) if anchor is None else load_weights(anchor)
+            self._check(near.config, anchor or weights)
+            if near.config != self.anchor.config:
+                raise UsageError(f"{anchor or weights} is for scale {near.config.scale}, not {self.config.scale}")
+            self.anchor.load_state_dict(near.state_dict())
+            self.anchored = about.sha256
         self.origin = info.sha256
+        self.pictures = {"held_out": info.pictures.get("held_out", [])}
         for mine in (self.network, self.average):
             for i, level in enumerate(mine.levels):
                 same = network.levels[min(i, len(network.levels) - 1)]
                 level.load_state_dict(same.state_dict())
+
+    def _check(self, config: LapSRNConfig, weights: Path) -> None:
+        """Raises UsageError where the levels of these weights are not those of this run."""
+        mine = self.config.network()
+        theirs = (config.depth_of_levels + config.depth_of_levels[-1:] * mine.levels)[: mine.levels]
+        shapes = (("depths", theirs, mine.depth_of_levels), ("skips", config.skips, mine.skips))
+        for name, found, wanted in (*shapes, ("width", config.width, mine.width), ("slope", config.slope, mine.slope)):
+            if found != wanted:
+                raise UsageError(f"{weights} has {name} {told(found)}, not {told(wanted)}; train with the same")
+
+    def averaged(self, strength: float | None = None) -> LapSRN:
+        """The network of the averaged weights or, given a strength, the one that they and the anchor make."""
+        if self.anchor is None or strength is None:
+            return self.average
+        return mix(LapSRN(self.average.config).to(self.device).eval(), self.anchor, self.average, strength)
+
+    def mean_of_all(self, value: Tensor) -> Tensor:
+        """The mean of a scalar over the processes of the run."""
+        if self.world > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+            value /= self.world
+        return value
+
+    def is_finite(self) -> bool:
+        """Whether every weight is a number."""
+        return all(bool(torch.isfinite(p).all()) for net in (self.network, self.average) for p in net.parameters())
 
     def save(self, path: Path) -> None:
         """Everything that a resumed run needs to go on exactly as if it had not stopped."""
@@ -156,18 +225,31 @@ class Trainer:
                 for key, value in optimizer.state.get(parameter, {}).items():
                     tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(value)
         tensors |= {f"average/{name}": value for name, value in self.average.named_parameters()}
-        save_tensors(path, tensors, {"step": self.step, "config": asdict(self.config), "origin": self.origin})
+        if self.anchor is not None:
+            tensors |= {f"anchor/{name}": value for name, value in self.anchor.named_parameters()}
+        about = {"step": self.step, "config": asdict(self.config), "origin": self.origin, "anchor": self.anchored}
+        about |= {"changes": self.changes, "best": self.best, "pictures": self.pictures}
+        save_tensors(path, tensors, about)
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What goes into the weights file: every setting, and where the run started unless from nothing."""
-        return asdict(self.config) | ({"start_from": self.origin} if self.origin else {})
+        """What goes into the weights file: every setting, where the run started unless from nothing, and changes."""
+        more = {"start_from": self.origin, "anchor": self.anchored, "changes": self.changes}
+        return asdict(self.config) | {name: value for name, value in more.items() if value}
+
+    @staticmethod
+    def peek(path: Path) -> dict[str, Any]:
+        """What a state says of itself: step, config, origin, anchor, changes, best, pictures. Raises WeightsError."""
+        return load_tensors(path)[1]
 
     def load(self, path: Path) -> None:
         """Take up the state of `save`."""
         tensors, metadata = load_tensors(path)
         self.step = metadata["step"]
-        self.origin = metadata.get("origin")
+        self.origin, self.anchored = metadata.get("origin"), metadata.get("anchor")
+        self.changes, self.best = metadata.get("changes") or [], metadata.get("best")
+        self.pictures = metadata.get("pictures") or {}
+        anchors = {} if self.anchor is None else dict(self.anchor.named_parameters())
         networks, averages = (dict(network.named_parameters()) for network in (self.network, self.average))
         with torch.no_grad():
             for key, tensor in tensors.items():
@@ -176,12 +258,26 @@ class Trainer:
                     networks[name].copy_(tensor)
                 elif kind == "average":
                     averages[name].copy_(tensor)
+                elif kind == "anchor":
+                    anchors[name].copy_(tensor)
                 else:
                     name, entry = name.rsplit("/", 1)
                     owner = self.named[name]
                     for optimizer in self.optimizers:
                         if any(owner is p for group in optimizer.param_groups for p in group["params"]):
                             optimizer.state[owner][entry] = tensor.to(owner.device, copy=True)
+
+
+def mix(into: LapSRN, near: LapSRN, far: LapSRN, strength: float | Tensor) -> LapSRN:
+    """The mean of the parameters of two networks, `strength` of the second: what is served at that strength.
+
+    Deep network interpolation (Wang et al., CVPR 2019), for networks of which one began as the other.
+    """
+    ends = zip(into.parameters(), near.parameters(), far.parameters(), strict=True)
+    with torch.no_grad():
+        for parameter, first, second in ends:
+            parameter.copy_(torch.lerp(first, second, torch.as_tensor(strength, device=first.device)))
+    return into
 
 
 def detached(folded: FoldedLapSRN, fused: bool) -> tuple[FoldedLapSRN, dict[Tensor, Tensor]]:

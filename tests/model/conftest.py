@@ -12,6 +12,6 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """A folder of four pictures, of which the third is held out."""
+    """A folder of four pictures, of which a recipe with hold_out=3 keeps some for validation."""
     save_pictures(tmp_path / "pictures", [(96, 112), (80, 96), (64, 72), (88, 80)])
     return tmp_path / "pictures"

@@ -43,7 +43,15 @@ TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, warmup=2, hold_out=3)
 SHIPPED = pytest.mark.parametrize(
     "shipped", sorted((Path(__file__).parents[2] / "weights").glob("*.safetensors")), ids=lambda path: path.stem
 )
-DEPTHS_AND_SCALES = [(depth, scale) for depth in (1, 5, 10) for scale in (2, 4, 8)]
+SKIPPING = LapSRNConfig(scale=4, depths=(7, 3), skips=True)
+FORMS = [
+    *(LapSRNConfig(scale=scale, depth=depth) for depth in (1, 5, 10) for scale in (2, 4, 8)),
+    LapSRNConfig(scale=4, depths=(9, 2)),
+    LapSRNConfig(scale=2, depths=(5,), skips=True),
+    SKIPPING,
+    LapSRNConfig(scale=8, depths=(5, 3, 1), skips=True),
+]
+"""Networks of all the kinds that there are."""
 
 
 def random_network(config: LapSRNConfig, seed: int = 0) -> LapSRN:

@@ -7,7 +7,8 @@ from PIL import Image
 
 from model.checkpoint import load_weights
 from model.color import luma
-from model.evaluate import read, upscale
+from model.evaluate import upscale
+from model.pictures import read
 
 FRAME = 8  # low-resolution pixels cut off first: some of the pictures have a line drawn round them
 OUTER = 16  # high-resolution pixels, 4 of the source

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from model.weights import shapes
 from tests.model.networks import random_network
 
 CONFIG = LapSRNConfig(scale=4, depth=1, width=2)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -55,6 +58,23 @@ def test_tensors_and_metadata_round_trip(tmp_path: Path) -> None:
     assert metadata == {"step": 7, "nested": {"x": [1, "y", None]}}
     assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"a": [[0, 3], [1, 4], [2, 5]], "b": 3}
     assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_equal_content_has_equal_bytes(tmp_path: Path) -> None:
+    """Also where another process writes it, whose hash tables have another order."""
+    program = (
+        "import sys, torch; from pathlib import Path; from model.checkpoint import save_tensors; "
+        "tensors = {name: torch.ones(size) for size, name in enumerate('bca')}; "
+        "save_tensors(Path(sys.argv[1]), tensors, {name: 'ä' for name in sys.argv[2]})"
+    )
+    digests = set()
+    for index, names in enumerate(("config", "gifnoc", "nocfig")):
+        path = tmp_path / f"{index}.safetensors"
+        subprocess.run([sys.executable, "-c", program, str(path), names], check=True, cwd=ROOT)
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+        assert load_file(path)["a"].tolist() == [1, 1]
+        assert load_tensors(path)[1] == dict.fromkeys("config", "ä")
+    assert len(digests) == 1
 
 
 def test_a_failed_save_leaves_the_file_that_was_there(path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from model import cpu
 from model import devices as module
-from model.devices import best_dtype, devices
+from model.devices import best_dtype, devices, training_dtype
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,22 @@ def test_devices_that_are_not_there(wanted: str, message: str, monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=message):
         devices(wanted)
+
+
+@pytest.mark.parametrize(("features", "dtype"), [({"avx512_bf16"}, "bfloat16"), ({"avx512f"}, "float32")])
+def test_training_takes_bfloat16_without_amx_too(
+    features: set[str], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the CPU multiplies it; serving has faster kernels in float32 there."""
+    monkeypatch.setattr(module, "features", lambda: features)
+    monkeypatch.setattr(module, "has_amx", lambda: False)
+    assert training_dtype("cpu") == dtype
+    assert best_dtype("cpu") == "float32"
+
+
+def test_training_on_an_accelerator_is_in_its_best_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert training_dtype("cuda:0") == "bfloat16"
 
 
 def test_without_nvidia_s_driver_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

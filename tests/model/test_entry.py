@@ -8,6 +8,7 @@ import pytest
 from model import evaluate, export, train
 from model.checkpoint import save_weights
 from model.network import LapSRNConfig
+from model.training import ablation, curve
 from tests.model.networks import random_network, save_pictures
 
 TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--device", "cpu", "--dtype", "float32"]
@@ -21,10 +22,31 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
         (evaluate.main, ["--weights", "w", "--hr", "gone"], "there is no folder gone"),
         (evaluate.main, ["--weights", "w", "--hr", "text"], "there is no folder text"),
         (evaluate.main, ["--weights", "w", "--hr", "empty"], "no pictures below empty; give folders that hold PNG"),
-        (evaluate.main, ["--weights", "w", "--hr", "hr", "--lr", "gone"], "gone/a.png: No such file or directory"),
-        (evaluate.main, ["--weights", "w", "--hr", "bad"], "cannot identify image file "),
+        (
+            evaluate.main,
+            ["--weights", "w", "--hr", "hr", "--lr", "gone"],
+            "gone has no low resolution of a.png; name it",
+        ),
+        (evaluate.main, ["--weights", "w", "--hr", "bad"], "bad/a.png: not a readable picture (cannot identify "),
         (export.main, ["--run", "gone", "--to", "out"], "no weights at gone/weights.safetensors; train some with "),
         (export.main, ["--run", "run", "--to", "out", "--score", "gone"], "there is no folder gone/HR"),
+        (export.main, ["--run", "run", "--to", "gone/out"], "there is no folder gone for out; make it first"),
+        (export.main, ["--weights", "w", "--onnx", "gone/out"], "there is no folder gone for out; make it first"),
+        (curve.main, ["--run", "run", "--to", "gone/out.png"], "there is no folder gone for out.png; make it first"),
+        (curve.main, ["--run", "run", "--to", "out.png"], "run/log.jsonl: No such file or directory"),
+        (ablation.main, ["--hr", "hr", "--to", "gone/out.png", "a=w"], "there is no folder gone for out.png; make it"),
+        (ablation.main, ["--hr", "hr", "w"], "w is no name and file; write NAME=FILE"),
+        (ablation.main, ["--hr", "hr", "a=w", "--crop", "a:1"], "--crop a:1 is not a detail; write PICTURE:X,Y"),
+        (train.main, ["--data", "empty", *TINY], "no pictures below empty; give folders that hold PNG"),
+        (train.main, ["--data", "bad", *TINY], "bad/a.png: not a readable picture (cannot identify "),
+        (
+            train.main,
+            ["--data", "hr", *TINY, "--core", "99"],
+            "every picture is smaller than a patch of 396x396; use a",
+        ),
+        (train.main, ["--data", "hr", *TINY, "--validate-on", "gone"], "there is no folder gone"),
+        (train.main, ["--data", "hr", "--recipe-from", "gone", *TINY], "no weights at gone; train some with "),
+        (train.main, ["--data", "hr", "--start-from", "w", *TINY], "w has width 1, not 64; train with the same"),
         (train.main, ["--data", "gone", *TINY], "there is no folder gone"),
         (train.main, ["--data", "hr", "gone", *TINY], "there is no folder gone"),
         (train.main, ["--data", "hr", "--output", "text/x", *TINY], "text/x: Not a directory"),
@@ -52,3 +74,32 @@ def test_one_line(
     name = program.__module__
     assert str(end.value.code).startswith(f"python -m {name}: {line}")
     assert "\n" not in str(end.value.code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--batch", "0"], "batch is 0; it must be at least 1"),
+        (["--core", "0"], "core is 0; it must be at least 1"),
+        (["--hold-out", "1"], "hold_out 1 would keep every picture for validation; use 2 or more, or 0 for none"),
+        (["--hold-out", "-1"], "hold_out is -1; it must be at least 0"),
+        (["--steps", "0"], "steps is 0; it must be at least 1"),
+        (["--rate", "nan"], "rate is nan; it must be at least 0"),
+        (["--ema", "2"], "ema is 2.0; it must be from 0 to 1"),
+        (["--min-scale", "0.9", "--max-scale", "0.8"], "min_scale 0.9 is above max_scale 0.8; swap them"),
+        (["--kernels", "cubic"], "unknown kernels cubic; use bicubic, box, bilinear, lanczos, linear-light"),
+        (["--strengths", "0"], "strength 0 is the near end, which does not change; give strengths above 0"),
+        (["--device", "cuda:99"], "no device 'cuda:99' here; there are cpu and"),
+        (["--device", "gpu"], "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
+        (["--log-every", "0"], "argument --log-every: 0 is not allowed; it must be at least 1"),
+        (["--validate-every", "x"], "argument --validate-every: invalid int value: 'x'"),
+        (["--preset", "paper", "--recipe-from", "w"], "--preset and --recipe-from are two recipes; give one of them"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_settings_that_cannot_be(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As argparse says it: usage, one line, exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        train.main(["--data", "x", *arguments])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"python -m model.train: error: {line}")

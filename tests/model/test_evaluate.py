@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.checkpoint import load_weights, save_weights
-from model.color import luma
+from model.color import luma, rgb_from_ycbcr, ycbcr_from_rgb
 from model.evaluate import (
     Score,
     evaluate,
     luma_8bit,
     main,
     mean,
-    read,
     score_picture,
     summary,
     table,
@@ -26,10 +25,11 @@ from model.evaluate import (
     upscale_ensemble,
     validate,
 )
-from model.network import LapSRN, LapSRNConfig
+from model.network import LapSRN, LapSRNConfig, constant
+from model.pictures import PictureError, read
 from model.quality import psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
-from tests.model.networks import plane, random_network, save_pictures
+from tests.model.networks import plane, random_network, save_pictures, texture
 
 SMALLEST = LapSRNConfig(scale=4, depth=1, width=1)
 
@@ -221,3 +221,48 @@ def test_jpeg_costs_scores_and_more_at_a_lower_quality(tmp_path: Path, weights_f
 def test_a_quality_that_is_none_is_refused(tmp_path: Path, weights_file: Path) -> None:
     with pytest.raises(SystemExit):
         main(["--weights", str(weights_file), "--hr", str(tmp_path), "--jpeg", "0"])
+
+
+def test_rgb_is_scored_with_bicubic_chroma(tmp_path: Path, weights_file: Path) -> None:
+    """Each channel by hand; of a gray picture, as three equal channels."""
+    colours = np.stack([texture(64, 80, seed) for seed in (1, 2, 3)], axis=-1)
+    low = degrade(colours, 4)
+    network, _ = load_weights(weights_file)
+    (_, score) = score_picture(network.fold().map(*[constant] * 2), (2, 4), "a", colours, low, rgb=True)
+    y = np.float64(by_levels(network, low)[-1])
+    chroma = [resize(plane, 64, 80) for plane in np.moveaxis(ycbcr_from_rgb(low / 255), 2, 0)[1:]]
+    ours = np.rint(np.clip(rgb_from_ycbcr(np.dstack([y, *chroma])), 0, 1) * 255)
+    bicubic = np.dstack([np.clip(np.rint(resize(low[..., c].astype(float), 64, 80)), 0, 255) for c in range(3)])
+    for found, picture in ((score.rgb_psnr, ours), (score.bicubic_rgb_psnr, bicubic)):
+        error = ((picture - colours)[4:-4, 4:-4] ** 2).mean()
+        assert found == pytest.approx(10 * np.log10(255**2 / error), abs=0.01)
+    gray = score_picture(network.fold().map(*[constant] * 2), (2, 4), "a", colours[..., 0], low[..., 0], rgb=True)
+    truth, small = (np.dstack([each] * 3) for each in (colours[..., 0], low[..., 0]))
+    same = score_picture(network.fold().map(*[constant] * 2), (2, 4), "a", truth, small, rgb=True)
+    assert [s.rgb_psnr for s in gray] == pytest.approx([s.rgb_psnr for s in same], abs=0.01)
+
+
+def by_levels(network: LapSRN, low: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """The luma of a picture enlarged by the expanded form, 0..1."""
+    padded = torch.from_numpy(np.pad(luma(low), network.config.margin, mode="reflect")).float()
+    with torch.no_grad():
+        return [level[0, 0].numpy() for level in network(padded[None, None])]
+
+
+def test_the_command_scores_rgb(tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_pictures(tmp_path / "hr", [(64, 72)])
+    main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr"), "--rgb"])
+    head, first, *_ = capsys.readouterr().out.splitlines()
+    assert head.endswith("RGB dB  bicubic dB")
+    assert len(first) == len(head)
+    main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr"), "--rgb", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["4"]) == ["psnr", "ssim", "bicubic_psnr", "bicubic_ssim", "rgb_psnr", "bicubic_rgb_psnr"]
+
+
+def test_low_resolution_of_another_size_is_refused(tmp_path: Path, weights_file: Path) -> None:
+    (picture,) = save_pictures(tmp_path / "hr", [(64, 64)])
+    (tmp_path / "lr").mkdir()
+    Image.fromarray(degrade(picture, 2)).save(tmp_path / "lr" / "ax4.png")
+    with pytest.raises(PictureError, match=r"low resolution of .*a\.png is 32x32, not 16x16"):
+        evaluate(weights_file, tmp_path / "hr", tmp_path / "lr")

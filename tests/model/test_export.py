@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import yaml
 
-from model.checkpoint import load_weights
-from model.evaluate import evaluate, summary
-from model.export import main, with_tables
+from model.checkpoint import load_weights, save_weights
+from model.evaluate import evaluate, pad, summary
+from model.export import main
+from model.model_card import with_front_matter, with_tables
+from model.network import LapSRNConfig
 from tests.model.networks import SHIPPED, random_network
 
 ROOT = Path(__file__).parents[2]
@@ -41,11 +46,7 @@ def test_weights_score_what_they_claim(name: str, shipped: Path, bench_dir: Path
 
 
 def test_export_scores_and_renews_cards(tmp_path: Path) -> None:
-    import numpy as np
     from PIL import Image
-
-    from model.checkpoint import save_weights
-    from model.network import LapSRNConfig
 
     (tmp_path / "run").mkdir()
     save_weights(
@@ -73,3 +74,85 @@ def test_export_scores_and_renews_cards(tmp_path: Path) -> None:
     assert "old" not in text
     assert "of others" in text
     assert text.startswith("x\n") and text.endswith("y\n")
+
+
+def test_the_model_card_has_hugging_face_s_front_matter() -> None:
+    text = (ROOT / "weights" / "README.md").read_text()
+    head, _, body = text.removeprefix("---\n").partition("\n---\n")
+    found = yaml.safe_load(head)
+    assert (found["license"], found["pipeline_tag"]) == ("mit", "image-to-image")
+    shipped = sorted((ROOT / "weights").glob("*.safetensors"))
+    assert [model["name"] for model in found["model-index"]] == [path.stem for path in shipped]
+    for path, model in zip(shipped, found["model-index"], strict=True):
+        scores = load_weights(path)[1].scores
+        assert [result["dataset"]["name"] for result in model["results"]] == list(scores)
+        for result, levels in zip(model["results"], scores.values(), strict=True):
+            figures = list(levels.values())[-1]
+            assert [metric["type"] for metric in result["metrics"]] == ["psnr", "ssim"]
+            assert result["metrics"][0]["value"] == round(figures["psnr"], 2)
+    assert body.lstrip().startswith("# Model card")
+    assert with_front_matter(text, ROOT / "weights") == text, "renew with python -m model.export --cards"
+
+
+def test_exporting_weights_keeps_what_they_tell(tmp_path: Path) -> None:
+    about = {
+        "recipe": {"a": 1},
+        "data": "noise",
+        "scores": {"Set5": {"4": {"psnr": 30.0, "ssim": 0.9, "bicubic_psnr": 28.0, "bicubic_ssim": 0.8}}},
+        "pictures": {"count": 3},
+        "purpose": "x",
+    }
+    source, out = tmp_path / "best.safetensors", tmp_path / "out.safetensors"
+    save_weights(source, random_network(LapSRNConfig(depth=1, width=4)), **about)
+    main(["--weights", str(source), "--to", str(out)])
+    info = load_weights(out)[1]
+    assert {name: getattr(info, name) for name in about} == about
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LapSRNConfig(scale=4, depth=3, width=4),
+        LapSRNConfig(scale=8, depth=2, width=3),
+        LapSRNConfig(scale=4, depths=(7, 3), width=4, skips=True),
+    ],
+    ids=["x4", "x8", "with skips"],
+)
+@pytest.mark.parametrize("shape", [(1, 13, 20), (2, 31, 18)])
+def test_an_onnx_model_takes_any_size(config: LapSRNConfig, shape: tuple[int, int, int], tmp_path: Path) -> None:
+    """One file, in onnxruntime, gives what the network gives on the padded picture; batches too."""
+    runtime = pytest.importorskip("onnxruntime")
+    network = random_network(config)
+    save_weights(tmp_path / "w.safetensors", network, data="noise")
+    main(["--weights", str(tmp_path / "w.safetensors"), "--onnx", str(tmp_path / "w.onnx")])
+    session = runtime.InferenceSession(str(tmp_path / "w.onnx"), providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == [f"x{scale}" for scale in config.scales]
+    pictures = np.random.default_rng(0).random(shape, np.float32)
+    outputs = session.run(None, {"luma": pictures[:, None]})
+    padded = np.stack([pad(picture, config.margin) for picture in pictures])
+    with torch.no_grad():
+        expected = network(torch.from_numpy(padded)[:, None])
+    for output, wanted in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(output, wanted.numpy(), rtol=0, atol=1e-4 * float(wanted.abs().max()))
+    flat = session.run(None, {"luma": np.full((1, 1, 20, 24), 0.3, np.float32)})
+    assert all(np.abs(level - 0.3).max() < 1e-5 for level in flat)
+
+
+def test_an_onnx_model_is_the_same_each_time(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    save_weights(tmp_path / "w.safetensors", random_network(LapSRNConfig(depth=1, width=2)))
+    for name in ("a", "b"):
+        main(["--weights", str(tmp_path / "w.safetensors"), "--onnx", str(tmp_path / name)])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--run", "r"], ["--run", "r", "--weights", "w", "--to", "t"], ["--run", "r", "--onnx", "o", "--cards"]],
+)
+def test_commands_that_leave_open_what_to_do(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    more = ["c.md"] if arguments[-1] == "--cards" else []
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, *more])
+    assert end.value.code == 2
+    assert "error: " in capsys.readouterr().err

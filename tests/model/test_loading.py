@@ -83,6 +83,7 @@ def test_what_is_told_of_a_network(tmp_path: Path) -> None:
         "config": asdict(network.config),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "recipe": {"steps": 7},
+        "pictures": {},
         "data": "two pictures",
         "scores": scores,
         "purpose": "Clean up",

@@ -1,5 +1,8 @@
 """The network: its config, its initialisation, its constraints, and its folded form as the same function."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +18,7 @@ from model.folded import (
     shuffle_phases,
 )
 from model.network import LapSRN, LapSRNConfig, Level, bilinear_kernel, phases_sum_to_one, zero_mean
-from tests.model.networks import DEPTHS_AND_SCALES, luma, random_network
+from tests.model.networks import FORMS, SKIPPING, luma, random_network
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_defaults_are_those_of_the_source_document() -> None:
         ({"width": 0}, "depth 5 and width 0 must be at least 1"),
     ],
 )
-def test_config_refuses(wrong: dict[str, int], message: str) -> None:
+def test_config_refuses(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LapSRNConfig(**wrong)
 
@@ -117,11 +120,11 @@ def largest_difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
     return max((a - b).abs().max().item() for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize(("depth", "scale"), DEPTHS_AND_SCALES)
+@pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @torch.no_grad()
-def test_folded_is_expanded(depth: int, scale: int, dtype: torch.dtype, tolerance: float) -> None:
-    network = random_network(LapSRNConfig(scale=scale, depth=depth, width=6)).to(dtype)
+def test_folded_is_expanded(form: LapSRNConfig, dtype: torch.dtype, tolerance: float) -> None:
+    network = random_network(replace(form, width=6)).to(dtype)
     margin = network.config.margin
     padded = luma(2, 1, 3 + 2 * margin, 5 + 2 * margin, dtype=dtype)
     expanded = network(padded)
@@ -157,15 +160,15 @@ def test_entry_on_differences_is_the_zero_mean_convolution() -> None:
     assert not neighbour_differences(torch.full((1, 1, 5, 5), 0.1)).any()
 
 
-@pytest.mark.parametrize(("depth", "scale"), DEPTHS_AND_SCALES)
+@pytest.mark.parametrize("config", FORMS, ids=str)
 @pytest.mark.parametrize("form", ["expanded", "folded"])
-def test_margin_is_needed_and_enough(depth: int, scale: int, form: str) -> None:
+def test_margin_is_needed_and_enough(config: LapSRNConfig, form: str) -> None:
     """The outermost row and column of the margin have influence, on all sides; so one pixel less would differ.
 
     That the margin is enough is the folded form's own doing: it has no padding to make up for a pixel it lacks. Here
     the expanded form shows it: the zeros that it pads with must not be seen, whatever lies beyond the margin.
     """
-    network = random_network(LapSRNConfig(scale=scale, depth=depth, width=3)).double()
+    network = random_network(replace(config, width=3)).double()
     margin = network.config.margin
     side = 2 + 2 * margin
     padded = luma(1, 1, side, side, dtype=torch.float64).requires_grad_()
@@ -201,8 +204,9 @@ def test_image_borders(levels: int, borders: list[int]) -> None:
     assert image_borders(levels) == borders
 
 
-def test_gradients_through_folded_are_those_through_expanded() -> None:
-    network = random_network(LapSRNConfig(scale=4, depth=2, width=4)).double()
+@pytest.mark.parametrize("form", [LapSRNConfig(scale=4, depth=2), SKIPPING], ids=["plain", "with skips"])
+def test_gradients_through_folded_are_those_through_expanded(form: LapSRNConfig) -> None:
+    network = random_network(replace(form, width=4)).double()
     margin = network.config.margin
     padded = luma(2, 1, 4 + 2 * margin, 3 + 2 * margin, dtype=torch.float64)
     parameters = dict(network.named_parameters())
@@ -266,3 +270,66 @@ def test_phases_first_reorders_outputs_only() -> None:
     conv = EagerConv(luma(12, 2, 3, 3), luma(12, seed=1))
     features = luma(1, 2, 5, 6, seed=2)
     assert torch.equal(shuffle_phases(phases_first(conv)(features)), F.pixel_shuffle(conv(features), 2))
+
+
+def test_a_network_folded_without_gradients_needs_none() -> None:
+    network = random_network(LapSRNConfig(scale=4, depth=2, width=4))
+    with torch.no_grad():
+        folded = network.fold()
+    outputs = folded(luma(1, 1, 24, 24))
+    assert not any(level.requires_grad for level in outputs)
+    assert all(level.requires_grad for level in network.fold()(luma(1, 1, 24, 24)))
+
+
+@torch.no_grad()
+def test_a_skip_adds_what_a_pair_started_from() -> None:
+    """With the second convolutions of all pairs at zero, only the first convolution of each level is left."""
+    network = random_network(LapSRNConfig(scale=4, depths=(5, 3), width=4, skips=True)).double()
+    shallow = LapSRN(LapSRNConfig(scale=4, depth=1, width=4)).double()
+    for level, same in zip(network.levels, shallow.levels, strict=True):
+        assert isinstance(level, Level)
+        for second in list(level.convs)[2::2]:
+            for parameter in second.parameters():
+                parameter.zero_()
+        kept = {name: tensor for name, tensor in level.state_dict().items() if name in same.state_dict()}
+        same.load_state_dict(kept)
+    margin, least = network.config.margin, shallow.config.margin
+    padded = luma(1, 1, 5 + 2 * margin, 6 + 2 * margin, dtype=torch.float64)
+    inner = padded[:, :, margin - least : least - margin, margin - least : least - margin]
+    assert largest_difference(network(padded), shallow(inner)) < 1e-12
+
+
+def test_deep_levels_begin_near_identity() -> None:
+    """The second convolution of each pair starts at a fifth of the first one's size."""
+    torch.manual_seed(0)
+    level = LapSRN(LapSRNConfig(depths=(5, 3), skips=True)).levels[0]
+    assert isinstance(level, Level)
+    sizes = [conv.weight.std().item() for conv in level.convs]  # type: ignore[operator]
+    assert [size / sizes[1] for size in sizes[1:]] == pytest.approx([1, 0.2, 1, 0.2], rel=0.05)
+
+
+def test_the_margin_of_a_deep_first_level() -> None:
+    assert LapSRNConfig(depths=(13, 3), skips=True).margin == 16
+
+
+def test_equal_depths_are_one_depth() -> None:
+    """So that backends that know one depth read the right one."""
+    config = LapSRNConfig(depths=(7, 7), depth=5)
+    assert config == LapSRNConfig(depth=7)
+    assert config.is_plain
+    assert not LapSRNConfig(depths=(7, 5)).is_plain
+    assert not LapSRNConfig(depths=(7, 7), skips=True).is_plain
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"depths": (5,)}, "give one of at least 1 for each of 2 levels"),
+        ({"depths": (5, 0)}, "give one of at least 1 for each of 2 levels"),
+        ({"depths": (4, 3), "skips": True}, "with skips, they must be odd"),
+        ({"depth": 4, "skips": True}, "with skips, they must be odd"),
+    ],
+)
+def test_forms_that_cannot_be(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LapSRNConfig(**wrong)

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
-from model.pictures import find_pictures, through_jpeg
+from model.degradations import through_jpeg
+from model.pictures import PictureError, find_pictures, low_resolution_of, read
 from tests.model.networks import save_pictures
 
 
@@ -28,3 +32,82 @@ def test_a_jpeg_has_the_picture_that_pillow_reads_back(tmp_path: Path) -> None:
     (picture,) = save_pictures(tmp_path / "hr", [(40, 50)])
     Image.fromarray(picture).save(tmp_path / "same.jpg", quality=75)
     assert np.array_equal(through_jpeg(picture, 75), np.asarray(Image.open(tmp_path / "same.jpg")))
+
+
+GRAY_16 = np.arange(0, 65536, 53, dtype=np.uint16)[:1200].reshape(30, 40)
+RGB_16 = np.stack([GRAY_16, GRAY_16[::-1], GRAY_16[:, ::-1]], axis=-1)
+
+
+def save_16(path: Path, samples: NDArray[np.uint16]) -> Path:
+    """A PNG or TIFF of 16 bits, by its suffix."""
+    if path.suffix == ".png":
+        path.write_bytes(imagecodecs.png_encode(samples))
+    else:
+        tifffile.imwrite(path, samples, photometric="rgb" if samples.ndim == 3 else "minisblack")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("samples", [GRAY_16, RGB_16], ids=["gray", "RGB"])
+def test_sixteen_bits_are_rounded_to_eight(tmp_path: Path, samples: NDArray[np.uint16], suffix: str) -> None:
+    found = read(save_16(tmp_path / f"deep{suffix}", samples))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, np.floor(samples / 257 + 0.5))
+
+
+def test_sixteen_bits_have_the_mean_of_eight(tmp_path: Path) -> None:
+    """A picture of mean 129 must not be clipped to 250."""
+    (picture,) = save_pictures(tmp_path, [(40, 50)])
+    deep = read(save_16(tmp_path / "deep.png", picture.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(deep, picture)
+
+
+def test_sixteen_bits_by_planes_and_with_alpha(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(RGB_16, -1, 0), photometric="rgb", planarconfig="separate")
+    with_alpha = np.dstack([RGB_16, GRAY_16])
+    (tmp_path / "alpha.png").write_bytes(imagecodecs.png_encode(with_alpha))
+    tifffile.imwrite(tmp_path / "white.tif", 65535 - GRAY_16, photometric="miniswhite")
+    expected = np.floor(RGB_16 / 257 + 0.5)
+    np.testing.assert_array_equal(read(tmp_path / "planes.tif"), expected)
+    np.testing.assert_array_equal(read(tmp_path / "alpha.png"), expected)
+    np.testing.assert_array_equal(read(tmp_path / "white.tif"), np.floor(GRAY_16 / 257 + 0.5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int32", "uint32"])
+def test_other_samples_are_refused_by_name(tmp_path: Path, dtype: str) -> None:
+    """A float TIFF in 0..1 must not become black."""
+    tifffile.imwrite(tmp_path / "odd.tif", np.ones((20, 30), dtype))
+    with pytest.raises(PictureError, match=r"odd\.tif: ") as refused:
+        read(tmp_path / "odd.tif")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
+def test_a_damaged_picture_is_named(tmp_path: Path, name: str) -> None:
+    (picture,) = save_pictures(tmp_path / "hr", [(40, 50)])
+    path = tmp_path / name
+    Image.fromarray(picture).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(PictureError, match=rf"{name}: not a readable picture") as refused:
+        read(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_every_mode_becomes_gray_or_rgb(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.new("RGB", (12, 8), (200, 200, 200)).convert(mode).save(path)
+    assert read(path).shape == ((8, 12) if mode in ("1", "L", "LA") else (8, 12, 3))
+
+
+@pytest.mark.parametrize("name", ["baby.png", "babyx4.png", "baby_x4.png", "babyx4.tif"])
+def test_a_low_resolution_is_found_by_the_names_that_sets_use(tmp_path: Path, name: str) -> None:
+    for file in (name, "babyx2.png", "babysitterx4.png"):
+        (tmp_path / file).touch()
+    assert low_resolution_of(Path("HR/baby.png"), tmp_path, 4) == tmp_path / name
+
+
+def test_a_low_resolution_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "babyx2.png").touch()
+    with pytest.raises(FileNotFoundError, match=r"has no low resolution of baby.png; name it baby, babyx4, baby_x4"):
+        low_resolution_of(Path("HR/baby.png"), tmp_path, 4)

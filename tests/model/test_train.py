@@ -34,7 +34,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
     """The log, without what a clock wrote."""
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     for line in lines:
-        assert line.pop("seconds") >= 0
+        assert all(line.pop(name) >= 0 for name in ("seconds", "seconds_left", "pixels_per_second"))
     return lines
 
 
@@ -115,7 +115,7 @@ def test_a_run_starts_from_weights_only_once(pictures: Path) -> None:
     started, _ = load_weights(pictures.parent / "second" / "weights.safetensors")
     network, first = load_weights(weights)
     assert equal(started.state_dict(), network.state_dict())
-    main(command(pictures, "second", "--steps", 2, "--start-from", weights))
+    main(command(pictures, "second", "--steps", 2, "--start-from", weights, "--allow-changes"))
     tensors, metadata = load_tensors(pictures.parent / "second" / "state.safetensors")
     assert metadata["step"] == 2
     resumed = load_weights(pictures.parent / "second" / "weights.safetensors")[1]
@@ -126,7 +126,10 @@ def test_a_run_starts_from_weights_only_once(pictures: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"depth": 2}, "has depth 1; train with --depth 1"), ({"scale": 8, "level_weights": (1.0,) * 3}, "one level")],
+    [
+        ({"depth": 2}, "has depths 1 1, not 2 2; train with the same"),
+        ({"scale": 8, "level_weights": (1.0,) * 3}, "one level"),
+    ],
 )
 def test_weights_that_do_not_fit_are_refused(pictures: Path, changes: dict[str, Any], message: str) -> None:
     main(command(pictures, "first", "--steps", 1, "--scale", 2, "--level-weights", 1.0))
@@ -181,7 +184,7 @@ def test_frozen_levels_stay_and_the_others_learn(pictures: Path) -> None:
     weights = pictures.parent / "four" / "weights.safetensors"
     more = ["--scale", 8, "--level-weights", 0, 0, 1, "--frozen", 2, "--core", 8, "--start-from", weights]
     main(command(pictures, "eight", "--steps", 2, "--save-every", 1, *more))
-    main(command(pictures, "eight", "--steps", 4, *more))
+    main(command(pictures, "eight", "--steps", 4, "--allow-changes", *more))
     before, _ = load_weights(weights)
     after, info = load_weights(pictures.parent / "eight" / "weights.safetensors")
     assert info.recipe["frozen"] == 2

@@ -116,6 +116,8 @@ class AmxNetwork:
 
 def lacks(config: LapSRNConfig) -> str | None:
     """What amx.c needs of a network or of this machine and does not find, as a phrase; None if nothing is lacking."""
+    if not config.is_plain:
+        return "it computes levels of one depth, without skip connections"
     if config.width > CHANNELS or config.levels > MAX_LEVELS or config.depth > MAX_CONVS + 1:
         return (
             f"amx.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions a level, and "

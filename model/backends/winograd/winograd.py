@@ -167,6 +167,8 @@ class _Arena:
 
 def lacks(config: LapSRNConfig, target: str) -> str | None:
     """What winograd.c needs of a network or of this machine and does not find, as a phrase; None if all is there."""
+    if not config.is_plain:
+        return "it computes levels of one depth, without skip connections"
     if config.width > CHANNELS or config.levels > MAX_LEVELS or config.depth > MAX_CONVS + 1:
         return (
             f"winograd.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions each, "

@@ -1,5 +1,6 @@
 """Training patches: the right pixels of the right pictures, the same ones for the same step, where there is detail."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.pictures import through_jpeg
+from model.degradations import through_jpeg
+from model.pictures import PictureError, read
 from model.resample import degrade
-from model.training.data import CELL, DataConfig, focus_map, pyramid, read_gray
+from model.training.damage import Damage
+from model.training.data import CELL, DataConfig, focus_map, gray_of, held_out_of, pyramid
 from model.training.patches import PatchSource, reflect
 from tests.model.networks import save_pictures, texture
 
@@ -25,7 +28,7 @@ Make = Callable[..., PatchSource]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Sources on the pictures of SIZES (the third is held out), with changes to CONFIG."""
+    """Sources on the pictures of SIZES with changes to CONFIG."""
     folder = tmp_path / "pictures"
     save_pictures(folder, SIZES)
 
@@ -170,27 +173,75 @@ def test_patches_prefer_texture(tmp_path: Path, focus: float, least: float, most
     assert least < share <= most
 
 
-def test_every_n_th_picture_is_held_out(make: Make) -> None:
+def test_held_out_pictures_are_validated_on_and_never_shown(make: Make) -> None:
     source = make()
-    assert [path.name for path in source.used] == ["a.png", "b.png", "d.png"]
-    assert [path.name for path in source.held_out] == ["c.png"]
-    ((low, truths),) = source.validation()
-    np.testing.assert_array_equal(truths[-1], texture(*SIZES[2], seed=2))
-    np.testing.assert_array_equal(low, degrade(truths[-1], 4))
-    np.testing.assert_array_equal(truths[0], degrade(truths[-1], 2))
+    kept = sorted(path.name for path in source.held_out.values())
+    assert 0 < len(kept) < 4
+    assert sorted([*kept, *(path.name for path in source.used.values())]) == ["a.png", "b.png", "c.png", "d.png"]
     shown = {patch.tobytes() for step in range(10) for patch in codes(source.batch(step, 8)[2])}
-    windows = np.lib.stride_tricks.sliding_window_view(texture(*SIZES[2], seed=2), (64, 64)).reshape(-1, 64 * 64)
-    assert not shown & {window.tobytes() for window in windows}
+    for path, (low, truths) in zip(source.held_out.values(), source.validation(), strict=True):
+        picture = read(path)
+        np.testing.assert_array_equal(truths[-1], pyramid(picture, 4)[-1])
+        np.testing.assert_array_equal(low, degrade(truths[-1], 4))
+        np.testing.assert_array_equal(truths[0], degrade(truths[-1], 2))
+        windows = np.lib.stride_tricks.sliding_window_view(picture, (64, 64)).reshape(-1, 64 * 64)
+        assert not shown & {window.tobytes() for window in windows}
+
+
+DIGESTS = [hashlib.sha256(bytes([n])).hexdigest() for n in range(250)]
+
+
+@pytest.mark.parametrize("one_in", [2, 5, 100])
+def test_whether_a_picture_is_held_out_depends_on_nothing_else(one_in: int) -> None:
+    whole = held_out_of(DIGESTS, one_in)
+    assert 0.5 < len(whole) * one_in / len(DIGESTS) < 2
+    assert held_out_of(DIGESTS[:200], one_in) == whole & set(DIGESTS[:200])
+
+
+def test_of_several_pictures_one_is_held_out_and_one_is_not() -> None:
+    kept = [name for name in DIGESTS if int(name[:16], 16) * 2 < 1 << 64]
+    assert held_out_of(kept[:1], 2) == set()
+    assert held_out_of(kept[:3], 2) == set(kept[:3]) - {max(kept[:3])}
+    assert held_out_of(kept[:3], 0) == set()
+    others = [name for name in DIGESTS if name not in kept]
+    assert held_out_of(others[:3], 2) == {min(others[:3])}
+
+
+def test_a_renamed_picture_stays_where_it_was(make: Make, tmp_path: Path) -> None:
+    before = make()
+    for path in sorted((tmp_path / "pictures").iterdir()):
+        path.rename(path.with_name(f"z-{path.name}"))
+    after = make()
+    assert before.held_out.keys() == after.held_out.keys()
+    assert all(torch.equal(a, b) for a, b in zip(before.batch(0, 2), after.batch(0, 2), strict=True))
+
+
+def test_what_an_earlier_run_held_out_stays_out(make: Make, tmp_path: Path) -> None:
+    name = next(iter(make().used))
+    again = PatchSource([tmp_path / "pictures"], CONFIG, tmp_path / "cache", keep_out=[name[:16]])
+    assert name in again.held_out
+    assert name[:16] in again.about["held_out"]
+
+
+def test_a_picture_that_cannot_be_read_is_named_or_left_out(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:500])
+    for _ in range(2):  # also from the cache
+        with pytest.raises(PictureError, match=r"broken\.png: not a readable picture .* or give --skip-bad"):
+            make(hold_out=0)
+        source = PatchSource([folder], replace(CONFIG, hold_out=0), tmp_path / "cache", skip_bad=True)
+        assert (source.about["count"], source.about["skipped"]) == (4, 1)
+        assert ["broken.png" in line for line in source.pyramids.bad] == [True]
 
 
 def test_variants_are_shrunk_within_the_range(make: Make) -> None:
     """Three of each picture but the smallest, which no longer holds a patch once it is shrunk."""
-    source = make(scales=(0.75, 0.99), variants=3)
+    source = make(scales=(0.75, 0.99), variants=3, hold_out=0)
     heights = [levels[-1].shape[0] for levels in levels_of(source)]
-    whole = [96, 96, 96, 130, 130, 130]
+    sizes = [read(path).shape[0] for _, path in sorted(source.used.items())]
+    whole = [size for size in sizes for _ in range(3) if size > 64]
     assert all(0.75 * of - 4 <= height < of for height, of in zip(heights, whole, strict=True))
-    assert len(set(heights[:3])) > 1
-    assert len(set(heights[3:])) > 1
+    assert all(len(set(heights[first : first + 3])) > 1 for first in (0, 3, 6))
 
 
 def test_the_cache_is_used_and_belongs_to_its_settings(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,15 +257,15 @@ def test_gray_of_colour_has_the_luma_of_colour(tmp_path: Path) -> None:
     colours = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [200, 200, 200]]], np.uint8)
     Image.fromarray(colours).save(tmp_path / "colour.png")
     lumas = np.array([[81.481, 144.553], [40.966, 16 + 219 * 200 / 255]])
-    np.testing.assert_array_equal(read_gray(tmp_path / "colour.png"), np.rint((lumas - 16) * 255 / 219))
+    np.testing.assert_array_equal(gray_of(read(tmp_path / "colour.png")), np.rint((lumas - 16) * 255 / 219))
     Image.fromarray(colours[..., 0]).save(tmp_path / "gray.png")
-    np.testing.assert_array_equal(read_gray(tmp_path / "gray.png"), colours[..., 0])
+    np.testing.assert_array_equal(gray_of(read(tmp_path / "gray.png")), colours[..., 0])
 
 
 def test_the_low_resolution_is_a_jpeg_of_a_quality_in_the_range(tmp_path: Path) -> None:
     """The finer levels stay as they are."""
     (picture,) = save_pictures(tmp_path / "one", [(64, 64)])
-    config = replace(CONFIG, jpeg=(40, 60), variants=6)
+    config = replace(CONFIG, damage=Damage(quality=(40, 60)), damages=6)
     found = levels_of(PatchSource([tmp_path / "one"], config, tmp_path / "cache"))
     low, x2, finest = pyramid(picture, 4)
     compressed = {through_jpeg(low, quality).tobytes() for quality in range(40, 61)}
@@ -226,7 +277,28 @@ def test_the_low_resolution_is_a_jpeg_of_a_quality_in_the_range(tmp_path: Path) 
         np.testing.assert_array_equal(levels[2], finest)
 
 
-def test_validation_is_through_jpeg_of_the_middle_quality(make: Make) -> None:
-    ((low, truths),) = make(jpeg=(40, 61)).validation()
-    np.testing.assert_array_equal(low, through_jpeg(degrade(truths[-1], 4), 50))
-    np.testing.assert_array_equal(truths[-1], texture(*SIZES[2], seed=2))
+def test_validation_is_damaged_as_training_is_and_always_alike(make: Make) -> None:
+    source = make(damage=Damage(quality=(40, 61)))
+    first, again = list(source.validation()), list(source.validation())
+    assert first
+    for (low, truths), (same, _) in zip(first, again, strict=True):
+        assert low.tobytes() in {through_jpeg(degrade(truths[-1], 4), quality).tobytes() for quality in range(40, 62)}
+        np.testing.assert_array_equal(low, same)
+
+
+def test_steps_take_turns_over_the_strengths(make: Make, tmp_path: Path) -> None:
+    """With each strength's own damage; the finer levels of all are those of one variant, kept once."""
+    source = make(damage=Damage(quality=(30, 98)), damages=2, strengths=(0.25, 1.0), hold_out=0)
+    kept = source.pyramids
+    assert kept.kinds.tolist() == [0, 0, 1, 1] * 4
+    assert len({tuple(starts[1:]) for starts in kept.starts}) == 4
+    assert [source.kind(step) for step in range(4)] == [0, 1, 0, 1]
+    for step in range(4):
+        pictures = source.choose(step, 50)[0]
+        assert set(kept.kinds[pictures].tolist()) == {step % 2}
+    clean, light, heavy = (
+        [low.astype(float) for low, _ in of.pairs_of([tmp_path / "pictures"], kind)]
+        for of, kind in ((make(hold_out=0), 0), (source, 0), (source, 1))
+    )
+    for as_it_was, a, b in zip(clean, light, heavy, strict=True):
+        assert np.abs(a - as_it_was).mean() < np.abs(b - as_it_was).mean()

@@ -56,9 +56,23 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stopped.value.code == 0
     printed = capsys.readouterr().out
+    words = " ".join(printed.split())
     for field in fields(TrainConfig):
-        assert "--" + field.name.replace("_", "-") in printed
-    for option in ("--preset {paper,served,source}", "--data", "--output", "--cache", "--device", "--dtype"):
+        option = "--" + field.name.replace("_", "-")
+        assert option in printed
+        text = field.metadata["help"]
+        assert len(text.split()) > 2
+        assert f"{text} (default: " in words, option
+    assert "coarsest first (default: 0.25 1.0)" in words
+    assert "mirror patches at random (default: yes)" in words
+    for option in (
+        "--preset {clean,deep,deep_x8,paper,served,source}",
+        "--data",
+        "--output",
+        "--cache",
+        "--device",
+        "--dtype",
+    ):
         assert option in printed
 
 

@@ -1,0 +1,87 @@
+"""What happens to pictures before people send them: other ways of shrinking, blur, camera noise, JPEG.
+
+Pictures are 8-bit, gray (H, W) or RGB (H, W, 3). Where chance is involved, the generator decides.
+"""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from model.pictures import Picture
+from model.resample import degrade
+
+FILTERS = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+KERNELS = ("bicubic", "box", "bilinear", "lanczos", "linear-light")
+"""Ways of shrinking: MATLAB's bicubic on 8 bits, the mean of areas, antialiased triangle, Lanczos with three lobes, and
+bicubic on linear light."""
+
+
+def shrink(picture: Picture, height: int, width: int, kernel: str = "bicubic") -> Picture:
+    """The picture at `height` x `width`, antialiased; `kernel` is one of KERNELS.
+
+    "bicubic" is MATLAB's, to the last bit, where both sides are divided by the same integer, else Pillow's.
+    """
+    factor = picture.shape[0] // height
+    if kernel == "bicubic" and picture.shape[:2] == (factor * height, factor * width):
+        return degrade(picture, factor)
+    if kernel == "linear-light":
+        light = _LIGHT[picture]
+        planes = [light] if picture.ndim == 2 else list(np.moveaxis(light, 2, 0))
+        shrunk = [_resized(Image.fromarray(plane), height, width, "bicubic") for plane in planes]
+        codes = _codes(shrunk[0] if picture.ndim == 2 else np.stack(shrunk, axis=-1))
+        return np.floor(codes * 255 + 0.5).astype(np.uint8)
+    return np.asarray(_resized(Image.fromarray(picture), height, width, kernel))
+
+
+def _resized(image: Image.Image, height: int, width: int, kernel: str) -> NDArray[np.generic]:
+    return np.asarray(image.resize((width, height), FILTERS[kernel]))
+
+
+_CODES = np.arange(256) / 255
+# IEC 61966-2-1, section 5.2: sRGB's transfer function.
+_LIGHT = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def _codes(light: NDArray[np.generic]) -> NDArray[np.float64]:
+    """sRGB's code values of linear light, both 0..1."""
+    clipped = np.clip(light.astype(np.float64), 1e-9, 1)
+    return np.asarray(np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055))
+
+
+def blurred(picture: Picture, sigma: float) -> Picture:
+    """Blurred by a Gaussian of `sigma` pixels (approximated by repeated box filters)."""
+    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def noisy(picture: Picture, sigma: float, rng: np.random.Generator, shot: float = 0.0) -> Picture:
+    """With Gaussian noise, independent in every sample, of `sigma` levels of 255 at mid-gray.
+
+    shot: the share, 0 to 1, of the variance that grows with brightness, as photons make it; the rest is the same
+    everywhere, as read-out makes it (Foi et al., IEEE Transactions on Image Processing 2008).
+    """
+    values = picture.astype(np.float32)
+    deviation = sigma * np.sqrt(1 - shot + shot * values / 127.5)
+    noise = rng.standard_normal(picture.shape, np.float32)
+    return np.asarray(np.clip(np.floor(values + deviation * noise + 0.5), 0, 255), dtype=np.uint8)
+
+
+def through_jpeg(picture: Picture, quality: int, subsampling: str = "4:2:0") -> Picture:
+    """The picture as a JPEG of this quality (1 to 100) leaves it; `subsampling` is "4:2:0" or "4:4:4", of chroma."""
+    file = io.BytesIO()
+    more = {} if picture.ndim == 2 else {"subsampling": subsampling}
+    Image.fromarray(picture).save(file, "JPEG", quality=quality, **more)
+    with Image.open(file) as image:
+        return np.asarray(image)
+
+
+def cut_before_jpeg(picture: Picture, quality: int, top: int, left: int) -> Picture:
+    """As `through_jpeg`, with the grid of 8x8 blocks `top` rows and `left` columns earlier: cut since it was saved."""
+    padding = [(top, 0), (left, 0), (0, 0)][: picture.ndim]
+    return through_jpeg(np.pad(picture, padding, mode="edge"), quality)[top:, left:]

@@ -1,0 +1,83 @@
+"""What is written of weights files in Markdown: tables of scores and recipes, and the front matter of Hugging Face."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from model.checkpoint import NetworkInfo, load_weights
+
+# Measured elsewhere on the same files, in dB: the paper's published weights, and the best public PyTorch ones.
+PUBLISHED = {
+    "the paper's LapSRN": {"Set5": 31.492, "Set14": 28.136},
+    "best public PyTorch": {"Set5": 31.595, "Set14": 28.214},
+}
+
+
+def score_table(scores: Mapping[str, Any]) -> str:
+    """Markdown: a row per set and scale with bicubic and this network; of x4 weights with what is published, too."""
+    comparable = all(list(levels)[-1] == "4" for levels in scores.values())
+    others = [other for other in PUBLISHED if comparable and PUBLISHED[other].keys() & scores.keys()]
+    head = ["set", "scale", "bicubic", "**these weights**", *others]
+    rows = [head, ["---"] * len(head)]
+    for name, levels in scores.items():
+        for scale, figures in levels.items():
+            ours = f"**{figures['psnr']:.2f}** / {figures['ssim']:.4f}"
+            plain = f"{figures['bicubic_psnr']:.2f} / {figures['bicubic_ssim']:.4f}"
+            published = [PUBLISHED[other].get(name) if scale == "4" else None for other in others]
+            shown = ["" if figure is None else f"{figure:.2f}" for figure in published]
+            rows.append([name, f"×{scale}", plain, ours, *shown])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def recipe_table(recipe: Mapping[str, Any]) -> str:
+    """Markdown: what the network was trained with, every field."""
+    rows = [("setting", "value"), ("---", "---"), *((f"`{name}`", f"{value}") for name, value in recipe.items())]
+    return "\n".join(f"| {name} | {value} |" for name, value in rows)
+
+
+def write_block(text: str, name: str, block: str) -> str:
+    """`text` with what stands between `<!-- name: begin -->` and `<!-- name: end -->` replaced, if it is there."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    return re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{block}\n{end}", text, flags=re.DOTALL)
+
+
+def with_tables(text: str, weights: Path) -> str:
+    """Markdown with the blocks "scores NAME" and "recipe NAME" as the weights file of this name says of itself."""
+    info = load_weights(weights)[1]
+    text = write_block(text, f"scores {weights.stem}", score_table(info.scores))
+    return write_block(text, f"recipe {weights.stem}", recipe_table(info.recipe))
+
+
+def with_front_matter(text: str, folder: Path) -> str:
+    """Markdown that begins with front matter, with that of all weights files in a folder; other text as it is."""
+    if not text.startswith("---\n"):
+        return text
+    _, _, body = text.partition("\n---\n")
+    infos = [load_weights(path)[1] for path in sorted(folder.glob("*.safetensors"))]
+    return front_matter(infos) + body
+
+
+def front_matter(infos: Sequence[NetworkInfo]) -> str:
+    """YAML as https://huggingface.co/docs/hub/model-cards describes it: what the files are, and their scores."""
+    lines = [
+        "---",
+        "license: mit",
+        "library_name: lapsrn",
+        "pipeline_tag: image-to-image",
+        "tags: [super-resolution, image-restoration, lapsrn, safetensors]",
+        "metrics: [psnr, ssim]",
+        "model-index:",
+    ]
+    for info in infos:
+        lines += [f"  - name: {info.name}", "    results:"]
+        for dataset, levels in info.scores.items():
+            scale, figures = list(levels.items())[-1]
+            lines += [
+                f"      - task: {{type: image-to-image, name: super-resolution ×{scale}}}",
+                f'        dataset: {{type: {dataset.split(",")[0].lower()}, name: "{dataset}"}}',
+                "        metrics:",
+                f"          - {{type: psnr, name: Y-PSNR in dB, value: {figures['psnr']:.2f}}}",
+                f"          - {{type: ssim, name: SSIM, value: {figures['ssim']:.4f}}}",
+            ]
+    return "\n".join([*lines, "---", ""])

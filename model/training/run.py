@@ -1,0 +1,220 @@
+"""A training run: steps, log, validation, checkpoints, and what keeps it from going on with nonsense."""
+
+import argparse
+import math
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
+
+from model.checkpoint import load_weights, save_weights
+from model.devices import devices, exact_float32
+from model.entry import UsageError
+from model.memory import keep_freed_memory
+from model.training.patches import PatchSource
+from model.training.recipe import TrainConfig, told
+from model.training.runlog import RunLog
+from model.training.trainer import Trainer
+from model.training.validation import Validation
+
+DIVERGED = 10  # times the lowest loss logged before
+STRUCTURE = ("depth", "depths", "skips", "width", "scale", "optimizer", "frozen", "strengths")
+"""Settings that a state's tensors depend on, so that no run can go on with others."""
+
+
+def run(config: TrainConfig, options: argparse.Namespace) -> None:
+    """Train until the last step of the recipe, from the state in the run's folder if there is one.
+
+    Raises UsageError, WeightsError, PictureError or OSError, each with one line for the user.
+    """
+    if "RANK" in os.environ:
+        join(options)
+    devices(options.device)
+    if options.device == "cpu":
+        keep_freed_memory()
+    torch.backends.cudnn.benchmark = True  # a run has few shapes, and time enough to try kernels
+    exact_float32()
+    options.output.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, options.device, options.dtype, micro_batch=options.micro_batch, compiled=options.compile)
+    state = options.output / "state.safetensors"
+    if state.exists():
+        resume(trainer, state, options)
+    elif options.start_from is not None:
+        trainer.start_from(options.start_from, options.anchor)
+    elif config.frozen or config.strengths:
+        what = f"{config.frozen} levels are frozen" if config.frozen else "strengths are trained"
+        raise UsageError(f"{what}, but no weights are given to begin with; give them with --start-from")
+    main = trainer.rank == 0
+    if not main:
+        dist.barrier()  # the first process builds the cache, the others find it
+    source = PatchSource(
+        options.data,
+        config.data(),
+        options.cache,
+        options.device,
+        keep_out=trainer.pictures.get("held_out", ()),
+        skip_bad=options.skip_bad,
+    )
+    if main and trainer.world > 1:
+        dist.barrier()
+    check_pictures(trainer, source, options)
+    try:
+        with RunLog(options.output, main) as log:
+            Run(trainer, source, Validation(source, options.validate_on), options, log).go()
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def join(options: argparse.Namespace) -> None:
+    """Meet the other processes that torchrun started; on GPUs, each takes its own."""
+    cuda = options.device.startswith("cuda")
+    if cuda:
+        options.device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(options.device)
+    dist.init_process_group("nccl" if cuda else "gloo")
+
+
+def resume(trainer: Trainer, state: Path, options: argparse.Namespace) -> None:
+    """Take up a state. Raises UsageError where it was made with other settings, or from other weights.
+
+    With `--allow-changes`, other settings are used from here on, and the recipe says from which step.
+    """
+    for given, sha256, flag in (
+        (options.start_from, trainer.peek(state).get("origin"), "--start-from"),
+        (options.anchor, trainer.peek(state).get("anchor"), "--anchor"),
+    ):
+        if given is not None and load_weights(given)[1].sha256 != sha256:
+            raise UsageError(
+                f"{state} is of a run that did not begin with {given}; leave out {flag} to go on with it, or begin "
+                "another run with another --output"
+            )
+    before = trainer.peek(state)["config"]
+    now = asdict(trainer.config)
+    changed = {name: [before.get(name), now[name]] for name in now if _plain(before.get(name)) != _plain(now[name])}
+    if changed and (not options.allow_changes or any(name in changed for name in STRUCTURE)):
+        listed = ", ".join(f"{name} {told(old)}, not {told(new)}" for name, (old, new) in changed.items())
+        fixed = [name for name in STRUCTURE if name in changed]
+        way = (
+            f"its {' and '.join(fixed)} cannot change" if fixed else "give --allow-changes to go on with other settings"
+        )
+        raise UsageError(f"{state} was made with {listed}; {way}, or begin another run with another --output")
+    trainer.load(state)
+    if changed:
+        trainer.changes.append({"step": trainer.step, **changed})
+
+
+def check_pictures(trainer: Trainer, source: PatchSource, options: argparse.Namespace) -> None:
+    """Note what is learnt from. Raises UsageError where a run goes on with other pictures without `--allow-changes`."""
+    before, now = trainer.pictures, source.about
+    if "sha256" in before and before["sha256"] != now["sha256"]:
+        if not options.allow_changes:
+            raise UsageError(
+                f"{options.output} learnt from {before['count']} other pictures ({', '.join(before['folders'])}); give "
+                "--allow-changes to go on with these, or begin another run with another --output"
+            )
+        trainer.changes.append({"step": trainer.step, "pictures": [before["sha256"], now["sha256"]]})
+    trainer.pictures = now
+    if source.pyramids.bad and trainer.rank == 0:
+        for line in source.pyramids.bad:
+            print(f"left out: {line}")
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+class Run:
+    """The loop over steps, and what it writes: log, state, averaged weights, the best of them so far."""
+
+    def __init__(
+        self, trainer: Trainer, source: PatchSource, validation: Validation, options: argparse.Namespace, log: RunLog
+    ) -> None:
+        self._trainer = trainer
+        self._source = source
+        self._validation = validation
+        self._options = options
+        self._log = log
+        self._folder: Path = options.output
+        self._losses: list[Tensor] = []
+        self._lowest = math.inf
+        self._began = time.monotonic()
+        self._first = trainer.step
+        self._saved: int | None = trainer.step or None
+
+    def go(self) -> None:
+        """Every step that is left. Raises UsageError where training diverges; what was saved before stays."""
+        trainer, options = self._trainer, self._options
+        steps, main = trainer.config.steps, trainer.rank == 0
+        bar = tqdm(total=steps, initial=trainer.step, disable=not main, mininterval=10, unit="step")
+        with bar:
+            while trainer.step < steps:
+                self._losses.append(trainer.train_step(self._source))
+                bar.update()
+                step, last = trainer.step, trainer.step == steps
+                validating = step % options.validate_every == 0 or last
+                saving = step % options.save_every == 0 or last
+                if not (validating or saving or step % options.log_every == 0):
+                    continue
+                record = self._measured()  # by every process, so that all of them stop
+                if not main:
+                    continue
+                if validating:
+                    record |= self._validated()
+                self._log.write(record)
+                bar.set_postfix_str(f"loss {record['loss']:.5f}, {record['pixels_per_second'] / 1e6:.3g} MP/s")
+                if saving:
+                    self._save()
+
+    def _measured(self) -> dict[str, Any]:
+        """Step, loss since the last record, rate, and time. Raises UsageError for a loss that says divergence."""
+        trainer = self._trainer
+        loss = float(trainer.mean_of_all(torch.stack(self._losses).mean()))
+        self._losses.clear()
+        if not math.isfinite(loss) or loss > DIVERGED * self._lowest or not trainer.is_finite():
+            kept = "nothing was saved yet" if self._saved is None else f"the state of step {self._saved} is kept"
+            raise UsageError(
+                f"training diverged before step {trainer.step} (loss {loss:.3g}, lowest {self._lowest:.3g}); {kept} in "
+                f"{self._folder}. Use a lower --rate or --clip"
+            )
+        self._lowest = min(self._lowest, loss)
+        seconds = time.monotonic() - self._began
+        done = trainer.step - self._first
+        config = trainer.config
+        return {
+            "step": trainer.step,
+            "loss": loss,
+            "rate": config.rate_at(trainer.step - 1),
+            "seconds": seconds,
+            "seconds_left": seconds / done * (config.steps - trainer.step),
+            "pixels_per_second": done * config.batch * config.core**2 / seconds,
+        }
+
+    def _validated(self) -> dict[str, Any]:
+        """Scores of the averaged weights, which are written as the best so far if they are."""
+        trainer = self._trainer
+        scores = self._validation.scores(trainer)
+        if psnr := scores.get("psnr"):
+            finest = psnr[trainer.config.scale]
+            if trainer.best is None or finest > trainer.best["psnr"]:
+                trainer.best = {"step": trainer.step, "psnr": finest}
+                self._export("best.safetensors")
+        if self._log.shows_pictures:
+            self._log.show(trainer.step, self._validation.pictures(trainer))
+        return scores
+
+    def _save(self) -> None:
+        self._trainer.save(self._folder / "state.safetensors")
+        self._export("weights.safetensors")
+        self._saved = self._trainer.step
+
+    def _export(self, name: str) -> None:
+        trainer = self._trainer
+        save_weights(self._folder / name, trainer.average, recipe=trainer.recipe, pictures=trainer.pictures)

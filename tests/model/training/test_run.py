@@ -1,0 +1,295 @@
+"""A run refuses to go on with what it did not begin with, stops where it diverges, and keeps its best weights."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from model.checkpoint import load_tensors, load_weights
+from model.train import main
+from model.training.patches import PatchSource
+from model.training.trainer import Trainer
+from tests.model.networks import save_pictures, texture
+from tests.model.test_train import command, equal, records
+
+
+def refused(arguments: list[str]) -> str:
+    """The line that a run ends with."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    line = str(end.value.code)
+    assert line.startswith("python -m model.train: ")
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown", "possible"),
+    [
+        (["--rate", "1e-3"], "rate 0.002, not 0.001", True),
+        (["--focus", "0", "--no-flips"], "flips True, not False, focus 0.5, not 0.0", True),
+        (["--depth", "2"], "depth 1, not 2", False),
+        (["--optimizer", "adam"], "optimizer muon, not adam", False),
+        (["--scale", "2", "--level-weights", "1"], "scale 4, not 2, level_weights 0.25 1.0, not 1.0", False),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_going_on_with_other_settings_is_refused_or_told(
+    pictures: Path, changes: list[str], shown: str, possible: bool
+) -> None:
+    main(command(pictures, "run", "--steps", 2))
+    folder = pictures.parent / "run"
+    before = (folder / "state.safetensors").read_bytes()
+    more = command(pictures, "run", "--steps", 2, *changes)
+    assert f"was made with {shown};" in refused(more)
+    if not possible:
+        assert f"its {changes[0].removeprefix('--')} cannot change" in refused([*more, "--allow-changes"])
+    assert (folder / "state.safetensors").read_bytes() == before
+    if possible:
+        main([*more, "--allow-changes", "--steps", "3"])
+        (told,) = load_weights(folder / "weights.safetensors")[1].recipe["changes"]
+        assert told["step"] == 2
+        assert told["steps"] == [2, 3]
+        assert set(told) > {changes[0].removeprefix("--")}
+
+
+def test_other_pictures_are_refused_or_told(pictures: Path) -> None:
+    main(command(pictures, "run", "--steps", 1, "--hold-out", 0))
+    Image.fromarray(texture(64, 64, 9)).save(pictures / "more.png")
+    more = command(pictures, "run", "--steps", 1, "--hold-out", 0)
+    assert "learnt from 4 other pictures" in refused(more)
+    main([*more, "--allow-changes"])
+    main([*more, "--allow-changes", "--steps", "2"])
+    recipe, learnt_from = (
+        getattr(load_weights(pictures.parent / "run" / "weights.safetensors")[1], name)
+        for name in ("recipe", "pictures")
+    )
+    assert [change["step"] for change in recipe["changes"]] == [1, 1]
+    assert (learnt_from["count"], learnt_from["folders"]) == (5, [str(pictures)])
+
+
+def test_moving_the_pictures_changes_nothing(pictures: Path) -> None:
+    main(command(pictures, "run", "--steps", 1))
+    moved = pictures.with_name("moved")
+    shutil.move(pictures, moved)
+    main(command(moved, "run", "--steps", 1))
+
+
+def test_a_run_of_other_weights_is_not_gone_on_with(pictures: Path) -> None:
+    for name, seed in (("first", 0), ("other", 1)):
+        main(command(pictures, name, "--steps", 1, "--seed", seed))
+    first, other = (pictures.parent / name / "weights.safetensors" for name in ("first", "other"))
+    main(command(pictures, "second", "--steps", 1, "--start-from", first))
+    main(command(pictures, "second", "--steps", 1, "--start-from", first))
+    assert "leave out --start-from" in refused(command(pictures, "second", "--steps", 1, "--start-from", other))
+    assert "leave out --start-from" in refused(command(pictures, "first", "--steps", 1, "--start-from", other))
+
+
+def test_what_was_held_out_stays_held_out_in_a_run_from_there(pictures: Path) -> None:
+    """Also where the new run would hold out others."""
+    main(command(pictures, "first", "--steps", 1))
+    first = pictures.parent / "first" / "weights.safetensors"
+    kept = load_weights(first)[1].pictures["held_out"]
+    assert kept
+    main(command(pictures, "second", "--steps", 1, "--start-from", first, "--hold-out", 0))
+    again = load_weights(pictures.parent / "second" / "weights.safetensors")[1].pictures
+    assert again["held_out"] == kept
+    assert again["count"] == 4 - len(kept)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e3])
+def test_a_run_that_diverges_stops_and_keeps_what_was_good(
+    pictures: Path, poison: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From step 4 on, the loss is not a number, infinite, or a thousand times what it was."""
+    step = Trainer.train_step
+
+    def poisoned(self: Trainer, source: PatchSource) -> Tensor:
+        return step(self, source) * (poison if self.step > 3 else 1)
+
+    monkeypatch.setattr(Trainer, "train_step", poisoned)
+    run = command(pictures, "run", "--steps", 8, "--log-every", 1, "--save-every", 2)
+    line = refused(run)
+    assert "diverged before step 4" in line
+    assert "the state of step 2 is kept" in line
+    folder = pictures.parent / "run"
+    tensors, metadata = load_tensors(folder / "state.safetensors")
+    assert metadata["step"] == 2
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert load_weights(folder / "weights.safetensors")
+    text = (folder / "log.jsonl").read_text()
+    assert [json.loads(line)["step"] for line in text.splitlines()] == [1, 2, 3]
+    assert "Infinity" not in text and "NaN" not in text
+
+
+def test_a_rate_of_ten_is_noticed(pictures: Path) -> None:
+    """No trick: such steps end in numbers that are none."""
+    line = refused(command(pictures, "run", "--steps", 60, "--rate", 10, "--log-every", 1, "--save-every", 60))
+    assert "nothing was saved yet" in line
+    assert not (pictures.parent / "run" / "weights.safetensors").exists()
+
+
+def test_the_best_weights_are_kept_beside_the_last(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores of 20, 22 and 21 dB; also over a stop."""
+    scores = iter([20.0, 22.0, 21.0])
+
+    def scored(*_: Any) -> dict[str, Any]:
+        return {"psnr": {2: 30.0, 4: next(scores)}}
+
+    monkeypatch.setattr("model.training.validation.Validation.scores", scored)
+    seen = {}
+    for steps in (1, 2, 3):
+        more = ["--allow-changes"] if steps > 1 else []
+        main(command(pictures, "run", "--steps", steps, *more))
+        seen[steps] = load_weights(pictures.parent / "run" / "weights.safetensors")[0].state_dict()
+    best, info = load_weights(pictures.parent / "run" / "best.safetensors")
+    assert equal(best.state_dict(), seen[2])
+    assert not equal(best.state_dict(), seen[3])
+    assert info.recipe["steps"] == 2
+    assert load_tensors(pictures.parent / "run" / "state.safetensors")[1]["best"] == {"step": 2, "psnr": 22.0}
+
+
+def test_validation_and_log_need_not_keep_step(pictures: Path) -> None:
+    main(command(pictures, "run", "--steps", 7, "--log-every", 3, "--validate-every", 2, "--save-every", 5))
+    found = {record["step"]: "psnr" in record for record in records(pictures.parent / "run")}
+    assert found == {2: True, 3: False, 4: True, 5: False, 6: True, 7: True}
+
+
+def test_the_log_tells_rate_and_time_left(pictures: Path) -> None:
+    main(command(pictures, "run", "--steps", 4, "--log-every", 2))
+    lines = [json.loads(line) for line in (pictures.parent / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["seconds_left"] > 0 for line in lines] == [True, False]
+    for line in lines:
+        assert line["pixels_per_second"] == pytest.approx(line["step"] * 4 * 16**2 / line["seconds"])
+
+
+def test_validation_on_a_folder(pictures: Path) -> None:
+    """Of high-resolution pictures, or of a benchmark with its own low resolution."""
+    other = pictures.parent / "other"
+    save_pictures(other / "plain", [(64, 80)])
+    (truth,) = save_pictures(other / "bench" / "HR", [(64, 80)])
+    (other / "bench" / "LRx4").mkdir()
+    Image.fromarray(np.zeros((16, 20), np.uint8)).save(other / "bench" / "LRx4" / "ax4.png")
+    scores = {}
+    for name in ("plain", "bench"):
+        main(command(pictures, name, "--steps", 1, "--hold-out", 0, "--validate-on", other / name))
+        scores[name] = records(pictures.parent / name)[-1]["psnr"]["4"]
+    main(command(pictures, "none", "--steps", 1, "--hold-out", 0))
+    assert "psnr" not in records(pictures.parent / "none")[-1]
+    black = np.zeros_like(truth, float)[4:-4, 4:-4]
+    in_luma = (truth[4:-4, 4:-4] - black) * 219 / 255
+    assert scores["bench"] == pytest.approx(10 * np.log10(255**2 / (in_luma**2).mean()), abs=0.1)
+    assert scores["plain"] > scores["bench"] + 5
+
+
+def test_bad_pictures_are_named_or_left_out(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pictures / "bad.png").write_bytes(b"no picture")
+    run = command(pictures, "run", "--steps", 1, "--hold-out", 0)
+    assert "bad.png: not a readable picture" in refused(run)
+    main([*run, "--skip-bad"])
+    assert "left out: " in (printed := capsys.readouterr().out)
+    assert "bad.png" in printed
+    assert load_weights(pictures.parent / "run" / "weights.safetensors")[1].pictures["skipped"] == 1
+
+
+def test_the_recipe_of_weights(pictures: Path) -> None:
+    main(command(pictures, "first", "--steps", 2, "--rate", "1e-3", "--kernels", "box", "bicubic"))
+    first = pictures.parent / "first" / "weights.safetensors"
+    where = ["--data", pictures, "--cache", pictures.parent / "cache", "--output", pictures.parent / "again"]
+    main([str(a) for a in [*where, "--recipe-from", first, "--device", "cpu", "--dtype", "float32", "--seed", 1]])
+    recipes = [load_weights(path)[1].recipe for path in (first, pictures.parent / "again" / "weights.safetensors")]
+    assert recipes[1] == recipes[0] | {"seed": 1}
+
+
+def test_strengths_train_the_far_end_of_a_line(pictures: Path) -> None:
+    """Steps go through means of it and the near end, which stays what it was; over a stop too."""
+    main(command(pictures, "near", "--steps", 2))
+    near = pictures.parent / "near" / "weights.safetensors"
+    damage = ["--min-quality", 30, "--max-quality", 90, "--strengths", 0.5, 1, "--start-from", near]
+    options = ["--steps", 4, "--validate-every", 2, "--save-every", 2, *damage]
+    main(command(pictures, "whole", *options))
+    main(command(pictures, "far", *options, "--steps", 2))
+    main(command(pictures, "far", *options, "--allow-changes", "--hold", 0.3))
+    folder = pictures.parent / "whole"
+    tensors, _ = load_tensors(folder / "state.safetensors")
+    start = load_weights(near)[0].state_dict()
+    anchor = {name.removeprefix("anchor/"): t for name, t in tensors.items() if name.startswith("anchor/")}
+    assert equal(anchor, {name: tensor for name, tensor in start.items() if name in anchor})
+    network, info = load_weights(folder / "weights.safetensors")
+    assert info.recipe["anchor"] == info.recipe["start_from"] == load_weights(near)[1].sha256
+    assert not equal(network.state_dict(), start)
+    last = records(folder)[-1]
+    assert set(last) == {"step", "loss", "rate", "psnr", "psnr at 0.5", "psnr at 1"}
+    assert last["psnr"]["4"] == pytest.approx((last["psnr at 0.5"]["4"] + last["psnr at 1"]["4"]) / 2)
+    again, _ = load_tensors(pictures.parent / "far" / "state.safetensors")
+    assert equal(
+        {k: v for k, v in again.items() if k.startswith("anchor/")}, {f"anchor/{k}": v for k, v in anchor.items()}
+    )
+
+
+def test_strengths_need_weights_to_begin_with(pictures: Path) -> None:
+    assert "give them with --start-from" in refused(command(pictures, "run", "--strengths", 0.5, 1))
+
+
+def test_pictures_are_shown_in_tensorboard(pictures: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    main(command(pictures, "run", "--steps", 2, "--validate-every", 2))
+    events = EventAccumulator(str(pictures.parent / "run"))
+    events.Reload()
+    held_out = len(load_weights(pictures.parent / "run" / "weights.safetensors")[1].pictures["held_out"])
+    assert sorted(events.Tags()["images"]) == [f"validation/{index}" for index in range(min(held_out, 4))]
+    image = events.Images("validation/0")[0]
+    assert image.step == 2
+    assert image.width == 3 * image.height or image.width % 3 == 0
+    assert {"loss", "rate", "pixels_per_second", "psnr/x4"} <= set(events.Tags()["scalars"])
+
+
+def test_gradients_in_the_middle_move_the_end_by_the_strength(pictures: Path) -> None:
+    from dataclasses import replace
+
+    from tests.model.networks import TINY_CONFIG
+
+    config = replace(TINY_CONFIG, strengths=(0.25,))
+    trainer = Trainer(config, "cpu", "float32")
+    assert trainer.anchor is not None
+    with torch.no_grad():
+        for parameter in trainer.anchor.parameters():
+            parameter.mul_(0.5)
+    source = PatchSource([pictures], config.data(), pictures.parent / "cache")
+    trainer._update = lambda: None  # type: ignore[method-assign]
+    loss = trainer.train_step(source)
+    middle = Trainer(TINY_CONFIG, "cpu", "float32")
+    with torch.no_grad():
+        ends = zip(middle.network.parameters(), trainer.anchor.parameters(), trainer.network.parameters(), strict=True)
+        for parameter, near, far in ends:
+            parameter.copy_(0.75 * near + 0.25 * far)
+    middle._update = lambda: None  # type: ignore[method-assign]
+    assert float(middle.train_step(source)) == pytest.approx(float(loss), rel=1e-4)
+    for name, parameter in trainer.named.items():
+        if parameter.grad is not None:
+            whole = middle.named[name].grad
+            assert whole is not None
+            assert torch.allclose(parameter.grad, 0.25 * whole, rtol=1e-3, atol=1e-6), name
+
+
+def test_a_device_can_be_left_to_the_machine(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    main([*command(pictures, "run", "--steps", 1), "--device", "auto"])
+    assert (pictures.parent / "run" / "weights.safetensors").exists()
+
+
+def test_one_process_trains_on_one_device(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(SystemExit) as end:
+        main(["--data", "x", "--device", "cuda:0,cuda:1"])
+    assert end.value.code == 2
+    assert "a process trains on one device, not on cuda:0, cuda:1; use torchrun" in capsys.readouterr().err
