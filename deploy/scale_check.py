@@ -89,6 +89,8 @@ class Load:
             if "x-upscale-id" not in headers:
                 return "not kept"
             status, _, body = call(self._port, "GET", f"/upscale?level=2&id={headers['x-upscale-id']}")
+            if status in (502, 503):
+                return str(status)
             if status != 200:
                 return f"level 2: {status}"
             require(png_size(body) == (size[0] // 2, size[1] // 2), f"level 2: {png_size(body)}")
