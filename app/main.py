@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 from fastapi import FastAPI
@@ -19,14 +19,15 @@ from fastapi import FastAPI
 from app import logging
 from app.api.access import Access
 from app.api.application import build_application, build_metrics_application
-from app.api.scrape import Replicas, ScrapeOfAll
 from app.api.server import LAST_SECONDS, Beside, listen, run_server
 from app.build import build_service, package_version, replica_count, settings_of_replica
 from app.engine import ModelFactory
 from app.errors import EXIT_STARTUP, StartupError
 from app.settings import Settings, load_settings, unknown_settings
-from app.supervisor import Supervisor
 from app.web import STATIC
+
+if TYPE_CHECKING:
+    from app.api.replicas import Replicas
 
 
 def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None) -> FastAPI:
@@ -69,6 +70,9 @@ def _serve_replicas(
     metrics: socket.socket | None,
 ) -> int:
     """The parent of `count` processes that serve on the same sockets."""
+    from app.api.replicas import Replicas  # brings httpx, which nobody needs without replicas
+    from app.supervisor import Supervisor
+
     share = settings_of_replica(settings, count)
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="lapsrn-") as folder:
@@ -91,13 +95,15 @@ def _serve_replicas(
 def _replica(
     index: int,
     again: bool,
-    replicas: Replicas,
+    replicas: "Replicas",
     settings: Settings,
     models: Sequence[ModelFactory] | None,
     listener: socket.socket,
     metrics: socket.socket | None,
 ) -> NoReturn:
     """A process that the parent has started; with `again` in the place of one that has ended."""
+    from app.api.replicas import ScrapeOfAll
+
     os.setpgrp()  # signals of a terminal reach the parent, which passes them on
     logging.configure(settings.log_level, settings.log_format, replica=index)
     try:

@@ -18,25 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from app.codec import Codec, DecodeLimits, Formulas, Plane, Samples
+from app.build import build_formulas
+from app.codec import Codec, DecodeLimits, Plane, Samples
 from app.codec.merge import merge
 from app.codec.raster import Raster
 from app.codec.split import split
 from app.codec.writers.png import write
 from app.options import UpscaleOptions
-from model import color, resample
+from model import resample
 
 SCALE: Final = 4
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "bench"
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
-FORMULAS = Formulas(
-    color.YCBCR_FROM_RGB,
-    color.YCBCR_OFFSET,
-    color.RGB_FROM_YCBCR,
-    resample.upsample_kernel,
-    resample.downsample_kernel,
-    resample.contributions,
-)
+FORMULAS = build_formulas()
 
 OPTIONS = UpscaleOptions(scale=SCALE)
 

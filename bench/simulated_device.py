@@ -8,10 +8,8 @@ import fcntl
 import functools
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +17,9 @@ from numpy.typing import NDArray
 from app.engine import TileModel
 from app.main import leave, serve
 from bench.pictures import photograph
+from model.checkpoint import NetworkInfo
+from model.network import LapSRNConfig
 
-MARGIN = 9
 PIXELS_A_SECOND = 64e6
 """Of low resolution: `python -m bench --only accelerator` on an H200."""
 SECONDS_A_BATCH = 0.001
@@ -28,29 +27,12 @@ _SIDE = 256
 """Largest tile."""
 
 
-@dataclass(frozen=True)
-class Info:
-    """A NetworkInfo."""
-
-    name: str = "simulated_x4"
-    scales: tuple[int, ...] = (2, 4)
-    margin: int = MARGIN
-    window_margin: int = MARGIN
-    device: str = "cuda:0"
-    dtype: str = "float16"
-    backend: str = "simulated"
-    purpose: str = ""
-    sha256: str = ""
-    scores: Mapping[str, Any] = field(default_factory=dict)
-    config: object = None
-
-
 class SimulatedDevice:
     """A TileModel that waits, and answers with views of a plane that was made before."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` has the file that only one process at a time may lock, which stands for the device."""
-        self.info = Info()
+        self.info = NetworkInfo("simulated_x4", LapSRNConfig(), sha256="", device="cuda:0", dtype="float16")
         self._device = (folder / "device").open("w")
         plane = photograph(_SIDE * 4, _SIDE * 4, 0)[..., 0].astype(np.float32) / 255
         self._planes = {2: plane[: _SIDE * 2, : _SIDE * 2], 4: plane}
@@ -59,7 +41,7 @@ class SimulatedDevice:
         self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False
     ) -> dict[int, NDArray[np.float32]]:
         """Tiles of (count, height, width) with margins."""
-        count, height, width = (tiles.shape[0], *(side - 2 * MARGIN for side in tiles.shape[1:]))
+        count, height, width = (tiles.shape[0], *(side - 2 * self.info.margin for side in tiles.shape[1:]))
         fcntl.flock(self._device, fcntl.LOCK_EX)
         try:
             time.sleep(SECONDS_A_BATCH + count * height * width / PIXELS_A_SECOND)

@@ -256,46 +256,52 @@ def step(name: str) -> Iterator[None]:
     print(f"docker-check: {name}: ok, {time.monotonic() - began:.1f} s", flush=True)
 
 
+def checked(name: str, docker: Docker, steps: Callable[[], None]) -> int:
+    """Runs `steps`, shows what the containers say where one fails, and cleans up; the exit code."""
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
+        print(f"{name}: no Docker engine answers (docker info failed)", file=sys.stderr)
+        return 1
+    try:
+        steps()
+    except (CheckFailed, OSError, http.client.HTTPException) as error:
+        print(docker.compose("ps", "--all", check=False), file=sys.stderr)
+        print(docker.compose("logs", "--no-color", "--tail", "60", check=False), file=sys.stderr)
+        print(f"{name}: FAILED: {error}", file=sys.stderr)
+        return 1
+    finally:
+        docker.compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
+    print(f"{name}: all held")
+    return 0
+
+
+def check_service(docker: Docker) -> None:
+    """Every step, on the service alone."""
+    with step("build"):
+        docker.compose("build", "lapsrn")
+    image = docker.environment.get("SERVICE_IMAGE", "lapsrn:cpu")
+    size = int(docker.run("image", "inspect", "--format", "{{.Size}}", image))
+    print(f"docker-check: {image} is {size / 1e9:.3f} GB")
+    require(size <= CPU_IMAGE_LIMIT, f"the CPU image has {size} bytes; the limit is {CPU_IMAGE_LIMIT}")
+    with step("up, until healthy"):
+        docker.compose("up", "--no-build", "--detach", "--wait", "--wait-timeout", str(PATIENCE))
+    container = docker.compose("ps", "--quiet", "lapsrn")
+    with step("pictures through it"):
+        use_service(docker.service_port)
+    with step("user, root, capabilities, tools"):
+        docker.hardening(container)
+    with step("Prometheus has the counter"):
+        ask_prometheus(docker.prometheus_port)
+    with step("stop under load, exit 0"):
+        docker.stop_under_load(container)
+
+
 def main() -> int:
     """Runs every step; the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         override = Path(folder) / "patience.yml"
         override.write_text(OVERRIDE)
-        return check(Docker(override))
-
-
-def check(docker: Docker) -> int:
-    """Runs every step; the exit code."""
-    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
-        print("docker-check: no Docker engine answers (docker info failed)", file=sys.stderr)
-        return 1
-    try:
-        with step("build"):
-            docker.compose("build", "lapsrn")
-        image = docker.environment.get("SERVICE_IMAGE", "lapsrn:cpu")
-        size = int(docker.run("image", "inspect", "--format", "{{.Size}}", image))
-        print(f"docker-check: {image} is {size / 1e9:.3f} GB")
-        require(size <= CPU_IMAGE_LIMIT, f"the CPU image has {size} bytes; the limit is {CPU_IMAGE_LIMIT}")
-        with step("up, until healthy"):
-            docker.compose("up", "--no-build", "--detach", "--wait", "--wait-timeout", str(PATIENCE))
-        container = docker.compose("ps", "--quiet", "lapsrn")
-        with step("pictures through it"):
-            use_service(docker.service_port)
-        with step("user, root, capabilities, tools"):
-            docker.hardening(container)
-        with step("Prometheus has the counter"):
-            ask_prometheus(docker.prometheus_port)
-        with step("stop under load, exit 0"):
-            docker.stop_under_load(container)
-    except (CheckFailed, OSError, http.client.HTTPException) as error:
-        print(docker.compose("ps", "--all", check=False), file=sys.stderr)
-        print(docker.compose("logs", "--no-color", "--tail", "60", check=False), file=sys.stderr)
-        print(f"docker-check: FAILED: {error}", file=sys.stderr)
-        return 1
-    finally:
-        docker.compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
-    print("docker-check: all held")
-    return 0
+        docker = Docker(override)
+        return checked("docker-check", docker, lambda: check_service(docker))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ machines that reach no registry of images. Exits 0 only if everything held.
 
 import argparse
 import http.client
-import subprocess
 import sys
 import threading
 import time
@@ -14,11 +13,23 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deploy.docker_check import CheckFailed, Docker, call, picture, png_size, poll, post, query, require, step
+from deploy.docker_check import (
+    ROOT,
+    CheckFailed,
+    Docker,
+    call,
+    checked,
+    picture,
+    png_size,
+    poll,
+    post,
+    query,
+    require,
+    step,
+)
 
 CONTAINERS = 3
 CLIENTS = 4
-FILES = ("-f", "docker-compose.yml", "-f", "docker-compose.scale.yml")
 
 
 class Scaled(Docker):
@@ -26,12 +37,8 @@ class Scaled(Docker):
 
     def __init__(self) -> None:
         """Nothing is started yet."""
-        super().__init__()
+        super().__init__(ROOT / "docker-compose.scale.yml")
         self.environment["COMPOSE_PROJECT_NAME"] = "lapsrn-scale-check"
-
-    def compose(self, *arguments: str, check: bool = True) -> str:
-        """`docker compose` with both files."""
-        return self.run("compose", "--progress", "plain", *FILES, *arguments, check=check)
 
     def containers(self) -> list[str]:
         """The service's containers."""
@@ -90,6 +97,8 @@ class Load:
             if "x-upscale-id" not in headers:
                 return "not kept"
             status, _, body = call(self._port, "GET", f"/upscale?level=2&id={headers['x-upscale-id']}")
+            if status in (502, 503):
+                return str(status)
             if status != 200:
                 return f"level 2: {status}"
             require(png_size(body) == (size[0] // 2, size[1] // 2), f"level 2: {png_size(body)}")
@@ -138,39 +147,32 @@ def kill_one(docker: Scaled) -> None:
     docker.await_health(victim)
 
 
+def check_containers(docker: Scaled, debian: bool) -> None:
+    """Every step; with `debian` balancer and Redis are built first."""
+    if debian:
+        with step("balancer and Redis from Debian"):
+            docker.build_from_debian()
+    with step("build"):
+        docker.compose("build", "lapsrn")
+    with step(f"up with {CONTAINERS} containers, until healthy"):
+        docker.compose(
+            "up", "--no-build", "--detach", "--wait", "--wait-timeout", "400", "--scale", f"lapsrn={CONTAINERS}"
+        )
+    with step("pictures through all of them"):
+        share_work(docker)
+    with step("a rolling restart loses nothing"):
+        restart_each(docker)
+    with step("a death costs what was under way"):
+        kill_one(docker)
+
+
 def main() -> int:
     """Runs every step; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--debian", action="store_true", help="balancer and Redis from Debian's packages")
+    debian = parser.parse_args().debian
     docker = Scaled()
-    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
-        print("scale-check: no Docker engine answers (docker info failed)", file=sys.stderr)
-        return 1
-    try:
-        if parser.parse_args().debian:
-            with step("balancer and Redis from Debian"):
-                docker.build_from_debian()
-        with step("build"):
-            docker.compose("build", "lapsrn")
-        with step(f"up with {CONTAINERS} containers, until healthy"):
-            docker.compose(
-                "up", "--no-build", "--detach", "--wait", "--wait-timeout", "400", "--scale", f"lapsrn={CONTAINERS}"
-            )
-        with step("pictures through all of them"):
-            share_work(docker)
-        with step("a rolling restart loses nothing"):
-            restart_each(docker)
-        with step("a death costs what was under way"):
-            kill_one(docker)
-    except (CheckFailed, OSError, http.client.HTTPException) as error:
-        print(docker.compose("ps", "--all", check=False), file=sys.stderr)
-        print(docker.compose("logs", "--no-color", "--tail", "40", check=False), file=sys.stderr)
-        print(f"scale-check: FAILED: {error}", file=sys.stderr)
-        return 1
-    finally:
-        docker.compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
-    print("scale-check: all held")
-    return 0
+    return checked("scale-check", docker, lambda: check_containers(docker, debian))
 
 
 if __name__ == "__main__":

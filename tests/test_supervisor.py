@@ -21,9 +21,17 @@ from app.supervisor import Supervisor
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def sleep_and_exit_with(code: int) -> None:
-    """A replica: waits for SIGTERM."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
+def wait_for_sigterm() -> None:
+    """A replica."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    while True:
+        signal.pause()
+
+
+def ignore_sigterm(told: Path) -> None:
+    """A replica that hangs, and says so."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    told.touch()
     while True:
         signal.pause()
 
@@ -38,9 +46,9 @@ class Started:
 
     def __call__(self, index: int, again: bool) -> BaseProcess:
         self.calls.append((index, again))
-        code = self._codes.pop(0) if self._codes else None
-        target: Any = sleep_and_exit_with if code is None else sys.exit
-        process = SPAWN.Process(target=target, args=(code or 0,))
+        ends = bool(self._codes)
+        target: Any = sys.exit if ends else wait_for_sigterm
+        process = SPAWN.Process(target=target, args=(self._codes.pop(0),) if ends else ())
         process.start()
         self.processes.append(process)
         return process
@@ -72,11 +80,10 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def test_what_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_PAUSES", (0.0,))
-    started = Started(0, 1, EXIT_STARTUP)  # the last one could start before
-    started.calls.append((0, False))
+    started = Started(0, 1, EXIT_STARTUP)  # the last one is no first start, so others may still be well
     async with running(supervised(started, tmp_path)) as task:
-        await until(lambda: len(started.calls) == 5)
-        assert started.calls[1:] == [(0, False), (0, True), (0, True), (0, True)]
+        await until(lambda: len(started.calls) == 4)
+        assert started.calls == [(0, False), (0, True), (0, True), (0, True)]
         assert not task.done()
 
 
@@ -108,10 +115,15 @@ async def test_who_no_longer_answers_is_killed(tmp_path: Path, monkeypatch: pyte
 
 async def test_who_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_KILL_SECONDS", 0.0)
-    started = Started()
-    each = Supervisor(1, started, lambda index: tmp_path / "none.sock", 0.0)
-    async with running(each) as task:
-        await until(lambda: started.processes)
+    told = tmp_path / "told"
+    process = SPAWN.Process(target=ignore_sigterm, args=(told,))
+
+    def start(index: int, again: bool) -> BaseProcess:
+        process.start()
+        return process
+
+    async with running(Supervisor(1, start, lambda index: tmp_path / "none.sock", 0.0)) as task:
+        await until(told.exists)
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(task, 60)
-    assert started.processes[0].exitcode in (0, -signal.SIGKILL, -signal.SIGTERM)
+    assert process.exitcode == -signal.SIGKILL

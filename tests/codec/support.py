@@ -11,18 +11,12 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.codec import Codec, Decoded, DecodeLimits, Encoded, Formulas, Plane
+from app.build import build_formulas
+from app.codec import Codec, Decoded, DecodeLimits, Encoded, Plane
 from app.options import LevelChoice, UpscaleOptions
-from model import color, resample
+from model import resample
 
-FORMULAS = Formulas(
-    color.YCBCR_FROM_RGB,
-    color.YCBCR_OFFSET,
-    color.RGB_FROM_YCBCR,
-    resample.upsample_kernel,
-    resample.downsample_kernel,
-    resample.contributions,
-)
+FORMULAS = build_formulas()
 FAILURES = Path(__file__).resolve().parent.parent / "failures"
 
 Array = NDArray[Any]
