@@ -27,6 +27,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY README.md LICENSE setup.py ./
 COPY app/ app/
 COPY clients/ clients/
+COPY lapsrn/ lapsrn/
 COPY model/ model/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m pip --python /opt/lapsrn/bin/python install --no-deps -c constraints.txt .

@@ -9,6 +9,7 @@ SERVED := build/served
 PINS ?= constraints.txt
 AUDIT = $(BIN)/pip-audit --requirement $(PINS) --no-deps --disable-pip --progress-spinner off $(AUDIT_OPTIONS)
 SECONDS ?= 60
+C_SOURCES = $(wildcard model/backends/*/*.[ch] app/codec/*.[ch] tests/model/backends/*/*.[ch])
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test check format train wheels bench sbom audit fuzz docker-check scale-check clean
@@ -44,14 +45,14 @@ test: $(DEV) ## install everything and run every test, with coverage
 
 check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror model/backends/*/*.[ch] app/codec/*.[ch]
+	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
 	$(BIN)/ruff check .
 	$(BIN)/mypy app model tests bench deploy clients/python/src lapsrn
 	$(BIN)/lint-imports
 
 format: $(DEV) ## rewrite the sources in the house style
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i model/backends/*/*.[ch] app/codec/*.[ch]
+	$(BIN)/clang-format -i $(C_SOURCES)
 	$(BIN)/ruff check --fix .
 
 train: $(DEV) ## train the served network on the pictures in DATA (resumes)

@@ -52,7 +52,7 @@ class BuildPackages(build_py):
         if not self.editable_mode:
             folder = Path(self.build_lib) / "lapsrn" / "weights"
             folder.mkdir(parents=True, exist_ok=True)
-            for file in [*Path("weights").glob("*.safetensors"), Path("weights/README.md")]:
+            for file in [*Path("weights").glob("*.safetensors"), *Path("weights").glob("README.md")]:
                 shutil.copy(file, folder)
 
 

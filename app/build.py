@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
@@ -24,13 +25,14 @@ from app.codec.formats import readable
 from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
+from app.memory import Available, Base, Division, available, divided, fitted
 from app.metrics import Metrics, watch_gpus
 from app.results import JobBoard, MemoryStore, ResultStore
 from app.service.codec_threads import CodecThreads
 from app.service.service import Service
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
-from model.memory import return_freed_memory
+from model.memory import freed_memory_returned
 from model.resample import contributions, downsample_kernel, upsample_kernel
 
 if TYPE_CHECKING:
@@ -47,10 +49,21 @@ class ModelSource:
 
     factories: Sequence[ModelFactory]
     engine: EngineConfig = field(default_factory=EngineConfig)
+    memory: int = 0
+    """Bytes of the host's memory that the networks take when they are warm."""
+    accelerator: bool = False
 
 
 def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
-    """The service, not started yet. `models` as in `open_model`. Raises StartupError."""
+    """The service, not started yet, with limits that fit into its memory. `models` as in `open_model`.
+
+    Raises StartupError.
+    """
+    source = open_model(settings, models)
+    settings, division = within_memory(settings, source)
+    structlog.get_logger("lapsrn").info("memory in MiB", **division.mebibytes())
+    first: list[ModelSource] = [source]  # the first engine takes it, so that a reload frees it
+    del source
     metrics = build_metrics()
     decoders = build_decoders(settings, metrics)
     store, board = build_store(settings, metrics)
@@ -60,17 +73,28 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         store,
         metrics,
         CodecThreads(codec_threads(settings)),
-        lambda: build_engine(settings, metrics, open_model(settings, models)),
+        lambda: build_engine(settings, metrics, first.pop() if first else open_model(settings, models)),
         decoders,
         board,
-        return_freed_memory,
+        freed_memory_returned,
     )
+
+
+def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Division]:
+    """`settings` with limits that fit into the memory there is, and how it is divided. Raises StartupError."""
+    memory = available()
+    if settings.memory_bytes is not None:
+        memory = Available(settings.memory_bytes, "LAPSRN_MEMORY_BYTES")
+    base = Base(source.memory, decoder_count(settings), codec_threads(settings), source.accelerator)
+    settings = fitted(settings, memory, base)
+    return settings, divided(settings, memory, base)
 
 
 def build_metrics() -> Metrics:
     """The collectors on a registry of their own, with those of the process, of Python and of GPUs."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = Metrics(CollectorRegistry())
+    metrics.built(package_version())
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=metrics.registry)
     watch_gpus(metrics.registry)
@@ -79,7 +103,14 @@ def build_metrics() -> Metrics:
 
 def build_formulas() -> Formulas:
     """The project's one definition of colour and resampling, as the codec wants it."""
-    return Formulas(YCBCR_FROM_RGB, YCBCR_OFFSET, RGB_FROM_YCBCR, upsample_kernel, downsample_kernel, contributions)
+    return Formulas(
+        YCBCR_FROM_RGB,
+        YCBCR_OFFSET,
+        RGB_FROM_YCBCR,
+        functools.cache(upsample_kernel),
+        functools.cache(downsample_kernel),
+        contributions,
+    )
 
 
 def build_limits(settings: Settings) -> DecodeLimits:
@@ -95,16 +126,21 @@ def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Code
 
 
 def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
-    """Processes to decode in, not started yet: one more than a client may use. None: decoding is done in this one."""
+    """Processes to decode in, not started yet; None: decoding is done in this one."""
     if settings.decode == "inline":
         return None
     metrics.decoders_up(False)
     return DecoderPool(
-        max(2, codec_threads(settings)) + 1,
+        decoder_count(settings),
         build_limits(settings),
         timeout_seconds=settings.decode_timeout_seconds,
         observer=metrics,
     )
+
+
+def decoder_count(settings: Settings) -> int:
+    """Processes to decode in: one more than a client may use."""
+    return 0 if settings.decode == "inline" else max(2, codec_threads(settings)) + 1
 
 
 def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
@@ -167,7 +203,9 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         functools.partial(runtime.load, weights, device, settings.dtype, settings.worker_threads, settings.backend)
         for device in devices
     ]
-    return ModelSource(factories, engine_config(chosen[0].backend.tiling(devices[0])))
+    backend = chosen[0].backend
+    memory, accelerator = backend.memory(len(weights), len(factories)), devices[0] != "cpu"
+    return ModelSource(factories, engine_config(backend.tiling(devices[0])), memory, accelerator)
 
 
 @contextlib.contextmanager
@@ -229,11 +267,12 @@ def replica_count(settings: Settings) -> int:
 
 
 def settings_of_replica(settings: Settings, count: int) -> Settings:
-    """Those of each of `count` replicas: the machine's cores shared out where no number of workers is set."""
+    """Those of each of `count` replicas: an equal part of the memory, and of the cores where no number is set."""
     share = max(1, cores() // count)
     return settings.model_copy(
         update={
             "replicas": 1,
+            "memory_bytes": (settings.memory_bytes or available().bytes) // count,
             "cpu_workers": settings.cpu_workers or share,
             "codec_threads": settings.codec_threads or max(1, share // 2),
         }

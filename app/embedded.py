@@ -1,7 +1,6 @@
 """The engine inside of a program, without a server: pictures in, pictures of the same kind out."""
 
 import asyncio
-import atexit
 import io
 import threading
 from collections.abc import Callable, Coroutine
@@ -125,10 +124,9 @@ _lock = threading.Lock()
 
 
 def upscale(picture: Any, scale: float = 4, *, progress: Progress | None = None, **options: Any) -> Any:
-    """As Upscaler.upscale, with the shipped networks, which are loaded on the first call and kept."""
+    """As Upscaler.upscale, with the shipped networks, which the first call loads and keeps to the program's end."""
     global _default
     with _lock:
         if _default is None:
             _default = Upscaler()
-            atexit.register(_default.close)
     return _default.upscale(picture, scale, progress=progress, **options)

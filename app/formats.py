@@ -49,6 +49,11 @@ class WritableFormat(Format):
     """Whether `quality=` applies."""
     max_side: int | None = None
     """In pixels; None if no result can be too large."""
+    bytes_per_sample: float = 1.5
+    """Memory that writing takes for every sample byte of the result, its file included; less for what is written row by
+    row, since the planes' rows are given back meanwhile."""
+    bytes_per_pixel: int = 44
+    """The same for every pixel of a frame, where the encoder works on the whole of it."""
 
 
 def _starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -78,6 +83,8 @@ FORMATS: tuple[Format, ...] = (
         sixteen_bits=True,
         lossless=True,
         lossy=False,
+        bytes_per_sample=0.35,
+        bytes_per_pixel=0,
     ),
     WritableFormat(
         name="jpeg",
@@ -91,6 +98,8 @@ FORMATS: tuple[Format, ...] = (
         lossless=False,
         lossy=True,
         max_side=65500,
+        bytes_per_sample=3.25,
+        bytes_per_pixel=0,
     ),
     WritableFormat(
         name="webp",
@@ -104,6 +113,8 @@ FORMATS: tuple[Format, ...] = (
         lossless=True,
         lossy=True,
         max_side=16383,
+        bytes_per_sample=1.5,
+        bytes_per_pixel=36,
     ),
     WritableFormat(
         name="tiff",
@@ -115,6 +126,8 @@ FORMATS: tuple[Format, ...] = (
         sixteen_bits=True,
         lossless=True,
         lossy=False,
+        bytes_per_sample=2.5,
+        bytes_per_pixel=0,
     ),
     Format(name="bmp", media_type="image/bmp", suffixes=(".bmp",), matches=_starts_with(b"BM")),
     Format(name="gif", media_type="image/gif", suffixes=(".gif",), matches=_starts_with(b"GIF87a", b"GIF89a")),

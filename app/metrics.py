@@ -13,6 +13,10 @@ from app.errors import all_slugs
 
 NOT_KEPT = ("too-large", "full", "unavailable")
 DECODER_LOSSES = ("died", "timeout", "malformed")
+OUTCOMES = ("done", "refused", "failed", "cancelled")
+"""Of jobs: "refused" is the client's fault or a lack of room, "failed" the service's fault."""
+SIZES: Mapping[str, float] = {"small": 2**20, "medium": 2**24, "large": float("inf")}
+"""Classes of results, by the most pixels that each has."""
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -31,12 +35,24 @@ class Metrics:
         self._request_seconds = Histogram(
             "lapsrn_http_request_duration_seconds",
             "From the first byte read to the last byte sent",
-            ["route"],
+            ["route", "method", "status"],
             buckets=_SECONDS,
             registry=registry,
         )
         self._stage_seconds = Histogram(
             "lapsrn_stage_duration_seconds", "Time in each stage", ["stage"], buckets=_SECONDS, registry=registry
+        )
+        self._upscale_seconds = Histogram(
+            "lapsrn_upscale_duration_seconds",
+            "The same of POST /upscale, by the result's size",
+            ["model", "size", "status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._jobs = Counter("lapsrn_jobs_total", "Jobs that have ended", ["outcome"], registry=registry)
+        self._build = Gauge("lapsrn_build_info", "1, with the version of the service", ["version"], registry=registry)
+        self._busy = Counter(
+            "lapsrn_worker_busy_seconds_total", "Time in calls of the network", ["worker"], registry=registry
         )
         self._batch_tiles = Histogram("lapsrn_batch_tiles", "Tiles per batch run", buckets=_TILES, registry=registry)
         self._queue_tiles = Gauge("lapsrn_queue_tiles", "Tiles waiting for a worker", registry=registry)
@@ -88,6 +104,8 @@ class Metrics:
         )
         for stage in STAGES:
             self._stage_seconds.labels(stage)
+        for outcome in OUTCOMES:
+            self._jobs.labels(outcome)
         for reason in ("too-many", "unread"):
             self._connections_dropped.labels(reason)
         for direction in ("in", "out"):
@@ -102,7 +120,20 @@ class Metrics:
         """One HTTP request answered; `route` is a template such as /jobs/{job_id}, or "unmatched"."""
         known = method if method in _METHODS else "other"
         self._requests.labels(route, known, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        self._request_seconds.labels(route, known, _class(status)).observe(seconds)
+
+    def upscaled(self, model: str, pixels: int, status: int, seconds: float) -> None:
+        """One POST /upscale answered, with a result of so many pixels, or 0; `model` is one that is served, or ""."""
+        size = next(name for name, most in SIZES.items() if pixels <= most) if pixels else "none"
+        self._upscale_seconds.labels(model, size, _class(status)).observe(seconds)
+
+    def job_ended(self, outcome: str) -> None:
+        """A job has ended; `outcome` is one of OUTCOMES."""
+        self._jobs.labels(outcome).inc()
+
+    def built(self, version: str) -> None:
+        """Which version this is."""
+        self._build.labels(version).set(1)
 
     def stage(self, name: str, seconds: float) -> None:
         """One stage of one request took `seconds`; `name` is one of STAGES."""
@@ -111,6 +142,7 @@ class Metrics:
     def batch(self, tiles: int, seconds: float, worker: str) -> None:
         """A worker ran a batch."""
         self._batch_tiles.observe(tiles)
+        self._busy.labels(worker).inc(seconds)
 
     def queue(self, tiles: int, age: float) -> None:
         """`tiles` wait, the oldest for `age` seconds."""
@@ -189,6 +221,11 @@ class Metrics:
         """All metrics as text, and its content type, in the dialect that `accept` (a header) asks for."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+
+def _class(status: int) -> str:
+    """Such as "2xx"."""
+    return f"{status // 100}xx"
 
 
 class GpuCollector(Collector):

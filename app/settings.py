@@ -103,20 +103,33 @@ class Settings(BaseSettings):
     ] = 30.0
 
     max_input_bytes: Annotated[Positive, Field(description="Largest body.")] = 32 * _MIB
-    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 16 * _MIB
+    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width (M).")] = 16 * _MIB
     max_output_pixels: Annotated[
         Positive, Field(description="Largest picture that the network may make, height x width, at the level it needs.")
     ] = 64 * _MIB
-    max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held, one client alone.")] = 256 * _MIB
+    memory_bytes: Annotated[
+        Positive | None,
+        Field(
+            description="Memory for the service and its decoders; by default the container's limit, or the machine's. "
+            "Where it is short, limits that are marked (M) and not set become smaller."
+        ),
+    ] = None
+    max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held, one client alone (M).")] = 256 * _MIB
     max_answer_bytes_in_flight: Annotated[
-        Positive, Field(description="Pictures being sent at once, all clients; one client may have half.")
+        Positive, Field(description="Pictures being sent at once, all clients; one client may have half (M).")
     ] = 512 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
     ] = INPUT_FORMATS
 
     max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done, one client alone.")] = 8192
-    max_queue_bytes: Annotated[Positive, Field(description="Bytes of their planes, one client alone.")] = 2048 * _MIB
+    max_queue_bytes: Annotated[
+        Positive,
+        Field(
+            description="Memory for pictures in progress, all clients, from decoded to written; a picture that needs "
+            "more by itself is 413 (M)."
+        ),
+    ] = 4096 * _MIB
     deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is 504.")] = 300.0
     job_deadline_seconds: Annotated[Seconds, Field(description="The same for jobs (Prefer: respond-async).")] = 3600.0
     job_ttl_seconds: Annotated[Seconds, Field(description="A finished job is remembered this long.")] = 600.0
@@ -144,7 +157,7 @@ class Settings(BaseSettings):
     ] = 30.0
     keep_alive_seconds: Annotated[Positive, Field(description="Idle connections are closed after this.")] = 5
 
-    result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept, in memory or in Redis.")] = (
+    result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept, in memory (M) or in Redis.")] = (
         512 * _MIB
     )
     result_ttl_seconds: Annotated[Positive, Field(description="Finished pictures are kept this long.")] = 600

@@ -1,7 +1,13 @@
 """glibc's allocator: freed buffers are kept for the next batch, or returned to the system."""
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of mallopt(3)
+_KEPT = 128 << 20
+"""Bytes that each arena keeps at its end."""
 
 
 def keep_freed_memory() -> None:
@@ -13,10 +19,9 @@ def keep_freed_memory() -> None:
     libc = _glibc()
     if libc is None:  # slower, not wrong
         return
-    trim_threshold, mmap_threshold, arena_max = -1, -3, -8
-    libc.mallopt(mmap_threshold, 32 << 20)
-    libc.mallopt(trim_threshold, 128 << 20)
-    libc.mallopt(arena_max, (os.cpu_count() or 1) + 2)
+    libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
+    libc.mallopt(_TRIM_THRESHOLD, _KEPT)
+    libc.mallopt(_ARENA_MAX, (os.cpu_count() or 1) + 2)
     libc.malloc_trim(0)
 
 
@@ -24,6 +29,23 @@ def return_freed_memory() -> None:
     """Return to the system what is free at this moment."""
     if libc := _glibc():
         libc.malloc_trim(0)
+
+
+@contextlib.contextmanager
+def freed_memory_returned() -> Iterator[None]:
+    """What is freed in the block goes back to the system.
+
+    To trim it afterwards is not enough: that leaves out what is free at the end of every arena but the main one.
+    """
+    libc = _glibc()
+    if libc is not None:
+        libc.mallopt(_TRIM_THRESHOLD, 1 << 17)
+    try:
+        yield
+    finally:
+        if libc is not None:
+            libc.malloc_trim(0)
+            libc.mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -36,6 +36,21 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSRN_DECODE", "inline")
 
 
+@pytest.fixture(autouse=True)
+def _amx_or_its_emulation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test of a backend that is AMX runs on this CPU's own, or else on amx.c emulated."""
+    parameters = getattr(request.node, "callspec", None)
+    if parameters is None or parameters.params.get("backend") != "amx":
+        yield
+        return
+    from tests.model.backends import emulation
+
+    if reason := emulation.why_not():
+        pytest.skip(reason)
+    with emulation.wherever_it_runs():
+        yield
+
+
 @pytest.fixture(scope="session")
 def bench_dir() -> Path:
     """The folder with Set5 and Set14, each with HR, LRx2 and LRx4."""

@@ -115,3 +115,36 @@ def haproxy(folder: Path, ports: Mapping[str, int]) -> Iterator[Balancer]:
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+_CADDYFILE = """
+{{
+  admin off
+  auto_https off
+}}
+http://127.0.0.1:{port} {{
+  {site}
+}}
+"""
+
+
+@contextmanager
+def caddy(folder: Path, site: str) -> Iterator[str]:
+    """The address of a Caddy with these directives; skips where none is installed."""
+    binary = shutil.which("caddy")
+    if binary is None:
+        pytest.skip("caddy is not installed: apt-get install caddy")
+    port = free_port()
+    configuration = folder / "Caddyfile"
+    configuration.write_text(_CADDYFILE.format(port=port, site=site))
+    process = subprocess.Popen(
+        [binary, "run", "--adapter", "caddyfile", "--config", str(configuration)],
+        stderr=subprocess.DEVNULL,
+        env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
+    )
+    try:
+        wait_for_port(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)

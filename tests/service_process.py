@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +70,17 @@ def free_port() -> int:
     return port
 
 
-def start(log: Path, settings: Mapping[str, str], command: Sequence[str] = REAL, port: int | None = None) -> Process:
-    """Starts `python COMMAND` with these settings, on a free port unless one is given. The caller kills it."""
+def start(
+    log: Path,
+    settings: Mapping[str, str],
+    command: Sequence[str] = REAL,
+    port: int | None = None,
+    preexec: Callable[[], None] | None = None,
+) -> Process:
+    """Starts `python COMMAND` with these settings, on a free port unless one is given. The caller kills it.
+
+    `preexec` is called in the new process before it becomes Python.
+    """
     port = port or free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAPSRN_")}
     environment |= {f"LAPSRN_{name.upper()}": value for name, value in settings.items()}
@@ -82,6 +91,7 @@ def start(log: Path, settings: Mapping[str, str], command: Sequence[str] = REAL,
             env=environment | {"LAPSRN_PORT": str(port)},
             stdout=stream,
             stderr=subprocess.STDOUT,
+            preexec_fn=preexec,
         )
     return Process(process, f"http://127.0.0.1:{port}", log)
 

@@ -1,5 +1,7 @@
 """lapsrn.upscale: the engine inside of a program, on the shipped weights."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 import lapsrn
+from app.embedded import Array
 from tests.codec.support import picture, saved
 
 pytestmark = pytest.mark.slow
@@ -23,14 +26,15 @@ def upscaler() -> Iterator[lapsrn.Upscaler]:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(9, 12), (9, 12, 1), (9, 12, 3), (9, 12, 4)])
 def test_arrays_come_back_as_arrays(upscaler: lapsrn.Upscaler, shape: tuple[int, ...], dtype: type) -> None:
-    samples = np.full(shape, np.iinfo(dtype).max // 3, dtype)
+    samples: Array = np.full(shape, np.iinfo(dtype).max // 3, dtype)
     found = upscaler.upscale(samples, 2)
-    assert (found.shape, found.dtype) == ((18, 24, *shape[2:]), dtype)
+    assert found.shape == (18, 24, *shape[2:])
+    assert found.dtype == dtype
     assert (found == samples.flat[0]).all(), "a flat picture stays exact"
 
 
 def test_pillow_and_files_get_the_same_pixels(upscaler: lapsrn.Upscaler, tmp_path: Path) -> None:
-    samples = picture(9, 12, 3)
+    samples: Array = picture(9, 12, 3)
     (tmp_path / "a.png").write_bytes(saved(samples, "PNG"))
     image = upscaler.upscale(Image.fromarray(samples), 4)
     assert image.size == (48, 36)
@@ -41,18 +45,22 @@ def test_pillow_and_files_get_the_same_pixels(upscaler: lapsrn.Upscaler, tmp_pat
 
 
 def test_options_and_sizes(upscaler: lapsrn.Upscaler) -> None:
-    assert upscaler.upscale(picture(10, 20, 3), long_side=50).shape == (25, 50, 3)
+    small: Array = picture(10, 20, 3)
+    assert upscaler.upscale(small, long_side=50).shape == (25, 50, 3)
     assert upscaler.upscale(saved(picture(10, 20, 3), "PNG"), 2, format="jpeg").startswith(b"\xff\xd8")
     with pytest.raises(ValueError, match="can become"):
-        upscaler.upscale(picture(10, 20, 3), width=10_000)
+        upscaler.upscale(small, width=10_000)
     with pytest.raises(ValueError, match="not a picture"):
         upscaler.upscale(b"nothing")
 
 
 def test_several_threads_at_once(upscaler: lapsrn.Upscaler) -> None:
-    pictures = [picture(8 + i, 9, 1, seed=i) for i in range(4)]
+    def enlarged(before: Array) -> Array:
+        return upscaler.upscale(before)
+
+    pictures: list[Array] = [picture(8 + i, 9, 1, seed=i) for i in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(upscaler.upscale, pictures))
+        found = list(pool.map(enlarged, pictures))
     for before, after in zip(pictures, found, strict=True):
         assert after.shape == (before.shape[0] * 4, 36, 1)
         assert np.array_equal(after, upscaler.upscale(before))
@@ -71,3 +79,9 @@ def test_a_closed_one_says_so() -> None:
     made.close()
     with pytest.raises(RuntimeError, match="closed"):
         made.upscale(b"")
+
+
+def test_a_program_that_used_it_ends_by_itself_and_without_a_word() -> None:
+    program = "import lapsrn, numpy as np; print(lapsrn.upscale(np.zeros((5, 6), np.uint8)).shape)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(20, 24)\n", "")

@@ -7,7 +7,9 @@ import threading
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,10 +18,16 @@ from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
 
+Tiles = NDArray[np.float32]
+
 PNG = pictures.png(pictures.gray())
 CONTRACT = {
     "lapsrn_http_requests_total": ("counter", {"route", "method", "status"}),
-    "lapsrn_http_request_duration_seconds": ("histogram", {"route"}),
+    "lapsrn_http_request_duration_seconds": ("histogram", {"route", "method", "status"}),
+    "lapsrn_upscale_duration_seconds": ("histogram", {"model", "size", "status"}),
+    "lapsrn_jobs_total": ("counter", {"outcome"}),
+    "lapsrn_build_info": ("gauge", {"version"}),
+    "lapsrn_worker_busy_seconds_total": ("counter", {"worker"}),
     "lapsrn_stage_duration_seconds": ("histogram", {"stage"}),
     "lapsrn_batch_tiles": ("histogram", set()),
     "lapsrn_queue_tiles": ("gauge", set()),
@@ -87,7 +95,16 @@ async def test_known_work_gives_exact_counts(client: httpx.AsyncClient) -> None:
         f'{prefix}{{method="GET",route="unmatched",status="404"}}': 1.0,
         f'{prefix}{{method="other",route="/upscale",status="405"}}': 1.0,
     }
-    assert found['lapsrn_http_request_duration_seconds_count{route="/upscale"}'] == 8.0
+    durations = "lapsrn_http_request_duration_seconds_count"
+    assert found[f'{durations}{{method="POST",route="/upscale",status="2xx"}}'] == 3.0
+    assert found[f'{durations}{{method="POST",route="/upscale",status="4xx"}}'] == 2.0
+    assert found[f'{durations}{{method="other",route="/upscale",status="4xx"}}'] == 1.0
+    upscales = "lapsrn_upscale_duration_seconds_count"
+    assert {name: value for name, value in found.items() if name.startswith(upscales)} == {
+        f'{upscales}{{model="fake_x4",size="small",status="2xx"}}': 3.0,
+        f'{upscales}{{model="fake_x4",size="none",status="4xx"}}': 1.0,
+        f'{upscales}{{model="",size="none",status="4xx"}}': 1.0,
+    }
     assert found['lapsrn_rejected_total{reason="unsupported-format"}'] == 1.0
     assert found['lapsrn_rejected_total{reason="bad-parameter"}'] == 1.0
     assert found['lapsrn_pixels_total{direction="in"}'] == 3 * 54.0
@@ -97,6 +114,52 @@ async def test_known_work_gives_exact_counts(client: httpx.AsyncClient) -> None:
     stages = {stage: found[f'lapsrn_stage_duration_seconds_count{{stage="{stage}"}}'] for stage in STAGES}
     assert stages == {"read": 4.0, "decode": 3.0, "queue": 3.0, "infer": 3.0, "merge": 3.0, "encode": 3.0}
     assert found["lapsrn_result_store_bytes"] == service_of(client).store.size_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("pixels", "size"),
+    [(0, "none"), (1, "small"), (2**20, "small"), (2**20 + 1, "medium"), (2**24, "medium"), (2**24 + 1, "large")],
+)
+def test_sizes_are_classes(pixels: int, size: str) -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics.upscaled("lapsrn_x4", pixels, 200, 0.1)
+    labels = {"model": "lapsrn_x4", "size": size, "status": "2xx"}
+    assert metrics.registry.get_sample_value("lapsrn_upscale_duration_seconds_count", labels) == 1.0
+
+
+async def test_jobs_are_counted_by_how_they_ended(serve: Running) -> None:
+    failing = threading.Event()
+
+    def model() -> FakeModel:
+        fake = FakeModel()
+        whole = fake.run
+
+        def run(tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+            if failing.is_set():
+                raise RuntimeError("a broken device")
+            return whole(tiles, scale, full_precision=full_precision)
+
+        fake.run = run  # type: ignore[method-assign]
+        return fake
+
+    async with serve([model]) as client:
+        later = {"prefer": "respond-async"}
+        outcomes = service_of(client).metrics.registry.get_sample_value
+
+        async def ended(outcome: str, body: bytes) -> None:
+            accepted = await client.post("/upscale", files={"image": body}, headers=later)
+            assert accepted.status_code == 202
+            await until(lambda: outcomes("lapsrn_jobs_total", {"outcome": outcome}) == 1.0)
+
+        await ended("done", PNG)
+        await ended("refused", b"no picture")
+        failing.set()
+        await ended("failed", PNG)
+        busy = service_of(client).metrics.registry.get_sample_value(
+            "lapsrn_worker_busy_seconds_total", {"worker": "worker-0"}
+        )
+        assert busy is not None
+        assert busy > 0.0
 
 
 async def test_gauges_tell_what_waits(serve: Running) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import MutableMapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -67,6 +68,9 @@ class RequestEnvelope:
         route = route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
         self._metrics.request(route, scope["method"], status, seconds)
+        if route == "/upscale" and scope["method"] == "POST":
+            pixels = facts.get("height", 0) * facts.get("width", 0)
+            self._metrics.upscaled(facts.get("model", ""), pixels, status, seconds)
         (self._log.debug if route in PROBES and status < 400 else self._log.info)(
             "request",
             request_id=trace.request_id,
@@ -96,6 +100,11 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._trace.request_id
             headers["traceparent"] = self._trace.traceparent
+            if (
+                "location" in headers
+            ):  # of a path with or without its last slash; starlette adds the Host as it was sent
+                place = urlsplit(headers["location"])
+                headers["Location"] = urlunsplit(("", "", place.path, place.query, ""))
             headers.setdefault("Content-Security-Policy", self._policy)
             for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)

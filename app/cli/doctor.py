@@ -35,8 +35,12 @@ def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
     networks: Sequence[NetworkInfo] = ()
     engine: dict[str, Any] = {}
     problem = None
+    memory: dict[str, Any] = {}
     try:
-        networks, engine = asyncio.run(_run(settings))
+        source = build.open_model(settings, None)
+        settings, division = build.within_memory(settings, source)
+        memory = division.mebibytes()
+        networks, engine = asyncio.run(_run(settings, source))
     except StartupError as error:
         problem = str(error)
     decoders, fault = _decoders(settings)
@@ -47,6 +51,7 @@ def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
         "networks": [_network(each) for each in networks],
         "engine": engine,
         "decoders": decoders,
+        "memory of the service in MiB": memory,
         "limits of the service": {
             "bytes in": settings.max_input_bytes,
             "pixels in": settings.max_input_pixels,
@@ -113,9 +118,8 @@ def _network(info: NetworkInfo) -> dict[str, Any]:
     return {"levels": list(info.scales)} | {name: getattr(info, name) for name in names}
 
 
-async def _run(settings: Settings) -> tuple[list[NetworkInfo], dict[str, Any]]:
+async def _run(settings: Settings, source: build.ModelSource) -> tuple[list[NetworkInfo], dict[str, Any]]:
     """The networks, and the speed of the first one. Raises StartupError."""
-    source = build.open_model(settings, None)
     async with build.build_engine(settings, Metrics(CollectorRegistry()), source) as engine:
         scale = engine.first.scales[-1]
         seconds = await _time(engine, scale)
@@ -171,6 +175,8 @@ def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
         yield network["name"], about | _score_lines(network["scores"])
     if facts["engine"]:
         yield "engine", facts["engine"]
+    if facts["memory of the service in MiB"]:
+        yield "memory of the service in MiB", facts["memory of the service in MiB"]
     yield "limits of the service", facts["limits of the service"]
 
 

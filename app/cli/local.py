@@ -14,6 +14,7 @@ from app.options import UpscaleOptions
 from app.results import MemoryStore
 from app.service.codec_threads import CodecThreads
 from app.service.keeper import Keeper
+from app.service.picture_budget import PictureBudget
 from app.service.pipeline import Order, Pipeline, Upload
 from app.service.stages import Stages
 from app.settings import Settings, load_settings
@@ -69,7 +70,9 @@ class LocalBackend:
         self._codec = build.build_codec(settings)
         self._threads = CodecThreads(build.codec_threads(settings))
         keeper = Keeper(MemoryStore(0, 0.0), metrics, 0, 0.0)
-        self._pipeline = Pipeline(self._codec, self, metrics, self._threads, keeper)
+        self._pipeline = Pipeline(
+            self._codec, self, metrics, self._threads, keeper, PictureBudget(settings.max_queue_bytes)
+        )
         self._options, self._level = options, level
 
     async def start(self) -> None:

@@ -1,6 +1,7 @@
 """Bytes of picture files to planes and back; knows nothing of HTTP, of the network or of torch."""
 
 from app.codec.codec import Codec
+from app.codec.footprint import footprint
 from app.codec.formulas import Formulas
 from app.codec.priority import give_way
 from app.codec.stream_encoder import StreamEncoder
@@ -25,5 +26,6 @@ __all__ = [
     "Plane",
     "Samples",
     "StreamEncoder",
+    "footprint",
     "give_way",
 ]

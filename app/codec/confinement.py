@@ -6,6 +6,7 @@ socket; it can start no process and signal none. The packages for this need libs
 maintained, and the filter itself is a table and a loop.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -77,6 +78,12 @@ def limit_memory(extra_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def die_first() -> None:
+    """Where memory runs out, the kernel is to end this process and not the service."""
+    with contextlib.suppress(OSError):  # no Linux, or no /proc
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def limit_calls() -> str:

@@ -27,6 +27,7 @@ def main(memory_bytes: int, seconds: int) -> None:
     warnings.simplefilter("ignore")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the end of the input is the sign to end
+    confinement.die_first()
     _warm_up()
     confinement.limit_memory(memory_bytes)
     gap = confinement.limit_calls()

@@ -9,6 +9,9 @@ from isal import igzip_lib, isal_zlib
 
 from app.errors import UndecodablePicture
 
+# What is not needed for decoding has a lower-case first letter; but pixels or frames are missing without these.
+_NEEDED = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
+_FEW_NAMES = 16  # of chunks, which end in a header of the answer
 _MAX_CHUNKS = 65_536  # writers make a few thousand of a large picture; walking through millions takes long
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -114,6 +117,20 @@ def fault(data: bytes) -> str | None:
     if b"IDAT" not in kinds:
         return "it has no picture data (IDAT)"
     return None if kinds[-1] == b"IEND" else "it ends before its end mark (IEND)"
+
+
+def without_spoilt(data: bytes) -> tuple[bytes, list[str]]:
+    """The PNG without those whole chunks whose checksum is wrong and that pixels can do without; and a few names."""
+    kept, names, at = [SIGNATURE], dict[str, None](), len(SIGNATURE)
+    for item in islice(chunks(data), _MAX_CHUNKS):
+        end = at + 12 + len(item.body)
+        ancillary = item.kind.isalpha() and item.kind[:1].islower() and item.kind not in _NEEDED
+        if item.sound or not ancillary or end > len(data):
+            kept.append(data[at:end])
+        else:
+            names[item.kind.decode("ascii")] = None
+        at = end
+    return (b"".join((*kept, data[at:])), list(names)[:_FEW_NAMES]) if names else (data, [])
 
 
 def repaired(data: bytes) -> bytes:

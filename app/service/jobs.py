@@ -7,13 +7,24 @@ from contextlib import ExitStack
 
 import structlog
 
-from app.errors import Draining, LapsrnError, StoreUnavailable, slug_of
+from app.errors import (
+    ClientError,
+    DecodersUnavailable,
+    Draining,
+    LapsrnError,
+    QueueFull,
+    StoreUnavailable,
+    WarmingUp,
+    slug_of,
+)
 from app.metrics import Metrics
 from app.service.job_snapshot import LAST_STATES, JobError, JobSnapshot, State
 from app.service.pipeline import Order, Pipeline, Upload, Upscaled
 from app.service.stages import Stages
 from app.shares import Shares
 
+REFUSALS = (ClientError, QueueFull, Draining, WarmingUp, DecodersUnavailable)
+"""What is the client's to change, or may be sent again a little later: no fault of the service."""
 UNKNOWN_JOB = "No such job: it never was, has expired, or is not yours."
 
 
@@ -204,15 +215,20 @@ class Jobs:
         """For a job that nobody waits for: its errors are told here, and its pictures are left to the store."""
         task, job.task = job.task, None
         if task is None or task.cancelled():
+            self._metrics.job_ended("cancelled")
             return
         error = task.exception()
         if error is not None:
             self._metrics.rejected(slug_of(error))
+            self._metrics.job_ended("refused" if isinstance(error, REFUSALS) else "failed")
             if not isinstance(error, LapsrnError):
                 structlog.get_logger("lapsrn").error("job failed", exc_info=error)
         elif not task.result().stored:
             job.error = StoreUnavailable(task.result().not_stored_because)
             job.move("failed")
+            self._metrics.job_ended("failed")
+        else:
+            self._metrics.job_ended("done")
 
     def _expire(self) -> None:
         now = self._clock()

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from app.codec import Codec, Decoded
+from app.codec import Codec, Decoded, footprint
 from app.engine import Engine
 from app.errors import DeadlineExceeded
 from app.formats import OutputFormat
@@ -17,6 +17,7 @@ from app.results import StoredPicture
 from app.service.codec_threads import CodecThreads
 from app.service.keeper import Keeper
 from app.service.level_writer import LevelWriter
+from app.service.picture_budget import PictureBudget
 from app.service.plan import Plan, plan
 from app.service.stages import Stages
 from app.service.upload_budget import Reservation
@@ -100,6 +101,7 @@ class Pipeline:
         metrics: Metrics,
         threads: CodecThreads,
         keeper: Keeper,
+        memory: PictureBudget,
     ) -> None:
         """Borrows everything; closes nothing."""
         self._codec = codec
@@ -107,6 +109,7 @@ class Pipeline:
         self._metrics = metrics
         self._threads = threads
         self._keeper = keeper
+        self._memory = memory
 
     async def run(
         self, order: Order, upload: Upload, stages: Stages, progress: Progress, patient: bool = False
@@ -149,8 +152,10 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
+        levels_made = engine.levels(made.network, made.compute)
+        memory = footprint(decoded, levels_made, made.levels, options)
         writer = LevelWriter(self._codec, decoded, options, made.levels, self._threads, order.client, made.size)
-        with closing(writer):
+        with self._memory.hold(order.client, memory), closing(writer):
             outputs = await engine.upscale(
                 decoded.planes,
                 scale=made.compute,

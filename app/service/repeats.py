@@ -23,9 +23,9 @@ class Repeats:
     """Keys of this process and, where there is a board, of the others."""
 
     def __init__(self, directory: JobDirectory, board: JobBoard | None, most: int) -> None:
-        """Remembers at most `most` keys, which should be as many as jobs are."""
+        """Remembers at most `most` keys, which should be as many as jobs are; beyond, the largest user's oldest go."""
         self._directory, self._board, self._most = directory, board, most
-        self._known: dict[str, tuple[str, str]] = {}
+        self._known: dict[str, dict[str, tuple[str, str]]] = {}  # by client
 
     async def find(self, key: str, caller: Caller, asked: str) -> JobView | None:
         """The job that a request with this key began. Raises BadParameter if it asked for something else.
@@ -35,9 +35,9 @@ class Repeats:
         """
         place = _place(key, caller)
         shown = None
-        if self._board is not None and place not in self._known:
+        if self._board is not None and place not in self._known.get(caller.name, {}):
             shown = (await self._board.read(place, caller.owner)).document
-        job_id, before = self._known.get(place) or (json.loads(shown) if shown else ("", ""))
+        job_id, before = self._known.get(caller.name, {}).get(place) or (json.loads(shown) if shown else ("", ""))
         if not job_id:
             return None
         try:
@@ -51,11 +51,15 @@ class Repeats:
     async def remember(self, key: str, caller: Caller, asked: str, job: Job) -> None:
         """The job was begun with this key; known here before the first pause. Raises StoreUnavailable."""
         place = _place(key, caller)
-        while len(self._known) >= self._most:
-            del self._known[next(iter(self._known))]
-        self._known[place] = (job.order.result_id, asked)
+        began = job.order.result_id, asked
+        self._known.setdefault(caller.name, {})[place] = began
+        if sum(map(len, self._known.values())) > self._most:
+            client = max(self._known, key=lambda client: len(self._known[client]))
+            del self._known[client][next(iter(self._known[client]))]
+            if not self._known[client]:
+                del self._known[client]
         if self._board is not None:
-            await self._board.show(place, caller.owner, json.dumps(self._known[place]))
+            await self._board.show(place, caller.owner, json.dumps(began))
 
 
 def fingerprint(order: Order, data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import structlog
@@ -20,6 +21,7 @@ from app.service.decoder_watch import Decoders, DecoderState, watch
 from app.service.job_directory import JobDirectory
 from app.service.jobs import Jobs
 from app.service.keeper import Keeper
+from app.service.picture_budget import PictureBudget
 from app.service.pipeline import Pipeline
 from app.service.repeats import Repeats
 from app.service.upload_budget import UploadBudget
@@ -42,13 +44,13 @@ class Service:
         open_engine: Callable[[], Engine],
         decoders: Decoders | None = None,
         board: JobBoard | None = None,
-        return_memory: Callable[[], None] = lambda: None,
+        returning_memory: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`open_engine` checks the weights and returns an engine for them, not started yet, or raises StartupError. It
         is called here, and again at every reload.
 
         `decoders` are started and closed with the service; None decodes in this process. `board` shows jobs to other
-        processes. `return_memory` gives freed memory back to the system, after an engine has ended.
+        processes. What is freed in `returning_memory` goes back to the system.
         """
         self.settings = settings
         self.store = store
@@ -59,14 +61,14 @@ class Service:
         self.answers = AnswerBudget(settings.max_answer_bytes_in_flight)
         self.budget = UploadBudget(settings.max_body_bytes_in_flight)
         self.keeper = Keeper(store, metrics, settings.result_max_bytes, settings.store_retry_seconds)
-        self.jobs = Jobs(
-            Pipeline(codec, self, metrics, threads, self.keeper), metrics, settings.job_ttl_seconds, settings.max_jobs
-        )
+        self.pictures = PictureBudget(settings.max_queue_bytes)
+        pipeline = Pipeline(codec, self, metrics, threads, self.keeper, self.pictures)
+        self.jobs = Jobs(pipeline, metrics, settings.job_ttl_seconds, settings.max_jobs)
         self.directory = JobDirectory(self.jobs, board)
         self.repeats = Repeats(self.directory, board, settings.max_jobs)
         self._threads = threads
         self._open_engine = open_engine
-        self._return_memory = return_memory
+        self._returning_memory = returning_memory
         self._decoders = decoders
         self._opened: Engine | None = open_engine()
         self._engine: Engine | None = None
@@ -185,9 +187,9 @@ class Service:
             before = self.accepting_engine
             after = await asyncio.to_thread(self._open_engine)
             await self._serve(after)
-            await before.stop(self.settings.grace_seconds)
-            del before
-            await asyncio.to_thread(self._return_memory)
+            with self._returning_memory():
+                await before.stop(self.settings.grace_seconds)
+                del before
             for worker in after.status().workers:
                 self.metrics.worker(worker.name, worker.device, worker.up)
             return after

@@ -59,10 +59,21 @@ class Backend:
     """Takes a network's parameters and config, a device, and a dtype."""
     shared: bool
     """Whether what it builds for a CPU is read-only at run time, so that one copy serves all workers."""
+    network_mib: int = 8
+    """Memory of the host that a network takes, once where it is shared."""
+    worker_mib: int = 8
+    """The same for every worker: buffers, kept from batch to batch."""
+    library_mib: int = 0
+    """The same of the libraries that it brings."""
     window_margin: Callable[[LapSRNConfig], int] = lambda config: config.margin
     """Source pixels that its tiles have on each side of their cores: the network's margin, or more."""
     prepare_thread: Callable[[int], None] = lambda threads: None
     """To be called in the thread of every worker, with the number of CPU threads that it may use inside."""
+
+    def memory(self, networks: int, workers: int) -> int:
+        """Bytes of the host's memory that warm networks take in all of their workers."""
+        copies = 1 if self.shared else workers
+        return self.library_mib + networks * (self.network_mib * copies + self.worker_mib * workers) << 20
 
     def why_not(self, config: LapSRNConfig, device: str, dtype: str) -> str | None:
         """The reason why it cannot compute a network on a device in a dtype; None if it can."""

@@ -80,6 +80,8 @@ BACKENDS = (
         lacks=amx.lacks,
         build=lambda parameters, config, device, dtype: amx.AmxNetwork(fold(parameters, config)),
         shared=True,
+        network_mib=16,
+        worker_mib=16,
     ),
     _winograd("avx512", "AVX-512"),
     _winograd("avx2", "AVX2 and FMA"),
@@ -94,6 +96,8 @@ BACKENDS = (
         lacks=lambda config: None if has_torch() else "PyTorch is not installed; install lapsrn[torch]",
         build=_build_torch,
         shared=True,
+        worker_mib=16,
+        library_mib=160,
         prepare_thread=_prepare_torch,
     ),
 )

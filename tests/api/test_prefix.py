@@ -1,4 +1,4 @@
-"""Below a path prefix: behind a real nginx that removes it, behind one that does not, and without any."""
+"""Below a path prefix: behind a real nginx or Caddy that removes it, behind one that does not, and without any."""
 
 import io
 import json
@@ -15,18 +15,35 @@ from typer.testing import CliRunner
 from app.cli.commands import app
 from tests import pictures
 from tests.conftest import Running
-from tests.proxy import nginx
+from tests.proxy import caddy, nginx
 from tests.service_process import fake_service
 
 PNG = pictures.png(pictures.gray(5, 7))
 ASYNC = {"prefer": "respond-async"}
+_CADDY = """
+  handle_path /sr/* {{
+    request_body {{
+      max_size 40MB
+    }}
+    reverse_proxy {address} {{
+      transport http {{
+        keepalive 4s
+      }}
+    }}
+  }}
+"""
+"""As in docs/operations.md."""
 
 
-@pytest.fixture(scope="module", params=["removed", "kept"])
+@pytest.fixture(scope="module", params=["removed", "kept", "caddy"])
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """https://example.org/sr/, so to speak."""
     folder = tmp_path_factory.mktemp("prefix")
     with fake_service(folder, root_path="/sr") as service:
+        if request.param == "caddy":
+            with caddy(folder, _CADDY.format(address=service.url.removeprefix("http://"))) as proxy:
+                yield f"{proxy}/sr"
+            return
         target = f"{service.url}/" if request.param == "removed" else service.url
         with nginx(folder, f"location /sr/ {{ proxy_pass {target}; }}") as proxy:
             yield f"{proxy}/sr"
@@ -106,6 +123,14 @@ async def test_log_and_metrics_know_routes_without_the_prefix(serve: Running) ->
         for path in ("/sr/model", "/model", "/sr/static/js/main.js", "/sr/openapi.json", "/srmodel"):
             await client.get(path)
         metrics = (await client.get("/metrics")).text
-        for route, count in (("/model", 2), ("/static", 1), ("/openapi.json", 1), ("unmatched", 1)):
+        for route, status, count in (("/model", 2, 2), ("/static", 2, 1), ("/openapi.json", 2, 1), ("unmatched", 4, 1)):
             assert f'lapsrn_http_requests_total{{method="GET",route="{route}",status=' in metrics
-            assert f'lapsrn_http_request_duration_seconds_count{{route="{route}"}} {count}.0' in metrics
+            labels = f'method="GET",route="{route}",status="{status}xx"'
+            assert f"lapsrn_http_request_duration_seconds_count{{{labels}}} {count}.0" in metrics
+
+
+@pytest.mark.parametrize("prefix", ["", "/sr"])
+async def test_a_slash_too_many_is_redirected_without_the_host_that_was_sent(serve: Running, prefix: str) -> None:
+    async with serve(root_path=prefix) as client:
+        answer = await client.get(f"{prefix}/model/?x=1", headers={"host": "evil.example"})
+        assert (answer.status_code, answer.headers["location"]) == (307, f"{prefix}/model?x=1")

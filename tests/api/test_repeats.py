@@ -21,9 +21,13 @@ OTHER = pictures.png(pictures.gray(5, 7))
 
 
 async def begin(
-    client: httpx.AsyncClient, key: str | None, query: str = "", body: bytes = FILE, **headers: str
+    client: httpx.AsyncClient, key: str | None, query: str = "", body: bytes = FILE, api_key: str = ""
 ) -> httpx.Response:
-    sent = {"Prefer": "respond-async"} | ({} if key is None else {"Idempotency-Key": key}) | headers
+    sent = (
+        {"Prefer": "respond-async"}
+        | ({} if key is None else {"Idempotency-Key": key})
+        | ({"X-API-Key": api_key} if api_key else {})
+    )
     answer = await client.post(f"/upscale{query}", files={"image": body}, headers=sent)
     client.cookies.clear()
     return answer
@@ -75,7 +79,7 @@ async def test_keys_are_a_clients_own(serve: Running) -> None:
 
     keys = tuple({"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest()} for name in ("one", "two"))
     async with serve(api_keys=keys) as client:
-        ids = {(await begin(client, "same", **{"X-API-Key": name})).json()["id"] for name in ("one", "two")}
+        ids = {(await begin(client, "same", api_key=name)).json()["id"] for name in ("one", "two")}
     assert len(ids) == 2
 
 
@@ -112,8 +116,24 @@ async def test_another_process_finds_it_on_the_board() -> None:
     asked = fingerprint(order, FILE)
     assert await one.find("key", me, asked) is None
     await one.remember("key", me, asked, Job(order, Stages(lambda stage, seconds: None)))
-    assert await other.find("key", me, asked) == "the id"
+    assert str(await other.find("key", me, asked)) == "the id"
     with pytest.raises(BadParameter):
         await other.find("key", me, fingerprint(order, OTHER))
     assert await other.find("another", me, asked) is None
     assert "key" not in str(board.shown)
+
+
+async def test_one_client_s_keys_do_not_make_another_s_forgotten() -> None:
+    repeats = Repeats(Directory(), None, 5)  # type: ignore[arg-type]
+    ann, bob = (Caller(name, "", 1, 0, False) for name in ("ann", "bob"))
+
+    async def remember(caller: Caller, key: str) -> None:
+        order = Order(UpscaleOptions(), caller.name, "", f"job {key}", "", None)
+        await repeats.remember(key, caller, "asked", Job(order, Stages(lambda stage, seconds: None)))
+
+    await remember(bob, "b")
+    for number in range(20):
+        await remember(ann, str(number))
+    assert str(await repeats.find("b", bob, "asked")) == "job b"
+    found = [str(await repeats.find(str(number), ann, "asked")) for number in range(20)]
+    assert found == ["None"] * 16 + [f"job {number}" for number in range(16, 20)]

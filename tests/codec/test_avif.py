@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from app.codec.reader import read
+from app.codec.readers import avif
 from app.codec.types import DecodeLimits
 from tests.codec.support import Array, wanted
 
@@ -85,9 +86,29 @@ def test_code_points_are_converted_where_a_profile_describes_them(
     assert (read(data, wanted(2), DecodeLimits()).metadata.icc is not None) is (primaries == 12)
 
 
-@pytest.mark.parametrize(("frames", "count"), [("first", 1), ("all", 3)])
-def test_sequences_of_ten_bits_are_read_with_eight(frames: str, count: int) -> None:
-    raster = read(SEQUENCE, wanted(2, frames=frames), DecodeLimits())
-    assert len(raster.frames) == count
+def test_the_frames_of_a_sequence_of_ten_bits_are_read_with_eight() -> None:
+    raster = read(SEQUENCE, wanted(2, frames="all"), DecodeLimits())
+    assert len(raster.frames) == 3
     assert raster.frames[0].dtype == np.uint8
     assert np.abs(raster.frames[0].astype(int) - (255, 0, 0, 255)).max() <= 1
+
+
+def test_the_first_frame_of_a_sequence_keeps_its_ten_bits() -> None:
+    (frame,) = read(SEQUENCE, wanted(2, frames="first"), DecodeLimits()).frames
+    assert frame.dtype == np.uint16
+    assert np.abs(frame / 257 - (255, 0, 0, 255)).max() <= 1
+
+
+@pytest.mark.parametrize("cover", [np.full((64, 64, 4), 1000, np.uint16), np.zeros((4, 4, 4), np.uint16), None])
+def test_a_cover_that_is_not_the_first_frame_is_not_taken_for_it(
+    cover: Array | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(data: bytes, bits: int) -> Array:
+        if cover is None:
+            raise RuntimeError("no primary picture")
+        return cover
+
+    monkeypatch.setattr(avif, "read", other)
+    (frame,) = read(SEQUENCE, wanted(2, frames="first"), DecodeLimits()).frames
+    assert frame.dtype == np.uint8
+    assert np.abs(frame.astype(int) - (255, 0, 0, 255)).max() <= 1

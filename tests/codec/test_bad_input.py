@@ -57,6 +57,42 @@ def test_the_list_of_formats_is_a_setting() -> None:
     service.decode(saved(picture(3, 3, 3), "JPEG"), OPTIONS)
 
 
+def _spoilt(kind: bytes) -> bytes:
+    """A PNG one chunk of which has a wrong checksum."""
+    bodies = {
+        b"gAMA": struct.pack(">I", 45455),
+        b"tRNS": bytes(6),
+        b"tEXt": b"Author\0me",
+        b"eXIf": b"II*\0\x08\0\0\0\0\0",
+    }
+    data = write_png(picture(9, 7, 3), 2, 8, extra=[(kind, bodies.get(kind, b"abc"))])
+    end = data.index(kind) + 4 + len(bodies.get(kind, b"abc"))
+    return data[:end] + bytes(4) + data[end + 4 :]
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"iCCP", b"gAMA", b"tIME", b"cICP", b"prVt"])
+@pytest.mark.parametrize("metadata", ["drop", "keep"])
+def test_a_chunk_that_pixels_can_do_without_is_dropped_if_its_checksum_is_wrong(kind: bytes, metadata: str) -> None:
+    decoded = codec().decode(_spoilt(kind), wanted(scale=2, metadata=metadata))
+    whole = codec().decode(write_png(picture(9, 7, 3), 2, 8), wanted(scale=2))
+    np.testing.assert_array_equal(decoded.frames[0].luma, whole.frames[0].luma)
+    assert not decoded.truncated
+    assert decoded.metadata.dropped == (f"{kind.decode()} dropped (damaged)",)
+
+
+@pytest.mark.parametrize("kind", [b"tRNS", b"acTL", b"fcTL", b"PLTE", b"ABCD"])
+def test_a_chunk_that_pixels_need_is_not(kind: bytes) -> None:
+    with pytest.raises(UndecodablePicture, match=f"chunk '{kind.decode()}' is cut short or has a wrong checksum"):
+        codec().decode(_spoilt(kind), OPTIONS)
+
+
+def test_a_header_names_a_few_of_many_spoilt_chunks() -> None:
+    kinds = [bytes((97 + i // 26, 97 + i % 26, 65, 97)) for i in range(600)]
+    spoilt = b"".join(chunk(kind, b"")[:-4] + b"\0\0\0\0" for kind in kinds)
+    data = write_png(picture(9, 7, 3), 2, 8)
+    assert len(codec().decode(data[:33] + spoilt + data[33:], OPTIONS).metadata.dropped) == 16
+
+
 @pytest.mark.parametrize("form", INPUT_FORMATS)
 def test_the_type_comes_from_the_bytes(form: str) -> None:
     assert codec().decode(saved(picture(16, 16, 3), form), OPTIONS).format == form

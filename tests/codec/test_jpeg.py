@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.codec.readers.jpeg import MAX_SCANS, scans_of
+from app.codec.readers.jpeg import MAX_SCANS, scans_of, zeroed
 from app.errors import UndecodablePicture
 from tests.codec.support import codec, saved, wanted
 
@@ -71,6 +71,32 @@ def test_zeros_in_the_middle_are_noticed(kind: str) -> None:
     with pytest.raises(UndecodablePicture, match="The JPEG is damaged"):
         codec().decode(data, wanted(scale=2))
     assert codec().decode(data, ALLOW).truncated
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", ["baseline", "4:4:4", "restart markers"])
+def test_zeros_are_noticed_where_libjpeg_notices_nothing(kind: str, seed: int) -> None:
+    """As a sector that was never written leaves them. What follows may decode as if nothing had happened."""
+    whole = jpeg(**KINDS[kind])
+    at = int(np.random.default_rng(seed).integers(len(whole) // 4, len(whole) - 100))
+    data = whole[:at] + bytes(40) + whole[at + 40 :]
+    assert zeroed(data)
+    with pytest.raises(UndecodablePicture, match="The JPEG is damaged"):
+        codec().decode(data, wanted(scale=2))
+    assert codec().decode(data, ALLOW).truncated
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("optimize", [False, True])
+def test_flat_areas_whose_code_is_zeros_are_whole(mode: str, optimize: bool) -> None:
+    samples = np.full((400, 400), 128, np.uint8)
+    samples[:40, :40] = np.arange(40) * 5
+    file = io.BytesIO()
+    Image.fromarray(samples).convert(mode).save(file, "JPEG", quality=90, optimize=optimize)
+    assert not zeroed(file.getvalue())
+    if optimize and mode == "L":
+        assert bytes(32) in file.getvalue(), "there are zeros to be mistaken"
+    assert not codec().decode(file.getvalue(), ALLOW).truncated
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

@@ -170,3 +170,53 @@ def test_a_strip_that_does_not_decode_is_no_picture(truncated: str) -> None:
     """libtiff said nothing, and left the memory as it found it."""
     with pytest.raises(UndecodablePicture):
         decoded((CASES / "tiff_uninitialised.tif").read_bytes(), truncated=truncated)
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize(
+    ("channels", "photometric"),
+    [(1, BLACK_IS_ZERO), (1, WHITE_IS_ZERO), (2, BLACK_IS_ZERO), (3, RGB), (4, RGB), (4, 5)],
+)
+def test_bits_in_reverse_order_are_turned_round(bits: int, channels: int, photometric: int) -> None:
+    samples = of_depth(bits, channels)
+    more: dict[str, tuple[int, list[int]]] = {"t338": (3, [2])} if channels == 2 else {}
+    if photometric == 5:
+        more["t338"] = (3, [])
+    data = tiff(samples, bits, "<", photometric, **more)
+    size = samples.shape[0] * -(-samples.shape[1] * channels * bits // 8)
+    turned = tiff(samples, bits, "<", photometric, t266=(3, [2]), **more)
+    body = np.unpackbits(np.frombuffer(turned[-size:], np.uint8)).reshape(-1, 8)[:, ::-1]
+    turned = turned[:-size] + np.packbits(body).tobytes()
+    np.testing.assert_array_equal(decoded(turned), decoded(data))
+
+
+def test_bits_in_reverse_order_in_planes() -> None:
+    samples = of_depth(8, 3)
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.moveaxis(samples, 2, 0), photometric="rgb", planarconfig="separate", metadata=None)
+    data = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(data)) as written:
+        page = written.pages.first
+        assert isinstance(page, tifffile.TiffPage)
+        places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        spare = page.tags["Software"].offset
+    struct.pack_into("<HHII", data, spare, 266, 3, 1, 2)  # tags out of order, which readers accept
+    for start, size in places:
+        bits = np.unpackbits(np.frombuffer(data[start : start + size], np.uint8)).reshape(-1, 8)[:, ::-1]
+        data[start : start + size] = np.packbits(bits).tobytes()
+    np.testing.assert_array_equal(decoded(bytes(data)), samples)
+
+
+@pytest.mark.parametrize(
+    ("compression", "name"), [("lerc", "34887, LERC"), ("jpeg2000", "34712, JPEG2000"), (4711, "4711, unknown")]
+)
+def test_a_compression_that_is_not_read_is_named(compression: str | int, name: str) -> None:
+    file = io.BytesIO()
+    samples = of_depth(8, 3)
+    if isinstance(compression, str):
+        tifffile.imwrite(file, samples, photometric="rgb", compression=compression)
+        data = file.getvalue()
+    else:
+        data = tiff(samples, 8, "<", RGB, t259=(3, [compression]))
+    with pytest.raises(UndecodablePicture, match=rf"The TIFF's compression \({name}\) is not supported. Save it with"):
+        decoded(data)

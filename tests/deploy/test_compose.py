@@ -21,6 +21,7 @@ def test_what_starts_by_default() -> None:
     assert {name: service.get("profiles", []) for name, service in SERVICES.items()} == {
         "lapsrn": [],
         "prometheus": [],
+        "alertmanager": ["alerts"],
         "grafana": ["grafana"],
     }
 

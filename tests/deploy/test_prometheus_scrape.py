@@ -1,6 +1,7 @@
 """Debian's real Prometheus scrapes a running service and is asked for what it saw."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import yaml
 from app.main import create_app
 from app.settings import Settings
 from deploy.docker_check import picture
-from tests.fakes import FakeModel, worker
+from tests.fakes import Build, FakeModel, worker
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 
@@ -49,10 +50,10 @@ def wait_for(what: str, probe: Callable[[], bool], seconds: float = 40) -> None:
 
 
 @contextmanager
-def service() -> Iterator[str]:
+def service(model: Build = FakeModel) -> Iterator[str]:
     """The service on two fake networks; its base address."""
     port = free_port()
-    app = create_app(Settings(port=port), [worker(FakeModel)] * 2)
+    app = create_app(Settings(port=port), [worker(model)] * 2)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -66,11 +67,18 @@ def service() -> Iterator[str]:
 
 
 @contextmanager
-def prometheus(target: str, folder: Path) -> Iterator[Callable[[str], list[dict[str, object]]]]:
-    """Prometheus with the shipped configuration, pointed at `target`; yields a function that runs a query."""
+def prometheus(target: str, folder: Path, alertmanager: str = "") -> Iterator[Callable[[str], list[dict[str, object]]]]:
+    """Prometheus with the shipped configuration, pointed at `target`; yields a function that runs a query.
+
+    Alerts fire as soon as their condition holds, and go to `alertmanager`.
+    """
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    config["rule_files"] = [str(PROMETHEUS / "rules" / "*.yml")]
+    config["rule_files"] = [str(folder / "rules" / "*.yml")]
+    (folder / "rules").mkdir()
+    for rules in (PROMETHEUS / "rules").glob("*.yml"):
+        (folder / "rules" / rules.name).write_text(re.sub(r"\n +for: .*", "", rules.read_text()))
+    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager] if alertmanager else []
     (job,) = config["scrape_configs"]
     job["static_configs"][0]["targets"] = [target.removeprefix("http://")]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
@@ -117,3 +125,50 @@ def test_prometheus_counts_what_was_sent(tmp_path: Path) -> None:
 
         wait_for("the recording rules", lambda: ask("instance:lapsrn_queue_tiles:min5m") != [])
         assert ask('ALERTS{alertstate="firing"}') == []
+
+
+@contextmanager
+def alertmanager(folder: Path) -> Iterator[str]:
+    """Debian's Alertmanager with the shipped configuration, told to send at once; its host and port."""
+    binary = shutil.which("prometheus-alertmanager")
+    if binary is None:
+        pytest.skip("Alertmanager is not installed (Debian: prometheus-alertmanager)")
+    config = yaml.safe_load((PROMETHEUS / "alertmanager.yml").read_text())
+    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    command = [binary, f"--config.file={folder / 'alertmanager.yml'}", f"--storage.path={folder / 'alerts'}"]
+    command += [f"--web.listen-address={address}", "--cluster.listen-address="]
+    with (folder / "alertmanager.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            wait_for("Alertmanager is ready", lambda: httpx.get(f"http://{address}/-/ready").status_code == 200)
+            yield address
+        finally:
+            process.terminate()
+
+
+def test_a_broken_network_makes_the_alert_fire_and_arrive(tmp_path: Path) -> None:
+    def broken() -> FakeModel:
+        return FakeModel(error=RuntimeError("a broken device"))
+
+    with (
+        alertmanager(tmp_path) as address,
+        service(broken) as base,
+        prometheus(base, tmp_path, address) as ask,
+    ):
+        image = {"Content-Type": "image/png"}
+
+        def fails_and_fires() -> bool:
+            assert (
+                httpx.post(base + "/upscale?scale=4", content=picture(9, 9), headers=image, timeout=60).status_code
+                == 500
+            )
+            return any(series["alertname"] == "LapsrnErrors" for series in ask('ALERTS{alertstate="firing"}'))
+
+        wait_for("LapsrnErrors fires", fails_and_fires, 120)
+
+        def arrived() -> bool:
+            alerts = httpx.get(f"http://{address}/api/v2/alerts").json()
+            found = {alert["labels"]["alertname"]: alert["receivers"][0]["name"] for alert in alerts}
+            return found.get("LapsrnErrors") == "pager"
+
+        wait_for("Alertmanager has it for the pager", arrived, 60)

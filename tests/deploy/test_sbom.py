@@ -37,7 +37,7 @@ def serving() -> dict[NormalizedName, str]:
 
 
 def pins(lines: list[str]) -> dict[NormalizedName, str]:
-    found = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for line in lines]
+    found = [re.fullmatch(r"([\w.-]+)==([\w.]+)(?:; .*)?", line) for line in lines]
     return {canonicalize_name(match[1]): match[2] for match in found if match}
 
 

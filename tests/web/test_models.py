@@ -81,8 +81,9 @@ def test_the_strength_of_the_clean_up_is_asked_for(several: Running, visit: Visi
     """Of a network that has one; the network that is its full strength is no choice of its own."""
     page = visit("about:blank", may_complain=True)
     model = httpx.get(f"{several.url}model").json()
-    model["models"][0]["clean"] = True
-    model["models"][2]["full_strength_of"] = model["models"][0]["name"]
+    networks = {network["name"]: network for network in model["models"]}
+    networks["nearest"]["clean"] = True
+    networks["nearest_jpeg"]["full_strength_of"] = "nearest"
     page.route("**/model", lambda route: route.fulfill(json=model))
     page.route(
         "**/upscale*", lambda route: route.fulfill(status=500, json={"type": "urn:lapsrn:problem:internal-error"})

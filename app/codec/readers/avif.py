@@ -1,4 +1,4 @@
-"""AVIF: stills of more than 8 bits by imagecodecs, everything else by Pillow. (ISO/IEC 14496-12 and 23008-12.)"""
+"""AVIF: pictures of more than 8 bits by imagecodecs, everything else by Pillow. (ISO/IEC 14496-12 and 23008-12.)"""
 
 import struct
 from collections.abc import Iterable
@@ -13,6 +13,9 @@ from app.codec.heif import Items, Properties, code_points
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits, spread
 from app.codec.types import Metadata, Samples
+from app.errors import UndecodablePicture
+
+_ROUNDING = 2  # levels of 8 bits that two decoders may differ by
 
 
 class AvifReader(PillowReader):
@@ -23,7 +26,7 @@ class AvifReader(PillowReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """As Reader. For more than 8 bits imagecodecs loads libavif with this check already."""
+        """A file that Pillow writes. For more than 8 bits imagecodecs loads libavif with this check already."""
         imagecodecs.avif_check(b"")
         return super().examples()
 
@@ -40,12 +43,32 @@ class AvifReader(PillowReader):
         if animated:
             return super()._samples(animated)
         known = Items(self._data).primary
-        # Pillow reads sequences with 8 bits; imagecodecs would decode every frame for the first.
-        if not self.has_several_frames and (bits := depth(known)) > 8:
-            decoded = sixteen_bits(read(self._data, bits), *self.size)
-        else:
+        if (bits := depth(known)) <= 8:
             decoded = super()._samples(animated)
+        elif self.has_several_frames:
+            decoded = self._first_frame(bits)
+        else:
+            decoded = sixteen_bits(read(self._data, bits), *self.size)
         return cropped(decoded, known)
+
+    def _first_frame(self, bits: int) -> Samples:
+        """Of a sequence: its cover with all bits if that is the first frame, or else that frame with 8 bits.
+
+        Pillow reads sequences with 8 bits, and imagecodecs would decode every frame for the first.
+        """
+        eight = super()._samples(animated=False)
+        try:
+            cover = sixteen_bits(read(as_still(self._data), bits), *self.size)
+        except (RuntimeError, ValueError, UndecodablePicture):
+            return eight
+        same = cover.shape == eight.shape and bool((np.abs(cover / 257 - eight) <= _ROUNDING).all())
+        return cover if same else eight
+
+
+def as_still(data: bytes) -> bytes:
+    """A sequence that says that it is none, so that libavif takes its primary picture, the cover."""
+    size = int.from_bytes(data[:4], "big")
+    return data[:8] + data[8:size].replace(b"avis", b"avif") + data[size:]
 
 
 def depth(own: Properties) -> int:

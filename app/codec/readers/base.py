@@ -27,7 +27,7 @@ class Source:
         return self.options.truncated == "allow"
 
     def check_pixels(self, height: int, width: int, frames: int = 1) -> None:
-        """As app.codec.limits.check_pixels."""
+        """Raises TooManyPixels for so many frames of this size, by the limits and the options of this source."""
         check_pixels(height, width, frames, self.limits, self.options.least_level)
 
 

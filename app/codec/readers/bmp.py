@@ -107,11 +107,11 @@ class BmpReader(Reader):
 
     @property
     def size(self) -> tuple[int, int]:
-        """As Reader."""
+        """(height, width) by the header."""
         return self._header.height, self._header.width
 
     def frame(self, index: int, animated: bool) -> Frame:
-        """As Reader."""
+        """The pixels from the top down, RGB or gray, with alpha where there is a field of it."""
         header = self._header
         if header.bits > 8:
             return Frame(self._fields(self._words()), 0)

@@ -24,7 +24,7 @@ class CarryingReader(Reader):
         self.orientation = self._carried.orientation
 
     def metadata(self, channels: int) -> Metadata:
-        """As Reader."""
+        """The profile, what `options.metadata` keeps of the blocks, and the resolution."""
         profile, kept = self._profile(channels), self._carried.metadata
         dpi = None
         if self.source.options.metadata != "drop":

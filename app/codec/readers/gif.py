@@ -22,7 +22,7 @@ class GifReader(PillowReader):
         return super()._opened(_with_sound_disposal(data))
 
     def all_frames(self) -> range:
-        """As Reader."""
+        """The indices of the frames. Raises TooManyPixels if they are too much by the sizes in their headers."""
         # A frame that reaches out of the canvas makes it larger.
         self.source.check_pixels(self._contents.height, self._contents.width, self._contents.frames)
         return super().all_frames()

@@ -47,7 +47,7 @@ class HeicReader(CarryingReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """As Reader: of each kind of samples."""
+        """A file of each kind of samples."""
         for mode in ("L", "RGB", "RGBA"):
             file = io.BytesIO()
             pillow_heif.from_pillow(Image.new(mode, (16, 16))).save(file, quality=-1)
@@ -55,12 +55,12 @@ class HeicReader(CarryingReader):
 
     @property
     def size(self) -> tuple[int, int]:
-        """As Reader."""
+        """(height, width) of the picture as libheif turns it."""
         width, height = self._image.size
         return height, width
 
     def frame(self, index: int, animated: bool) -> Frame:
-        """As Reader."""
+        """The picture, upright, 8 or 16 bits. Raises UndecodablePicture for kinds of samples that are not read."""
         mode, _, bits = self._image.mode.partition(";")
         if mode not in ("L", "I", "LA", "RGB", "RGBA", "RGBa"):
             raise UndecodablePicture(f"Samples of kind {self._image.mode!r} are not supported: send gray or RGB.")

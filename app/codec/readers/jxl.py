@@ -75,7 +75,7 @@ class JxlReader(CarryingReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """As Reader: with and without loss, of 8 and 16 bits."""
+        """Files with and without loss, of 8 and 16 bits."""
         for dtype in (np.uint8, np.uint16):
             for lossless in (True, False):
                 raster = Raster((np.zeros((8, 8, 4), dtype),), "JXL")
@@ -83,16 +83,16 @@ class JxlReader(CarryingReader):
 
     @property
     def size(self) -> tuple[int, int]:
-        """As Reader."""
+        """(height, width) by the header."""
         return self._info.ysize, self._info.xsize
 
     @property
     def has_several_frames(self) -> bool:
-        """As Reader."""
+        """Whether the header announces an animation, and there is more than one frame."""
         return bool(self._info.have_animation) and len(self.all_frames()) > 1
 
     def all_frames(self) -> range:
-        """As Reader. The headers of frames are read, and nothing is decoded."""
+        """The indices of the frames, whose headers are read; nothing is decoded."""
         scan, count = _Decoder(self._data, jxl.FRAME), 0
         while count <= MAX_FRAMES:
             try:
@@ -105,7 +105,7 @@ class JxlReader(CarryingReader):
         return range(max(1, count))
 
     def frame(self, index: int, animated: bool) -> Frame:
-        """As Reader. Frames come in their order."""
+        """Decodes the next frame. Raises ValueError for one that is not in its turn."""
         if index != self._next:
             raise ValueError(f"frame {index} is asked for after {self._next}")
         self._next += 1
@@ -176,7 +176,7 @@ class JxlReader(CarryingReader):
 
     @property
     def loop(self) -> int:
-        """As Reader."""
+        """How often the header says that the animation is played; 0 is for ever."""
         return int(self._info.num_loops) if self._info.have_animation else 0
 
     def _profile(self, channels: int) -> Metadata:

@@ -47,20 +47,20 @@ class PillowReader(CarryingReader):
 
     @property
     def size(self) -> tuple[int, int]:
-        """As Reader."""
+        """(height, width) of the frame that Pillow has opened."""
         return self._image.height, self._image.width
 
     @property
     def has_several_frames(self) -> bool:
-        """As Reader."""
+        """Whether Pillow finds more than one frame."""
         return bool(getattr(self._image, "is_animated", False))
 
     def all_frames(self) -> range:
-        """As Reader."""
+        """The indices of the frames that Pillow counts."""
         return range(int(getattr(self._image, "n_frames", 1)))
 
     def frame(self, index: int, animated: bool) -> Frame:
-        """As Reader."""
+        """Decodes a frame after going to it; checks its size first, which may be another than the first one's."""
         if index or self._image.tell() != index:
             self._image.seek(index)
         self.source.check_pixels(*self.size)
@@ -90,12 +90,12 @@ class PillowReader(CarryingReader):
 
     @property
     def cmyk(self) -> bool:
-        """As Reader."""
+        """Whether Pillow's mode is CMYK."""
         return self._image.mode == "CMYK"
 
     @property
     def loop(self) -> int:
-        """As Reader."""
+        """How often the file says that the animation is played; 0 is for ever."""
         loop = self._image.info.get("loop", self.default_loop)
         return loop if isinstance(loop, int) and loop >= 0 else 0
 

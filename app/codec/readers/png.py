@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from app.codec import color_management, png_chunks
+from app.codec.metadata.blocks import DAMAGED, note
 from app.codec.readers import apng
 from app.codec.readers.base import Frame
 from app.codec.readers.pillow import PillowReader
@@ -31,6 +32,7 @@ class PngReader(PillowReader):
     def _opened(self, data: bytes) -> Image.Image:
         header = png_chunks.header(data)
         self.source.check_pixels(header.height, header.width)
+        data, spoilt = png_chunks.without_spoilt(data)
         self._depth, self._film = header.depth, data
         self._announced = apng.frame_count(data)
         # Pillow is given the still alone: an unsound film must not cost it, and Pillow's way of composing is not used.
@@ -49,7 +51,9 @@ class PngReader(PillowReader):
         self._key = png_chunks.transparent_color(data, header)
         if header.depth < 8:
             self._full_gray = (1 << header.depth) - 1
-        return self._with_low_bits(super()._opened(data))
+        image = self._with_low_bits(super()._opened(data))
+        self._blocks.dropped += [note(name, DAMAGED) for name in spoilt]
+        return image
 
     def _with_low_bits(self, image: Image.Image) -> Image.Image:
         """Of the 16 bits of a transparent colour only those of the depth count (PNG, 11.3.1.1)."""
@@ -60,22 +64,22 @@ class PngReader(PillowReader):
 
     @property
     def has_several_frames(self) -> bool:
-        """As Reader."""
+        """Whether acTL announces more than one frame."""
         return self._announced > 1
 
     @property
     def loop(self) -> int:
-        """As Reader."""
+        """How often acTL says that the film is played; 0 is for ever, or that there is no film."""
         return apng.plays(self._film) if self._announced else 0
 
     def all_frames(self) -> range:
-        """As Reader."""
+        """The indices of the announced frames; opens the film."""
         self._frames = apng.film(self._film, *self.size)
         self._canvas = apng.Canvas(*self.size)
         return range(self._announced)
 
     def frame(self, index: int, animated: bool) -> Frame:
-        """As Reader; those of a film in their order."""
+        """Decodes the still, or the next frame of the film, composed with those before it."""
         if not animated:
             return super().frame(index, animated)
         frame = next(self._frames, None)

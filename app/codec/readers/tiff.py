@@ -17,7 +17,7 @@ from app.errors import BadParameter, TooManyPixels, UndecodablePicture, Unsuppor
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 277, 339
 _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 322, 323, 338
-_COMPRESSION, _STRIPS, _TILES = 259, 273, 324
+_COMPRESSION, _FILL_ORDER, _STRIPS, _TILES = 259, 266, 273, 324
 _MOST_SAMPLES = 8
 _ICC, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 34675, 282, 283, 296
 _PER_INCH = {2: 1, 3: 2.54}  # by unit: inch, centimetre
@@ -34,13 +34,15 @@ _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
 class TiffFile(TiffImagePlugin.TiffImageFile):
     """Pillow's TIFF, which also opens layouts that Pillow has no mode for; those it must not load."""
 
+    has_mode = True
+
     def _setup(self) -> None:
+        _check_compression(self.tag_v2)
         try:
             super()._setup()
         except SyntaxError:
             _check_kind(self.tag_v2)
-            if not is_deep_tiff(self.tag_v2) and _odd_bits(self.tag_v2) is None:
-                raise
+            self.has_mode = False
             self._mode, self.tile = "CMYK" if self.tag_v2.get(_PHOTOMETRIC) == _INKS else "L", []
             if _ICC in self.tag_v2:
                 self.info["icc_profile"] = self.tag_v2[_ICC]
@@ -65,14 +67,14 @@ class TiffReader(PillowReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """As Reader, with one of each depth."""
+        """A file of 8 bits and one of 16, compressed with a predictor."""
         for dtype in (np.uint8, np.uint16):
             file = io.BytesIO()
             tifffile.imwrite(file, np.zeros((1, 1, 3), dtype), photometric="rgb", compression="zlib", predictor=True)
             yield file.getvalue()
 
     def frames(self) -> range:
-        """As Reader; pages are not the frames of an animation."""
+        """The first page alone; pages are not the frames of an animation. Raises BadParameter for frames=all."""
         wanted = self.source.options.frames
         if not self.has_several_frames or wanted == "first":
             return range(1)
@@ -90,8 +92,8 @@ class TiffReader(PillowReader):
             return deep
         if _is_subsampled(tags):
             return tiff_page.read_rgb(self._data)
-        if (bits := _odd_bits(tags)) is not None:
-            return tiff_page.read(self._data, bits)
+        if (bits := _odd_bits(tags)) is not None or not self._image.has_mode:
+            return tiff_page.read(self._data, bits or _values(tags, _BITS, (1,))[0])
         return super()._samples(animated)
 
 
@@ -100,6 +102,16 @@ def _camera_raw() -> UnsupportedFormat:
         "This is a camera's raw file; the picture that it holds in the usual way is only a small preview. Develop it, "
         "and send the result as TIFF, PNG or JPEG."
     )
+
+
+def _check_compression(tags: Mapping[int, Any]) -> None:
+    """UndecodablePicture for a compression that no decoder here has."""
+    number = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0]
+    if number not in TiffImagePlugin.COMPRESSION_INFO:
+        name = next((each.name for each in tifffile.COMPRESSION if each == number), "unknown")
+        raise UndecodablePicture(
+            f"The TIFF's compression ({number}, {name}) is not supported. Save it with LZW, Deflate or none."
+        )
 
 
 def _check_kind(tags: Mapping[int, Any]) -> None:
@@ -136,8 +148,10 @@ def _odd_bits(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int | None:
     (depth,) = bits
     gray = _values(tags, _PHOTOMETRIC, (-1,))[0] in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
     usual = depth == 8 or (depth == 1 and gray)
-    known = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] in _WITH_PILLOW
-    return None if usual and known else depth
+    compression = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0]
+    # Of samples that are stored as they are, Pillow reverses the bits in some layouts only.
+    reversed_bits = compression == _UNCOMPRESSED and _values(tags, _FILL_ORDER, (1,))[0] != 1
+    return None if usual and compression in _WITH_PILLOW and not reversed_bits else depth
 
 
 def is_deep_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:

@@ -12,15 +12,15 @@ from app.codec.samples import straight
 from app.codec.types import Samples
 from app.errors import UndecodablePicture
 
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
-_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3}
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 1, 2, 3, 5
+_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 
 
 def read(data: bytes, bits: int) -> Samples:
     """The first page (H, W, C) of `bits` a sample, scaled from its own full scale to that of uint8 or uint16.
 
-    Gray, RGB, either with alpha, and palettes. White-is-zero is inverted and premultiplied alpha divided out.
+    Gray, RGB, either with alpha, CMYK, and palettes. White-is-zero is inverted and premultiplied alpha divided out.
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
@@ -75,14 +75,14 @@ def _straight(samples: Samples, photometric: int, extra: tuple[int, ...]) -> Sam
     colors = _COLORS.get(photometric, 0)
     if not colors or samples.shape[2] < colors:
         raise UndecodablePicture(
-            f"The TIFF's colours (photometric interpretation {photometric}) are not supported at this depth: send gray "
-            "or RGB of 8 or 16 bits."
+            f"The TIFF's colours (photometric interpretation {photometric}, {samples.shape[2]} samples) are not "
+            "supported at this depth: send gray or RGB of 8 or 16 bits."
         )
     full = np.iinfo(samples.dtype).max
     if photometric == _WHITE_IS_ZERO:
         samples[..., 0] = full - samples[..., 0]
     kind = extra[0] if extra else 0
-    if samples.shape[2] == colors or kind not in (_PREMULTIPLIED, _STRAIGHT):
+    if samples.shape[2] == colors or kind not in (_PREMULTIPLIED, _STRAIGHT) or photometric == _INKS:
         return np.ascontiguousarray(samples[..., :colors])
     samples = np.ascontiguousarray(samples[..., : colors + 1])
     return straight(samples) if kind == _PREMULTIPLIED else samples

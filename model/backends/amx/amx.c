@@ -199,7 +199,7 @@ static void add_residual(plan_t* plan, int index, const network_t* network) {
 }
 
 static void* reserve(char* memory, plan_t* plan, size_t bytes) {
-    void* address = memory + plan->bytes;
+    void* address = (void*)((uintptr_t)memory + plan->bytes);  // where none is given, only sizes count
     plan->bytes += (bytes + 63) / 64 * 64;
     return address;
 }

@@ -7,6 +7,7 @@ For a process of its own: what reaches outside a buffer ends it.
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from unittest import mock
 
 import numpy as np
@@ -17,6 +18,7 @@ from model.backends.registry import by_name
 from model.checkpoint import parameters_of
 from model.network import LapSRN, LapSRNConfig
 from tests.guarded import guarded
+from tests.model.backends.emulation import wherever_it_runs
 from tests.model.networks import random_network
 
 NETWORKS = [(2, 1, 16), (4, 5, 64), (4, 10, 16), (8, 4, 16), (8, 5, 16)]
@@ -26,8 +28,14 @@ CORES = [(1, 1), (1, 2), (2, 1), (3, 5), (7, 16), (16, 15), (17, 18), (33, 50), 
 
 
 def main(backend: str, dtype: str, side: str) -> None:
-    """Every network at every size of a core."""
+    """On the CPU's AMX or its emulation, if the backend is that."""
     torch.set_num_threads(1)
+    with wherever_it_runs() if backend == "amx" else nullcontext():
+        check_all(backend, dtype, side)
+
+
+def check_all(backend: str, dtype: str, side: str) -> None:
+    """Every network at every size of a core."""
     for scale, depth, width in NETWORKS:
         check(random_network(LapSRNConfig(scale=scale, depth=depth, width=width)), backend, dtype, side)
 
