@@ -17,6 +17,7 @@ class Proxy:
         """0: as fast as it goes."""
         self.taken = 0
         """Bytes that came from clients."""
+        self._hang_at = 0
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._server: asyncio.Server | None = None
@@ -30,6 +31,15 @@ class Proxy:
     def hang(self) -> None:
         """Connections stay, also new ones, and nothing comes through."""
         self._flowing.clear()
+
+    def hang_after(self, count: int) -> None:
+        """Hangs as soon as `count` more bytes have come from clients, before the last of them is passed on."""
+        self._hang_at = self.taken + count
+
+    @property
+    def hangs(self) -> bool:
+        """Whether nothing comes through."""
+        return not self._flowing.is_set()
 
     def go_on(self) -> None:
         """What was held comes through."""
@@ -66,6 +76,9 @@ class Proxy:
         while piece := await reader.read(_PIECE):
             if count:
                 self.taken += len(piece)
+                if 0 < self._hang_at <= self.taken:
+                    self._hang_at = 0
+                    self.hang()
             await self._flowing.wait()
             if self.bytes_per_second:
                 await asyncio.sleep(len(piece) / self.bytes_per_second)

@@ -56,9 +56,11 @@ async def test_a_large_result_takes_as_long_as_it_takes(proxy: Proxy, store: Red
 
 
 async def test_chunks_are_written_whole_or_not_at_all(proxy: Proxy, store: RedisStore) -> None:
+    proxy.hang_after(2 * CHUNK_BYTES)
     putting = asyncio.create_task(store.put("a", "", LARGE))
-    await until(lambda: proxy.taken >= 2 * CHUNK_BYTES)
+    await until(lambda: proxy.hangs)
     await proxy.stop()
+    proxy.go_on()
     with pytest.raises(StoreUnavailable):
         await putting
     await proxy.start()
@@ -69,9 +71,11 @@ async def test_chunks_are_written_whole_or_not_at_all(proxy: Proxy, store: Redis
 
 
 async def test_a_result_that_could_not_be_written_whole_takes_no_room(proxy: Proxy, store: RedisStore) -> None:
+    proxy.hang_after(2 * CHUNK_BYTES)
     putting = asyncio.create_task(store.put("a", "", LARGE))
-    await until(lambda: proxy.taken >= 2 * CHUNK_BYTES)
+    await until(lambda: proxy.hangs)
     putting.cancel()
+    proxy.go_on()
     with pytest.raises(asyncio.CancelledError):
         await putting
     await until(lambda: not store._tasks)
@@ -82,9 +86,9 @@ async def test_a_result_that_could_not_be_written_whole_takes_no_room(proxy: Pro
 async def test_a_result_that_is_evicted_while_it_is_written_leaves_nothing(clean: RedisServer, proxy: Proxy) -> None:
     room = len(LARGE[4].body)
     first, second = (RedisStore(url, room, 60) for url in (proxy.url, clean.url))
+    proxy.hang_after(2 * CHUNK_BYTES)
     putting = asyncio.create_task(first.put("a", "", LARGE))
-    await until(lambda: proxy.taken >= 2 * CHUNK_BYTES)
-    proxy.hang()
+    await until(lambda: proxy.hangs)
     assert await second.put("b", "", LARGE)
     proxy.go_on()
     assert not await putting
