@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 class Options:
     """What else can be asked for; None is the service's default.
 
-    `ensemble`: better, and eight times slower. `model`: one that GET /model names.
+    `ensemble`: better, and eight times slower. `model`: one that GET /model names. `clean`: 0 to 1; see docs/api.md.
     """
 
     format: Literal["png", "webp", "jpeg", "avif", "tiff"] | None = None
@@ -32,6 +32,7 @@ class Options:
     truncated: Literal["reject", "allow"] | None = None
     ensemble: bool | None = None
     model: str | None = None
+    clean: float | Literal["auto"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Upscaled:
     media_type: str
     id: str
     url: str
+    clean: str = ""
+    """What was removed, and why, such as "0.5; jpeg=90"."""
 
 
 class UpscaleError(Exception):

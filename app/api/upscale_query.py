@@ -1,5 +1,6 @@
 """The query of POST /upscale: the fields of UpscaleOptions as parameters, validated by pydantic."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -12,6 +13,8 @@ from app.api.schemas import StrictQuery, whole
 from app.options import Option, UpscaleOptions
 
 Quality = Annotated[int, Field(ge=1, le=100)] | Literal["high"]
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
+Strength = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
 
 
 def _quality(value: object) -> object:
@@ -22,12 +25,23 @@ def _quality(value: object) -> object:
     raise PydanticCustomError("quality", "must be 1 to 100, or high")
 
 
+def _strength(value: object) -> object:
+    """The same for numbers from 0 to 1."""
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = float(value)
+    if value == "auto" or (isinstance(value, int | float) and 0 <= value <= 1):
+        return value
+    raise PydanticCustomError("strength", "must be 0 to 1, or auto")
+
+
 def _validated(annotation: Any, aliases: Mapping[str, str]) -> Any:
     """The annotation with what turns a query's text into its values."""
     if aliases:
         return Annotated[annotation, BeforeValidator(lambda value: aliases.get(value, value))]
     if int in get_args(annotation):
         return Annotated[Quality | None, BeforeValidator(_quality)]
+    if float in get_args(annotation):
+        return Annotated[Strength, BeforeValidator(_strength)]
     numbers = get_origin(annotation) is Literal and all(isinstance(value, int) for value in get_args(annotation))
     return Annotated[annotation, BeforeValidator(whole)] if numbers else annotation
 

@@ -61,6 +61,9 @@ def rasters(draw: st.DrawFn) -> Raster:
         durations_ms=tuple(draw(st.lists(st.integers(0, 2**31)))),
         loop=draw(st.integers(0, 2**16)),
         truncated=draw(st.booleans()),
+        compression=draw(
+            st.none() | st.builds(Compression, st.sampled_from(["jpeg", "webp", "avif"]), st.integers(0, 100))
+        ),
     )
 
 
@@ -92,7 +95,7 @@ def test_samples_arrive(sent: Raster) -> None:
     samples = decoder_answer.parsed_answer(header)
     assert samples.total_bytes == len(blobs)
     found = samples.raster(memoryview(blobs))
-    for field in ("format", "metadata", "durations_ms", "loop", "truncated", "depth"):
+    for field in ("format", "metadata", "durations_ms", "loop", "truncated", "compression", "depth"):
         assert getattr(found, field) == getattr(sent, field)
     assert [frame.dtype for frame in found.frames] == [frame.dtype for frame in sent.frames]
     for arrived, frame in zip(found.frames, sent.frames, strict=True):

@@ -10,9 +10,10 @@ from PIL import AvifImagePlugin
 
 from app.codec import color_management, metadata
 from app.codec.boxes import boxes
+from app.codec.history import avif as history
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits
-from app.codec.types import Metadata, Samples
+from app.codec.types import Compression, Metadata, Samples
 
 
 class AvifReader(PillowReader):
@@ -26,6 +27,12 @@ class AvifReader(PillowReader):
         """As Reader. For more than 8 bits imagecodecs loads libavif with this check already."""
         imagecodecs.avif_check(b"")
         return super().examples()
+
+    @property
+    def compression(self) -> Compression | None:
+        """As Reader."""
+        quality = history.quality_of(self.source.data)
+        return None if quality is None else Compression("avif", quality)
 
     def _own_orientation(self) -> int | None:
         return metadata.orientation_of(self._image)
