@@ -44,6 +44,13 @@ class Process:
             time.sleep(0.1)
         raise AssertionError(f"not ready after {READY_SECONDS} s: {self.log.read_text()}")
 
+    def await_readiness(self, status: str) -> None:
+        """Until /readyz says this, at most as long as a start may take."""
+        end = time.monotonic() + READY_SECONDS
+        while httpx.get(f"{self.url}/readyz").json()["status"] != status:
+            assert time.monotonic() < end, f"never {status}: {self.log.read_text()}"
+            time.sleep(0.02)
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

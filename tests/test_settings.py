@@ -203,3 +203,16 @@ def test_the_redis_password_is_not_shown() -> None:
 )  # fmt: skip
 def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("given", "root_path"), [("", ""), ("/", ""), ("/sr", "/sr"), ("/sr/", "/sr"), ("/a/b", "/a/b")]
+)
+def test_a_prefix_may_end_with_a_slash(given: str, root_path: str) -> None:
+    assert Settings(root_path=given).root_path == root_path
+
+
+@pytest.mark.parametrize("given", ["sr", "https://example.org/sr", "/a b", "/a//b", "/sr?x"])
+def test_a_prefix_that_is_no_path_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="root_path"):
+        Settings(root_path=given)

@@ -1,5 +1,6 @@
 """How many connections there may be: in all, and from one client; a few more are kept back for probes."""
 
+import contextlib
 import resource
 from collections import Counter
 from collections.abc import Callable
@@ -75,8 +76,10 @@ def affordable_connections(wanted: int) -> int:
     needed = 2 * (wanted + RESERVE) + _OWN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):  # macOS has a limit that it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
     return max(1, (soft - _OWN_FILES) // 2 - RESERVE)

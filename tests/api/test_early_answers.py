@@ -95,8 +95,7 @@ def test_refusals_while_draining_arrive_too(tmp_path: Path) -> None:
         job = httpx.post(f"{service.url}/upscale", files={"image": PNG}, headers={"prefer": "respond-async"})
         assert job.status_code == 202
         service.signal(signal.SIGTERM)
-        while httpx.get(f"{service.url}/readyz").status_code == 200:
-            pass
+        service.await_readiness("draining")
         for base in (service.url, proxy):
             for mebibytes in SIZES:
                 answer = posted(f"{base}/upscale", bytes(mebibytes * MIB), {"Content-Type": "image/png"})

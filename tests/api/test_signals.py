@@ -60,7 +60,7 @@ def test_signals_that_are_repeated_do_not_cut_the_drain_short(tmp_path: Path, fi
     """`make` and its child both get one, and supervisors repeat themselves."""
     with fake_service(tmp_path, "0.05") as service, posted(service, LARGE) as (answer,):
         service.signal(first)
-        until(lambda: readiness(service) == "draining")
+        service.await_readiness("draining")
         for _ in range(5):
             service.signal(signal.SIGTERM)
             assert readiness(service) == "draining"
@@ -77,12 +77,11 @@ def test_who_insists_is_obeyed(tmp_path: Path, signals: tuple[signal.Signals, ..
     settings = {"hang_seconds": "1000", "grace_seconds": "1000", "lame_duck_seconds": "1000"}
     with fake_service(tmp_path, "600", **settings) as service, posted(service, LARGE) as (answer,):
         service.signal(signal.SIGTERM)
-        until(lambda: readiness(service) == "leaving")
-        *first, last = signals
-        for number in first:
+        service.await_readiness("leaving")
+        for number in signals[:-1]:
             service.signal(number)
-            until(lambda: readiness(service) == "draining")  # the same signal twice at once would arrive once
-        service.signal(last)
+            service.await_readiness("draining")  # else the system may make one signal of two
+        service.signal(signals[-1])
         assert answer.result().json()["type"] == "urn:lapsrn:problem:draining"
         assert service.wait(SECONDS) == 0
 
@@ -100,7 +99,7 @@ def test_a_lame_duck_serves_on_while_readiness_fails(tmp_path: Path) -> None:
     with fake_service(tmp_path, lame_duck_seconds="3") as service, httpx.Client(base_url=service.url) as client:
         assert "connection" not in client.get("/readyz").headers
         service.signal(signal.SIGTERM)
-        until(lambda: readiness(service) == "leaving")
+        service.await_readiness("leaving")
         assert httpx.get(f"{service.url}/readyz").status_code == 503
         for _ in range(3):
             service.signal(signal.SIGTERM)  # again changes nothing
@@ -115,7 +114,7 @@ def test_at_a_terminal_nobody_waits_for_a_lame_duck(tmp_path: Path) -> None:
         with fake_service(tmp_path, lame_duck_seconds="1000") as service:
             for number in first:
                 service.signal(number)
-                until(lambda: readiness(service) == "leaving")
+                service.await_readiness("leaving")
             service.signal(signal.SIGINT)
             assert service.wait(SECONDS) == 0
 
