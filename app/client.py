@@ -89,7 +89,8 @@ class _Client(Generic[Answer]):  # the conversation; how a request is sent, and 
             answer = await self._job(answer, progress)
         place = httpx.URL(answer.headers.get("Content-Location", "")).query or answer.url.query
         url = answer.url.copy_with(query=place)
-        return Upscaled(answer.content, answer.headers["Content-Type"], url.params.get("id", ""), str(url))
+        clean = answer.headers.get("X-Upscale-Clean", "")
+        return Upscaled(answer.content, answer.headers["Content-Type"], url.params.get("id", ""), str(url), clean)
 
     async def _job(self, answer: httpx.Response, progress: Progress) -> httpx.Response:
         url = f"/jobs/{answer.json()['id']}"  # below the address of the service, whatever prefix that has

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from model.network import LapSRN, LapSRNConfig
 
+KINDS = ("jpeg", "webp", "avif")
+"""Kinds of compression for which a network at full strength of clean-up says which strength suits."""
+
 
 class WeightsError(Exception):
     """A weights file is missing, corrupt, or not of a LapSRN; the message is one line that says what to do."""
@@ -36,6 +39,11 @@ class NetworkInfo:
     """{"Set5": {"4": {"psnr": dB, "ssim": 0..1, "bicubic_psnr": dB, "bicubic_ssim": 0..1}}}."""
     purpose: str = ""
     """What it does besides enlarging, as the page offers it; "" if nothing."""
+    full_strength_of: str = ""
+    """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
+    strengths: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Of clean-up, 0 to 1, that suit a kind of compression ("jpeg", "webp", "avif"): points (quality, strength) with
+    qualities from 0 to 100, ascending; {} if it has no clean-up."""
     device: str = ""
     dtype: str = ""
     """Of the features."""
@@ -74,7 +82,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_weights(path: Path, network: LapSRN, **about: Any) -> None:
-    """Export a network; `about` is recipe, data, scores and purpose, anything JSON holds."""
+    """Export a network; `about` is recipe, data, scores, purpose and clean, anything JSON holds.
+
+    `clean` is {"base": NAME, "strengths": {...}} for a network that is another at full strength of clean-up; see
+    NetworkInfo. bench.calibrate measures and writes it.
+    """
     save_tensors(path, network.state_dict(), {"config": asdict(network.config), **about})
 
 
@@ -92,5 +104,22 @@ def load_weights(path: Path) -> tuple[LapSRN, NetworkInfo]:
         raise WeightsError(f"the tensors in {path} do not fit its config {config}; export it again") from None
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise WeightsError(f"{path} holds values that are not finite; restore it")
-    about = {key: metadata[key] for key in ("recipe", "data", "scores", "purpose") if key in metadata}
+    about: dict[str, Any] = {key: metadata[key] for key in ("recipe", "data", "scores", "purpose") if key in metadata}
+    about |= _clean_up(path, metadata.get("clean"))
     return network.eval(), NetworkInfo(path.stem, config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)
+
+
+def _clean_up(path: Path, told: Any) -> dict[str, Any]:
+    """The fields of NetworkInfo about clean-up. Raises WeightsError."""
+    if told is None:
+        return {}
+    try:
+        strengths = {kind: [(int(quality), float(each)) for quality, each in told["strengths"][kind]] for kind in KINDS}
+        sound = all(points and points == sorted(points) for points in strengths.values())
+        if not sound or not all(0 <= each <= 1 for points in strengths.values() for _, each in points):
+            raise ValueError("strengths are not from 0 to 1, or qualities not ascending")
+        return {"full_strength_of": str(told["base"]), "strengths": strengths}
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} describes its clean-up wrongly ({error!r}); make it again with bench.calibrate"
+        ) from None

@@ -56,5 +56,7 @@ def picture_response(request: Request, picture: StoredPicture, level: int) -> Re
     headers = {"ETag": picture.etag, "Cache-Control": CACHE_CONTROL, "Vary": "Cookie"}
     if revalidates(request.headers.get("if-none-match", ""), picture.etag):
         return Response(status_code=304, headers=headers)
+    if picture.clean:
+        headers["X-Upscale-Clean"] = picture.clean
     headers["Content-Disposition"] = content_disposition(picture.media_type, level)
     return Response(picture.body, 200, headers, picture.media_type)

@@ -65,7 +65,9 @@ async def upscale(
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[order.scale]
     held.callback(service.answers.hold(caller.name, len(picture.body)))
-    facts_of(request).update(height=upscaled.height, width=upscaled.width, stages=stages.milliseconds())
+    facts_of(request).update(
+        height=upscaled.height, width=upscaled.width, clean=picture.clean, stages=stages.milliseconds()
+    )
     tell_span(stages.milliseconds())
     response = Response(picture.body, 200, media_type=picture.media_type)
     response.headers["ETag"] = picture.etag
@@ -73,6 +75,7 @@ async def upscale(
     response.headers["Vary"] = "Accept"
     response.headers["Content-Disposition"] = content_disposition(picture.media_type, order.scale)
     response.headers["X-Upscale-Model"] = order.network
+    response.headers["X-Upscale-Clean"] = picture.clean
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"
@@ -122,7 +125,7 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
     Raises BadParameter, NotAcceptable, Draining, WarmingUp.
     """
     service.require_ready()
-    network = service.choose(options.scale, options.model)
+    network = service.choose(options)
     settings = service.settings
     accept = request.headers.get("accept", "")
     return Order(

@@ -7,11 +7,12 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from app import build
-from app.cli.batch import PictureError, Progress
+from app.cli.batch import PictureError, Progress, Result
 from app.errors import PROBLEM_TYPE, LapsrnError, StartupError
 from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import MemoryStore
+from app.service.clean_up import check
 from app.service.codec_threads import CodecThreads
 from app.service.keeper import Keeper
 from app.service.pipeline import Order, Pipeline, Upload
@@ -70,19 +71,21 @@ class LocalBackend:
         self._threads = CodecThreads(build.codec_threads(settings))
         keeper = Keeper(MemoryStore(0, 0.0), metrics, 0, 0.0)
         self._pipeline = Pipeline(self._codec, self, metrics, self._threads, keeper)
-        self._options, self._level = options, level
+        self._level = level
+        self.options = options
+        """Of the pictures that come; the scale stays."""
 
     async def start(self) -> None:
         """Loads the network and starts the workers. Raises StartupError."""
         await self.engine.start()
 
-    async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
+    async def upscale(self, data: bytes, progress: Progress | None) -> Result:
         """Decodes, upscales and encodes one picture. Raises PictureError."""
         try:
             result = await self._pipeline.run(self._order(), Upload(data), Stages(_ignore), progress or _ignore)
         except LapsrnError as error:
             raise PictureError(str(error), PROBLEM_TYPE + error.slug) from error
-        return result.levels[self._level].body
+        return Result(result.levels[self._level].body, str(result.clean_up))
 
     async def close(self) -> None:
         """Stops the workers and the threads of the codec."""
@@ -91,8 +94,9 @@ class LocalBackend:
         await asyncio.to_thread(self._codec.close)
 
     def _order(self) -> Order:
-        network = self.engine.choose(self._options.scale, self._options.model)
-        return Order(self._options, network, (self._level,), "", "", "", "", deadline_seconds=None)
+        network = self.engine.choose(self.options.scale, self.options.model)
+        check(self.engine.networks[network], self.options.clean)
+        return Order(self.options, network, (self._level,), "", "", "", "", deadline_seconds=None)
 
 
 def _ignore(*_: object) -> None:

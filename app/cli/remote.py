@@ -2,7 +2,7 @@
 
 import httpx
 
-from app.cli.batch import PictureError, Progress
+from app.cli.batch import PictureError, Progress, Result
 from app.client import AsyncUpscaler, Options, UpscaleError
 
 
@@ -15,7 +15,7 @@ class RemoteBackend:
         self._url, self._scale, self._level, self._options = url, scale, level, options
         self._client = AsyncUpscaler(url, api_key)
 
-    async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
+    async def upscale(self, data: bytes, progress: Progress | None) -> Result:
         """Sends one picture, as a job if `progress` is to be called. Raises PictureError."""
         try:
             result = await self._client.upscale(data, self._scale, self._options, progress)
@@ -27,7 +27,7 @@ class RemoteBackend:
             raise PictureError(str(error), error.type) from error
         except httpx.HTTPError as error:
             raise PictureError(f"no answer from {self._url}: {error or type(error).__name__}") from error
-        return result.body
+        return Result(result.body, result.clean)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -37,7 +37,10 @@ class StreamEncoder:
         self._height, self._width = decoded.height * scale, decoded.width * scale
         self._format = OUTPUT_FORMATS[options.output_format]
         depth: Literal[8, 16] = decoded.depth if self._format.sixteen_bits else 8
-        self._mergers = [Merger(picture, scale, depth, formulas, consistent=consistent) for picture in decoded.frames]
+        self._mergers = [
+            Merger(picture, scale, depth, formulas, consistent=consistent, cleaned=options.cleans)
+            for picture in decoded.frames
+        ]
         self._reach = self._mergers[0].reach
         self._metadata = fitted(decoded.metadata, scale, self._height, self._width, options.output_format)
         shape = (self._height, self._width, decoded.frames[0].channels, depth // 8)

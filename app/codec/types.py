@@ -123,6 +123,10 @@ class Decoded:
         """What goes through the network, of every frame."""
         return [plane for frame in self.frames for plane in frame.planes]
 
+    def strengths(self, clean: float) -> list[float]:
+        """Of clean-up for each of `planes`, where luma gets `clean`; alpha is not compressed with losses."""
+        return [clean if plane is frame.luma else 0.0 for frame in self.frames for plane in frame.planes]
+
     def by_frame(self, outputs: Iterable[Mapping[int, Plane]], scale: int) -> list[list[Plane]]:
         """What became of `planes`, in its order and {scale: plane} each, cut into frames again, at one scale."""
         remaining = iter(outputs)

@@ -17,11 +17,18 @@ class LevelWriter:
     """Belongs to the event loop that makes it; its work is done by `threads`, the levels side by side."""
 
     def __init__(
-        self, codec: Codec, decoded: Decoded, options: UpscaleOptions, levels: Sequence[int], threads: CodecThreads
+        self,
+        codec: Codec,
+        decoded: Decoded,
+        options: UpscaleOptions,
+        levels: Sequence[int],
+        threads: CodecThreads,
+        clean: str = "",
     ) -> None:
-        """`options` have been checked for `decoded`; `levels` are those to write, ascending."""
+        """`options` have been checked for `decoded`; `levels` are those to write, ascending. `clean` goes with them."""
         self._codec, self._decoded, self._options, self._threads = codec, decoded, options, threads
         self._levels = tuple(levels)
+        self._clean = clean
         self._encoders: dict[int, StreamEncoder] = {}
         self._rows = 0
         self._under_way: asyncio.Task[None] | None = None
@@ -106,4 +113,4 @@ class LevelWriter:
 
     def _finish(self, outputs: Outputs, level: int) -> StoredPicture:
         encoded = self._encoder(level).finish(self._decoded.by_frame(outputs, level))
-        return StoredPicture.of(encoded.body, encoded.media_type)
+        return StoredPicture.of(encoded.body, encoded.media_type, self._clean)

@@ -14,6 +14,7 @@ from app.formats import OutputFormat
 from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import StoredPicture
+from app.service.clean_up import CleanUp, choose
 from app.service.codec_threads import CodecThreads
 from app.service.keeper import Keeper
 from app.service.level_writer import LevelWriter
@@ -80,6 +81,7 @@ class Upscaled:
     """The metadata blocks that are missing from the result, each with the reason."""
     height: int
     width: int
+    clean_up: CleanUp
 
 
 class EngineSource(Protocol):
@@ -147,13 +149,18 @@ class Pipeline:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        writer = LevelWriter(self._codec, decoded, options, order.levels, self._threads)
+        engine = self._engines.engine
+        network = engine.networks[engine.choose(order.options.scale, order.network)]
+        clean_up = choose(network, options.clean, decoded.compressions)
+        options = replace(options, clean=clean_up.strength)
+        writer = LevelWriter(self._codec, decoded, options, order.levels, self._threads, str(clean_up))
         with closing(writer):
-            outputs = await self._engines.engine.upscale(
+            outputs = await engine.upscale(
                 decoded.planes,
                 scale=order.options.scale,
                 client=order.client,
-                network=order.network,
+                network=network.full_strength_of or network.name,
+                clean=decoded.strengths(clean_up.strength),
                 ensemble=order.options.self_ensemble,
                 deadline=deadline,
                 on_progress=report,
@@ -168,8 +175,9 @@ class Pipeline:
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
+        self._metrics.cleaned(clean_up.strength, clean_up.reason)
         height, width = height * order.scale, width * order.scale
-        return Upscaled(levels, not problem, problem, decoded.truncated, left_out, height, width)
+        return Upscaled(levels, not problem, problem, decoded.truncated, left_out, height, width, clean_up)
 
     def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions, tuple[str, ...]]:
         """The planes, the options with the format to write, and notes on metadata; refuses what cannot be written."""

@@ -10,7 +10,9 @@ from app.codec import Codec
 from app.engine import Engine
 from app.errors import BadParameter, Draining, WarmingUp
 from app.metrics import Metrics
+from app.options import UpscaleOptions
 from app.results import JobBoard, ResultStore
+from app.service import clean_up
 from app.service.answer_budget import AnswerBudget
 from app.service.client_quota import ClientQuota, FetchQuota
 from app.service.codec_threads import CodecThreads
@@ -93,10 +95,16 @@ class Service:
             allowed = ", ".join(map(str, self._engine.scales))
             raise BadParameter(f"{parameter}: {level} is not served; allowed are {allowed}.")
 
-    def choose(self, scale: int, model: str | None) -> str:
-        """The model for a picture: the one of that name, else the first with this scale. Raises BadParameter."""
-        self.check_level(scale, "scale")
-        return self.accepting_engine.choose(scale, model)
+    def choose(self, options: UpscaleOptions) -> str:
+        """The model for a picture: the one of that name, else the first with this scale.
+
+        Raises BadParameter, also for a strength of clean-up that it has not.
+        """
+        self.check_level(options.scale, "scale")
+        engine = self.accepting_engine
+        name = engine.choose(options.scale, options.model)
+        clean_up.check(engine.networks[name], options.clean)
+        return name
 
     @property
     def alive(self) -> bool:

@@ -57,6 +57,7 @@ async def test_accepted_then_done_then_fetched(client: httpx.AsyncClient) -> Non
         "progress": {"done": 1, "total": 1},
         "seconds_left": None,
         "results": {"2": f"/upscale?level=2&id={job_id}", "4": f"/upscale?level=4&id={job_id}"},
+        "clean": "0",
         "error": None,
     }
     picture = await client.get(f"/upscale?level=4&id={job_id}")

@@ -14,10 +14,10 @@ from app import errors
 from app.codec import DecodeLimits, decoder_answer, decoder_protocol
 from app.codec.decoder_protocol import PREFIX_SIZE, Part
 from app.codec.raster import Raster
-from app.codec.types import Metadata, Samples
+from app.codec.types import Compression, Metadata, Samples
 from app.options import UpscaleOptions
 
-OPTIONS = st.from_type(UpscaleOptions)
+OPTIONS = st.builds(UpscaleOptions, clean=st.just("auto") | st.floats(0, 1))
 LIMITS = st.from_type(DecodeLimits)
 RESOLUTIONS = st.floats(0, 1e6, exclude_min=True, exclude_max=True)
 PACKETS = st.binary().map(lambda packet: packet.replace(b"\0", b""))  # a placeholder that is none would be refused

@@ -78,21 +78,25 @@ class FakeModel:
         scales: tuple[int, ...] = (2, 4),
         device: str = "cpu",
         name: str = "fake",
+        cleans: bool = False,
     ) -> None:
-        self.info = FakeInfo(name=name, scales=scales, margin=margin, device=device)
+        """With `cleans` it has a clean-up, which adds a thousand times its strength."""
+        strengths = {"jpeg": [(0, 1.0), (100, 0.0)]} if cleans else {}
+        self.info = FakeInfo(name=name, scales=scales, margin=margin, device=device, strengths=strengths)
         self.before = before
         self.after = after
         self.calls: list[tuple[tuple[int, ...], int, bool]] = []
         self.warmed: list[tuple[int, int, int]] = []
         self._thread: int | None = None
 
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
         self._thread = self._thread or threading.get_ident()
         assert self._thread == threading.get_ident(), "a model belongs to one thread"
         self.calls.append((tiles.shape, scale, full_precision))
         if self.before:
             self.before(tiles, scale, full_precision)
-        cores = {level: upsample(tiles, self.info.margin, level) for level in self.info.scales if level <= scale}
+        levels = [level for level in self.info.scales if level <= scale]
+        cores = {level: upsample(tiles, self.info.margin, level) + np.float32(1000 * clean) for level in levels}
         return self.after(cores, tiles, full_precision) if self.after else cores
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:

@@ -164,7 +164,7 @@ def test_out_of_memory_has_one_name(raised: Exception, seen: type[Exception]) ->
         raise raised
 
     runtime = runtime_of(random_network(CONFIG))
-    runtime._served = fails
+    runtime._plain = runtime._plain._replace(served=fails)
     with pytest.raises(seen, match=r"alloc|scalar"):
         runtime.run(np.zeros((1, 20, 20), np.float32), 4)
 

@@ -56,7 +56,9 @@ def _tiles(luma: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     corners = [(top, left) for top in range(0, height - 7, TILE) for left in range(0, width - 7, TILE)]
     if len(corners) > TILES:
         activity = np.abs(np.diff(luma[::_THIN], axis=1, append=0))
-        busy = [float(activity[top // _THIN : (top + TILE) // _THIN, left : left + TILE].sum()) for top, left in corners]
+        busy = [
+            float(activity[top // _THIN : (top + TILE) // _THIN, left : left + TILE].sum()) for top, left in corners
+        ]
         order = np.argsort(busy, kind="stable")[len(corners) // 2 :]
         corners = [corners[i] for i in order[np.linspace(0, len(order) - 1, TILES).round().astype(int)]]
     for top, left in corners:

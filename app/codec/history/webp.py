@@ -1,4 +1,4 @@
-"""The quality of a lossy WebP, from the quantiser in the header of its VP8 frame. (RFC 6386, sections 7, 9 and 19.2.)"""
+"""The quality of a lossy WebP, by the quantiser in its VP8 frame's header. (RFC 6386, sections 7, 9 and 19.2.)"""
 
 from collections.abc import Iterator
 from itertools import islice

@@ -45,8 +45,8 @@ class Reader(ABC):
     """An opened file. The constructor reads the header and checks it against the limits; `frame` decodes.
 
     Any exception that is not a ClientError means that the file cannot be decoded; app.codec.reader turns it into one.
-    `frames` is called first, then `frame` for each of them; `orientation`, `cmyk`, `loop`, `compression`, `metadata` and
-    `truncated` are read after that.
+    `frames` is called first, then `frame` for each of them; `orientation`, `cmyk`, `loop`, `compression`,
+    `metadata` and `truncated` are read after that.
     """
 
     decodes_truncated: ClassVar[bool] = True
