@@ -169,7 +169,7 @@ def join(weights: Sequence[Weights]) -> None:
     a network like others. Raises WeightsError where the two differ in form.
     """
     named = {each.info.name: each for each in weights}
-    for end in weights:
+    for end in (each for each in weights if each.info.full_strength_of):
         base = named.get(end.info.full_strength_of)
         if base is None:
             end.info = replace(end.info, full_strength_of="", strengths={})

@@ -86,6 +86,8 @@ def test_what_is_told_of_a_network(tmp_path: Path) -> None:
         "data": "two pictures",
         "scores": scores,
         "purpose": "Clean up",
+        "full_strength_of": "",
+        "strengths": {},
         "device": "cpu",
         "dtype": "float32",
         "backend": info.backend,
