@@ -8,6 +8,8 @@ FROM scratch AS wheels
 
 FROM ${BASE} AS build
 ARG VARIANT=cpu
+# heif reads HEIC; the licences of what it brings are told in docs/formats.md.
+ARG EXTRAS=heif
 ARG TORCH_INDEX_URL=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
@@ -17,7 +19,7 @@ RUN python3 -m venv --without-pip /opt/lapsrn
 COPY pyproject.toml constraints.txt ./
 COPY deploy/image/ deploy/image/
 RUN --mount=type=bind,from=wheels,target=/wheels --mount=type=cache,target=/root/.cache/pip \
-    python3 deploy/image/requirements.py pyproject.toml > requirements.txt \
+    python3 deploy/image/requirements.py pyproject.toml $EXTRAS > requirements.txt \
  && if [ "$VARIANT" = cpu ]; then set -- --find-links /wheels; fi \
  && if [ -n "$TORCH_INDEX_URL" ]; then set -- "$@" --extra-index-url "$TORCH_INDEX_URL"; fi \
  && python3 -m pip --python /opt/lapsrn/bin/python install "$@" -c constraints.txt -r requirements.txt \

@@ -11,18 +11,18 @@ AUDIT = $(BIN)/pip-audit --requirement $(PINS) --no-deps --disable-pip --progres
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format train bench sbom audit fuzz docker-check clean
+.PHONY: help setup serve test check format train bench sbom audit fuzz docker-check scale-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.[ch])
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif]'
 	@touch $@
 
 $(DEV): $(SERVE)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,train]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif,dev,train]'
 	@touch $@
 
 setup: $(DEV) ## .venv with everything, for development
@@ -54,7 +54,7 @@ bench: $(DEV) ## measure against peers, in one run, as ratios
 # An environment of its own: the tool lists all that is installed, and .venv holds development's packages too.
 $(SERVED)/.done: pyproject.toml constraints.txt deploy/image/requirements.py | $(DEV)
 	$(BIN)/python -m venv --clear --without-pip $(SERVED)
-	$(BIN)/python deploy/image/requirements.py pyproject.toml > $(SERVED)/requirements.txt
+	$(BIN)/python deploy/image/requirements.py pyproject.toml heif > $(SERVED)/requirements.txt
 	$(BIN)/pip --python $(SERVED) install --quiet --disable-pip-version-check -c constraints.txt \
 	  -r $(SERVED)/requirements.txt
 	@touch $@
@@ -75,6 +75,9 @@ fuzz: $(DEV) ## throw damaged pictures at the decoder for SECONDS (60), guided b
 
 docker-check: ## build the image, run it with Prometheus, send a picture, ask Prometheus
 	deploy/docker-check
+
+scale-check: ## containers behind a balancer, restarted and killed under load
+	deploy/scale-check $(SCALE_OPTIONS)
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/backends/*/_*.so app/codec/_native*.so

@@ -19,6 +19,7 @@ from prometheus_client import (
 
 from app.codec import Codec, DecodeLimits, Formulas
 from app.codec.decoder_pool import DecoderPool
+from app.codec.formats import READERS
 from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
@@ -28,11 +29,15 @@ from app.service.codec_threads import CodecThreads
 from app.service.service import Service
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
+from model.memory import return_freed_memory
 from model.resample import downsample_kernel, upsample_kernel
 
 if TYPE_CHECKING:
     from model.backends.backend import Tiling
     from model.runtime import Weights
+
+
+_GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         lambda: build_engine(settings, metrics, open_model(settings, models)),
         decoders,
         board,
+        return_freed_memory,
     )
 
 
@@ -76,10 +82,9 @@ def build_formulas() -> Formulas:
 
 
 def build_limits(settings: Settings) -> DecodeLimits:
-    """What the decoder accepts."""
-    return DecodeLimits(
-        settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, settings.formats
-    )
+    """What the decoder accepts: of LAPSRN_FORMATS, what it has the packages for."""
+    formats = tuple(title for title in settings.formats if title.lower() in READERS)
+    return DecodeLimits(settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, formats)
 
 
 def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Codec:
@@ -211,6 +216,29 @@ def open_weights(settings: Settings) -> "list[Weights]":
 def codec_threads(settings: Settings) -> int:
     """Threads that write large pictures beside the network: what is set, or half the cores."""
     return settings.codec_threads or max(1, cores() // 2)
+
+
+def replica_count(settings: Settings) -> int:
+    """Processes to serve with: what is set; `auto` is one for every three cores beside a GPU, and else one.
+
+    On a CPU the network takes nearly all of the time and uses every core from one process.
+    """
+    if settings.replicas != "auto":
+        return settings.replicas
+    gpus = settings.devices != "cpu" and any(_GPUS.glob("*"))
+    return max(1, cores() // 3) if gpus and settings.redis_url is not None else 1
+
+
+def settings_of_replica(settings: Settings, count: int) -> Settings:
+    """Those of each of `count` replicas: the machine's cores shared out where no number of workers is set."""
+    share = max(1, cores() // count)
+    return settings.model_copy(
+        update={
+            "replicas": 1,
+            "cpu_workers": settings.cpu_workers or share,
+            "codec_threads": settings.codec_threads or max(1, share // 2),
+        }
+    )
 
 
 def cores() -> int:

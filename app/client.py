@@ -22,7 +22,7 @@ class Options:
     `ensemble`: better, and eight times slower. `model`: one that GET /model names. `clean`: 0 to 1; see docs/api.md.
     """
 
-    format: Literal["png", "webp", "jpeg", "avif", "tiff"] | None = None
+    format: Literal["png", "webp", "jpeg", "avif", "tiff", "jxl"] | None = None
     quality: int | Literal["high"] | None = None
     lossless: bool | None = None
     frames: Literal["single", "first", "all"] | None = None

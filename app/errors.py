@@ -4,6 +4,8 @@ from typing import ClassVar
 
 PROBLEM_TYPE = "urn:lapsrn:problem:"
 """In front of a slug it is the `type` of a problem document and of the command line's JSON."""
+EXIT_STARTUP = 2
+"""The exit code of a service that cannot start."""
 INTERNAL_ERROR = "internal-error"
 """The slug of every exception that is not a LapsrnError."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff"]
+OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff", "jxl"]
 """The formats of results by name, the preferred first: a client that accepts several equally gets the first of them."""
 
 DEFAULT_FORMAT: OutputFormat = "png"
@@ -129,6 +129,24 @@ FORMATS: tuple[Format, ...] = (
         lossless=False,
         lossy=True,
         max_side=16384,
+    ),
+    Format(
+        name="heic",
+        media_type="image/heic",
+        suffixes=(".heic", ".heif"),
+        rare_suffixes=(".hif",),
+        matches=_has_brand(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"),
+    ),
+    WritableFormat(
+        name="jxl",
+        media_type="image/jxl",
+        suffixes=(".jxl",),
+        matches=_starts_with(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+        alpha=True,
+        animation=False,
+        sixteen_bits=True,
+        lossless=True,
+        lossy=True,
     ),
 )
 """In the order in which error messages list them; the first whose signature matches is taken."""

@@ -1,5 +1,6 @@
 """Logs on standard output: JSON for programs, text for people. A full disk loses log lines, never requests."""
 
+import functools
 import logging
 import sys
 from typing import TextIO
@@ -29,10 +30,11 @@ class LossyWriter:
             return
 
 
-def configure(level: str, form: str, stream: TextIO | None = None) -> None:
+def configure(level: str, form: str, stream: TextIO | None = None, replica: int | None = None) -> None:
     """Sends structlog's and the standard library's messages of at least `level` to `stream` (standard output).
 
-    `form` is "json", "console" (text) or "auto": text on a terminal, JSON elsewhere.
+    `form` is "json", "console" (text) or "auto": text on a terminal, JSON elsewhere. With `replica` every message says
+    which one of several processes it is from.
     """
     stream = stream or sys.stdout
     text = form == "console" or (form == "auto" and stream.isatty())
@@ -41,6 +43,8 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if text else "iso", utc=not text),
     ]
+    if replica is not None:
+        shared.append(functools.partial(_marked, replica))
     last: list[structlog.typing.Processor]
     if text:
         plain = structlog.dev.plain_traceback  # the default shows local variables too, and so secrets
@@ -71,8 +75,14 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         logger.handlers = []
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # which tells of every probe and scrape
 
 
 def _shortened(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Without what joins log lines across systems, which would fill the lines of a terminal."""
     return {name: value for name, value in event.items() if name not in ("logger", "trace_id")}
+
+
+def _marked(replica: int, logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    event["replica"] = replica
+    return event

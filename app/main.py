@@ -1,10 +1,16 @@
 """Serves: makes the application and runs it until a signal ends it; nothing happens at import."""
 
+import asyncio
 import contextlib
+import multiprocessing
 import os
+import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -13,11 +19,13 @@ from fastapi import FastAPI
 from app import logging
 from app.api.access import Access
 from app.api.application import build_application, build_metrics_application
-from app.api.server import listen, run_server
-from app.build import build_service, package_version
+from app.api.scrape import Replicas, ScrapeOfAll
+from app.api.server import LAST_SECONDS, Beside, listen, run_server
+from app.build import build_service, package_version, replica_count, settings_of_replica
 from app.engine import ModelFactory
-from app.errors import StartupError
+from app.errors import EXIT_STARTUP, StartupError
 from app.settings import Settings, load_settings, unknown_settings
+from app.supervisor import Supervisor
 from app.web import STATIC
 
 
@@ -33,19 +41,77 @@ def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None)
 def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | None = None) -> int:
     """`lapsrn serve`: runs until a signal ends it; the exit code. Raises StartupError before it listens.
 
-    `models` as in `create_app`.
+    `models` as in `create_app`; with replicas they are pickled.
     """
     settings = settings or load_settings()
     logging.configure(settings.log_level, settings.log_format)
     for name in unknown_settings(os.environ):
         structlog.get_logger("lapsrn").warning("not a setting; see docs/configuration.md", variable=name)
     listener = listen(settings.host, settings.port)
+    metrics = None if settings.metrics_port is None else listen(settings.host, settings.metrics_port)
     _tell_address(listener)
-    if settings.metrics_port is None:
-        return run_server(create_app(settings, models), listener, None, None)
-    metrics_listener = listen(settings.host, settings.metrics_port)
+    count = replica_count(settings)
+    if count > 1:
+        return _serve_replicas(count, settings, models, listener, metrics)
     app = create_app(settings, models)
-    return run_server(app, listener, build_metrics_application(app.state.service), metrics_listener)
+    return run_server(app, listener, _with_metrics(app, metrics))
+
+
+def _with_metrics(app: FastAPI, listener: socket.socket | None) -> list[Beside]:
+    return [] if listener is None else [(build_metrics_application(app.state.service, app.state.scrape), listener)]
+
+
+def _serve_replicas(
+    count: int,
+    settings: Settings,
+    models: Sequence[ModelFactory] | None,
+    listener: socket.socket,
+    metrics: socket.socket | None,
+) -> int:
+    """The parent of `count` processes that serve on the same sockets."""
+    share = settings_of_replica(settings, count)
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="lapsrn-") as folder:
+        replicas = Replicas(Path(folder), count)
+
+        def start(index: int, again: bool) -> BaseProcess:
+            replicas.socket(index).unlink(missing_ok=True)
+            process = spawn.Process(
+                target=_replica,
+                args=(index, again, replicas, share, models, listener, metrics),
+                name=f"replica-{index}",
+            )
+            process.start()
+            return process
+
+        stop_seconds = settings.lame_duck_seconds + settings.grace_seconds + LAST_SECONDS
+        return asyncio.run(Supervisor(count, start, replicas.socket, stop_seconds).run())
+
+
+def _replica(
+    index: int,
+    again: bool,
+    replicas: Replicas,
+    settings: Settings,
+    models: Sequence[ModelFactory] | None,
+    listener: socket.socket,
+    metrics: socket.socket | None,
+) -> NoReturn:
+    """A process that the parent has started; with `again` in the place of one that has ended."""
+    os.setpgrp()  # signals of a terminal reach the parent, which passes them on
+    logging.configure(settings.log_level, settings.log_format, replica=index)
+    try:
+        app = create_app(settings, models)
+    except StartupError as error:
+        print(f"lapsrn: {error}", file=sys.stderr)
+        leave(EXIT_STARTUP)
+    app.state.hold = again
+    app.state.scrape = ScrapeOfAll(replicas, index, app.state.service)
+    app.state.reloaded = lambda: os.kill(os.getppid(), signal.SIGHUP)
+    own = build_metrics_application(app.state.service), replicas.socket(index)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    leave(run_server(app, listener, [own, *_with_metrics(app, metrics)], int(parent.sentinel)))
 
 
 def _tell_address(listener: socket.socket) -> None:
@@ -63,7 +129,7 @@ def main() -> NoReturn:
         code = serve()
     except StartupError as error:
         print(f"lapsrn: {error}", file=sys.stderr)
-        code = 2
+        code = EXIT_STARTUP
     leave(code)
 
 

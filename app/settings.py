@@ -47,11 +47,16 @@ class Settings(BaseSettings):
     forwarded_allow_ips: Annotated[
         str, Field(description="Proxies whose X-Forwarded-For and -Proto are believed, separated by commas.")
     ] = "127.0.0.1"
+    replicas: Annotated[
+        Positive | Literal["auto"],
+        Field(
+            description="Processes that this one starts, to serve on the same port; above 1 needs Redis. auto: one for "
+            "every three cores where there is a GPU and Redis, else 1."
+        ),
+    ] = 1
     processes: Annotated[
         Positive,
-        Field(
-            description="Processes of the service that answer at one address, replicas included; above 1 needs Redis."
-        ),
+        Field(description="Services that answer at one address, such as containers; above 1 needs Redis."),
     ] = 1
 
     weights: Annotated[Path, Field(description="The network's weights, a safetensors file.")] = _DEFAULT_WEIGHTS
@@ -239,11 +244,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_keys(self.api_keys)
-        if self.processes > 1 and self.redis_url is None:
-            raise ValueError(
-                f"LAPSRN_PROCESSES: {self.processes} processes cannot share results kept in memory: "
-                "set LAPSRN_REDIS_URL, or run one process"
-            )
+        for name in ("replicas", "processes"):
+            count = getattr(self, name)
+            if count not in (1, "auto") and self.redis_url is None:
+                raise ValueError(
+                    f"LAPSRN_{name.upper()}: {count} processes cannot share results kept in memory: "
+                    "set LAPSRN_REDIS_URL, or run one process"
+                )
         return self
 
     def _check_keys(self, keys: Sequence[ApiKey]) -> None:

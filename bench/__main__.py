@@ -24,6 +24,7 @@ MEASURES = {
     "accelerator": ("bench.accelerator", "measure"),
     "tiles": ("bench.tiles", "measure"),
     "png": ("bench.encoder", "measure"),
+    "replicas": ("bench.replicas", "measure"),
 }
 """Modules and functions of a Plan to a Section; imported only when they are run."""
 CHEAP = ("stages",)

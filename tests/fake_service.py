@@ -1,13 +1,15 @@
 """`python -m tests.fake_service [SECONDS]`: serves a network that repeats pixels and takes SECONDS for each tile."""
 
+import functools
 import sys
 import time
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine import TileModel
 from app.main import leave, serve
-from tests.fakes import FakeModel, worker
+from tests.fakes import FakeModel
 
 
 class SlowModel(FakeModel):
@@ -24,6 +26,12 @@ class SlowModel(FakeModel):
         return super().run(tiles, scale, full_precision=full_precision, clean=clean)
 
 
+def build(seconds: float) -> dict[str, TileModel]:
+    """A worker's factory, but for the argument; replicas can pickle it."""
+    model = SlowModel(seconds)
+    return {model.info.name: model}
+
+
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
-    leave(serve(models=[worker(lambda: SlowModel(seconds))]))
+    leave(serve(models=[functools.partial(build, seconds)]))

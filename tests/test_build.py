@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from app import build
 from app.build import open_model, open_weights
 from app.errors import StartupError
 from app.settings import Settings
@@ -89,3 +90,28 @@ def test_a_bad_file_in_a_folder_ends_the_start(folder: Path) -> None:
 def test_a_folder_for_the_first_network_ends_the_start(folder: Path) -> None:
     with pytest.raises(StartupError, match="is not a readable safetensors file"):
         open_model(Settings(weights=folder), None)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "gpus", "redis", "count"),
+    [(1, 0, False, 1), (4, 0, True, 4), ("auto", 0, True, 1), ("auto", 1, True, 4), ("auto", 1, False, 1)],
+)
+def test_as_many_replicas_as_pay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, replicas: int | str, gpus: int, redis: bool, count: int
+) -> None:
+    """Twelve cores."""
+    monkeypatch.setattr(build, "cores", lambda: 12)
+    monkeypatch.setattr(build, "_GPUS", tmp_path)
+    for index in range(gpus):
+        (tmp_path / str(index)).mkdir()
+    settings = Settings(replicas=replicas, redis_url="redis://localhost" if redis else None)  # type: ignore[arg-type]
+    assert build.replica_count(settings) == count
+
+
+def test_replicas_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "cores", lambda: 12)
+    settings = Settings(replicas=3, redis_url="redis://localhost")  # type: ignore[arg-type]
+    each = build.settings_of_replica(settings, 3)
+    assert (each.replicas, each.cpu_workers, each.codec_threads, each.redis_url) == (1, 4, 2, settings.redis_url)
+    set_by_hand = build.settings_of_replica(settings.model_copy(update={"cpu_workers": 9, "codec_threads": 5}), 3)
+    assert (set_by_hand.cpu_workers, set_by_hand.codec_threads) == (9, 5)

@@ -86,6 +86,9 @@ def test_settings_cannot_change() -> None:
         ("LAPSRN_HOST", "0.0.0.0", "LAPSRN_HOST: refusing to listen on 0.0.0.0 without API keys"),
         ("LAPSRN_PROCESSES", "2", "LAPSRN_PROCESSES: 2 processes cannot share"),
         ("LAPSRN_PROCESSES", "2", "LAPSRN_REDIS_URL"),
+        ("LAPSRN_REPLICAS", "2", "LAPSRN_REPLICAS: 2 processes cannot share"),
+        ("LAPSRN_REPLICAS", "0", "LAPSRN_REPLICAS"),
+        ("LAPSRN_REPLICAS", "many", "LAPSRN_REPLICAS"),
     ],
 )
 def test_a_bad_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:

@@ -16,6 +16,7 @@ from app.api.middleware import RequestEnvelope
 from app.api.openapi import complete
 from app.api.routes_docs import mount_docs
 from app.api.routes_page import mount_page
+from app.api.scrape import Scrape, ScrapeOfOne
 from app.api.tracing import untraced
 from app.service.service import Service
 
@@ -41,10 +42,14 @@ _DESCRIPTION = (
 )
 
 
-def build_metrics_application(service: Service) -> FastAPI:
-    """The second port's application: metrics and health of the same service, which it neither starts nor stops."""
+def build_metrics_application(service: Service, scrape: Scrape | None = None) -> FastAPI:
+    """Metrics and health of the same service, which it neither starts nor stops, for a port of their own.
+
+    `scrape` makes the metrics; None is those of this process.
+    """
     app = FastAPI(title="LapSRN metrics", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
+    app.state.scrape = scrape or ScrapeOfOne(service)
     app.include_router(routes_operations.health)
     app.include_router(routes_operations.metrics_router)
     handlers.install(app)
@@ -55,11 +60,17 @@ def build_metrics_application(service: Service) -> FastAPI:
 
 
 def build_application(service: Service, access: Access, version: str, page: Path | None) -> FastAPI:
-    """The application. Its lifespan starts and stops `service`; `page` is the folder of the page, if there is one."""
+    """The application. Its lifespan starts and stops `service`; `page` is the folder of the page, if there is one.
+
+    What a replica does in its own way is in its state: `scrape` makes the metrics, `reloaded` is called after a reload
+    that a client asked for, and with `hold` the lifespan begins only once the service is warm.
+    """
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.start()
+        if app.state.hold:
+            await service.warmed()
         try:
             yield
         finally:
@@ -85,6 +96,9 @@ def build_application(service: Service, access: Access, version: str, page: Path
     )
     app.state.service = service
     app.state.access = access
+    app.state.scrape = ScrapeOfOne(service)
+    app.state.reloaded = lambda: None
+    app.state.hold = False
     app.include_router(routes_upscale.router)
     app.include_router(routes_jobs.router)
     app.include_router(routes_operations.router)

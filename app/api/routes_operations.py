@@ -9,6 +9,7 @@ from app.api import openapi_responses as responses
 from app.api.dependencies import AccessDep, AdminDep, ServiceDep
 from app.api.documents import NO_STORE, document_response
 from app.api.schemas import Health, InputLimits, ModelDocument, Network, Readiness, Worker
+from app.api.scrape import Scrape
 from app.engine import Engine, NetworkInfo
 from app.service.service import Service
 
@@ -36,10 +37,10 @@ async def readyz(service: ServiceDep) -> Response:
 
 
 @metrics_router.get("/metrics", summary="Prometheus metrics", response_class=Response, **responses.METRICS)
-async def metrics(request: Request, service: ServiceDep) -> Response:
-    """In Prometheus's text format, or OpenMetrics if Accept asks for it."""
-    service.measure()
-    body, content_type = service.metrics.expose(request.headers.get("accept", ""))
+async def metrics(request: Request) -> Response:
+    """In Prometheus's text format, or OpenMetrics if Accept asks for it; every replica's, with a label for each."""
+    scrape: Scrape = request.app.state.scrape
+    body, content_type = await scrape(request.headers.get("accept", ""))
     return Response(body, headers={**NO_STORE, "Content-Type": content_type})
 
 
@@ -50,13 +51,16 @@ async def model(service: ServiceDep) -> Response:
 
 
 @router.post("/admin/reload", summary="Swap keys and weights", response_model=ModelDocument, **responses.RELOAD)
-async def reload(service: ServiceDep, access: AccessDep, admin: AdminDep) -> Response:
+async def reload(request: Request, service: ServiceDep, access: AccessDep, admin: AdminDep) -> Response:
     """Reads LAPSRN_API_KEYS_FILE again, if there is one, and then the weights; no request is lost.
 
-    A file that does not pass its checks changes nothing, and ends the call.
+    A file that does not pass its checks changes nothing, and ends the call. Of several replicas one has done it when
+    the answer comes, and the others begin.
     """
     await asyncio.to_thread(access.reload)
-    return document_response(_describe(service, await service.reload()))
+    document = _describe(service, await service.reload())
+    request.app.state.reloaded()
+    return document_response(document)
 
 
 def _describe(service: Service, engine: Engine) -> ModelDocument:

@@ -7,7 +7,8 @@ import math
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,16 +17,19 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.api.acceptor import Acceptor
 from app.api.access import Access
 from app.api.bounds import ProtocolLimits
 from app.api.connections import RESERVE, Connections, affordable_connections
 from app.api.protocol import BoundedProtocol
-from app.errors import LapsrnError, StartupError
+from app.errors import EXIT_STARTUP, LapsrnError, StartupError
 from app.service.service import Service
 from app.settings import Settings
 
-_EXIT_STARTUP = 2
-_LAST_SECONDS = 10.0
+Beside = tuple[FastAPI, socket.socket | Path]
+"""An application on a socket of its own, such as the metrics port, or on a Unix socket at a path."""
+
+LAST_SECONDS = 10.0
 """After the grace time: for a batch that still runs, a picture that is being written, and the last answers."""
 
 
@@ -43,9 +47,19 @@ class DrainingServer(uvicorn.Server):
     overdue = False
     """Whether something (a thread in a driver, say) did not even end in those 10 s, and was left behind."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, access: Access) -> None:
-        """`service` is drained on SIGTERM, SIGINT and SIGQUIT; on SIGHUP `access` reloads its keys, it its weights."""
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        access: Access,
+        guardian: int | None = None,
+    ) -> None:
+        """`service` is drained on SIGTERM, SIGINT and SIGQUIT; on SIGHUP `access` reloads its keys, it its weights.
+
+        `guardian` as in `run_server`.
+        """
         super().__init__(config)
+        self._guardian = guardian
         self._service = service
         self._access = access
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,7 +73,26 @@ class DrainingServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._reload)
         self._loop.add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
-        await super().startup(sockets)
+        if self._guardian is None:
+            await super().startup(sockets)
+            return
+        self._loop.add_reader(self._guardian, self._orphaned, self._guardian)
+        await super().startup([])
+        acceptors: list[Any] = [Acceptor(each, self._make_protocol) for each in sockets or ()]
+        self.servers += acceptors
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    def _orphaned(self, guardian: int) -> None:
+        assert self._loop is not None
+        self._loop.remove_reader(guardian)
+        structlog.get_logger("lapsrn").error("the parent process is gone; stopping")
+        self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """What the class says of this signal."""
@@ -92,7 +125,7 @@ class DrainingServer(uvicorn.Server):
             self._begin(self._give_up)
         self.config.timeout_graceful_shutdown = max(1, math.ceil(left))
         try:
-            async with asyncio.timeout(left + _LAST_SECONDS):
+            async with asyncio.timeout(left + LAST_SECONDS):
                 await super().shutdown(sockets)
         except TimeoutError:
             self.overdue = True
@@ -150,9 +183,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run_server(
-    app: FastAPI, listener: socket.socket, metrics_app: FastAPI | None, metrics_listener: socket.socket | None
+    app: FastAPI, listener: socket.socket, beside: Sequence[Beside] = (), guardian: int | None = None
 ) -> int:
-    """Serves on `listener` until a signal ends it. The exit code: 0, or 2 when the network could not be loaded."""
+    """Serves on `listener` until a signal ends it. The exit code: 0, or EXIT_STARTUP if the network cannot be loaded.
+
+    `beside` are more applications on sockets of their own, which end last. When the descriptor `guardian` becomes
+    readable, the parent process has died, which is as a SIGTERM.
+    """
     service: Service = app.state.service
     settings = service.settings
     config = uvicorn.Config(
@@ -167,15 +204,15 @@ def run_server(
         ws="none",
         workers=1,
     )
-    server = DrainingServer(config, service, app.state.access)
-    side = None if metrics_app is None else _side_server(metrics_app, settings)
+    server = DrainingServer(config, service, app.state.access, guardian)
+    sides = [_side_server(*each, settings) for each in beside]
     runner = asyncio.Runner(loop_factory=config.get_loop_factory())
     try:
-        runner.run(_serve_all(server, listener, side, metrics_listener))
+        runner.run(_serve_all(server, listener, sides))
     finally:
         if not server.overdue:  # else it would wait for the thread that did not end
             runner.close()
-    return _EXIT_STARTUP if service.phase == "failed" else 0
+    return EXIT_STARTUP if service.phase == "failed" else 0
 
 
 def bounded_protocol(settings: Settings, connections: Connections) -> Any:
@@ -209,11 +246,12 @@ def _connections(app: Any, service: Service) -> Connections:
     )
 
 
-def _side_server(app: FastAPI, settings: Settings) -> "_SideServer":
-    """The server of the metrics port, for a few connections."""
+def _side_server(app: FastAPI, place: socket.socket | Path, settings: Settings) -> "_SideServer":
+    """A server beside the service's own, for a few connections."""
     config = uvicorn.Config(
         app,
         http=bounded_protocol(settings, Connections(RESERVE, RESERVE)),
+        uds=str(place) if isinstance(place, Path) else None,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -222,26 +260,31 @@ def _side_server(app: FastAPI, settings: Settings) -> "_SideServer":
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    return _SideServer(config)
+    return _SideServer(config, None if isinstance(place, Path) else [place])
 
 
-async def _serve_all(
-    server: DrainingServer, listener: socket.socket, side: uvicorn.Server | None, side_listener: socket.socket | None
-) -> None:
-    """The service, and beside it the metrics port if there is one; that one ends last."""
+async def _serve_all(server: DrainingServer, listener: socket.socket, sides: Sequence["_SideServer"]) -> None:
+    """The service, and beside it the other servers; those end last."""
     host, port = listener.getsockname()[:2]
     structlog.get_logger("lapsrn").info("listening", host=host, port=port)
-    if side is None or side_listener is None:
-        await server.serve([listener])
-        return
-    beside = asyncio.create_task(side.serve([side_listener]))
+    beside = [asyncio.create_task(side.serve()) for side in sides]
     await server.serve([listener])
-    side.should_exit = True
-    await beside
+    for side in sides:
+        side.should_exit = True
+    await asyncio.gather(*beside)
 
 
 class _SideServer(uvicorn.Server):
     """A server that leaves signals to the main one."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket] | None) -> None:
+        """Listens on `sockets`, or where `config` says."""
+        super().__init__(config)
+        self._sockets = sockets
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Until `should_exit`."""
+        await super().serve(sockets or self._sockets)
 
     def capture_signals(self) -> Any:
         """None of them."""

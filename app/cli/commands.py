@@ -183,12 +183,19 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port to listen on, instead of LAPSRN_PORT or 8000.")
     ] = None,
+    replicas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Processes that serve there, or auto, instead of LAPSRN_REPLICAS or 1; needs Redis.",
+        ),
+    ] = None,
 ) -> None:
     """Run the service. Every other setting is an environment variable: see docs/configuration.md.
 
     lapsrn serve --port 8080
     """
-    for name, value in (("LAPSRN_HOST", host), ("LAPSRN_PORT", port)):
+    for name, value in (("LAPSRN_HOST", host), ("LAPSRN_PORT", port), ("LAPSRN_REPLICAS", replicas)):
         if value is not None:
             os.environ[name] = str(value)
     from app import main as service

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
 from app.codec.raster import Raster
@@ -11,11 +12,12 @@ from app.codec.readers.base import Reader
 from app.codec.readers.bmp import BmpReader
 from app.codec.readers.gif import GifReader
 from app.codec.readers.jpeg import JpegReader
+from app.codec.readers.jxl import JxlReader
 from app.codec.readers.png import PngReader
 from app.codec.readers.tiff import TiffReader
 from app.codec.readers.webp import WebpReader
 from app.codec.types import Metadata, Samples
-from app.codec.writers import avif, jpeg, png, tiff, webp
+from app.codec.writers import avif, jpeg, jxl, png, tiff, webp
 from app.formats import OutputFormat
 from app.options import UpscaleOptions
 
@@ -45,7 +47,7 @@ class Writer:
     """Begins the file of a still of (height, width, channels, bytes a sample); None if it is better written at once."""
 
 
-READERS: Mapping[str, type[Reader]] = {
+READERS: dict[str, type[Reader]] = {
     "png": PngReader,
     "jpeg": JpegReader,
     "webp": WebpReader,
@@ -53,7 +55,12 @@ READERS: Mapping[str, type[Reader]] = {
     "bmp": BmpReader,
     "gif": GifReader,
     "avif": AvifReader,
+    "jxl": JxlReader,
 }
+if find_spec("pillow_heif") is not None:  # the extra `heif`
+    from app.codec.readers.heic import HeicReader
+
+    READERS["heic"] = HeicReader
 
 WRITERS: Mapping[OutputFormat, Writer] = {
     "png": Writer(png.write, png.stream),
@@ -61,4 +68,5 @@ WRITERS: Mapping[OutputFormat, Writer] = {
     "jpeg": Writer(jpeg.write),
     "avif": Writer(avif.write),
     "tiff": Writer(tiff.write),
+    "jxl": Writer(jxl.write),
 }

@@ -73,6 +73,21 @@ def sixteen_bits(decoded: Any, height: int, width: int) -> Samples:
     return np.ascontiguousarray(samples)
 
 
+def spread(values: NDArray[np.uint16], bits: int) -> Samples:
+    """Values of 9 to 15 bits over 16: v * 65535 / (2^bits - 1), rounded; what is too large counts as full."""
+    full = (1 << bits) - 1
+    wide: NDArray[np.uint32] = np.minimum(values, full).astype(np.uint32)
+    return ((wide * np.uint32(2 * 65535) + np.uint32(full)) // np.uint32(2 * full)).astype(np.uint16)
+
+
+def straight(samples: Samples) -> Samples:
+    """Samples (H, W, C) with premultiplied alpha, with the alpha divided out of the colours."""
+    full = np.iinfo(samples.dtype).max
+    alpha = np.maximum(samples[..., -1:].astype(np.float64), 1)
+    colors = np.minimum(np.rint(samples[..., :-1] * float(full) / alpha), full).astype(samples.dtype)
+    return with_alpha(colors, samples[..., -1])
+
+
 def same_form(frames: Sequence[Samples]) -> tuple[Samples, ...]:
     """Frames of one animation with the same channels: RGB where one has colour, with alpha where one has it."""
     color = any(frame.shape[2] >= 3 for frame in frames)

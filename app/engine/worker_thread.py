@@ -99,12 +99,19 @@ class WorkerThread:
             self.up = False
             self.over = True
             self._scheduler.release(self, self.error)
+            changed = self._changed
             self._let_go()
-            self._changed(self)
+            changed(self)
 
     def _let_go(self) -> None:
-        """Drop what would keep the dead worker's network in memory: its own references, and the error's frames."""
+        """Drop what would keep the dead worker's network in memory: its own references, and the error's frames.
+
+        The pool's callbacks go too: they lead to the pool, and the pool to this object, a cycle that only the garbage
+        collector would free.
+        """
         self._runner = None
+        self.models = {}
+        self._accept = self._changed = _ignore
         error = self.error
         while error is not None:
             error.__traceback__ = None
@@ -134,3 +141,7 @@ class WorkerThread:
             chosen = counts if self._config.warm_up == "shapes" else counts[:1]
             shapes += [(count, core.height, core.width) for count in chosen]
         return shapes
+
+
+def _ignore(_: object) -> None:
+    """Stands for a callback that was let go of."""

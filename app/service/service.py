@@ -41,12 +41,13 @@ class Service:
         open_engine: Callable[[], Engine],
         decoders: Decoders | None = None,
         board: JobBoard | None = None,
+        return_memory: Callable[[], None] = lambda: None,
     ) -> None:
         """`open_engine` checks the weights and returns an engine for them, not started yet, or raises StartupError. It
         is called here, and again at every reload.
 
         `decoders` are started and closed with the service; None decodes in this process. `board` shows jobs to other
-        processes.
+        processes. `return_memory` gives freed memory back to the system, after an engine has ended.
         """
         self.settings = settings
         self.store = store
@@ -63,6 +64,7 @@ class Service:
         self.directory = JobDirectory(self.jobs, board)
         self._threads = threads
         self._open_engine = open_engine
+        self._return_memory = return_memory
         self._decoders = decoders
         self._opened: Engine | None = open_engine()
         self._engine: Engine | None = None
@@ -186,6 +188,8 @@ class Service:
             after = await asyncio.to_thread(self._open_engine)
             await self._serve(after)
             await before.stop(self.settings.grace_seconds)
+            del before
+            await asyncio.to_thread(self._return_memory)
             for worker in after.status().workers:
                 self.metrics.worker(worker.name, worker.device, worker.up)
             return after

@@ -92,7 +92,7 @@ def main() -> None:
     threading.Thread(target=faults.listen, name="faults", daemon=True).start()
     factories = open_model(settings, None).factories
     app = create_app(settings, [functools.partial(faulty, build, faults) for build in factories])
-    leave(run_server(app, listen(settings.host, settings.port), None, None))
+    leave(run_server(app, listen(settings.host, settings.port)))
 
 
 if __name__ == "__main__":

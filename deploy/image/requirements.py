@@ -1,4 +1,4 @@
-"""Prints a pyproject.toml's serving dependencies, one a line, so that they can be a layer of their own."""
+"""Prints a pyproject.toml's serving dependencies and those of extras, one a line, to be a layer of their own."""
 
 import sys
 import tomllib
@@ -6,4 +6,5 @@ from pathlib import Path
 
 if __name__ == "__main__":
     project = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
-    print("\n".join(project["dependencies"]))
+    extras = (project["optional-dependencies"][name] for name in sys.argv[2:])
+    print("\n".join([*project["dependencies"], *(line for lines in extras for line in lines)]))

@@ -103,7 +103,7 @@ async def test_what_does_not_end_after_the_grace_time_is_left_behind(
             if stuck:
                 await asyncio.Event().wait()
 
-    monkeypatch.setattr(server, "_LAST_SECONDS", 0.5)
+    monkeypatch.setattr(server, "LAST_SECONDS", 0.5)
     async with serve() as client:
         app = app_of(client)
         draining = server.DrainingServer(uvicorn.Config(app, log_config=None), service_of(client), app.state.access)

@@ -117,11 +117,11 @@ def test_a_job_is_not_refused_for_wanting_json() -> None:
 @pytest.mark.parametrize(
     ("accept", "names"),
     [
-        ("", ("png", "webp", "jpeg", "avif", "tiff")),
-        ("image/webp,*/*", ("png", "webp", "jpeg", "avif", "tiff")),
-        ("image/webp,*/*;q=0.8", ("webp", "png", "jpeg", "avif", "tiff")),
+        ("", ("png", "webp", "jpeg", "avif", "tiff", "jxl")),
+        ("image/webp,*/*", ("png", "webp", "jpeg", "avif", "tiff", "jxl")),
+        ("image/webp,*/*;q=0.8", ("webp", "png", "jpeg", "avif", "tiff", "jxl")),
         ("image/avif,image/webp;q=0.9,image/png;q=0.1", ("avif", "webp", "png")),
-        ("image/*;q=0.5,image/png;q=0,image/tiff", ("tiff", "webp", "jpeg", "avif")),
+        ("image/*;q=0.5,image/png;q=0,image/tiff", ("tiff", "webp", "jpeg", "avif", "jxl")),
     ],
 )
 def test_second_choices_follow(accept: str, names: tuple[str, ...]) -> None:

@@ -205,7 +205,7 @@ async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> 
         ("scale=3", "scale: must be 2, 4 or 8"),
         ("ensemble=maybe", "ensemble: must be true or false"),
         ("depth=16", "depth: must be keep or 8"),
-        ("format=gif", "format: must be png, webp, jpeg, avif or tiff"),
+        ("format=gif", "format: must be png, webp, jpeg, avif, tiff or jxl"),
         (f"model={'x' * 65}", "model: may have at most 64 characters"),
         (
             "scal=4",

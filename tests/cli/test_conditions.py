@@ -53,13 +53,13 @@ def refused(lapsrn: Lapsrn) -> Callable[..., str]:
         (["--level", "8"], "--level 8 is more than --scale 4: a pass has the levels up to its scale."),
         (
             ["--quality", "90"],
-            "--quality is for lossy formats, and png is lossless: leave it out, or choose webp, jpeg or avif",
+            "--quality is for lossy formats, and png is lossless: leave it out, or choose webp, jpeg, avif or jxl",
         ),
         (["--quality", "90", "--format", "tiff"], "--quality is for lossy formats, and tiff is lossless: leave it out"),
         (["--quality", "90", "--lossless", "--format", "webp"], "--quality and --lossless contradict each other"),
-        (["--lossless", "--format", "jpeg"], "--lossless does not go with jpeg: choose png, webp or tiff."),
-        (["--lossless", "--format", "avif"], "--lossless does not go with avif: choose png, webp or tiff."),
-        (["--no-lossless"], "--no-lossless does not go with png: choose webp, jpeg or avif."),
+        (["--lossless", "--format", "jpeg"], "--lossless does not go with jpeg: choose png, webp, tiff or jxl."),
+        (["--lossless", "--format", "avif"], "--lossless does not go with avif: choose png, webp, tiff or jxl."),
+        (["--no-lossless"], "--no-lossless does not go with png: choose webp, jpeg, avif or jxl."),
     ],
 )
 def test_upscale(refused: Callable[..., str], options: list[str], message: str) -> None:

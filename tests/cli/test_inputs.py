@@ -230,7 +230,7 @@ def test_a_file_in_a_format_that_is_not_written_is_refused(planned: Plan, output
         planned("photo.jpg", output=output)
     assert str(caught.value) == (
         f"-o {output}: results cannot be written as {suffix}; name a file that ends in "
-        f".png, .webp, .jpg, .jpeg, .avif, .tif, .tiff, or a folder ({output}/)."
+        f".png, .webp, .jpg, .jpeg, .avif, .tif, .tiff, .jxl, or a folder ({output}/)."
     )
     Path(output).mkdir(parents=True)
     assert planned("photo.jpg", output=output) == {"photo.jpg": f"{output}/photo.png"}

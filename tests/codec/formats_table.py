@@ -126,6 +126,32 @@ def _deep_avif(channels: int, bits: int) -> Callable[[], Made]:
     return make
 
 
+def _exact(form: str, channels: int, bits: int = 8) -> Callable[[], Made]:
+    """Lossless, by another encoder; more than 8 bits are spread over 16."""
+
+    def make() -> Made:
+        full, dtype = (1 << bits) - 1, np.uint16 if bits > 8 else np.uint8
+        stored = np.random.default_rng(bits).integers(0, full, (HEIGHT, WIDTH, channels), dtype, endpoint=True)
+        stored[..., -1] = np.maximum(stored[..., -1], 1)
+        settings: dict[str, Any] = {"bits": bits} if form == "HEIC" and bits > 8 else {}
+        if form == "JXL" and 8 < bits < 16:
+            settings = {"bitspersample": bits}
+        expected = np.rint(stored * (65535 / full)).astype(np.uint16) if bits > 8 else stored
+        return saved(stored, form, **settings), expected
+
+    return make
+
+
+def _lossy_jxl(channels: int) -> Callable[[], Made]:
+    """imagecodecs judges what the file holds."""
+
+    def make() -> Made:
+        data = bytes(imagecodecs.jpegxl_encode(_smooth(channels), distance=1.0))
+        return data, np.atleast_3d(np.asarray(imagecodecs.jpegxl_decode(data)))
+
+    return make
+
+
 def _deep_ink(**settings: Any) -> Callable[[], Made]:
     """CMYK of 16 bits without a profile."""
 
@@ -278,6 +304,22 @@ CASES = (
     Case("AVIF", "RGB and alpha, 10 bits", _deep_avif(4, 10)),
     Case("AVIF", "RGB, 12 bits", _deep_avif(3, 12)),
     Case("AVIF", "RGB and alpha, 12 bits", _deep_avif(4, 12)),
+    Case("HEIC", "gray", _exact("HEIC", 1)),
+    Case("HEIC", "RGB", _exact("HEIC", 3)),
+    Case("HEIC", "RGB and alpha", _exact("HEIC", 4)),
+    Case("HEIC", "gray, 10 bits", _exact("HEIC", 1, 10)),
+    Case("HEIC", "RGB, 10 bits", _exact("HEIC", 3, 10)),
+    Case("HEIC", "RGB and alpha, 10 bits", _exact("HEIC", 4, 10)),
+    Case("HEIC", "RGB, 12 bits", _exact("HEIC", 3, 12)),
+    Case("JXL", "lossy", _lossy_jxl(3)),
+    Case("JXL", "lossy with alpha", _lossy_jxl(4)),
+    Case("JXL", "gray", _exact("JXL", 1)),
+    Case("JXL", "gray and alpha", _exact("JXL", 2)),
+    Case("JXL", "RGB", _exact("JXL", 3)),
+    Case("JXL", "RGB and alpha", _exact("JXL", 4)),
+    Case("JXL", "gray, 16 bits", _exact("JXL", 1, 16)),
+    Case("JXL", "RGB, 16 bits", _exact("JXL", 3, 16)),
+    Case("JXL", "RGB and alpha, 16 bits", _exact("JXL", 4, 16)),
 )
 
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import imagecodecs
 import numpy as np
+import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -74,7 +76,10 @@ def pixels(body: bytes) -> Array:
 
     if body.startswith(b"\x89PNG"):
         return read_png(body)
-    array = np.asarray(opened(body))
+    if body.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        array = np.asarray(imagecodecs.jpegxl_decode(body))
+    else:
+        array = np.asarray(opened(body))
     return array[..., None] if array.ndim == 2 else array
 
 
@@ -99,12 +104,27 @@ def assert_same(actual: Array, expected: Array, name: str, source: bytes = b"", 
 
 
 def saved(samples: Array, form: str, mode: str | None = None, **settings: Any) -> bytes:
-    """A file of these samples by Pillow's writer."""
+    """A file of these samples by Pillow's writer, or for formats that it lacks by another; HEIC and JXL lossless."""
+    if form == "HEIC":
+        return _heic(samples, **settings)
+    if form == "JXL":
+        return bytes(imagecodecs.jpegxl_encode(samples, lossless=True, **settings))
     image = Image.fromarray(samples[..., 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples)
     if mode is not None and mode != image.mode:
         image = Image.frombytes(mode, image.size, np.ascontiguousarray(samples).tobytes())
     file = io.BytesIO()
     image.save(file, form, **settings)
+    return file.getvalue()
+
+
+def _heic(samples: Array, bits: int | None = None, **settings: Any) -> bytes:
+    """Lossless, by libx265; gray with alpha is stored as gray with an alpha of its own."""
+    channels = samples.shape[2] if samples.ndim == 3 else 1
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels] + (f";{bits}" if bits else "")
+    size = samples.shape[1], samples.shape[0]
+    image = pillow_heif.from_bytes(mode, size, np.ascontiguousarray(samples).tobytes())
+    file = io.BytesIO()
+    image.save(file, **({"quality": -1, "chroma": 444, "matrix_coefficients": 0} | settings))
     return file.getvalue()
 
 

@@ -103,7 +103,7 @@ def test_a_transparent_gif_keeps_its_holes() -> None:
     assert ((found[0][..., 3] == 0) == holes).all()
 
 
-@pytest.mark.parametrize("target", ["jpeg", "avif", "tiff"])
+@pytest.mark.parametrize("target", ["jpeg", "avif", "tiff", "jxl"])
 def test_formats_without_animation_refuse_it(target: Any) -> None:
     data, _ = film_of("GIF")
     service = codec()

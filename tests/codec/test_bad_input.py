@@ -36,7 +36,6 @@ NOT_PICTURES = {
     "pdf": b"%PDF-1.7\n",
     "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n",
     "mp4": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
-    "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
     "wave": b"RIFF\x24\0\0\0WAVEfmt ",
     "portable pixmap": b"P6 1 1 255 \0\0\0",
     "icon": b"\0\0\1\0\1\0" + bytes(40),

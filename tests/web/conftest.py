@@ -15,6 +15,8 @@ from tests.web.support import KEY, PREFIX, Running, Visit, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
 
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+"""Chromium drops what is under way when any program of the machine adds or removes a network interface."""
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",
@@ -69,6 +71,11 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+def own_complaints(message: Any) -> list[str]:
+    """The text of an error in the console, but for those that are not the page's."""
+    return [message.text] if message.type == "error" and NETWORK_CHANGED not in message.text else []
+
+
 @contextmanager
 def visiting(browser: Any) -> Iterator[Visit]:
     """A way to open pages, each in a fresh context. What a page complains about in its console fails the test."""
@@ -82,9 +89,14 @@ def visiting(browser: Any) -> Iterator[Visit]:
         page = context.new_page()
         page.set_default_timeout(30_000)
         if not may_complain:
-            page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+            page.on("console", lambda message: complaints.extend(own_complaints(message)))
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        lost: list[Any] = []
+        page.on("requestfailed", lambda request: lost.append(request) if NETWORK_CHANGED in request.failure else None)
         page.goto(url)
+        while lost:
+            lost.clear()
+            page.reload()
         return page
 
     yield open_page

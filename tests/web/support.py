@@ -148,12 +148,22 @@ def upload(page: Any, *pictures: tuple[str, bytes], media_type: str = "image/png
     page.set_input_files("#files", [{"name": name, "mimeType": media_type, "buffer": body} for name, body in pictures])
 
 
+def text(page: Any, selector: str) -> str:
+    """The words of an element, as they are seen."""
+    return str(page.locator(selector).inner_text())
+
+
 def until(page: Any, expression: str, seconds: float = 30) -> None:
     """Wait for a JavaScript expression to hold. Playwright's own way runs into the page's policy against eval."""
     deadline = time.monotonic() + seconds
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, f"never came true: {expression}"
         page.wait_for_timeout(20)
+
+
+def choose_right(page: Any, label: str) -> None:
+    """Show another version on the right."""
+    page.select_option("#right", label=label)
 
 
 def wait_done(page: Any, nth: int = 1) -> None:

@@ -72,9 +72,7 @@ def test_keys_move_the_divider(page: Any, keys: list[str], percent: int) -> None
     for key in keys:
         page.keyboard.press(key)
     assert share(page) == percent
-    assert page.locator("#knob").get_attribute("aria-valuetext") == (
-        f"{percent} % original, {100 - percent} % enlarged ×4"
-    )
+    assert page.locator("#knob").get_attribute("aria-valuetext") == (f"{percent} % Original, {100 - percent} % ×4")
 
 
 @pytest.mark.parametrize("target", [0.1, 0.75])

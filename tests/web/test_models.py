@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.support import Running, Visit, png, until, upload, wait_done
+from tests.web.support import Running, Visit, choose_right, png, until, upload, wait_done
 
 pytestmark = pytest.mark.browser
 JPEG = "label:has-text('Clean up JPEG traces') input"
@@ -32,7 +32,7 @@ def requests_of(page: Any) -> list[str]:
 
 def test_one_network_offers_what_it_has(service: Running, visit: Visit) -> None:
     page = visit(service.url)
-    until(page, "document.getElementById('model-note').textContent !== ''")
+    until(page, "document.getElementById('limits').textContent !== ''")
     assert shown(page) == (["×2", "×4"], False)
 
 
@@ -44,12 +44,12 @@ def test_eight_times_and_every_level_on_the_way(several: Running, visit: Visit) 
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
     assert page.evaluate("after.naturalWidth") == 240
-    page.click("#levels label:has([value='4'])")
+    choose_right(page, "×4")
     until(page, "after.naturalWidth === 120")
 
 
 def test_cleaning_asks_for_the_network_that_does(several: Running, visit: Visit) -> None:
-    """And at x8, which it has not, for none."""
+    """And at x8, which it has not, for none, and says so."""
     page = visit(several.url)
     page.wait_for_selector(JPEG)
     seen = requests_of(page)
@@ -57,6 +57,8 @@ def test_cleaning_asks_for_the_network_that_does(several: Running, visit: Visit)
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
     page.click("#scales label:has([value='8'])")
+    assert page.is_disabled(JPEG)
+    assert "Not at ×8" in page.locator("label:has-text('Clean up JPEG traces')").inner_text()
     upload(page, ("dale.png", png(10, 20)))
     page.wait_for_selector(".entry:nth-child(2)[data-state=done]")
     assert seen == ["scale=4&model=nearest_jpeg", "scale=8"]

@@ -9,6 +9,8 @@ import pytest
 from app.web import STATIC
 
 SCRIPTS = sorted((STATIC / "js").glob("*.js"))
+TABLE = STATIC / "texts" / "table.js"
+VENDORED = sorted((STATIC / "vendor").glob("*/*.js"))
 STYLES = sorted((STATIC / "css").glob("*.css"))
 
 
@@ -58,11 +60,11 @@ def test_a_script_says_its_duty_and_imports_only_its_neighbours(script: Path) ->
     assert text.startswith("/** ")
     assert text.count("\n") < 300
     for target in re.findall(r'^(?:import|export) .*?from "([^"]+)"', text, re.MULTILINE):
-        assert target.startswith("./")
+        assert target.startswith(("./", "../texts/", "../vendor/"))
         assert (script.parent / target).is_file()
 
 
-@pytest.mark.parametrize("path", SCRIPTS + STYLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*SCRIPTS, *STYLES, *VENDORED, TABLE], ids=lambda path: path.name)
 def test_no_file_reaches_beyond_the_service(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert "http://" not in text
@@ -71,6 +73,12 @@ def test_no_file_reaches_beyond_the_service(path: Path) -> None:
 
 
 def test_every_module_is_asked_for_at_once(page: Page) -> None:
-    assert sorted(address for address in page.addresses if address.endswith(".js")) == [
-        f"static/js/{script.name}" for script in SCRIPTS
-    ]
+    assert sorted(address for address in page.addresses if address.endswith(".js")) == sorted(
+        f"static/{script.relative_to(STATIC).as_posix()}" for script in [*SCRIPTS, *VENDORED, TABLE]
+    )
+
+
+def test_what_is_vendored_has_its_licence() -> None:
+    assert VENDORED
+    for script in VENDORED:
+        assert "Permission is hereby granted" in (script.parent / "LICENSE.txt").read_text(encoding="utf-8")

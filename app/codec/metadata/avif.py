@@ -1,4 +1,4 @@
-"""Metadata in an AVIF: the items that hold EXIF and XMP. (ISO/IEC 14496-12, section 8.11; 23008-12, annex A.)"""
+"""Metadata in an AVIF or HEIC: the items that hold EXIF and XMP. (ISO/IEC 14496-12, 8.11; 23008-12, annex A.)"""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ _UNKNOWN = b"skip"
 
 
 def separated(data: bytes) -> tuple[bytes, Blocks]:
-    """The file with its metadata items marked as unknown, as libavif rejects invalid EXIF; and the blocks."""
+    """The file with its metadata items marked as unknown, as libavif rejects invalid EXIF, and the blocks."""
     copy, blocks = bytearray(data), Blocks()
     meta = next((body[4:] for kind, body in boxes(memoryview(copy)) if kind == b"meta"), memoryview(b""))
     parts = dict(boxes(meta))
@@ -39,7 +39,7 @@ def _items(iinf: memoryview) -> Iterator[tuple[int, memoryview]]:
     if not iinf:
         return
     for kind, body in boxes(iinf[8 if iinf[0] else 6 :]):
-        if kind == b"infe" and len(body) >= 14 and body[0] in (2, 3):
+        if kind == b"infe" and len(body) >= 14 - 2 * (body[0] == 2) and body[0] in (2, 3):
             wide = 4 if body[0] == 3 else 2
             at = 4 + wide + 2
             item_type, rest = bytes(body[at : at + 4]), bytes(body[at + 4 :])

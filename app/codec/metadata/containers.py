@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from app.codec import webp_chunks
-from app.codec.metadata import avif, iptc, jpeg, png, xmp
+from app.codec.metadata import avif, iptc, jpeg, jxl, png, xmp
 from app.codec.metadata.blocks import EXIF_PREFIX, TOO_LARGE, UNREADABLE, XMP_PREFIX, Blocks, bare_exif, note
 from app.codec.metadata.directories import Structure, Unreadable
 from app.errors import UndecodablePicture
@@ -39,8 +39,10 @@ def separated(name: str, data: bytes, most: int) -> tuple[bytes, Blocks]:
         return _jpeg(data)
     if name == "TIFF":
         return _tiff(data)
-    if name == "AVIF":
+    if name in ("AVIF", "HEIC"):
         return avif.separated(data)
+    if name == "JXL":
+        return data, jxl.blocks(data)
     return data, _webp(data) if name == "WEBP" else _gif(data) if name == "GIF" else Blocks()
 
 

@@ -5,8 +5,7 @@ from app.codec.metadata.blocks import note
 from app.codec.metadata.directories import Directory, Unreadable
 from app.codec.types import Metadata
 
-_WITHOUT_DENSITY = ("webp", "avif")
-_WITHOUT_IPTC = ("webp", "avif")
+_WITHOUT_DENSITY = _WITHOUT_IPTC = ("webp", "avif", "jxl")
 
 
 def fitted(metadata: Metadata, scale: int, height: int, width: int, target: str) -> Metadata:

@@ -1,7 +1,7 @@
 """AVIF: stills of more than 8 bits by imagecodecs, everything else by Pillow. (ISO/IEC 14496-12 and 23008-12.)"""
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from fractions import Fraction
 
 import imagecodecs
@@ -9,10 +9,10 @@ import numpy as np
 from PIL import AvifImagePlugin
 
 from app.codec import color_management, metadata
-from app.codec.boxes import boxes
+from app.codec.heif import Items, Properties, code_points
 from app.codec.history import avif as history
 from app.codec.readers.pillow import PillowReader
-from app.codec.samples import sixteen_bits
+from app.codec.samples import sixteen_bits, spread
 from app.codec.types import Compression, Metadata, Samples
 
 
@@ -39,14 +39,14 @@ class AvifReader(PillowReader):
 
     def _profile(self, channels: int) -> Metadata:
         found = super()._profile(channels)
-        if found.icc is None and (code_points := color(self._data)) is not None:
-            found = Metadata(icc=color_management.profile_from_cicp(*code_points, gray=channels <= 2))
+        if found.icc is None and (points := code_points(Items(self._data).primary)) is not None:
+            found = Metadata(icc=color_management.profile_from_cicp(*points, gray=channels <= 2))
         return found
 
     def _samples(self, animated: bool) -> Samples:
         if animated:
             return super()._samples(animated)
-        known = properties(self._data)
+        known = Items(self._data).primary
         # Pillow reads sequences with 8 bits; imagecodecs would decode every frame for the first.
         if not self.has_several_frames and (bits := depth(known)) > 8:
             decoded = sixteen_bits(read(self._data, bits), *self.size)
@@ -55,25 +55,7 @@ class AvifReader(PillowReader):
         return cropped(decoded, known)
 
 
-def properties(data: bytes) -> dict[bytes, memoryview]:
-    """The properties of the primary picture, by the type of their box."""
-    meta = next((body[4:] for kind, body in boxes(memoryview(data)) if kind == b"meta"), memoryview(b""))
-    parts = dict(boxes(meta))
-    containers = dict(boxes(parts.get(b"iprp", memoryview(b""))))
-    if b"pitm" not in parts or b"ipma" not in containers:
-        return {}
-    primary = int.from_bytes(parts[b"pitm"][4 : 8 if parts[b"pitm"][0] else 6], "big")
-    known = list(boxes(containers.get(b"ipco", memoryview(b""))))
-    return dict(known[index - 1] for index in _associated(containers[b"ipma"], primary) if 0 < index <= len(known))
-
-
-def color(data: bytes) -> tuple[int, int] | None:
-    """Colour primaries and transfer characteristics of `colr`, if they are given by code points (ITU-T H.273)."""
-    own = properties(data).get(b"colr", b"")
-    return struct.unpack_from(">HH", own, 4) if own[:4] == b"nclx" and len(own) >= 11 else None
-
-
-def depth(own: Mapping[bytes, memoryview]) -> int:
+def depth(own: Properties) -> int:
     """Bits of a sample by the properties of a picture: what `pixi` says, or else `av1C`; 8 if neither is there."""
     if b"pixi" in own and len(own[b"pixi"]) > 5:
         return own[b"pixi"][5]
@@ -81,7 +63,7 @@ def depth(own: Mapping[bytes, memoryview]) -> int:
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
 
 
-def cropped(samples: Samples, own: Mapping[bytes, memoryview]) -> Samples:
+def cropped(samples: Samples, own: Properties) -> Samples:
     """The clean aperture of `clap`, which a reader has to show (ISO/IEC 14496-12, 12.1.4.1); all if it is no such box.
 
     Like other readers, this takes no aperture that is not made of whole pixels or lies partly outside the picture.
@@ -101,25 +83,9 @@ def cropped(samples: Samples, own: Mapping[bytes, memoryview]) -> Samples:
     return samples[int(top) : int(top + height), int(left) : int(left + width)]
 
 
-def _associated(ipma: memoryview, item: int) -> Iterator[int]:
-    """Numbers, from 1, of the properties of an item."""
-    id_size, index_size = (4 if ipma[0] else 2), (2 if ipma[3] & 1 else 1)
-    at = 8
-    while at + id_size < len(ipma):
-        found, count = int.from_bytes(ipma[at : at + id_size], "big"), ipma[at + id_size]
-        at += id_size + 1
-        if found == item:
-            for start in range(at, at + count * index_size, index_size):
-                # The highest bit says that the property is essential.
-                yield int.from_bytes(ipma[start : start + index_size], "big") & ((1 << 8 * index_size - 1) - 1)
-        at += count * index_size
-
-
 def read(data: bytes, bits: int) -> Samples:
     """The primary picture (H, W, C), uint16, spread over 16 bits: v * 65535 / (2^bits - 1), rounded."""
     decoded = np.asarray(imagecodecs.avif_decode(data))
     if decoded.dtype != np.uint16 or not 8 < bits < 16:
         raise ValueError(f"the header promises {bits} bits and the data holds {decoded.dtype}")
-    full = (1 << bits) - 1
-    spread = (np.minimum(decoded, full).astype(np.uint32) * (2 * 65535) + full) // (2 * full)
-    return np.atleast_3d(spread.astype(np.uint16))
+    return spread(np.atleast_3d(decoded), bits)

@@ -2,18 +2,18 @@
 
 import io
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from PIL import Image, ImageFile
 
-from app.codec import metadata, samples
-from app.codec.readers.base import Frame, Reader, Source
+from app.codec import samples
+from app.codec.readers.base import Frame, Source
+from app.codec.readers.carrying import CarryingReader
 from app.codec.types import Metadata, Samples
 from app.errors import UndecodablePicture
 
 
-class PillowReader(Reader):
+class PillowReader(CarryingReader):
     """A file that is opened and decoded by one of Pillow's plugins.
 
     The plugin is called directly: Image.open would try others, and its own limit on pixels is one per process.
@@ -28,8 +28,7 @@ class PillowReader(Reader):
         self._full_gray = 255  # the largest gray value that the file can hold
         self._image = self._opened(source.data)
         source.check_pixels(*self.size)
-        self._carried = metadata.carried(self._blocks, source.options.metadata, self._own_orientation())
-        self.orientation = self._carried.orientation
+        self._carry(self._own_orientation())
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
@@ -41,12 +40,6 @@ class PillowReader(Reader):
     def _opened(self, data: bytes) -> Image.Image:
         """The file with its header read. Override it to check or repair the bytes before Pillow sees them."""
         return self.plugin(io.BytesIO(self._separated(data)))
-
-    def _separated(self, data: bytes) -> bytes:
-        """The file without its metadata, which no pixel decoder is to parse."""
-        title, most = self.source.format.title, self.source.limits.max_input_bytes
-        self._data, self._blocks = metadata.separated(title, data, most)
-        return self._data
 
     def _own_orientation(self) -> int | None:
         """Where the format has an orientation of its own, which counts before any in the metadata."""
@@ -106,14 +99,8 @@ class PillowReader(Reader):
         loop = self._image.info.get("loop", self.default_loop)
         return loop if isinstance(loop, int) and loop >= 0 else 0
 
-    def metadata(self, channels: int) -> Metadata:
-        """As Reader."""
-        profile, kept = self._profile(channels), self._carried.metadata
-        dpi = None
-        if self.source.options.metadata != "drop":
-            dpi = metadata.dpi_of(self._image.info.get("dpi"), self._carried.turned) or kept.dpi
-        return replace(kept, icc=profile.icc, srgb=profile.srgb, dpi=dpi)
+    def _dpi(self) -> Any:
+        return self._image.info.get("dpi")
 
     def _profile(self, channels: int) -> Metadata:
-        """`icc` or `srgb`, as far as the file says."""
         return Metadata(icc=self._blocks.icc or self._image.info.get("icc_profile"))

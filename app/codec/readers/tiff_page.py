@@ -8,6 +8,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from app.codec.samples import straight
 from app.codec.types import Samples
 from app.errors import UndecodablePicture
 
@@ -84,7 +85,4 @@ def _straight(samples: Samples, photometric: int, extra: tuple[int, ...]) -> Sam
     if samples.shape[2] == colors or kind not in (_PREMULTIPLIED, _STRAIGHT):
         return np.ascontiguousarray(samples[..., :colors])
     samples = np.ascontiguousarray(samples[..., : colors + 1])
-    if kind == _PREMULTIPLIED:
-        alpha = np.maximum(samples[..., -1:].astype(np.float64), 1)
-        samples[..., :-1] = np.minimum(np.rint(samples[..., :-1] * float(full) / alpha), full).astype(samples.dtype)
-    return samples
+    return straight(samples) if kind == _PREMULTIPLIED else samples

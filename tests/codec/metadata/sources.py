@@ -14,7 +14,7 @@ from tests.codec.png_reference import write_png
 from tests.codec.support import picture, saved
 
 CASES = Path(__file__).resolve().parent.parent / "cases"
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "HEIC")
 HEIGHT, WIDTH = 8, 12
 SAMPLES = picture(HEIGHT, WIDTH, 3)
 
@@ -163,6 +163,12 @@ def gif(packet: bytes) -> bytes:
     end = 13 + 3 * 256
     trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
     return data[:end] + b"!\xff\x0bXMP DataXMP" + packet + trailer + data[end:]
+
+
+def jxl(*boxes: tuple[bytes, bytes]) -> bytes:
+    """A JPEG XL in a container with these boxes before the picture."""
+    parts = ((b"JXL ", b"\r\n\x87\n"), (b"ftyp", b"jxl \0\0\0\0jxl "), *boxes, (b"jxlc", saved(SAMPLES, "JXL")))
+    return b"".join(struct.pack(">I", 8 + len(body)) + kind + body for kind, body in parts)
 
 
 def with_all(form: str, packet: str = PACKET, block: bytes | None = None, iptc: bytes | None = None) -> bytes:

@@ -51,7 +51,7 @@ def test_iptc_is_kept_but_for_places_and_keywords(data: bytes, target: Any) -> N
         assert IPTC in everything.body
 
 
-@pytest.mark.parametrize("target", ["webp", "avif"])
+@pytest.mark.parametrize("target", ["webp", "avif", "jxl"])
 def test_a_format_without_room_for_it_says_so(target: Any) -> None:
     service, options = codec(), wanted(2, format=target, metadata="keep")
     decoded = service.decode(SOURCES["JPEG"], options)

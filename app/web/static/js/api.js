@@ -1,56 +1,31 @@
 /** The service, as seen over HTTP. Addresses are relative to the page, so a path prefix in front does no harm. */
 
+import { ApiError, ownProblem, problemFrom } from "./problem.js";
+
 /**
- * @typedef {{title: string, detail: string, status: number, retryAfter: number | null}} Problem
- *   status 0: no answer at all; retryAfter in seconds
  * @typedef {"queued" | "running" | "done" | "failed" | "cancelled"} JobState
  * @typedef {{id: string, state: JobState, progress: {done: number, total: number}, seconds_left: number | null,
- *   results: Record<string, string>, error: {title: string, detail: string, status: number} | null}} Job
+ *   results: Record<string, string>, error: {type: string, title: string, detail: string, status: number} | null}} Job
  *   progress in tiles, total 0 until the picture is decoded; results: level to address; its id is the result's too
- * @typedef {{max_input_bytes: number, max_input_pixels: number, formats: string[]}} Limits
+ * @typedef {{max_input_bytes: number, max_input_pixels: number, max_output_pixels: number, formats: string[]}} Limits
  * @typedef {{name: string, purpose: string, levels: number[]}} Network
  *   purpose: what it does besides enlarging, or empty
  * @typedef {{name: string, device: string, limits: Limits, models: Network[]}} Model
  */
 
-/** An answer that is not what was asked for, in words that can be shown. */
-export class ApiError extends Error {
-  /** @param {Problem} problem */
-  constructor(problem) {
-    super(problem.detail);
-    this.problem = problem;
+/** @param {string} body @returns {unknown} null where it is no JSON, such as a proxy's page */
+function parsed(body) {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
   }
 }
 
-const UNREACHABLE = {
-  title: "The service does not answer",
-  detail: "Check that you are connected and that the service is running, then try again.",
-  status: 0,
-  retryAfter: null,
-};
-
-/**
- * @param {number} status
- * @param {string} body
- * @param {string | null} retryAfter the header, in seconds
- * @returns {Problem} from problem+json, or from the status alone when the body is something else (a proxy's page)
- */
-export function problemFrom(status, body, retryAfter) {
-  /** @type {{title?: unknown, detail?: unknown}} */
-  let parsed = {};
-  try {
-    parsed = JSON.parse(body) ?? {};
-  } catch {
-    // Not JSON: the status has to do.
-  }
-  const wait = Number.parseFloat(retryAfter ?? "");
-  return {
-    title: typeof parsed.title === "string" ? parsed.title : `The service answered ${status}`,
-    detail:
-      typeof parsed.detail === "string" ? parsed.detail : "Try again; if it stays so, ask whoever runs the service.",
-    status,
-    retryAfter: Number.isFinite(wait) ? wait : null,
-  };
+/** @param {string | null} header Retry-After @returns {number | null} seconds */
+function seconds(header) {
+  const value = Number.parseFloat(header ?? "");
+  return Number.isFinite(value) ? value : null;
 }
 
 export class Api {
@@ -82,10 +57,11 @@ export class Api {
       response = await fetch(this.url(path), { ...options, headers: { ...options.headers, ...this.#auth() } });
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") throw error;
-      throw new ApiError(UNREACHABLE);
+      throw new ApiError(ownProblem("unreachable"));
     }
     if (response.ok) return response;
-    throw new ApiError(problemFrom(response.status, await response.text(), response.headers.get("Retry-After")));
+    const body = parsed(await response.text().catch(() => ""));
+    throw new ApiError(problemFrom(response.status, body, seconds(response.headers.get("Retry-After"))));
   }
 
   /**
@@ -110,11 +86,11 @@ export class Api {
       signal.addEventListener("abort", abort);
       request.onloadend = () => signal.removeEventListener("abort", abort);
       request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
-      request.onerror = () => reject(new ApiError(UNREACHABLE));
+      request.onerror = () => reject(new ApiError(ownProblem("unreachable")));
       request.onload = () => {
         if (request.status === 202) return resolve(JSON.parse(request.responseText));
-        const problem = problemFrom(request.status, request.responseText, request.getResponseHeader("Retry-After"));
-        return reject(new ApiError(problem));
+        const wait = seconds(request.getResponseHeader("Retry-After"));
+        return reject(new ApiError(problemFrom(request.status, parsed(request.responseText), wait)));
       };
       if (signal.aborted) return reject(new DOMException("cancelled", "AbortError"));
       return request.send(form);
@@ -143,13 +119,28 @@ export class Api {
 
   /** @param {string} id of a result @param {number} level @param {AbortSignal} [signal] @returns {Promise<Blob>} */
   async picture(id, level, signal) {
-    return (
-      await this.#fetch(`upscale?level=${level}&id=${encodeURIComponent(id)}`, { signal: signal ?? null })
-    ).blob();
+    const address = `upscale?level=${level}&id=${encodeURIComponent(id)}`;
+    const response = await this.#fetch(address, { signal: signal ?? null });
+    try {
+      return await response.blob();
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "AbortError") throw error;
+      throw new ApiError(ownProblem("unreachable"));
+    }
+  }
+
+  /** @returns {Promise<boolean>} whether it is the service that answers, in whatever state it is */
+  async answers() {
+    try {
+      const response = await fetch(this.url("healthz"), { cache: "no-store" });
+      return (response.headers.get("Content-Type") ?? "").includes("json");
+    } catch {
+      return false;
+    }
   }
 
   /** @returns {Promise<Model>} what is served, and what is accepted */
   async model() {
-    return (await this.#fetch("model")).json();
+    return (await this.#fetch("model", { cache: "no-store" })).json();
   }
 }

@@ -2,12 +2,17 @@
 
 import { part } from "./dom.js";
 import { attachGestures } from "./gestures.js";
+import { text } from "./texts.js";
 import { drawTileOverlay } from "./tile-overlay.js";
 import { Viewport } from "./viewport.js";
 
-/** @typedef {import("./entry.js").Size} Size */
+/** @typedef {import("./header.js").Size} Size */
+/** @typedef {{url: string, alt: string, label: string, level: number}} Side level 1: the original */
 
 const REVEAL_MS = 900;
+/** CSS pixels between a corner of the picture and the choice in it, and a width in which two of them fit. */
+const INSET = 10;
+const LEAST_FOR_CHOICES = 260;
 
 export class Compare {
   #canvas = part("canvas", HTMLElement);
@@ -15,8 +20,8 @@ export class Compare {
   #after = part("after", HTMLImageElement);
   #beforeLayer = part("layer-before", HTMLElement);
   #afterLayer = part("layer-after", HTMLElement);
-  #beforeTag = part("tag-before", HTMLElement);
-  #afterTag = part("tag-after", HTMLElement);
+  #leftChoice = part("left", HTMLElement);
+  #rightChoice = part("right", HTMLElement);
   #divider = part("divider", HTMLElement);
   #knob = part("knob", HTMLElement);
   #tileOverlay = part("tile-overlay", HTMLCanvasElement);
@@ -25,6 +30,8 @@ export class Compare {
   #share = 0.5;
   #level = 0;
   #hasBefore = false;
+  /** What the two sides are called. */
+  #names = { left: "", right: "" };
   /** @type {{done: number, total: number} | null} */
   #tiles = null;
 
@@ -51,21 +58,15 @@ export class Compare {
   }
 
   /**
-   * Show another picture, without its result as yet.
-   * @param {string} name @param {string | null} url null: the browser cannot show it
-   * @param {Size} size of the original @param {number} scale asked for
+   * Another picture, of which nothing is shown yet.
+   * @param {string} name @param {Size} size of the original @param {number} scale the largest asked for
    */
-  open(name, url, size, scale) {
+  open(name, size, scale) {
     this.#stopReveal();
-    this.#level = 0;
-    this.#hasBefore = url !== null;
     this.#share = 0.5;
     this.#tiles = null;
-    this.#before.hidden = url === null;
-    if (url) this.#before.src = url;
-    this.#before.alt = url ? `${name}, the original` : "";
-    this.#after.removeAttribute("src");
-    this.#canvas.setAttribute("aria-label", `Picture ${name}`);
+    this.show(null, null);
+    this.#canvas.setAttribute("aria-label", text("compare.picture", { name }));
     this.viewport.pictureHeight = size.height;
     this.viewport.pictureWidth = size.width;
     this.viewport.levels = scale;
@@ -83,16 +84,18 @@ export class Compare {
   }
 
   /**
-   * @param {string} name @param {number} level @param {string} url of the result at that level
-   * @param {boolean} fresh whether to let it come in from the right
+   * @param {Side | null} left @param {Side | null} right on its own where there is no left
+   * @param {boolean} [fresh] whether to let the right come in
    */
-  reveal(name, level, url, fresh) {
-    this.#level = level;
-    this.#tiles = null;
-    this.#after.src = url;
-    this.#after.alt = `${name}, enlarged ×${level}`;
-    this.#afterTag.textContent = `×${level}`;
-    if (fresh && this.#hasBefore && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.#comeIn();
+  show(left, right, fresh = false) {
+    this.#hasBefore = left !== null;
+    this.#level = right?.level ?? 0;
+    this.#names = { left: left?.label ?? "", right: right?.label ?? "" };
+    place(this.#before, left);
+    place(this.#after, right);
+    this.viewport.levels = Math.max(this.viewport.levels, left?.level ?? 1, right?.level ?? 1);
+    if (right) this.#tiles = null;
+    if (fresh && left && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.#comeIn();
     this.refresh();
   }
 
@@ -156,18 +159,27 @@ export class Compare {
     this.#afterLayer.hidden = this.#level === 0;
     this.#beforeLayer.style.clipPath = comparing ? `inset(0 ${viewport.width - at}px 0 0)` : "none";
     this.#afterLayer.style.clipPath = comparing ? `inset(0 0 0 ${at}px)` : "none";
-    this.#beforeTag.style.transform = `translate(${left + 12}px, ${top + 12}px)`;
-    this.#afterTag.style.transform = `translate(calc(${right - 12}px - 100%), ${top + 12}px)`;
+    this.#placeChoices(left, top, right);
     this.#divider.hidden = !comparing;
     this.#divider.style.transform = `translate(${at}px, ${top}px)`;
     this.#divider.style.height = `${bottom - top}px`;
     const percent = Math.round(this.#share * 100);
     this.#knob.setAttribute("aria-valuenow", String(percent));
-    this.#knob.setAttribute("aria-valuetext", `${percent} % original, ${100 - percent} % enlarged ×${this.#level}`);
+    const told = text("compare.share", { percent, rest: 100 - percent, ...this.#names });
+    this.#knob.setAttribute("aria-valuetext", told);
     this.#canvas.dataset["pan"] = String(viewport.canPan);
     this.#canvas.dataset["compare"] = String(comparing);
     drawTileOverlay(this.#tileOverlay, viewport, this.#tiles);
     this.onMove(this);
+  }
+
+  /** @param {number} left @param {number} top @param {number} right of the picture: the choices lie in its corners */
+  #placeChoices(left, top, right) {
+    const isWide = right - left > LEAST_FOR_CHOICES;
+    const from = isWide ? left : 0;
+    const to = isWide ? right : this.viewport.width;
+    this.#leftChoice.style.transform = `translate(${from + INSET}px, ${top + INSET}px)`;
+    this.#rightChoice.style.transform = `translate(calc(${to - INSET}px - 100%), ${top + INSET}px)`;
   }
 
   #comeIn() {
@@ -196,4 +208,12 @@ export class Compare {
     this.#measure();
     this.refresh();
   }
+}
+
+/** @param {HTMLImageElement} image @param {Side | null} side */
+function place(image, side) {
+  image.hidden = side === null;
+  image.alt = side?.alt ?? "";
+  if (!side) image.removeAttribute("src");
+  else if (image.getAttribute("src") !== side.url) image.src = side.url;
 }

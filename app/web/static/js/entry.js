@@ -1,70 +1,94 @@
 /** One picture on its way: what was chosen, how far it is, what came of it. */
 
-/** @typedef {"waiting" | "held" | "uploading" | "queued" | "running" | "fetching" | "done" | "failed"} EntryState */
-/** @typedef {{height: number, width: number}} Size pixels */
-/** @typedef {Size & {blob: Blob, url: string}} Level */
+import { readHeader } from "./header.js";
+import { parametersOf, sameButScale, writtenAs } from "./settings.js";
 
-import { dimensions, duration, roughly } from "./words.js";
+/** @typedef {"waiting" | "held" | "uploading" | "queued" | "running" | "fetching" | "done" | "failed"} EntryState */
+/** @typedef {import("./settings.js").Settings} Settings */
+/** @typedef {import("./header.js").Size} Size */
+/** @typedef {import("./result.js").Version} Version */
+/** @typedef {import("./result.js").Result} Result */
+
+/** Pixels a side of a small copy: twice what its place has, for dense screens. */
+const THUMBNAIL = 112;
 
 let count = 0;
 
-/** @param {string} url of a picture @returns {Promise<Size | null>} as the browser shows it; null where it cannot */
-export async function measure(url) {
-  const image = new Image();
-  image.src = url;
-  try {
-    await image.decode();
-  } catch {
-    return null;
-  }
-  return { height: image.naturalHeight, width: image.naturalWidth };
-}
-
 export class Entry {
-  /** @param {File} file @param {number} scale @param {string[]} wishes further parameters, such as "ensemble=true" */
-  constructor(file, scale, wishes) {
+  /** @type {Promise<void> | null} */
+  #reading = null;
+
+  /** @param {File} file @param {string} folder it came with, such as "album/", or empty @param {Settings} settings */
+  constructor(file, folder, settings) {
     this.key = `entry-${++count}`;
     this.file = file;
     this.name = file.name;
-    this.scale = scale;
-    this.wishes = wishes;
+    this.folder = folder;
+    /** What it is to become. */
+    this.settings = settings;
     this.url = URL.createObjectURL(file);
-    /** @type {Size | null} */
-    this.original = null;
-    /** Whether `original` has been looked for. */
+    /** @type {import("./header.js").Header | null} */
+    this.header = null;
+    /** The size, upright; null: not known. @type {Size | null} */
+    this.size = null;
+    /** A small copy to recognise it by; null: the browser cannot show it. @type {HTMLCanvasElement | null} */
+    this.thumbnail = null;
+    /** Whether all of these have been looked for. */
     this.measured = false;
     /** @type {EntryState} */
     this.state = "waiting";
     this.uploaded = 0;
     /** @type {import("./api.js").Job | null} */
     this.job = null;
-    /** Seconds until the service is asked again, while held. */
+    /** Seconds until the service is asked again, while held; 0: until the connection is back. */
     this.heldFor = 0;
-    /** @type {import("./api.js").Problem | null} */
+    /** @type {import("./problem.js").Problem | null} */
     this.problem = null;
     /** A further parameter of the request that makes a refused picture acceptable, such as "frames=first". */
     this.remedy = "";
-    /** @type {string | null} */
-    this.resultId = null;
-    /** @type {Map<number, Level>} the levels fetched so far */
-    this.levels = new Map();
-    /** @type {number[]} the levels there are */
-    this.available = [];
+    /** All that was made of it. @type {Result[]} */
+    this.results = [];
+    /** What its row names and a download saves. @type {Version | null} */
+    this.current = null;
     /** performance.now() when the upload began. */
     this.startedAt = 0;
-    /** From the first byte sent to the result at hand. */
-    this.seconds = 0;
     /** @type {AbortController} */
     this.abort = new AbortController();
   }
 
+  /** Format of the file in lower case, or empty. */
+  get format() {
+    return this.header?.format ?? "";
+  }
+
+  /** Whether the browser can show the file itself. */
+  get isShowable() {
+    return this.thumbnail !== null;
+  }
+
+  /** The format that the result will be written in. */
+  get target() {
+    return writtenAs(this.settings, this.format);
+  }
+
   /** @returns {string} of the request, such as "scale=4&frames=first" */
   get parameters() {
-    return [`scale=${this.scale}`, ...this.wishes, this.remedy].filter(Boolean).join("&");
+    return [parametersOf(this.settings, this.format), this.remedy].filter(Boolean).join("&");
   }
 
   get isBusy() {
     return this.state !== "done" && this.state !== "failed";
+  }
+
+  /** @returns {Size | null} of what it is to become */
+  get expected() {
+    if (!this.size) return null;
+    return { height: this.size.height * this.settings.scale, width: this.size.width * this.settings.scale };
+  }
+
+  /** @returns {import("./result.js").Level | null} the picture that a download saves */
+  get download() {
+    return this.current?.result.fetched.get(this.current.level) ?? null;
   }
 
   /** @returns {{done: number, total: number} | null} in tiles; null before they are counted */
@@ -80,45 +104,66 @@ export class Entry {
     return this.state === "fetching" ? 1 : 0;
   }
 
-  /** @returns {string} the state in a few words */
-  get words() {
-    switch (this.state) {
-      case "waiting":
-        return "Waiting its turn";
-      case "held":
-        return `The service is busy. Trying again in ${Math.ceil(this.heldFor)} s`;
-      case "uploading":
-        return this.uploaded >= 1 ? "Being read" : `Uploading, ${Math.round(this.uploaded * 100)} %`;
-      case "queued":
-        return "In the service's queue";
-      case "running": {
-        const left = this.job?.seconds_left;
-        const soon = typeof left === "number" && left >= 1 ? `, about ${roughly(left)} left` : "";
-        return this.tiles ? `${this.tiles.done} of ${this.tiles.total} tiles${soon}` : "Under way";
-      }
-      case "fetching":
-        return "Fetching the result";
-      case "failed":
-        return this.problem?.title ?? "Failed";
-      case "done": {
-        const level = this.levels.get(this.scale);
-        return `${level ? `${dimensions(level)}, ` : ""}${duration(this.seconds)}`;
-      }
-    }
+  /** @param {Settings} settings @returns {boolean} whether they ask for what it is, or is to become */
+  isAsked(settings) {
+    if (this.state === "done" && this.resultFor(settings)) return true;
+    return this.settings.scale === settings.scale && sameButScale(this.settings, settings, this.format);
   }
 
-  /** Back to the start, keeping the file. */
-  reset() {
+  /** @param {Settings} settings @returns {Result | undefined} one that is already what they ask for */
+  resultFor(settings) {
+    return this.results.findLast((result) => result.covers(settings));
+  }
+
+  /** Usable again after a removal that was taken back. */
+  renew() {
     this.abort = new AbortController();
+  }
+
+  /** Back to the start, keeping the file and what was made of it. */
+  reset() {
+    this.renew();
     this.state = "waiting";
     this.uploaded = 0;
     this.job = null;
     this.problem = null;
   }
 
+  /** Look at the file: its format and its size. */
+  readHeader() {
+    this.#reading ??= readHeader(this.file).then((header) => {
+      this.header = header;
+      this.size = header && header.height > 0 ? { height: header.height, width: header.width } : null;
+    });
+    return this.#reading;
+  }
+
+  /** Decode the file, for a small copy and the size as it is shown. */
+  async decode() {
+    const picture = await createImageBitmap(this.file).catch(() => null);
+    if (picture) {
+      this.size = { height: picture.height, width: picture.width };
+      this.thumbnail = thumbnailOf(picture);
+      picture.close();
+    }
+    this.measured = true;
+  }
+
   /** Give back the memory its pictures hold. */
   release() {
     URL.revokeObjectURL(this.url);
-    for (const level of this.levels.values()) URL.revokeObjectURL(level.url);
+    for (const result of this.results) result.release();
   }
+}
+
+/** @param {ImageBitmap} picture @returns {HTMLCanvasElement} its middle, as a small square */
+function thumbnailOf(picture) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = THUMBNAIL;
+  const side = Math.min(picture.height, picture.width);
+  const from = { x: (picture.width - side) / 2, y: (picture.height - side) / 2 };
+  const context = canvas.getContext("2d");
+  if (context) context.imageSmoothingQuality = "high";
+  context?.drawImage(picture, from.x, from.y, side, side, 0, 0, THUMBNAIL, THUMBNAIL);
+  return canvas;
 }

@@ -1,6 +1,7 @@
 /** The API key: asked for when the service wants one, kept for this tab only. */
 
 import { part } from "./dom.js";
+import { text } from "./texts.js";
 
 const PLACE = "lapsrn-api-key";
 
@@ -22,7 +23,7 @@ function store(key) {
   }
 }
 
-/** @param {(key: string) => void} onKey @returns {(detail: string) => void} asks, giving the service's words */
+/** @param {(key: string) => void} onKey @returns {(wasWrong: boolean) => void} asks, unless it is being asked for */
 export function attachKey(onKey) {
   const dialog = part("key", HTMLDialogElement);
   const value = part("key-value", HTMLInputElement);
@@ -33,8 +34,10 @@ export function attachKey(onKey) {
     store(key);
     onKey(key);
   });
-  return (detail) => {
-    part("key-detail", HTMLElement).textContent = detail;
+  return (wasWrong) => {
+    const detail = part("key-detail", HTMLElement);
+    detail.textContent = wasWrong ? text("key.wrong") : "";
+    detail.hidden = !wasWrong;
     if (!dialog.open) dialog.showModal();
   };
 }

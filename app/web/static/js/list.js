@@ -1,23 +1,21 @@
-/** The list of pictures: one row each, to choose it or to remove it. */
+/** The list of pictures: a row each, in the order in which they are sent. */
 
 import { part } from "./dom.js";
+import { Row } from "./row.js";
 
 /** @typedef {import("./entry.js").Entry} Entry */
 
-const CROSS = "M4 4l8 8M12 4l-8 8";
-const SVG = "http://www.w3.org/2000/svg";
-
 export class List {
   #root = part("queue", HTMLUListElement);
-  #onOpen;
-  #onRemove;
+  #actions;
   /** @type {Map<Entry, Row>} */
   #rows = new Map();
+  /** @type {Entry | undefined} the first that waits */
+  #next;
 
-  /** @param {(entry: Entry) => void} onOpen @param {(entry: Entry) => void} onRemove */
-  constructor(onOpen, onRemove) {
-    this.#onOpen = onOpen;
-    this.#onRemove = onRemove;
+  /** @param {import("./row.js").Actions} actions */
+  constructor(actions) {
+    this.#actions = actions;
   }
 
   /** @param {Entry[]} entries @param {Entry | null} shown */
@@ -27,89 +25,25 @@ export class List {
       this.#rows.delete(entry);
       row.root.remove();
     }
-    for (const entry of entries) {
+    this.#next = entries.find((entry) => entry.state === "waiting");
+    entries.forEach((entry, at) => {
       let row = this.#rows.get(entry);
       if (!row) {
-        row = new Row(entry, this.#onOpen, this.#onRemove);
+        row = new Row(entry, this.#actions);
         this.#rows.set(entry, row);
-        this.#root.append(row.root);
       }
-      row.update(entry === shown);
-    }
+      if (this.#root.children[at] !== row.root) this.#root.insertBefore(row.root, this.#root.children[at] ?? null);
+      row.update(entry === shown, entry === this.#next);
+    });
   }
 
   /** @param {Entry} entry @param {boolean} shown */
   update(entry, shown) {
-    this.#rows.get(entry)?.update(shown);
+    this.#rows.get(entry)?.update(shown, entry === this.#next);
   }
 
   /** @param {Entry} entry whose row gets the focus */
   focus(entry) {
     this.#rows.get(entry)?.open.focus();
   }
-}
-
-class Row {
-  #entry;
-  #thumb = document.createElement("span");
-  #state = document.createElement("span");
-  #bar = document.createElement("progress");
-
-  /** @param {Entry} entry @param {(entry: Entry) => void} onOpen @param {(entry: Entry) => void} onRemove */
-  constructor(entry, onOpen, onRemove) {
-    this.#entry = entry;
-    this.root = document.createElement("li");
-    this.root.className = "entry";
-    this.open = document.createElement("button");
-    this.open.type = "button";
-    this.open.className = "entry-open";
-    this.open.onclick = () => onOpen(entry);
-    const name = document.createElement("span");
-    name.className = "entry-name";
-    name.textContent = entry.name;
-    this.#thumb.className = "entry-thumb";
-    this.#state.className = "entry-state";
-    this.open.append(this.#thumb, name, this.#state);
-    this.#bar.setAttribute("aria-label", `Progress of ${entry.name}`);
-    this.root.append(this.open, this.#bar, removeButton(entry, onRemove));
-  }
-
-  /** @param {boolean} shown */
-  update(shown) {
-    const entry = this.#entry;
-    this.root.dataset["state"] = entry.state;
-    this.root.dataset["shown"] = String(shown);
-    if (shown) this.open.setAttribute("aria-current", "true");
-    else this.open.removeAttribute("aria-current");
-    this.#state.textContent = entry.words;
-    this.#bar.hidden = !entry.isBusy;
-    this.#bar.value = entry.share ?? 0;
-    if (entry.measured && !this.#thumb.hasChildNodes()) this.#thumb.append(thumbnail(entry));
-  }
-}
-
-/** @param {Entry} entry @returns {Node} */
-function thumbnail(entry) {
-  if (!entry.original) return document.createTextNode(entry.name.split(".").pop()?.slice(0, 4).toUpperCase() ?? "");
-  const image = new Image();
-  image.src = entry.url;
-  image.alt = "";
-  return image;
-}
-
-/** @param {Entry} entry @param {(entry: Entry) => void} onRemove @returns {HTMLButtonElement} */
-function removeButton(entry, onRemove) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "entry-remove";
-  button.setAttribute("aria-label", `Remove ${entry.name}`);
-  button.onclick = () => onRemove(entry);
-  const icon = document.createElementNS(SVG, "svg");
-  icon.setAttribute("viewBox", "0 0 16 16");
-  icon.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", CROSS);
-  icon.append(path);
-  button.append(icon);
-  return button;
 }

@@ -1,65 +1,115 @@
 /** The pictures of this visit, a few under way at once, each from file to result. Knows no DOM. */
 
-import { ApiError } from "./api.js";
-import { Entry, measure } from "./entry.js";
-import { follow, pause } from "./job.js";
-import { byteSize } from "./words.js";
+import { Entry } from "./entry.js";
+import { refusal } from "./limits.js";
+import { ApiError, problemOf } from "./problem.js";
+import { Run } from "./run.js";
 
-/** @typedef {import("./entry.js").Level} Level */
+/** @typedef {import("./settings.js").Settings} Settings */
+/** @typedef {import("./result.js").Version} Version */
+/** @typedef {import("./result.js").Level} Level */
+/** @typedef {{file: File, folder: string}} Found folder: its path such as "album/", or empty */
 
 const AT_ONCE = 2;
-const MOST_TRIES = 8;
-const FIRST_WAIT_S = 2;
-/** Statuses that ask for patience: too much under way, queue full, starting. */
-const BUSY = new Set([429, 503]);
 
-/** Emits "list" (entries came or went), "change" with `detail` the entry, and "locked" (an API key is needed). */
+/**
+ * Emits "list" (entries came, went or moved), "locked" (an API key is needed), and with the entry as `detail` "change"
+ * and "done" (it ended, well or not).
+ */
 export class Queue extends EventTarget {
   #api;
+  #connection;
   #running = 0;
-  #locked = false;
+  /** One file is looked at after another, as a hundred pictures decoded at once do not fit into a phone. */
+  #looking = Promise.resolve();
 
-  /** @param {import("./api.js").Api} api */
-  constructor(api) {
+  /** @param {import("./api.js").Api} api @param {import("./connection.js").Connection} connection */
+  constructor(api, connection) {
     super();
     this.#api = api;
+    this.#connection = connection;
     /** @type {Entry[]} */
     this.entries = [];
-    /** The largest file the service takes, once known. Checked here, so that nobody uploads for nothing. */
-    this.maxBytes = Infinity;
+    /** What the service takes, once known. @type {import("./api.js").Limits | null} */
+    this.limits = null;
+    /** Whether nothing is sent until there is an API key. */
+    this.locked = false;
+    connection.addEventListener("change", () => this.#pump());
   }
 
-  /** @param {Iterable<File>} files @param {number} scale @param {string[]} wishes @returns {Entry[]} the new ones */
-  add(files, scale, wishes) {
-    const added = [...files].map((file) => new Entry(file, scale, wishes));
+  /** @param {Found[]} found @param {Settings} settings @returns {Entry[]} the new ones */
+  add(found, settings) {
+    const added = found.map(({ file, folder }) => new Entry(file, folder, settings));
     this.entries.push(...added);
-    this.dispatchEvent(new Event("list"));
-    for (const entry of added) void this.#measure(entry);
+    this.#listed();
+    for (const entry of added) this.#looking = this.#looking.then(() => this.#look(entry));
     this.#pump();
     return added;
   }
 
-  /** @param {Entry} entry whose work is withdrawn and whose result is forgotten, here and by the service */
-  remove(entry) {
-    this.#withdraw(entry);
-    if (entry.resultId) this.#api.forget(entry.resultId);
-    this.entries = this.entries.filter((other) => other !== entry);
-    entry.release();
-    this.dispatchEvent(new Event("list"));
+  /**
+   * Take entries off the list; their work is withdrawn, but nothing is forgotten yet.
+   * @param {Entry[]} entries
+   * @returns {{undo: () => void, settle: () => void}} put them back, or forget what was made of them, here and there
+   */
+  remove(entries) {
+    const before = this.entries;
+    for (const entry of entries) this.#withdraw(entry);
+    this.entries = before.filter((entry) => !entries.includes(entry));
+    this.#listed();
+    return {
+      undo: () => {
+        const back = before.filter((entry) => entries.includes(entry) || this.entries.includes(entry));
+        this.entries = [...back, ...this.entries.filter((entry) => !before.includes(entry))];
+        for (const entry of entries) entry.isBusy ? entry.reset() : entry.renew();
+        this.#listed();
+        this.#pump();
+      },
+      settle: () => {
+        for (const entry of entries) {
+          for (const result of entry.results) this.#api.forget(result.id);
+          entry.release();
+        }
+      },
+    };
   }
 
-  /** @param {Entry} entry that failed @param {string} [remedy] see Entry.remedy */
-  retry(entry, remedy = entry.remedy) {
+  /**
+   * @param {Entry} entry to be made, or made again @param {Settings} [settings] with these
+   * @param {string} [remedy] one more, see Entry
+   */
+  again(entry, settings = entry.settings, remedy = "") {
+    this.#withdraw(entry);
     entry.reset();
-    entry.remedy = remedy;
+    entry.settings = settings;
+    const remedies = new URLSearchParams(entry.remedy);
+    for (const [name, value] of new URLSearchParams(remedy)) remedies.set(name, value);
+    entry.remedy = String(remedies);
     this.#changed(entry);
     this.#pump();
   }
 
+  /** @param {Entry} entry under way or failed, of which there is an earlier result to go back to */
+  back(entry) {
+    this.#withdraw(entry);
+    entry.reset();
+    entry.state = "done";
+    if (entry.current) entry.settings = { ...entry.current.result.settings, scale: entry.current.level };
+    this.#changed(entry);
+  }
+
+  /** @param {Entry} entry that waits: it is the next to be sent */
+  next(entry) {
+    const others = this.entries.filter((other) => other !== entry);
+    const at = others.findIndex((other) => other.state === "waiting");
+    others.splice(at < 0 ? others.length : at, 0, entry);
+    this.entries = others;
+    this.#listed();
+  }
+
   /** Go on after a 401, with the key that the Api now has. */
   unlock() {
-    this.#locked = false;
-    for (const entry of this.entries) if (entry.problem?.status === 401) entry.reset();
+    this.locked = false;
     for (const entry of this.entries) this.#changed(entry);
     this.#pump();
   }
@@ -69,25 +119,21 @@ export class Queue extends EventTarget {
     for (const entry of this.entries) this.#withdraw(entry);
   }
 
-  /**
-   * @param {Entry} entry that is done
-   * @param {number} level
-   * @returns {Promise<Level>} fetched once, then kept
-   */
-  async level(entry, level) {
-    const known = entry.levels.get(level);
+  /** @param {Entry} entry @param {Version} version @returns {Promise<Level>} fetched once, then kept */
+  async level(entry, { result, level }) {
+    const known = result.fetched.get(level);
     if (known) return known;
-    if (!entry.resultId) throw new Error("no result yet");
-    const blob = await this.#api.picture(entry.resultId, level, entry.abort.signal);
-    const url = URL.createObjectURL(blob);
-    const size = (await measure(url)) ?? { height: 0, width: 0 };
-    const fetched = { ...size, blob, url };
-    entry.levels.set(level, fetched);
-    return fetched;
+    return result.keep(level, await this.#api.picture(result.id, level, entry.abort.signal));
+  }
+
+  /** @param {Entry} entry @param {Version} version that its row names and a download saves */
+  choose(entry, version) {
+    entry.current = version;
+    this.#changed(entry);
   }
 
   #pump() {
-    while (this.#running < AT_ONCE && !this.#locked) {
+    while (this.#running < AT_ONCE && !this.locked && !this.#connection.down) {
       const next = this.entries.find((entry) => entry.state === "waiting");
       if (!next) return;
       this.#running += 1;
@@ -100,99 +146,49 @@ export class Queue extends EventTarget {
 
   /** @param {Entry} entry */
   async #run(entry) {
-    const { signal } = entry.abort;
+    const { abort } = entry;
+    const enter = (/** @type {import("./entry.js").EntryState} */ state) => {
+      if (entry.abort === abort && !abort.signal.aborted) this.#enter(entry, state);
+    };
     try {
-      if (entry.file.size > this.maxBytes) throw new ApiError(tooLarge(entry.file.size, this.maxBytes));
-      const job = await this.#upscale(entry, signal);
-      entry.resultId = job.id;
-      entry.available = Object.keys(job.results)
-        .map(Number)
-        .sort((a, b) => a - b);
-      this.#enter(entry, "fetching");
-      await this.level(entry, entry.scale);
-      entry.seconds = (performance.now() - entry.startedAt) / 1000;
-      this.#enter(entry, "done");
+      enter("uploading");
+      await entry.readHeader();
+      const refused = this.limits && refusal(this.limits, entry);
+      if (refused) throw new ApiError(refused);
+      const result = await new Run(this.#api, this.#connection, entry, enter).result();
+      if (abort.signal.aborted) return this.#api.forget(result.id);
+      entry.results.push(result);
+      entry.current = { result, level: entry.settings.scale };
+      enter("done");
+      this.#ended(entry);
     } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") return;
+      if (abort.signal.aborted) return;
       this.#fail(entry, error);
     }
-  }
-
-  /**
-   * @param {Entry} entry
-   * @param {AbortSignal} signal
-   * @returns {Promise<import("./api.js").Job>} done; a busy service is asked again, whether it refuses at once or later
-   */
-  async #upscale(entry, signal) {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const job = await follow(
-          this.#api,
-          await this.#submit(entry, signal),
-          (latest) => this.#progress(entry, latest),
-          signal,
-        );
-        if (job.state === "done") return job;
-        throw new ApiError(failure(job));
-      } catch (error) {
-        const busy = error instanceof ApiError && BUSY.has(error.problem.status);
-        if (!busy || attempt === MOST_TRIES) throw error;
-        await this.#hold(entry, error.problem.retryAfter ?? FIRST_WAIT_S * attempt, signal);
-      }
-    }
-  }
-
-  /** @param {Entry} entry @param {AbortSignal} signal @returns {Promise<import("./api.js").Job>} as accepted */
-  async #submit(entry, signal) {
-    entry.startedAt = performance.now();
-    entry.uploaded = 0;
-    entry.job = null;
-    this.#enter(entry, "uploading");
-    const job = await this.#api.submit(entry.file, entry.parameters, signal, (share) => {
-      entry.uploaded = share;
-      this.#changed(entry);
-    });
-    this.#progress(entry, job);
-    return job;
-  }
-
-  /** @param {Entry} entry @param {number} seconds @param {AbortSignal} signal */
-  async #hold(entry, seconds, signal) {
-    for (entry.heldFor = Math.max(1, seconds); entry.heldFor > 0; entry.heldFor -= 1) {
-      this.#enter(entry, "held");
-      await pause(Math.min(1, entry.heldFor) * 1000, signal);
-    }
-  }
-
-  /** @param {Entry} entry @param {import("./api.js").Job} job */
-  #progress(entry, job) {
-    entry.job = job;
-    this.#enter(entry, job.state === "queued" ? "queued" : "running");
   }
 
   /** @param {Entry} entry @param {unknown} error */
   #fail(entry, error) {
     if (!(error instanceof ApiError)) console.error(error);
-    entry.problem =
-      error instanceof ApiError
-        ? error.problem
-        : {
-            title: "The page stumbled",
-            detail: "Try again; if it happens again, reload the page.",
-            status: 0,
-            retryAfter: null,
-          };
-    this.#enter(entry, "failed");
-    if (entry.problem.status === 401) {
-      this.#locked = true;
-      this.dispatchEvent(new CustomEvent("locked", { detail: entry.problem }));
+    const problem = problemOf(error);
+    if (problem.status === 401) {
+      entry.reset();
+      this.locked = true;
+      this.#changed(entry);
+      this.dispatchEvent(new Event("locked"));
+    } else {
+      entry.problem = problem;
+      this.#enter(entry, "failed");
+      this.#ended(entry);
     }
   }
 
   /** @param {Entry} entry */
-  async #measure(entry) {
-    entry.original = await measure(entry.url);
-    entry.measured = true;
+  async #look(entry) {
+    if (!this.entries.includes(entry)) return;
+    await entry.readHeader();
+    this.#changed(entry);
+    await entry.decode();
     this.#changed(entry);
   }
 
@@ -210,28 +206,16 @@ export class Queue extends EventTarget {
   }
 
   /** @param {Entry} entry */
+  #ended(entry) {
+    this.dispatchEvent(new CustomEvent("done", { detail: entry }));
+  }
+
+  #listed() {
+    this.dispatchEvent(new Event("list"));
+  }
+
+  /** @param {Entry} entry */
   #changed(entry) {
     this.dispatchEvent(new CustomEvent("change", { detail: entry }));
   }
-}
-
-/** @param {import("./api.js").Job} job that ended without a result @returns {import("./api.js").Problem} */
-function failure(job) {
-  const cancelled = job.state === "cancelled";
-  return {
-    title: job.error?.title ?? (cancelled ? "Cancelled" : "The service could not do it"),
-    detail: job.error?.detail ?? (cancelled ? "The work was stopped. Try again if that was not you." : "Try again."),
-    status: job.error?.status ?? 0,
-    retryAfter: null,
-  };
-}
-
-/** @param {number} bytes @param {number} limit @returns {import("./api.js").Problem} */
-function tooLarge(bytes, limit) {
-  return {
-    title: "The file is too large",
-    detail: `It has ${byteSize(bytes)}, and this service takes up to ${byteSize(limit)}. Save it smaller, or as JPEG, and add it again.`,
-    status: 413,
-    retryAfter: null,
-  };
 }

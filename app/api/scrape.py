@@ -1,0 +1,107 @@
+"""What a scrape of the metrics answers: those of this process, or of every replica."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from app.service.service import Service
+
+Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""From the Accept header to the body and its content type."""
+_SECONDS = 2.0
+"""For one replica's answer: less than Prometheus's own limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Where each of `count` replicas answers health checks and scrapes: on a Unix socket in `folder`."""
+
+    folder: Path
+    count: int
+
+    def socket(self, index: int) -> Path:
+        """The path of replica `index`."""
+        return self.folder / f"{index}.sock"
+
+
+class ScrapeOfOne:
+    """The metrics of this process."""
+
+    def __init__(self, service: Service) -> None:
+        """`service` brings its gauges up to date before each scrape."""
+        self._service = service
+
+    async def __call__(self, accept: str) -> tuple[bytes, str]:
+        """As `Scrape`."""
+        self._service.measure()
+        return self._service.metrics.expose(accept)
+
+
+class ScrapeOfAll:
+    """The metrics of every replica, each with its number as the label `replica`.
+
+    They are not added up here: a replica that is replaced starts its counters at zero, and Prometheus would take the
+    fall of a sum for a restart of them all, and count the others a second time.
+    """
+
+    def __init__(self, replicas: Replicas, own: int, service: Service) -> None:
+        """This process is replica `own`, with `service`."""
+        self._replicas = replicas
+        self._own = own
+        self._service = service
+
+    async def __call__(self, accept: str) -> tuple[bytes, str]:
+        """As `Scrape`; `lapsrn_replica_up` is 0 for replicas that did not answer."""
+        texts = await asyncio.gather(*map(self._text, range(self._replicas.count)))
+        return await asyncio.to_thread(merged, texts, accept)
+
+    async def _text(self, index: int) -> str | None:
+        if index == self._own:
+            self._service.measure()
+            return self._service.metrics.expose("")[0].decode()
+        transport = httpx.AsyncHTTPTransport(uds=str(self._replicas.socket(index)))
+        try:
+            async with httpx.AsyncClient(transport=transport, base_url="http://replica", timeout=_SECONDS) as client:
+                answer = await client.get("/metrics")
+        except httpx.HTTPError:
+            return None
+        return answer.text if answer.status_code == 200 else None
+
+
+class _Families(Collector):
+    """Metrics that were collected elsewhere."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        """Them."""
+        yield from self._families
+
+
+def merged(texts: Iterable[str | None], accept: str) -> tuple[bytes, str]:
+    """The expositions of all replicas as one, and its content type; None stands for one that did not answer."""
+    up = GaugeMetricFamily("lapsrn_replica_up", "1 for every replica that answers", labels=["replica"])
+    families: dict[str, Metric] = {up.name: up}
+    for index, text in enumerate(texts):
+        up.add_metric([str(index)], float(text is not None))
+        for family in text_string_to_metric_families(text or ""):
+            into = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            into.samples += [_labelled(sample, str(index)) for sample in family.samples]
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(families.values()))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+def _labelled(sample: Sample, replica: str) -> Sample:
+    return sample._replace(labels={**sample.labels, "replica": replica})

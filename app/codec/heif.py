@@ -1,0 +1,163 @@
+"""The items of a HEIF file and their properties, as AVIF and HEIC have them. (ISO/IEC 23008-12; 14496-12, 8.11.)"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from app.codec.boxes import boxes
+
+Properties = Mapping[bytes, memoryview]
+"""The properties of an item, by the type of their box."""
+
+_NOTHING = memoryview(b"")
+_MOST_ITEMS = 4096
+_MOST_NESTED = 4
+_IN_IDAT = 1
+
+
+class Items:
+    """What the box `meta` says; whatever is missing or makes no sense is empty."""
+
+    def __init__(self, data: bytes) -> None:
+        meta = next((body[4:] for kind, body in boxes(memoryview(data)) if kind == b"meta"), _NOTHING)
+        self._parts = dict(boxes(meta))
+
+    @cached_property
+    def primary_id(self) -> int:
+        """The number of the primary picture; 0 if there is none."""
+        pitm = self._parts.get(b"pitm", _NOTHING)
+        return int.from_bytes(pitm[4 : 8 if pitm[0] else 6], "big") if pitm else 0
+
+    @property
+    def primary(self) -> Properties:
+        """The properties of the primary picture."""
+        return self.properties(self.primary_id)
+
+    def properties(self, item: int) -> Properties:
+        """Those of an item."""
+        containers, known = self._properties
+        if b"ipma" not in containers:
+            return {}
+        return dict(known[index - 1] for index in _associated(containers[b"ipma"], item) if 0 < index <= len(known))
+
+    @cached_property
+    def _properties(self) -> tuple[dict[bytes, memoryview], list[tuple[bytes, memoryview]]]:
+        containers = dict(boxes(self._parts.get(b"iprp", _NOTHING)))
+        return containers, list(boxes(containers.get(b"ipco", _NOTHING)))
+
+    @cached_property
+    def _sources(self) -> dict[int, tuple[int, ...]]:
+        """What each derived picture, such as a grid, is made of: the numbers of the items, in order."""
+        iref = self._parts.get(b"iref", _NOTHING)
+        wide = 4 if len(iref) > 4 and iref[0] else 2
+        found = {}
+        for kind, body in boxes(iref[4:]):
+            count = int.from_bytes(body[wide : wide + 2], "big")
+            numbers = (int.from_bytes(body[at : at + wide], "big") for at in range(wide + 2, len(body), wide))
+            if kind == b"dimg":
+                found[int.from_bytes(body[:wide], "big")] = tuple(numbers)[:count]
+        return found
+
+    def beginning(self, data: bytes, most: int) -> bytes:
+        """Up to `most` first bytes of the primary picture or, if that is made of others, of the first of those.
+
+        `data` is the file. Empty where that is not to be found. (ISO/IEC 14496-12, 8.11.3.)
+        """
+        item = self.primary_id
+        for _ in range(_MOST_NESTED):
+            item = next(iter(self._sources.get(item, ())), item)
+        try:
+            return self._extent(data, item, most)
+        except IndexError:
+            return b""
+
+    def _extent(self, data: bytes, wanted: int, most: int) -> bytes:
+        """The beginning of an item's first extent. Raises IndexError where the box `iloc` ends early."""
+        box = self._parts.get(b"iloc", _NOTHING)
+        version = box[0]
+        offset_size, length_size, base_size = box[4] >> 4, box[4] & 15, box[5] >> 4
+        index_size = box[5] & 15 if version in (1, 2) else 0
+        id_size = 2 if version < 2 else 4
+        count, at = _number(box, 6, id_size), 6 + id_size
+        for _ in range(count):
+            item, at = _number(box, at, id_size), at + id_size
+            method = _number(box, at, 2) & 15 if version in (1, 2) else 0
+            at += (2 if version in (1, 2) else 0) + 2  # the second is which file
+            base, at = _number(box, at, base_size), at + base_size
+            extents, at = _number(box, at, 2), at + 2
+            if item == wanted and extents:
+                start = base + _number(box, at + index_size, offset_size)
+                length = _number(box, at + index_size + offset_size, length_size) or most
+                source = self._parts.get(b"idat", _NOTHING) if method == _IN_IDAT else memoryview(data)
+                return bytes(source[start : start + min(length, most)])
+            at += extents * (index_size + offset_size + length_size)
+        return b""
+
+    def coded(self) -> tuple[int, int]:
+        """How many coded pictures the primary one is made of, and the pixels of all of them by their headers.
+
+        A grid may name one picture many times, and each is decoded. More than 4,096 are not counted.
+        """
+        left, count, pixels = [self.primary_id], 0, 0
+        seen = 0
+        while left and seen <= _MOST_ITEMS:
+            item = left.pop()
+            seen += 1
+            inner = self._sources.get(item)
+            if inner:
+                left += inner[: _MOST_ITEMS + 1]
+                continue
+            height, width = size(self.properties(item))
+            count, pixels = count + 1, pixels + height * width
+        return (count, pixels) if not left else (seen, pixels)
+
+
+def _number(box: memoryview, at: int, size: int) -> int:
+    """Raises IndexError where the box ends before."""
+    if at + size > len(box):
+        raise IndexError(at)
+    return int.from_bytes(box[at : at + size], "big")
+
+
+def size(own: Properties) -> tuple[int, int]:
+    """(height, width) of `ispe`, before any transformation; zeros if there is no such box."""
+    box = own.get(b"ispe", _NOTHING)
+    if len(box) < 12:
+        return 0, 0
+    width, height = struct.unpack_from(">II", box, 4)
+    return height, width
+
+
+def code_points(own: Properties) -> tuple[int, int] | None:
+    """Colour primaries and transfer characteristics of `colr`, if they are given by code points (ITU-T H.273)."""
+    box = own.get(b"colr", _NOTHING)
+    return struct.unpack_from(">HH", box, 4) if bytes(box[:4]) == b"nclx" and len(box) >= 11 else None
+
+
+def is_transformed(own: Properties) -> bool:
+    """Whether the item is turned or mirrored by its properties."""
+    return b"irot" in own or b"imir" in own
+
+
+def orientation(own: Properties) -> int:
+    """What `irot` (anticlockwise quarter turns) and then `imir` amount to, as an EXIF orientation 1..8."""
+    turns = own[b"irot"][0] & 3 if own.get(b"irot") else 0
+    turned = (1, 8, 3, 6)[turns]
+    if not own.get(b"imir"):
+        return turned
+    # Exchanging top and bottom (axis 0) or left and right (axis 1) after the turn.
+    return {1: (4, 2), 8: (5, 7), 3: (2, 4), 6: (7, 5)}[turned][own[b"imir"][0] & 1]
+
+
+def _associated(ipma: memoryview, item: int) -> Iterator[int]:
+    """Numbers, from 1, of the properties of an item."""
+    id_size, index_size = (4 if ipma[0] else 2), (2 if ipma[3] & 1 else 1)
+    at = 8
+    while at + id_size < len(ipma):
+        found, count = int.from_bytes(ipma[at : at + id_size], "big"), ipma[at + id_size]
+        at += id_size + 1
+        if found == item:
+            for start in range(at, at + count * index_size, index_size):
+                # The highest bit says that the property is essential.
+                yield int.from_bytes(ipma[start : start + index_size], "big") & ((1 << 8 * index_size - 1) - 1)
+        at += count * index_size

@@ -1,0 +1,40 @@
+"""What readers share whose files carry metadata: it is taken out before any pixel decoder sees the file."""
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any
+
+from app.codec import metadata
+from app.codec.readers.base import Reader
+from app.codec.types import Metadata
+
+
+class CarryingReader(Reader):
+    """A reader that calls `_separated` with the file, and then `_carry`."""
+
+    def _separated(self, data: bytes) -> bytes:
+        """The file without its metadata, which no pixel decoder is to parse."""
+        title, most = self.source.format.title, self.source.limits.max_input_bytes
+        self._data, self._blocks = metadata.separated(title, data, most)
+        return self._data
+
+    def _carry(self, container: int | None) -> None:
+        """Filters the metadata and finds the orientation. `container` is the format's own, which goes before EXIF's."""
+        self._carried = metadata.carried(self._blocks, self.source.options.metadata, container)
+        self.orientation = self._carried.orientation
+
+    def metadata(self, channels: int) -> Metadata:
+        """As Reader."""
+        profile, kept = self._profile(channels), self._carried.metadata
+        dpi = None
+        if self.source.options.metadata != "drop":
+            dpi = metadata.dpi_of(self._dpi(), self._carried.turned) or kept.dpi
+        return replace(kept, icc=profile.icc, srgb=profile.srgb, dpi=dpi)
+
+    @abstractmethod
+    def _profile(self, channels: int) -> Metadata:
+        """`icc` or `srgb`, as far as the file says."""
+
+    def _dpi(self) -> Any:
+        """(x, y) pixels per inch, where the format has a field of its own."""
+        return None

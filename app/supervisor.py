@@ -1,0 +1,136 @@
+"""Several processes of the service on one socket: starts them, passes signals on, replaces those that die or hang."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import httpx
+import structlog
+
+from app.errors import EXIT_STARTUP
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+_PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before a replica is started again, by how often it died in a row."""
+_STEADY_SECONDS = 60.0
+"""A replica that lived so long did not die in a row with the one before."""
+_PROBE_SECONDS = 5.0
+_PROBES_FAILED = 3
+"""So many health checks in a row without an answer, or with another one than 200, end a replica."""
+_KILL_SECONDS = 20.0
+"""What a replica may take beyond its own deadlines before it is killed."""
+
+Start = Callable[[int, bool], BaseProcess]
+"""Starts the replica with this number; the other argument is whether another one had its place before."""
+
+
+class Supervisor:
+    """The parent of the replicas.
+
+    Every signal that the service knows goes to all of them, and this process ends once they have. A replica that ends
+    by itself is started again and listens once it is warm; one whose health check fails is killed first. A replica that
+    cannot start (EXIT_STARTUP) at the first time ends them all, as the others could not either.
+    """
+
+    def __init__(self, count: int, start: Start, sockets: Callable[[int], Path], stop_seconds: float) -> None:
+        """`sockets` has the path of each replica's own socket, where it answers health checks.
+
+        `stop_seconds` is how long one may take to end after a signal.
+        """
+        self._start = start
+        self._sockets = sockets
+        self._stop_seconds = stop_seconds
+        self._running: dict[int, BaseProcess | None] = dict.fromkeys(range(count))
+        self._stopping = asyncio.Event()
+        self._code = 0
+        self._log = structlog.get_logger("lapsrn")
+
+    async def run(self) -> int:
+        """Until all replicas have ended; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in _PASSED_ON:
+            loop.add_signal_handler(number, self._signalled, number)
+        async with asyncio.TaskGroup() as tasks:
+            for index in self._running:
+                tasks.create_task(self._keep(index))
+        return self._code
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if number != signal.SIGHUP:
+            self._stop(number)
+        else:
+            self._tell(number)
+
+    def _stop(self, number: signal.Signals) -> None:
+        self._stopping.set()
+        self._tell(number)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for process in self._running.values():
+            if process is not None and process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
+
+    async def _keep(self, index: int) -> None:
+        """Has replica `index` running until all are to stop."""
+        again, deaths = False, 0
+        while not self._stopping.is_set():
+            born = time.monotonic()
+            process = self._running[index] = self._start(index, again)
+            code = await self._outcome(index, process)
+            self._running[index] = None
+            if self._stopping.is_set():
+                self._code = self._code or code
+                return
+            if code == EXIT_STARTUP and not again:
+                self._code = code
+                self._stop(signal.SIGTERM)
+                return
+            deaths = 0 if time.monotonic() - born > _STEADY_SECONDS else deaths + 1
+            pause = _PAUSES[min(deaths, len(_PAUSES) - 1)]
+            self._log.error("a replica ended and is started again", replica=index, exit_code=code, seconds=pause)
+            again = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _outcome(self, index: int, process: BaseProcess) -> int:
+        """The exit code, once `process` has ended: by itself, or because it hung."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(process.sentinel, ended.set)
+        watching = [asyncio.create_task(self._watch(index, process)), asyncio.create_task(self._insist(process))]
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(process.sentinel)
+            for task in watching:
+                task.cancel()
+        await asyncio.to_thread(process.join)
+        return process.exitcode or 0
+
+    async def _watch(self, index: int, process: BaseProcess) -> None:
+        """Kills `process` when its health check, which answered once, fails too often in a row."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self._sockets(index)))
+        seen, failed = False, 0
+        async with httpx.AsyncClient(transport=transport, base_url="http://replica", timeout=_PROBE_SECONDS) as client:
+            while failed < _PROBES_FAILED:
+                await asyncio.sleep(_PROBE_SECONDS)
+                try:
+                    well = (await client.get("/healthz")).status_code == 200
+                except httpx.HTTPError:
+                    well = False
+                seen |= well
+                failed = 0 if well or not seen else failed + 1
+        self._log.error("a replica does not answer its health checks and is killed", replica=index)
+        process.kill()
+
+    async def _insist(self, process: BaseProcess) -> None:
+        """Kills `process` when it has not ended long after it should have."""
+        await self._stopping.wait()
+        await asyncio.sleep(self._stop_seconds + _KILL_SECONDS)
+        process.kill()

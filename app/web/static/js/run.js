@@ -1,0 +1,111 @@
+/** One picture's way through the service: sent, followed, fetched; patient with a service that is busy or away. */
+
+import { follow, pause } from "./job.js";
+import { ApiError, failureOf, isUnreachable, problemOf } from "./problem.js";
+import { Result } from "./result.js";
+
+/** @typedef {import("./api.js").Api} Api */
+/** @typedef {import("./connection.js").Connection} Connection */
+/** @typedef {import("./entry.js").Entry} Entry */
+/** @typedef {import("./entry.js").EntryState} EntryState */
+
+const MOST_TRIES = 8;
+/** Times in a row that this request finds nobody while the service answers others: something else is in its way. */
+const MOST_LOSSES = 4;
+const FIRST_WAIT_S = 2;
+/** Statuses that ask for patience: too much under way, queue full, starting. */
+const BUSY = new Set([429, 503]);
+
+export class Run {
+  #api;
+  #connection;
+  #entry;
+  #enter;
+  #signal;
+
+  /**
+   * @param {Api} api @param {Connection} connection @param {Entry} entry
+   * @param {(state: EntryState) => void} enter called whenever the entry changes
+   */
+  constructor(api, connection, entry, enter) {
+    this.#api = api;
+    this.#connection = connection;
+    this.#entry = entry;
+    this.#enter = enter;
+    this.#signal = entry.abort.signal;
+  }
+
+  /** @returns {Promise<Result>} with the level asked for fetched. Throws ApiError, or AbortError when cancelled */
+  async result() {
+    for (let tries = 1, losses = 0; ; ) {
+      try {
+        const result = await this.#attempt();
+        losses = 0;
+        return result;
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        const problem = problemOf(error);
+        if (isUnreachable(problem)) {
+          losses = this.#entry.job ? 1 : losses + 1;
+          tries += 1;
+          if (losses > MOST_LOSSES || tries > 2 * MOST_TRIES) throw error;
+          await this.#reconnect();
+        } else {
+          const isLost = problem.status === 404 && this.#entry.job !== null;
+          if (!(isLost || BUSY.has(problem.status)) || tries >= MOST_TRIES) throw error;
+          this.#entry.job = null;
+          if (!isLost) await this.#hold(problem.retryAfter ?? FIRST_WAIT_S * tries);
+          tries += 1;
+        }
+      }
+    }
+  }
+
+  async #attempt() {
+    const entry = this.#entry;
+    const accepted = entry.job ?? (await this.#submit());
+    const job = await follow(this.#api, accepted, (latest) => this.#progress(latest), this.#signal);
+    if (job.state !== "done") throw new ApiError(failureOf(job));
+    const levels = Object.keys(job.results).map(Number);
+    const result = new Result(job.id, entry.settings, levels.sort((a, b) => a - b), entry.format);
+    result.partial = entry.remedy.includes("truncated=allow");
+    this.#enter("fetching");
+    await result.keep(entry.settings.scale, await this.#api.picture(job.id, entry.settings.scale, this.#signal));
+    result.seconds = (performance.now() - entry.startedAt) / 1000;
+    return result;
+  }
+
+  async #submit() {
+    const entry = this.#entry;
+    entry.startedAt = performance.now();
+    entry.uploaded = 0;
+    this.#enter("uploading");
+    const job = await this.#api.submit(entry.file, entry.parameters, this.#signal, (share) => {
+      entry.uploaded = share;
+      this.#enter("uploading");
+    });
+    this.#progress(job);
+    return job;
+  }
+
+  async #reconnect() {
+    this.#entry.heldFor = 0;
+    this.#enter("held");
+    await this.#connection.lost(this.#signal);
+  }
+
+  /** @param {number} seconds */
+  async #hold(seconds) {
+    const entry = this.#entry;
+    for (entry.heldFor = Math.max(1, seconds); entry.heldFor > 0; entry.heldFor -= 1) {
+      this.#enter("held");
+      await pause(Math.min(1, entry.heldFor) * 1000, this.#signal);
+    }
+  }
+
+  /** @param {import("./api.js").Job} job */
+  #progress(job) {
+    this.#entry.job = job;
+    this.#enter(job.state === "queued" ? "queued" : "running");
+  }
+}

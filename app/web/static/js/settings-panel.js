@@ -1,0 +1,143 @@
+/** The controls of the settings: what is chosen is remembered, and may be given in the page's address. */
+
+import { make, part } from "./dom.js";
+import { FORMATS, sane } from "./settings.js";
+import { text } from "./texts.js";
+
+/** @typedef {import("./settings.js").Settings} Settings */
+/** @typedef {import("./api.js").Network} Network */
+
+const PLACE = "lapsrn-settings";
+
+/** @returns {Settings} those of the last visit, and on top those of the address, such as ?scale=2&format=webp */
+function remembered() {
+  /** @type {Record<string, unknown>} */
+  let stored = {};
+  try {
+    stored = JSON.parse(localStorage.getItem(PLACE) ?? "{}") ?? {};
+  } catch {
+    // Storage is switched off, or holds something else.
+  }
+  return sane({ ...stored, ...Object.fromEntries(new URLSearchParams(location.search)) });
+}
+
+export class SettingsPanel {
+  #root = part("settings", HTMLElement);
+  #best = part("best", HTMLInputElement);
+  #format = part("format", HTMLSelectElement);
+  #lossy = part("lossy", HTMLInputElement);
+  #lossyValue = part("lossy-value", HTMLOutputElement);
+  #networks = part("networks", HTMLElement);
+  #onChange;
+  /** @type {Network[]} */
+  #models = [];
+  #settings = remembered();
+
+  /** @param {() => void} onChange */
+  constructor(onChange) {
+    this.#onChange = onChange;
+    this.#root.addEventListener("input", () => this.#read());
+    this.show();
+  }
+
+  /** @returns {Settings} as they are chosen, without what does not go together */
+  get chosen() {
+    const { network, scale, ...others } = this.#settings;
+    const suits = this.#models.some((model) => model.name === network && model.levels.includes(scale));
+    return { ...others, scale, network: suits ? network : "" };
+  }
+
+  /** @param {Partial<Settings>} changes */
+  choose(changes) {
+    this.#settings = { ...this.#settings, ...changes };
+    this.show();
+    this.#store();
+    this.#onChange();
+  }
+
+  /** Shows what there are networks for. @param {Network[]} models */
+  offer(models) {
+    this.#models = models;
+    const scales = this.#scales();
+    if (!scales.includes(this.#settings.scale)) {
+      this.#settings = { ...this.#settings, scale: scales.filter((scale) => scale <= 4).at(-1) ?? scales[0] ?? 4 };
+    }
+    this.#networks.replaceChildren(...models.filter((model) => model.purpose).map((model) => this.#box(model)));
+    this.show();
+    this.#onChange();
+  }
+
+  /** Brings the controls, and their words, to what is chosen. */
+  show() {
+    const { scale, best, network, format, lossy } = this.#settings;
+    const scales = this.#scales();
+    for (const input of this.#inputs("scale")) {
+      input.checked = Number(input.value) === scale;
+      const label = input.closest("label");
+      if (label) label.hidden = !scales.includes(Number(input.value));
+    }
+    this.#best.checked = best;
+    this.#format.replaceChildren(
+      ...FORMATS.map((name) => new Option(text(`format.${name}`), name, name === format, name === format)),
+    );
+    const isExact = format === "png" || format === "webp-exact";
+    part("lossy-row", HTMLElement).hidden = isExact;
+    this.#lossy.value = String(lossy);
+    this.#lossyValue.value = String(lossy);
+    for (const input of this.#inputs("network")) {
+      const model = this.#models.find(({ name }) => name === input.value);
+      input.checked = input.value === network;
+      input.disabled = !model?.levels.includes(scale);
+      const label = input.closest("label");
+      const reason = label?.querySelector(".reason");
+      if (label) label.dataset["off"] = String(input.disabled);
+      if (reason) reason.textContent = input.disabled ? text("settings.not-at", { scale }) : "";
+      const words = label?.querySelector(".words");
+      if (words && model) words.textContent = purposeOf(model);
+    }
+  }
+
+  /** @returns {number[]} on offer; before the service has told, those that every one has */
+  #scales() {
+    return this.#models.length ? [...new Set(this.#models.flatMap((model) => model.levels))].sort() : [2, 4];
+  }
+
+  /** @param {string} name @returns {HTMLInputElement[]} */
+  #inputs(name) {
+    return [...this.#root.querySelectorAll("input")].filter((input) => input.name === name);
+  }
+
+  #read() {
+    const chosen = (/** @type {string} */ name) => this.#inputs(name).filter((input) => input.checked);
+    const { network } = this.#settings;
+    this.choose({
+      scale: Number(chosen("scale")[0]?.value ?? 4),
+      best: this.#best.checked,
+      network: (chosen("network").find(({ value }) => value !== network) ?? chosen("network")[0])?.value ?? "",
+      format: FORMATS.find((name) => name === this.#format.value) ?? "png",
+      lossy: Number(this.#lossy.value),
+    });
+  }
+
+  #store() {
+    try {
+      localStorage.setItem(PLACE, JSON.stringify(this.#settings));
+    } catch {
+      // Storage is switched off: they are forgotten with the page.
+    }
+  }
+
+  /** @param {Network} model @returns {HTMLLabelElement} a box to tick for it, at most one of all */
+  #box(model) {
+    const input = make("input", "");
+    input.type = "checkbox";
+    input.name = "network";
+    input.value = model.name;
+    return make("label", "tick", input, make("span", "words"), make("span", "reason"));
+  }
+}
+
+/** @param {Network} model @returns {string} what it does besides enlarging */
+function purposeOf(model) {
+  return model.purpose === "Clean up JPEG traces" ? text("purpose.jpeg") : model.purpose;
+}

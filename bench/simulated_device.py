@@ -1,0 +1,88 @@
+"""`python -m bench.simulated_device FOLDER`: the service before a GPU that is none, shared by all of its replicas.
+
+A batch takes the time that it takes on a fast GPU, in which this process only waits, and one batch runs at a time.
+Pixels come from a plane of noise like a photograph's, so that the PNG costs what it costs.
+"""
+
+import fcntl
+import functools
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine import TileModel
+from app.main import leave, serve
+from bench.pictures import photograph
+
+MARGIN = 9
+PIXELS_A_SECOND = 64e6
+"""Of low resolution: `python -m bench --only accelerator` on an H200."""
+SECONDS_A_BATCH = 0.001
+_SIDE = 256
+"""Largest tile."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """A NetworkInfo."""
+
+    name: str = "simulated_x4"
+    scales: tuple[int, ...] = (2, 4)
+    margin: int = MARGIN
+    device: str = "cuda:0"
+    dtype: str = "float16"
+    backend: str = "simulated"
+    purpose: str = ""
+    full_strength_of: str = ""
+    strengths: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    config: object = None
+
+
+class SimulatedDevice:
+    """A TileModel that waits, and answers with views of a plane that was made before."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` has the file that only one process at a time may lock, which stands for the device."""
+        self.info = Info()
+        self._device = (folder / "device").open("w")
+        plane = photograph(_SIDE * 4, _SIDE * 4, 0)[..., 0].astype(np.float32) / 255
+        self._planes = {2: plane[: _SIDE * 2, : _SIDE * 2], 4: plane}
+
+    def run(
+        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False, clean: float = 0.0
+    ) -> dict[int, NDArray[np.float32]]:
+        """Tiles of (count, height, width) with margins."""
+        count, height, width = (tiles.shape[0], *(side - 2 * MARGIN for side in tiles.shape[1:]))
+        fcntl.flock(self._device, fcntl.LOCK_EX)
+        try:
+            time.sleep(SECONDS_A_BATCH + count * height * width / PIXELS_A_SECOND)
+        finally:
+            fcntl.flock(self._device, fcntl.LOCK_UN)
+        return {
+            each: np.broadcast_to(
+                self._planes[each][: height * each, : width * each], (count, height * each, width * each)
+            )
+            for each in self.info.scales
+            if each <= scale
+        }
+
+    def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
+        """Nothing to warm."""
+
+
+def build(folder: Path) -> dict[str, TileModel]:
+    """A worker's factory, but for the argument."""
+    model = SimulatedDevice(folder)
+    return {model.info.name: model}
+
+
+if __name__ == "__main__":
+    leave(serve(models=[functools.partial(build, Path(sys.argv[1]))]))

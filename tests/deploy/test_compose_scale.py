@@ -1,0 +1,62 @@
+"""What docker-compose.scale.yml and its configuration of the balancer promise, read as the files they are."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+HAPROXY = ROOT / "deploy" / "scale" / "haproxy.cfg"
+
+
+class Loader(yaml.SafeLoader):
+    """Knows Compose's own tag for what an earlier file has and this one takes away."""
+
+
+Loader.add_constructor("!reset", lambda loader, node: "reset")
+SERVICES: dict[str, Any] = yaml.load((ROOT / "docker-compose.scale.yml").read_text(), Loader)["services"]
+ADDED = pytest.mark.parametrize("name", ["balancer", "redis"])
+
+
+def test_only_the_balancer_is_published() -> None:
+    assert SERVICES["lapsrn"]["ports"] == "reset"
+    assert SERVICES["balancer"]["ports"] == ["127.0.0.1:${SERVICE_PORT:-8000}:8000"]
+    assert "ports" not in SERVICES["redis"]
+
+
+@ADDED
+def test_hardened_and_limited(name: str) -> None:
+    service = SERVICES[name]
+    assert (service["cap_drop"], service["read_only"], service["init"]) == (["ALL"], True, True)
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert {"cpus", "mem_limit", "pids_limit", "tmpfs", "logging"} <= service.keys()
+
+
+def test_variables_are_settings_and_allow_several_processes() -> None:
+    given = SERVICES["lapsrn"]["environment"]
+    assert given.keys() <= {f"LAPSRN_{name.upper()}" for name in Settings.model_fields}
+    values = {name.removeprefix("LAPSRN_").lower(): value for name, value in given.items()}
+    assert Settings(**values).processes > 1
+
+
+def test_the_balancer_waits_longer_than_the_service() -> None:
+    """Whoever gives up first decides what the client is told: it should be the service."""
+    seconds = {name: float(value) for name, value in re.findall(r"timeout (\S+) +(\d+)s", HAPROXY.read_text())}
+    settings = Settings()
+    assert seconds["server"] > settings.deadline_seconds
+    assert seconds["client"] > settings.body_timeout_seconds
+    assert seconds["http-keep-alive"] < float(SERVICES["lapsrn"]["environment"]["LAPSRN_KEEP_ALIVE_SECONDS"])
+
+
+def test_the_balancer_takes_its_configuration() -> None:
+    haproxy = shutil.which("haproxy")
+    if haproxy is None:
+        pytest.skip("haproxy, which checks its configuration, is not installed")
+    done = subprocess.run([haproxy, "-c", "-f", HAPROXY], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,173 @@
+"""A service that is away, starting, locked, or has forgotten: nothing is lost, and the page says what it waits for."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.web.support import KEY, Running, Visit, choose_right, png, text, until, upload, wait_done
+
+pytestmark = pytest.mark.browser
+
+
+def cut(page: Any) -> None:
+    """From now on nothing that the page asks for arrives."""
+    page.route("**/*", lambda route: route.abort())
+
+
+def mend(page: Any) -> None:
+    page.unroute("**/*")
+
+
+def test_a_lost_connection_fails_no_picture(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    until(page, "document.querySelector('#limits').textContent !== ''")
+    cut(page)
+    upload(page, *((f"{n}.png", png(20 + n, 30)) for n in range(5)))
+    page.wait_for_selector("#banner:not([hidden])")
+    assert text(page, "#banner-words") == "The service cannot be reached. Your pictures wait."
+    until(page, "document.querySelector('#banner-quiet').textContent.startsWith('Trying again in ')")
+    until(page, "document.querySelectorAll('.entry[data-state=held], .entry[data-state=waiting]').length === 5")
+    assert page.locator(".entry[data-state=waiting]").count() >= 3  # nothing more is sent meanwhile
+    mend(page)
+    page.click("#banner-do")
+    for nth in range(1, 6):
+        page.wait_for_selector(f".entry:nth-child({nth})[data-state=done]")
+    assert page.locator("#banner").is_hidden()
+
+
+def test_a_job_goes_on_where_it_was_when_the_connection_is_back(service: Running, visit: Visit) -> None:
+    service.pace.hold()
+    page = visit(service.url, may_complain=True)
+    page.route("**/events", lambda route: route.abort())
+    with page.expect_response(lambda answer: "/jobs/" in answer.url):
+        upload(page, ("hill.png", png(20, 30)))
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    cut(page)
+    page.wait_for_selector(".entry[data-state=held]")
+    service.pace.go()
+    mend(page)
+    page.click("#banner-do")
+    wait_done(page)
+    assert "POST" not in sent
+
+
+def test_the_pauses_grow(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    cut(page)
+    upload(page, ("hill.png", png(20, 30)))
+    for seconds in (2, 4, 8):
+        until(page, f"document.querySelector('#banner-quiet').textContent === 'Trying again in {seconds} s.'")
+        page.click("#banner-do")
+    mend(page)
+    page.click("#banner-do")
+    wait_done(page)
+
+
+def test_a_proxy_that_reaches_nobody_is_no_answer(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    page.route("**/*", lambda route: route.fulfill(status=502, content_type="text/html", body="<h1>Bad gateway</h1>"))
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector("#banner:not([hidden])")
+    mend(page)
+    page.click("#banner-do")
+    wait_done(page)
+
+
+def test_what_is_in_the_way_of_one_picture_only_is_said(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    page.route("**/upscale*", lambda route: route.abort())
+    upload(page, ("hill.png", png(20, 30)))
+    while page.locator(".entry[data-state=failed]").count() == 0:
+        if page.locator("#banner-do").is_visible():
+            page.evaluate("document.querySelector('#banner-do').click()")
+        page.wait_for_timeout(20)
+    assert text(page, "#trouble-title") == "The service does not answer"
+    page.unroute("**/upscale*")
+    page.click("#trouble-again")
+    wait_done(page)
+
+
+def test_all_that_failed_can_be_tried_again_at_once(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    broken = {"type": "urn:lapsrn:problem:internal-error", "title": "Internal error", "request_id": "abc123"}
+    page.route("**/upscale*", lambda route: route.fulfill(status=500, json=broken))
+    upload(page, *((f"{n}.png", png(20, 30)) for n in range(3)), ("notes.png", b"no picture"))
+    until(page, "document.querySelectorAll('.entry[data-state=failed]').length === 4")
+    assert "abc123" in text(page, "#trouble-detail")
+    page.unroute("**/upscale*")
+    assert text(page, "#retry-all") == "Try all 4 again"
+    page.click("#retry-all")
+    until(page, "document.querySelectorAll('.entry[data-state=done]').length === 3")
+    page.wait_for_selector(".entry:nth-child(4)[data-state=failed]")
+    assert page.locator("#retry-all").is_hidden()  # no picture at all stays no picture
+
+
+def test_a_key_that_was_not_given_can_be_given_later(locked: Running, visit: Visit) -> None:
+    page = visit(locked.url, may_complain=True)
+    upload(page, ("hill.png", png(20, 30)), ("dale.png", png(30, 20)))
+    page.wait_for_selector("#key[open]")
+    page.click("#key-cancel")
+    assert text(page, "#banner-words") == "This service takes pictures only with an API key. Yours wait."
+    page.click("#banner-do")
+    page.wait_for_selector("#key[open]")
+    page.keyboard.type(KEY)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".entry:nth-child(1)[data-state=done]")
+    page.wait_for_selector(".entry:nth-child(2)[data-state=done]")
+    assert page.locator("#banner").is_hidden()
+
+
+def test_another_picture_asks_for_the_key_again(locked: Running, visit: Visit) -> None:
+    page = visit(locked.url, may_complain=True)
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector("#key[open]")
+    page.keyboard.press("Escape")
+    upload(page, ("dale.png", png(20, 30)))
+    page.wait_for_selector("#key[open]")
+
+
+def test_a_page_opened_while_the_service_starts_learns_what_it_has(several: Running, visit: Visit) -> None:
+    page = visit("about:blank", may_complain=True)
+    starting = {"type": "urn:lapsrn:problem:warming-up", "title": "Starting"}
+    page.route("**/model", lambda route: route.fulfill(status=503, json=starting))
+    page.goto(several.url)
+    page.wait_for_selector("#banner:not([hidden])")
+    assert "The service is starting" in text(page, "#banner-words")
+    assert page.locator("#scales label:visible").count() == 2
+    page.unroute("**/model")
+    page.wait_for_selector("#scales label:has([value='8'])")
+    assert page.locator("#banner").is_hidden()
+
+
+def test_after_an_outage_it_asks_what_the_service_has(several: Running, visit: Visit) -> None:
+    page = visit("about:blank", may_complain=True)
+    answer = httpx.get(f"{several.url}model").json()
+    answer["models"] = answer["models"][:1]
+    page.route("**/model", lambda route: route.fulfill(json=answer))
+    page.goto(several.url)
+    until(page, "document.querySelector('#limits').textContent !== ''")
+    page.unroute("**/model")
+    cut(page)
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector("#banner:not([hidden])")
+    mend(page)
+    page.click("#banner-do")
+    page.wait_for_selector("#scales label:has([value='8'])")
+
+
+def test_a_level_that_is_no_longer_kept_can_be_made_again(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    with page.expect_response(lambda answer: "level=" in answer.url) as caught:
+        upload(page, ("hill.png", png(40, 60)))
+    wait_done(page)
+    httpx.delete(caught.value.url.replace("level=4&", "")).raise_for_status()
+    choose_right(page, "×2")
+    until(page, "!document.querySelector('#notice').hidden")
+    assert text(page, "#notice-words") == "×2 is no longer kept by the service."
+    assert page.evaluate("[after.naturalWidth, right.selectedOptions[0].text]") == [240, "×4"]
+    page.click("#notice-do")
+    until(page, "after.naturalWidth === 120")
+    assert page.locator(".entry-what").inner_text() == "×2"
+    assert page.locator("#notice").is_hidden()

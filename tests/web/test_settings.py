@@ -1,0 +1,222 @@
+"""What a picture is to become: chosen before, changed afterwards, remembered, and compared."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.web.support import Running, Visit, choose_right, png, text, until, upload, wait_done
+
+pytestmark = pytest.mark.browser
+
+
+def choose_scale(page: Any, scale: int) -> None:
+    page.click(f"#scales label:has([value='{scale}'])")
+
+
+def picture(kind: str, **options: Any) -> bytes:
+    body = io.BytesIO()
+    Image.open(io.BytesIO(png(20, 30))).save(body, kind, **options)
+    return body.getvalue()
+
+
+def result(page: Any) -> tuple[str, bytes]:
+    """Name and bytes of the download."""
+    with page.expect_download() as caught:
+        page.click("#download")
+    return caught.value.suggested_filename, Path(caught.value.path()).read_bytes()
+
+
+def test_other_settings_offer_to_make_the_picture_again(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", png(40, 60)))
+    wait_done(page)
+    assert page.locator("#notice").is_hidden()
+    page.check("#best")
+    assert text(page, "#notice-words") == "This is ×4. You have chosen other settings."
+    assert text(page, "#notice-do") == "Make it again: ×4, best"
+    with page.expect_request(lambda request: request.method == "POST") as caught:
+        page.click("#notice-do")
+    assert caught.value.url.endswith("?scale=4&ensemble=true")
+    until(page, "right.options.length === 4")
+    assert text(page, "#notice-words") == ""
+    assert page.locator("#right option").all_inner_texts() == ["×2", "×4", "×2, best", "×4, best"]
+
+
+def test_a_scale_that_is_there_already_is_shown_and_not_made(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", png(40, 60)))
+    wait_done(page)
+    choose_scale(page, 2)
+    until(page, "after.naturalWidth === 120")
+    assert page.locator("#notice").is_hidden()
+    assert page.locator(".entry-what").inner_text() == "×2"
+
+
+def test_all_pictures_can_take_the_new_settings(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, *((f"{n}.png", png(10, 20)) for n in range(3)))
+    until(page, "document.querySelectorAll('.entry[data-state=done]').length === 3")
+    page.check("#best")
+    assert text(page, "#again-all") == "Use these settings for all 3"
+    page.click("#again-all")
+    until(page, "[...document.querySelectorAll('.entry-what')].every(what => what.textContent === '×4, best')")
+    until(page, "document.querySelectorAll('.entry[data-state=done]').length === 3")
+    assert page.locator("#again-all").is_hidden()
+
+
+def test_a_waiting_picture_takes_other_settings(service: Running, visit: Visit) -> None:
+    service.pace.hold()
+    page = visit(service.url)
+    upload(page, *((f"{n}.png", png(10, 20)) for n in range(3)))
+    page.click(".entry:nth-child(3) .entry-open")
+    choose_scale(page, 2)
+    assert text(page, "#notice-words") == "This becomes ×4. You have chosen other settings."
+    page.click("#notice-do")
+    assert page.locator(".entry:nth-child(3) .entry-what").inner_text() == "×2"
+    service.pace.go()
+    page.wait_for_selector(".entry:nth-child(3)[data-state=done]")
+    until(page, "after.naturalWidth === 40")
+
+
+def test_any_two_versions_are_compared(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", png(40, 60)))
+    wait_done(page)
+    page.check("#best")
+    page.click("#notice-do")
+    until(page, "left.options.length === 5")
+    assert page.locator("#left option").all_inner_texts() == ["Original", "×2", "×4", "×2, best", "×4, best"]
+    page.select_option("#left", label="×2")
+    until(page, "before.naturalWidth === 120 && after.naturalWidth === 240")
+    assert page.locator("#before").bounding_box() == page.locator("#after").bounding_box()
+    assert page.locator("#before").get_attribute("alt") == "hill.png, ×2"
+    until(page, "knob.ariaValueText === '50 % ×2, 50 % ×4, best'")
+    choose_right(page, "×4")
+    until(page, "knob.ariaValueText === '50 % ×2, 50 % ×4'")
+    page.select_option("#left", label="Original")
+    until(page, "before.naturalWidth === 60")
+
+
+def test_a_picture_that_is_made_again_can_go_back_to_what_there_was(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", png(40, 60)))
+    wait_done(page)
+    service.pace.hold()
+    page.check("#best")
+    page.click("#notice-do")
+    page.wait_for_selector(".entry[data-state=queued], .entry[data-state=running]")
+    page.click("#work-cancel")
+    page.wait_for_selector(".entry[data-state=done]")
+    until(page, "after.naturalWidth === 240")
+    assert page.locator(".entry-what").inner_text() == "×4"
+
+
+def test_settings_are_remembered(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    choose_scale(page, 2)
+    page.check("#best")
+    page.select_option("#format", "jpeg")
+    page.evaluate("() => { lossy.value = 70; lossy.dispatchEvent(new Event('input', { bubbles: true })); }")
+    page.reload()
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert page.locator(".entry-what").inner_text() == "×2, best, JPEG 70"
+
+
+def test_settings_are_taken_from_the_address(service: Running, visit: Visit) -> None:
+    page = visit(f"{service.url}?scale=2&best=true&format=webp&lossy=50&nonsense=1")
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert page.locator(".entry-what").inner_text() == "×2, best, WebP 50"
+
+
+@pytest.mark.parametrize("address", ["?scale=3", "?scale=x&lossy=0", "?format=doc"])
+def test_nonsense_in_the_address_is_left_out(service: Running, visit: Visit, address: str) -> None:
+    page = visit(service.url + address)
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert page.locator(".entry-what").inner_text() == "×4"
+
+
+@pytest.mark.parametrize(
+    ("format", "sent", "ending", "query"),
+    [
+        ("png", "PNG", "png", ""),
+        ("webp", "PNG", "webp", "&format=webp&quality=90"),
+        ("webp-exact", "PNG", "webp", "&format=webp&lossless=true"),
+        ("jpeg", "PNG", "jpg", "&format=jpeg&quality=90"),
+        ("avif", "PNG", "avif", "&format=avif&quality=90"),
+        ("original", "PNG", "png", ""),
+        ("original", "JPEG", "jpg", "&format=jpeg&quality=90"),
+        ("original", "WEBP", "webp", "&format=webp&quality=90"),
+        ("original", "AVIF", "avif", "&format=avif&quality=90"),
+        ("original", "TIFF", "png", ""),
+        ("original", "BMP", "png", ""),
+        ("original", "GIF", "png", ""),
+    ],
+)
+def test_every_format_comes_out_as_the_interface_makes_it(
+    service: Running, visit: Visit, format: str, sent: str, ending: str, query: str
+) -> None:
+    page = visit(service.url)
+    page.select_option("#format", format)
+    assert page.locator("#lossy-row").is_visible() is (format not in ("png", "webp-exact"))
+    body = picture(sent)
+    upload(page, (f"hill.{sent.lower()}", body))
+    wait_done(page)
+    answer = httpx.post(f"{service.url}upscale?scale=4{query}", files={"image": ("a", body)})
+    assert result(page) == (f"hill-x4.{ending}", answer.content)
+
+
+def test_what_a_format_cannot_hold_offers_png(service: Running, visit: Visit) -> None:
+    body = io.BytesIO()
+    Image.new("RGBA", (30, 20), (200, 100, 50, 120)).save(body, "PNG")
+    page = visit(f"{service.url}?format=jpeg", may_complain=True)
+    upload(page, ("glass.png", body.getvalue()))
+    page.wait_for_selector(".entry[data-state=failed]")
+    assert text(page, "#trouble-detail").startswith("JPEG cannot hold this picture")
+    page.click("#trouble-remedies button:has-text('Make it a PNG')")
+    wait_done(page)
+    assert result(page)[0] == "glass-x4.png"
+
+
+def test_the_size_is_told_before_anything_is_made(service: Running, visit: Visit) -> None:
+    service.pace.hold()
+    page = visit(service.url)
+    upload(page, ("hill.png", png(20, 30)))
+    until(page, "document.querySelector('#facts').textContent.includes('120 × 80')")
+    assert re.search(r"Original\s+30 × 20", text(page, "#facts"))
+
+
+@pytest.mark.parametrize(
+    ("limits", "scales", "words"),
+    [
+        ({"max_output_pixels": 40 * 60 * 4}, ["Make it ×2"], "At ×4 it would have 0 megapixels"),
+        ({"max_input_pixels": 2000}, [], "It has 0 megapixels, and this service takes up to 0"),
+    ],
+)
+def test_too_many_pixels_are_known_before_the_upload(
+    service: Running, visit: Visit, limits: dict[str, int], scales: list[str], words: str
+) -> None:
+    page = visit("about:blank", may_complain=True)
+    model = httpx.get(f"{service.url}model").json()
+    model["limits"] |= limits
+    page.route("**/model", lambda route: route.fulfill(json=model))
+    page.goto(service.url)
+    until(page, "document.querySelector('#limits').textContent !== ''")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    upload(page, ("hill.png", png(40, 60)))
+    page.wait_for_selector(".entry[data-state=failed]")
+    assert text(page, "#trouble-title") == "The picture is too large"
+    assert text(page, "#trouble-detail").startswith(words)
+    assert page.locator("#trouble-remedies button").all_inner_texts() == scales
+    assert "POST" not in sent
+    if scales:
+        page.click("#trouble-remedies button")
+        until(page, "after.naturalWidth === 120")
