@@ -47,7 +47,7 @@ def loss(**options: Any) -> float:
         return float(np.sqrt(np.mean((np.asarray(coded, float) - np.asarray(PICTURE.convert("L"), float)) ** 2)))
 
 
-@pytest.mark.parametrize("preset", ["web_low", "web_medium", "web_high", "low", "high", "maximum"])
+@pytest.mark.parametrize("preset", ["web_medium", "web_high", "low", "high", "maximum"])
 def test_tables_of_an_editor_lose_as_much_as_libjpeg_does_at_that_quality(preset: str) -> None:
     """Those of Photoshop, which are no multiples of libjpeg's."""
     tables = JpegPresets.presets[preset]["quantization"]
@@ -55,7 +55,7 @@ def test_tables_of_an_editor_lose_as_much_as_libjpeg_does_at_that_quality(preset
     assert compression is not None
     assert compression.quality not in (1, 100)
     lost = loss(qtables=tables)
-    assert loss(quality=min(100, compression.quality + 15)) < lost < loss(quality=compression.quality - 15)
+    assert loss(quality=min(100, compression.quality + 8)) < lost < loss(quality=compression.quality - 8)
 
 
 @given(st.lists(st.integers(1, 65535), min_size=64, max_size=64))
