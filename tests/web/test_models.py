@@ -74,3 +74,23 @@ def test_one_purpose_at_a_time(several: Running, visit: Visit) -> None:
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
     assert seen == ["scale=4&model=nearest_ink"]
+
+
+def test_clean_up_is_asked_for_where_the_network_has_it(several: Running, visit: Visit) -> None:
+    """A network that is only another name of its full strength is no choice of its own."""
+    page = visit(several.url)
+    page.wait_for_selector("#clean")
+    assert page.locator("#networks label").count() == 2
+    seen = requests_of(page)
+    page.select_option("#clean", label="Strong")
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    page.click("#scales label:has([value='8'])")
+    assert not page.is_visible("#clean")
+    upload(page, ("dale.png", png(10, 20)))
+    page.wait_for_selector(".entry:nth-child(2)[data-state=done]")
+    page.click("#scales label:has([value='2'])")
+    page.select_option("#clean", label="Automatic")
+    upload(page, ("fell.png", png(10, 20)))
+    page.wait_for_selector(".entry:nth-child(3)[data-state=done]")
+    assert seen == ["scale=4&clean=0.75", "scale=8", "scale=2"]

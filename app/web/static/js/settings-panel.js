@@ -1,7 +1,7 @@
 /** The controls of the settings: what is chosen is remembered, and may be given in the page's address. */
 
 import { make, part } from "./dom.js";
-import { FORMATS, sane } from "./settings.js";
+import { CLEANS, FORMATS, sane } from "./settings.js";
 import { text } from "./texts.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
@@ -24,6 +24,7 @@ function remembered() {
 export class SettingsPanel {
   #root = part("settings", HTMLElement);
   #best = part("best", HTMLInputElement);
+  #clean = part("clean", HTMLSelectElement);
   #format = part("format", HTMLSelectElement);
   #lossy = part("lossy", HTMLInputElement);
   #lossyValue = part("lossy-value", HTMLOutputElement);
@@ -42,9 +43,22 @@ export class SettingsPanel {
 
   /** @returns {Settings} as they are chosen, without what does not go together */
   get chosen() {
-    const { network, scale, ...others } = this.#settings;
-    const suits = this.#models.some((model) => model.name === network && model.levels.includes(scale));
-    return { ...others, scale, network: suits ? network : "" };
+    const { clean, ...others } = { ...this.#settings, network: this.#network() };
+    return { ...others, clean: this.#cleans() ? clean : "auto" };
+  }
+
+  /** @returns {string} the network that is chosen, if it has the scale */
+  #network() {
+    const { network, scale } = this.#settings;
+    return this.#models.some((model) => model.name === network && model.levels.includes(scale)) ? network : "";
+  }
+
+  /** @returns {boolean} whether the network that would be used has a clean-up */
+  #cleans() {
+    const { scale } = this.#settings;
+    const network = this.#network();
+    const used = this.#models.find(({ name, levels }) => (network ? name === network : levels.includes(scale)));
+    return used?.clean ?? false;
   }
 
   /** @param {Partial<Settings>} changes */
@@ -62,14 +76,15 @@ export class SettingsPanel {
     if (!scales.includes(this.#settings.scale)) {
       this.#settings = { ...this.#settings, scale: scales.filter((scale) => scale <= 4).at(-1) ?? scales[0] ?? 4 };
     }
-    this.#networks.replaceChildren(...models.filter((model) => model.purpose).map((model) => this.#box(model)));
+    const offered = models.filter((model) => model.purpose && !model.full_strength_of);
+    this.#networks.replaceChildren(...offered.map((model) => this.#box(model)));
     this.show();
     this.#onChange();
   }
 
   /** Brings the controls, and their words, to what is chosen. */
   show() {
-    const { scale, best, network, format, lossy } = this.#settings;
+    const { scale, best, network, clean, format, lossy } = this.#settings;
     const scales = this.#scales();
     for (const input of this.#inputs("scale")) {
       input.checked = Number(input.value) === scale;
@@ -79,6 +94,10 @@ export class SettingsPanel {
     this.#best.checked = best;
     this.#format.replaceChildren(
       ...FORMATS.map((name) => new Option(text(`format.${name}`), name, name === format, name === format)),
+    );
+    part("clean-row", HTMLElement).hidden = !this.#cleans();
+    this.#clean.replaceChildren(
+      ...CLEANS.map((name) => new Option(text(`clean.${name}`), name, name === clean, name === clean)),
     );
     const isExact = format === "png" || format === "webp-exact";
     part("lossy-row", HTMLElement).hidden = isExact;
@@ -114,6 +133,7 @@ export class SettingsPanel {
       scale: Number(chosen("scale")[0]?.value ?? 4),
       best: this.#best.checked,
       network: (chosen("network").find(({ value }) => value !== network) ?? chosen("network")[0])?.value ?? "",
+      clean: CLEANS.find((name) => name === this.#clean.value) ?? "auto",
       format: FORMATS.find((name) => name === this.#format.value) ?? "png",
       lossy: Number(this.#lossy.value),
     });

@@ -5,16 +5,19 @@ import { text } from "./texts.js";
 /**
  * @typedef {"png" | "original" | "webp" | "webp-exact" | "jpeg" | "avif"} Format
  *   original: as the picture came, where that can be written, else PNG; webp-exact: without loss
- * @typedef {Readonly<{scale: number, best: boolean, network: string, format: Format, lossy: number}>} Settings
+ * @typedef {"auto" | "0" | "0.25" | "0.5" | "0.75" | "1"} Clean strength of clean-up; auto: by the picture
+ * @typedef {Readonly<{scale: number, best: boolean, network: string, clean: Clean, format: Format, lossy: number}>} Settings
  *   best: eight times slower; network: by name, for its purpose, or empty; lossy: quality 1..100 of lossy formats
  * @typedef {"png" | "webp" | "jpeg" | "avif"} Written
  */
 
 /** @type {readonly Format[]} */
 export const FORMATS = ["png", "original", "webp", "webp-exact", "jpeg", "avif"];
+/** @type {readonly Clean[]} */
+export const CLEANS = ["auto", "0", "0.25", "0.5", "0.75", "1"];
 export const SCALES = [2, 4, 8];
 /** @type {Settings} */
-export const DEFAULTS = Object.freeze({ scale: 4, best: false, network: "", format: "png", lossy: 90 });
+export const DEFAULTS = Object.freeze({ scale: 4, best: false, network: "", clean: "auto", format: "png", lossy: 90 });
 
 /** How formats are called. @type {Record<string, string>} */
 const NAMES = { png: "PNG", jpeg: "JPEG", webp: "WebP", avif: "AVIF", gif: "GIF", bmp: "BMP", tiff: "TIFF", heic: "HEIC" };
@@ -33,6 +36,7 @@ export function sane(values) {
     scale: SCALES.includes(scale) ? scale : DEFAULTS.scale,
     best: values["best"] === true || values["best"] === "true",
     network: typeof values["network"] === "string" ? values["network"] : "",
+    clean: CLEANS.find((name) => name === String(values["clean"])) ?? DEFAULTS.clean,
     format: format ?? DEFAULTS.format,
     lossy: lossy >= 1 && lossy <= 100 ? lossy : DEFAULTS.lossy,
   };
@@ -57,6 +61,7 @@ export function parametersOf(settings, original) {
     `scale=${settings.scale}`,
     ...(settings.best ? ["ensemble=true"] : []),
     ...(settings.network ? [`model=${encodeURIComponent(settings.network)}`] : []),
+    ...(settings.clean === "auto" ? [] : [`clean=${settings.clean}`]),
     ...(written === "png" ? [] : [`format=${written}`]),
     ...(isLossy(settings, original) ? [`quality=${settings.lossy}`] : []),
     ...(settings.format === "webp-exact" ? ["lossless=true"] : []),
@@ -78,11 +83,17 @@ export function labelsOf(settings, level, original) {
     `×${level}`,
     ...(settings.best ? [text("label.best")] : []),
     ...(settings.network ? [text("label.cleaned")] : []),
+    ...(settings.clean === "auto" ? [] : [`${text("settings.clean")} ${settings.clean}`]),
     ...(written === "png" ? [] : [formatName(written) + (isLossy(settings, original) ? ` ${settings.lossy}` : "")]),
   ];
 }
 
 /** @param {Settings} settings @param {number} level @returns {string} the same for a file's name: x4, best */
 export function suffixOf(settings, level) {
-  return [`x${level}`, ...(settings.best ? ["best"] : []), ...(settings.network ? ["cleaned"] : [])].join("-");
+  return [
+    `x${level}`,
+    ...(settings.best ? ["best"] : []),
+    ...(settings.network ? ["cleaned"] : []),
+    ...(settings.clean === "auto" ? [] : [`clean${settings.clean}`]),
+  ].join("-");
 }
