@@ -32,6 +32,7 @@ CONTRACT = {
     "lapsrn_connections": ("gauge", set()),
     "lapsrn_connections_dropped_total": ("counter", {"reason"}),
     "lapsrn_pixels_total": ("counter", {"direction"}),
+    "lapsrn_clean_up_total": ("counter", {"strength", "reason"}),
     "lapsrn_result_store_bytes": ("gauge", set()),
     "lapsrn_store_up": ("gauge", set()),
     "lapsrn_store_emptied_total": ("counter", set()),

@@ -223,7 +223,7 @@ EVENTS: dict[str, Any] = {
                 "text/event-stream": {
                     **_TEXT,
                     "example": 'id: 3\nevent: state\ndata: {"id":"8L2s...","state":"running",'
-                    '"progress":{"done":5,"total":12},"seconds_left":1.4,"results":{},"error":null}\n\n',
+                    '"progress":{"done":5,"total":12},"seconds_left":1.4,"results":{},"clean":null,"error":null}\n\n',
                 }
             },
         },

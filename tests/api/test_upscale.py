@@ -209,8 +209,8 @@ async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> 
         (f"model={'x' * 65}", "model: may have at most 64 characters"),
         (
             "scal=4",
-            "scal: is not a parameter of this request; there are scale, model, format, quality, ensemble, lossless, "
-            "depth, color, metadata, frames and truncated",
+            "scal: is not a parameter of this request; there are scale, model, clean, format, quality, ensemble, "
+            "lossless, depth, color, metadata, frames and truncated",
         ),
     ],
 )
