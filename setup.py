@@ -34,23 +34,27 @@ class BuildLibrary(build_ext):
             raise CompileError(str(error)) from error
 
 
-codec_sources = ["app/codec/consistency.c", "app/codec/huffman.c", "app/codec/merge.c", "app/codec/png_filters.c"]
-codec, codec_avx2 = (
-    Extension(
-        f"app.codec.{name}",
-        codec_sources,
-        depends=["app/codec/merge.h"],
-        extra_compile_args=[cpus],
-        optional=True,
-    )
-    for name, cpus in (("_native", "-mcpu=baseline"), ("_native_avx2", "-march=x86_64_v3"))
-)
-amx = Extension(
-    "model.backends.amx._amx",
-    ["model/backends/amx/amx.c"],
-    depends=["model/backends/amx/amx_blocks.h"],
-    extra_compile_args=["-march=x86_64_v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],  # what amx.py looks for
-    optional=True,
-)
-linux, x86 = sys.platform == "linux", platform.machine() == "x86_64"
-setup(ext_modules=linux * [codec, *x86 * [codec_avx2, amx]], cmdclass={"build_ext": BuildLibrary})
+LINUX, MACHINE = sys.platform == "linux", platform.machine()
+X86 = MACHINE == "x86_64"
+ANY_CPU, AVX2, AVX512 = "-mcpu=baseline", "-march=x86_64_v3", "-march=x86_64_v4"
+WITH_AMX = [AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"]  # what amx.py looks for
+
+
+def library(name: str, sources: str, *flags: str) -> Extension:
+    """A library of the C files that `sources`, a pattern, names, with all headers beside them."""
+    files = sorted(map(str, Path().glob(sources)))
+    headers = sorted(map(str, Path(sources).parent.glob("*.h")))
+    return Extension(name, files, depends=headers, extra_compile_args=list(flags), optional=True)
+
+
+everywhere = [
+    library("app.codec._native", "app/codec/*.c", ANY_CPU),
+    library(f"model.backends.winograd._{'sse2' if X86 else 'neon'}", "model/backends/winograd/*.c", ANY_CPU),
+]
+on_x86 = [
+    library("app.codec._native_avx2", "app/codec/*.c", AVX2),
+    library("model.backends.winograd._avx2", "model/backends/winograd/*.c", AVX2),
+    library("model.backends.winograd._avx512", "model/backends/winograd/*.c", AVX512),
+    library("model.backends.amx._amx", "model/backends/amx/*.c", *WITH_AMX),
+]
+setup(ext_modules=LINUX * [*everywhere, *X86 * on_x86], cmdclass={"build_ext": BuildLibrary})

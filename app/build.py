@@ -94,12 +94,12 @@ def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Code
 
 
 def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
-    """Processes to decode in, not started yet; None where decoding is done in this one."""
+    """Processes to decode in, not started yet: one more than a client may use. None: decoding is done in this one."""
     if settings.decode == "inline":
         return None
     metrics.decoders_up(False)
     return DecoderPool(
-        max(2, codec_threads(settings)),
+        max(2, codec_threads(settings)) + 1,
         build_limits(settings),
         timeout_seconds=settings.decode_timeout_seconds,
         observer=metrics,

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
     codec_threads: Annotated[
-        int, Field(ge=0, le=64, description="Threads that decode and encode large pictures; 0 is half the cores.")
+        int, Field(ge=0, le=64, description="Threads for the large pictures of a client; 0 is half the cores.")
     ] = 0
     decode: Annotated[
         Literal["inline", "process"], Field(description="Decode in this process or in one that may be killed.")
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     max_input_bytes: Annotated[Positive, Field(description="Largest body.")] = 32 * _MIB
     max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width.")] = 4 * 1024 * 1024
     max_output_pixels: Annotated[Positive, Field(description="Largest picture out, height x width.")] = 64 * 1024 * 1024
-    max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held at once, all clients.")] = 256 * _MIB
+    max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held, one client alone.")] = 256 * _MIB
     max_answer_bytes_in_flight: Annotated[
         Positive, Field(description="Pictures being sent at once, all clients; one client may have half.")
     ] = 512 * _MIB
@@ -109,15 +109,15 @@ class Settings(BaseSettings):
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
     ] = INPUT_FORMATS
 
-    max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done; more is 503.")] = 8192
-    max_queue_bytes: Annotated[Positive, Field(description="Bytes of planes admitted and not yet done.")] = 2048 * _MIB
+    max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done, one client alone.")] = 8192
+    max_queue_bytes: Annotated[Positive, Field(description="Bytes of their planes, one client alone.")] = 2048 * _MIB
     deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is 504.")] = 300.0
     job_deadline_seconds: Annotated[Seconds, Field(description="The same for jobs (Prefer: respond-async).")] = 3600.0
     job_ttl_seconds: Annotated[Seconds, Field(description="A finished job is remembered this long.")] = 600.0
     job_lease_seconds: Annotated[
         Seconds, Field(description="A process that shows no sign of life for this long has lost its jobs, say others.")
     ] = 10.0
-    max_jobs: Annotated[Positive, Field(description="Jobs remembered at once, finished ones included.")] = 1000
+    max_jobs: Annotated[Positive, Field(description="Jobs remembered, finished ones too, one client alone.")] = 1000
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     lame_duck_seconds: Annotated[
         float,
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     ] = 64
     client_max_connections: Annotated[
         Positive,
-        Field(description="Connections per address; proxies of LAPSRN_FORWARDED_ALLOW_IPS may have any number."),
+        Field(description="Connections per address or /64; any number for proxies of LAPSRN_FORWARDED_ALLOW_IPS."),
     ] = 256
     client_max_fetches: Annotated[
         Positive, Field(description="Levels, job states and event streams being fetched at once per client.")

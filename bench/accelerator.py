@@ -38,7 +38,7 @@ def measure(plan: Plan) -> Section:
     section.add("public PyTorch, eager, float32, 256×256, host to host", 1000 * public, "ms")
     for edge, count in BATCHES[: plan.pick(len(BATCHES), 1)]:
         name, useful = f"{count} of {edge}×{edge}", count * useful_flops(config, edge, edge)
-        tiles = np.random.default_rng(0).random((count, *2 * [edge + 2 * runtime.info.margin]), dtype=np.float32)
+        tiles = np.random.default_rng(0).random((count, *2 * [edge + 2 * runtime.info.window_margin]), dtype=np.float32)
         whole, kernels, graph = (
             median(each) for each in (lambda t=tiles: runtime.run(t, 4), *_on_device(runtime, tiles))
         )

@@ -30,9 +30,11 @@ def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
     return 2 * per_pixel * height * width
 
 
-def engine_flops(config: LapSRNConfig, engine: EngineConfig, height: int, width: int, workers: int) -> int:
-    """What the engine computes for one plane: every tile that it cuts, margins included."""
-    overhead = engine.overhead(config.margin)
+def engine_flops(
+    config: LapSRNConfig, engine: EngineConfig, window_margin: int, height: int, width: int, workers: int
+) -> int:
+    """What the engine computes for one plane: every tile that it cuts, the network's margins included."""
+    overhead = engine.overhead(window_margin)
     edges = sizes_for(height, width, engine.tile_sizes(config.scale), overhead, workers, engine.split_above_idle)
     rows, columns = (cut_axis(side, each, overhead) for side, each in zip((height, width), edges, strict=True))
     return sum(tile_flops(config, row.size, column.size) for row in rows for column in columns)

@@ -98,7 +98,7 @@ def score(runtime: Runtime, codec: Codec, file: bytes, truth: Rgb, scale: int) -
     """The quality that the file says, and dB at every strength."""
     decoded = codec.decode(file, UpscaleOptions(scale=scale))  # type: ignore[arg-type]
     (picture,) = decoded.frames
-    tiles = pad(picture.luma, runtime.info.margin)[None]
+    tiles = pad(picture.luma, runtime.info.margin, runtime.info.window_margin)[None]
     found = []
     for strength in STRENGTHS:
         luma = runtime.run(tiles, scale, clean=strength)[scale][0]

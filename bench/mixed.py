@@ -58,7 +58,7 @@ def _batch_seconds(runs: int) -> list[float]:
 
     def work(build: ModelFactory) -> None:
         model = next(iter(build().values()))
-        margin = model.info.margin
+        margin = model.info.window_margin
         shape = (count, largest.height + 2 * margin, largest.width + 2 * margin)
         tiles = np.random.default_rng(0).random(shape, dtype=np.float32)
         model.run(tiles, 4)

@@ -73,7 +73,7 @@ def upscaler() -> tuple[str, Upscaler]:
         (runtime,) = load([Weights.open(WEIGHTS)], "cpu").values()
 
         def by_network(plane: Plane) -> Plane:
-            padded = np.pad(plane, runtime.info.margin, mode="symmetric")
+            padded = np.pad(plane, runtime.info.window_margin, mode="symmetric")
             large: Plane = runtime.run(padded[None], SCALE)[SCALE][0].copy()
             return large
 

@@ -44,8 +44,9 @@ def measure(plan: Plan) -> Section:
     rate, seconds = max(found.values()), statistics.median(times)
     config = network.config
     useful = useful_flops(config, side, side)
-    engine = engine_config(by_name(machine.backend).tiling(machine.device))
-    computed = engine_flops(config, engine, side, side, cores())
+    backend = by_name(machine.backend)
+    engine = engine_config(backend.tiling(machine.device))
+    computed = engine_flops(config, engine, backend.window_margin(config), side, side, cores())
     for name, best in found.items():
         section.add(
             f"best convolution rate, {name}, one thread on each of {machine.cores} cores", best / 1e9, "GFLOP/s"

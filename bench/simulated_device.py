@@ -35,6 +35,7 @@ class Info:
     name: str = "simulated_x4"
     scales: tuple[int, ...] = (2, 4)
     margin: int = MARGIN
+    window_margin: int = MARGIN
     device: str = "cuda:0"
     dtype: str = "float16"
     backend: str = "simulated"

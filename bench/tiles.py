@@ -30,7 +30,7 @@ BATCHES = (
     (128, 128, 2),
 )
 """(rows and columns of a core, tiles in a batch)."""
-AMX_BATCHES = (
+C_BATCHES = (
     (16, 18, 1),
     (32, 34, 1),
     (64, 34, 1),
@@ -45,13 +45,13 @@ AMX_BATCHES = (
     (128, 258, 1),
     (256, 258, 1),
 )
-"""The same for amx.c, which computes tiles one by one."""
+"""The same for the kernels in C, which compute tiles one by one."""
 
 
 def measure(plan: Plan) -> Section:
     """CPU microseconds of one thread per source pixel, every core at work; lower is better."""
     section = Section("tiles", "Tiles: one batch at a time in one process for each core")
-    batches: Sequence[tuple[int, int, int]] = AMX_BATCHES if describe().backend == "amx" else BATCHES
+    batches: Sequence[tuple[int, int, int]] = C_BATCHES if describe().backend != "torch" else BATCHES
     batches = batches[: plan.pick(len(batches), 2)]
     config = load_weights(Settings().weights)[0].config
     context = multiprocessing.get_context("spawn")
@@ -79,7 +79,7 @@ def measure(plan: Plan) -> Section:
 
 def _run(pipe: Connection) -> None:
     model = next(iter(open_model(Settings(), None).factories[0]().values()))
-    margin = model.info.margin
+    margin = model.info.window_margin
     warm = set()
     while (batch := pipe.recv()) is not None:
         height, width, count = batch

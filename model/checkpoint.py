@@ -48,6 +48,8 @@ class NetworkInfo:
     dtype: str = ""
     """Of the features."""
     backend: str = ""
+    window_margin: int = 0
+    """Source pixels that a tile has on each side of its core; at least the margin."""
 
     @property
     def scales(self) -> tuple[int, ...]:

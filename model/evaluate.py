@@ -24,12 +24,15 @@ Luma = NDArray[np.float32] | NDArray[np.float64]
 Enlarge = Callable[[FoldedLapSRN, Luma], list[NDArray[np.float32]]]
 
 
-def pad(plane: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
-    """The canonical border: reflection, or edge replication along a side that is not longer than the margin."""
+def pad(plane: NDArray[np.float32], margin: int, window_margin: int = 0) -> NDArray[np.float32]:
+    """The canonical border: reflection, or edge replication along a side that is not longer than the margin.
+
+    Up to a larger `window_margin`, more pixels, whose values do not matter.
+    """
     for axis, length in enumerate(plane.shape):
         widths = [(margin, margin) if a == axis else (0, 0) for a in range(2)]
         plane = np.pad(plane, widths, mode="reflect" if length > margin else "edge")
-    return plane
+    return np.pad(plane, max(0, window_margin - margin), mode="edge")
 
 
 @torch.inference_mode()

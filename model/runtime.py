@@ -34,8 +34,9 @@ class Runtime:
         self._plain = at(0.0)
 
     def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
-        """Tiles (N, H + 2 margin, W + 2 margin), luma or alpha in 0..1, to {s: (N, H s, W s)} for every s <= scale.
+        """Tiles with `info.window_margin`, luma or alpha in 0..1, to their cores at every scale up to this one.
 
+        (N, H + 2 margin, W + 2 margin) to {s: (N, H s, W s)}.
         Valid convolutions only, so a tile's core depends on nothing but the tile. `full_precision` computes the
         features in float32 whatever the dtype. `clean` is a strength of clean-up, 0 to 1, whose network is made when
         first needed. Raises MemoryError when the device has no room for the batch.
@@ -55,7 +56,7 @@ class Runtime:
 
     def warm_up(self, shapes: Iterable[tuple[int, int, int]]) -> None:
         """Run once on each batch shape (N, H, W) of cores, so that no request pays for kernels being chosen."""
-        margin = self.info.margin
+        margin = self.info.window_margin
         for count, height, width in shapes:
             self.run(np.zeros((count, height + 2 * margin, width + 2 * margin), np.float32), self.info.scales[-1])
         if self.info.device == "cpu":
@@ -116,7 +117,8 @@ class Weights:
     def runtime(self, device: str, dtype: str = "auto", backend: str = "auto") -> Runtime:
         """The network on a device, for one worker. dtype and backend are as in `choose`. Raises ValueError."""
         dtype, chosen = choose(self.info.config, device, dtype, backend)
-        info = replace(self.info, device=device, dtype=dtype, backend=chosen.name)
+        margin = chosen.window_margin(self.info.config)
+        info = replace(self.info, device=device, dtype=dtype, backend=chosen.name, window_margin=margin)
         mixes = _Mixes()
         if device == "cpu" and chosen.shared:
             with self._sharing:
@@ -157,6 +159,8 @@ class Weights:
             folded = centred(self._between(strength).fold())
         full = full_precision(folded, device)
         served = backend.build(folded, full, dtype)
+        if dtype == "float32":
+            return Computed(served, served)
         if device.startswith("cuda"):
             torch.cuda.synchronize(device)  # what was made on the default stream is there before another one reads it
         return Computed(full, served)

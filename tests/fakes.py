@@ -34,6 +34,7 @@ class FakeInfo:
     name: str = "fake_x4"
     scales: tuple[int, ...] = (2, 4)
     margin: int = MARGIN
+    wider: int = 0
     device: str = "cpu"
     dtype: str = "float32"
     backend: str = "fake"
@@ -43,6 +44,11 @@ class FakeInfo:
     sha256: str = ""
     scores: Mapping[str, Any] = field(default_factory=dict)
     config: object = None
+
+    @property
+    def window_margin(self) -> int:
+        """`wider` than the margin."""
+        return self.margin + self.wider
 
 
 class FakeModel:

@@ -69,7 +69,7 @@ def test_two_files_of_one_name_end_the_start(folder: Path, tmp_path_factory: pyt
     [
         ({"weights": Path("none.safetensors")}, "no weights at none.safetensors; set LAPSRN_WEIGHTS"),
         ({"more_weights": (Path("none"),)}, "no weights at none; set LAPSRN_MORE_WEIGHTS"),
-        ({"backend": "fast"}, "LAPSRN_BACKEND: there is no backend 'fast'; use auto, or one of amx, winograd, torch"),
+        ({"backend": "fast"}, "LAPSRN_BACKEND: there is no backend 'fast'; use auto, or one of amx, winograd_avx512,"),
         ({"weights_sha256": "0" * 64}, f"not the {'0' * 64} of LAPSRN_WEIGHTS_SHA256; restore the file or correct"),
         ({"devices": "gpu"}, "LAPSRN_DEVICES or --device: unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
     ],

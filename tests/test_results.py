@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from app.errors import StoreUnavailable
+from app.errors import QueueFull, StoreUnavailable
 from app.results import MemoryStore, ResultStore, StoredPicture, new_id, storage_key
 from app.results.redis import RedisStore
 from bench.redis_server import RedisServer
@@ -30,6 +30,24 @@ async def test_what_was_put_is_got(store: ResultStore) -> None:
     assert await store.get(result_id, "ann", 4) == BIG
     assert await store.get(result_id, "ann", 2) == SMALL
     assert await store.get(result_id, "ann", 8) is None
+
+
+async def test_what_is_about_to_be_read_is_told_and_may_be_refused(store: ResultStore) -> None:
+    """Only Redis reads; what is in memory is there already."""
+    sizes: list[int] = []
+
+    def refuse(size: int) -> None:
+        raise QueueFull("no room", 1.0)
+
+    await store.put("a", "", LEVELS)
+    assert await store.get("a", "", 2, sizes.append) == SMALL
+    if isinstance(store, RedisStore):
+        assert sizes == [128 * 1024]
+        with pytest.raises(QueueFull):
+            await store.get("a", "", 2, refuse)
+    else:
+        assert sizes == []
+        assert await store.get("a", "", 2, refuse) == SMALL
 
 
 async def test_somebody_elses_is_unknown(store: ResultStore) -> None:
@@ -59,6 +77,64 @@ async def test_putting_again_replaces_every_level(store: ResultStore) -> None:
 
 async def test_it_is_available(store: ResultStore) -> None:
     assert await store.available()
+
+
+async def kept(store: ResultStore, *names: str) -> list[str]:
+    """Those of these results that are there."""
+    return [name for name in names if await store.get(name, "", 4) is not None]
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.server)])
+async def small(request: pytest.FixtureRequest) -> AsyncIterator[ResultStore]:
+    """Has room for 1,000 bytes, which is five times BIG or four times LEVELS."""
+    store: ResultStore = MemoryStore(1000, 60.0)
+    if request.param == "redis":
+        store = RedisStore(request.getfixturevalue("redis_server").url, 1000, 60, prefix=f"lapsrn:{new_id()}:")
+    yield store
+    await store.close()
+
+
+async def test_the_largest_user_s_oldest_result_is_evicted_first(small: ResultStore) -> None:
+    for name in ("b1", "a1", "a2", "a3", "a4", "a5"):
+        assert await small.put(name, "", {4: BIG}, client=name[0])
+    assert await kept(small, "b1", "a1", "a2", "a3", "a4", "a5") == ["b1", "a2", "a3", "a4", "a5"]
+    for name in ("b2", "c1"):
+        assert await small.put(name, "", {4: BIG}, client=name[0])
+    assert await kept(small, "b1", "b2", "c1", "a2", "a3", "a4", "a5") == ["b1", "b2", "c1", "a4", "a5"]
+
+
+async def test_a_newcomer_s_result_is_kept_however_many_others_have_some(small: ResultStore) -> None:
+    half = StoredPicture.of(b"h" * 500, "image/png")
+    for name in "abcde":
+        assert await small.put(name, "", {4: BIG}, client=name)
+    assert await small.put("f", "", {4: half}, client="f")
+    assert len(await kept(small, *"abcdef")) == 3
+    assert await kept(small, "f") == ["f"]
+
+
+async def test_a_result_of_more_than_half_pushes_nothing_out_of_others(small: ResultStore) -> None:
+    large = StoredPicture.of(b"l" * 800, "image/png")
+    for name in ("b1", "a1"):
+        await small.put(name, "", {4: BIG}, client=name[0])
+    assert await small.put("a2", "", {4: large}, client="a"), "it fits beside b's if a's own goes"
+    assert await kept(small, "b1", "a1", "a2") == ["b1", "a2"]
+    assert not await small.put("c1", "", {4: large}, client="c")
+    assert await kept(small, "b1", "a2", "c1") == ["b1", "a2"]
+    assert await small.delete("b1", "")
+    assert await small.put("a3", "", {4: StoredPicture.of(b"l" * 1000, "image/png")}, client="a"), "alone: everything"
+
+
+async def test_clients_are_forgotten_with_their_results(small: ResultStore) -> None:
+    for round_ in range(3):
+        for name in "abcd":
+            assert await small.put(f"{name}{round_}", "", {4: BIG}, client=name)
+        for name in "abcd":
+            assert await small.delete(f"{name}{round_}", "")
+    assert await small.available()
+    assert small.size_bytes == 0
+    for number in range(6):
+        assert await small.put(f"x{number}", "", {4: BIG}, client="x")
+    assert await kept(small, *(f"x{number}" for number in range(6))) == ["x1", "x2", "x3", "x4", "x5"]
 
 
 async def test_memory_counts_bytes() -> None:

@@ -58,7 +58,7 @@ async def read_picture(request: Request, limits: BodyLimits, reservation: Reserv
     """The picture's bytes, at most `limits.max_bytes`, counted on `reservation` as they arrive.
 
     Raises UnsupportedFormat for a content type that is neither a form nor a picture, TooManyBytes as soon as it is
-    known, SlowClient, MalformedRequest, QueueFull, and starlette's ClientDisconnect.
+    known, SlowClient, MalformedRequest, QueueFull, TooManyRequests, and starlette's ClientDisconnect.
     """
     sink, ceiling = _sink_for(request.headers.get("content-type", ""), limits.max_bytes)
     declared = request.headers.get("content-length", "")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
+from app.api.access import network_of
 from app.metrics import Metrics
 
 PROBES = ("/healthz", "/readyz", "/metrics")
@@ -29,7 +30,7 @@ class Connections:
         metrics: Metrics | None = None,
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`limit` is for all together, `per_client` for each address but those of proxies.
+        """`limit` is for all together, `per_client` for each network (see `network_of`) but those of proxies.
 
         `metrics` are told how many there are. `leaving` tells whether the service is about to stop: then each
         connection ends with its next answer.
@@ -37,12 +38,12 @@ class Connections:
         self._limit, self._per_client = limit, per_client
         self._metrics, self._is_proxy = metrics, is_proxy
         self.leaving = leaving
-        self._by_address: Counter[str] = Counter()
+        self._by_client: Counter[str] = Counter()
 
     def enter(self, address: str) -> Admission:
         """Counts one more, also if it is refused; `leave` counts it out."""
         total = self._count(address, 1)
-        crowd = self._by_address[address] > self._per_client and not self._is_proxy(address)
+        crowd = self._by_client[network_of(address)] > self._per_client and not self._is_proxy(address)
         if crowd or total > self._limit + RESERVE:
             self.dropped("too-many")
             return "refused"
@@ -59,10 +60,11 @@ class Connections:
 
     def _count(self, address: str, change: int) -> int:
         """The new total."""
-        self._by_address[address] += change
-        if not self._by_address[address]:
-            del self._by_address[address]
-        total = self._by_address.total()
+        client = network_of(address)
+        self._by_client[client] += change
+        if not self._by_client[client]:
+            del self._by_client[client]
+        total = self._by_client.total()
         if self._metrics is not None:
             self._metrics.connections(total)
         return total

@@ -50,7 +50,7 @@ async def upscale(
     with ExitStack() as cleanup:
         held.callback(service.answers.hold(caller.name, 0))
         (cleanup if patient else held).callback(service.quota.enter(caller))
-        reservation = service.budget.reserve()
+        reservation = service.budget.reserve(caller.name)
         cleanup.callback(reservation.release)
         with stages.measure("read"):
             upload = Upload(await read_picture(request, _limits(service), reservation), reservation)
@@ -97,11 +97,16 @@ async def result(
     service.check_level(query.level, "level")
     held.callback(service.fetches.enter(caller))
     held.callback(service.answers.hold(caller.name, 0))
-    picture = await service.store.get(result_id, caller.owner, query.level)
-    if picture is None and await _made_by_job(service, caller, result_id):
-        picture = await service.store.get(result_id, caller.owner, query.level)  # made between the two questions
-    if picture is None:
-        raise NotFound(_UNKNOWN)
+    with ExitStack() as reading:
+
+        def count(size: int) -> None:
+            reading.callback(service.answers.hold(caller.name, size))
+
+        picture = await service.store.get(result_id, caller.owner, query.level, count)
+        if picture is None and await _made_by_job(service, caller, result_id):
+            picture = await service.store.get(result_id, caller.owner, query.level, count)  # made in between
+        if picture is None:
+            raise NotFound(_UNKNOWN)
     response = picture_response(request, picture, query.level)
     held.callback(service.answers.hold(caller.name, len(response.body)))
     return response

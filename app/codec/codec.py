@@ -21,7 +21,7 @@ from app.errors import BadParameter
 from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat, WritableFormat
 from app.options import UpscaleOptions
 
-Read = Callable[[bytes, UpscaleOptions, DecodeLimits], Raster]
+Read = Callable[[bytes, UpscaleOptions, DecodeLimits, str], Raster]
 
 _THREADED_PIXELS = 4 * 1024 * 1024
 _WEBP_PLAYS, _WEBP_FRAME_MS, _WEBP_FILM_MS = 2**16 - 1, 2**24 - 1, 2_000_000_000
@@ -45,7 +45,7 @@ class Codec:
         consistent: bool = True,
     ) -> None:
         self._formulas, self._limits, self._consistent = formulas, limits, consistent
-        self._read = reader.read if read is None else read
+        self._read = _read_here if read is None else read
         count = min(4, os.cpu_count() or 1) if threads is None else threads
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="codec", initializer=give_way) if count > 1 else None
 
@@ -54,14 +54,16 @@ class Codec:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def decode(self, data: bytes, options: UpscaleOptions) -> Decoded:
-        """The picture in `data` as planes; `compressions` are looked for if `options.clean` is "auto".
+    def decode(self, data: bytes, options: UpscaleOptions, client: str = "") -> Decoded:
+        """The picture in `data` as planes; clients take turns where decoders are few.
+
+        `compressions` are looked for if `options.clean` is "auto".
 
         Raises TooManyBytes, TooManyPixels, UnsupportedFormat, UndecodablePicture or BadParameter; never anything else,
         whatever the bytes are.
         """
         accepted_format(data, self._limits)
-        raster = self._read(data, options, self._limits)
+        raster = self._read(data, options, self._limits, client)
         started = time.perf_counter()
         frames = tuple(split(frame, self._formulas) for frame in raster.frames)
         compressions = _compressions(raster, frames[0].luma) if options.clean == "auto" else ()
@@ -153,6 +155,10 @@ def _compressions(raster: Raster, luma: Plane) -> tuple[Compression, ...]:
     quality = grid.quality_of(luma)
     before = None if quality is None else Compression("grid", quality)
     return tuple(each for each in (raster.compression, before) if each is not None)
+
+
+def _read_here(data: bytes, options: UpscaleOptions, limits: DecodeLimits, client: str) -> Raster:
+    return reader.read(data, options, limits)
 
 
 def _formats(suits: Callable[[WritableFormat], bool]) -> str:

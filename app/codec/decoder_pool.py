@@ -16,6 +16,7 @@ from app.codec.raster import Raster
 from app.codec.types import DecodeLimits
 from app.errors import DecodersUnavailable, UndecodablePicture
 from app.options import UpscaleOptions
+from app.turns import Seats
 
 State = Literal["starting", "ok", "unavailable"]
 
@@ -47,7 +48,10 @@ class _Unobserved:
 
 
 class DecoderPool:
-    """A pool of decoder processes; `read` is a Codec's `read`, and safe to call from several threads."""
+    """A pool of decoder processes; `read` is a Codec's `read`, and safe to call from several threads.
+
+    Clients take turns, picture by picture. The last of several processes is kept for clients that have none at work.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,8 @@ class DecoderPool:
         self._count = count
         self._idle: deque[DecoderChild | None] = deque([None] * count)
         self._freed = Condition()
+        self._seats: Seats[object] = Seats(max(1, count - 1))
+        self._called: set[object] = set()  # those who wait and have a seat: the next idle process is theirs
         self._warming: set[DecoderChild] = set()
         self._closed = False
         self._state: State = "starting"
@@ -116,15 +122,16 @@ class DecoderPool:
                 kept = None
             self._give_back(kept)
 
-    def read(self, data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
-        """As app.codec.reader.read; UndecodablePicture also for a file on which the decoder dies or does not end.
+    def read(self, data: bytes, options: UpscaleOptions, limits: DecodeLimits, client: str = "") -> Raster:
+        """As app.codec.reader.read, when it is the client's turn.
 
-        Raises DecodersUnavailable where no process can be started.
+        UndecodablePicture also for a file on which the decoder dies or does not end; DecodersUnavailable where no
+        process can be started.
         """
         name = accepted_format(data, limits).title
         message = decoder_protocol.request(data, options, limits)
         began = time.monotonic()
-        kept = self._take()
+        kept = self._take_in_turn(client)
         self._observer.decoder_wait(time.monotonic() - began)
         old = kept is not None and kept.warm
         try:
@@ -147,6 +154,7 @@ class DecoderPool:
             raise
         finally:
             self._give_back(kept)
+            self._leave(client)
 
     def close(self) -> None:
         """Ends every process; those at work finish their picture first. `read` must not be called afterwards."""
@@ -159,6 +167,26 @@ class DecoderPool:
                 child.kill()
             self._give_back(None)
 
+    def _take_in_turn(self, client: str) -> DecoderChild | None:
+        waiting = object()
+        with self._freed:
+            self._seats.wait(client, waiting)
+            self._call()
+            self._freed.wait_for(lambda: waiting in self._called and self._idle)
+            self._called.remove(waiting)
+            return self._idle.pop()
+
+    def _leave(self, client: str) -> None:
+        with self._freed:
+            self._seats.leave(client)
+            self._call()
+
+    def _call(self) -> None:
+        """Gives free seats to those whose turn it is."""
+        while (found := self._seats.take()) is not None:
+            self._called.add(found[1])
+        self._freed.notify_all()
+
     def _take(self) -> DecoderChild | None:
         with self._freed:
             self._freed.wait_for(lambda: self._idle)
@@ -170,7 +198,7 @@ class DecoderPool:
     def _give_back(self, child: DecoderChild | None) -> None:
         with self._freed:
             self._idle.append(child)
-            self._freed.notify()
+            self._freed.notify_all()
 
     def _warmed(self, child: DecoderChild | None) -> DecoderChild:
         """The process, or a new one, when it is warm. Raises DecodersUnavailable, and has then ended it."""

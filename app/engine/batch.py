@@ -181,8 +181,8 @@ class BatchRunner:
         return max(len(tiles), self.limit(tiles[0].shape)) if self._fill else len(tiles)
 
     def _input(self, count: int, shape: Shape, fill: float | None = None) -> NDArray[np.float32]:
-        """Return (count, H + 2 margin, W + 2 margin) of the buffer, as it is or filled."""
-        margin = self._models[shape.network].info.margin
+        """Return (count, H + 2 window_margin, W + 2 window_margin) of the buffer, as it is or filled."""
+        margin = self._models[shape.network].info.window_margin
         height, width = shape.height + 2 * margin, shape.width + 2 * margin
         needed = count * height * width
         if self._buffer.size < needed:

@@ -32,10 +32,10 @@ class EngineConfig:
     max_batch_pixels: int = 128 * 128
     """Core pixels in one batch; a single tile is always allowed."""
     max_tiles: int = 8192
-    """Tiles under way, waiting or being computed, beyond which requests are refused; a self-ensemble has eight times
-    as many."""
+    """Tiles that one client alone may have under way, waiting or being computed; a self-ensemble has eight times as
+    many. See app.shares for several clients."""
     max_bytes: int = 2 * 2**30
-    """Bytes of input and output planes under way beyond which requests are refused."""
+    """Bytes of input and output planes that one client alone may have under way."""
     retry_seconds: float = 5.0
     """What a refused client is told to wait while no rate has been measured."""
     hang_seconds: float = 120.0

@@ -151,8 +151,8 @@ class Engine:
         outputs) when source rows [0, rows) of every plane are done, and may `release` them; `on_stage` gets ("queue",
         seconds) and ("infer", seconds). All in the event loop. Cancelling the task takes its tiles out of the queue.
 
-        Raises BadParameter (a scale or a network that is not there), QueueFull, Draining, DeadlineExceeded and
-        InferenceFailed.
+        Raises BadParameter (a scale or a network that is not there), QueueFull, TooManyRequests, Draining,
+        DeadlineExceeded and InferenceFailed.
         """
         chosen = choose(self._ready_networks(), scale, network)
         _check(planes)
@@ -178,7 +178,8 @@ class Engine:
             levels=self.levels(chosen.name, scale),
             sizes=self._config.tile_sizes(scale),
             margin=chosen.margin,
-            overhead=self._config.overhead(chosen.margin),
+            window_margin=chosen.window_margin,
+            overhead=self._config.overhead(chosen.window_margin),
             workers=len(self._models),
             split_above=self._config.split_above if self.scheduler.requests else self._config.split_above_idle,
             listener=bridge,

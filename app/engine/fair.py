@@ -6,47 +6,10 @@ While the service drains, the oldest request comes first instead.
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
 
 from app.engine.request import Request, Tile
 from app.engine.tiles import Shape
-
-T = TypeVar("T")
-
-
-class RoundRobin(Generic[T]):
-    """A round-robin whose newcomers need not wait for a whole round.
-
-    A newcomer's first turn comes after one more turn of the round, or after that of the newcomer before it and one
-    more: however many newcomers there are, every second turn is left to the others.
-    """
-
-    def __init__(self) -> None:
-        self._order: list[T] = []
-        self._newcomers: set[T] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._order)
-
-    def add(self, member: T) -> None:
-        """Let somebody take part who does not yet."""
-        last = max((self._order.index(newcomer) for newcomer in self._newcomers), default=-1)
-        self._order.insert(last + 2, member)
-        self._newcomers.add(member)
-
-    def remove(self, member: T) -> None:
-        """Take a member out."""
-        self._order.remove(member)
-        self._newcomers.discard(member)
-
-    def served(self, member: T) -> None:
-        """Send a member to the end of the round."""
-        self.remove(member)
-        self._order.append(member)
-
-    def order(self) -> list[T]:
-        """Return the members in the order of their turns."""
-        return list(self._order)
+from app.turns import RoundRobin
 
 
 class _Client:

@@ -39,7 +39,9 @@ def require_same(mine: Networks, ours: Networks) -> None:
 
 
 def _described(network: NetworkInfo | None) -> str:
-    return "no place" if network is None else f"margin {network.margin} and scales {tuple(network.scales)}"
+    if network is None:
+        return "no place"
+    return f"margin {network.margin}, windows with {network.window_margin} and scales {tuple(network.scales)}"
 
 
 def _owner(networks: Networks) -> str:

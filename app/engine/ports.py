@@ -38,6 +38,10 @@ class NetworkInfo(Protocol):
         """Source pixels that an output pixel can see on each side."""
 
     @property
+    def window_margin(self) -> int:
+        """Source pixels that a tile has on each side of its core; at least the margin."""
+
+    @property
     def config(self) -> object:
         """Its architecture, in the model's own terms."""
 
@@ -72,7 +76,7 @@ class TileModel(Protocol):
     def run(
         self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False, clean: float = 0.0
     ) -> dict[int, NDArray[np.float32]]:
-        """Map (N, H + 2 margin, W + 2 margin) to {s: (N, H s, W s)} for every level s <= scale.
+        """Map (N, H + 2 window_margin, W + 2 window_margin) to {s: (N, H s, W s)} for every level s <= scale.
 
         `clean` is a strength of clean-up in eighths, other than 0.0 only where `info.strengths` is not empty.
         A tile's result must not depend on its neighbours in the batch. The arrays may be overwritten by the next call.

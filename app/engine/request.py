@@ -98,6 +98,7 @@ class Request:
         levels: Sequence[int],
         sizes: TileSizes,
         margin: int,
+        window_margin: int,
         overhead: int,
         workers: int,
         split_above: int,
@@ -117,9 +118,8 @@ class Request:
         for plane, strength in zip(planes, clean or [0.0] * len(planes), strict=True):
             height, width = plane.shape
             outputs = {level: new_plane(height * level, width * level) for level in levels}
-            source = CutPlane.cut(
-                plane, sizes_for(height, width, sizes, overhead, workers, split_above), margin, overhead
-            )
+            fitting = sizes_for(height, width, sizes, overhead, workers, split_above)
+            source = CutPlane.cut(plane, fitting, margin, window_margin, overhead)
             request.outputs.append(outputs)
             request.height = max(request.height, height)
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())

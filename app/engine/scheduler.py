@@ -9,7 +9,8 @@ from app.engine.fair import FairQueue
 from app.engine.rate import TileRate
 from app.engine.request import Request, Tile
 from app.engine.tiles import Shape
-from app.errors import Draining, InferenceFailed, QueueFull
+from app.errors import Draining, InferenceFailed
+from app.shares import Shares
 
 
 class Scheduler:
@@ -25,7 +26,7 @@ class Scheduler:
         self._queue = FairQueue()
         self._held: dict[Hashable, set[Tile]] = {}
         self._requests: dict[Request, None] = {}
-        self._bytes = 0
+        self._tiles, self._bytes = Shares(config.max_tiles), Shares(config.max_bytes)
         self._in_flight = 0
         self.idle = 0
         """Workers that wait for a batch."""
@@ -34,9 +35,10 @@ class Scheduler:
         self._closed = False
 
     def admit(self, request: Request) -> None:
-        """Queue a request's tiles; raises Draining, or QueueFull when tiles or bytes under way reach their limits.
+        """Queue a request's tiles; raises Draining.
 
-        A request that is larger than a limit by itself is admitted when nothing else is under way.
+        Raises QueueFull or TooManyRequests when its client has no room left for its tiles or bytes; see Shares. A
+        request that is larger than a limit by itself is admitted when nothing else is under way.
         """
         with self._changed:
             if self._draining:
@@ -45,25 +47,32 @@ class Scheduler:
                 self._check_room(request)
             request.admitted_at = time.monotonic()
             self._requests[request] = None
-            self._bytes += request.bytes
+            self._bytes.add(request.client, request.bytes)
+            self._tiles.add(request.client, len(request.tiles))
             self._queue.add(request.tiles)
             request.tiles = []
             self._changed.notify_all()
 
     def _check_room(self, request: Request) -> None:
-        limits, under_way = self._config, self._queue.tiles + self._in_flight
-        surplus_tiles = under_way + len(request.tiles) - limits.max_tiles
-        surplus_bytes = self._bytes + request.bytes - limits.max_bytes
+        client, limits = request.client, self._config
+        tiles, size = self._tiles.total, self._bytes.total
+        surplus_tiles = len(request.tiles) - self._tiles.room(client)
+        surplus_bytes = request.bytes - self._bytes.room(client)
         if surplus_tiles <= 0 and surplus_bytes <= 0:
             return
-        share = max(surplus_tiles / max(1, under_way), surplus_bytes / max(1, self._bytes))
+        share = max(surplus_tiles / max(1, tiles), surplus_bytes / max(1, size))
         rate = self._rate.per_second()
-        wait = min(1.0, share) * under_way / rate if rate else limits.retry_seconds
-        raise QueueFull(
-            f"{under_way} tiles and {self._bytes >> 20} MiB are under way, and this picture's {request.total} tiles "
-            f"and {request.bytes >> 20} MiB do not fit below the limits of {limits.max_tiles} tiles "
-            f"and {limits.max_bytes >> 20} MiB; try again in {max(1.0, wait):.0f} s",
-            retry_after=max(1.0, wait),
+        wait = max(1.0, min(1.0, share) * tiles / rate if rate else limits.retry_seconds)
+        scarce = self._tiles if surplus_tiles > 0 else self._bytes
+        here, again = f"{tiles} tiles and {size >> 20} MiB", f"try again in {wait:.0f} s"
+        unfit = f"this picture's {request.total} tiles and {request.bytes >> 20} MiB do not fit"
+        raise scarce.refusal(
+            client,
+            f"{here} are under way, and {unfit} below the limits of {limits.max_tiles} tiles and "
+            f"{limits.max_bytes >> 20} MiB, which all clients share; {again}",
+            f"{self._tiles.of(client)} tiles and {self._bytes.of(client) >> 20} MiB of yours are under way, and "
+            f"{unfit} into your share while other clients are here; {again}, or send fewer at once",
+            retry_after=wait,
         )
 
     def enlist(self, holder: Hashable) -> None:
@@ -142,7 +151,10 @@ class Scheduler:
                 tile.failed_attempts += 1
                 if tile.failed_attempts >= self._config.max_failed_attempts and self._close(tile.request):
                     settled.append(tile.request)
-            self._queue.add(tile for tile in mine if not tile.request.closed)
+            again = [tile for tile in mine if not tile.request.closed]
+            for tile in again:
+                self._tiles.add(tile.request.client)
+            self._queue.add(again)
             self._forget_idle(tile.request for tile in mine)
             self._changed.notify_all()
         for request in settled:
@@ -190,7 +202,7 @@ class Scheduler:
     @property
     def bytes_under_way(self) -> int:
         """Bytes of the planes of every request under way, input and output."""
-        return self._bytes
+        return self._bytes.total
 
     def waiting(self) -> tuple[int, float]:
         """Return how many tiles wait, and for how many seconds the oldest request that has one has waited."""
@@ -205,6 +217,7 @@ class Scheduler:
         held.difference_update(mine)
         for tile in mine:
             tile.request.held -= 1
+            self._tiles.remove(tile.request.client)
         self._in_flight -= len(mine)
         return mine
 
@@ -213,6 +226,7 @@ class Scheduler:
         if request.closed:
             return False
         request.closed = True
+        self._tiles.remove(request.client, sum(map(len, request.pending.values())))
         self._queue.discard(request)
         return True
 
@@ -221,4 +235,4 @@ class Scheduler:
         for request in requests:
             if request.closed and not request.held and request in self._requests:
                 del self._requests[request]
-                self._bytes -= request.bytes
+                self._bytes.remove(request.client, request.bytes)

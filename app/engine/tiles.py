@@ -1,7 +1,9 @@
 """Where a picture is cut, and how a tile's window is read from it: any cut gives the same output pixels.
 
 The picture is padded at its own border by reflection (`numpy.pad(mode="reflect")`), or by size replication along an
-axis no longer than the margin. The padded picture is never stored: an axis of it is a list of source indices.
+axis no longer than the network's margin. A tile's window may go further than that margin, and so does the padding: what
+it holds out there moves no output pixel by more than a rounding, and is the same for any cut. The padded picture is
+never stored: an axis of it is a list of source indices.
 """
 
 from dataclasses import dataclass
@@ -97,13 +99,13 @@ def sizes_for(height: int, width: int, sizes: TileSizes, overhead: int, workers:
     return TileSizes(*sides)
 
 
-def padded_axis(length: int, margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
-    """Return the source index of every position of the padded axis; index 0 is position -margin.
+def padded_axis(length: int, margin: int, window_margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
+    """Return the source index of every position of the padded axis; index 0 is position -window_margin.
 
-    It reaches as far as the last tile does. What lies past the picture's own margin is seen by no kept pixel.
+    It reaches as far as the last tile does. What lies past the picture's own margin changes no kept pixel's value.
     """
     reach = spans[-1].start + spans[-1].size
-    positions = np.arange(-margin, reach + margin)
+    positions = np.arange(-window_margin, reach + window_margin)
     if length > margin:
         positions = np.abs(positions)
         positions = np.where(positions >= length, 2 * (length - 1) - positions, positions)
@@ -116,17 +118,23 @@ class CutPlane:
 
     plane: Plane
     margin: int
+    """Of a window."""
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
     _row_sources: NDArray[np.intp]
     _column_sources: NDArray[np.intp]
 
     @classmethod
-    def cut(cls, plane: Plane, sizes: TileSizes, margin: int, overhead: int) -> "CutPlane":
-        """Cut a plane of at least one pixel into cores whose heights and widths are among `sizes`; see cut_axis."""
+    def cut(cls, plane: Plane, sizes: TileSizes, margin: int, window_margin: int, overhead: int) -> "CutPlane":
+        """Cut a plane of at least one pixel into cores whose heights and widths are among `sizes`; see cut_axis.
+
+        `margin` is the network's and decides how the plane is padded; windows have `window_margin`.
+        """
         height, width = plane.shape
         rows, columns = cut_axis(height, sizes.heights, overhead), cut_axis(width, sizes.widths, overhead)
-        return cls(plane, margin, rows, columns, padded_axis(height, margin, rows), padded_axis(width, margin, columns))
+        row_sources = padded_axis(height, margin, window_margin, rows)
+        column_sources = padded_axis(width, margin, window_margin, columns)
+        return cls(plane, window_margin, rows, columns, row_sources, column_sources)
 
     def read(self, row: Span, column: Span, out: NDArray[np.float32]) -> None:
         """Fill `out` (row.size + 2 margin, column.size + 2 margin) with the tile's window of the padded picture."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -29,15 +29,28 @@ StoreState = Literal["ok", "full", "emptied", "unavailable"]
 """Whether results can be kept and fetched: "full" keeps no new ones; "emptied" can, but has just lost all it had."""
 
 
+def ignore(size: int) -> None:
+    """Nobody counts what is read."""
+
+
 class ResultStore(Protocol):
     """Finished pictures by (id, owner). An unknown, an expired and somebody else's id look the same: None."""
 
-    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
-        """Keeps `levels` (scale -> picture); False if it is more than may be kept. Raises errors.StoreUnavailable."""
+    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
+        """Keeps `levels` (scale -> picture); where there is no room, older results of the largest user are evicted.
+
+        False if it is more than may be kept. That is everything for a client alone; what takes more than half of it is
+        kept only if it fits beside other clients' results. Raises errors.StoreUnavailable.
+        """
         ...
 
-    async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:
-        """The picture at ×`level`, or None. Raises errors.StoreUnavailable."""
+    async def get(
+        self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
+    ) -> StoredPicture | None:
+        """The picture at ×`level`, or None. Raises errors.StoreUnavailable.
+
+        `before_reading` is called with a size in bytes where so much is about to be read into memory; it may raise.
+        """
         ...
 
     async def delete(self, result_id: str, owner: str) -> bool:

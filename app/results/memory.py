@@ -1,17 +1,19 @@
-"""Results in this process's memory: a byte cap, a time to live, and the least recently used go first."""
+"""Results in this process's memory: a byte cap, a time to live, and the largest user's least recently used go first."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.results.base import StoredPicture, StoreState, storage_key
+from app.results.base import StoredPicture, StoreState, ignore, storage_key
+from app.shares import Shares
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     levels: Mapping[int, StoredPicture]
     size: int
+    client: str
 
 
 class MemoryStore:
@@ -22,33 +24,39 @@ class MemoryStore:
         self._max_bytes = max_bytes
         self._ttl = ttl_seconds
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # the least recently used first
+        self._entries: dict[str, _Entry] = {}
+        self._by_client: dict[str, OrderedDict[str, None]] = {}  # the keys of each, the least recently used first
         self._expires: OrderedDict[str, float] = OrderedDict()  # the oldest, which is the next to expire, first
-        self._size = 0
+        self._shares = Shares(max_bytes)
 
-    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
-        """See ResultStore. A result larger than the whole cap is not kept, and pushes nothing out."""
+    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
+        """See ResultStore. What is not kept pushes nothing out."""
         size = sum(len(picture.body) for picture in levels.values())
-        if size > self._max_bytes:
-            return False
         key = storage_key(result_id, owner)
         self._drop(key)
         self.expire()
-        while self._size + size > self._max_bytes:
-            self._drop(next(iter(self._entries)))
-        self._entries[key] = _Entry(dict(levels), size)
+        others = self._shares.total - self._shares.of(client)
+        if size > self._max_bytes or (2 * size > self._max_bytes < size + others):
+            return False
+        self._shares.add(client, size)
+        while self._shares.total > self._max_bytes:
+            largest = max(self._by_client, key=self._shares.of)
+            self._drop(next(iter(self._by_client[largest])))
+        self._entries[key] = _Entry(dict(levels), size, client)
+        self._by_client.setdefault(client, OrderedDict())[key] = None
         self._expires[key] = self._clock() + self._ttl
-        self._size += size
         return True
 
-    async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:
+    async def get(
+        self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
+    ) -> StoredPicture | None:
         """See ResultStore. Reading makes it the most recently used; it does not lengthen its life."""
         self.expire()
         key = storage_key(result_id, owner)
         entry = self._entries.get(key)
         if entry is None:
             return None
-        self._entries.move_to_end(key)
+        self._by_client[entry.client].move_to_end(key)
         return entry.levels.get(level)
 
     async def delete(self, result_id: str, owner: str) -> bool:
@@ -72,13 +80,12 @@ class MemoryStore:
     def size_bytes(self) -> int:
         """Picture bytes held now, expired ones not counted."""
         self.expire()
-        return self._size
+        return self._shares.total
 
     async def close(self) -> None:
         """Forgets everything."""
-        self._entries.clear()
-        self._expires.clear()
-        self._size = 0
+        for key in list(self._entries):
+            self._drop(key)
 
     def expire(self) -> None:
         """Drops what has outlived its time."""
@@ -94,5 +101,9 @@ class MemoryStore:
         if entry is None:
             return False
         del self._expires[key]
-        self._size -= entry.size
+        self._shares.remove(entry.client, entry.size)
+        own = self._by_client[entry.client]
+        del own[key]
+        if not own:
+            del self._by_client[entry.client]
         return True

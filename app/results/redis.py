@@ -1,11 +1,12 @@
-"""Results in Redis, shared by processes and replicas: Redis expires them; at the byte cap the oldest are evicted."""
+"""Results in Redis, shared by processes and replicas: it expires them, and at the cap the largest user's oldest go."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from app.errors import StoreUnavailable
-from app.results.base import StoredPicture, StoreState, storage_key
+from app.results.base import StoredPicture, StoreState, ignore, storage_key
 from app.results.redis_board import RedisBoard
 from app.results.redis_link import RedisLink
 
@@ -14,40 +15,62 @@ CHUNK_BYTES = 128 * 1024
 PROBE_SECONDS = 1.0
 """Pause between two probes of Redis."""
 _MAKE_ROOM = """
--- KEYS: ages (sorted set: result -> when it expires), sizes (hash: result -> bytes, "total" -> their sum), and the
--- result that is put or deleted, if any. ARGV: seconds to live, bytes that are put, bytes allowed.
--- Returns whether that result was there before, and the bytes now accounted for.
-local ages, sizes, result = KEYS[1], KEYS[2], KEYS[3]
-local seconds, size, allowed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+-- KEYS: ages (sorted set: result -> when it expires), sizes (hash: result -> bytes, "total" -> their sum), holders
+-- (hash: result -> client), shares (sorted set: client -> bytes), and the result that is put or deleted, if any.
+-- ages .. ":" .. client has the results of that client, as ages has those of all.
+-- ARGV: seconds to live, bytes that are put, bytes allowed, and the client.
+-- Returns whether that result was there before, the bytes now accounted for, and whether there is room for what is put.
+local ages, sizes, holders, shares, result = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local seconds, size, allowed, client = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local function forget(key)
   -- UNLINK comes first: without memory left, Redis refuses HINCRBY unless the script has begun with a write that needs
   -- none.
   local there = redis.call('UNLINK', key)
-  redis.call('HINCRBY', sizes, 'total', 0 - (redis.call('HGET', sizes, key) or 0))
+  local held, holder = redis.call('HGET', sizes, key) or 0, redis.call('HGET', holders, key)
+  redis.call('HINCRBY', sizes, 'total', 0 - held)
   redis.call('HDEL', sizes, key)
   redis.call('ZREM', ages, key)
+  if holder then
+    redis.call('HDEL', holders, key)
+    redis.call('ZREM', ages .. ':' .. holder, key)
+    if tonumber(redis.call('ZINCRBY', shares, 0 - held, holder)) <= 0 then redis.call('ZREM', shares, holder) end
+  end
   return there
 end
 local function total()
   return tonumber(redis.call('HGET', sizes, 'total') or 0)
 end
+local function oldest_of_largest()
+  for _, each in ipairs(redis.call('ZREVRANGE', shares, 0, 1)) do
+    local oldest = redis.call('ZRANGE', ages .. ':' .. each, 0, 0)[1]
+    if oldest then return oldest end  -- the client's first result is counted already, but not there yet
+  end
+  return redis.call('ZRANGE', ages, 0, 0)[1]
+end
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', ages, '-inf', string.format('(%.6f', now))) do forget(key) end
 local before = result and forget(result) or 0
+if size > 0 then
+  local others = total() - (redis.call('ZSCORE', shares, client) or 0)
+  if 2 * size > allowed and size + others > allowed then return {before, total(), 0} end
+  redis.call('ZINCRBY', shares, size, client)
+end
 while total() + size > allowed do
-  local oldest = redis.call('ZRANGE', ages, 0, 0)[1]
+  local oldest = oldest_of_largest()
   if not oldest then break end
   forget(oldest)
 end
 if size > 0 then
-  redis.call('ZADD', ages, string.format('%.6f', now + seconds), result)
+  local expires, own = string.format('%.6f', now + seconds), ages .. ':' .. client
+  redis.call('ZADD', ages, expires, result)
+  redis.call('ZADD', own, expires, result)
   redis.call('HSET', sizes, result, size)
   redis.call('HINCRBY', sizes, 'total', size)
-  redis.call('EXPIRE', ages, seconds + 60)
-  redis.call('EXPIRE', sizes, seconds + 60)
+  redis.call('HSET', holders, result, client)
+  for _, key in ipairs({ages, sizes, holders, shares, own}) do redis.call('EXPIRE', key, seconds + 60) end
 end
-return {before, total()}
+return {before, total(), 1}
 """
 _COMPLETE = """
 -- KEYS: sizes, and a result whose chunks have all been written. ARGV: seconds to live, and the fields that make it
@@ -91,7 +114,7 @@ class RedisStore:
         self._max_bytes = max_bytes
         self._ttl = ttl_seconds
         self._prefix = prefix
-        self._accounts = [f"{prefix}ages", f"{prefix}sizes"]
+        self._accounts = [f"{prefix}{name}" for name in ("ages", "sizes", "holders", "shares")]
         self._size = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -99,8 +122,8 @@ class RedisStore:
         """See ResultStore: probes Redis periodically."""
         self._keep(asyncio.create_task(self._watch()))
 
-    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
-        """See ResultStore. A result larger than the whole cap is not kept, and pushes nothing out."""
+    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
+        """See ResultStore. What is not kept pushes nothing out."""
         size = sum(len(picture.body) for picture in levels.values())
         if size > self._max_bytes:
             return False
@@ -108,7 +131,10 @@ class RedisStore:
         complete = False
         try:
             async with self._link.talking():
-                await self._make_room([*self._accounts, key], [self._ttl, size, self._max_bytes])
+                arguments: list[str | int] = [self._ttl, size, self._max_bytes, _hidden(client)]
+                *_, fits = await self._make_room([*self._accounts, key], arguments)
+            if not fits:
+                return False
             fields: list[str | int] = []
             for level, picture in levels.items():
                 chunks = await self._write(key, level, memoryview(picture.body))
@@ -139,7 +165,9 @@ class RedisStore:
                 await pipe.execute()
         return len(starts)
 
-    async def get(self, result_id: str, owner: str, level: int) -> StoredPicture | None:
+    async def get(
+        self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
+    ) -> StoredPicture | None:
         """See ResultStore."""
         key = self._key(result_id, owner)
         async with self._link.talking() as redis:
@@ -147,6 +175,7 @@ class RedisStore:
             count, media_type, etag, clean = await redis.hmget(key, [f"{level}:{name}" for name in names])
         if count is None or media_type is None or etag is None:
             return None
+        before_reading(CHUNK_BYTES * int(count))
         chunks = []
         for number in range(int(count)):
             async with self._link.talking() as redis:
@@ -206,7 +235,7 @@ class RedisStore:
     async def _forget(self, *keys: str) -> bool:
         """Deletes a result, and what has expired; False if the result was not there."""
         async with self._link.talking():
-            before, self._size = await self._make_room([*self._accounts, *keys], [self._ttl, 0, self._max_bytes])
+            before, self._size, _ = await self._make_room([*self._accounts, *keys], [self._ttl, 0, self._max_bytes, ""])
         return bool(before)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
@@ -220,3 +249,8 @@ class RedisStore:
 def _raw(value: bytes | str) -> bytes:
     """What redis sends back is bytes unless it was told to decode, which it was not."""
     return value if isinstance(value, bytes) else value.encode()
+
+
+def _hidden(client: str) -> str:
+    """A client's name as Redis may see it: addresses are nobody's business."""
+    return hashlib.sha256(client.encode()).hexdigest()[:32]

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 
 import structlog
 
-from app.errors import Draining, LapsrnError, QueueFull, StoreUnavailable, slug_of
+from app.errors import Draining, LapsrnError, StoreUnavailable, slug_of
 from app.metrics import Metrics
 from app.service.job_snapshot import LAST_STATES, JobError, JobSnapshot, State
 from app.service.pipeline import Order, Pipeline, Upload, Upscaled
 from app.service.stages import Stages
+from app.shares import Shares
 
 UNKNOWN_JOB = "No such job: it never was, has expired, or is not yours."
 
@@ -104,13 +105,17 @@ class Jobs:
         max_jobs: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Remembers at most `max_jobs` jobs that may be asked for, each `ttl_seconds` after its end by `clock`."""
+        """Remembers jobs that may be asked for, each `ttl_seconds` after its end by `clock`: at most `max_jobs` of one
+        client alone; see Shares for several.
+        """
         self._pipeline = pipeline
         self._metrics = metrics
         self._ttl = ttl_seconds
         self._max_jobs = max_jobs
         self._clock = clock
         self._known: dict[str, Job] = {}
+        self._shares = Shares(max_jobs)
+        """Jobs in `_known` by client."""
         self._under_way: set[Job] = set()
         self._draining = False
 
@@ -119,14 +124,24 @@ class Jobs:
         return await self._start(Job(order, stages, self._clock), upload, cleanup)
 
     def begin(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack) -> Job:
-        """Starts an order that will be asked about. Raises QueueFull when too many are remembered, or Draining."""
+        """Starts an order that will be asked about.
+
+        Raises QueueFull or TooManyRequests when too many are remembered, or Draining.
+        """
         self._expire()
-        if len(self._known) >= self._max_jobs:
-            raise QueueFull(f"{self._max_jobs} jobs are remembered already. Try again later.", self._ttl / 10)
+        if self._shares.room(order.client) < 1:
+            raise self._shares.refusal(
+                order.client,
+                f"{len(self._known)} jobs are remembered already. Try again later.",
+                f"{self._shares.of(order.client)} of your jobs are remembered, which is your share while other clients "
+                "are here. DELETE those that you have fetched, or wait until they expire.",
+                retry_after=self._ttl / 10,
+            )
         job = Job(order, stages, self._clock)
         task = self._start(job, upload, cleanup, patient=True)
         task.add_done_callback(lambda _: self._end_unwatched(job))
         self._known[order.result_id] = job
+        self._shares.add(order.client)
         return job
 
     def get(self, job_id: str, owner: str) -> Job | None:
@@ -140,7 +155,7 @@ class Jobs:
         job = self.get(job_id, owner)
         if job is None:
             return False
-        del self._known[job_id]
+        self._forget(job)
         if job.task is not None:
             job.task.cancel()
         return True
@@ -204,9 +219,13 @@ class Jobs:
 
     def _expire(self) -> None:
         now = self._clock()
-        for job_id, job in list(self._known.items()):
+        for job in list(self._known.values()):
             if job.ended is not None and now - job.ended > self._ttl:
-                del self._known[job_id]
+                self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        del self._known[job.order.result_id]
+        self._shares.remove(job.order.client)
 
 
 def _told(error: BaseException) -> JobError:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from app.errors import StoreUnavailable
 from app.metrics import Metrics
 from app.results import ResultStore, StoredPicture
+from app.shares import Shares
 
 RETRY_SECONDS = 0.5
 
@@ -23,50 +24,59 @@ class Keeper:
         patience_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Patient results are retried for `patience_seconds`; those waiting hold at most `max_bytes` together."""
+        """Patient results are retried for `patience_seconds`; those of one client alone that wait hold `max_bytes`."""
         self._store = store
         self._metrics = metrics
-        self._max_bytes = max_bytes
+        self._waiting = Shares(max_bytes)
         self._patience = patience_seconds
         self._clock = clock
-        self.waiting_bytes = 0
-        """Bytes of the results that are being retried."""
         self._ending = asyncio.Event()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the results that are being retried."""
+        return self._waiting.total
 
     def hurry(self) -> None:
         """Ends all retries, also later ones: the service is stopping."""
         self._ending.set()
 
     async def keep(
-        self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], *, patient: bool = False
+        self,
+        result_id: str,
+        owner: str,
+        levels: Mapping[int, StoredPicture],
+        *,
+        client: str = "",
+        patient: bool = False,
     ) -> str:
-        """Stores a result. Returns why it could not be stored, or ""; never raises StoreUnavailable."""
+        """Stores a result of `client`. Returns why it could not be stored, or ""; never raises StoreUnavailable."""
         size = sum(len(picture.body) for picture in levels.values())
         try:
-            if await self._store.put(result_id, owner, levels):
+            if await self._store.put(result_id, owner, levels, client):
                 return ""
             self._metrics.result_not_kept("too-large")
             return f"The result has {size:,} bytes, more than the results store keeps. Ask for it without a job."
         except StoreUnavailable as error:
             problem = error
-        waits = patient and self.waiting_bytes + size <= self._max_bytes
-        if waits and await self._keep_later(result_id, owner, levels, size):
-            return ""
+        if patient and size <= self._waiting.room(client):
+            self._waiting.add(client, size)
+            try:
+                if await self._keep_later(result_id, owner, levels, client):
+                    return ""
+            finally:
+                self._waiting.remove(client, size)
         self._metrics.result_not_kept("full" if problem.full else "unavailable")
         what = "had no memory left" if problem.full else "did not answer"
         return f"The picture was made, but the results store {what}, so it is lost. Send it again a little later."
 
-    async def _keep_later(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], size: int) -> bool:
+    async def _keep_later(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str) -> bool:
         """Retries until the store takes it; False when time is up."""
         end = self._clock() + self._patience
-        self.waiting_bytes += size
-        try:
-            while not self._ending.is_set() and self._clock() < end:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(RETRY_SECONDS):
-                        await self._ending.wait()
-                with suppress(StoreUnavailable):
-                    return await self._store.put(result_id, owner, levels)
-            return False
-        finally:
-            self.waiting_bytes -= size
+        while not self._ending.is_set() and self._clock() < end:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await self._ending.wait()
+            with suppress(StoreUnavailable):
+                return await self._store.put(result_id, owner, levels, client)
+        return False

@@ -23,10 +23,15 @@ class LevelWriter:
         options: UpscaleOptions,
         levels: Sequence[int],
         threads: CodecThreads,
+        client: str = "",
         clean: str = "",
     ) -> None:
-        """`options` have been checked for `decoded`; `levels` are those to write, ascending. `clean` goes with them."""
+        """`options` have been checked for `decoded`; `levels` are those to write, ascending, for `client`.
+
+        `clean` goes with the pictures, see StoredPicture.
+        """
         self._codec, self._decoded, self._options, self._threads = codec, decoded, options, threads
+        self._client = client
         self._levels = tuple(levels)
         self._clean = clean
         self._encoders: dict[int, StreamEncoder] = {}
@@ -91,7 +96,7 @@ class LevelWriter:
         return dict(zip(self._levels, made, strict=True))
 
     async def _in_thread(self, work: Callable[[Outputs, int], T], outputs: Outputs, level: int) -> T:
-        return await self._threads.run(lambda: work(outputs, level), self._pixels(level))
+        return await self._threads.run(lambda: work(outputs, level), self._pixels(level), self._client)
 
     def _pixels(self, level: int) -> int:
         """Of the result."""

@@ -141,7 +141,9 @@ class Pipeline:
         with stages.measure("decode"):
             # How large the picture is only decoding tells; until then its bytes do, most often.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.scale**2
-            decoded, options, left_out = await self._threads.run(lambda: self._decode(order, upload), pixels)
+            decoded, options, left_out = await self._threads.run(
+                lambda: self._decode(order, upload), pixels, order.client
+            )
         upload.release()
         stages.current = "queue"
 
@@ -153,7 +155,7 @@ class Pipeline:
         network = engine.networks[engine.choose(order.options.scale, order.network)]
         clean_up = choose(network, options.clean, decoded.compressions)
         options = replace(options, clean=clean_up.strength)
-        writer = LevelWriter(self._codec, decoded, options, order.levels, self._threads, str(clean_up))
+        writer = LevelWriter(self._codec, decoded, options, order.levels, self._threads, order.client, str(clean_up))
         with closing(writer):
             outputs = await engine.upscale(
                 decoded.planes,
@@ -171,7 +173,7 @@ class Pipeline:
             levels = await writer.finish(outputs)
         stages.add("merge", writer.merge_seconds)
         stages.add("encode", writer.encode_seconds)
-        problem = await self._keeper.keep(order.result_id, order.owner, levels, patient=patient)
+        problem = await self._keeper.keep(order.result_id, order.owner, levels, client=order.client, patient=patient)
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * order.scale**2)
@@ -182,6 +184,6 @@ class Pipeline:
     def _decode(self, order: Order, upload: Upload) -> tuple[Decoded, UpscaleOptions, tuple[str, ...]]:
         """The planes, the options with the format to write, and notes on metadata; refuses what cannot be written."""
         preferred = replace(order.options, format=order.formats[0]) if order.formats else order.options
-        decoded = self._codec.decode(upload.read(), preferred)
+        decoded = self._codec.decode(upload.read(), preferred, order.client)
         options = self._codec.choose(decoded, order.scale, order.options, order.formats)
         return decoded, options, self._codec.left_out(decoded, order.scale, options)

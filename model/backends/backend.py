@@ -9,7 +9,7 @@ from model.folded import FoldedLapSRN
 from model.network import LapSRNConfig
 
 Compute: TypeAlias = Callable[[Tiles, int], list[Tiles]]
-"""From luma with its margin (N, H + 2m, W + 2m), 0..1, and a number of levels to [(N, 2H, 2W), (N, 4H, 4W), ...]."""
+"""From luma with the window's margin (N, H + 2m, W + 2m), 0..1, and a number of levels to [(N, 2H, 2W), ...]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Backend:
     """Takes the folded network, the same network in float32 on the device, and the dtype."""
     shared: bool
     """Whether what it builds for a CPU is read-only at run time, so that one copy serves all workers."""
+    window_margin: Callable[[LapSRNConfig], int] = lambda config: config.margin
+    """Source pixels that its tiles have on each side of their cores: the network's margin, or more."""
 
     def why_not(self, config: LapSRNConfig, device: str, dtype: str) -> str | None:
         """The reason why it cannot compute a network on a device in a dtype; None if it can."""

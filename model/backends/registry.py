@@ -1,14 +1,12 @@
 """The list of backends, fastest first, and the choice among them."""
 
-import importlib.util
 from typing import NamedTuple
 
 from model.backends import torch_network
 from model.backends.amx import amx
-from model.backends.backend import Backend, Compute, Tiling
-from model.backends.torch_network import TorchNetwork
+from model.backends.backend import Backend, Tiling
+from model.backends.winograd import winograd
 from model.devices import best_dtype
-from model.folded import FoldedLapSRN
 from model.network import LapSRNConfig
 
 ON_CPU = Tiling(tile_widths=(16, 32, 48, 64), max_batch_tiles=16, max_batch_pixels=128 * 128)
@@ -31,16 +29,30 @@ ON_AMX = Tiling(
 )
 """Sixteen pixels of a row are computed at a time, and these widths waste few at both levels. Shapes need no
 preparation, batches are no faster than single tiles, and a pixel is bit for bit the same in a tile of any shape."""
+ON_WINOGRAD = Tiling(
+    tile_widths=tuple(range(16, 129, 16)),
+    tile_heights=(*range(16, 129, 16), 192, 256),
+    tile_overhead=0.575,
+    split_above_idle=32,
+    max_batch_tiles=1,
+    max_batch_pixels=128 * 256,
+)
+"""Only whole patches of 4x4 give the same bits in any tile. A core's height costs no cache; its width does."""
 
 
-def _ncnn_is_missing(config: LapSRNConfig) -> str | None:
-    return None if importlib.util.find_spec("ncnn") else "the package ncnn is not installed"
-
-
-def _build_winograd(folded: FoldedLapSRN, full: TorchNetwork, dtype: str) -> Compute:
-    from model.backends.ncnn_winograd import WinogradFeatures  # brings ncnn, which not every machine has
-
-    return full.with_features(WinogradFeatures(folded))
+def _winograd(target: str, instructions: str) -> Backend:
+    """winograd.c as compiled for one kind of CPU."""
+    return Backend(
+        name=f"winograd_{target}",
+        description=f"this project's C code with Winograd's convolutions, for {instructions}",
+        needs=f"float32 on a CPU with {instructions}, and networks of up to {winograd.CHANNELS} filters",
+        dtypes=("float32",),
+        tilings={"cpu": ON_WINOGRAD},
+        lacks=lambda config: winograd.lacks(config, target),
+        build=lambda folded, full, dtype: winograd.WinogradNetwork(folded, target),
+        shared=True,
+        window_margin=lambda config: winograd.margin(config, target),
+    )
 
 
 BACKENDS = (
@@ -54,16 +66,10 @@ BACKENDS = (
         build=lambda folded, full, dtype: amx.AmxNetwork(folded),
         shared=True,
     ),
-    Backend(
-        name="winograd",
-        description="ncnn, whose Winograd convolutions need fewer multiplications; one thread a worker",
-        needs="float32 on a CPU, and the package ncnn",
-        dtypes=("float32",),
-        tilings={"cpu": ON_CPU},
-        lacks=_ncnn_is_missing,
-        build=_build_winograd,
-        shared=False,
-    ),
+    _winograd("avx512", "AVX-512"),
+    _winograd("avx2", "AVX2 and FMA"),
+    _winograd("sse2", "SSE2"),
+    _winograd("neon", "NEON"),
     Backend(
         name="torch",
         description="PyTorch: oneDNN on CPUs, cuDNN on NVIDIA GPUs",
@@ -93,14 +99,14 @@ def choose(config: LapSRNConfig, device: str, dtype: str = "auto", backend: str 
     if backend == "auto":
         dtype = best_dtype(device) if dtype == "auto" else dtype
         return Kernels(dtype, next(each for each in BACKENDS if not each.why_not(config, device, dtype)))
-    chosen = by_name(backend)
-    dtype = suitable_dtype(chosen, device) if dtype == "auto" else dtype
-    if reason := chosen.why_not(config, device, dtype):
-        raise ValueError(
-            f"the {backend} backend is for {chosen.needs}, not for {dtype} on {device} here; "
-            f"use backend auto ({reason})"
-        )
-    return Kernels(dtype, chosen)
+    reasons = []
+    for row in named(backend):
+        wanted = suitable_dtype(row, device) if dtype == "auto" else dtype
+        reason = row.why_not(config, device, wanted)
+        if reason is None:
+            return Kernels(wanted, row)
+        reasons.append(f"{row.name} is for {row.needs}: {reason}")
+    raise ValueError(f"the backend {backend} cannot be used on {device} here; use auto ({'; '.join(reasons)})")
 
 
 def survey(config: LapSRNConfig, device: str, dtype: str = "auto") -> list[tuple[Backend, str | None]]:
@@ -112,12 +118,20 @@ def survey(config: LapSRNConfig, device: str, dtype: str = "auto") -> list[tuple
     return [(each, each.why_not(config, device, kind)) for each, kind in zip(BACKENDS, wanted, strict=True)]
 
 
+def named(name: str) -> list[Backend]:
+    """The row of this name, or all whose names begin with it, as "winograd_avx2" does with "winograd".
+
+    Raises ValueError where there is none.
+    """
+    found = [each for each in BACKENDS if name in (each.name, each.name.partition("_")[0])]
+    if not found:
+        raise ValueError(f"there is no backend {name!r}; use auto, or one of {', '.join(row.name for row in BACKENDS)}")
+    return found
+
+
 def by_name(name: str) -> Backend:
-    """The row of this name. Raises ValueError."""
-    for backend in BACKENDS:
-        if backend.name == name:
-            return backend
-    raise ValueError(f"there is no backend {name!r}; use auto, or one of {', '.join(each.name for each in BACKENDS)}")
+    """The row of exactly this name, which has to be there."""
+    return next(row for row in BACKENDS if row.name == name)
 
 
 def suitable_dtype(backend: Backend, device: str) -> str:

@@ -28,6 +28,15 @@ def test_each_client_has_a_limit_of_its_own_but_a_proxy_has_none() -> None:
     assert connections.enter("192.0.2.1") == "open"
 
 
+def test_a_network_of_ipv6_addresses_is_one_client() -> None:
+    connections = Connections(100, per_client=2)
+    assert [connections.enter(f"2001:db8::{number}") for number in range(3)] == ["open", "open", "refused"]
+    assert connections.enter("2001:db8:0:1::1") == "open"
+    for number in range(3):
+        connections.leave(f"2001:db8::{number}")
+    assert connections.enter("2001:db8::9") == "open"
+
+
 @pytest.mark.parametrize(
     ("limits", "affordable", "raised"),
     [

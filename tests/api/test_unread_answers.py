@@ -1,18 +1,24 @@
 """Answers that nobody reads, and connections that do nothing: both are counted, bounded and given up."""
 
+import asyncio
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import numpy as np
 import pytest
 
+from app.results.redis import RedisStore
 from app.service.service import Service
+from bench.redis_server import RedisServer
 from tests import pictures
 from tests.api.test_access import key
 from tests.api.wire import SECONDS, exchanged, received, statuses
@@ -136,6 +142,32 @@ def test_answers_of_all_clients_share_a_budget_of_which_one_may_have_half() -> N
             assert late.status_code == 503, "no work is begun whose result could not be sent"
         until(lambda: at_rest(running))
         assert fetched(url, bob, "bob").status_code == 200
+
+
+def test_what_is_fetched_from_redis_counts_while_it_is_read(redis_server: RedisServer) -> None:
+    """A fetch takes memory before its answer does, and a client may have many."""
+    go = threading.Event()
+    read, sizes = RedisStore.get, list[int]()
+
+    async def slow(store: RedisStore, result_id: str, owner: str, level: int, count: Callable[[int], None]) -> Any:
+        def counted(size: int) -> None:
+            count(size)
+            sizes.append(size)
+
+        picture = await read(store, result_id, owner, level, counted)
+        await asyncio.to_thread(go.wait, SECONDS)
+        return picture
+
+    with service(api_keys=KEYS, redis_url=redis_server.url, max_answer_bytes_in_flight=8_000_000) as (url, running):
+        ann, size = made(url)
+        with mock.patch.object(RedisStore, "get", slow), ThreadPoolExecutor() as threads:
+            first = threads.submit(fetched, url, ann)
+            until(lambda: sizes)
+            assert size <= running.answers.held_bytes < size + 2**17
+            second = fetched(url, ann)
+            go.set()
+            assert (first.result().status_code, second.status_code) == (200, 429)
+        until(lambda: at_rest(running))
 
 
 def test_streams_of_events_of_one_client_are_bounded(tmp_path: Path) -> None:

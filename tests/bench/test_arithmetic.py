@@ -29,7 +29,7 @@ def test_large_tiles_approach_the_useful_arithmetic() -> None:
 def test_engine_flops_are_the_tiles_sum() -> None:
     config = LapSRNConfig()
     engine = EngineConfig(tile_widths=(64,))
-    assert engine_flops(config, engine, 128, 64, workers=1) == 2 * tile_flops(config, 64, 64)
+    assert engine_flops(config, engine, config.margin, 128, 64, workers=1) == 2 * tile_flops(config, 64, 64)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 3), (0.95, 5), (1.0, 5)])

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from app.codec import Codec, DecodeLimits, decoder_protocol
+from app.codec.decoder_child import DecoderChild
 from app.codec.decoder_pool import DecoderPool
 from app.codec.raster import Raster
 from app.codec.reader import read
@@ -140,6 +142,56 @@ def test_a_picture_that_kills_its_decoder_twice_is_refused_and_the_pool_lives_on
         assert np.array_equal(pool.read(data, OPTIONS, LIMITS).frames[0], picture(7, 5, 3))
     finally:
         pool.close()
+
+
+LINGERS = """
+import time
+from app.codec import decoder_process, reader
+read = reader.read
+def lingering(data, *arguments):
+    if len(data) > 1000:
+        time.sleep(600)
+    return read(data, *arguments)
+reader.read = lingering
+decoder_process.main(int(sys.argv[2]), int(sys.argv[3]))
+"""
+
+
+def test_a_client_whose_pictures_take_long_leaves_a_process_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[DecoderChild] = []
+
+    class Child(DecoderChild):
+        asked = 0
+
+        def ask(self, *arguments: Any) -> Raster:
+            type(self).asked += 1
+            return super().ask(*arguments)
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            children.append(self)
+
+    monkeypatch.setattr("app.codec.decoder_pool.DecoderChild", Child)
+    pool = DecoderPool(3, LIMITS, timeout_seconds=600.0, program=LINGERS)
+    long, small = saved(picture(64, 64, 3), "PNG"), saved(picture(7, 5, 3), "PNG")
+    assert len(long) > 1000 > len(small)
+    with ThreadPoolExecutor(6) as threads:
+        anns = [threads.submit(pool.read, long, OPTIONS, LIMITS, "ann") for _ in range(5)]
+        try:
+            while Child.asked < 2:
+                time.sleep(0.01)
+            for name in ("bob", "bob", "carl"):
+                raster = threads.submit(pool.read, small, OPTIONS, LIMITS, name).result(60)
+                assert np.array_equal(raster.frames[0], picture(7, 5, 3))
+            assert Child.asked == 5, "two of ann's pictures, and not one more"
+            assert not any(each.done() for each in anns)
+        finally:
+            while not all(each.done() for each in anns):
+                for child in list(children):
+                    child.end()
+                time.sleep(0.01)
+    pool.close()
+    assert all(each.exception() for each in anns)
 
 
 def test_memory_is_limited() -> None:

@@ -75,6 +75,7 @@ class FakeModel:
         after: Callable[[dict[int, Tiles], Tiles, bool], dict[int, Tiles]] | None = None,
         *,
         margin: int = 3,
+        wider: int = 0,
         scales: tuple[int, ...] = (2, 4),
         device: str = "cpu",
         name: str = "fake",
@@ -82,7 +83,7 @@ class FakeModel:
     ) -> None:
         """With `cleans` it has a clean-up, which adds a thousand times its strength."""
         strengths = {"jpeg": [(0, 1.0), (100, 0.0)]} if cleans else {}
-        self.info = FakeInfo(name=name, scales=scales, margin=margin, device=device, strengths=strengths)
+        self.info = FakeInfo(name=name, scales=scales, margin=margin, wider=wider, device=device, strengths=strengths)
         self.before = before
         self.after = after
         self.calls: list[tuple[tuple[int, ...], int, bool]] = []
@@ -95,8 +96,10 @@ class FakeModel:
         self.calls.append((tiles.shape, scale, full_precision))
         if self.before:
             self.before(tiles, scale, full_precision)
+        wider, margin = self.info.wider, self.info.margin
+        seen = tiles[:, wider : tiles.shape[1] - wider, wider : tiles.shape[2] - wider]
         levels = [level for level in self.info.scales if level <= scale]
-        cores = {level: upsample(tiles, self.info.margin, level) + np.float32(1000 * clean) for level in levels}
+        cores = {level: upsample(seen, margin, level) + np.float32(1000 * clean) for level in levels}
         return self.after(cores, tiles, full_precision) if self.after else cores
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from app.errors import DeadlineExceeded, InferenceFailed, QueueFull
+from app.errors import DeadlineExceeded, InferenceFailed, QueueFull, TooManyRequests
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Tiles, expected, picture
 
@@ -67,7 +67,7 @@ async def test_whatever_happens_the_counters_come_back_to_zero_and_results_are_r
             task.cancel()
         try:
             levels = (await task)[0]
-        except (asyncio.CancelledError, DeadlineExceeded, InferenceFailed, QueueFull) as error:
+        except (asyncio.CancelledError, DeadlineExceeded, InferenceFailed, QueueFull, TooManyRequests) as error:
             outcome = type(error).__name__
         else:
             outcome = "done"

@@ -194,6 +194,7 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
         levels=[2],
         sizes=TileSizes((4, 8), (4, 8)),
         margin=3,
+        window_margin=3,
         overhead=3,
         workers=1,
         split_above=1,

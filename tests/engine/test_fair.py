@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.engine.fair import FairQueue, RoundRobin
+from app.engine.fair import FairQueue
 from app.engine.request import Request
 from app.engine.tiles import Shape, TileSizes
 from tests.engine.fakes import picture
@@ -26,6 +26,7 @@ def request(client: str, tiles: int, scale: int = 4, size: int = 8) -> Request:
         levels=[2],
         sizes=TileSizes((size,), (size,)),
         margin=3,
+        window_margin=3,
         overhead=3,
         workers=1,
         split_above=1,
@@ -78,20 +79,6 @@ def test_a_small_request_overtakes_the_same_clients_large_one() -> None:
     queue.take(lambda shape: 1)
     queue.add(small.tiles)
     assert served(queue, [large, small]) == "abaaa"
-
-
-def test_newcomers_leave_every_second_turn_to_the_round() -> None:
-    turns: RoundRobin[str] = RoundRobin()
-    for name in ("old1", "old2", "old3"):
-        turns.add(name)
-        turns.served(name)
-    turns.add("new1")
-    turns.add("new2")
-    assert turns.order() == ["old1", "new1", "old2", "new2", "old3"]
-    turns.served("old1")
-    turns.served("new1")
-    turns.add("new3")
-    assert turns.order() == ["old2", "new2", "old3", "new3", "old1", "new1"]
 
 
 def test_more_work_does_not_move_a_client_forward() -> None:

@@ -79,7 +79,7 @@ async def test_the_rate_of_what_was_computed_says_when_to_come_again(start: Star
     held = asyncio.create_task(engine.upscale([picture(8, 24)], scale=4, client="me"))
     await asyncio.to_thread(gate.wait_entered, 2)
     with pytest.raises(QueueFull) as refusal:
-        await engine.upscale([picture(8, 8)], scale=4, client="you")
+        await engine.upscale([picture(8, 8)], scale=4, client="me")
     assert refusal.value.retry_after < 1e9, "not what is said while there is no rate"
     gate.open()
     await held

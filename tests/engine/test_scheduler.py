@@ -12,7 +12,7 @@ from app.engine.rate import TileRate
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.tiles import Shape, TileSizes
-from app.errors import Draining, InferenceFailed, QueueFull
+from app.errors import Draining, InferenceFailed, QueueFull, TooManyRequests
 from tests.engine.fakes import Ear, picture
 
 
@@ -25,6 +25,7 @@ def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
         levels=[2, 4],
         sizes=TileSizes((8,), (8,)),
         margin=3,
+        window_margin=3,
         overhead=3,
         workers=1,
         split_above=1,
@@ -141,6 +142,38 @@ def test_a_request_that_fills_the_queue_to_the_brim_is_admitted() -> None:
     scheduler.admit(request(6)[0])
     scheduler.admit(request(4)[0])
     assert state(scheduler) == (2, 10, 0, 10 * BYTES)
+
+
+def test_a_newcomer_gets_in_and_the_largest_user_is_told_to_send_fewer() -> None:
+    scheduler = Scheduler(EngineConfig(max_tiles=12))
+    scheduler.admit(request(12, "large")[0])
+    with pytest.raises(QueueFull, match="12 tiles and 0 MiB are under way, and this picture's 1 tiles"):
+        scheduler.admit(request(1, "large")[0])
+    scheduler.admit(request(3, "new")[0])
+    with pytest.raises(TooManyRequests, match=r"12 tiles and 0 MiB of yours .* your share .* send fewer") as refusal:
+        scheduler.admit(request(1, "large")[0])
+    assert refusal.value.retry_after == EngineConfig().retry_seconds
+    with pytest.raises(QueueFull):
+        scheduler.admit(request(3, "new")[0])
+    assert state(scheduler)[:2] == (2, 15)
+
+
+def test_bytes_are_shared_as_tiles_are() -> None:
+    scheduler = Scheduler(EngineConfig(max_bytes=12 * BYTES))
+    scheduler.admit(request(12, "large")[0])
+    with pytest.raises(QueueFull):
+        scheduler.admit(request(4, "new")[0])
+    scheduler.admit(request(3, "new")[0])
+    with pytest.raises(TooManyRequests):
+        scheduler.admit(request(1, "large")[0])
+
+
+def test_a_request_that_is_larger_than_the_limit_leaves_room_for_others() -> None:
+    scheduler = Scheduler(EngineConfig(max_tiles=12))
+    scheduler.admit(request(100, "large")[0])
+    scheduler.admit(request(3, "new")[0])
+    with pytest.raises(TooManyRequests):
+        scheduler.admit(request(1, "large")[0])
 
 
 def test_the_age_is_that_of_the_oldest_request_with_a_waiting_tile() -> None:

@@ -13,12 +13,20 @@ from app.engine.config import EngineConfig
 from app.engine.request import Request, Tile
 from app.engine.scheduler import Scheduler
 from app.engine.tiles import Shape, TileSizes
-from app.errors import Draining, InferenceFailed, QueueFull
+from app.errors import Draining, InferenceFailed, QueueFull, TooManyRequests
 from tests.engine.fakes import Ear, picture
 
 LIMITS = EngineConfig(max_tiles=20, max_bytes=20_000, max_failed_attempts=2)
 SIDES = TileSizes((4, 8), (4, 8))
 Place = Literal["waiting", "held", "done", "discarded"]
+
+
+def admissible(held: Counter[str], client: str, amount: int, alone: int) -> bool:
+    """Whether what the client then holds is at most three times what is then free; see app.shares."""
+    ceiling = alone + alone // 3
+    free = ceiling - sum(min(each, alone) for each in held.values())
+    first = amount == 1 and not held[client] and free > 0
+    return first or (held[client] + amount) * (ceiling - alone) <= (free - amount) * alone
 
 
 class Case:
@@ -34,6 +42,7 @@ class Case:
             levels=[level for level in (2, 4) if level <= scale],
             sizes=SIDES,
             margin=3,
+            window_margin=3,
             overhead=3,
             workers=2,
             split_above=8,
@@ -116,12 +125,20 @@ class SchedulerMachine(RuleBasedStateMachine):
     )
     def admit(self, client: str, sides: list[tuple[int, int]], scale: int, network: str, ensemble: bool) -> None:
         case = Case(client, sides, scale, network, ensemble)
-        tiles = len(self.tiles("waiting")) + len(self.tiles("held")) + len(case.places)
-        full = tiles > LIMITS.max_tiles or self.bytes + case.request.bytes > LIMITS.max_bytes
-        if self.under_way and full:
-            with pytest.raises(QueueFull) as refusal:
+        tiles, size = Counter[str](), Counter[str]()
+        for other in self.under_way:
+            tiles[other.request.client] += len(other.at("waiting")) + len(other.at("held"))
+            size[other.request.client] += other.request.bytes
+        fits = admissible(tiles, client, len(case.places), LIMITS.max_tiles) and admissible(
+            size, client, case.request.bytes, LIMITS.max_bytes
+        )
+        if self.under_way and not fits:
+            with pytest.raises((QueueFull, TooManyRequests)) as refusal:
                 self.scheduler.admit(case.request)
+            assert isinstance(refusal.value, QueueFull | TooManyRequests)
             assert refusal.value.retry_after >= 1.0
+            if len(size) == 1 or not size[client]:
+                assert isinstance(refusal.value, QueueFull)
         else:
             self.scheduler.admit(case.request)
             self.cases.append(case)
@@ -292,6 +309,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.everybody_was_told_once()
         counters = (self.scheduler.requests, self.scheduler.in_flight, self.scheduler.bytes_under_way)
         assert (*self.scheduler.waiting(), *counters) == (0, 0.0, 0, 0, 0)
+        assert (self.scheduler._tiles.total, self.scheduler._bytes.total) == (0, 0)
         assert all(case.state != "open" for case in self.cases)
 
 

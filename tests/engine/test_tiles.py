@@ -88,15 +88,19 @@ def test_there_are_tiles_for_every_worker_unless_they_are_small(
 @pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 16, 33])
 @pytest.mark.parametrize("width", [1, 3, 4, 17, 40])
 @pytest.mark.parametrize("margin", [0, 1, 3, 5, 9])
-def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, margin: int) -> None:
+@pytest.mark.parametrize("extra", [0, 7])
+def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, margin: int, extra: int) -> None:
+    """Whatever is in it past the network's margin."""
     plane = picture(height, width)
     padded = pad(plane, margin)
-    cut = CutPlane.cut(plane, TileSizes((4, 16), (4, 16)), margin, margin)
+    cut = CutPlane.cut(plane, TileSizes((4, 16), (4, 16)), margin, margin + extra, margin)
     for row in cut.rows:
         for column in cut.columns:
-            window = np.full((row.size + 2 * margin, column.size + 2 * margin), np.nan, np.float32)
-            cut.read(row, column, window)
-            assert np.isfinite(window).all(), "every pixel is written, past the picture too"
+            sides = row.size + 2 * (margin + extra), column.size + 2 * (margin + extra)
+            whole = np.full(sides, np.nan, np.float32)
+            cut.read(row, column, whole)
+            assert np.isfinite(whole).all(), "every pixel is written, past the picture too"
+            window = whole[extra : sides[0] - extra, extra : sides[1] - extra]
             inside = padded[row.start :, column.start :][: row.length + 2 * margin, : column.length + 2 * margin]
             np.testing.assert_array_equal(window[: inside.shape[0], : inside.shape[1]], inside)
 
@@ -107,25 +111,33 @@ def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, marg
     st.sets(st.integers(2, 24), min_size=1, max_size=4),
     st.sets(st.integers(2, 24), min_size=1, max_size=4),
     st.integers(0, 5),
+    st.integers(0, 9),
 )
 def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
-    size: tuple[int, int], heights: set[int], widths: set[int], margin: int
+    size: tuple[int, int], heights: set[int], widths: set[int], margin: int, extra: int
 ) -> None:
+    """Everything in a window belongs to its place in the picture, whatever the cut: past the network's margin too."""
     plane = picture(*size)
-    cut = CutPlane.cut(plane, TileSizes(tuple(sorted(heights)), tuple(sorted(widths))), margin, margin)
-    whole = np.full((size[0] * 2, size[1] * 2), np.nan, np.float32)
-    for row in cut.rows:
-        for column in cut.columns:
-            window = np.empty((1, row.size + 2 * margin, column.size + 2 * margin), np.float32)
-            cut.read(row, column, window[0])
-            core = upsample(window, margin, 2)[0][: row.length * 2, : column.length * 2]
-            whole[row.start * 2 :, column.start * 2 :][: core.shape[0], : core.shape[1]] = core
-    np.testing.assert_array_equal(whole, expected(plane, 2, margin)[2])
+    cut = CutPlane.cut(plane, TileSizes(tuple(sorted(heights)), tuple(sorted(widths))), margin, margin + extra, margin)
+    uncut = CutPlane.cut(plane, TileSizes((40,), (40,)), margin, margin + extra, margin)
+    border, seen = margin + extra, []
+    for one in (cut, uncut):
+        whole = np.full((size[0] * 2, size[1] * 2), np.nan, np.float32)
+        for row in one.rows:
+            for column in one.columns:
+                window = np.empty((1, row.size + 2 * border, column.size + 2 * border), np.float32)
+                one.read(row, column, window[0])
+                core = upsample(window, border, 2)[0][: row.length * 2, : column.length * 2]
+                whole[row.start * 2 :, column.start * 2 :][: core.shape[0], : core.shape[1]] = core
+        seen.append(whole)
+    np.testing.assert_array_equal(seen[0], seen[1])
+    if not extra:
+        np.testing.assert_array_equal(seen[0], expected(plane, 2, margin)[2])
 
 
 def test_a_plane_shorter_than_the_margin_is_replicated_on_that_axis_alone() -> None:
     plane = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]], np.float32)
-    cut = CutPlane.cut(plane, TileSizes((8,), (8,)), 3, 3)
+    cut = CutPlane.cut(plane, TileSizes((8,), (8,)), 3, 3, 3)
     window = np.empty((14, 14), np.float32)
     cut.read(Span(0, 2, 8), Span(0, 5, 8), window)
     np.testing.assert_array_equal(window[:8, 3], [1, 1, 1, 1, 6, 6, 6, 6])

@@ -24,7 +24,7 @@ def flat_tiles(levels: NDArray[np.float64], margin: int, height: int, width: int
 
 
 def assert_flat(runtime: Runtime, levels: NDArray[np.float64], core: tuple[int, int], peak: int) -> None:
-    outputs = runtime.run(flat_tiles(levels, runtime.info.margin, *core), runtime.info.scales[-1])
+    outputs = runtime.run(flat_tiles(levels, runtime.info.window_margin, *core), runtime.info.scales[-1])
     codes = np.rint(levels * peak)
     for scale, output in outputs.items():
         assert output.shape == (len(levels), core[0] * scale, core[1] * scale)
@@ -71,7 +71,7 @@ def test_shipped_weights_keep_flat_pictures(shipped: Path, backend: str, dtype: 
     network, _ = load_weights(shipped)
     lumas = luma_from_gray(np.array([0, 1, 128, 254, 255]) / 255)
     runtime = runtime_of(network, dtype, backend)
-    for output in runtime.run(flat_tiles(lumas, runtime.info.margin, 9, 6), runtime.info.scales[-1]).values():
+    for output in runtime.run(flat_tiles(lumas, runtime.info.window_margin, 9, 6), runtime.info.scales[-1]).values():
         error = np.abs(output - lumas[:, None, None].astype(np.float32))
         assert error.max() < 0.5 / 65535
 

@@ -26,7 +26,7 @@ def test_load_several(tmp_path: Path) -> None:
     assert list(together) == [each.info.name for each in together.values()] == ["first", "second", "third"]
     assert [each.info.scales[-1] for each in together.values()] == [4, 8, 4]
     for file, mine in zip(files, together.values(), strict=True):
-        margin, scale = mine.info.margin, mine.info.scales[-1]
+        margin, scale = mine.info.window_margin, mine.info.scales[-1]
         tiles = luma(1, 16 + 2 * margin, 11 + 2 * margin).numpy()
         for level, alone in runtime_at(file, "float32").run(tiles, scale).items():
             np.testing.assert_array_equal(mine.run(tiles, scale)[level], alone)
@@ -91,5 +91,6 @@ def test_what_is_told_of_a_network(tmp_path: Path) -> None:
         "device": "cpu",
         "dtype": "float32",
         "backend": info.backend,
+        "window_margin": info.window_margin,
     }
     json.dumps(about)  # it goes out over HTTP

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.backends.torch_network import Tiles
 from model.checkpoint import NetworkInfo, WeightsError, load_weights, save_weights
 from model.mixing import begins_as, mixed
 from model.network import LapSRN, LapSRNConfig
@@ -29,6 +30,12 @@ def pair(config: LapSRNConfig = CONFIG) -> tuple[Weights, Weights]:
     found = weights_of(random_network(config), "base"), weights_of(random_network(config, seed=1), "end", "base")
     join(found)
     return found
+
+
+def tiles_for(runtime: Runtime, height: int = 19, width: int = 16) -> Tiles:
+    """One tile of noise, with the margin that the backend wants."""
+    margin = runtime.info.window_margin
+    return luma(1, height + 2 * margin, width + 2 * margin).numpy()
 
 
 def extended(base: LapSRN) -> LapSRN:
@@ -67,7 +74,7 @@ def test_strength_0_is_the_network_and_1_the_other_bit_for_bit(
     ends: tuple[Weights, Weights], backend: str, dtype: str
 ) -> None:
     base, end = (each.runtime("cpu", dtype, backend) for each in ends)
-    tiles = luma(1, 37, 34).numpy()
+    tiles = tiles_for(base)
     for scale in (2, 4):
         np.testing.assert_array_equal(base.run(tiles, 4, clean=0.0)[scale], base.run(tiles, 4)[scale])
         np.testing.assert_array_equal(base.run(tiles, 4, clean=1.0)[scale], end.run(tiles, 4)[scale])
@@ -82,7 +89,7 @@ def test_flat_pictures_keep_their_level_at_every_strength(
     ends: tuple[Weights, Weights], strength: float, backend: str, dtype: str
 ) -> None:
     runtime = ends[0].runtime("cpu", dtype, backend)
-    tiles = flat_tiles(EVERY_8_BIT, runtime.info.margin, 1, 2)
+    tiles = flat_tiles(EVERY_8_BIT, runtime.info.window_margin, 1, 2)
     for output in runtime.run(tiles, 4, clean=strength).values():
         np.testing.assert_array_equal(np.rint(output * 255.0)[:, 0, 0], np.arange(256))
         assert (np.rint(output * 255.0) == np.arange(256)[:, None, None]).all()
@@ -95,7 +102,7 @@ def test_a_core_sees_its_margin_and_nothing_else_at_every_strength(
 ) -> None:
     """So a picture may be cut anywhere."""
     runtime = ends[0].runtime("cpu", dtype, backend)
-    margin = runtime.info.margin
+    margin = runtime.info.window_margin
     picture = plane(32 + 2 * margin, 48 + 2 * margin)
     whole = runtime.run(picture[None], 4, clean=strength)[4][0]
     part = runtime.run(picture[None, 16:, 16:].copy(), 4, clean=strength)[4][0]
@@ -170,9 +177,9 @@ def test_networks_that_begin_as_the_base_are_cleaned_up_by_their_first_levels() 
     join(weights)
     assert [bool(each.info.strengths) for each in weights] == [True, True, True, False]
     small, large, *_ = load(weights, "cpu", "float32", backend="torch").values()
-    margin = large.info.margin
+    margin = large.info.window_margin
     picture = plane(12 + 2 * margin, 9 + 2 * margin)[None]
-    inner = margin - small.info.margin
+    inner = margin - small.info.window_margin
     cropped = picture[:, inner : picture.shape[1] - inner, inner : picture.shape[2] - inner].copy()
     for strength in (0.0, 0.5, 1.0):
         levels = large.run(picture, 8, clean=strength)
@@ -228,6 +235,6 @@ def test_what_is_shipped_keeps_flat_pictures_at_every_strength(strength: float) 
     assert [each.info.name for each in cleaning] == ["lapsrn_x4", "lapsrn_x8"]
     for each in cleaning:
         runtime = each.runtime("cpu", "float32")
-        tiles = flat_tiles(np.array([16, 101.3, 235]) / 255, runtime.info.margin, 3, 2)
+        tiles = flat_tiles(np.array([16, 101.3, 235]) / 255, runtime.info.window_margin, 3, 2)
         for output in runtime.run(tiles, runtime.info.scales[-1], clean=strength).values():
             assert np.abs(output - tiles[:, :1, :1]).max() < 0.5 / 65535

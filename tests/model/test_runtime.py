@@ -37,11 +37,11 @@ def in_tiles(
 ) -> dict[int, NDArray[np.float32]]:
     """The picture computed tile by tile, cut at `rows` and `columns`, into arrays that start as NaN."""
     height, width = picture.shape
-    padded = pad(picture, runtime.info.margin)
+    padded = pad(picture, runtime.info.margin, runtime.info.window_margin)
     whole = {s: np.full((height * s, width * s), np.nan, np.float32) for s in runtime.info.scales}
     for top, bottom in zip([0, *rows], [*rows, height], strict=True):
         for left, right in zip([0, *columns], [*columns, width], strict=True):
-            tile = windows(padded, runtime.info.margin, top, left, bottom - top, right - left).copy()
+            tile = windows(padded, runtime.info.window_margin, top, left, bottom - top, right - left).copy()
             for s, core in runtime.run(tile, runtime.info.scales[-1]).items():
                 whole[s][top * s : bottom * s, left * s : right * s] = core[0]
     return whole
@@ -77,8 +77,8 @@ def test_tiles_are_the_whole_picture_wherever_the_cuts_fall(
 def test_a_margin_one_pixel_short_would_make_a_seam(runtime: Runtime) -> None:
     """The test above sees a pixel that is wrong at the very edge of the margin."""
     picture = plane(20, 20)
-    padded = pad(picture, runtime.info.margin)
-    tile = windows(padded, runtime.info.margin, 8, 8, 6, 6).copy()
+    padded = pad(picture, runtime.info.margin, runtime.info.window_margin)
+    tile = windows(padded, runtime.info.window_margin, 8, 8, 6, 6).copy()
     right = runtime.run(tile, 4)[4]
     tile[0, 0] = tile[0, 1]
     wrong = runtime.run(tile, 4)[4]
@@ -131,11 +131,13 @@ def test_scale_that_the_network_has_not() -> None:
 
 @SERVED
 def test_full_precision_is_float32_whatever_is_served(network: LapSRN, backend: str, dtype: str) -> None:
-    tiles = luma(2, 7 + 18, 6 + 18).numpy()
     reduced = runtime_of(network, dtype, backend)
+    beyond = reduced.info.window_margin - CONFIG.margin
+    seen = luma(2, 7 + 18, 6 + 18).numpy()
+    tiles = np.pad(seen, [(0, 0), (beyond, beyond), (beyond, beyond)], mode="edge")
     redone = reduced.run(tiles, 4, full_precision=True)
     with torch.no_grad():
-        expected = network.fold()(torch.from_numpy(tiles)[:, None])
+        expected = network.fold()(torch.from_numpy(seen)[:, None])
     for (_, ours), theirs in zip(redone.items(), expected, strict=True):
         np.testing.assert_allclose(ours, theirs[:, 0].numpy(), rtol=0, atol=2e-6)
     difference = np.abs(reduced.run(tiles, 4)[4] - redone[4]).max()

@@ -1,9 +1,12 @@
 """Small pictures do not wait behind large ones, and large ones take turns band by band."""
 
 import asyncio
+import contextlib
+import gc
 import os
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +15,7 @@ from app.engine import Outputs
 from app.service.codec_threads import SMALL_PIXELS, CodecThreads
 from app.service.level_writer import LevelWriter
 from tests.codec.support import bicubic, codec, picture, saved, wanted
+from tests.conftest import until
 
 
 @pytest.fixture
@@ -34,6 +38,93 @@ async def test_a_small_picture_does_not_wait_for_a_large_one(threads: CodecThrea
         go.set()
     assert await large
     assert await behind == "behind"
+
+
+@pytest.mark.parametrize("pixels", [SMALL_PIXELS, SMALL_PIXELS + 1])
+async def test_one_client_s_pieces_leave_a_thread_to_others(pixels: int) -> None:
+    threads, go, began = CodecThreads(2), threading.Event(), threading.Semaphore(0)
+
+    def long() -> bool:
+        began.release()
+        return go.wait(30)
+
+    anns = [asyncio.create_task(threads.run(long, pixels, "ann")) for _ in range(9)]
+    try:
+        for _ in range(2):
+            assert await asyncio.to_thread(began.acquire, timeout=30)
+        async with asyncio.timeout(20):
+            for name in ("bob", "bob", "carl"):
+                assert await threads.run(lambda name=name: name, pixels, name) == name  # type: ignore[misc]
+        assert not began.acquire(blocking=False), "two threads are for one client"
+    finally:
+        go.set()
+    assert await asyncio.gather(*anns) == [True] * 9
+    await threads.close()
+
+
+async def test_clients_take_turns_piece_by_piece(threads: CodecThreads) -> None:
+    go, order = threading.Event(), list[str]()
+    first = [asyncio.create_task(threads.run(lambda: go.wait(30), SMALL_PIXELS + 1, name)) for name in ("x", "y")]
+    await asyncio.sleep(0)
+    pieces = [
+        asyncio.create_task(threads.run(lambda name=name: order.append(name), SMALL_PIXELS + 1, name))  # type: ignore[misc]
+        for name in ("a", "a", "a", "a", "b", "b", "c")
+    ]
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(*first, *pieces)
+    turns = "".join(order)
+    assert sorted(turns[:3]) == ["a", "b", "c"]
+    assert turns.endswith("aa")
+
+
+async def test_what_waits_is_cancelled_at_the_end_and_what_has_begun_is_done() -> None:
+    threads, go = CodecThreads(1), threading.Event()
+    work = [asyncio.create_task(threads.run(lambda: go.wait(30), SMALL_PIXELS + 1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(threads.close())
+    await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+    go.set()
+    await closing
+    first, *others = await asyncio.gather(*work, return_exceptions=True)
+    assert first is True
+    assert [type(each) for each in others] == [asyncio.CancelledError] * 2
+
+
+async def test_a_piece_that_was_cancelled_while_it_waited_is_not_done(threads: CodecThreads) -> None:
+    go, done = threading.Event(), list[str]()
+    first = asyncio.create_task(threads.run(lambda: go.wait(30), SMALL_PIXELS + 1))
+    gone, kept = (
+        asyncio.create_task(threads.run(lambda name=name: done.append(name), SMALL_PIXELS + 1))  # type: ignore[misc]
+        for name in ("gone", "kept")
+    )
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(first, kept)
+    assert done == ["kept"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_a_piece_held_is_let_go_at_once(threads: CodecThreads, fails: bool) -> None:
+    class Planes:
+        def work(self) -> None:
+            if fails:
+                raise ValueError
+
+    gc.disable()
+    try:
+        planes = Planes()
+        gone = weakref.ref(planes)
+        running = threads.run(planes.work, 1)
+        del planes
+        with contextlib.suppress(ValueError):
+            await running
+        del running
+        await until(lambda: gone() is None)
+    finally:
+        gc.enable()
 
 
 async def test_what_is_raised_comes_back(threads: CodecThreads) -> None:

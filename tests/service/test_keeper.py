@@ -23,11 +23,11 @@ class Store(MemoryStore):
         self.errors = list(errors)
         self.asked = 0
 
-    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture]) -> bool:
+    async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
         self.asked += 1
         if self.errors:
             raise self.errors.pop(0)
-        return await super().put(result_id, owner, levels)
+        return await super().put(result_id, owner, levels, client)
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +103,22 @@ async def test_what_waits_is_bounded(metrics: Metrics, monkeypatch: pytest.Monke
     assert "did not answer" in await keeper.keep("c", "", LEVELS, patient=True)
     keeper.hurry()
     assert await asyncio.gather(*waiting) == ["", ""]
+
+
+async def test_what_one_client_s_results_wait_for_is_not_all_the_room(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.service.keeper.RETRY_SECONDS", 600.0)
+    store = Store(*[StoreUnavailable("away")] * 5)
+    keeper = Keeper(store, metrics, 404, 60.0)
+    waiting = [asyncio.create_task(keeper.keep(name, "", LEVELS, client="ann", patient=True)) for name in "abcd"]
+    await until(lambda: store.asked == 4)
+    assert keeper.waiting_bytes == 400
+    waiting.append(asyncio.create_task(keeper.keep("e", "", LEVELS, client="bob", patient=True)))
+    await until(lambda: keeper.waiting_bytes == 500)
+    keeper.hurry()
+    assert await asyncio.gather(*waiting) == [""] * 5
+    assert keeper.waiting_bytes == 0
 
 
 async def test_the_end_of_the_service_does_not_wait(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,14 @@
 """For everybody: keyboard, screen reader, dark rooms, phones, little motion."""
 
+import json
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.web.conftest import ARGUMENTS, CHROMIUM
 from tests.web.support import Running, Visit, png, until, upload, wait_done
 
 pytestmark = pytest.mark.browser
@@ -37,6 +41,18 @@ def test_axe_finds_nothing_serious(service: Running, visit: Visit, axe: str, sch
     page.wait_for_selector(".entry:nth-child(1)[data-state=done]")
     page.click(".entry:nth-child(1) .entry-open")
     wait_done(page)
+    page.select_option("#format", "jpeg")
+    page.wait_for_selector("#notice:not([hidden])")
+    assert complaints(page, axe) == []
+    page.click(".entry:nth-child(2) .entry-remove")
+    page.wait_for_selector("#toast:not([hidden])")
+    assert complaints(page, axe) == []
+
+
+def test_axe_finds_nothing_serious_where_something_cannot_be_chosen(several: Running, visit: Visit, axe: str) -> None:
+    page = visit(several.url)
+    page.click("#scales label:has([value='8'])")
+    page.wait_for_selector(".tick[data-off=true]")
     assert complaints(page, axe) == []
 
 
@@ -47,6 +63,8 @@ def test_axe_finds_nothing_serious_in_the_key_dialog(locked: Running, visit: Vis
     assert complaints(page, axe) == []
     page.keyboard.press("Escape")
     assert page.locator("#key").is_hidden()
+    page.wait_for_selector("#banner:not([hidden])")
+    assert complaints(page, axe) == []
 
 
 def test_the_tab_key_goes_from_picture_to_tools_to_list(service: Running, visit: Visit) -> None:
@@ -134,6 +152,31 @@ def test_colours_follow_the_readers_setting(service: Running, visit: Visit, sche
     )
     assert (luminance(ground) < luminance(ink)) is is_dark
     assert abs(luminance(ground) - luminance(ink)) > 180
+
+
+@pytest.mark.parametrize("width", [320, 390, 640, 1280])
+def test_text_of_twice_the_size_fits(service: Running, browser: Any, tmp_path: Path, width: int) -> None:
+    """As chosen in the browser's settings, not by zooming."""
+    (tmp_path / "Default").mkdir()
+    preferences = {"webkit": {"webprefs": {"default_font_size": 32}}}
+    (tmp_path / "Default" / "Preferences").write_text(json.dumps(preferences))
+    context = browser.browser_type.launch_persistent_context(
+        tmp_path, executable_path=str(CHROMIUM), args=ARGUMENTS, viewport={"width": width, "height": 800}
+    )
+    with closing(context):
+        page = context.new_page()
+        page.goto(service.url)
+        assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "32px"
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        upload(page, ("hill.png", png(60, 30)))
+        wait_done(page)
+        page.check("#best")
+        page.wait_for_selector("#notice:not([hidden])")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        for control in page.locator("button:visible, a.button:visible, .choice span:visible, select:visible").all():
+            box = control.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width, control.inner_text()
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])

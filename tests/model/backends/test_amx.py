@@ -23,7 +23,7 @@ def test_the_network_s_numbers(scale: int, depth: int, width: int) -> None:
     network = random_network(LapSRNConfig(scale=scale, depth=depth, width=width))
     exact, ours = runtime_of(network), AmxNetwork(centred(network.fold()))
     for height, columns in [(1, 1), (6, 21), (33, 16), (17, 40)]:
-        tiles = plane(height + 2 * exact.info.margin, columns + 2 * exact.info.margin, seed=height)[None]
+        tiles = plane(height + 2 * exact.info.window_margin, columns + 2 * exact.info.window_margin, seed=height)[None]
         for levels in range(1, network.config.levels + 1):
             expected = list(exact.run(tiles, 2**levels).values())
             for got, want in zip(ours(tiles, levels), expected, strict=True):
@@ -35,7 +35,9 @@ def test_the_network_s_numbers(scale: int, depth: int, width: int) -> None:
 @SHIPPED
 def test_nearer_to_float32_than_onednn_s_bfloat16(shipped: Path) -> None:
     exact = runtime_at(shipped, "float32", "torch")
-    picture = (texture(96 + 2 * exact.info.margin, 90 + 2 * exact.info.margin) / 255).astype(np.float32)[None]
+    picture = (texture(96 + 2 * exact.info.window_margin, 90 + 2 * exact.info.window_margin) / 255).astype(np.float32)[
+        None
+    ]
     scale = exact.info.scales[-1]
     wanted = exact.run(picture, scale)
 

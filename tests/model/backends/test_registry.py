@@ -1,6 +1,5 @@
 """The list of backends: which one is chosen, the reasons against one, and the tile shapes of each."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -10,43 +9,69 @@ from app.engine import EngineConfig
 from app.engine.batch import BatchLimit
 from app.engine.tiles import Shape, cut_axis, sizes_for
 from model.backends.amx import amx
+from model.backends.backend import Backend
 from model.backends.registry import BACKENDS, by_name, choose, survey
+from model.backends.winograd import winograd
 from model.network import LapSRNConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The targets of winograd.c, and "amx", that this machine runs: none until a test adds some."""
+    here: list[str] = []
+    monkeypatch.setattr(amx, "missing", lambda: None if "amx" in here else "no AMX")
+    monkeypatch.setattr(winograd, "lacks", lambda config, target: None if target in here else f"no {target}")
+    return here
+
+
 @pytest.mark.parametrize(
-    ("device", "dtype", "installed", "backend"),
+    ("device", "dtype", "here", "backend"),
     [
-        ("cpu", "float32", True, "winograd"),
-        ("cpu", "float32", False, "torch"),
-        ("cpu", "bfloat16", True, "amx"),
-        ("cpu", "bfloat16", False, "torch"),
-        ("cuda:0", "float32", True, "torch"),
-        ("cuda:0", "bfloat16", True, "torch"),
+        ("cpu", "float32", ["amx", "avx512", "avx2", "sse2"], "winograd_avx512"),
+        ("cpu", "float32", ["avx2", "sse2"], "winograd_avx2"),
+        ("cpu", "float32", ["sse2"], "winograd_sse2"),
+        ("cpu", "float32", ["neon"], "winograd_neon"),
+        ("cpu", "float32", [], "torch"),
+        ("cpu", "bfloat16", ["amx", "avx512"], "amx"),
+        ("cpu", "bfloat16", [], "torch"),
+        ("cuda:0", "float32", ["amx", "avx512"], "torch"),
+        ("cuda:0", "bfloat16", ["amx", "avx512"], "torch"),
     ],
 )
-def test_backend_by_what_is_faster(
-    device: str, dtype: str, installed: bool, backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed and name == "ncnn" else None)
-    monkeypatch.setattr(amx, "missing", lambda: None if installed else "no AMX")
+def test_backend_by_what_is_faster(device: str, dtype: str, here: list[str], backend: str, runs: list[str]) -> None:
+    runs += here
     assert choose(LapSRNConfig(), device, dtype) == (dtype, by_name(backend))
 
 
-def test_a_backend_that_cannot_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for dtype in ("float32", "bfloat16"):
-        with pytest.raises(
-            ValueError, match=f"winograd .* the package ncnn, not for {dtype} on cpu here; use backend auto"
-        ):
-            choose(LapSRNConfig(), "cpu", dtype, "winograd")
+def test_one_target_can_be_forced_and_the_first_part_of_a_name_stands_for_the_fastest(runs: list[str]) -> None:
+    runs += ["avx512", "avx2", "sse2"]
+    for name in ("winograd_avx512", "winograd_avx2", "winograd_sse2"):
+        assert choose(LapSRNConfig(), "cpu", "auto", name) == ("float32", by_name(name))
+    assert choose(LapSRNConfig(), "cpu", "auto", "winograd").backend.name == "winograd_avx512"
+    runs.remove("avx512")
+    assert choose(LapSRNConfig(), "cpu", "auto", "winograd").backend.name == "winograd_avx2"
+
+
+def test_a_backend_that_cannot_is_refused(runs: list[str]) -> None:
+    runs.append("avx2")
+    with pytest.raises(
+        ValueError, match=r"the backend winograd_avx512 cannot .* on cpu here; use auto \(.*no avx512\)$"
+    ):
+        choose(LapSRNConfig(), "cpu", "float32", "winograd_avx512")
+    with pytest.raises(
+        ValueError, match=r"winograd_avx2 is for float32 on a CPU .*: it computes in float32, not in bf"
+    ):
+        choose(LapSRNConfig(), "cpu", "bfloat16", "winograd")
 
 
 def test_a_name_that_is_not_in_the_list_is_refused() -> None:
-    with pytest.raises(ValueError, match="there is no backend 'fast'; use auto, or one of amx, winograd, torch"):
-        choose(LapSRNConfig(), "cpu", "auto", "fast")
+    for name in ("fast", "winograd_"):
+        with pytest.raises(
+            ValueError, match=f"there is no backend '{name}'; use auto, or one of amx, winograd_avx512,"
+        ):
+            choose(LapSRNConfig(), "cpu", "auto", name)
 
 
 def test_without_a_dtype_a_backend_computes_in_one_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,14 +82,22 @@ def test_without_a_dtype_a_backend_computes_in_one_that_it_has(monkeypatch: pyte
         assert choose(LapSRNConfig(), "cpu", "auto", "torch").dtype == best
 
 
-def test_the_survey_asks_each_about_the_dtype_it_would_be_used_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amx, "missing", lambda: "no AMX")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+def test_the_survey_asks_each_about_the_dtype_it_would_be_used_in(
+    monkeypatch: pytest.MonkeyPatch, runs: list[str]
+) -> None:
+    runs.append("avx2")
     monkeypatch.setattr("model.backends.registry.best_dtype", lambda device: "bfloat16")
     reasons = {each.name: reason for each, reason in survey(LapSRNConfig(), "cpu")}
-    assert reasons == {"amx": "no AMX", "winograd": None, "torch": None}
+    assert reasons == {
+        "amx": "no AMX",
+        "winograd_avx512": "no avx512",
+        "winograd_avx2": None,
+        "winograd_sse2": "no sse2",
+        "winograd_neon": "no neon",
+        "torch": None,
+    }
     reasons = {each.name: reason for each, reason in survey(LapSRNConfig(), "cpu", "float16")}
-    assert reasons["winograd"] == "it computes in float32, not in float16"
+    assert reasons["winograd_avx2"] == "it computes in float32, not in float16"
 
 
 def test_a_reason_is_of_the_device_the_dtype_or_what_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +110,7 @@ def test_a_reason_is_of_the_device_the_dtype_or_what_is_lacking(monkeypatch: pyt
 
 def test_the_service_knows_none_of_them_by_name() -> None:
     """So a new backend needs a row in the list and a folder, and nothing else."""
-    names = [each.name for each in BACKENDS if each.name != "torch"]
+    names = {each.name.partition("_")[0] for each in BACKENDS if each.name != "torch"}
     sources = [path for path in (ROOT / "app").rglob("*.py") if any(name in path.read_text() for name in names)]
     assert sources == []
 
@@ -106,3 +139,18 @@ def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
         smallest = sizes_for(64, 64, config.tile_sizes(4), config.overhead(9), workers, config.split_above)
         assert len(cut_axis(64, smallest.widths, 5)) == 1, "a thumbnail waits for one turn, not for two"
     assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1
+
+
+@pytest.mark.parametrize("row", [row for row in BACKENDS if row.name.startswith("winograd")], ids=lambda row: row.name)
+def test_cores_of_winograd_are_whole_patches_and_a_thumbnail_is_cut_for_two_workers(row: Backend) -> None:
+    config = engine_config(row.tiling("cpu"))
+    for scale in (2, 4, 8):
+        assert all(size % 4 == 0 for sizes in config.tile_sizes(scale) for size in sizes)
+    overhead = config.overhead(16)
+    alone, busy = (
+        sizes_for(64, 64, config.tile_sizes(4), overhead, 2, limit)
+        for limit in (config.split_above_idle, config.split_above)
+    )
+    assert len(cut_axis(64, alone.heights, overhead)) * len(cut_axis(64, alone.widths, overhead)) == 2
+    assert len(cut_axis(64, busy.heights, overhead)) * len(cut_axis(64, busy.widths, overhead)) == 1
+    assert BatchLimit(config)(Shape(16, 16, 4)) == 1

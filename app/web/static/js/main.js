@@ -128,7 +128,7 @@ greeting.addEventListener("change", showBanner);
 queue.addEventListener("change", (event) => {
   const entry = /** @type {CustomEvent<Entry>} */ (event).detail;
   if (!queue.entries.includes(entry)) return;
-  list.render(queue.entries, shown);
+  list.update(entry, queue.entries);
   overview.show();
   attention.update(queue.entries);
   stage.update(entry);

@@ -37,7 +37,7 @@ export function drawTileOverlay(canvas, viewport, tiles) {
     /** @type {number} */ length,
     /** @type {number} */ i,
     /** @type {number} */ n,
-  ) => Math.round(from + (length * i) / n);
+  ) => (i === n ? Math.ceil(from + length) : Math.round(from + (length * i) / n));
   for (let cell = tiles.done; cell < total; cell += 1) {
     const row = Math.floor(cell / columns);
     const inRow = row === rows - 1 ? total - row * columns : columns;

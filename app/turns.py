@@ -1,0 +1,91 @@
+"""Whose turn it is: round-robin over clients, also for work that needs one of a few seats. Not thread-safe."""
+
+from collections import deque
+from typing import Generic, TypeVar
+
+from app.shares import Shares
+
+T = TypeVar("T")
+
+
+class RoundRobin(Generic[T]):
+    """A round-robin whose newcomers need not wait for a whole round.
+
+    A newcomer's first turn comes after one more turn of the round, or after that of the newcomer before it and one
+    more: however many newcomers there are, every second turn is left to the others.
+    """
+
+    def __init__(self) -> None:
+        self._order: list[T] = []
+        self._newcomers: set[T] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._order)
+
+    def add(self, member: T) -> None:
+        """Let somebody take part who does not yet."""
+        last = max((self._order.index(newcomer) for newcomer in self._newcomers), default=-1)
+        self._order.insert(last + 2, member)
+        self._newcomers.add(member)
+
+    def remove(self, member: T) -> None:
+        """Take a member out."""
+        self._order.remove(member)
+        self._newcomers.discard(member)
+
+    def served(self, member: T) -> None:
+        """Send a member to the end of the round."""
+        self.remove(member)
+        self._order.append(member)
+
+    def order(self) -> list[T]:
+        """Return the members in the order of their turns."""
+        return list(self._order)
+
+
+class Seats(Generic[T]):
+    """Who waits for one of a few seats, such as threads or processes, and who has one.
+
+    A seat that is free goes to the waiting client that has the fewest, in turn among equals. One client has at most
+    `count` of them; a last one, beyond these, is kept for clients that have none.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._taken = Shares(count, count + 1)
+        self._waiting: dict[str, deque[T]] = {}
+        self._turns: RoundRobin[str] = RoundRobin()
+
+    def wait(self, client: str, item: T) -> None:
+        """Queue an item of a client, behind its others."""
+        if client not in self._waiting:
+            self._waiting[client] = deque()
+            self._turns.add(client)
+        self._waiting[client].append(item)
+
+    def take(self) -> tuple[str, T] | None:
+        """Give a seat to the next item, until `leave`; None if nothing waits that may have one."""
+        able = [client for client in self._turns.order() if self._taken.room(client) > 0]
+        if not able:
+            return None
+        client = min(able, key=self._taken.of)
+        item = self._waiting[client].popleft()
+        self._turns.served(client)
+        if not self._waiting[client]:
+            self._forget(client)
+        self._taken.add(client)
+        return client, item
+
+    def leave(self, client: str) -> None:
+        """Give back one of a client's seats."""
+        self._taken.remove(client)
+
+    def clear(self) -> list[T]:
+        """Remove and return what waits."""
+        items = [item for waiting in self._waiting.values() for item in waiting]
+        for client in list(self._waiting):
+            self._forget(client)
+        return items
+
+    def _forget(self, client: str) -> None:
+        del self._waiting[client]
+        self._turns.remove(client)

@@ -1,0 +1,238 @@
+"""The folded network in float32 with Winograd's convolutions: winograd.c, compiled for each kind of CPU.
+
+A 3x3 convolution takes a quarter of the products of a direct one, in patches of 4x4 outputs (Lavin and Gray, CVPR
+2016). A pixel comes out bit for bit the same whatever tile it is part of, as long as cores begin and end at multiples
+of four.
+"""
+
+import ctypes
+import platform
+import threading
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.folded import Conv, EagerConv, FoldedLapSRN
+from model.network import LapSRNConfig
+
+FOLDER = Path(__file__).parent
+AVX2 = {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
+TARGETS = {
+    "avx512": AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "avx2": AVX2,
+    "sse2": {"sse2"},
+    "neon": {"asimd"},
+}
+"""What winograd.c is compiled for, the fastest first, with what the CPU must have, as Linux names it."""
+BASELINES = {"x86_64": {"sse2"}, "aarch64": {"asimd"}}
+"""What every CPU of a kind has."""
+CHANNELS = 64
+MAX_LEVELS, MAX_CONVS = 3, 15
+PATCH, POINTS = 4, 36
+PHASES = 4
+CACHE_LINE = 64
+SMALL, LARGE = 0.5**0.5, 2**0.5
+KERNEL_POINTS = np.array(
+    [
+        [1, 0, 0],
+        [-2 / 3, -2 / 3 * SMALL, -1 / 3],
+        [-2 / 3, 2 / 3 * SMALL, -1 / 3],
+        [1 / 6, LARGE / 6, 1 / 3],
+        [1 / 6, -LARGE / 6, 1 / 3],
+        [0, 0, 1],
+    ]
+)
+"""G of F(4x4, 3x3): a kernel g has the points G g G^T."""
+
+Array = NDArray[np.float32]
+_scratch = threading.local()
+
+
+class _Conv(ctypes.Structure):
+    _fields_ = [("weights", ctypes.c_void_p), ("bias", ctypes.c_void_p)]
+
+
+class _Level(ctypes.Structure):
+    _fields_ = [
+        ("convs", _Conv * MAX_CONVS),
+        ("residual", _Conv),
+        ("following", _Conv),
+        ("image", ctypes.c_void_p),
+        ("flat", ctypes.c_void_p),
+    ]
+
+
+class _Network(ctypes.Structure):
+    _fields_ = [
+        ("levels", ctypes.c_int32),
+        ("convs", ctypes.c_int32),
+        ("slope", ctypes.c_float),
+        ("entry", _Conv),
+        ("level", _Level * MAX_LEVELS),
+    ]
+
+
+class WinogradNetwork:
+    """A folded network of EagerConvs as winograd.c runs it; not changed by running, so any number of threads may.
+
+    `margin` is in source pixels on each side of a tile's core. It is larger than the network's own, since everything
+    that a patch sees must be there. Networks narrower than 64 features are filled up with zeros. `target` is one of
+    TARGETS. Raises OSError where winograd.c is not compiled for it or the CPU lacks it.
+    """
+
+    def __init__(self, network: FoldedLapSRN, target: str) -> None:
+        self._library = _library(target)
+        self._strip = self._library.lapsrn_strip()
+        self._weights = _Arena(network)
+        self._network = _Network(len(network.levels), len(network.levels[0].convs), network.slope)
+        self._network.entry = self._entry(*_values(network.entry))
+        for i, level in enumerate(network.levels):
+            struct = self._network.level[i]
+            for j, conv in enumerate(level.convs):
+                struct.convs[j] = self._conv(*_values(conv))
+            struct.residual = self._residual(*_values(level.residual))
+            if level.following is not None:
+                struct.following = self._conv(*_values(level.following), phases=PHASES)
+            struct.image = self._weights.keep(_values(level.image)[0])
+            period = PATCH << i
+            struct.flat = self._weights.keep(np.zeros((period, period, PHASES), np.float32))
+        self.margin: int = self._library.lapsrn_margin(ctypes.byref(self._network))
+        side = PATCH + 2 * self.margin
+        for i in range(len(network.levels)):  # a level's answer to a flat picture shows when those before it give none
+            answer = self(np.zeros((1, side, side), np.float32), i + 1)[i][0]
+            period = PATCH << i
+            phases = answer.reshape(period, 2, period, 2).transpose(0, 2, 1, 3)
+            self._network.level[i].flat = self._weights.keep(phases)
+
+    def __call__(self, tiles: Array, levels: int) -> list[Array]:
+        """Luma with its margin (N, H + 2m, W + 2m), 0..1, to [(N, 2H, 2W), (N, 4H, 4W), ...], as many as `levels`.
+
+        If H or W is not a multiple of four, the last few rows or columns may differ in their last bits from those of a
+        larger tile.
+        """
+        height, width = (side - 2 * self.margin for side in tiles.shape[1:])
+        whole = height + -height % PATCH, width + -width % PATCH
+        if whole != (height, width):
+            tiles = np.pad(tiles, [(0, 0), (0, whole[0] - height), (0, whole[1] - width)], mode="edge")
+        tiles = np.ascontiguousarray(tiles, np.float32)
+        outputs = [np.empty((len(tiles), whole[0] << i, whole[1] << i), np.float32) for i in range(1, levels + 1)]
+        network = ctypes.byref(self._network)
+        memory = _memory(self._library.lapsrn_memory(network, levels, *whole))
+        for i, tile in enumerate(tiles):
+            cores = (ctypes.c_void_p * levels)(*(output[i].ctypes.data for output in outputs))
+            self._library.lapsrn_run(network, levels, *whole, tile.ctypes.data, cores, memory.ctypes.data)
+        return [output[:, : height << i, : width << i] for i, output in enumerate(outputs, 1)]
+
+    def _conv(self, weight: Array, bias: Array, phases: int = 1) -> _Conv:
+        """(phases O, C, 3, 3) and (phases O,) in winograd.c's layout, filled up with zeros to 64 outputs and inputs."""
+        points = (KERNEL_POINTS @ weight.astype(np.float64) @ KERNEL_POINTS.T).astype(np.float32)
+        filled = _filled(points.reshape(phases, -1, weight.shape[1], POINTS), 1, 2)
+        strips = filled.reshape(-1, self._strip, CHANNELS, POINTS)
+        biases = _filled(bias.reshape(phases, -1), 1)
+        return _Conv(self._weights.keep(strips.transpose(0, 3, 2, 1)), self._weights.keep(biases))
+
+    def _residual(self, weight: Array, bias: Array) -> _Conv:
+        """(4, C, 3, 3) and (4,)."""
+        lanes = self._strip // 2
+        parts = _filled(weight, 1).reshape(PHASES, CHANNELS // lanes, lanes, 9)
+        return _Conv(self._weights.keep(parts.transpose(3, 1, 0, 2)), self._weights.keep(bias))
+
+    def _entry(self, weight: Array, bias: Array) -> _Conv:
+        """(O, 8, 1, 1) and (O,)."""
+        return _Conv(self._weights.keep(_filled(weight[:, :, 0, 0].T, 1)), self._weights.keep(_filled(bias, 0)))
+
+
+class _Arena:
+    """Copies of a network's weights, each from the start of a cache line on, in one piece of memory.
+
+    Of that size numpy asks for huge pages, which makes the whole network 2% faster.
+    """
+
+    def __init__(self, network: FoldedLapSRN) -> None:
+        levels = len(network.levels)
+        convs = levels * len(network.levels[0].convs) + PHASES * (levels - 1)
+        # As if each level, and the first layer, had one more: more than all that is not 64 to 64 channels takes.
+        size = (convs + levels + 1) * (POINTS + 1) * CHANNELS**2 * np.dtype(np.float32).itemsize
+        self._memory = np.empty(size, np.uint8)
+        self._used = -self._memory.ctypes.data % CACHE_LINE
+
+    def keep(self, values: Array) -> int:
+        """The address of a copy."""
+        array = np.ascontiguousarray(values, np.float32).reshape(-1).view(np.uint8)
+        copy = self._memory[self._used : self._used + array.size]
+        copy[:] = array
+        self._used += -(-array.size // CACHE_LINE) * CACHE_LINE
+        return copy.ctypes.data
+
+
+def lacks(config: LapSRNConfig, target: str) -> str | None:
+    """What winograd.c needs of a network or of this machine and does not find, as a phrase; None if all is there."""
+    if config.width > CHANNELS or config.levels > MAX_LEVELS or config.depth > MAX_CONVS + 1:
+        return (
+            f"winograd.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions each, "
+            f"and the network has {config.width}, {config.levels} and {config.depth}"
+        )
+    if not 0 <= config.slope <= 1:
+        return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"
+    try:
+        _library(target)
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def margin(config: LapSRNConfig, target: str) -> int:
+    """Source pixels that a tile has on each side of its core. Raises OSError as WinogradNetwork does."""
+    network = _Network(config.levels, config.depth - 1)
+    found: int = _library(target).lapsrn_margin(ctypes.byref(network))
+    return found
+
+
+@cache
+def _library(target: str) -> ctypes.CDLL:
+    lacking = TARGETS[target] - _cpu_features()
+    if lacking:
+        raise OSError(f"this CPU lacks {', '.join(sorted(lacking))}")
+    try:
+        library = ctypes.CDLL(str(FOLDER / f"_{target}.so"))
+    except OSError as error:
+        raise OSError(f"winograd.c is not compiled for {target}, or cannot be loaded ({error})") from None
+    number, address = ctypes.c_int, ctypes.c_void_p
+    library.lapsrn_strip.argtypes = []
+    library.lapsrn_margin.argtypes = [address]
+    library.lapsrn_memory.argtypes, library.lapsrn_memory.restype = [address, number, number, number], ctypes.c_size_t
+    library.lapsrn_run.argtypes = [address, number, number, number, address, address, address]
+    library.lapsrn_run.restype = None
+    return library
+
+
+def _memory(size: int) -> NDArray[np.uint8]:
+    """This thread's, kept for its next tile: fresh pages cost more than clean ones."""
+    memory: NDArray[np.uint8] | None = getattr(_scratch, "memory", None)
+    if memory is None or memory.size < size:
+        memory = _scratch.memory = np.empty(size, np.uint8)
+    return memory
+
+
+def _cpu_features() -> set[str]:
+    """As Linux names them, and permits them; at least what every CPU of this kind has."""
+    least = BASELINES.get(platform.machine(), set())
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return least
+    return next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set()) | least
+
+
+def _values(conv: Conv) -> tuple[Array, Array]:
+    """Weight and bias of an EagerConv, float32."""
+    assert isinstance(conv, EagerConv)
+    weight: Array = conv.weight.detach().float().cpu().numpy()
+    return weight, np.zeros(len(weight), np.float32) if conv.bias is None else conv.bias.detach().float().cpu().numpy()
+
+
+def _filled(values: Array, *axes: int) -> Array:
+    """Zeros added along these axes, up to 64."""
+    return np.pad(values, [(0, CHANNELS - size if axis in axes else 0) for axis, size in enumerate(values.shape)])

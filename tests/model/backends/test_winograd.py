@@ -1,0 +1,153 @@
+"""The Winograd backend, beyond what is tested of every backend: every target, random cuts, flat pictures, machines."""
+
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model.backends.registry import BACKENDS
+from model.backends.winograd import winograd
+from model.backends.winograd.winograd import TARGETS, WinogradNetwork
+from model.checkpoint import load_weights
+from model.folded import EagerConv, FoldedLapSRN, centred
+from model.network import LapSRN, LapSRNConfig
+from tests.model.networks import SHIPPED, plane, random_network, texture
+
+LEVEL = 1 / 255
+Planes = NDArray[np.float32]
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if reason := winograd.lacks(LapSRNConfig(), name):
+        pytest.skip(reason)
+    return name
+
+
+def reference(network: LapSRN, tiles: Planes, margin: int) -> list[NDArray[np.float64]]:
+    """Every level in float64, of tiles with that margin."""
+    extra = margin - network.config.margin
+    padded = torch.from_numpy(tiles[:, extra : tiles.shape[1] - extra, extra : tiles.shape[2] - extra]).double()
+    with torch.no_grad():
+        folded = network.double().fold()
+        outputs = folded(padded[:, None])
+    network.float()
+    return [output[:, 0].numpy() for output in outputs]
+
+
+def worst(got: list[Planes], wanted: list[NDArray[np.float64]]) -> float:
+    for mine, exact in zip(got, wanted, strict=True):
+        assert mine.shape == exact.shape
+    return max(float(np.abs(mine - exact).max()) for mine, exact in zip(got, wanted, strict=True))
+
+
+@SHIPPED
+def test_shipped_weights_are_exact_to_a_thousandth_of_an_8_bit_level(shipped: Path, target: str) -> None:
+    network, _ = load_weights(shipped)
+    ours = WinogradNetwork(centred(network.fold()), target)
+    tiles = (texture(32 + 2 * ours.margin, 44 + 2 * ours.margin) / 255).astype(np.float32)[None]
+    assert worst(ours(tiles, network.config.levels), reference(network, tiles, ours.margin)) < 1e-3 * LEVEL
+
+
+@pytest.mark.parametrize(("scale", "depth"), [(2, 5), (4, 5), (8, 5), (4, 1), (8, 2)])
+def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, scale: int, depth: int) -> None:
+    network = random_network(LapSRNConfig(scale=scale, depth=depth))
+    ours = WinogradNetwork(centred(network.fold()), target)
+    margin, levels = ours.margin, network.config.levels
+    rows, columns = 18, 24  # in fours
+    picture = plane(4 * rows + 2 * margin, 4 * columns + 2 * margin)
+    whole = ours(picture[None], levels)
+    rng = np.random.default_rng(scale)
+    for _ in range(12):
+        top, left = int(rng.integers(rows)), int(rng.integers(columns))
+        height, width = 4 * int(rng.integers(1, rows - top + 1)), 4 * int(rng.integers(1, columns - left + 1))
+        top, left = 4 * top, 4 * left
+        window = picture[top : top + height + 2 * margin, left : left + width + 2 * margin]
+        asked = int(rng.integers(1, levels + 1))  # fewer levels are the first ones
+        for level, (mine, all_of_it) in enumerate(zip(ours(window[None], asked), whole, strict=False), 1):
+            expected = all_of_it[0, top << level : (top + height) << level, left << level : (left + width) << level]
+            np.testing.assert_array_equal(mine[0], expected)
+
+
+@pytest.mark.parametrize(("scale", "depth"), [(2, 3), (4, 5), (8, 2)])
+def test_a_flat_picture_gets_no_residual_at_all(target: str, scale: int, depth: int) -> None:
+    """Not even a rounding: what comes out is what the same network gives without residuals."""
+    folded = random_network(LapSRNConfig(scale=scale, depth=depth)).fold()
+    ours, without = WinogradNetwork(centred(folded), target), WinogradNetwork(centred(_mute(folded)), target)
+    for value in (0.0, 1 / 3, 200 / 255, 1.0):
+        for height, width in [(4, 4), (20, 36), (7, 10)]:
+            tiles = np.full((1, height + 2 * ours.margin, width + 2 * ours.margin), value, np.float32)
+            levels = folded.levels
+            for mine, bare in zip(ours(tiles, len(levels)), without(tiles, len(levels)), strict=True):
+                np.testing.assert_array_equal(mine, bare)
+                assert np.abs(mine - np.float32(value)).max() < 0.1 / 65535
+
+
+def _mute(folded: FoldedLapSRN) -> FoldedLapSRN:
+    """The same network with residuals that are zero."""
+
+    def zero(level: EagerConv) -> EagerConv:
+        return EagerConv(torch.zeros_like(level.weight), None)
+
+    levels = tuple(
+        replace(level, residual=zero(level.residual))
+        for level in folded.levels
+        if isinstance(level.residual, EagerConv)
+    )
+    return replace(folded, levels=levels)
+
+
+@pytest.mark.parametrize(("scale", "depth", "margin"), [(2, 1, 2), (2, 5, 10), (4, 5, 16), (8, 5, 18), (4, 10, 30)])
+def test_the_margin_is_what_whole_patches_see(target: str, scale: int, depth: int, margin: int) -> None:
+    """One for the first layer, two for each of the others, halved and rounded up to patches from level to level."""
+    network = LapSRN(LapSRNConfig(scale=scale, depth=depth, width=4))
+    assert WinogradNetwork(centred(network.fold()), target).margin == margin
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (
+            LapSRNConfig(width=65),
+            "has room for 64 filters, 3 levels and 16 convolutions each, and the network has 65,",
+        ),
+        (LapSRNConfig(depth=17), "and the network has 64, 2 and 17"),
+        (LapSRNConfig(slope=1.5), "the slope of LeakyReLU has to be from 0 to 1, and the network's is 1.5"),
+    ],
+)
+def test_networks_that_are_too_large(target: str, config: LapSRNConfig, reason: str) -> None:
+    assert winograd.lacks(LapSRNConfig(scale=8, depth=16), target) is None
+    assert reason in str(winograd.lacks(config, target))
+
+
+def test_what_the_cpu_or_the_installation_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = centred(LapSRN(LapSRNConfig(width=4)).fold())
+    monkeypatch.setattr(winograd, "FOLDER", tmp_path)
+    monkeypatch.setattr(winograd, "_cpu_features", lambda: TARGETS["avx2"])
+    winograd._library.cache_clear()
+    try:
+        assert winograd.lacks(LapSRNConfig(), "neon") == "this CPU lacks asimd"
+        for lacking in ("avx512bw", "avx512f"):
+            assert lacking in str(winograd.lacks(LapSRNConfig(), "avx512"))
+        assert str(winograd.lacks(LapSRNConfig(), "avx2")).startswith("winograd.c is not compiled for avx2, or cannot")
+        with pytest.raises(OSError, match=r"winograd\.c is not compiled for avx2"):
+            WinogradNetwork(network, "avx2")
+    finally:
+        winograd._library.cache_clear()
+
+
+def test_a_cpu_whose_features_are_not_known_has_those_of_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: "processor: 0\n")
+    for machine, runs in {"x86_64": ["sse2"], "aarch64": ["neon"], "riscv64": []}.items():
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
+        assert [name for name, needed in TARGETS.items() if needed <= winograd._cpu_features()] == runs
+
+
+def test_every_target_is_in_the_list_of_backends() -> None:
+    names = [each.name.removeprefix("winograd_") for each in BACKENDS if each.name.startswith("winograd")]
+    assert names == list(TARGETS)

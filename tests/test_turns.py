@@ -1,0 +1,73 @@
+"""Whose turn it is, and who has a seat."""
+
+import pytest
+
+from app.turns import RoundRobin, Seats
+
+
+def test_newcomers_leave_every_second_turn_to_the_round() -> None:
+    turns: RoundRobin[str] = RoundRobin()
+    for name in ("old1", "old2", "old3"):
+        turns.add(name)
+        turns.served(name)
+    turns.add("new1")
+    turns.add("new2")
+    assert turns.order() == ["old1", "new1", "old2", "new2", "old3"]
+    turns.served("old1")
+    turns.served("new1")
+    turns.add("new3")
+    assert turns.order() == ["old2", "new2", "old3", "new3", "old1", "new1"]
+
+
+def seated(seats: Seats[str]) -> list[str]:
+    """What is given a seat now."""
+    found = []
+    while (taken := seats.take()) is not None:
+        found.append(taken[1])
+    return found
+
+
+def waiting(count: int, *items: str) -> Seats[str]:
+    """Items such as a1, of client a."""
+    seats: Seats[str] = Seats(count)
+    for item in items:
+        seats.wait(item[0], item)
+    return seats
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_client_has_all_seats_but_the_last_which_is_for_one_that_has_none(count: int) -> None:
+    seats = waiting(count, *(f"a{number}" for number in range(9)))
+    assert seated(seats) == [f"a{number}" for number in range(count)]
+    for item in ("b1", "b2", "c1"):
+        seats.wait(item[0], item)
+    assert seated(seats) == ["b1"]
+
+
+def test_who_has_the_fewest_seats_comes_first_and_equals_come_in_turn() -> None:
+    seats = waiting(2, "a1", "a2", "a3", "a4")
+    assert seated(seats) == ["a1", "a2"]
+    for item in ("b1", "b2", "c1"):
+        seats.wait(item[0], item)
+    assert seated(seats) == ["b1"]
+    order = []
+    for gone in "baabca":
+        seats.leave(gone)
+        order.append(" ".join(seated(seats)))
+    assert order == ["c1", "b2", "a3", "", "a4", ""]
+
+
+def test_a_free_seat_is_given_to_whoever_waits() -> None:
+    seats = waiting(3, "a1", "b1", "c1", "d1", "d2")
+    assert seated(seats) == ["a1", "b1", "c1", "d1"]
+    for gone in "ab":
+        seats.leave(gone)
+    assert seated(seats) == ["d2"]
+
+
+def test_what_waits_can_be_sent_away() -> None:
+    seats = waiting(1, "a1", "a2", "b1", "b2")
+    assert seated(seats) == ["a1", "b1"]
+    assert seats.clear() == ["a2", "b2"]
+    seats.leave("a")
+    assert seats.take() is None
