@@ -1,10 +1,7 @@
 # The service as one image. CPU by default: `docker build -t lapsrn .`; with CUDA: `--build-arg VARIANT=cuda`.
-# PyTorch's CPU wheel comes from the build context "wheels" (a folder with the wheel), or from TORCH_INDEX_URL, or else
-# from the default index, whose Linux wheel carries CUDA and makes the image several times as large. docs/operations.md
-# shows the three. What compiles the C sources comes as a package and stays, like what installs, in the first stage.
+# Only the second has PyTorch, from the default index, whose Linux wheel carries CUDA, or from TORCH_INDEX_URL.
+# What compiles the C sources comes as a package and stays, like what installs, in the first stage.
 ARG BASE=python:3.11-slim-bookworm
-
-FROM scratch AS wheels
 
 FROM ${BASE} AS build
 ARG VARIANT=cpu
@@ -18,12 +15,12 @@ RUN python3 -m venv --without-pip /opt/lapsrn
 # Dependencies first: this layer changes only with the pins. PyTorch wants setuptools for compiling extensions alone.
 COPY pyproject.toml constraints.txt ./
 COPY deploy/image/ deploy/image/
-RUN --mount=type=bind,from=wheels,target=/wheels --mount=type=cache,target=/root/.cache/pip \
-    python3 deploy/image/requirements.py pyproject.toml $EXTRAS > requirements.txt \
- && if [ "$VARIANT" = cpu ]; then set -- --find-links /wheels; fi \
+RUN --mount=type=cache,target=/root/.cache/pip \
+    case "$VARIANT" in cpu) ;; cuda) EXTRAS="$EXTRAS gpu" ;; *) echo "VARIANT is cpu or cuda, not $VARIANT"; exit 1 ;; esac \
+ && python3 deploy/image/requirements.py pyproject.toml $EXTRAS > requirements.txt \
  && if [ -n "$TORCH_INDEX_URL" ]; then set -- "$@" --extra-index-url "$TORCH_INDEX_URL"; fi \
  && python3 -m pip --python /opt/lapsrn/bin/python install "$@" -c constraints.txt -r requirements.txt \
- && /opt/lapsrn/bin/python deploy/image/variant.py "$VARIANT" \
+ && if [ "$VARIANT" = cuda ]; then /opt/lapsrn/bin/python -c 'import torch; assert torch.version.cuda, "this PyTorch has no CUDA: leave TORCH_INDEX_URL empty or name a CUDA index"'; fi \
  && python3 -m pip --python /opt/lapsrn/bin/python uninstall --yes setuptools \
  && python3 deploy/image/slim.py /opt/lapsrn/lib/python3.11/site-packages
 

@@ -16,9 +16,18 @@ SECONDS ?= 60
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# PyTorch computes on NVIDIA GPUs, and on systems that the kernels in C are not compiled for.
+SYSTEM := $(shell uname -s)-$(shell uname -m)
+ifneq ($(wildcard /dev/nvidiactl),)
+  COMPUTE := ,gpu
+else ifeq ($(filter Linux-x86_64 Linux-aarch64,$(SYSTEM)),)
+  COMPUTE := ,torch
+endif
+
 $(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.[ch])
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif]'
+	@echo "installing what serving needs here: $(if $(COMPUTE),PyTorch included,no PyTorch (no NVIDIA GPU); make setup adds it)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif$(COMPUTE)]'
 	@touch $@
 
 $(DEV): $(SERVE)

@@ -140,8 +140,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     """The networks' factories, after their weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
-    weights_files(settings)  # what is missing is told before torch is loaded, which takes seconds
-    from model import runtime  # brings torch, which is slow, and not needed for fakes
+    weights_files(settings)  # what is missing is told before anything is read
+    from model import runtime
     from model.backends.registry import choose
     from model.devices import devices as devices_of
 

@@ -26,13 +26,14 @@ from app.codec.merge import merge
 from app.options import UpscaleOptions
 from app.service.clean_up import snapped
 from app.settings import Settings
-from model.checkpoint import KINDS, load_tensors, save_tensors
+from model.checkpoint import load_tensors, save_tensors
 from model.evaluate import luma_8bit, pad, read
 from model.export import write_block
 from model.pictures import find_pictures
 from model.quality import psnr
 from model.resample import degrade
 from model.runtime import Runtime, Weights
+from model.weights import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "calibrate"

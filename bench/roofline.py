@@ -20,7 +20,8 @@ from bench.report import Plan, Section
 from model.backends.amx.amx import MAX_CONVS, AmxNetwork
 from model.backends.registry import by_name
 from model.backends.torch_network import torch_dtype
-from model.checkpoint import load_weights
+from model.checkpoint import load_weights, parameters_of
+from model.folding import fold
 from model.network import LapSRN, LapSRNConfig
 
 SIDES = (32, 64, 128, 256)
@@ -102,7 +103,7 @@ def _onednn(dtype: str, side: int, runs: int) -> float:
 def _amx(side: int, runs: int) -> float:
     """Fifteen convolutions in a row: a network of one level that is little else."""
     config = LapSRNConfig(scale=2, depth=MAX_CONVS + 1)
-    network = AmxNetwork(LapSRN(config).fold())
+    network = AmxNetwork(fold(parameters_of(LapSRN(config)), config))
     edge = side + 2 * config.margin
     tile = np.random.default_rng(0).random((1, edge, edge), np.float32)
     done = sum((side + 2 * (config.depth - i)) ** 2 for i in range(1, config.depth))

@@ -140,9 +140,6 @@ class Docker:
             "SERVICE_PORT": str(self.service_port),
             "PROMETHEUS_PORT": str(self.prometheus_port),
         }
-        wheels = os.environ.get("PIP_FIND_LINKS", "")
-        if "TORCH_WHEELS" not in os.environ and Path(wheels or "/nowhere").is_dir():
-            self.environment["TORCH_WHEELS"] = wheels
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """`docker ARGUMENTS`; returns its standard output. Raises CheckFailed if it fails and `check`."""

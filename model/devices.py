@@ -1,6 +1,12 @@
 """The devices that networks run on, by name, and the dtype that suits each."""
 
-import torch
+from importlib.util import find_spec
+from pathlib import Path
+
+from model.cpu import has_amx
+
+NVIDIA = Path("/dev/nvidiactl")
+"""There where NVIDIA's driver is. torch is only asked for GPUs where it may find one, as loading it takes seconds."""
 
 
 def devices(wanted: str) -> list[str]:
@@ -9,6 +15,12 @@ def devices(wanted: str) -> list[str]:
     A device that is named twice is there twice, which lets one worker's copies go on while the other computes.
     Raises ValueError for a device that torch does not know or this machine has not, and for the CPU beside others.
     """
+    if wanted == "cpu" or (wanted == "auto" and not (NVIDIA.exists() and has_torch())):
+        return ["cpu"]
+    if not has_torch():
+        raise ValueError(f"{wanted!r} needs PyTorch, which is not installed; use cpu, or install lapsrn[gpu]")
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "auto":
         return [f"cuda:{index}" for index in range(count)] or ["cpu"]
@@ -18,7 +30,14 @@ def devices(wanted: str) -> list[str]:
     return found
 
 
+def has_torch() -> bool:
+    """Whether PyTorch is installed; it is not loaded."""
+    return find_spec("torch") is not None
+
+
 def _device(name: str, count: int) -> str:
+    import torch
+
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -33,16 +52,15 @@ def _device(name: str, count: int) -> str:
 def best_dtype(device: str) -> str:
     """bfloat16 where the hardware multiplies it faster than float32: on CPUs, where they have AMX. Else float32."""
     if device.startswith("cuda"):
+        import torch
+
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return "bfloat16" if has_amx() else "float32"
 
 
-def has_amx() -> bool:
-    """Whether this CPU has AMX and the system lets this process use it."""
-    return bool(torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx())
-
-
 def exact_float32() -> None:
     """Have accelerators compute float32 as such, not with the ten bits that TF32 keeps: 0.1 of a level of 255."""
+    import torch
+
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from model.checkpoint import WeightsError
+from model.weights import WeightsError
 
 
 @contextmanager

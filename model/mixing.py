@@ -4,13 +4,10 @@ Deep network interpolation (Wang et al., "Deep Network Interpolation for Continu
 2019): where the training of one network began at the other, the networks between do what is between.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
-Parameters = Mapping[str, NDArray[np.float32]]
-"""By name, as in a weights file."""
+from model.weights import Parameters
 
 
 def begins_as(network: Parameters, base: Parameters) -> bool:

@@ -4,21 +4,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-import torch
 
-from model.backends.backend import Backend, Compute
+from model.backends.backend import Backend, Compute, Tiles
 from model.backends.registry import choose
-from model.backends.torch_network import Tiles, full_precision
-from model.checkpoint import NetworkInfo, WeightsError, load_weights
-from model.devices import exact_float32
-from model.folded import centred
+from model.config import LapSRNConfig
 from model.memory import keep_freed_memory, return_freed_memory
 from model.mixing import begins_as, mixed
-from model.network import LapSRN
+from model.weights import NetworkInfo, Parameters, WeightsError, read_weights
 
 MOST_MIXES = 8
 """Mixed networks that are kept of one network: as a backend computes them, each takes some MiB."""
@@ -41,18 +38,10 @@ class Runtime:
         features in float32 whatever the dtype. `clean` is a strength of clean-up, 0 to 1, whose network is made when
         first needed. Raises MemoryError when the device has no room for the batch.
         """
+        computed = self._at(clean) if clean else self._plain
+        network = computed.full if full_precision else computed.served
         scales = self.info.scales
-        try:
-            computed = self._at(clean) if clean else self._plain
-            network = computed.full if full_precision else computed.served
-            return dict(zip(scales, network(tiles, scales.index(scale) + 1), strict=False))
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise MemoryError(str(error)) from error
-        except RuntimeError as error:
-            if "alloc" in str(error):  # the CPU allocator has no exception of its own
-                raise MemoryError(str(error)) from error
-            raise
+        return dict(zip(scales, network(tiles, scales.index(scale) + 1), strict=False))
 
     def warm_up(self, shapes: Iterable[tuple[int, int, int]]) -> None:
         """Run once on each batch shape (N, H, W) of cores, so that no request pays for kernels being chosen."""
@@ -101,10 +90,9 @@ class Weights:
     Workers on a CPU share one copy of what a backend builds if it is read-only at run time.
     """
 
-    def __init__(self, network: LapSRN, info: NetworkInfo) -> None:
-        """`network` is on the CPU."""
+    def __init__(self, parameters: Parameters, info: NetworkInfo) -> None:
         self.info = info
-        self._network = network
+        self._parameters = parameters
         self._end: Weights | None = None
         self._shared: dict[tuple[str, str], _Mixes] = {}
         self._sharing = threading.Lock()
@@ -112,7 +100,7 @@ class Weights:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Read and check a file. Raises WeightsError if it is missing, corrupt or not of a LapSRN."""
-        return cls(*load_weights(path))
+        return cls(*read_weights(path))
 
     def runtime(self, device: str, dtype: str = "auto", backend: str = "auto") -> Runtime:
         """The network on a device, for one worker. dtype and backend are as in `choose`. Raises ValueError."""
@@ -138,31 +126,20 @@ class Weights:
         """Whether this network's first levels are all of `base`."""
         return begins_as(self._parameters, base._parameters)
 
-    @property
-    def _parameters(self) -> dict[str, Tiles]:
-        return {name: tensor.numpy() for name, tensor in self._network.state_dict().items()}
-
-    def _between(self, strength: float) -> LapSRN:
-        """The network at a strength of clean-up. Raises ValueError where there is none."""
+    def _between(self, strength: float) -> Parameters:
+        """The parameters at a strength of clean-up. Raises ValueError where there is none."""
         if not strength:
-            return self._network
+            return self._parameters
         if self._end is None:
             raise ValueError(f"{self.info.name} has no clean-up")
-        parameters = mixed(self._parameters, self._end._parameters, strength)
-        network = LapSRN(self.info.config)
-        network.load_state_dict({name: torch.from_numpy(values) for name, values in parameters.items()})
-        return network.eval()
+        return mixed(self._parameters, self._end._parameters, strength)
 
     def _compute(self, strength: float, device: str, dtype: str, backend: Backend) -> Computed:
-        with torch.no_grad():
-            # On the CPU, where the result is the same each time: workers must not differ.
-            folded = centred(self._between(strength).fold())
-        full = full_precision(folded, device)
-        served = backend.build(folded, full, dtype)
+        config, parameters = self.info.config, self._between(strength)
+        served = backend.build(parameters, config, device, dtype)
         if dtype == "float32":
             return Computed(served, served)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)  # what was made on the default stream is there before another one reads it
+        full = _Deferred(partial(_full_precision, parameters, config, device, backend))
         return Computed(full, served)
 
 
@@ -188,6 +165,32 @@ def join(weights: Sequence[Weights]) -> None:
                     each.clean_with(end)
 
 
+def _full_precision(parameters: Parameters, config: LapSRNConfig, device: str, served: Backend) -> Compute:
+    """A network in float32, of tiles with the margin that those of the served backend have."""
+    full = served if "float32" in served.dtypes else choose(config, device, "float32").backend
+    compute = full.build(parameters, config, device, "float32")
+    beyond = full.window_margin(config) - served.window_margin(config)
+    if not beyond:
+        return compute
+    around = [(0, 0), (beyond, beyond), (beyond, beyond)]  # seen by no pixel of the core
+    return lambda tiles, levels: compute(np.pad(tiles, around, mode="edge"), levels)
+
+
+class _Deferred:
+    """What computes a network, made when it is first needed; thread-safe."""
+
+    def __init__(self, make: Callable[[], Compute]) -> None:
+        self._make = make
+        self._made: Compute | None = None
+        self._making = threading.Lock()
+
+    def __call__(self, tiles: Tiles, levels: int) -> list[Tiles]:
+        """As Compute."""
+        with self._making:
+            self._made = self._made or self._make()
+        return self._made(tiles, levels)
+
+
 def load(
     weights: Iterable[Weights], device: str, dtype: str = "auto", threads: int = 1, backend: str = "auto"
 ) -> dict[str, Runtime]:
@@ -195,8 +198,10 @@ def load(
 
     dtype and backend are as in `choose`. Raises ValueError.
     """
-    torch.set_num_threads(threads)
-    exact_float32()
     if device == "cpu":
         keep_freed_memory()
-    return {each.info.name: each.runtime(device, dtype, backend) for each in weights}
+    models = {}
+    for each in weights:
+        choose(each.info.config, device, dtype, backend).backend.prepare_thread(threads)
+        models[each.info.name] = each.runtime(device, dtype, backend)
+    return models

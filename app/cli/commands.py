@@ -1,6 +1,8 @@
 """The commands and their options. What a command needs is imported only when it runs."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -206,7 +208,8 @@ def serve(
 @app.command(cls=Command, context_settings=PASSED_ON, add_help_option=False)
 def train(context: typer.Context) -> None:
     """Train the network; takes the options of python -m model.train, see lapsrn train --help."""
-    from model import train as module
+    with _training_packages("train"):
+        from model import train as module
 
     module.main(context.args)
 
@@ -214,9 +217,20 @@ def train(context: typer.Context) -> None:
 @app.command(cls=Command, context_settings=PASSED_ON, add_help_option=False)
 def evaluate(context: typer.Context) -> None:
     """Score weights on pictures; takes the options of python -m model.evaluate, see lapsrn evaluate --help."""
-    from model import evaluate as module
+    with _training_packages("evaluate"):
+        from model import evaluate as module
 
     module.main(context.args)
+
+
+@contextmanager
+def _training_packages(command: str) -> Iterator[None]:
+    """Ends a command with one line where the packages that it imports are not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        advice = "install what training needs: pip install 'lapsrn[train]', or make setup"
+        raise SystemExit(f"lapsrn {command}: {error.name} is not installed; {advice}") from None
 
 
 @app.command(cls=Command)

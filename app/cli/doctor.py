@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,16 @@ def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
 
 def _machine() -> dict[str, Any]:
     names = ("lapsrn", "torch", "numpy", "pillow")
-    packages = {"lapsrn": build.package_version()} | {name: version(name) for name in names[1:]}
+    packages = {"lapsrn": build.package_version()} | {name: _version(name) for name in names[1:]}
     system = {"python": platform.python_version(), "system": platform.platform(), "cores": build.cores()}
     return packages | system | {"codec": native.kind()}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _decoders(settings: Settings) -> tuple[dict[str, Any], str]:
@@ -86,9 +93,9 @@ def _decoders(settings: Settings) -> tuple[dict[str, Any], str]:
 
 def _backends(settings: Settings, config: object) -> list[dict[str, Any]]:
     """The backends, the fastest first, each with the reason why it cannot be used here; None if it can."""
-    from model.backends.registry import survey  # brings torch
+    from model.backends.registry import survey
+    from model.config import LapSRNConfig
     from model.devices import devices
-    from model.network import LapSRNConfig
 
     try:
         device = devices(settings.devices)[0]

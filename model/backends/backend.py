@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from model.backends.torch_network import Tiles, TorchNetwork
-from model.folded import FoldedLapSRN
-from model.network import LapSRNConfig
+import numpy as np
+from numpy.typing import NDArray
 
+from model.config import LapSRNConfig
+from model.weights import Parameters
+
+Tiles: TypeAlias = NDArray[np.float32]
 Compute: TypeAlias = Callable[[Tiles, int], list[Tiles]]
 """From luma with the window's margin (N, H + 2m, W + 2m), 0..1, and a number of levels to [(N, 2H, 2W), ...]."""
 
@@ -51,12 +54,14 @@ class Backend:
     """By kind of device ("cpu", "cuda"); it runs on these only."""
     lacks: Callable[[LapSRNConfig], str | None]
     """What it needs of a network or of this machine and does not find, as a phrase; None if nothing is lacking."""
-    build: Callable[[FoldedLapSRN, TorchNetwork, str], Compute]
-    """Takes the folded network, the same network in float32 on the device, and the dtype."""
+    build: Callable[[Parameters, LapSRNConfig, str, str], Compute]
+    """Takes a network's parameters and config, a device, and a dtype."""
     shared: bool
     """Whether what it builds for a CPU is read-only at run time, so that one copy serves all workers."""
     window_margin: Callable[[LapSRNConfig], int] = lambda config: config.margin
     """Source pixels that its tiles have on each side of their cores: the network's margin, or more."""
+    prepare_thread: Callable[[int], None] = lambda threads: None
+    """To be called in the thread of every worker, with the number of CPU threads that it may use inside."""
 
     def why_not(self, config: LapSRNConfig, device: str, dtype: str) -> str | None:
         """The reason why it cannot compute a network on a device in a dtype; None if it can."""

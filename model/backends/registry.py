@@ -2,12 +2,13 @@
 
 from typing import NamedTuple
 
-from model.backends import torch_network
 from model.backends.amx import amx
-from model.backends.backend import Backend, Tiling
+from model.backends.backend import Backend, Compute, Tiling
 from model.backends.winograd import winograd
-from model.devices import best_dtype
-from model.network import LapSRNConfig
+from model.config import LapSRNConfig
+from model.devices import best_dtype, has_torch
+from model.folding import fold
+from model.weights import Parameters
 
 ON_CPU = Tiling(tile_widths=(16, 32, 48, 64), max_batch_tiles=16, max_batch_pixels=128 * 128)
 """A batch should fit into the cache. Cores beyond 64x64 were no faster, and cost each worker 150 MiB more."""
@@ -49,10 +50,22 @@ def _winograd(target: str, instructions: str) -> Backend:
         dtypes=("float32",),
         tilings={"cpu": ON_WINOGRAD},
         lacks=lambda config: winograd.lacks(config, target),
-        build=lambda folded, full, dtype: winograd.WinogradNetwork(folded, target),
+        build=lambda parameters, config, device, dtype: winograd.WinogradNetwork(fold(parameters, config), target),
         shared=True,
         window_margin=lambda config: winograd.margin(config, target),
     )
+
+
+def _build_torch(parameters: Parameters, config: LapSRNConfig, device: str, dtype: str) -> Compute:
+    from model.backends.torch_network import build  # brings torch, which is slow, and not everywhere
+
+    return build(parameters, config, device, dtype)
+
+
+def _prepare_torch(threads: int) -> None:
+    from model.backends.torch_network import prepare_thread
+
+    prepare_thread(threads)
 
 
 BACKENDS = (
@@ -63,7 +76,7 @@ BACKENDS = (
         dtypes=("bfloat16",),
         tilings={"cpu": ON_AMX},
         lacks=amx.lacks,
-        build=lambda folded, full, dtype: amx.AmxNetwork(folded),
+        build=lambda parameters, config, device, dtype: amx.AmxNetwork(fold(parameters, config)),
         shared=True,
     ),
     _winograd("avx512", "AVX-512"),
@@ -76,12 +89,13 @@ BACKENDS = (
         needs="any dtype, device and network",
         dtypes=("float32", "bfloat16", "float16"),
         tilings={"cpu": ON_CPU, "cuda": ON_CUDA},
-        lacks=lambda config: None,
-        build=torch_network.build,
+        lacks=lambda config: None if has_torch() else "PyTorch is not installed; install lapsrn[torch]",
+        build=_build_torch,
         shared=True,
+        prepare_thread=_prepare_torch,
     ),
 )
-"""`auto` takes the first one that can compute the network; the last one always can."""
+"""`auto` takes the first one that can compute the network; the last one always can where PyTorch is installed."""
 
 
 class Kernels(NamedTuple):
@@ -97,8 +111,12 @@ def choose(config: LapSRNConfig, device: str, dtype: str = "auto", backend: str 
     Raises ValueError for a backend that is not in the list or cannot compute this network here.
     """
     if backend == "auto":
-        dtype = best_dtype(device) if dtype == "auto" else dtype
-        return Kernels(dtype, next(each for each in BACKENDS if not each.why_not(config, device, dtype)))
+        dtypes = [best_dtype(device), "float32"] if dtype == "auto" else [dtype]
+        found = [Kernels(each, row) for each in dtypes for row in BACKENDS if not row.why_not(config, device, each)]
+        if not found:
+            reason = BACKENDS[-1].why_not(config, device, dtypes[0])
+            raise ValueError(f"nothing here computes this network in {' or '.join(dtypes)} on {device} ({reason})")
+        return found[0]
     reasons = []
     for row in named(backend):
         wanted = suitable_dtype(row, device) if dtype == "auto" else dtype

@@ -8,7 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.backends.fused import pack
-from model.folded import Conv, EagerConv, FoldedLapSRN, one_period
+from model.config import LapSRNConfig
+from model.devices import exact_float32
+from model.folded import Conv, EagerConv, FoldedLapSRN, centred, one_period
+from model.network import LapSRN
+from model.weights import Parameters
 
 Tiles = NDArray[np.float32]
 Features = Callable[[Tensor, int | None], list[Tensor]]  # (padded, levels or all) to the residual of each level
@@ -34,16 +38,22 @@ class TorchNetwork:
             side = FLAT_CORE + 2 * exact.margin
             self._flats = one_period(features(torch.zeros(1, 1, side, side, device=device), None))
 
-    @torch.inference_mode()
     def __call__(self, tiles: Tiles, levels: int) -> list[Tiles]:
-        """Luma with its margin (N, H + 2m, W + 2m), 0..1, to [(N, 2H, 2W), (N, 4H, 4W), ...], as many as `levels`."""
-        with torch.cuda.stream(self._stream):  # None, as on a CPU: does nothing
-            outputs = self.compute(self._on_device(torch.from_numpy(tiles)[:, None]), levels)
-            return self._on_host([level[:, 0] for level in outputs])
+        """Luma with its margin (N, H + 2m, W + 2m), 0..1, to [(N, 2H, 2W), (N, 4H, 4W), ...], as many as `levels`.
 
-    def with_features(self, features: Features) -> "TorchNetwork":
-        """The same network with other features, in the same place."""
-        return TorchNetwork(self._exact, features, self.device, self._stream)
+        Raises MemoryError when the device has no room for the batch.
+        """
+        try:
+            with torch.inference_mode(), torch.cuda.stream(self._stream):  # None, as on a CPU: does nothing
+                outputs = self.compute(self._on_device(torch.from_numpy(tiles)[:, None]), levels)
+                return self._on_host([level[:, 0] for level in outputs])
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(str(error)) from error
+        except RuntimeError as error:
+            if "alloc" in str(error):  # the CPU allocator has no exception of its own
+                raise MemoryError(str(error)) from error
+            raise
 
     def compute(self, padded: Tensor, levels: int) -> list[Tensor]:
         """The same on the device: (N, 1, H + 2m, W + 2m) to [(N, 1, 2H, 2W), ...]."""
@@ -64,19 +74,25 @@ class TorchNetwork:
         return [copy.numpy() for copy in copies]
 
 
-def full_precision(folded: FoldedLapSRN, device: str) -> TorchNetwork:
-    """The network in float32 on a device, on CUDA in a stream of its own: two workers of one device can then copy and
-    compute at the same time."""
+def build(parameters: Parameters, config: LapSRNConfig, device: str, dtype: str) -> TorchNetwork:
+    """The network on a device with features in a dtype, on CUDA in a stream of its own: two workers of one device can
+    then copy and compute at the same time."""
+    network = LapSRN(config)
+    network.load_state_dict({name: torch.from_numpy(values) for name, values in parameters.items()})
+    with torch.no_grad():
+        folded = centred(network.fold())  # on the CPU, where it is the same each time: workers must not differ
     stream = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
-    exact = prepare(folded, device, "float32")
-    return TorchNetwork(exact, features_of(exact, "float32"), device, stream)
+    features = features_of(prepare(folded, device, dtype), dtype)
+    built = TorchNetwork(prepare(folded, device, "float32"), features, device, stream)
+    if stream is not None:
+        torch.cuda.synchronize(device)  # what was made on the default stream is there before another one reads it
+    return built
 
 
-def build(folded: FoldedLapSRN, full: TorchNetwork, dtype: str) -> TorchNetwork:
-    """The network with features in this dtype; `full` is the network in float32 on the device."""
-    if dtype == "float32":
-        return full
-    return full.with_features(features_of(prepare(folded, full.device, dtype), dtype))
+def prepare_thread(threads: int) -> None:
+    """Let torch use so many CPU threads for what this thread computes, and multiply float32 as such."""
+    torch.set_num_threads(threads)
+    exact_float32()
 
 
 def features_of(network: FoldedLapSRN, dtype: str) -> Features:

@@ -11,7 +11,7 @@ import pytest
 from app.build import engine_config
 from app.engine import Engine, EngineConfig, Plane
 from model.backends.registry import BACKENDS, by_name
-from model.checkpoint import NetworkInfo
+from model.checkpoint import NetworkInfo, parameters_of
 from model.network import LapSRNConfig
 from model.runtime import Weights, load
 from tests.model.networks import plane, random_network, rows
@@ -40,7 +40,7 @@ async def upscaled(running: Engine, planes: list[Plane], scale: int, ensemble: b
 @pytest.mark.parametrize(("scale", "ensemble"), [(2, False), (4, False), (8, False), (4, True)])
 async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, scale: int, ensemble: bool) -> None:
     config = LapSRNConfig(scale=scale, depth=2, width=8)
-    weights = [Weights(random_network(config), NetworkInfo("random", config, ""))]
+    weights = [Weights(parameters_of(random_network(config)), NetworkInfo("random", config, ""))]
     tiling = engine_config(by_name(backend).tiling("cpu"))
     heights, widths = (
         [size for size in sizes if size <= LARGEST]

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from model.backends.registry import BACKENDS, by_name
-from model.checkpoint import NetworkInfo
+from model.checkpoint import NetworkInfo, parameters_of
+from model.folding import Folded, fold
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import Runtime, Weights
 from model.training.recipe import TrainConfig
@@ -55,7 +56,12 @@ def random_network(config: LapSRNConfig, seed: int = 0) -> LapSRN:
 
 def runtime_of(network: LapSRN, dtype: str = "float32", backend: str = "torch", device: str = "cpu") -> Runtime:
     """A network that is in no file, as a worker has it."""
-    return Weights(network, NetworkInfo("random", network.config, "")).runtime(device, dtype, backend)
+    return Weights(parameters_of(network), NetworkInfo("random", network.config, "")).runtime(device, dtype, backend)
+
+
+def folded_of(network: LapSRN) -> Folded:
+    """What kernels in C are given of it."""
+    return fold(parameters_of(network), network.config)
 
 
 def runtime_at(path: Path, dtype: str, backend: str = "auto") -> Runtime:

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.checkpoint import WeightsError, load_tensors, load_weights, save_tensors, save_weights
-from model.network import LapSRNConfig
+from model.network import LapSRN, LapSRNConfig
+from model.weights import shapes
 from tests.model.networks import random_network
 
 CONFIG = LapSRNConfig(scale=4, depth=1, width=2)
@@ -157,3 +158,8 @@ def test_the_shipped_x8_has_the_levels_of_the_shipped_x4(weights: Path) -> None:
     first, large = (load_weights(weights.with_stem(name))[0].state_dict() for name in ("lapsrn_x4", "lapsrn_x8"))
     assert first.keys() < large.keys()
     assert all(torch.equal(tensor, large[name]) for name, tensor in first.items())
+
+
+@pytest.mark.parametrize("config", [LapSRNConfig(2, 1, 3), LapSRNConfig(4, 5, 8), LapSRNConfig(8, 2, 5)])
+def test_the_shapes_that_a_file_must_have_are_the_network_s(config: LapSRNConfig) -> None:
+    assert shapes(config) == {name: tuple(each.shape) for name, each in LapSRN(config).state_dict().items()}

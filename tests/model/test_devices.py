@@ -1,21 +1,29 @@
 """Devices by their names, and the dtype that suits each."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from model import cpu
+from model import devices as module
 from model.devices import best_dtype, devices
 
 
 @pytest.mark.parametrize(
-    ("has_amx", "allowed", "dtype"),
-    [(True, True, "bfloat16"), (True, False, "float32"), (False, True, "float32")],
+    ("features", "allowed", "dtype"),
+    [(cpu.AMX, True, "bfloat16"), (cpu.AMX, False, "float32"), ({"amx_tile"}, True, "float32")],
 )
 def test_dtype_by_what_the_cpu_multiplies_fast(
-    has_amx: bool, allowed: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+    features: set[str], allowed: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
-    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: allowed)
-    assert best_dtype("cpu") == dtype
+    monkeypatch.setattr(cpu, "features", lambda: features)
+    monkeypatch.setattr(cpu, "_may_use_tiles", lambda: allowed)
+    cpu.has_amx.cache_clear()
+    try:
+        assert best_dtype("cpu") == dtype
+    finally:
+        cpu.has_amx.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -38,7 +46,8 @@ def test_dtype_by_what_the_accelerator_has(native: bool, dtype: str, monkeypatch
         ("cuda:1, cuda:1", 2, ["cuda:1", "cuda:1"]),
     ],
 )
-def test_devices(wanted: str, count: int, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices(wanted: str, count: int, found: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "NVIDIA", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     assert devices(wanted) == found
@@ -60,3 +69,17 @@ def test_devices_that_are_not_there(wanted: str, message: str, monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=message):
         devices(wanted)
+
+
+def test_without_nvidia_s_driver_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "NVIDIA", tmp_path / "none")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked"))
+    assert devices("auto") == devices("cpu") == ["cpu"]
+
+
+def test_without_torch_there_is_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "NVIDIA", tmp_path)
+    monkeypatch.setattr(module, "has_torch", lambda: False)
+    assert devices("auto") == devices("cpu") == ["cpu"]
+    with pytest.raises(ValueError, match=r"'cuda' needs PyTorch, which is not installed; use cpu, or install"):
+        devices("cuda")

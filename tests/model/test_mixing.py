@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.backends.torch_network import Tiles
-from model.checkpoint import NetworkInfo, WeightsError, load_weights, save_weights
+from model.backends.backend import Tiles
+from model.checkpoint import NetworkInfo, WeightsError, load_weights, parameters_of, save_weights
 from model.mixing import begins_as, mixed
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import MOST_MIXES, Runtime, Weights, join, load
@@ -22,7 +22,8 @@ TABLE = {"jpeg": [(10, 1.0), (100, 0.0)], "webp": [(0, 1.0), (100, 0.0)], "avif"
 
 def weights_of(network: LapSRN, name: str, of: str = "") -> Weights:
     strengths = TABLE if of else {}
-    return Weights(network, NetworkInfo(name, network.config, "", full_strength_of=of, strengths=strengths))
+    info = NetworkInfo(name, network.config, "", full_strength_of=of, strengths=strengths)
+    return Weights(parameters_of(network), info)
 
 
 def pair(config: LapSRNConfig = CONFIG) -> tuple[Weights, Weights]:

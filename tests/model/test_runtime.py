@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 
 from model.backends.fused import PackedConv
-from model.backends.torch_network import Tiles
 from model.evaluate import pad, upscale
 from model.folded import EagerConv
 from model.network import LapSRN, LapSRNConfig
@@ -150,25 +149,6 @@ def test_outputs_are_float32_whatever_the_features_are(network: LapSRN) -> None:
         2: ("float32", (2, 4, 6)),
         4: ("float32", (2, 8, 12)),
     }
-
-
-@pytest.mark.parametrize(
-    ("raised", "seen"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), MemoryError),
-        (RuntimeError("expected scalar type Float but found BFloat16"), RuntimeError),
-    ],
-    ids=["accelerator", "cpu", "anything else"],
-)
-def test_out_of_memory_has_one_name(raised: Exception, seen: type[Exception]) -> None:
-    def fails(tiles: Tiles, levels: int) -> list[Tiles]:
-        raise raised
-
-    runtime = runtime_of(random_network(CONFIG))
-    runtime._plain = runtime._plain._replace(served=fails)
-    with pytest.raises(seen, match=r"alloc|scalar"):
-        runtime.run(np.zeros((1, 20, 20), np.float32), 4)
 
 
 def test_warm_up_takes_cores(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:

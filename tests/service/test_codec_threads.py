@@ -63,19 +63,23 @@ async def test_one_client_s_pieces_leave_a_thread_to_others(pixels: int) -> None
 
 
 async def test_clients_take_turns_piece_by_piece(threads: CodecThreads) -> None:
-    go, order = threading.Event(), list[str]()
-    first = [asyncio.create_task(threads.run(lambda: go.wait(30), SMALL_PIXELS + 1, name)) for name in ("x", "y")]
+    """On one of the two threads, as the other one has work all the time."""
+    go, end, order = threading.Event(), threading.Event(), list[str]()
+    first, other = (
+        asyncio.create_task(threads.run(lambda until=until: until.wait(30), SMALL_PIXELS + 1, name))  # type: ignore[misc]
+        for name, until in (("x", go), ("y", end))
+    )
     await asyncio.sleep(0)
     pieces = [
         asyncio.create_task(threads.run(lambda name=name: order.append(name), SMALL_PIXELS + 1, name))  # type: ignore[misc]
-        for name in ("a", "a", "a", "a", "b", "b", "c")
+        for name in "aaaabbc"
     ]
     await asyncio.sleep(0)
     go.set()
-    await asyncio.gather(*first, *pieces)
-    turns = "".join(order)
-    assert sorted(turns[:3]) == ["a", "b", "c"]
-    assert turns.endswith("aa")
+    await asyncio.gather(first, *pieces)
+    end.set()
+    assert await other
+    assert "".join(order) == "abcabaa"
 
 
 async def test_what_waits_is_cancelled_at_the_end_and_what_has_begun_is_done() -> None:

@@ -59,10 +59,9 @@ class Pace:
 class Nearest:
     """A TileModel that repeats pixels."""
 
-    def __init__(self, pace: Pace, name: str = "nearest", scales: tuple[int, ...] = (2, 4), **about: Any) -> None:
-        """`about` are more fields of its FakeInfo."""
+    def __init__(self, pace: Pace, name: str = "nearest", scales: tuple[int, ...] = (2, 4), purpose: str = "") -> None:
         self._pace = pace
-        self.info = FakeInfo(name=name, scales=scales, margin=2, **about)
+        self.info = FakeInfo(name=name, scales=scales, margin=2, purpose=purpose)
 
     def run(self, tiles: Planes, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Planes]:
         self._pace.wait()
@@ -103,16 +102,11 @@ def behind_prefix(app: Any) -> Any:
 
 @contextmanager
 def serving(settings: Settings, prefix: str = "", *, several: bool = False) -> Iterator[Running]:
-    """The service on a free port, ready; with `several` networks it cleans up, and has
-    one for x8 and two with a purpose as well.
-    """
+    """The service on a free port, ready; with `several` networks it has one for x8 and two with a purpose as well."""
     pace = Pace()
     models = [Nearest(pace)]
     if several:
-        strengths = {"jpeg": [(0, 1.0), (100, 0.0)]}
-        models = [
-            Nearest(pace, strengths=strengths),
-            Nearest(pace, "nearest_full", purpose="Clean up", full_strength_of="nearest", strengths=strengths),
+        models += [
             Nearest(pace, "nearest_x8", (2, 4, 8)),
             Nearest(pace, "nearest_jpeg", purpose="Clean up JPEG traces"),
             Nearest(pace, "nearest_ink", purpose="Keep outlines hard"),

@@ -2,23 +2,32 @@
 
 import io
 
+import httpx
+import imagecodecs
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
 from app.formats import FORMATS
 from tests.web.support import Running, Visit, text, until, upload, wait_done
-from tests.web.test_header import boxed
+from tests.web.test_header import HEIGHT, WIDTH, heic
 
 pytestmark = pytest.mark.browser
-WHOLE_ONLY = {"avif"}
+WHOLE_ONLY = {"avif", "heic"}
 
 
 def cut(kind: str) -> bytes:
-    """Two thirds of a file of 200 rows."""
-    pixels = np.random.default_rng(1).integers(0, 255, (200, 120, 3), dtype=np.uint8)
+    """Two thirds of a file. A JPEG XL is large enough for several of its groups."""
+    size = (600, 320, 3) if kind == "jxl" else (200, 120, 3)
+    pixels = np.random.default_rng(1).integers(0, 255, size, dtype=np.uint8)
     body = io.BytesIO()
-    Image.fromarray(pixels).save(body, kind)
+    if kind == "jxl":
+        body.write(imagecodecs.jpegxl_encode(pixels, distance=1.0))
+    elif kind == "heic":
+        pillow_heif.from_pillow(Image.fromarray(pixels)).save(body)
+    else:
+        Image.fromarray(pixels).save(body, kind)
     return body.getvalue()[: 2 * len(body.getvalue()) // 3]
 
 
@@ -37,7 +46,8 @@ def test_of_a_damaged_picture_what_is_there_can_be_taken(service: Running, visit
     assert text(page, "#trouble-title") == "The file is damaged"
     page.click("#trouble-remedies button:has-text('Take what is there')")
     wait_done(page)
-    assert page.evaluate("[after.naturalHeight, after.naturalWidth]") == [800, 480]
+    height, width = page.evaluate("[after.naturalHeight, after.naturalWidth]")
+    assert (height, width) == ((2400, 1280) if kind == "jxl" else (800, 480))
     assert text(page, "#partial") == "The file was damaged. This is what could be read of it."
 
 
@@ -74,12 +84,25 @@ def test_an_animation_offers_what_the_format_can_hold(
     assert page.evaluate("[after.naturalHeight, after.naturalWidth]") == [48, 64]
 
 
-def test_a_heic_photo_is_named_and_answered_before_it_is_sent(service: Running, visit: Visit) -> None:
+def test_a_heic_photo_is_taken(service: Running, visit: Visit) -> None:
     page = visit(service.url)
+    until(page, "files.accept.includes('.heic')")
+    upload(page, ("IMG_0001.HEIC", heic()), media_type="image/heic")
+    wait_done(page)
+    assert page.evaluate("[after.naturalHeight, after.naturalWidth]") == [4 * HEIGHT, 4 * WIDTH]
+
+
+def test_where_no_heic_is_taken_it_is_named_and_answered_before_it_is_sent(service: Running, visit: Visit) -> None:
+    page = visit("about:blank")
+    model = httpx.get(f"{service.url}model").json()
+    model["limits"]["formats"].remove("HEIC")
+    page.route("**/model", lambda route: route.fulfill(json=model))
+    page.goto(service.url)
     until(page, "document.querySelector('#limits').textContent !== ''")
+    assert ".heic" not in page.evaluate("files.accept")  # so that an iPhone sends a JPEG
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.method))
-    upload(page, ("IMG_0001.HEIC", boxed(b"heic")))
+    upload(page, ("IMG_0001.HEIC", heic()))
     page.wait_for_selector(".entry[data-state=failed]")
     assert "This is a HEIC photo, as iPhones take them." in text(page, "#trouble-detail")
     assert "Most Compatible" in text(page, "#trouble-detail")

@@ -3,7 +3,9 @@
 import io
 from typing import Any
 
+import imagecodecs
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 from PIL import Image
@@ -53,6 +55,17 @@ def big_tiff() -> bytes:
     return body.getvalue()
 
 
+def heic() -> bytes:
+    body = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (WIDTH, HEIGHT), "teal")).save(body)
+    return body.getvalue()
+
+
+def jxl(*, boxed: bool = False) -> bytes:
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    return bytes(imagecodecs.jpegxl_encode(pixels, usecontainer=boxed, lossless=True))
+
+
 FILES = {
     "png": ("png", saved("PNG")),
     "png, gray": ("png", saved("PNG", "L")),
@@ -67,7 +80,10 @@ FILES = {
     "tiff": ("tiff", saved("TIFF")),
     "tiff, big": ("tiff", big_tiff()),
     "avif": ("avif", saved("AVIF")),
-    "heic": ("heic", boxed(b"heic")),
+    "heic": ("heic", heic()),
+    "heic, with a thumbnail": ("heic", boxed(b"heic")),
+    "jxl": ("jxl", jxl()),
+    "jxl, in boxes": ("jxl", jxl(boxed=True)),
 }
 
 
@@ -96,6 +112,12 @@ def test_format_and_size_are_read(read: Any, name: str) -> None:
 def test_a_turned_picture_is_told_upright(read: Any, body: bytes) -> None:
     found = read(body)
     assert (found["height"], found["width"]) == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (64, 96), (120, 160), (90, 160), (256, 264), (40, 70000)])
+def test_a_jpeg_xl_tells_its_size_in_several_ways(read: Any, height: int, width: int) -> None:
+    found = read(bytes(imagecodecs.jpegxl_encode(np.zeros((height, width), np.uint8), lossless=True)))
+    assert found == {"format": "jxl", "height": height, "width": width}
 
 
 def test_every_format_of_the_service_is_known(read: Any) -> None:

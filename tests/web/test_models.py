@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.web.support import Running, Visit, choose_right, png, until, upload, wait_done
+from tests.web.support import Running, Visit, choose_right, png, text, until, upload, wait_done
 
 pytestmark = pytest.mark.browser
 JPEG = "label:has-text('Clean up JPEG traces') input"
@@ -76,21 +77,29 @@ def test_one_purpose_at_a_time(several: Running, visit: Visit) -> None:
     assert seen == ["scale=4&model=nearest_ink"]
 
 
-def test_clean_up_is_asked_for_where_the_network_has_it(several: Running, visit: Visit) -> None:
-    """A network that is only another name of its full strength is no choice of its own."""
-    page = visit(several.url)
-    page.wait_for_selector("#clean")
-    assert page.locator("#networks label").count() == 2
+def test_the_strength_of_the_clean_up_is_asked_for(several: Running, visit: Visit) -> None:
+    """Of a network that has one; the network that is its full strength is no choice of its own."""
+    page = visit("about:blank", may_complain=True)
+    model = httpx.get(f"{several.url}model").json()
+    model["models"][0]["clean"] = True
+    model["models"][2]["full_strength_of"] = model["models"][0]["name"]
+    page.route("**/model", lambda route: route.fulfill(json=model))
+    page.route(
+        "**/upscale*", lambda route: route.fulfill(status=500, json={"type": "urn:lapsrn:problem:internal-error"})
+    )
+    page.goto(several.url)
+    page.wait_for_selector("#clean-row:not([hidden])")
+    assert page.locator("#networks label").all_inner_texts() == ["Keep outlines hard"]
     seen = requests_of(page)
-    page.select_option("#clean", label="Strong")
-    upload(page, ("hill.png", png(20, 30)))
-    wait_done(page)
+    upload(page, ("a.png", png(20, 30)))
+    page.wait_for_selector(".entry:nth-child(1)[data-state=failed]")
+    page.select_option("#clean", label="Light")
+    upload(page, ("b.png", png(20, 30)))
+    page.wait_for_selector(".entry:nth-child(2)[data-state=failed]")
+    assert text(page, ".entry:nth-child(2) .entry-name") == "b.png"
     page.click("#scales label:has([value='8'])")
-    assert not page.is_visible("#clean")
-    upload(page, ("dale.png", png(10, 20)))
-    page.wait_for_selector(".entry:nth-child(2)[data-state=done]")
-    page.click("#scales label:has([value='2'])")
-    page.select_option("#clean", label="Automatic")
-    upload(page, ("fell.png", png(10, 20)))
-    page.wait_for_selector(".entry:nth-child(3)[data-state=done]")
-    assert seen == ["scale=4&clean=0.75", "scale=8", "scale=2"]
+    assert page.is_disabled("#clean")
+    assert text(page, "#clean-reason") == "Not at ×8"
+    upload(page, ("c.png", png(20, 30)))
+    page.wait_for_selector(".entry:nth-child(3)[data-state=failed]")
+    assert seen == ["scale=4", "scale=4&clean=0.25", "scale=8"]

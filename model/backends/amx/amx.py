@@ -9,14 +9,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
-from model.devices import has_amx
-from model.folded import Conv, EagerConv, FoldedLapSRN
-from model.network import LapSRNConfig
+from model.config import LapSRNConfig
+from model.cpu import has_amx
+from model.folding import Conv, Folded
 
 LIBRARY = Path(__file__).with_name("_amx.so")
 CHANNELS = 64
@@ -24,6 +21,7 @@ MAX_LEVELS, MAX_CONVS = 3, 15
 TILE_INPUTS, TILE_OUTPUTS = 32, 16
 FLAT_PIXELS = 8
 CACHE_LINE = 64
+Array = NDArray[np.float32]
 
 
 class _Conv(ctypes.Structure):
@@ -51,13 +49,13 @@ class _Network(ctypes.Structure):
 
 
 class AmxNetwork:
-    """A folded network of EagerConvs as amx.c runs it; not changed by running, so any number of threads may.
+    """A folded network as amx.c runs it; not changed by running, so any number of threads may.
 
     Networks narrower than 64 features are filled up with zeros. Raises OSError where amx.c is not compiled or the
     machine has no AMX.
     """
 
-    def __init__(self, network: FoldedLapSRN) -> None:
+    def __init__(self, network: Folded) -> None:
         self._library = _library()
         self._kept: list[NDArray[np.uint8]] = []
         self._network = _Network(len(network.levels[0].convs), network.margin, network.slope)
@@ -68,16 +66,16 @@ class AmxNetwork:
                 struct.convs[j] = self._conv(*_values(conv))
             struct.residual = self._conv(*_values(level.residual), made=TILE_OUTPUTS)
             if level.following is not None:
-                values = (each.chunk(4) for each in _values(level.following))
+                values = (np.split(each, 4) for each in _values(level.following))
                 for j, phase in enumerate(zip(*values, strict=True)):
                     struct.following[j] = self._conv(*phase)
             struct.image = self._keep(_values(level.image)[0])
-            struct.flat = self._keep(torch.zeros(1 << i, FLAT_PIXELS, 4))
+            struct.flat = self._keep(np.zeros((1 << i, FLAT_PIXELS, 4), np.float32))
         side = 1 + 2 * network.margin
         for i in range(len(network.levels)):  # a level's answer to a flat picture shows when those before it give none
-            answer = torch.from_numpy(self(np.zeros((1, side, side), np.float32), i + 1)[i])
-            phases = answer.reshape(1 << i, 2, 1 << i, 2).transpose(1, 2).flatten(2)
-            self._network.level[i].flat = self._keep(phases.repeat(1, FLAT_PIXELS >> i, 1))
+            answer = self(np.zeros((1, side, side), np.float32), i + 1)[i]
+            phases = answer.reshape(1 << i, 2, 1 << i, 2).swapaxes(1, 2).reshape(1 << i, 1 << i, 4)
+            self._network.level[i].flat = self._keep(np.tile(phases, (1, FLAT_PIXELS >> i, 1)))
 
     def __call__(self, tiles: NDArray[np.float32], levels: int) -> list[NDArray[np.float32]]:
         """Luma with its margin (N, H + 2m, W + 2m), 0..1, to [(N, 2H, 2W), (N, 4H, 4W), ...], as many as `levels`."""
@@ -91,23 +89,23 @@ class AmxNetwork:
             self._library.lapsrn_run(network, levels, height, width, tile.ctypes.data, cores, memory.ctypes.data)
         return outputs
 
-    def _conv(self, weight: Tensor, bias: Tensor, seen: int = CHANNELS, made: int = CHANNELS) -> _Conv:
+    def _conv(self, weight: Array, bias: Array, seen: int = CHANNELS, made: int = CHANNELS) -> _Conv:
         """(O, C, k, k) and (O,) in amx.c's layout, filled up with zeros to `seen` inputs and `made` outputs."""
         outputs, inputs, size, _ = weight.shape
-        weight = F.pad(weight, (0, 0, 0, 0, 0, seen - inputs, 0, made - outputs))
+        weight = np.pad(weight, [(0, made - outputs), (0, seen - inputs), (0, 0), (0, 0)])
         in_pass = min(made // TILE_OUTPUTS, 2)
         tiles = weight.reshape(-1, in_pass, TILE_OUTPUTS, seen // TILE_INPUTS, TILE_INPUTS // 2, 2, size * size)
-        packed = tiles.permute(0, 6, 3, 1, 4, 2, 5).to(torch.bfloat16)
-        return _Conv(self._keep(packed.contiguous().view(torch.int16)), self._keep(F.pad(bias, (0, made - outputs))))
+        packed = _bfloat16(tiles.transpose(0, 6, 3, 1, 4, 2, 5))
+        return _Conv(self._keep(packed), self._keep(np.pad(bias, (0, made - outputs))))
 
-    def _entry(self, weight: Tensor, bias: Tensor) -> _Conv:
+    def _entry(self, weight: Array, bias: Array) -> _Conv:
         """Each difference comes as the sum of two bfloat16, and so do the weights: products are exact to 2^-16."""
-        high = weight.to(torch.bfloat16).float()
-        return self._conv(torch.cat([high, high, weight - high], dim=1), bias, seen=TILE_INPUTS)
+        high = (_bfloat16(weight).astype(np.uint32) << 16).view(np.float32)
+        return self._conv(np.concatenate([high, high, weight - high], axis=1), bias, seen=TILE_INPUTS)
 
-    def _keep(self, values: Tensor) -> int:
+    def _keep(self, values: NDArray[np.float32] | NDArray[np.uint16]) -> int:
         """The address of a copy that starts at a cache line."""
-        array = np.ascontiguousarray(values.numpy()).reshape(-1).view(np.uint8)
+        array = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         memory = np.empty(array.size + CACHE_LINE, np.uint8)
         start = -memory.ctypes.data % CACHE_LINE
         copy = memory[start : start + array.size]
@@ -139,7 +137,7 @@ def missing() -> str | None:
 
 @cache
 def _library() -> ctypes.CDLL:
-    if not (has_amx() and torch.cpu._is_avx512_bf16_supported()):
+    if not has_amx():
         raise OSError("this CPU has no AMX, or the system does not let this process use it")
     try:
         library = ctypes.CDLL(str(LIBRARY))
@@ -153,8 +151,12 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def _values(conv: Conv) -> tuple[Tensor, Tensor]:
-    """Weight and bias of an EagerConv, float32 on the CPU."""
-    assert isinstance(conv, EagerConv)
-    weight = conv.weight.detach().float().cpu()
-    return weight, weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach().float().cpu()
+def _values(conv: Conv) -> tuple[Array, Array]:
+    """Weight and bias, float32."""
+    return conv.weight.astype(np.float32), conv.bias.astype(np.float32)
+
+
+def _bfloat16(values: Array) -> NDArray[np.uint16]:
+    """Rounded to nearest, ties to even, as bits."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)

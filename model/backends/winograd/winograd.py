@@ -6,7 +6,6 @@ of four.
 """
 
 import ctypes
-import platform
 import threading
 from functools import cache
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.folded import Conv, EagerConv, FoldedLapSRN
-from model.network import LapSRNConfig
+from model import cpu
+from model.config import LapSRNConfig
+from model.folding import Conv, Folded
 
 FOLDER = Path(__file__).parent
 AVX2 = {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
@@ -26,8 +26,6 @@ TARGETS = {
     "neon": {"asimd"},
 }
 """What winograd.c is compiled for, the fastest first, with what the CPU must have, as Linux names it."""
-BASELINES = {"x86_64": {"sse2"}, "aarch64": {"asimd"}}
-"""What every CPU of a kind has."""
 CHANNELS = 64
 MAX_LEVELS, MAX_CONVS = 3, 15
 PATCH, POINTS = 4, 36
@@ -75,14 +73,14 @@ class _Network(ctypes.Structure):
 
 
 class WinogradNetwork:
-    """A folded network of EagerConvs as winograd.c runs it; not changed by running, so any number of threads may.
+    """A folded network as winograd.c runs it; not changed by running, so any number of threads may.
 
     `margin` is in source pixels on each side of a tile's core. It is larger than the network's own, since everything
     that a patch sees must be there. Networks narrower than 64 features are filled up with zeros. `target` is one of
     TARGETS. Raises OSError where winograd.c is not compiled for it or the CPU lacks it.
     """
 
-    def __init__(self, network: FoldedLapSRN, target: str) -> None:
+    def __init__(self, network: Folded, target: str) -> None:
         self._library = _library(target)
         self._strip = self._library.lapsrn_strip()
         self._weights = _Arena(network)
@@ -150,7 +148,7 @@ class _Arena:
     Of that size numpy asks for huge pages, which makes the whole network 2% faster.
     """
 
-    def __init__(self, network: FoldedLapSRN) -> None:
+    def __init__(self, network: Folded) -> None:
         levels = len(network.levels)
         convs = levels * len(network.levels[0].convs) + PHASES * (levels - 1)
         # As if each level, and the first layer, had one more: more than all that is not 64 to 64 channels takes.
@@ -192,7 +190,7 @@ def margin(config: LapSRNConfig, target: str) -> int:
 
 @cache
 def _library(target: str) -> ctypes.CDLL:
-    lacking = TARGETS[target] - _cpu_features()
+    lacking = TARGETS[target] - cpu.features()
     if lacking:
         raise OSError(f"this CPU lacks {', '.join(sorted(lacking))}")
     try:
@@ -216,21 +214,9 @@ def _memory(size: int) -> NDArray[np.uint8]:
     return memory
 
 
-def _cpu_features() -> set[str]:
-    """As Linux names them, and permits them; at least what every CPU of this kind has."""
-    least = BASELINES.get(platform.machine(), set())
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return least
-    return next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set()) | least
-
-
 def _values(conv: Conv) -> tuple[Array, Array]:
-    """Weight and bias of an EagerConv, float32."""
-    assert isinstance(conv, EagerConv)
-    weight: Array = conv.weight.detach().float().cpu().numpy()
-    return weight, np.zeros(len(weight), np.float32) if conv.bias is None else conv.bias.detach().float().cpu().numpy()
+    """Weight and bias, float32."""
+    return conv.weight.astype(np.float32), conv.bias.astype(np.float32)
 
 
 def _filled(values: Array, *axes: int) -> Array:

@@ -14,8 +14,7 @@ import torch
 
 from model.backends.backend import Compute
 from model.backends.registry import by_name
-from model.backends.torch_network import full_precision
-from model.folded import centred
+from model.checkpoint import parameters_of
 from model.network import LapSRN, LapSRNConfig
 from tests.guarded import guarded
 from tests.model.networks import random_network
@@ -52,9 +51,7 @@ def check(network: LapSRN, backend: str, dtype: str, side: str) -> None:
 
 def built(network: LapSRN, backend: str, dtype: str) -> Compute:
     """What the backend builds for the network."""
-    with torch.no_grad():
-        folded = centred(network.fold())
-    return by_name(backend).build(folded, full_precision(folded, "cpu"), dtype)
+    return by_name(backend).build(parameters_of(network), network.config, "cpu", dtype)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from model import cpu
 from model.backends.amx import amx
 from model.backends.amx.amx import AmxNetwork
 from model.backends.registry import by_name, choose
-from model.folded import centred
 from model.network import LapSRN, LapSRNConfig
-from tests.model.networks import SHIPPED, plane, random_network, runtime_at, runtime_of, texture
+from tests.model.networks import SHIPPED, folded_of, plane, random_network, runtime_at, runtime_of, texture
 
 needs_amx = pytest.mark.skipif(amx.missing() is not None, reason=str(amx.missing()))
 
@@ -21,7 +21,7 @@ needs_amx = pytest.mark.skipif(amx.missing() is not None, reason=str(amx.missing
 @pytest.mark.parametrize(("scale", "depth"), [(2, 1), (2, 5), (4, 1), (4, 2), (4, 5), (4, 10), (8, 4), (8, 5), (4, 16)])
 def test_the_network_s_numbers(scale: int, depth: int, width: int) -> None:
     network = random_network(LapSRNConfig(scale=scale, depth=depth, width=width))
-    exact, ours = runtime_of(network), AmxNetwork(centred(network.fold()))
+    exact, ours = runtime_of(network), AmxNetwork(folded_of(network))
     for height, columns in [(1, 1), (6, 21), (33, 16), (17, 40)]:
         tiles = plane(height + 2 * exact.info.window_margin, columns + 2 * exact.info.window_margin, seed=height)[None]
         for levels in range(1, network.config.levels + 1):
@@ -54,15 +54,15 @@ def test_a_network_that_is_too_large_is_torch_s(config: LapSRNConfig, monkeypatc
     monkeypatch.setattr(amx, "missing", lambda: None)
     assert choose(LapSRNConfig(), "cpu", "bfloat16") == ("bfloat16", by_name("amx"))
     assert choose(config, "cpu", "bfloat16") == ("bfloat16", by_name("torch"))
-    with pytest.raises(ValueError, match="the amx backend is for bfloat16 on a CPU with AMX"):
+    with pytest.raises(ValueError, match="amx is for bfloat16 on a CPU with AMX"):
         choose(config, "cpu", "bfloat16", "amx")
 
 
 @pytest.mark.parametrize("lacks", ["AMX", "the library", "permission"])
 def test_without_it_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: lacks != "AMX")
-    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: lacks != "permission")
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(cpu, "features", lambda: cpu.AMX if lacks != "AMX" else set())
+    monkeypatch.setattr(cpu, "_may_use_tiles", lambda: lacks != "permission")
+    cpu.has_amx.cache_clear()
     if lacks == "the library":
         monkeypatch.setattr(amx, "LIBRARY", tmp_path / "none.so")
     amx._library.cache_clear()
@@ -70,6 +70,15 @@ def test_without_it_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pyte
         assert amx.missing()
         assert choose(LapSRNConfig(), "cpu", "bfloat16").backend.name == "torch"
         with pytest.raises(OSError):
-            AmxNetwork(centred(LapSRN(LapSRNConfig()).fold()))
+            AmxNetwork(folded_of(LapSRN(LapSRNConfig())))
     finally:
+        cpu.has_amx.cache_clear()
         amx._library.cache_clear()
+
+
+def test_bfloat16_is_rounded_as_torch_rounds_it() -> None:
+    values = np.random.default_rng(0).standard_normal(10_000).astype(np.float32)
+    ties = np.array([0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001, 0x80000000, 0], np.uint32).view(np.float32)
+    every = np.concatenate([values, ties])
+    expected = torch.from_numpy(every).to(torch.bfloat16).view(torch.uint16).numpy()
+    np.testing.assert_array_equal(amx._bfloat16(every), expected)

@@ -1,6 +1,5 @@
 """The Winograd backend, beyond what is tested of every backend: every target, random cuts, flat pictures, machines."""
 
-import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +8,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from model import cpu
 from model.backends.registry import BACKENDS
 from model.backends.winograd import winograd
 from model.backends.winograd.winograd import TARGETS, WinogradNetwork
 from model.checkpoint import load_weights
-from model.folded import EagerConv, FoldedLapSRN, centred
+from model.folding import Conv, Folded
 from model.network import LapSRN, LapSRNConfig
-from tests.model.networks import SHIPPED, plane, random_network, texture
+from tests.model.networks import SHIPPED, folded_of, plane, random_network, texture
 
 LEVEL = 1 / 255
 Planes = NDArray[np.float32]
@@ -49,7 +49,7 @@ def worst(got: list[Planes], wanted: list[NDArray[np.float64]]) -> float:
 @SHIPPED
 def test_shipped_weights_are_exact_to_a_thousandth_of_an_8_bit_level(shipped: Path, target: str) -> None:
     network, _ = load_weights(shipped)
-    ours = WinogradNetwork(centred(network.fold()), target)
+    ours = WinogradNetwork(folded_of(network), target)
     tiles = (texture(32 + 2 * ours.margin, 44 + 2 * ours.margin) / 255).astype(np.float32)[None]
     assert worst(ours(tiles, network.config.levels), reference(network, tiles, ours.margin)) < 1e-3 * LEVEL
 
@@ -57,7 +57,7 @@ def test_shipped_weights_are_exact_to_a_thousandth_of_an_8_bit_level(shipped: Pa
 @pytest.mark.parametrize(("scale", "depth"), [(2, 5), (4, 5), (8, 5), (4, 1), (8, 2)])
 def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, scale: int, depth: int) -> None:
     network = random_network(LapSRNConfig(scale=scale, depth=depth))
-    ours = WinogradNetwork(centred(network.fold()), target)
+    ours = WinogradNetwork(folded_of(network), target)
     margin, levels = ours.margin, network.config.levels
     rows, columns = 18, 24  # in fours
     picture = plane(4 * rows + 2 * margin, 4 * columns + 2 * margin)
@@ -77,8 +77,8 @@ def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, scale: in
 @pytest.mark.parametrize(("scale", "depth"), [(2, 3), (4, 5), (8, 2)])
 def test_a_flat_picture_gets_no_residual_at_all(target: str, scale: int, depth: int) -> None:
     """Not even a rounding: what comes out is what the same network gives without residuals."""
-    folded = random_network(LapSRNConfig(scale=scale, depth=depth)).fold()
-    ours, without = WinogradNetwork(centred(folded), target), WinogradNetwork(centred(_mute(folded)), target)
+    folded = folded_of(random_network(LapSRNConfig(scale=scale, depth=depth)))
+    ours, without = WinogradNetwork(folded, target), WinogradNetwork(_mute(folded), target)
     for value in (0.0, 1 / 3, 200 / 255, 1.0):
         for height, width in [(4, 4), (20, 36), (7, 10)]:
             tiles = np.full((1, height + 2 * ours.margin, width + 2 * ours.margin), value, np.float32)
@@ -88,25 +88,17 @@ def test_a_flat_picture_gets_no_residual_at_all(target: str, scale: int, depth: 
                 assert np.abs(mine - np.float32(value)).max() < 0.1 / 65535
 
 
-def _mute(folded: FoldedLapSRN) -> FoldedLapSRN:
+def _mute(network: Folded) -> Folded:
     """The same network with residuals that are zero."""
-
-    def zero(level: EagerConv) -> EagerConv:
-        return EagerConv(torch.zeros_like(level.weight), None)
-
-    levels = tuple(
-        replace(level, residual=zero(level.residual))
-        for level in folded.levels
-        if isinstance(level.residual, EagerConv)
-    )
-    return replace(folded, levels=levels)
+    nothing = Conv(np.zeros_like(network.levels[0].residual.weight), np.zeros(4))
+    return replace(network, levels=tuple(replace(level, residual=nothing) for level in network.levels))
 
 
 @pytest.mark.parametrize(("scale", "depth", "margin"), [(2, 1, 2), (2, 5, 10), (4, 5, 16), (8, 5, 18), (4, 10, 30)])
 def test_the_margin_is_what_whole_patches_see(target: str, scale: int, depth: int, margin: int) -> None:
     """One for the first layer, two for each of the others, halved and rounded up to patches from level to level."""
     network = LapSRN(LapSRNConfig(scale=scale, depth=depth, width=4))
-    assert WinogradNetwork(centred(network.fold()), target).margin == margin
+    assert WinogradNetwork(folded_of(network), target).margin == margin
 
 
 @pytest.mark.parametrize(
@@ -126,9 +118,9 @@ def test_networks_that_are_too_large(target: str, config: LapSRNConfig, reason: 
 
 
 def test_what_the_cpu_or_the_installation_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = centred(LapSRN(LapSRNConfig(width=4)).fold())
+    network = folded_of(LapSRN(LapSRNConfig(width=4)))
     monkeypatch.setattr(winograd, "FOLDER", tmp_path)
-    monkeypatch.setattr(winograd, "_cpu_features", lambda: TARGETS["avx2"])
+    monkeypatch.setattr(cpu, "features", lambda: TARGETS["avx2"])
     winograd._library.cache_clear()
     try:
         assert winograd.lacks(LapSRNConfig(), "neon") == "this CPU lacks asimd"
@@ -139,13 +131,6 @@ def test_what_the_cpu_or_the_installation_lacks(tmp_path: Path, monkeypatch: pyt
             WinogradNetwork(network, "avx2")
     finally:
         winograd._library.cache_clear()
-
-
-def test_a_cpu_whose_features_are_not_known_has_those_of_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda path: "processor: 0\n")
-    for machine, runs in {"x86_64": ["sse2"], "aarch64": ["neon"], "riscv64": []}.items():
-        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
-        assert [name for name, needed in TARGETS.items() if needed <= winograd._cpu_features()] == runs
 
 
 def test_every_target_is_in_the_list_of_backends() -> None:

@@ -8,9 +8,9 @@ import { ApiError, ownProblem, problemFrom } from "./problem.js";
  *   results: Record<string, string>, error: {type: string, title: string, detail: string, status: number} | null}} Job
  *   progress in tiles, total 0 until the picture is decoded; results: level to address; its id is the result's too
  * @typedef {{max_input_bytes: number, max_input_pixels: number, max_output_pixels: number, formats: string[]}} Limits
- * @typedef {{name: string, purpose: string, levels: number[], clean: boolean, full_strength_of: string}} Network
- *   purpose: what it does besides enlarging, or empty; clean: whether it has a clean-up; full_strength_of: which network
- *   it is at its full strength, or empty
+ * @typedef {{name: string, purpose: string, levels: number[], clean?: boolean, full_strength_of?: string}} Network
+ *   purpose: what it does besides enlarging, or empty; clean: whether its clean-up has a strength; full_strength_of: the
+ *   network that this one is at full strength of that
  * @typedef {{name: string, device: string, limits: Limits, models: Network[]}} Model
  */
 

@@ -3,7 +3,7 @@
 /** @typedef {import("./queue.js").Found} Found */
 
 /** Of files whose type the system does not know. */
-const SUFFIX = /\.(avif|bmp|gif|heic|heif|jfif|jpe?g|jxl|png|tiff?|webp)$/i;
+const SUFFIX = /\.(avif|bmp|gif|heic|heif|hif|jfif|jpe?g|jxl|png|tiff?|webp)$/i;
 
 /** @param {File} file @returns {boolean} whether it may be a picture, by its type or its name */
 function isPicture(file) {

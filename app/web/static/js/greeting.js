@@ -9,6 +9,8 @@ import { anyOf, byteSize, megapixels } from "./words.js";
 
 /** @typedef {import("./api.js").Model} Model */
 
+/** Of formats that systems may not know to be pictures. */
+const SUFFIXES = { tiff: ".tif,.tiff", avif: ".avif", heic: ".heic,.heif,.hif", jxl: ".jxl" };
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000];
 const NEVER = new AbortController().signal;
 
@@ -47,8 +49,9 @@ export class Greeting extends EventTarget {
       bytes: byteSize(limits.max_input_bytes),
       pixels: megapixels(limits.max_input_pixels),
     });
-    const heic = takesFormat(limits, "heic") ? ",.heic,.heif" : "";
-    part("files", HTMLInputElement).accept = `image/*,.tif,.tiff,.avif${heic}`;
+    // Where HEIC is not named, an iPhone sends its photos as JPEG.
+    const taken = Object.entries(SUFFIXES).filter(([format]) => takesFormat(limits, format));
+    part("files", HTMLInputElement).accept = ["image/*", ...taken.map(([, suffixes]) => suffixes)].join();
   }
 
   async #ask() {

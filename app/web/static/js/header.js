@@ -6,6 +6,11 @@
 const WINDOW = 64 * 1024;
 /** Segments of a JPEG, or entries of a TIFF, that are looked at; more is no ordinary file. */
 const MOST_STEPS = 2000;
+/** Kinds of boxes of ISO/IEC 23008-12 and 14496-12, and the largest block that their pictures are filled up to. */
+const [ISPE, CLAP, IROT] = [0x69737065, 0x636c6170, 0x69726f74];
+const BLOCK = 64;
+/** How a JPEG XL in boxes begins. */
+const JXL_BOX = "\0\0\0\x0cJXL \r\n\x87\n";
 
 /** Bytes of a file, read a window at a time. */
 class Bytes {
@@ -59,6 +64,7 @@ function formatOf(head) {
   if (/^GIF8[79]a/.test(start)) return "gif";
   if (start.startsWith("BM")) return "bmp";
   if (/^(II[*+]\0|MM\0[*+])/.test(start)) return "tiff";
+  if (start.startsWith("\xff\x0a") || start === JXL_BOX) return "jxl";
   if (start.slice(4, 8) !== "ftyp") return "";
   const brands = ascii(head, 8, 56);
   if (/avi[fs]/.test(brands)) return "avif";
@@ -78,6 +84,7 @@ const SIZES = {
   tiff: (head, bytes) => tiffSize(head, bytes),
   avif: (_, bytes) => boxesSize(bytes),
   heic: (_, bytes) => boxesSize(bytes),
+  jxl: (head, bytes) => jxlSize(head, bytes),
 };
 
 /** @param {DataView} head @returns {Size | null} RFC 9649, section 2.5 to 2.7 */
@@ -127,18 +134,62 @@ async function tiffSize(head, bytes) {
   return (tags.get(274) ?? 1) > 4 ? { width: size.height, height: size.width } : size;
 }
 
-/** @param {Bytes} bytes @returns {Promise<Size | null>} the largest item's (`ispe`), turned where an `irot` says so */
+/** @param {Bytes} bytes @returns {Promise<Size | null>} the largest item's (`ispe`), cropped (`clap`), turned (`irot`) */
 async function boxesSize(bytes) {
   const view = await bytes.read(0, WINDOW);
-  /** @type {Size | null} */
-  let largest = null;
+  let height = 0;
+  let width = 0;
   let turned = false;
   for (let at = 4; at + 5 <= view.byteLength; at += 1) {
     const kind = view.getUint32(at);
-    if (kind === 0x69737065 && at + 16 <= view.byteLength) {
-      const size = { width: view.getUint32(at + 8), height: view.getUint32(at + 12) };
-      if (!largest || size.width * size.height > largest.width * largest.height) largest = size;
-    } else if (kind === 0x69726f74) turned = (view.getUint8(at + 4) & 1) === 1;
+    if (kind === ISPE && at + 16 <= view.byteLength && view.getUint32(at + 8) * view.getUint32(at + 12) > height * width) {
+      width = view.getUint32(at + 8);
+      height = view.getUint32(at + 12);
+    } else if (kind === CLAP && at + 20 <= view.byteLength) {
+      const across = view.getUint32(at + 4) / view.getUint32(at + 8);
+      const down = view.getUint32(at + 12) / view.getUint32(at + 16);
+      // Encoders fill up to whole blocks and crop again; what is much smaller is a thumbnail's.
+      if (across <= width && width - across < BLOCK) width = across;
+      if (down <= height && height - down < BLOCK) height = down;
+    } else if (kind === IROT) turned = (view.getUint8(at + 4) & 1) === 1;
   }
-  return largest && turned ? { width: largest.height, height: largest.width } : largest;
+  if (height === 0) return null;
+  return turned ? { width: height, height: width } : { width, height };
+}
+
+/** Of a JPEG XL's ratio 1 to 7, its width by its height. */
+const RATIOS = [1, 1, 12 / 10, 4 / 3, 3 / 2, 16 / 9, 5 / 4, 2];
+
+/** @param {DataView} head @param {Bytes} bytes @returns {Promise<Size | null>} ISO/IEC 18181-1, annex D, upright */
+async function jxlSize(head, bytes) {
+  const start = head.getUint16(0) === 0xff0a ? 0 : await codestreamOf(bytes);
+  const view = await bytes.read(start, 32);
+  if (view.getUint16(0) !== 0xff0a) return null;
+  let at = 16;
+  const take = (/** @type {number} */ count) => {
+    let value = 0;
+    for (let i = 0; i < count; i += 1, at += 1) value += ((view.getUint8(at >> 3) >> (at & 7)) & 1) * 2 ** i;
+    return value;
+  };
+  const isSmall = take(1) === 1;
+  const length = () => (isSmall ? 8 * (take(5) + 1) : take([9, 13, 18, 30][take(2)] ?? 0) + 1);
+  const height = length();
+  const ratio = take(3);
+  const width = ratio === 0 ? length() : Math.floor(height * (RATIOS[ratio] ?? 1) + 1e-9);
+  const hasExtra = take(1) === 0 && take(1) === 1;
+  return hasExtra && take(3) >= 4 ? { height: width, width: height } : { height, width };
+}
+
+/** @param {Bytes} bytes of a JPEG XL in boxes @returns {Promise<number>} where its codestream begins */
+async function codestreamOf(bytes) {
+  for (let at = 0, step = 0; step < MOST_STEPS; step += 1) {
+    const view = await bytes.read(at, 16);
+    const kind = ascii(view, 4, 4);
+    const body = view.getUint32(0) === 1 ? 16 : 8;
+    if (kind === "jxlc") return at + body;
+    if (kind === "jxlp") return at + body + 4;
+    at += body === 16 ? Number(view.getBigUint64(8)) : view.getUint32(0);
+    if (view.getUint32(0) === 0) break;
+  }
+  return 0;
 }

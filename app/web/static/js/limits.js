@@ -8,8 +8,7 @@ import { SCALES } from "./settings.js";
 
 /** @param {Limits} limits @param {string} format in lower case @returns {boolean} */
 export function takesFormat(limits, format) {
-  const title = format.toUpperCase();
-  return limits.formats.includes(title) || (title === "HEIC" && limits.formats.includes("HEIF"));
+  return limits.formats.includes(format.toUpperCase());
 }
 
 /** @param {Limits} limits @param {import("./header.js").Size} size @param {number} scale @returns {boolean} */

@@ -43,22 +43,9 @@ export class SettingsPanel {
 
   /** @returns {Settings} as they are chosen, without what does not go together */
   get chosen() {
-    const { clean, ...others } = { ...this.#settings, network: this.#network() };
-    return { ...others, clean: this.#cleans() ? clean : "auto" };
-  }
-
-  /** @returns {string} the network that is chosen, if it has the scale */
-  #network() {
-    const { network, scale } = this.#settings;
-    return this.#models.some((model) => model.name === network && model.levels.includes(scale)) ? network : "";
-  }
-
-  /** @returns {boolean} whether the network that would be used has a clean-up */
-  #cleans() {
-    const { scale } = this.#settings;
-    const network = this.#network();
-    const used = this.#models.find(({ name, levels }) => (network ? name === network : levels.includes(scale)));
-    return used?.clean ?? false;
+    const { network, clean, ...others } = this.#settings;
+    const suits = this.#models.some((model) => model.name === network && model.levels.includes(others.scale));
+    return { ...others, network: suits ? network : "", clean: this.#cleans ? clean : "auto" };
   }
 
   /** @param {Partial<Settings>} changes */
@@ -76,15 +63,14 @@ export class SettingsPanel {
     if (!scales.includes(this.#settings.scale)) {
       this.#settings = { ...this.#settings, scale: scales.filter((scale) => scale <= 4).at(-1) ?? scales[0] ?? 4 };
     }
-    const offered = models.filter((model) => model.purpose && !model.full_strength_of);
-    this.#networks.replaceChildren(...offered.map((model) => this.#box(model)));
+    this.#networks.replaceChildren(...models.filter(isChoice).map((model) => this.#box(model)));
     this.show();
     this.#onChange();
   }
 
   /** Brings the controls, and their words, to what is chosen. */
   show() {
-    const { scale, best, network, clean, format, lossy } = this.#settings;
+    const { scale, best, clean, network, format, lossy } = this.#settings;
     const scales = this.#scales();
     for (const input of this.#inputs("scale")) {
       input.checked = Number(input.value) === scale;
@@ -92,13 +78,11 @@ export class SettingsPanel {
       if (label) label.hidden = !scales.includes(Number(input.value));
     }
     this.#best.checked = best;
-    this.#format.replaceChildren(
-      ...FORMATS.map((name) => new Option(text(`format.${name}`), name, name === format, name === format)),
-    );
-    part("clean-row", HTMLElement).hidden = !this.#cleans();
-    this.#clean.replaceChildren(
-      ...CLEANS.map((name) => new Option(text(`clean.${name}`), name, name === clean, name === clean)),
-    );
+    fill(this.#format, "format", FORMATS, format);
+    fill(this.#clean, "clean", CLEANS, clean);
+    part("clean-row", HTMLElement).hidden = !this.#models.some((model) => model.clean);
+    this.#clean.disabled = !this.#cleans;
+    part("clean-reason", HTMLElement).textContent = this.#cleans ? "" : text("settings.not-at", { scale });
     const isExact = format === "png" || format === "webp-exact";
     part("lossy-row", HTMLElement).hidden = isExact;
     this.#lossy.value = String(lossy);
@@ -114,6 +98,13 @@ export class SettingsPanel {
       const words = label?.querySelector(".words");
       if (words && model) words.textContent = purposeOf(model);
     }
+  }
+
+  /** Whether the network that is chosen cleans up: the first that has the scale, if none is chosen by its name. */
+  get #cleans() {
+    const { network, scale } = this.#settings;
+    const having = this.#models.filter((model) => model.levels.includes(scale));
+    return (having.find((model) => model.name === network) ?? having[0])?.clean ?? false;
   }
 
   /** @returns {number[]} on offer; before the service has told, those that every one has */
@@ -133,7 +124,7 @@ export class SettingsPanel {
       scale: Number(chosen("scale")[0]?.value ?? 4),
       best: this.#best.checked,
       network: (chosen("network").find(({ value }) => value !== network) ?? chosen("network")[0])?.value ?? "",
-      clean: CLEANS.find((name) => name === this.#clean.value) ?? "auto",
+      clean: CLEANS.find((strength) => strength === this.#clean.value) ?? "auto",
       format: FORMATS.find((name) => name === this.#format.value) ?? "png",
       lossy: Number(this.#lossy.value),
     });
@@ -160,4 +151,15 @@ export class SettingsPanel {
 /** @param {Network} model @returns {string} what it does besides enlarging */
 function purposeOf(model) {
   return model.purpose === "Clean up JPEG traces" ? text("purpose.jpeg") : model.purpose;
+}
+
+/** @param {Network} model @returns {boolean} whether it is offered by what it is for */
+function isChoice(model) {
+  return model.purpose !== "" && !model.full_strength_of;
+}
+
+/** @param {HTMLSelectElement} select @param {string} group of texts @param {readonly string[]} values @param {string} chosen */
+function fill(select, group, values, chosen) {
+  const options = values.map((value) => new Option(text(`${group}.${value}`), value, value === chosen, value === chosen));
+  select.replaceChildren(...options);
 }

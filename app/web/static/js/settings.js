@@ -5,22 +5,22 @@ import { text } from "./texts.js";
 /**
  * @typedef {"png" | "original" | "webp" | "webp-exact" | "jpeg" | "avif"} Format
  *   original: as the picture came, where that can be written, else PNG; webp-exact: without loss
- * @typedef {"auto" | "0" | "0.25" | "0.5" | "0.75" | "1"} Clean strength of clean-up; auto: by the picture
- * @typedef {Readonly<{scale: number, best: boolean, network: string, clean: Clean, format: Format, lossy: number}>} Settings
+ * @typedef {"auto" | "0" | "0.25" | "0.5" | "1"} Clean strength of the clean-up; auto: by the picture
+ * @typedef {Readonly<{scale: number, best: boolean, clean: Clean, network: string, format: Format, lossy: number}>} Settings
  *   best: eight times slower; network: by name, for its purpose, or empty; lossy: quality 1..100 of lossy formats
  * @typedef {"png" | "webp" | "jpeg" | "avif"} Written
  */
 
 /** @type {readonly Format[]} */
 export const FORMATS = ["png", "original", "webp", "webp-exact", "jpeg", "avif"];
-/** @type {readonly Clean[]} */
-export const CLEANS = ["auto", "0", "0.25", "0.5", "0.75", "1"];
 export const SCALES = [2, 4, 8];
+/** @type {readonly Clean[]} */
+export const CLEANS = ["auto", "0", "0.25", "0.5", "1"];
 /** @type {Settings} */
-export const DEFAULTS = Object.freeze({ scale: 4, best: false, network: "", clean: "auto", format: "png", lossy: 90 });
+export const DEFAULTS = Object.freeze({ scale: 4, best: false, clean: "auto", network: "", format: "png", lossy: 90 });
 
 /** How formats are called. @type {Record<string, string>} */
-const NAMES = { png: "PNG", jpeg: "JPEG", webp: "WebP", avif: "AVIF", gif: "GIF", bmp: "BMP", tiff: "TIFF", heic: "HEIC" };
+const NAMES = { webp: "WebP", jxl: "JPEG XL" };
 
 /** @param {string} format in lower case @returns {string} */
 export function formatName(format) {
@@ -35,8 +35,8 @@ export function sane(values) {
   return {
     scale: SCALES.includes(scale) ? scale : DEFAULTS.scale,
     best: values["best"] === true || values["best"] === "true",
+    clean: CLEANS.find((strength) => strength === values["clean"]) ?? DEFAULTS.clean,
     network: typeof values["network"] === "string" ? values["network"] : "",
-    clean: CLEANS.find((name) => name === String(values["clean"])) ?? DEFAULTS.clean,
     format: format ?? DEFAULTS.format,
     lossy: lossy >= 1 && lossy <= 100 ? lossy : DEFAULTS.lossy,
   };
@@ -60,8 +60,8 @@ export function parametersOf(settings, original) {
   return [
     `scale=${settings.scale}`,
     ...(settings.best ? ["ensemble=true"] : []),
-    ...(settings.network ? [`model=${encodeURIComponent(settings.network)}`] : []),
     ...(settings.clean === "auto" ? [] : [`clean=${settings.clean}`]),
+    ...(settings.network ? [`model=${encodeURIComponent(settings.network)}`] : []),
     ...(written === "png" ? [] : [`format=${written}`]),
     ...(isLossy(settings, original) ? [`quality=${settings.lossy}`] : []),
     ...(settings.format === "webp-exact" ? ["lossless=true"] : []),
@@ -82,8 +82,8 @@ export function labelsOf(settings, level, original) {
   return [
     `×${level}`,
     ...(settings.best ? [text("label.best")] : []),
-    ...(settings.network ? [text("label.cleaned")] : []),
-    ...(settings.clean === "auto" ? [] : [`${text("settings.clean")} ${settings.clean}`]),
+    ...(settings.clean === "auto" ? [] : [text(`label.clean.${settings.clean}`)]),
+    ...(settings.network ? [settings.network] : []),
     ...(written === "png" ? [] : [formatName(written) + (isLossy(settings, original) ? ` ${settings.lossy}` : "")]),
   ];
 }
@@ -93,7 +93,7 @@ export function suffixOf(settings, level) {
   return [
     `x${level}`,
     ...(settings.best ? ["best"] : []),
-    ...(settings.network ? ["cleaned"] : []),
-    ...(settings.clean === "auto" ? [] : [`clean${settings.clean}`]),
+    ...(settings.clean === "auto" ? [] : [settings.clean === "0" ? "uncleaned" : "cleaned"]),
+    ...(settings.network ? [settings.network] : []),
   ].join("-");
 }

@@ -1,0 +1,126 @@
+"""Weights files as the service reads them: parameters as NumPy arrays, and what the file says of its network."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from model.config import LapSRNConfig
+
+Parameters: TypeAlias = Mapping[str, NDArray[np.float32]]
+"""By name, as in a weights file and in LapSRN's state_dict."""
+
+
+KINDS = ("jpeg", "webp", "avif")
+"""Kinds of compression for which a network at full strength of clean-up says which strength suits."""
+
+
+class WeightsError(Exception):
+    """A weights file is missing, corrupt, or not of a LapSRN; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInfo:
+    """Facts about a network: from its weights file, and where and how it runs (empty until it is put on a device)."""
+
+    name: str
+    """The file's, without its ending."""
+    config: LapSRNConfig
+    sha256: str
+    """Of the file, in hexadecimal."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """What it was trained with."""
+    data: str = ""
+    """What it was trained on, in words."""
+    scores: dict[str, Any] = field(default_factory=dict)
+    """{"Set5": {"4": {"psnr": dB, "ssim": 0..1, "bicubic_psnr": dB, "bicubic_ssim": 0..1}}}."""
+    purpose: str = ""
+    """What it does besides enlarging, as the page offers it; "" if nothing."""
+    full_strength_of: str = ""
+    """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
+    strengths: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Of clean-up, 0 to 1, that suit a kind of compression ("jpeg", "webp", "avif"): points (quality, strength) with
+    qualities from 0 to 100, ascending; {} if it has no clean-up."""
+    device: str = ""
+    dtype: str = ""
+    """Of the features."""
+    backend: str = ""
+    window_margin: int = 0
+    """Source pixels that a tile has on each side of its core; at least the margin."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The enlargements that one pass gives, ascending."""
+        return self.config.scales
+
+    @property
+    def margin(self) -> int:
+        """Source pixels that an output pixel can see on each side."""
+        return self.config.margin
+
+
+def read_metadata(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors, as arrays of a framework ("np" or "pt"), and the metadata of a safetensors file.
+
+    Raises WeightsError.
+    """
+    try:
+        with safe_open(path, framework=framework) as file:
+            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except FileNotFoundError:
+        raise WeightsError(f"no weights at {path}; train some with `python -m model.train` or restore it") from None
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file ({error}); restore it") from None
+
+
+def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], NetworkInfo]:
+    """The parameters of a weights file, checked, and what the file says of itself. Raises WeightsError."""
+    tensors, metadata = read_metadata(path, "np")
+    try:
+        config = LapSRNConfig(**metadata["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} has no usable LapSRN config ({error}); export it with model.train") from None
+    if {name: values.shape for name, values in tensors.items()} != shapes(config):
+        raise WeightsError(f"the tensors in {path} do not fit its config {config}; export it again")
+    if not all(np.isfinite(values).all() for values in tensors.values()):
+        raise WeightsError(f"{path} holds values that are not finite; restore it")
+    about: dict[str, Any] = {key: metadata[key] for key in ("recipe", "data", "scores", "purpose") if key in metadata}
+    about |= _clean_up(path, metadata.get("clean"))
+    return tensors, NetworkInfo(path.stem, config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)
+
+
+def _clean_up(path: Path, told: Any) -> dict[str, Any]:
+    """The fields of NetworkInfo about clean-up. Raises WeightsError."""
+    if told is None:
+        return {}
+    try:
+        strengths = {kind: [(int(quality), float(each)) for quality, each in told["strengths"][kind]] for kind in KINDS}
+        sound = all(points and points == sorted(points) for points in strengths.values())
+        if not sound or not all(0 <= each <= 1 for points in strengths.values() for _, each in points):
+            raise ValueError("strengths are not from 0 to 1, or qualities not ascending")
+        return {"full_strength_of": str(told["base"]), "strengths": strengths}
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} describes its clean-up wrongly ({error!r}); make it again with bench.calibrate"
+        ) from None
+
+
+def shapes(config: LapSRNConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter of a network, by name."""
+    width, found = config.width, dict[str, tuple[int, ...]]()
+    for i in range(config.levels):
+        level = f"levels.{i}"
+        for j in range(config.depth):
+            found[f"{level}.convs.{j}"] = (width, 1 if i == j == 0 else width, 3, 3)
+        found[f"{level}.up"] = (width, width, 4, 4)
+        found[f"{level}.residual"] = (1, width, 3, 3)
+    images: dict[str, tuple[int, ...]] = {f"levels.{i}.image_up.weight": (1, 1, 4, 4) for i in range(config.levels)}
+    weights = {f"{name}.weight": shape for name, shape in found.items()}
+    return weights | {f"{name}.bias": shape[:1] for name, shape in found.items()} | images

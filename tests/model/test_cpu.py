@@ -1,0 +1,38 @@
+"""What a CPU can do, from what Linux tells."""
+
+import platform
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import cpu
+from model.backends.winograd.winograd import TARGETS
+
+
+@pytest.mark.parametrize(("machine", "runs"), [("x86_64", ["sse2"]), ("aarch64", ["neon"]), ("riscv64", [])])
+@pytest.mark.parametrize("text", ["processor: 0\n", None], ids=["nothing told", "no file"])
+def test_a_cpu_whose_features_are_not_known_has_those_of_its_kind(
+    machine: str, runs: list[str], text: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> str:
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", read)
+    assert [name for name, needed in TARGETS.items() if needed <= cpu.features()] == runs
+
+
+@pytest.mark.parametrize("line", ["flags\t\t: fpu sse2 avx2", "Features\t: fp asimd avx2"])
+def test_features_are_those_of_the_first_cpu(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: f"processor: 0\n{line}\nprocessor: 1\nflags: other\n")
+    assert "avx2" in cpu.features()
+    assert "other" not in cpu.features()
+
+
+def test_amx_is_seen_as_torch_sees_it() -> None:
+    cpu.has_amx.cache_clear()
+    torch_sees = torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx() and torch.cpu._is_avx512_bf16_supported()
+    assert cpu.has_amx() == bool(torch_sees)
