@@ -241,12 +241,14 @@ def open_weights(settings: Settings) -> "list[Weights]":
 
     A folder adds its files whose names are not in use yet, sorted by name, networks with a purpose of their own last:
     a request that names no network gets the first one with its scale, which should be one for pictures of any kind.
+    Those that go together as two ends of clean-up are joined.
     """
-    from model.runtime import Weights
+    from model.runtime import Weights, join
 
     found: list[Weights] = []
     for group in weights_files(settings):
         found += sorted(map(Weights.open, group), key=lambda each: (each.info.purpose != "", each.info.name))
+    join(found)
     return found
 
 

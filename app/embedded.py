@@ -80,7 +80,7 @@ class Upscaler:
             asked = replace(asked, format="png", quality="high" if asked.self_ensemble else None)
         check_network(self._settings, asked.model)
         try:
-            body = self._run(self._backend.upscale(data_of(picture), progress, asked))
+            body = self._run(self._backend.upscale(data_of(picture), progress, asked)).body
         except PictureError as error:
             raise ValueError(str(error)) from error
         if as_image:

@@ -1,6 +1,7 @@
 """Every Prometheus collector of the service, on a registry that is passed in. Units: seconds, bytes, tiles, pixels."""
 
 import importlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ OUTCOMES = ("done", "refused", "failed", "cancelled")
 """Of jobs: "refused" is the client's fault or a lack of room, "failed" the service's fault."""
 SIZES: Mapping[str, float] = {"small": 2**20, "medium": 2**24, "large": float("inf")}
 """Classes of results, by the most pixels that each has."""
+CLEAN_STRENGTHS = ("0", "0.25", "0.5", "0.75", "1")
+"""Classes of strengths of clean-up, each up to this one."""
+CLEAN_REASONS = ("nothing", "asked", "jpeg", "webp", "avif", "grid")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -81,6 +85,12 @@ class Metrics:
             registry=registry,
         )
         self._pixels = Counter("lapsrn_pixels_total", "Pixels of upscaled pictures", ["direction"], registry=registry)
+        self._cleaned = Counter(
+            "lapsrn_clean_up_total",
+            "Pictures by their strength of clean-up, and what it was chosen for",
+            ["strength", "reason"],
+            registry=registry,
+        )
         self._store_bytes = Gauge("lapsrn_result_store_bytes", "Bytes of finished pictures kept", registry=registry)
         self._store_up = Gauge("lapsrn_store_up", "1 while results can be kept and fetched", registry=registry)
         self._store_emptied = Counter(
@@ -110,6 +120,9 @@ class Metrics:
             self._connections_dropped.labels(reason)
         for direction in ("in", "out"):
             self._pixels.labels(direction)
+        for strength, reason in itertools.product(CLEAN_STRENGTHS, CLEAN_REASONS):
+            if strength == "0" or reason != "nothing":
+                self._cleaned.labels(strength, reason)
         for reason in NOT_KEPT:
             self._not_kept.labels(reason)
         for reason in DECODER_LOSSES:
@@ -185,6 +198,10 @@ class Metrics:
         """A picture was upscaled."""
         self._pixels.labels("in").inc(pixels_in)
         self._pixels.labels("out").inc(pixels_out)
+
+    def cleaned(self, strength: float, reason: str) -> None:
+        """A picture was upscaled with this strength of clean-up, 0..1; `reason` is one of CLEAN_REASONS."""
+        self._cleaned.labels(next(each for each in CLEAN_STRENGTHS if strength <= float(each)), reason).inc()
 
     def decoder_wait(self, seconds: float) -> None:
         """A picture waited so long for a free decoder process."""

@@ -84,15 +84,25 @@ class UpscaleOptions:
     model: Annotated[
         str | None,
         Option(
-            "Which network, by its name in GET /model: `lapsrn_x4_jpeg` is for pictures that were JPEGs. "
-            "Without it, the first that has the scale.",
-            "Network to use; lapsrn_x4_jpeg is for pictures that were JPEGs.",
+            "Which network, by its name in GET /model. Without it, the first that has the scale. `lapsrn_x4_jpeg` is "
+            "another name of `clean=1`.",
+            "Network to use; lapsrn_x4_jpeg is --clean 1.",
             metavar="NAME",
-            example="lapsrn_x4_jpeg",
+            example="lapsrn_x8",
             max_length=64,
             general=True,
         ),
     ] = None
+    clean: Annotated[
+        float | Literal["auto"],
+        Option(
+            "How strongly to remove traces of compression and noise: from 0, nothing, to 1, in eighths. `auto` takes "
+            "what suits the picture's compression, by its quantisation and its pixels, and 0 if it has none.",
+            "How strongly to remove traces of compression and noise: 0 to 1, or auto, by the picture.",
+            metavar="0..1|auto",
+            example=0.5,
+        ),
+    ] = "auto"
     format: Annotated[
         OutputFormat | None,
         Option(
@@ -174,6 +184,11 @@ class UpscaleOptions:
             limits = ((self.height, height), (self.width, width))
             factor = min(Fraction(wished, side) for wished, side in limits if wished is not None)
         return max(1, _rounded(height * factor)), max(1, _rounded(width * factor))
+
+    @property
+    def cleans(self) -> bool:
+        """Whether luma is cleaned up. To be asked once "auto" has been replaced by a strength."""
+        return self.clean not in ("auto", 0)
 
     @property
     def output_format(self) -> OutputFormat:

@@ -66,7 +66,7 @@ def _on_device(runtime: Runtime, tiles: np.ndarray) -> tuple[Callable[[], object
     """The network on tiles that are there already: launched as served, and replayed."""
     padded = torch.from_numpy(tiles)[:, None].to(runtime.info.device)
 
-    served = runtime._served
+    served = runtime._plain.served
     assert isinstance(served, TorchNetwork)
 
     @torch.inference_mode()

@@ -39,11 +39,11 @@ class Clocked:
         """As the real one."""
         self._real.warm_up(shapes)
 
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
         """As the real one."""
         began = time.thread_time()
         try:
-            return self._real.run(tiles, scale, full_precision=full_precision)
+            return self._real.run(tiles, scale, full_precision=full_precision, clean=clean)
         finally:
             with Clocked.lock:
                 Clocked.seconds += time.thread_time() - began

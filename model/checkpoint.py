@@ -43,7 +43,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_weights(path: Path, network: LapSRN, **about: Any) -> None:
-    """Export a network; `about` is recipe, data, scores and purpose, anything JSON holds."""
+    """Export a network; `about` is recipe, data, scores, purpose and clean, anything JSON holds.
+
+    `clean` is {"base": NAME, "strengths": {...}} for a network that is another at full strength of clean-up; see
+    NetworkInfo. bench.calibrate measures and writes it.
+    """
     save_tensors(path, network.state_dict(), {"config": asdict(network.config), **about})
 
 

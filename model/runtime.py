@@ -1,9 +1,9 @@
 """What the service runs: networks from weights files as models that map a batch of tiles to a batch of tiles."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -13,26 +13,32 @@ from model.backends.backend import Backend, Compute, Tiles
 from model.backends.registry import choose
 from model.config import LapSRNConfig
 from model.memory import keep_freed_memory, return_freed_memory
-from model.weights import NetworkInfo, Parameters, read_weights
+from model.mixing import begins_as, mixed
+from model.weights import NetworkInfo, Parameters, WeightsError, read_weights
+
+MOST_MIXES = 8
+"""Mixed networks that are kept of one network: as a backend computes them, each takes some MiB."""
 
 
 class Runtime:
     """A network on one device, as one worker runs it. Not for several threads at once."""
 
-    def __init__(self, info: NetworkInfo, full: Compute, served: Compute) -> None:
-        """`full` computes the features in float32, `served` in `info.dtype`."""
+    def __init__(self, info: NetworkInfo, at: Callable[[float], "Computed"]) -> None:
+        """`at` gives what computes the network at a strength of clean-up."""
         self.info = info
-        self._full = full
-        self._served = served
+        self._at = at
+        self._plain = at(0.0)
 
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
         """Tiles with `info.window_margin`, luma or alpha in 0..1, to their cores at every scale up to this one.
 
         (N, H + 2 margin, W + 2 margin) to {s: (N, H s, W s)}.
         Valid convolutions only, so a tile's core depends on nothing but the tile. `full_precision` computes the
-        features in float32 whatever the dtype. Raises MemoryError when the device has no room for the batch.
+        features in float32 whatever the dtype. `clean` is a strength of clean-up, 0 to 1, whose network is made when
+        first needed. Raises MemoryError when the device has no room for the batch.
         """
-        network = self._full if full_precision else self._served
+        computed = self._at(clean) if clean else self._plain
+        network = computed.full if full_precision else computed.served
         scales = self.info.scales
         return dict(zip(scales, network(tiles, scales.index(scale) + 1), strict=False))
 
@@ -45,11 +51,36 @@ class Runtime:
             return_freed_memory()  # making the kernels took more than running them does
 
 
-class _Computed(NamedTuple):
-    """The two forms that a Runtime needs."""
+class Computed(NamedTuple):
+    """The two forms that a Runtime needs: features in float32, and in the dtype that is served."""
 
     full: Compute
     served: Compute
+
+
+class _Mixes:
+    """What computes a network at each strength, made when first needed; the least recently used are let go.
+
+    Thread-safe. Whoever needs one that is being made waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._plain: Computed | None = None
+        self._made: OrderedDict[float, Computed] = OrderedDict()
+        self._making = threading.Lock()
+
+    def at(self, strength: float, make: Callable[[float], Computed]) -> Computed:
+        """What `make` gives, or gave before, for a strength."""
+        with self._making:
+            if not strength:
+                self._plain = self._plain or make(0.0)
+                return self._plain
+            if strength not in self._made:
+                self._made[strength] = make(strength)
+                if len(self._made) > MOST_MIXES:
+                    self._made.popitem(last=False)
+            self._made.move_to_end(strength)
+            return self._made[strength]
 
 
 class Weights:
@@ -61,7 +92,8 @@ class Weights:
     def __init__(self, parameters: Parameters, info: NetworkInfo) -> None:
         self.info = info
         self._parameters = parameters
-        self._shared: dict[tuple[str, str], _Computed] = {}
+        self._end: Weights | None = None
+        self._shared: dict[tuple[str, str], _Mixes] = {}
         self._sharing = threading.Lock()
 
     @classmethod
@@ -74,21 +106,66 @@ class Weights:
         dtype, chosen = choose(self.info.config, device, dtype, backend)
         margin = chosen.window_margin(self.info.config)
         info = replace(self.info, device=device, dtype=dtype, backend=chosen.name, window_margin=margin)
-        if device != "cpu" or not chosen.shared:
-            return Runtime(info, *self._compute(device, dtype, chosen))
-        key = dtype, chosen.name
-        with self._sharing:
-            if key not in self._shared:
-                self._shared[key] = self._compute(device, dtype, chosen)
-        return Runtime(info, *self._shared[key])
+        mixes = _Mixes()
+        if device == "cpu" and chosen.shared:
+            with self._sharing:
+                mixes = self._shared.setdefault((dtype, chosen.name), mixes)
 
-    def _compute(self, device: str, dtype: str, backend: Backend) -> _Computed:
+        def at(strength: float) -> Computed:
+            return mixes.at(strength, lambda wanted: self._compute(wanted, device, dtype, chosen))
+
+        return Runtime(info, at)
+
+    def clean_with(self, end: "Weights") -> None:
+        """Let `end`, of the same form as this network's first levels, be the other end of its strengths of clean-up."""
+        self._end = end
+        self.info = replace(self.info, strengths=end.info.strengths)
+
+    def begins_as(self, base: "Weights") -> bool:
+        """Whether this network's first levels are all of `base`."""
+        return begins_as(self._parameters, base._parameters)
+
+    def _between(self, strength: float) -> Parameters:
+        """The parameters at a strength of clean-up. Raises ValueError where there is none."""
+        if not strength:
+            return self._parameters
+        if self._end is None:
+            raise ValueError(f"{self.info.name} has no clean-up")
+        return mixed(self._parameters, self._end._parameters, strength)
+
+    def _compute(self, strength: float, device: str, dtype: str, backend: Backend) -> Computed:
         config = self.info.config
-        build = partial(backend.build, self._parameters, config, device, dtype)
+
+        def build() -> Compute:
+            return backend.build(self._between(strength), config, device, dtype)
+
         served = _Deferred(build) if device == "cpu" else build()
         if dtype == "float32":
-            return _Computed(served, served)
-        return _Computed(_Deferred(partial(_full_precision, self._parameters, config, device, backend)), served)
+            return Computed(served, served)
+        full = _Deferred(lambda: _full_precision(self._between(strength), config, device, backend))
+        return Computed(full, served)
+
+
+def join(weights: Sequence[Weights]) -> None:
+    """Make every network that is another at full strength of clean-up the other end of that one's strengths.
+
+    It is also that of every network whose first levels are the same. Where that other network is not among them, it is
+    a network like others. Raises WeightsError where the two differ in form.
+    """
+    named = {each.info.name: each for each in weights}
+    for end in (each for each in weights if each.info.full_strength_of):
+        base = named.get(end.info.full_strength_of)
+        if base is None:
+            end.info = replace(end.info, full_strength_of="", strengths={})
+        elif base.info.config != end.info.config:
+            raise WeightsError(
+                f"{end.info.name} cleans up for {base.info.name}, but that is of another form: {base.info.config} and "
+                f"{end.info.config}; serve them apart, or train {end.info.name} from {base.info.name}"
+            )
+        else:
+            for each in weights:
+                if each is base or (each is not end and each.begins_as(base)):
+                    each.clean_with(end)
 
 
 def _full_precision(parameters: Parameters, config: LapSRNConfig, device: str, served: Backend) -> Compute:

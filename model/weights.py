@@ -17,6 +17,10 @@ Parameters: TypeAlias = Mapping[str, NDArray[np.float32]]
 """By name, as in a weights file and in LapSRN's state_dict."""
 
 
+KINDS = ("jpeg", "webp", "avif")
+"""Kinds of compression for which a network at full strength of clean-up says which strength suits."""
+
+
 class WeightsError(Exception):
     """A weights file is missing, corrupt, or not of a LapSRN; the message is one line that says what to do."""
 
@@ -40,6 +44,11 @@ class NetworkInfo:
     """Which pictures a run learnt from and which it held out; see model.training.patches.PatchSource.about."""
     purpose: str = ""
     """What it does besides enlarging, as the page offers it; "" if nothing."""
+    full_strength_of: str = ""
+    """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
+    strengths: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Of clean-up, 0 to 1, that suit a kind of compression ("jpeg", "webp", "avif"): points (quality, strength) with
+    qualities from 0 to 100, ascending; {} if it has no clean-up."""
     device: str = ""
     dtype: str = ""
     """Of the features."""
@@ -84,8 +93,26 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], NetworkInf
         raise WeightsError(f"the tensors in {path} do not fit its config {config}; export it again")
     if not all(np.isfinite(values).all() for values in tensors.values()):
         raise WeightsError(f"{path} holds values that are not finite; restore it")
-    about = {key: metadata[key] for key in ("recipe", "data", "scores", "pictures", "purpose") if key in metadata}
+    kept = ("recipe", "data", "scores", "pictures", "purpose")
+    about: dict[str, Any] = {key: metadata[key] for key in kept if key in metadata}
+    about |= _clean_up(path, metadata.get("clean"))
     return tensors, NetworkInfo(path.stem, config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)
+
+
+def _clean_up(path: Path, told: Any) -> dict[str, Any]:
+    """The fields of NetworkInfo about clean-up. Raises WeightsError."""
+    if told is None:
+        return {}
+    try:
+        strengths = {kind: [(int(quality), float(each)) for quality, each in told["strengths"][kind]] for kind in KINDS}
+        sound = all(points and points == sorted(points) for points in strengths.values())
+        if not sound or not all(0 <= each <= 1 for points in strengths.values() for _, each in points):
+            raise ValueError("strengths are not from 0 to 1, or qualities not ascending")
+        return {"full_strength_of": str(told["base"]), "strengths": strengths}
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} describes its clean-up wrongly ({error!r}); make it again with bench.calibrate"
+        ) from None
 
 
 def shapes(config: LapSRNConfig) -> dict[str, tuple[int, ...]]:

@@ -20,10 +20,10 @@ class SlowModel(FakeModel):
         self._seconds = seconds
 
     def run(
-        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False
+        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False, clean: float = 0.0
     ) -> dict[int, NDArray[np.float32]]:
         time.sleep(self._seconds * len(tiles))
-        return super().run(tiles, scale, full_precision=full_precision)
+        return super().run(tiles, scale, full_precision=full_precision, clean=clean)
 
 
 def build(seconds: float) -> dict[str, TileModel]:

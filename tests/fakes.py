@@ -39,6 +39,8 @@ class FakeInfo:
     dtype: str = "float32"
     backend: str = "fake"
     purpose: str = ""
+    full_strength_of: str = ""
+    strengths: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
     scores: Mapping[str, Any] = field(default_factory=dict)
     config: object = None
@@ -50,7 +52,10 @@ class FakeInfo:
 
 
 class FakeModel:
-    """Repeats every pixel. With `gate`, every run waits until it is set; with `error`, every run raises it."""
+    """Repeats every pixel; clean-up darkens it, by half at full strength.
+
+    With `gate`, every run waits until it is set; with `error`, every run raises it.
+    """
 
     def __init__(
         self,
@@ -66,14 +71,14 @@ class FakeModel:
         self._error = error
 
     def run(
-        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False
+        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False, clean: float = 0.0
     ) -> dict[int, NDArray[np.float32]]:
         if self._gate is not None and not self._gate.wait(timeout=30):
             raise TimeoutError("the test never opened the gate")
         if self._error is not None:
             raise self._error
         self.tiles_run += len(tiles)
-        core = tiles[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        core = tiles[:, MARGIN:-MARGIN, MARGIN:-MARGIN] * np.float32(1 - clean / 2)
         return {s: core.repeat(s, axis=1).repeat(s, axis=2) for s in self.info.scales if s <= scale}
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:

@@ -40,6 +40,7 @@ CONTRACT = {
     "lapsrn_connections": ("gauge", set()),
     "lapsrn_connections_dropped_total": ("counter", {"reason"}),
     "lapsrn_pixels_total": ("counter", {"direction"}),
+    "lapsrn_clean_up_total": ("counter", {"strength", "reason"}),
     "lapsrn_result_store_bytes": ("gauge", set()),
     "lapsrn_store_up": ("gauge", set()),
     "lapsrn_store_emptied_total": ("counter", set()),
@@ -134,10 +135,10 @@ async def test_jobs_are_counted_by_how_they_ended(serve: Running) -> None:
         fake = FakeModel()
         whole = fake.run
 
-        def run(tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+        def run(tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
             if failing.is_set():
                 raise RuntimeError("a broken device")
-            return whole(tiles, scale, full_precision=full_precision)
+            return whole(tiles, scale, full_precision=full_precision, clean=clean)
 
         fake.run = run  # type: ignore[method-assign]
         return fake

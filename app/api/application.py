@@ -21,6 +21,7 @@ from app.api.tracing import untraced
 from app.service.service import Service
 
 _EXPOSED = [
+    "X-Upscale-Clean",
     "X-Upscale-Id",
     "X-Upscale-Metadata",
     "X-Upscale-Model",

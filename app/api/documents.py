@@ -28,5 +28,6 @@ def job_document(job: JobSnapshot, prefix: str) -> JobDocument:
         progress=TileProgress(done=job.done_tiles, total=job.total_tiles),
         seconds_left=job.seconds_left,
         results={str(level): picture_address(prefix, job.id, level) for level in job.levels},
+        clean=job.clean or None,
         error=None if error is None else problem_of_slug(error.slug, error.detail).document(job.request_id),
     )

@@ -22,6 +22,11 @@ _CACHE = _header("Whether it may be cached.", "no-store")
 _COOKIE = _header(
     "The id again: HttpOnly, SameSite=Strict, path /upscale.", "upscale_id=8L2s...; HttpOnly; Path=/upscale"
 )
+_CLEAN = _header(
+    "The strength of clean-up, and the compression that `clean=auto` chose it for, with its quality: that of the file, "
+    "or, as `grid`, that of a JPEG that the pixels have been.",
+    "0.5; jpeg=90",
+)
 _RETRY = _header("Seconds to wait before the next attempt.", "5")
 REQUEST_ID_HEADER = _header("Names this request; the client's own if it sent a well-formed one.", "3f9c2ab81d77e640")
 TRACEPARENT_HEADER = _header(
@@ -109,6 +114,7 @@ UPSCALE: dict[str, Any] = {
                     "read;dur=0.4, decode;dur=3.1, queue;dur=0.2, infer;dur=190.5, merge;dur=9.0, encode;dur=21.7, "
                     "total;dur=225.2",
                 ),
+                "X-Upscale-Clean": _CLEAN,
                 "X-Upscale-Model": _header("The network that made it.", "lapsrn_x4"),
                 "Content-Disposition": _header("A name to save it under.", 'inline; filename="upscaled_x4.png"'),
                 "ETag": _ETAG,
@@ -173,6 +179,7 @@ RESULT: dict[str, Any] = {
             "headers": {
                 "ETag": _ETAG,
                 "Cache-Control": _CACHE,
+                "X-Upscale-Clean": _CLEAN,
                 "Content-Disposition": _header("A name to save it under.", 'inline; filename="upscaled_x2.png"'),
             },
         },
@@ -216,7 +223,7 @@ EVENTS: dict[str, Any] = {
                 "text/event-stream": {
                     **_TEXT,
                     "example": 'id: 3\nevent: state\ndata: {"id":"8L2s...","state":"running",'
-                    '"progress":{"done":5,"total":12},"seconds_left":1.4,"results":{},"error":null}\n\n',
+                    '"progress":{"done":5,"total":12},"seconds_left":1.4,"results":{},"clean":null,"error":null}\n\n',
                 }
             },
         },

@@ -57,4 +57,6 @@ def picture_response(request: Request, picture: StoredPicture, level: int) -> Re
     if revalidates(request.headers.get("if-none-match", ""), picture.etag):
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = content_disposition(picture.media_type, f"x{level}")
+    if picture.clean:
+        headers["X-Upscale-Clean"] = picture.clean
     return Response(picture.body, 200, headers, picture.media_type)

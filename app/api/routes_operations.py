@@ -91,6 +91,8 @@ def _network(info: NetworkInfo) -> Network:
     return Network(
         name=info.name,
         purpose=info.purpose,
+        clean=bool(info.strengths),
+        full_strength_of=info.full_strength_of,
         levels=list(info.scales),
         margin=info.margin,
         sha256=info.sha256,

@@ -68,7 +68,11 @@ async def upscale(
     picture = upscaled.levels[upscaled.level]
     held.callback(service.answers.hold(caller.name, len(picture.body)))
     facts_of(request).update(
-        model=upscaled.network, height=upscaled.height, width=upscaled.width, stages=stages.milliseconds()
+        model=upscaled.network,
+        height=upscaled.height,
+        width=upscaled.width,
+        clean=picture.clean,
+        stages=stages.milliseconds(),
     )
     tell_span(stages.milliseconds())
     response = Response(picture.body, 200, media_type=picture.media_type)
@@ -77,6 +81,7 @@ async def upscale(
     response.headers["Vary"] = "Accept"
     response.headers["Content-Disposition"] = content_disposition(picture.media_type, _made(options, upscaled))
     response.headers["X-Upscale-Model"] = upscaled.network
+    response.headers["X-Upscale-Clean"] = picture.clean
     response.headers["Server-Timing"] = stages.server_timing()
     if upscaled.truncated:
         response.headers["X-Upscale-Truncated"] = "true"

@@ -108,6 +108,10 @@ class Network(BaseModel):
         str,
         Field(description="What it does besides enlarging; empty if nothing.", examples=["Clean up JPEG traces"]),
     ] = ""
+    clean: Annotated[bool, Field(description="Whether `clean=` applies to it.")] = False
+    full_strength_of: Annotated[
+        str, Field(description="The network that this one is at `clean=1`; empty if it is one of its own.")
+    ] = ""
     levels: Annotated[list[int], Field(examples=[[2, 4]])]
     margin: Annotated[int, Field(description="Source pixels that an output pixel can see on each side.")]
     sha256: Annotated[str, Field(description="Of the weights file.")]
@@ -141,5 +145,9 @@ class JobDocument(BaseModel):
     results: Annotated[
         dict[str, str],
         Field(description="Level to address, once done.", examples=[{"4": "/upscale?level=4&id=..."}]),
+    ]
+    clean: Annotated[
+        str | None,
+        Field(description="As X-Upscale-Clean; null until it is done.", examples=["0.5; jpeg=90"]),
     ]
     error: Annotated[ProblemDocument | None, Field(description="Why it failed.")]

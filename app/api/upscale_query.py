@@ -1,5 +1,6 @@
 """The query of POST /upscale: the fields of UpscaleOptions as parameters, validated by pydantic."""
 
+import re
 from dataclasses import fields
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -12,6 +13,8 @@ from app.api.schemas import StrictQuery, whole
 from app.options import Option, UpscaleOptions
 
 Quality = Annotated[int, Field(ge=1, le=100)] | Literal["high"]
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
+Strength = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
 
 
 def _quality(value: object) -> object:
@@ -27,6 +30,15 @@ def _as_int(value: float) -> float:
     return int(value) if value == int(value) else value
 
 
+def _strength(value: object) -> object:
+    """The same for numbers from 0 to 1."""
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = float(value)
+    if value == "auto" or (isinstance(value, int | float) and 0 <= value <= 1):
+        return value
+    raise PydanticCustomError("strength", "must be 0 to 1, or auto")
+
+
 def _validated(annotation: Any, told: Option) -> Any:
     """The annotation with what turns a query's text into its values."""
     aliases, parts = dict(told.aliases), get_args(annotation)
@@ -37,6 +49,8 @@ def _validated(annotation: Any, told: Option) -> Any:
         return Annotated[int, limits] | None
     if int in parts:
         return Annotated[Quality | None, BeforeValidator(_quality)]
+    if float in parts:
+        return Annotated[Strength, BeforeValidator(_strength)]
     return Annotated[float, limits, AfterValidator(_as_int)] if annotation is float else annotation
 
 

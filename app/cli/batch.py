@@ -23,14 +23,22 @@ class PictureError(Exception):
         self.type = type
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The file of a result, and the strength of clean-up with its reason, such as "0.5; jpeg=90"."""
+
+    body: bytes
+    clean: str = ""
+
+
 class Backend(Protocol):
     """Where pictures are upscaled: on this machine, or by a service."""
 
     at_once: int
     """How many pictures are worth having in progress at the same time."""
 
-    async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
-        """The file of the result for the file of a picture. Raises PictureError."""
+    async def upscale(self, data: bytes, progress: Progress | None) -> Result:
+        """The result for the file of a picture. Raises PictureError."""
 
     async def close(self) -> None:
         """Releases everything; pictures in progress are abandoned."""
@@ -51,13 +59,14 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a picture ended. `seconds` from its beginning until it was written; `size` of the result in bytes."""
+    """How a picture ended. `seconds` until it was written; `size` of the result in bytes; `clean` as in Result."""
 
     status: Status
     seconds: float = 0.0
     size: int = 0
     error: str = ""
     type: str = ""
+    clean: str = ""
 
 
 def settle(works: Sequence[Work], report: Report, *, overwrite: bool) -> dict[Work, Outcome]:
@@ -112,7 +121,7 @@ async def _one(work: Work, backend: Backend, report: Report, stdin: bytes) -> Ou
 
     try:
         data = await asyncio.to_thread(work.source.read_bytes) if work.source else stdin
-        body = await backend.upscale(data, progress)
+        result = await backend.upscale(data, progress)
     except PictureError as error:
         return failed(str(error), error.type)
     except OSError as error:
@@ -120,10 +129,10 @@ async def _one(work: Work, backend: Backend, report: Report, stdin: bytes) -> Ou
     except Exception as error:  # whatever it was, the other pictures are not to blame
         return failed(f"{type(error).__name__}: {error}")
     try:
-        await asyncio.to_thread(files.write, work.target, body)
+        await asyncio.to_thread(files.write, work.target, result.body)
     except OSError as error:
         return failed(_cannot_write(work, error))
-    return Outcome("done", time.monotonic() - began, len(body))
+    return Outcome("done", time.monotonic() - began, len(result.body), clean=result.clean)
 
 
 def _cannot_write(work: Work, error: OSError) -> str:

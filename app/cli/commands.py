@@ -160,7 +160,7 @@ def upscale(
 
 
 @app.command(cls=Command, no_args_is_help=True)
-@with_upscale_options("scale", "model", "ensemble")
+@with_upscale_options("scale", "model", "clean", "ensemble")
 def compare(
     context: typer.Context,
     photo: Annotated[Path, typer.Argument(metavar="SMALL", readable=False, help="The small picture.")],

@@ -109,7 +109,7 @@ def choose(picture: Rgb, count: int) -> list[Box]:
 async def _upscale(photo: Path, data: bytes, options: UpscaleOptions, place: Place) -> Rgb:
     try:
         async with open_backend(place, options, None, TextReport(1).loading) as backend:
-            return _rgb(await backend.upscale(data, None))
+            return _rgb((await backend.upscale(data, None)).body)
     except PictureError as error:
         raise PlanError(f"{photo}: {as_flags(str(error))}") from None
 

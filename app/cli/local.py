@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from app import build
-from app.cli.batch import PictureError, Progress
+from app.cli.batch import PictureError, Progress, Result
 from app.errors import PROBLEM_TYPE, LapsrnError, StartupError
 from app.metrics import Metrics
 from app.options import UpscaleOptions
@@ -79,13 +79,13 @@ class LocalBackend:
         """Loads the network and starts the workers. Raises StartupError."""
         await self.engine.start()
 
-    async def upscale(self, data: bytes, progress: Progress | None, options: UpscaleOptions | None = None) -> bytes:
+    async def upscale(self, data: bytes, progress: Progress | None, options: UpscaleOptions | None = None) -> Result:
         """Decodes, upscales and encodes one picture, with these options if not with all the others'. PictureError."""
         try:
             result = await self._pipeline.run(self._order(options), Upload(data), Stages(_ignore), progress or _ignore)
         except LapsrnError as error:
             raise PictureError(str(error), PROBLEM_TYPE + error.slug) from error
-        return result.levels[result.level].body
+        return Result(result.levels[result.level].body, str(result.clean_up))
 
     async def close(self) -> None:
         """Stops the workers and the threads of the codec."""

@@ -1,5 +1,6 @@
 """The fields of UpscaleOptions as command-line options, so that each is declared once."""
 
+import contextlib
 import functools
 import inspect
 import math
@@ -74,7 +75,7 @@ def _typed(kinds: tuple[Any, ...], about: Option) -> tuple[Any, Callable[[Any], 
         return Literal[tuple(values)], lambda typed: values.get(typed)
     if kinds in ((int,), (float,)):
         return str, lambda typed: _number(typed, kinds[0], about)
-    return str, _quality if int in kinds else None
+    return str, _quality if int in kinds else _strength if float in kinds else None
 
 
 def _number(typed: str | None, kind: type[int] | type[float], about: Option) -> float | None:
@@ -98,3 +99,12 @@ def _quality(typed: str | None) -> int | str | None:
     if typed.isascii() and typed.isdecimal() and 1 <= int(typed) <= 100:
         return int(typed)
     raise typer.BadParameter(f"{typed!r} is neither a number from 1 to 100 nor high.")
+
+
+def _strength(typed: str | None) -> float | str | None:
+    if typed in (None, "auto"):
+        return typed
+    with contextlib.suppress(ValueError):
+        if typed.isascii() and 0 <= (value := float(typed)) <= 1:
+            return value
+    raise typer.BadParameter(f"{typed!r} is neither a number from 0 to 1 nor auto.")

@@ -2,7 +2,7 @@
 
 from lapsrn_client import AsyncUpscaler, Options, Unreachable, UpscaleError
 
-from app.cli.batch import PictureError, Progress
+from app.cli.batch import PictureError, Progress, Result
 
 
 class RemoteBackend:
@@ -14,7 +14,7 @@ class RemoteBackend:
         self._scale, self._level, self._options = scale, level, options
         self._client = AsyncUpscaler(url, api_key)
 
-    async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
+    async def upscale(self, data: bytes, progress: Progress | None) -> Result:
         """Sends one picture, as a job if `progress` is to be called. Raises PictureError."""
         try:
             result = await self._client.upscale(data, self._scale, self._options, progress)
@@ -26,7 +26,7 @@ class RemoteBackend:
             raise PictureError(str(error)) from error
         except UpscaleError as error:
             raise PictureError(str(error), error.type) from error
-        return result.body
+        return Result(result.body, result.clean)
 
     async def close(self) -> None:
         """Closes the connections."""

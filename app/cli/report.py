@@ -68,7 +68,9 @@ class TextReport:
             self._console.print(f"[yellow]skipped[/] {_text(work.name)}: {_text(work.target)} exists")
         else:
             target = work.target or "-"
-            self._console.print(f"[green]done[/]    {_text(work.name)} -> {_text(target)} ({outcome.seconds:.1f} s)")
+            cleaned = outcome.clean and not outcome.clean.startswith("0;") and outcome.clean != "0"
+            about = f"{outcome.seconds:.1f} s" + (f", clean {outcome.clean}" if cleaned else "")
+            self._console.print(f"[green]done[/]    {_text(work.name)} -> {_text(target)} ({_text(about)})")
 
     def summary(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         """Prints the totals of several pictures, and what to do about skipped ones."""
@@ -107,7 +109,7 @@ class JsonReport:
             "status": outcome.status,
         }
         if outcome.status == "done":
-            line |= {"bytes": outcome.size, "seconds": round(outcome.seconds, 3)}
+            line |= {"bytes": outcome.size, "seconds": round(outcome.seconds, 3), "clean": outcome.clean or None}
         elif outcome.status == "failed":
             line |= {"error": outcome.error, "type": outcome.type or None}
         self._print(line)

@@ -6,6 +6,7 @@ from app.codec.formulas import Formulas
 from app.codec.priority import give_way
 from app.codec.stream_encoder import StreamEncoder
 from app.codec.types import (
+    Compression,
     Decoded,
     DecodeLimits,
     Encoded,
@@ -17,6 +18,7 @@ from app.codec.types import (
 
 __all__ = [
     "Codec",
+    "Compression",
     "DecodeLimits",
     "Decoded",
     "Encoded",

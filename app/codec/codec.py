@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from app.codec import reader
 from app.codec.formulas import Formulas
+from app.codec.history import grid
 from app.codec.limits import accepted_format, check_pixels
 from app.codec.priority import give_way
 from app.codec.raster import Raster
 from app.codec.split import split
 from app.codec.stream_encoder import StreamEncoder, metadata_of
-from app.codec.types import Decoded, DecodeLimits, Encoded, Plane
+from app.codec.types import Compression, Decoded, DecodeLimits, Encoded, Plane
 from app.errors import BadParameter
 from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat, WritableFormat
 from app.options import UpscaleOptions
@@ -57,6 +58,8 @@ class Codec:
     def decode(self, data: bytes, options: UpscaleOptions, client: str = "") -> Decoded:
         """The picture in `data` as planes; clients take turns where decoders are few.
 
+        `compressions` are looked for if `options.clean` is "auto".
+
         Raises TooManyBytes, TooManyPixels, UnsupportedFormat, UndecodablePicture or BadParameter; never anything else,
         whatever the bytes are.
         """
@@ -64,6 +67,7 @@ class Codec:
         raster = self._read(data, options, self._limits, client)
         started = time.perf_counter()
         frames = tuple(split(frame, self._formulas) for frame in raster.frames)
+        compressions = _compressions(raster, frames[0].luma) if options.clean == "auto" else ()
         return Decoded(
             frames=frames,
             depth=8 if options.depth == "8" else raster.depth,
@@ -72,6 +76,7 @@ class Codec:
             durations_ms=raster.durations_ms,
             loop=raster.loop,
             truncated=raster.truncated,
+            compressions=compressions,
             split_seconds=time.perf_counter() - started,
         )
 
@@ -162,6 +167,13 @@ class Codec:
         large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS
         executor = self._pool if large else None
         return StreamEncoder(decoded, scale, options, self._formulas, executor, size=size, consistent=self._consistent)
+
+
+def _compressions(raster: Raster, luma: Plane) -> tuple[Compression, ...]:
+    """What the file says, and what its first frame's pixels tell of before."""
+    quality = grid.quality_of(luma)
+    before = None if quality is None else Compression("grid", quality)
+    return tuple(each for each in (raster.compression, before) if each is not None)
 
 
 def _read_here(data: bytes, options: UpscaleOptions, limits: DecodeLimits, client: str) -> Raster:

@@ -11,7 +11,7 @@ from app.codec import metadata
 from app.codec.decoder_protocol import BLOBS, MAX_TEXT
 from app.codec.limits import MAX_FRAMES
 from app.codec.raster import Raster
-from app.codec.types import DecodeLimits, Metadata
+from app.codec.types import Compression, DecodeLimits, Metadata
 from app.options import UpscaleOptions
 
 MAX_HEADER = 16 * MAX_FRAMES + 4096
@@ -51,6 +51,11 @@ class _Refusal(_Message):
     text: Annotated[str, Field(max_length=MAX_TEXT)]
 
 
+class _Compression(_Message):
+    kind: Literal["jpeg", "webp", "avif"]
+    quality: Annotated[int, Field(ge=0, le=100)]
+
+
 class Samples(_Message):
     """The header of samples."""
 
@@ -61,6 +66,7 @@ class Samples(_Message):
     durations_ms: list[Annotated[int, Field(ge=0, le=2**31)]]
     loop: Annotated[int, Field(ge=0, lt=2**32)]
     truncated: bool
+    compression: _Compression | None
     srgb: bool
     dpi: tuple[_Resolution, _Resolution] | None
     dropped: Annotated[list[Note], Field(max_length=16)]
@@ -83,6 +89,8 @@ class Samples(_Message):
         allowed = min(limits.max_input_pixels, limits.max_output_pixels // options.least_level**2)
         if self.format != format_name:
             raise ValueError(f"samples of a {self.format[:20]}")
+        if self.compression is not None and self.compression.kind.upper() != format_name:
+            raise ValueError(f"compression as {self.compression.kind} in a {format_name}")
         if pixels > allowed:
             raise ValueError(f"{pixels} pixels, where {allowed} were allowed")
         if self.frames > 1 and options.frames != "all":
@@ -113,6 +121,7 @@ class Samples(_Message):
             durations_ms=tuple(self.durations_ms),
             loop=self.loop,
             truncated=self.truncated,
+            compression=None if self.compression is None else Compression(**self.compression.model_dump()),
         )
 
     def _pieces(self, blobs: memoryview) -> Iterator[memoryview]:

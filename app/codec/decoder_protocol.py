@@ -66,6 +66,7 @@ def answer(raster: Raster) -> list[Part]:
         "durations_ms": raster.durations_ms,
         "loop": raster.loop,
         "truncated": raster.truncated,
+        "compression": None if raster.compression is None else asdict(raster.compression),
         "srgb": raster.metadata.srgb,
         "dpi": raster.metadata.dpi,
         "dropped": raster.metadata.dropped,

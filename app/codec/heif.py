@@ -11,6 +11,8 @@ Properties = Mapping[bytes, memoryview]
 
 _NOTHING = memoryview(b"")
 _MOST_ITEMS = 4096
+_MOST_NESTED = 4
+_IN_IDAT = 1
 
 
 class Items:
@@ -56,6 +58,41 @@ class Items:
                 found[int.from_bytes(body[:wide], "big")] = tuple(numbers)[:count]
         return found
 
+    def beginning(self, data: bytes, most: int) -> bytes:
+        """Up to `most` first bytes of the primary picture or, if that is made of others, of the first of those.
+
+        `data` is the file. Empty where that is not to be found. (ISO/IEC 14496-12, 8.11.3.)
+        """
+        item = self.primary_id
+        for _ in range(_MOST_NESTED):
+            item = next(iter(self._sources.get(item, ())), item)
+        try:
+            return self._extent(data, item, most)
+        except IndexError:
+            return b""
+
+    def _extent(self, data: bytes, wanted: int, most: int) -> bytes:
+        """The beginning of an item's first extent. Raises IndexError where the box `iloc` ends early."""
+        box = self._parts.get(b"iloc", _NOTHING)
+        version = box[0]
+        offset_size, length_size, base_size = box[4] >> 4, box[4] & 15, box[5] >> 4
+        index_size = box[5] & 15 if version in (1, 2) else 0
+        id_size = 2 if version < 2 else 4
+        count, at = _number(box, 6, id_size), 6 + id_size
+        for _ in range(count):
+            item, at = _number(box, at, id_size), at + id_size
+            method = _number(box, at, 2) & 15 if version in (1, 2) else 0
+            at += (2 if version in (1, 2) else 0) + 2  # the second is which file
+            base, at = _number(box, at, base_size), at + base_size
+            extents, at = _number(box, at, 2), at + 2
+            if item == wanted and extents:
+                start = base + _number(box, at + index_size, offset_size)
+                length = _number(box, at + index_size + offset_size, length_size) or most
+                source = self._parts.get(b"idat", _NOTHING) if method == _IN_IDAT else memoryview(data)
+                return bytes(source[start : start + min(length, most)])
+            at += extents * (index_size + offset_size + length_size)
+        return b""
+
     def coded(self) -> tuple[int, int]:
         """How many coded pictures the primary one is made of, and the pixels of all of them by their headers.
 
@@ -73,6 +110,13 @@ class Items:
             height, width = size(self.properties(item))
             count, pixels = count + 1, pixels + height * width
         return (count, pixels) if not left else (seen, pixels)
+
+
+def _number(box: memoryview, at: int, size: int) -> int:
+    """Raises IndexError where the box ends before."""
+    if at + size > len(box):
+        raise IndexError(at)
+    return int.from_bytes(box[at : at + size], "big")
 
 
 def size(own: Properties) -> tuple[int, int]:

@@ -52,11 +52,19 @@ class Merger:
     """One picture's way back, rows at a time: enlarged luma and alpha and its own chroma to samples.
 
     `consistent`: the samples are made to agree with the picture in brightness. Rows are then to be asked for from the
-    top down, each once, or all at once.
+    top down, each once, or all at once. Luma that was `cleaned` agrees with it in blocks only: back-projection, which
+    works pixel by pixel, would bring back what has been removed.
     """
 
     def __init__(
-        self, picture: Picture, scale: int, depth: Literal[8, 16] | None, formulas: Formulas, *, consistent: bool
+        self,
+        picture: Picture,
+        scale: int,
+        depth: Literal[8, 16] | None,
+        formulas: Formulas,
+        *,
+        consistent: bool,
+        cleaned: bool = False,
     ) -> None:
         """Without a depth, values are not rounded: float32 in units of 16-bit codes, 0 to 65535."""
         self._picture, self._scale = picture, scale
@@ -86,7 +94,8 @@ class Merger:
             self._shrinking = np.zeros(-(-len(weights) // _LANES) * _LANES, np.float32)
             self._shrinking[: len(weights)] = weights
             self._taps = len(weights)
-            self._residuals = [np.empty(plane.shape, np.float32) for plane in self._sources]
+            self._residuals = [np.zeros(plane.shape, np.float32) for plane in self._sources]
+            self._projected = range(int(cleaned), len(self._sources))
             self._known_rows = 0
 
     @property
@@ -131,7 +140,8 @@ class Merger:
         """Those that source rows down to `last` need and that are not known yet."""
 
         def strip(top: int, bottom: int) -> None:
-            for i, (source, plane, found) in enumerate(zip(self._sources, planes, self._residuals, strict=True)):
+            for i in self._projected:
+                source, plane, found = self._sources[i], planes[i], self._residuals[i]
                 low, high = self._limits[i]
                 if native is None:
                     kernel = self._shrinking[: self._taps], self._shrinking_offset
@@ -233,6 +243,8 @@ def merge(
     executor: Executor | None = None,
     *,
     consistent: bool = False,
+    cleaned: bool = False,
 ) -> Samples:
     """Every row of a picture at once; see Merger."""
-    return Merger(picture, scale, depth, formulas, consistent=consistent).rows(planes, 0, picture.height, executor)
+    merger = Merger(picture, scale, depth, formulas, consistent=consistent, cleaned=cleaned)
+    return merger.rows(planes, 0, picture.height, executor)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from app.codec.types import Metadata, Samples
+from app.codec.types import Compression, Metadata, Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class Raster:
     durations_ms: tuple[int, ...] = ()
     loop: int = 0
     truncated: bool = False
+    compression: Compression | None = None
+    """That of the file that it was read from, if it is lossy and tells how strong."""
 
     @property
     def depth(self) -> Literal[8, 16]:

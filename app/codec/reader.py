@@ -63,6 +63,7 @@ def _raster(file: Reader) -> Raster:
         durations_ms=tuple(durations) if len(frames) > 1 else (),
         loop=file.loop,
         truncated=file.truncated,
+        compression=file.compression,
     )
 
 

@@ -49,7 +49,10 @@ class StreamEncoder:
         self._format = OUTPUT_FORMATS[options.output_format]
         depth: Literal[8, 16] = decoded.depth if self._format.sixteen_bits else 8
         merged = depth if size is None else None
-        self._mergers = [Merger(picture, scale, merged, formulas, consistent=consistent) for picture in decoded.frames]
+        self._mergers = [
+            Merger(picture, scale, merged, formulas, consistent=consistent, cleaned=options.cleans)
+            for picture in decoded.frames
+        ]
         self._shrinkers = [Shrinker(whole, size, depth, formulas) for _ in decoded.frames] if size else []
         self._reach = self._mergers[0].reach
         self._metadata = metadata_of(decoded, scale, size, options)

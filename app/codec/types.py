@@ -51,6 +51,15 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
+class Compression:
+    """Lossy compression that a picture has been through, and the quality, 0 to 100, that it was given."""
+
+    kind: Literal["jpeg", "webp", "avif", "grid"]
+    """What the file's own headers say, or "grid": the pixels tell that they were a JPEG once."""
+    quality: int
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One frame as planes. `opaque`: it has an alpha channel that is full everywhere and needs no network."""
 
@@ -95,6 +104,8 @@ class Decoded:
     durations_ms: tuple[int, ...] = ()
     loop: int = 0
     truncated: bool = False
+    compressions: tuple[Compression, ...] = ()
+    """That were found, where they were looked for."""
     split_seconds: float = 0.0
 
     @property
@@ -111,6 +122,10 @@ class Decoded:
     def planes(self) -> list[Plane]:
         """What goes through the network, of every frame."""
         return [plane for frame in self.frames for plane in frame.planes]
+
+    def strengths(self, clean: float) -> list[float]:
+        """Of clean-up for each of `planes`, where luma gets `clean`; alpha is not compressed with losses."""
+        return [clean if plane is frame.luma else 0.0 for frame in self.frames for plane in frame.planes]
 
     def by_frame(self, outputs: Iterable[Mapping[int, Plane]], scale: int) -> list[list[Plane]]:
         """What became of `planes`, in its order and {scale: plane} each, cut into frames again, at one scale."""

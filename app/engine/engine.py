@@ -18,7 +18,7 @@ from app.engine.ports import EngineObserver, ModelFactory, NetworkInfo, Plane
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
-from app.errors import DeadlineExceeded, Draining, StartupError
+from app.errors import BadParameter, DeadlineExceeded, Draining, StartupError
 
 _log = logging.getLogger(__name__)
 _JOIN_SECONDS = 5.0
@@ -135,6 +135,7 @@ class Engine:
         scale: int,
         client: str,
         network: str | None = None,
+        clean: Sequence[float] = (),
         ensemble: bool = False,
         deadline: float | None = None,
         on_progress: Callable[[int, int], None] | None = None,
@@ -144,17 +145,19 @@ class Engine:
         """Upscale float32 planes (height, width), not changed meanwhile; one dict {level: plane} for each.
 
         The levels are those of the network up to `scale`; without a name it is the first that has this scale. `client`
-        is whom fairness is measured by. `ensemble` takes the mean over the eight symmetries of the square, for eight
-        times the tiles and the work. `deadline` is in time.monotonic() seconds. `on_progress` gets (tiles done, tiles
-        in all), `on_rows` gets (rows, outputs) when source rows [0, rows) of every plane are done, and may
-        `release` them; `on_stage` gets ("queue", seconds) and ("infer", seconds). All in the event loop. Cancelling
-        the task takes its tiles out of the queue.
+        is whom fairness is measured by. `clean` has a strength of clean-up, in eighths, for each plane, or is empty for
+        none. `ensemble` takes the mean over the eight symmetries of the square, for eight times the tiles and the work.
+        `deadline` is in time.monotonic() seconds. `on_progress` gets (tiles done, tiles in all), `on_rows` gets (rows,
+        outputs) when source rows [0, rows) of every plane are done, and may `release` them; `on_stage` gets ("queue",
+        seconds) and ("infer", seconds). All in the event loop. Cancelling the task takes its tiles out of the queue.
 
         Raises BadParameter (a scale or a network that is not there), QueueFull, TooManyRequests, Draining,
         DeadlineExceeded and InferenceFailed.
         """
         chosen = choose(self._ready_networks(), scale, network)
         _check(planes)
+        if any(clean) and not chosen.strengths:
+            raise BadParameter(f"{chosen.name} has no clean-up")
         if not planes:
             return Outputs()
         seconds_left = None if deadline is None else deadline - time.monotonic()
@@ -181,6 +184,7 @@ class Engine:
             split_above=self._config.split_above if self.scheduler.requests else self._config.split_above_idle,
             listener=bridge,
             network=chosen.name,
+            clean=clean,
             ensemble=ensemble,
         )
         self.scheduler.admit(request)

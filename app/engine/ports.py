@@ -22,6 +22,14 @@ class NetworkInfo(Protocol):
         """What it does besides enlarging, in a few words; "" if nothing."""
 
     @property
+    def full_strength_of(self) -> str:
+        """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
+
+    @property
+    def strengths(self) -> Mapping[str, Sequence[tuple[int, float]]]:
+        """Strengths of clean-up by kind of compression: points (quality, strength); {} if it has no clean-up."""
+
+    @property
     def scales(self) -> tuple[int, ...]:
         """The pyramid levels, ascending: (2, 4) or (2, 4, 8)."""
 
@@ -66,10 +74,11 @@ class TileModel(Protocol):
         """Facts about the network."""
 
     def run(
-        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False
+        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False, clean: float = 0.0
     ) -> dict[int, NDArray[np.float32]]:
         """Map (N, H + 2 window_margin, W + 2 window_margin) to {s: (N, H s, W s)} for every level s <= scale.
 
+        `clean` is a strength of clean-up in eighths, other than 0.0 only where `info.strengths` is not empty.
         A tile's result must not depend on its neighbours in the batch. The arrays may be overwritten by the next call.
         Raises MemoryError when the batch does not fit; any other exception is taken for a failure of a tile.
         """

@@ -104,16 +104,18 @@ class Request:
         split_above: int,
         listener: Listener,
         network: str = "",
+        clean: Sequence[float] = (),
         ensemble: bool = False,
     ) -> "Request":
         """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
 
         Tiles of at most `split_above` source pixels along both axes are not cut further so that every worker has one.
 
-        With `ensemble`, every window becomes eight tiles in a row, one for each symmetry.
+        `clean` has the strength of clean-up for each plane; without it there is none. With `ensemble`, every window
+        becomes eight tiles in a row, one for each symmetry.
         """
         request = cls(client, listener, Outputs())
-        for plane in planes:
+        for plane, strength in zip(planes, clean or [0.0] * len(planes), strict=True):
             height, width = plane.shape
             outputs = {level: new_plane(height * level, width * level) for level in levels}
             fitting = sizes_for(height, width, sizes, overhead, workers, split_above)
@@ -123,8 +125,8 @@ class Request:
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             for row in source.rows:
                 for column in source.columns:
-                    shape = Shape(row.size, column.size, scale, network)
-                    transposed = Shape(column.size, row.size, scale, network)
+                    shape = Shape(row.size, column.size, scale, network, strength)
+                    transposed = Shape(column.size, row.size, scale, network, strength)
                     if not ensemble:
                         request.tiles.append(Tile(request, source, outputs, row, column, shape))
                         continue

@@ -17,12 +17,15 @@ from app.engine.ports import Plane
 
 
 class Shape(NamedTuple):
-    """What tiles must share to be batched: the core's sides in source pixels, the target scale, and the network."""
+    """What tiles must share to be batched: the core's sides in source pixels, the target scale, the network, and its
+    strength of clean-up.
+    """
 
     height: int
     width: int
     scale: int
     network: str = ""
+    clean: float = 0.0
 
     @property
     def pixels(self) -> int:

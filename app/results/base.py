@@ -9,16 +9,20 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:
-    """One encoded picture: bytes, media type such as "image/png", and strong entity tag, quotes included."""
+    """One encoded picture: bytes, media type such as "image/png", and strong entity tag, quotes included.
+
+    `clean` is the strength of clean-up that it was made with, and why, such as "0.5; jpeg=90"; "" if that is not known.
+    """
 
     body: bytes
     media_type: str
     etag: str
+    clean: str = ""
 
     @classmethod
-    def of(cls, body: bytes, media_type: str) -> "StoredPicture":
+    def of(cls, body: bytes, media_type: str, clean: str = "") -> "StoredPicture":
         """Tags the bytes with a digest of themselves."""
-        return cls(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+        return cls(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"', clean)
 
 
 StoreState = Literal["ok", "full", "emptied", "unavailable"]

@@ -90,7 +90,8 @@ class RedisStore:
     """A ResultStore on one Redis hash per result.
 
     A level's picture is in the fields `{level}:0`, `{level}:1` and so on, of CHUNK_BYTES each. Written last,
-    `{level}:chunks` (how many), `{level}:type` and `{level}:etag` make it one that can be fetched.
+    `{level}:chunks` (how many), `{level}:type` and `{level}:etag` make it one that can be fetched; `{level}:clean` is
+    StoredPicture's.
     """
 
     def __init__(
@@ -144,6 +145,8 @@ class RedisStore:
                     picture.media_type,
                     f"{level}:etag",
                     picture.etag,
+                    f"{level}:clean",
+                    picture.clean,
                 ]
             async with self._link.talking():
                 complete = bool(await self._complete([self._accounts[1], key], [self._ttl, *fields]))
@@ -168,7 +171,8 @@ class RedisStore:
         """See ResultStore."""
         key = self._key(result_id, owner)
         async with self._link.talking() as redis:
-            count, media_type, etag = await redis.hmget(key, [f"{level}:chunks", f"{level}:type", f"{level}:etag"])
+            names = ("chunks", "type", "etag", "clean")
+            count, media_type, etag, clean = await redis.hmget(key, [f"{level}:{name}" for name in names])
         if count is None or media_type is None or etag is None:
             return None
         before_reading(CHUNK_BYTES * int(count))
@@ -179,7 +183,8 @@ class RedisStore:
             if chunk is None:  # it expired, or was evicted, while it was read
                 return None
             chunks.append(_raw(chunk))
-        return StoredPicture(b"".join(chunks), _raw(media_type).decode(), _raw(etag).decode())
+        told = (_raw(value or "").decode() for value in (media_type, etag, clean))
+        return StoredPicture(b"".join(chunks), *told)
 
     async def delete(self, result_id: str, owner: str) -> bool:
         """See ResultStore."""

@@ -18,7 +18,8 @@ class JobError(BaseModel):
 
 
 class JobSnapshot(BaseModel):
-    """`version` grows with every change; tiles are counted from admission; `levels` can be fetched."""
+    """`version` grows with every change; tiles are counted from admission; `levels` can be fetched; `clean` is as in
+    StoredPicture."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,6 +31,7 @@ class JobSnapshot(BaseModel):
     total_tiles: int
     seconds_left: float | None
     levels: tuple[int, ...]
+    clean: str = ""
     error: JobError | None
 
     @property

@@ -41,6 +41,7 @@ class Job:
         self.version = 1
         self.error: BaseException | None = None
         self.levels: tuple[int, ...] = ()
+        self.clean = ""
         self.ended: float | None = None
         self.task: asyncio.Task[Upscaled] | None = None
         self._clock = clock
@@ -89,6 +90,7 @@ class Job:
             total_tiles=self.total_tiles,
             seconds_left=None if left is None else round(left, 2),
             levels=self.levels,
+            clean=self.clean,
             error=None if error is None else _told(error),
         )
 
@@ -209,6 +211,7 @@ class Jobs:
         else:
             job.done_tiles = job.total_tiles
             job.levels = tuple(sorted(task.result().levels))
+            job.clean = str(task.result().clean_up)
             job.move("done")
 
     def _end_unwatched(self, job: Job) -> None:

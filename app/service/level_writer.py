@@ -25,15 +25,17 @@ class LevelWriter:
         threads: CodecThreads,
         client: str = "",
         size: tuple[int, int] | None = None,
+        clean: str = "",
     ) -> None:
         """`options` have been checked for `decoded`; `levels` are those to write, ascending, for `client`.
 
-        With `size` (height, width), the one level is reduced to it.
+        With `size` (height, width), the one level is reduced to it. `clean` goes with the pictures, see StoredPicture.
         """
         self._size = size
         self._codec, self._decoded, self._options, self._threads = codec, decoded, options, threads
         self._client = client
         self._levels = tuple(levels)
+        self._clean = clean
         self._encoders: dict[int, StreamEncoder] = {}
         self._rows = 0
         self._under_way: asyncio.Task[None] | None = None
@@ -118,4 +120,4 @@ class LevelWriter:
 
     def _finish(self, outputs: Outputs, level: int) -> StoredPicture:
         encoded = self._encoder(level).finish(self._decoded.by_frame(outputs, level))
-        return StoredPicture.of(encoded.body, encoded.media_type)
+        return StoredPicture.of(encoded.body, encoded.media_type, self._clean)

@@ -14,6 +14,7 @@ from app.formats import OutputFormat
 from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import StoredPicture
+from app.service.clean_up import CleanUp, choose
 from app.service.codec_threads import CodecThreads
 from app.service.keeper import Keeper
 from app.service.level_writer import LevelWriter
@@ -80,6 +81,7 @@ class Upscaled:
     """The metadata blocks that are missing from the result, each with the reason."""
     height: int
     width: int
+    clean_up: CleanUp
 
 
 class EngineSource(Protocol):
@@ -153,14 +155,20 @@ class Pipeline:
             progress(done, total)
 
         levels_made = engine.levels(made.network, made.compute)
+        network = engine.networks[made.network]
+        clean_up = choose(network, options.clean, decoded.compressions)
+        options = replace(options, clean=clean_up.strength)
         memory = footprint(decoded, levels_made, made.levels, options)
-        writer = LevelWriter(self._codec, decoded, options, made.levels, self._threads, order.client, made.size)
+        writer = LevelWriter(
+            self._codec, decoded, options, made.levels, self._threads, order.client, made.size, str(clean_up)
+        )
         with self._memory.hold(order.client, memory), closing(writer):
             outputs = await engine.upscale(
                 decoded.planes,
                 scale=made.compute,
                 client=order.client,
-                network=made.network,
+                network=network.full_strength_of or network.name,
+                clean=decoded.strengths(clean_up.strength),
                 ensemble=order.options.self_ensemble,
                 deadline=deadline,
                 on_progress=report,
@@ -175,9 +183,10 @@ class Pipeline:
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * made.level**2)
+        self._metrics.cleaned(clean_up.strength, clean_up.reason)
         height, width = made.size or (height * made.level, width * made.level)
         return Upscaled(
-            levels, made.level, made.network, not problem, problem, decoded.truncated, left_out, height, width
+            levels, made.level, made.network, not problem, problem, decoded.truncated, left_out, height, width, clean_up
         )
 
     def _decode(

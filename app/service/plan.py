@@ -4,16 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.engine import NetworkInfo
 from app.errors import BadParameter
 from app.options import UpscaleOptions
-
-
-class Scales(Protocol):
-    """What a network can do."""
-
-    @property
-    def scales(self) -> tuple[int, ...]:
-        """Ascending."""
+from app.service import clean_up
 
 
 class Networks(Protocol):
@@ -24,7 +18,7 @@ class Networks(Protocol):
         """Of all networks, ascending."""
 
     @property
-    def networks(self) -> Mapping[str, Scales]:
+    def networks(self) -> Mapping[str, NetworkInfo]:
         """By name."""
 
     def choose(self, scale: int, network: str | None = None) -> str:
@@ -60,7 +54,7 @@ def check(engine: Networks, options: UpscaleOptions) -> str | None:
             raise BadParameter("long_side: does not go with width or height; leave one of them out.")
         engine.choose(scales[0], options.model)
         return None
-    return engine.choose(_level(options.scale, scales), options.model)
+    return _network(engine, _level(options.scale, scales), options)
 
 
 def plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> Plan:
@@ -77,10 +71,17 @@ def plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> 
         level = reaching[0]
     else:
         level = _level(options.scale, scales)
-    network = engine.choose(level, options.model)
+    network = _network(engine, level, options)
     if size == (height * level, width * level):
         return Plan(network, level, engine.levels(network, level))
     return Plan(network, level, (level,), size)
+
+
+def _network(engine: Networks, level: int, options: UpscaleOptions) -> str:
+    """The one for this level. Raises BadParameter, also for a strength of clean-up that it has not."""
+    name = engine.choose(level, options.model)
+    clean_up.check(engine.networks[name], options.clean)
+    return name
 
 
 def _scales(engine: Networks, options: UpscaleOptions) -> Sequence[int]:

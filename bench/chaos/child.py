@@ -67,10 +67,10 @@ class FaultyModel:
         """As the real one."""
         self._real.warm_up(shapes)
 
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
         """The real model's answer, unless a fault strikes first."""
         self._faults.strike()
-        return self._real.run(tiles, scale, full_precision=full_precision)
+        return self._real.run(tiles, scale, full_precision=full_precision, clean=clean)
 
 
 def faulty(build: ModelFactory, faults: Faults) -> dict[str, TileModel]:

@@ -57,6 +57,7 @@ async def test_accepted_then_done_then_fetched(client: httpx.AsyncClient) -> Non
         "progress": {"done": 1, "total": 1},
         "seconds_left": None,
         "results": {"2": f"/upscale?level=2&id={job_id}", "4": f"/upscale?level=4&id={job_id}"},
+        "clean": "0",
         "error": None,
     }
     picture = await client.get(f"/upscale?level=4&id={job_id}")
@@ -203,7 +204,7 @@ async def test_events_show_signs_of_life() -> None:
 
     def data(state: str) -> str:
         document = {"id": "a", "state": state, "progress": {"done": 0, "total": 0}, "seconds_left": None}
-        return json.dumps(document | {"results": {}, "error": None}, separators=(",", ":"))
+        return json.dumps(document | {"results": {}, "clean": None, "error": None}, separators=(",", ":"))
 
     assert [piece async for piece in tell(Slow(), 0, 15.0)] == [
         "retry: 1000\n\n",

@@ -133,9 +133,9 @@ async def test_scale_2_runs_the_first_level_only(serve: Running) -> None:
     asked: list[int] = []
 
     class Noting(FakeModel):
-        def run(self, tiles, scale, *, full_precision=False):  # type: ignore[no-untyped-def]
+        def run(self, tiles, scale, *, full_precision=False, clean=0.0):  # type: ignore[no-untyped-def]
             asked.append(scale)
-            return super().run(tiles, scale, full_precision=full_precision)
+            return super().run(tiles, scale, full_precision=full_precision, clean=clean)
 
     async with serve([Noting]) as client:
         await post(client, "?scale=2")
@@ -224,8 +224,8 @@ async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> 
         (f"model={'x' * 65}", "model: may have at most 64 characters"),
         (
             "scal=4",
-            "scal: is not a parameter of this request; there are scale, width, height, long_side, model, format, "
-            "quality, ensemble, lossless, depth, color, metadata, frames and truncated",
+            "scal: is not a parameter of this request; there are scale, width, height, long_side, model, clean, "
+            "format, quality, ensemble, lossless, depth, color, metadata, frames and truncated",
         ),
     ],
 )
@@ -353,8 +353,8 @@ def leaning() -> type[FakeModel]:
     """A network that is not symmetric: it takes the pixel above instead of the pixel, so that turned runs differ."""
 
     class Leaning(FakeModel):
-        def run(self, tiles, scale, *, full_precision=False):  # type: ignore[no-untyped-def]
-            return super().run(np.roll(tiles, 1, axis=1), scale, full_precision=full_precision)
+        def run(self, tiles, scale, *, full_precision=False, clean=0.0):  # type: ignore[no-untyped-def]
+            return super().run(np.roll(tiles, 1, axis=1), scale, full_precision=full_precision, clean=clean)
 
     return Leaning
 

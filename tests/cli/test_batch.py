@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.batch import Outcome, PictureError, Progress, run, settle
+from app.cli.batch import Outcome, PictureError, Progress, Result, run, settle
 from app.cli.inputs import Work
 
 
@@ -18,7 +18,7 @@ class Backend:
         self.under_way = self.most = 0
         self.entered = asyncio.Event()
 
-    async def upscale(self, data: bytes, progress: Progress | None) -> bytes:
+    async def upscale(self, data: bytes, progress: Progress | None) -> Result:
         self.under_way += 1
         self.entered.set()
         self.most = max(self.most, self.under_way)
@@ -28,7 +28,7 @@ class Backend:
                 raise self.errors[data]
             if progress:
                 progress(1, 1)
-            return data[::-1]
+            return Result(data[::-1])
         finally:
             self.under_way -= 1
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.cli.backends import Place
+from app.cli.batch import Result
 from app.cli.compare import bicubic, choose, compare
 from app.cli.sheet import COLOURS, FRAME, GAP, TILE, Box, Column, draw
 from app.options import UpscaleOptions
@@ -172,8 +173,8 @@ def test_model_and_ensemble_are_those_of_upscale(lapsrn: Lapsrn, monkeypatch: py
         async def start(self) -> None:
             """Nothing is loaded."""
 
-        async def upscale(self, data: bytes, progress: object) -> bytes:
-            return pictures.png(pictures.rgb(12 * self.scale, 16 * self.scale))
+        async def upscale(self, data: bytes, progress: object) -> Result:
+            return Result(pictures.png(pictures.rgb(12 * self.scale, 16 * self.scale)))
 
         async def close(self) -> None:
             """Nothing to close."""

@@ -15,7 +15,7 @@ GOOD = Work("album/[a].png", Path("album/[a].png"), Path("out/[a].png"))
 BAD = Work("b.png", Path("b.png"), Path("out/b.png"))
 THERE = Work("c.png", Path("c.png"), Path("out/c.png"))
 OUTCOMES = (
-    (GOOD, Outcome("done", 1.26, 1000)),
+    (GOOD, Outcome("done", 1.26, 1000, clean="0.5; jpeg=90")),
     (BAD, Outcome("failed", 0.1, error="does not [decode]", type="urn:x")),
     (THERE, Outcome("skipped")),
 )
@@ -36,7 +36,7 @@ def told(report: TextReport | JsonReport) -> None:
     [
         (
             False,
-            "done    album/[a].png -> out/[a].png (1.3 s)\n"
+            "done    album/[a].png -> out/[a].png (1.3 s, clean 0.5; jpeg=90)\n"
             "failed  b.png: does not [decode]\n"
             "skipped c.png: out/c.png exists\n"
             "1 done, 1 failed, 1 skipped in 3.1 s\n"
@@ -82,7 +82,14 @@ def test_one_picture_needs_no_summary() -> None:
 def test_programs_get_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     told(JsonReport())
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
-        {"source": "album/[a].png", "target": "out/[a].png", "status": "done", "bytes": 1000, "seconds": 1.26},
+        {
+            "source": "album/[a].png",
+            "target": "out/[a].png",
+            "status": "done",
+            "bytes": 1000,
+            "seconds": 1.26,
+            "clean": "0.5; jpeg=90",
+        },
         {"source": "b.png", "target": "out/b.png", "status": "failed", "error": "does not [decode]", "type": "urn:x"},
         {"source": "c.png", "target": "out/c.png", "status": "skipped"},
         {"summary": {"done": 1, "skipped": 1, "failed": 1, "seconds": 3.14}},

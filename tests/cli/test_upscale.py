@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
+from app.build import ModelSource
 from app.cli.commands import app
 from tests import pictures
 from tests.cli.conftest import LOADING, Lapsrn
-from tests.fakes import FakeModel
+from tests.fakes import FakeModel, worker
 
 Tiles = NDArray[np.float32]
 
@@ -123,9 +124,11 @@ def test_ensemble_runs_eight_passes(
     tiles: list[int] = []
     real = FakeModel.run
 
-    def counted(self: FakeModel, batch: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+    def counted(
+        self: FakeModel, batch: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0
+    ) -> dict[int, Tiles]:
         tiles.append(len(batch))
-        return real(self, batch, scale, full_precision=full_precision)
+        return real(self, batch, scale, full_precision=full_precision, clean=clean)
 
     monkeypatch.setattr(FakeModel, "run", counted)
     Path("a.png").write_bytes(FILE)
@@ -237,6 +240,32 @@ def test_a_result_that_cannot_be_written_is_named(lapsrn: Lapsrn, where: list[st
     assert result.stderr.splitlines()[-1] == "failed  a.png: out/a.png cannot be written: Is a directory"
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [([], "0.5; jpeg=90"), (["--clean", "auto"], "0.5; jpeg=90"), (["--clean", "0"], "0"), (["--clean", "1"], "1")],
+)
+def test_clean_up_is_done_and_told(
+    lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, options: list[str], told: str
+) -> None:
+    models = ModelSource([worker(lambda: FakeModel(strengths={"jpeg": [(80, 1.0), (100, 0.0)]}))])
+    monkeypatch.setattr("app.build.open_model", lambda settings, given: models)
+    Image.fromarray(np.full((5, 7), 200, np.uint8)).save("a.jpg", quality=90)
+    result = lapsrn("upscale", "a.jpg", "-o", "a.png", "--json", *options)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout.splitlines()[0])["clean"] == told
+    luma = 16 + 219 * 200 / 255
+    expected = (luma * (1 - float(told.partition(";")[0]) / 2) - 16) * 255 / 219
+    assert pictures.opened(Path("a.png").read_bytes()).mean() == pytest.approx(expected, abs=1)
+
+
+def test_clean_up_that_is_not_there_is_refused(lapsrn: Lapsrn, where: list[str]) -> None:
+    Path("a.png").write_bytes(FILE)
+    result = lapsrn("upscale", "a.png", "-o", "out", "--clean", "0.5", *where)
+    assert result.exit_code == 1
+    assert "fake_x4 has no clean-up" in result.stderr
+    assert not Path("out/a.png").exists()
+
+
 @pytest.mark.parametrize(("option", "chunk"), [("--lossless", b"VP8L"), ("--no-lossless", b"VP8 ")])
 def test_webp_is_written_as_asked(lapsrn: Lapsrn, where: list[str], option: str, chunk: bytes) -> None:
     Path("a.png").write_bytes(FILE)
@@ -254,6 +283,9 @@ def test_webp_is_written_as_asked(lapsrn: Lapsrn, where: list[str], option: str,
         (["a.png", "-o", "-", "--json"], "both want standard output"),
         (["a.png", "-o", "out", "--quality", "101"], "'101' is neither a number from 1 to 100 nor high"),
         (["a.png", "-o", "out", "--quality", "best"], "'best' is neither a number from 1 to 100 nor high"),
+        (["a.png", "-o", "out", "--clean", "2"], "'2' is neither a number from 0 to 1 nor auto"),
+        (["a.png", "-o", "out", "--clean", "nan"], "'nan' is neither a number from 0 to 1 nor auto"),
+        (["a.png", "-o", "out", "--clean", "strong"], "'strong' is neither a number from 0 to 1 nor auto"),
         (["a.png", "-o", "a.png"], "would replace the source"),
         (["", "-o", "out"], "Argument 1 is empty."),
         (["a.png", "-o", ""], "Argument 3 is empty."),

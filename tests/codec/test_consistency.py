@@ -267,3 +267,27 @@ def test_c_and_numpy_agree(
         apart = np.abs(found.astype(int) - expected)
         assert apart.max() <= tolerance
         assert (apart > 0).mean() <= (0.001 if depth == 8 else 0.1)
+
+
+def test_luma_that_was_cleaned_gets_nothing_back_but_its_brightness(implementation: str) -> None:
+    """What is missing pixel by pixel has been removed; blocks stay as bright as they were. Alpha is not cleaned."""
+    checks = np.indices((24, 40)).sum(axis=0) % 2
+    noise = (120 + 12 * checks).astype(np.uint8)  # of no mean in any block
+    source = split(np.stack([noise, noise], axis=-1), FORMULAS)
+    flat = np.full((96, 160), FORMULAS.gray_offset + FORMULAS.gray_gain * 126 / 255, np.float32)
+    planes = [flat, np.full((96, 160), np.float32(126 / 255))]
+    cleaned = merge(source, planes, 4, 8, FORMULAS, consistent=True, cleaned=True)
+    assert (cleaned[..., 0] == 126).all()
+    assert np.ptp(cleaned[..., 1].astype(int)) > 8
+    plain = merge(source, planes, 4, 8, FORMULAS, consistent=True)
+    assert np.ptp(plain[..., 0].astype(int)) > 8
+    np.testing.assert_array_equal(plain[..., 1], cleaned[..., 1])
+    darker = merge(source, [flat - np.float32(0.1), planes[1]], 4, 8, FORMULAS, consistent=True, cleaned=True)
+    assert abs(float(darker[..., 0].mean()) - 126) <= 1
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_was_cleaned_is_as_bright_as_its_source(name: str) -> None:
+    source = split(PICTURES[name], FORMULAS)
+    planes = [overshooting(plane, 4) for plane in source.planes]
+    assert_agrees(PICTURES[name], merge(source, planes, 4, 8, FORMULAS, consistent=True, cleaned=True))

@@ -14,10 +14,10 @@ from app import errors
 from app.codec import DecodeLimits, decoder_answer, decoder_protocol
 from app.codec.decoder_protocol import PREFIX_SIZE, Part
 from app.codec.raster import Raster
-from app.codec.types import Metadata, Samples
+from app.codec.types import Compression, Metadata, Samples
 from app.options import UpscaleOptions
 
-OPTIONS = st.from_type(UpscaleOptions)
+OPTIONS = st.builds(UpscaleOptions, clean=st.just("auto") | st.floats(0, 1))
 LIMITS = st.from_type(DecodeLimits)
 RESOLUTIONS = st.floats(0, 1e6, exclude_min=True, exclude_max=True)
 PACKETS = st.binary().map(lambda packet: packet.replace(b"\0", b""))  # a placeholder that is none would be refused
@@ -61,6 +61,9 @@ def rasters(draw: st.DrawFn) -> Raster:
         durations_ms=tuple(draw(st.lists(st.integers(0, 2**31)))),
         loop=draw(st.integers(0, 2**16)),
         truncated=draw(st.booleans()),
+        compression=draw(
+            st.none() | st.builds(Compression, st.sampled_from(["jpeg", "webp", "avif"]), st.integers(0, 100))
+        ),
     )
 
 
@@ -92,7 +95,7 @@ def test_samples_arrive(sent: Raster) -> None:
     samples = decoder_answer.parsed_answer(header)
     assert samples.total_bytes == len(blobs)
     found = samples.raster(memoryview(blobs))
-    for field in ("format", "metadata", "durations_ms", "loop", "truncated", "depth"):
+    for field in ("format", "metadata", "durations_ms", "loop", "truncated", "compression", "depth"):
         assert getattr(found, field) == getattr(sent, field)
     assert [frame.dtype for frame in found.frames] == [frame.dtype for frame in sent.frames]
     for arrived, frame in zip(found.frames, sent.frames, strict=True):

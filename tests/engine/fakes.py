@@ -79,15 +79,18 @@ class FakeModel:
         scales: tuple[int, ...] = (2, 4),
         device: str = "cpu",
         name: str = "fake",
+        cleans: bool = False,
     ) -> None:
-        self.info = FakeInfo(name=name, scales=scales, margin=margin, wider=wider, device=device)
+        """With `cleans` it has a clean-up, which adds a thousand times its strength."""
+        strengths = {"jpeg": [(0, 1.0), (100, 0.0)]} if cleans else {}
+        self.info = FakeInfo(name=name, scales=scales, margin=margin, wider=wider, device=device, strengths=strengths)
         self.before = before
         self.after = after
         self.calls: list[tuple[tuple[int, ...], int, bool]] = []
         self.warmed: list[tuple[int, int, int]] = []
         self._thread: int | None = None
 
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False) -> dict[int, Tiles]:
+    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
         self._thread = self._thread or threading.get_ident()
         assert self._thread == threading.get_ident(), "a model belongs to one thread"
         self.calls.append((tiles.shape, scale, full_precision))
@@ -95,7 +98,8 @@ class FakeModel:
             self.before(tiles, scale, full_precision)
         wider, margin = self.info.wider, self.info.margin
         seen = tiles[:, wider : tiles.shape[1] - wider, wider : tiles.shape[2] - wider]
-        cores = {level: upsample(seen, margin, level) for level in self.info.scales if level <= scale}
+        levels = [level for level in self.info.scales if level <= scale]
+        cores = {level: upsample(seen, margin, level) + np.float32(1000 * clean) for level in levels}
         return self.after(cores, tiles, full_precision) if self.after else cores
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:

@@ -39,11 +39,11 @@ def test_workers_of_a_cpu_share_weights_as_long_as_they_are_needed(tmp_path: Pat
     weights = [Weights.open(path)]
     (first,), (second,) = (load(weights, "cpu", dtype, backend=backend).values() for _ in range(2))
     assert first is not second
-    assert first._served is second._served
-    kept = weakref.ref(first._served)
+    assert first._plain.served is second._plain.served
+    kept = weakref.ref(first._plain.served)
     save_weights(path, random_network(LapSRNConfig(depth=2, width=3), seed=1))
     other = runtime_at(path, dtype, backend)
-    assert other._served is not first._served, "the file has changed"
+    assert other._plain.served is not first._plain.served, "the file has changed"
     assert other.info.sha256 != first.info.sha256
     tiles = luma(1, 20, 20).numpy()
     expected = first.run(tiles, 4)[4]
@@ -87,6 +87,8 @@ def test_what_is_told_of_a_network(tmp_path: Path) -> None:
         "data": "two pictures",
         "scores": scores,
         "purpose": "Clean up",
+        "full_strength_of": "",
+        "strengths": {},
         "device": "cpu",
         "dtype": "float32",
         "backend": info.backend,

@@ -10,9 +10,10 @@ from PIL import AvifImagePlugin
 
 from app.codec import color_management, metadata
 from app.codec.heif import Items, Properties, code_points
+from app.codec.history import avif as history
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits, spread
-from app.codec.types import Metadata, Samples
+from app.codec.types import Compression, Metadata, Samples
 from app.errors import UndecodablePicture
 
 _ROUNDING = 2  # levels of 8 bits that two decoders may differ by
@@ -29,6 +30,12 @@ class AvifReader(PillowReader):
         """A file that Pillow writes. For more than 8 bits imagecodecs loads libavif with this check already."""
         imagecodecs.avif_check(b"")
         return super().examples()
+
+    @property
+    def compression(self) -> Compression | None:
+        """As Reader."""
+        quality = history.quality_of(self.source.data)
+        return None if quality is None else Compression("avif", quality)
 
     def _own_orientation(self) -> int | None:
         return metadata.orientation_of(self._image)

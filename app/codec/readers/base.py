@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from app.codec.limits import check_pixels
-from app.codec.types import DecodeLimits, Metadata, Samples
+from app.codec.types import Compression, DecodeLimits, Metadata, Samples
 from app.errors import BadParameter
 from app.formats import Format
 from app.options import UpscaleOptions
@@ -45,8 +45,8 @@ class Reader(ABC):
     """An opened file. The constructor reads the header and checks it against the limits; `frame` decodes.
 
     Any exception that is not a ClientError means that the file cannot be decoded; app.codec.reader turns it into one.
-    `frames` is called first, then `frame` for each of them; `orientation`, `cmyk`, `loop`, `metadata` and `truncated`
-    are read after that.
+    `frames` is called first, then `frame` for each of them; `orientation`, `cmyk`, `loop`, `compression`,
+    `metadata` and `truncated` are read after that.
     """
 
     decodes_truncated: ClassVar[bool] = True
@@ -102,6 +102,11 @@ class Reader(ABC):
     def loop(self) -> int:
         """How many times an animation is played; 0 is for ever."""
         return 0
+
+    @property
+    def compression(self) -> Compression | None:
+        """How the file is compressed, if with losses; of an animation, its first frame."""
+        return None
 
     @abstractmethod
     def metadata(self, channels: int) -> Metadata:

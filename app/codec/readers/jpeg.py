@@ -7,8 +7,9 @@ from typing import NamedTuple
 import simplejpeg
 from PIL import Image, JpegImagePlugin
 
+from app.codec.history import jpeg as history
 from app.codec.readers.pillow import PillowReader
-from app.codec.types import Samples
+from app.codec.types import Compression, Samples
 from app.errors import UndecodablePicture
 
 MAX_SCANS = 100
@@ -35,6 +36,14 @@ class JpegReader(PillowReader):
         if self.source.allow_truncated and self._end is None:
             data += _END  # libjpeg then returns what it has
         return super()._opened(data)
+
+    @property
+    def compression(self) -> Compression | None:
+        """As Reader: by the table of the first component, which is luma where there is one."""
+        image = self._image
+        assert isinstance(image, JpegImagePlugin.JpegImageFile)
+        steps = image.quantization.get(image.layer[0][3]) if image.layer else None
+        return Compression("jpeg", history.quality_of(steps)) if steps else None
 
     def _samples(self, animated: bool) -> Samples:
         damage = fault(self.source.data, self._end, _COLORSPACES.get(self._image.mode, "GRAY"))

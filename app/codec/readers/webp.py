@@ -7,7 +7,9 @@ from itertools import islice
 import numpy as np
 from PIL import Image, WebPImagePlugin, _webp
 
+from app.codec.history import webp as history
 from app.codec.readers.pillow import PillowReader
+from app.codec.types import Compression
 from app.codec.webp_chunks import MAX_CHUNKS, chunks, is_animated, is_whole, size, whole_frames
 from app.errors import UndecodablePicture
 
@@ -21,6 +23,12 @@ class WebpReader(PillowReader):
     """A WebP; of an incomplete one, if truncated=allow, the rows that decode, or an animation's complete frames."""
 
     plugin = WebPImagePlugin.WebPImageFile
+
+    @property
+    def compression(self) -> Compression | None:
+        """As Reader."""
+        quality = history.quality_of(self.source.data)
+        return None if quality is None else Compression("webp", quality)
 
     def _opened(self, data: bytes) -> Image.Image:
         # Pillow allocates the whole canvas when it opens a WebP, so its size is checked before.

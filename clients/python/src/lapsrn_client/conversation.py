@@ -144,4 +144,5 @@ class Conversation(ABC):
 def _upscaled(answer: httpx.Response) -> Upscaled:
     place = httpx.URL(answer.headers.get("Content-Location", "")).query or answer.url.query
     url = answer.url.copy_with(query=place)
-    return Upscaled(answer.content, answer.headers["Content-Type"], url.params.get("id", ""), str(url))
+    clean = answer.headers.get("X-Upscale-Clean", "")
+    return Upscaled(answer.content, answer.headers["Content-Type"], url.params.get("id", ""), str(url), clean)

@@ -22,7 +22,8 @@ class Options:
     """What else can be asked for; None is the service's default.
 
     `width`, `height` and `long_side` are pixels of the result, instead of a scale. `ensemble`: better, and eight times
-    slower. `model`: one that GET /model names.
+    slower. `model`: one that GET /model names. `clean`: 0 to 1, how strongly traces of compression and noise are
+    removed.
     """
 
     width: int | None = None
@@ -38,6 +39,7 @@ class Options:
     truncated: Literal["reject", "allow"] | None = None
     ensemble: bool | None = None
     model: str | None = None
+    clean: float | Literal["auto"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Upscaled:
     media_type: str
     id: str
     url: str
+    clean: str = ""
+    """What was removed, and why, such as "0.5; jpeg=90"."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file."""

@@ -1,0 +1,1 @@
+"""What lossy compression a picture has been through: from its file's headers, or from its pixels."""

@@ -1,0 +1,100 @@
+"""Finds that pixels were a JPEG once: coefficients at multiples of its steps, on the one grid that it was coded on.
+
+After Fan and de Queiroz, "Identification of bitmap compression history", IEEE Transactions on Image Processing 12(2),
+2003. Five low frequencies are transformed at all 64 positions of the grid. Where a picture was quantised, and not
+enlarged or shrunk since, the cosine of a coefficient over its step is near 1; on any other grid, and for pictures that
+were never compressed, it averages to nearly 0. tests/codec/history/test_grid.py says how often it errs.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.codec.history.jpeg import table
+
+FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
+QUALITIES = (*range(10, 80, 5), *range(76, 95, 1))
+"""Those that are told apart. Above, the steps of these frequencies are as small as what rounding pixels adds."""
+TILE, TILES = 128, 16
+"""Pixels of a side of the tiles that are looked at, a multiple of 8, and how many at most: of the busier half."""
+_LEAST_SIDE = 24
+_THIN = 4  # of these rows, one tells how busy a tile is
+_BINS, _PER_LEVEL = 512, 4  # coefficients of up to 128 levels, in quarters of a level
+_NEAREST, _FARTHEST = 0.6, 8.5  # in steps: nearer to zero, any coefficient is at a multiple; farther, any is near one
+_LEAST_MEAN, _LEAST_SCORE, _MOST_ELSEWHERE = 0.2, 10.0, 0.6
+
+
+class _Combs(NamedTuple):
+    """For each frequency, quality and bin: the cosine of the coefficient over its step, and whether it counts."""
+
+    cosines: NDArray[np.float64]
+    counted: NDArray[np.float64]
+
+
+def quality_of(luma: NDArray[np.float32]) -> int | None:
+    """The quality that luma (H, W), studio range in units of full scale, was once coded with; None if it shows none."""
+    if min(luma.shape) < _LEAST_SIDE:
+        return None
+    found, combs = sum(map(histograms, _tiles(luma))), _combs()
+    sums = np.einsum("fpb,fqb->pq", found, combs.cosines)
+    counts = np.einsum("fpb,fqb->pq", found, combs.counted).clip(1)
+    scores = sums / np.sqrt(counts / 2)  # of a cosine with no preference for any angle, in standard deviations
+    position, index = np.unravel_index(scores.argmax(), scores.shape)
+    means = sums[:, index] / counts[:, index]
+    elsewhere = np.delete(means, position).max()
+    score, mean = scores[position, index], means[position]
+    sure = score > _LEAST_SCORE and mean > _LEAST_MEAN and elsewhere < _MOST_ELSEWHERE * mean
+    return QUALITIES[index] if sure else None
+
+
+def _tiles(luma: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Parts that begin at multiples of 8, in levels of the full range that JPEG codes, up to a constant."""
+    height, width = luma.shape
+    corners = [(top, left) for top in range(0, height - 7, TILE) for left in range(0, width - 7, TILE)]
+    if len(corners) > TILES:
+        activity = np.abs(np.diff(luma[::_THIN], axis=1, append=0))
+        busy = [
+            float(activity[top // _THIN : (top + TILE) // _THIN, left : left + TILE].sum()) for top, left in corners
+        ]
+        order = np.argsort(busy, kind="stable")[len(corners) // 2 :]
+        corners = [corners[i] for i in order[np.linspace(0, len(order) - 1, TILES).round().astype(int)]]
+    for top, left in corners:
+        yield luma[top : top + TILE + 7, left : left + TILE + 7] * np.float32(255 * 255 / 219)
+
+
+def histograms(picture: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of the magnitudes of FREQUENCIES, for each position of the grid: (frequency, 8 x 8 positions, bin)."""
+    height, width = (length - 7 for length in picture.shape)
+    position = (np.arange(height) % 8)[:, None] * 8 + np.arange(width) % 8
+    place = (position * _BINS).astype(np.int32)
+    rows = {k: _slid(picture, k, axis=1) for k in {across for _, across in FREQUENCIES}}
+    found = np.empty((len(FREQUENCIES), 64 * _BINS))
+    for counts, (down, across) in zip(found, FREQUENCIES, strict=True):
+        magnitude = np.abs(_slid(rows[across], down, axis=0)) * _PER_LEVEL
+        bins = np.minimum(magnitude, _BINS - 1).astype(np.int32)
+        counts[:] = np.bincount((bins + place).ravel(), minlength=64 * _BINS)
+    return found.reshape(len(FREQUENCIES), 64, _BINS)
+
+
+def _slid(picture: NDArray[np.float32], frequency: int, axis: int) -> NDArray[np.float32]:
+    """One coefficient of the orthonormal DCT of every eight pixels in a row along an axis."""
+    count = picture.shape[axis] - 7
+    angles = (2 * np.arange(8) + 1) * frequency * np.pi / 16
+    basis = (np.cos(angles) * np.sqrt((1 if frequency == 0 else 2) / 8)).astype(np.float32)
+    pieces = (picture[:, i : i + count] if axis else picture[i : i + count] for i in range(8))
+    total = np.zeros_like(picture[:, :count] if axis else picture[:count])
+    for piece, factor in zip(pieces, basis, strict=True):
+        total += piece * factor
+    return total
+
+
+@lru_cache(maxsize=1)
+def _combs() -> _Combs:
+    centres = (np.arange(_BINS) + 0.5) / _PER_LEVEL
+    steps = np.array([[table(quality)[frequency] for quality in QUALITIES] for frequency in FREQUENCIES])[..., None]
+    counted = (centres > _NEAREST * steps) & (centres < _FARTHEST * steps)
+    counted[..., -1] = False  # holds everything beyond, too
+    return _Combs(np.where(counted, np.cos(2 * np.pi * centres / steps), 0.0), counted.astype(np.float64))

@@ -1,0 +1,187 @@
+"""Measures which strength of clean-up suits which compression, and writes it into the weights that clean up.
+
+    python -m bench.calibrate weights/lapsrn_x4_jpeg.safetensors --base weights/lapsrn_x4.safetensors \\
+        --cards docs/training.md
+
+Pictures are shrunk by the base's scale, compressed with Pillow at several qualities, and enlarged at every strength as
+the service would. Of each compression and quality, the best strength in the mean of luma's PSNR is kept.
+"""
+
+import argparse
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from app.build import build_formulas, build_limits
+from app.codec import Codec
+from app.codec.merge import merge
+from app.options import UpscaleOptions
+from app.service.clean_up import snapped
+from app.settings import Settings
+from model.checkpoint import load_tensors, save_tensors
+from model.evaluate import luma_8bit, pad
+from model.model_card import write_block
+from model.pictures import find_pictures, read
+from model.quality import psnr
+from model.resample import degrade
+from model.runtime import Runtime, Weights
+from model.weights import KINDS
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data" / "calibrate"
+SIDE = 192
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+QUALITIES: Mapping[str, Sequence[int]] = {
+    "jpeg": (10, 30, 50, 65, 75, 80, 85, 90, 92, 94, 95, 96, 98, 100),
+    "webp": (5, 30, 50, 70, 80, 90, 95, 100),
+    "avif": (10, 30, 50, 65, 80, 90, 98),
+}
+"""That Pillow is asked for."""
+Rgb = NDArray[np.uint8]
+Point = tuple[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One compression at one quality: the quality that files say, and the mean dB at every strength."""
+
+    kind: str
+    quality: float
+    scores: tuple[float, ...]
+
+    @property
+    def best(self) -> float:
+        """The best strength that there is, by the parabola through the best of those measured and its neighbours.
+
+        0 where that would gain nothing.
+        """
+        top = int(np.argmax(self.scores))
+        middle = min(max(top, 1), len(STRENGTHS) - 2)
+        before, here, after = self.scores[middle - 1 : middle + 2]
+        bend = before - 2 * here + after
+        offset = (before - after) / (2 * bend) if bend < 0 else float(top - middle)
+        peak = (middle + min(max(offset, -1.0), 1.0)) / (len(STRENGTHS) - 1)
+        strength = snapped(peak)
+        return strength if self.at(strength) > self.scores[0] else 0.0
+
+    def at(self, strength: float) -> float:
+        """Mean dB at a strength, between those measured by interpolation."""
+        return float(np.interp(strength, STRENGTHS, self.scores))
+
+
+def encoded(picture: Rgb, kind: str, quality: int) -> bytes:
+    """The picture as a file."""
+    file = io.BytesIO()
+    options: dict[str, Any] = {"speed": 8} if kind == "avif" else {}
+    Image.fromarray(picture).save(file, kind.upper(), quality=quality, **options)
+    return file.getvalue()
+
+
+def middles(folder: Path) -> Iterator[Rgb]:
+    """The middle of every picture in colour, at most SIDE pixels high and wide."""
+    for path in find_pictures([folder]):
+        picture = read(path)
+        height, width = (min(SIDE, length // 8 * 8) for length in picture.shape[:2])
+        top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+        middle = picture[top : top + height, left : left + width]
+        yield np.stack([middle] * 3, axis=-1) if middle.ndim == 2 else middle
+
+
+def score(runtime: Runtime, codec: Codec, file: bytes, truth: Rgb, scale: int) -> tuple[float | None, list[float]]:
+    """The quality that the file says, and dB at every strength."""
+    decoded = codec.decode(file, UpscaleOptions(scale=scale))
+    (picture,) = decoded.frames
+    tiles = pad(picture.luma, runtime.info.margin, runtime.info.window_margin)[None]
+    found = []
+    for strength in STRENGTHS:
+        luma = runtime.run(tiles, scale, clean=strength)[scale][0]
+        result = merge(picture, [luma], scale, 8, build_formulas(), consistent=True, cleaned=strength > 0)
+        found.append(psnr(luma_8bit(result.astype(np.uint8)), luma_8bit(truth), scale))
+    said = next((each.quality for each in decoded.compressions if each.kind != "grid"), None)
+    return said, found
+
+
+def measure(runtime: Runtime, pictures: Sequence[Rgb], scale: int) -> list[Measured]:
+    """Every compression at every quality, over pictures whose sides `scale` divides."""
+    codec = Codec(build_formulas(), build_limits(Settings()), threads=1)
+    found = []
+    for kind, quality in tqdm([(kind, quality) for kind, qualities in QUALITIES.items() for quality in qualities]):
+        files = [encoded(degrade(picture, scale), kind, quality) for picture in pictures]
+        each = [score(runtime, codec, file, truth, scale) for file, truth in zip(files, pictures, strict=True)]
+        said = [quality if one is None else one for one, _ in each]
+        found.append(Measured(kind, float(np.mean(said)), tuple(np.mean([scores for _, scores in each], axis=0))))
+    return found
+
+
+def points(measured: Sequence[Measured]) -> dict[str, list[Point]]:
+    """The best strengths by compression, never more for a better quality; of equal ones in a row the first and last."""
+    table: dict[str, list[Point]] = {}
+    for kind in KINDS:
+        rows = sorted((round(each.quality), each.best) for each in measured if each.kind == kind)
+        falling = np.minimum.accumulate([strength for _, strength in rows])
+        kept = [(quality, float(strength)) for (quality, _), strength in zip(rows, falling, strict=True)]
+        inner = zip(kept, kept[1:], kept[2:], strict=False)
+        table[kind] = [
+            kept[0],
+            *(here for before, here, after in inner if not before[1] == here[1] == after[1]),
+            kept[-1],
+        ]
+    return table
+
+
+def as_table(measured: Sequence[Measured], strengths: Mapping[str, Sequence[Point]]) -> str:
+    """Markdown: for each compression and quality the strength taken, and dB without and with it."""
+    lines = [
+        "| compressed as | quality | strength | PSNR at 0 | at the strength | gain |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for each in measured:
+        qualities, values = zip(*strengths[each.kind], strict=True)
+        taken = snapped(float(np.interp(each.quality, qualities, values)))
+        plain, cleaned = each.at(0.0), each.at(taken)
+        name, gain = each.kind.upper().replace("WEBP", "WebP"), cleaned - plain
+        lines.append(f"| {name} | {each.quality:.0f} | {taken:g} | {plain:.2f} | {cleaned:.2f} | {gain:+.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures, prints the table, and writes the points into the weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path, help="the network at full strength")
+    parser.add_argument("--base", type=Path, required=True, help="the network at strength 0, of the same form")
+    parser.add_argument(
+        "--data", type=Path, default=DATA, help="pictures without losses, neither trained on nor scored"
+    )
+    parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose block `clean` to renew")
+    parser.add_argument("--dry", action="store_true", help="leave the weights as they are")
+    arguments = parser.parse_args()
+    base, end = Weights.open(arguments.base), Weights.open(arguments.weights)
+    if base.info.config != end.info.config:
+        parser.error(f"{end.info.name} is of another form than {base.info.name}")
+    base.clean_with(end)
+    torch.set_num_threads(1)
+    pictures = list(middles(arguments.data))
+    if not pictures:
+        parser.error(f"there are no pictures in {arguments.data}")
+    measured = measure(base.runtime("cpu", "float32"), pictures, base.info.scales[-1])
+    strengths = points(measured)
+    table = as_table(measured, strengths)
+    print(table)
+    for card in arguments.cards:
+        card.write_text(write_block(card.read_text(), "clean", table))
+    if not arguments.dry:
+        tensors, about = load_tensors(arguments.weights)
+        about["clean"] = {"base": base.info.name, "strengths": strengths}
+        save_tensors(arguments.weights, tensors, about)
+
+
+if __name__ == "__main__":
+    main()

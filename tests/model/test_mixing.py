@@ -1,0 +1,241 @@
+"""Networks between two: their parameters, and the promises that every strength of clean-up keeps."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.backends.backend import Tiles
+from model.checkpoint import NetworkInfo, WeightsError, load_weights, parameters_of, save_weights
+from model.mixing import begins_as, mixed
+from model.network import LapSRN, LapSRNConfig
+from model.runtime import MOST_MIXES, Runtime, Weights, join, load
+from tests.model.networks import SERVED, SHARED, luma, plane, random_network
+from tests.model.test_flat import EVERY_8_BIT, flat_tiles
+
+CONFIG = LapSRNConfig(width=8)
+EIGHTHS = [step / 8 for step in range(9)]
+TABLE = {"jpeg": [(10, 1.0), (100, 0.0)], "webp": [(0, 1.0), (100, 0.0)], "avif": [(0, 1.0), (100, 0.0)]}
+
+
+def weights_of(network: LapSRN, name: str, of: str = "") -> Weights:
+    strengths = TABLE if of else {}
+    info = NetworkInfo(name, network.config, "", full_strength_of=of, strengths=strengths)
+    return Weights(parameters_of(network), info)
+
+
+def pair(config: LapSRNConfig = CONFIG) -> tuple[Weights, Weights]:
+    """A network and the other end of its strengths, joined."""
+    found = weights_of(random_network(config), "base"), weights_of(random_network(config, seed=1), "end", "base")
+    join(found)
+    return found
+
+
+def tiles_for(runtime: Runtime, height: int = 19, width: int = 16) -> Tiles:
+    """One tile of noise, with the margin that the backend wants."""
+    margin = runtime.info.window_margin
+    return luma(1, height + 2 * margin, width + 2 * margin).numpy()
+
+
+def extended(base: LapSRN) -> LapSRN:
+    """A network of one level more whose first levels are those of `base`."""
+    network = random_network(replace(base.config, scale=2 * base.config.scale), seed=2)
+    network.load_state_dict(network.state_dict() | base.state_dict())
+    return network
+
+
+@pytest.fixture(scope="module")
+def ends() -> tuple[Weights, Weights]:
+    return pair()
+
+
+def test_the_mean_is_weighted_and_its_ends_are_exact() -> None:
+    one = {"a": np.array([0.1, -3.0, 1e-30], np.float32), "b": np.array([7.0], np.float32)}
+    other = {"a": np.array([0.3, 5.0, 2e-30], np.float32)}
+    for strength, wanted in ((0.0, one["a"]), (1.0, other["a"]), (0.25, [0.15, -1.0, 1.25e-30])):
+        found = mixed(one, other, strength)
+        assert found["a"].dtype == np.float32
+        np.testing.assert_allclose(found["a"], wanted, rtol=1e-7)
+        np.testing.assert_array_equal(found["b"], one["b"])
+    np.testing.assert_array_equal(mixed(one, other, 0.0)["a"], one["a"])
+    np.testing.assert_array_equal(mixed(one, other, 1.0)["a"], other["a"])
+
+
+def test_a_network_begins_as_another_only_bit_for_bit() -> None:
+    base = {"a": np.array([1.0, 2.0], np.float32)}
+    assert begins_as(base | {"b": np.zeros(1, np.float32)}, base)
+    assert not begins_as({"a": np.nextafter(base["a"], np.float32(9))}, base)
+    assert not begins_as({"b": base["a"]}, base)
+
+
+@SERVED
+def test_strength_0_is_the_network_and_1_the_other_bit_for_bit(
+    ends: tuple[Weights, Weights], backend: str, dtype: str
+) -> None:
+    base, end = (each.runtime("cpu", dtype, backend) for each in ends)
+    tiles = tiles_for(base)
+    for scale in (2, 4):
+        np.testing.assert_array_equal(base.run(tiles, 4, clean=0.0)[scale], base.run(tiles, 4)[scale])
+        np.testing.assert_array_equal(base.run(tiles, 4, clean=1.0)[scale], end.run(tiles, 4)[scale])
+    between = base.run(tiles, 4, clean=0.5)[4]
+    assert not np.array_equal(between, base.run(tiles, 4)[4])
+    assert not np.array_equal(between, end.run(tiles, 4)[4])
+
+
+@SERVED
+@pytest.mark.parametrize("strength", [0.125, 0.5, 0.875])
+def test_flat_pictures_keep_their_level_at_every_strength(
+    ends: tuple[Weights, Weights], strength: float, backend: str, dtype: str
+) -> None:
+    runtime = ends[0].runtime("cpu", dtype, backend)
+    tiles = flat_tiles(EVERY_8_BIT, runtime.info.window_margin, 1, 2)
+    for output in runtime.run(tiles, 4, clean=strength).values():
+        np.testing.assert_array_equal(np.rint(output * 255.0)[:, 0, 0], np.arange(256))
+        assert (np.rint(output * 255.0) == np.arange(256)[:, None, None]).all()
+
+
+@SERVED
+@pytest.mark.parametrize("strength", [0.25, 0.625, 1.0])
+def test_a_core_sees_its_margin_and_nothing_else_at_every_strength(
+    ends: tuple[Weights, Weights], strength: float, backend: str, dtype: str
+) -> None:
+    """So a picture may be cut anywhere."""
+    runtime = ends[0].runtime("cpu", dtype, backend)
+    margin = runtime.info.window_margin
+    picture = plane(32 + 2 * margin, 48 + 2 * margin)
+    whole = runtime.run(picture[None], 4, clean=strength)[4][0]
+    part = runtime.run(picture[None, 16:, 16:].copy(), 4, clean=strength)[4][0]
+    tolerance = 0.0 if dtype == "bfloat16" and backend == "amx" else 2e-6 if dtype == "float32" else 2e-2
+    np.testing.assert_allclose(part, whole[64:, 64:], rtol=0, atol=tolerance * max(1.0, np.abs(whole).max()))
+
+
+def test_full_precision_is_that_of_the_same_strength(ends: tuple[Weights, Weights]) -> None:
+    reduced, exact = ends[0].runtime("cpu", "bfloat16", "torch"), ends[0].runtime("cpu", "float32", "torch")
+    tiles = luma(1, 20, 21).numpy()
+    np.testing.assert_array_equal(
+        reduced.run(tiles, 4, clean=0.5, full_precision=True)[4], exact.run(tiles, 4, clean=0.5)[4]
+    )
+
+
+@SHARED
+def test_workers_of_a_cpu_share_what_was_mixed(backend: str, dtype: str) -> None:
+    base, _ = pair()
+    first, second = (base.runtime("cpu", dtype, backend) for _ in range(2))
+    assert first._at(0.5) is second._at(0.5)
+    assert first._at(0.5) is not first._at(0.625)
+
+
+def test_a_strength_is_mixed_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, _ = pair()
+    made: list[float] = []
+    compute, entered = Weights._compute, threading.Barrier(4)
+
+    def counted(self: Weights, strength: float, *how: object) -> object:
+        made.append(strength)
+        return compute(self, strength, *how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Weights, "_compute", counted)
+    runtimes = [base.runtime("cpu", "float32", "torch") for _ in range(4)]
+    made.clear()
+
+    def ask(runtime: Runtime) -> None:
+        entered.wait(30)
+        runtime._at(0.375)
+
+    threads = [threading.Thread(target=ask, args=(runtime,)) for runtime in runtimes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [0.375]
+
+
+def test_only_so_many_are_kept_the_last_used_ones() -> None:
+    base, _ = pair(LapSRNConfig(depth=1, width=2))
+    runtime = base.runtime("cpu", "float32", "torch")
+    strengths = [step / 64 for step in range(1, MOST_MIXES + 1)]
+    first, *_ = kept = [runtime._at(strength) for strength in strengths]
+    assert runtime._at(strengths[0]) is first
+    runtime._at(63 / 64)  # one too many: the second is the one not used for longest
+    assert runtime._at(strengths[0]) is first
+    assert runtime._at(strengths[2]) is kept[2]
+    assert runtime._at(strengths[1]) is not kept[1]
+
+
+def test_a_network_without_another_end_says_so() -> None:
+    runtime = weights_of(random_network(CONFIG), "alone").runtime("cpu", "float32", "torch")
+    with pytest.raises(ValueError, match="alone has no clean-up"):
+        runtime.run(luma(1, 20, 20).numpy(), 4, clean=0.5)
+
+
+def test_networks_that_begin_as_the_base_are_cleaned_up_by_their_first_levels() -> None:
+    """So a x8 pass gives the same x2 and x4 as the x4 network, at every strength."""
+    base, end = (random_network(CONFIG, seed) for seed in (0, 1))
+    weights = [weights_of(base, "base"), weights_of(extended(base), "larger"), weights_of(end, "end", "base")]
+    weights.append(weights_of(random_network(replace(CONFIG, scale=8), seed=5), "other"))
+    join(weights)
+    assert [bool(each.info.strengths) for each in weights] == [True, True, True, False]
+    small, large, *_ = load(weights, "cpu", "float32", backend="torch").values()
+    margin = large.info.window_margin
+    picture = plane(12 + 2 * margin, 9 + 2 * margin)[None]
+    inner = margin - small.info.window_margin
+    cropped = picture[:, inner : picture.shape[1] - inner, inner : picture.shape[2] - inner].copy()
+    for strength in (0.0, 0.5, 1.0):
+        levels = large.run(picture, 8, clean=strength)
+        for scale, level in small.run(cropped, 4, clean=strength).items():
+            np.testing.assert_allclose(levels[scale], level, rtol=0, atol=2e-6 * np.abs(level).max())
+    assert not np.allclose(large.run(picture, 8)[8], large.run(picture, 8, clean=0.5)[8], atol=1e-3)
+
+
+def test_an_end_whose_base_is_not_served_is_a_network_of_its_own() -> None:
+    end = weights_of(random_network(CONFIG), "end", "base")
+    join([end])
+    assert (end.info.full_strength_of, end.info.strengths) == ("", {})
+
+
+def test_ends_of_two_forms_are_refused() -> None:
+    weights = [weights_of(random_network(CONFIG), "base"), weights_of(random_network(LapSRNConfig()), "end", "base")]
+    with pytest.raises(WeightsError, match="end cleans up for base, but that is of another form"):
+        join(weights)
+
+
+def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
+    path = tmp_path / "end.safetensors"
+    save_weights(path, random_network(CONFIG), clean={"base": "base", "strengths": TABLE})
+    info = load_weights(path)[1]
+    assert (info.full_strength_of, info.strengths) == ("base", TABLE)
+
+
+@pytest.mark.parametrize(
+    "clean",
+    [
+        {"base": "base"},
+        {"base": "base", "strengths": {"jpeg": [[50, 1.0]]}},
+        {"base": "base", "strengths": TABLE | {"webp": []}},
+        {"base": "base", "strengths": TABLE | {"webp": [[50, 1.5]]}},
+        {"base": "base", "strengths": TABLE | {"webp": [[90, 0.1], [50, 0.5]]}},
+        {"base": "base", "strengths": TABLE | {"webp": [[90]]}},
+        7,
+    ],
+)
+def test_a_file_that_says_it_wrongly_is_refused(tmp_path: Path, clean: object) -> None:
+    path = tmp_path / "end.safetensors"
+    save_weights(path, random_network(CONFIG), clean=clean)
+    with pytest.raises(WeightsError, match=r"end\.safetensors describes its clean-up wrongly"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("strength", EIGHTHS)
+def test_what_is_shipped_keeps_flat_pictures_at_every_strength(strength: float) -> None:
+    folder = Path(__file__).parents[2] / "weights"
+    weights = [Weights.open(path) for path in sorted(folder.glob("*.safetensors"))]
+    join(weights)
+    cleaning = [each for each in weights if each.info.strengths and not each.info.full_strength_of]
+    assert [each.info.name for each in cleaning] == ["lapsrn_x4", "lapsrn_x8"]
+    for each in cleaning:
+        runtime = each.runtime("cpu", "float32")
+        tiles = flat_tiles(np.array([16, 101.3, 235]) / 255, runtime.info.window_margin, 3, 2)
+        for output in runtime.run(tiles, runtime.info.scales[-1], clean=strength).values():
+            assert np.abs(output - tiles[:, :1, :1]).max() < 0.5 / 65535
