@@ -60,6 +60,8 @@ def export(source: Path, options: argparse.Namespace) -> None:
         about["pictures"] = info.pictures
     if purpose := options.purpose or info.purpose:
         about["purpose"] = purpose
+    if info.full_strength_of:
+        about["clean"] = {"base": info.full_strength_of, "strengths": info.strengths}
     save_weights(options.to, network, **about)
     for card in options.cards:
         text = with_tables(card.read_text(), options.to)

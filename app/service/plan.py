@@ -54,7 +54,7 @@ def check(engine: Networks, options: UpscaleOptions) -> str | None:
             raise BadParameter("long_side: does not go with width or height; leave one of them out.")
         engine.choose(scales[0], options.model)
         return None
-    return _network(engine, _level(options.scale, scales), options)
+    return _network(engine, _level(options, scales), options)
 
 
 def plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> Plan:
@@ -70,7 +70,7 @@ def plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> 
             )
         level = reaching[0]
     else:
-        level = _level(options.scale, scales)
+        level = _level(options, scales)
     network = _network(engine, level, options)
     if size == (height * level, width * level):
         return Plan(network, level, engine.levels(network, level))
@@ -90,9 +90,10 @@ def _scales(engine: Networks, options: UpscaleOptions) -> Sequence[int]:
     return engine.scales if named is None else named.scales
 
 
-def _level(scale: float, scales: Sequence[int]) -> int:
+def _level(options: UpscaleOptions, scales: Sequence[int]) -> int:
     """The smallest that reaches the scale. Raises BadParameter."""
     for level in scales:
-        if level >= scale:
+        if level >= options.scale:
             return level
-    raise BadParameter(f"scale: {scale:g} is not served; allowed are 1 to {scales[-1]}.")
+    by = f" by {options.model}" if options.model else ""
+    raise BadParameter(f"scale: {options.scale:g} is not served{by}; allowed are 1 to {scales[-1]}.")

@@ -52,7 +52,7 @@ async def test_every_level_of_a_pass_at_8_can_be_fetched(serve: Running) -> None
     ("query", "complaint"),
     [
         ("?model=nothing", "there is no model 'nothing' here; there are fake_x4, fake_x8, fake_x4_jpeg"),
-        ("?scale=8&model=fake_x4", "scale 8 of fake_x4 is not available; allowed: 2, 4"),
+        ("?scale=8&model=fake_x4", "scale: 8 is not served by fake_x4; allowed are 1 to 4."),
     ],
 )
 async def test_what_is_not_served_is_refused_before_the_body(serve: Running, query: str, complaint: str) -> None:

@@ -12,6 +12,7 @@ from model.evaluate import evaluate, pad, summary
 from model.export import main
 from model.model_card import with_front_matter, with_tables
 from model.network import LapSRNConfig
+from model.weights import KINDS
 from tests.model.networks import SHIPPED, random_network
 
 ROOT = Path(__file__).parents[2]
@@ -102,11 +103,14 @@ def test_exporting_weights_keeps_what_they_tell(tmp_path: Path) -> None:
         "pictures": {"count": 3},
         "purpose": "x",
     }
+    strengths = {kind: [(10, 1.0), (90, 0.5)] for kind in KINDS}
+    clean = {"base": "lapsrn_x4", "strengths": strengths}
     source, out = tmp_path / "best.safetensors", tmp_path / "out.safetensors"
-    save_weights(source, random_network(LapSRNConfig(depth=1, width=4)), **about)
+    save_weights(source, random_network(LapSRNConfig(depth=1, width=4)), **about, clean=clean)
     main(["--weights", str(source), "--to", str(out)])
     info = load_weights(out)[1]
     assert {name: getattr(info, name) for name in about} == about
+    assert (info.full_strength_of, info.strengths) == ("lapsrn_x4", strengths)
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,16 @@ from app.engine import networks
 from app.errors import BadParameter
 from app.options import UpscaleOptions
 from app.service.plan import check, plan
-
-
-@dataclass(frozen=True)
-class Network:
-    scales: tuple[int, ...]
+from tests.fakes import FakeInfo
 
 
 @dataclass(frozen=True)
 class FakeEngine:
     networks: Mapping[str, Any] = field(
-        default_factory=lambda: {"four": Network((2, 4)), "eight": Network((2, 4, 8)), "jpeg": Network((2, 4))}
+        default_factory=lambda: {
+            name: FakeInfo(name, scales)
+            for name, scales in {"four": (2, 4), "eight": (2, 4, 8), "jpeg": (2, 4)}.items()
+        }
     )
 
     @property
@@ -72,7 +71,7 @@ def test_the_smallest_level_that_reaches_the_size(
         ({"width": 1601}, "picture of 200 x 100 can become 1600 x 800 at most"),
         ({"width": 900, "model": "jpeg"}, "can become 800 x 400 at most"),
         ({"long_side": 300, "width": 300}, "long_side: does not go with width or height"),
-        ({"scale": 8, "model": "jpeg"}, "scale: 8 is not served; allowed are 1 to 4"),
+        ({"scale": 8, "model": "jpeg"}, "scale: 8 is not served by jpeg; allowed are 1 to 4"),
         ({"width": 300, "model": "none"}, "there is no model"),
     ],
 )
