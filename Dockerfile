@@ -10,11 +10,12 @@ ARG EXTRAS=heif
 ARG TORCH_INDEX_URL=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-RUN python3 -m venv --without-pip /opt/lapsrn
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends binutils && rm -rf /var/lib/apt/lists/* \
+ && python3 -m venv --without-pip /opt/lapsrn
 
 # Dependencies first: this layer changes only with the pins. PyTorch wants setuptools for compiling extensions alone.
 COPY pyproject.toml constraints.txt ./
-COPY deploy/image/ deploy/image/
+COPY deploy/image/requirements.py deploy/image/slim.py deploy/image/
 RUN --mount=type=cache,target=/root/.cache/pip \
     case "$VARIANT" in cpu) ;; cuda) EXTRAS="$EXTRAS gpu" ;; *) echo "VARIANT is cpu or cuda, not $VARIANT"; exit 1 ;; esac \
  && python3 deploy/image/requirements.py pyproject.toml $EXTRAS > requirements.txt \
@@ -22,17 +23,22 @@ RUN --mount=type=cache,target=/root/.cache/pip \
  && python3 -m pip --python /opt/lapsrn/bin/python install "$@" -c constraints.txt -r requirements.txt \
  && if [ "$VARIANT" = cuda ]; then /opt/lapsrn/bin/python -c 'import torch; assert torch.version.cuda, "this PyTorch has no CUDA: leave TORCH_INDEX_URL empty or name a CUDA index"'; fi \
  && python3 -m pip --python /opt/lapsrn/bin/python uninstall --yes setuptools \
- && python3 deploy/image/slim.py /opt/lapsrn/lib/python3.11/site-packages
+ && python3 deploy/image/slim.py /opt/lapsrn/lib/python3.11/site-packages \
+ && chmod -R a+rX /opt/lapsrn
 
+FROM build AS code
 COPY README.md LICENSE setup.py ./
 COPY app/ app/
 COPY clients/ clients/
 COPY lapsrn/ lapsrn/
 COPY model/ model/
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 -m pip --python /opt/lapsrn/bin/python install --no-deps -c constraints.txt .
-COPY weights/ /opt/lapsrn/weights/
-RUN chmod -R a+rX /opt/lapsrn
+    python3 -m pip --python /opt/lapsrn/bin/python install --no-deps --no-compile --prefix /code -c constraints.txt . \
+ && chmod -R a+rX /code
+
+FROM ${BASE} AS weights
+COPY weights/*.safetensors /weights/
+RUN chmod -R a+rX /weights
 
 FROM ${BASE} AS service
 LABEL org.opencontainers.image.title="lapsrn" \
@@ -45,7 +51,10 @@ RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3.11/ensurepip \
       /usr/local/lib/python3.11/site-packages/_distutils_hack /usr/local/lib/python3.11/site-packages/distutils-precedence.pth \
  && groupadd --gid 10001 lapsrn \
  && useradd --uid 10001 --gid lapsrn --no-create-home --home-dir /tmp --shell /usr/sbin/nologin lapsrn
+# What changes seldom comes first: the dependencies, the weights, the code; a change of the last moves the last layer only.
 COPY --from=build /opt/lapsrn /opt/lapsrn
+COPY --from=weights /weights /opt/lapsrn/weights
+COPY --from=code /code /opt/lapsrn
 ENV PATH=/opt/lapsrn/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     LAPSRN_HOST=0.0.0.0 LAPSRN_PORT=8000 LAPSRN_LAME_DUCK_SECONDS=5 \

@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parent.parent
-CPU_IMAGE_LIMIT = 1_200_000_000
+CPU_IMAGE_LIMIT = 350_000_000
 """Bytes. The promise of docs/operations.md."""
 PATIENCE = 900
 """Seconds after which something hangs, on however busy a machine."""

@@ -160,6 +160,36 @@ def upscale(
 
 
 @app.command(cls=Command, no_args_is_help=True)
+@with_upscale_options("scale", "model", "clean", "ensemble", "format", "color", "depth", "frames")
+def upscale_large(
+    source: Annotated[Path, typer.Argument(metavar="IN", readable=False, help="A TIFF, BigTIFF or PNG.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", readable=False, help="The PNG or tiled BigTIFF to write.")
+    ],
+    options: UpscaleOptions,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that exists.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
+    weights: Weights = None,
+    device: Device = None,
+) -> None:
+    """Enlarge one picture of any size, in bands of rows that fit into memory.
+
+    Finished bands are kept in OUT.bands: interrupted or killed, the same command goes on where it was. Run it several
+    times at once, also on machines that share the folder, and they share the bands.
+
+    lapsrn upscale-large scan.tif -o scan_x4.tif
+
+    lapsrn upscale-large map.png -o map_x2.png --scale 2
+    """
+    from app.cli.large import upscale_large as run
+
+    end(
+        lambda: run(source, output, options, weights, device, overwrite=overwrite, quiet=quiet),
+        hint="; the same command goes on with the bands that are missing",
+    )
+
+
+@app.command(cls=Command, no_args_is_help=True)
 @with_upscale_options("scale", "model", "clean", "ensemble")
 def compare(
     context: typer.Context,

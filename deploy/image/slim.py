@@ -1,6 +1,7 @@
-"""Removes from site-packages what serving never reads: headers, static libraries, build files, test suites."""
+"""Removes from site-packages what serving never reads: headers, static libraries, test suites, debug information."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,24 +9,42 @@ FOLDERS = ("torch/include", "torch/share", "torch/test", "torch/utils/benchmark"
 TEST_SUITES = ("numpy", "scipy", "sympy", "networkx", "mpmath", "imagecodecs", "tifffile")
 """Packages whose folders named `tests` are test suites. By name: torch and others import modules called so."""
 FILES = ("**/*.a", "**/*.lib", "**/*.pyi", "**/*.pxd", "**/*.cmake", "torch/bin/protoc*", "torch/bin/test_*")
+CODECS = {"sz3": "SZ3c", "pcodec": "cpcodec", "sperr": "SPERR", "zfp": "zfp", "htj2k": "openjph", "ultrahdr": "uhdr"}
+"""Modules of imagecodecs that no format here needs and that load on first use, with their libraries."""
 
 
 def slim(site: Path) -> int:
     """Deletes below `site`; returns the bytes freed. Fails if `site` is no folder of packages."""
     if not any(site.glob("*.dist-info")):
         raise SystemExit(f"{site} holds no installed packages")
+    patterns = [*FILES]
+    for module, library in CODECS.items():
+        patterns += [f"imagecodecs/_{module}.*.so", f"imagecodecs.libs/lib{library}-*"]
     folders = [site / name for name in FOLDERS]
     folders += [tests for name in TEST_SUITES for tests in (site / name).rglob("tests") if tests.is_dir()]
     freed = 0
     for folder in folders:
         freed += sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
         shutil.rmtree(folder, ignore_errors=True)
-    for pattern in FILES:
+    for pattern in patterns:
         for file in site.glob(pattern):
             freed += file.lstat().st_size
             file.unlink()
     return freed
 
 
+def strip(site: Path) -> int:
+    """Removes debug information from extension modules; returns the bytes freed.
+
+    Not from the libraries beside them, which have been edited when they were packed. Needs binutils. Raises
+    CalledProcessError.
+    """
+    modules = [file for file in site.rglob("*.so") if not file.parent.name.endswith(".libs")]
+    before = sum(file.stat().st_size for file in modules)
+    subprocess.run(["strip", "--strip-debug", *modules], check=True)
+    return before - sum(file.stat().st_size for file in modules)
+
+
 if __name__ == "__main__":
-    print(f"slim: {slim(Path(sys.argv[1])) / 1e6:.0f} MB removed")
+    packages = Path(sys.argv[1])
+    print(f"slim: {(slim(packages) + strip(packages)) / 1e6:.0f} MB removed")

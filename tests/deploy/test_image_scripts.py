@@ -1,6 +1,10 @@
 """The helpers of the image's build, and the pictures of docker-check."""
 
+import importlib.util
 import io
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +12,7 @@ import pytest
 from PIL import Image
 
 from deploy.docker_check import CheckFailed, picture, png_size
-from deploy.image.slim import slim
+from deploy.image.slim import slim, strip
 
 
 def test_picture_is_a_png_that_others_read() -> None:
@@ -47,6 +51,8 @@ def test_png_size_refuses(data: bytes, complaint: str) -> None:
 def test_slim_takes_headers_and_test_suites_and_leaves_modules(tmp_path: Path) -> None:
     kept = ["torch/__init__.py", "torch/bin/torch_shm_manager", "torch/testing/__init__.py", "app/tests/__init__.py"]
     gone = ["torch/include/ATen/ATen.h", "numpy/linalg/tests/test_x.py", "torch/lib/libx.a", "numpy/__init__.pyi"]
+    kept += ["imagecodecs/_png.abi3.so", "imagecodecs.libs/libpng16-1.so"]
+    gone += ["imagecodecs/_sz3.abi3.so", "imagecodecs.libs/libSZ3c-1.so.3"]
     for name in [*kept, *gone, "torch-1.dist-info/METADATA"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1234")
@@ -58,3 +64,19 @@ def test_slim_takes_headers_and_test_suites_and_leaves_modules(tmp_path: Path) -
 def test_slim_refuses_a_folder_without_packages(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no installed packages"):
         slim(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("strip") is None, reason="there is no strip here: install binutils")
+def test_strip_takes_debug_information_and_modules_still_load(tmp_path: Path) -> None:
+    spec = importlib.util.find_spec("uvloop.loop")
+    assert spec is not None and spec.origin is not None
+    source = Path(spec.origin)
+    module, library = tmp_path / source.name, tmp_path / "x.libs" / source.name
+    library.parent.mkdir()
+    for file in (module, library):
+        shutil.copy(source, file)
+    freed = strip(tmp_path)
+    assert module.stat().st_size == source.stat().st_size - freed
+    assert library.read_bytes() == source.read_bytes()
+    assert freed > 0
+    subprocess.run([sys.executable, "-c", f"import ctypes; ctypes.PyDLL({str(module)!r})"], check=True)

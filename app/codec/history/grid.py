@@ -6,7 +6,7 @@ enlarged or shrunk since, the cosine of a coefficient over its step is near 1; o
 were never compressed, it averages to nearly 0. tests/codec/history/test_grid.py says how often it errs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -36,9 +36,15 @@ class _Combs(NamedTuple):
 
 def quality_of(luma: NDArray[np.float32]) -> int | None:
     """The quality that luma (H, W), studio range in units of full scale, was once coded with; None if it shows none."""
-    if min(luma.shape) < _LEAST_SIDE:
+    height, width = luma.shape
+    return quality_of_rows(height, width, lambda first, last: luma[first:last])
+
+
+def quality_of_rows(height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]]) -> int | None:
+    """The same of luma that `rows` gives, rows [first, last) of it, from the top down and then a few again."""
+    if min(height, width) < _LEAST_SIDE:
         return None
-    found, combs = sum(map(histograms, _tiles(luma))), _combs()
+    found, combs = sum(map(histograms, _tiles(height, width, rows))), _combs()
     sums = np.einsum("fpb,fqb->pq", found, combs.cosines)
     counts = np.einsum("fpb,fqb->pq", found, combs.counted).clip(1)
     scores = sums / np.sqrt(counts / 2)  # of a cosine with no preference for any angle, in standard deviations
@@ -50,19 +56,20 @@ def quality_of(luma: NDArray[np.float32]) -> int | None:
     return QUALITIES[index] if sure else None
 
 
-def _tiles(luma: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+def _tiles(height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
     """Parts that begin at multiples of 8, in levels of the full range that JPEG codes, up to a constant."""
-    height, width = luma.shape
     corners = [(top, left) for top in range(0, height - 7, TILE) for left in range(0, width - 7, TILE)]
     if len(corners) > TILES:
-        activity = np.abs(np.diff(luma[::_THIN], axis=1, append=0))
-        busy = [
-            float(activity[top // _THIN : (top + TILE) // _THIN, left : left + TILE].sum()) for top, left in corners
-        ]
+        busy = []
+        for top in range(0, height - 7, TILE):
+            thin = rows(top, min(top + TILE, height))[::_THIN]
+            activity = np.abs(np.diff(thin, axis=1, append=0))
+            busy += [float(activity[:, left : left + TILE].sum()) for left in range(0, width - 7, TILE)]
         order = np.argsort(busy, kind="stable")[len(corners) // 2 :]
         corners = [corners[i] for i in order[np.linspace(0, len(order) - 1, TILES).round().astype(int)]]
     for top, left in corners:
-        yield luma[top : top + TILE + 7, left : left + TILE + 7] * np.float32(255 * 255 / 219)
+        luma = rows(top, min(top + TILE + 7, height))
+        yield luma[:, left : left + TILE + 7] * np.float32(255 * 255 / 219)
 
 
 def histograms(picture: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import BinaryIO
 
 import numpy as np
 from isal import isal_zlib
@@ -174,10 +175,15 @@ class _Bands:
         return pieces
 
 
-def stream(height: int, width: int, channels: int, itemsize: int, metadata: Metadata) -> "PngStream | None":
-    """The file of a picture from the top down; None if it is so small that it is compressed in one piece."""
+def stream(
+    height: int, width: int, channels: int, itemsize: int, metadata: Metadata, file: BinaryIO | None = None
+) -> "PngStream | None":
+    """The file of a picture from the top down; None if it is so small that it is compressed in one piece.
+
+    It is written to `file` if there is one.
+    """
     large = height * width * channels * itemsize > _WHOLE
-    return PngStream(height, width, channels, itemsize, metadata) if large else None
+    return PngStream(height, width, channels, itemsize, metadata, file) if large else None
 
 
 class PngStream:
@@ -185,8 +191,11 @@ class PngStream:
 
     band = _BAND
 
-    def __init__(self, height: int, width: int, channels: int, itemsize: int, metadata: Metadata) -> None:
-        self._file = io.BytesIO()  # gives its bytes out without another copy
+    def __init__(
+        self, height: int, width: int, channels: int, itemsize: int, metadata: Metadata, file: BinaryIO | None = None
+    ) -> None:
+        self._memory = io.BytesIO()  # gives its bytes out without another copy
+        self._file: BinaryIO = self._memory if file is None else file
         self._file.writelines(_head(height, width, channels, itemsize, metadata))
         self._bands = _Bands(height, channels * itemsize)
 
@@ -195,10 +204,14 @@ class PngStream:
         rows, _ = _rows(samples)
         self._file.write(chunk(b"IDAT", *self._bands.add(rows, executor)))
 
-    def finish(self) -> bytes:
-        """The file; every row has been added."""
+    def end(self) -> None:
+        """Completes the file; every row has been added."""
         self._file.write(chunk(b"IEND"))
-        return self._file.getvalue()
+
+    def finish(self) -> bytes:
+        """The file, if it was none of the caller's; every row has been added."""
+        self.end()
+        return self._memory.getvalue()
 
 
 def _adler32_joined(first: int, second: int, size: int) -> int:

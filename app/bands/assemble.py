@@ -1,0 +1,99 @@
+"""The file of a large result from its bands, written from the top down: PNG, or BigTIFF in tiles."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from app.bands.work import Work
+from app.codec.color_management import profile_channels
+from app.codec.raster import Raster
+from app.codec.types import Metadata, Samples
+from app.codec.writers import png
+from app.options import UpscaleOptions
+
+TILE = 256
+_PER_INCH = 2
+
+
+def assemble(
+    target: Path, work: Work, bands: int, shape: tuple[int, int, int], metadata: Metadata, options: UpscaleOptions
+) -> None:
+    """Writes (height, width, channels) to `target`, which appears once it is complete and on disk. Raises OSError."""
+    part = target.with_name(f".lapsrn-{secrets.token_hex(8)}.part")
+    try:
+        write = _png if options.output_format == "png" else _tiff
+        write(part, [work.get(band) for band in range(bands)], shape, metadata, options)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _rows(bands: list[Samples], step: int) -> Iterator[Samples]:
+    """The rows of all bands together, `step` at a time."""
+    waiting: list[Samples] = []
+    have = 0
+    for band in bands:
+        at = 0
+        while at < len(band):
+            taken = band[at : at + step - have]
+            waiting.append(taken)
+            at, have = at + len(taken), have + len(taken)
+            if have == step:
+                yield np.concatenate(waiting)
+                waiting, have = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _png(
+    path: Path, bands: list[Samples], shape: tuple[int, int, int], metadata: Metadata, options: UpscaleOptions
+) -> None:
+    """The very bytes that the service would write."""
+    with path.open("xb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        stream = png.stream(*shape, bands[0].itemsize, metadata, file)
+        if stream is None:
+            file.write(png.write(Raster((np.concatenate(bands),), "PNG", metadata), options, threads))
+            return
+        for rows in _rows(bands, stream.band):
+            stream.add(rows, threads)
+        stream.end()
+
+
+def _tiff(
+    path: Path, bands: list[Samples], shape: tuple[int, int, int], metadata: Metadata, options: UpscaleOptions
+) -> None:
+    height, width, channels = shape
+    colors = 1 if channels <= 2 else 3
+
+    def tiles() -> Iterator[Samples]:
+        for rows in _rows(bands, TILE):
+            for left in range(0, width, TILE):
+                tile = rows[:, left : left + TILE]
+                missing = ((0, TILE - tile.shape[0]), (0, TILE - tile.shape[1]), (0, 0))
+                tile = np.pad(tile, missing, mode="edge")
+                yield tile if channels > 1 else tile[..., 0]
+
+    tifffile.imwrite(
+        path,
+        tiles(),
+        shape=shape if channels > 1 else (height, width),
+        dtype=bands[0].dtype,
+        bigtiff=True,
+        tile=(TILE, TILE),
+        photometric="rgb" if colors == 3 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        compression="adobe_deflate",
+        predictor=True,
+        iccprofile=metadata.icc if profile_channels(metadata.icc) == colors else None,
+        metadata=None,
+        software=False,
+        maxworkers=os.cpu_count() or 1,
+    )

@@ -1,0 +1,125 @@
+"""A large picture before its bands: what has to be known of the whole of it, found in passes over its rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from app.bands.source import Source
+from app.codec import Compression, Decoded, DecodeLimits, Formulas, reader
+from app.codec.formats import READERS
+from app.codec.history import grid
+from app.codec.limits import accepted_format
+from app.codec.raster import Raster
+from app.codec.readers.base import Source as File
+from app.codec.split import split
+from app.codec.types import Metadata, Plane, Samples
+from app.errors import BadParameter, UndecodablePicture
+from app.options import UpscaleOptions
+
+CONTEXT = 32
+"""Source rows above and below a band that it is computed with: more than network, chroma and consistency reach."""
+_ROWS = 128
+_ANY = 1 << 62
+_LIMITS = DecodeLimits(_ANY, _ANY, _ANY)
+
+Alpha = Literal["none", "opaque", "varies"]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What a band cannot tell of the picture (height, width): `channels` and `depth` are those of its samples."""
+
+    height: int
+    width: int
+    channels: int
+    depth: Literal[8, 16]
+    alpha: Alpha
+
+
+class LargePicture:
+    """Reads any rows of a source as the service's codec reads the whole."""
+
+    def __init__(self, source: Source, options: UpscaleOptions, formulas: Formulas) -> None:
+        """Raises BadParameter for several pages, and UndecodablePicture for a picture that is to be turned."""
+        self._source, self._options, self._formulas = source, options, formulas
+        try:
+            self._look()
+        except BaseException:
+            source.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the source."""
+        self._source.close()
+
+    def _look(self) -> None:
+        source, options = self._source, self._options
+        if source.several and options.frames != "first":
+            raise BadParameter("The TIFF has more than one page; frames=first takes the first.")
+        if _orientation(source.rows(0, 1), options) != 1:
+            raise UndecodablePicture(
+                "The picture's orientation tag turns or mirrors it, which cannot be done in bands: save it upright."
+            )
+        first = self._raster(0, 1)
+        self._channels = first.frames[0].shape[2]
+        self._depth: Literal[8, 16] = 8 if options.depth == "8" else first.depth
+        self.metadata: Metadata = first.metadata
+        """As decoded."""
+
+    def whole(self) -> Whole:
+        """Looks through the alpha channel, if there is one. Raises UndecodablePicture for invisible pixels."""
+        alpha: Alpha = "none"
+        if self._channels in (2, 4):
+            alpha = "opaque"
+            for samples in self._samples():
+                if not samples[..., -1].all():
+                    raise UndecodablePicture(
+                        "The picture has fully transparent pixels, whose colour is made from all of the picture: it "
+                        "cannot be upscaled in bands. Save it without transparency, or with at least 1 everywhere."
+                    )
+                if (samples[..., -1] < np.iinfo(samples.dtype).max).any():
+                    alpha = "varies"
+        return Whole(self._source.height, self._source.width, self._channels, self._depth, alpha)
+
+    def compressions(self) -> list[Compression]:
+        """What its pixels tell of lossy compression."""
+        height, width = self._source.height, self._source.width
+        quality = grid.quality_of_rows(height, width, self._luma)
+        return [] if quality is None else [Compression("grid", quality)]
+
+    def decoded(self, first: int, last: int, whole: Whole) -> Decoded:
+        """Planes of rows [first, last)."""
+        raster = self._raster(first, last)
+        picture = split(raster.frames[0], self._formulas)
+        if whole.alpha == "varies" and picture.opaque:
+            alpha = np.ones(picture.luma.shape, np.float32)
+            picture = replace(picture, alpha=alpha, opaque=False)
+        return Decoded((picture,), whole.depth, raster.format, raster.metadata)
+
+    def _luma(self, first: int, last: int) -> Plane:
+        return split(self._raster(first, last).frames[0], self._formulas).luma
+
+    def _samples(self) -> Iterator[Samples]:
+        for top in range(0, self._source.height, _ROWS):
+            yield self._raster(top, min(top + _ROWS, self._source.height)).frames[0]
+
+    def _raster(self, first: int, last: int) -> Raster:
+        return reader.read(self._source.rows(first, last), self._options, _LIMITS)
+
+
+def _orientation(data: bytes, options: UpscaleOptions) -> int:
+    """1 to 8, as the codec's reader finds it."""
+    form = accepted_format(data, _LIMITS)
+    file = READERS[form.name](File(data, form, options, _LIMITS))
+    file.frames()
+    file.frame(0, animated=False)
+    return file.orientation
+
+
+def stored(path: Path) -> dict[str, int]:
+    """What tells one version of a file from another."""
+    status = path.stat()
+    return {"bytes": status.st_size, "modified": status.st_mtime_ns}

@@ -1,0 +1,165 @@
+"""The way of a large picture: a plan, its bands by whoever is there, its file."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from app.bands.assemble import assemble
+from app.bands.picture import CONTEXT, LargePicture, Whole, stored
+from app.bands.source import open_source
+from app.bands.work import Work
+from app.codec import Formulas
+from app.codec.merge import Merger
+from app.codec.metadata import fitted
+from app.codec.types import Decoded, Samples
+from app.engine import Engine
+from app.errors import BadParameter, LapsrnError
+from app.options import UpscaleOptions
+from app.service import clean_up, plan
+
+_STEP = 64  # source rows that a band has a multiple of
+_MOST_ROWS = 1024  # so that little is lost with a process, and several find work
+_LOOK_AGAIN_SECONDS = 0.5
+
+Report = Callable[[int, int], None]
+"""Called with (bands done, bands in all)."""
+
+
+class BandUpscaler:
+    """One large picture. Any number of processes may run it at once; one of them writes the result."""
+
+    def __init__(
+        self,
+        source: Path,
+        target: Path,
+        options: UpscaleOptions,
+        engine: Engine,
+        formulas: Formulas,
+        memory: int,
+    ) -> None:
+        """`engine` has been started; `memory` is how many bytes the arrays of one band may take.
+
+        Raises OSError, ClientErrors for what cannot be upscaled in bands, and StartupError.
+        """
+        self._path, self._target, self._options = source, target, options
+        self._engine, self._formulas, self._memory = engine, formulas, memory
+        self._work = Work(folder_of(target))
+        try:
+            self._picture = LargePicture(open_source(source, self._work.folder), options, formulas)
+        except LapsrnError:
+            self._work.forget()
+            raise
+        try:
+            self._prepare()
+        except LapsrnError:
+            self._picture.close()
+            self._work.forget()
+            raise
+        self._threads = ThreadPoolExecutor(thread_name_prefix="merge")
+
+    async def run(self, report: Report) -> None:
+        """Returns when the result is there. Cancelled or killed, it is gone on with by the next run.
+
+        Raises OSError, InferenceFailed and UndecodablePicture.
+        """
+        count = -(-self._whole.height // self._rows)
+        report(self._count_done(count), count)
+        while True:
+            if await self._one_band(count, report):
+                continue
+            if self._count_done(count) == count:
+                with self._work.claim("result") as mine:
+                    if mine and self._work.folder.exists():
+                        self._finish(count)
+                    if mine:
+                        return
+            if not self._work.folder.exists():  # another process has finished it
+                return
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    def _prepare(self) -> None:
+        """The plan, which all processes share."""
+        options = self._options
+        asked: dict[str, Any] = {"source": stored(self._path), "options": asdict(options)}
+        made = None if options.sized else plan.plan(self._engine, options, 1, 1)
+        if made is None or made.size is not None:
+            raise BadParameter("In bands, scale is one of the levels 2, 4 and 8, and no size is given.")
+        network = self._engine.networks[made.network]
+        asked["network"] = [network.name, network.sha256]
+        self._network, self._scale = network, made.compute
+        known = self._work.plan(asked, self._made)
+        self._whole, self._rows = Whole(**known["whole"]), int(known["rows"])
+        self._clean = float(known["clean"])
+        self._options = replace(options, clean=self._clean)
+
+    def _made(self) -> dict[str, Any]:
+        whole = self._picture.whole()
+        look = self._options.clean == "auto" and self._network.strengths
+        chosen = clean_up.choose(self._network, self._options.clean, self._picture.compressions() if look else ())
+        levels = self._engine.levels(self._network.name, self._scale)
+        planes = 1 + (whole.alpha == "varies")
+        floats = planes * (2 + sum(level**2 for level in levels)) + 4
+        pixel = 4 * floats + whole.channels * whole.depth // 8 * (4 + self._scale**2)
+        rows = self._memory // (whole.width * pixel) - 2 * CONTEXT
+        rows = max(_STEP, min(rows, _MOST_ROWS) // _STEP * _STEP)
+        return {"whole": asdict(whole), "rows": rows, "clean": chosen.strength}
+
+    def _count_done(self, count: int) -> int:
+        return sum(map(self._work.done, range(count)))
+
+    async def _one_band(self, count: int, report: Report) -> bool:
+        """Makes the next band that nobody makes; False if there is none."""
+        for band in range(count):
+            if self._work.done(band):
+                continue
+            with self._work.claim(f"{band:06}") as mine:
+                if mine and not self._work.done(band) and self._work.folder.exists():
+                    await asyncio.to_thread(self._work.put, band, await self._band(band))
+                    report(self._count_done(count), count)
+                    return True
+        return False
+
+    async def _band(self, band: int) -> Samples:
+        first = band * self._rows
+        last = min(first + self._rows, self._whole.height)
+        top, bottom = max(first - CONTEXT, 0), min(last + CONTEXT, self._whole.height)
+        decoded: Decoded = await asyncio.to_thread(self._picture.decoded, top, bottom, self._whole)
+        outputs = await self._engine.upscale(
+            decoded.planes,
+            scale=self._scale,
+            client="",
+            network=self._network.full_strength_of or self._network.name,
+            clean=decoded.strengths(self._clean),
+            ensemble=self._options.self_ensemble,
+        )
+        planes = decoded.by_frame(outputs, self._scale)[0]
+        merger = Merger(
+            decoded.frames[0],
+            self._scale,
+            decoded.depth,
+            self._formulas,
+            consistent=True,
+            cleaned=self._options.cleans,
+        )
+        samples: Samples = await asyncio.to_thread(merger.rows, planes, first - top, last - top, self._threads)
+        return samples
+
+    def _finish(self, count: int) -> None:
+        height, width = self._whole.height * self._scale, self._whole.width * self._scale
+        target = self._options.output_format
+        metadata = fitted(self._picture.metadata, self._scale, height, width, target)
+        assemble(self._target, self._work, count, (height, width, self._whole.channels), metadata, self._options)
+        self._work.remove()
+
+    def close(self) -> None:
+        """Ends the threads and closes the source."""
+        self._picture.close()
+        self._threads.shutdown()
+
+
+def folder_of(target: Path) -> Path:
+    """Where the bands of a result are while it is made."""
+    return target.with_name(f"{target.name}.bands")

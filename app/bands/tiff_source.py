@@ -1,0 +1,137 @@
+"""Bands of a TIFF or BigTIFF, stored in strips or tiles."""
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from app.errors import UndecodablePicture
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 1, 2, 3, 5
+_PHOTOMETRIC = {
+    _WHITE_IS_ZERO: "miniswhite",
+    _BLACK_IS_ZERO: "minisblack",
+    _RGB: "rgb",
+    _PALETTE: "palette",
+    _INKS: "separated",
+}
+_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
+_LOSSLESS = (1, 5, 8, 32773, 32946, 34925, 50000)
+"""None, LZW, Deflate (two numbers), PackBits, LZMA and Zstandard."""
+_ORIENTATION, _ICC = 274, 34675
+
+
+class TiffSource:
+    """The first page. What is read are the strips or tiles that a band touches, and no others."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UndecodablePicture, also for kinds that cannot be read in bands."""
+        try:
+            self._file = tifffile.TiffFile(path)
+        except (tifffile.TiffFileError, ValueError, struct.error) as error:
+            raise UndecodablePicture(f"The bytes do not decode as TIFF: {error}.") from error
+        try:
+            page = self._file.pages.first
+            self.several = len(self._file.pages) > 1
+            if not isinstance(page, tifffile.TiffPage):
+                raise UndecodablePicture("The TIFF has no page that can be read.")
+            _check(page)
+        except (tifffile.TiffFileError, ValueError, KeyError, IndexError, struct.error) as error:
+            self._file.close()
+            raise UndecodablePicture(f"The bytes do not decode as TIFF: {error}.") from error
+        except UndecodablePicture:
+            self._file.close()
+            raise
+        self._page = page
+        self.height, self.width = page.imagelength, page.imagewidth
+        self._orientation = int(page.tags[_ORIENTATION].value) if _ORIENTATION in page.tags else 1
+
+    def rows(self, first: int, last: int) -> bytes:
+        """See Source."""
+        page, photometric = self._page, int(self._page.photometric)
+        samples = self._samples(first, last)
+        extra = [int(kind) for kind in page.extrasamples]
+        tags: list[Any] = [(_ORIENTATION, "H", 1, self._orientation, True)] if self._orientation != 1 else []
+        file = io.BytesIO()
+        tifffile.imwrite(
+            file,
+            samples if samples.shape[2] > 1 else samples[..., 0],
+            photometric=_PHOTOMETRIC[photometric],
+            colormap=page.colormap if photometric == _PALETTE else None,
+            planarconfig="contig" if samples.shape[2] > 1 else None,
+            extrasamples=extra or None,
+            iccprofile=page.tags[_ICC].value if _ICC in page.tags else None,
+            extratags=tags,
+            metadata=None,
+            software=False,
+        )
+        return file.getvalue()
+
+    def close(self) -> None:
+        """See Source."""
+        self._file.close()
+
+    def _samples(self, first: int, last: int) -> NDArray[Any]:
+        """Rows [first, last) as they are stored (rows, W, samples)."""
+        page = self._page
+        depth = page.tilelength if page.is_tiled else page.rowsperstrip
+        depth = min(depth, page.imagelength)
+        across = -(-page.imagewidth // page.tilewidth) if page.is_tiled else 1
+        down = -(-page.imagelength // depth)
+        planes = page.samplesperpixel if page.planarconfig == 2 else 1
+        out = np.zeros((last - first, page.imagewidth, page.samplesperpixel), page.dtype)
+        for plane in range(planes):
+            begin = (plane * down + first // depth) * across
+            end = (plane * down + (last - 1) // depth + 1) * across
+            for index in range(begin, end):
+                segment, (_, _, top, left, _), shape = page.decode(self._stored(index), index)
+                if segment is None:
+                    continue
+                part = segment.reshape(segment.shape[-3:])[: shape[1], : shape[2]]
+                low, high = max(top, first), min(top + part.shape[0], last)
+                channels = slice(plane, plane + 1) if planes > 1 else slice(None)
+                target = out[low - first : high - first, left : left + part.shape[1], channels]
+                target[...] = part[low - top : high - top, : target.shape[1]]
+        return out
+
+    def _stored(self, index: int) -> bytes | None:
+        page = self._page
+        if index >= len(page.dataoffsets) or index >= len(page.databytecounts):
+            raise UndecodablePicture("The TIFF's directory names fewer strips or tiles than its size needs.")
+        offset, count = page.dataoffsets[index], page.databytecounts[index]
+        if not count:
+            return None
+        handle = self._file.filehandle
+        handle.seek(offset)
+        data = handle.read(count)
+        if len(data) < count:
+            raise UndecodablePicture("The TIFF ends before its last strip or tile. Send the whole file.")
+        return bytes(data)
+
+
+def _check(page: tifffile.TiffPage) -> None:
+    """UndecodablePicture for what cannot be read in bands just as the service would read it whole."""
+    photometric, compression = int(page.photometric), int(page.compression)
+    kind = None if page.dtype is None else np.dtype(page.dtype)
+    if photometric not in _PHOTOMETRIC or page.samplesperpixel < _COLORS[photometric]:
+        raise UndecodablePicture(
+            f"The TIFF's colours (photometric interpretation {photometric}) cannot be read in bands: convert it to "
+            "gray, RGB or CMYK."
+        )
+    if kind not in (np.dtype(np.uint8), np.dtype(np.uint16)) or page.bitspersample not in (8, 16):
+        raise UndecodablePicture(
+            f"The TIFF has {page.bitspersample} bits a sample ({kind}); in bands, unsigned integers of 8 or 16 bits "
+            "are read: convert it."
+        )
+    if page.fillorder != 1:
+        raise UndecodablePicture("The TIFF's bits are stored in reverse, which cannot be read in bands: save it anew.")
+    if compression not in _LOSSLESS:
+        name = next((each.name for each in tifffile.COMPRESSION if each == compression), "unknown")
+        raise UndecodablePicture(
+            f"The TIFF's compression ({compression}, {name}) cannot be read in bands: save it with LZW, Deflate, "
+            "Zstandard or none."
+        )

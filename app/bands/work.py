@@ -1,0 +1,103 @@
+"""The folder of a picture in progress: its plan, finished bands, and which process works on which.
+
+Processes claim bands with flock(2), on one machine or on a file system that machines share. A lock ends with its
+process, however that ends, so a claim is never left behind.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.codec.types import Samples
+from app.errors import StartupError
+
+_PLAN = "plan.json"
+
+
+class Work:
+    """Bands are numbered from 0; each is a file of samples, there once it is complete."""
+
+    def __init__(self, folder: Path) -> None:
+        """Makes the folder. Raises OSError."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def plan(self, asked: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The plan that the first process has made; `asked` is what has to be the same in all of them.
+
+        Raises StartupError if it is not.
+        """
+        file = self.folder / _PLAN
+        with self._locked("plan"):
+            if not file.exists():
+                self._put(file, json.dumps({"asked": asked, "made": make()}).encode())
+        found = json.loads(file.read_text())
+        different = sorted(name for name in asked if found["asked"].get(name) != asked[name])
+        if different:
+            raise StartupError(
+                f"{self.folder} holds bands made otherwise ({', '.join(different)} differ): run the same command "
+                "again, or remove the folder"
+            )
+        made: dict[str, Any] = found["made"]
+        return made
+
+    @contextlib.contextmanager
+    def claim(self, name: str) -> Iterator[bool]:
+        """Whether this process may do what is called `name`; another one may not until this is left."""
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context((self.folder / f"{name}.lock").open("ab"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, FileNotFoundError):  # another has it, or has finished and removed the folder
+                yield False
+                return
+            yield True
+
+    def done(self, band: int) -> bool:
+        """Whether a band is there."""
+        return self._band(band).exists()
+
+    def put(self, band: int, samples: Samples) -> None:
+        """Keeps a band; it is on disk when this returns."""
+        self._put(self._band(band), samples)
+
+    def get(self, band: int) -> Samples:
+        """A band, read as it is used."""
+        samples: Samples = np.load(self._band(band), mmap_mode="r")
+        return samples
+
+    def remove(self) -> None:
+        """Everything, once the result is there."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def forget(self) -> None:
+        """Everything, unless there is a plan that a process may be following."""
+        if not (self.folder / _PLAN).exists():
+            self.remove()
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        with (self.folder / f"{name}.lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _band(self, band: int) -> Path:
+        return self.folder / f"{band:06}.npy"
+
+    def _put(self, target: Path, content: bytes | Samples) -> None:
+        part = target.with_name(f"{target.name}.part")
+        with part.open("wb") as file:
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                np.save(file, content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)

@@ -1,0 +1,49 @@
+"""Builds the image twice, the second time with one more line of code, and says what an update moves.
+
+`python3 -m deploy.image.layers` from the repository's root. Exits with 1 if layers of more than 5 MB changed.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LIMIT = 5_000_000
+"""Bytes of layers, uncompressed."""
+_TAG = "lapsrn:layers"
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _layers(context: Path) -> list[tuple[str, int]]:
+    """(digest, bytes) of each layer of a build of `context`, the lowest one first."""
+    _docker("build", "--quiet", "--tag", _TAG, str(context))
+    digests = json.loads(_docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", _TAG))
+    history = _docker("history", "--human=false", "--format", "{{.Size}}", _TAG).split()
+    sizes = [int(size) for size in reversed(history) if int(size)]
+    return list(zip(digests[-len(sizes) :], sizes[-len(digests) :], strict=False))
+
+
+def main() -> int:
+    """The exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        shutil.copytree(Path(), copy, ignore=shutil.ignore_patterns(".*venv", ".git", "build", ".mypy_cache"))
+        before = _layers(copy)
+        with (copy / "app/errors.py").open("a") as file:
+            file.write("\nCHANGED = True\n")
+        after = _layers(copy)
+    known = {digest for digest, _ in before}
+    for digest, size in after:
+        print(f"{size / 1e6:8.2f} MB  {'kept' if digest in known else 'CHANGED'}  {digest[:19]}")
+    moved = sum(size for digest, size in after if digest not in known)
+    print(f"one line of code moves {moved / 1e6:.2f} MB of {sum(size for _, size in after) / 1e6:.0f} MB")
+    return int(not 0 < moved <= LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

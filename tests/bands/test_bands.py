@@ -1,0 +1,322 @@
+"""Pictures upscaled in bands, against the service's way of the whole picture, with the shipped weights."""
+
+import asyncio
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.bands.run import BandUpscaler, folder_of
+from app.build import build_formulas
+from app.cli.local import LocalBackend, local_settings
+from app.errors import BadParameter, LapsrnError, StartupError, UndecodablePicture, UnsupportedFormat
+from app.options import UpscaleOptions
+from tests.codec.profiles import cmyk_profile
+
+HEIGHT, WIDTH = 211, 61
+SMALL_BANDS = 1
+"""Bytes, in which no band fits: bands have the fewest rows, 64."""
+Samples = NDArray[Any]
+
+
+def samples(channels: int, dtype: type = np.uint8, low: int = 0) -> Samples:
+    """Waves, ramps and noise (HEIGHT, WIDTH, channels), so that rows differ and colours are clipped."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    noise = np.random.default_rng(7).normal(0, 0.1, (HEIGHT, WIDTH, channels))
+    waves = [0.5 + 0.6 * np.sin(x / (3 + 2 * c) + y / (5 + c)) * (y / HEIGHT) for c in range(channels)]
+    full = np.iinfo(dtype).max
+    values: Samples = ((np.stack(waves, axis=2) + noise) * full).clip(low, full).astype(dtype)
+    return values
+
+
+def png(values: Samples, mode: str | None = None, **more: Any) -> bytes:
+    file = io.BytesIO()
+    flat = values[..., 0] if values.shape[2] == 1 else values
+    image = Image.fromarray(flat)
+    (image if mode is None else image.convert(mode)).save(file, "PNG", **more)
+    return file.getvalue()
+
+
+def deep_png(values: Samples) -> bytes:
+    return bytes(imagecodecs.png_encode(np.squeeze(values)))
+
+
+def tiff(values: Samples, **more: Any) -> bytes:
+    file = io.BytesIO()
+    flat = values[..., 0] if values.shape[2] == 1 else values
+    kind = {1: "minisblack", 2: "minisblack"}.get(values.shape[2], "rgb")
+    tifffile.imwrite(file, flat, **{"photometric": kind, "metadata": None} | more)
+    return file.getvalue()
+
+
+def with_alpha(alpha: Samples) -> Samples:
+    return np.concatenate([samples(3), alpha[..., None]], axis=2)
+
+
+FULL = np.full((HEIGHT, WIDTH), 255, np.uint8)
+HALF = FULL.copy()
+HALF[100:120, 20:40] = 77
+"""Transparent in one band only."""
+P3 = imagecodecs.cms_profile(
+    "rgb", whitepoint=[0.3127, 0.329, 1.0], primaries=[0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1], gamma=2.2
+)
+SPLIT = np.moveaxis(samples(3), 2, 0)
+SOURCES: dict[str, Callable[[], bytes]] = {
+    "png gray": lambda: png(samples(1)),
+    "png rgb": lambda: png(samples(3)),
+    "png palette": lambda: png(samples(3), "P"),
+    "png 1 bit": lambda: png(samples(1), "1"),
+    "png 4 bits": lambda: png(samples(3), "P", bits=4),
+    "png 16 bits": lambda: deep_png(samples(3, np.uint16)),
+    "png gray 16 bits": lambda: deep_png(samples(1, np.uint16)),
+    "png rgba 16 bits": lambda: deep_png(samples(4, np.uint16, low=1)),
+    "png gray alpha": lambda: deep_png(samples(2, low=1)),
+    "png opaque": lambda: png(with_alpha(FULL)),
+    "png alpha in one band": lambda: png(with_alpha(HALF)),
+    "png profile": lambda: png(samples(3), icc_profile=P3),
+    "jpeg once": lambda: png(np.asarray(Image.open(io.BytesIO(jpeg(samples(3)))))),
+    "tiff gray strips": lambda: tiff(samples(1), rowsperstrip=7),
+    "tiff white is zero": lambda: tiff(samples(1), photometric="miniswhite"),
+    "tiff one strip": lambda: tiff(samples(3), rowsperstrip=HEIGHT),
+    "tiff tiles, lzw": lambda: tiff(samples(3), tile=(48, 32), compression="lzw"),
+    "bigtiff tiles, deflate, predictor": lambda: tiff(
+        samples(3), tile=(64, 64), compression="adobe_deflate", predictor=True, bigtiff=True
+    ),
+    "tiff 16 bits, zstd, big-endian": lambda: tiff(
+        samples(3, np.uint16), rowsperstrip=10, compression="zstd", predictor=True, byteorder=">"
+    ),
+    "tiff planes": lambda: tiff(SPLIT, planarconfig="separate", rowsperstrip=16, photometric="rgb"),
+    "tiff planes in tiles": lambda: tiff(SPLIT, planarconfig="separate", tile=(32, 32), photometric="rgb"),
+    "tiff alpha": lambda: tiff(with_alpha(HALF), extrasamples=["unassalpha"], compression="packbits"),
+    "tiff premultiplied": lambda: tiff(with_alpha(HALF), extrasamples=["assocalpha"]),
+    "tiff cmyk": lambda: tiff(samples(4), photometric="separated"),
+    "tiff cmyk profile": lambda: tiff(samples(4), photometric="separated", iccprofile=cmyk_profile()),
+    "tiff palette": lambda: tiff(
+        samples(1), photometric="palette", colormap=np.arange(768, dtype=np.uint16).reshape(3, 256) * 85
+    ),
+    "tiff profile": lambda: tiff(samples(3), iccprofile=P3),
+}
+
+
+def jpeg(values: Samples) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "JPEG", quality=60)
+    return file.getvalue()
+
+
+async def in_bands_and_whole(
+    folder: Path, data: bytes, options: UpscaleOptions, memory: int = SMALL_BANDS
+) -> tuple[bytes, bytes, int]:
+    """The two files, and how many bands there were."""
+    source, target = folder / "source", folder / "result"
+    source.write_bytes(data)
+    backend = LocalBackend(local_settings(None, "cpu"), options, None)
+    await backend.start()
+    try:
+        upscaler = BandUpscaler(source, target, options, backend.engine, build_formulas(), memory)
+        seen: list[tuple[int, int]] = []
+        try:
+            await upscaler.run(lambda done, total: seen.append((done, total)))
+        finally:
+            upscaler.close()
+        whole = await backend.upscale(data, None)
+    finally:
+        await backend.close()
+    assert not folder_of(target).exists()
+    return target.read_bytes(), whole.body, seen[-1][1]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+async def test_a_png_has_the_very_bytes_of_the_whole(tmp_path: Path, name: str) -> None:
+    options = UpscaleOptions(scale=2, format="png")
+    bands, whole, count = await in_bands_and_whole(tmp_path, SOURCES[name](), options)
+    assert count == -(-HEIGHT // 64)
+    assert bands == whole
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        UpscaleOptions(scale=4, format="png"),
+        UpscaleOptions(scale=8, format="png"),
+        UpscaleOptions(scale=4, format="png", ensemble=True),
+        UpscaleOptions(scale=4, format="png", clean=1.0),
+        UpscaleOptions(scale=4, format="png", clean=0.5),
+        UpscaleOptions(scale=4, format="png", depth="8"),
+        UpscaleOptions(scale=4, format="png", color="srgb"),
+    ],
+    ids=["x4", "x8", "ensemble", "clean", "half clean", "8 bits", "srgb"],
+)
+async def test_options_do_the_same(tmp_path: Path, options: UpscaleOptions) -> None:
+    data = tiff(samples(3, np.uint16), iccprofile=P3)
+    bands, whole, count = await in_bands_and_whole(tmp_path, data, options)
+    assert count > 1
+    assert bands == whole
+
+
+@pytest.mark.slow
+async def test_a_large_png_is_written_from_the_top_down(tmp_path: Path) -> None:
+    """Above 16 MiB of samples the service compresses in bands, too."""
+    data = png(np.tile(samples(3), (5, 8, 1)))
+    bands, whole, count = await in_bands_and_whole(tmp_path, data, UpscaleOptions(scale=4, format="png"))
+    assert count > 10
+    assert bands == whole
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+async def test_a_tiff_has_the_pixels_of_the_whole(tmp_path: Path, channels: int, dtype: type) -> None:
+    data = deep_png(samples(channels, dtype, low=1))
+    bands, whole, _ = await in_bands_and_whole(tmp_path, data, UpscaleOptions(scale=4, format="tiff"))
+    with tifffile.TiffFile(io.BytesIO(bands)) as file:
+        page = file.pages.first
+        assert isinstance(page, tifffile.TiffPage)
+        assert file.is_bigtiff
+        assert page.is_tiled
+        with tifffile.TiffFile(io.BytesIO(whole)) as other:
+            reference = other.pages.first
+            assert isinstance(reference, tifffile.TiffPage)
+            assert (page.photometric, page.extrasamples) == (reference.photometric, reference.extrasamples)
+            np.testing.assert_array_equal(page.asarray(), reference.asarray())
+
+
+async def test_a_tiff_keeps_the_profile(tmp_path: Path) -> None:
+    data = png(samples(3), icc_profile=P3)
+    bands, _, _ = await in_bands_and_whole(tmp_path, data, UpscaleOptions(scale=2, format="tiff"))
+    with tifffile.TiffFile(io.BytesIO(bands)) as file:
+        assert file.pages.first.tags[34675].value == P3
+
+
+def interlaced() -> bytes:
+    data = bytearray(deep_png(samples(3)))
+    return bytes(data[:28]) + b"\1" + crc(bytes(data[12:28]) + b"\1") + bytes(data[33:])
+
+
+def crc(body: bytes) -> bytes:
+    return int(imagecodecs.zlib_crc32(body)).to_bytes(4, "big")
+
+
+def pages() -> bytes:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for _ in range(2):
+            writer.write(samples(3), photometric="rgb", metadata=None)
+    return file.getvalue()
+
+
+REFUSED: dict[str, tuple[Callable[[], bytes], type[LapsrnError], str]] = {
+    "invisible pixels": (lambda: png(with_alpha(FULL * np.uint8(0))), UndecodablePicture, "fully transparent"),
+    "a transparent colour": (lambda: png(samples(1), transparency=255), UndecodablePicture, "fully transparent"),
+    "interlaced": (interlaced, UndecodablePicture, "interlaced"),
+    "turned": (lambda: tiff(samples(3), extratags=[(274, "H", 1, 6, True)]), UndecodablePicture, "orientation"),
+    "turned by exif": (lambda: png(samples(3), exif=turned_exif()), UndecodablePicture, "orientation"),
+    "jpeg in tiff": (lambda: tiff(samples(1), compression="jpeg"), UndecodablePicture, "compression"),
+    "floats": (lambda: tiff(samples(1).astype(np.float32)), UndecodablePicture, "float32"),
+    "pages": (pages, BadParameter, "more than one page"),
+    "jpeg": (lambda: jpeg(samples(3)), UnsupportedFormat, "Only TIFF"),
+    "cut png": (lambda: png(samples(3))[:-4000], UndecodablePicture, "ends before|cut short"),
+    "cut tiff": (lambda: tiff(samples(3), rowsperstrip=8)[:-4000], UndecodablePicture, "ends before"),
+    "spoilt png": (lambda: spoilt(png(samples(3))), UndecodablePicture, "wrong checksum|does not inflate"),
+    "film": (
+        lambda: png(samples(3), save_all=True, append_images=[Image.new("RGB", (WIDTH, HEIGHT))]),
+        UndecodablePicture,
+        "animation",
+    ),
+    "nothing": (lambda: b"", UnsupportedFormat, "Only TIFF"),
+    "half a header": (lambda: tiff(samples(3))[:9], UndecodablePicture, "TIFF"),
+}
+
+
+def turned_exif() -> bytes:
+    exif = Image.Exif()
+    exif[274] = 6
+    return exif.tobytes()
+
+
+def spoilt(data: bytes) -> bytes:
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_cannot_be_done_in_bands_is_refused(tmp_path: Path, name: str) -> None:
+    make, kind, text = REFUSED[name]
+    with pytest.raises(kind, match=text):
+        await in_bands_and_whole(tmp_path, make(), UpscaleOptions(scale=2, format="png"))
+    assert os.listdir(tmp_path) == ["source"]  # noqa: PTH208  # no blocking pathlib in async code
+
+
+@pytest.mark.parametrize("options", [UpscaleOptions(scale=3, format="png"), UpscaleOptions(width=99, format="png")])
+async def test_sizes_that_are_no_level_are_refused(tmp_path: Path, options: UpscaleOptions) -> None:
+    with pytest.raises(BadParameter, match="levels"):
+        await in_bands_and_whole(tmp_path, png(samples(3)), options)
+
+
+async def test_goes_on_with_what_is_there_and_with_nothing_else(tmp_path: Path) -> None:
+    source, target, options = tmp_path / "a.png", tmp_path / "b.png", UpscaleOptions(scale=2, format="png")
+    source.write_bytes(png(samples(3)))
+    backend = LocalBackend(local_settings(None, "cpu"), options, None)
+    await backend.start()
+
+    def upscaler(scale: Literal[2, 4] = 2) -> BandUpscaler:
+        asked = UpscaleOptions(scale=scale, format="png")
+        return BandUpscaler(source, target, asked, backend.engine, build_formulas(), SMALL_BANDS)
+
+    try:
+        task: list[asyncio.Task[None]] = []
+
+        def stop_at_two(done: int, _: int) -> None:
+            if done == 2:
+                task[0].cancel()
+
+        task.append(asyncio.create_task(upscaler().run(stop_at_two)))
+        with pytest.raises(asyncio.CancelledError):
+            await task[0]
+        first = (folder_of(target) / "000000.npy").stat().st_ino
+        with pytest.raises(StartupError, match="options differ"):
+            upscaler(4)
+        seen: list[int] = []
+        again = upscaler()
+
+        def note(done: int, _: int) -> None:
+            seen.append(done)
+            assert (folder_of(target) / "000000.npy").stat().st_ino == first
+
+        await again.run(note)
+        assert seen == [2, 3, 4]
+        whole = await backend.upscale(source.read_bytes(), None)
+    finally:
+        await backend.close()
+    assert target.read_bytes() == whole.body
+
+
+async def test_several_share_the_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target, options = tmp_path / "a.png", tmp_path / "b.png", UpscaleOptions(scale=2, format="png")
+    source.write_bytes(png(samples(3)))
+    backend = LocalBackend(local_settings(None, "cpu"), options, None)
+    await backend.start()
+    made = [BandUpscaler(source, target, options, backend.engine, build_formulas(), SMALL_BANDS) for _ in range(3)]
+    bands: list[int] = []
+    make = BandUpscaler._band
+
+    async def noted(self: BandUpscaler, band: int) -> Samples:
+        bands.append(band)
+        return await make(self, band)
+
+    monkeypatch.setattr(BandUpscaler, "_band", noted)
+    try:
+        await asyncio.gather(*(each.run(lambda done, total: None) for each in made))
+        whole = await backend.upscale(source.read_bytes(), None)
+    finally:
+        await backend.close()
+    assert sorted(bands) == [0, 1, 2, 3]
+    assert target.read_bytes() == whole.body
+    assert not folder_of(target).exists()
