@@ -12,7 +12,7 @@ SECONDS ?= 60
 C_SOURCES = $(wildcard model/backends/*/*.[ch] app/codec/*.[ch] tests/model/backends/*/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format train wheels bench sbom audit fuzz docker-check scale-check clean
+.PHONY: help setup serve test check format train wheels bench sbom audit fuzz docker-check scale-check ray-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -93,6 +93,15 @@ docker-check: ## build the image, run it with Prometheus, send a picture, ask Pr
 
 scale-check: ## containers behind a balancer, restarted and killed under load
 	deploy/scale-check $(SCALE_OPTIONS)
+
+# An environment of its own: Ray brings half a gigabyte that nothing else needs.
+build/ray-venv/.done: pyproject.toml constraints.txt
+	test -x build/ray-venv/bin/python || $(PYTHON) -m venv build/ray-venv
+	build/ray-venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif,ray]'
+	@touch $@
+
+ray-check: build/ray-venv/.done ## two nodes of Ray: pictures while a replica and then a node are killed
+	build/ray-venv/bin/python -m deploy.ray_check
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info model/backends/*/_*.so app/codec/_native*.so

@@ -248,12 +248,12 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def step(name: str) -> Iterator[None]:
+def step(name: str, check: str = "docker-check") -> Iterator[None]:
     """Prints how long the step took."""
     began = time.monotonic()
-    print(f"docker-check: {name} ...", flush=True)
+    print(f"{check}: {name} ...", flush=True)
     yield
-    print(f"docker-check: {name}: ok, {time.monotonic() - began:.1f} s", flush=True)
+    print(f"{check}: {name}: ok, {time.monotonic() - began:.1f} s", flush=True)
 
 
 def checked(name: str, docker: Docker, steps: Callable[[], None]) -> int:

@@ -204,6 +204,12 @@ class Scheduler:
         """Bytes of the planes of every request under way, input and output."""
         return self._bytes.total
 
+    def backlog_seconds(self) -> float:
+        """How long the workers will take for what has been admitted, at their measured rate; 0 before the first batch."""
+        with self._changed:
+            rate = self._rate.per_second()
+            return self._tiles.total / rate if rate else 0.0
+
     def waiting(self) -> tuple[int, float]:
         """Return how many tiles wait, and for how many seconds the oldest request that has one has waited."""
         with self._changed:

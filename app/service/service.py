@@ -131,6 +131,11 @@ class Service:
             return "dead"
         return "ready" if self.store.state == "ok" else "degraded"
 
+    @property
+    def backlog_seconds(self) -> float:
+        """How long the network will take for what has been admitted."""
+        return 0.0 if self._engine is None else self._engine.scheduler.backlog_seconds()
+
     def measure(self) -> None:
         """Brings the gauges of the engine's queue up to this moment."""
         if self._engine is not None:
