@@ -112,17 +112,21 @@ class ServiceProcess:
         """Vital signs once nothing is under way, and what has leaked since the first time this was asked."""
         end = time.monotonic() + wait
         while True:
-            values = await self._metrics()
-            busy = {name: values[name] for name in ("lapsrn_requests_in_flight", "lapsrn_queue_tiles")}
+            leaks = await self.under_way()
             vitals = self.vitals()
             idle = self._idle or vitals
-            leaks = [f"{name} stays at {value}" for name, value in busy.items() if value]
             leaks += [f"{vitals.files} files open, before {idle.files}"] * (vitals.files > idle.files + 4)
             leaks += [f"{vitals.threads} threads, before {idle.threads}"] * (vitals.threads > idle.threads + 4)
             if not leaks or time.monotonic() > end:
                 self._idle = idle
                 return vitals, leaks
             await asyncio.sleep(0.5)
+
+    async def under_way(self) -> list[str]:
+        """What the service is at."""
+        values = await self._metrics()
+        busy = {name: values[name] for name in ("lapsrn_requests_in_flight", "lapsrn_queue_tiles")}
+        return [f"{name} stays at {value}" for name, value in busy.items() if value]
 
     async def restarts(self) -> float:
         """Workers replaced so far."""
