@@ -10,37 +10,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
-
 from app.codec import Codec, DecodeLimits, Formulas
 from app.codec.decoder_pool import DecoderPool
 from app.codec.formats import readable
 from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
-from app.memory import Available, Base, Division, available, divided, fitted
-from app.metrics import Metrics, watch_gpus
-from app.results import JobBoard, MemoryStore, ResultStore
-from app.service.codec_threads import CodecThreads
-from app.service.service import Service
+from app.metrics import Metrics
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
-from model.memory import freed_memory_returned
 from model.resample import contributions, downsample_kernel, upsample_kernel
 
 if TYPE_CHECKING:
     from model.backends.backend import Tiling
     from model.runtime import Weights
-
-
-_GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,53 +35,6 @@ class ModelSource:
     memory: int = 0
     """Bytes of the host's memory that the networks take when they are warm."""
     accelerator: bool = False
-
-
-def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
-    """The service, not started yet, with limits that fit into its memory. `models` as in `open_model`.
-
-    Raises StartupError.
-    """
-    source = open_model(settings, models)
-    settings, division = within_memory(settings, source)
-    structlog.get_logger("lapsrn").info("memory in MiB", **division.mebibytes())
-    first: list[ModelSource] = [source]  # the first engine takes it, so that a reload frees it
-    del source
-    metrics = build_metrics()
-    decoders = build_decoders(settings, metrics)
-    store, board = build_store(settings, metrics)
-    return Service(
-        settings,
-        build_codec(settings, decoders),
-        store,
-        metrics,
-        CodecThreads(codec_threads(settings)),
-        lambda: build_engine(settings, metrics, first.pop() if first else open_model(settings, models)),
-        decoders,
-        board,
-        freed_memory_returned,
-    )
-
-
-def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Division]:
-    """`settings` with limits that fit into the memory there is, and how it is divided. Raises StartupError."""
-    memory = available()
-    if settings.memory_bytes is not None:
-        memory = Available(settings.memory_bytes, "LAPSRN_MEMORY_BYTES")
-    base = Base(source.memory, decoder_count(settings), codec_threads(settings), source.accelerator)
-    settings = fitted(settings, memory, base)
-    return settings, divided(settings, memory, base)
-
-
-def build_metrics() -> Metrics:
-    """The collectors on a registry of their own, with those of the process, of Python and of GPUs."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    metrics = Metrics(CollectorRegistry())
-    metrics.built(package_version())
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=metrics.registry)
-    watch_gpus(metrics.registry)
-    return metrics
 
 
 def build_formulas() -> Formulas:
@@ -141,17 +77,6 @@ def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
 def decoder_count(settings: Settings) -> int:
     """Processes to decode in: one more than a client may use."""
     return 0 if settings.decode == "inline" else max(2, codec_threads(settings)) + 1
-
-
-def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
-    """Where results are kept, and where jobs are shown to other processes: Redis if one is named, else memory."""
-    if settings.redis_url is None:
-        return MemoryStore(settings.result_max_bytes, settings.result_ttl_seconds), None
-    from app.results.redis import RedisStore  # brings redis, which nobody needs without one
-
-    url = settings.redis_url.get_secret_value()
-    store = RedisStore(url, settings.result_max_bytes, settings.result_ttl_seconds, on_emptied=metrics.store_emptied)
-    return store, store.board(settings.job_ttl_seconds, settings.job_lease_seconds)
 
 
 def build_engine(settings: Settings, metrics: Metrics, source: ModelSource, warm_up: WarmUp | None = None) -> Engine:
@@ -255,30 +180,6 @@ def open_weights(settings: Settings) -> "list[Weights]":
 def codec_threads(settings: Settings) -> int:
     """Threads that write large pictures beside the network: what is set, or half the cores."""
     return settings.codec_threads or max(1, cores() // 2)
-
-
-def replica_count(settings: Settings) -> int:
-    """Processes to serve with: what is set; `auto` is one for every three cores beside a GPU, and else one.
-
-    On a CPU the network takes nearly all of the time and uses every core from one process.
-    """
-    if settings.replicas != "auto":
-        return settings.replicas
-    gpus = settings.devices != "cpu" and any(_GPUS.glob("*"))
-    return max(1, cores() // 3) if gpus and settings.redis_url is not None else 1
-
-
-def settings_of_replica(settings: Settings, count: int) -> Settings:
-    """Those of each of `count` replicas: an equal part of the memory, and of the cores where no number is set."""
-    share = max(1, cores() // count)
-    return settings.model_copy(
-        update={
-            "replicas": 1,
-            "memory_bytes": (settings.memory_bytes or available().bytes) // count,
-            "cpu_workers": settings.cpu_workers or share,
-            "codec_threads": settings.codec_threads or max(1, share // 2),
-        }
-    )
 
 
 def cores() -> int:

@@ -20,7 +20,8 @@ from app import logging
 from app.api.access import Access
 from app.api.application import build_application, build_metrics_application
 from app.api.server import LAST_SECONDS, Beside, listen, run_server
-from app.build import build_service, package_version, replica_count, settings_of_replica
+from app.assembly import build_service, replica_count, settings_of_replica
+from app.build import package_version
 from app.engine import ModelFactory
 from app.errors import EXIT_STARTUP, StartupError
 from app.settings import Settings, load_settings, unknown_settings

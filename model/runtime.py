@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -92,7 +93,7 @@ class Weights:
     def __init__(self, parameters: Parameters, info: NetworkInfo) -> None:
         self.info = info
         self._parameters = parameters
-        self._end: Weights | None = None
+        self._end: Parameters | None = None
         self._shared: dict[tuple[str, str], _Mixes] = {}
         self._sharing = threading.Lock()
 
@@ -118,32 +119,26 @@ class Weights:
 
     def clean_with(self, end: "Weights") -> None:
         """Let `end`, of the same form as this network's first levels, be the other end of its strengths of clean-up."""
-        self._end = end
+        self._end = end._parameters
         self.info = replace(self.info, strengths=end.info.strengths)
 
     def begins_as(self, base: "Weights") -> bool:
         """Whether this network's first levels are all of `base`."""
         return begins_as(self._parameters, base._parameters)
 
-    def _between(self, strength: float) -> Parameters:
-        """The parameters at a strength of clean-up. Raises ValueError where there is none."""
-        if not strength:
-            return self._parameters
-        if self._end is None:
-            raise ValueError(f"{self.info.name} has no clean-up")
-        return mixed(self._parameters, self._end._parameters, strength)
-
     def _compute(self, strength: float, device: str, dtype: str, backend: Backend) -> Computed:
-        config = self.info.config
+        """What is made later holds the parameters and not these weights, which hold it: a cycle would outlive them."""
+        if strength and self._end is None:
+            raise ValueError(f"{self.info.name} has no clean-up")
+        parameters, config = partial(_between, self._parameters, self._end, strength), self.info.config
 
         def build() -> Compute:
-            return backend.build(self._between(strength), config, device, dtype)
+            return backend.build(parameters(), config, device, dtype)
 
         served = _Deferred(build) if device == "cpu" else build()
         if dtype == "float32":
             return Computed(served, served)
-        full = _Deferred(lambda: _full_precision(self._between(strength), config, device, backend))
-        return Computed(full, served)
+        return Computed(_Deferred(lambda: _full_precision(parameters(), config, device, backend)), served)
 
 
 def join(weights: Sequence[Weights]) -> None:
@@ -166,6 +161,10 @@ def join(weights: Sequence[Weights]) -> None:
             for each in weights:
                 if each is base or (each is not end and each.begins_as(base)):
                     each.clean_with(end)
+
+
+def _between(network: Parameters, end: Parameters | None, strength: float) -> Parameters:
+    return mixed(network, end, strength) if end is not None and strength else network
 
 
 def _full_precision(parameters: Parameters, config: LapSRNConfig, device: str, served: Backend) -> Compute:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app import build
+from app import assembly, build
 from app.build import open_model, open_weights
 from app.errors import StartupError
 from app.settings import Settings
@@ -101,17 +101,17 @@ def test_as_many_replicas_as_pay(
 ) -> None:
     """Twelve cores."""
     monkeypatch.setattr(build, "cores", lambda: 12)
-    monkeypatch.setattr(build, "_GPUS", tmp_path)
+    monkeypatch.setattr(assembly, "_GPUS", tmp_path)
     for index in range(gpus):
         (tmp_path / str(index)).mkdir()
     settings = Settings(replicas=replicas, redis_url="redis://localhost" if redis else None)  # type: ignore[arg-type]
-    assert build.replica_count(settings) == count
+    assert assembly.replica_count(settings) == count
 
 
 def test_replicas_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "cores", lambda: 12)
     settings = Settings(replicas=3, redis_url="redis://localhost")  # type: ignore[arg-type]
-    each = build.settings_of_replica(settings, 3)
+    each = assembly.settings_of_replica(settings, 3)
     assert (each.replicas, each.cpu_workers, each.codec_threads, each.redis_url) == (1, 4, 2, settings.redis_url)
-    set_by_hand = build.settings_of_replica(settings.model_copy(update={"cpu_workers": 9, "codec_threads": 5}), 3)
+    set_by_hand = assembly.settings_of_replica(settings.model_copy(update={"cpu_workers": 9, "codec_threads": 5}), 3)
     assert (set_by_hand.cpu_workers, set_by_hand.codec_threads) == (9, 5)

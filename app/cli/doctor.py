@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from app import build
+from app import assembly, build
 from app.cli.local import with_network
 from app.codec import native
 from app.engine import Engine, NetworkInfo
@@ -38,7 +38,7 @@ def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
     memory: dict[str, Any] = {}
     try:
         source = build.open_model(settings, None)
-        settings, division = build.within_memory(settings, source)
+        settings, division = assembly.within_memory(settings, source)
         memory = division.mebibytes()
         networks, engine = asyncio.run(_run(settings, source))
     except StartupError as error:

@@ -1,6 +1,7 @@
 """The service as a process to be mistreated: real weights, faults on command, its vital signs from /proc."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -20,6 +21,15 @@ HANG_SECONDS = 10.0
 """LAPSRN_HANG_SECONDS of the service."""
 _RESULT_MAX_BYTES = 4 * 1024 * 1024
 """Little, so that finished pictures that are kept as promised are not taken for a leak."""
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    found = list[int]()
+    with contextlib.suppress(OSError):
+        for task in (Path("/proc") / str(pid) / "task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +112,21 @@ class ServiceProcess:
         """Vital signs once nothing is under way, and what has leaked since the first time this was asked."""
         end = time.monotonic() + wait
         while True:
-            values = await self._metrics()
-            busy = {name: values[name] for name in ("lapsrn_requests_in_flight", "lapsrn_queue_tiles")}
+            leaks = await self.under_way()
             vitals = self.vitals()
             idle = self._idle or vitals
-            leaks = [f"{name} stays at {value}" for name, value in busy.items() if value]
             leaks += [f"{vitals.files} files open, before {idle.files}"] * (vitals.files > idle.files + 4)
             leaks += [f"{vitals.threads} threads, before {idle.threads}"] * (vitals.threads > idle.threads + 4)
             if not leaks or time.monotonic() > end:
                 self._idle = idle
                 return vitals, leaks
             await asyncio.sleep(0.5)
+
+    async def under_way(self) -> list[str]:
+        """What the service is at."""
+        values = await self._metrics()
+        busy = {name: values[name] for name in ("lapsrn_requests_in_flight", "lapsrn_queue_tiles")}
+        return [f"{name} stays at {value}" for name, value in busy.items() if value]
 
     async def restarts(self) -> float:
         """Workers replaced so far."""

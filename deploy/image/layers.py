@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -15,17 +16,18 @@ LIMIT = 5_000_000
 _TAG = "lapsrn:layers"
 
 
-def _docker(*arguments: str) -> str:
-    return subprocess.run(["docker", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
 def _layers(context: Path) -> list[tuple[str, int]]:
     """(digest, bytes) of each layer of a build of `context`, the lowest one first."""
-    _docker("build", "--quiet", "--tag", _TAG, str(context))
-    digests = json.loads(_docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", _TAG))
-    history = _docker("history", "--human=false", "--format", "{{.Size}}", _TAG).split()
-    sizes = [int(size) for size in reversed(history) if int(size)]
-    return list(zip(digests[-len(sizes) :], sizes[-len(digests) :], strict=False))
+    subprocess.run(["docker", "build", "--quiet", "--tag", _TAG, str(context)], check=True, stdout=subprocess.DEVNULL)
+    sizes, manifest = dict[str, int](), b""
+    with subprocess.Popen(["docker", "save", _TAG], stdout=subprocess.PIPE) as saving:
+        assert saving.stdout is not None
+        with tarfile.open(fileobj=saving.stdout, mode="r|") as archive:
+            for member in archive:
+                sizes[member.name] = member.size
+                content = archive.extractfile(member) if member.name == "manifest.json" else None
+                manifest = content.read() if content else manifest
+    return [(name, sizes[name]) for name in json.loads(manifest)[0]["Layers"]]
 
 
 def main() -> int:
@@ -39,7 +41,7 @@ def main() -> int:
         after = _layers(copy)
     known = {digest for digest, _ in before}
     for digest, size in after:
-        print(f"{size / 1e6:8.2f} MB  {'kept' if digest in known else 'CHANGED'}  {digest[:19]}")
+        print(f"{size / 1e6:8.2f} MB  {'kept' if digest in known else 'CHANGED'}  {digest[-64:][:12]}")
     moved = sum(size for digest, size in after if digest not in known)
     print(f"one line of code moves {moved / 1e6:.2f} MB of {sum(size for _, size in after) / 1e6:.0f} MB")
     return int(not 0 < moved <= LIMIT)

@@ -5,7 +5,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from app.api.replicas import merged
-from app.build import build_metrics
+from app.assembly import build_metrics
 
 
 def exposed(pixels: int) -> str:

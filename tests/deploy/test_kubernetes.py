@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.build import build_metrics
+from app.assembly import build_metrics
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2] / "deploy" / "kubernetes"

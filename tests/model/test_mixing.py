@@ -1,6 +1,8 @@
 """Networks between two: their parameters, and the promises that every strength of clean-up keeps."""
 
+import gc
 import threading
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +46,23 @@ def extended(base: LapSRN) -> LapSRN:
     network = random_network(replace(base.config, scale=2 * base.config.scale), seed=2)
     network.load_state_dict(network.state_dict() | base.state_dict())
     return network
+
+
+def test_nothing_keeps_weights_alive() -> None:
+    """A reload lets go of tens of MiB when the last of them goes, not when the garbage collector next looks."""
+    base, end = pair()
+    runtimes = [base.runtime("cpu", dtype) for dtype in ("float32", "bfloat16")]
+    for runtime in runtimes:
+        for strength in (0.0, 0.5):
+            runtime.run(tiles_for(runtime), 4, clean=strength)
+    gone = [weakref.ref(each) for each in (base, end, *runtimes)]
+    gc.collect()
+    gc.disable()
+    try:
+        del base, end, runtimes, runtime
+        assert [each() for each in gone] == [None] * 4
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="module")

@@ -111,8 +111,9 @@ static void find_reaches(const network_t* network, int levels, const reaches_t* 
     }
 }
 
+// The next `values` from `memory` on, which may be NULL where only the bytes are to be counted.
 static float* reserve(char* memory, plan_t* plan, size_t values) {
-    char* address = memory + plan->bytes;
+    uintptr_t address = (uintptr_t)memory + plan->bytes;
     plan->bytes += (values * sizeof(float) + 63) / 64 * 64;
     return (float*)address;
 }

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -20,16 +20,23 @@ HERE = Path(__file__).parent
 HEADER = HERE / "emulated" / "immintrin.h"
 SOURCE = Path(amx.__file__).with_name("amx.c")
 BUILT = HERE.parents[2] / "build" / "emulated"
-FLAGS = ["-O3", "-shared", "-fPIC", "-Werror"]
+FLAGS = ["-O3", "-Werror"]
+SHARED = ["-shared", "-fPIC"]
 CHECKED = ["-fsanitize=undefined", "-fsanitize-trap=undefined"]
 """What C leaves undefined ends the process."""
 NATIVE = ["-march=native"]
 
 
 def compiled(source: Path, *flags: str, emulate: bool = True) -> Path:
-    """The shared library of a C source, made if no earlier run has. Raises OSError with what the compiler said."""
-    command = [*FLAGS, *flags, *[f"-I{HEADER.parent}"] * emulate]
-    parts = [path.read_bytes() for path in (source, *sorted(SOURCE.parent.glob("*.h")), HEADER)]
+    """The shared library of a C source with AMX emulated, made if no earlier run has. Raises OSError."""
+    more = [f"-I{HEADER.parent}"] * emulate
+    return built(source, *SHARED, *flags, *more, depends=[*sorted(SOURCE.parent.glob("*.h")), HEADER])
+
+
+def built(source: Path, *flags: str, depends: Sequence[Path] = ()) -> Path:
+    """What the compiler makes of a source and of what it includes. Raises OSError with what the compiler said."""
+    command = [*FLAGS, *flags]
+    parts = [path.read_bytes() for path in (source, *depends)]
     key = hashlib.sha256(b"\0".join([*parts, " ".join(command).encode()])).hexdigest()[:16]
     target = BUILT / f"{source.stem}-{key}.so"
     if not target.exists():

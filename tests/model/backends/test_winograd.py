@@ -1,7 +1,11 @@
 """The Winograd backend, beyond what is tested of every backend: every target, random cuts, flat pictures, machines."""
 
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,18 +19,48 @@ from model.backends.winograd.winograd import TARGETS, WinogradNetwork
 from model.checkpoint import load_weights
 from model.folding import Conv, Folded
 from model.network import LapSRN, LapSRNConfig
+from tests.model.backends import arm, emulation
 from tests.model.networks import SHIPPED, folded_of, plane, random_network, texture
 
+SOURCE = winograd.FOLDER / "winograd.c"
 LEVEL = 1 / 255
 Planes = NDArray[np.float32]
 
 
-@pytest.fixture(params=TARGETS)
-def target(request: pytest.FixtureRequest) -> str:
+CHECKED = "checked"
+"""winograd.c for this CPU, compiled so that what C leaves undefined ends the process."""
+
+
+@pytest.fixture(params=[*TARGETS, CHECKED])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     name: str = request.param
-    if reason := winograd.lacks(LapSRNConfig(), name):
-        pytest.skip(reason)
-    return name
+    with ExitStack() as stack:
+        if name == "neon" and "asimd" not in cpu.features():
+            params = request.node.callspec.params
+            if not os.environ.get("LAPSRN_TEST_EMULATED") and (
+                params.get("scale", 2) > 2 or getattr(params.get("shipped"), "stem", "lapsrn_x4") != "lapsrn_x4"
+            ):
+                pytest.skip("emulated, all of these take minutes; LAPSRN_TEST_EMULATED=1 runs them")
+            if reason := arm.why_not():
+                pytest.skip(reason)
+            stack.enter_context(arm.emulated())
+        elif name == CHECKED:
+            stack.enter_context(checked(tmp_path))
+        if reason := winograd.lacks(LapSRNConfig(), name):
+            pytest.skip(reason)
+        yield name
+
+
+@contextmanager
+def checked(folder: Path) -> Iterator[None]:
+    try:
+        flags = (*emulation.SHARED, *emulation.NATIVE, *emulation.CHECKED)
+        library = emulation.built(SOURCE, *flags, depends=sorted(SOURCE.parent.glob("*.h")))
+    except OSError as error:
+        pytest.skip(f"winograd.c is not compiled with checks: {str(error).splitlines()[-1]}")
+    (folder / f"_{CHECKED}.so").symlink_to(library)
+    with mock.patch.object(winograd, "FOLDER", folder), mock.patch.dict(TARGETS, {CHECKED: set()}):
+        yield
 
 
 def reference(network: LapSRN, tiles: Planes, margin: int) -> list[NDArray[np.float64]]:

@@ -1,0 +1,108 @@
+"""Puts the service together from Settings: what app.build builds, within the memory there is, and with its metrics."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from app import build
+from app.build import ModelSource
+from app.engine import ModelFactory
+from app.memory import Available, Base, Division, available, divided, fitted
+from app.metrics import Metrics, watch_gpus
+from app.results import JobBoard, MemoryStore, ResultStore
+from app.service.codec_threads import CodecThreads
+from app.service.service import Service
+from app.settings import Settings
+from model.memory import freed_memory_returned
+
+_GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
+    """The service, not started yet, with limits that fit into its memory. `models` as in `open_model`.
+
+    Raises StartupError.
+    """
+    source = build.open_model(settings, models)
+    settings, division = within_memory(settings, source)
+    structlog.get_logger("lapsrn").info("memory in MiB", **division.mebibytes())
+    first: list[ModelSource] = [source]  # the first engine takes it, so that a reload frees it
+    del source
+    metrics = build_metrics()
+    decoders = build.build_decoders(settings, metrics)
+    store, board = build_store(settings, metrics)
+    return Service(
+        settings,
+        build.build_codec(settings, decoders),
+        store,
+        metrics,
+        CodecThreads(build.codec_threads(settings)),
+        lambda: build.build_engine(settings, metrics, first.pop() if first else build.open_model(settings, models)),
+        decoders,
+        board,
+        freed_memory_returned,
+    )
+
+
+def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Division]:
+    """`settings` with limits that fit into the memory there is, and how it is divided. Raises StartupError."""
+    memory = available()
+    if settings.memory_bytes is not None:
+        memory = Available(settings.memory_bytes, "LAPSRN_MEMORY_BYTES")
+    base = Base(source.memory, build.decoder_count(settings), build.codec_threads(settings), source.accelerator)
+    settings = fitted(settings, memory, base)
+    return settings, divided(settings, memory, base)
+
+
+def build_metrics() -> Metrics:
+    """The collectors on a registry of their own, with those of the process, of Python and of GPUs."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    metrics = Metrics(CollectorRegistry())
+    metrics.built(build.package_version())
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=metrics.registry)
+    watch_gpus(metrics.registry)
+    return metrics
+
+
+def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
+    """Where results are kept, and where jobs are shown to other processes: Redis if one is named, else memory."""
+    if settings.redis_url is None:
+        return MemoryStore(settings.result_max_bytes, settings.result_ttl_seconds), None
+    from app.results.redis import RedisStore  # brings redis, which nobody needs without one
+
+    url = settings.redis_url.get_secret_value()
+    store = RedisStore(url, settings.result_max_bytes, settings.result_ttl_seconds, on_emptied=metrics.store_emptied)
+    return store, store.board(settings.job_ttl_seconds, settings.job_lease_seconds)
+
+
+def replica_count(settings: Settings) -> int:
+    """Processes to serve with: what is set; `auto` is one for every three cores beside a GPU, and else one.
+
+    On a CPU the network takes nearly all of the time and uses every core from one process.
+    """
+    if settings.replicas != "auto":
+        return settings.replicas
+    gpus = settings.devices != "cpu" and any(_GPUS.glob("*"))
+    return max(1, build.cores() // 3) if gpus and settings.redis_url is not None else 1
+
+
+def settings_of_replica(settings: Settings, count: int) -> Settings:
+    """Those of each of `count` replicas: an equal part of the memory, and of the cores where no number is set."""
+    share = max(1, build.cores() // count)
+    return settings.model_copy(
+        update={
+            "replicas": 1,
+            "memory_bytes": (settings.memory_bytes or available().bytes) // count,
+            "cpu_workers": settings.cpu_workers or share,
+            "codec_threads": settings.codec_threads or max(1, share // 2),
+        }
+    )
