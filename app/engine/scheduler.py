@@ -205,7 +205,7 @@ class Scheduler:
         return self._bytes.total
 
     def backlog_seconds(self) -> float:
-        """How long the workers will take for what has been admitted, at their measured rate; 0 before the first batch."""
+        """How long the workers will take for what has been admitted, at their rate; 0 before the first batch."""
         with self._changed:
             rate = self._rate.per_second()
             return self._tiles.total / rate if rate else 0.0
