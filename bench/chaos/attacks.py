@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from bench.chaos import hostile
@@ -17,6 +18,25 @@ ATTACKER = 1
 """Its number for source_address."""
 _PAUSE = 0.05
 """Seconds after an answer that is no picture, so that the attack is more than the speed of a loop."""
+
+
+@asynccontextmanager
+async def connected(
+    port: int, client: int = ATTACKER
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection that is broken off at the end, also if that comes while it is made."""
+    opening = asyncio.ensure_future(connect(port, client))
+    try:
+        reader, writer = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.gather(opening, return_exceptions=True)
+        if opening.exception() is None:
+            opening.result()[1].transport.abort()
+        raise
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
 
 
 @dataclass
@@ -30,14 +50,11 @@ class Attack:
     async def send(self, body: bytes, query: str = "scale=4", headers: str = "", client: int = ATTACKER) -> None:
         """One POST, read to its end."""
         try:
-            reader, writer = await connect(self.service.port, client)
-            try:
+            async with connected(self.service.port, client) as (reader, writer):
                 request = head("POST", f"/upscale?{query}", len(body))
                 writer.write(request[:-2] + headers.encode() + b"\r\n" + body)
                 await writer.drain()
                 status = (await read_reply(reader, 0.0)).status
-            finally:
-                writer.transport.abort()
         except (OSError, EOFError):
             status = 0
         self.statuses[status] += 1
@@ -77,12 +94,9 @@ async def uploads(attack: Attack) -> None:
         while True:
             status = 0
             with contextlib.suppress(OSError, EOFError):
-                reader, writer = await connect(attack.service.port, ATTACKER)
-                try:
+                async with connected(attack.service.port) as (reader, writer):
                     writer.write(head("POST", "/upscale?scale=4", size) + bytes(size - 1))
                     status = (await read_reply(reader, 0.0)).status
-                finally:
-                    writer.transport.abort()
             attack.statuses[status] += 1
             await asyncio.sleep(_PAUSE)
 
@@ -117,19 +131,18 @@ async def headers(attack: Attack) -> None:
         while True:
             status = 0
             with contextlib.suppress(OSError, EOFError):
-                reader, writer = await connect(attack.service.port, ATTACKER)
-                try:
+                async with connected(attack.service.port) as (reader, writer):
                     writer.write(b"POST /upscale HTTP/1.1\r\nHost: x\r\n")
                     answer = asyncio.ensure_future(read_reply(reader, 0.0))
-                    for _ in range(640):
-                        if answer.done():
-                            break
-                        writer.write(line)
-                        await writer.drain()
-                    status = (await answer).status
-                finally:
-                    await asyncio.gather(answer, return_exceptions=True)
-                    writer.transport.abort()
+                    try:
+                        for _ in range(640):
+                            if answer.done():
+                                break
+                            writer.write(line)
+                            await writer.drain()
+                    finally:
+                        await asyncio.gather(answer, return_exceptions=True)
+                    status = answer.result().status
             attack.statuses[status] += 1
             await asyncio.sleep(_PAUSE)
 
@@ -205,10 +218,9 @@ async def polls(attack: Attack) -> None:
     async def one() -> None:
         while True:
             try:
-                reader, writer = await connect(attack.service.port, ATTACKER)
-                writer.write(head("GET", f"/upscale?level=2&id={'A' * 32}", 0))
-                attack.statuses[(await read_reply(reader, 0.0)).status] += 1
-                writer.transport.abort()
+                async with connected(attack.service.port) as (reader, writer):
+                    writer.write(head("GET", f"/upscale?level=2&id={'A' * 32}", 0))
+                    attack.statuses[(await read_reply(reader, 0.0)).status] += 1
             except (OSError, EOFError):
                 attack.statuses[0] += 1
 
