@@ -140,9 +140,10 @@ async def headers(attack: Attack) -> None:
                                 break
                             writer.write(line)
                             await writer.drain()
+                        status = (await answer).status
                     finally:
+                        answer.cancel()
                         await asyncio.gather(answer, return_exceptions=True)
-                    status = answer.result().status
             attack.statuses[status] += 1
             await asyncio.sleep(_PAUSE)
 
