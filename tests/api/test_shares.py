@@ -125,16 +125,26 @@ def test_one_clients_ensemble_fills_the_tiles_and_another_gets_in() -> None:
             client.delete(job.headers["location"])
 
 
-def test_one_client_fills_the_planes_bytes_and_another_gets_in() -> None:
-    planes = 256 * 256 * 4 * (1 + 4 + 16)
-    with two_clients([lambda: SlowModel(0.2)], max_queue_bytes=8 * planes) as (ann, bob, running):
-        large = [ann.job(flat(256)) for _ in range(8)]
-        until(lambda: running.engine.scheduler.bytes_under_way == 8 * planes)
-        refused(ann.upscale(), 503, "do not fit")
-        assert bob.upscale().status_code == 200
-        assert all(ann.state(job)["state"] in ("queued", "running") for job in large)
-        for job in large:
-            ann.delete(job.headers["location"])
+def test_one_client_fills_the_memory_for_pictures_and_another_gets_in() -> None:
+    go, large = threading.Event(), list[httpx.Response]()
+    with two_clients([lambda: HeldModel(go)], max_queue_bytes=1 << 26) as (ann, bob, running):
+
+        def refusal() -> Any:
+            return ann.state(large[-1])["error"]
+
+        while not large or not refusal():
+            large.append(ann.job(flat(256)))
+            until(lambda: refusal() or ann.state(large[-1])["progress"]["total"])
+        assert refusal()["type"] == "urn:lapsrn:problem:queue-full"
+        held, one = running.pictures.held_bytes, running.pictures.held_bytes // (len(large) - 1)
+        assert one < (1 << 26) - held, "what is kept back is enough for a picture"
+        refused(ann.upscale(flat(256)), 503, "are taken")
+        second = bob.job(flat(256))
+        admitted(bob, second)
+        refused(ann.upscale(flat(256)), 429, "your pictures in progress have")
+        go.set()
+        until(lambda: bob.state(second)["state"] == "done")
+        assert all(ann.state(job)["state"] in ("queued", "running", "done") for job in large[:-1])
 
 
 def test_stalled_uploads_of_one_client_hold_the_body_budget_and_another_sends_its_picture() -> None:

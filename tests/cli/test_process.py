@@ -306,5 +306,6 @@ def test_serve_in_a_pipe_writes_json_lines(weights: Path) -> None:
             assert process.wait(timeout=60) == 0
         finally:
             process.kill()
-    assert (events[0]["event"], events[0]["host"], events[0]["port"] > 0) == ("listening", "127.0.0.1", True)
+    (listening,) = (event for event in events if event["event"] == "listening")
+    assert (listening["host"], listening["port"] > 0) == ("127.0.0.1", True)
     assert {event["level"] for event in events} == {"info"}

@@ -150,15 +150,15 @@ def test_a_flood_of_frames_in_a_small_gif_is_refused_before_decoding(monkeypatch
         raise AssertionError("a frame is decoded")
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", decoded)
-    with pytest.raises(TooManyPixels, match=r"1000 x 1000 in 5 frames, 5,000,000 pixels; at most"):
-        codec().decode(_gif(5, (1000, 1000), (1, 1)), wanted(scale=2, frames="all"))
+    with pytest.raises(TooManyPixels, match=r"1000 x 1000 in 20 frames, 20,000,000 pixels; at most"):
+        codec().decode(_gif(20, (1000, 1000), (1, 1)), wanted(scale=2, frames="all"))
     with pytest.raises(TooManyPixels, match=r"5,000 frames; at most 4,096 are accepted"):
         codec().decode(_gif(5000, (1, 1), (1, 1)), wanted(scale=2, frames="all"))
 
 
 def test_frames_that_reach_out_of_their_gif_count_in_full() -> None:
-    small, large = _gif(1, (1, 1), (1, 1))[:-1], _gif(4, (2, 2), (1500, 1500))
-    with pytest.raises(TooManyPixels, match=r"1500 x 1500 in 5 frames"):
+    small, large = _gif(1, (1, 1), (1, 1))[:-1], _gif(4, (2, 2), (2500, 2500))
+    with pytest.raises(TooManyPixels, match=r"2500 x 2500 in 5 frames"):
         codec().decode(small + large[19:], wanted(scale=2, frames="all"))
     with pytest.raises(UndecodablePicture, match=r"not all of one size; take frames=first"):
         codec().decode(small + _gif(1, (2, 2), (4, 4))[19:], wanted(scale=2, frames="all", truncated="allow"))
