@@ -20,7 +20,9 @@ from app.metrics import Metrics, watch_gpus
 from app.results import JobBoard, MemoryStore, ResultStore
 from app.service.codec_threads import CodecThreads
 from app.service.service import Service
+from app.service.webhooks import Sender
 from app.settings import Settings
+from app.webhook_rules import Rules
 from model.memory import freed_memory_returned
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
@@ -48,8 +50,19 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         lambda: build.build_engine(settings, metrics, first.pop() if first else build.open_model(settings, models)),
         decoders,
         board,
+        build_sender(settings),
         freed_memory_returned,
     )
+
+
+def build_sender(settings: Settings) -> Sender | None:
+    """What sends webhooks, where they are on."""
+    if not settings.webhook_hosts:
+        return None
+    from app import webhooks
+
+    rules = Rules.of(settings.webhook_hosts)
+    return webhooks.Sender(rules, settings.webhook_keys, settings.webhook_timeout_seconds)
 
 
 def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Division]:

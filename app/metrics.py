@@ -21,6 +21,7 @@ SIZES: Mapping[str, float] = {"small": 2**20, "medium": 2**24, "large": float("i
 CLEAN_STRENGTHS = ("0", "0.25", "0.5", "0.75", "1")
 """Classes of strengths of clean-up, each up to this one."""
 CLEAN_REASONS = ("nothing", "asked", "jpeg", "webp", "avif", "grid")
+WEBHOOK_RESULTS = ("ok", "status", "unreachable", "timeout", "refused")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -54,6 +55,15 @@ class Metrics:
             registry=registry,
         )
         self._jobs = Counter("lapsrn_jobs_total", "Jobs that have ended", ["outcome"], registry=registry)
+        self._webhooks = Counter(
+            "lapsrn_webhooks_total", "Webhooks that were delivered or given up", ["outcome"], registry=registry
+        )
+        self._webhook_tries = Counter(
+            "lapsrn_webhook_tries_total", "Attempts to deliver a webhook", ["result"], registry=registry
+        )
+        self._webhooks_pending = Gauge(
+            "lapsrn_webhooks_pending", "Webhooks of jobs that are under way or not delivered", registry=registry
+        )
         self._build = Gauge("lapsrn_build_info", "1, with the version of the service", ["version"], registry=registry)
         self._busy = Counter(
             "lapsrn_worker_busy_seconds_total", "Time in calls of the network", ["worker"], registry=registry
@@ -116,6 +126,10 @@ class Metrics:
             self._stage_seconds.labels(stage)
         for outcome in OUTCOMES:
             self._jobs.labels(outcome)
+        for outcome in ("delivered", "failed"):
+            self._webhooks.labels(outcome)
+        for result in WEBHOOK_RESULTS:
+            self._webhook_tries.labels(result)
         for reason in ("too-many", "unread"):
             self._connections_dropped.labels(reason)
         for direction in ("in", "out"):
@@ -143,6 +157,18 @@ class Metrics:
     def job_ended(self, outcome: str) -> None:
         """A job has ended; `outcome` is one of OUTCOMES."""
         self._jobs.labels(outcome).inc()
+
+    def webhook_tried(self, result: str) -> None:
+        """A webhook was sent, or could not be; `result` is one of WEBHOOK_RESULTS."""
+        self._webhook_tries.labels(result).inc()
+
+    def webhook_ended(self, outcome: str) -> None:
+        """A webhook was "delivered", or it "failed" for good."""
+        self._webhooks.labels(outcome).inc()
+
+    def webhooks_pending(self, count: int) -> None:
+        """So many are to be delivered, now or when their jobs end."""
+        self._webhooks_pending.set(count)
 
     def built(self, version: str) -> None:
         """Which version this is."""

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from app.api_keys import ApiKey, complaint, keys_in, text_of
 from app.errors import SettingsRefused, StartupError
 from app.formats import INPUT_FORMATS
+from app.webhook_rules import Rules, secrets_in
 
 _MIB = 1024 * 1024
 _ROOT = Path(__file__).resolve().parent.parent
@@ -137,6 +138,25 @@ class Settings(BaseSettings):
         Seconds, Field(description="A process that shows no sign of life for this long has lost its jobs, say others.")
     ] = 10.0
     max_jobs: Annotated[Positive, Field(description="Jobs remembered, finished ones too, one client alone.")] = 1000
+    webhook_hosts: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(
+            description="Where webhooks of jobs may go, separated by commas: hosts, .example.org for all below it, * "
+            "for any public one; addresses and networks, which may be private. Empty: there are none."
+        ),
+    ] = ()
+    webhook_secret: Annotated[
+        SecretStr | None, Field(description="What signs webhooks: whsec_ and base64; several with spaces between.")
+    ] = None
+    webhook_secret_file: Annotated[Path | None, Field(description="A file with that, instead of it.")] = None
+    webhook_timeout_seconds: Annotated[Seconds, Field(description="Time for one attempt to deliver a webhook.")] = 10.0
+    webhook_tries: Annotated[
+        int, Field(ge=1, le=12, description="Attempts, with pauses of 1, 3, 9... seconds: eight are 18 minutes.")
+    ] = 8
+    max_webhooks: Annotated[
+        Positive, Field(description="Webhooks not delivered yet, those of jobs under way too, one client alone.")
+    ] = 1000
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     lame_duck_seconds: Annotated[
         float,
@@ -206,7 +226,7 @@ class Settings(BaseSettings):
     ] = "auto"
     tracing: Annotated[bool, Field(description="OpenTelemetry spans (needs the extra `tracing`).")] = False
 
-    @field_validator("formats", "cors_origins", "more_weights", mode="before")
+    @field_validator("formats", "cors_origins", "more_weights", "webhook_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Commas separate; a list stays a list, and the word none is an empty one."""
@@ -237,6 +257,19 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no format {unknown[0]}; there are {', '.join(INPUT_FORMATS)}")
         return formats
 
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Rules.of(value)
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            secrets_in(value.get_secret_value())
+        return value
+
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -249,7 +282,7 @@ class Settings(BaseSettings):
     @classmethod
     def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Secrets from their files, as if they had been in the environment."""
-        for name in ("api_keys", "redis_url"):
+        for name in ("api_keys", "redis_url", "webhook_secret"):
             file = values.get(f"{name}_file")
             if file and values.get(name):
                 variable = f"LAPSRN_{name.upper()}"
@@ -258,11 +291,18 @@ class Settings(BaseSettings):
             values = values | {"api_keys": keys_in(Path(file))}
         if file := values.get("redis_url_file"):
             values = values | {"redis_url": text_of(Path(file), "LAPSRN_REDIS_URL_FILE").strip()}
+        if file := values.get("webhook_secret_file"):
+            values = values | {"webhook_secret": text_of(Path(file), "LAPSRN_WEBHOOK_SECRET_FILE").strip()}
         return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_keys(self.api_keys)
+        if self.webhook_hosts and not self.webhook_keys:
+            raise ValueError(
+                "LAPSRN_WEBHOOK_HOSTS: webhooks have to be signed: set LAPSRN_WEBHOOK_SECRET or "
+                "LAPSRN_WEBHOOK_SECRET_FILE"
+            )
         for name in ("replicas", "processes"):
             count = getattr(self, name)
             if count not in (1, "auto") and self.redis_url is None:
@@ -292,6 +332,11 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise SettingsRefused(f"The API keys were not changed: {error}.") from error
         return keys
+
+    @property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """What webhooks are signed with."""
+        return () if self.webhook_secret is None else secrets_in(self.webhook_secret.get_secret_value())
 
     @property
     def other_weights(self) -> tuple[Path, ...]:

@@ -19,10 +19,17 @@ def document_response(document: BaseModel, status: int = 200, headers: Mapping[s
     return Response(body, status, {**NO_STORE, **(headers or {})}, "application/json")
 
 
+def told_of(job: JobSnapshot, prefix: str) -> dict[str, object]:
+    """The job's document as plain data, for a webhook, which has no need to be told about itself."""
+    return job_document(job, prefix).model_dump(mode="json", exclude_unset=True, exclude={"webhook"})
+
+
 def job_document(job: JobSnapshot, prefix: str) -> JobDocument:
     """The job, with the addresses of its results or the problem that it ended with."""
     error = job.error
+    webhook = {} if job.webhook is None else {"webhook": job.webhook}
     return JobDocument(
+        **webhook,
         id=job.id,
         state=job.state,
         progress=TileProgress(done=job.done_tiles, total=job.total_tiles),

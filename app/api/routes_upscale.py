@@ -11,7 +11,7 @@ from app.api.addresses import job_address, prefix_of
 from app.api.body import BodyLimits, read_picture
 from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, trace_of_request
 from app.api.disconnect import unless_client_leaves
-from app.api.documents import document_response, job_document
+from app.api.documents import document_response, job_document, told_of
 from app.api.negotiation import acceptable_formats, wants_async
 from app.api.pictures import (
     COOKIE,
@@ -21,10 +21,10 @@ from app.api.pictures import (
     picture_response,
     set_cookie,
 )
-from app.api.schemas import ForgetQuery, IdempotencyKey, ResultQuery
+from app.api.schemas import ForgetQuery, IdempotencyKey, ResultQuery, WebhookUrl
 from app.api.tracing import tell_span
 from app.api.upscale_query import OptionsDep
-from app.errors import MalformedRequest, NotFound, NotReady, StoreUnavailable
+from app.errors import BadParameter, MalformedRequest, NotFound, NotReady, StoreUnavailable
 from app.options import UpscaleOptions
 from app.results import new_id
 from app.service.caller import Caller
@@ -33,6 +33,7 @@ from app.service.pipeline import Order, Upload, Upscaled
 from app.service.repeats import fingerprint
 from app.service.service import Service
 from app.service.stages import Stages
+from app.service.webhooks import HEADER
 
 router = APIRouter(tags=["upscale"])
 _UNKNOWN = "No such result: it never was, has expired, or is not yours. POST the picture again."
@@ -46,9 +47,14 @@ async def upscale(
     caller: CallerDep,
     held: HeldDep,
     key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
+    webhook: Annotated[WebhookUrl | None, Header(alias=HEADER)] = None,
 ) -> Response:
     """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
     patient = wants_async(request.headers.get("prefer", ""))
+    if webhook is not None:
+        if not patient:
+            raise BadParameter(f"{HEADER}: only jobs have webhooks; send Prefer: respond-async with it.")
+        service.webhooks.check(webhook)
     order = _order(request, options, service, caller, patient)
     if order.options.self_ensemble:
         facts_of(request)["ensemble"] = True
@@ -62,7 +68,8 @@ async def upscale(
             upload = Upload(await read_picture(request, _limits(service), reservation), reservation)
         facts_of(request)["bytes_in"] = len(upload.read())
         if patient:
-            return _accepted(request, service, await _job(service, caller, order, upload, stages, cleanup, key))
+            told = prefix_of(request.scope), webhook
+            return _accepted(request, service, await _job(service, caller, order, upload, stages, cleanup, key, told))
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[upscaled.level]
@@ -169,12 +176,23 @@ async def _job(
     stages: Stages,
     cleanup: ExitStack,
     key: str | None,
+    told: tuple[str, str | None],
 ) -> JobSnapshot:
-    """The job for an upload: one that is begun, or that the same key has begun already."""
-    asked = fingerprint(order, upload.read()) if key else ""
+    """The job for an upload: one that is begun, or that the same key has begun already.
+
+    `told`: the prefix of addresses, and where the end of the job is to be told.
+    """
+    prefix, webhook = told
+    asked = fingerprint(order, upload.read(), webhook or "") if key else ""
     if key and (known := await service.repeats.find(key, caller, asked)):
         return known.snapshot
-    job = service.jobs.begin(order, upload, stages, cleanup)
+    with ExitStack() as unless_begun:
+        hook = None
+        if webhook is not None:
+            hook = service.webhooks.reserve(caller.name, webhook, lambda job: told_of(job, prefix))
+            unless_begun.callback(hook.release)
+        job = service.jobs.begin(order, upload, stages, cleanup, hook)
+        unless_begun.pop_all()
     service.directory.announce(job)
     if key:
         with suppress(StoreUnavailable):  # a repetition that comes to another process then begins a job of its own

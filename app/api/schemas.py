@@ -22,6 +22,16 @@ IdempotencyKey = Annotated[
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),
 ]
+WebhookUrl = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2048,
+        description="Of a job: where its end is told, signed as Standard Webhooks has it. Only hosts that the operator "
+        "allows.",
+        examples=["https://example.org/lapsrn"],
+    ),
+]
 JobId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -151,3 +161,7 @@ class JobDocument(BaseModel):
         Field(description="As X-Upscale-Clean; null until it is done.", examples=["0.5; jpeg=90"]),
     ]
     error: Annotated[ProblemDocument | None, Field(description="Why it failed.")]
+    webhook: Annotated[
+        Literal["pending", "delivered", "failed"] | None,
+        Field(description="Whether its webhook has been delivered, if it has one."),
+    ] = None

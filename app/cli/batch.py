@@ -10,17 +10,21 @@ from app.cli import files
 from app.cli.inputs import Work
 from app.cli.wording import as_flags
 
-Status = Literal["done", "skipped", "failed"]
+Status = Literal["done", "skipped", "failed", "ignored", "waiting"]
+"""ignored: no picture; waiting: it is tried again. Both are for watching a folder."""
 Progress = Callable[[int, int], None]
 
 
 class PictureError(Exception):
     """This picture cannot be upscaled; `type` is the problem's type as in the service's answers."""
 
-    def __init__(self, message: str, type: str = "") -> None:
-        """`message` is fit to be shown; it may name options as the parameters of a request."""
+    def __init__(self, message: str, type: str = "", *, passing: bool = False) -> None:
+        """`message` is fit to be shown; it may name options as the parameters of a request.
+
+        `passing`: it has nothing to do with the picture, such as a service that is away or busy.
+        """
         super().__init__(message)
-        self.type = type
+        self.type, self.passing = type, passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,10 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a picture ended. `seconds` until it was written; `size` of the result in bytes; `clean` as in Result."""
+    """How a picture ended. `seconds` until it was written; `size` of the result in bytes; `clean` as in Result.
+
+    `passing` as in PictureError.
+    """
 
     status: Status
     seconds: float = 0.0
@@ -67,6 +74,7 @@ class Outcome:
     error: str = ""
     type: str = ""
     clean: str = ""
+    passing: bool = False
 
 
 def settle(works: Sequence[Work], report: Report, *, overwrite: bool) -> dict[Work, Outcome]:
@@ -100,7 +108,7 @@ async def run(works: Sequence[Work], backend: Backend, report: Report, *, stdin:
 
     async def take(queue: Iterator[Work]) -> None:
         for work in queue:
-            outcomes[work] = await _one(work, backend, report, stdin)
+            outcomes[work] = await one(work, backend, report, stdin=stdin)
             report.end(work, outcomes[work])
 
     try:
@@ -112,22 +120,30 @@ async def run(works: Sequence[Work], backend: Backend, report: Report, *, stdin:
     return outcomes
 
 
-async def _one(work: Work, backend: Backend, report: Report, stdin: bytes) -> Outcome:
+async def one(
+    work: Work, backend: Backend, report: Report, *, stdin: bytes = b"", objection: Callable[[], str] = str
+) -> Outcome:
+    """The outcome of one picture, whose end is not reported yet.
+
+    `objection` is asked right before the result is written: why it should not be, or "".
+    """
     progress = report.begin(work)
     began = time.monotonic()
 
-    def failed(message: str, type: str = "") -> Outcome:
-        return Outcome("failed", time.monotonic() - began, error=as_flags(message), type=type)
+    def failed(message: str, type: str = "", *, passing: bool = False) -> Outcome:
+        return Outcome("failed", time.monotonic() - began, error=as_flags(message), type=type, passing=passing)
 
     try:
         data = await asyncio.to_thread(work.source.read_bytes) if work.source else stdin
         result = await backend.upscale(data, progress)
     except PictureError as error:
-        return failed(str(error), error.type)
+        return failed(str(error), error.type, passing=error.passing)
     except OSError as error:
         return failed(files.reason(error))
     except Exception as error:  # whatever it was, the other pictures are not to blame
         return failed(f"{type(error).__name__}: {error}")
+    if problem := objection():
+        return failed(problem)
     try:
         await asyncio.to_thread(files.write, work.target, result.body)
     except OSError as error:

@@ -4,19 +4,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from app.cli.command import Command, typed
 from app.cli.option_flags import with_upscale_options
+from app.cli.parameters import ApiKey, AsJson, Device, Jobs, Level, Name, Overwrite, Quiet, Server, Weights
 from app.cli.process import INTERRUPTED, end, leave, prepare_streams
 from app.options import UpscaleOptions
 
 HELP = {"help_option_names": ["-h", "--help"]}
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-_HERE = "On this machine"
-_SERVICE = "Through a service"
 
 app = typer.Typer(
     name="lapsrn",
@@ -25,42 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=HELP,
 )
-
-Server = Annotated[
-    str | None,
-    typer.Option(
-        "--server",
-        metavar="URL",
-        envvar="LAPSRN_SERVER",
-        help="Address of a running service that does the work.",
-        rich_help_panel=_SERVICE,
-    ),
-]
-ApiKey = Annotated[
-    str,
-    typer.Option(
-        "--api-key",
-        envvar="LAPSRN_API_KEY",
-        help="API key, if the service requires one.",
-        show_default=False,
-        rich_help_panel=_SERVICE,
-    ),
-]
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        readable=False,
-        help="Weights file to use instead of LAPSRN_WEIGHTS or the shipped weights.",
-        rich_help_panel=_HERE,
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        help="auto, cpu, cuda:N, or several separated by commas, instead of LAPSRN_DEVICES or auto.",
-        rich_help_panel=_HERE,
-    ),
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -95,29 +58,14 @@ def upscale(
         ),
     ],
     options: UpscaleOptions,
-    level: Annotated[
-        Literal["2", "4", "8"] | None,
-        typer.Option(help="Write this smaller level of the pass instead of the last one."),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name",
-            metavar="TEMPLATE",
-            help="Names of results in a folder, such as '{stem}_x{scale}{suffix}'; there is {model}, too.",
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
+    level: Level = None,
+    name: Name = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
     server: Server = None,
     api_key: ApiKey = "",
-    jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs", "-j", min=1, max=64, help="Requests to have in progress at once.", rich_help_panel=_SERVICE
-        ),
-    ] = 4,
+    jobs: Jobs = 4,
     weights: Weights = None,
     device: Device = None,
 ) -> None:
@@ -186,6 +134,66 @@ def upscale_large(
     end(
         lambda: run(source, output, options, weights, device, overwrite=overwrite, quiet=quiet),
         hint="; the same command goes on with the bands that are missing",
+    )
+
+
+@app.command(cls=Command, no_args_is_help=True)
+@with_upscale_options()
+def watch(
+    context: typer.Context,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", readable=False, help="The folder whose pictures are enlarged.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", readable=False, help="The folder of the results.")
+    ],
+    options: UpscaleOptions,
+    settle: Annotated[
+        float,
+        typer.Option(min=0.1, max=3600, help="Seconds that a file has to stay unchanged before it counts as complete."),
+    ] = 2,
+    level: Level = None,
+    name: Name = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    server: Server = None,
+    api_key: ApiKey = "",
+    jobs: Jobs = 4,
+    weights: Weights = None,
+    device: Device = None,
+) -> None:
+    """Enlarge the pictures of a folder, and those that are put into it, until interrupted.
+
+    Subfolders count, and the tree is kept under OUT. What is done stays done when the command is started again. A
+    picture that is replaced by another is enlarged again. Files that are no pictures are named once and left alone.
+
+    lapsrn watch inbox/ -o outbox/
+
+    lapsrn watch inbox/ -o outbox/ --long-side 3840 --format webp --server http://127.0.0.1:8000
+    """
+    from app.cli.backends import Place
+    from app.cli.watch import watch as run
+
+    place = Place(server, api_key, jobs, weights, device)
+    wanted = None if level is None else int(level)
+    given = typed(context)
+    end(
+        lambda: run(
+            folder,
+            output,
+            options,
+            wanted,
+            place,
+            settle=settle,
+            overwrite=overwrite,
+            as_json=as_json,
+            quiet=quiet,
+            name=name,
+            typed=given,
+        ),
+        interrupted=0,
+        hint="; the same command continues",
     )
 
 

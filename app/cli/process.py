@@ -24,10 +24,11 @@ def prepare_streams() -> None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
 
 
-def end(run: Callable[[], int], *, hint: str = "") -> NoReturn:
+def end(run: Callable[[], int], *, hint: str = "", interrupted: int = INTERRUPTED) -> NoReturn:
     """Ends the command with the exit code that `run` returns, or with one line for an error that was foreseen.
 
-    While it runs, SIGTERM does the same as Ctrl-C. `hint` is what to tell somebody who interrupts it.
+    While it runs, SIGTERM does the same as Ctrl-C. `hint` is what to tell somebody who interrupts it; with
+    another exit code for that than INTERRUPTED, an interruption is how the command is meant to end.
     """
     from app.cli.inputs import PlanError
     from app.errors import StartupError
@@ -40,11 +41,13 @@ def end(run: Callable[[], int], *, hint: str = "") -> NoReturn:
     except StartupError as error:
         code = _print_error(str(error), 1)
     except KeyboardInterrupt:
+        if interrupted != INTERRUPTED:
+            leave(_print_error(f"stopped{hint}", interrupted))
         code = _print_error(f"interrupted{hint}", INTERRUPTED)
     raise typer.Exit(code)
 
 
-def leave() -> NoReturn:
+def leave(code: int = INTERRUPTED) -> NoReturn:
     """Ends an interrupted process at once, without waiting for threads: one may be loading a network."""
     from app.cli import files
 
@@ -52,7 +55,7 @@ def leave() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads it any more
             stream.flush()
-    os._exit(INTERRUPTED)
+    os._exit(code)
 
 
 def _print_error(message: str, code: int) -> int:

@@ -1,6 +1,6 @@
 """Upscales through a running service."""
 
-from lapsrn_client import AsyncUpscaler, Options, Unreachable, UpscaleError
+from lapsrn_client import AsyncUpscaler, Busy, Options, Unreachable, UpscaleError
 
 from app.cli.batch import PictureError, Progress, Result
 
@@ -23,9 +23,9 @@ class RemoteBackend:
                     raise PictureError("the service keeps no results, so it has no smaller level; use --scale instead")
                 result = await self._client.level(result.id, self._level)
         except Unreachable as error:
-            raise PictureError(str(error)) from error
+            raise PictureError(str(error), passing=True) from error
         except UpscaleError as error:
-            raise PictureError(str(error), error.type) from error
+            raise PictureError(str(error), error.type, passing=isinstance(error, Busy)) from error
         return Result(result.body, result.clean)
 
     async def close(self) -> None:

@@ -20,8 +20,8 @@ from app.cli.wording import printable
 class TextReport:
     """One line per picture; on a terminal also a bar for the run, and one for each picture in progress."""
 
-    def __init__(self, total: int, console: Console | None = None, *, quiet: bool = False) -> None:
-        """`total` pictures; `quiet` prints nothing but failures."""
+    def __init__(self, total: int | None, console: Console | None = None, *, quiet: bool = False) -> None:
+        """`total` pictures, None if that is not known; `quiet` prints nothing but failures."""
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._quiet = quiet
         self._bars = Progress(
@@ -52,6 +52,8 @@ class TextReport:
         """Adds a bar on a terminal; elsewhere there is none, and asking a service for progress would cost requests."""
         if self._bars.disable:
             return None
+        if work in self._in_progress:  # it is tried again
+            self._bars.remove_task(self._in_progress.pop(work))
         bar = self._in_progress[work] = self._bars.add_task(f"[dim]{_text(Path(work.name).name)}", total=None)
         return lambda done, total: self._bars.update(bar, completed=done, total=total)
 
@@ -64,6 +66,8 @@ class TextReport:
             self._console.print(f"[red]failed[/]  {_text(work.name)}: {_text(outcome.error)}")
         elif self._quiet:
             return
+        elif outcome.status in ("ignored", "waiting"):
+            self._console.print(f"[yellow]{outcome.status}[/] {_text(work.name)}: {_text(outcome.error)}")
         elif outcome.status == "skipped":
             self._console.print(f"[yellow]skipped[/] {_text(work.name)}: {_text(work.target)} exists")
         else:
@@ -110,7 +114,7 @@ class JsonReport:
         }
         if outcome.status == "done":
             line |= {"bytes": outcome.size, "seconds": round(outcome.seconds, 3), "clean": outcome.clean or None}
-        elif outcome.status == "failed":
+        elif outcome.error:
             line |= {"error": outcome.error, "type": outcome.type or None}
         self._print(line)
 

@@ -170,7 +170,10 @@ class JobDirectory:
                     return
             except StoreUnavailable:
                 told = False
-            if snapshot.finished and (told or self._closing or self._jobs.get(order.result_id, order.owner) is None):
+            known = self._jobs.get(order.result_id, order.owner) is not None
+            # While its webhook is not delivered, that may still change.
+            settled = told and snapshot.webhook != "pending"
+            if snapshot.finished and (settled or self._closing or not known):
                 return
             await asyncio.sleep(POLL_SECONDS / 5)
             await job.changed(snapshot.version, POLL_SECONDS)

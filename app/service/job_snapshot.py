@@ -33,6 +33,7 @@ class JobSnapshot(BaseModel):
     levels: tuple[int, ...]
     clean: str = ""
     error: JobError | None
+    webhook: Literal["pending", "delivered", "failed"] | None = None
 
     @property
     def finished(self) -> bool:

@@ -21,6 +21,7 @@ from app.metrics import Metrics
 from app.service.job_snapshot import LAST_STATES, JobError, JobSnapshot, State
 from app.service.pipeline import Order, Pipeline, Upload, Upscaled
 from app.service.stages import Stages
+from app.service.webhooks import Hook
 from app.shares import Shares
 
 REFUSALS = (ClientError, QueueFull, Draining, WarmingUp, DecodersUnavailable)
@@ -31,8 +32,14 @@ UNKNOWN_JOB = "No such job: it never was, has expired, or is not yours."
 class Job:
     """One upscale: what is known of it, and a way to wait until that changes."""
 
-    def __init__(self, order: Order, stages: Stages, clock: Callable[[], float] = time.monotonic) -> None:
-        """Queued, with no tiles known yet; `clock` is in seconds."""
+    def __init__(
+        self,
+        order: Order,
+        stages: Stages,
+        clock: Callable[[], float] = time.monotonic,
+        hook: Hook | None = None,
+    ) -> None:
+        """Queued, with no tiles known yet; `clock` is in seconds; `hook` tells somebody of its end."""
         self.order = order
         self.stages = stages
         self.state: State = "queued"
@@ -44,6 +51,9 @@ class Job:
         self.clean = ""
         self.ended: float | None = None
         self.task: asyncio.Task[Upscaled] | None = None
+        self.hook = hook
+        if hook is not None:
+            hook.on_change = self._touch
         self._clock = clock
         self._first: tuple[int, float] | None = None
         self._changed = asyncio.Event()
@@ -58,9 +68,12 @@ class Job:
     def move(self, state: State) -> None:
         """Takes a state, and wakes whoever waits for a change."""
         self.state = state
-        self.version += 1
         if state in LAST_STATES:
             self.ended = self._clock()
+        self._touch()
+
+    def _touch(self) -> None:
+        self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -92,6 +105,7 @@ class Job:
             levels=self.levels,
             clean=self.clean,
             error=None if error is None else _told(error),
+            webhook=None if self.hook is None else self.hook.state,
         )
 
     async def changed(self, since: int, seconds: float) -> bool:
@@ -134,8 +148,8 @@ class Jobs:
         """Runs an order to its end. Cancelling this call cancels the work. Raises the pipeline's errors."""
         return await self._start(Job(order, stages, self._clock), upload, cleanup)
 
-    def begin(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack) -> Job:
-        """Starts an order that will be asked about.
+    def begin(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack, hook: Hook | None = None) -> Job:
+        """Starts an order that will be asked about; `hook` tells somebody of its end.
 
         Raises QueueFull or TooManyRequests when too many are remembered, or Draining.
         """
@@ -148,9 +162,11 @@ class Jobs:
                 "are here. DELETE those that you have fetched, or wait until they expire.",
                 retry_after=self._ttl / 10,
             )
-        job = Job(order, stages, self._clock)
+        job = Job(order, stages, self._clock, hook)
         task = self._start(job, upload, cleanup, patient=True)
         task.add_done_callback(lambda _: self._end_unwatched(job))
+        if hook is not None:
+            task.add_done_callback(lambda _: hook.fire(job.snapshot()))
         self._known[order.result_id] = job
         self._shares.add(order.client)
         return job

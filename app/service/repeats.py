@@ -62,9 +62,9 @@ class Repeats:
             await self._board.show(place, caller.owner, json.dumps(began))
 
 
-def fingerprint(order: Order, data: bytes) -> str:
-    """What was asked for: the picture, the options and the formats that are accepted."""
-    told = json.dumps([asdict(order.options), order.formats]).encode()
+def fingerprint(order: Order, data: bytes, webhook: str = "") -> str:
+    """What was asked for: the picture, the options, the formats that are accepted, and where its end is told."""
+    told = json.dumps([asdict(order.options), order.formats, webhook]).encode()
     return hashlib.sha256(hashlib.sha256(told).digest() + hashlib.sha256(data).digest()).hexdigest()
 
 

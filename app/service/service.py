@@ -25,7 +25,9 @@ from app.service.picture_budget import PictureBudget
 from app.service.pipeline import Pipeline
 from app.service.repeats import Repeats
 from app.service.upload_budget import UploadBudget
+from app.service.webhooks import Sender, Webhooks
 from app.settings import Settings
+from app.webhook_rules import Rules
 
 Phase = Literal["warming", "ready", "leaving", "draining", "failed"]
 """While leaving, everything is served, but readiness says no, so that load balancers look elsewhere."""
@@ -44,13 +46,15 @@ class Service:
         open_engine: Callable[[], Engine],
         decoders: Decoders | None = None,
         board: JobBoard | None = None,
+        sender: Sender | None = None,
         returning_memory: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`open_engine` checks the weights and returns an engine for them, not started yet, or raises StartupError. It
         is called here, and again at every reload.
 
         `decoders` are started and closed with the service; None decodes in this process. `board` shows jobs to other
-        processes. What is freed in `returning_memory` goes back to the system.
+        processes. `sender` sends webhooks; None: there are none. What is freed in `returning_memory` goes
+        back to the system.
         """
         self.settings = settings
         self.store = store
@@ -66,6 +70,8 @@ class Service:
         self.jobs = Jobs(pipeline, metrics, settings.job_ttl_seconds, settings.max_jobs)
         self.directory = JobDirectory(self.jobs, board)
         self.repeats = Repeats(self.directory, board, settings.max_jobs)
+        rules = Rules.of(settings.webhook_hosts)
+        self.webhooks = Webhooks(rules, sender, metrics, settings.max_webhooks, settings.webhook_tries)
         self._threads = threads
         self._open_engine = open_engine
         self._returning_memory = returning_memory
@@ -165,6 +171,7 @@ class Service:
             self._engine.oldest_first()
         await self.jobs.drain(self.settings.grace_seconds)
         self.keeper.hurry()
+        await self.webhooks.drain(self.settings.webhook_timeout_seconds)
         await self.directory.close()
 
     async def stop(self) -> None:
@@ -176,6 +183,7 @@ class Service:
         if self.phase == "draining":  # by a signal, and the grace time is over
             self.keeper.hurry()
         await self.drain()
+        await self.webhooks.close()
         if self._engine is not None:
             await self._engine.stop(self.settings.grace_seconds)
         await self._threads.close()

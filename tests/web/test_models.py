@@ -34,13 +34,13 @@ def requests_of(page: Any) -> list[str]:
 def test_one_network_offers_what_it_has(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     until(page, "document.getElementById('limits').textContent !== ''")
-    assert shown(page) == (["×2", "×4"], False)
+    assert shown(page) == (["×2", "×4", "Size"], False)
 
 
 def test_eight_times_and_every_level_on_the_way(several: Running, visit: Visit) -> None:
     page = visit(several.url)
     page.wait_for_selector("#scales label:has([value='8'])")
-    assert shown(page) == (["×2", "×4", "×8"], True)
+    assert shown(page) == (["×2", "×4", "×8", "Size"], True)
     page.click("#scales label:has([value='8'])")
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)

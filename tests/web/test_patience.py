@@ -135,7 +135,7 @@ def test_a_page_opened_while_the_service_starts_learns_what_it_has(several: Runn
     page.goto(several.url)
     page.wait_for_selector("#banner:not([hidden])")
     assert "The service is starting" in text(page, "#banner-words")
-    assert page.locator("#scales label:visible").count() == 2
+    assert page.locator("#scales label:visible").count() == 3
     page.unroute("**/model")
     page.wait_for_selector("#scales label:has([value='8'])")
     assert page.locator("#banner").is_hidden()

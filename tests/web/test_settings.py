@@ -135,7 +135,9 @@ def test_settings_are_taken_from_the_address(service: Running, visit: Visit) -> 
     assert page.locator(".entry-what").inner_text() == "×2, best, WebP 50"
 
 
-@pytest.mark.parametrize("address", ["?scale=3", "?scale=x&lossy=0", "?format=doc"])
+@pytest.mark.parametrize(
+    "address", ["?scale=9", "?scale=x&lossy=0", "?format=doc", "?width=0", "?height=1.5", "?by=toString&fits=true"]
+)
 def test_nonsense_in_the_address_is_left_out(service: Running, visit: Visit, address: str) -> None:
     page = visit(service.url + address)
     upload(page, ("hill.png", png(20, 30)))

@@ -7,7 +7,7 @@ import { drawTileOverlay } from "./tile-overlay.js";
 import { Viewport } from "./viewport.js";
 
 /** @typedef {import("./header.js").Size} Size */
-/** @typedef {{url: string, alt: string, label: string, level: number}} Side level 1: the original */
+/** @typedef {{url: string, alt: string, label: string, level: number}} Side level: how many times as large as the original, which has 1 */
 
 const REVEAL_MS = 900;
 /** CSS pixels between a corner of the picture and the choice in it, and a width in which two of them fit. */

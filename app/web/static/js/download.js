@@ -14,7 +14,7 @@ export function downloadName(entry, { result, level }) {
   const stem = entry.name.replace(/\.[^.]+$/, "") || "picture";
   const type = result.fetched.get(level)?.blob.type ?? "";
   const subtype = (type.split(";")[0] ?? "").split("/")[1] || "png";
-  return `${stem}-${suffixOf(result.settings, level)}.${subtype === "jpeg" ? "jpg" : subtype}`;
+  return `${stem}-${suffixOf(result.settingsAt(level))}.${subtype === "jpeg" ? "jpg" : subtype}`;
 }
 
 /** @param {string} url @param {string} name */

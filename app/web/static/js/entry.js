@@ -1,7 +1,7 @@
 /** One picture on its way: what was chosen, how far it is, what came of it. */
 
 import { readHeader } from "./header.js";
-import { parametersOf, sameButScale, writtenAs } from "./settings.js";
+import { parametersOf, sameButSize, sameSize, sizeMade, writtenAs } from "./settings.js";
 
 /** @typedef {"waiting" | "held" | "uploading" | "queued" | "running" | "fetching" | "done" | "failed"} EntryState */
 /** @typedef {import("./settings.js").Settings} Settings */
@@ -82,8 +82,14 @@ export class Entry {
 
   /** @returns {Size | null} of what it is to become */
   get expected() {
-    if (!this.size) return null;
-    return { height: this.size.height * this.settings.scale, width: this.size.width * this.settings.scale };
+    return this.size && sizeMade(this.settings, this.size);
+  }
+
+  /** How many times as large as the original it is to become. */
+  get times() {
+    const { size, expected } = this;
+    if (!size || !expected) return this.settings.scale;
+    return Math.max(expected.height, expected.width) / Math.max(size.height, size.width);
   }
 
   /** @returns {import("./result.js").Level | null} the picture that a download saves */
@@ -107,7 +113,7 @@ export class Entry {
   /** @param {Settings} settings @returns {boolean} whether they ask for what it is, or is to become */
   isAsked(settings) {
     if (this.state === "done" && this.resultFor(settings)) return true;
-    return this.settings.scale === settings.scale && sameButScale(this.settings, settings, this.format);
+    return sameSize(this.settings, settings) && sameButSize(this.settings, settings, this.format);
   }
 
   /** @param {Settings} settings @returns {Result | undefined} one that is already what they ask for */

@@ -49,7 +49,7 @@ const overview = new Overview(queue, {
   chosen: () => panel.chosen,
 });
 const greeting = new Greeting(api, connection, (model) => {
-  queue.limits = model.limits;
+  queue.model = model;
   panel.offer(model.models);
 });
 const askForKey = attachKey((key) => {
@@ -137,7 +137,7 @@ queue.addEventListener("change", (event) => {
 queue.addEventListener("done", (event) => {
   const entry = /** @type {CustomEvent<Entry>} */ (event).detail;
   if (entry.state === "failed") {
-    const { title, detail } = troubleOf(entry, queue.limits);
+    const { title, detail } = troubleOf(entry, queue.model);
     say(`${entry.name}: ${title}. ${detail}`, true);
   } else if (entry.download) say(text("said.done", { name: entry.name, size: dimensions(entry.download) }));
 });

@@ -36,8 +36,8 @@ export class Overview {
 
   /** Those that may succeed when they are tried again. */
   get #failed() {
-    const { entries, limits } = this.#queue;
-    return entries.filter((entry) => entry.state === "failed" && troubleOf(entry, limits).mayRetry);
+    const { entries, model } = this.#queue;
+    return entries.filter((entry) => entry.state === "failed" && troubleOf(entry, model).mayRetry);
   }
 
   /** Those that are done or waiting, but are not what is chosen. */

@@ -30,8 +30,8 @@ export class Queue extends EventTarget {
     this.#connection = connection;
     /** @type {Entry[]} */
     this.entries = [];
-    /** What the service takes, once known. @type {import("./api.js").Limits | null} */
-    this.limits = null;
+    /** What the service has and takes, once known. @type {import("./api.js").Model | null} */
+    this.model = null;
     /** Whether nothing is sent until there is an API key. */
     this.locked = false;
     connection.addEventListener("change", () => this.#pump());
@@ -94,7 +94,7 @@ export class Queue extends EventTarget {
     this.#withdraw(entry);
     entry.reset();
     entry.state = "done";
-    if (entry.current) entry.settings = { ...entry.current.result.settings, scale: entry.current.level };
+    if (entry.current) entry.settings = entry.current.result.settingsAt(entry.current.level);
     this.#changed(entry);
   }
 
@@ -153,12 +153,12 @@ export class Queue extends EventTarget {
     try {
       enter("uploading");
       await entry.readHeader();
-      const refused = this.limits && refusal(this.limits, entry);
+      const refused = this.model && refusal(this.model, entry);
       if (refused) throw new ApiError(refused);
       const result = await new Run(this.#api, this.#connection, entry, enter).result();
       if (abort.signal.aborted) return this.#api.forget(result.id);
       entry.results.push(result);
-      entry.current = { result, level: entry.settings.scale };
+      entry.current = { result, level: result.levelFor(entry.settings) };
       enter("done");
       this.#ended(entry);
     } catch (error) {

@@ -1,7 +1,7 @@
 /** One result of a picture: what it was made with, and its levels as far as they have been fetched. */
 
 import { readHeader } from "./header.js";
-import { labelsOf, sameButScale } from "./settings.js";
+import { labelsOf, sameButSize, sameSize } from "./settings.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
 /** @typedef {import("./header.js").Size} Size */
@@ -11,12 +11,14 @@ import { labelsOf, sameButScale } from "./settings.js";
 export class Result {
   /**
    * @param {string} id by which the service knows it @param {Settings} settings it was made with
-   * @param {number[]} levels there are @param {string} original format of the picture
+   * @param {number[]} levels there are, ascending; where a size was wished for, the last is of that size, and the only one
+   *   that counts
+   * @param {string} original format of the picture
    */
   constructor(id, settings, levels, original) {
     this.id = id;
     this.settings = settings;
-    this.levels = levels;
+    this.levels = settings.fits ? levels.slice(-1) : levels;
     this.original = original;
     /** @type {Map<number, Level>} */
     this.fetched = new Map();
@@ -28,12 +30,31 @@ export class Result {
 
   /** @param {Settings} settings @returns {boolean} whether one of its levels is what they ask for */
   covers(settings) {
-    return this.levels.includes(settings.scale) && sameButScale(this.settings, settings, this.original);
+    if (!sameButSize(this.settings, settings, this.original)) return false;
+    const isLevel = !this.settings.fits && !settings.fits;
+    return isLevel ? this.levels.includes(settings.scale) : sameSize(this.settings, settings);
+  }
+
+  /** @param {Settings} settings that it covers @returns {number} the level that they ask for */
+  levelFor(settings) {
+    return settings.fits ? (this.levels.at(-1) ?? 0) : settings.scale;
+  }
+
+  /** @param {number} level @returns {Settings} that ask for this one */
+  settingsAt(level) {
+    return this.settings.fits ? this.settings : { ...this.settings, scale: level };
   }
 
   /** @param {number} level @returns {string} such as "×4, best" */
   label(level) {
-    return labelsOf(this.settings, level, this.original).join(", ");
+    return labelsOf(this.settingsAt(level), this.original).join(", ");
+  }
+
+  /** @param {number} level @param {Size | null} size of the picture @returns {number} how many times as large it is */
+  times(level, size) {
+    const kept = this.fetched.get(level);
+    if (!this.settings.fits || !kept?.width || !size) return level;
+    return Math.max(kept.height, kept.width) / Math.max(size.height, size.width);
   }
 
   /** @param {number} level @param {Blob} blob @returns {Promise<Level>} */

@@ -81,7 +81,7 @@ export class Row {
 /** @param {Entry} entry @returns {string} such as "×4, best" */
 function whatIs(entry) {
   if (entry.state === "done" && entry.current) return entry.current.result.label(entry.current.level);
-  return labelsOf(entry.settings, entry.settings.scale, entry.format).join(", ");
+  return labelsOf(entry.settings, entry.format).join(", ");
 }
 
 /** @param {Entry} entry @returns {string} its size in pixels */

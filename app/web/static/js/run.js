@@ -70,7 +70,8 @@ export class Run {
     const result = new Result(job.id, entry.settings, levels.sort((a, b) => a - b), entry.format);
     result.partial = entry.remedy.includes("truncated=allow");
     this.#enter("fetching");
-    await result.keep(entry.settings.scale, await this.#api.picture(job.id, entry.settings.scale, this.#signal));
+    const level = result.levelFor(entry.settings);
+    await result.keep(level, await this.#api.picture(job.id, level, this.#signal));
     result.seconds = (performance.now() - entry.startedAt) / 1000;
     return result;
   }

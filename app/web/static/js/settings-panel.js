@@ -1,15 +1,17 @@
 /** The controls of the settings: what is chosen is remembered, and may be given in the page's address. */
 
 import { make, part } from "./dom.js";
-import { CLEANS, FORMATS, sane } from "./settings.js";
+import { BYS, CLEANS, FORMATS, SIZES, isAmount, sane, sizeIn } from "./settings.js";
 import { text } from "./texts.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
 /** @typedef {import("./api.js").Network} Network */
 
 const PLACE = "lapsrn-settings";
+/** The value of the choice of a size, beside the scales. */
+const FIT = "fit";
 
-/** @returns {Settings} those of the last visit, and on top those of the address, such as ?scale=2&format=webp */
+/** @returns {Settings} those of the last visit, and on top those of the address, such as ?width=1920&format=webp */
 function remembered() {
   /** @type {Record<string, unknown>} */
   let stored = {};
@@ -18,11 +20,14 @@ function remembered() {
   } catch {
     // Storage is switched off, or holds something else.
   }
-  return sane({ ...stored, ...Object.fromEntries(new URLSearchParams(location.search)) });
+  const address = new URLSearchParams(location.search);
+  return { ...sane({ ...stored, ...Object.fromEntries(address) }), ...sizeIn(address) };
 }
 
 export class SettingsPanel {
   #root = part("settings", HTMLElement);
+  #amount = part("amount", HTMLInputElement);
+  #by = part("by", HTMLSelectElement);
   #best = part("best", HTMLInputElement);
   #clean = part("clean", HTMLSelectElement);
   #format = part("format", HTMLSelectElement);
@@ -38,13 +43,14 @@ export class SettingsPanel {
   constructor(onChange) {
     this.#onChange = onChange;
     this.#root.addEventListener("input", () => this.#read());
+    this.#amount.addEventListener("change", () => this.show());
     this.show();
   }
 
   /** @returns {Settings} as they are chosen, without what does not go together */
   get chosen() {
     const { network, clean, ...others } = this.#settings;
-    const suits = this.#models.some((model) => model.name === network && model.levels.includes(others.scale));
+    const suits = this.#models.some((model) => model.name === network && this.#has(model));
     return { ...others, network: suits ? network : "", clean: this.#cleans ? clean : "auto" };
   }
 
@@ -70,13 +76,19 @@ export class SettingsPanel {
 
   /** Brings the controls, and their words, to what is chosen. */
   show() {
-    const { scale, best, clean, network, format, lossy } = this.#settings;
+    const { scale, fits, by, amount, best, clean, network, format, lossy } = this.#settings;
     const scales = this.#scales();
     for (const input of this.#inputs("scale")) {
-      input.checked = Number(input.value) === scale;
+      input.checked = input.value === (fits ? FIT : String(scale));
       const label = input.closest("label");
-      if (label) label.hidden = !scales.includes(Number(input.value));
+      if (label) label.hidden = input.value !== FIT && !scales.includes(Number(input.value));
     }
+    part("size-row", HTMLElement).hidden = !fits;
+    fill(this.#by, "by", BYS, by);
+    const { least, most } = SIZES[by];
+    Object.assign(this.#amount, { min: String(least), max: String(most), step: by === "scale" ? "any" : "1" });
+    // What is being typed is not yet what is meant.
+    if (Number(this.#amount.value) !== amount && document.activeElement !== this.#amount) this.#amount.value = String(amount);
     this.#best.checked = best;
     fill(this.#format, "format", FORMATS, format);
     fill(this.#clean, "clean", CLEANS, clean);
@@ -90,7 +102,7 @@ export class SettingsPanel {
     for (const input of this.#inputs("network")) {
       const model = this.#models.find(({ name }) => name === input.value);
       input.checked = input.value === network;
-      input.disabled = !model?.levels.includes(scale);
+      input.disabled = !model || !this.#has(model);
       const label = input.closest("label");
       const reason = label?.querySelector(".reason");
       if (label) label.dataset["off"] = String(input.disabled);
@@ -102,9 +114,15 @@ export class SettingsPanel {
 
   /** Whether the network that is chosen cleans up: the first that has the scale, if none is chosen by its name. */
   get #cleans() {
-    const { network, scale } = this.#settings;
-    const having = this.#models.filter((model) => model.levels.includes(scale));
+    const { network, fits } = this.#settings;
+    const having = this.#models.filter((model) => this.#has(model));
+    if (fits && !network) return having.some((model) => model.clean);
     return (having.find((model) => model.name === network) ?? having[0])?.clean ?? false;
+  }
+
+  /** @param {Network} model @returns {boolean} whether it has the scale; where a size is wished for, the picture decides */
+  #has(model) {
+    return this.#settings.fits || model.levels.includes(this.#settings.scale);
   }
 
   /** @returns {number[]} on offer; before the service has told, those that every one has */
@@ -119,15 +137,27 @@ export class SettingsPanel {
 
   #read() {
     const chosen = (/** @type {string} */ name) => this.#inputs(name).filter((input) => input.checked);
-    const { network } = this.#settings;
+    const { network, scale } = this.#settings;
+    const size = chosen("scale")[0]?.value ?? String(scale);
     this.choose({
-      scale: Number(chosen("scale")[0]?.value ?? 4),
+      scale: size === FIT ? scale : Number(size),
+      fits: size === FIT,
+      ...this.#readSize(),
       best: this.#best.checked,
       network: (chosen("network").find(({ value }) => value !== network) ?? chosen("network")[0])?.value ?? "",
       clean: CLEANS.find((strength) => strength === this.#clean.value) ?? "auto",
       format: FORMATS.find((name) => name === this.#format.value) ?? "png",
       lossy: Number(this.#lossy.value),
     });
+  }
+
+  /** @returns {Pick<Settings, "by" | "amount">} what cannot be is not taken; another unit begins with its own amount */
+  #readSize() {
+    const was = this.#settings;
+    const by = BYS.find((name) => name === this.#by.value) ?? was.by;
+    const typed = this.#amount.valueAsNumber;
+    if (by !== was.by) return { by, amount: isAmount(by, typed) && by !== "scale" && was.by !== "scale" ? typed : SIZES[by].first };
+    return { by, amount: isAmount(by, typed) ? typed : was.amount };
   }
 
   #store() {

@@ -6,7 +6,7 @@ import { make, part } from "./dom.js";
 import { downloadName } from "./download.js";
 import { Notice } from "./notice.js";
 import { ApiError, problemOf } from "./problem.js";
-import { labelsOf } from "./settings.js";
+import { labelsOf, sizeLabel } from "./settings.js";
 import { dependsOnSettings, progressOf } from "./status.js";
 import { text } from "./texts.js";
 import { attachTrouble } from "./trouble.js";
@@ -104,10 +104,10 @@ export class Stage {
     const entry = this.#entry;
     if (!entry) return;
     const chosen = this.#page.chosen();
-    const labels = (/** @type {Settings} */ settings) => labelsOf(settings, settings.scale, entry.format).join(", ");
+    const labels = (/** @type {Settings} */ settings) => labelsOf(settings, entry.format).join(", ");
     if (this.#gone && entry.state === "done") {
       const { result, level } = this.#gone;
-      const settings = { ...result.settings, scale: level };
+      const settings = result.settingsAt(level);
       const act = () => this.#queue.again(entry, settings);
       return this.#notice.show({
         words: text("notice.expired", { label: labels(settings) }),
@@ -131,7 +131,7 @@ export class Stage {
     const entry = this.#entry;
     const chosen = this.#page.chosen();
     const result = entry?.state === "done" ? entry.resultFor(chosen) : undefined;
-    if (entry && result) void this.#choose("right", { result, level: chosen.scale });
+    if (entry && result) void this.#choose("right", { result, level: result.levelFor(chosen) });
     this.#showNotice();
   }
 
@@ -139,7 +139,7 @@ export class Stage {
   #openPicture(entry) {
     if (this.#opened || !entry.measured) return;
     this.#opened = true;
-    this.#compare.open(entry.name, entry.size ?? { height: 1, width: 1 }, entry.settings.scale);
+    this.#compare.open(entry.name, entry.size ?? { height: 1, width: 1 }, entry.times);
     this.#compare.show(this.#side(entry, null), null);
   }
 
@@ -196,9 +196,9 @@ export class Stage {
     if (!this.#opened) return;
     if (!entry.isShowable && !this.#left) {
       const { height, width } = await this.#queue.level(entry, version);
-      const { level } = version;
+      const times = version.result.times(version.level, entry.size);
       if (entry !== this.#entry) return;
-      this.#compare.open(entry.name, entry.size ?? { height: height / level, width: width / level }, level);
+      this.#compare.open(entry.name, entry.size ?? { height: height / times, width: width / times }, times);
     }
     this.#draw(entry, !this.#seen.has(version.result));
     this.#seen.add(version.result);
@@ -212,7 +212,7 @@ export class Stage {
     const level = version.result.fetched.get(version.level);
     if (level) this.#download.href = level.url;
     this.#download.download = downloadName(entry, version);
-    this.#download.textContent = text("do.download-one", { label: `×${version.level}` });
+    this.#download.textContent = text("do.download-one", { label: sizeLabel(version.result.settingsAt(version.level)) });
     this.#versions.show(entry, this.#left, version);
     this.#showFacts(entry);
   }
@@ -223,7 +223,7 @@ export class Stage {
     const alt = text("compare.alt", { name: entry.name, label });
     if (!version) return entry.isShowable ? { url: entry.url, alt, label, level: 1 } : null;
     const kept = version.result.fetched.get(version.level);
-    return kept ? { url: kept.url, alt, label, level: version.level } : null;
+    return kept ? { url: kept.url, alt, label, level: version.result.times(version.level, entry.size) } : null;
   }
 
   /** @param {Entry} entry */
@@ -236,7 +236,7 @@ export class Stage {
       facts.push([this.#right.result.label(this.#right.level), `${dimensions(level)}, ${byteSize(level.blob.size)}`]);
       facts.push([text("facts.time"), duration(this.#right.result.seconds)]);
     } else if (entry.isBusy && entry.expected) {
-      facts.push([labelsOf(entry.settings, entry.settings.scale, entry.format).join(", "), dimensions(entry.expected)]);
+      facts.push([labelsOf(entry.settings, entry.format).join(", "), dimensions(entry.expected)]);
     }
     part("facts", HTMLElement).replaceChildren(
       ...facts.map(([term, value]) => make("div", "", make("dt", "", term), make("dd", "", value))),

@@ -1,12 +1,12 @@
 /** How far a picture is, and what went wrong with it, in words for people; and what can be done about it. */
 
-import { possibleScales } from "./limits.js";
+import { levelOf, levelsFor, possibleScales } from "./limits.js";
 import { formatName } from "./settings.js";
 import { text } from "./texts.js";
-import { anyOf, byteSize, megapixels, percent, roughly } from "./words.js";
+import { anyOf, byteSize, dimensions, megapixels, percent, roughly } from "./words.js";
 
 /** @typedef {import("./entry.js").Entry} Entry */
-/** @typedef {import("./api.js").Limits} Limits */
+/** @typedef {import("./api.js").Model} Model */
 /** @typedef {import("./texts.js").Key} Key */
 /** @typedef {import("./settings.js").Settings} Settings */
 /** @typedef {{label: string, settings?: Partial<Settings>, remedy?: string}} Remedy what to make the picture again with */
@@ -16,6 +16,7 @@ import { anyOf, byteSize, megapixels, percent, roughly } from "./words.js";
 const GROUPS = {
   "too-many-bytes": "bytes",
   "too-many-pixels": "pixels",
+  "out-of-reach": "reach",
   "unsupported-format": "format",
   "undecodable-picture": "damaged",
   "bad-parameter": "settings",
@@ -44,7 +45,7 @@ const GROUPS = {
   page: "page",
 };
 /** Groups for which the same file, asked for in the same way, fails again. */
-const HOPELESS = new Set(["bytes", "pixels", "format", "damaged", "settings", "animation"]);
+const HOPELESS = new Set(["bytes", "pixels", "reach", "format", "damaged", "settings", "animation"]);
 /** Groups for which the file fails whatever is asked for. */
 const ABOUT_THE_FILE = new Set(["bytes", "format", "damaged"]);
 /** Formats that decode whole or not at all. */
@@ -100,19 +101,20 @@ export function dependsOnSettings(entry) {
   return !ABOUT_THE_FILE.has(entryGroup(entry));
 }
 
-/** @param {Entry} entry that failed @param {Limits | null} limits @returns {Trouble} */
-export function troubleOf(entry, limits) {
+/** @param {Entry} entry that failed @param {Model | null} model @returns {Trouble} */
+export function troubleOf(entry, model) {
   const group = entryGroup(entry);
   return {
     title: titleOf(entry),
-    detail: detailOf(entry, group, limits),
-    remedies: remediesOf(entry, group, limits),
+    detail: detailOf(entry, group, model),
+    remedies: remediesOf(entry, group, model),
     mayRetry: !HOPELESS.has(group),
   };
 }
 
-/** @param {Entry} entry @param {string} group @param {Limits | null} limits @returns {string} */
-function detailOf(entry, group, limits) {
+/** @param {Entry} entry @param {string} group @param {Model | null} model @returns {string} */
+function detailOf(entry, group, model) {
+  const limits = model?.limits;
   const { detail = "", id = "" } = entry.problem ?? {};
   const formats = anyOf((limits?.formats ?? []).map((name) => formatName(name.toLowerCase())));
   switch (group) {
@@ -121,7 +123,9 @@ function detailOf(entry, group, limits) {
     case "bytes":
       return text("trouble.bytes.detail", { size: byteSize(entry.file.size), limit: byteSize(limits?.max_input_bytes ?? 0) });
     case "pixels":
-      return pixelsDetail(entry, limits);
+      return pixelsDetail(entry, model);
+    case "reach":
+      return reachDetail(entry, model);
     case "format":
       return text(entry.format === "heic" ? "trouble.heic.detail" : "trouble.format.detail", { formats });
     case "damaged":
@@ -135,16 +139,27 @@ function detailOf(entry, group, limits) {
   }
 }
 
-/** @param {Entry} entry @param {Limits | null} limits @returns {string} */
-function pixelsDetail(entry, limits) {
-  if (!entry.size || !limits) return text("trouble.pixels.unknown");
+/** @param {Entry} entry @param {Model | null} model @returns {string} */
+function pixelsDetail(entry, model) {
+  const level = model && levelOf(model, entry);
+  if (!entry.size || !level) return text("trouble.pixels.unknown");
+  const { limits } = model;
   const pixels = entry.size.height * entry.size.width;
   if (pixels > limits.max_input_pixels) {
     return text("trouble.pixels.in", { size: megapixels(pixels), limit: megapixels(limits.max_input_pixels) });
   }
-  const { scale } = entry.settings;
-  const made = megapixels(pixels * scale ** 2);
-  return text("trouble.pixels.out", { scale, size: made, limit: megapixels(limits.max_output_pixels) });
+  const made = { scale: level, size: megapixels(pixels * level ** 2), limit: megapixels(limits.max_output_pixels) };
+  return text(entry.settings.fits ? "trouble.pixels.way" : "trouble.pixels.out", made);
+}
+
+/** @param {Entry} entry @param {Model | null} model @returns {string} */
+function reachDetail(entry, model) {
+  const most = model && levelsFor(model, entry.settings).at(-1);
+  if (!entry.size || !most) return text("trouble.reach.unknown");
+  return text("trouble.reach.detail", {
+    scale: most,
+    size: dimensions({ height: entry.size.height * most, width: entry.size.width * most }),
+  });
 }
 
 /** @param {Entry} entry @returns {string} */
@@ -156,14 +171,22 @@ function damagedDetail(entry) {
     : text("trouble.damaged.detail");
 }
 
-/** @param {Entry} entry @param {string} group @param {Limits | null} limits @returns {Remedy[]} */
-function remediesOf(entry, group, limits) {
+/** @param {Entry} entry too large, or out of reach @param {Model | null} model @returns {number[]} that it can have instead */
+function smallerScales(entry, model) {
+  if (!model) return [];
+  const level = levelOf(model, entry) ?? Infinity;
+  const levels = levelsFor(model, entry.settings);
+  return possibleScales(model.limits, entry).filter((scale) => scale < level && levels.includes(scale));
+}
+
+/** @param {Entry} entry @param {string} group @param {Model | null} model @returns {Remedy[]} */
+function remediesOf(entry, group, model) {
   switch (group) {
     case "pixels":
-      return (limits ? possibleScales(limits, entry) : [])
-        .filter((scale) => scale < entry.settings.scale)
+    case "reach":
+      return smallerScales(entry, model)
         .reverse()
-        .map((scale) => ({ label: text("do.scale", { scale }), settings: { scale } }));
+        .map((scale) => ({ label: text("do.scale", { scale }), settings: { scale, fits: false } }));
     case "animation": {
       const first = { label: text("do.first"), remedy: "frames=first" };
       if (entry.remedy.includes("frames=first")) return [];

@@ -21,7 +21,7 @@ export function attachTrouble(queue, onRemove) {
     shown = entry;
     root.hidden = entry === null;
     if (!entry) return;
-    const { title, detail, remedies, mayRetry } = troubleOf(entry, queue.limits);
+    const { title, detail, remedies, mayRetry } = troubleOf(entry, queue.model);
     part("trouble-title", HTMLElement).textContent = title;
     part("trouble-detail", HTMLElement).textContent = detail;
     part("trouble-remedies", HTMLElement).replaceChildren(

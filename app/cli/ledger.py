@@ -1,0 +1,93 @@
+"""What has been made of a watched folder, kept among the results, so that it is not made again after a restart."""
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from app.cli import files
+
+NAME = ".lapsrn-watch.jsonl"
+
+
+class Mark(NamedTuple):
+    """What tells one state of a file from another."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Mark":
+        """Of the file as it is. Raises OSError."""
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+class Ledger:
+    """For each picture, by its path in the watched folder: where its result is, and of which state of it that is.
+
+    A line of JSON for each result is appended to a file; a line that a crash has cut off is left out.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Reads that of a folder of results, where there is one. Raises OSError."""
+        self._path = folder / NAME
+        self._marks: dict[str, Mark] = {}
+        self._targets: dict[str, str] = {}
+        self._taken: dict[str, str] = {}
+        with suppress(FileNotFoundError):
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError, KeyError, TypeError):
+                    said = json.loads(line)
+                    mark = said["mark"]
+                    self._note(said["source"], said["target"], None if mark is None else Mark(*map(int, mark)))
+
+    def target(self, source: str, candidates: Iterable[str]) -> str:
+        """Where the result of `source` belongs: where it is already, or the first place that no other picture has.
+
+        There have to be as many candidates as it takes.
+        """
+        if source not in self._targets:
+            self._note(source, next(place for place in candidates if place not in self._taken), None)
+        return self._targets[source]
+
+    def has(self, source: str, mark: Mark) -> bool:
+        """Whether there is a result of this state."""
+        return self._marks.get(source) == mark
+
+    def knows(self, source: str) -> bool:
+        """Whether there is a result of any state."""
+        return source in self._marks
+
+    def add(self, source: str, mark: Mark) -> None:
+        """There is a result, at the target. Raises OSError."""
+        self._marks[source] = mark
+        line = json.dumps({"source": source, "target": self._targets[source], "mark": list(mark)})
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            # The first line after one that was cut off begins on its own.
+            file.write(f"\n{line}\n" if self._is_cut_off() else f"{line}\n")
+
+    def compact(self) -> None:
+        """Leaves one line for each picture. Raises OSError."""
+        lines = [
+            json.dumps({"source": source, "target": self._targets[source], "mark": list(mark)})
+            for source, mark in self._marks.items()
+        ]
+        if lines:
+            files.write(self._path, "".join(f"{line}\n" for line in lines).encode())
+
+    def _note(self, source: str, target: str, mark: Mark | None) -> None:
+        self._targets[source] = target
+        self._taken[target] = source
+        if mark is not None:
+            self._marks[source] = mark
+
+    def _is_cut_off(self) -> bool:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(-1, 2)
+                return file.read(1) != b"\n"
+        except OSError:  # empty
+            return False
