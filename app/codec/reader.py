@@ -83,7 +83,7 @@ def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[
     for frame in frames:
         srgb = None if icc is None else color_management.to_srgb(frame[..., :colors], icc)
         if srgb is None and file.cmyk:
-            srgb = color_management.cmyk_to_rgb(frame)
+            srgb = color_management.cmyk_to_rgb(frame[..., :colors])
         if srgb is None:  # a profile that LittleCMS does not take is no profile
             return frames, replace(metadata, icc=None)
         converted.append(srgb if frame.shape[2] == colors else samples.with_alpha(srgb, frame[..., -1]))

@@ -1,5 +1,6 @@
 """Decoding in a process that may be killed: the same answers, and a service that outlives its decoders."""
 
+import io
 import os
 import resource
 import signal
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from app.codec import Codec, DecodeLimits, decoder_protocol
 from app.codec.decoder_child import DecoderChild
@@ -22,11 +24,28 @@ from tests.codec.support import FORMULAS, picture, saved, wanted
 from tests.codec.test_animation import film_of
 from tests.codec.test_bad_input import DAMAGED, LYING
 from tests.codec.test_metadata import DISPLAY_P3, with_everything
+from tests.codec.test_tiff_depths import tiff
 
 pytestmark = pytest.mark.slow
 
 LIMITS = DecodeLimits()
 OPTIONS = wanted(scale=2, frames="all", metadata="all")
+
+
+def _tiff(compression: str | None, dtype: type, **settings: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, picture(16, 16, 3, dtype), photometric="rgb", compression=compression, **settings)
+    return file.getvalue()
+
+
+TIFFS = [
+    *(_tiff(each, np.uint8) for each in ("lzw", "zlib", "packbits", "jpeg", "lzma", "zstd", "webp")),
+    *(_tiff(each, np.uint16, predictor=True) for each in ("lzw", "zlib", "lzma", "zstd")),
+    tiff(picture(4, 4, 3), 8, "<", 6, t530=(3, [2, 2]), t279=(4, [24])),
+    tiff(picture(5, 7, 3, np.uint16) >> 6, 10, ">", 2),
+    tiff(picture(5, 7, 3), 8, "<", 2, t266=(3, [2])),
+]
+"""What is decoded by libraries that load on first use, which a confined process can no longer do."""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +73,7 @@ def _equal(one: Raster, other: Raster) -> bool:
         film_of("GIF")[0],
         saved(picture(5, 7, 3), "PNG", icc_profile=DISPLAY_P3),
         next(case.make()[0] for case in CASES if case.what == "RGB and alpha, 10 bits"),
+        *(pytest.param(data, id=f"TIFF {index}") for index, data in enumerate(TIFFS)),
     ],
 )
 def test_the_answer_is_the_same(processes: DecoderPool, data: bytes) -> None:

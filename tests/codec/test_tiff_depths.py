@@ -19,6 +19,7 @@ from tests.codec.support import picture, wanted
 CASES = Path(__file__).parent / "cases"
 Order = Literal["<", ">"]
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = range(4)
+INKS = 5
 _FORMATS = {3: "H", 4: "I"}
 
 
@@ -108,6 +109,45 @@ def test_subsampled_chroma_that_is_not_compressed(horizontal: int, vertical: int
     data = tiff(luma[..., None].repeat(3, 2), 8, "<", 6, t530=(3, [horizontal, vertical]), t279=(4, [len(body)]))
     data = data[: -luma.size * 3] + body
     np.testing.assert_allclose(decoded(data), luma[..., None].repeat(3, 2), atol=1)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "packbits"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("colors", "photometric"), [(1, "minisblack"), (3, "rgb")], ids=["gray and alpha", "RGB and alpha"]
+)
+def test_planes_of_colour_and_alpha(colors: int, photometric: str, dtype: type, compression: str | None) -> None:
+    samples, file = picture(16, 16, colors + 1, dtype), io.BytesIO()
+    planes = np.ascontiguousarray(np.moveaxis(samples, 2, 0))
+    settings: dict[str, Any] = {"photometric": photometric, "planarconfig": "separate", "compression": compression}
+    tifffile.imwrite(file, planes, extrasamples=["unassalpha"], **settings)
+    np.testing.assert_array_equal(decoded(file.getvalue()), samples)
+
+
+@pytest.mark.parametrize("bits", [4, 8, 12, 16])
+@pytest.mark.parametrize(("colors", "photometric"), [(1, BLACK_IS_ZERO), (3, RGB)], ids=["gray", "RGB"])
+def test_one_sample_more_than_colours_is_alpha_where_nothing_is_said(colors: int, photometric: int, bits: int) -> None:
+    samples = of_depth(bits, colors + 1)
+    told = decoded(tiff(samples, bits, "<", photometric, t338=(3, [2])))
+    assert told.shape[2] == colors + 1
+    untold = tiff(samples, bits, "<", photometric, t338=(3, [2])).replace(struct.pack("<HH", 338, 3), b"\xe9\xfd\3\0")
+    np.testing.assert_array_equal(decoded(untold), told)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_inks_with_alpha(bits: int) -> None:
+    samples = of_depth(bits, 5)
+    colors = decoded(tiff(np.ascontiguousarray(samples[..., :4]), bits, "<", INKS, t338=(3, [0])))
+    found = decoded(tiff(samples, bits, "<", INKS, t338=(3, [2])))
+    np.testing.assert_array_equal(found[..., :3], colors)
+    np.testing.assert_array_equal(found[..., 3], samples[..., 4])
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_many_samples_a_pixel_are_refused(bits: int) -> None:
+    samples = picture(5, 7, 12, np.uint16) >> (16 - bits)
+    with pytest.raises(UndecodablePicture, match="12 samples a pixel"):
+        decoded(tiff(samples.astype(np.uint16 if bits > 8 else np.uint8), bits, "<", RGB, t338=(3, [0] * 9)))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -1,6 +1,7 @@
 """TIFF: pages of 8 bits by Pillow, of other depths and compressions by tifffile."""
 
 import io
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from app.errors import BadParameter, TooManyPixels, UndecodablePicture, Unsuppor
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 277, 339
 _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 322, 323, 338
+_PLANES, _SEPARATE = 284, 2
 _COMPRESSION, _FILL_ORDER, _STRIPS, _TILES = 259, 266, 273, 324
 _MOST_SAMPLES = 8
 _ICC, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 34675, 282, 283, 296
@@ -67,11 +69,14 @@ class TiffReader(PillowReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """A file of 8 bits and one of 16, compressed with a predictor."""
-        for dtype in (np.uint8, np.uint16):
-            file = io.BytesIO()
-            tifffile.imwrite(file, np.zeros((1, 1, 3), dtype), photometric="rgb", compression="zlib", predictor=True)
-            yield file.getvalue()
+        """A file of each compression, of 8 bits and of 16 with a predictor, and one with subsampled chroma."""
+        for dtype, compression in itertools.product((np.uint8, np.uint16), tiff_page.COMPRESSIONS):
+            if dtype == np.uint8 or compression not in ("webp", "jpeg"):
+                file, predictor = io.BytesIO(), dtype == np.uint16 and compression != "packbits"
+                samples = np.zeros((16, 16, 3), dtype)
+                tifffile.imwrite(file, samples, photometric="rgb", compression=compression, predictor=predictor)
+                yield file.getvalue()
+        yield tiff_page.subsampled_example()
 
     def frames(self) -> range:
         """The first page alone; pages are not the frames of an animation. Raises BadParameter for frames=all."""
@@ -86,6 +91,8 @@ class TiffReader(PillowReader):
         assert isinstance(self._image, TiffFile)
         tags = self._image.tag_v2
         check_tiles(tags, self.source.limits)
+        if (number := _values(tags, _PER_PIXEL, (1,))[0]) > _MOST_SAMPLES:
+            raise UndecodablePicture(f"The TIFF has {number} samples a pixel: send gray, RGB or CMYK.")
         if is_deep_tiff(tags):
             deep, cut = read_tiff(self._data, tags, self.source.allow_truncated)
             self.truncated |= cut
@@ -147,7 +154,9 @@ def _odd_bits(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int | None:
         raise UndecodablePicture(f"The TIFF's channels differ in depth ({sorted(bits)} bits). Send one depth for all.")
     (depth,) = bits
     gray = _values(tags, _PHOTOMETRIC, (-1,))[0] in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
-    usual = depth == 8 or (depth == 1 and gray)
+    # Of gray and alpha in separate planes, Pillow reads the first plane, or nothing.
+    apart = gray and _values(tags, _PLANES, (1,))[0] == _SEPARATE and _values(tags, _PER_PIXEL, (1,))[0] > 1
+    usual = (depth == 8 and not apart) or (depth == 1 and gray)
     compression = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0]
     # Of samples that are stored as they are, Pillow reverses the bits in some layouts only.
     reversed_bits = compression == _UNCOMPRESSED and _values(tags, _FILL_ORDER, (1,))[0] != 1
@@ -171,18 +180,17 @@ def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: DecodeLimit
 def read_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[Samples, bool]:
     """The first page of a 16-bit TIFF (H, W, C), uint16, and whether only a part of it could be read, if `allow`.
 
-    White-is-zero is turned round and premultiplied alpha divided out; inks stay four channels. Not turned upright:
+    White-is-zero is turned round and premultiplied alpha divided out; inks stay inks. Not turned upright:
     Pillow's size of the page may be, so its directory is asked.
     """
     height, width = _values(tags, _HEIGHT, (0,))[0], _values(tags, _WIDTH, (0,))[0]
     decoded, cut = _decoded(data, tags, allow)
-    return _straight(sixteen_bits(decoded, height, width), tags), cut
+    photometric = _values(tags, _PHOTOMETRIC, (_BLACK_IS_ZERO,))[0]
+    return tiff_page.arranged(sixteen_bits(decoded, height, width), photometric, _values(tags, _EXTRA, ())), cut
 
 
 def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[NDArray[Any], bool]:
     samples = _values(tags, _PER_PIXEL, (1,))[0]
-    if samples > _MOST_SAMPLES:
-        raise UndecodablePicture(f"The TIFF has {samples} samples a pixel: send gray, RGB or CMYK.")
     starts = _values(tags, _STRIPS, ()) or _values(tags, _TILES, ())
     stored = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] == _UNCOMPRESSED
     missing = 2 * samples * _values(tags, _HEIGHT, (0,))[0] * _values(tags, _WIDTH, (0,))[0]
@@ -190,25 +198,6 @@ def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bo
         # Where samples are stored as they are, zeros take the place of what is missing.
         return tiff_page.decoded(data + bytes(missing)), True
     return tiff_page.decoded(data), False
-
-
-def _straight(samples: Samples, tags: TiffImagePlugin.ImageFileDirectory_v2) -> Samples:
-    photometric = _values(tags, _PHOTOMETRIC, (_BLACK_IS_ZERO,))[0]
-    colors = _COLORS[photometric]
-    if samples.shape[2] < colors:
-        raise UndecodablePicture(f"The TIFF promises {colors} colours and holds {samples.shape[2]} samples a pixel.")
-    if photometric == _WHITE_IS_ZERO:
-        samples[..., 0] = 65535 - samples[..., 0]
-    extra = _values(tags, _EXTRA, ())
-    kind = extra[0] if extra else 0
-    if samples.shape[2] == colors or kind not in (1, 2) or photometric == _INKS:
-        return np.ascontiguousarray(samples[..., :colors])
-    samples = np.ascontiguousarray(samples[..., : colors + 1])
-    if kind == 1:
-        alpha = samples[..., -1:].astype(np.float64)
-        straight = samples[..., :-1] * 65535.0 / np.maximum(alpha, 1)
-        samples[..., :-1] = np.minimum(np.rint(straight), 65535).astype(np.uint16)
-    return samples
 
 
 def _values(tags: Mapping[int, Any], tag: int, default: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """A TIFF page that Pillow decodes wrongly or not at all, through tifffile: odd depths, palettes, other compressions."""
 
 import io
+import struct
 from typing import Any
 
 import imagecodecs
@@ -15,6 +16,8 @@ from app.errors import UndecodablePicture
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 1, 2, 3, 5
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
 _PREMULTIPLIED, _STRAIGHT = 1, 2
+COMPRESSIONS = ("lzw", "zlib", "packbits", "jpeg", "lzma", "zstd", "webp")
+"""Those that tifffile is asked for, by its own names."""
 
 
 def read(data: bytes, bits: int) -> Samples:
@@ -28,7 +31,7 @@ def read(data: bytes, bits: int) -> Samples:
         values = _values(page)
         if page.photometric == _PALETTE:
             return _looked_up(values[..., 0], np.asarray(page.colormap))
-        return _straight(_scaled(values, bits), int(page.photometric), tuple(map(int, page.extrasamples)))
+        return arranged(_scaled(values, bits), int(page.photometric), tuple(map(int, page.extrasamples)))
 
 
 def decoded(data: bytes) -> NDArray[Any]:
@@ -71,18 +74,34 @@ def _looked_up(indices: NDArray[Any], colormap: NDArray[Any]) -> Samples:
     return np.ascontiguousarray(table[indices])
 
 
-def _straight(samples: Samples, photometric: int, extra: tuple[int, ...]) -> Samples:
+def arranged(samples: Samples, photometric: int, extra: tuple[int, ...]) -> Samples:
+    """Samples (H, W, C) as they are stored, as gray, RGB or inks, and alpha where there is one.
+
+    White-is-zero is inverted and premultiplied alpha divided out. One sample more than colours is alpha where `extra`
+    is empty, as libtiff takes it; where it is called unspecified, it is left out, for it may be anything.
+    """
     colors = _COLORS.get(photometric, 0)
-    if not colors or samples.shape[2] < colors:
+    if not colors:
         raise UndecodablePicture(
             f"The TIFF's colours (photometric interpretation {photometric}, {samples.shape[2]} samples) are not "
             "supported at this depth: send gray or RGB of 8 or 16 bits."
         )
-    full = np.iinfo(samples.dtype).max
+    if samples.shape[2] < colors:
+        raise UndecodablePicture(f"The TIFF promises {colors} colours and holds {samples.shape[2]} samples a pixel.")
     if photometric == _WHITE_IS_ZERO:
-        samples[..., 0] = full - samples[..., 0]
-    kind = extra[0] if extra else 0
-    if samples.shape[2] == colors or kind not in (_PREMULTIPLIED, _STRAIGHT) or photometric == _INKS:
+        samples[..., 0] = np.iinfo(samples.dtype).max - samples[..., 0]
+    kind = extra[0] if extra else _STRAIGHT if samples.shape[2] == colors + 1 else None
+    if samples.shape[2] == colors or kind not in (_PREMULTIPLIED, _STRAIGHT):
         return np.ascontiguousarray(samples[..., :colors])
     samples = np.ascontiguousarray(samples[..., : colors + 1])
     return straight(samples) if kind == _PREMULTIPLIED else samples
+
+
+def subsampled_example() -> bytes:
+    """A TIFF that `read_rgb` is for: one block of 2x2 luma, Cb and Cr."""
+    tags = (
+        (256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 6), (273, 4, 1, 134),
+        (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 6), (530, 3, 2, 0x20002),
+    )  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + bytes([0, 0, 0, 0, 128, 128])
