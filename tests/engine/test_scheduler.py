@@ -64,6 +64,18 @@ def test_tiles_and_bytes_are_counted_from_admission_to_the_last_tile() -> None:
     assert state(scheduler) == (0, 0, 0, 0)
 
 
+def test_the_backlog_is_what_is_under_way_at_the_measured_rate() -> None:
+    scheduler = Scheduler(EngineConfig())
+    scheduler.enlist("w")
+    scheduler.admit(request(3)[0])
+    assert scheduler.backlog_seconds() == 0.0
+    batch = scheduler.take("w", at_most(2))
+    assert batch is not None
+    scheduler.finished("w", batch, 0.5)  # four tiles a second
+    scheduler.admit(request(7, "another")[0])
+    assert scheduler.backlog_seconds() == pytest.approx((1 + 7) / 4)
+
+
 def test_a_withdrawn_request_is_counted_until_no_worker_holds_its_tiles() -> None:
     scheduler = Scheduler(EngineConfig())
     made, ear = request(4)
