@@ -124,7 +124,7 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing_half_done(tmp_path: Path, s
 @pytest.mark.parametrize(
     ("typed", "word", "expected"),
     [
-        ("lapsrn up", 1, {"upscale"}),
+        ("lapsrn up", 1, {"upscale", "upscale-large"}),
         ("lapsrn upscale --format ", 3, set(OUTPUT_FORMATS)),
         ("lapsrn upscale --ser", 2, {"--server"}),
     ],
