@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,10 @@ def test_rules_do_what_their_cases_say(cases: Path) -> None:
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])
 def test_alert_has_a_case_that_fires_and_one_that_does_not(alert: str) -> None:
-    groups = yaml.safe_load((PROMETHEUS / "tests" / "alerts.yml").read_text())["tests"]
+    files = [yaml.safe_load(path.read_text()) for path in (PROMETHEUS / "tests").glob("*.yml")]
     fires = {
         bool(case["exp_alerts"])
-        for group in groups
+        for group in chain.from_iterable(file["tests"] for file in files)
         for case in group.get("alert_rule_test", [])
         if case["alertname"] == alert
     }
