@@ -74,7 +74,16 @@ class TiffReader(PillowReader):
             if dtype == np.uint8 or compression not in ("webp", "jpeg"):
                 file, predictor = io.BytesIO(), dtype == np.uint16 and compression != "packbits"
                 samples = np.zeros((16, 16, 3), dtype)
-                tifffile.imwrite(file, samples, photometric="rgb", compression=compression, predictor=predictor)
+                # At the usual level, LZMA's encoder alone takes more memory than decoding may.
+                args = {"level": 0} if compression == "lzma" else None
+                tifffile.imwrite(
+                    file,
+                    samples,
+                    photometric="rgb",
+                    compression=compression,
+                    compressionargs=args,
+                    predictor=predictor,
+                )
                 yield file.getvalue()
         yield tiff_page.subsampled_example()
 
