@@ -158,14 +158,14 @@ UPSCALE: dict[str, Any] = {
         "parameters": [_PREFER],
         "requestBody": {
             "required": True,
-            "description": "One picture: in the form field `image` (`file` is understood too), or as the body itself.",
+            # One kind of body: generated clients make nothing sensible of several.
+            "description": "One picture, in the form field `image`; `file` is understood too. Its bytes as the body "
+            "itself, as `image/*` or `application/octet-stream`, do as well.",
             "content": {
                 "multipart/form-data": {
                     "schema": {"type": "object", "properties": {"image": _BINARY}, "required": ["image"]},
                     "encoding": {"image": {"contentType": "image/png, image/jpeg, image/webp, image/tiff, image/bmp"}},
                 },
-                "image/*": {"schema": _BINARY},
-                "application/octet-stream": {"schema": _BINARY},
             },
         },
     },
