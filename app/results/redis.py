@@ -12,6 +12,7 @@ from app.results.redis_link import RedisLink
 
 CHUNK_BYTES = 128 * 1024
 """Bytes of a picture in one command. A link that moves these within the timeout can carry a picture of any size."""
+_CANCEL_SECONDS = 0.5
 PROBE_SECONDS = 1.0
 """Pause between two probes of Redis."""
 _MAKE_ROOM = """
@@ -214,9 +215,11 @@ class RedisStore:
 
     async def close(self) -> None:
         """Ends the probes, and closes the connections."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:  # a cancellation that comes just as a time limit runs out can be taken for that
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
         await self._link.close()
 
     async def _watch(self) -> None:

@@ -174,6 +174,28 @@ async def test_it_looks_after_itself(proxy: Proxy, store: RedisStore, monkeypatc
     await until(lambda: store.state == "ok")
 
 
+async def test_a_probe_that_misses_its_cancellation_ends_all_the_same(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes just as a time limit runs out is taken for that."""
+    began, missed = asyncio.Event(), 0
+
+    async def available() -> bool:
+        nonlocal missed
+        began.set()
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            missed += 1
+        return True
+
+    monkeypatch.setattr(store, "available", available)
+    store.start()
+    await began.wait()
+    await asyncio.wait_for(store.close(), 60)
+    assert missed == 1
+
+
 async def test_out_of_memory_is_full_and_what_is_there_can_be_fetched(clean: RedisServer, store: RedisStore) -> None:
     assert await store.put("a", "", SMALL)
     async with Redis.from_url(clean.url) as redis:
