@@ -14,12 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
-from fastapi import FastAPI
 
 from app import logging
-from app.api.access import Access
-from app.api.application import build_application, build_metrics_application
-from app.api.server import LAST_SECONDS, Beside, listen, run_server
 from app.assembly import build_service, replica_count, settings_of_replica
 from app.build import package_version
 from app.engine import ModelFactory
@@ -28,16 +24,28 @@ from app.settings import Settings, load_settings, unknown_settings
 from app.web import STATIC
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from app.api.replicas import Replicas
+    from app.api.server import Beside
 
 
-def create_app(settings: Settings, models: Sequence[ModelFactory] | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, models: Sequence[ModelFactory] | None = None, *, start_decoders: bool = False
+) -> "FastAPI":
     """The application, ready for an ASGI server; its lifespan starts and stops the service.
 
-    `models` has one factory per worker; None is the real networks, from the settings' weights. Raises StartupError.
+    `models` has one factory per worker; None is the real networks, from the settings' weights. With `start_decoders`
+    the first process to decode in is started before the lifespan, which then has to follow. Raises StartupError.
     """
+    service = build_service(settings, models)
+    if start_decoders:
+        service.start_decoders()
+    from app.api.access import Access  # takes as long as the process that is warming up meanwhile
+    from app.api.application import build_application
+
     access = Access(settings.keys_now, settings.client_max_concurrent, settings.client_requests_per_minute)
-    return build_application(build_service(settings, models), access, package_version(), STATIC)
+    return build_application(service, access, package_version(), STATIC)
 
 
 def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | None = None) -> int:
@@ -55,11 +63,24 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     count = replica_count(settings)
     if count > 1:
         return _serve_replicas(count, settings, models, listener, metrics)
-    app = create_app(settings, models)
+    app = create_app(settings, models, start_decoders=True)
+    from app.api.server import run_server
+
     return run_server(app, listener, _with_metrics(app, metrics))
 
 
-def _with_metrics(app: FastAPI, listener: socket.socket | None) -> list[Beside]:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on `host`. Raises StartupError in one line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise StartupError(f"cannot listen on {host} port {port}: {error}") from None
+
+
+def _with_metrics(app: "FastAPI", listener: socket.socket | None) -> list["Beside"]:
+    from app.api.application import build_metrics_application
+
     return [] if listener is None else [(build_metrics_application(app.state.service, app.state.scrape), listener)]
 
 
@@ -72,6 +93,7 @@ def _serve_replicas(
 ) -> int:
     """The parent of `count` processes that serve on the same sockets."""
     from app.api.replicas import Replicas  # brings httpx, which nobody needs without replicas
+    from app.api.server import LAST_SECONDS
     from app.supervisor import Supervisor
 
     share = settings_of_replica(settings, count)
@@ -103,7 +125,9 @@ def _replica(
     metrics: socket.socket | None,
 ) -> NoReturn:
     """A process that the parent has started; with `again` in the place of one that has ended."""
+    from app.api.application import build_metrics_application
     from app.api.replicas import ScrapeOfAll
+    from app.api.server import run_server
 
     os.setpgrp()  # signals of a terminal reach the parent, which passes them on
     logging.configure(settings.log_level, settings.log_format, replica=index)

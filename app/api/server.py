@@ -22,7 +22,7 @@ from app.api.access import Access
 from app.api.bounds import ProtocolLimits
 from app.api.connections import RESERVE, Connections, affordable_connections
 from app.api.protocol import BoundedProtocol
-from app.errors import EXIT_STARTUP, LapsrnError, StartupError
+from app.errors import EXIT_STARTUP, LapsrnError
 from app.service.service import Service
 from app.settings import Settings
 
@@ -171,15 +171,6 @@ class DrainingServer(uvicorn.Server):
             log.error("weights not swapped", reason=str(error))
             return
         log.info("weights swapped", sha256=engine.first.sha256)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host`. Raises StartupError in one line."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        raise StartupError(f"cannot listen on {host} port {port}: {error}") from None
 
 
 def run_server(

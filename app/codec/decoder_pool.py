@@ -104,17 +104,25 @@ class DecoderPool:
             return [child.pid for child in self._idle if child is not None]
 
     def start(self) -> None:
-        """Starts every process, without waiting for them."""
-        for child in self._take_all():
-            self._give_back(child or self._spawned())
+        """Starts one process, without waiting for it; `check`, or pictures that find none, start the others.
+
+        One is enough to begin with, and is warm sooner where it does not share the cores with others.
+        """
+        with self._freed:
+            if any(self._idle) or not self._idle:
+                return
+            self._idle.pop()
+        self._give_back(self._spawned())
 
     def check(self) -> None:
         """Replaces idle processes that died, and waits until all idle ones are warm; `state` is right afterwards."""
-        with self._freed:
-            doubtful = [child for child in self._idle if child is None or not (child.warm and child.alive)]
-            for child in doubtful:
+        for _ in range(self._count):
+            with self._freed:
+                doubtful = [child for child in self._idle if child is None or not (child.warm and child.alive)]
+                if self._closed or not doubtful:
+                    return
+                child = next(filter(None, doubtful), None)
                 self._idle.remove(child)
-        for child in doubtful:
             kept = self._replaced(child, "died") if child is not None and child.warm else child
             try:
                 kept = self._warmed(kept)
@@ -196,8 +204,12 @@ class DecoderPool:
         return [self._take() for _ in range(self._count)]
 
     def _give_back(self, child: DecoderChild | None) -> None:
+        """The next picture takes the one that was given back last; places of processes to be started come last."""
         with self._freed:
-            self._idle.append(child)
+            if child is None:
+                self._idle.appendleft(None)
+            else:
+                self._idle.append(child)
             self._freed.notify_all()
 
     def _warmed(self, child: DecoderChild | None) -> DecoderChild:

@@ -52,8 +52,9 @@ class EngineConfig:
     then comes out the same whatever comes with it."""
     warm_up: WarmUp = "tiles"
     """What a worker runs before it is up: nothing (a command that serves one picture, and makes a network when it is
-    needed), the smallest tile, one square tile of each size, or every batch that can ever come (kernels are chosen for
-    each, for which no picture should wait)."""
+    needed), the smallest tile of the first network (others are made when they are needed, too), or of every network one
+    square tile of each size or every batch that can ever come (kernels are chosen for each, for which no picture should
+    wait)."""
     progress_seconds: float = 0.1
     """Shortest time between two progress reports of one request."""
 

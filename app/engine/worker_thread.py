@@ -82,9 +82,8 @@ class WorkerThread:
         try:
             models = self._factory()
             self._accept(models)
-            for model in models.values():
-                if shapes := self._warm_shapes(model.info.scales[-1]):
-                    model.warm_up(shapes)
+            for model in self._warmed_up(models):
+                model.warm_up(self._warm_shapes(model.info.scales[-1]))
             self.models = models
             self._runner = runner = BatchRunner(models, self._scheduler, self._config, self._observer, self)
             self._scheduler.enlist(self)
@@ -124,10 +123,13 @@ class WorkerThread:
             runner.run(batch)
         return batch is not None
 
+    def _warmed_up(self, models: Mapping[str, TileModel]) -> list[TileModel]:
+        """Return the networks that are run before the first picture comes."""
+        count = {"nothing": 0, "smallest": 1}.get(self._config.warm_up, len(models))
+        return list(models.values())[:count]
+
     def _warm_shapes(self, scale: int) -> list[tuple[int, int, int]]:
         """Return the (N, height, width) of the cores to run before the first picture comes, at this scale."""
-        if self._config.warm_up == "nothing":
-            return []
         (heights, widths), limit = self._config.tile_sizes(scale), BatchLimit(self._config)
         if self._config.warm_up == "shapes":
             cores = [Shape(height, width, 1) for height in heights for width in widths]

@@ -148,14 +148,19 @@ class Service:
             status = self._engine.status()
             self.metrics.queue(status.queue_tiles, status.queue_age_seconds)
 
+    def start_decoders(self) -> None:
+        """Starts a process to decode in, which warms up while the rest is loaded. `start` does so, too."""
+        if self._decoders is not None:
+            self._decoders.start()
+
     def start(self) -> None:
         """Begins to load and warm the network, in the background. Once only."""
         engine, self._opened = self._opened, None  # not kept, so that a reload frees the first weights
         if engine is None:
             raise RuntimeError("this service was started before; build another one")
         self.store.start()
+        self.start_decoders()
         if self._decoders is not None:
-            self._decoders.start()
             self._watching = asyncio.create_task(watch(self._decoders))
         self._warming = asyncio.create_task(self._warm(engine))
 

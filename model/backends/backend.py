@@ -37,8 +37,8 @@ class Tiling:
     fill_batches: bool = False
     """Compute every batch at full size, because kernels, and with them the rounding, depend on the size."""
     warm_up: Literal["smallest", "tiles", "shapes"] = "tiles"
-    """What to run before the first picture: a tile of each size, or every shape of a batch; the smallest tile where
-    shapes need no preparation."""
+    """What to run before the first picture: a tile of each size, or every shape of a batch; the smallest tile of the
+    first network where shapes need no preparation and a network is soon made."""
 
 
 @dataclass(frozen=True, slots=True)

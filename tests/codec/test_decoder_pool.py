@@ -232,10 +232,28 @@ def test_memory_is_limited() -> None:
 
 def test_closing_ends_the_processes() -> None:
     pool = DecoderPool(2, LIMITS)
-    pool.start()
+    pool.check()
     pids = pool.pids
     assert len(pids) == 2
     pool.close()
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_one_process_is_started_first_and_takes_pictures_while_others_are_missing() -> None:
+    """They would share the cores with it while it warms up, and a service is ready with one."""
+    pool = DecoderPool(3, LIMITS)
+    try:
+        pool.start()
+        pool.start()
+        (first,) = pool.pids
+        for _ in range(2):
+            pool.read(saved(picture(7, 5, 3), "PNG"), OPTIONS, LIMITS)
+        assert pool.state == "ok"
+        assert pool.pids == [first]
+        pool.check()
+        assert len(pool.pids) == 3
+        assert first in pool.pids
+    finally:
+        pool.close()

@@ -90,6 +90,13 @@ async def test_each_is_warmed_up_on_its_own_cores(start: Start, models: list[Fak
     assert EngineConfig(tile_widths=(32,)).tile_sizes(8) == ((32,), (32,))
 
 
+async def test_where_one_tile_is_enough_only_the_first_is_warmed_up(start: Start, models: list[FakeModel]) -> None:
+    """Starting must not take longer for every network that a request may never ask for."""
+    await start(models, warm_up="smallest")
+    assert models[0].warmed == [(1, 4, 4)]
+    assert not models[1].warmed and not models[2].warmed
+
+
 async def test_full_precision_is_that_of_the_same_network(start: Start, models: list[FakeModel]) -> None:
     def spoil(cores: dict[int, Tiles], tiles: Tiles, full_precision: bool) -> dict[int, Tiles]:
         return cores if full_precision else {level: core * np.float32(np.nan) for level, core in cores.items()}
