@@ -1,4 +1,4 @@
-# `make serve` and `make test` each work alone on a fresh checkout with Python 3.11 and make.
+# `make serve` and `make test` each work alone on a fresh checkout with Python 3.11, 3.12 or 3.13 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ SECONDS ?= 60
 C_SOURCES = $(wildcard model/backends/*/*.[ch] app/codec/*.[ch] tests/model/backends/*/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format train wheels bench sbom audit fuzz docker-check scale-check ray-check clean
+.PHONY: help setup serve test check format train wheels pythons bench sbom audit fuzz docker-check scale-check ray-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,16 @@ wheels: $(DEV) ## dist/: the service for every system that it can be compiled fo
 	for target in x86_64-linux aarch64-linux x86_64-macos aarch64-macos x86_64-windows; do \
 	  LAPSRN_TARGET=$$target $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist . || exit 1; done
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist ./clients/python
+
+# The newest interpreter of each version that pyenv or the system has.
+pythons: $(DEV) ## build/pythons/: the wheel, installed for every other Python it is for, for tests/deploy/test_pythons.py
+	mkdir -p build/pythons && rm -f build/pythons/*.whl
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w build/pythons .
+	for version in 3.12 3.13; do \
+	  python=$$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -n 1); \
+	  python=$${python:-$$(command -v python$$version)} || { echo "there is no Python $$version here"; continue; }; \
+	  $$python -m venv --clear build/pythons/$$version && build/pythons/$$version/bin/pip install --quiet \
+	    --disable-pip-version-check -c constraints.txt "$$(ls build/pythons/lapsrn-*.whl)[heif]" || exit 1; done
 
 bench: $(DEV) ## measure against peers, in one run, as ratios
 	$(BIN)/python -m bench

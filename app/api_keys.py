@@ -24,7 +24,7 @@ _LIST = TypeAdapter(tuple[ApiKey, ...])
 def text_of(file: Path, variable: str) -> str:
     """The file's text. Raises ValueError."""
     try:
-        return file.read_text()
+        return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no text"
         raise ValueError(f"{variable}: {file} cannot be read ({reason})") from None

@@ -40,6 +40,8 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
     del source
     metrics = build_metrics()
     decoders = build.build_decoders(settings, metrics)
+    if decoders is None and settings.decode == "process":
+        structlog.get_logger("lapsrn").warning("this system has no decoder processes; decoding in this one")
     store, board = build_store(settings, metrics)
     return Service(
         settings,

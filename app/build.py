@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.codec import Codec, DecodeLimits, Formulas
+from app.codec import Codec, DecodeLimits, Formulas, decoder_child
 from app.codec.decoder_pool import DecoderPool
 from app.codec.formats import readable
 from app.engine import Engine, EngineConfig, ModelFactory
@@ -63,7 +63,7 @@ def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Code
 
 def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
     """Processes to decode in, not started yet; None: decoding is done in this one."""
-    if settings.decode == "inline":
+    if decodes_inline(settings):
         return None
     metrics.decoders_up(False)
     return DecoderPool(
@@ -74,9 +74,14 @@ def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
     )
 
 
+def decodes_inline(settings: Settings) -> bool:
+    """Whether pictures are decoded in this process: as set, or where the system leaves no choice."""
+    return settings.decode == "inline" or not decoder_child.POSSIBLE
+
+
 def decoder_count(settings: Settings) -> int:
     """Processes to decode in: one more than a client may use."""
-    return 0 if settings.decode == "inline" else max(2, codec_threads(settings)) + 1
+    return 0 if decodes_inline(settings) else max(2, codec_threads(settings)) + 1
 
 
 def build_engine(settings: Settings, metrics: Metrics, source: ModelSource, warm_up: WarmUp | None = None) -> Engine:

@@ -61,6 +61,8 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     metrics = None if settings.metrics_port is None else listen(settings.host, settings.metrics_port)
     _tell_address(listener)
     count = replica_count(settings)
+    if count > 1 and not hasattr(socket, "AF_UNIX"):
+        raise StartupError(f"LAPSRN_REPLICAS={count}: this system has no Unix sockets, which replicas need; set 1")
     if count > 1:
         return _serve_replicas(count, settings, models, listener, metrics)
     app = create_app(settings, models, start_decoders=True)

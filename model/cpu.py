@@ -1,4 +1,4 @@
-"""What this CPU can do, as Linux tells."""
+"""What this CPU can do, as Linux or else numpy tells."""
 
 import ctypes
 import platform
@@ -6,8 +6,15 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 BASELINES = {"x86_64": {"sse2"}, "aarch64": {"asimd"}}
 """What every CPU of a kind has."""
+_OTHER_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}  # of Windows and macOS
+V3 = frozenset({"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"})
+"""What x86-64-v3 means, of which avx2 is the part that is best known."""
+V4 = V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+_LEVELS = {"X86_V3": V3, "X86_V4": V4}  # as numpy names them
 AMX = {"amx_tile", "amx_bf16", "avx512_bf16"}
 ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18
 """Of x86-64: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)."""
@@ -15,12 +22,20 @@ ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18
 
 def features() -> set[str]:
     """As Linux names them, and permits them; at least what every CPU of this kind has."""
-    least = BASELINES.get(platform.machine(), set())
+    machine = platform.machine().lower()
+    least = BASELINES.get(_OTHER_NAMES.get(machine, machine), set())
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return least
+        return least.union(*(_LEVELS[name] for name in _told_by_numpy() if name in _LEVELS))
     return next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set()) | least
+
+
+def _told_by_numpy() -> list[str]:
+    """numpy asks the CPU, and also whether the system keeps the registers; for systems without /proc."""
+    told = np.show_config(mode="dicts") or {}
+    extensions = told.get("SIMD Extensions", {})
+    return [*extensions.get("baseline", ()), *extensions.get("found", ())]
 
 
 @cache

@@ -64,8 +64,8 @@ def export(source: Path, options: argparse.Namespace) -> None:
         about["clean"] = {"base": info.full_strength_of, "strengths": info.strengths}
     save_weights(options.to, network, **about)
     for card in options.cards:
-        text = with_tables(card.read_text(), options.to)
-        card.write_text(with_front_matter(text, options.to.parent))
+        text = with_tables(card.read_text("utf-8"), options.to)
+        card.write_text(with_front_matter(text, options.to.parent), "utf-8")
     print(score_table(scores))
 
 

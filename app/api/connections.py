@@ -1,13 +1,15 @@
 """How many connections there may be: in all, and from one client; a few more are kept back for probes."""
 
 import contextlib
-import resource
 from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
 from app.api.access import network_of
 from app.metrics import Metrics
+
+with contextlib.suppress(ImportError):  # Windows has no such limit
+    import resource
 
 PROBES = ("/healthz", "/readyz", "/metrics")
 """Addresses that orchestrators and Prometheus ask for."""
@@ -75,6 +77,8 @@ def affordable_connections(wanted: int) -> int:
 
     Each connection may have a file open that is being sent.
     """
+    if "resource" not in globals():
+        return wanted
     needed = 2 * (wanted + RESERVE) + _OWN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
-import fcntl
 import socket
 import struct
 import sys
-import termios
 from collections.abc import Callable
 from typing import Any
 
 from app.api.bounds import Timer
+
+with contextlib.suppress(ImportError):  # Windows does not tell
+    import fcntl
+    import termios
 
 _LOOKS = 4
 """In the time that a client may take nothing, so often it is looked at."""
@@ -113,5 +115,5 @@ def _unacknowledged(connection: Any) -> int:
     """
     try:
         return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, NameError):
         return 0

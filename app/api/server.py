@@ -71,8 +71,9 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[Any] | None = None) -> None:
         """Also listens for SIGHUP and SIGQUIT."""
         self._loop = asyncio.get_running_loop()
-        self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._reload)
-        self._loop.add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
+        with contextlib.suppress(AttributeError, NotImplementedError):  # Windows has neither
+            self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._reload)
+            self._loop.add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
         if self._guardian is None:
             await super().startup(sockets)
             return
@@ -99,7 +100,7 @@ class DrainingServer(uvicorn.Server):
         if self._loop is None:  # still starting, with nothing to finish
             self.should_exit = self.force_exit = True
             return
-        now = sig == signal.SIGQUIT or (sig == signal.SIGINT and self._interrupted)
+        now = sig == getattr(signal, "SIGQUIT", None) or (sig == signal.SIGINT and self._interrupted)
         self._interrupted |= sig == signal.SIGINT
         if now:
             self.force_exit = self.should_exit

@@ -1,7 +1,6 @@
 """Bands of a PNG, unpacked once into a file of raw rows, as a PNG can only be read from its start."""
 
 import contextlib
-import fcntl
 import os
 import struct
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import imagecodecs
 import numpy as np
 from isal import igzip_lib, isal_zlib
 
+from app.bands.lock import lock
 from app.codec import png_chunks
 from app.codec.png_chunks import SIGNATURE, chunk
 from app.errors import UndecodablePicture
@@ -164,5 +164,5 @@ def _data(file: BinaryIO) -> Iterator[bytes]:
 def _alone(path: Path) -> Iterator[None]:
     """Lets one process in at a time; a lock of one that is killed is free."""
     with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, wait=True)
         yield

@@ -5,7 +5,6 @@ process, however that ends, so a claim is never left behind.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from app.bands.lock import lock
 from app.codec.types import Samples
 from app.errors import StartupError
 
@@ -54,7 +54,7 @@ class Work:
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context((self.folder / f"{name}.lock").open("ab"))
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file, wait=False)
             except (BlockingIOError, FileNotFoundError):  # another has it, or has finished and removed the folder
                 yield False
                 return
@@ -85,7 +85,7 @@ class Work:
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         with (self.folder / f"{name}.lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, wait=True)
             yield
 
     def _band(self, band: int) -> Path:

@@ -87,7 +87,8 @@ def _decoders(settings: Settings) -> tuple[dict[str, Any], str]:
     """How the service would decode here, and why it could not, or ""."""
     pool = build.build_decoders(settings, Metrics(CollectorRegistry()))
     if pool is None:
-        return {"isolated": "no: LAPSRN_DECODE=inline decodes in the service itself"}, ""
+        reason = "LAPSRN_DECODE=inline" if settings.decode == "inline" else "this system"
+        return {"isolated": f"no: {reason} decodes in the service itself"}, ""
     with closing(pool):
         pool.start()
         pool.check()

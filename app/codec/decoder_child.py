@@ -20,6 +20,8 @@ from app.options import UpscaleOptions
 PROGRAM = "from app.codec.decoder_process import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 _PATHS = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
+POSSIBLE = hasattr(select, "poll") and hasattr(os, "readv")
+"""Whether this system waits for pipes with a deadline; Windows does not."""
 _START_SECONDS = 60.0
 _COMPLAINT_BYTES = 65536
 

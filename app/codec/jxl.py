@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import imagecodecs
 
+from app.errors import UnsupportedFormat
+
 
 class BasicInfo(ctypes.Structure):
     """JxlBasicInfo."""
@@ -133,6 +135,9 @@ def library() -> ctypes.CDLL:
 
     found = ctypes.CDLL(_jpegxl.__file__)
     for name, (result, *arguments) in _SIGNATURES.items():
-        function = getattr(found, name)
+        try:
+            function = getattr(found, name)
+        except AttributeError:  # a module that keeps its functions to itself, as those for Windows may
+            raise UnsupportedFormat("JPEG XL cannot be read or written on this system. Use PNG.") from None
         function.restype, function.argtypes = result, arguments
     return found

@@ -4,9 +4,12 @@ import ctypes
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 FOLDER = Path(__file__).parent
 # The fastest first, with what its CPU must have; the last is for all.
-LIBRARIES = {"_native_avx2.so": {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}, "_native.so": set[str]()}
+_V3 = {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
+LIBRARIES = {"_native_avx2.so": _V3, "_native.so": set[str]()}
 
 
 @cache
@@ -36,9 +39,11 @@ def kind() -> str:
 
 
 def _cpu_features() -> set[str]:
-    """As Linux names them, and permits them."""
+    """As Linux names them, and permits them; elsewhere those that numpy tells of."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return set()
+        extensions = (np.show_config(mode="dicts") or {}).get("SIMD Extensions", {})
+        told = {*extensions.get("baseline", ()), *extensions.get("found", ())}
+        return _V3 if "X86_V3" in told else set()
     return next((set(line.split()) for line in lines if line.startswith("flags")), set())

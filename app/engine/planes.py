@@ -33,5 +33,5 @@ def _discard_rows(plane: Plane, last: int) -> None:
     if isinstance(mapped, mmap.mmap):
         page = mmap.PAGESIZE
         end = last * plane.strides[0] // page * page
-        if end:
+        if end and hasattr(mapped, "madvise"):  # Windows has none; there it is given back with the plane
             mapped.madvise(mmap.MADV_DONTNEED, 0, end)

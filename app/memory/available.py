@@ -1,9 +1,12 @@
 """The memory that this process may use: the least of its control groups' limits and the machine's."""
 
+import ctypes
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from app.errors import StartupError
 
 _UNLIMITED = 1 << 60
 """Version 1 says "no limit" with the largest multiple of a page; nothing real is as large."""
@@ -22,8 +25,29 @@ def available(root: Path = Path("/")) -> Available:
 
     `root` is where /proc and /sys are.
     """
-    machine = Available(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine's memory")
+    machine = Available(_installed(), "this machine's memory")
     return min((*_group_limits(root), machine), key=lambda each: each.bytes)
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of Windows."""
+
+    _fields_ = [
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        ("physical", ctypes.c_uint64),
+        ("others", ctypes.c_uint64 * 6),
+    ]
+
+
+def _installed() -> int:
+    """Bytes that this machine has."""
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    status = _MemoryStatus(ctypes.sizeof(_MemoryStatus))
+    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):  # type: ignore[attr-defined]
+        raise StartupError("Windows does not tell how much memory there is; set LAPSRN_MEMORY_BYTES")
+    return int(status.physical)
 
 
 def _group_limits(root: Path) -> Iterator[Available]:

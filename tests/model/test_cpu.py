@@ -22,7 +22,39 @@ def test_a_cpu_whose_features_are_not_known_has_those_of_its_kind(
 
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(cpu, "_told_by_numpy", list)
     assert [name for name, needed in TARGETS.items() if needed <= cpu.features()] == runs
+
+
+@pytest.mark.parametrize(
+    ("machine", "level", "runs"),
+    [
+        ("AMD64", "X86_V4", ["avx512", "avx2", "sse2"]),
+        ("x86_64", "X86_V3", ["avx2", "sse2"]),
+        ("AMD64", "X86_V2", ["sse2"]),
+        ("arm64", "ASIMD", ["neon"]),
+    ],
+)
+def test_without_proc_features_are_those_that_numpy_tells(
+    machine: str, level: str, runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines as Windows and macOS call them, levels as in numpy.show_config()."""
+
+    def read(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(cpu, "_told_by_numpy", lambda: [level])
+    assert [name for name, needed in TARGETS.items() if needed <= cpu.features()] == runs
+
+
+def test_numpy_tells_no_more_than_linux() -> None:
+    if not Path("/proc/cpuinfo").exists():
+        pytest.skip("no /proc/cpuinfo to compare with")
+    levels = [cpu._LEVELS[name] for name in cpu._told_by_numpy() if name in cpu._LEVELS]
+    assert all(level <= cpu.features() for level in levels)
+    assert (cpu.features() >= cpu.V3) == (cpu.V3 in levels)
 
 
 @pytest.mark.parametrize("line", ["flags\t\t: fpu sse2 avx2", "Features\t: fp asimd avx2"])

@@ -38,7 +38,7 @@ class WebpReader(PillowReader):
         self.source.check_pixels(*canvas)
         if self.source.allow_truncated:
             whole = is_whole(data)
-            if not is_animated(data):
+            if not is_animated(data) and not (whole and _libwebp() is None):
                 image, complete = rows(self._separated(data), *canvas)
                 if not (whole and complete):
                     self.truncated = True
@@ -55,6 +55,8 @@ def rows(data: bytes, height: int, width: int) -> tuple[Image.Image, bool]:
     the image's `info` if it is whole.
     """
     libwebp, pixels = _libwebp(), np.zeros((height, width, 4), np.uint8)
+    if libwebp is None:
+        raise UndecodablePicture("A damaged WebP cannot be read on this system.")
     decoder = libwebp.WebPINewRGB(_RGBA, pixels.ctypes.data, pixels.nbytes, width * 4)
     if not decoder:
         raise MemoryError
@@ -82,9 +84,14 @@ def _has_alpha(data: bytes) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _libwebp() -> ctypes.CDLL:
-    """The libwebp that Pillow brings along, for its incremental decoder, which Pillow and imagecodecs leave unused."""
+def _libwebp() -> ctypes.CDLL | None:
+    """The libwebp that Pillow brings along, for its incremental decoder, which Pillow and imagecodecs leave unused.
+
+    None where it cannot be called.
+    """
     library = ctypes.CDLL(_webp.__file__)  # symbols are looked for in what the module is linked with, too
+    if not hasattr(library, "WebPINewRGB"):  # a module that keeps its functions to itself, as those for Windows may
+        return None
     library.WebPINewRGB.restype = ctypes.c_void_p
     library.WebPINewRGB.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     library.WebPIUpdate.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]

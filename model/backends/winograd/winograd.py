@@ -18,12 +18,11 @@ from model.config import LapSRNConfig
 from model.folding import Conv, Folded
 
 FOLDER = Path(__file__).parent
-AVX2 = {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
 TARGETS = {
-    "avx512": AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
-    "avx2": AVX2,
-    "sse2": {"sse2"},
-    "neon": {"asimd"},
+    "avx512": cpu.V4,
+    "avx2": cpu.V3,
+    "sse2": frozenset({"sse2"}),
+    "neon": frozenset({"asimd"}),
 }
 """What winograd.c is compiled for, the fastest first, with what the CPU must have, as Linux names it."""
 CHANNELS = 64
