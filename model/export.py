@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--purpose", default="", help="what it does besides enlarging, in a few words; for the page")
     parser.add_argument(
         "--waypoint",
-        nargs=2,
-        metavar=("NETWORK", "STRENGTH"),
-        help="it is what NETWORK becomes at this strength of clean-up for pictures without losses of compression",
+        nargs=3,
+        metavar=("NETWORK", "STRENGTH", "KIND"),
+        help="it is what NETWORK becomes at this strength of clean-up for pictures that are compressed or uncompressed",
     )
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
@@ -55,12 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             export_onnx(options.to or weights, options.onnx)
 
 
-def waypoint_of(network: str, strength: str) -> Waypoint:
-    """From two words of a command line. Raises UsageError for a strength that is not one."""
+def waypoint_of(network: str, strength: str, kind: str) -> Waypoint:
+    """From the words of a command line. Raises UsageError."""
     number = float(strength) if strength.replace(".", "", 1).isdecimal() else 0.0
     if not 0 < number < 1:
         raise UsageError(f"the strength of a waypoint is above 0 and below 1, not {strength}")
-    return Waypoint(network, number)
+    if kind not in ("compressed", "uncompressed"):
+        raise UsageError(f"a waypoint is for pictures that are compressed or uncompressed, not {kind}")
+    return Waypoint(network, number, kind == "compressed")
 
 
 def export(source: Path, options: argparse.Namespace) -> None:
@@ -80,7 +82,7 @@ def export(source: Path, options: argparse.Namespace) -> None:
     if info.full_strength_of:
         about["clean"] = {"base": info.full_strength_of, "strengths": info.strengths}
     if waypoint := options.waypoint or info.waypoint:
-        about["clean"] = {"base": waypoint.base, "at": waypoint.strength}
+        about["clean"] = {"base": waypoint.base, "at": waypoint.strength, "compressed": waypoint.compressed}
     save_weights(options.to, network, **about)
     for card in options.cards:
         text = with_tables(card.read_text(), options.to)

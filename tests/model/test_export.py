@@ -116,12 +116,14 @@ def test_exporting_weights_keeps_what_they_tell(tmp_path: Path) -> None:
 def test_a_waypoint_is_told_and_kept(tmp_path: Path) -> None:
     source, way, again = (tmp_path / f"{name}.safetensors" for name in ("source", "way", "again"))
     save_weights(source, random_network(LapSRNConfig(depth=1, width=4)))
-    main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", "0.5"])
+    main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", "0.5", "compressed"])
     main(["--weights", str(way), "--to", str(again)])
-    assert load_weights(again)[1].waypoint == Waypoint("lapsrn_x4", 0.5)
+    assert load_weights(again)[1].waypoint == Waypoint("lapsrn_x4", 0.5, True)
     for strength in ("1", "nan", "half"):
         with pytest.raises(SystemExit, match=f"is above 0 and below 1, not {strength}"):
-            main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", strength])
+            main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", strength, "compressed"])
+    with pytest.raises(SystemExit, match="compressed or uncompressed, not jpeg"):
+        main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", "0.5", "jpeg"])
 
 
 @pytest.mark.parametrize(
