@@ -208,7 +208,12 @@ def run_server(
 
 def bounded_protocol(settings: Settings, connections: Connections) -> Any:
     """The protocol with the settings' limits, as uvicorn.Config takes it."""
-    limits = ProtocolLimits(
+    return functools.partial(BoundedProtocol, limits=limits_of(settings), connections=connections)
+
+
+def limits_of(settings: Settings) -> ProtocolLimits:
+    """What a connection may cost."""
+    return ProtocolLimits(
         header_seconds=settings.header_timeout_seconds,
         header_bytes=settings.max_header_bytes,
         header_fields=settings.max_header_fields,
@@ -216,7 +221,6 @@ def bounded_protocol(settings: Settings, connections: Connections) -> Any:
         body_seconds=settings.body_timeout_seconds,
         write_idle_seconds=settings.write_idle_seconds,
     )
-    return functools.partial(BoundedProtocol, limits=limits, connections=connections)
 
 
 def _connections(app: Any, service: Service) -> Connections:
