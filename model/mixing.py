@@ -4,10 +4,26 @@ Deep network interpolation (Wang et al., "Deep Network Interpolation for Continu
 2019): where the training of one network began at the other, the networks between do what is between.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from model.weights import Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Networks of one form by strength: those of `stops`, which ascend from 0 to 1, and the means of neighbours."""
+
+    stops: tuple[tuple[float, Parameters], ...]
+
+    def at(self, strength: float) -> Parameters:
+        """The network at a strength of 0 to 1."""
+        for (near, before), (far, after) in zip(self.stops, self.stops[1:], strict=False):
+            if strength <= far:
+                return mixed(before, after, (strength - near) / (far - near))
+        raise ValueError(f"a strength of clean-up is from 0 to 1, not {strength}")
 
 
 def begins_as(network: Parameters, base: Parameters) -> bool:
