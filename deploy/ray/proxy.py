@@ -11,7 +11,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.bounds import HeaderCount, ProtocolLimits
 from app.api.problems import KINDS
-from app.api.server import limits_of
 from app.errors import HeadersTooLarge
 from app.settings import load_settings
 
@@ -82,7 +81,7 @@ class Bounds:
 
 def middlewares() -> list[Middleware]:
     """For the proxy; the last one is the outermost."""
-    return [Middleware(HonestErrors), Middleware(Bounds, limits=limits_of(load_settings()))]
+    return [Middleware(HonestErrors), Middleware(Bounds, limits=ProtocolLimits.of(load_settings()))]
 
 
 def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

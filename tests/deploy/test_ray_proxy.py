@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.server import limits_of
+from app.api.bounds import ProtocolLimits
 from app.settings import Settings
 from deploy.ray.proxy import Bounds, HonestErrors
 
@@ -32,7 +32,7 @@ async def answer_of(app: ASGIApp, path: str = "/", headers: dict[str, str] | Non
 
 
 def bounded(proxy: ASGIApp, settings: Settings) -> Bounds:
-    return Bounds(proxy, limits_of(settings))
+    return Bounds(proxy, ProtocolLimits.of(settings))
 
 
 @pytest.mark.parametrize("proxy", [fails, says_nothing])
