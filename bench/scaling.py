@@ -121,7 +121,9 @@ def ray_nodes(count: int) -> Iterator[Arrangement]:
             "LAPSRN_LOG_LEVEL": "warning",
             "PYTHONPATH": str(ROOT),
             "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.ray.proxy:middlewares",
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
         }
         with Server("bench.ray_server", "/readyz", environment, ("{port}", str(count)), str(RAY)) as server:
 
