@@ -134,7 +134,7 @@ def from_any(port: int, data: bytes) -> None:
 
 def crowded(port: int) -> None:
     """Clients come until there are two replicas."""
-    clients = [Client(port, picture(400, 500)) for _ in range(CROWD)]
+    clients = [Client(port, picture(250, 320)) for _ in range(CROWD)]
     for client in clients:
         client.start()
     poll("a second replica", lambda: len(replicas()) == 2, PATIENCE)
@@ -164,7 +164,10 @@ def check(folder: Path) -> None:
         "LAPSRN_MORE_WEIGHTS": str(ROOT / "weights"),
         "PYTHONPATH": str(ROOT),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.ray.proxy:middlewares",
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",  # on however busy a machine
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
+        "LAPSRN_DEADLINE_SECONDS": str(PATIENCE),
         **SETTINGS,
     }
     source, result = folder / "a.png", folder / "b.png"
