@@ -141,14 +141,14 @@ class Weights:
     def clean_with(self, end: "Weights", waypoints: Iterable["Weights"] = ()) -> None:
         """Let `end`, of the same form as this network's first levels, be the other end of its strengths of clean-up.
 
-        `waypoints`, of that form too, lie between, on the way of pictures without losses of compression.
+        `waypoints`, of that form too, lie between.
         """
-        near, far = (0.0, self._parameters), (1.0, end._parameters)
-        between = sorted(
-            ((each.info.waypoint.strength, each._parameters) for each in waypoints if each.info.waypoint),
-            key=lambda stop: stop[0],
-        )
-        self._ways = _Ways(Line((near, far)), Line((near, *between, far)))
+        stops: dict[bool, dict[float, Parameters]] = {True: {}, False: {}}
+        for each in waypoints:
+            if each.info.waypoint:
+                stops[each.info.waypoint.compressed][each.info.waypoint.strength] = each._parameters
+        ends = {0.0: self._parameters, 1.0: end._parameters}
+        self._ways = _Ways(*(Line.through(ends | stops[compressed]) for compressed in (True, False)))
         self.info = replace(self.info, strengths=end.info.strengths)
 
     def begins_as(self, base: "Weights") -> bool:
@@ -214,7 +214,7 @@ class _Ways:
     @property
     def differ(self) -> bool:
         """Whether one has stops that the other has not."""
-        return len(self.compressed.stops) != len(self.uncompressed.stops)
+        return list(map(id, self.compressed.networks)) != list(map(id, self.uncompressed.networks))
 
 
 def _mixed(network: Parameters, ways: _Ways | None, mix: Mix) -> Parameters:

@@ -24,12 +24,13 @@ KINDS = ("jpeg", "webp", "avif")
 class Waypoint(NamedTuple):
     """What a network is that takes part in another's clean-up between none and full strength.
 
-    It is what `base` becomes at `strength` for pictures without losses of compression, which may have been shrunk in
-    any way; what lies between it and the two ends is mixed.
+    It is what `base` becomes at `strength` for pictures that are `compressed` with losses, or for those that are not;
+    what lies between it and its neighbours is mixed.
     """
 
     base: str
     strength: float
+    compressed: bool
 
 
 class WeightsError(Exception):
@@ -118,9 +119,9 @@ def _clean_up(path: Path, told: Any) -> dict[str, Any]:
         return {}
     try:
         if "at" in told:
-            if not 0 < float(told["at"]) < 1:
-                raise ValueError("a strength on the way is above 0 and below 1")
-            return {"waypoint": Waypoint(str(told["base"]), float(told["at"]))}
+            if not 0 < float(told["at"]) < 1 or not isinstance(told["compressed"], bool):
+                raise ValueError("a strength on the way is above 0 and below 1, for pictures compressed or not")
+            return {"waypoint": Waypoint(str(told["base"]), float(told["at"]), told["compressed"])}
         strengths = {kind: [(int(quality), float(each)) for quality, each in told["strengths"][kind]] for kind in KINDS}
         sound = all(points and points == sorted(points) for points in strengths.values())
         if not sound or not all(0 <= each <= 1 for points in strengths.values() for _, each in points):

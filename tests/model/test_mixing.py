@@ -209,15 +209,16 @@ def test_networks_that_begin_as_the_base_are_cleaned_up_by_their_first_levels() 
     assert not np.allclose(large.run(picture, 8)[8], large.run(picture, 8, clean=0.5)[8], atol=1e-3)
 
 
-def waypoint_of(network: LapSRN, name: str, of: str = "base", strength: float = 0.5) -> Weights:
-    info = NetworkInfo(name, network.config, "", waypoint=Waypoint(of, strength))
+def waypoint_of(network: LapSRN, name: str, strength: float = 0.5, compressed: bool = False) -> Weights:
+    info = NetworkInfo(name, network.config, "", waypoint=Waypoint("base", strength, compressed))
     return Weights(parameters_of(network), info)
 
 
-def test_pictures_without_compression_are_cleaned_up_by_way_of_waypoints() -> None:
+@pytest.mark.parametrize("compressed", [True, False])
+def test_pictures_are_cleaned_up_by_way_of_their_kind_s_waypoints(compressed: bool) -> None:
     networks = [random_network(CONFIG, seed) for seed in range(4)]
     base, end = weights_of(networks[0], "base"), weights_of(networks[1], "end", "base")
-    ways = [waypoint_of(networks[2], "later", strength=0.5), waypoint_of(networks[3], "sooner", strength=0.25)]
+    ways = [waypoint_of(networks[i], f"{i}", at, compressed) for i, at in ((2, 0.5), (3, 0.25))]
     assert join([base, *ways, end]) == [base, end]
     sooner, later = (parameters_of(networks[i]) for i in (3, 2))
     near, far = parameters_of(networks[0]), parameters_of(networks[1])
@@ -235,8 +236,9 @@ def test_pictures_without_compression_are_cleaned_up_by_way_of_waypoints() -> No
         0.875: mixed(later, far, 0.75),
         1.0: far,
     }.items():
-        np.testing.assert_array_equal(runtime.run(tiles, 4, clean=strength, compressed=False)[4], alone(wanted))
-        np.testing.assert_array_equal(runtime.run(tiles, 4, clean=strength)[4], alone(mixed(near, far, strength)))
+        np.testing.assert_array_equal(runtime.run(tiles, 4, clean=strength, compressed=compressed)[4], alone(wanted))
+        straight = runtime.run(tiles, 4, clean=strength, compressed=not compressed)[4]
+        np.testing.assert_array_equal(straight, alone(mixed(near, far, strength)))
 
 
 def test_what_is_the_same_on_both_ways_is_made_once() -> None:
@@ -294,9 +296,9 @@ def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
     save_weights(path, random_network(CONFIG), clean={"base": "base", "strengths": TABLE})
     info = load_weights(path)[1]
     assert (info.full_strength_of, info.strengths) == ("base", TABLE)
-    save_weights(path, random_network(CONFIG), clean={"base": "base", "at": 0.5})
+    save_weights(path, random_network(CONFIG), clean={"base": "base", "at": 0.5, "compressed": False})
     info = load_weights(path)[1]
-    assert (info.full_strength_of, info.strengths, info.waypoint) == ("", {}, Waypoint("base", 0.5))
+    assert (info.full_strength_of, info.strengths, info.waypoint) == ("", {}, Waypoint("base", 0.5, False))
 
 
 @pytest.mark.parametrize(
@@ -308,9 +310,11 @@ def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
         {"base": "base", "strengths": TABLE | {"webp": [[50, 1.5]]}},
         {"base": "base", "strengths": TABLE | {"webp": [[90, 0.1], [50, 0.5]]}},
         {"base": "base", "strengths": TABLE | {"webp": [[90]]}},
-        {"base": "base", "at": 1},
-        {"base": "base", "at": "half"},
-        {"at": 0.5},
+        {"base": "base", "at": 1, "compressed": True},
+        {"base": "base", "at": "half", "compressed": True},
+        {"base": "base", "at": 0.5},
+        {"base": "base", "at": 0.5, "compressed": "no"},
+        {"at": 0.5, "compressed": True},
         7,
     ],
 )
