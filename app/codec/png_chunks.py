@@ -127,7 +127,7 @@ def fault(data: bytes) -> str | None:
 
 
 def short(data: bytes, head: Header) -> str | None:
-    """That the picture data inflates to less than `head` accounts for, which Pillow takes for rows of zeros; or None."""
+    """That the picture data inflates to too little for `head`, which Pillow takes for rows of zeros; or None."""
     count = _inflated_size((item.body for item in chunks(data) if item.kind == b"IDAT"), head.raw_size)
     return None if count >= head.raw_size else f"its picture data ends after {count:,} of {head.raw_size:,} bytes"
 

@@ -1,4 +1,4 @@
-"""Films in GIFs, composed by the specification: every disposal, holes, palettes and places, against a model of tuples."""
+"""Films in GIFs, composed by the specification: disposals, holes, palettes and places, against a model of tuples."""
 
 import itertools
 import struct
