@@ -38,7 +38,13 @@ class SimulatedDevice:
         self._planes = {2: plane[: _SIDE * 2, : _SIDE * 2], 4: plane}
 
     def run(
-        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False, clean: float = 0.0
+        self,
+        tiles: NDArray[np.float32],
+        scale: int,
+        *,
+        full_precision: bool = False,
+        clean: float = 0.0,
+        compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         """Tiles of (count, height, width) with margins."""
         count, height, width = (tiles.shape[0], *(side - 2 * self.info.margin for side in tiles.shape[1:]))
