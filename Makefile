@@ -41,7 +41,7 @@ serve: $(SERVE) ## install what serving needs and serve on LAPSRN_HOST:LAPSRN_PO
 	$(BIN)/lapsrn serve
 
 test: $(DEV) ## install everything and run every test, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
 
 check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -178,8 +178,7 @@ def open_weights(settings: Settings) -> "list[Weights]":
     found: list[Weights] = []
     for group in weights_files(settings):
         found += sorted(map(Weights.open, group), key=lambda each: (each.info.purpose != "", each.info.name))
-    join(found)
-    return found
+    return join(found)
 
 
 def codec_threads(settings: Settings) -> int:

@@ -158,15 +158,19 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="the network at full strength")
     parser.add_argument("--base", type=Path, required=True, help="the network at strength 0, of the same form")
     parser.add_argument(
+        "--waypoints", type=Path, nargs="*", default=[], help="networks between the two, of the same form"
+    )
+    parser.add_argument(
         "--data", type=Path, default=DATA, help="pictures without losses, neither trained on nor scored"
     )
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose block `clean` to renew")
     parser.add_argument("--dry", action="store_true", help="leave the weights as they are")
     arguments = parser.parse_args()
-    base, end = Weights.open(arguments.base), Weights.open(arguments.weights)
-    if base.info.config != end.info.config:
-        parser.error(f"{end.info.name} is of another form than {base.info.name}")
-    base.clean_with(end)
+    base, end, *between = map(Weights.open, (arguments.base, arguments.weights, *arguments.waypoints))
+    for each in (end, *between):
+        if base.info.config != each.info.config:
+            parser.error(f"{each.info.name} is of another form than {base.info.name}")
+    base.clean_with(end, between)
     torch.set_num_threads(1)
     pictures = list(middles(arguments.data))
     if not pictures:

@@ -25,6 +25,9 @@ from model.folding import fold
 from model.network import LapSRN, LapSRNConfig
 
 SIDES = (32, 64, 128, 256)
+MATRIX_SIDES = (256, 512, 1024)
+WINOGRAD_GAIN = 4
+"""Products of a direct 3x3 convolution for each of F(4x4, 3x3)."""
 
 
 def measure(plan: Plan) -> Section:
@@ -42,6 +45,7 @@ def measure(plan: Plan) -> Section:
             rates.append(convolution_rates(machine, plan.pick(9, 2), SIDES[: plan.pick(4, 1)]))
             times.append(contestant.seconds(side, side)[0])
     found = {name: statistics.median(each[name] for each in rates) for name in rates[0]}
+    products = found.pop("products", None)
     rate, seconds = max(found.values()), statistics.median(times)
     config = network.config
     useful = useful_flops(config, side, side)
@@ -55,6 +59,17 @@ def measure(plan: Plan) -> Section:
     section.add(f"served {side}×{side}, rate without the margins' arithmetic", useful / seconds / 1e9, "GFLOP/s")
     section.add("share, margins not counted as work", 100 * useful / seconds / rate, "%", "≥ 70")
     section.add("share, margins counted as work", 100 * computed / seconds / rate, "%")
+    if products is not None:
+        limit = WINOGRAD_GAIN * products
+        section.add(
+            f"best rate of matrix products in float32, one thread on each of {machine.cores} cores",
+            products / 1e9,
+            "GFLOP/s",
+        )
+        section.add(
+            "share of F(4×4)'s limit, four times that, margins not counted as work", 100 * useful / seconds / limit, "%"
+        )
+        section.add("share of F(4×4)'s limit, margins counted as work", 100 * computed / seconds / limit, "%", "≥ 65")
     section.notes.append(
         "Arithmetic is a direct convolution's, from the network's config. Winograd kernels need less than that, "
         "so their share can pass 100%."
@@ -87,6 +102,8 @@ def _convolve(machine: Machine, runs: int, sides: tuple[int, ...], pipe: Connect
         rates = {"oneDNN": max(_onednn(machine.dtype, side, runs) for side in sides)}
         if machine.backend == "amx":
             rates["amx.c"] = max(_amx(side, runs) for side in sides)
+        if machine.backend.startswith("winograd"):
+            rates["products"] = max(_products(side, runs) for side in MATRIX_SIDES)
     pipe.send(rates)
 
 
@@ -98,6 +115,12 @@ def _onednn(dtype: str, side: int, runs: int) -> float:
         weight = torch.randn(64, 64, 3, 3).to(kind, memory_format=layout)
         times.append(_median(partial(F.conv2d, features, weight), runs))
     return 2 * 9 * 64 * 64 * side**2 / min(times)
+
+
+def _products(side: int, runs: int) -> float:
+    """Of square matrices, in float32."""
+    one, other = torch.randn(2, side, side)
+    return 2 * side**3 / _median(partial(torch.mm, one, other), runs)
 
 
 def _amx(side: int, runs: int) -> float:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +40,11 @@ class Clocked:
         """As the real one."""
         self._real.warm_up(shapes)
 
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
+    def run(self, tiles: Tiles, scale: int, **options: Any) -> dict[int, Tiles]:
         """As the real one."""
         began = time.thread_time()
         try:
-            return self._real.run(tiles, scale, full_precision=full_precision, clean=clean)
+            return self._real.run(tiles, scale, **options)
         finally:
             with Clocked.lock:
                 Clocked.seconds += time.thread_time() - began

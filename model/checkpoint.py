@@ -45,8 +45,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def save_weights(path: Path, network: LapSRN, **about: Any) -> None:
     """Export a network; `about` is recipe, data, scores, purpose and clean, anything JSON holds.
 
-    `clean` is {"base": NAME, "strengths": {...}} for a network that is another at full strength of clean-up; see
-    NetworkInfo. bench.calibrate measures and writes it.
+    `clean` is {"base": NAME, "strengths": {...}} for a network that is another at full strength of clean-up, as
+    bench.calibrate measures and writes it, and {"base": NAME, "at": STRENGTH, "compressed": BOOL} for a waypoint; see
+    NetworkInfo.
     """
     save_tensors(path, network.state_dict(), {"config": asdict(network.config), **about})
 

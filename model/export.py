@@ -12,6 +12,7 @@ from model.checkpoint import load_weights, save_weights
 from model.entry import UsageError, check_output, file_errors
 from model.evaluate import evaluate, summary
 from model.model_card import score_table, with_front_matter, with_tables
+from model.weights import Waypoint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,6 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jpeg", type=int, nargs="*", default=[], metavar="QUALITY", help="score through JPEG too")
     parser.add_argument("--data", default="", help="what the pictures were, in words")
     parser.add_argument("--purpose", default="", help="what it does besides enlarging, in a few words; for the page")
+    parser.add_argument(
+        "--waypoint",
+        nargs=3,
+        metavar=("NETWORK", "STRENGTH", "KIND"),
+        help="it is what NETWORK becomes at this strength of clean-up for pictures that are compressed or uncompressed",
+    )
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
     if options.to is None and options.onnx is None:
@@ -37,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.cards and options.to is None:
         parser.error("--cards tells of the weights that --to writes; give both")
     with file_errors(parser.prog):
+        if options.waypoint:
+            options.waypoint = waypoint_of(*options.waypoint)
         for path in (options.to, options.onnx):
             check_output(path)
         weights = options.weights or options.run / "weights.safetensors"
@@ -44,6 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             export(weights, options)
         if options.onnx is not None:
             export_onnx(options.to or weights, options.onnx)
+
+
+def waypoint_of(network: str, strength: str, kind: str) -> Waypoint:
+    """From the words of a command line. Raises UsageError."""
+    number = float(strength) if strength.replace(".", "", 1).isdecimal() else 0.0
+    if not 0 < number < 1:
+        raise UsageError(f"the strength of a waypoint is above 0 and below 1, not {strength}")
+    if kind not in ("compressed", "uncompressed"):
+        raise UsageError(f"a waypoint is for pictures that are compressed or uncompressed, not {kind}")
+    return Waypoint(network, number, kind == "compressed")
 
 
 def export(source: Path, options: argparse.Namespace) -> None:
@@ -62,6 +81,8 @@ def export(source: Path, options: argparse.Namespace) -> None:
         about["purpose"] = purpose
     if info.full_strength_of:
         about["clean"] = {"base": info.full_strength_of, "strengths": info.strengths}
+    if waypoint := options.waypoint or info.waypoint:
+        about["clean"] = {"base": waypoint.base, "at": waypoint.strength, "compressed": waypoint.compressed}
     save_weights(options.to, network, **about)
     for card in options.cards:
         text = with_tables(card.read_text("utf-8"), options.to)

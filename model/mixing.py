@@ -4,10 +4,39 @@ Deep network interpolation (Wang et al., "Deep Network Interpolation for Continu
 2019): where the training of one network began at the other, the networks between do what is between.
 """
 
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
 from model.weights import Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Networks of one form by strength: some that are given, and between neighbours the mean of their parameters.
+
+    `strengths` ascend from 0 to 1, and `networks` has as many.
+    """
+
+    strengths: tuple[float, ...]
+    networks: tuple[Parameters, ...]
+
+    @classmethod
+    def through(cls, stops: Mapping[float, Parameters]) -> Self:
+        """The line through the networks at these strengths."""
+        strengths = tuple(sorted(stops))
+        return cls(strengths, tuple(stops[strength] for strength in strengths))
+
+    def at(self, strength: float) -> Parameters:
+        """The network at a strength of 0 to 1."""
+        for i, (near, far) in enumerate(itertools.pairwise(self.strengths)):
+            if near <= strength <= far:
+                return mixed(self.networks[i], self.networks[i + 1], (strength - near) / (far - near))
+        raise ValueError(f"a strength of clean-up is from 0 to 1, not {strength}")
 
 
 def begins_as(network: Parameters, base: Parameters) -> bool:

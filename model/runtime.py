@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -14,31 +14,50 @@ from model.backends.backend import Backend, Compute, Tiles
 from model.backends.registry import choose
 from model.config import LapSRNConfig
 from model.memory import keep_freed_memory, return_freed_memory
-from model.mixing import begins_as, mixed
+from model.mixing import Line, begins_as
 from model.weights import NetworkInfo, Parameters, WeightsError, read_weights
 
 MOST_MIXES = 8
 """Mixed networks that are kept of one network: as a backend computes them, each takes some MiB."""
 
 
+class Mix(NamedTuple):
+    """Which of the networks from none to full strength of clean-up is wanted.
+
+    `compressed` says whether the picture has losses of compression: the two kinds may take different ways.
+    """
+
+    strength: float = 0.0
+    compressed: bool = True
+
+
 class Runtime:
     """A network on one device, as one worker runs it. Not for several threads at once."""
 
-    def __init__(self, info: NetworkInfo, at: Callable[[float], "Computed"]) -> None:
-        """`at` gives what computes the network at a strength of clean-up."""
+    def __init__(self, info: NetworkInfo, at: Callable[[Mix], "Computed"]) -> None:
+        """`at` gives what computes the network with clean-up."""
         self.info = info
         self._at = at
-        self._plain = at(0.0)
+        self._plain = at(Mix())
 
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
+    def run(
+        self,
+        tiles: Tiles,
+        scale: int,
+        *,
+        full_precision: bool = False,
+        clean: float = 0.0,
+        compressed: bool = True,
+    ) -> dict[int, Tiles]:
         """Tiles with `info.window_margin`, luma or alpha in 0..1, to their cores at every scale up to this one.
 
         (N, H + 2 margin, W + 2 margin) to {s: (N, H s, W s)}.
         Valid convolutions only, so a tile's core depends on nothing but the tile. `full_precision` computes the
-        features in float32 whatever the dtype. `clean` is a strength of clean-up, 0 to 1, whose network is made when
-        first needed. Raises MemoryError when the device has no room for the batch.
+        features in float32 whatever the dtype. `clean` is a strength of clean-up, 0 to 1, for pictures with or without
+        losses of compression; its network is made when first needed. Raises MemoryError when the device has no room for
+        the batch.
         """
-        computed = self._at(clean) if clean else self._plain
+        computed = self._at(Mix(clean, compressed)) if clean else self._plain
         network = computed.full if full_precision else computed.served
         scales = self.info.scales
         return dict(zip(scales, network(tiles, scales.index(scale) + 1), strict=False))
@@ -67,21 +86,21 @@ class _Mixes:
 
     def __init__(self) -> None:
         self._plain: Computed | None = None
-        self._made: OrderedDict[float, Computed] = OrderedDict()
+        self._made: OrderedDict[Mix, Computed] = OrderedDict()
         self._making = threading.Lock()
 
-    def at(self, strength: float, make: Callable[[float], Computed]) -> Computed:
+    def at(self, mix: Mix, make: Callable[[Mix], Computed]) -> Computed:
         """What `make` gives, or gave before, for a strength."""
         with self._making:
-            if not strength:
-                self._plain = self._plain or make(0.0)
+            if not mix.strength:
+                self._plain = self._plain or make(mix)
                 return self._plain
-            if strength not in self._made:
-                self._made[strength] = make(strength)
+            if mix not in self._made:
+                self._made[mix] = make(mix)
                 if len(self._made) > MOST_MIXES:
                     self._made.popitem(last=False)
-            self._made.move_to_end(strength)
-            return self._made[strength]
+            self._made.move_to_end(mix)
+            return self._made[mix]
 
 
 class Weights:
@@ -93,7 +112,7 @@ class Weights:
     def __init__(self, parameters: Parameters, info: NetworkInfo) -> None:
         self.info = info
         self._parameters = parameters
-        self._end: Parameters | None = None
+        self._ways: _Ways | None = None
         self._shared: dict[tuple[str, str], _Mixes] = {}
         self._sharing = threading.Lock()
 
@@ -112,25 +131,35 @@ class Weights:
             with self._sharing:
                 mixes = self._shared.setdefault((dtype, chosen.name), mixes)
 
-        def at(strength: float) -> Computed:
-            return mixes.at(strength, lambda wanted: self._compute(wanted, device, dtype, chosen))
+        def at(mix: Mix) -> Computed:
+            if mix.strength == 1 or (self._ways and not self._ways.differ):
+                mix = Mix(mix.strength)
+            return mixes.at(mix, lambda wanted: self._compute(wanted, device, dtype, chosen))
 
         return Runtime(info, at)
 
-    def clean_with(self, end: "Weights") -> None:
-        """Let `end`, of the same form as this network's first levels, be the other end of its strengths of clean-up."""
-        self._end = end._parameters
+    def clean_with(self, end: "Weights", waypoints: Iterable["Weights"] = ()) -> None:
+        """Let `end`, of the same form as this network's first levels, be the other end of its strengths of clean-up.
+
+        `waypoints`, of that form too, lie between.
+        """
+        stops: dict[bool, dict[float, Parameters]] = {True: {}, False: {}}
+        for each in waypoints:
+            if each.info.waypoint:
+                stops[each.info.waypoint.compressed][each.info.waypoint.strength] = each._parameters
+        ends = {0.0: self._parameters, 1.0: end._parameters}
+        self._ways = _Ways(*(Line.through(ends | stops[compressed]) for compressed in (True, False)))
         self.info = replace(self.info, strengths=end.info.strengths)
 
     def begins_as(self, base: "Weights") -> bool:
         """Whether this network's first levels are all of `base`."""
         return begins_as(self._parameters, base._parameters)
 
-    def _compute(self, strength: float, device: str, dtype: str, backend: Backend) -> Computed:
+    def _compute(self, mix: Mix, device: str, dtype: str, backend: Backend) -> Computed:
         """What is made later holds the parameters and not these weights, which hold it: a cycle would outlive them."""
-        if strength and self._end is None:
+        if mix.strength and self._ways is None:
             raise ValueError(f"{self.info.name} has no clean-up")
-        parameters, config = partial(_between, self._parameters, self._end, strength), self.info.config
+        parameters, config = partial(_mixed, self._parameters, self._ways, mix), self.info.config
 
         def build() -> Compute:
             return backend.build(parameters(), config, device, dtype)
@@ -141,30 +170,58 @@ class Weights:
         return Computed(_Deferred(lambda: _full_precision(parameters(), config, device, backend)), served)
 
 
-def join(weights: Sequence[Weights]) -> None:
+def join(weights: Sequence[Weights]) -> list[Weights]:
     """Make every network that is another at full strength of clean-up the other end of that one's strengths.
 
-    It is also that of every network whose first levels are the same. Where that other network is not among them, it is
-    a network like others. Raises WeightsError where the two differ in form.
+    It is also that of every network whose first levels are the same. Waypoints of it are no longer networks of their
+    own: returns the others. Where the other network is not among them, an end or a waypoint is a network like others.
+    Raises WeightsError where the two differ in form.
     """
     named = {each.info.name: each for each in weights}
+    waypoints: list[Weights] = []
     for end in (each for each in weights if each.info.full_strength_of):
         base = named.get(end.info.full_strength_of)
         if base is None:
             end.info = replace(end.info, full_strength_of="", strengths={})
-        elif base.info.config != end.info.config:
-            raise WeightsError(
-                f"{end.info.name} cleans up for {base.info.name}, but that is of another form: {base.info.config} and "
-                f"{end.info.config}; serve them apart, or train {end.info.name} from {base.info.name}"
-            )
         else:
+            _check_form(end, base)
+            between = [each for each in weights if each.info.waypoint and each.info.waypoint.base == base.info.name]
+            for each in between:
+                _check_form(each, base)
+            waypoints += between
             for each in weights:
-                if each is base or (each is not end and each.begins_as(base)):
-                    each.clean_with(end)
+                if each is base or (each not in (end, *between) and each.begins_as(base)):
+                    each.clean_with(end, between)
+    return [each for each in weights if each not in waypoints]
 
 
-def _between(network: Parameters, end: Parameters | None, strength: float) -> Parameters:
-    return mixed(network, end, strength) if end is not None and strength else network
+def _check_form(end: Weights, base: Weights) -> None:
+    """Raises WeightsError where two networks cannot be mixed."""
+    if base.info.config != end.info.config:
+        raise WeightsError(
+            f"{end.info.name} cleans up for {base.info.name}, but that is of another form: {base.info.config} and "
+            f"{end.info.config}; serve them apart, or train {end.info.name} from {base.info.name}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """From a network to its full strength of clean-up: for pictures with losses of compression, and without."""
+
+    compressed: Line
+    uncompressed: Line
+
+    @property
+    def differ(self) -> bool:
+        """Whether one has stops that the other has not."""
+        return list(map(id, self.compressed.networks)) != list(map(id, self.uncompressed.networks))
+
+
+def _mixed(network: Parameters, ways: _Ways | None, mix: Mix) -> Parameters:
+    if ways is None or not mix.strength:
+        return network
+    way = ways.compressed if mix.compressed else ways.uncompressed
+    return {**network, **way.at(mix.strength)}  # levels beyond those that are mixed stay
 
 
 def _full_precision(parameters: Parameters, config: LapSRNConfig, device: str, served: Backend) -> Compute:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,18 @@ Parameters: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 KINDS = ("jpeg", "webp", "avif")
 """Kinds of compression for which a network at full strength of clean-up says which strength suits."""
+
+
+class Waypoint(NamedTuple):
+    """What a network is that takes part in another's clean-up between none and full strength.
+
+    It is what `base` becomes at `strength` for pictures that are `compressed` with losses, or for those that are not;
+    what lies between it and its neighbours is mixed.
+    """
+
+    base: str
+    strength: float
+    compressed: bool
 
 
 class WeightsError(Exception):
@@ -49,6 +61,8 @@ class NetworkInfo:
     strengths: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     """Of clean-up, 0 to 1, that suit a kind of compression ("jpeg", "webp", "avif"): points (quality, strength) with
     qualities from 0 to 100, ascending; {} if it has no clean-up."""
+    waypoint: Waypoint | None = None
+    """What it is on another's way to full strength of clean-up; None if it is no such network."""
     device: str = ""
     dtype: str = ""
     """Of the features."""
@@ -104,6 +118,10 @@ def _clean_up(path: Path, told: Any) -> dict[str, Any]:
     if told is None:
         return {}
     try:
+        if "at" in told:
+            if not 0 < float(told["at"]) < 1 or not isinstance(told["compressed"], bool):
+                raise ValueError("a strength on the way is above 0 and below 1, for pictures compressed or not")
+            return {"waypoint": Waypoint(str(told["base"]), float(told["at"]), told["compressed"])}
         strengths = {kind: [(int(quality), float(each)) for quality, each in told["strengths"][kind]] for kind in KINDS}
         sound = all(points and points == sorted(points) for points in strengths.values())
         if not sound or not all(0 <= each <= 1 for points in strengths.values() for _, each in points):

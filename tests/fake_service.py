@@ -20,7 +20,13 @@ class SlowModel(FakeModel):
         self._seconds = seconds
 
     def run(
-        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False, clean: float = 0.0
+        self,
+        tiles: NDArray[np.float32],
+        scale: int,
+        *,
+        full_precision: bool = False,
+        clean: float = 0.0,
+        compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         time.sleep(self._seconds * len(tiles))
         return super().run(tiles, scale, full_precision=full_precision, clean=clean)

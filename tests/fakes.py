@@ -71,7 +71,13 @@ class FakeModel:
         self._error = error
 
     def run(
-        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False, clean: float = 0.0
+        self,
+        tiles: NDArray[np.float32],
+        scale: int,
+        *,
+        full_precision: bool = False,
+        clean: float = 0.0,
+        compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         if self._gate is not None and not self._gate.wait(timeout=30):
             raise TimeoutError("the test never opened the gate")

@@ -138,7 +138,9 @@ async def test_jobs_are_counted_by_how_they_ended(serve: Running) -> None:
         fake = FakeModel()
         whole = fake.run
 
-        def run(tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
+        def run(
+            tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0, compressed: bool = True
+        ) -> dict[int, Tiles]:
             if failing.is_set():
                 raise RuntimeError("a broken device")
             return whole(tiles, scale, full_precision=full_precision, clean=clean)

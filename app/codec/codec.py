@@ -58,7 +58,7 @@ class Codec:
     def decode(self, data: bytes, options: UpscaleOptions, client: str = "") -> Decoded:
         """The picture in `data` as planes; clients take turns where decoders are few.
 
-        `compressions` are looked for if `options.clean` is "auto".
+        `compressions` are looked for unless `options.clean` makes them not matter.
 
         Raises TooManyBytes, TooManyPixels, UnsupportedFormat, UndecodablePicture or BadParameter; never anything else,
         whatever the bytes are.
@@ -67,7 +67,7 @@ class Codec:
         raster = self._read(data, options, self._limits, client)
         started = time.perf_counter()
         frames = tuple(split(frame, self._formulas) for frame in raster.frames)
-        compressions = _compressions(raster, frames[0].luma) if options.clean == "auto" else ()
+        compressions = _compressions(raster, frames[0].luma) if options.clean not in (0, 1) else ()
         return Decoded(
             frames=frames,
             depth=8 if options.depth == "8" else raster.depth,

@@ -136,6 +136,7 @@ class Engine:
         client: str,
         network: str | None = None,
         clean: Sequence[float] = (),
+        compressed: bool = True,
         ensemble: bool = False,
         deadline: float | None = None,
         on_progress: Callable[[int, int], None] | None = None,
@@ -146,10 +147,11 @@ class Engine:
 
         The levels are those of the network up to `scale`; without a name it is the first that has this scale. `client`
         is whom fairness is measured by. `clean` has a strength of clean-up, in eighths, for each plane, or is empty for
-        none. `ensemble` takes the mean over the eight symmetries of the square, for eight times the tiles and the work.
-        `deadline` is in time.monotonic() seconds. `on_progress` gets (tiles done, tiles in all), `on_rows` gets (rows,
-        outputs) when source rows [0, rows) of every plane are done, and may `release` them; `on_stage` gets ("queue",
-        seconds) and ("infer", seconds). All in the event loop. Cancelling the task takes its tiles out of the queue.
+        none; `compressed` is whether it is for losses of compression. `ensemble` takes the mean over the eight
+        symmetries of the square, for eight times the tiles and the work. `deadline` is in time.monotonic() seconds.
+        `on_progress` gets (tiles done, tiles in all), `on_rows` gets (rows, outputs) when source rows [0, rows) of
+        every plane are done, and may `release` them; `on_stage` gets ("queue", seconds) and ("infer", seconds). All in
+        the event loop. Cancelling the task takes its tiles out of the queue.
 
         Raises BadParameter (a scale or a network that is not there), QueueFull, TooManyRequests, Draining,
         DeadlineExceeded and InferenceFailed.
@@ -185,6 +187,7 @@ class Engine:
             listener=bridge,
             network=chosen.name,
             clean=clean,
+            compressed=compressed,
             ensemble=ensemble,
         )
         self.scheduler.admit(request)

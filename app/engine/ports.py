@@ -74,11 +74,18 @@ class TileModel(Protocol):
         """Facts about the network."""
 
     def run(
-        self, tiles: NDArray[np.float32], scale: int, *, full_precision: bool = False, clean: float = 0.0
+        self,
+        tiles: NDArray[np.float32],
+        scale: int,
+        *,
+        full_precision: bool = False,
+        clean: float = 0.0,
+        compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         """Map (N, H + 2 window_margin, W + 2 window_margin) to {s: (N, H s, W s)} for every level s <= scale.
 
-        `clean` is a strength of clean-up in eighths, other than 0.0 only where `info.strengths` is not empty.
+        `clean` is a strength of clean-up in eighths, other than 0.0 only where `info.strengths` is not empty;
+        `compressed` is whether it is for a picture with losses of compression.
         A tile's result must not depend on its neighbours in the batch. The arrays may be overwritten by the next call.
         Raises MemoryError when the batch does not fit; any other exception is taken for a failure of a tile.
         """

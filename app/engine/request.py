@@ -105,14 +105,15 @@ class Request:
         listener: Listener,
         network: str = "",
         clean: Sequence[float] = (),
+        compressed: bool = True,
         ensemble: bool = False,
     ) -> "Request":
         """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
 
         Tiles of at most `split_above` source pixels along both axes are not cut further so that every worker has one.
 
-        `clean` has the strength of clean-up for each plane; without it there is none. With `ensemble`, every window
-        becomes eight tiles in a row, one for each symmetry.
+        `clean` has the strength of clean-up for each plane; without it there is none. `compressed` is whether they have
+        losses of compression. With `ensemble`, every window becomes eight tiles in a row, one for each symmetry.
         """
         request = cls(client, listener, Outputs())
         for plane, strength in zip(planes, clean or [0.0] * len(planes), strict=True):
@@ -125,8 +126,8 @@ class Request:
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             for row in source.rows:
                 for column in source.columns:
-                    shape = Shape(row.size, column.size, scale, network, strength)
-                    transposed = Shape(column.size, row.size, scale, network, strength)
+                    shape = Shape(row.size, column.size, scale, network, strength, compressed or strength in (0, 1))
+                    transposed = shape._replace(height=column.size, width=row.size)
                     if not ensemble:
                         request.tiles.append(Tile(request, source, outputs, row, column, shape))
                         continue

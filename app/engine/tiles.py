@@ -17,8 +17,9 @@ from app.engine.ports import Plane
 
 
 class Shape(NamedTuple):
-    """What tiles must share to be batched: the core's sides in source pixels, the target scale, the network, and its
-    strength of clean-up.
+    """What tiles must share to be batched: the core's sides in source pixels, the target scale, the network, its
+    strength of clean-up, and whether that is for a picture with losses of compression (as it is at 0 and 1, where this
+    makes no difference).
     """
 
     height: int
@@ -26,6 +27,7 @@ class Shape(NamedTuple):
     scale: int
     network: str = ""
     clean: float = 0.0
+    compressed: bool = True
 
     @property
     def pixels(self) -> int:

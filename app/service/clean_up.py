@@ -18,11 +18,15 @@ _TABLES = {"grid": "jpeg"}
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """`strength` in 0..1, and for which compression it was chosen; None if it was asked for, or nothing was found."""
+    """`strength` in 0..1, and for which compression it was chosen; None if it was asked for, or nothing was found.
+
+    `compressed` is whether the picture has losses of compression that are worth cleaning up.
+    """
 
     strength: float = 0.0
     compression: Compression | None = None
     asked: bool = False
+    compressed: bool = True
 
     def __str__(self) -> str:
         """As in X-Upscale-Clean: "0.5; jpeg=90"."""
@@ -50,12 +54,11 @@ def choose(network: NetworkInfo, clean: float | Literal["auto"], compressions: S
     """The strength for a picture, checked before; `compressions` are what it has been through."""
     if network.full_strength_of:
         return CleanUp(1.0, asked=True)
-    if clean != "auto":
-        return CleanUp(snapped(clean), asked=True)
-    if not network.strengths:
-        return CleanUp()
-    suited = [CleanUp(suitable(network.strengths, each), each) for each in compressions]
-    return max(suited, key=lambda each: each.strength, default=CleanUp())
+    suited = [CleanUp(suitable(network.strengths, each), each) for each in compressions if network.strengths]
+    suits = max(suited, key=lambda each: each.strength, default=CleanUp())
+    if clean == "auto":
+        return suits
+    return CleanUp(snapped(clean), asked=True, compressed=suits.strength > 0)
 
 
 def suitable(strengths: Mapping[str, Sequence[tuple[int, float]]], compression: Compression) -> float:

@@ -169,6 +169,7 @@ class Pipeline:
                 client=order.client,
                 network=network.full_strength_of or network.name,
                 clean=decoded.strengths(clean_up.strength),
+                compressed=clean_up.compressed,
                 ensemble=order.options.self_ensemble,
                 deadline=deadline,
                 on_progress=report,

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,10 +68,10 @@ class FaultyModel:
         """As the real one."""
         self._real.warm_up(shapes)
 
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
+    def run(self, tiles: Tiles, scale: int, **options: Any) -> dict[int, Tiles]:
         """The real model's answer, unless a fault strikes first."""
         self._faults.strike()
-        return self._real.run(tiles, scale, full_precision=full_precision, clean=clean)
+        return self._real.run(tiles, scale, **options)
 
 
 def faulty(build: ModelFactory, faults: Faults) -> dict[str, TileModel]:
@@ -81,9 +82,9 @@ def faulty(build: ModelFactory, faults: Faults) -> dict[str, TileModel]:
 def main() -> None:
     """The process; ends as `lapsrn serve` does."""
     from app import logging
-    from app.api.server import listen, run_server
+    from app.api.server import run_server
     from app.build import open_model
-    from app.main import create_app, leave
+    from app.main import create_app, leave, listen
     from app.settings import load_settings
 
     settings = load_settings()

@@ -125,7 +125,13 @@ def test_ensemble_runs_eight_passes(
     real = FakeModel.run
 
     def counted(
-        self: FakeModel, batch: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0
+        self: FakeModel,
+        batch: Tiles,
+        scale: int,
+        *,
+        full_precision: bool = False,
+        clean: float = 0.0,
+        compressed: bool = True,
     ) -> dict[int, Tiles]:
         tiles.append(len(batch))
         return real(self, batch, scale, full_precision=full_precision, clean=clean)

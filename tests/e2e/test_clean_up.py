@@ -2,22 +2,30 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from app.build import build_formulas, build_limits
 from app.cli.batch import Result
 from app.cli.local import LocalBackend, local_settings
+from app.codec import Codec
+from app.codec.merge import merge
 from app.options import UpscaleOptions
+from app.settings import Settings
 from bench.pictures import jpeg
-from tests.pictures import opened
+from model.evaluate import pad
+from model.runtime import Weights
+from tests.pictures import opened, png
 
 PICTURE = jpeg(40, 56)  # of quality 90
 
 
-async def upscaled(weights: Path | None = None, **options: object) -> Result:
+async def upscaled(weights: Path | None = None, picture: bytes = PICTURE, **options: object) -> Result:
     backend = LocalBackend(local_settings(weights, "cpu"), UpscaleOptions(**options), 4)  # type: ignore[arg-type]
     await backend.start()
     try:
-        return await backend.upscale(PICTURE, None)
+        return await backend.upscale(picture, None)
     finally:
         await backend.close()
 
@@ -40,6 +48,22 @@ async def test_the_picture_decides_and_the_result_is_that_of_its_strength(weight
     first, second = await upscaled(model=model), await upscaled(clean=0.5)
     assert first.clean == "0.5; jpeg=90"
     assert first.body == second.body
+
+
+async def test_half_strength_is_a_network_of_its_own_where_nothing_was_compressed(weights: Path) -> None:
+    """Such a picture may have been shrunk in any way."""
+    lossless = png(opened(PICTURE)[::2, ::2].copy())  # every second pixel has no 8x8 blocks any more
+    found, plain = await upscaled(picture=lossless, clean=0.5), await upscaled(picture=lossless)
+    assert (plain.clean, found.clean) == ("0", "0.5")
+    np.testing.assert_array_equal(opened(found.body), cleaned_by(weights.with_stem("lapsrn_x4_shrunk"), lossless))
+
+
+def cleaned_by(weights: Path, file: bytes) -> NDArray[np.uint8]:
+    """The x4 picture of a file with the luma of this network alone."""
+    (picture,) = Codec(build_formulas(), build_limits(Settings())).decode(file, UpscaleOptions(scale=4)).frames
+    runtime = Weights.open(weights).runtime("cpu")
+    luma = runtime.run(pad(picture.luma, runtime.info.margin, runtime.info.window_margin)[None], 4)[4]
+    return merge(picture, list(luma), 4, 8, build_formulas(), consistent=True, cleaned=True).astype(np.uint8)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])

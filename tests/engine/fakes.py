@@ -81,7 +81,7 @@ class FakeModel:
         name: str = "fake",
         cleans: bool = False,
     ) -> None:
-        """With `cleans` it has a clean-up, which adds a thousand times its strength."""
+        """With `cleans` it has a clean-up, that adds 1000 times its strength; not for compression, half of it."""
         strengths = {"jpeg": [(0, 1.0), (100, 0.0)]} if cleans else {}
         self.info = FakeInfo(name=name, scales=scales, margin=margin, wider=wider, device=device, strengths=strengths)
         self.before = before
@@ -90,7 +90,9 @@ class FakeModel:
         self.warmed: list[tuple[int, int, int]] = []
         self._thread: int | None = None
 
-    def run(self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Tiles]:
+    def run(
+        self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0, compressed: bool = True
+    ) -> dict[int, Tiles]:
         self._thread = self._thread or threading.get_ident()
         assert self._thread == threading.get_ident(), "a model belongs to one thread"
         self.calls.append((tiles.shape, scale, full_precision))
@@ -99,7 +101,8 @@ class FakeModel:
         wider, margin = self.info.wider, self.info.margin
         seen = tiles[:, wider : tiles.shape[1] - wider, wider : tiles.shape[2] - wider]
         levels = [level for level in self.info.scales if level <= scale]
-        cores = {level: upsample(seen, margin, level) + np.float32(1000 * clean) for level in levels}
+        added = np.float32(1000 * clean if compressed else 500 * clean)
+        cores = {level: upsample(seen, margin, level) + added for level in levels}
         return self.after(cores, tiles, full_precision) if self.after else cores
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:

@@ -12,7 +12,7 @@ from model.evaluate import evaluate, pad, summary
 from model.export import main
 from model.model_card import with_front_matter, with_tables
 from model.network import LapSRNConfig
-from model.weights import KINDS
+from model.weights import KINDS, Waypoint
 from tests.model.networks import SHIPPED, random_network
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,19 @@ def test_exporting_weights_keeps_what_they_tell(tmp_path: Path) -> None:
     info = load_weights(out)[1]
     assert {name: getattr(info, name) for name in about} == about
     assert (info.full_strength_of, info.strengths) == ("lapsrn_x4", strengths)
+
+
+def test_a_waypoint_is_told_and_kept(tmp_path: Path) -> None:
+    source, way, again = (tmp_path / f"{name}.safetensors" for name in ("source", "way", "again"))
+    save_weights(source, random_network(LapSRNConfig(depth=1, width=4)))
+    main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", "0.5", "compressed"])
+    main(["--weights", str(way), "--to", str(again)])
+    assert load_weights(again)[1].waypoint == Waypoint("lapsrn_x4", 0.5, True)
+    for strength in ("1", "nan", "half"):
+        with pytest.raises(SystemExit, match=f"is above 0 and below 1, not {strength}"):
+            main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", strength, "compressed"])
+    with pytest.raises(SystemExit, match="compressed or uncompressed, not jpeg"):
+        main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", "0.5", "jpeg"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from model.backends.backend import Tiles
 from model.checkpoint import NetworkInfo, WeightsError, load_weights, parameters_of, save_weights
 from model.mixing import begins_as, mixed
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import MOST_MIXES, Runtime, Weights, join, load
+from model.runtime import MOST_MIXES, Mix, Runtime, Weights, join, load
+from model.weights import Parameters, Waypoint
 from tests.model.networks import SERVED, SHARED, luma, plane, random_network
 from tests.model.test_flat import EVERY_8_BIT, flat_tiles
 
@@ -142,18 +143,18 @@ def test_full_precision_is_that_of_the_same_strength(ends: tuple[Weights, Weight
 def test_workers_of_a_cpu_share_what_was_mixed(backend: str, dtype: str) -> None:
     base, _ = pair()
     first, second = (base.runtime("cpu", dtype, backend) for _ in range(2))
-    assert first._at(0.5) is second._at(0.5)
-    assert first._at(0.5) is not first._at(0.625)
+    assert first._at(Mix(0.5)) is second._at(Mix(0.5))
+    assert first._at(Mix(0.5)) is not first._at(Mix(0.625))
 
 
 def test_a_strength_is_mixed_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     base, _ = pair()
-    made: list[float] = []
+    made: list[Mix] = []
     compute, entered = Weights._compute, threading.Barrier(4)
 
-    def counted(self: Weights, strength: float, *how: object) -> object:
-        made.append(strength)
-        return compute(self, strength, *how)  # type: ignore[arg-type]
+    def counted(self: Weights, mix: Mix, *how: object) -> object:
+        made.append(mix)
+        return compute(self, mix, *how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Weights, "_compute", counted)
     runtimes = [base.runtime("cpu", "float32", "torch") for _ in range(4)]
@@ -161,26 +162,26 @@ def test_a_strength_is_mixed_once_however_many_ask(monkeypatch: pytest.MonkeyPat
 
     def ask(runtime: Runtime) -> None:
         entered.wait(30)
-        runtime._at(0.375)
+        runtime._at(Mix(0.375))
 
     threads = [threading.Thread(target=ask, args=(runtime,)) for runtime in runtimes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert made == [0.375]
+    assert made == [Mix(0.375)]
 
 
 def test_only_so_many_are_kept_the_last_used_ones() -> None:
     base, _ = pair(LapSRNConfig(depth=1, width=2))
     runtime = base.runtime("cpu", "float32", "torch")
     strengths = [step / 64 for step in range(1, MOST_MIXES + 1)]
-    first, *_ = kept = [runtime._at(strength) for strength in strengths]
-    assert runtime._at(strengths[0]) is first
-    runtime._at(63 / 64)  # one too many: the second is the one not used for longest
-    assert runtime._at(strengths[0]) is first
-    assert runtime._at(strengths[2]) is kept[2]
-    assert runtime._at(strengths[1]) is not kept[1]
+    first, *_ = kept = [runtime._at(Mix(strength)) for strength in strengths]
+    assert runtime._at(Mix(strengths[0])) is first
+    runtime._at(Mix(63 / 64))  # one too many: the second is the one not used for longest
+    assert runtime._at(Mix(strengths[0])) is first
+    assert runtime._at(Mix(strengths[2])) is kept[2]
+    assert runtime._at(Mix(strengths[1])) is not kept[1]
 
 
 def test_a_network_without_another_end_says_so() -> None:
@@ -208,6 +209,76 @@ def test_networks_that_begin_as_the_base_are_cleaned_up_by_their_first_levels() 
     assert not np.allclose(large.run(picture, 8)[8], large.run(picture, 8, clean=0.5)[8], atol=1e-3)
 
 
+def waypoint_of(network: LapSRN, name: str, strength: float = 0.5, compressed: bool = False) -> Weights:
+    info = NetworkInfo(name, network.config, "", waypoint=Waypoint("base", strength, compressed))
+    return Weights(parameters_of(network), info)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_pictures_are_cleaned_up_by_way_of_their_kind_s_waypoints(compressed: bool) -> None:
+    networks = [random_network(CONFIG, seed) for seed in range(4)]
+    base, end = weights_of(networks[0], "base"), weights_of(networks[1], "end", "base")
+    ways = [waypoint_of(networks[i], f"{i}", at, compressed) for i, at in ((2, 0.5), (3, 0.25))]
+    assert join([base, *ways, end]) == [base, end]
+    sooner, later = (parameters_of(networks[i]) for i in (3, 2))
+    near, far = parameters_of(networks[0]), parameters_of(networks[1])
+    runtime = base.runtime("cpu", "float32", "torch")
+    tiles = tiles_for(runtime)
+
+    def alone(parameters: Parameters) -> Tiles:
+        return Weights(parameters, replace(base.info, strengths={})).runtime("cpu", "float32", "torch").run(tiles, 4)[4]
+
+    for strength, wanted in {
+        0.125: mixed(near, sooner, 0.5),
+        0.25: sooner,
+        0.375: mixed(sooner, later, 0.5),
+        0.5: later,
+        0.875: mixed(later, far, 0.75),
+        1.0: far,
+    }.items():
+        np.testing.assert_array_equal(runtime.run(tiles, 4, clean=strength, compressed=compressed)[4], alone(wanted))
+        straight = runtime.run(tiles, 4, clean=strength, compressed=not compressed)[4]
+        np.testing.assert_array_equal(straight, alone(mixed(near, far, strength)))
+
+
+def test_what_is_the_same_on_both_ways_is_made_once() -> None:
+    base, _ = pair()
+    runtime = base.runtime("cpu", "float32", "torch")
+    assert runtime._at(Mix(0.5)) is runtime._at(Mix(0.5, compressed=False))
+    base, end = weights_of(random_network(CONFIG), "base"), weights_of(random_network(CONFIG, seed=1), "end", "base")
+    join([base, end, waypoint_of(random_network(CONFIG, seed=2), "way")])
+    runtime = base.runtime("cpu", "float32", "torch")
+    assert runtime._at(Mix(0.5)) is not runtime._at(Mix(0.5, compressed=False))
+    for strength in (0.0, 1.0):
+        assert runtime._at(Mix(strength)) is runtime._at(Mix(strength, compressed=False))
+
+
+def test_a_waypoint_serves_networks_that_begin_as_the_base_and_leaves_their_last_level() -> None:
+    networks = [random_network(CONFIG, seed) for seed in range(3)]
+    larger = extended(networks[0])
+    weights = [weights_of(larger, "larger"), weights_of(networks[0], "base"), weights_of(networks[1], "end", "base")]
+    join([*weights, waypoint_of(networks[2], "way")])
+    runtime = weights[0].runtime("cpu", "float32", "torch")
+    tiles = tiles_for(runtime)
+    for strength, first in ((0.5, networks[2]), (1.0, networks[1])):
+        wanted = random_network(larger.config)
+        wanted.load_state_dict(larger.state_dict() | first.state_dict())
+        alone = Weights(parameters_of(wanted), weights[0].info).runtime("cpu", "float32", "torch")
+        found = runtime.run(tiles, 8, clean=strength, compressed=False)
+        for scale, level in alone.run(tiles, 8).items():
+            np.testing.assert_array_equal(found[scale], level)
+
+
+def test_a_waypoint_between_no_two_networks_is_a_network_of_its_own() -> None:
+    way, base = waypoint_of(random_network(CONFIG), "way"), weights_of(random_network(CONFIG), "base")
+    assert join([way]) == [way]
+    assert join([base, way]) == [base, way]
+    end = weights_of(random_network(CONFIG), "end", "base")
+    other = waypoint_of(random_network(LapSRNConfig()), "other")
+    with pytest.raises(WeightsError, match="other cleans up for base, but that is of another form"):
+        join([base, end, other])
+
+
 def test_an_end_whose_base_is_not_served_is_a_network_of_its_own() -> None:
     end = weights_of(random_network(CONFIG), "end", "base")
     join([end])
@@ -225,6 +296,9 @@ def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
     save_weights(path, random_network(CONFIG), clean={"base": "base", "strengths": TABLE})
     info = load_weights(path)[1]
     assert (info.full_strength_of, info.strengths) == ("base", TABLE)
+    save_weights(path, random_network(CONFIG), clean={"base": "base", "at": 0.5, "compressed": False})
+    info = load_weights(path)[1]
+    assert (info.full_strength_of, info.strengths, info.waypoint) == ("", {}, Waypoint("base", 0.5, False))
 
 
 @pytest.mark.parametrize(
@@ -236,6 +310,11 @@ def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
         {"base": "base", "strengths": TABLE | {"webp": [[50, 1.5]]}},
         {"base": "base", "strengths": TABLE | {"webp": [[90, 0.1], [50, 0.5]]}},
         {"base": "base", "strengths": TABLE | {"webp": [[90]]}},
+        {"base": "base", "at": 1, "compressed": True},
+        {"base": "base", "at": "half", "compressed": True},
+        {"base": "base", "at": 0.5},
+        {"base": "base", "at": 0.5, "compressed": "no"},
+        {"at": 0.5, "compressed": True},
         7,
     ],
 )

@@ -58,6 +58,12 @@ def test_what_is_asked_for_goes_before_what_is_found(asked: float, told: str) ->
     chosen = choose(CLEANS, asked, (Compression("jpeg", 10),))
     assert str(chosen) == told
     assert chosen.reason == "asked"
+    assert chosen.compressed
+
+
+@pytest.mark.parametrize("compressions", [(), (Compression("jpeg", 100),)])
+def test_losses_that_need_no_clean_up_are_as_if_there_were_none(compressions: tuple[Compression, ...]) -> None:
+    assert not choose(CLEANS, 0.5, compressions).compressed
 
 
 def test_a_network_at_full_strength_has_no_other() -> None:

@@ -63,7 +63,9 @@ class Nearest:
         self._pace = pace
         self.info = FakeInfo(name=name, scales=scales, margin=2, purpose=purpose)
 
-    def run(self, tiles: Planes, scale: int, *, full_precision: bool = False, clean: float = 0.0) -> dict[int, Planes]:
+    def run(
+        self, tiles: Planes, scale: int, *, full_precision: bool = False, clean: float = 0.0, compressed: bool = True
+    ) -> dict[int, Planes]:
         self._pace.wait()
         margin = self.info.margin
         core = tiles[:, margin:-margin, margin:-margin]

@@ -1,0 +1,37 @@
+"""The mean of two networks, to start a run between them: `python -m model.training.mean NEAR FAR --to FILE`."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from model.checkpoint import save_tensors
+from model.entry import UsageError, check_output, file_errors
+from model.mixing import mixed
+from model.weights import read_weights
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m model.training.mean", description=__doc__)
+    parser.add_argument("near", type=Path, help="weights file")
+    parser.add_argument("far", type=Path, help="weights file of a network of the same form")
+    parser.add_argument("--strength", type=float, default=0.5, help="weight of the second, 0 to 1 (default: 0.5)")
+    parser.add_argument("--to", type=Path, required=True, help="weights file to write; the same bytes every time")
+    options = parser.parse_args(arguments)
+    with file_errors(parser.prog):
+        if not 0 <= options.strength <= 1:
+            raise UsageError(f"the strength is {options.strength:g}; give one from 0 to 1")
+        check_output(options.to)
+        (near, about), (far, other) = read_weights(options.near), read_weights(options.far)
+        if about.config != other.config:
+            raise UsageError(f"{options.near} and {options.far} differ in form: {about.config} and {other.config}")
+        mean = {name: torch.from_numpy(values) for name, values in mixed(near, far, options.strength).items()}
+        of = {about.name: 1 - options.strength, other.name: options.strength}
+        save_tensors(options.to, mean, {"config": asdict(about.config), "mean": of})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""`python -m model.training.mean`: a weights file between two."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.checkpoint import save_weights
+from model.config import LapSRNConfig
+from model.mixing import mixed
+from model.training.mean import main
+from model.weights import read_weights
+from tests.model.networks import random_network
+
+CONFIG = LapSRNConfig(depth=1, width=2)
+
+
+def test_it_is_what_is_served_at_that_strength(tmp_path: Path) -> None:
+    near, far, to = (tmp_path / f"{name}.safetensors" for name in ("near", "far", "to"))
+    save_weights(near, random_network(CONFIG))
+    save_weights(far, random_network(CONFIG, seed=1))
+    main([str(near), str(far), "--strength", "0.25", "--to", str(to)])
+    first = to.read_bytes()
+    found, info = read_weights(to)
+    assert info.config == CONFIG
+    for name, values in mixed(read_weights(near)[0], read_weights(far)[0], 0.25).items():
+        np.testing.assert_array_equal(found[name], values)
+    main([str(near), str(far), "--strength", "0.25", "--to", str(to)])
+    assert to.read_bytes() == first
+
+
+def test_what_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:
+    near, far = (tmp_path / f"{name}.safetensors" for name in ("near", "far"))
+    save_weights(near, random_network(CONFIG))
+    save_weights(far, random_network(LapSRNConfig(depth=2, width=2)))
+    to = ["--to", str(tmp_path / "to.safetensors")]
+    with pytest.raises(SystemExit, match="differ in form"):
+        main([str(near), str(far), *to])
+    with pytest.raises(SystemExit, match=r"the strength is 1\.5; give one from 0 to 1"):
+        main([str(near), str(near), "--strength", "1.5", *to])
+    with pytest.raises(SystemExit, match="there is no folder"):
+        main([str(near), str(near), "--to", str(tmp_path / "gone" / "to.safetensors")])
+    with pytest.raises(SystemExit, match="no weights at"):
+        main([str(tmp_path / "gone"), str(near), *to])
