@@ -1,7 +1,7 @@
 """A PNG file as its chunks: header, checksums, what can be saved of a damaged one. (PNG, third edition, clause 5.)"""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,7 +13,9 @@ from app.errors import UndecodablePicture
 _NEEDED = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
 _FEW_NAMES = 16  # of chunks, which end in a header of the answer
 _MAX_CHUNKS = 65_536  # writers make a few thousand of a large picture; walking through millions takes long
+_STEP_IN, _STEP_OUT = 1 << 16, 1 << 20  # bytes at a time where they are only counted
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PALETTE = 3  # the colour type
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 # Clause 8.2, the seven passes of Adam7: first column, first row, column step, row step.
@@ -116,7 +118,31 @@ def fault(data: bytes) -> str | None:
         kinds.append(item.kind)
     if b"IDAT" not in kinds:
         return "it has no picture data (IDAT)"
-    return None if kinds[-1] == b"IEND" else "it ends before its end mark (IEND)"
+    if kinds[-1] != b"IEND":
+        return "it ends before its end mark (IEND)"
+    head = header(data)
+    if head.color_type == _PALETTE and b"PLTE" not in kinds[: kinds.index(b"IDAT")]:
+        return "it has no palette (PLTE) before its picture data"
+    return short(data, head)
+
+
+def short(data: bytes, head: Header) -> str | None:
+    """That the picture data inflates to too little for `head`, which Pillow takes for rows of zeros; or None."""
+    count = _inflated_size((item.body for item in chunks(data) if item.kind == b"IDAT"), head.raw_size)
+    return None if count >= head.raw_size else f"its picture data ends after {count:,} of {head.raw_size:,} bytes"
+
+
+def _inflated_size(pieces: Iterable[memoryview | bytes], most: int) -> int:
+    """How many bytes the pieces of a stream inflate to without error, counted up to `most`."""
+    inflater, count = isal_zlib.decompressobj(), 0
+    for left in (piece[at : at + _STEP_IN] for piece in pieces for at in range(0, len(piece), _STEP_IN)):
+        while len(left) and not inflater.eof and count < most:
+            try:
+                count += len(inflater.decompress(left, _STEP_OUT))
+            except igzip_lib.IsalError:  # type: ignore[misc]  # as below
+                return count
+            left = inflater.unconsumed_tail
+    return count
 
 
 def without_spoilt(data: bytes) -> tuple[bytes, list[str]]:

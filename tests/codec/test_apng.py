@@ -2,6 +2,7 @@
 
 import itertools
 import struct
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,6 +133,18 @@ def test_frames_are_composed_by_the_specification(color: int, depth: int, blends
 def test_disposal_to_previous_leaves_no_ghost() -> None:
     raster = decoded((CASES / "apng_disp_prev.png").read_bytes())
     assert (0, 255, 0) not in {tuple(color[:3]) for color in raster.frames[2].reshape(-1, raster.frames[2].shape[2])}
+
+
+def test_a_frame_whose_data_ends_too_early_is_refused() -> None:
+    data, _ = frames_of(2, 8, (0, 0, 0), (0, 0, 0))
+    items = [[item.kind, bytes(item.body)] for item in png_chunks.chunks(data)]
+    last = max(at for at, (kind, _) in enumerate(items) if kind == b"fdAT")
+    body = items[last][1]
+    items[last][1] = body[:4] + zlib.compress(zlib.decompress(body[4:])[:-9])
+    short = SIGNATURE + b"".join(chunk(kind, each) for kind, each in items)
+    with pytest.raises(UndecodablePicture, match="frame of the PNG is damaged"):
+        decoded(short)
+    assert len(decoded(short, "first").frames) == 1
 
 
 @pytest.mark.parametrize("damage", ["checksum", "outside", "no picture", "fewer than announced"])

@@ -12,13 +12,13 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.codec import DecodeLimits, webp_chunks
+from app.codec import DecodeLimits, png_chunks, webp_chunks
 from app.codec.reader import read
 from app.codec.readers.webp import WebpReader
 from app.errors import ClientError, TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.formats import INPUT_FORMATS
 from tests.codec.png_reference import chunk, header, write_png
-from tests.codec.support import codec, picture, saved, wanted
+from tests.codec.support import codec, picture, pixels, saved, upscaled, wanted
 
 OPTIONS = wanted(scale=4)
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -205,6 +205,43 @@ DAMAGED = _damaged_png()
 def test_a_damaged_png_is_refused(data: bytes, depth: int) -> None:
     with pytest.raises(UndecodablePicture):
         codec().decode(data, OPTIONS)
+
+
+def _with_data(color_type: int, depth: int, interlaced: bool, data: bytes, *extra: bytes) -> bytes:
+    head = header(9, 7, depth, color_type, interlaced)
+    return b"".join((PNG_SIGNATURE, head, *extra, chunk(b"IDAT", zlib.compress(data)), IEND))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("color_type", "depth"), [(0, 1), (0, 8), (0, 16), (2, 8), (3, 4), (4, 8), (6, 8), (6, 16)])
+def test_a_png_whose_data_ends_in_order_but_too_early_is_refused(color_type: int, depth: int, interlaced: bool) -> None:
+    palette = chunk(b"PLTE", bytes(range(48)))
+    size = png_chunks.Header(9, 7, depth, color_type, interlaced).raw_size
+    codec().decode(_with_data(color_type, depth, interlaced, bytes(size), palette), OPTIONS)
+    for missing in (1, size // 2):
+        data = _with_data(color_type, depth, interlaced, bytes(size - missing), palette)
+        with pytest.raises(UndecodablePicture, match=rf"data ends after {size - missing:,} of {size:,} bytes"):
+            codec().decode(data, OPTIONS)
+
+
+def test_the_rows_of_such_a_png_are_there_if_it_is_allowed() -> None:
+    rows = b"".join(b"\0" + bytes(range(row, row + 7)) for row in range(4))
+    for padding in (b"", chunk(b"IDAT", b"")):
+        data = _with_data(0, 8, False, rows).replace(IEND, padding + IEND)
+        decoded, encoded = upscaled(data, truncated="allow")
+        assert decoded.truncated
+        assert pixels(encoded.body)[3:5, :, 0].tolist() == [[*range(3, 10)], [0] * 7]
+
+
+@pytest.mark.parametrize("where", ["nowhere", "behind the data"])
+def test_a_palette_picture_without_a_palette_is_refused(where: str) -> None:
+    data = _with_data(3, 8, False, bytes(9 * 8))
+    if where == "behind the data":
+        data = data.replace(IEND, chunk(b"PLTE", bytes(range(48))) + IEND)
+    with pytest.raises(UndecodablePicture, match="no palette"):
+        codec().decode(data, OPTIONS)
+    with pytest.raises(UndecodablePicture):
+        codec().decode(data, wanted(scale=2, truncated="allow"))
 
 
 @pytest.mark.parametrize("form", INPUT_FORMATS)

@@ -259,6 +259,15 @@ def test_gamma_and_primaries_of_a_png_become_a_profile() -> None:
     assert_same(pixels(converted.body), expected, "gama", tolerance=1)
 
 
+@pytest.mark.parametrize("profile", [b"no profile", GRAY_LINEAR], ids=["nonsense", "of gray"])
+def test_a_profile_that_cannot_be_used_leaves_the_gamma_in_force(profile: bytes) -> None:
+    samples = picture(8, 8, 3)
+    data = write_png(samples, 2, 8, extra=[(b"iCCP", b"x\0\0" + _deflated(profile)), _GAMMA_1])
+    _, converted = upscaled(data, color="srgb")
+    expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
+    assert_same(pixels(converted.body), expected, "gama-behind-profile", tolerance=1)
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_the_gamma_of_a_gray_png_becomes_a_gray_profile(channels: int, dtype: type) -> None:

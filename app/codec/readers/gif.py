@@ -1,13 +1,17 @@
-"""GIF: read by Pillow; frames are counted in the blocks first, without decoding. (GIF89a, sections 17 to 27.)"""
+"""GIF: stills by Pillow, films by app.codec.readers.gif_film; frames are counted first, without decoding."""
 
+import io
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image
 
+from app.codec.readers.base import Frame
+from app.codec.readers.gif_film import Canvas, Part, palette_size, parts
 from app.codec.readers.pillow import PillowReader
 from app.errors import UndecodablePicture
 
-_BACKGROUND, _PREVIOUS = 2, 3  # of the disposal method
 _FEW_BLOCKS, _BLOCK_BYTES = 65_536, 64  # writers fill blocks of 255 bytes
 
 
@@ -19,13 +23,39 @@ class GifReader(PillowReader):
 
     def _opened(self, data: bytes) -> Image.Image:
         self._contents = contents(data)
-        return super()._opened(_with_sound_disposal(data))
+        return super()._opened(data)
+
+    @property
+    def has_several_frames(self) -> bool:
+        """Whether there is a second frame."""
+        return self._contents.frames > 1
 
     def all_frames(self) -> range:
         """The indices of the frames. Raises TooManyPixels if they are too much by the sizes in their headers."""
-        # A frame that reaches out of the canvas makes it larger.
+        # A frame that reaches out of the canvas is decoded as a whole.
         self.source.check_pixels(self._contents.height, self._contents.width, self._contents.frames)
-        return super().all_frames()
+        self._film = list(parts(self.source.data))
+        if len(self._film) < self._contents.frames:
+            if not self.source.allow_truncated:
+                raise UndecodablePicture("The GIF ends in the header of a frame. Send the whole file.")
+            self.truncated = True
+        self._canvas = Canvas(self.source.data, self._film, *self.size)
+        return range(len(self._film))
+
+    def frame(self, index: int, animated: bool) -> Frame:
+        """Decodes the still, or the next frame of the film, composed with those before it."""
+        if not animated:
+            return super().frame(index, animated)
+        part = self._film[index]
+        return Frame(self._canvas.show(part, self._indices(part)), part.duration_ms)
+
+    def _indices(self, part: Part) -> NDArray[np.uint8] | None:
+        """(height, width) of palette entries."""
+        if not part.gif:
+            return None
+        image = self.plugin(io.BytesIO(part.gif))
+        self._load(image)
+        return np.asarray(image)
 
 
 class Contents(NamedTuple):
@@ -42,7 +72,7 @@ def contents(data: bytes) -> Contents:
     UndecodablePicture if it consists of so many tiny blocks that walking through them is all it is made for.
     """
     width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    at, frames, blocks = 13 + _table(data[10:11]), 0, 0
+    at, frames, blocks = 13 + palette_size(data[10:11]), 0, 0
     most = _FEW_BLOCKS + len(data) // _BLOCK_BYTES
     while at < len(data) and data[at : at + 1] != b";":
         kind = data[at : at + 1]
@@ -50,7 +80,7 @@ def contents(data: bytes) -> Contents:
         if kind == b",":
             left, top, wide, high = (int.from_bytes(data[at + k : at + k + 2], "little") for k in (1, 3, 5, 7))
             frames, height, width = frames + 1, max(height, top + high), max(width, left + wide)
-            at += 11 + _table(data[at + 9 : at + 10])
+            at += 11 + palette_size(data[at + 9 : at + 10])
         else:
             at += 2 if kind == b"!" else 1
         if kind in b"!,":
@@ -60,25 +90,3 @@ def contents(data: bytes) -> Contents:
         if blocks > most:
             raise UndecodablePicture(f"The GIF has more than {most:,} blocks in {len(data):,} bytes. Save it anew.")
     return Contents(frames, height, width)
-
-
-def _with_sound_disposal(data: bytes) -> bytes:
-    """Before the first frame there is nothing to go back to: if it asks for that, what it covers is cleared.
-
-    Pillow would leave it; browsers, ffmpeg and libvips clear it.
-    """
-    at = 13 + _table(data[10:11])
-    while data[at : at + 1] == b"!":
-        flags = at + 3
-        if data[at + 1 : at + 3] == b"\xf9\x04" and data[flags] >> 2 & 7 == _PREVIOUS:
-            return data[:flags] + bytes([data[flags] & ~0x1C | _BACKGROUND << 2]) + data[flags + 1 :]
-        at += 2
-        while at < len(data) and data[at]:
-            at += 1 + data[at]
-        at += 1
-    return data
-
-
-def _table(flags: bytes) -> int:
-    """Bytes of the colour table that the flags announce."""
-    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0

@@ -71,11 +71,12 @@ class PillowReader(CarryingReader):
 
     def _samples(self, animated: bool) -> Samples:
         """The current frame. Override it for what Pillow does not decode, such as RGB of 16 bits."""
-        self._load()
+        self._load(self._image)
         return samples.from_pillow(self._image, self._full_gray)
 
-    def _load(self) -> None:
-        image, size = self._image, self._image.size
+    def _load(self, image: Image.Image) -> None:
+        """Decodes what Pillow has opened, or as much of it as is there if that is allowed."""
+        size = image.size
         try:
             image.load()
         except (OSError, SyntaxError, ValueError) as error:

@@ -36,10 +36,10 @@ class PngReader(PillowReader):
         self._depth, self._film = header.depth, data
         self._announced = apng.frame_count(data)
         # Pillow is given the still alone: an unsound film must not cost it, and Pillow's way of composing is not used.
-        still = apng.still(data) if self._announced and not png_chunks.fault(apng.still(data)) else data
-        if self.source.options.frames == "all" and self._announced > 1:
-            still = data
+        still = apng.still(data) if self._announced else data
         fault = png_chunks.fault(still)
+        if self._announced and (fault or (self.source.options.frames == "all" and self._announced > 1)):
+            fault = png_chunks.fault(data)
         if fault is not None:
             if not self.source.allow_truncated:
                 raise UndecodablePicture(
@@ -85,6 +85,11 @@ class PngReader(PillowReader):
         frame = next(self._frames, None)
         if frame is None:
             raise UndecodablePicture("The PNG's animation ends early. Take the still picture with frames=first.")
+        fault = png_chunks.short(frame.png, png_chunks.header(frame.png))
+        if fault is not None:
+            raise UndecodablePicture(
+                f"A frame of the PNG is damaged: {fault}. Take the still picture with frames=first."
+            )
         image = self._with_low_bits(self.plugin(io.BytesIO(frame.png)))
         image.load()
         if self._depth == 16:
@@ -110,7 +115,9 @@ class PngReader(PillowReader):
             )
             if icc or srgb:
                 return Metadata(icc=icc, srgb=srgb)
-        icc, srgb = self._blocks.icc or info.get("icc_profile"), "srgb" in info
+        icc, srgb = self._blocks.icc, "srgb" in info
+        if color_management.profile_channels(icc) != (1 if channels <= 2 else 3):
+            icc = None  # what cannot be used leaves room for what goes after it (PNG, third edition, 4.3)
         if icc is None and not srgb:
             icc = color_management.profile_from_png(info.get("gamma"), info.get("chromaticity"), gray=channels <= 2)
         return Metadata(icc=icc, srgb=srgb)

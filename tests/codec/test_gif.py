@@ -1,0 +1,153 @@
+"""Films in GIFs, composed by the specification: disposals, holes, palettes and places, against a model of tuples."""
+
+import itertools
+import struct
+from typing import Any, NamedTuple
+
+import pytest
+
+from app.codec import DecodeLimits
+from app.codec.raster import Raster
+from app.codec.reader import read
+from app.errors import UndecodablePicture
+from tests.codec.support import wanted
+
+SIDE = 4
+COLORS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
+PALETTE = bytes(value for color in COLORS for value in color)
+OWN = PALETTE[::-1]
+Pixel = tuple[int, ...]
+
+
+class Control(NamedTuple):
+    disposal: int
+    transparent: int | None = None
+
+
+class Shot(NamedTuple):
+    """A frame: its palette entries row by row, and where it goes."""
+
+    entries: bytes
+    height: int
+    width: int
+    top: int = 0
+    left: int = 0
+    control: Control | None = None
+    palette: bytes = b""
+
+
+def packed(entries: bytes) -> bytes:
+    """Image data of codes of three bits, with a clear code before every second entry, so that codes never grow."""
+    codes = [code for at, entry in enumerate(entries) for code in ((4, entry) if at % 2 == 0 else (entry,))]
+    bits = sum(code << 3 * at for at, code in enumerate([*codes, 5]))
+    data = bits.to_bytes(3 * (len(codes) + 1) // 8 + 1, "little")
+    return b"\2" + bytes([len(data)]) + data + b"\0"
+
+
+def gif(*shots: Shot, background: int = 0) -> bytes:
+    parts = [b"GIF89a", struct.pack("<HHBBB", SIDE, SIDE, 0x81, background, 0), PALETTE]
+    for shot in shots:
+        if shot.control is not None:
+            hole = shot.control.transparent
+            flags = shot.control.disposal << 2 | (hole is not None)
+            parts.append(b"!\xf9\x04" + struct.pack("<BHB", flags, 7, hole or 0) + b"\0")
+        parts.append(b"!\xfe\3any\0")
+        place = struct.pack("<HHHH", shot.left, shot.top, shot.width, shot.height)
+        parts += [b",", place, bytes([0x81 if shot.palette else 0]), shot.palette, packed(shot.entries)]
+    return b"".join((*parts, b";"))
+
+
+def model(shots: tuple[Shot, ...], background: int) -> list[list[list[Pixel]]]:
+    """What is shown, pixel by pixel."""
+    shown: list[list[list[Pixel]]] = []
+    canvas: list[list[Pixel]] = []
+    for shot in shots:
+        disposal, hole = shot.control or Control(0)
+        cleared = (0, 0, 0, 0) if hole is not None else (*COLORS[background], 255)
+        palette = [tuple((shot.palette or PALETTE)[at : at + 3]) for at in range(0, 12, 3)]
+        before = [row[:] for row in canvas] or [[cleared] * SIDE for _ in range(SIDE)]
+        canvas = [row[:] for row in before]
+        inside = [
+            (y, x)
+            for y in range(shot.top, min(SIDE, shot.top + shot.height))
+            for x in range(shot.left, min(SIDE, shot.left + shot.width))
+        ]
+        for y, x in inside:
+            entry = shot.entries[(y - shot.top) * shot.width + x - shot.left]
+            canvas[y][x] = canvas[y][x] if entry == hole else (*palette[entry], 255)
+        shown.append([row[:] for row in canvas])
+        if disposal == 3 and len(shown) > 1:
+            canvas = before
+        elif disposal in (2, 3):
+            for y, x in inside:
+                canvas[y][x] = cleared
+    return shown
+
+
+def decoded(data: bytes, **options: Any) -> Raster:
+    return read(data, wanted(scale=2, frames="all", **options), DecodeLimits())
+
+
+def rows_of(raster: Raster) -> list[list[list[Pixel]]]:
+    """Pixels with alpha, and those that cannot be seen without colour."""
+    opaque = [[*pixel, 255][:4] for frame in raster.frames for row in frame.tolist() for pixel in row]
+    pixels = iter(tuple(pixel) if pixel[3] else (0, 0, 0, 0) for pixel in opaque)
+    return [[[next(pixels) for _ in row] for row in frame] for frame in raster.frames]
+
+
+@pytest.mark.parametrize("disposals", list(itertools.product(range(5), repeat=2)))
+@pytest.mark.parametrize("holes", [(None, None), (0, 0), (None, 0), (3, None)])
+@pytest.mark.parametrize("background", [0, 2])
+def test_frames_are_composed_by_the_specification(
+    disposals: tuple[int, int], holes: tuple[int | None, int | None], background: int
+) -> None:
+    shots = (
+        Shot(b"\1\0\1\3" * 4, 4, 4, control=Control(disposals[0], holes[0])),
+        Shot(b"\2\0\2\2\0\2", 3, 2, 1, 1, Control(disposals[1], holes[1]), palette=OWN),
+        Shot(b"\3\0\0\3", 2, 2, 2, 2, Control(0, 0)),
+        Shot(b"\3", 1, 1),
+    )
+    raster = decoded(gif(*shots, background=background))
+    assert rows_of(raster) == model(shots, background)
+    assert raster.durations_ms == (70, 70, 70, 0)
+
+
+def test_a_frame_that_says_nothing_stays_whatever_the_frame_before_did() -> None:
+    shots = (
+        Shot(b"\1" * 16, 4, 4, control=Control(0, 0)),
+        Shot(b"\2" * 4, 2, 2, 1, 1, Control(2, 0)),
+        Shot(b"\3\0\0\3", 2, 2, 2, 2, Control(0, 0)),
+        Shot(b"\3", 1, 1, control=Control(0, 0)),
+    )
+    letters = {(255, 0, 0, 255): "R", (0, 0, 255, 255): "B", (0, 0, 0, 0): "."}
+    last = rows_of(decoded(gif(*shots)))[-1]
+    assert ["".join(letters[pixel] for pixel in row) for row in last] == ["BRRR", "R..R", "R.BR", "RRRB"]
+
+
+def test_what_reaches_out_of_the_canvas_is_not_seen_and_a_frame_of_no_size_shows_nothing() -> None:
+    shots = (
+        Shot(b"\1" * 16, 4, 4, control=Control(1)),
+        Shot(b"", 0, 0, control=Control(1)),
+        Shot(b"\2\3\3\2\2\1", 3, 2, 3, 3, control=Control(1)),
+    )
+    raster = decoded(gif(*shots))
+    assert [frame.shape for frame in raster.frames] == [(4, 4, 3)] * 3
+    assert rows_of(raster) == model(shots, 0)
+    assert raster.frames[2][3, 3].tolist() == [0, 255, 0]
+
+
+def test_what_belongs_to_no_block_is_passed_over() -> None:
+    shots = (Shot(b"\1" * 16, 4, 4), Shot(b"\2" * 16, 4, 4))
+    data = gif(*shots)
+    at = data.rindex(b",")
+    assert rows_of(decoded(data[:at] + b"\0\0" + data[at:])) == model(shots, 0)
+
+
+def test_a_film_that_ends_in_the_header_of_a_frame_is_told_or_taken_without_it() -> None:
+    shots = (Shot(b"\1\2" * 8, 4, 4), Shot(b"\2\1" * 8, 4, 4), Shot(b"\3" * 16, 4, 4))
+    data = gif(*shots)
+    cut = data[: data.rindex(b",") + 5]
+    with pytest.raises(UndecodablePicture, match="ends in the header of a frame"):
+        decoded(cut)
+    raster = decoded(cut, truncated="allow")
+    assert (raster.truncated, rows_of(raster)) == (True, model(shots[:2], 0))
