@@ -16,7 +16,9 @@ from app.codec.readers.base import Frame, Reader, Source
 from app.codec.types import Metadata, Samples
 from app.errors import UndecodablePicture
 
+_LEAST_OS2, _FIELDS = 16, 32  # bytes: an OS/2 header may end after any field from the depth on; the rest is zero
 _FILE_HEADER, _OS2_HEADER, _V2_HEADER, _V3_HEADER = 14, 12, 52, 56
+_V5_HEADER, _COLOR_SPACE, _PROFILE_PLACE, _EMBEDDED = 124, 70, 126, b"DEBM"
 _PLAIN, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 6
 _DEPTHS = {_PLAIN: (1, 2, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,)}
 _DEPTHS |= dict.fromkeys((_BIT_FIELDS, _ALPHA_BIT_FIELDS), (16, 32))
@@ -48,9 +50,10 @@ def parsed(data: bytes) -> Header:
             width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
             compression, density_x, density_y, colors, entry = _PLAIN, 0, 0, 0, 3
         else:
-            width, height, _, bits, compression, _, density_x, density_y, colors = struct.unpack_from(
-                "<iiHHIIiiI", data, 18
-            )
+            fields = data[18 : min(_FILE_HEADER + size, 18 + _FIELDS)]
+            if _LEAST_OS2 <= size <= len(data) - _FILE_HEADER:
+                fields = fields.ljust(_FIELDS, b"\0")
+            width, height, _, bits, compression, _, density_x, density_y, colors = struct.unpack("<iiHHIIiiI", fields)
             entry = 4
         masks = _masks(data, size, bits, compression)
     except struct.error:
@@ -61,6 +64,8 @@ def parsed(data: bytes) -> Header:
             "or which is not supported. Send it uncompressed, with 1 to 32 bits."
         )
     palette_at = _FILE_HEADER + size + (12 if size < _V2_HEADER and compression == _BIT_FIELDS else 0)
+    if pixels_at < palette_at:
+        raise UndecodablePicture(f"The BMP says that its pixels begin at byte {pixels_at:,}, inside its header.")
     most = 1 << bits if bits <= 8 else 0
     return Header(
         abs(height),
@@ -86,6 +91,16 @@ def _masks(data: bytes, size: int, bits: int, compression: int) -> tuple[int, in
     if size >= _V3_HEADER or compression == _ALPHA_BIT_FIELDS:
         (alpha,) = struct.unpack_from("<I", data, _FILE_HEADER + 52)
     return red, green, blue, alpha
+
+
+def embedded_profile(data: bytes) -> bytes | None:
+    """The ICC profile that a header of version 5 says is in the file."""
+    if len(data) < _FILE_HEADER + _V5_HEADER or int.from_bytes(data[14:18], "little") < _V5_HEADER:
+        return None
+    if data[_COLOR_SPACE : _COLOR_SPACE + 4] != _EMBEDDED:
+        return None
+    at, size = struct.unpack_from("<II", data, _PROFILE_PLACE)
+    return data[_FILE_HEADER + at : _FILE_HEADER + at + size] or None
 
 
 class BmpReader(Reader):
@@ -119,11 +134,11 @@ class BmpReader(Reader):
         return Frame(self._palette()[indices], 0)
 
     def metadata(self, channels: int) -> Metadata:
-        """The density, if that is kept."""
-        density = self._header.density
+        """The profile, and the density if that is kept."""
+        density, icc = self._header.density, embedded_profile(self.source.data)
         if self.source.options.metadata == "drop" or min(density) <= 0:
-            return Metadata()
-        return Metadata(dpi=(density[0] * _INCH, density[1] * _INCH))
+            return Metadata(icc=icc)
+        return Metadata(icc=icc, dpi=(density[0] * _INCH, density[1] * _INCH))
 
     def _rows(self) -> NDArray[np.uint8]:
         """The bytes of each row (height, bytes a row), padding included, from the top down; missing ones are 0."""
@@ -160,7 +175,8 @@ class BmpReader(Reader):
         entries = room[: count * header.palette_entry].reshape(count, header.palette_entry)[:, 2::-1]
         palette = np.zeros((256, 3), np.uint8)
         palette[:count] = entries
-        gray = (palette == palette[:, :1]).all()
+        # A profile of RGB is not for samples of gray.
+        gray = (palette == palette[:, :1]).all() and embedded_profile(self.source.data) is None
         return palette[:, :1] if gray else palette
 
     def _words(self) -> NDArray[np.uint32]:
