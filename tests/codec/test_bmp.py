@@ -145,7 +145,6 @@ def test_plain_colour_without_fields(bits: int, full: int) -> None:
 
 
 def test_run_lengths_with_a_palette_of_black_and_white() -> None:
-    """Pillow's decoder of run lengths, whose palettes had the same fault."""
     runs = b"".join(bytes([3, row % 2, 2, 1 - row % 2, 0, 0]) for row in range(4)) + b"\0\1"
     data = bytearray(bmp(np.zeros((4, 5), np.uint8), 8, 5, palette=PALETTES["black and white"], compression=1))
     at = struct.unpack_from("<I", data, 10)[0]
@@ -238,3 +237,42 @@ def test_a_profile_that_is_not_there_is_none(at: int, size: int) -> None:
     data = bytearray(_with_profile(np.zeros((2, 6), np.uint8), 24, 2, b""))
     struct.pack_into("<II", data, 126, at, size)
     assert read(bytes(data), wanted(scale=2), DecodeLimits()).metadata.icc is None
+
+
+def _runs(codes: bytes, bits: int = 8) -> bytes:
+    """5 x 3 pixels, from the bottom up."""
+    data = bytearray(bmp(np.zeros((3, 5), np.uint8), bits, 5, palette=COLORS, compression=1 if bits == 8 else 2))
+    return bytes(data[: struct.unpack_from("<I", data, 10)[0]]) + codes
+
+
+COLORS = np.array([(9, 8, 7), (255, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
+WHOLE_RUNS = {
+    "skips": (8, b"\2\2\0\2\1\1\2\3\0\1", [(0, 0, 0, 0, 0), (0, 0, 0, 3, 3), (2, 2, 0, 0, 0)]),
+    "ends early": (8, b"\2\2\0\0\1\1\0\1", [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 2, 0, 0, 0)]),
+    "short rows": (8, b"\2\2\0\0\1\1\0\0\0\3\1\2\3\0\0\0", [(1, 2, 3, 0, 0), (1, 0, 0, 0, 0), (2, 2, 0, 0, 0)]),
+    "long rows": (8, b"\x09\2\0\0\4\1\0\4\1\2\3\3\0\0\5\3", [(3,) * 5, (1, 1, 1, 1, 1), (2,) * 5]),
+    "four bits": (
+        4,
+        b"\5\x12\0\0\0\5\x12\x30\x10\0\0\0\3\x21\0\1",
+        [(2, 1, 2, 0, 0), (1, 2, 3, 0, 1), (1, 2, 1, 2, 1)],
+    ),
+    "skips, four bits": (4, b"\2\x12\0\2\1\1\2\x33\0\1", [(0, 0, 0, 0, 0), (0, 0, 0, 3, 3), (1, 2, 0, 0, 0)]),
+}
+
+
+@pytest.mark.parametrize(("bits", "codes", "rows"), WHOLE_RUNS.values(), ids=WHOLE_RUNS)
+def test_run_lengths_that_leave_pixels_out(bits: int, codes: bytes, rows: list[tuple[int, ...]]) -> None:
+    raster = read(_runs(codes, bits), wanted(scale=2), DecodeLimits())
+    np.testing.assert_array_equal(raster.frames[0], COLORS[np.array(rows)])
+    assert not raster.truncated
+
+
+@pytest.mark.parametrize(
+    "codes", [b"\5\2\0\0\2\1", b"\5\2\0\0\0\5\1\2", b"\5\2\0\0\0\2\1", b"\5\2" + b"\0\2\0\0" * 999]
+)
+def test_run_lengths_that_are_cut_short_are_told_or_taken(codes: bytes) -> None:
+    with pytest.raises(UndecodablePicture, match="run lengths are cut short"):
+        decoded(_runs(codes))
+    raster = read(_runs(codes), wanted(scale=2, truncated="allow"), DecodeLimits())
+    assert raster.truncated
+    assert (raster.frames[0][2] == COLORS[2]).all()
