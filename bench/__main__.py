@@ -25,6 +25,7 @@ MEASURES = {
     "tiles": ("bench.tiles", "measure"),
     "png": ("bench.encoder", "measure"),
     "replicas": ("bench.replicas", "measure"),
+    "megapixel": ("bench.megapixel", "measure"),
 }
 """Modules and functions of a Plan to a Section; imported only when they are run."""
 CHEAP = ("stages",)

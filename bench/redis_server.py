@@ -16,6 +16,12 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def process(self) -> int:
+        """The number of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Starts it and waits until it answers. Raises RuntimeError if it does not, or is not installed."""
         binary = shutil.which("redis-server")

@@ -15,16 +15,23 @@ from typing import Self
 
 import httpx
 
-TICKS = os.sysconf("SC_CLK_TCK")
+from bench import processes
 
 
 class Server:
     """`with Server.ours() as server:` answers inside, is ended afterwards."""
 
-    def __init__(self, module: str, ready: str, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        module: str,
+        ready: str,
+        environment: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        python: str = sys.executable,
+    ) -> None:
         """`python -m module`, ready when the path `ready` answers 200. Raises RuntimeError on entering if it dies."""
         self.port = free_port()
-        self._command = [sys.executable, "-m", module, *(each.format(port=self.port) for each in arguments)]
+        self._command = [python, "-m", module, *(each.format(port=self.port) for each in arguments)]
         self._environment = os.environ | {name: value.format(port=self.port) for name, value in environment.items()}
         self._ready = ready
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -63,16 +70,14 @@ class Server:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def process(self) -> int:
+        """The number of the process that was started."""
+        return self._process.pid
+
     def cpu_seconds(self) -> float:
         """User and system time of the process and its children so far."""
-        total, processes = 0, [self._process.pid]
-        for process in processes:
-            folder = Path("/proc") / str(process)
-            stat = (folder / "stat").read_text().rpartition(")")[2].split()
-            total += int(stat[11]) + int(stat[12])
-            for task in (folder / "task").iterdir():
-                processes += [int(child) for child in (task / "children").read_text().split()]
-        return total / TICKS
+        return processes.cpu_seconds(processes.family(self.process))
 
     def memory_mib(self, peak: bool = False) -> float:
         """Resident memory of the process, now or at its highest."""

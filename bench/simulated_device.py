@@ -6,6 +6,7 @@ Pixels come from a plane of noise like a photograph's, so that the PNG costs wha
 
 import fcntl
 import functools
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ class SimulatedDevice:
     def __init__(self, folder: Path) -> None:
         """`folder` has the file that only one process at a time may lock, which stands for the device."""
         self.info = NetworkInfo("simulated_x4", LapSRNConfig(), sha256="", device="cuda:0", dtype="float16")
-        self._device = (folder / "device").open("w")
+        self._device = os.open(folder / "device", os.O_CREAT | os.O_RDWR)
         plane = photograph(_SIDE * 4, _SIDE * 4, 0)[..., 0].astype(np.float32) / 255
         self._planes = {2: plane[: _SIDE * 2, : _SIDE * 2], 4: plane}
 
@@ -47,7 +48,7 @@ class SimulatedDevice:
         compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         """Tiles of (count, height, width) with margins."""
-        count, height, width = (tiles.shape[0], *(side - 2 * self.info.margin for side in tiles.shape[1:]))
+        count, height, width = (tiles.shape[0], *(side - 2 * self.info.window_margin for side in tiles.shape[1:]))
         fcntl.flock(self._device, fcntl.LOCK_EX)
         try:
             time.sleep(SECONDS_A_BATCH + count * height * width / PIXELS_A_SECOND)

@@ -1,11 +1,13 @@
-"""Two nodes of Ray on this machine: pictures through Serve's proxy while a replica and then a node are killed.
+"""Two nodes of Ray on this machine: pictures through Serve's proxy while replicas and a node come and go.
 
-Needs `lapsrn[ray]` and redis-server. Exits 0 only if no byte was wrong, every lost request was an honest 502 or 503 and
-none was lost after the first second, and replicas came with a backlog and went after it.
+Needs `lapsrn[ray]` and redis-server. Exits 0 only if no byte was wrong, every request lost to a kill was an honest 502
+or 503 and none began later than a second after the first loss, nothing was lost when a version or the number of
+replicas changed, replicas came with a backlog and went after it, and the proxy keeps what the service promises.
 """
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -14,9 +16,12 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import serve
@@ -25,62 +30,90 @@ from ray.cluster_utils import Cluster
 from bench.redis_server import RedisServer
 from deploy.docker_check import CheckFailed, call, picture, poll, post, require, step
 from deploy.ray.serve_app import deployment, replicas_for
+from deploy.ray_proxy_check import PATIENCE, SETTINGS, accepted, check_proxy
 
-PATIENCE = 120
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = 2
+CROWD = 16
+"""Clients that are a backlog for one worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one request: when it began and ended, and its status, 0 where the connection failed."""
+
+    began: float
+    ended: float
+    status: int
 
 
 class Client(threading.Thread):
-    """Posts one picture after the other; `answers` are (when it began, status), `wrong` counts bad bytes."""
+    """Posts one picture after the other until `over` is set; `wrong` counts answers that are not `expected`."""
 
-    def __init__(self, port: int, data: bytes, expected: bytes) -> None:
+    def __init__(self, port: int, data: bytes, expected: bytes | None = None) -> None:
+        """With None nobody looks at the bytes."""
         super().__init__(daemon=True)
         self.port, self.data, self.expected = port, data, expected
-        self.answers: list[tuple[float, int]] = []
+        self.outcomes: list[Outcome] = []
         self.wrong = 0
         self.over = threading.Event()
 
     def run(self) -> None:
         """Until `over` is set."""
         while not self.over.is_set():
-            began = time.time()
+            began = time.monotonic()
             try:
                 status, headers, body = post(self.port, self.data)
-                if status != 200:
+                if status not in (200, 503):
                     print(f"ray-check: {status} {headers} {body[:200]!r}", flush=True)
             except (OSError, http.client.HTTPException):
                 status, body = 0, b""
-            self.answers.append((began, status))
-            self.wrong += status == 200 and body != self.expected
+            self.outcomes.append(Outcome(began, time.monotonic(), status))
+            self.wrong += status == 200 and self.expected is not None and body != self.expected
 
 
-def under_kill(name: str, port: int, data: bytes, expected: bytes, kill: Callable[[], None]) -> None:
-    """Clients post meanwhile; says what was lost, and raises CheckFailed for what must not be."""
-    clients = [Client(port, data, expected) for _ in range(CLIENTS)]
+def under_load(clients: list[Client], act: Callable[[], None]) -> list[Outcome]:
+    """Clients post before `act`, meanwhile, and for ten seconds after it. Raises CheckFailed for a wrong byte."""
     for client in clients:
         client.start()
-    poll("answers before the kill", lambda: all(len(client.answers) >= 5 for client in clients), PATIENCE)
-    killed = time.time()
-    kill()
-    gone = time.time()
+    poll("answers before", lambda: all(len(client.outcomes) >= 5 for client in clients), PATIENCE)
+    act()
+    acted = time.monotonic()
     # Long enough for whatever is lost later than it may be.
     poll(
-        "answers after the kill",
-        lambda: all(sum(at > killed + 10 for at, _ in client.answers) >= 5 for client in clients),
+        "answers after",
+        lambda: all(sum(each.began > acted + 10 for each in client.outcomes) >= 5 for client in clients),
         PATIENCE,
     )
+    outcomes = finish(clients)
+    require(not sum(client.wrong for client in clients), "an answer had wrong bytes")
+    return outcomes
+
+
+def finish(clients: list[Client]) -> list[Outcome]:
+    """Ends clients; what came of all their requests."""
     for client in clients:
         client.over.set()
     for client in clients:
         client.join()
-    answers = [answer for client in clients for answer in client.answers]
-    lost = [(round(at - killed, 2), status) for at, status in answers if status != 200]
-    counted = Counter(status for _, status in answers)
-    print(f"ray-check: {name}: {len(answers)} answers, {counted}, lost {lost}, gone after {gone - killed:.2f} s")
-    require(not sum(client.wrong for client in clients), "an answer had wrong bytes")
-    require(all(status in (502, 503) for _, status in lost), f"lost otherwise than with 502 or 503: {lost}")
-    require(all(at <= gone - killed + 1 for at, _ in lost), f"lost after the first second: {lost}")
+    return [outcome for client in clients for outcome in client.outcomes]
+
+
+def killed(name: str, clients: list[Client], kill: Callable[[], None]) -> None:
+    """Says what was lost, and raises CheckFailed for what must not be."""
+    outcomes = under_load(clients, kill)
+    lost = [each for each in outcomes if each.status != 200]
+    print(f"ray-check: {name}: {len(outcomes)} requests, statuses of those lost: {[each.status for each in lost]}")
+    require(all(each.status in (502, 503) for each in lost), f"lost otherwise than with 502 or 503: {lost}")
+    known = min((each.ended for each in lost), default=0.0)
+    require(all(each.began <= known + 1 for each in lost), f"lost a second after the first loss: {lost}")
+
+
+def nothing_lost(name: str, outcomes: list[Outcome]) -> None:
+    """Raises CheckFailed if something was."""
+    print(f"ray-check: {name}: {len(outcomes)} requests, none lost" if outcomes else f"ray-check: {name}: no requests")
+    statuses = Counter(each.status for each in outcomes)
+    require(set(statuses) == {200}, f"{name}: {dict(statuses)}")
 
 
 def replicas() -> list[tuple[int, str]]:
@@ -99,16 +132,23 @@ def from_any(port: int, data: bytes) -> None:
         require(status == 200 and body[:4] == b"\x89PNG", f"GET level=2 answered {status}")
 
 
-def in_the_background(port: int, data: bytes) -> list[int]:
-    """Statuses of many pictures at once."""
-    statuses: list[int] = []
-    threads = [threading.Thread(target=lambda: statuses.append(post(port, data)[0])) for _ in range(12)]
-    for thread in threads:
-        thread.start()
+def crowded(port: int) -> None:
+    """Clients come until there are two replicas."""
+    clients = [Client(port, picture(250, 320)) for _ in range(CROWD)]
+    for client in clients:
+        client.start()
     poll("a second replica", lambda: len(replicas()) == 2, PATIENCE)
-    for thread in threads:
-        thread.join()
-    return statuses
+    statuses = Counter(each.status for each in finish(clients))
+    print(f"ray-check: a crowd of {CROWD}: {dict(statuses)}")
+    require(set(statuses) <= {200, 503}, f"answers {statuses}")
+
+
+def finished(port: int, job: str) -> bool:
+    """Whether a job is done; raises CheckFailed if it never will be."""
+    _, _, body = call(port, "GET", job)
+    state = json.loads(body)["state"]
+    require(state in ("queued", "running", "done"), f"a job is {state}")
+    return bool(state == "done")
 
 
 def check(folder: Path) -> None:
@@ -124,7 +164,11 @@ def check(folder: Path) -> None:
         "LAPSRN_MORE_WEIGHTS": str(ROOT / "weights"),
         "PYTHONPATH": str(ROOT),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.ray.proxy:middlewares",
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",  # on however busy a machine
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
+        "LAPSRN_DEADLINE_SECONDS": str(PATIENCE),
+        **SETTINGS,
     }
     source, result = folder / "a.png", folder / "b.png"
     source.write_bytes(picture(96, 128))
@@ -136,34 +180,60 @@ def check(folder: Path) -> None:
         nodes = [cluster.add_node(num_cpus=1, resources={"replica": 1}) for _ in range(2)]
         ray.init(address=cluster.address, log_to_driver=False)
         serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": ports[1]})
-        options = {"ray_actor_options": {"num_cpus": 0.5, "resources": {"replica": 1}}, "health_check_period_s": 1}
+        options: dict[str, Any] = {
+            "ray_actor_options": {"num_cpus": 0.5, "resources": {"replica": 1}},
+            "health_check_period_s": 1,
+            "graceful_shutdown_timeout_s": 60,
+        }
         port = ports[1]
-        with step("two replicas on two nodes, ready only when warm", "ray-check"):
-            serve.run(deployment.options(num_replicas=2, **options).bind(), name="lapsrn", route_prefix="/")
-            require(len({node for _, node in replicas()}) == 2, "two replicas are not on two nodes")
+
+        def deploy(**more: Any) -> None:
+            serve.run(deployment.options(**options, **more).bind(), name="lapsrn", route_prefix="/")
+
+        def clients(count: int) -> list[Client]:
+            return [Client(port, data, expected) for _ in range(count)]
+
+        with step("one replica, ready only when warm", "ray-check"):
+            deploy(num_replicas=1)
             require(post(port, data)[2] == expected, "the answer is not that of the command line")
+        with step("the proxy keeps what the service promises", "ray-check"):
+            check_proxy(port, data, expected)
+        with step("two replicas on two nodes", "ray-check"):
+            deploy(num_replicas=2)
+            require(len({node for _, node in replicas()}) == 2, "two replicas are not on two nodes")
             from_any(port, data)
         with step("a replica is killed", "ray-check"):
-            under_kill("replica", port, data, expected, lambda: os.kill(replicas()[0][0], signal.SIGKILL))
+            killed("replica", clients(CLIENTS), lambda: os.kill(replicas()[0][0], signal.SIGKILL))
             poll("two replicas again", lambda: len(replicas()) == 2, PATIENCE)
         with step("a node is killed", "ray-check"):
-            under_kill("node", port, data, expected, lambda: cluster.remove_node(nodes[0], allow_graceful=False))
+            killed("node", clients(CLIENTS), lambda: cluster.remove_node(nodes[0], allow_graceful=False))
             cluster.add_node(num_cpus=1, resources={"replica": 1})
             poll("two replicas again", lambda: len(replicas()) == 2, PATIENCE)
-        with step("up with a backlog, down after it", "ray-check"):
-            scaling = {
-                "min_replicas": 1,
-                "max_replicas": 2,
-                "downscale_delay_s": 3,
-                "metrics_interval_s": 0.5,
-                "policy": {"policy_function": replicas_for},
-            }
-            scaled = deployment.options(autoscaling_config=scaling, max_ongoing_requests=1000, **options)
-            serve.run(scaled.bind(), name="lapsrn", route_prefix="/")
+        scaling = {
+            "min_replicas": 1,
+            "max_replicas": 2,
+            "upscale_delay_s": 1,
+            "downscale_delay_s": 5,
+            "metrics_interval_s": 0.5,
+            "look_back_period_s": 2,
+            "policy": {"policy_function": replicas_for},
+        }
+        with step("another version, and fewer replicas without a backlog", "ray-check"):
+            jobs, before = [accepted(port, data) for _ in range(4)], replicas()
+            rolled = under_load(clients(1), lambda: deploy(autoscaling_config=scaling, max_ongoing_requests=1000))
+            require(not {pid for pid, _ in before} & {pid for pid, _ in replicas()}, "a replica is of the old version")
+            nothing_lost("another version", rolled)
+            poll("jobs of the version before", lambda: all(finished(port, job) for job in jobs), PATIENCE)
             poll("one replica", lambda: len(replicas()) == 1, PATIENCE)
-            statuses = in_the_background(port, picture(700, 800))
-            require(set(statuses) <= {200, 503}, f"answers {statuses}")
+        with step("up with a backlog, down after it", "ray-check"):
+            crowded(port)
+            gentle = clients(1)
+            gentle[0].start()
             poll("one replica again", lambda: len(replicas()) == 1, PATIENCE)
+            nothing_lost("down", finish(gentle))
+    except Exception:
+        traceback.print_exc()  # at once: Ray may end this process when it is shut down
+        raise
     finally:
         serve.shutdown()
         ray.shutdown()

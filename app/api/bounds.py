@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.errors import HeadersTooLarge
+from app.settings import Settings
 
 _MAX_REMAINDER_BYTES = 256 * 1024 * 1024
 """Of a body whose request has been answered: far more than any honest upload, and read within a second."""
@@ -25,6 +26,18 @@ class ProtocolLimits:
     body_idle_seconds: float
     body_seconds: float
     write_idle_seconds: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ProtocolLimits":
+        """What the settings say."""
+        return cls(
+            header_seconds=settings.header_timeout_seconds,
+            header_bytes=settings.max_header_bytes,
+            header_fields=settings.max_header_fields,
+            body_idle_seconds=settings.body_idle_seconds,
+            body_seconds=settings.body_timeout_seconds,
+            write_idle_seconds=settings.write_idle_seconds,
+        )
 
 
 class Timer:

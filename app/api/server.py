@@ -208,15 +208,7 @@ def run_server(
 
 def bounded_protocol(settings: Settings, connections: Connections) -> Any:
     """The protocol with the settings' limits, as uvicorn.Config takes it."""
-    limits = ProtocolLimits(
-        header_seconds=settings.header_timeout_seconds,
-        header_bytes=settings.max_header_bytes,
-        header_fields=settings.max_header_fields,
-        body_idle_seconds=settings.body_idle_seconds,
-        body_seconds=settings.body_timeout_seconds,
-        write_idle_seconds=settings.write_idle_seconds,
-    )
-    return functools.partial(BoundedProtocol, limits=limits, connections=connections)
+    return functools.partial(BoundedProtocol, limits=ProtocolLimits.of(settings), connections=connections)
 
 
 def _connections(app: Any, service: Service) -> Connections:

@@ -2,9 +2,10 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -27,7 +28,9 @@ def assemble(
     part = target.with_name(f".lapsrn-{secrets.token_hex(8)}.part")
     try:
         write = _png if options.output_format == "png" else _tiff
-        write(part, [work.get(band) for band in range(bands)], shape, metadata, options)
+        dtype = work.get(0).dtype
+        # One after the other: pages of a mapped file count as this process's memory until it is unmapped.
+        write(part, map(work.get, range(bands)), dtype, shape, metadata, options)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(target)
@@ -35,7 +38,7 @@ def assemble(
         part.unlink(missing_ok=True)
 
 
-def _rows(bands: list[Samples], step: int) -> Iterator[Samples]:
+def _rows(bands: Iterable[Samples], step: int) -> Iterator[Samples]:
     """The rows of all bands together, `step` at a time."""
     waiting: list[Samples] = []
     have = 0
@@ -46,20 +49,27 @@ def _rows(bands: list[Samples], step: int) -> Iterator[Samples]:
             waiting.append(taken)
             at, have = at + len(taken), have + len(taken)
             if have == step:
-                yield np.concatenate(waiting)
+                rows = np.concatenate(waiting)
                 waiting, have = [], 0
+                yield rows
+        del band, taken  # a view keeps a band mapped
     if waiting:
         yield np.concatenate(waiting)
 
 
 def _png(
-    path: Path, bands: list[Samples], shape: tuple[int, int, int], metadata: Metadata, options: UpscaleOptions
+    path: Path,
+    bands: Iterable[Samples],
+    dtype: np.dtype[Any],
+    shape: tuple[int, int, int],
+    metadata: Metadata,
+    options: UpscaleOptions,
 ) -> None:
     """The very bytes that the service would write."""
     with path.open("xb") as file, ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        stream = png.stream(*shape, bands[0].itemsize, metadata, file)
+        stream = png.stream(*shape, dtype.itemsize, metadata, file)
         if stream is None:
-            file.write(png.write(Raster((np.concatenate(bands),), "PNG", metadata), options, threads))
+            file.write(png.write(Raster((np.concatenate(list(bands)),), "PNG", metadata), options, threads))
             return
         for rows in _rows(bands, stream.band):
             stream.add(rows, threads)
@@ -67,7 +77,12 @@ def _png(
 
 
 def _tiff(
-    path: Path, bands: list[Samples], shape: tuple[int, int, int], metadata: Metadata, options: UpscaleOptions
+    path: Path,
+    bands: Iterable[Samples],
+    dtype: np.dtype[Any],
+    shape: tuple[int, int, int],
+    metadata: Metadata,
+    options: UpscaleOptions,
 ) -> None:
     height, width, channels = shape
     colors = 1 if channels <= 2 else 3
@@ -84,7 +99,7 @@ def _tiff(
         path,
         tiles(),
         shape=shape if channels > 1 else (height, width),
-        dtype=bands[0].dtype,
+        dtype=dtype,
         bigtiff=True,
         tile=(TILE, TILE),
         photometric="rgb" if colors == 3 else "minisblack",

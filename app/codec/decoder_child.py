@@ -78,6 +78,11 @@ class DecoderChild:
         """False once the process has ended."""
         return self._child.poll() is None
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a question, or has ended: `wait` would return at once."""
+        return self.warm or _ready(self._from, select.POLLIN, 0.0)
+
     def wait(self) -> None:
         """Waits until it is warm. Raises DecodersUnavailable, with what it wrote on standard error, if it fails."""
         if self.warm:

@@ -182,7 +182,7 @@ class DecoderPool:
             self._call()
             self._freed.wait_for(lambda: waiting in self._called and self._idle)
             self._called.remove(waiting)
-            return self._idle.pop()
+            return self._pop()
 
     def _leave(self, client: str) -> None:
         with self._freed:
@@ -198,19 +198,21 @@ class DecoderPool:
     def _take(self) -> DecoderChild | None:
         with self._freed:
             self._freed.wait_for(lambda: self._idle)
-            return self._idle.pop()
+            return self._pop()
 
     def _take_all(self) -> list[DecoderChild | None]:
         return [self._take() for _ in range(self._count)]
 
     def _give_back(self, child: DecoderChild | None) -> None:
-        """The next picture takes the one that was given back last; places of processes to be started come last."""
         with self._freed:
-            if child is None:
-                self._idle.appendleft(None)
-            else:
-                self._idle.append(child)
+            self._idle.append(child)
             self._freed.notify_all()
+
+    def _pop(self) -> DecoderChild | None:
+        """The one that was given back last of those that are warm, else one that is starting, else a place for one."""
+        best = max(reversed(self._idle), key=lambda child: 0 if child is None else 1 + child.waits)
+        self._idle.remove(best)
+        return best
 
     def _warmed(self, child: DecoderChild | None) -> DecoderChild:
         """The process, or a new one, when it is warm. Raises DecodersUnavailable, and has then ended it."""

@@ -1,4 +1,4 @@
-"""What Serve's proxy answers where a replica dies with a request: 502 as a problem document, not its own 500.
+"""What stands before Serve's proxy: honest errors where a replica dies, limits on headers, one request id.
 
 RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=deploy.ray.proxy:middlewares, in the environment of every node.
 """
@@ -9,18 +9,21 @@ import logging
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_BODY = json.dumps(
-    {
-        "type": "urn:lapsrn:problem:replica-lost",
-        "title": "The replica was lost",
-        "status": 502,
-        "detail": "The process that worked on this request has ended. Send it again.",
-    }
-).encode()
+from app.api.bounds import HeaderCount, ProtocolLimits
+from app.api.problems import KINDS
+from app.errors import HeadersTooLarge
+from app.settings import load_settings
+
+_ID = b"x-request-id"
+_FOR_OPERATORS = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
+"""Headers by which a client could tell the proxy how long to wait, and to go on when it has left."""
 
 
 class HonestErrors:
-    """Answers where the proxy itself fails. Once a response has begun, its connection is closed instead."""
+    """502 as a problem document where the proxy itself fails, not its own 500; and the request id once.
+
+    Once a response has begun, its connection is closed instead.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """`app` is the proxy."""
@@ -33,6 +36,8 @@ class HonestErrors:
         async def noted(message: Message) -> None:
             nonlocal begun
             begun = True
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": _with_one_id(message.get("headers", ()))}
             await send(message)
 
         try:
@@ -42,12 +47,60 @@ class HonestErrors:
                 raise
             logging.getLogger("ray.serve").exception("a replica was lost with a request")
         if not begun and scope["type"] == "http":  # without a response, uvicorn would answer 500
-            length = str(len(_BODY)).encode()
-            headers = [(b"content-type", b"application/problem+json"), (b"content-length", length)]
-            await send({"type": "http.response.start", "status": 502, "headers": headers})
-            await send({"type": "http.response.body", "body": _BODY})
+            detail = "The process that worked on this request has ended. Send it again."
+            await _tell(scope, send, 502, "replica-lost", "The replica was lost", detail)
+
+
+class Bounds:
+    """431 where the service would answer it, which cannot see what the proxy has let in.
+
+    Headers that are for operators of Serve are taken out.
+    """
+
+    def __init__(self, app: ASGIApp, limits: ProtocolLimits) -> None:
+        """`app` is the proxy."""
+        self._app, self._limits = app, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, or answers it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        count = HeaderCount(self._limits)
+        try:
+            count.address(len(scope.get("raw_path", b"")) + len(scope.get("query_string", b"")))
+            for name, value in scope["headers"]:
+                count.field(name, value)
+        except HeadersTooLarge as error:
+            kind = KINDS[HeadersTooLarge]
+            await _tell(scope, send, kind.status, kind.slug, kind.title, str(error))
+            return
+        kept = [(name, value) for name, value in scope["headers"] if name.lower() not in _FOR_OPERATORS]
+        await self._app({**scope, "headers": kept}, receive, send)
 
 
 def middlewares() -> list[Middleware]:
-    """For the proxy."""
-    return [Middleware(HonestErrors)]
+    """For the proxy; the last one is the outermost."""
+    return [Middleware(HonestErrors), Middleware(Bounds, limits=ProtocolLimits.of(load_settings()))]
+
+
+def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The proxy adds its id to that of the service, which took it over."""
+    ids = [each for each in headers if each[0].lower() == _ID]
+    return [each for each in headers if each[0].lower() != _ID] + ids[:1]
+
+
+async def _tell(scope: Scope, send: Send, status: int, slug: str, title: str, detail: str) -> None:
+    document: dict[str, str | int] = {
+        "type": f"urn:lapsrn:problem:{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+    ids = [each for each in scope["headers"] if each[0].lower() == _ID]
+    if ids:
+        document["request_id"] = ids[0][1].decode("latin-1")
+    body = json.dumps(document).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode()), *ids[:1]]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -15,8 +15,6 @@ from app.settings import load_settings
 
 BACKLOG_SECONDS = 2.0
 """Of work for each replica: with more, there are too few of them."""
-PATIENT_SECONDS = 60.0
-"""For so long fewer replicas must have been enough before one is taken away."""
 
 
 @serve.deployment(name="lapsrn")
@@ -44,18 +42,12 @@ class Lapsrn:
 
 
 def replicas_for(context: Any) -> tuple[int, dict[str, Any]]:
-    """How many replicas there should be, by the seconds of work that all of them have before them; and the state."""
+    """How many replicas there should be, by the seconds of work that all of them have before them; and no state.
+
+    Serve itself keeps to the bounds, and waits for `upscale_delay_s` and `downscale_delay_s`.
+    """
     known = (context.aggregated_metrics or {}).get("backlog_seconds", {})
-    wanted = max(1, math.ceil(sum(known.values()) / BACKLOG_SECONDS))
-    wanted = min(max(wanted, context.capacity_adjusted_min_replicas), context.capacity_adjusted_max_replicas)
-    now, state = context.current_time, context.policy_state
-    if wanted >= context.target_num_replicas:
-        return wanted, {"enough_since": None}
-    since = state.get("enough_since") or now
-    patient = float(PATIENT_SECONDS if context.config is None else context.config.downscale_delay_s)
-    if now - since < patient:
-        return context.target_num_replicas, {"enough_since": since}
-    return wanted, {"enough_since": now}
+    return max(1, math.ceil(sum(known.values()) / BACKLOG_SECONDS)), {}
 
 
 deployment: Any = Lapsrn

@@ -285,6 +285,29 @@ def test_a_gap_in_the_isolation_is_told() -> None:
         assert pool.gap == "no filter here"
 
 
+def test_a_picture_goes_to_a_process_that_is_warm_and_not_to_one_that_is_still_starting(tmp_path: Path) -> None:
+    """Whoever makes processes hang or crash must not make others wait until new ones have started."""
+    flag = tmp_path / "no process starts any more"
+    program = f"""{PRELUDE}
+while os.path.exists({str(flag)!r}):
+    time.sleep(1)
+{HELLO}
+while True:
+    header = json.loads(read(*struct.unpack("<I", read(4))))
+    read(header["size"])
+    while header["size"] > 1000:
+        time.sleep(1)
+    say({GOOD!r}, bytes(18))
+"""
+    large = saved(picture(60, 60, 3), "PNG")
+    with closing(DecoderPool(2, LIMITS, program=program, timeout_seconds=3)) as pool:
+        pool.check()
+        flag.touch()
+        with pytest.raises(UndecodablePicture):
+            pool.read(large, OPTIONS, LIMITS, "mallory")
+        pool.read(DATA, OPTIONS, LIMITS, "bob")
+
+
 def test_closing_does_not_wait_for_a_process_that_never_gets_warm() -> None:
     pool = DecoderPool(2, LIMITS, program="import time; time.sleep(600)")
     pool.start()

@@ -1,13 +1,16 @@
-"""What Serve's proxy answers for a replica that is gone, without Ray."""
+"""What stands before Serve's proxy, without Ray."""
 
 import json
 
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deploy.ray.proxy import HonestErrors
+from app.api.bounds import ProtocolLimits
+from app.settings import Settings
+from deploy.ray.proxy import Bounds, HonestErrors
 
 
 async def fails(scope: Scope, receive: Receive, send: Send) -> None:
@@ -18,22 +21,32 @@ async def says_nothing(scope: Scope, receive: Receive, send: Send) -> None:
     return
 
 
-async def answer_of(proxy: ASGIApp) -> httpx.Response:
-    transport = httpx.ASGITransport(HonestErrors(proxy))
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    await JSONResponse(dict(Request(scope).headers))(scope, receive, send)
+
+
+async def answer_of(app: ASGIApp, path: str = "/", headers: dict[str, str] | None = None) -> httpx.Response:
+    transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
-        return await client.get("/")
+        return await client.get(path, headers=headers)
+
+
+def bounded(proxy: ASGIApp, settings: Settings) -> Bounds:
+    return Bounds(proxy, ProtocolLimits.of(settings))
 
 
 @pytest.mark.parametrize("proxy", [fails, says_nothing])
 async def test_a_lost_replica_is_a_502_that_says_so(proxy: ASGIApp) -> None:
-    answer = await answer_of(proxy)
+    answer = await answer_of(HonestErrors(proxy), headers={"X-Request-Id": "mine"})
     assert answer.status_code == 502
     assert answer.headers["content-type"] == "application/problem+json"
-    assert json.loads(answer.content)["type"] == "urn:lapsrn:problem:replica-lost"
+    document = json.loads(answer.content)
+    assert document["type"] == "urn:lapsrn:problem:replica-lost"
+    assert document["request_id"] == answer.headers["x-request-id"] == "mine"
 
 
 async def test_answers_pass_through() -> None:
-    answer = await answer_of(PlainTextResponse("busy", 503, {"retry-after": "2"}))
+    answer = await answer_of(HonestErrors(PlainTextResponse("busy", 503, {"retry-after": "2"})))
     assert (answer.status_code, answer.text, answer.headers["retry-after"]) == (503, "busy", "2")
 
 
@@ -43,4 +56,39 @@ async def test_a_response_that_has_begun_is_not_answered_again() -> None:
         raise RuntimeError("the actor died")
 
     with pytest.raises(RuntimeError, match="the actor died"):
-        await answer_of(breaks_off)
+        await answer_of(HonestErrors(breaks_off))
+
+
+async def test_the_request_id_comes_once() -> None:
+    async def twice(scope: Scope, receive: Receive, send: Send) -> None:
+        ids = [(b"x-request-id", b"a"), (b"X-Request-ID", b"a")]
+        await send({"type": "http.response.start", "status": 200, "headers": ids})
+        await send({"type": "http.response.body", "body": b""})
+
+    answer = await answer_of(HonestErrors(twice))
+    assert answer.headers.get_list("x-request-id") == ["a"]
+
+
+async def test_headers_within_their_limits_pass() -> None:
+    answer = await answer_of(bounded(echo, Settings()), headers={"X-A": "b"})
+    assert (answer.status_code, answer.json()["x-a"]) == (200, "b")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/", {"X-A": "a" * 2000}),
+        ("/?" + "a" * 2000, {}),
+        ("/", {f"X-{number}": "a" for number in range(20)}),
+    ],
+)
+async def test_headers_past_their_limits_are_a_431(path: str, headers: dict[str, str]) -> None:
+    answer = await answer_of(bounded(echo, Settings(max_header_bytes=1000, max_header_fields=20)), path, headers)
+    assert answer.status_code == 431
+    assert answer.json()["type"] == "urn:lapsrn:problem:headers-too-large"
+
+
+@pytest.mark.parametrize("name", ["X-Request-Timeout-Seconds", "X-Request-Disconnect-Disabled"])
+async def test_a_client_does_not_command_the_proxy(name: str) -> None:
+    answer = await answer_of(bounded(echo, Settings()), headers={name: "1"})
+    assert name.lower() not in answer.json()
