@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api import handlers, routes_jobs, routes_operations, routes_upscale
 from app.api.access import Access
+from app.api.dependencies import once_each
 from app.api.fallback import Fallback
 from app.api.head import HeadAsGet
 from app.api.middleware import RequestEnvelope
@@ -99,8 +100,8 @@ def build_application(service: Service, access: Access, version: str, page: Path
     app.state.scrape = ScrapeOfOne(service)
     app.state.reloaded = lambda: None
     app.state.hold = False
-    app.include_router(routes_upscale.router)
-    app.include_router(routes_jobs.router)
+    app.include_router(routes_upscale.router, dependencies=[Depends(once_each)])
+    app.include_router(routes_jobs.router, dependencies=[Depends(once_each)])
     app.include_router(routes_operations.router)
     app.include_router(routes_operations.health)
     if service.settings.metrics_port is None:

@@ -5,6 +5,7 @@ from typing import Any
 
 _WORDS = {
     "missing": "is missing",
+    "repeated": "may be given only once",
     "bool_parsing": "must be true or false",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",

@@ -1,15 +1,19 @@
 """What routes ask for by type: the service, the caller, the trace."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 
 from app.api.access import Access
 from app.api.tracing import Trace
 from app.service.caller import Caller
 from app.service.service import Service
+
+_SINGLE = ("authorization", "content-type", "idempotency-key", "webhook-url", "x-api-key")
 
 
 def get_service(request: Request) -> Service:
@@ -46,6 +50,18 @@ def trace_of_request(request: Request) -> Trace:
 def facts_of(request: Request) -> dict[str, Any]:
     """What the request's log line will also say."""
     return cast(dict[str, Any], request.scope["lapsrn.facts"])
+
+
+def once_each(request: Request) -> None:
+    """Raises RequestValidationError for a query parameter, or a header of one value, that is there twice.
+
+    Frameworks take the first or the last of them, proxies and caches the other one.
+    """
+    places = Counter(("query", name) for name, _ in request.query_params.multi_items())
+    places.update(("header", name) for name, _ in request.headers.items() if name in _SINGLE)
+    repeated = [place for place, count in places.items() if count > 1]
+    if repeated:
+        raise RequestValidationError([{"loc": place, "type": "repeated", "msg": "repeated"} for place in repeated])
 
 
 async def until_answered() -> AsyncIterator[ExitStack]:

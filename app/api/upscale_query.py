@@ -25,6 +25,13 @@ def _quality(value: object) -> object:
     raise PydanticCustomError("quality", "must be 1 to 100, or high")
 
 
+def _without_underscores(value: object) -> object:
+    """Pydantic reads numbers as Python does, where 1_0 is ten; in a query it is a typing error."""
+    if isinstance(value, str) and "_" in value:
+        raise PydanticCustomError("underscores", "must be a number, in digits")
+    return value
+
+
 def _as_int(value: float) -> float:
     """A factor that is whole as an int, so that it is written without a point."""
     return int(value) if value == int(value) else value
@@ -46,12 +53,14 @@ def _validated(annotation: Any, told: Option) -> Any:
     if aliases:
         return Annotated[annotation, BeforeValidator(lambda value: aliases.get(value, value))]
     if set(parts) == {int, NoneType}:
-        return Annotated[int, limits] | None
+        return Annotated[Annotated[int, limits] | None, BeforeValidator(_without_underscores)]
     if int in parts:
         return Annotated[Quality | None, BeforeValidator(_quality)]
     if float in parts:
         return Annotated[Strength, BeforeValidator(_strength)]
-    return Annotated[float, limits, AfterValidator(_as_int)] if annotation is float else annotation
+    if annotation is float:
+        return Annotated[float, limits, AfterValidator(_as_int), BeforeValidator(_without_underscores)]
+    return annotation
 
 
 def _query_model() -> type[BaseModel]:

@@ -115,12 +115,28 @@ def test_parameters_are_named_and_their_values_are_not_repeated() -> None:
         ("/upscale?level=2&id=not~an~id", "id: may have letters, digits, hyphens and underscores only"),
         ("/upscale?level=2&id=", "id: must not be empty"),
         (f"/upscale?level=2&id={'a' * 65}", "id: may have at most 64 characters"),
+        ("/upscale?level=2&level=4", "level: may be given only once"),
+        ("/upscale?level=2&id=a&id=a", "id: may be given only once"),
         ("/jobs/a~b", "job_id: may have letters, digits, hyphens and underscores only"),
     ],
 )
 async def test_parameters_are_refused_in_plain_words(client: httpx.AsyncClient, path: str, detail: str) -> None:
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+
+
+@pytest.mark.parametrize("path", ["/?a=1&a=2", "/metrics?name[]=a&name[]=b", "/healthz?a=1&a=2"])
+async def test_what_has_no_parameters_ignores_all(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Content-Type", "Idempotency-Key", "Webhook-Url", "X-API-Key"])
+async def test_a_header_of_one_value_may_be_sent_only_once(client: httpx.AsyncClient, name: str) -> None:
+    sent = [("Content-Type", "image/png"), (name, "image/png"), (name.lower(), "image/jpeg")]
+    headers = sent if name != "Content-Type" else sent[1:]
+    answer = await client.post("/upscale?scale=2", content=PNG, headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (422, f"{name.lower()}: may be given only once")
+    assert answer.json()["parameters"][0]["in"] == "header"
 
 
 @pytest.mark.parametrize(("sent", "words"), [("x", "a whole number"), ("-1", "at least 0")])

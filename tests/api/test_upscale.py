@@ -218,6 +218,12 @@ async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> 
     ("query", "detail"),
     [
         ("scale=9", "scale: must be at most 8"),
+        ("scale=4&scale=2", "scale: may be given only once"),
+        ("scale=2&scale=2", "scale: may be given only once"),
+        ("scale=2&sc%61le=4", "scale: may be given only once"),
+        ("clean=0&clean=1", "clean: may be given only once"),
+        ("scale=0_2", "scale: must be a number, in digits"),
+        ("width=1_0", "width: must be a number, in digits"),
         ("ensemble=maybe", "ensemble: must be true or false"),
         ("depth=16", "depth: must be keep or 8"),
         ("format=gif", "format: must be png, webp, jpeg, avif, tiff or jxl"),

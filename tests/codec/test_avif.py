@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +37,15 @@ def _whole() -> Array:
 
 def test_the_aperture_is_what_is_decoded() -> None:
     assert np.array_equal(_decoded(CASE), _whole()[11:41, 16:56])
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_gray_with_alpha_stays_gray_and_its_samples_are_exact(bits: int) -> None:
+    full = (1 << bits) - 1
+    stored = np.random.default_rng(bits).integers(1, full, (40, 56, 2), np.uint16, endpoint=True)
+    stored = stored.astype(np.uint8) if bits == 8 else stored
+    decoded = _decoded(bytes(imagecodecs.avif_encode(stored, 100, bitspersample=bits)))
+    assert np.array_equal(decoded, stored if bits == 8 else np.rint(stored * (65535 / full)))
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.codec.color_management import profile_from_cicp
 from app.codec.reader import read
 from app.codec.types import DecodeLimits, Samples
 from app.errors import UndecodablePicture
 from tests.codec.support import picture, wanted
 
+DISPLAY_P3 = profile_from_cicp(12, 13) or b""
 CASES = Path(__file__).parent / "cases"
 BIT_FIELDS = {
     "565": (16, (0xF800, 0x07E0, 0x001F, 0)),
@@ -143,7 +145,6 @@ def test_plain_colour_without_fields(bits: int, full: int) -> None:
 
 
 def test_run_lengths_with_a_palette_of_black_and_white() -> None:
-    """Pillow's decoder of run lengths, whose palettes had the same fault."""
     runs = b"".join(bytes([3, row % 2, 2, 1 - row % 2, 0, 0]) for row in range(4)) + b"\0\1"
     data = bytearray(bmp(np.zeros((4, 5), np.uint8), 8, 5, palette=PALETTES["black and white"], compression=1))
     at = struct.unpack_from("<I", data, 10)[0]
@@ -184,3 +185,94 @@ def test_depths_that_do_not_exist_are_refused(bits: int, compression: int) -> No
 def test_a_field_of_two_pieces_is_refused() -> None:
     with pytest.raises(UndecodablePicture, match="separate pieces"):
         decoded(bmp(np.zeros((2, 8), np.uint8), 32, 2, masks=(0xF0F, 0xF0, 0xF000, 0)))
+
+
+@pytest.mark.parametrize("size", [16, 20, 24, 36, 48, 64])
+@pytest.mark.parametrize("top_down", [False, True])
+def test_headers_of_os2_may_end_early(size: int, top_down: bool) -> None:
+    indices = np.arange(15, dtype=np.uint8).reshape(3, 5) % 4
+    palette = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)], np.uint8)
+    colors = b"".join(bytes(color[::-1]) + b"\0" for color in palette.tolist()) + bytes(4 * 252)
+    info = struct.pack("<IiiHH", size, 5, -3 if top_down else 3, 1, 8).ljust(size, b"\0")
+    body = np.pad(indices if top_down else indices[::-1], ((0, 0), (0, 3))).tobytes()
+    at = 14 + size + len(colors)
+    data = struct.pack("<2sIHHI", b"BM", at + len(body), 0, 0, at) + info + colors + body
+    assert np.array_equal(decoded(data), palette[indices])
+    with pytest.raises(UndecodablePicture):
+        decoded(data[: 14 + size - 1])
+
+
+@pytest.mark.parametrize("at", [0, 14, 53])
+def test_pixels_that_are_said_to_begin_inside_the_header_are_refused(at: int) -> None:
+    data = bytearray(bmp(np.zeros((2, 6), np.uint8), 24, 2))
+    struct.pack_into("<I", data, 10, at)
+    with pytest.raises(UndecodablePicture, match=rf"begin at byte {at}, inside its header"):
+        decoded(bytes(data))
+
+
+def _with_profile(rows: NDArray[np.uint8], bits: int, width: int, profile: bytes, **settings: Any) -> bytes:
+    data = bytearray(bmp(rows, bits, width, header=124, **settings))
+    data[70:74] = b"DEBM"
+    struct.pack_into("<II", data, 126, len(data) - 14, len(profile))
+    return bytes(data) + profile
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_the_profile_of_a_version_5_header_is_kept_and_converted(gray: bool) -> None:
+    color = (60, 60, 60) if gray else (60, 90, 180)
+    palette = np.array([color[::-1]] * 2, np.uint8)
+    for data in (
+        _with_profile(np.tile(np.array(color, np.uint8), (2, 2)), 24, 2, DISPLAY_P3),
+        _with_profile(np.zeros((2, 2), np.uint8), 8, 2, DISPLAY_P3, palette=palette),
+    ):
+        kept = read(data, wanted(scale=2), DecodeLimits())
+        assert (kept.metadata.icc, kept.frames[0][0, 0].tolist()) == (DISPLAY_P3, list(color[::-1]))
+        converted = read(data, wanted(scale=2, color="srgb"), DecodeLimits())
+        expected = [60, 60, 60] if gray else [193, 83, 51]
+        assert np.abs(converted.frames[0][0, 0].astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("at", "size"), [(2**31, 100), (0, 0), (124, 2**32 - 1)])
+def test_a_profile_that_is_not_there_is_none(at: int, size: int) -> None:
+    data = bytearray(_with_profile(np.zeros((2, 6), np.uint8), 24, 2, b""))
+    struct.pack_into("<II", data, 126, at, size)
+    assert read(bytes(data), wanted(scale=2), DecodeLimits()).metadata.icc is None
+
+
+def _runs(codes: bytes, bits: int = 8) -> bytes:
+    """5 x 3 pixels, from the bottom up."""
+    data = bytearray(bmp(np.zeros((3, 5), np.uint8), bits, 5, palette=COLORS, compression=1 if bits == 8 else 2))
+    return bytes(data[: struct.unpack_from("<I", data, 10)[0]]) + codes
+
+
+COLORS = np.array([(9, 8, 7), (255, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
+WHOLE_RUNS = {
+    "skips": (8, b"\2\2\0\2\1\1\2\3\0\1", [(0, 0, 0, 0, 0), (0, 0, 0, 3, 3), (2, 2, 0, 0, 0)]),
+    "ends early": (8, b"\2\2\0\0\1\1\0\1", [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 2, 0, 0, 0)]),
+    "short rows": (8, b"\2\2\0\0\1\1\0\0\0\3\1\2\3\0\0\0", [(1, 2, 3, 0, 0), (1, 0, 0, 0, 0), (2, 2, 0, 0, 0)]),
+    "long rows": (8, b"\x09\2\0\0\4\1\0\4\1\2\3\3\0\0\5\3", [(3,) * 5, (1, 1, 1, 1, 1), (2,) * 5]),
+    "four bits": (
+        4,
+        b"\5\x12\0\0\0\5\x12\x30\x10\0\0\0\3\x21\0\1",
+        [(2, 1, 2, 0, 0), (1, 2, 3, 0, 1), (1, 2, 1, 2, 1)],
+    ),
+    "skips, four bits": (4, b"\2\x12\0\2\1\1\2\x33\0\1", [(0, 0, 0, 0, 0), (0, 0, 0, 3, 3), (1, 2, 0, 0, 0)]),
+}
+
+
+@pytest.mark.parametrize(("bits", "codes", "rows"), WHOLE_RUNS.values(), ids=WHOLE_RUNS)
+def test_run_lengths_that_leave_pixels_out(bits: int, codes: bytes, rows: list[tuple[int, ...]]) -> None:
+    raster = read(_runs(codes, bits), wanted(scale=2), DecodeLimits())
+    np.testing.assert_array_equal(raster.frames[0], COLORS[np.array(rows)])
+    assert not raster.truncated
+
+
+@pytest.mark.parametrize(
+    "codes", [b"\5\2\0\0\2\1", b"\5\2\0\0\0\5\1\2", b"\5\2\0\0\0\2\1", b"\5\2" + b"\0\2\0\0" * 999]
+)
+def test_run_lengths_that_are_cut_short_are_told_or_taken(codes: bytes) -> None:
+    with pytest.raises(UndecodablePicture, match="run lengths are cut short"):
+        decoded(_runs(codes))
+    raster = read(_runs(codes), wanted(scale=2, truncated="allow"), DecodeLimits())
+    assert raster.truncated
+    assert (raster.frames[0][2] == COLORS[2]).all()

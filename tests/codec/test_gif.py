@@ -119,7 +119,7 @@ def test_a_frame_that_says_nothing_stays_whatever_the_frame_before_did() -> None
         Shot(b"\3\0\0\3", 2, 2, 2, 2, Control(0, 0)),
         Shot(b"\3", 1, 1, control=Control(0, 0)),
     )
-    letters: dict[tuple[int, ...], str] = {(255, 0, 0, 255): "R", (0, 0, 255, 255): "B", (0, 0, 0, 0): "."}
+    letters: dict[Pixel, str] = {(255, 0, 0, 255): "R", (0, 0, 255, 255): "B", (0, 0, 0, 0): "."}
     last = rows_of(decoded(gif(*shots)))[-1]
     assert ["".join(letters[pixel] for pixel in row) for row in last] == ["BRRR", "R..R", "R.BR", "RRRB"]
 

@@ -49,9 +49,9 @@ def test_a_broken_promise_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_checksums_are_set_right() -> None:
     depth = 1 + 8 + 8 + 8  # behind the choice of options, the signature, the chunk's head, width and height
     damaged = PNG[:depth] + b"\x10" + PNG[depth + 1 :]
-    assert png_chunks.fault(damaged[1:]) is not None
+    assert "checksum" in (png_chunks.fault(damaged[1:]) or "")
     mended = target.with_checksums(damaged)
-    assert png_chunks.fault(mended[1:]) is None
+    assert "checksum" not in (png_chunks.fault(mended[1:]) or "")
     assert png_chunks.header(mended[1:]).depth == 16
     assert target.with_checksums(PNG) == PNG
     assert target.with_checksums(b"\0BM") == b"\0BM"

@@ -52,6 +52,8 @@ class AvifReader(PillowReader):
         known = Items(self._data).primary
         if (bits := depth(known)) <= 8:
             decoded = super()._samples(animated)
+            if decoded.shape[2] == 4 and is_monochrome(known):  # Pillow makes RGB of gray with alpha
+                decoded = decoded[..., [0, 3]]
         elif self.has_several_frames:
             decoded = self._first_frame(bits)
         else:
@@ -84,6 +86,13 @@ def depth(own: Properties) -> int:
         return own[b"pixi"][5]
     flags = own[b"av1C"][2] if len(own.get(b"av1C", b"")) > 2 else 0
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
+
+
+def is_monochrome(own: Properties) -> bool:
+    """Whether `av1C`, or of a grid `pixi`, says that there is no chroma."""
+    if b"av1C" in own:
+        return len(own[b"av1C"]) > 2 and bool(own[b"av1C"][2] & 0x10)
+    return len(own.get(b"pixi", b"")) > 4 and own[b"pixi"][4] == 1
 
 
 def cropped(samples: Samples, own: Properties) -> Samples:

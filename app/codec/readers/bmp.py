@@ -1,4 +1,4 @@
-"""BMP: uncompressed files by their header (Windows and OS/2 bitmaps, versions 2 to 5), run lengths through Pillow.
+"""BMP: uncompressed files by their header (Windows and OS/2 bitmaps, versions 2 to 5).
 
 Pillow takes a palette of grays for the samples themselves, whatever their depth, and knows few layouts of bit fields.
 """
@@ -10,17 +10,21 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, Image
+from PIL import Image
 
 from app.codec.readers.base import Frame, Reader, Source
 from app.codec.types import Metadata, Samples
 from app.errors import UndecodablePicture
 
+_LEAST_OS2, _FIELDS = 16, 32  # bytes: an OS/2 header may end after any field from the depth on; the rest is zero
 _FILE_HEADER, _OS2_HEADER, _V2_HEADER, _V3_HEADER = 14, 12, 52, 56
+_V5_HEADER, _COLOR_SPACE, _PROFILE_PLACE, _EMBEDDED = 124, 70, 126, b"DEBM"
 _PLAIN, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 6
 _DEPTHS = {_PLAIN: (1, 2, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,)}
 _DEPTHS |= dict.fromkeys((_BIT_FIELDS, _ALPHA_BIT_FIELDS), (16, 32))
 _MASKS = {16: (0x7C00, 0x03E0, 0x001F, 0), 24: (0xFF0000, 0xFF00, 0xFF, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
+_END_OF_ROW, _END, _SKIP = 0, 1, 2  # behind a count of zero; more is the number of pixels that follow as they are
+_SPARE_CODES = 16  # beside one for each pixel
 _INCH = 0.0254  # metres
 
 
@@ -48,9 +52,10 @@ def parsed(data: bytes) -> Header:
             width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
             compression, density_x, density_y, colors, entry = _PLAIN, 0, 0, 0, 3
         else:
-            width, height, _, bits, compression, _, density_x, density_y, colors = struct.unpack_from(
-                "<iiHHIIiiI", data, 18
-            )
+            fields = data[18 : min(_FILE_HEADER + size, 18 + _FIELDS)]
+            if _LEAST_OS2 <= size <= len(data) - _FILE_HEADER:
+                fields = fields.ljust(_FIELDS, b"\0")
+            width, height, _, bits, compression, _, density_x, density_y, colors = struct.unpack("<iiHHIIiiI", fields)
             entry = 4
         masks = _masks(data, size, bits, compression)
     except struct.error:
@@ -61,6 +66,8 @@ def parsed(data: bytes) -> Header:
             "or which is not supported. Send it uncompressed, with 1 to 32 bits."
         )
     palette_at = _FILE_HEADER + size + (12 if size < _V2_HEADER and compression == _BIT_FIELDS else 0)
+    if pixels_at < palette_at:
+        raise UndecodablePicture(f"The BMP says that its pixels begin at byte {pixels_at:,}, inside its header.")
     most = 1 << bits if bits <= 8 else 0
     return Header(
         abs(height),
@@ -88,6 +95,16 @@ def _masks(data: bytes, size: int, bits: int, compression: int) -> tuple[int, in
     return red, green, blue, alpha
 
 
+def embedded_profile(data: bytes) -> bytes | None:
+    """The ICC profile that a header of version 5 says is in the file."""
+    if len(data) < _FILE_HEADER + _V5_HEADER or int.from_bytes(data[14:18], "little") < _V5_HEADER:
+        return None
+    if data[_COLOR_SPACE : _COLOR_SPACE + 4] != _EMBEDDED:
+        return None
+    at, size = struct.unpack_from("<II", data, _PROFILE_PLACE)
+    return data[_FILE_HEADER + at : _FILE_HEADER + at + size] or None
+
+
 class BmpReader(Reader):
     """A BMP."""
 
@@ -98,12 +115,10 @@ class BmpReader(Reader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """A file that Pillow writes, and one with run lengths: eight bits, one pixel."""
+        """A file that Pillow writes."""
         file = io.BytesIO()
         Image.new("RGB", (1, 1)).save(file, "BMP")
-        header = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 8, _RLE8, 4, 0, 0, 2, 2)
-        body = header + bytes(8) + b"\x01\x00\x00\x01"
-        return file.getvalue(), struct.pack("<2sIHHI", b"BM", 14 + len(body), 0, 0, 62) + body
+        return (file.getvalue(),)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -119,11 +134,11 @@ class BmpReader(Reader):
         return Frame(self._palette()[indices], 0)
 
     def metadata(self, channels: int) -> Metadata:
-        """The density, if that is kept."""
-        density = self._header.density
+        """The profile, and the density if that is kept."""
+        density, icc = self._header.density, embedded_profile(self.source.data)
         if self.source.options.metadata == "drop" or min(density) <= 0:
-            return Metadata()
-        return Metadata(dpi=(density[0] * _INCH, density[1] * _INCH))
+            return Metadata(icc=icc)
+        return Metadata(icc=icc, dpi=(density[0] * _INCH, density[1] * _INCH))
 
     def _rows(self) -> NDArray[np.uint8]:
         """The bytes of each row (height, bytes a row), padding included, from the top down; missing ones are 0."""
@@ -160,7 +175,8 @@ class BmpReader(Reader):
         entries = room[: count * header.palette_entry].reshape(count, header.palette_entry)[:, 2::-1]
         palette = np.zeros((256, 3), np.uint8)
         palette[:count] = entries
-        gray = (palette == palette[:, :1]).all()
+        # A profile of RGB is not for samples of gray.
+        gray = (palette == palette[:, :1]).all() and embedded_profile(self.source.data) is None
         return palette[:, :1] if gray else palette
 
     def _words(self) -> NDArray[np.uint32]:
@@ -186,16 +202,49 @@ class BmpReader(Reader):
         return np.stack(channels, axis=-1)
 
     def _run_lengths(self) -> NDArray[np.uint8]:
-        """(height, width) of palette entries: Pillow's decoder, given a palette that it cannot take for grays."""
-        header, data = self._header, bytearray(self.source.data)
-        size = header.colors * header.palette_entry
-        data[header.palette_at : header.palette_at + size] = bytes([1, 2, 3, 0] * header.colors)[:size]
-        image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError):
-            if not self.source.allow_truncated or getattr(image, "_im", None) is None:
-                raise
-            image.tile = []
+        """(height, width) of palette entries; the first entry where the file skips pixels or ends early in order."""
+        header = self._header
+        data = self.source.data[header.pixels_at :]
+        indices, whole = run_lengths(data, header.height, header.width, four_bits=header.compression == _RLE4)
+        if not whole:
+            if not self.source.allow_truncated:
+                raise UndecodablePicture(
+                    "The BMP's run lengths are cut short. Send the whole file, or ask for what is there with "
+                    "truncated=allow."
+                )
             self.truncated = True
-        return np.asarray(image)
+        return indices if header.top_down else indices[::-1]
+
+
+def run_lengths(data: bytes, height: int, width: int, *, four_bits: bool) -> tuple[NDArray[np.uint8], bool]:
+    """The rows that the runs describe, in the order of the file, and whether the data reaches its end mark or the last
+    pixel. What reaches out of a row is not taken; data of more codes than the pixels can need is taken for damaged.
+    """
+    pixels, at, x, y, whole = bytearray(height * width), 0, 0, 0, False
+    left = height * (width + _SPARE_CODES) + _SPARE_CODES
+    while y < height and at + 1 < len(data) and left:
+        count, value = data[at], data[at + 1]
+        at, left = at + 2, left - 1
+        start, room = y * width + x, max(0, width - x)
+        if count:
+            seen = min(count, room)
+            run = bytes((value >> 4, value & 15)) * (seen // 2 + 1) if four_bits else bytes((value,)) * seen
+            pixels[start : start + seen] = run[:seen]
+            x += count
+        elif value == _END_OF_ROW:
+            x, y = 0, y + 1
+        elif value == _END:
+            whole = True
+            break
+        elif value == _SKIP:
+            x, y, at = x + sum(data[at : at + 1]), y + sum(data[at + 1 : at + 2]), at + 2
+        else:
+            size = (value + 1) // 2 if four_bits else value
+            literal = data[at : at + size]
+            if four_bits:
+                literal = bytes(half for each in literal for half in (each >> 4, each & 15))
+            seen = min(value, room, len(literal))
+            pixels[start : start + seen] = literal[:seen]
+            x, at = x + (value if at + size <= len(data) else 0), at + size + size % 2
+    whole = whole or y >= height or (y == height - 1 and x >= width)
+    return np.frombuffer(pixels, np.uint8).reshape(height, width), whole
