@@ -46,7 +46,8 @@ def describe() -> Machine:
     values = {name.strip(): value.strip() for name, value in fields.items()}
     present = values.get("flags", "").split()
     device = devices("auto")[0]
-    dtype, backend = choose(load_weights(Settings().weights)[0].config, device)
+    settings = Settings()
+    dtype, backend = choose(load_weights(settings.weights)[0].config, device, settings.dtype, settings.backend)
     return Machine(
         cpu=values.get("model name", platform.processor()),
         cores=cores(),
