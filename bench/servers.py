@@ -35,6 +35,7 @@ class Server:
         self._environment = os.environ | {name: value.format(port=self.port) for name, value in environment.items()}
         self._ready = ready
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._last_words = b""
 
     @classmethod
     def ours(cls, **settings: str) -> "Server":
@@ -55,8 +56,7 @@ class Server:
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
                 self._end()
-                self._log.seek(0)
-                raise RuntimeError(f"{self._command} did not start: {self._log.read()[-2000:].decode()}")
+                raise RuntimeError(f"{self._command} did not start: {self._last_words.decode()}")
             time.sleep(0.2)
         return self
 
@@ -98,6 +98,9 @@ class Server:
         with contextlib.suppress(ProcessLookupError):  # what the server leaves behind: LitServe's own children
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        with self._log as log:
+            log.seek(0)
+            self._last_words = log.read()[-2000:]
 
 
 def free_port() -> int:

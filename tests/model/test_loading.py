@@ -89,6 +89,7 @@ def test_what_is_told_of_a_network(tmp_path: Path) -> None:
         "purpose": "Clean up",
         "full_strength_of": "",
         "strengths": {},
+        "waypoint": None,
         "device": "cpu",
         "dtype": "float32",
         "backend": info.backend,
