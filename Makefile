@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 DATA ?= $(firstword $(wildcard ../shared/data/train data/train))
 SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
@@ -20,19 +21,21 @@ help: ## this list
 # PyTorch computes on NVIDIA GPUs, and on systems that the kernels in C are not compiled for.
 SYSTEM := $(shell uname -s)-$(shell uname -m)
 ifneq ($(wildcard /dev/nvidiactl),)
-  COMPUTE := ,gpu
+  COMPUTE := gpu
 else ifeq ($(filter Linux-x86_64 Linux-aarch64,$(SYSTEM)),)
-  COMPUTE := ,torch
+  COMPUTE := torch
 endif
 
 $(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.[ch])
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing what serving needs here: $(if $(COMPUTE),PyTorch included,no PyTorch (no NVIDIA GPU); make setup adds it)"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif$(COMPUTE)]'
+	@mkdir -p build
+	@$(BIN)/python deploy/image/requirements.py pyproject.toml heif $(COMPUTE) > build/serve.txt
+	$(PIP) --no-deps -e . & own=$$!; $(PIP) -r build/serve.txt && wait $$own  # both, as compiling takes as long
 	@touch $@
 
 $(DEV): $(SERVE)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heif,dev,train]'
+	$(PIP) -e '.[heif,dev,train]'
 	@touch $@
 
 setup: $(DEV) ## .venv with everything, for development

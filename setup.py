@@ -72,6 +72,11 @@ class BuildWheel(bdist_wheel):
 class BuildLibrary(build_ext):
     """A plain shared library, loaded by ctypes, built with the compiler that pyproject.toml asks for."""
 
+    def initialize_options(self) -> None:
+        """Several at a time."""
+        super().initialize_options()
+        self.parallel = os.cpu_count()
+
     def get_ext_filename(self, fullname: str) -> str:
         """Return app/codec/_native.so for app.codec._native, whichever Python it is."""
         return str(Path(*fullname.split("."))) + ".so"
