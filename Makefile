@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
 DATA ?= $(firstword $(wildcard ../shared/data/train data/train))
 SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
@@ -31,11 +31,11 @@ $(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.
 	@echo "installing what serving needs here: $(if $(COMPUTE),PyTorch included,no PyTorch (no NVIDIA GPU); make setup adds it)"
 	@mkdir -p build
 	@$(BIN)/python deploy/image/requirements.py pyproject.toml heif $(COMPUTE) > build/serve.txt
-	$(PIP) --no-deps -e . & own=$$!; $(PIP) -r build/serve.txt && wait $$own  # both, as compiling takes as long
+	$(PIP) --quiet --no-deps -e . & own=$$!; $(PIP) -r build/serve.txt && wait $$own  # both: compiling takes as long
 	@touch $@
 
 $(DEV): $(SERVE)
-	$(PIP) -e '.[heif,dev,train]'
+	$(PIP) --quiet -e '.[heif,dev,train]'
 	@touch $@
 
 setup: $(DEV) ## .venv with everything, for development
