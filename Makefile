@@ -35,7 +35,8 @@ $(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.
 	@touch $@
 
 $(DEV): $(SERVE)
-	$(PIP) --quiet -e '.[heif,dev,train]'
+	@$(BIN)/python deploy/image/requirements.py pyproject.toml heif dev train > build/dev.txt
+	$(PIP) --quiet -r build/dev.txt
 	@touch $@
 
 setup: $(DEV) ## .venv with everything, for development
