@@ -46,11 +46,6 @@ class LapSRNConfig:
         return self.depths or (self.depth,) * self.levels
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it is the paper's form: equally deep levels without skips."""
-        return not self.skips and not self.depths
-
-    @property
     def scales(self) -> tuple[int, ...]:
         """The enlargements that one pass gives: (2, 4) for scale 4."""
         return tuple(2 ** (level + 1) for level in range(self.levels))

@@ -3,7 +3,7 @@
 The same formulas as LapSRN.fold and `centred`, which training needs in torch; in float64.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +41,11 @@ class Folded:
     levels: tuple[Level, ...]
     margin: int
     slope: float
+    skips: bool = False
 
 
 def fold(parameters: Parameters, config: LapSRNConfig) -> Folded:
-    """The network with each transposed convolution merged into what follows it, and with residuals round zero.
-
-    Of plain networks only; no kernel in C has skips.
-    """
-    assert config.is_plain
+    """The network with each transposed convolution merged into what follows it, and with residuals round zero."""
 
     def conv(name: str) -> Conv:
         return Conv(*(parameters[f"{name}.{part}"].astype(np.float64) for part in ("weight", "bias")))
@@ -57,14 +54,14 @@ def fold(parameters: Parameters, config: LapSRNConfig) -> Folded:
     zero_mean = first.weight - first.weight.mean(axis=(-2, -1), keepdims=True)
     entry = Conv(np.stack([zero_mean[:, 0, y, x] for y, x in NEIGHBOURS], axis=1)[:, :, None, None], first.bias)
     levels = []
-    for i in range(config.levels):
+    for i, depth in enumerate(config.depth_of_levels):
         up, residual = conv(f"levels.{i}.up"), conv(f"levels.{i}.residual")
-        convs = tuple(conv(f"levels.{i}.convs.{j}") for j in range(1, config.depth))
+        convs = tuple(conv(f"levels.{i}.convs.{j}") for j in range(1, depth))
         after = conv(f"levels.{i + 1}.convs.0") if i + 1 < config.levels else None
         following = None if after is None else _phases_first(_compose(up, after))
         image = _image(parameters[f"levels.{i}.image_up.weight"].astype(np.float64))
         levels.append(Level(convs, _compose(up, residual), following, image))
-    return _centred(Folded(entry, tuple(levels), config.margin, config.slope))
+    return _centred(Folded(entry, tuple(levels), config.margin, config.slope, config.skips))
 
 
 def _compose(up: Conv, conv: Conv) -> Conv:
@@ -104,8 +101,7 @@ def _centred(network: Folded) -> Folded:
     levels = []
     features = _leaky(network.entry.bias, network.slope)[:, None, None]
     for level in network.levels:
-        for conv in level.convs:
-            features = _leaky(_periodic(conv, features), network.slope)
+        features = _through(level.convs, features, network)
         flat = _periodic(level.residual, features).mean(axis=(1, 2))
         residual = Conv(level.residual.weight, level.residual.bias - flat)
         levels.append(Level(level.convs, residual, level.following, level.image))
@@ -114,7 +110,19 @@ def _centred(network: Folded) -> Folded:
             side = 2 * phases.shape[1]
             planes = phases.reshape(2, 2, -1, side // 2, side // 2).transpose(2, 3, 0, 4, 1)
             features = planes.reshape(-1, side, side)
-    return Folded(network.entry, tuple(levels), network.margin, network.slope)
+    return replace(network, levels=tuple(levels))
+
+
+def _through(convs: tuple[Conv, ...], features: Array, network: Folded) -> Array:
+    """Features that repeat, after a level's convolutions: model.folded.FoldedLapSRN._through."""
+    start = features
+    for i, conv in enumerate(convs):
+        out = _periodic(conv, features)
+        if network.skips and i % 2:
+            features = start = start + out
+        else:
+            features = _leaky(out, network.slope)
+    return features
 
 
 def _periodic(conv: Conv, features: Array) -> Array:

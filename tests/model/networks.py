@@ -44,12 +44,14 @@ SHIPPED = pytest.mark.parametrize(
     "shipped", sorted((Path(__file__).parents[2] / "weights").glob("*.safetensors")), ids=lambda path: path.stem
 )
 SKIPPING = LapSRNConfig(scale=4, depths=(7, 3), skips=True)
+DEEP = LapSRNConfig(scale=4, depths=(13, 3), skips=True)
+DEEP_X8 = LapSRNConfig(scale=8, depths=(5, 3, 1), skips=True)
 FORMS = [
     *(LapSRNConfig(scale=scale, depth=depth) for depth in (1, 5, 10) for scale in (2, 4, 8)),
     LapSRNConfig(scale=4, depths=(9, 2)),
     LapSRNConfig(scale=2, depths=(5,), skips=True),
     SKIPPING,
-    LapSRNConfig(scale=8, depths=(5, 3, 1), skips=True),
+    DEEP_X8,
 ]
 """Networks of all the kinds that there are."""
 
@@ -68,6 +70,12 @@ def random_network(config: LapSRNConfig, seed: int = 0) -> LapSRN:
 def runtime_of(network: LapSRN, dtype: str = "float32", backend: str = "torch", device: str = "cpu") -> Runtime:
     """A network that is in no file, as a worker has it."""
     return Weights(parameters_of(network), NetworkInfo("random", network.config, "")).runtime(device, dtype, backend)
+
+
+def form(config: LapSRNConfig) -> str:
+    """What tells configurations apart, for names of tests."""
+    depths = "+".join(map(str, config.depth_of_levels))
+    return f"x{config.scale}-{depths}{'-skips' if config.skips else ''}-{config.width}"
 
 
 def folded_of(network: LapSRN) -> Folded:

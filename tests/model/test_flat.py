@@ -1,5 +1,6 @@
 """Flat in, flat out: a flat picture of any level keeps it, whatever the weights, in float32 and in bfloat16."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from model.color import luma_from_gray
 from model.folded import EagerConv, centred, drop_centre, one_period
 from model.network import LapSRNConfig, zero_mean
 from model.runtime import Runtime
-from tests.model.networks import SERVED, SHIPPED, random_network, runtime_of
+from tests.model.networks import DEEP, DEEP_X8, SERVED, SHIPPED, form, random_network, runtime_of
 
 EVERY_8_BIT = np.arange(256) / 255
 SOME_16_BIT = np.array([*range(0, 65536, 1021), 1, 2, 255, 256, 32767, 32768, 65534, 65535]) / 65535
@@ -36,19 +37,34 @@ def assert_flat(runtime: Runtime, levels: NDArray[np.float64], core: tuple[int, 
 @pytest.mark.parametrize(
     ("levels", "peak"), [(EVERY_8_BIT, 255), (SOME_16_BIT, 65535)], ids=["every 8-bit level", "16-bit levels"]
 )
-@pytest.mark.parametrize(("scale", "depth", "width"), [(4, 5, 8), (4, 10, 4), (8, 1, 8), (2, 5, 8)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        LapSRNConfig(scale=4, depth=5, width=8),
+        LapSRNConfig(scale=4, depth=10, width=4),
+        LapSRNConfig(scale=8, depth=1, width=8),
+        LapSRNConfig(scale=2, depth=5, width=8),
+        replace(DEEP, width=8),
+        replace(DEEP_X8, width=4),
+        LapSRNConfig(scale=4, depths=(2, 4), width=8),
+    ],
+    ids=form,
+)
 def test_flat_pictures_keep_their_level(
-    scale: int, depth: int, width: int, levels: NDArray[np.float64], peak: int, backend: str, dtype: str
+    config: LapSRNConfig, levels: NDArray[np.float64], peak: int, backend: str, dtype: str
 ) -> None:
-    network = random_network(LapSRNConfig(scale=scale, depth=depth, width=width), seed=depth)
+    network = random_network(config, seed=config.depth)
     assert_flat(runtime_of(network, dtype, backend), levels, (1, 2), peak)
 
 
 @SERVED
 @pytest.mark.parametrize("core", [(1, 1), (13, 10), (32, 7)])
-def test_flat_at_full_width_and_in_tiles_of_any_shape(core: tuple[int, int], backend: str, dtype: str) -> None:
+@pytest.mark.parametrize("config", [LapSRNConfig(), DEEP], ids=form)
+def test_flat_at_full_width_and_in_tiles_of_any_shape(
+    config: LapSRNConfig, core: tuple[int, int], backend: str, dtype: str
+) -> None:
     """The flat response comes from a patch of its own size, and must be the same in tiles of any other."""
-    runtime = runtime_of(random_network(LapSRNConfig()), dtype, backend)
+    runtime = runtime_of(random_network(config), dtype, backend)
     assert_flat(runtime, np.array([0, 77, 255]) / 255, core, 255)
     assert_flat(runtime, np.array([1, 30001]) / 65535, core, 65535)
 

@@ -1,5 +1,6 @@
 """Folding in NumPy against the same in torch, in float64."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,14 @@ from model.checkpoint import load_weights
 from model.config import LapSRNConfig
 from model.folded import Conv, EagerConv, centred
 from model.network import LapSRN
-from tests.model.networks import SHIPPED, folded_of, random_network
+from tests.model.networks import DEEP, DEEP_X8, SHIPPED, folded_of, form, random_network
 
 
 def assert_same_network(network: LapSRN) -> None:
     ours = folded_of(network)
     with torch.no_grad():
         theirs = centred(network.double().fold())
-    assert (ours.margin, ours.slope) == (theirs.margin, theirs.slope)
+    assert (ours.margin, ours.slope, ours.skips) == (theirs.margin, theirs.slope, theirs.skips)
     assert_same(ours.entry, theirs.entry)
     for mine, other in zip(ours.levels, theirs.levels, strict=True):
         assert (mine.following is None) == (other.following is None)
@@ -38,7 +39,18 @@ def assert_same(found: folding.Conv, wanted: Conv) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [LapSRNConfig(2, 1, 5), LapSRNConfig(4, 5, 64), LapSRNConfig(8, 2, 7, 0.1), LapSRNConfig(8, 1, 3)]
+    "config",
+    [
+        LapSRNConfig(2, 1, 5),
+        LapSRNConfig(4, 5, 64),
+        LapSRNConfig(8, 2, 7, 0.1),
+        LapSRNConfig(8, 1, 3),
+        LapSRNConfig(4, width=6, depths=(2, 5)),
+        LapSRNConfig(2, 7, 5, skips=True),
+        replace(DEEP, width=9),
+        replace(DEEP_X8, width=4),
+    ],
+    ids=form,
 )
 def test_any_network(config: LapSRNConfig) -> None:
     assert_same_network(random_network(config))

@@ -1,5 +1,6 @@
 """The runtime: tiles and whole pictures agree, scales, precision, lack of memory."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from model.evaluate import pad, upscale
 from model.folded import EagerConv
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import Runtime
-from tests.model.networks import EXACT, SERVED, luma, plane, random_network, runtime_of
+from tests.model.networks import DEEP, EXACT, SERVED, form, luma, plane, random_network, runtime_of
 
 CONFIG = LapSRNConfig(scale=4, depth=5, width=8)
 
@@ -60,11 +61,12 @@ def in_tiles(
     ],
     ids=lambda value: str(value) if isinstance(value, int) else None,
 )
+@pytest.mark.parametrize("config", [CONFIG, replace(DEEP, width=8)], ids=form)
 @EXACT
 def test_tiles_are_the_whole_picture_wherever_the_cuts_fall(
-    network: LapSRN, height: int, width: int, rows: list[int], columns: list[int], backend: str, dtype: str
+    config: LapSRNConfig, height: int, width: int, rows: list[int], columns: list[int], backend: str, dtype: str
 ) -> None:
-    picture = plane(height, width)
+    network, picture = random_network(config), plane(height, width)
     tiled = in_tiles(runtime_of(network, dtype, backend), picture, rows, columns)
     with torch.no_grad():
         whole = upscale(network.fold(), picture)
@@ -129,10 +131,12 @@ def test_scale_that_the_network_has_not() -> None:
 
 
 @SERVED
-def test_full_precision_is_float32_whatever_is_served(network: LapSRN, backend: str, dtype: str) -> None:
+@pytest.mark.parametrize("config", [CONFIG, replace(DEEP, width=8)], ids=form)
+def test_full_precision_is_float32_whatever_is_served(config: LapSRNConfig, backend: str, dtype: str) -> None:
+    network = random_network(config)
     reduced = runtime_of(network, dtype, backend)
-    beyond = reduced.info.window_margin - CONFIG.margin
-    seen = luma(2, 7 + 18, 6 + 18).numpy()
+    beyond = reduced.info.window_margin - config.margin
+    seen = luma(2, 7 + 2 * config.margin, 6 + 2 * config.margin).numpy()
     tiles = np.pad(seen, [(0, 0), (beyond, beyond), (beyond, beyond)], mode="edge")
     redone = reduced.run(tiles, 4, full_precision=True)
     with torch.no_grad():

@@ -5,6 +5,9 @@
 //
 // Positions are counted from the tile's core: row and column 0 are its first. A layer's `border` is how far it reaches
 // past the core on every side. Convolutions are valid: each layer's border is smaller than the one before.
+//
+// What a pair of convolutions adds to is in the rows of its sum: the first of the two has read a row, and the one above
+// and below it, before the second one adds to it.
 
 #include <string.h>
 
@@ -34,18 +37,25 @@ typedef struct {
 } level_t;
 
 typedef struct {
-    int32_t convs;  // 64 -> 64 of each level, before its residual
+    int32_t skips;              // whether each level's convolutions are pairs that add to what they started from
+    int32_t convs[MAX_LEVELS];  // 64 -> 64 of each level, before its residual
     int32_t margin;
     float slope;
     conv_t entry;
     level_t level[MAX_LEVELS];
 } network_t;
 
-// Rows [-border, height + border) of a layer's output; `capacity` of them are kept, those before `done` have been made.
+// Memory for rows that go `border` past the core, of which `capacity` are kept.
 typedef struct {
     bf16* data;
     size_t stride;
-    int border, height, width, capacity, done;
+    int border, capacity;
+} ring_t;
+
+// Rows [-border, height + border) of a layer's output, as wide; those before `done` have been made.
+typedef struct {
+    ring_t ring;
+    int border, height, width, done;
 } features_t;
 
 // Luma of one resolution, float32; (0, 0) is the core's first pixel.
@@ -74,8 +84,13 @@ static int round_up(int value, int unit) { return (value + unit - 1) / unit * un
 static int minimum(int a, int b) { return a < b ? a : b; }
 static int maximum(int a, int b) { return a > b ? a : b; }
 
-static bf16* row_of(const features_t* features, int y) {
-    return features->data + (size_t)((y + features->border) % features->capacity) * features->stride;
+// Whether a layer's output is added to what came in two layers before.
+static int adds(const network_t* network, int layer) { return network->skips && layer && layer % 2 == 0; }
+
+static bf16* pixel_of(const features_t* features, int y, int x) {
+    const ring_t* ring = &features->ring;
+    size_t row = (size_t)((y + ring->border) % ring->capacity);
+    return ring->data + row * ring->stride + (size_t)(x + ring->border) * CHANNELS;
 }
 
 static float* image_row(const image_t* image, int y) { return image->origin + (ptrdiff_t)y * (ptrdiff_t)image->stride; }
@@ -87,35 +102,42 @@ static int rows_ready(const features_t* from, int done, int end) {
 }
 
 // The four rows that rows y and y + 1 see. Where there is no such row, any: its output goes to nobody.
-static void rows_seen(const features_t* from, int y, int column, bf16* rows[4]) {
+static void rows_seen(const features_t* from, int y, int x, bf16* rows[4]) {
     int last = from->height + from->border - 1;
-    for (int i = 0; i < 4; i++) {
-        rows[i] = row_of(from, minimum(y - 1 + i, last)) + (size_t)column * CHANNELS;
-    }
+    for (int i = 0; i < 4; i++) rows[i] = pixel_of(from, minimum(y - 1 + i, last), x);
 }
 
-// One pair of rows of a 64 -> 64 convolution with LeakyReLU. `step` is from a pixel to the next.
+// One pair of rows of a 64 -> 64 convolution: see convolve_block. `step` is from a pixel to the next.
 static void convolve_rows(
-    const features_t* from, int y, int border, int half, const conv_t* conv, __m512 slope, bf16* out[2], size_t step
+    const features_t* from,
+    int y,
+    int border,
+    int half,
+    const conv_t* conv,
+    int add,
+    float slope,
+    bf16* out[2],
+    size_t step
 ) {
     const bf16* weights = conv->weights + half * TAPS * 4 * TILE;
     const float* bias = conv->bias + half * HALF;
     bf16 *rows[4], *pixels[2] = {out[0] + half * HALF, out[1] + half * HALF};
-    rows_seen(from, y, from->border - border - 1, rows);
+    rows_seen(from, y, -border - 1, rows);
     for (int x = 0; x < from->width + 2 * border; x += BLOCK) {
-        convolve_block(rows, weights, bias, slope, pixels, step);
+        convolve_block(rows, weights, bias, add, _mm512_set1_ps(slope), pixels, step);
         for (int i = 0; i < 4; i++) rows[i] += BLOCK * CHANNELS;
         for (int i = 0; i < 2; i++) pixels[i] += BLOCK * step;
     }
 }
 
-// A 64 -> 64 convolution with LeakyReLU, of as many rows as can be.
-static void convolve(plan_t* plan, const features_t* from, features_t* to, const conv_t* conv, float slope) {
+// A 64 -> 64 convolution, of as many rows as can be.
+static void convolve(plan_t* plan, const features_t* from, features_t* to, const conv_t* conv, int add, float slope) {
     int count = rows_ready(from, to->done, to->height + to->border);
     for (int half = 0; half < 2; half++) {
         for (int y = to->done; y < to->done + count; y += 2) {
-            bf16* out[2] = {row_of(to, y), y + 1 < to->done + count ? row_of(to, y + 1) : plan->spare};
-            convolve_rows(from, y, to->border, half, conv, _mm512_set1_ps(slope), out, CHANNELS);
+            bf16* second = y + 1 < to->done + count ? pixel_of(to, y + 1, -to->border) : plan->spare;
+            bf16* out[2] = {pixel_of(to, y, -to->border), second};
+            convolve_rows(from, y, to->border, half, conv, add, slope, out, CHANNELS);
         }
     }
     to->done += count;
@@ -130,10 +152,10 @@ static void convolve_to_next(
     for (int phase = 0; phase < 4; phase++) {
         for (int half = 0; half < 2; half++) {
             for (int y = done; y < done + count; y += 2) {
-                int below = 2 * y + phase / 2, left = phase % 2 * CHANNELS;
-                bf16* second = y + 1 < done + count ? row_of(to, below + 2) : plan->spare;
-                bf16* out[2] = {row_of(to, below) + left, second + left};
-                convolve_rows(from, y, border, half, &phases[phase], _mm512_set1_ps(slope), out, 2 * CHANNELS);
+                int below = 2 * y + phase / 2, left = phase % 2 - to->border;
+                bf16* second = y + 1 < done + count ? pixel_of(to, below + 2, left) : plan->spare;
+                bf16* out[2] = {pixel_of(to, below, left), second};
+                convolve_rows(from, y, border, half, &phases[phase], 0, slope, out, 2 * CHANNELS);
             }
         }
     }
@@ -153,7 +175,7 @@ static void convolve_entry(plan_t* plan, const network_t* network) {
         }
         for (int x = 0; x < width; x += BLOCK) {
             const conv_t* entry = &network->entry;
-            bf16* out = row_of(to, to->done) + CHANNELS * x;
+            bf16* out = pixel_of(to, to->done, x - to->border);
             entry_block(plan->differences + HALF * x, entry->weights, entry->bias, _mm512_set1_ps(network->slope), out);
         }
     }
@@ -178,14 +200,14 @@ static void upsample_row(
 // The residual of as many rows as can be, and the image with it.
 static void add_residual(plan_t* plan, int index, const network_t* network) {
     stage_t* stage = &plan->stages[index];
-    const features_t* from = &stage->features[network->convs];
+    const features_t* from = &stage->features[network->convs[index]];
     const level_t* level = &network->level[index];
-    int width = from->width + 2 * stage->border, shift = from->border - stage->border - 1;
+    int width = from->width + 2 * stage->border;
     int count = rows_ready(from, stage->done, from->height + stage->border);
     size_t row = 4 * (size_t)round_up(width, 2 * BLOCK);
     for (int y = stage->done; y < stage->done + count; y += 2) {
         bf16* rows[4];
-        rows_seen(from, y, shift, rows);
+        rows_seen(from, y, -stage->border - 1, rows);
         for (int x = 0; x < width; x += 2 * BLOCK) {
             float* out[2] = {plan->residual + 4 * x, plan->residual + row + 4 * x};
             residual_block(rows, level->residual.weights, level->residual.bias, out);
@@ -204,23 +226,34 @@ static void* reserve(char* memory, plan_t* plan, size_t bytes) {
     return address;
 }
 
+// Eight rows are made of a layer at a time, or sixteen where rows come in by twos. Rows that pairs add to are kept
+// until the last sum of the level has been read; every convolution is at most two rows behind the one before.
+static ring_t make_ring(
+    char* memory, plan_t* plan, const network_t* network, int index, int layer, int border, int columns
+) {
+    int capacity = (layer == 0 && index > 0 ? 2 : 1) * ROWS + WAITING;
+    if (layer == 0 && network->skips) capacity += 2 * network->convs[index];
+    size_t stride = (size_t)columns * CHANNELS;
+    return (ring_t){reserve(memory, plan, stride * capacity * sizeof(bf16)), stride, border, capacity};
+}
+
 // Lay out every buffer from `memory` on; plan->bytes is how much there must be.
 static void make_plan(plan_t* plan, const network_t* network, int levels, int height, int width, char* memory) {
-    int depth = network->convs + 1, widest = 0;
+    int widest = 0;
     int needed = 0;  // how far what comes into the next level must reach
     plan->bytes = 0;
     for (int index = levels - 1; index >= 0; index--) {
         stage_t* stage = &plan->stages[index];
         int last = index == levels - 1;
         stage->border = last ? 0 : (stage[1].border + 2) / 2;
-        int border = maximum(stage->border, last ? 0 : (needed + 1) / 2) + 1 + network->convs;
-        for (int i = 0; i < depth; i++) {
-            int shuffled = i == 0 && index > 0;  // comes in by twos
-            int reach = shuffled ? round_up(border, 2) : border - i, capacity = (shuffled ? 2 : 1) * ROWS + WAITING;
+        int border = maximum(stage->border, last ? 0 : (needed + 1) / 2) + 1 + network->convs[index];
+        for (int i = 0; i <= network->convs[index]; i++) {
+            features_t* features = &stage->features[i];
+            int reach = i == 0 && index > 0 ? round_up(border, 2) : border - i;
             int padded = round_up((width << index) + 2 * reach, 2 * BLOCK) + 2 * BLOCK;
-            size_t stride = (size_t)padded * CHANNELS;
-            bf16* data = reserve(memory, plan, stride * capacity * sizeof(bf16));
-            stage->features[i] = (features_t){data, stride, reach, height << index, width << index, capacity, -reach};
+            ring_t ring =
+                adds(network, i) ? features[-2].ring : make_ring(memory, plan, network, index, i, reach, padded);
+            *features = (features_t){ring, reach, height << index, width << index, -reach};
             widest = maximum(widest, padded);
         }
         stage->done = -stage->border;
@@ -242,13 +275,14 @@ static void make_plan(plan_t* plan, const network_t* network, int levels, int he
 static void advance(plan_t* plan, const network_t* network, int index, int levels) {
     const level_t* level = &network->level[index];
     features_t* features = plan->stages[index].features;
-    for (int i = 0; i < network->convs; i++) {
-        convolve(plan, &features[i], &features[i + 1], &level->convs[i], network->slope);
+    int convs = network->convs[index];
+    for (int i = 0; i < convs; i++) {
+        convolve(plan, &features[i], &features[i + 1], &level->convs[i], adds(network, i + 1), network->slope);
     }
     add_residual(plan, index, network);
     if (index + 1 < levels) {
         features_t* next = plan->stages[index + 1].features;
-        convolve_to_next(plan, &features[network->convs], next, level->following, network->slope);
+        convolve_to_next(plan, &features[convs], next, level->following, network->slope);
         advance(plan, network, index + 1, levels);
         advance(plan, network, index + 1, levels);
     }

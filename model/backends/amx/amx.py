@@ -40,7 +40,8 @@ class _Level(ctypes.Structure):
 
 class _Network(ctypes.Structure):
     _fields_ = [
-        ("convs", ctypes.c_int32),
+        ("skips", ctypes.c_int32),
+        ("convs", ctypes.c_int32 * MAX_LEVELS),
         ("margin", ctypes.c_int32),
         ("slope", ctypes.c_float),
         ("entry", _Conv),
@@ -58,7 +59,8 @@ class AmxNetwork:
     def __init__(self, network: Folded) -> None:
         self._library = _library()
         self._kept: list[NDArray[np.uint8]] = []
-        self._network = _Network(len(network.levels[0].convs), network.margin, network.slope)
+        convs = (ctypes.c_int32 * MAX_LEVELS)(*(len(level.convs) for level in network.levels))
+        self._network = _Network(network.skips, convs, network.margin, network.slope)
         self._network.entry = self._entry(*_values(network.entry))
         for i, level in enumerate(network.levels):
             struct = self._network.level[i]
@@ -116,12 +118,11 @@ class AmxNetwork:
 
 def lacks(config: LapSRNConfig) -> str | None:
     """What amx.c needs of a network or of this machine and does not find, as a phrase; None if nothing is lacking."""
-    if not config.is_plain:
-        return "it computes levels of one depth, without skip connections"
-    if config.width > CHANNELS or config.levels > MAX_LEVELS or config.depth > MAX_CONVS + 1:
+    deepest = max(config.depth_of_levels)
+    if config.width > CHANNELS or config.levels > MAX_LEVELS or deepest > MAX_CONVS + 1:
         return (
             f"amx.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions a level, and "
-            f"the network has {config.width}, {config.levels} and {config.depth}"
+            f"the network has {config.width}, {config.levels} and up to {deepest}"
         )
     if not 0 <= config.slope <= 1:
         return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"

@@ -47,9 +47,23 @@ static inline void finish(const float* sums, __m512 slope, bf16* out, size_t ste
     }
 }
 
-// 32 outputs of 16 pixels in two rows. `rows` are the four rows that they see, from the first pixel's left neighbour.
+static inline __m512 widened(const bf16* from) {
+    return _mm512_cvtpbh_ps((__m256bh)_mm256_loadu_si256((const __m256i*)from));
+}
+
+// As finish, but added to what is there instead of LeakyReLU, and rounded once.
+static inline void finish_sum(const float* sums, bf16* out, size_t step) {
+    for (int i = 0; i < BLOCK; i++, out += step) {
+        __m512 low = _mm512_add_ps(widened(out), _mm512_load_ps(sums + BLOCK * i));
+        __m512 high = _mm512_add_ps(widened(out + BLOCK), _mm512_load_ps(sums + BLOCK * (BLOCK + i)));
+        _mm512_storeu_si512(out, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+}
+
+// 32 outputs of 16 pixels in two rows: through LeakyReLU, or with `add` added to what is there. `rows` are the four
+// rows that they see, from the first pixel's left neighbour.
 static inline void convolve_block(
-    bf16* const rows[4], const bf16* weights, const float* bias, __m512 slope, bf16* out[2], size_t step
+    bf16* const rows[4], const bf16* weights, const float* bias, int add, __m512 slope, bf16* out[2], size_t step
 ) {
     _Alignas(64) float sums[4 * BLOCK * BLOCK];
     _tile_loadd(0, bias, 0);
@@ -71,8 +85,14 @@ static inline void convolve_block(
         }
     }
     store_sums(sums);
-    finish(sums, slope, out[0], step);
-    finish(sums + 2 * BLOCK * BLOCK, slope, out[1], step);
+    for (int i = 0; i < 2; i++) {
+        const float* row = sums + 2 * i * BLOCK * BLOCK;
+        if (add) {
+            finish_sum(row, out[i], step);
+        } else {
+            finish(row, slope, out[i], step);
+        }
+    }
 }
 
 // The four phases of the residual of 32 pixels in two rows, to (32, 4) each.

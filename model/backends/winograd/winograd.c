@@ -9,14 +9,15 @@
 #include "winograd_ends.h"
 #include "winograd_plan.h"
 
-// A patch row of a convolution with LeakyReLU. `to` has the four rows of each of `phases` x 64 outputs, `step` is from
-// a pixel to the next.
+// A patch row of a convolution with LeakyReLU, or with `add` added to what is there. `to` has the four rows of each of
+// `phases` x 64 outputs, `step` is from a pixel to the next.
 static void convolve(
     plan_t* plan,
     const features_t* from,
     int y,
     int reach,
     const conv_t* conv,
+    int add,
     int phases,
     float* const to[][SIDE],
     size_t step
@@ -26,7 +27,7 @@ static void convolve(
         int first = patches * block / blocks, count = patches * (block + 1) / blocks - first;
         const float *rows[SEEN], *weights = conv->weights, *bias = conv->bias;
         for (int i = 0; i < SEEN; i++) {
-            rows[i] = row_of(from, y - 1 + i) + (size_t)(from->reach - reach - 1 + first * SIDE) * CHANNELS;
+            rows[i] = pixel_of(from, y - 1 + i, first * SIDE - reach - 1);
         }
         transform_inputs(rows, count, plan->transformed);
         for (int phase = 0; phase < phases; phase++) {
@@ -34,7 +35,11 @@ static void convolve(
                 float* out[SIDE];
                 for (int i = 0; i < SIDE; i++) out[i] = to[phase][i] + first * SIDE * step + strip;
                 multiply(plan->transformed, weights, count, plan->sums);
-                transform_outputs(plan->sums, count, bias, plan->network->slope, out, step);
+                if (add) {
+                    transform_outputs(1, plan->sums, count, bias, 0, out, step);
+                } else {
+                    transform_outputs(0, plan->sums, count, bias, plan->network->slope, out, step);
+                }
                 weights += POINTS * CHANNELS * STRIP;
                 bias += STRIP;
             }
@@ -48,11 +53,11 @@ static int row_ready(const features_t* from, int y, int reach) {
 }
 
 // The next patch row of a 64 -> 64 convolution, if it can be made.
-static int convolve_next(plan_t* plan, const features_t* from, features_t* to, const conv_t* conv) {
+static int convolve_next(plan_t* plan, const features_t* from, features_t* to, const conv_t* conv, int add) {
     if (!row_ready(from, to->done, to->reach)) return 0;
     float* rows[1][SIDE];
-    for (int i = 0; i < SIDE; i++) rows[0][i] = row_of(to, to->done + i);
-    convolve(plan, from, to->done, to->reach, conv, 1, rows, CHANNELS);
+    for (int i = 0; i < SIDE; i++) rows[0][i] = pixel_of(to, to->done + i, -to->reach);
+    convolve(plan, from, to->done, to->reach, conv, add, 1, rows, CHANNELS);
     to->done += SIDE;
     return 1;
 }
@@ -64,10 +69,10 @@ static int convolve_to_next_level(plan_t* plan, const features_t* from, features
     float* rows[PHASES][SIDE];
     for (int phase = 0; phase < PHASES; phase++) {
         for (int i = 0; i < SIDE; i++) {
-            rows[phase][i] = row_of(to, 2 * (y + i) + phase / 2) + phase % 2 * CHANNELS;
+            rows[phase][i] = pixel_of(to, 2 * (y + i) + phase / 2, phase % 2 - to->reach);
         }
     }
-    convolve(plan, from, y, reach, conv, PHASES, rows, 2 * CHANNELS);
+    convolve(plan, from, y, reach, conv, 0, PHASES, rows, 2 * CHANNELS);
     to->done += 2 * SIDE;
     return 1;
 }
@@ -78,7 +83,7 @@ static void convolve_entry(plan_t* plan) {
     const conv_t* entry = &plan->network->entry;
     int end = minimum(to->done + SIDE, to->height + to->reach);
     for (; to->done < end; to->done++) {
-        float* out = row_of(to, to->done);
+        float* out = pixel_of(to, to->done, -to->reach);
         for (int x = -to->reach; x < to->width + to->reach; x++, out += CHANNELS) {
             const float* rows[3];
             for (int i = 0; i < 3; i++) rows[i] = image_row(&plan->stages[0].image, to->done - 1 + i) + x - 1;
@@ -87,15 +92,12 @@ static void convolve_entry(plan_t* plan) {
     }
 }
 
-// Row y of the residual, four phases a pixel.
-static void make_residual(plan_t* plan, const stage_t* stage, const conv_t* conv, int y) {
-    const features_t* from = &stage->features[plan->network->convs];
+// Row y of the residual, four phases a pixel, of a level's last features.
+static void make_residual(plan_t* plan, const stage_t* stage, const features_t* from, const conv_t* conv, int y) {
     const float* rows[3];
     float* out = plan->residual;
     vec4 bias = *(const vec4*)conv->bias;
-    for (int i = 0; i < 3; i++) {
-        rows[i] = row_of(from, y - 1 + i) + (size_t)(from->reach - stage->reach - 1) * CHANNELS;
-    }
+    for (int i = 0; i < 3; i++) rows[i] = pixel_of(from, y - 1 + i, -stage->reach - 1);
     for (int left = from->width + 2 * stage->reach; left > 0;) {
         int count = left < PIXELS ? 1 : PIXELS;
         if (count == PIXELS) {
@@ -144,24 +146,25 @@ static void put_row(plan_t* plan, int index, int y, const float* row) {
 // The residual of as many rows as can be, and the image with it.
 static void add_residual(plan_t* plan, int index) {
     stage_t* stage = &plan->stages[index];
-    const features_t* from = &stage->features[plan->network->convs];
+    const features_t* from = &stage->features[plan->network->convs[index]];
     const level_t* level = &plan->network->level[index];
     int end = minimum(from->done - 1, from->height + stage->reach);
     for (; stage->done < end; stage->done++) {
-        make_residual(plan, stage, &level->residual, stage->done);
+        make_residual(plan, stage, from, &level->residual, stage->done);
         make_rows(plan, stage, level, SIDE << index, stage->done);
         for (int i = 0; i < 2; i++) put_row(plan, index, 2 * stage->done + i, plan->rows[i]);
     }
 }
 
-// Take what has come in at a layer as far as it goes. Each patch row goes through all later layers before the next one
-// is made, so that no layer has to keep more than eight rows, or twice as many where rows come in by eights.
+// Take what has come in at a layer as far as it goes: each patch row through all later layers before the next one is
+// made.
 static void advance(plan_t* plan, int index, int layer) {
     stage_t* stage = &plan->stages[index];
     const level_t* level = &plan->network->level[index];
     features_t* from = &stage->features[layer];
-    if (layer < plan->network->convs) {
-        while (convolve_next(plan, from, from + 1, &level->convs[layer])) advance(plan, index, layer + 1);
+    if (layer < plan->network->convs[index]) {
+        int add = adds(plan->network, layer + 1);
+        while (convolve_next(plan, from, from + 1, &level->convs[layer], add)) advance(plan, index, layer + 1);
         return;
     }
     add_residual(plan, index);

@@ -7,6 +7,7 @@ of four.
 
 import ctypes
 import threading
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -64,7 +65,8 @@ class _Level(ctypes.Structure):
 class _Network(ctypes.Structure):
     _fields_ = [
         ("levels", ctypes.c_int32),
-        ("convs", ctypes.c_int32),
+        ("skips", ctypes.c_int32),
+        ("convs", ctypes.c_int32 * MAX_LEVELS),
         ("slope", ctypes.c_float),
         ("entry", _Conv),
         ("level", _Level * MAX_LEVELS),
@@ -83,7 +85,8 @@ class WinogradNetwork:
         self._library = _library(target)
         self._strip = self._library.lapsrn_strip()
         self._weights = _Arena(network)
-        self._network = _Network(len(network.levels), len(network.levels[0].convs), network.slope)
+        self._network = _struct([len(level.convs) for level in network.levels], network.skips)
+        self._network.slope = network.slope
         self._network.entry = self._entry(*_values(network.entry))
         for i, level in enumerate(network.levels):
             struct = self._network.level[i]
@@ -149,7 +152,7 @@ class _Arena:
 
     def __init__(self, network: Folded) -> None:
         levels = len(network.levels)
-        convs = levels * len(network.levels[0].convs) + PHASES * (levels - 1)
+        convs = sum(len(level.convs) for level in network.levels) + PHASES * (levels - 1)
         # As if each level, and the first layer, had one more: more than all that is not 64 to 64 channels takes.
         size = (convs + levels + 1) * (POINTS + 1) * CHANNELS**2 * np.dtype(np.float32).itemsize
         self._memory = np.empty(size, np.uint8)
@@ -166,12 +169,11 @@ class _Arena:
 
 def lacks(config: LapSRNConfig, target: str) -> str | None:
     """What winograd.c needs of a network or of this machine and does not find, as a phrase; None if all is there."""
-    if not config.is_plain:
-        return "it computes levels of one depth, without skip connections"
-    if config.width > CHANNELS or config.levels > MAX_LEVELS or config.depth > MAX_CONVS + 1:
+    deepest = max(config.depth_of_levels)
+    if config.width > CHANNELS or config.levels > MAX_LEVELS or deepest > MAX_CONVS + 1:
         return (
             f"winograd.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions each, "
-            f"and the network has {config.width}, {config.levels} and {config.depth}"
+            f"and the network has {config.width}, {config.levels} and up to {deepest}"
         )
     if not 0 <= config.slope <= 1:
         return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"
@@ -184,9 +186,14 @@ def lacks(config: LapSRNConfig, target: str) -> str | None:
 
 def margin(config: LapSRNConfig, target: str) -> int:
     """Source pixels that a tile has on each side of its core. Raises OSError as WinogradNetwork does."""
-    network = _Network(config.levels, config.depth - 1)
+    network = _struct([depth - 1 for depth in config.depth_of_levels], config.skips)
     found: int = _library(target).lapsrn_margin(ctypes.byref(network))
     return found
+
+
+def _struct(convs: Sequence[int], skips: bool) -> _Network:
+    """A network with so many convolutions from 64 to 64 features in each level, without weights."""
+    return _Network(len(convs), skips, (ctypes.c_int32 * MAX_LEVELS)(*convs))
 
 
 @cache

@@ -194,9 +194,10 @@ static inline void output_line(const vec m[SEEN], vec out[SIDE]) {
     out[3] = m[5] + SMALL / 2 * difference + LARGE * 2 * difference2;
 }
 
-// A^T m A with bias and LeakyReLU, for one strip of outputs; `step` is from a pixel to the next.
-static inline void transform_outputs(
-    const float* sums, int patches, const float* bias, float slope, float* const rows[SIDE], size_t step
+// A^T m A with bias, for one strip of outputs: through LeakyReLU, or with `add` added to what is there; `step` is from
+// a pixel to the next. `add` is a constant.
+static inline __attribute__((always_inline)) void transform_outputs(
+    int add, const float* sums, int patches, const float* bias, float slope, float* const rows[SIDE], size_t step
 ) {
     for (int patch = 0; patch < patches; patch++) {
         for (int part = 0; part < STRIP; part += LANES) {
@@ -223,7 +224,9 @@ static inline void transform_outputs(
                 output_line(lines[y], made);
 #pragma GCC unroll 4
                 for (int x = 0; x < SIDE; x++) {
-                    store(rows[y] + (patch * SIDE + x) * step + part, leaky(made[x] + load(bias + part), slope));
+                    float* to = rows[y] + (patch * SIDE + x) * step + part;
+                    vec biased = made[x] + load(bias + part);
+                    store(to, add ? load(to) + biased : leaky(biased, slope));
                 }
             }
         }

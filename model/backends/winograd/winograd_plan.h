@@ -30,7 +30,8 @@ typedef struct {
 
 typedef struct {
     int32_t levels;
-    int32_t convs;  // 64 -> 64 of each level, before its residual
+    int32_t skips;              // whether each level's convolutions are pairs that add to what they started from
+    int32_t convs[MAX_LEVELS];  // 64 -> 64 of each level, before its residual
     float slope;
     conv_t entry;  // as entry_pixel has them
     level_t level[MAX_LEVELS];
@@ -43,11 +44,17 @@ typedef struct {
     int residual;
 } reaches_t;
 
-// Rows [-reach, height + reach) of a layer's output; `capacity` of them are kept, those before `done` have been made.
+// Memory for rows of `reach` pixels on each side of the core, of which `capacity` are kept.
 typedef struct {
     float* data;
     size_t stride;
-    int reach, height, width, capacity, done;
+    int reach, capacity;
+} ring_t;
+
+// Rows [-reach, height + reach) of a layer's output, as wide; those before `done` have been made.
+typedef struct {
+    ring_t ring;
+    int reach, height, width, done;
 } features_t;
 
 // Luma of one resolution; (0, 0) is the core's first pixel.
@@ -81,8 +88,13 @@ static int round_up(int value, int unit) { return (value + unit - 1) / unit * un
 static int minimum(int a, int b) { return a < b ? a : b; }
 static int maximum(int a, int b) { return a > b ? a : b; }
 
-static float* row_of(const features_t* features, int y) {
-    return features->data + (size_t)((y + features->reach) % features->capacity) * features->stride;
+// Whether a layer's output is added to what came in two layers before.
+static int adds(const network_t* network, int layer) { return network->skips && layer && layer % 2 == 0; }
+
+static float* pixel_of(const features_t* features, int y, int x) {
+    const ring_t* ring = &features->ring;
+    return ring->data + (size_t)((y + ring->reach) % ring->capacity) * ring->stride +
+           (size_t)(x + ring->reach) * CHANNELS;
 }
 
 static float* image_row(const image_t* image, int y) { return image->origin + (ptrdiff_t)y * (ptrdiff_t)image->stride; }
@@ -95,7 +107,6 @@ static int patched(int needed, const int* whole) {
 // From the last level's residual back to the first layer. `whole`, where it is given, is of all of the network's
 // levels, whose patches fewer levels have as well.
 static void find_reaches(const network_t* network, int levels, const reaches_t* whole, reaches_t* reaches) {
-    int convs = network->convs;
     for (int index = levels - 1; index >= 0; index--) {
         reaches_t* here = &reaches[index];
         const reaches_t* all = whole ? &whole[index] : NULL;
@@ -103,7 +114,7 @@ static void find_reaches(const network_t* network, int levels, const reaches_t* 
         here->residual = last ? 0 : (reaches[index + 1].residual + 2) / 2;
         here->following = last ? 0 : patched((reaches[index + 1].features[0] + 1) / 2, all ? &all->following : NULL);
         int needed = maximum(here->residual, here->following) + 1;
-        for (int i = convs; i > 0; i--) {
+        for (int i = network->convs[index]; i > 0; i--) {
             here->features[i] = patched(needed, all ? &all->features[i] : NULL);
             needed = here->features[i] + 1;
         }
@@ -116,6 +127,18 @@ static float* reserve(char* memory, plan_t* plan, size_t values) {
     uintptr_t address = (uintptr_t)memory + plan->bytes;
     plan->bytes += (values * sizeof(float) + 63) / 64 * 64;
     return (float*)address;
+}
+
+// Each patch row goes through all later layers before the next one is made, so a layer has eight rows in use at most,
+// or twice as many where rows come in by eights. What a pair of convolutions adds to is in the rows of its sum: the
+// first of the two has read a row, and the one above and below it, before the second one adds to it. Those rows are
+// kept until the last sum of the level has been read; every pair is four rows behind the one before.
+static ring_t make_ring(char* memory, plan_t* plan, int index, int layer, int reach, int columns) {
+    int capacity = (layer == 0 && index > 0 ? 4 : 2) * SIDE;
+    if (layer == 0 && plan->network->skips) capacity += plan->network->convs[index] / 2 * SIDE;
+    // A cache line between rows keeps the six that a patch sees out of each other's sets of the cache.
+    size_t stride = (size_t)(columns + 2 * reach) * CHANNELS + LINE;
+    return (ring_t){reserve(memory, plan, stride * capacity), stride, reach, capacity};
 }
 
 // Lay out every buffer from `memory` on; plan->bytes is how much there must be.
@@ -131,14 +154,11 @@ static void make_plan(plan_t* plan, const network_t* network, int levels, int he
         stage->reach = reaches[index].residual;
         stage->done = -stage->reach;
         widest = maximum(widest, columns + 2 * stage->reach);
-        for (int i = 0; i <= network->convs; i++) {
-            int shuffled = i == 0 && index > 0;  // comes in by eights
-            int reach = shuffled ? 2 * reaches[index - 1].following : reaches[index].features[i];
-            int capacity = (shuffled ? 4 : 2) * SIDE;
-            // A cache line between rows keeps the six that a patch sees out of each other's sets of the cache.
-            size_t stride = (size_t)(columns + 2 * reach) * CHANNELS + LINE;
-            float* data = reserve(memory, plan, stride * capacity);
-            stage->features[i] = (features_t){data, stride, reach, rows, columns, capacity, -reach};
+        for (int i = 0; i <= network->convs[index]; i++) {
+            features_t* features = &stage->features[i];
+            int reach = i == 0 && index > 0 ? 2 * reaches[index - 1].following : reaches[index].features[i];
+            ring_t ring = adds(network, i) ? features[-2].ring : make_ring(memory, plan, index, i, reach, columns);
+            *features = (features_t){ring, reach, rows, columns, -reach};
         }
         int reach = index ? 2 * reaches[index - 1].residual : reaches[0].features[0] + 1;
         size_t stride = columns + 2 * reach + LANES;  // upsample_pixels reads whole vectors

@@ -21,8 +21,18 @@ from tests.guarded import guarded
 from tests.model.backends.emulation import wherever_it_runs
 from tests.model.networks import random_network
 
-NETWORKS = [(2, 1, 16), (4, 5, 64), (4, 10, 16), (8, 4, 16), (8, 5, 16)]
-"""(scale, depth, width); they differ in how many rows of each layer are kept."""
+NETWORKS = [
+    LapSRNConfig(scale=2, depth=1, width=16),
+    LapSRNConfig(scale=4, depth=5, width=64),
+    LapSRNConfig(scale=4, depth=10, width=16),
+    LapSRNConfig(scale=8, depth=4, width=16),
+    LapSRNConfig(scale=8, depth=5, width=16),
+    LapSRNConfig(scale=2, depth=15, width=8, skips=True),
+    LapSRNConfig(scale=4, depths=(1, 3), width=8, skips=True),
+    LapSRNConfig(scale=4, depths=(7, 5), width=8, skips=True),
+    LapSRNConfig(scale=8, depths=(5, 3, 1), width=8, skips=True),
+]
+"""They differ in how many rows of each layer are kept."""
 CORES = [(1, 1), (1, 2), (2, 1), (3, 5), (7, 16), (16, 15), (17, 18), (33, 50), (40, 31)]
 """Every odd and even size that is small, and some that are not."""
 
@@ -36,8 +46,8 @@ def main(backend: str, dtype: str, side: str) -> None:
 
 def check_all(backend: str, dtype: str, side: str) -> None:
     """Every network at every size of a core."""
-    for scale, depth, width in NETWORKS:
-        check(random_network(LapSRNConfig(scale=scale, depth=depth, width=width)), backend, dtype, side)
+    for config in NETWORKS:
+        check(random_network(config), backend, dtype, side)
 
 
 def check(network: LapSRN, backend: str, dtype: str, side: str) -> None:

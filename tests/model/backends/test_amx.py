@@ -1,5 +1,6 @@
 """The AMX backend, beyond what is tested of every backend: its precision, and machines that lack it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from model.backends.amx import amx
 from model.backends.amx.amx import AmxNetwork
 from model.backends.registry import by_name, choose
 from model.network import LapSRN, LapSRNConfig
-from tests.model.networks import SHIPPED, folded_of, runtime_at, texture
+from model.runtime import Runtime
+from tests.model.networks import DEEP, SHIPPED, folded_of, form, random_network, runtime_at, runtime_of, texture
 
 ON_AMX = pytest.mark.parametrize("backend", ["amx"])
 """On this CPU's own, or on its emulation."""
@@ -20,25 +22,44 @@ ON_AMX = pytest.mark.parametrize("backend", ["amx"])
 @ON_AMX
 @SHIPPED
 def test_nearer_to_float32_than_onednn_s_bfloat16(shipped: Path, backend: str) -> None:
-    exact = runtime_at(shipped, "float32", "torch")
-    picture = (texture(60 + 2 * exact.info.window_margin, 50 + 2 * exact.info.window_margin) / 255).astype(np.float32)[
-        None
-    ]
+    ours, theirs = errors(lambda dtype, name: runtime_at(shipped, dtype, name), backend)
+    assert ours < theirs
+    assert ours < 0.25 / 255
+
+
+@ON_AMX
+def test_a_deep_network_is_nearer_to_float32_too(backend: str) -> None:
+    """What a pair of convolutions adds is rounded with the sum, and not before."""
+    network = random_network(DEEP)
+    ours, theirs = errors(lambda dtype, name: runtime_of(network, dtype, name), backend)
+    assert ours < 0.8 * theirs
+
+
+def errors(runtime: Callable[[str, str], Runtime], backend: str) -> list[float]:
+    """Of a backend and of torch in bfloat16: root mean square differences from torch in float32."""
+    exact = runtime("float32", "torch")
+    side = 2 * exact.info.window_margin
+    picture = (texture(60 + side, 50 + side) / 255).astype(np.float32)[None]
     scale = exact.info.scales[-1]
     wanted = exact.run(picture, scale)
-
-    def error(name: str) -> float:
-        got = runtime_at(shipped, "bfloat16", name).run(picture, scale)
-        return max(float(np.sqrt(np.mean((got[each] - wanted[each]) ** 2))) for each in wanted)
-
-    assert error(backend) < error("torch")
-    assert error(backend) < 0.25 / 255
+    runs = [runtime("bfloat16", name).run(picture, scale) for name in (backend, "torch")]
+    return [max(float(np.sqrt(np.mean((got[each] - wanted[each]) ** 2))) for each in wanted) for got in runs]
 
 
-@pytest.mark.parametrize("config", [LapSRNConfig(width=65), LapSRNConfig(depth=17), LapSRNConfig(slope=1.5)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        LapSRNConfig(width=65),
+        LapSRNConfig(depth=17),
+        LapSRNConfig(depths=(3, 17), skips=True),
+        LapSRNConfig(slope=1.5),
+    ],
+    ids=form,
+)
 def test_a_network_that_is_too_large_is_torch_s(config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amx, "missing", lambda: None)
-    assert choose(LapSRNConfig(), "cpu", "bfloat16") == ("bfloat16", by_name("amx"))
+    for served in (LapSRNConfig(), DEEP):
+        assert choose(served, "cpu", "bfloat16") == ("bfloat16", by_name("amx"))
     assert choose(config, "cpu", "bfloat16") == ("bfloat16", by_name("torch"))
     with pytest.raises(ValueError, match="amx is for bfloat16 on a CPU with AMX"):
         choose(config, "cpu", "bfloat16", "amx")

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,19 @@ from numpy.typing import NDArray
 from app.engine import EngineConfig
 from model.backends.registry import by_name
 from model.network import LapSRN, LapSRNConfig
-from tests.model.networks import SHARED, luma, plane, random_network, rows, runtime_at, runtime_of
+from tests.model.networks import (
+    DEEP,
+    DEEP_X8,
+    SHARED,
+    SKIPPING,
+    form,
+    luma,
+    plane,
+    random_network,
+    rows,
+    runtime_at,
+    runtime_of,
+)
 
 EVERY = pytest.mark.parametrize(("backend", "dtype"), rows(dtypes=["float32", "bfloat16", "float16"]))
 NETWORKS = [
@@ -33,6 +46,11 @@ NETWORKS = [
     LapSRNConfig(scale=8, depth=1, width=16),
     LapSRNConfig(scale=8, depth=4, width=64),
     LapSRNConfig(scale=8, depth=5, width=3),
+    DEEP,
+    LapSRNConfig(scale=2, depth=15, width=16, skips=True),
+    LapSRNConfig(scale=4, depths=(1, 15), width=3, skips=True),
+    LapSRNConfig(scale=4, depths=(2, 6), width=16),
+    replace(DEEP_X8, width=16),
 ]
 BATCHES = [(1, 1, 1), (2, 1, 7), (1, 6, 21), (3, 13, 5), (1, 40, 17), (2, 33, 64)]
 """(tiles, height, width) of cores: the smallest, wide and tall, odd and even."""
@@ -80,7 +98,7 @@ def assert_close(got: NDArray[np.float32], want: NDArray[np.float64] | NDArray[n
 
 
 @EVERY
-@pytest.mark.parametrize("config", NETWORKS, ids=lambda config: f"x{config.scale}-{config.depth}-{config.width}")
+@pytest.mark.parametrize("config", NETWORKS, ids=form)
 def test_the_network_s_numbers(config: LapSRNConfig, backend: str, dtype: str) -> None:
     """At every level, and the same numbers when fewer levels are asked for."""
     runtime = runtime_of(network_of(config), dtype, backend)
@@ -101,17 +119,18 @@ def test_the_network_s_numbers(config: LapSRNConfig, backend: str, dtype: str) -
 
 
 @EVERY
-@pytest.mark.parametrize("scale", [2, 4, 8])
-def test_a_pixel_is_the_same_in_any_tile(scale: int, backend: str, dtype: str) -> None:
+@pytest.mark.parametrize(
+    "config", [LapSRNConfig(scale=2), LapSRNConfig(scale=4), LapSRNConfig(scale=8), DEEP, DEEP_X8], ids=form
+)
+def test_a_pixel_is_the_same_in_any_tile(config: LapSRNConfig, backend: str, dtype: str) -> None:
     """Bit for bit where the tiling lets the engine cut a picture differently under load, wherever it can cut."""
-    config = LapSRNConfig(scale=scale)
     tiling = by_name(backend).tiling("cpu")
     to_the_bit = tiling.split_above_idle != EngineConfig().split_above
     rows, columns = math.gcd(*(tiling.tile_heights or tiling.tile_widths)), math.gcd(*tiling.tile_widths)
     runtime = runtime_of(network_of(config), dtype, backend)
     margin = runtime.info.window_margin
     picture = plane(64 + 2 * margin, 80 + 2 * margin)
-    whole = runtime.run(picture[None], scale)
+    whole = runtime.run(picture[None], config.scale)
     for place in WINDOWS:
         if to_the_bit:
             top, bottom = place[0] // rows * rows, -(-(place[0] + place[2]) // rows) * rows
@@ -120,7 +139,7 @@ def test_a_pixel_is_the_same_in_any_tile(scale: int, backend: str, dtype: str) -
         else:
             top, left, height, width = place
         window = picture[top : top + height + 2 * margin, left : left + width + 2 * margin]
-        for level, core in runtime.run(window[None].copy(), scale).items():
+        for level, core in runtime.run(window[None].copy(), config.scale).items():
             expected = whole[level][:, top * level : (top + height) * level, left * level : (left + width) * level]
             if to_the_bit:
                 np.testing.assert_array_equal(core, expected)
@@ -151,9 +170,9 @@ def test_a_tile_does_not_depend_on_its_batch(filters: int, height: int, width: i
 
 
 @EVERY
-def test_no_number_of_a_picture_s_stays_behind(backend: str, dtype: str) -> None:
+@pytest.mark.parametrize("config", [LapSRNConfig(width=16), replace(SKIPPING, width=16)], ids=form)
+def test_no_number_of_a_picture_s_stays_behind(config: LapSRNConfig, backend: str, dtype: str) -> None:
     """A NaN in one tile is in its own output, and in no later one's."""
-    config = LapSRNConfig(width=16)
     runtime = runtime_of(network_of(config), dtype, backend)
     side = 30 + 2 * runtime.info.window_margin
     good = plane(side, side)[None]

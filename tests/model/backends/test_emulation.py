@@ -170,17 +170,20 @@ def test_vectors_as_this_cpu_computes_them(seed: int, probe: ctypes.CDLL) -> Non
     start = -memory.ctypes.data % 64 // 4
     sums = memory[start : start + 512]
     sums[:] = mixed(512)
+    before = bf16(mixed(16, 32))
     rows, kernels, residual, flat = mixed(3, 18), mixed(4, 9), mixed(16, 4), mixed(4, 4)
     results = []
     for library in (probe, hardware):
         finished, differences = np.zeros((16, 32), np.uint16), np.zeros(32, np.uint16)
         library.probe_finish(address(sums), ctypes.c_float(0.2), address(finished))
+        added = before.copy()
+        library.probe_finish_sum(address(sums), address(added))
         library.probe_differences(address(rows), address(differences))
         enlarged = np.zeros((17, 2, 32), np.float32)
         for pixels in range(1, 17):
             pictures = map(address, (rows, kernels, residual, flat))
             library.probe_image(*pictures, pixels, address(enlarged[pixels]))
-        results.append((finished, differences, enlarged))
+        results.append((finished, added, differences, enlarged))
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

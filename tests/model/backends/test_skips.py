@@ -1,4 +1,4 @@
-"""Networks with deep first levels and skip connections are served, by a backend that has them."""
+"""Networks with deep first levels and skip connections: who computes them, and whole pictures of them as served."""
 
 from dataclasses import replace
 
@@ -6,40 +6,58 @@ import numpy as np
 import pytest
 import torch
 
+from app.build import engine_config
+from app.engine import Engine
 from bench.arithmetic import tile_flops, useful_flops
-from model.backends.registry import BACKENDS, choose
+from model.backends.amx import amx
+from model.backends.registry import BACKENDS, by_name, choose
+from model.backends.winograd import winograd
+from model.evaluate import upscale
 from model.network import LapSRNConfig
-from tests.model.networks import SKIPPING, luma, random_network, runtime_of
+from tests.fakes import worker
+from tests.model.networks import DEEP, DEEP_X8, EXACT, form, plane, random_network, runtime_of
 
-UNEVEN = LapSRNConfig(scale=4, depths=(6, 2), width=8)
-
-
-@pytest.mark.parametrize("config", [SKIPPING, UNEVEN], ids=["with skips", "of two depths"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_choice_is_a_backend_that_can_compute_them(config: LapSRNConfig, dtype: str) -> None:
-    able = [each.name for each in BACKENDS if each.why_not(config, "cpu", dtype) is None]
-    assert choose(config, "cpu", dtype).backend.name == able[0] == "torch"
+UNEVEN = LapSRNConfig(scale=4, depths=(6, 2))
 
 
-@pytest.mark.parametrize("config", [replace(SKIPPING, width=8), UNEVEN], ids=["with skips", "of two depths"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("bfloat16", 0.1)])
-def test_they_are_served_as_they_were_trained(config: LapSRNConfig, dtype: str, tolerance: float) -> None:
+@pytest.mark.parametrize("config", [DEEP, DEEP_X8, UNEVEN], ids=form)
+def test_they_are_computed_by_what_computes_plain_ones(config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every machine: whatever of the kernels in C it can run."""
+    for row in BACKENDS:
+        for dtype in row.dtypes:
+            assert row.why_not(config, "cpu", dtype) == row.why_not(LapSRNConfig(), "cpu", dtype), (row.name, dtype)
+    monkeypatch.setattr(amx, "missing", lambda: None)
+    assert choose(config, "cpu", "bfloat16").backend.name == "amx"
+    monkeypatch.setattr(winograd, "_library", lambda target: None)
+    assert choose(config, "cpu", "float32").backend.name == "winograd_avx512"
+
+
+@EXACT
+@pytest.mark.parametrize("config", [replace(DEEP, width=8), replace(DEEP_X8, width=8)], ids=form)
+async def test_whole_pictures_of_any_size(config: LapSRNConfig, backend: str, dtype: str) -> None:
+    """Through the engine, on its tiles: of one pixel, smaller than the margin, odd, cut into several tiles."""
     network = random_network(config)
-    margin = config.margin
-    tiles = luma(2, 12 + 2 * margin, 15 + 2 * margin).numpy()
-    found = runtime_of(network, dtype).run(tiles, 4)
-    with torch.no_grad():
-        expected = network.double()(torch.from_numpy(tiles).double()[:, None])
-    for level, wanted in zip(found.values(), expected, strict=True):
-        assert np.abs(level - wanted[:, 0].numpy()).max() < tolerance * float(wanted.abs().max())
-    flat = np.full((1, 2 * margin + 4, 2 * margin + 4), 30001 / 65535, np.float32)
-    for level in runtime_of(random_network(config), dtype).run(flat, 4).values():
-        np.testing.assert_array_equal(np.rint(level.astype(np.float64) * 65535), 30001)
+    runtime = runtime_of(network, dtype, backend)
+    tiling = engine_config(by_name(backend).tiling("cpu"))
+    async with Engine([worker(lambda: runtime)] * 2, tiling) as alone, Engine([worker(lambda: runtime)], tiling) as one:
+        for height, width in [(1, 1), (1, 37), (5, 3), (16, 17), (61, 40), (33, 150)]:
+            picture = plane(height, width)
+            (levels,) = await alone.upscale([picture], scale=config.scale, client="test")
+            with torch.no_grad():
+                wanted = upscale(network.fold(), picture)
+            assert list(levels) == list(config.scales)
+            for level, exact in zip(levels.values(), wanted, strict=True):
+                np.testing.assert_allclose(level, exact, rtol=0, atol=2e-6)
+            (smaller,) = await one.upscale([picture], scale=2, client="test")  # cut otherwise, with one worker
+            if tiling.split_above_idle == tiling.split_above:
+                np.testing.assert_allclose(smaller[2], levels[2], rtol=0, atol=2e-6)
+            else:
+                np.testing.assert_array_equal(smaller[2], levels[2])
 
 
 def test_their_arithmetic_is_that_of_their_levels() -> None:
     """Of 13 and 3 convolutions at width 64, less than of 5 and 5: a convolution costs four times as much at x2."""
-    deep, plain = LapSRNConfig(depths=(13, 3), skips=True), LapSRNConfig()
+    deep, plain = DEEP, LapSRNConfig()
     ratio = useful_flops(deep, 1, 1) / useful_flops(plain, 1, 1)
     per_conv = 64 * 64 * 9
     saved = (4 + 4 * 4) - (12 + 4 * 2)

@@ -20,7 +20,7 @@ from model.checkpoint import load_weights
 from model.folding import Conv, Folded
 from model.network import LapSRN, LapSRNConfig
 from tests.model.backends import arm, emulation
-from tests.model.networks import SHIPPED, folded_of, plane, random_network, texture
+from tests.model.networks import DEEP, DEEP_X8, SHIPPED, folded_of, form, plane, random_network, texture
 
 SOURCE = winograd.FOLDER / "winograd.c"
 LEVEL = 1 / 255
@@ -38,7 +38,8 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         if name == "neon" and "asimd" not in cpu.features():
             params = request.node.callspec.params
             if not os.environ.get("LAPSRN_TEST_EMULATED") and (
-                params.get("scale", 2) > 2 or getattr(params.get("shipped"), "stem", "lapsrn_x4") != "lapsrn_x4"
+                getattr(params.get("config"), "scale", 2) > 2
+                or getattr(params.get("shipped"), "stem", "lapsrn_x4") != "lapsrn_x4"
             ):
                 pytest.skip("emulated, all of these take minutes; LAPSRN_TEST_EMULATED=1 runs them")
             if reason := arm.why_not():
@@ -88,15 +89,30 @@ def test_shipped_weights_are_exact_to_a_thousandth_of_an_8_bit_level(shipped: Pa
     assert worst(ours(tiles, network.config.levels), reference(network, tiles, ours.margin)) < 1e-3 * LEVEL
 
 
-@pytest.mark.parametrize(("scale", "depth"), [(2, 5), (4, 5), (8, 5), (4, 1), (8, 2)])
-def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, scale: int, depth: int) -> None:
-    network = random_network(LapSRNConfig(scale=scale, depth=depth))
+@pytest.mark.parametrize(
+    "config",
+    [
+        LapSRNConfig(scale=2, depth=5),
+        LapSRNConfig(scale=4, depth=5),
+        LapSRNConfig(scale=8, depth=5),
+        LapSRNConfig(scale=4, depth=1),
+        LapSRNConfig(scale=8, depth=2),
+        LapSRNConfig(scale=2, depth=5, width=8, skips=True),
+        DEEP,
+        DEEP_X8,
+        LapSRNConfig(scale=4, depths=(1, 5), width=8, skips=True),
+        LapSRNConfig(scale=4, depths=(2, 6), width=8),
+    ],
+    ids=form,
+)
+def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, config: LapSRNConfig) -> None:
+    network = random_network(config)
     ours = WinogradNetwork(folded_of(network), target)
     margin, levels = ours.margin, network.config.levels
     rows, columns = 18, 24  # in fours
     picture = plane(4 * rows + 2 * margin, 4 * columns + 2 * margin)
     whole = ours(picture[None], levels)
-    rng = np.random.default_rng(scale)
+    rng = np.random.default_rng(config.scale)
     for _ in range(12):
         top, left = int(rng.integers(rows)), int(rng.integers(columns))
         height, width = 4 * int(rng.integers(1, rows - top + 1)), 4 * int(rng.integers(1, columns - left + 1))
@@ -108,10 +124,21 @@ def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, scale: in
             np.testing.assert_array_equal(mine[0], expected)
 
 
-@pytest.mark.parametrize(("scale", "depth"), [(2, 3), (4, 5), (8, 2)])
-def test_a_flat_picture_gets_no_residual_at_all(target: str, scale: int, depth: int) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        LapSRNConfig(scale=2, depth=3),
+        LapSRNConfig(scale=4, depth=5),
+        LapSRNConfig(scale=8, depth=2),
+        LapSRNConfig(scale=2, depth=5, skips=True),
+        DEEP,
+        replace(DEEP_X8, width=8),
+    ],
+    ids=form,
+)
+def test_a_flat_picture_gets_no_residual_at_all(target: str, config: LapSRNConfig) -> None:
     """Not even a rounding: what comes out is what the same network gives without residuals."""
-    folded = folded_of(random_network(LapSRNConfig(scale=scale, depth=depth)))
+    folded = folded_of(random_network(config))
     ours, without = WinogradNetwork(folded, target), WinogradNetwork(_mute(folded), target)
     for value in (0.0, 1 / 3, 200 / 255, 1.0):
         for height, width in [(4, 4), (20, 36), (7, 10)]:
@@ -128,27 +155,41 @@ def _mute(network: Folded) -> Folded:
     return replace(network, levels=tuple(replace(level, residual=nothing) for level in network.levels))
 
 
-@pytest.mark.parametrize(("scale", "depth", "margin"), [(2, 1, 2), (2, 5, 10), (4, 5, 16), (8, 5, 18), (4, 10, 30)])
-def test_the_margin_is_what_whole_patches_see(target: str, scale: int, depth: int, margin: int) -> None:
+@pytest.mark.parametrize(
+    ("config", "margin"),
+    [
+        (LapSRNConfig(scale=2, depth=1, width=4), 2),
+        (LapSRNConfig(scale=2, depth=5, width=4), 10),
+        (LapSRNConfig(scale=4, depth=5, width=4), 16),
+        (LapSRNConfig(scale=8, depth=5, width=4), 18),
+        (LapSRNConfig(scale=4, depth=10, width=4), 30),
+        (LapSRNConfig(scale=2, depth=5, width=4, skips=True), 10),
+        (replace(DEEP, width=4), 30),
+        (replace(DEEP_X8, width=4), 14),
+        (LapSRNConfig(scale=4, depths=(3, 15), width=4), 22),
+    ],
+    ids=lambda value: form(value) if isinstance(value, LapSRNConfig) else str(value),
+)
+def test_the_margin_is_what_whole_patches_see(target: str, config: LapSRNConfig, margin: int) -> None:
     """One for the first layer, two for each of the others, halved and rounded up to patches from level to level."""
-    network = LapSRN(LapSRNConfig(scale=scale, depth=depth, width=4))
-    assert WinogradNetwork(folded_of(network), target).margin == margin
+    assert WinogradNetwork(folded_of(LapSRN(config)), target).margin == margin == winograd.margin(config, target)
 
 
 @pytest.mark.parametrize(
-    ("config", "reason"),
+    ("large", "reason"),
     [
         (
             LapSRNConfig(width=65),
             "has room for 64 filters, 3 levels and 16 convolutions each, and the network has 65,",
         ),
-        (LapSRNConfig(depth=17), "and the network has 64, 2 and 17"),
+        (LapSRNConfig(depth=17), "and the network has 64, 2 and up to 17"),
+        (LapSRNConfig(depths=(3, 17), skips=True), "and the network has 64, 2 and up to 17"),
         (LapSRNConfig(slope=1.5), "the slope of LeakyReLU has to be from 0 to 1, and the network's is 1.5"),
     ],
 )
-def test_networks_that_are_too_large(target: str, config: LapSRNConfig, reason: str) -> None:
+def test_networks_that_are_too_large(target: str, large: LapSRNConfig, reason: str) -> None:
     assert winograd.lacks(LapSRNConfig(scale=8, depth=16), target) is None
-    assert reason in str(winograd.lacks(config, target))
+    assert reason in str(winograd.lacks(large, target))
 
 
 def test_what_the_cpu_or_the_installation_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,10 @@ typedef float __m256 __attribute__((vector_size(32), may_alias));
 typedef float __m512 __attribute__((vector_size(64), may_alias));
 typedef double __m512d __attribute__((vector_size(64), may_alias));
 typedef long long __m128i __attribute__((vector_size(16), may_alias));
+typedef long long __m256i __attribute__((vector_size(32), may_alias));
 typedef long long __m512i __attribute__((vector_size(64), may_alias));
 typedef uint16_t __m128bh __attribute__((vector_size(16), may_alias));
+typedef uint16_t __m256bh __attribute__((vector_size(32), may_alias));
 typedef uint16_t __m512bh __attribute__((vector_size(64), may_alias));
 typedef int32_t emulated_ints __attribute__((vector_size(64), may_alias));
 typedef uint16_t __mmask16;
@@ -59,6 +61,11 @@ EMULATED __m256 _mm256_setr_ps(float a, float b, float c, float d, float e, floa
 }
 EMULATED __m256 _mm256_set1_ps(float a) { return (__m256){a, a, a, a, a, a, a, a}; }
 EMULATED __m256 _mm256_sub_ps(__m256 a, __m256 b) { return a - b; }
+
+EMULATED __m256i _mm256_loadu_si256(const __m256i* source) {
+    EMULATED_LOAD(__m256i, loaded, source);
+    return loaded;
+}
 
 EMULATED __m128bh _mm256_cvtneps_pbh(__m256 a) {
     __m128bh converted;
@@ -106,6 +113,11 @@ EMULATED __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
     __m512 sum;
     for (int i = 0; i < 16; i++) sum[i] = fmaf(a[i], b[i], c[i]);
     return sum;
+}
+EMULATED __m512 _mm512_cvtpbh_ps(__m256bh a) {
+    __m512 converted;
+    for (int i = 0; i < 16; i++) converted[i] = emulated_from_bf16(a[i]);
+    return converted;
 }
 EMULATED __m512bh _mm512_cvtne2ps_pbh(__m512 high, __m512 low) {
     __m512bh converted;

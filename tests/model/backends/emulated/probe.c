@@ -21,6 +21,9 @@ void probe_unconfigured(float* sums) {
 // sums (2, 16, 16), 64 bytes aligned, to out (16, 32)
 void probe_finish(const float* sums, float slope, bf16* out) { finish(sums, _mm512_set1_ps(slope), out, HALF); }
 
+// sums (2, 16, 16), 64 bytes aligned, added to out (16, 32)
+void probe_finish_sum(const float* sums, bf16* out) { finish_sum(sums, out, HALF); }
+
 // rows (3, 3) to out (32)
 void probe_differences(const float* rows, bf16* out) {
     differences_of((const float*[]){rows, rows + 3, rows + 6}, out);
