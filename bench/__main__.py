@@ -15,6 +15,7 @@ MEASURES = {
     "network-64": ("bench.network", "measure_64"),
     "network-256": ("bench.network", "measure_256"),
     "network-1024": ("bench.network", "measure_1024"),
+    "network-deep": ("bench.network", "measure_deep"),
     "roofline": ("bench.roofline", "measure"),
     "http": ("bench.serving", "measure"),
     "clients": ("bench.serving", "measure_clients"),

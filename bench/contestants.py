@@ -7,6 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +22,9 @@ from app.engine import Engine
 from app.settings import Settings
 from bench.pictures import luma
 from bench.public import PublicLapSRN
-from model.checkpoint import load_weights
+from model.checkpoint import load_weights, save_weights
 from model.devices import devices
+from model.network import LapSRN, LapSRNConfig
 
 Plane = NDArray[np.float32]
 Run = Callable[[], Any]
@@ -49,14 +51,22 @@ def eager() -> Prepare:
     return prepare
 
 
-def served() -> Prepare:
+def served(settings: Settings | None = None) -> Prepare:
     """The service's engine with its workers: padding, tiles, batches, the network, stitching."""
-    source = open_model(Settings(), None)
+    source = open_model(settings or Settings(), None)
     config = source.engine
     loop = asyncio.new_event_loop()
     engine = Engine(source.factories, config)
     loop.run_until_complete(engine.start())
     return lambda plane: lambda: loop.run_until_complete(engine.upscale([plane], scale=4, client="bench"))
+
+
+def deep(backend: str = "auto") -> Prepare:
+    """The same with 13 and 3 convolutions and skip connections, and weights as before training."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "deep.safetensors"
+        save_weights(file, LapSRN(LapSRNConfig(depths=(13, 3), skips=True)))
+        return served(Settings(weights=file, backend=backend))
 
 
 def openvino() -> Prepare:
@@ -87,6 +97,13 @@ CONTESTANTS: dict[str, Callable[[], Prepare]] = {
     "OpenVINO": openvino,
     "ONNX Runtime": onnxruntime,
 }
+DEEP: dict[str, Callable[[], Prepare]] = {
+    "eager": eager,
+    "served": served,
+    "13 + 3 convolutions, served": deep,
+    "13 + 3 convolutions, backend torch": partial(deep, "torch"),
+}
+"""What a deeper network costs beside the one that is served, and in C beside torch."""
 
 
 def public_network() -> PublicLapSRN:
@@ -124,7 +141,7 @@ class Contestant:
     """`with Contestant(name) as it: it.seconds(height, width)`. Raises Absent on entering."""
 
     def __init__(self, name: str) -> None:
-        """Nothing runs yet; `name` is a key of CONTESTANTS."""
+        """Nothing runs yet; `name` is a key of CONTESTANTS or DEEP."""
         self.name = name
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
@@ -161,7 +178,7 @@ WARM_PIXELS = 512 * 512
 def _compete(name: str, pipe: Connection) -> None:
     warnings.simplefilter("ignore")  # of exporters; they say nothing about speed
     try:
-        prepare = CONTESTANTS[name]()
+        prepare = (CONTESTANTS | DEEP)[name]()
     except Absent as absent:
         pipe.send(str(absent))
         return

@@ -2,8 +2,9 @@
 
 import contextlib
 import statistics
+from collections.abc import Sequence
 
-from bench.contestants import CONTESTANTS, Absent, Contestant
+from bench.contestants import CONTESTANTS, DEEP, Absent, Contestant
 from bench.report import Plan, Section
 
 
@@ -22,25 +23,40 @@ def measure_1024(plan: Plan) -> Section:
     return _race(plan, 768, 1024, 1, alone=True)
 
 
-def _race(plan: Plan, height: int, width: int, runs: int, target: str = "", *, alone: bool = False) -> Section:
+def measure_deep(plan: Plan) -> Section:
+    """A network with skip connections."""
+    return _race(plan, 256, 256, 7, name="network-deep", contestants=tuple(DEEP))
+
+
+def _race(
+    plan: Plan,
+    height: int,
+    width: int,
+    runs: int,
+    target: str = "",
+    *,
+    alone: bool = False,
+    name: str = "",
+    contestants: Sequence[str] = tuple(CONTESTANTS),
+) -> Section:
     """Ratios of medians; every round, each contestant once, or all rounds of one and then of the next.
 
     A peer that dies, as of too little memory, is told and left out.
     """
     title = f"Network: {width}×{height} luma in, both levels out, padding, tiles and stitching included"
-    section = Section(f"network-{width}", title)
+    section = Section(name or f"network-{width}", title)
     if plan.quick:
         height, width, runs = 32, 32, 2
     found: dict[str, list[tuple[float, float]]] = {}
-    names = ("eager", "served") if plan.quick else tuple(CONTESTANTS)
-    for group in [(name,) for name in names] if alone else [names]:
+    chosen = contestants[:2] if plan.quick else contestants
+    for group in [(each,) for each in chosen] if alone else [chosen]:
         with contextlib.ExitStack() as stack:
             field = []
-            for name in group:
+            for each in group:
                 try:
-                    field.append(stack.enter_context(Contestant(name)))
+                    field.append(stack.enter_context(Contestant(each)))
                 except Absent as absent:
-                    section.notes.append(f"{name} skipped: {absent}.")
+                    section.notes.append(f"{each} skipped: {absent}.")
             for _ in range(runs):
                 for contestant in list(field):
                     try:
@@ -50,14 +66,14 @@ def _race(plan: Plan, height: int, width: int, runs: int, target: str = "", *, a
                         del found[contestant.name]
                         section.notes.append(f"{contestant.name} died, most likely for want of memory.")
     medians = {
-        name: [statistics.median(column) for column in zip(*times, strict=True)] for name, times in found.items()
+        each: [statistics.median(column) for column in zip(*times, strict=True)] for each, times in found.items()
     }
-    for name, (wall, cpu) in medians.items():
-        section.add(f"{name}, median of {runs}: time", 1000 * wall, "ms")
-        section.add(f"{name}, median of {runs}: CPU time", 1000 * cpu, "ms")
+    for each, (wall, cpu) in medians.items():
+        section.add(f"{each}, median of {runs}: time", 1000 * wall, "ms")
+        section.add(f"{each}, median of {runs}: CPU time", 1000 * cpu, "ms")
     wall, cpu = medians.pop("served")
-    for name, (their_wall, their_cpu) in medians.items():
-        section.add(f"{name} / served, time", their_wall / wall, "×", target if name == "eager" else "")
-        section.add(f"{name} / served, CPU time", their_cpu / cpu, "×")
+    for each, (their_wall, their_cpu) in medians.items():
+        section.add(f"{each} / served, time", their_wall / wall, "×", target if each == "eager" else "")
+        section.add(f"{each} / served, CPU time", their_cpu / cpu, "×")
     section.notes.append("CPU time is what to go by when the machine was busy with other things.")
     return section

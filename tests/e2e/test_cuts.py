@@ -37,9 +37,18 @@ async def upscaled(running: Engine, planes: list[Plane], scale: int, ensemble: b
 
 
 @pytest.mark.parametrize(("backend", "dtype"), FREELY_CUT)
-@pytest.mark.parametrize(("scale", "ensemble"), [(2, False), (4, False), (8, False), (4, True)])
-async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, scale: int, ensemble: bool) -> None:
-    config = LapSRNConfig(scale=scale, depth=2, width=8)
+@pytest.mark.parametrize(
+    ("config", "ensemble"),
+    [
+        (LapSRNConfig(scale=2, depth=2, width=8), False),
+        (LapSRNConfig(scale=4, depth=2, width=8), False),
+        (LapSRNConfig(scale=8, depth=2, width=8), False),
+        (LapSRNConfig(scale=4, depth=2, width=8), True),
+        (LapSRNConfig(scale=4, depths=(7, 3), width=8, skips=True), False),
+    ],
+)
+async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, config: LapSRNConfig, ensemble: bool) -> None:
+    scale = config.scale
     weights = [Weights(parameters_of(random_network(config)), NetworkInfo("random", config, ""))]
     tiling = engine_config(by_name(backend).tiling("cpu"))
     heights, widths = (
