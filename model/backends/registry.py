@@ -54,6 +54,7 @@ def _winograd(target: str, instructions: str) -> Backend:
         lacks=lambda config: winograd.lacks(config, target),
         build=lambda parameters, config, device, dtype: winograd.WinogradNetwork(fold(parameters, config), target),
         shared=True,
+        network_mib=12,
         window_margin=lambda config: winograd.margin(config, target),
     )
 

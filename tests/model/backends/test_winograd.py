@@ -27,6 +27,7 @@ LEVEL = 1 / 255
 Planes = NDArray[np.float32]
 
 
+ALL_EMULATED = bool(os.environ.get("LAPSRN_TEST_EMULATED"))  # read here, as tests themselves see no LAPSRN_*
 CHECKED = "checked"
 """winograd.c for this CPU, compiled so that what C leaves undefined ends the process."""
 
@@ -37,7 +38,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with ExitStack() as stack:
         if name == "neon" and "asimd" not in cpu.features():
             params = request.node.callspec.params
-            if not os.environ.get("LAPSRN_TEST_EMULATED") and (
+            if not ALL_EMULATED and (
                 getattr(params.get("config"), "scale", 2) > 2
                 or getattr(params.get("shipped"), "stem", "lapsrn_x4") != "lapsrn_x4"
             ):
