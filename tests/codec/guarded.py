@@ -1,4 +1,4 @@
-"""Merges, filters, compresses and looks for traces of JPEG with every buffer right at a page that nobody may touch; exits 0 if all is well.
+"""Runs what is in C with every buffer right at a page that nobody may touch; exits 0 if all is well.
 
     python -m tests.codec.guarded before|behind LIBRARY
 

@@ -3,8 +3,8 @@
 After Fan and de Queiroz, "Identification of bitmap compression history", IEEE Transactions on Image Processing 12(2),
 2003. Five low frequencies are transformed at all 64 positions of the grid. Where a picture was quantised, and not
 enlarged or shrunk since, the cosine of a coefficient over its step is near 1; on any other grid, and for pictures that
-were never compressed, it averages to nearly 0. tests/codec/history/test_grid.py says how often it errs. grid.c does the same
-in C.
+were never compressed, it averages to nearly 0. tests/codec/history/test_grid.py says how often it errs. grid.c does the
+same in C.
 """
 
 from collections.abc import Callable, Iterable, Iterator
