@@ -14,12 +14,13 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.build import open_model
-from app.engine import TileModel
+from app.engine import NetworkInfo, TileModel
 from app.main import leave, serve
 from app.settings import Settings
 
@@ -33,7 +34,8 @@ class SimulatedDevice:
 
     def __init__(self, network: TileModel, folder: Path) -> None:
         """`folder` has the file that only one process at a time may lock, which stands for the device."""
-        self.info = replace(network.info, device="cuda:0", dtype="float16")
+        info: Any = network.info
+        self.info: NetworkInfo = replace(info, device="cuda:0", dtype="float16")
         self._network = network
         self._device = os.open(folder / "device", os.O_CREAT | os.O_RDWR)
         self._made: dict[tuple[int, int], dict[int, NDArray[np.float32]]] = {}
@@ -58,7 +60,7 @@ class SimulatedDevice:
         return {level: np.stack([each[level] for each in made]) for level in made[0]}
 
     def _answer(self, tile: NDArray[np.float32], scale: int) -> dict[int, NDArray[np.float32]]:
-        key = zlib.crc32(np.ascontiguousarray(tile)), scale
+        key = zlib.crc32(tile.tobytes()), scale
         if key not in self._made:
             self._made[key] = {level: planes[0] for level, planes in self._network.run(tile[None], scale).items()}
         return self._made[key]

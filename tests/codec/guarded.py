@@ -67,11 +67,11 @@ def main(side: str, name: str) -> None:
                 assert huffman(at_the_edge(rows.ravel()), last) == body
     for height, width in [(8, 8), (9, 15), (24, 40), (33, 29)]:
         luma = random.uniform(0, 1, (height, width)).astype(np.float32)
-        counts, quality = grid.histograms([luma]), grid.quality_of(luma)
+        counts, quality = grid.histograms([luma]), grid.quality_of([luma])
         zeros = mock.patch.object(np, "zeros", lambda shape, dtype=float: at_the_edge(np.full(shape, 0, dtype)))
         with edged, zeros:
             np.testing.assert_array_equal(grid.histograms([at_the_edge(luma)]), counts)
-            assert grid.quality_of(at_the_edge(luma)) == quality
+            assert grid.quality_of([at_the_edge(luma)]) == quality
 
 
 if __name__ == "__main__":

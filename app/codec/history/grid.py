@@ -25,20 +25,12 @@ _LEAST_SIDE = 24
 _THIN = 4  # of these rows, one tells how busy a tile is
 _BINS, _PER_LEVEL = 512, 4  # coefficients of up to 128 levels, in quarters of a level
 _NEAREST, _FARTHEST = 0.6, 8.5  # in steps: nearer to zero, any coefficient is at a multiple; farther, any is near one
-_LEAST_MEAN, _LEAST_SCORE, _MOST_ELSEWHERE = 0.2, 10.0, 0.6
+_LEAST_MEAN, _LEAST_SCORE, _MOST_ELSEWHERE = 0.2, 7.0, 0.6
 
 
-def quality_of(luma: NDArray[np.float32]) -> int | None:
-    """The quality that luma (H, W), studio range in units of full scale, was once coded with; None if it shows none."""
-    height, width = luma.shape
-    return quality_of_rows(height, width, lambda first, last: luma[first:last])
-
-
-def quality_of_rows(height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]]) -> int | None:
-    """The same of luma that `rows` gives, rows [first, last) of it, from the top down and then a few again."""
-    if min(height, width) < _LEAST_SIDE:
-        return None
-    sums, counts = np.split(_times(histograms(_tiles(height, width, rows)), _combs()), 2, axis=1)
+def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
+    """The quality that a picture was coded with, of which these are parts, as of `tiles_of`; None if it shows none."""
+    sums, counts = np.split(_times(histograms(tiles), _combs()), 2, axis=1)
     counts = counts.clip(1)
     scores = sums / np.sqrt(counts / 2)  # of a cosine with no preference for any angle, in standard deviations
     position, index = np.unravel_index(scores.argmax(), scores.shape)
@@ -49,8 +41,14 @@ def quality_of_rows(height: int, width: int, rows: Callable[[int, int], NDArray[
     return QUALITIES[index] if sure else None
 
 
-def _tiles(height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """Parts that begin at multiples of 8, in levels of the full range that JPEG codes, up to a constant."""
+def tiles_of(height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Parts that begin at multiples of 8, in levels of the full range that JPEG codes, up to a constant.
+
+    Of luma in units of full scale, studio range, of which `rows` gives rows [first, last), from the top down and then a
+    few again. None of pictures that are too small to tell.
+    """
+    if min(height, width) < _LEAST_SIDE:
+        return
     corners = [(top, left) for top in range(0, height - 7, TILE) for left in range(0, width - 7, TILE)]
     if len(corners) > TILES:
         busy = []
