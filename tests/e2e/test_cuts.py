@@ -30,24 +30,25 @@ def engine(weights: list[Weights], backend: str, dtype: str, config: EngineConfi
     return Engine([partial(load, weights, "cpu", dtype, 1, backend)] * 2, config)
 
 
-async def upscaled(running: Engine, planes: list[Plane], scale: int, ensemble: bool) -> list[Plane]:
+async def upscaled(running: Engine, planes: list[Plane], scale: int, passes: int) -> list[Plane]:
     """Every level of every plane, all of them requested together."""
-    requests = (running.upscale([each], scale=scale, client="me", ensemble=ensemble) for each in planes)
+    requests = (running.upscale([each], scale=scale, client="me", passes=passes) for each in planes)
     return [level for (levels,) in await asyncio.gather(*requests) for level in levels.values()]
 
 
 @pytest.mark.parametrize(("backend", "dtype"), FREELY_CUT)
 @pytest.mark.parametrize(
-    ("config", "ensemble"),
+    ("config", "passes"),
     [
-        (LapSRNConfig(scale=2, depth=2, width=8), False),
-        (LapSRNConfig(scale=4, depth=2, width=8), False),
-        (LapSRNConfig(scale=8, depth=2, width=8), False),
-        (LapSRNConfig(scale=4, depth=2, width=8), True),
-        (LapSRNConfig(scale=4, depths=(7, 3), width=8, skips=True), False),
+        (LapSRNConfig(scale=2, depth=2, width=8), 1),
+        (LapSRNConfig(scale=4, depth=2, width=8), 1),
+        (LapSRNConfig(scale=8, depth=2, width=8), 1),
+        (LapSRNConfig(scale=4, depth=2, width=8), 2),
+        (LapSRNConfig(scale=4, depth=2, width=8), 8),
+        (LapSRNConfig(scale=4, depths=(7, 3), width=8, skips=True), 1),
     ],
 )
-async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, config: LapSRNConfig, ensemble: bool) -> None:
+async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, config: LapSRNConfig, passes: int) -> None:
     scale = config.scale
     weights = [Weights(parameters_of(random_network(config)), NetworkInfo("random", config, ""))]
     tiling = engine_config(by_name(backend).tiling("cpu"))
@@ -58,7 +59,7 @@ async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, config: Lap
     planes = [plane(*size, seed=seed) for seed, size in enumerate(SIZES)]
     whole = replace(tiling, tile_heights=COMPUTED_WHOLE[:1], tile_widths=COMPUTED_WHOLE[1:], warm_up="nothing")
     async with engine(weights, backend, dtype, whole) as running:
-        expected = await upscaled(running, planes, scale, ensemble)
+        expected = await upscaled(running, planes, scale, passes)
     chance = random.Random(scale)
     for _ in range(2):
         config_of_round = replace(
@@ -71,8 +72,8 @@ async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, config: Lap
             warm_up="nothing",
         )
         async with engine(weights, backend, dtype, config_of_round) as running:
-            together = await upscaled(running, planes, scale, ensemble)
-            alone = [level for each in planes for level in await upscaled(running, [each], scale, ensemble)]
+            together = await upscaled(running, planes, scale, passes)
+            alone = [level for each in planes for level in await upscaled(running, [each], scale, passes)]
         for found in (together, alone):
             for mine, wanted in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(mine, wanted)
