@@ -155,9 +155,3 @@ def test_a_request_that_arrives_in_pieces_is_not_cut_off(url: str) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         connection.sendall(b"P/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-
-
-def test_an_upgrade_that_is_not_spoken_here_is_a_request_like_any_other(url: str) -> None:
-    head = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
-    answer = exchanged(url, b"GET /model HTTP/1.1\r\n" + head + b"\r\n")
-    assert statuses(answer) == [200]
