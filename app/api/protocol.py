@@ -15,8 +15,8 @@ from app.errors import LapsrnError, MalformedRequest, QueueFull
 
 _MAX_PIPELINED = 16
 """Requests on one connection that wait for the answer to the one before; each costs memory."""
-_FRAMING = (b"content-length", b"transfer-encoding")
-"""The headers that tell where a body ends."""
+_FRAMING = (b"connection", b"content-length", b"transfer-encoding")
+"""The headers that tell where a body ends, and whether another request may follow."""
 _PROBE_SECONDS = 2.0
 """For the headers on a connection that is kept back for probes, so that it is soon free for the next one."""
 
@@ -97,7 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Also past requests that ask for an upgrade, which is not spoken here: they are answered as they are.
 
         The parser stops behind their headers. What follows is their body all the same (RFC 9110, section 7.8), and
-        would be taken for the next request: so the parser gets a second head, which says nothing but how it is framed.
+        would be taken for the next request: so a parser gets a second head, which says nothing but how it is framed.
         """
         while data:
             try:
@@ -108,6 +108,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._framing:
                 head, self._framing = b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n", b""
                 self._reframing = True
+                self.parser = httptools.HttpRequestParser(self)  # the other takes nothing after Connection: close
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
                 self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:

@@ -83,6 +83,16 @@ def test_its_body_is_never_the_next_request(url: str, upgrade: bytes, framed: Fr
         assert statuses(received(connection)) == [415, 200]
 
 
+@pytest.mark.parametrize("framed", [by_length, chunked])
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_the_last_request_of_a_connection_keeps_its_body_too(
+    url: str, upgrade: bytes, framed: Framed, version: bytes
+) -> None:
+    framing, body = framed(PICTURE)
+    head = post(upgrade, b"Connection: close\r\n", framing).replace(b"HTTP/1.1", b"HTTP/" + version)
+    assert statuses(exchanged(url, head + body + LAST)) == [200]
+
+
 def test_a_body_that_nobody_wants_is_dropped(url: str, upgrade: bytes) -> None:
     framing, body = by_length(HIDDEN)
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + upgrade + framing + b"\r\n"
