@@ -158,8 +158,18 @@ def _tell_address(listener: socket.socket) -> None:
         print(f"LapSRN is starting on http://{shown}:{port}; Ctrl-C stops it", flush=True)
 
 
+def _open_standard_streams() -> None:
+    """Where they were closed, what is written to them is dropped, and not written to the socket opened next."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 def main() -> NoReturn:
     """`python -m app.main`: as `serve`, with one line on standard error if it cannot start."""
+    _open_standard_streams()
     early_signals.listen()
     try:
         code = serve()
