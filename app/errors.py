@@ -86,6 +86,17 @@ class NotReady(ClientError):
         self.job_id = job_id
 
 
+class RangeNotSatisfiable(ClientError):
+    """The part that is asked for begins behind the end."""
+
+    slug = "range-not-satisfiable"
+
+    def __init__(self, message: str, size: int) -> None:
+        """`size` is what there is, in bytes."""
+        super().__init__(message)
+        self.size = size
+
+
 class Unauthorized(ClientError):
     """The API key is missing or wrong."""
 

@@ -24,21 +24,24 @@ class _Bounded(httpcore.AsyncNetworkStream):
         self._stream = stream
         self._left = MOST_BYTES
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         data = await self._stream.read(max_bytes, timeout)
         self._left -= len(data)
         if self._left < 0:
             raise httpcore.RemoteProtocolError(f"the answer has more than {MOST_BYTES} bytes before its body")
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
     async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore.AsyncNetworkStream:
         return _Bounded(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 

@@ -27,6 +27,7 @@ PNG = pictures.png(pictures.gray())
         (errors.TooManyBytes("x"), 413, "too-many-bytes"),
         (errors.TooManyPixels("x"), 413, "too-many-pixels"),
         (errors.UnsupportedFormat("x"), 415, "unsupported-format"),
+        (errors.RangeNotSatisfiable("x", 5), 416, "range-not-satisfiable"),
         (errors.UndecodablePicture("x"), 422, "undecodable-picture"),
         (errors.BadParameter("x"), 422, "bad-parameter"),
         (errors.TooManyRequests("x", 1.0), 429, "too-many-requests"),

@@ -17,7 +17,7 @@ LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 Framed = Callable[[bytes], tuple[bytes, bytes]]
 """The header that says where a body ends, and the body as it is sent."""
 UPGRADES = {
-    "curl --http2, Java": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+    "curl --http2, Java": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n",
     "WebSocket": b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
 }
 
