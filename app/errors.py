@@ -103,6 +103,12 @@ class Unauthorized(ClientError):
     slug = "unauthorized"
 
 
+class CrossSite(ClientError):
+    """A browser sends this for a page of another site."""
+
+    slug = "cross-site"
+
+
 class Forbidden(ClientError):
     """The API key is right, but not for this."""
 

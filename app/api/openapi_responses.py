@@ -155,6 +155,7 @@ UPSCALE: dict[str, Any] = {
         **_problems(
             errors.MalformedRequest,
             errors.Unauthorized,
+            errors.CrossSite,
             errors.NotAcceptable,
             errors.SlowClient,
             errors.TooManyBytes,

@@ -30,6 +30,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.MalformedRequest: Kind(400, errors.MalformedRequest.slug, "Malformed request"),
     errors.Unauthorized: Kind(401, errors.Unauthorized.slug, "API key missing or wrong"),
     errors.Forbidden: Kind(403, errors.Forbidden.slug, "Not allowed with this API key"),
+    errors.CrossSite: Kind(403, errors.CrossSite.slug, "Not allowed for pages of other sites"),
     errors.NotFound: Kind(404, errors.NotFound.slug, "Not found"),
     errors.NotAcceptable: Kind(406, errors.NotAcceptable.slug, "No acceptable picture format"),
     errors.SlowClient: Kind(408, errors.SlowClient.slug, "The body did not arrive in time"),

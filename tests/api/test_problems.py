@@ -20,6 +20,7 @@ PNG = pictures.png(pictures.gray())
         (errors.MalformedRequest("x"), 400, "malformed-request"),
         (errors.Unauthorized("x"), 401, "unauthorized"),
         (errors.Forbidden("x"), 403, "forbidden"),
+        (errors.CrossSite("x"), 403, "cross-site"),
         (errors.NotFound("x"), 404, "not-found"),
         (errors.NotAcceptable("x"), 406, "not-acceptable"),
         (errors.SlowClient("x"), 408, "slow-client"),
