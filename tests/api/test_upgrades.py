@@ -28,7 +28,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=UPGRADES.values(), ids=UPGRADES)
+@pytest.fixture(params=list(UPGRADES.values()), ids=list(UPGRADES))
 def upgrade(request: pytest.FixtureRequest) -> bytes:
     asked: bytes = request.param
     return asked
