@@ -245,6 +245,12 @@ def test_names_in_a_usage_error_are_shown_harmlessly(tmp_path: Path) -> None:
     assert done.stderr.startswith(r"lapsrn: -o \x1b[31m.gif: results cannot be written as .gif; ")
 
 
+def test_where_the_width_of_the_terminal_is_not_known_messages_are_printed(tmp_path: Path) -> None:
+    command = [*LAPSRN, "upscale", str(tmp_path / "none.png"), "-o", str(tmp_path / "out")]
+    done = subprocess.run(command, env=environment(COLUMNS="0"), capture_output=True, text=True)
+    assert (done.returncode, "no such file" in done.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_a_closed_stream_changes_nothing_else(url: str, tmp_path: Path, closed: str) -> None:
     (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
