@@ -328,6 +328,16 @@ def test_a_problem_that_is_none_is_an_error_all_the_same(body: bytes) -> None:
         assert caught.value.status == 500
 
 
+@pytest.mark.parametrize("headers", [{"Content-Type": "text/html; charset=utf-8"}, {}])
+def test_a_page_is_not_taken_for_a_picture_or_a_job(headers: dict[str, str]) -> None:
+    """Of a login, or of another program on that port."""
+    with listening(Scripted((200, headers, b"<!doctype html>"))) as url, Upscaler(url) as upscaler:
+        with pytest.raises(UpscaleError, match="/upscale does not answer with a picture"):
+            upscaler.upscale(FILE)
+        with pytest.raises(UpscaleError, match="/upscale does not answer with a job"):
+            upscaler.begin(FILE)
+
+
 async def test_asyncio_client_tries_again() -> None:
     stub = Scripted(LIMITED, LIMITED, GOOD)
     with listening(stub) as url:

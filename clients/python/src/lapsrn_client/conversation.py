@@ -47,10 +47,10 @@ class Conversation(ABC):
         # With the key, a request whose answer was lost can be repeated: it makes no second job.
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
         answer = await self._send(self._post(picture, scale, options, headers), repeatable=True)
-        return Job.of(answer.json())
+        return _job_in(answer)
 
     async def _job(self, id: str) -> Job:
-        return Job.of((await self._send(self._http.build_request("GET", f"/jobs/{id}"))).json())
+        return _job_in(await self._send(self._http.build_request("GET", f"/jobs/{id}")))
 
     async def _cancel(self, id: str) -> None:
         await self._send(self._http.build_request("DELETE", f"/jobs/{id}"))
@@ -166,8 +166,27 @@ def _seconds(wanted: str, sent: str) -> float | None:
     return max(0.0, then - now)
 
 
+def _job_in(answer: httpx.Response) -> Job:
+    """Raises UpscaleError where the answer is no job's."""
+    try:
+        return Job.of(answer.json())
+    except (ValueError, KeyError, TypeError):
+        raise _foreign(answer, "a job") from None
+
+
+def _foreign(answer: httpx.Response, wanted: str) -> UpscaleError:
+    """For an answer that says 2xx, and is not this service's: a login page, say, or another program on that port."""
+    kind = answer.headers.get("Content-Type", "") or "something without a type"
+    place = answer.url.copy_with(query=None)
+    return UpscaleError(title=f"{place} does not answer with {wanted}", detail=kind, status=answer.status_code)
+
+
 def _upscaled(answer: httpx.Response) -> Upscaled:
+    """Raises UpscaleError where the answer is no picture."""
+    kind = answer.headers.get("Content-Type", "")
+    if not kind.startswith("image/"):
+        raise _foreign(answer, "a picture")
     place = httpx.URL(answer.headers.get("Content-Location", "")).query or answer.url.query
     url = answer.url.copy_with(query=place)
     clean = answer.headers.get("X-Upscale-Clean", "")
-    return Upscaled(answer.content, answer.headers.get("Content-Type", ""), url.params.get("id", ""), str(url), clean)
+    return Upscaled(answer.content, kind, url.params.get("id", ""), str(url), clean)
