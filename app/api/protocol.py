@@ -143,6 +143,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._reframing = False
             return
         self._header_timer.stop()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise MalformedRequest("A request has to have one header Host (RFC 9112, section 3.2).")
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise QueueFull(
                 f"More than {_MAX_PIPELINED} requests wait on this connection. Wait for their answers.", retry_after=1.0
