@@ -68,13 +68,16 @@ _PR_SET_NO_NEW_PRIVS, _SET_MODE_FILTER, _ALL_THREADS = 38, 1, 1
 
 
 def limit_memory(extra_bytes: int) -> None:
-    """No more address space than `extra_bytes` on top of what is there; no written files, no core dump.
+    """No more address space than `extra_bytes` on top of what is there, nor than before; no written files, no core dump.
 
     Only Linux tells how much is there, and enforces the limit.
     """
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
         limit = pages * resource.getpagesize() + extra_bytes
+        if most != resource.RLIM_INFINITY:
+            limit = min(limit, most)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -19,19 +19,23 @@ def library() -> ctypes.CDLL | None:
     for name in (name for name, needed in LIBRARIES.items() if needed <= features):
         try:
             found = ctypes.CDLL(str(FOLDER / name))
-        except OSError:
+            _declare(found)
+        except (OSError, AttributeError):  # not for this system, or of other sources
             continue
-        size, address = ctypes.c_size_t, ctypes.c_void_p
-        found.png_filter_rows.argtypes = [address, address, size, size, size, address, size, address]
-        found.huffman_deflate.argtypes, found.huffman_deflate.restype = [address, size, ctypes.c_int, address], size
-        found.huffman_room.argtypes, found.huffman_room.restype = [size], size
-        found.merge_rows.argtypes = [address, size, size, address]
-        real = ctypes.c_float
-        found.consistency_residual.argtypes = [address, size, real, real, size, size, address]
-        found.grid_histograms.argtypes = [address, size, size, address, address, size, real, size, address]
-        found.grid_sums.argtypes, found.grid_sums.restype = [address, size, size, address, size, address], None
         return found
     return None
+
+
+def _declare(found: ctypes.CDLL) -> None:
+    """What its functions take. Raises AttributeError where one is not there."""
+    size, address, real = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_float
+    found.png_filter_rows.argtypes = [address, address, size, size, size, address, size, address]
+    found.huffman_deflate.argtypes, found.huffman_deflate.restype = [address, size, ctypes.c_int, address], size
+    found.huffman_room.argtypes, found.huffman_room.restype = [size], size
+    found.merge_rows.argtypes = [address, size, size, address]
+    found.consistency_residual.argtypes = [address, size, real, real, size, size, address]
+    found.grid_histograms.argtypes = [address, size, size, address, address, size, real, size, address]
+    found.grid_sums.argtypes, found.grid_sums.restype = [address, size, size, address, size, address], None
 
 
 def kind() -> str:

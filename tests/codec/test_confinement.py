@@ -136,3 +136,18 @@ def test_the_filter_on_either_machine(machine: str, architecture: int, calls: di
     assert verdict(machine, architecture, calls["clone"], FORK) == REFUSED
     assert verdict(machine, I386, calls["read"]) == REFUSED
     assert verdict(machine, architecture, calls["read"] | 0x40000000) == REFUSED  # the x32 calls of x86-64
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces it")
+def test_a_limit_that_is_lower_already_stays() -> None:
+    """As with `ulimit -v`."""
+    lines = [
+        "import resource",
+        "from app.codec.confinement import limit_memory",
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))",
+        "limit_memory(1 << 40)",
+        "assert resource.getrlimit(resource.RLIMIT_AS) == (1 << 30, 1 << 30)",
+        "limit_memory(1 << 20)",
+        "assert resource.getrlimit(resource.RLIMIT_AS)[1] < 1 << 30",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, timeout=60)

@@ -31,6 +31,14 @@ def test_where_nothing_is_compiled_nothing_is_loaded(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("loaded_anew")
+def test_a_library_of_other_sources_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an update of the sources alone: numpy then does it, and pictures are made."""
+    monkeypatch.setattr("ctypes.CDLL", lambda path: object())
+    assert native.library() is None
+    assert native.kind() == "numpy"
+
+
+@pytest.mark.usefixtures("loaded_anew")
 def test_an_older_cpu_has_the_library_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     if not (native.FOLDER / "_native.so").is_file():
         pytest.skip("nothing is compiled here")
