@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.codec.color_management import profile_from_cicp
+from app.codec.code_points import CodePoints, profile
 from app.codec.reader import read
 from app.codec.types import DecodeLimits, Samples
 from app.errors import UndecodablePicture
 from tests.codec.support import picture, wanted
 
-DISPLAY_P3 = profile_from_cicp(12, 13) or b""
+DISPLAY_P3 = profile(CodePoints(12, 13)) or b""
 CASES = Path(__file__).parent / "cases"
 BIT_FIELDS = {
     "565": (16, (0xF800, 0x07E0, 0x001F, 0)),
