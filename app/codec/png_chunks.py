@@ -10,6 +10,7 @@ from isal import igzip_lib, isal_zlib
 from app.errors import UndecodablePicture
 
 _CRITICAL, _ONCE = (b"IHDR", b"PLTE", b"IDAT", b"IEND"), (b"IHDR", b"PLTE")
+_APPLE = b"CgBI"
 _OPTIONAL = 0x20  # a bit of a name's first byte: that of a lower-case letter
 COLOR = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
 # What is not needed for decoding has a lower-case first letter; but pixels or frames are missing without these.
@@ -83,6 +84,11 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 def header(data: bytes) -> Header:
     """What IHDR says; UndecodablePicture if it is not there or says what no PNG can be."""
     first = next(chunks(data), None)
+    if first is not None and first.kind == _APPLE:
+        raise UndecodablePicture(
+            "The PNG is in Apple's own variant (CgBI), as apps for iOS contain it, which is no PNG by the standard. "
+            "Convert it with `pngcrush -revert-iphone-optimizations`, or save it anew from a program that shows it."
+        )
     if first is None or first.kind != b"IHDR" or len(first.body) != 13 or not first.sound:
         raise UndecodablePicture("The PNG's header chunk (IHDR) is missing, cut short or has a wrong checksum.")
     width, height, depth, color_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", first.body)

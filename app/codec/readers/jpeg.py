@@ -17,6 +17,10 @@ MAX_SCANS = 100
 _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SCAN, _TABLES, _HUFFMAN_FRAMES, _BARE = 0xDA, 0xC4, (0xC0, 0xC1), (0x01, 0xD8, 0xD9)
+_FRAMES = (*(kind for kind in range(0xC0, 0xD0) if kind not in (0xC4, 0xC8, 0xCC)), 0xF7)
+_READ = (0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA)
+_KINDS = {0xC3: "lossless", 0xCB: "lossless, with arithmetic coding", 0xF7: "JPEG-LS"}
+_BITS = 8
 _ZEROS = bytes(32)
 _END_OF_BLOCK = 0
 _DAMAGE = ("Premature end of JPEG", "Corrupt JPEG data")
@@ -33,6 +37,7 @@ class JpegReader(PillowReader):
         scans, self._end = scans_of(data)
         if scans > MAX_SCANS:
             raise UndecodablePicture(f"The JPEG has more than {MAX_SCANS} scans. Save it with an ordinary encoder.")
+        _check_kind(data)
         if self.source.allow_truncated and self._end is None:
             data += _END  # libjpeg then returns what it has
         return super()._opened(data)
@@ -77,6 +82,23 @@ def segments_of(data: bytes) -> Iterator[Segment]:
         yield Segment(kind, start, at)
         if kind == _END[1]:
             return
+
+
+def _check_kind(data: bytes) -> None:
+    """UndecodablePicture for a kind of JPEG that is not read, by its first frame header. (ITU-T T.81, table B.1.)
+
+    libjpeg decodes some of them, but tells nobody of their damage.
+    """
+    frame = next((segment for segment in segments_of(data) if segment.kind in _FRAMES), None)
+    if frame is None or frame.start + 2 >= len(data):
+        return
+    bits = data[frame.start + 2]
+    if frame.kind not in _READ or bits != _BITS:
+        kind = _KINDS.get(frame.kind, "hierarchical" if frame.kind not in _READ else "baseline or progressive")
+        raise UndecodablePicture(
+            f"The JPEG ({kind}) has {bits} bits a sample, which is not supported. In the program it is from, save it "
+            "as PNG or TIFF, which keep its depth, or as an ordinary JPEG of 8 bits."
+        )
 
 
 def scans_of(data: bytes) -> tuple[int, int | None]:
