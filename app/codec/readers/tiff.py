@@ -42,7 +42,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         _check_compression(self.tag_v2)
         try:
             super()._setup()
-        except SyntaxError:
+        except (SyntaxError, IndexError):  # the second for planes apart that it has no name for
             _check_kind(self.tag_v2)
             self.has_mode = False
             self._mode, self.tile = "CMYK" if self.tag_v2.get(_PHOTOMETRIC) == _INKS else "L", []
@@ -162,9 +162,11 @@ def _odd_bits(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int | None:
     if len(bits) > 1:
         raise UndecodablePicture(f"The TIFF's channels differ in depth ({sorted(bits)} bits). Send one depth for all.")
     (depth,) = bits
-    gray = _values(tags, _PHOTOMETRIC, (-1,))[0] in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
-    # Of gray and alpha in separate planes, Pillow reads the first plane, or nothing.
-    apart = gray and _values(tags, _PLANES, (1,))[0] == _SEPARATE and _values(tags, _PER_PIXEL, (1,))[0] > 1
+    photometric = _values(tags, _PHOTOMETRIC, (-1,))[0]
+    gray = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    # Of gray and alpha in separate planes, Pillow reads the first plane, or nothing; of other extra samples, nothing.
+    more = _values(tags, _PER_PIXEL, (1,))[0] > _COLORS.get(photometric, _MOST_SAMPLES)
+    apart = more and _values(tags, _PLANES, (1,))[0] == _SEPARATE
     usual = (depth == 8 and not apart) or (depth == 1 and gray)
     compression = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0]
     # Of samples that are stored as they are, Pillow reverses the bits in some layouts only.
