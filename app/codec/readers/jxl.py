@@ -1,6 +1,7 @@
 """JPEG XL: stills and animations of up to 16 bits, whole or as far as they are there. (ISO/IEC 18181.)"""
 
 import ctypes
+import struct
 from collections.abc import Iterable
 from ctypes import byref
 
@@ -18,6 +19,7 @@ from app.errors import UndecodablePicture
 from app.options import UpscaleOptions
 
 _MOST_CHANNELS = 4  # beside colour: each takes as much memory as the picture's gray
+_HEAD, _PACKED = 32, b"xml \x8b\x01\x80<x/>\x03"  # "<x/>" as Brotli packs it
 _SRGB = (1, 13)  # primaries and transfer characteristics of ITU-T H.273
 
 
@@ -73,11 +75,14 @@ class JxlReader(CarryingReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """Files with and without loss, of 8 and 16 bits."""
+        """Files with and without loss, of 8 and 16 bits, and one with compressed metadata."""
         for dtype in (np.uint8, np.uint16):
             for lossless in (True, False):
                 raster = Raster((np.zeros((8, 8, 4), dtype),), "JXL")
-                yield writer.write(raster, UpscaleOptions(scale=2, format="jxl", lossless=lossless))
+                file = writer.write(raster, UpscaleOptions(scale=2, format="jxl", lossless=lossless))
+                yield file
+        # Of 16 bits it is in boxes, of which the first two are always the same.
+        yield file[:_HEAD] + struct.pack(">I", 8 + len(_PACKED)) + b"brob" + _PACKED + file[_HEAD:]
 
     @property
     def size(self) -> tuple[int, int]:
