@@ -1,7 +1,7 @@
 """Colours that a file names by code points, as PNG's cICP does, and the ICC profiles that say the same. (ITU-T H.273.)
 
-Profiles of PQ and HLG are made by libjxl: they map to the range of ordinary displays, and name the code points too
-(tag `cicp` of ICC.1:2022), for viewers that can show more.
+libjxl makes the profiles of what it has names for: half a kilobyte, with the code points in a tag of their own (`cicp`,
+ICC.1:2022). Those of PQ and HLG map to the range of ordinary displays, and the tag is for viewers that can show more.
 """
 
 import contextlib
@@ -101,9 +101,10 @@ def profile(points: CodePoints, gray: bool = False) -> bytes | None:
     """
     if is_srgb(points, gray) or not is_known(points):
         return None
+    with contextlib.suppress(UnsupportedFormat):  # of a system where libjxl cannot be called
+        if (made := jxl_profile.made(points, gray)) is not None:
+            return made
     if points.transfer in HDR_TRANSFERS:
-        with contextlib.suppress(UnsupportedFormat):
-            return jxl_profile.made(points, gray)
         return None
     levels = _CURVES[points.transfer](np.linspace(0, 1, 4096)).astype(np.float32)
     if gray:
