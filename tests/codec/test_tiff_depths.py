@@ -248,7 +248,8 @@ def test_bits_in_reverse_order_in_planes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("compression", "name"), [("lerc", "34887, LERC"), ("jpeg2000", "34712, JPEG2000"), (4711, "4711, unknown")]
+    ("compression", "name"),
+    [("lerc", "34887, LERC"), ("jpeg2000", "34712, JPEG2000"), (34676, "34676, SGILOG"), (4711, "4711, unknown")],
 )
 def test_a_compression_that_is_not_read_is_named(compression: str | int, name: str) -> None:
     file = io.BytesIO()

@@ -27,7 +27,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB, _ICC_LAB = 
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION, _CFA = 254, 330, 50706, 32803
 _REDUCED = 1  # bit of the subfile type: a smaller version of another page
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_UNCOMPRESSED = 1
+_UNCOMPRESSED, _LOG_LUV = 1, (34676, 34677)
 _WITH_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 """Compressions that Pillow's libtiff has: 50001, WebP, is not among them."""
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
@@ -123,7 +123,7 @@ def _camera_raw() -> UnsupportedFormat:
 def _check_compression(tags: Mapping[int, Any]) -> None:
     """UndecodablePicture for a compression that no decoder here has."""
     number = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0]
-    if number not in TiffImagePlugin.COMPRESSION_INFO:
+    if number not in TiffImagePlugin.COMPRESSION_INFO or number in _LOG_LUV:
         name = next((each.name for each in tifffile.COMPRESSION if each == number), "unknown")
         raise UndecodablePicture(
             f"The TIFF's compression ({number}, {name}) is not supported. Save it with LZW, Deflate or none."
