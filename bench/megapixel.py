@@ -30,6 +30,7 @@ def measure(plan: Plan) -> Section:
             settings = {"LAPSRN_PORT": "{port}", "LAPSRN_REDIS_URL": store.url, "LAPSRN_LOG_LEVEL": "warning"}
             with Server("bench.simulated_device", "/readyz", settings, (folder,)) as server:
                 _sizes(section, server.url, side)
+                load.run(server.url + PATH, CLIENTS, 0, (side, side))
                 before = server.cpu_seconds(), cpu_seconds([store.process])
                 found = load.run(server.url + PATH, CLIENTS, plan.pick(20, 1), (side, side))
                 after = server.cpu_seconds(), cpu_seconds([store.process])

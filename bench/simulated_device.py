@@ -1,7 +1,8 @@
 """`python -m bench.simulated_device FOLDER`: the service before a GPU that is none, shared by all of its replicas.
 
 A batch takes the time that it takes on a fast GPU, in which this process only waits, and one batch runs at a time.
-Pixels come from a plane of noise like a photograph's, so that the PNG costs what it costs.
+The pixels are those of the real network, which the CPU makes the first time that a tile comes: show every picture once
+before anything is measured.
 """
 
 import fcntl
@@ -9,34 +10,35 @@ import functools
 import os
 import sys
 import time
+import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine import TileModel
+from app.build import open_model
+from app.engine import NetworkInfo, TileModel
 from app.main import leave, serve
-from bench.pictures import photograph
-from model.checkpoint import NetworkInfo
-from model.network import LapSRNConfig
+from app.settings import Settings
 
 PIXELS_A_SECOND = 64e6
 """Of low resolution: `python -m bench --only accelerator` on an H200."""
 SECONDS_A_BATCH = 0.001
-_SIDE = 256
-"""Largest tile."""
 
 
 class SimulatedDevice:
-    """A TileModel that waits, and answers with views of a plane that was made before."""
+    """A TileModel that waits, and answers with what `network` made of the same tile before."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, network: TileModel, folder: Path) -> None:
         """`folder` has the file that only one process at a time may lock, which stands for the device."""
-        self.info = NetworkInfo("simulated_x4", LapSRNConfig(), sha256="", device="cuda:0", dtype="float16")
+        info: Any = network.info
+        self.info: NetworkInfo = replace(info, device="cuda:0", dtype="float16")
+        self._network = network
         self._device = os.open(folder / "device", os.O_CREAT | os.O_RDWR)
-        plane = photograph(_SIDE * 4, _SIDE * 4, 0)[..., 0].astype(np.float32) / 255
-        self._planes = {2: plane[: _SIDE * 2, : _SIDE * 2], 4: plane}
+        self._made: dict[tuple[int, int], dict[int, NDArray[np.float32]]] = {}
 
     def run(
         self,
@@ -47,20 +49,21 @@ class SimulatedDevice:
         clean: float = 0.0,
         compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
-        """Tiles of (count, height, width) with margins."""
+        """Tiles of (count, height, width) with margins. All strengths of clean-up are one."""
+        made = [self._answer(tile, scale) for tile in tiles]
         count, height, width = (tiles.shape[0], *(side - 2 * self.info.window_margin for side in tiles.shape[1:]))
         fcntl.flock(self._device, fcntl.LOCK_EX)
         try:
             time.sleep(SECONDS_A_BATCH + count * height * width / PIXELS_A_SECOND)
         finally:
             fcntl.flock(self._device, fcntl.LOCK_UN)
-        return {
-            each: np.broadcast_to(
-                self._planes[each][: height * each, : width * each], (count, height * each, width * each)
-            )
-            for each in self.info.scales
-            if each <= scale
-        }
+        return {level: np.stack([each[level] for each in made]) for level in made[0]}
+
+    def _answer(self, tile: NDArray[np.float32], scale: int) -> dict[int, NDArray[np.float32]]:
+        key = zlib.crc32(tile.tobytes()), scale
+        if key not in self._made:
+            self._made[key] = {level: planes[0] for level, planes in self._network.run(tile[None], scale).items()}
+        return self._made[key]
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """Nothing to warm."""
@@ -68,8 +71,8 @@ class SimulatedDevice:
 
 def build(folder: Path) -> dict[str, TileModel]:
     """A worker's factory, but for the argument."""
-    model = SimulatedDevice(folder)
-    return {model.info.name: model}
+    network = next(iter(open_model(Settings(), None).factories[0]().values()))
+    return {network.info.name: SimulatedDevice(network, folder)}
 
 
 if __name__ == "__main__":

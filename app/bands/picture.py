@@ -10,7 +10,7 @@ import numpy as np
 from app.bands.source import Source
 from app.codec import Compression, Decoded, DecodeLimits, Formulas, reader
 from app.codec.formats import READERS
-from app.codec.history import grid
+from app.codec.history.pixels import compression_of_rows
 from app.codec.limits import accepted_format
 from app.codec.raster import Raster
 from app.codec.readers.base import Source as File
@@ -86,9 +86,8 @@ class LargePicture:
 
     def compressions(self) -> list[Compression]:
         """What its pixels tell of lossy compression."""
-        height, width = self._source.height, self._source.width
-        quality = grid.quality_of_rows(height, width, self._luma)
-        return [] if quality is None else [Compression("grid", quality)]
+        found = compression_of_rows(self._source.height, self._source.width, self._luma, lossless=True)
+        return [] if found is None else [found]
 
     def decoded(self, first: int, last: int, whole: Whole) -> Decoded:
         """Planes of rows [first, last)."""

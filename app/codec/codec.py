@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from app.codec import reader
 from app.codec.formulas import Formulas
-from app.codec.history import grid
+from app.codec.history.pixels import compression_of
 from app.codec.limits import accepted_format, check_pixels
 from app.codec.priority import give_way
 from app.codec.raster import Raster
@@ -171,8 +171,7 @@ class Codec:
 
 def _compressions(raster: Raster, luma: Plane) -> tuple[Compression, ...]:
     """What the file says, and what its first frame's pixels tell of before."""
-    quality = grid.quality_of(luma)
-    before = None if quality is None else Compression("grid", quality)
+    before = compression_of(luma, lossless=raster.compression is None)
     return tuple(each for each in (raster.compression, before) if each is not None)
 
 

@@ -26,8 +26,10 @@ def library() -> ctypes.CDLL | None:
         found.huffman_deflate.argtypes, found.huffman_deflate.restype = [address, size, ctypes.c_int, address], size
         found.huffman_room.argtypes, found.huffman_room.restype = [size], size
         found.merge_rows.argtypes = [address, size, size, address]
-        limit = ctypes.c_float
-        found.consistency_residual.argtypes = [address, size, limit, limit, size, size, address]
+        real = ctypes.c_float
+        found.consistency_residual.argtypes = [address, size, real, real, size, size, address]
+        found.grid_histograms.argtypes = [address, size, size, address, address, size, real, size, address]
+        found.grid_sums.argtypes, found.grid_sums.restype = [address, size, size, address, size, address], None
         return found
     return None
 

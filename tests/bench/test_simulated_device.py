@@ -5,14 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.simulated_device import SimulatedDevice
+from bench.simulated_device import build
 
 
 @pytest.mark.parametrize(("scale", "levels"), [(2, {2}), (4, {2, 4})])
-def test_it_answers_tiles_without_their_margins(tmp_path: Path, scale: int, levels: set[int]) -> None:
-    device = SimulatedDevice(tmp_path)
-    height, width = (side + 2 * device.info.window_margin for side in (48, 64))
-    answer = device.run(np.zeros((3, height, width), np.float32), scale)
+def test_it_answers_with_the_pixels_of_the_network(tmp_path: Path, scale: int, levels: set[int]) -> None:
+    (device,) = build(tmp_path).values()
+    height, width = (side + 2 * device.info.window_margin for side in (24, 32))
+    tiles = np.random.default_rng(0).random((2, height, width), np.float32)
+    answer = device.run(tiles, scale)
     assert {level: planes.shape for level, planes in answer.items()} == {
-        level: (3, 48 * level, 64 * level) for level in levels
+        level: (2, 24 * level, 32 * level) for level in levels
     }
+    again = device.run(tiles[1:], scale)
+    for level, planes in answer.items():
+        assert planes.std() > 0
+        np.testing.assert_array_equal(again[level][0], planes[1])

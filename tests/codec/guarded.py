@@ -1,4 +1,4 @@
-"""Merges, filters and compresses with every buffer right at a page that nobody may touch; exits 0 if all is well.
+"""Runs what is in C with every buffer right at a page that nobody may touch; exits 0 if all is well.
 
     python -m tests.codec.guarded before|behind LIBRARY
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from app.codec import native
 from app.codec.deflate import huffman
+from app.codec.history import grid
 from app.codec.merge import merge
 from app.codec.png_filters import ADAPTIVE, filtered
 from app.codec.split import split
@@ -64,6 +65,13 @@ def main(side: str, name: str) -> None:
             body = huffman(rows.ravel(), last)
             with edged:
                 assert huffman(at_the_edge(rows.ravel()), last) == body
+    for height, width in [(8, 8), (9, 15), (24, 40), (33, 29)]:
+        luma = random.uniform(0, 1, (height, width)).astype(np.float32)
+        counts, quality = grid.histograms([luma]), grid.quality_of([luma])
+        zeros = mock.patch.object(np, "zeros", lambda shape, dtype=float: at_the_edge(np.full(shape, 0, dtype)))
+        with edged, zeros:
+            np.testing.assert_array_equal(grid.histograms([at_the_edge(luma)]), counts)
+            assert grid.quality_of([at_the_edge(luma)]) == quality
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Which library is loaded, that all of them do the same, and that they keep to their buffers."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.codec import native
+from app.codec.history import grid
 from app.codec.merge import merge
 from app.codec.png_filters import ADAPTIVE, filtered
 from app.codec.split import split
+from bench.pictures import photograph
 from tests.codec.support import FORMULAS, Array, bicubic
 
 SHAPES = [(1, 1), (1, 3), (3, 4), (5, 8), (33, 17), (70, 50)]
@@ -70,6 +74,26 @@ def test_filtered_as_numpy_does(implementation: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("app.codec.png_filters.library", lambda: None)
     np.testing.assert_array_equal(filtered(rows, rows[-1], 3, ADAPTIVE), found)
     assert len(set(found.reshape(70, -1)[:, 0])) > 1
+
+
+def test_counted_as_numpy_does(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    pictures = [random.uniform(0, 255, shape).astype(np.float32) for shape in [(8, 8), (9, 31), (135, 128)]]
+    found = grid.histograms(pictures)
+    assert found.sum() == 5 * sum((height - 7) * (width - 7) for height, width in [(8, 8), (9, 31), (135, 128)])
+    monkeypatch.setattr("app.codec.history.grid.library", lambda: None)
+    np.testing.assert_array_equal(grid.histograms(pictures), found)
+
+
+@pytest.mark.parametrize("quality", [None, 60])
+def test_a_jpeg_is_recognized_as_numpy_does(implementation: str, quality: int | None) -> None:
+    samples = photograph(200, 264)
+    if quality is not None:
+        file = io.BytesIO()
+        Image.fromarray(samples).save(file, "JPEG", quality=quality)
+        samples = np.asarray(Image.open(file))
+    luma = split(samples, FORMULAS).luma
+    assert grid.quality_of(grid.tiles_of(luma.shape[0], luma.shape[1], lambda first, last: luma[first:last])) == quality
 
 
 @pytest.mark.parametrize("side", ["before", "behind"])

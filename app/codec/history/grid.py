@@ -3,17 +3,18 @@
 After Fan and de Queiroz, "Identification of bitmap compression history", IEEE Transactions on Image Processing 12(2),
 2003. Five low frequencies are transformed at all 64 positions of the grid. Where a picture was quantised, and not
 enlarged or shrunk since, the cosine of a coefficient over its step is near 1; on any other grid, and for pictures that
-were never compressed, it averages to nearly 0. tests/codec/history/test_grid.py says how often it errs.
+were never compressed, it averages to nearly 0. tests/codec/history/test_grid.py says how often it errs. grid.c does the
+same in C.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.codec.history.jpeg import table
+from app.codec.native import library
 
 FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 QUALITIES = (*range(10, 80, 5), *range(76, 95, 1))
@@ -24,29 +25,13 @@ _LEAST_SIDE = 24
 _THIN = 4  # of these rows, one tells how busy a tile is
 _BINS, _PER_LEVEL = 512, 4  # coefficients of up to 128 levels, in quarters of a level
 _NEAREST, _FARTHEST = 0.6, 8.5  # in steps: nearer to zero, any coefficient is at a multiple; farther, any is near one
-_LEAST_MEAN, _LEAST_SCORE, _MOST_ELSEWHERE = 0.2, 10.0, 0.6
+_LEAST_MEAN, _LEAST_SCORE, _MOST_ELSEWHERE = 0.2, 7.0, 0.6
 
 
-class _Combs(NamedTuple):
-    """For each frequency, quality and bin: the cosine of the coefficient over its step, and whether it counts."""
-
-    cosines: NDArray[np.float64]
-    counted: NDArray[np.float64]
-
-
-def quality_of(luma: NDArray[np.float32]) -> int | None:
-    """The quality that luma (H, W), studio range in units of full scale, was once coded with; None if it shows none."""
-    height, width = luma.shape
-    return quality_of_rows(height, width, lambda first, last: luma[first:last])
-
-
-def quality_of_rows(height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]]) -> int | None:
-    """The same of luma that `rows` gives, rows [first, last) of it, from the top down and then a few again."""
-    if min(height, width) < _LEAST_SIDE:
-        return None
-    found, combs = sum(map(histograms, _tiles(height, width, rows))), _combs()
-    sums = np.einsum("fpb,fqb->pq", found, combs.cosines)
-    counts = np.einsum("fpb,fqb->pq", found, combs.counted).clip(1)
+def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
+    """The quality that a picture was coded with, of which these are parts, as of `tiles_of`; None if it shows none."""
+    sums, counts = np.split(_times(histograms(tiles), _combs()), 2, axis=1)
+    counts = counts.clip(1)
     scores = sums / np.sqrt(counts / 2)  # of a cosine with no preference for any angle, in standard deviations
     position, index = np.unravel_index(scores.argmax(), scores.shape)
     means = sums[:, index] / counts[:, index]
@@ -56,8 +41,14 @@ def quality_of_rows(height: int, width: int, rows: Callable[[int, int], NDArray[
     return QUALITIES[index] if sure else None
 
 
-def _tiles(height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """Parts that begin at multiples of 8, in levels of the full range that JPEG codes, up to a constant."""
+def tiles_of(height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Parts that begin at multiples of 8, in levels of the full range that JPEG codes, up to a constant.
+
+    Of luma in units of full scale, studio range, of which `rows` gives rows [first, last), from the top down and then a
+    few again. None of pictures that are too small to tell.
+    """
+    if min(height, width) < _LEAST_SIDE:
+        return
     corners = [(top, left) for top in range(0, height - 7, TILE) for left in range(0, width - 7, TILE)]
     if len(corners) > TILES:
         busy = []
@@ -72,36 +63,71 @@ def _tiles(height: int, width: int, rows: Callable[[int, int], NDArray[np.float3
         yield luma[:, left : left + TILE + 7] * np.float32(255 * 255 / 219)
 
 
-def histograms(picture: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Of the magnitudes of FREQUENCIES, for each position of the grid: (frequency, 8 x 8 positions, bin)."""
+def histograms(pictures: Iterable[NDArray[np.float32]]) -> NDArray[np.uint32]:
+    """Of the magnitudes of FREQUENCIES, for each position of the grid: (8 x 8 positions, frequency, bin).
+
+    Pictures (H, W) of at least 8 x 8 begin at the grid's origin.
+    """
+    found, native = np.zeros((64, len(FREQUENCIES), _BINS), np.uint32), library()
+    for picture in pictures:
+        if native is None:
+            _count(picture, found)
+            continue
+        values, frequencies = np.ascontiguousarray(picture), np.array(FREQUENCIES, np.int32)
+        addresses = (each.ctypes.data for each in (_basis(), frequencies))
+        if native.grid_histograms(
+            values.ctypes.data, *values.shape, *addresses, len(FREQUENCIES), _PER_LEVEL, _BINS, found.ctypes.data
+        ):
+            raise MemoryError("no memory to look for traces of JPEG")
+    return found
+
+
+def _count(picture: NDArray[np.float32], found: NDArray[np.uint32]) -> None:
     height, width = (length - 7 for length in picture.shape)
-    position = (np.arange(height) % 8)[:, None] * 8 + np.arange(width) % 8
-    place = (position * _BINS).astype(np.int32)
+    place = ((np.arange(height) % 8)[:, None] * 8 + np.arange(width) % 8) * _BINS
     rows = {k: _slid(picture, k, axis=1) for k in {across for _, across in FREQUENCIES}}
-    found = np.empty((len(FREQUENCIES), 64 * _BINS))
-    for counts, (down, across) in zip(found, FREQUENCIES, strict=True):
-        magnitude = np.abs(_slid(rows[across], down, axis=0)) * _PER_LEVEL
-        bins = np.minimum(magnitude, _BINS - 1).astype(np.int32)
-        counts[:] = np.bincount((bins + place).ravel(), minlength=64 * _BINS)
-    return found.reshape(len(FREQUENCIES), 64, _BINS)
+    for number, (down, across) in enumerate(FREQUENCIES):
+        magnitude = np.abs(_slid(rows[across], down, axis=0)) * np.float32(_PER_LEVEL)
+        bins = np.minimum(magnitude, _BINS - 1).astype(np.intp) + place
+        found[:, number] += np.bincount(bins.ravel(), minlength=64 * _BINS).reshape(64, _BINS).astype(np.uint32)
+
+
+@lru_cache(maxsize=1)
+def _basis() -> NDArray[np.float32]:
+    """The lowest frequencies of the orthonormal DCT of eight values, (frequency, 8)."""
+    frequencies = np.arange(1 + max(max(each) for each in FREQUENCIES))[:, None]
+    cosines = np.cos((2 * np.arange(8) + 1) * frequencies * np.pi / 16)
+    basis: NDArray[np.float32] = (cosines * np.sqrt(np.where(frequencies == 0, 1, 2) / 8)).astype(np.float32)
+    return basis
 
 
 def _slid(picture: NDArray[np.float32], frequency: int, axis: int) -> NDArray[np.float32]:
     """One coefficient of the orthonormal DCT of every eight pixels in a row along an axis."""
     count = picture.shape[axis] - 7
-    angles = (2 * np.arange(8) + 1) * frequency * np.pi / 16
-    basis = (np.cos(angles) * np.sqrt((1 if frequency == 0 else 2) / 8)).astype(np.float32)
     pieces = (picture[:, i : i + count] if axis else picture[i : i + count] for i in range(8))
     total = np.zeros_like(picture[:, :count] if axis else picture[:count])
-    for piece, factor in zip(pieces, basis, strict=True):
+    for piece, factor in zip(pieces, _basis()[frequency], strict=True):
         total += piece * factor
     return total
 
 
+def _times(found: NDArray[np.uint32], combs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(positions, qualities): what has been found, weighted by `combs` and added up over frequencies and bins."""
+    counts = found.reshape(64, -1)
+    if (native := library()) is None:
+        product: NDArray[np.float64] = counts @ combs
+        return product
+    sums = np.empty((64, combs.shape[1]))
+    native.grid_sums(counts.ctypes.data, *counts.shape, combs.ctypes.data, combs.shape[1], sums.ctypes.data)
+    return sums
+
+
 @lru_cache(maxsize=1)
-def _combs() -> _Combs:
-    centres = (np.arange(_BINS) + 0.5) / _PER_LEVEL
-    steps = np.array([[table(quality)[frequency] for quality in QUALITIES] for frequency in FREQUENCIES])[..., None]
+def _combs() -> NDArray[np.float64]:
+    """(frequencies x bins, twice the qualities): cosines of coefficients over steps, and then whether they count."""
+    centres = ((np.arange(_BINS) + 0.5) / _PER_LEVEL)[:, None]
+    steps = np.array([[table(quality)[frequency] for quality in QUALITIES] for frequency in FREQUENCIES])[:, None]
     counted = (centres > _NEAREST * steps) & (centres < _FARTHEST * steps)
-    counted[..., -1] = False  # holds everything beyond, too
-    return _Combs(np.where(counted, np.cos(2 * np.pi * centres / steps), 0.0), counted.astype(np.float64))
+    counted[:, -1] = False  # holds everything beyond, too
+    cosines = np.where(counted, np.cos(2 * np.pi * centres / steps), 0.0)
+    return np.concatenate([cosines, counted], axis=-1).reshape(len(FREQUENCIES) * _BINS, -1)

@@ -93,7 +93,7 @@ class _Plan:
 
 
 _HUFFMAN_PLAN = _Plan(ADAPTIVE, huffman)
-_ISAL_PLANS = (_Plan(ADAPTIVE, partial(isal, level=2)), _Plan(ADAPTIVE, partial(isal, level=3)))
+_ISAL_PLAN = _Plan(ADAPTIVE, partial(isal, level=2))
 _FLAT_FAST_PLAN = _Plan((NONE,), partial(isal, level=2))
 # Only for the whole picture, and three to six times as slow, so they have to make it smaller by this factor.
 _SMALL_PLAN, _FLAT_SMALL_PLAN = (_Plan(filters, partial(libdeflate, level=2)) for filters in (ADAPTIVE, (NONE,)))
@@ -117,7 +117,7 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
         )
 
     raw = sample(ADAPTIVE)
-    plans = [*_ISAL_PLANS] if library() is None else [_HUFFMAN_PLAN, *_ISAL_PLANS]
+    plans = [_ISAL_PLAN] if library() is None else [_HUFFMAN_PLAN, _ISAL_PLAN]
     if whole:
         plans.append(_SMALL_PLAN)
     sizes = {plan: len(plan.compress(raw)) for plan in plans}

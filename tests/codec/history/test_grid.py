@@ -25,7 +25,8 @@ HAVE_BEEN_JPEGS = {"t91", "general100"}
 
 def quality_of(picture: Image.Image) -> int | None:
     samples = np.asarray(picture)
-    return grid.quality_of(split(samples.reshape(*samples.shape[:2], -1), FORMULAS).luma)
+    luma = split(samples.reshape(*samples.shape[:2], -1), FORMULAS).luma
+    return grid.quality_of(grid.tiles_of(luma.shape[0], luma.shape[1], lambda first, last: luma[first:last]))
 
 
 def through(picture: Image.Image, quality: int, **options: object) -> Image.Image:

@@ -1,0 +1,140 @@
+"""Text and drawings that were a JPEG once are found by what rings in their blocks; clean ones are not."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from app.codec import Compression
+from app.codec.history import grid, ringing
+from app.codec.split import split
+from bench.pictures import photograph
+from tests.codec.history.test_grid import DRAWN, HAVE_BEEN_JPEGS, TRAIN, saved, through
+from tests.codec.support import FORMULAS, codec, wanted
+
+SCREENS = Path(__file__).parents[4] / "shared" / "data" / "calibrate" / "screens"
+WHITE = (255, 255, 255)
+Color = tuple[int, int, int]
+
+
+def tiles(picture: Image.Image) -> list[NDArray[np.float32]]:
+    samples = np.asarray(picture.convert("RGB"))
+    luma = split(samples, FORMULAS).luma
+    return list(grid.tiles_of(luma.shape[0], luma.shape[1], lambda first, last: luma[first:last]))
+
+
+def quality_of(picture: Image.Image) -> int | None:
+    return ringing.quality_of(tiles(picture))
+
+
+def page(size: int = 12, ink: Color = (0, 0, 0), paper: Color = WHITE, seed: int = 0) -> Image.Image:
+    """Lines of words of random letters."""
+    random = np.random.default_rng(seed)
+    picture = Image.new("RGB", (400, 300), paper)
+    for top in range(5, 280, int(size * 1.6)):
+        words = ["".join(map(chr, random.integers(97, 123, random.integers(2, 9)))) for _ in range(9)]
+        draw = ImageDraw.Draw(picture)
+        draw.text((int(random.integers(4, 12)), top), " ".join(words), fill=ink, font=ImageFont.load_default(size))
+    return picture
+
+
+@pytest.mark.parametrize("quality", [50, 75, 85, 90, 95])
+@pytest.mark.parametrize("size", [8, 12, 16, 24])
+def test_black_text_on_white_is_found_with_about_its_quality(size: int, quality: int) -> None:
+    coded = through(page(size), quality)
+    assert quality_of(page(size)) is None
+    assert grid.quality_of(tiles(coded)) is None  # what white cuts off takes the multiples of steps away
+    assert quality_of(coded) == pytest.approx(quality, abs=30 if quality == 50 else 8)
+
+
+@pytest.mark.parametrize(("ink", "paper"), [(WHITE, (0, 0, 0)), ((60, 60, 60), WHITE), ((20, 30, 40), (255, 250, 250))])
+def test_so_is_text_in_other_shades(ink: Color, paper: Color) -> None:
+    assert quality_of(page(ink=ink, paper=paper)) is None
+    assert quality_of(through(page(ink=ink, paper=paper), 75)) is not None
+
+
+@pytest.mark.parametrize(("top", "left"), [(0, 5), (3, 0), (7, 7)])
+def test_so_it_is_cropped_off_its_grid(top: int, left: int) -> None:
+    assert quality_of(through(page(), 75).crop((left, top, 400, 300))) == pytest.approx(75, abs=6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(7, 40),
+    st.integers(0, 2**32),
+    st.tuples(*3 * [st.integers(0, 255)]),
+    st.tuples(*3 * [st.integers(0, 255)]),
+)
+def test_clean_text_is_no_jpeg(size: int, seed: int, ink: Color, paper: Color) -> None:
+    assert quality_of(page(size, ink, paper, seed)) is None
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawn_pictures_are_no_jpegs(name: str) -> None:
+    assert quality_of(DRAWN[name]) is None
+    assert quality_of(DRAWN[name].crop((5, 3, 256, 192))) is None
+
+
+SHRINKING = [Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
+
+
+@pytest.mark.parametrize("way", SHRINKING, ids=lambda way: way.name)
+def test_what_rings_from_shrinking_is_no_jpeg(way: Image.Resampling) -> None:
+    for width in (200, 320, 391):
+        assert quality_of(page(24).resize((width, width * 3 // 4), way)) is None
+
+
+def test_soft_text_is_no_jpeg() -> None:
+    assert quality_of(page(24).filter(ImageFilter.GaussianBlur(2))) is None
+
+
+@pytest.mark.parametrize(
+    "background", [page(), page(24), Image.new("RGB", (400, 300), "white")], ids=["12", "24", "none"]
+)
+def test_a_clean_page_with_photographs_shows_nothing_even_if_they_lie_on_the_grid(background: Image.Image) -> None:
+    for seed, at in enumerate([(37, 41), (40, 48), (0, 0)]):
+        screen = background.copy()
+        picture = Image.fromarray(photograph(120, 160, seed))
+        screen.paste(picture, at)
+        screen.paste(through(picture, 60), (216, 160))
+        assert quality_of(screen) is None
+
+
+def test_photographs_show_nothing_whatever_they_went_through() -> None:
+    for seed in range(4):
+        picture = Image.fromarray(photograph(200, 264, seed))
+        assert quality_of(picture) is None
+        assert quality_of(through(picture, 30)) is None
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (24, 400), (33, 25)])
+def test_small_pictures_may_show_nothing_but_do_not_fail(shape: Sequence[int]) -> None:
+    assert quality_of(page().crop((0, 0, shape[1], shape[0]))) is None
+    quality_of(through(page().crop((0, 0, shape[1], shape[0])), 75))
+
+
+def test_the_codec_tells_it_of_files_without_losses_of_their_own() -> None:
+    coded = through(page(), 75)
+    (found,) = codec().decode(saved(coded, "PNG"), wanted(clean="auto")).compressions
+    assert found.kind == "grid"
+    assert found.quality == pytest.approx(75, abs=6)
+    jpeg = io.BytesIO()
+    page().save(jpeg, "JPEG", quality=75)
+    assert codec().decode(jpeg.getvalue(), wanted(clean="auto")).compressions == (Compression("jpeg", 75),)
+
+
+@pytest.mark.slow
+def test_neither_clean_photographs_nor_screenshots_are_taken_for_jpegs() -> None:
+    if not TRAIN.is_dir() or not SCREENS.is_dir():
+        pytest.skip("the training pictures and screenshots are not on this machine")
+    paths = [path for path in sorted(TRAIN.glob("*/*.png")) if path.parent.name not in HAVE_BEEN_JPEGS]
+    screens = sorted(SCREENS.glob("*.png"))
+    assert len(paths[::4]) > 100
+    assert len(screens) >= 6
+    assert [path.name for path in [*paths[::4], *screens] if quality_of(Image.open(path)) is not None] == []
