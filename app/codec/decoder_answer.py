@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app import errors
 from app.codec import metadata
+from app.codec.code_points import CodePoints, is_known
 from app.codec.decoder_protocol import BLOBS, MAX_TEXT
 from app.codec.limits import MAX_FRAMES
 from app.codec.raster import Raster
@@ -97,6 +98,8 @@ class Samples(_Message):
             raise ValueError(f"samples of a {self.format[:20]}")
         if self.compression is not None and self.compression.kind.upper() != format_name:
             raise ValueError(f"compression as {self.compression.kind} in a {format_name}")
+        if self.cicp is not None and not is_known(CodePoints(*self.cicp)):
+            raise ValueError(f"code points {self.cicp}")
         if pixels > allowed:
             raise ValueError(f"{pixels} pixels, where {allowed} were allowed")
         if self.frames > 1 and options.frames != "all":

@@ -124,6 +124,7 @@ NONSENSE: dict[str, tuple[object, bytes, int | None]] = {
     "frames without durations": (GOOD | {"frames": 2}, b"", None),
     "durations without frames": (GOOD | {"durations_ms": [1]}, b"", None),
     "a negative duration": (GOOD | {"frames": 2, "durations_ms": [1, -1]}, b"", None),
+    "code points without a meaning": (GOOD | {"cicp": [2, 2]}, b"", None),
     "code points of nine bits": (GOOD | {"cicp": [256, 16]}, b"", None),
     "a mastering display of nine numbers": (GOOD | {"mastering": [0] * 9}, b"", None),
     "a mastering display of wide numbers": (GOOD | {"mastering": [2**16] * 10}, b"", None),
