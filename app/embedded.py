@@ -77,7 +77,7 @@ class Upscaler:
         )
         asked = UpscaleOptions(scale=scale, **options)
         if (as_image or as_array) and (asked.format, asked.quality) != (None, None):
-            asked = replace(asked, format="png", quality="high" if asked.self_ensemble else None)
+            asked = replace(asked, format="png", quality=asked.quality if asked.lossy_quality is None else None)
         check_network(self._settings, asked.model)
         try:
             body = self._run(self._backend.upscale(data_of(picture), progress, asked)).body

@@ -96,15 +96,19 @@ def test_sends_any_kind_of_picture(url: str, tmp_path: Path, kind: str, scale: i
     np.testing.assert_array_equal(pictures.opened(result.body), enlarged(scale))
 
 
-@pytest.mark.parametrize("options", [Options(ensemble=True), Options(quality="high")], ids=["ensemble", "high"])
-def test_the_ensemble_has_eight_times_the_tiles(url: str, options: Options) -> None:
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [(Options(ensemble=True), 8), (Options(quality="high"), 8), (Options(quality="medium"), 2)],
+    ids=["ensemble", "high", "medium"],
+)
+def test_better_qualities_have_several_times_the_tiles(url: str, options: Options, passes: int) -> None:
     totals: list[int] = []
     with Upscaler(url) as upscaler:
         upscaler.upscale(FILE, progress=lambda done, total: totals.append(total))
         plain = totals[-1]
         result = upscaler.upscale(FILE, options=options, progress=lambda done, total: totals.append(total))
     np.testing.assert_array_equal(pictures.opened(result.body), enlarged(4))
-    assert totals[-1] == 8 * plain
+    assert totals[-1] == passes * plain
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

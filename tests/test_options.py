@@ -39,9 +39,10 @@ def test_the_docs_name_every_option_and_value(field: Any) -> None:
     assert named - set(re.findall(r"`(\w+)`", ROWS[field.name])) == set(), f"docs/api.md: the row of {field.name}"
 
 
-def test_high_quality_is_the_ensemble_and_no_number() -> None:
-    assert UpscaleOptions(quality="high").self_ensemble
+def test_high_quality_is_the_ensemble_medium_two_passes_and_neither_a_number() -> None:
+    assert [UpscaleOptions(quality=each).passes for each in (None, 80, "medium", "high")] == [1, 1, 2, 8]
     assert UpscaleOptions(quality="high").lossy_quality is None
-    assert UpscaleOptions(ensemble=True, quality=80).self_ensemble
-    assert not UpscaleOptions(quality=80).self_ensemble
+    assert UpscaleOptions(quality="medium").lossy_quality is None
+    assert UpscaleOptions(ensemble=True, quality=80).passes == 8
+    assert UpscaleOptions(ensemble=True, quality="medium").passes == 8
     assert UpscaleOptions(quality=80).lossy_quality == 80

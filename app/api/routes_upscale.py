@@ -56,8 +56,8 @@ async def upscale(
             raise BadParameter(f"{HEADER}: only jobs have webhooks; send Prefer: respond-async with it.")
         service.webhooks.check(webhook)
     order = _order(request, options, service, caller, patient)
-    if order.options.self_ensemble:
-        facts_of(request)["ensemble"] = True
+    if order.options.passes > 1:
+        facts_of(request)["passes"] = order.options.passes
     stages = Stages(service.metrics.stage)
     with ExitStack() as cleanup:
         held.callback(service.answers.hold(caller.name, 0))

@@ -134,7 +134,7 @@ class BandUpscaler:
             network=self._network.full_strength_of or self._network.name,
             clean=decoded.strengths(self._clean),
             compressed=self._compressed,
-            ensemble=self._options.self_ensemble,
+            passes=self._options.passes,
         )
         planes = decoded.by_frame(outputs, self._scale)[0]
         merger = Merger(

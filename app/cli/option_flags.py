@@ -94,11 +94,11 @@ def _number(typed: str | None, kind: type[int] | type[float], about: Option) -> 
 
 
 def _quality(typed: str | None) -> int | str | None:
-    if typed in (None, "high"):
+    if typed in (None, "medium", "high"):
         return typed
     if typed.isascii() and typed.isdecimal() and 1 <= int(typed) <= 100:
         return int(typed)
-    raise typer.BadParameter(f"{typed!r} is neither a number from 1 to 100 nor high.")
+    raise typer.BadParameter(f"{typed!r} is neither a number from 1 to 100 nor medium or high.")
 
 
 def _strength(typed: str | None) -> float | str | None:

@@ -137,7 +137,7 @@ class Engine:
         network: str | None = None,
         clean: Sequence[float] = (),
         compressed: bool = True,
-        ensemble: bool = False,
+        passes: int = 1,
         deadline: float | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         on_rows: Callable[[int, Outputs], None] | None = None,
@@ -147,8 +147,9 @@ class Engine:
 
         The levels are those of the network up to `scale`; without a name it is the first that has this scale. `client`
         is whom fairness is measured by. `clean` has a strength of clean-up, in eighths, for each plane, or is empty for
-        none; `compressed` is whether it is for losses of compression. `ensemble` takes the mean over the eight
-        symmetries of the square, for eight times the tiles and the work. `deadline` is in time.monotonic() seconds.
+        none; `compressed` is whether it is for losses of compression. With 8 `passes` the result is the mean over the
+        symmetries of the square, with 2 that of the picture and a quarter turn of it, for as many times the tiles and
+        the work. `deadline` is in time.monotonic() seconds.
         `on_progress` gets (tiles done, tiles in all), `on_rows` gets (rows, outputs) when source rows [0, rows) of
         every plane are done, and may `release` them; `on_stage` gets ("queue", seconds) and ("infer", seconds). All in
         the event loop. Cancelling the task takes its tiles out of the queue.
@@ -188,7 +189,7 @@ class Engine:
             network=chosen.name,
             clean=clean,
             compressed=compressed,
-            ensemble=ensemble,
+            passes=passes,
         )
         self.scheduler.admit(request)
         self._waiting.add(bridge.finished)

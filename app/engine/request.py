@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.ensemble import SYMMETRIES, Mean, turned_back
+from app.engine.ensemble import PASSES, Mean, turned_back
 from app.engine.planes import Outputs, new_plane
 from app.engine.ports import Plane
 from app.engine.tiles import CutPlane, Shape, Span, TileSizes, sizes_for
@@ -106,14 +106,14 @@ class Request:
         network: str = "",
         clean: Sequence[float] = (),
         compressed: bool = True,
-        ensemble: bool = False,
+        passes: int = 1,
     ) -> "Request":
         """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
 
         Tiles of at most `split_above` source pixels along both axes are not cut further so that every worker has one.
 
         `clean` has the strength of clean-up for each plane; without it there is none. `compressed` is whether they have
-        losses of compression. With `ensemble`, every window becomes eight tiles in a row, one for each symmetry.
+        losses of compression. With several `passes`, of PASSES, every window becomes as many tiles in a row.
         """
         request = cls(client, listener, Outputs())
         for plane, strength in zip(planes, clean or [0.0] * len(planes), strict=True):
@@ -128,15 +128,15 @@ class Request:
                 for column in source.columns:
                     shape = Shape(row.size, column.size, scale, network, strength, compressed or strength in (0, 1))
                     transposed = shape._replace(height=column.size, width=row.size)
-                    if not ensemble:
+                    if passes == 1:
                         request.tiles.append(Tile(request, source, outputs, row, column, shape))
                         continue
-                    mean = Mean()
+                    mean = Mean(PASSES[passes])
                     request.tiles += [
                         Tile(
                             request, source, outputs, row, column, transposed if symmetry & 4 else shape, symmetry, mean
                         )
-                        for symmetry in SYMMETRIES
+                        for symmetry in PASSES[passes]
                     ]
         request.tiles.sort(key=lambda tile: tile.row.start)  # all planes from the top down
         for index, tile in enumerate(request.tiles):

@@ -170,7 +170,7 @@ class Pipeline:
                 network=network.full_strength_of or network.name,
                 clean=decoded.strengths(clean_up.strength),
                 compressed=clean_up.compressed,
-                ensemble=order.options.self_ensemble,
+                passes=order.options.passes,
                 deadline=deadline,
                 on_progress=report,
                 on_rows=writer.advance,

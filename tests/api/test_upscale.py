@@ -380,12 +380,25 @@ async def test_ensemble_is_the_mean_over_the_turned_picture(serve: Running, quer
     assert np.abs(small - around)[1:-1, 1:-1].max() <= 0.51
 
 
-async def test_ensemble_counts_eight_tiles(serve: Running) -> None:
+async def test_medium_is_the_mean_over_the_picture_and_a_quarter_turn(serve: Running) -> None:
+    """The network leans to the row above; in the quarter turn that is the column on the right."""
+    gray = np.asarray(pictures.gray())
+    padded = np.pad(gray, 1, mode="edge").astype(np.float64)
+    padded[0], padded[:, -1] = padded[2], padded[:, -3]  # reflected
+    means = (padded[:-2, 1:-1] + padded[1:-1, 2:]) / 2
+    async with serve([leaning()]) as client:
+        answer = await post(client, "?scale=2&quality=medium")
+    small = pictures.opened(answer.content)[::2, ::2]
+    assert np.abs(small - means)[1:-1, 1:-1].max() <= 0.51
+
+
+@pytest.mark.parametrize(("quality", "passes"), [("medium", 2), ("high", 8)])
+async def test_every_pass_counts_its_tiles(serve: Running, quality: str, passes: int) -> None:
     models = FakeModel(), FakeModel()
-    for model, query in zip(models, ("", "?quality=high"), strict=True):
+    for model, query in zip(models, ("", f"?quality={quality}"), strict=True):
         async with serve([lambda model=model: model]) as client:
             assert (await post(client, query)).status_code == 200
-    assert models[1].tiles_run == 8 * models[0].tiles_run
+    assert models[1].tiles_run == passes * models[0].tiles_run
 
 
 async def test_ensemble_and_quality_of_the_encoder_go_together(serve: Running) -> None:
@@ -404,7 +417,7 @@ async def test_ensemble_and_quality_of_the_encoder_go_together(serve: Running) -
 async def test_quality_that_is_neither_a_number_nor_high(client: httpx.AsyncClient, quality: str) -> None:
     answer = await post(client, f"?format=jpeg&quality={quality}")
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "quality: must be 1 to 100, or high"
+    assert answer.json()["detail"] == "quality: must be 1 to 100, medium or high"
 
 
 async def test_truncated_file(client: httpx.AsyncClient) -> None:

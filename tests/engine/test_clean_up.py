@@ -45,7 +45,7 @@ async def test_the_ensemble_is_of_one_strength(start: Start) -> None:
     engine = await start(FakeModel(cleans=True))
     flat = np.full((6, 9), 3, np.float32)
     plain, cleaned = [
-        (await engine.upscale([flat], scale=4, client="me", clean=[strength], ensemble=True))[0][4]
+        (await engine.upscale([flat], scale=4, client="me", clean=[strength], passes=8))[0][4]
         for strength in (0.0, 0.5)
     ]
     np.testing.assert_array_equal(cleaned, plain + np.float32(500))

@@ -14,7 +14,7 @@ from app.engine.ensemble import SYMMETRIES, Mean, turned_back
 from app.engine.request import Request
 from app.engine.tiles import TileSizes
 from app.errors import QueueFull
-from model.evaluate import upscale_ensemble
+from model.evaluate import upscale_ensemble, upscale_twice
 from model.network import LapSRN, LapSRNConfig
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Tiles, expected, picture
@@ -48,6 +48,16 @@ def mean_of_eight(source: Plane, scale: int = 4) -> dict[int, Plane]:
     return {s: sum((one[s] for one in passes[1:]), passes[0][s]) / np.float32(8) for s in passes[0]}
 
 
+async def test_two_passes_are_the_picture_and_a_quarter_turn(start: Start) -> None:
+    engine = await start(FakeModel, tile_widths=(3, 7, 16))
+    planes = [picture(37, 21), picture(1, 1), picture(2, 30), picture(30, 1)]
+    outputs = await engine.upscale(planes, scale=4, client="me", passes=2)
+    for source, levels in zip(planes, outputs, strict=True):
+        turned = expected(np.ascontiguousarray(np.rot90(source)), 4)
+        for level, plain in expected(source, 4).items():
+            np.testing.assert_array_equal(levels[level], (plain + np.rot90(turned[level], -1)) / np.float32(2))
+
+
 @pytest.mark.parametrize("edges", [(4, 8), (5,), (3, 7, 16)])
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_it_is_the_mean_over_the_turned_picture_wherever_it_is_cut(
@@ -55,7 +65,7 @@ async def test_it_is_the_mean_over_the_turned_picture_wherever_it_is_cut(
 ) -> None:
     engine = await start(*(FakeModel for _ in range(workers)), tile_widths=edges)
     planes = [picture(37, 21), picture(1, 1), picture(2, 30), picture(30, 1), picture(8, 16)]
-    outputs = await engine.upscale(planes, scale=4, client="me", ensemble=True)
+    outputs = await engine.upscale(planes, scale=4, client="me", passes=8)
     for source, levels in zip(planes, outputs, strict=True):
         wanted = mean_of_eight(source)
         assert levels.keys() == wanted.keys()
@@ -69,7 +79,7 @@ async def test_ensembles_and_plain_requests_side_by_side_get_what_each_gets_alon
     engine = await start(FakeModel, FakeModel)
     planes = [picture(9 + index, 25 - index, seed=index) for index in range(12)]
     results = await asyncio.gather(
-        *(engine.upscale([p], scale=4, client=str(i % 3), ensemble=i % 2 == 0) for i, p in enumerate(planes))
+        *(engine.upscale([p], scale=4, client=str(i % 3), passes=8 if i % 2 == 0 else 1) for i, p in enumerate(planes))
     )
     for index, (source, (levels,)) in enumerate(zip(planes, results, strict=True)):
         wanted = expected(source, 4) if index % 2 else mean_of_eight(source)
@@ -82,13 +92,13 @@ async def test_admission_progress_and_batches_count_eight_tiles_for_a_window(sta
     engine = await start(FakeModel(gate), tile_widths=(8,), max_tiles=16)
     seen: list[tuple[int, int]] = []
     task = asyncio.create_task(
-        engine.upscale([picture(8, 8)], scale=4, client="a", ensemble=True, on_progress=lambda *done: seen.append(done))
+        engine.upscale([picture(8, 8)], scale=4, client="a", passes=8, on_progress=lambda *done: seen.append(done))
     )
     await asyncio.to_thread(gate.wait_entered)
     assert engine.status().queue_tiles + engine.scheduler.in_flight == 8
     with pytest.raises(QueueFull, match="this picture's 16 tiles"):
-        await engine.upscale([picture(8, 16)], scale=4, client="b", ensemble=True)
-    fits = asyncio.create_task(engine.upscale([picture(8, 8)], scale=4, client="b", ensemble=True))
+        await engine.upscale([picture(8, 16)], scale=4, client="b", passes=8)
+    fits = asyncio.create_task(engine.upscale([picture(8, 8)], scale=4, client="b", passes=8))
     gate.open()
     await asyncio.gather(task, fits)
     assert (seen[0], seen[-1]) == ((0, 8), (8, 8))
@@ -104,7 +114,7 @@ async def test_a_plain_request_waits_for_one_pass_of_an_ensemble_not_for_all(sta
 
     engine = await start(FakeModel(note), tile_widths=(8,))
     flats = [np.full((8, 16), 1, np.float32), np.full((8, 8), 2, np.float32)]
-    large = asyncio.create_task(engine.upscale([flats[0]], scale=4, client="a", ensemble=True))
+    large = asyncio.create_task(engine.upscale([flats[0]], scale=4, client="a", passes=8))
     await asyncio.to_thread(gate.wait_entered)
     small = asyncio.create_task(engine.upscale([flats[1]], scale=4, client="b"))
     await asyncio.sleep(0)
@@ -125,7 +135,7 @@ async def test_one_pass_that_is_not_finite_is_redone_in_full_precision_alone(sta
     engine = await start(model, tile_widths=(8,))
     source = picture(8, 8) + 1
     source[0, 0] = 1
-    (levels,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
+    (levels,) = await engine.upscale([source], scale=4, client="me", passes=8)
     np.testing.assert_array_equal(levels[4], mean_of_eight(source)[4])
     assert sum(shape[0] for shape, _, full in model.calls if full) == 2
 
@@ -199,7 +209,7 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
         workers=1,
         split_above=1,
         listener=Deaf(),
-        ensemble=True,
+        passes=8,
     )
     wide = [tile for tile in request.tiles if tile.symmetry < 4]
     assert {(tile.shape.height, tile.shape.width) for tile in wide} == {(4, 8)}
@@ -211,16 +221,17 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
         assert all(np.shares_memory(kept, whole) for kept in tile.mean._sums.values())
 
 
+@pytest.mark.parametrize(("passes", "reference_of"), [(2, upscale_twice), (8, upscale_ensemble)])
 @SERVED
-async def test_on_the_network_it_is_the_reference_of_eight_whole_pictures(
-    start: Start, network: LapSRN, backend: str, dtype: str
+async def test_on_the_network_it_is_the_reference_of_whole_pictures(
+    start: Start, network: LapSRN, backend: str, dtype: str, passes: int, reference_of: Callable[..., list[Plane]]
 ) -> None:
     engine = await start(lambda: runtime_of(network, dtype, backend), tile_widths=(8, 16))
     source = plane(29, 21)
-    (levels,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
+    (levels,) = await engine.upscale([source], scale=4, client="me", passes=passes)
     (plain,) = await engine.upscale([source], scale=4, client="me")
     with torch.no_grad():
-        wanted = upscale_ensemble(network.fold(), source)
+        wanted = reference_of(network.fold(), source)
     tolerance = 2e-6 if dtype == "float32" else 0.02
     for whole, reference, single in zip(levels.values(), wanted, plain.values(), strict=True):
         np.testing.assert_allclose(whole, reference, rtol=0, atol=tolerance)
@@ -232,10 +243,10 @@ async def test_a_turned_picture_comes_out_turned(start: Start, network: LapSRN, 
     """To the last bit where the picture is cut alike from both ends, else to rounding."""
     engine = await start(lambda: runtime_of(network, dtype, backend), tile_widths=(8, 16))
     for source, tolerance in ((plane(16, 16), 0.0), (plane(11, 19), 2e-6 if dtype == "float32" else 0.01)):
-        (upright,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
+        (upright,) = await engine.upscale([source], scale=4, client="me", passes=8)
         for turn in (TURNS[1], TURNS[4]):  # which generate the others
             turned = np.ascontiguousarray(turn(source))
-            (levels,) = await engine.upscale([turned], scale=4, client="me", ensemble=True)
+            (levels,) = await engine.upscale([turned], scale=4, client="me", passes=8)
             for level, whole in levels.items():
                 np.testing.assert_allclose(whole, turn(upright[level]), rtol=0, atol=tolerance)
 
@@ -246,12 +257,15 @@ async def test_flat_colours_stay_exact_and_load_changes_nothing(
 ) -> None:
     engine = await start(*[lambda: runtime_of(network, dtype, backend)] * 2, tile_widths=(8, 16), max_batch_pixels=1024)
     flat, source = np.full((20, 13), 200 / 255, np.float32), plane(24, 17)
-    (alone,) = await engine.upscale([source], scale=4, client="me", ensemble=True)
+    (alone,) = await engine.upscale([source], scale=4, client="me", passes=8)
     crowd = [plane(16, 24, seed=seed) for seed in range(4)]
     (levels,), (among,), *_ = await asyncio.gather(
-        engine.upscale([flat], scale=4, client="flat", ensemble=True),
-        engine.upscale([source], scale=4, client="me", ensemble=True),
-        *(engine.upscale([other], scale=4, client="crowd", ensemble=i % 2 == 0) for i, other in enumerate(crowd)),
+        engine.upscale([flat], scale=4, client="flat", passes=8),
+        engine.upscale([source], scale=4, client="me", passes=8),
+        *(
+            engine.upscale([other], scale=4, client="crowd", passes=8 if i % 2 == 0 else 1)
+            for i, other in enumerate(crowd)
+        ),
     )
     for level, whole in levels.items():
         for codes in (255, 65535):

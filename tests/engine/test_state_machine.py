@@ -32,7 +32,7 @@ def admissible(held: Counter[str], client: str, amount: int, alone: int) -> bool
 class Case:
     """A request, who listens to it, and where its tiles should be by the model."""
 
-    def __init__(self, client: str, sides: list[tuple[int, int]], scale: int, network: str, ensemble: bool) -> None:
+    def __init__(self, client: str, sides: list[tuple[int, int]], scale: int, network: str, passes: int) -> None:
         """Planes of these (height, width)."""
         self.ear = Ear()
         self.request = Request.cut(
@@ -48,7 +48,7 @@ class Case:
             split_above=8,
             listener=self.ear,
             network=network,
-            ensemble=ensemble,
+            passes=passes,
         )
         self.places: dict[Tile, Place] = dict.fromkeys(self.request.tiles, "waiting")
         self.state: Literal["open", "done", "failed", "withdrawn"] = "open"
@@ -121,10 +121,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         sides=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=2),
         scale=st.sampled_from([2, 4]),
         network=st.sampled_from(["x4", "x8"]),
-        ensemble=st.sampled_from([False, False, False, False, True]),
+        passes=st.sampled_from([1, 1, 1, 1, 2, 8]),
     )
-    def admit(self, client: str, sides: list[tuple[int, int]], scale: int, network: str, ensemble: bool) -> None:
-        case = Case(client, sides, scale, network, ensemble)
+    def admit(self, client: str, sides: list[tuple[int, int]], scale: int, network: str, passes: int) -> None:
+        case = Case(client, sides, scale, network, passes)
         tiles, size = Counter[str](), Counter[str]()
         for other in self.under_way:
             tiles[other.request.client] += len(other.at("waiting")) + len(other.at("held"))
@@ -244,7 +244,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler.drain()
         self.draining = True
         with pytest.raises(Draining):
-            self.scheduler.admit(Case("late", [(4, 4)], 2, "x4", ensemble=False).request)
+            self.scheduler.admit(Case("late", [(4, 4)], 2, "x4", passes=1).request)
 
     @precondition(lambda self: self.draining and not self.closed)
     @rule()

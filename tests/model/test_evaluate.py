@@ -13,6 +13,7 @@ from PIL import Image
 from model.checkpoint import load_weights, save_weights
 from model.color import luma, rgb_from_ycbcr, ycbcr_from_rgb
 from model.evaluate import (
+    Enlarge,
     Score,
     evaluate,
     luma_8bit,
@@ -23,6 +24,7 @@ from model.evaluate import (
     table,
     upscale,
     upscale_ensemble,
+    upscale_twice,
     validate,
 )
 from model.network import LapSRN, LapSRNConfig, constant
@@ -152,10 +154,13 @@ def test_the_ensemble_is_the_mean_of_eight_separate_runs() -> None:
         assert np.abs(level - single).max() > 1e-3, "the eight differ"
 
 
-def test_command_scores_the_ensemble(tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("flag", "enlarge"), [("--twice", upscale_twice), ("--ensemble", upscale_ensemble)])
+def test_command_scores_several_passes(
+    flag: str, enlarge: Enlarge, tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_pictures(tmp_path / "hr", [(64, 72)])
-    main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr"), "--ensemble"])
-    expected = evaluate(weights_file, tmp_path / "hr", enlarge=upscale_ensemble)
+    main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr"), flag])
+    expected = evaluate(weights_file, tmp_path / "hr", enlarge=enlarge)
     assert capsys.readouterr().out == table(expected) + "\n"
     assert expected != evaluate(weights_file, tmp_path / "hr")
 

@@ -21,16 +21,16 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 class Options:
     """What else can be asked for; None is the service's default.
 
-    `width`, `height` and `long_side` are pixels of the result, instead of a scale. `ensemble`: better, and eight times
-    slower. `model`: one that GET /model names. `clean`: 0 to 1, how strongly traces of compression and noise are
-    removed.
+    `width`, `height` and `long_side` are pixels of the result, instead of a scale. `quality` of "medium": better, and
+    twice as slow; of "high", as with `ensemble`: best, and eight times slower. `model`: one that GET /model names.
+    `clean`: 0 to 1, how strongly traces of compression and noise are removed.
     """
 
     width: int | None = None
     height: int | None = None
     long_side: int | None = None
     format: Literal["png", "webp", "jpeg", "avif", "tiff", "jxl"] | None = None
-    quality: int | Literal["high"] | None = None
+    quality: int | Literal["medium", "high"] | None = None
     lossless: bool | None = None
     frames: Literal["single", "first", "all"] | None = None
     metadata: Literal["drop", "keep", "all"] | None = None
