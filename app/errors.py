@@ -86,10 +86,27 @@ class NotReady(ClientError):
         self.job_id = job_id
 
 
+class RangeNotSatisfiable(ClientError):
+    """The part that is asked for begins behind the end."""
+
+    slug = "range-not-satisfiable"
+
+    def __init__(self, message: str, size: int) -> None:
+        """`size` is what there is, in bytes."""
+        super().__init__(message)
+        self.size = size
+
+
 class Unauthorized(ClientError):
     """The API key is missing or wrong."""
 
     slug = "unauthorized"
+
+
+class CrossSite(ClientError):
+    """A browser sends this for a page of another site."""
+
+    slug = "cross-site"
 
 
 class Forbidden(ClientError):

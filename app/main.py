@@ -1,7 +1,6 @@
 """Serves: makes the application and runs it until a signal ends it; nothing happens at import."""
 
 import asyncio
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
-from app import logging
+from app import early_signals, logging
 from app.assembly import build_service, replica_count, settings_of_replica
 from app.build import package_version
+from app.early_signals import leave
 from app.engine import ModelFactory
 from app.errors import EXIT_STARTUP, StartupError
 from app.settings import Settings, load_settings, unknown_settings
@@ -110,7 +110,8 @@ def _serve_replicas(
                 args=(index, again, replicas, share, models, listener, metrics),
                 name=f"replica-{index}",
             )
-            process.start()
+            with early_signals.held_back():
+                process.start()
             return process
 
         stop_seconds = settings.lame_duck_seconds + settings.grace_seconds + LAST_SECONDS
@@ -131,6 +132,7 @@ def _replica(
     from app.api.replicas import ScrapeOfAll
     from app.api.server import run_server
 
+    early_signals.listen()
     os.setpgrp()  # signals of a terminal reach the parent, which passes them on
     logging.configure(settings.log_level, settings.log_format, replica=index)
     try:
@@ -156,22 +158,25 @@ def _tell_address(listener: socket.socket) -> None:
         print(f"LapSRN is starting on http://{shown}:{port}; Ctrl-C stops it", flush=True)
 
 
+def _open_standard_streams() -> None:
+    """Where they were closed, what is written to them is dropped, and not written to the socket opened next."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 def main() -> NoReturn:
     """`python -m app.main`: as `serve`, with one line on standard error if it cannot start."""
+    _open_standard_streams()
+    early_signals.listen()
     try:
         code = serve()
     except StartupError as error:
         print(f"lapsrn: {error}", file=sys.stderr)
         code = EXIT_STARTUP
     leave(code)
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process, even where a thread hangs in a device driver and would turn the exit into an abort."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # a full disk costs log lines, not the exit code
-            stream.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ Address = IPv4Address | IPv6Address
 MAX_URL = 2048
 """Characters of an address."""
 _HOST = re.compile(r"(?:\.?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_SITE_LOCAL = IPv6Network("fec0::/10")
+"""What fc00::/7 has replaced (RFC 3879); still private where it is used."""
 _NAT64 = IPv6Network("64:ff9b::/96")
 _SECRET_BYTES = range(24, 65)
 
@@ -66,7 +69,8 @@ class Rules:
         found = _plain(ip_address(address.partition("%")[0]))
         if any(found in network for network in self.networks):
             return True
-        return encrypted and found.is_global and not found.is_multicast and not found.is_reserved
+        special = found.is_multicast or found.is_reserved or found in _SITE_LOCAL
+        return encrypted and found.is_global and not special
 
     def _is_listed(self, host: str) -> bool:
         host = host.rstrip(".")
@@ -75,7 +79,9 @@ class Rules:
                 "*" in self.hosts or any(_plain(ip_address(host)) in network for network in self.networks)
             )
         except ValueError:
-            return any(each in ("*", host) or (each[0] == "." and host.endswith(each)) for each in self.hosts)
+            return _is_name(host) and any(
+                each in ("*", host) or (each[0] == "." and host.endswith(each)) for each in self.hosts
+            )
 
 
 def secrets_in(text: str) -> tuple[bytes, ...]:
@@ -93,6 +99,15 @@ def secrets_in(text: str) -> tuple[bytes, ...]:
             raise ValueError("a secret is whsec_ and the base64 of 24 to 64 random bytes; several have spaces between")
         keys.append(key)
     return tuple(keys)
+
+
+def _is_name(host: str) -> bool:
+    """Whether it can be a host's name, which everybody who parses an address finds in it.
+
+    What ends in a number is an IPv4 address in a spelling of its own, such as 127.1 or 0x7f.0.0.1.
+    """
+    labels = host.split(".")
+    return _HOST.fullmatch(host) is not None and all(labels) and not _NUMBER.fullmatch(labels[-1])
 
 
 def _split(url: str) -> SplitResult | None:

@@ -7,8 +7,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from app.early_signals import leave, listen
 from app.engine import TileModel
-from app.main import leave, serve
+from app.main import serve
 from tests.fakes import FakeModel
 
 
@@ -39,5 +40,6 @@ def build(seconds: float) -> dict[str, TileModel]:
 
 
 if __name__ == "__main__":
+    listen()
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
     leave(serve(models=[functools.partial(build, seconds)]))

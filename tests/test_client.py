@@ -21,6 +21,7 @@ from lapsrn_client import (
     NotFound,
     Options,
     Picture,
+    ServerError,
     Unreachable,
     UnsupportedFormat,
     UpscaleError,
@@ -296,6 +297,49 @@ def test_tries_again_after_as_long_as_it_was_told(monkeypatch: pytest.MonkeyPatc
     assert (result.body, result.id) == (b"picture", "abc")
     assert slept == [0.0, 2.0, 0.0, 2.0], "then Retry-After: 2, Retry-After: 0, and its own 0.5 * 2**2"
     assert stub.requests == ["POST /upscale"] * 4
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seconds"),
+    [
+        ("Fri, 31 Jan 2026 12:00:07 GMT", 7.0),
+        ("Friday, 31-Jan-26 12:00:07 GMT", 7.0),
+        ("Fri, 31 Jan 2026 11:00:00 GMT", 0.0),
+        ("Fri, 31 Feb 2026 12:00:00 GMT", 0.5),
+        ("soon", 0.5),
+        ("-5", 0.5),
+        ("\u00b2", 0.5),
+        ("", 0.5),
+    ],
+)
+def test_waits_until_a_date_and_by_itself_where_it_is_told_nothing(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, seconds: float
+) -> None:
+    busy = (503, {"Date": "Fri, 31 Jan 2026 12:00:00 GMT", "Retry-After": wanted}, b"")
+    with listening(Scripted(busy, GOOD), date_header=False) as url, Upscaler(url) as upscaler:
+        slept: list[float] = []
+        monkeypatch.setattr("lapsrn_client.client.time", type("Clock", (), {"sleep": slept.append}))
+        assert upscaler.upscale(FILE).body == b"picture"
+    assert slept == [0.0, seconds]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"\xff", b'{"self": 1, "status": "?"}'])
+def test_a_problem_that_is_none_is_an_error_all_the_same(body: bytes) -> None:
+    """What stands between client and service answers as it likes."""
+    with listening(Scripted((500, PROBLEM, body))) as url, Upscaler(url) as upscaler:
+        with pytest.raises(ServerError, match="Internal Server Error") as caught:
+            upscaler.upscale(FILE)
+        assert caught.value.status == 500
+
+
+@pytest.mark.parametrize("headers", [{"Content-Type": "text/html; charset=utf-8"}, {}])
+def test_a_page_is_not_taken_for_a_picture_or_a_job(headers: dict[str, str]) -> None:
+    """Of a login, or of another program on that port."""
+    with listening(Scripted((200, headers, b"<!doctype html>"))) as url, Upscaler(url) as upscaler:
+        with pytest.raises(UpscaleError, match="/upscale does not answer with a picture"):
+            upscaler.upscale(FILE)
+        with pytest.raises(UpscaleError, match="/upscale does not answer with a job"):
+            upscaler.begin(FILE)
 
 
 async def test_asyncio_client_tries_again() -> None:

@@ -55,6 +55,26 @@ def test_everything_else_is_not(url: str, complaint: str) -> None:
     assert complaint in RULES.complaint(url)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0x7f.1",
+        "127.1",
+        "0177.0.0.1",
+        "%31%32%37.0.0.1",
+        "evil.org\\.example.net",
+        "evil.org%00.example.net",
+        "evil.org;.example.net",
+        ".example.net",
+        "a..example.net",
+        "-.example.net",
+        "[::1].example.net",
+    ],
+)
+def test_hosts_that_parsers_may_read_differently_are_not_allowed(host: str) -> None:
+    assert Rules.of(("*", ".example.net")).complaint(f"https://{host}/")
+
+
 def test_without_networks_there_has_to_be_tls() -> None:
     assert Rules.of(("example.org",)).complaint("http://example.org/") == "has to begin with https://"
 
@@ -79,6 +99,7 @@ def test_any_public_host() -> None:
         ("0.0.0.0", False),
         ("169.254.169.254", False),
         ("192.168.0.1", False),
+        ("fec0::1", False),
         ("172.16.0.1", False),
         ("100.64.0.1", False),
         ("224.0.0.1", False),

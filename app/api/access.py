@@ -83,7 +83,7 @@ def network_of(address: str) -> str:
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return address or "unknown"
+        return "unknown"  # whatever a proxy has passed on: as a name it could be any text, and another one each time
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
     if found.ipv4_mapped is not None:

@@ -29,6 +29,7 @@ _EXPOSED = [
     "X-Upscale-Truncated",
     "Content-Disposition",
     "Content-Location",
+    "Content-Range",
     "Link",
     "Location",
     "Preference-Applied",

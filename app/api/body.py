@@ -75,7 +75,10 @@ async def read_picture(request: Request, limits: BodyLimits, reservation: Reserv
 
 
 def _sink_for(content_type: str, max_bytes: int) -> tuple[Sink, int]:
-    """The sink for this content type, and the most bytes its body may have."""
+    """The sink for this content type, and the most bytes its body may have.
+
+    Without one it is the picture: its format is told by its bytes anyway (RFC 9110, section 8.3).
+    """
     kind, options = parse_options_header(content_type)
     if kind == b"multipart/form-data":
         boundary = options.get(b"boundary", b"")
@@ -84,10 +87,10 @@ def _sink_for(content_type: str, max_bytes: int) -> tuple[Sink, int]:
                 "multipart/form-data without a boundary. Let the client set the Content-Type itself."
             )
         return FormSink(boundary, max_bytes), max_bytes + _FORM_OVERHEAD
-    if kind.startswith(b"image/") or kind == b"application/octet-stream":
+    if not content_type or kind.startswith(b"image/") or kind == b"application/octet-stream":
         return RawSink(), max_bytes
     raise UnsupportedFormat(
-        f"Content-Type {content_type[:80] or 'missing'}: send multipart/form-data with the picture in the field "
+        f"Content-Type {content_type[:80]}: send multipart/form-data with the picture in the field "
         "'image' (curl -F image=@photo.png), or the picture's bytes as image/* or application/octet-stream."
     )
 

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 
 from app.api.access import Access
 from app.api.tracing import Trace
+from app.errors import CrossSite
 from app.service.caller import Caller
 from app.service.service import Service
 
@@ -62,6 +63,20 @@ def once_each(request: Request) -> None:
     repeated = [place for place, count in places.items() if count > 1]
     if repeated:
         raise RequestValidationError([{"loc": place, "type": "repeated", "msg": "repeated"} for place in repeated])
+
+
+def same_site(request: Request, service: ServiceDep) -> None:
+    """Raises CrossSite for what a browser sends for a page of another site, unless the operator has listed its origin.
+
+    A form needs no permission to be sent. Any page could have the visitor's own service work, and take up the share of
+    those who use it. Browsers that say nothing of the site, and programs, are served.
+    """
+    origin = request.headers.get("origin", "")
+    if request.headers.get("sec-fetch-site") == "cross-site" and origin not in service.settings.cors_origins:
+        raise CrossSite(
+            "A page of another site sends this. Use this service's own page, or have the operator list the origin in "
+            "LAPSRN_CORS_ORIGINS."
+        )
 
 
 async def until_answered() -> AsyncIterator[ExitStack]:

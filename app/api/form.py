@@ -14,6 +14,9 @@ _MAX_LINE = 1024
 """Bytes that a boundary's line, or one before the first boundary, may have."""
 _MAX_PART_HEADERS = 8192
 _HEADERS_END = re.compile(rb"(?:\A|\r?\n)(\r?\n)")
+_LINE_END = re.compile(rb"\r?\n")
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+"""Where a header goes on in the next line."""
 _AFTER_BOUNDARY = rb"(?:(--)|[ \t]*\r?\n)"
 _UNFINISHED = re.compile(rb"-|[ \t]*\r?")
 """What may stand there so far, when more is to come."""
@@ -133,7 +136,7 @@ class FormSink:
 
 def _field_name(headers: bytes) -> str:
     """The name in the Content-Disposition among a part's headers; "" if it has none."""
-    for line in re.split(rb"\r?\n(?![ \t])", headers):
+    for line in _LINE_END.split(_FOLD.sub(b" ", headers)):
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-disposition":
             _, options = parse_options_header(value.strip())

@@ -2,6 +2,9 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_OF_GET = (b"range", b"if-range")
+"""Headers that mean nothing for HEAD (RFC 9110, section 14.2)."""
+
 
 class HeadAsGet:
     """Answers HEAD with the status and the headers that GET would have (RFC 9110, section 9.3.2)."""
@@ -20,7 +23,8 @@ class HeadAsGet:
                 await send(message)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        as_get = {**scope, "method": "GET"}
+        headers = [(name, value) for name, value in scope["headers"] if name not in _OF_GET]
+        as_get = {**scope, "method": "GET", "headers": headers}
         try:
             await self._app(as_get, receive, without_body)
         finally:

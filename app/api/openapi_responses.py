@@ -48,6 +48,8 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if status in (429, 503):
         headers["Retry-After"] = _RETRY
+    if status == 416:
+        headers["Content-Range"] = _header("How much there is.", "bytes */2000")
     if any(row.slug == errors.NotReady.slug for row in rows):
         headers["Link"] = _header("The job to wait for.", '</jobs/8L2s...>; rel="monitor"')
     if status == 401:
@@ -100,6 +102,21 @@ _IF_NONE_MATCH = {
     "schema": {"type": "string"},
 }
 
+_RANGE = {
+    "name": "Range",
+    "in": "header",
+    "required": False,
+    "description": "A part of the file, such as bytes=1000-, to go on with a transfer; answered by 206.",
+    "schema": {"type": "string"},
+}
+_IF_RANGE = {
+    "name": "If-Range",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the file that the part is of; of any other the whole is sent.",
+    "schema": {"type": "string"},
+}
+
 UPSCALE: dict[str, Any] = {
     "responses": {
         200: {
@@ -138,6 +155,7 @@ UPSCALE: dict[str, Any] = {
         **_problems(
             errors.MalformedRequest,
             errors.Unauthorized,
+            errors.CrossSite,
             errors.NotAcceptable,
             errors.SlowClient,
             errors.TooManyBytes,
@@ -183,19 +201,25 @@ RESULT: dict[str, Any] = {
                 "Content-Disposition": _header("A name to save it under.", 'inline; filename="upscaled_x2.png"'),
             },
         },
+        206: {
+            "description": "The part of it that Range asks for.",
+            "content": _PICTURE,
+            "headers": {"ETag": _ETAG, "Content-Range": _header("Which part it is.", "bytes 1000-1999/2000")},
+        },
         304: {"description": "The client has it already.", "headers": {"ETag": _ETAG}},
         **_problems(
             errors.MalformedRequest,
             errors.Unauthorized,
             errors.NotFound,
             errors.NotReady,
+            errors.RangeNotSatisfiable,
             errors.BadParameter,
             errors.TooManyRequests,
             errors.QueueFull,
             errors.StoreUnavailable,
         ),
     },
-    "openapi_extra": {"parameters": [_IF_NONE_MATCH, _COOKIE_PARAMETER]},
+    "openapi_extra": {"parameters": [_IF_NONE_MATCH, _RANGE, _IF_RANGE, _COOKIE_PARAMETER]},
 }
 
 FORGET: dict[str, Any] = {

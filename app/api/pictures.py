@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from app.api.addresses import picture_address, prefix_of
 from app.api.negotiation import revalidates
+from app.api.ranges import part
 from app.formats import OUTPUT_FORMATS
 from app.results import StoredPicture
 
@@ -52,11 +53,19 @@ def content_disposition(media_type: str, made: str) -> str:
 
 
 def picture_response(request: Request, picture: StoredPicture, level: int) -> Response:
-    """200 with the picture, or 304 when the client has it already."""
-    headers = {"ETag": picture.etag, "Cache-Control": CACHE_CONTROL, "Vary": "Cookie"}
+    """200 with the picture, 206 with the part that the client lacks, or 304 when it has it already.
+
+    Raises RangeNotSatisfiable.
+    """
+    headers = {"ETag": picture.etag, "Cache-Control": CACHE_CONTROL, "Vary": "Cookie", "Accept-Ranges": "bytes"}
     if revalidates(request.headers.get("if-none-match", ""), picture.etag):
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = content_disposition(picture.media_type, f"x{level}")
     if picture.clean:
         headers["X-Upscale-Clean"] = picture.clean
-    return Response(picture.body, 200, headers, picture.media_type)
+    size = len(picture.body)
+    wanted = part(request.headers.get("range", ""), request.headers.get("if-range", ""), picture.etag, size)
+    if wanted is None:
+        return Response(picture.body, 200, headers, picture.media_type)
+    headers["Content-Range"] = f"bytes {wanted[0]}-{wanted[-1]}/{size}"
+    return Response(picture.body[wanted.start : wanted.stop], 206, headers, picture.media_type)

@@ -30,6 +30,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.MalformedRequest: Kind(400, errors.MalformedRequest.slug, "Malformed request"),
     errors.Unauthorized: Kind(401, errors.Unauthorized.slug, "API key missing or wrong"),
     errors.Forbidden: Kind(403, errors.Forbidden.slug, "Not allowed with this API key"),
+    errors.CrossSite: Kind(403, errors.CrossSite.slug, "Not allowed for pages of other sites"),
     errors.NotFound: Kind(404, errors.NotFound.slug, "Not found"),
     errors.NotAcceptable: Kind(406, errors.NotAcceptable.slug, "No acceptable picture format"),
     errors.SlowClient: Kind(408, errors.SlowClient.slug, "The body did not arrive in time"),
@@ -39,6 +40,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.TooManyBytes: Kind(413, errors.TooManyBytes.slug, "Too many bytes"),
     errors.TooManyPixels: Kind(413, errors.TooManyPixels.slug, "Too many pixels"),
     errors.UnsupportedFormat: Kind(415, errors.UnsupportedFormat.slug, "Not an accepted picture format"),
+    errors.RangeNotSatisfiable: Kind(416, errors.RangeNotSatisfiable.slug, "No such part"),
     errors.UndecodablePicture: Kind(422, errors.UndecodablePicture.slug, "The picture does not decode"),
     errors.BadParameter: Kind(422, errors.BadParameter.slug, "Bad parameter"),
     errors.TooManyRequests: Kind(429, errors.TooManyRequests.slug, "Too much under way"),
@@ -107,6 +109,8 @@ def problem_of(error: Exception, prefix: str = "") -> Problem:
         headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     if kind.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="lapsrn"'
+    if isinstance(error, errors.RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if isinstance(error, errors.NotReady):
         job = job_address(prefix, error.job_id)
         return Problem(kind, str(error), headers | {"Link": f'<{job}>; rel="monitor"'}, job=job)

@@ -15,6 +15,8 @@ from app.errors import LapsrnError, MalformedRequest, QueueFull
 
 _MAX_PIPELINED = 16
 """Requests on one connection that wait for the answer to the one before; each costs memory."""
+_FRAMING = (b"connection", b"content-length", b"transfer-encoding")
+"""The headers that tell where a body ends, and whether another request may follow."""
 _PROBE_SECONDS = 2.0
 """For the headers on a connection that is kept back for probes, so that it is soon free for the next one."""
 
@@ -44,6 +46,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_headers = False
         self._arriving: RequestResponseCycle | None = None  # the request whose body has not arrived completely
         self._deaf = False  # whatever still comes is not for the parser
+        self._framing = b""  # of the body that the parser left out because of an upgrade
+        self._reframing = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the first request, as long as headers may take."""
@@ -81,9 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._headers.fed(len(data))
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # to a protocol that is not spoken here: the request is answered as it is
+            self._parse(data)
         except httptools.HttpParserError as error:
             own = error.__context__
             self._refuse(own if isinstance(own, LapsrnError) else MalformedRequest("This is not an HTTP/1.1 request."))
@@ -91,8 +93,29 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._headers.overfed:
                 self._refuse(self._headers.too_many_bytes())
 
+    def _parse(self, data: bytes) -> None:
+        """Also past requests that ask for an upgrade, which is not spoken here: they are answered as they are.
+
+        The parser stops behind their headers. What follows is their body all the same (RFC 9110, section 7.8), and
+        would be taken for the next request: so a parser gets a second head, which says nothing but how it is framed.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as stop:
+                data = data[stop.args[0] :]
+            if self._framing:
+                head, self._framing = b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n", b""
+                self._reframing = True
+                self.parser = httptools.HttpRequestParser(self)  # the other takes nothing after Connection: close
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+                self.parser.feed_data(head)
+
     def on_message_begin(self) -> None:
         """Gives a further request on the same connection as much time as the first."""
+        if self._reframing:
+            return
         self._unset_keepalive_if_required()
         super().on_message_begin()
         self._in_headers = True
@@ -102,22 +125,34 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Takes a piece of the address."""
+        if self._reframing:
+            return
         self._headers.address(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header, or a trailer after a chunked body."""
+        if self._reframing:
+            return
         self._headers.field(name, value)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Starts the request."""
+        if self._reframing:
+            self._reframing = False
+            return
         self._header_timer.stop()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise MalformedRequest("A request has to have one header Host (RFC 9112, section 3.2).")
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise QueueFull(
                 f"More than {_MAX_PIPELINED} requests wait on this connection. Wait for their answers.", retry_after=1.0
             )
         cycle = self._start()
+        if self.parser.should_upgrade():
+            self._framing = b"".join(b"%s: %s\r\n" % each for each in self.headers if each[0] in _FRAMING)
         if self._probes_only and cycle.scope["path"] not in PROBES:
             self._tell(cycle, QueueFull("Too many connections are open. Try again in a few seconds.", retry_after=2.0))
         if self._probes_only or self._connections.leaving():
@@ -130,6 +165,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Waits for the next request if this one has been answered already."""
+        if self._framing:
+            return  # the body is still to come
         self._arriving = None
         super().on_message_complete()
         if self._remainder.running:

@@ -5,6 +5,18 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.responses import Response
+from starlette.types import Scope
+
+_CACHE = {"Cache-Control": "no-cache"}
+"""Ask each time whether it has changed; without it, an old script may meet a new page for as long as caches guess."""
+
+
+class _PageFiles(StaticFiles):
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(_CACHE)
+        return response
 
 
 def mount_page(app: FastAPI, folder: Path) -> None:
@@ -16,6 +28,6 @@ def mount_page(app: FastAPI, folder: Path) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         """The page."""
-        return FileResponse(index, media_type="text/html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(index, media_type="text/html", headers=_CACHE)
 
-    app.mount("/static", StaticFiles(directory=folder), name="static")
+    app.mount("/static", _PageFiles(directory=folder), name="static")

@@ -3,13 +3,13 @@
 from contextlib import ExitStack, suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
 from app.api import openapi_responses as responses
 from app.api.addresses import job_address, prefix_of
 from app.api.body import BodyLimits, read_picture
-from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, trace_of_request
+from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, same_site, trace_of_request
 from app.api.disconnect import unless_client_leaves
 from app.api.documents import document_response, job_document, told_of
 from app.api.negotiation import acceptable_formats, wants_async
@@ -39,7 +39,13 @@ router = APIRouter(tags=["upscale"])
 _UNKNOWN = "No such result: it never was, has expired, or is not yours. POST the picture again."
 
 
-@router.post("/upscale", summary="Upscale a picture", response_class=Response, **responses.UPSCALE)
+@router.post(
+    "/upscale",
+    summary="Upscale a picture",
+    response_class=Response,
+    dependencies=[Depends(same_site)],
+    **responses.UPSCALE,
+)
 async def upscale(
     request: Request,
     options: OptionsDep,

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app import early_signals
 from app.api.acceptor import Acceptor
 from app.api.access import Access
 from app.api.bounds import ProtocolLimits
@@ -74,6 +75,8 @@ class DrainingServer(uvicorn.Server):
         with contextlib.suppress(AttributeError, NotImplementedError):  # Windows has neither
             self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._reload)
             self._loop.add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
+        if early_signals.reload_wanted():
+            self._begin(self._reload)
         if self._guardian is None:
             await super().startup(sockets)
             return

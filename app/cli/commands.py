@@ -255,6 +255,9 @@ def serve(
     for name, value in (("LAPSRN_HOST", host), ("LAPSRN_PORT", port), ("LAPSRN_REPLICAS", replicas)):
         if value is not None:
             os.environ[name] = str(value)
+    from app import early_signals
+
+    early_signals.listen()  # before what takes the time
     from app import main as service
 
     raise typer.Exit(service.main())

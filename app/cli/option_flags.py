@@ -84,7 +84,7 @@ def _number(typed: str | None, kind: type[int] | type[float], about: Option) -> 
         return None
     low, high = about.least or 0, about.most
     try:
-        value = kind(typed)
+        value = kind(typed) if typed.isascii() and "_" not in typed else math.nan
     except ValueError:
         value = math.nan
     if not (low <= value <= (math.inf if high is None else high)):

@@ -17,7 +17,12 @@ INTERRUPTED = 130
 
 
 def prepare_streams() -> None:
-    """Makes standard output and standard error take any text: names that their encoding lacks are escaped."""
+    """Makes standard output and standard error take any text: names that their encoding lacks are escaped.
+
+    A width of 0 columns means that it is not known; in so many, nothing at all would be printed.
+    """
+    if os.environ.get("COLUMNS") == "0":
+        del os.environ["COLUMNS"]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does by itself
     if sys.stderr is None:  # it was closed

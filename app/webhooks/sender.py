@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import httpcore
 import httpx
 
 from app.webhook_rules import Refused, Rules
+from app.webhooks.connections import BoundedBackend
 from app.webhooks.signature import signed
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -20,37 +22,40 @@ _MOST_ADDRESSES = 4
 
 
 class Sender:
-    """Follows no redirects, asks no proxy, keeps no connection, and reads no more of an answer than its headers."""
+    """Follows no redirects, asks no proxy, and keeps neither connections nor cookies.
+
+    Of an answer no more than the headers is read, and of those no more than connections.MOST_BYTES.
+    """
 
     def __init__(
         self,
         rules: Rules,
         keys: tuple[bytes, ...],
         timeout_seconds: float,
-        verify: bool | ssl.SSLContext = True,
+        verify: ssl.SSLContext | None = None,
         resolve: Resolve | None = None,
     ) -> None:
         """`keys` sign; the time is for one message from the name's resolution to the answer's headers.
 
-        `verify` is httpx's, for certificates.
+        `verify` knows whose certificates are trusted; None: those that httpx trusts.
         """
         self._rules, self._keys, self._timeout = rules, keys, timeout_seconds
         self._resolve = resolve or self._addresses
         # Not the loop's own threads: a name server may take its time, and others need those.
         self._threads = ThreadPoolExecutor(_RESOLVERS, "webhook-names")
-        self._client = httpx.AsyncClient(
-            timeout=None,
-            follow_redirects=False,
-            trust_env=False,
-            verify=verify,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+        self._connections = httpcore.AsyncConnectionPool(
+            ssl_context=verify or httpx.create_ssl_context(trust_env=False),
+            max_connections=None,
+            max_keepalive_connections=0,
+            network_backend=BoundedBackend(),
         )
 
     async def send(self, url: str, message_id: str, body: bytes) -> int:
-        """The status of the answer. Raises Refused, TimeoutError, OSError and httpx.HTTPError."""
+        """The status of the answer. Raises Refused, TimeoutError, OSError and httpcore's errors."""
         address = httpx.URL(url)
         headers = signed(self._keys, message_id, int(time.time()), body) | {
             "Host": address.netloc.decode(),
+            "Content-Length": str(len(body)),
             "Content-Type": "application/json",
             "User-Agent": "lapsrn-webhooks",
         }
@@ -62,27 +67,27 @@ class Sender:
                 raise Refused(f"{address.host} leads to no address that is allowed")
             *others, last = allowed[:_MOST_ADDRESSES]
             for each in others:
-                with suppress(httpx.ConnectError):
+                with suppress(httpcore.ConnectError):
                     return await self._post(address, each, headers, body)
             return await self._post(address, last, headers, body)
 
     async def close(self) -> None:
         """Closes what is open."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        await self._client.aclose()
+        await self._connections.aclose()
 
     async def _post(self, url: httpx.URL, address: str, headers: dict[str, str], body: bytes) -> int:
         """The address itself is connected to, so that the name cannot lead elsewhere in the meantime."""
-        request = self._client.build_request(
+        async with self._connections.stream(
             "POST",
-            url.copy_with(host=address.partition("%")[0]),
+            httpcore.URL(
+                scheme=url.raw_scheme, host=address.partition("%")[0].encode(), port=url.port, target=url.raw_path
+            ),
+            headers=list(headers.items()),
             content=body,
-            headers=headers,
             extensions={"sni_hostname": url.host},
-        )
-        response = await self._client.send(request, stream=True)
-        await response.aclose()
-        return response.status_code
+        ) as answer:
+            return answer.status
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
         loop = asyncio.get_running_loop()

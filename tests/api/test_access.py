@@ -242,7 +242,8 @@ def test_who_asks_again_is_not_forgotten_for_who_asks_once(monkeypatch: pytest.M
         ("::1", "::/64"),
         ("fe80::1%eth0", "fe80::/64"),
         ("", "unknown"),
-        ("testclient", "testclient"),
+        ("testclient", "unknown"),
+        ("\x9b31m", "unknown"),
     ],
 )
 def test_clients_without_keys_are_known_by_their_network(address: str, name: str) -> None:

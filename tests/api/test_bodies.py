@@ -47,7 +47,7 @@ END = f"--{BOUNDARY}--\r\n".encode()
         ({"content-type": "image/png"}, b"", 400, "malformed-request", "empty"),
         ({"content-type": "application/json"}, b"{}", 415, "unsupported-format", "application/json"),
         ({"content-type": "application/x-www-form-urlencoded"}, PNG, 415, "unsupported-format", "-F image=@"),
-        ({}, PNG, 415, "unsupported-format", "missing"),
+        ({}, b"", 400, "malformed-request", "empty"),
         ({"content-type": "image/png"}, b"<svg/>", 415, "unsupported-format", "PNG, JPEG"),
         ({"content-type": "image/png"}, PNG[:-20], 422, "undecodable-picture", ""),
     ],
@@ -66,6 +66,17 @@ async def test_refused_bodies(
     service = service_of(client)
     assert service.budget.held_bytes == 0
     assert service.quota.under_way() == 0
+
+
+async def test_a_body_of_no_type_is_the_picture(client: httpx.AsyncClient) -> None:
+    """As requests sends it with data=, and curl with -T."""
+    assert (await client.post("/upscale", content=PNG)).status_code == 200
+
+
+@pytest.mark.parametrize("fold", [b"\r\n ", b"\r\n\t", b"\n  "])
+async def test_a_header_of_a_form_may_go_on_in_the_next_line(client: httpx.AsyncClient, fold: bytes) -> None:
+    body = (part("image") + END).replace(b"form-data; ", b"form-data;" + fold)
+    assert (await client.post("/upscale", content=body, headers=FORM)).status_code == 200
 
 
 @pytest.mark.parametrize("cut", [1, 7, 63, 1000])

@@ -148,6 +148,21 @@ def test_a_request_after_a_stray_line_end_still_has_a_deadline(url: str) -> None
         assert statuses(received(connection)) in ([], [431])
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n", 400),
+        (b"GET /healthz HTTP/1.0\r\nHost: a\r\nHost: a\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost:\r\n", 200),
+        (b"GET /healthz HTTP/1.0\r\n", 200),
+    ],
+)
+def test_a_request_has_one_host(url: str, head: bytes, status: int) -> None:
+    """Proxies, caches and servers may each believe another one of two."""
+    assert statuses(exchanged(url, head + b"\r\n")) == [status]
+
+
 def test_a_request_that_arrives_in_pieces_is_not_cut_off(url: str) -> None:
     """The wait for a next request ends with its first byte, also when that came during the one before."""
     with connected(url) as connection:
@@ -155,9 +170,3 @@ def test_a_request_that_arrives_in_pieces_is_not_cut_off(url: str) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         connection.sendall(b"P/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-
-
-def test_an_upgrade_that_is_not_spoken_here_is_a_request_like_any_other(url: str) -> None:
-    head = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
-    answer = exchanged(url, b"GET /model HTTP/1.1\r\n" + head + b"\r\n")
-    assert statuses(answer) == [200]

@@ -219,3 +219,42 @@ async def test_no_page_folder_no_page(client: httpx.AsyncClient, tmp_path: Any) 
     app = FastAPI()
     mount_page(app, tmp_path)
     assert all(getattr(route, "path", "") != "/" for route in app.routes)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"sec-fetch-site": "cross-site", "origin": "https://evil.example"}, 403),
+        ({"sec-fetch-site": "cross-site", "origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "cross-site", "origin": "https://a.example"}, 200),
+        ({"sec-fetch-site": "same-origin", "origin": "http://test"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({}, 200),
+    ],
+)
+async def test_pages_of_other_sites_have_nothing_made_unless_they_are_listed(
+    serve: Running, headers: dict[str, str], status: int
+) -> None:
+    async with serve(cors_origins="https://a.example") as client:
+        answer = await client.post("/upscale", files={"image": PNG}, headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json()["type"] == "urn:lapsrn:problem:cross-site"
+
+
+@pytest.mark.parametrize("path", ["/", "/static/js/main.js", "/static/css/base.css"])
+async def test_the_page_and_its_files_are_never_of_two_versions(client: httpx.AsyncClient, path: str) -> None:
+    """Caches ask each time."""
+    answer = await client.get(path)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
+    same = await client.get(path, headers={"if-none-match": answer.headers["etag"]})
+    assert (same.status_code, same.headers["cache-control"]) == (
+        (304, "no-cache") if path != "/" else (200, "no-cache")
+    )
+
+
+async def test_a_file_of_the_page_that_has_not_changed_is_not_sent_again(client: httpx.AsyncClient) -> None:
+    tag = (await client.get("/static/js/main.js")).headers["etag"]
+    same = await client.get("/static/js/main.js", headers={"if-none-match": tag})
+    assert (same.status_code, same.headers["cache-control"]) == (304, "no-cache")

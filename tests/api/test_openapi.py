@@ -36,8 +36,8 @@ def test_the_document_is_the_one_that_was_reviewed() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "statuses"),
     [
-        ("post", "/upscale", "200 202 400 401 406 408 413 415 422 429 431 500 503 504"),
-        ("get", "/upscale", "200 304 400 401 404 409 422 429 431 500 503"),
+        ("post", "/upscale", "200 202 400 401 403 406 408 413 415 422 429 431 500 503 504"),
+        ("get", "/upscale", "200 206 304 400 401 404 409 416 422 429 431 500 503"),
         ("delete", "/upscale", "204 400 401 404 422 431 500 503"),
         ("get", "/jobs/{job_id}", "200 401 404 422 429 431 500 503"),
         ("get", "/jobs/{job_id}/events", "200 401 404 422 429 431 500 503"),

@@ -47,7 +47,7 @@ def service(models: Sequence[Build] = (FakeModel,), **settings: Any) -> Iterator
         with results_as_planes_say():
             app = create_app(configured, [worker(build) for build in models])
         protocol = bounded_protocol(configured, Connections(1000, 1000, metrics=app.state.service.metrics))
-        with listening(app, http=protocol, timeout_keep_alive=configured.keep_alive_seconds) as url:
+        with listening(app, http=protocol, ws="none", timeout_keep_alive=configured.keep_alive_seconds) as url:
             until = time.monotonic() + 30
             while httpx.get(f"{url}/readyz").status_code != 200:
                 assert time.monotonic() < until, "the service did not become ready"

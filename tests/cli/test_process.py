@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from app.formats import OUTPUT_FORMATS
 from tests import pictures
 from tests.cli.live import service
 from tests.fakes import FakeModel
+from tests.service_process import start
 
 ROOT = Path(__file__).resolve().parents[2]
 LAPSRN = [sys.executable, "-m", "app.cli"]
@@ -243,6 +245,12 @@ def test_names_in_a_usage_error_are_shown_harmlessly(tmp_path: Path) -> None:
     assert done.stderr.startswith(r"lapsrn: -o \x1b[31m.gif: results cannot be written as .gif; ")
 
 
+def test_where_the_width_of_the_terminal_is_not_known_messages_are_printed(tmp_path: Path) -> None:
+    command = [*LAPSRN, "upscale", str(tmp_path / "none.png"), "-o", str(tmp_path / "out")]
+    done = subprocess.run(command, env=environment(COLUMNS="0"), capture_output=True, text=True)
+    assert (done.returncode, "no such file" in done.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_a_closed_stream_changes_nothing_else(url: str, tmp_path: Path, closed: str) -> None:
     (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
@@ -291,6 +299,24 @@ def test_serve_at_a_terminal_shows_its_address_and_readable_lines(weights: Path)
     assert all(re.match(r"\d\d:\d\d:\d\d \[\w+ *\] \w", line) for line in shown.splitlines()[1:])
     port = address[1].rpartition(":")[2]
     assert f"listening host=127.0.0.1 port={port}\n" in shown
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=["stdin", "stdout", "stderr", "all three"])
+def test_serve_runs_with_streams_that_were_closed(weights: Path, tmp_path: Path, closed: tuple[int, ...]) -> None:
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    running = start(tmp_path / "log", {}, ("-m", "app.cli", "serve"), preexec=close)
+    try:
+        answer = httpx.post(f"{running.get_ready().url}/upscale", files={"image": pictures.png(GRAY)}, timeout=60)
+        assert answer.status_code == 200
+        if (opened := Path(f"/proc/{running.process.pid}/fd")).exists():
+            assert {(opened / str(number)).readlink() for number in closed} == {Path(os.devnull)}
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+    finally:
+        running.kill()
 
 
 def test_serve_in_a_pipe_writes_json_lines(weights: Path) -> None:

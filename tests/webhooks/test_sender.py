@@ -6,10 +6,10 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import httpx
+import httpcore
 import pytest
 
 from app.webhook_rules import Refused, Rules
@@ -53,7 +53,7 @@ async def sending(
     rules: Rules = LOCAL,
     seconds: float = 30,
     resolve: Callable[[str, int], Awaitable[Sequence[str]]] | None = None,
-    verify: bool | ssl.SSLContext = True,
+    verify: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Sender]:
     sender = Sender(rules, (KEY,), seconds, verify, resolve)
     try:
@@ -153,8 +153,33 @@ async def test_a_body_without_end_is_not_read() -> None:
 @pytest.mark.parametrize("answer", [b"", b"no HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + 200_000 * b"a"])
 async def test_nonsense_is_an_error(answer: bytes) -> None:
     async with receiving(Receiver(answer)) as port, sending() as sender:
-        with pytest.raises(httpx.HTTPError):
+        with pytest.raises(httpcore.RemoteProtocolError):
             await sender.send(f"http://127.0.0.1:{port}/", "msg_1", b"{}")
+
+
+async def test_interim_answers_without_end_are_not_read() -> None:
+    """They would keep the service's event loop busy for as long as a message may take."""
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(100 * b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(flood, "127.0.0.1", 0)
+    async with server, sending() as sender:
+        with pytest.raises(httpcore.RemoteProtocolError, match="more than 32768 bytes"):
+            await sender.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", "msg_1", b"{}")
+
+
+async def test_a_receiver_cannot_leave_a_cookie_for_the_next_message() -> None:
+    """That may be another client's, and go to another host below the same domain."""
+    receiver = Receiver(b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=b; Path=/\r\n\r\n")
+    async with receiving(receiver) as port, sending() as sender:
+        for _ in range(2):
+            assert await sender.send(f"http://127.0.0.1:{port}/", "msg_1", b"{}") == 204
+    assert ["cookie" in headers for _, headers, _ in receiver.requests] == [False, False]
 
 
 async def test_one_that_never_answers_costs_the_time_and_no_more() -> None:
@@ -197,7 +222,7 @@ async def test_the_certificate_has_to_be_that_of_the_name(
         if is_right:
             assert await sender.send(f"https://{host}:{port}/", "msg_1", b"{}") == 204
         else:
-            with pytest.raises(httpx.ConnectError, match=r"[Hh]ostname mismatch|not valid for"):
+            with pytest.raises(httpcore.ConnectError, match=r"[Hh]ostname mismatch|not valid for"):
                 await sender.send(f"https://{host}:{port}/", "msg_1", b"{}")
 
 

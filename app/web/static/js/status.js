@@ -41,6 +41,8 @@ const GROUPS = {
   "weights-refused": "failed",
   "settings-refused": "failed",
   "headers-too-large": "failed",
+  "cross-site": "failed",
+  "range-not-satisfiable": "failed",
   unreachable: "unreachable",
   page: "page",
 };

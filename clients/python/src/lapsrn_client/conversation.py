@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -45,10 +47,10 @@ class Conversation(ABC):
         # With the key, a request whose answer was lost can be repeated: it makes no second job.
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
         answer = await self._send(self._post(picture, scale, options, headers), repeatable=True)
-        return Job.of(answer.json())
+        return _job_in(answer)
 
     async def _job(self, id: str) -> Job:
-        return Job.of((await self._send(self._http.build_request("GET", f"/jobs/{id}"))).json())
+        return _job_in(await self._send(self._http.build_request("GET", f"/jobs/{id}")))
 
     async def _cancel(self, id: str) -> None:
         await self._send(self._http.build_request("DELETE", f"/jobs/{id}"))
@@ -129,20 +131,62 @@ class Conversation(ABC):
 
     def _refusal(self, answer: httpx.Response, attempt: int) -> tuple[UpscaleError, float]:
         """The error of an answer, and after how many seconds to ask again; less than 0: never."""
-        json_type = "json" in answer.headers.get("Content-Type", "")
-        problem = error_of(answer.status_code, answer.reason_phrase, answer.json() if json_type else {})
+        problem = error_of(answer.status_code, answer.reason_phrase, _problem(answer))
         if answer.status_code not in _AGAIN:
             return problem, -1.0
-        wanted = answer.headers.get("Retry-After", "")
-        return problem, float(wanted) if wanted.isdigit() else 0.5 * 2**attempt
+        wanted = _seconds(answer.headers.get("Retry-After", ""), answer.headers.get("Date", ""))
+        return problem, 0.5 * 2**attempt if wanted is None else wanted
 
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
         reason = str(error) or type(error).__name__
         return Unreachable(title=f"no answer from {self._url}", detail=reason, status=0)
 
 
+def _problem(answer: httpx.Response) -> dict[str, Any]:
+    """The problem document of an answer; nothing where it is none, as from a proxy."""
+    with contextlib.suppress(ValueError):
+        document = answer.json()
+        if isinstance(document, dict):
+            return document
+    return {}
+
+
+def _seconds(wanted: str, sent: str) -> float | None:
+    """What Retry-After asks for: seconds, or a date (RFC 9110, section 10.2.3) on the clock of whoever sent it."""
+    if wanted.isascii() and wanted.isdigit():
+        return float(wanted)
+    try:
+        then = parsedate_to_datetime(wanted).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    try:
+        now = parsedate_to_datetime(sent).timestamp()
+    except (ValueError, OverflowError):
+        now = time.time()
+    return max(0.0, then - now)
+
+
+def _job_in(answer: httpx.Response) -> Job:
+    """Raises UpscaleError where the answer is no job's."""
+    try:
+        return Job.of(answer.json())
+    except (ValueError, KeyError, TypeError):
+        raise _foreign(answer, "a job") from None
+
+
+def _foreign(answer: httpx.Response, wanted: str) -> UpscaleError:
+    """For an answer that says 2xx, and is not this service's: a login page, say, or another program on that port."""
+    kind = answer.headers.get("Content-Type", "") or "something without a type"
+    place = answer.url.copy_with(query=None)
+    return UpscaleError(title=f"{place} does not answer with {wanted}", detail=kind, status=answer.status_code)
+
+
 def _upscaled(answer: httpx.Response) -> Upscaled:
+    """Raises UpscaleError where the answer is no picture."""
+    kind = answer.headers.get("Content-Type", "")
+    if not kind.startswith("image/"):
+        raise _foreign(answer, "a picture")
     place = httpx.URL(answer.headers.get("Content-Location", "")).query or answer.url.query
     url = answer.url.copy_with(query=place)
     clean = answer.headers.get("X-Upscale-Clean", "")
-    return Upscaled(answer.content, answer.headers["Content-Type"], url.params.get("id", ""), str(url), clean)
+    return Upscaled(answer.content, kind, url.params.get("id", ""), str(url), clean)

@@ -72,5 +72,5 @@ _KINDS: dict[int, type[UpscaleError]] = {
 def error_of(status: int, reason: str, problem: dict[str, Any]) -> UpscaleError:
     """The error for an answer with this status and, if it was one, this problem document."""
     kind = _KINDS.get(status, ServerError if status >= 500 else UpscaleError)
-    members: dict[str, Any] = {"title": reason, "status": status}
-    return kind(**members | problem)
+    members: dict[str, Any] = {"title": reason} | problem | {"status": status}
+    return kind(**{name: value for name, value in members.items() if name != "self"})

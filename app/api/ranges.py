@@ -1,0 +1,28 @@
+"""A part of a picture, for clients that go on with a transfer which broke off (RFC 9110, section 14)."""
+
+import re
+
+from app.errors import RangeNotSatisfiable
+
+_ONE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
+
+
+def part(wanted: str, if_range: str, etag: str, size: int) -> range | None:
+    """The bytes, of `size`, that the header Range asks for; None where it is to be ignored, and all are sent.
+
+    So are several ranges, other units, and what is malformed; and a range of another file than `etag` is that of, if
+    If-Range names one. Raises RangeNotSatisfiable.
+    """
+    found = _ONE.fullmatch(wanted.strip())
+    if found is None or (if_range and if_range.strip() != etag):
+        return None
+    first, last = found.groups()
+    if not first and not last:
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    stop = min(int(last) + 1, size) if first and last else size
+    if first and last and int(last) < start:
+        return None
+    if start >= stop:
+        raise RangeNotSatisfiable(f"The picture has {size} bytes, and Range asks for others. Ask without it.", size)
+    return range(start, stop)

@@ -1,0 +1,49 @@
+"""Connections to receivers of messages, who may answer with anything, without an end."""
+
+import ssl
+from typing import Any
+
+import httpcore
+
+MOST_BYTES = 32 * 1024
+"""Read from one connection: the headers of an answer, and any interim answers (1xx) before."""
+
+
+class BoundedBackend(httpcore.AnyIOBackend):
+    """Connects as httpcore does; see MOST_BYTES."""
+
+    async def connect_tcp(self, *arguments: Any, **named: Any) -> httpcore.AsyncNetworkStream:
+        """As httpcore's."""
+        return _Bounded(await super().connect_tcp(*arguments, **named))
+
+
+class _Bounded(httpcore.AsyncNetworkStream):
+    """A connection; raises httpcore.RemoteProtocolError where the other side sends too much."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._left = MOST_BYTES
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        data = await self._stream.read(max_bytes, timeout)
+        self._left -= len(data)
+        if self._left < 0:
+            raise httpcore.RemoteProtocolError(f"the answer has more than {MOST_BYTES} bytes before its body")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        return _Bounded(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

@@ -1,0 +1,76 @@
+"""Parts of a picture: what resumes a transfer that broke off."""
+
+import httpx
+import pytest
+
+from app.api.ranges import part
+from app.errors import RangeNotSatisfiable
+from tests.api.test_upscale import post
+
+TAG = '"a"'
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("bytes=0-0", range(1)),
+        ("bytes=0-9", range(10)),
+        ("bytes=3-", range(3, 10)),
+        ("bytes=3-100", range(3, 10)),
+        ("Bytes=9-9", range(9, 10)),
+        ("bytes=-3", range(7, 10)),
+        ("bytes=-100", range(10)),
+        ("", None),
+        ("bytes=", None),
+        ("bytes=-", None),
+        ("bytes=5-4", None),
+        ("bytes=0-1,3-4", None),
+        ("bytes=+1-", None),
+        ("bytes=\u00b2-", None),
+        ("lines=0-1", None),
+        ("bytes=0-1 ", range(2)),
+        ("bytes=" + 5000 * "9" + "-", None),
+    ],
+)
+def test_what_range_asks_for(wanted: str, expected: range | None) -> None:
+    assert part(wanted, "", TAG, 10) == expected
+
+
+@pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=999999999999999999-"])
+def test_what_lies_behind_the_end(wanted: str) -> None:
+    with pytest.raises(RangeNotSatisfiable):
+        part(wanted, "", TAG, 10)
+
+
+@pytest.mark.parametrize(
+    ("if_range", "is_part"), [(TAG, True), ('W/"a"', False), ('"b"', False), ("Fri, 31 Jan 2026 12:00:00 GMT", False)]
+)
+def test_a_part_of_another_file_is_not_sent(if_range: str, is_part: bool) -> None:
+    assert (part("bytes=3-", if_range, TAG, 10) is not None) == is_part
+
+
+async def test_a_transfer_that_broke_off_is_gone_on_with(client: httpx.AsyncClient) -> None:
+    made = await post(client)
+    url, tag, whole = made.headers["content-location"], made.headers["etag"], made.content
+    had = len(whole) // 2
+    rest = await client.get(url, headers={"range": f"bytes={had}-", "if-range": tag})
+    assert (rest.status_code, whole[:had] + rest.content) == (206, whole)
+    assert rest.headers["content-range"] == f"bytes {had}-{len(whole) - 1}/{len(whole)}"
+    assert rest.headers["content-length"] == str(len(whole) - had)
+    assert (rest.headers["etag"], rest.headers["content-type"]) == (tag, "image/png")
+
+
+async def test_what_is_complete_has_no_rest(client: httpx.AsyncClient) -> None:
+    made = await post(client)
+    answer = await client.get(made.headers["content-location"], headers={"range": f"bytes={len(made.content)}-"})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(made.content)}")
+    assert answer.json()["type"] == "urn:lapsrn:problem:range-not-satisfiable"
+
+
+async def test_range_comes_after_the_other_conditions_and_means_nothing_to_head(client: httpx.AsyncClient) -> None:
+    made = await post(client)
+    url = made.headers["content-location"]
+    had = await client.get(url, headers={"range": "bytes=0-1", "if-none-match": made.headers["etag"]})
+    head = await client.head(url, headers={"range": "bytes=0-1"})
+    assert (had.status_code, head.status_code) == (304, 200)
+    assert (head.headers["content-length"], head.headers["accept-ranges"]) == (str(len(made.content)), "bytes")

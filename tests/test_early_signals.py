@@ -1,0 +1,96 @@
+"""Signals that come while the service starts: none is lost, and none ends it with an error."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from app import early_signals
+from tests.service_process import FAKE, REAL, Process, start
+
+pytestmark = pytest.mark.server
+
+SECONDS = 60.0
+COMMANDS = {"python -m app.main": REAL, "lapsrn serve": ("-m", "app.cli", "serve")}
+
+
+class Keys:
+    """A file of API keys that is a pipe, so that whoever reads it waits."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        os.mkfifo(path)
+
+    def await_reader(self, service: Process) -> int:
+        """A descriptor to write to, once the service reads; it reads from another pipe the next time."""
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end and service.process.poll() is None:
+            with suppress(OSError):  # nobody reads yet
+                descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
+                self._path.unlink()
+                os.mkfifo(self._path)
+                return descriptor
+            time.sleep(0.01)
+        raise AssertionError(f"nobody read the keys: {service.log.read_text()}")
+
+
+@contextmanager
+def starting(folder: Path, command: tuple[str, ...]) -> Iterator[tuple[Process, Keys]]:
+    """A service that waits for its API keys."""
+    path = folder / "keys.json"
+    keys = Keys(path)
+    service = start(folder / "service.log", {"api_keys_file": str(path), "decode": "inline"}, command)
+    try:
+        yield service, keys
+    finally:
+        service.kill()
+
+
+def answer(descriptor: int) -> None:
+    os.write(descriptor, b"[]")
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_service_that_is_told_to_stop_while_it_starts_ends_with_0(
+    tmp_path: Path, number: signal.Signals, command: tuple[str, ...]
+) -> None:
+    with starting(tmp_path, command) as (service, keys):
+        reader = keys.await_reader(service)
+        service.signal(number)
+        assert service.wait() == 0, service.log.read_text()
+        os.close(reader)
+
+
+def test_keys_are_read_again_after_a_sighup_while_it_starts(tmp_path: Path) -> None:
+    with starting(tmp_path, FAKE) as (service, keys):
+        settings = keys.await_reader(service)
+        service.signal(signal.SIGHUP)
+        answer(settings)
+        answer(keys.await_reader(service))  # what the service begins with
+        answer(keys.await_reader(service))
+        service.get_ready()
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0, service.log.read_text()
+
+
+def listen_and_end() -> None:
+    """A process that is told to stop before it listens."""
+    early_signals.listen()
+    os._exit(3)
+
+
+def test_a_process_that_is_being_started_gets_its_signals_when_it_listens() -> None:
+    process = multiprocessing.get_context("spawn").Process(target=listen_and_end)
+    with early_signals.held_back():
+        process.start()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(SECONDS)
+    assert process.exitcode == 0
