@@ -44,6 +44,10 @@ class WritableFormat(Format):
     """Whether 16-bit samples stay 16-bit; otherwise they are reduced to 8."""
     gray: bool = True
     """Whether gray is one channel; otherwise it is written as three, which no gray profile describes."""
+    code_points: bool = False
+    """Whether colours can be named by code points (ITU-T H.273), as PQ and HLG have to be."""
+    deep_hdr: bool = False
+    """Whether PQ and HLG of 16 bits keep more than 8 where other samples are reduced to 8."""
     lossless: bool
     lossy: bool
     """Whether `quality=` applies."""
@@ -81,6 +85,7 @@ FORMATS: tuple[Format, ...] = (
         alpha=True,
         animation=True,
         sixteen_bits=True,
+        code_points=True,
         lossless=True,
         lossy=False,
         bytes_per_sample=0.35,
@@ -139,6 +144,8 @@ FORMATS: tuple[Format, ...] = (
         alpha=True,
         animation=False,
         sixteen_bits=False,
+        code_points=True,
+        deep_hdr=True,
         lossless=False,
         lossy=True,
         max_side=16384,
@@ -158,6 +165,7 @@ FORMATS: tuple[Format, ...] = (
         alpha=True,
         animation=False,
         sixteen_bits=True,
+        code_points=True,
         lossless=True,
         lossy=True,
     ),

@@ -62,11 +62,10 @@ def test_every_format_has_files_in_the_table_of_what_comes_in(row: WritableForma
 def test_the_documentation_says_what_each_format_holds(row: WritableFormat) -> None:
     assert row.name in WRITTEN, f"docs/formats.md: What comes out has no {row.name}"
     _, depth, alpha, animation, loss = WRITTEN[row.name].split(" | ")
-    assert (depth != "8", alpha.startswith("yes"), animation.startswith("yes")) == (
-        row.sixteen_bits,
-        row.alpha,
-        row.animation,
+    assert depth == (
+        "unchanged" if row.sixteen_bits else "8; 10 for PQ and HLG of more than 8" if row.deep_hdr else "8"
     )
+    assert (alpha.startswith("yes"), animation.startswith("yes")) == (row.alpha, row.animation)
     assert (loss.startswith("none"), "lossy" in loss) == (row.lossless, row.lossy)
     assert row.max_side is None or f"{row.max_side:,}" in PAGE, f"docs/formats.md: {row.max_side:,} pixels a side"
 

@@ -4,7 +4,7 @@ LittleCMS is called through imagecodecs and not through Pillow, whose ImageCms k
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,39 +20,6 @@ _NO_OPTIMIZATION = 0x100  # cmsFLAGS_NOOPTIMIZE
 _RELATIVE = 1  # relative colorimetric
 SRGB_GAMMA = 1 / 2.2
 SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
-_D65 = (0.3127, 0.329)
-_PRIMARIES = {
-    1: SRGB_CHROMATICITIES,
-    5: (*_D65, 0.64, 0.33, 0.29, 0.6, 0.15, 0.06),
-    6: (*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
-    7: (*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
-    9: (*_D65, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046),
-    11: (0.314, 0.351, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
-    12: (*_D65, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
-}
-"""White, red, green, blue as x, y pairs by colour primaries (ITU-T H.273, table 2)."""
-
-
-def _bt709(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(levels < 0.081, levels / 4.5, ((levels + 0.099) / 1.099) ** (1 / 0.45))
-
-
-def _srgb(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-
-
-_CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-    1: _bt709,
-    4: lambda levels: levels**2.2,
-    5: lambda levels: levels**2.8,
-    6: _bt709,
-    8: lambda levels: levels,
-    13: _srgb,
-    14: _bt709,
-    15: _bt709,
-}
-"""Levels 0..1 to light 0..1 by transfer characteristics (ITU-T H.273, table 3)."""
-_LIKE_SRGB = (1, 6, 13, 14, 15)
 
 
 @lru_cache(maxsize=1)
@@ -90,29 +57,6 @@ def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None
     for at in (2, 4, 6):
         primaries += [points[at], points[at + 1], 1.0]
     return bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=primaries, gamma=1 / exponent))
-
-
-def is_srgb(primaries: int, transfer: int) -> bool:
-    """Whether code points of ITU-T H.273 stand for sRGB, or for BT.709, which viewers show alike."""
-    return primaries == 1 and transfer in _LIKE_SRGB
-
-
-def profile_from_cicp(primaries: int, transfer: int, gray: bool = False) -> bytes | None:
-    """A profile for code points of ITU-T H.273; for gray the transfer characteristics alone count.
-
-    None for what `is_srgb` says, for unknown code points, and for those that no profile describes, such as PQ and HLG.
-    """
-    curve = _CURVES.get(transfer)
-    if curve is None or is_srgb(1 if gray else primaries, transfer):
-        return None
-    levels = curve(np.linspace(0, 1, 4096)).astype(np.float32)
-    if gray:
-        return bytes(imagecodecs.cms_profile("gray", transferfunction=levels))
-    if primaries not in _PRIMARIES:
-        return None
-    points = _PRIMARIES[primaries]
-    white, colors = [*points[:2], 1.0], [value for at in (2, 4, 6) for value in (*points[at : at + 2], 1.0)]
-    return bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=colors, transferfunction=levels))
 
 
 def to_srgb(colors: Samples, profile: bytes) -> Samples | None:

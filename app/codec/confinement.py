@@ -68,7 +68,7 @@ _PR_SET_NO_NEW_PRIVS, _SET_MODE_FILTER, _ALL_THREADS = 38, 1, 1
 
 
 def limit_memory(extra_bytes: int) -> None:
-    """No more address space than `extra_bytes` on top of what is there, nor than before; no written files, no core dump.
+    """No more address space than `extra_bytes` on top of what is there, nor than before; no written files or core dump.
 
     Only Linux tells how much is there, and enforces the limit.
     """

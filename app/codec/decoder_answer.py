@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app import errors
 from app.codec import metadata
+from app.codec.code_points import CodePoints, is_known
 from app.codec.decoder_protocol import BLOBS, MAX_TEXT
 from app.codec.limits import MAX_FRAMES
 from app.codec.raster import Raster
@@ -33,6 +34,9 @@ _Count = Annotated[int, Field(ge=1, le=2**31)]
 _Size = Annotated[int, Field(ge=0, le=2**40)]
 Note = Annotated[str, Field(max_length=200, pattern=r"^[ -~]*$")]
 """Goes into a header of HTTP as it is."""
+_Byte = Annotated[int, Field(ge=0, lt=2**8)]
+_Short = Annotated[int, Field(ge=0, lt=2**16)]
+_Wide = Annotated[int, Field(ge=0, lt=2**32)]
 _Resolution = Annotated[float, Field(gt=0, lt=1e6)]
 
 
@@ -68,8 +72,11 @@ class Samples(_Message):
     truncated: bool
     compression: _Compression | None
     srgb: bool
+    cicp: tuple[_Byte, _Byte] | None
+    mastering: tuple[_Short, _Short, _Short, _Short, _Short, _Short, _Short, _Short, _Wide, _Wide] | None
+    light: tuple[_Wide, _Wide] | None
     dpi: tuple[_Resolution, _Resolution] | None
-    dropped: Annotated[list[Note], Field(max_length=16)]
+    dropped: Annotated[list[Note], Field(max_length=48)]
     sizes: tuple[_Size | None, _Size | None, _Size | None, _Size | None]
 
     @property
@@ -91,6 +98,8 @@ class Samples(_Message):
             raise ValueError(f"samples of a {self.format[:20]}")
         if self.compression is not None and self.compression.kind.upper() != format_name:
             raise ValueError(f"compression as {self.compression.kind} in a {format_name}")
+        if self.cicp is not None and not is_known(CodePoints(*self.cicp)):
+            raise ValueError(f"code points {self.cicp}")
         if pixels > allowed:
             raise ValueError(f"{pixels} pixels, where {allowed} were allowed")
         if self.frames > 1 and options.frames != "all":
@@ -109,7 +118,15 @@ class Samples(_Message):
         kept = {
             name: None if size is None else bytes(next(pieces)) for name, size in zip(BLOBS, self.sizes, strict=True)
         }
-        found = Metadata(**kept, srgb=self.srgb, dpi=self.dpi, dropped=tuple(self.dropped))
+        found = Metadata(
+            **kept,
+            srgb=self.srgb,
+            cicp=self.cicp,
+            mastering=self.mastering,
+            light=self.light,
+            dpi=self.dpi,
+            dropped=tuple(self.dropped),
+        )
         try:
             metadata.fitted(found, 1, *self.shape[:2], "tiff")
         except Exception as error:  # whatever a hostile block makes of its parser

@@ -22,7 +22,7 @@ def footprint(decoded: Decoded, made: Sequence[int], written: Sequence[int], opt
     planes = len(frame.planes) * _FLOAT * (1 + sum(level**2 for level in made))
     chroma = 0 if frame.chroma is None else 2 * _FLOAT
     channels = frame.channels if row.gray else max(3, frame.channels)
-    samples = channels * (2 if decoded.depth == 16 and row.sixteen_bits else 1)
+    samples = channels * (2 if decoded.depth_in(row) == 16 else 1)
     per_sample = row.bytes_per_sample if frames == 1 else max(_WHOLE, row.bytes_per_sample)
     enlarged = pixels * sum(level**2 for level in written)
     writing = enlarged * (frames * samples * per_sample + row.bytes_per_pixel)

@@ -2,9 +2,12 @@
 
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 
 from app.codec.boxes import boxes
+from app.codec.code_points import CodePoints, metadata_of
+from app.codec.types import Metadata
 
 Properties = Mapping[bytes, memoryview]
 """The properties of an item, by the type of their box."""
@@ -13,6 +16,9 @@ _NOTHING = memoryview(b"")
 _MOST_ITEMS = 4096
 _MOST_NESTED = 4
 _IN_IDAT = 1
+CANDELA = 10_000  # units of Metadata.light
+MASTERING, LIGHT = struct.Struct(">8H2I"), struct.Struct(">2H")
+"""`mdcv`: x and y of green, blue, red and white, and luminances; `clli`: cd/m². (ISO/IEC 14496-12, 12.1.6, 12.1.7.)"""
 
 
 class Items:
@@ -128,10 +134,22 @@ def size(own: Properties) -> tuple[int, int]:
     return height, width
 
 
-def code_points(own: Properties) -> tuple[int, int] | None:
-    """Colour primaries and transfer characteristics of `colr`, if they are given by code points (ITU-T H.273)."""
+def colors(own: Properties, gray: bool) -> Metadata:
+    """What `colr` says by code points (ITU-T H.273), with `mdcv` and `clli`."""
     box = own.get(b"colr", _NOTHING)
-    return struct.unpack_from(">HH", box, 4) if bytes(box[:4]) == b"nclx" and len(box) >= 11 else None
+    if bytes(box[:4]) != b"nclx" or len(box) < 11:
+        return Metadata()
+    found = metadata_of(CodePoints(*struct.unpack_from(">HH", box, 4)), gray)
+    if found.cicp is None:
+        return Metadata()  # sRGB is what is assumed without any word
+    mastering, light = own.get(b"mdcv", _NOTHING), own.get(b"clli", _NOTHING)
+    if len(mastering) >= MASTERING.size:
+        *green_blue, red_x, red_y, white_x, white_y, most, least = MASTERING.unpack_from(mastering)
+        found = replace(found, mastering=(red_x, red_y, *green_blue, white_x, white_y, most, least))
+    if len(light) >= LIGHT.size:
+        pixel, frame = LIGHT.unpack_from(light)
+        found = replace(found, light=(pixel * CANDELA, frame * CANDELA))
+    return found
 
 
 def is_transformed(own: Properties) -> bool:

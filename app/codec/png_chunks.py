@@ -3,12 +3,16 @@
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 
 from isal import igzip_lib, isal_zlib
 
 from app.errors import UndecodablePicture
 
+_CRITICAL, _ONCE = (b"IHDR", b"PLTE", b"IDAT", b"IEND"), (b"IHDR", b"PLTE")
+_APPLE = b"CgBI"
+_OPTIONAL = 0x20  # a bit of a name's first byte: that of a lower-case letter
+COLOR = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
 # What is not needed for decoding has a lower-case first letter; but pixels or frames are missing without these.
 _NEEDED = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
 _FEW_NAMES = 16  # of chunks, which end in a header of the answer
@@ -80,6 +84,11 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 def header(data: bytes) -> Header:
     """What IHDR says; UndecodablePicture if it is not there or says what no PNG can be."""
     first = next(chunks(data), None)
+    if first is not None and first.kind == _APPLE:
+        raise UndecodablePicture(
+            "The PNG is in Apple's own variant (CgBI), as apps for iOS contain it, which is no PNG by the standard. "
+            "Convert it with `pngcrush -revert-iphone-optimizations`, or save it anew from a program that shows it."
+        )
     if first is None or first.kind != b"IHDR" or len(first.body) != 13 or not first.sound:
         raise UndecodablePicture("The PNG's header chunk (IHDR) is missing, cut short or has a wrong checksum.")
     width, height, depth, color_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", first.body)
@@ -97,13 +106,9 @@ def transparent_color(data: bytes, head: Header) -> tuple[int, ...]:
     return struct.unpack_from(f">{count}H", body) if len(body) >= 2 * count else ()
 
 
-def code_points(data: bytes) -> tuple[int, int] | None:
-    """Colour primaries and transfer characteristics (ITU-T H.273) of cICP; None without one for RGB of full range."""
-    for item in chunks(data):
-        if item.kind in (b"cICP", b"IDAT"):
-            valid = item.kind == b"cICP" and item.sound and len(item.body) == 4 and bytes(item.body[2:]) == b"\0\1"
-            return (item.body[0], item.body[1]) if valid else None
-    return None
+def before_data(data: bytes) -> Iterator[Chunk]:
+    """The chunks before the first IDAT."""
+    return takewhile(lambda item: item.kind != b"IDAT", chunks(data))
 
 
 def fault(data: bytes) -> str | None:
@@ -115,6 +120,10 @@ def fault(data: bytes) -> str | None:
         name = item.kind.decode("latin-1")
         if not item.sound:
             return f"chunk {name!r} is cut short or has a wrong checksum"
+        if item.kind not in _CRITICAL and not item.kind[0] & _OPTIONAL:
+            return f"chunk {name!r} is unknown, and its name says that the picture cannot be shown without it"
+        if item.kind in _ONCE and item.kind in kinds:
+            return f"it has more than one chunk {name!r}"
         kinds.append(item.kind)
     if b"IDAT" not in kinds:
         return "it has no picture data (IDAT)"
@@ -145,29 +154,39 @@ def _inflated_size(pieces: Iterable[memoryview | bytes], most: int) -> int:
     return count
 
 
-def without_spoilt(data: bytes) -> tuple[bytes, list[str]]:
-    """The PNG without those whole chunks whose checksum is wrong and that pixels can do without; and a few names."""
-    kept, names, at = [SIGNATURE], dict[str, None](), len(SIGNATURE)
+def usable(data: bytes) -> tuple[bytes, list[str], list[str]]:
+    """The PNG without those whole chunks that count for nothing; a few names of damaged ones, and of misplaced ones.
+
+    Damaged: the checksum is wrong, and pixels can do without. Misplaced: colours or transparency behind the picture's
+    data, which they have to precede (5.6), or said a second time; viewers go by what they know when they begin.
+    """
+    kept, at, seen = [SIGNATURE], len(SIGNATURE), set[bytes]()
+    damaged, misplaced = dict[str, None](), dict[str, None]()
     for item in islice(chunks(data), _MAX_CHUNKS):
         end = at + 12 + len(item.body)
         ancillary = item.kind.isalpha() and item.kind[:1].islower() and item.kind not in _NEEDED
-        if item.sound or not ancillary or end > len(data):
-            kept.append(data[at:end])
+        late = item.kind in (*COLOR, b"tRNS") and not seen.isdisjoint((b"IDAT", item.kind))
+        if end <= len(data) and (late or (ancillary and not item.sound)):
+            (misplaced if late else damaged)[item.kind.decode("ascii")] = None
         else:
-            names[item.kind.decode("ascii")] = None
+            seen.add(item.kind)
+            kept.append(data[at:end])
         at = end
-    return (b"".join((*kept, data[at:])), list(names)[:_FEW_NAMES]) if names else (data, [])
+    if not damaged and not misplaced:
+        return data, [], []
+    return b"".join((*kept, data[at:])), list(damaged)[:_FEW_NAMES], list(misplaced)
 
 
 def repaired(data: bytes) -> bytes:
     """A whole PNG from a damaged one: the rows that inflate, then zeros. UndecodablePicture if not even one does."""
     head = header(data)
-    kept, compressed = [], []
+    kept, compressed, seen = [], [], {b"IEND", b"acTL", b"fcTL", b"fdAT"}
     for item in islice(chunks(data), _MAX_CHUNKS):
         if item.kind == b"IDAT":
             compressed.append(bytes(item.body))
-        elif item.sound and item.kind != b"IEND" and item.kind not in (b"acTL", b"fcTL", b"fdAT"):
+        elif item.sound and item.kind not in seen and (item.kind in _CRITICAL or item.kind[0] & _OPTIONAL):
             kept.append(chunk(item.kind, bytes(item.body)))
+            seen |= {item.kind} & {*_ONCE}
     raw = _inflated(b"".join(compressed), head.raw_size)
     if not raw:
         raise UndecodablePicture("The PNG holds no picture data that can be read.")

@@ -70,13 +70,14 @@ def _raster(file: Reader) -> Raster:
 def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[list[Samples], Metadata]:
     """CMYK, and everything for color=srgb, converted to sRGB; a profile that is not for these samples is dropped.
 
-    So is gray with a profile for a format that has no gray.
+    So is gray with a profile for a format that has no gray, unless it takes code points instead.
     """
     channels = frames[0].shape[2]
     colors = 4 if file.cmyk else channels - (channels in (2, 4))
     icc = metadata.icc if color_management.profile_channels(metadata.icc) == colors else None
     metadata = replace(metadata, icc=icc)
-    keeps = OUTPUT_FORMATS[file.source.options.output_format].gray or colors != 1
+    target = OUTPUT_FORMATS[file.source.options.output_format]
+    keeps = target.gray or colors != 1 or (target.code_points and metadata.cicp is not None)
     if not file.cmyk and (icc is None or (file.source.options.color == "keep" and keeps)):
         return frames, metadata
     converted = []
@@ -87,4 +88,4 @@ def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[
         if srgb is None:  # a profile that LittleCMS does not take is no profile
             return frames, replace(metadata, icc=None)
         converted.append(srgb if frame.shape[2] == colors else samples.with_alpha(srgb, frame[..., -1]))
-    return converted, replace(metadata, icc=None, srgb=True)
+    return converted, replace(metadata, icc=None, srgb=True, cicp=None, mastering=None, light=None)

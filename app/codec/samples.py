@@ -80,6 +80,20 @@ def spread(values: NDArray[np.uint16], bits: int) -> Samples:
     return ((wide * np.uint32(2 * 65535) + np.uint32(full)) // np.uint32(2 * full)).astype(np.uint16)
 
 
+def full_range(samples: Samples) -> Samples:
+    """Samples (H, W, C) of narrow range, 16 to 235 of 8 bits, over the full range, rounded; alpha stays as it is.
+
+    What is darker than black or brighter than white becomes that. (ITU-T H.273, 8.3, VideoFullRangeFlag.)
+    """
+    unit, full = 1 << 8 * samples.itemsize - 8, int(np.iinfo(samples.dtype).max)
+    colors = samples.shape[2] - (samples.shape[2] in (2, 4))
+    levels = np.arange(full + 1, dtype=np.int64) - 16 * unit
+    table = ((levels * (2 * full) + 219 * unit) // (2 * 219 * unit)).clip(0, full).astype(samples.dtype)
+    ranged = samples.copy()
+    ranged[..., :colors] = table[samples[..., :colors]]
+    return ranged
+
+
 def straight(samples: Samples) -> Samples:
     """Samples (H, W, C) with premultiplied alpha, with the alpha divided out of the colours."""
     full = np.iinfo(samples.dtype).max

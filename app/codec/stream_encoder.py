@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 
@@ -47,7 +46,7 @@ class StreamEncoder:
         whole = decoded.height * scale, decoded.width * scale
         self._height, self._width = size or whole
         self._format = OUTPUT_FORMATS[options.output_format]
-        depth: Literal[8, 16] = decoded.depth if self._format.sixteen_bits else 8
+        depth = decoded.depth_in(self._format)
         merged = depth if size is None else None
         self._mergers = [
             Merger(picture, scale, merged, formulas, consistent=consistent, cleaned=options.cleans)

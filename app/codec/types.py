@@ -7,13 +7,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.formats import INPUT_FORMATS
+from app.formats import INPUT_FORMATS, WritableFormat
 
 Plane = NDArray[np.float32]
 """(height, width), C-contiguous; 1.0 is full scale (255 at 8 bits, 65535 at 16)."""
 
 Samples = NDArray[np.unsignedinteger]
 """(height, width, channels), uint8 or uint16, C-contiguous: gray, gray and alpha, RGB, or RGB and alpha."""
+
+HDR_TRANSFERS = (16, 18)
+"""Transfer characteristics (ITU-T H.273) of PQ and HLG, which stand for more light than ordinary displays have."""
 
 Bytes = NDArray[np.uint8]
 """Of a file in the making: rows (height, bytes), or all of them in one line."""
@@ -34,15 +37,22 @@ class DecodeLimits:
 class Metadata:
     """What travels from the source file to the result besides pixels.
 
-    `icc` is a profile; `srgb` says that the samples are sRGB by conversion or by the file's own word; `exif` is a
-    TIFF structure without the "Exif\\0\\0" prefix; `xmp` is an XML packet; `iptc` are data sets of IPTC-IIM; `dpi` is
-    (vertical, horizontal) in pixels per inch; `dropped` names the blocks that were left out, each with the reason, in
-    ASCII. As decoded, orientation is reset, but sizes and resolution are the source's, and placeholders in `xmp`;
-    app.codec.metadata.fitted replaces them with the result's.
+    `icc` is a profile; `srgb` says that the samples are sRGB by conversion or by the file's own word; `cicp` are colour
+    primaries and transfer characteristics (ITU-T H.273) of RGB or gray of full range, which go before a profile.
+    `mastering` and `light` go with them: x and y of a display's red, green, blue and white, in 0.00002, and its most
+    and least luminance; the most light of a pixel, and of a frame's mean; both in 0.0001 cd/m².
+
+    `exif` is a TIFF structure without the "Exif\\0\\0" prefix; `xmp` is an XML packet; `iptc` are data sets of
+    IPTC-IIM; `dpi` is (vertical, horizontal) in pixels per inch; `dropped` names the blocks that were left out, each
+    with the reason, in ASCII. As decoded, orientation is reset, but sizes and resolution are the source's, and
+    placeholders in `xmp`; app.codec.metadata.fitted replaces them with the result's.
     """
 
     icc: bytes | None = None
     srgb: bool = False
+    cicp: tuple[int, int] | None = None
+    mastering: tuple[int, ...] | None = None
+    light: tuple[int, int] | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
@@ -122,6 +132,11 @@ class Decoded:
     def planes(self) -> list[Plane]:
         """What goes through the network, of every frame."""
         return [plane for frame in self.frames for plane in frame.planes]
+
+    def depth_in(self, target: WritableFormat) -> Literal[8, 16]:
+        """Bits of a sample that goes into a file of this format."""
+        hdr = self.metadata.cicp is not None and self.metadata.cicp[1] in HDR_TRANSFERS
+        return self.depth if target.sixteen_bits or (target.deep_hdr and hdr) else 8
 
     def strengths(self, clean: float) -> list[float]:
         """Of clean-up for each of `planes`, where luma gets `clean`; alpha is not compressed with losses."""

@@ -61,6 +61,14 @@ def with_alpha(alpha: Samples) -> Samples:
     return np.concatenate([samples(3), alpha[..., None]], axis=2)
 
 
+def coded(data: bytes, full_range: int) -> bytes:
+    """The PNG with chunks that say that it is in PQ, and how bright."""
+    bodies = (b"cICP" + bytes((9, 16, 0, full_range)), b"cLLI" + bytes(range(8)))
+    added = b"".join((len(body) - 4).to_bytes(4, "big") + body + crc(body) for body in bodies)
+    at = data.index(b"IDAT") - 4
+    return data[:at] + added + data[at:]
+
+
 FULL = np.full((HEIGHT, WIDTH), 255, np.uint8)
 HALF = FULL.copy()
 HALF[100:120, 20:40] = 77
@@ -82,6 +90,8 @@ SOURCES: dict[str, Callable[[], bytes]] = {
     "png opaque": lambda: png(with_alpha(FULL)),
     "png alpha in one band": lambda: png(with_alpha(HALF)),
     "png profile": lambda: png(samples(3), icc_profile=P3),
+    "png pq": lambda: coded(deep_png(samples(3, np.uint16)), 1),
+    "png narrow range": lambda: coded(png(samples(3)), 0),
     "jpeg once": lambda: png(np.asarray(Image.open(io.BytesIO(jpeg(samples(3)))))),
     "tiff gray strips": lambda: tiff(samples(1), rowsperstrip=7),
     "tiff white is zero": lambda: tiff(samples(1), photometric="miniswhite"),
@@ -140,6 +150,7 @@ async def test_a_png_has_the_very_bytes_of_the_whole(tmp_path: Path, name: str) 
     bands, whole, count = await in_bands_and_whole(tmp_path, SOURCES[name](), options)
     assert count == -(-HEIGHT // 64)
     assert bands == whole
+    assert (b"cICP" in bands) is (name in ("png pq", "png narrow range"))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """Transparency: there if it was there, absent if it was absent, and no fringe of colours that nobody could see."""
 
+import struct
+from typing import Any
+
 import numpy as np
 import pytest
 
 from app.codec.alpha_bleeding import bled
+from app.codec.reader import read
 from app.codec.split import split
-from tests.codec.support import FORMULAS, Array, bicubic, nearest, picture, pixels, saved, upscaled
+from app.codec.types import DecodeLimits
+from tests.codec.support import FORMULAS, Array, bicubic, nearest, picture, pixels, saved, upscaled, wanted
 
 
 def _disc() -> Array:
@@ -82,3 +87,16 @@ def test_a_picture_that_is_all_invisible_is_left_alone() -> None:
     decoded, encoded = upscaled(saved(samples, "PNG"))
     assert decoded.frames[0].alpha is not None
     assert np.array_equal(pixels(encoded.body), samples)
+
+
+@pytest.mark.parametrize("truncated", ["reject", "allow"])
+@pytest.mark.parametrize("flag", [0, 0x10])
+def test_the_header_of_a_webp_says_whether_there_is_alpha(flag: int, truncated: Any) -> None:
+    """Colour with alpha as one lossless chunk, in a file whose header of features says that there is alpha or none."""
+    samples = picture(20, 30, 4)
+    plain = saved(samples, "WEBP", lossless=True, exact=True)
+    features = b"VP8X" + struct.pack("<II", 10, flag) + (29).to_bytes(3, "little") + (19).to_bytes(3, "little")
+    body = b"WEBP" + features + plain[12:]
+    data = b"RIFF" + len(body).to_bytes(4, "little") + body
+    decoded = read(data, wanted(2, truncated=truncated), DecodeLimits()).frames[0]
+    np.testing.assert_array_equal(decoded, samples if flag else samples[..., :3])

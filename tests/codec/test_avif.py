@@ -81,7 +81,7 @@ def test_what_is_no_aperture_of_whole_pixels_inside_the_picture_is_ignored(apert
 
 @pytest.mark.parametrize(
     ("primaries", "transfer", "expected"),
-    [(12, 13, (193, 83, 51)), (1, 13, (180, 90, 60)), (1, 1, (180, 90, 60)), (9, 16, (180, 90, 60))],
+    [(12, 13, (193, 83, 51)), (1, 13, (180, 90, 60)), (1, 1, (180, 90, 60)), (2, 16, (180, 90, 60))],
 )
 def test_code_points_are_converted_where_a_profile_describes_them(
     primaries: int, transfer: int, expected: tuple[int, int, int]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.codec.color_management import profile_from_cicp
+from app.codec.code_points import CodePoints, profile
 from app.codec.reader import read
 from app.codec.types import DecodeLimits, Samples
 from app.errors import UndecodablePicture
 from tests.codec.support import picture, wanted
 
-DISPLAY_P3 = profile_from_cicp(12, 13) or b""
+DISPLAY_P3 = profile(CodePoints(12, 13)) or b""
 CASES = Path(__file__).parent / "cases"
 BIT_FIELDS = {
     "565": (16, (0xF800, 0x07E0, 0x001F, 0)),
@@ -276,3 +276,57 @@ def test_run_lengths_that_are_cut_short_are_told_or_taken(codes: bytes) -> None:
     raster = read(_runs(codes), wanted(scale=2, truncated="allow"), DecodeLimits())
     assert raster.truncated
     assert (raster.frames[0][2] == COLORS[2]).all()
+
+
+SRGB_ENDS = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06))
+P3_ENDS = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
+
+
+def _calibrated(data: bytes, ends: Any, gammas: tuple[float, ...], kind: bytes = bytes(4), light: float = 1) -> bytes:
+    """A BMP of version 4 with these x, y of red, green and blue, as parts of `light`, and gammas."""
+    fields = [round(light * value * 2**30) for x, y in ends for value in (x, y, (1 - x - y) * (y > 0))]
+    fields += [round(gamma * 65536) for gamma in gammas]
+    return data[:70] + kind + struct.pack("<12I", *fields) + data[122:]
+
+
+@pytest.mark.parametrize(
+    ("ends", "gammas", "expected"),
+    [
+        (SRGB_ENDS, (1.0,) * 3, [180, 128, 0]),
+        (P3_ENDS, (2.2,) * 3, None),
+        (P3_ENDS, (0.0,) * 3, None),
+        (((0, 0),) * 3, (1.0,) * 3, [180, 128, 0]),
+    ],
+)
+@pytest.mark.parametrize("light", [1, 0.4])
+def test_calibrated_colours_are_carried_and_converted(ends: Any, gammas: Any, expected: Any, light: float) -> None:
+    color = [round(255 * ((value / 255 + 0.055) / 1.055) ** 2.4) for value in (180, 128)] + [0]
+    color = color if expected else [180, 90, 60]
+    data = bmp(np.array([color[::-1] * 2], np.uint8), 24, 2, header=108)
+    shown = read(_calibrated(data, ends, gammas, light=light), wanted(2, color="srgb"), DecodeLimits()).frames[0][0, 0]
+    # Of Display P3 as in test_avif, whose curve is that of sRGB, and nearly 2.2.
+    assert np.abs(shown.astype(int) - (expected or [193, 83, 51])).max() <= 4
+    kept = read(_calibrated(data, ends, gammas), wanted(2), DecodeLimits())
+    assert (kept.metadata.icc is not None, kept.frames[0][0, 0].tolist()) == (True, color)
+
+
+@pytest.mark.parametrize("ends", [SRGB_ENDS, ((0, 0),) * 3])
+@pytest.mark.parametrize("gammas", [(2.2,) * 3, (0.0,) * 3])
+def test_calibrated_colours_that_are_srgb_or_nothing_need_no_profile(ends: Any, gammas: Any) -> None:
+    data = _calibrated(bmp(np.zeros((1, 6), np.uint8), 24, 2, header=108), ends, gammas)
+    assert read(data, wanted(2), DecodeLimits()).metadata.icc is None
+
+
+@pytest.mark.parametrize(("kind", "srgb"), [(b"BGRs", True), (b" niW", True), (b"KNIL", False)])
+def test_a_bmp_may_name_srgb(kind: bytes, srgb: bool) -> None:
+    data = _calibrated(bmp(np.zeros((1, 6), np.uint8), 24, 2, header=108), P3_ENDS, (1.0,) * 3, kind)
+    found = read(data, wanted(2), DecodeLimits()).metadata
+    assert (found.srgb, found.icc) == (srgb, None)
+
+
+def test_a_calibrated_palette_of_grays_stays_gray() -> None:
+    palette = np.array([(0, 0, 0), (55, 55, 55)], np.uint8)
+    data = _calibrated(bmp(np.ones((1, 2), np.uint8), 8, 2, palette=palette, header=108), SRGB_ENDS, (1.0,) * 3)
+    converted = read(data, wanted(2, color="srgb"), DecodeLimits()).frames[0]
+    assert converted.shape[2] == 1
+    assert abs(int(converted[0, 0, 0]) - 128) <= 1

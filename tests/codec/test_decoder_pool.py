@@ -18,8 +18,10 @@ from app.codec.decoder_child import DecoderChild
 from app.codec.decoder_pool import DecoderPool
 from app.codec.raster import Raster
 from app.codec.reader import read
+from app.codec.readers.jxl import JxlReader
 from app.errors import ClientError, UndecodablePicture, UnsupportedFormat
 from tests.codec.formats_table import CASES
+from tests.codec.png_reference import write_png
 from tests.codec.support import FORMULAS, picture, saved, wanted
 from tests.codec.test_animation import film_of
 from tests.codec.test_bad_input import DAMAGED, LYING
@@ -73,11 +75,20 @@ def _equal(one: Raster, other: Raster) -> bool:
         film_of("GIF")[0],
         saved(picture(5, 7, 3), "PNG", icc_profile=DISPLAY_P3),
         next(case.make()[0] for case in CASES if case.what == "RGB and alpha, 10 bits"),
+        pytest.param(tuple(JxlReader.examples())[-1], id="JXL with compressed metadata"),
+        pytest.param(write_png(picture(5, 7, 3), 2, 8, extra=[(b"cICP", b"\x09\x10\0\1")]), id="PNG in PQ"),
         *(pytest.param(data, id=f"TIFF {index}") for index, data in enumerate(TIFFS)),
     ],
 )
 def test_the_answer_is_the_same(processes: DecoderPool, data: bytes) -> None:
     assert _equal(processes.read(data, OPTIONS, LIMITS), read(data, OPTIONS, LIMITS))
+
+
+def test_hdr_is_converted_there_too(processes: DecoderPool) -> None:
+    data = write_png(picture(5, 7, 3, np.uint16), 2, 16, extra=[(b"cICP", b"\x09\x12\0\1")])
+    options = wanted(scale=2, color="srgb")
+    assert _equal(processes.read(data, options, LIMITS), read(data, options, LIMITS))
+    assert processes.read(data, options, LIMITS).metadata.srgb
 
 
 @pytest.mark.parametrize("data", [DAMAGED["half"], LYING["JPEG"], LYING["WEBP"], b"", b"<svg/>"])

@@ -25,6 +25,9 @@ METADATA = st.builds(
     Metadata,
     icc=st.none() | st.binary(),
     srgb=st.booleans(),
+    cicp=st.none() | st.tuples(st.integers(0, 255), st.integers(0, 255)),
+    mastering=st.none() | st.tuples(*[st.integers(0, 2**16 - 1)] * 8, *[st.integers(0, 2**32 - 1)] * 2),
+    light=st.none() | st.tuples(*[st.integers(0, 2**32 - 1)] * 2),
     exif=st.none(),  # what Pillow cannot read is refused
     xmp=st.none() | PACKETS,
     iptc=st.none() | st.binary(),

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
 from app.codec.readers.jpeg import MAX_SCANS, scans_of, zeroed
 from app.errors import UndecodablePicture
-from tests.codec.support import codec, saved, wanted
+from tests.codec.support import assert_same, codec, picture, pixels, saved, upscaled, wanted
 
 CASES = Path(__file__).parent / "cases"
 ALLOW = wanted(scale=2, truncated="allow")
@@ -146,3 +147,101 @@ def test_markers_inside_segments_are_no_scans() -> None:
     comment = b"\xff\xfe" + (2 + len(thumbnail)).to_bytes(2, "big") + thumbnail
     data = jpeg()
     assert scans_of(data[:2] + comment * 150 + data[2:]) == (1, len(data) + 150 * len(comment))
+
+
+JPEGS_NOT_READ: dict[str, tuple[Callable[[], bytes], str]] = {
+    "12 bits": (
+        lambda: bytes(imagecodecs.jpeg8_encode(np.zeros((8, 8, 3), np.uint16), 90, bitspersample=12)),
+        r"\(baseline or progressive\) has 3 channels of 12 bits",
+    ),
+    "lossless, 16 bits": (
+        lambda: bytes(imagecodecs.jpeg8_encode(np.zeros((8, 8), np.uint16), lossless=True, bitspersample=16)),
+        r"\(lossless\) has 1 channels of 16 bits",
+    ),
+    "JPEG-LS": (
+        lambda: bytes(imagecodecs.jpegls_encode(np.zeros((8, 8), np.uint8))),
+        r"\(JPEG-LS\) has 1 channels of 8 bits",
+    ),
+    "hierarchical": (lambda: jpeg().replace(b"\xff\xc0", b"\xff\xc5", 1), r"\(hierarchical\) has 3 channels of 8 bits"),
+    "two channels": (lambda: _two_channels(), r"has 2 channels of 8 bits"),
+}
+
+
+def _header(data: bytes) -> int:
+    """Where the frame header's length stands."""
+    return data.index(b"\xff\xc0") + 2
+
+
+def _two_channels() -> bytes:
+    data = jpeg("L")
+    at = _header(data)
+    return data[:at] + b"\0\x0e" + data[at + 2 : at + 7] + b"\2" + data[at + 8 : at + 11] * 2 + data[at + 11 :]
+
+
+@pytest.mark.parametrize(("make", "words"), JPEGS_NOT_READ.values(), ids=JPEGS_NOT_READ)
+@pytest.mark.parametrize("truncated", ["reject", "allow"])
+def test_kinds_that_are_not_read_are_told_by_name(make: Callable[[], bytes], words: str, truncated: Any) -> None:
+    with pytest.raises(UndecodablePicture, match=words + ".*save it as PNG or TIFF"):
+        codec().decode(make(), wanted(scale=2, truncated=truncated))
+
+
+def test_a_gain_map_is_not_taken_for_the_picture_nor_referred_to() -> None:
+    """Ultra HDR: the base picture, whose own data goes on to its end mark; a second JPEG behind it (ISO 21496-1)."""
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description rdf:about="" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" '
+        b'xmlns:c="http://ns.google.com/photos/1.0/container/" c:Directory="x" '
+        b'xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="3"/></rdf:RDF></x:xmpmeta>'
+    )
+    base = jpeg()
+    multi = b"MPF\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
+    iso = b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"
+    segments = [b"http://ns.adobe.com/xap/1.0/\0" + xmp, multi, iso]
+    marks = (b"\xff\xe1", b"\xff\xe2", b"\xff\xe2")
+    added = b"".join(
+        mark + (2 + len(body)).to_bytes(2, "big") + body for mark, body in zip(marks, segments, strict=True)
+    )
+    data = base[:2] + added + base[2:] + jpeg("L")
+    plain = codec().decode(base, wanted(scale=2))
+    decoded, encoded = upscaled(data, metadata="all", encode=wanted(format="jpeg"))
+    assert np.array_equal(decoded.frames[0].luma, plain.frames[0].luma)
+    assert b"Rating" in encoded.body
+    for name in (b"hdrgm", b"hdr-gain-map", b"MPF\0", b"21496", b"container"):
+        assert name not in encoded.body
+
+
+def test_a_height_behind_the_first_scan() -> None:
+    data = jpeg()
+    at = _header(data) + 3
+    later = data[:at] + bytes(2) + data[at + 2 : -2] + b"\xff\xdc\0\4" + data[at : at + 2] + data[-2:]
+    assert np.array_equal(
+        codec().decode(later, wanted(2)).frames[0].luma, codec().decode(data, wanted(2)).frames[0].luma
+    )
+
+
+def test_a_lossless_jpeg_of_eight_bits_is_exact() -> None:
+    samples = picture(20, 30, 3)
+    data = bytes(imagecodecs.jpeg8_encode(samples, lossless=True))
+    assert_same(pixels(upscaled(data)[1].body), samples, "lossless")
+
+
+def test_bytes_between_the_segments_of_the_header_cost_no_picture() -> None:
+    data = jpeg()
+    at = data.index(b"\xff\xdb")
+    decoded = codec().decode(data[:at] + b"\0\1\2" + data[at:], wanted(2))
+    assert not decoded.truncated
+    assert np.array_equal(decoded.frames[0].luma, codec().decode(data, wanted(2)).frames[0].luma)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_channel_without_data_is_damage(progressive: bool) -> None:
+    """The header names three channels, and the only scan has the first."""
+    gray, color = jpeg("L", progressive=progressive), jpeg(progressive=progressive)
+    mark = b"\xff\xc2" if progressive else b"\xff\xc0"
+    parts = [data[data.index(mark) : data.index(mark) + size] for data, size in ((gray, 13), (color, 19))]
+    one = b"\x11"  # of one scan, the first channel's blocks are in the order of gray
+    head = parts[1][:11] + one + parts[1][12:]
+    data = gray.replace(parts[0], head, 1)
+    with pytest.raises(UndecodablePicture, match="the data of a channel is missing"):
+        codec().decode(data, wanted(2))
+    assert codec().decode(data, wanted(2, truncated="allow")).truncated

@@ -10,7 +10,8 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from app.codec.color_management import profile_channels, profile_from_cicp, to_srgb
+from app.codec.code_points import CodePoints, profile
+from app.codec.color_management import profile_channels, to_srgb
 from tests.codec.png_reference import chunks, write_png
 from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled, wanted
 
@@ -331,8 +332,8 @@ def test_code_points_of_linear_light(channels: int) -> None:
     assert_same(pixels(converted.body), expected, f"cicp-linear-{channels}", tolerance=1)
 
 
-@pytest.mark.parametrize("code_points", [(9, 16, 1), (9, 18, 1), (2, 2, 1), (12, 13, 0), (255, 255, 1), (22, 13, 1)])
-def test_code_points_that_no_profile_describes_leave_the_next_in_line(code_points: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("code_points", [(2, 2, 1), (2, 16, 1), (9, 2, 1), (12, 13, 2), (255, 255, 1), (0, 13, 1)])
+def test_code_points_without_a_meaning_leave_the_next_in_line(code_points: tuple[int, int, int]) -> None:
     samples = picture(8, 8, 3)
     _, alone = upscaled(write_png(samples, 2, 8, extra=[_cicp(*code_points)]), color="srgb")
     assert_same(pixels(alone.body), samples, "cicp-alone")
@@ -349,10 +350,10 @@ def test_code_points_of_srgb_go_before_another_gamma(transfer: int) -> None:
 
 
 def test_primaries_are_those_of_their_standards_white_is_white() -> None:
-    for primaries in (5, 6, 7, 9, 11, 12):
-        profile = profile_from_cicp(primaries, 13)
-        assert profile is not None
-        white = to_srgb(np.full((1, 1, 3), 255, np.uint8), profile)
+    for primaries in (4, 5, 6, 7, 8, 9, 11, 12, 22):
+        found = profile(CodePoints(primaries, 13))
+        assert found is not None
+        white = to_srgb(np.full((1, 1, 3), 255, np.uint8), found)
         assert white is not None and white.min() >= 254
 
 

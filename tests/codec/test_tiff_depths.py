@@ -248,7 +248,8 @@ def test_bits_in_reverse_order_in_planes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("compression", "name"), [("lerc", "34887, LERC"), ("jpeg2000", "34712, JPEG2000"), (4711, "4711, unknown")]
+    ("compression", "name"),
+    [("lerc", "34887, LERC"), ("jpeg2000", "34712, JPEG2000"), (34676, "34676, SGILOG"), (4711, "4711, unknown")],
 )
 def test_a_compression_that_is_not_read_is_named(compression: str | int, name: str) -> None:
     file = io.BytesIO()
@@ -260,3 +261,28 @@ def test_a_compression_that_is_not_read_is_named(compression: str | int, name: s
         data = tiff(samples, 8, "<", RGB, t259=(3, [compression]))
     with pytest.raises(UndecodablePicture, match=rf"The TIFF's compression \({name}\) is not supported. Save it with"):
         decoded(data)
+
+
+@pytest.mark.parametrize(
+    ("extra", "kept"), [(("assocalpha",), 4), (("unspecified",), 3), (("unassalpha", "unspecified"), 4)]
+)
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_planes_apart_with_more_than_colours(extra: tuple[str, ...], kept: int, compression: Any, dtype: type) -> None:
+    samples = picture(11, 13, 3 + len(extra), dtype)
+    samples[..., 3:] = np.iinfo(dtype).max
+    file = io.BytesIO()
+    planes = np.moveaxis(samples, 2, 0)
+    settings: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate", "compression": compression}
+    tifffile.imwrite(file, planes, extrasamples=extra, metadata=None, **settings)
+    np.testing.assert_array_equal(decoded(file.getvalue()), samples[..., :kept])
+
+
+@pytest.mark.parametrize("factor", [256, 257])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_palettes_of_either_way_to_write_eight_bits_as_sixteen(factor: int, bits: int) -> None:
+    palette = np.random.default_rng(bits).integers(0, 256, (3, 1 << bits)) * factor
+    palette[:, 0] = 255 * factor
+    indices = np.arange(1 << bits).reshape(4, -1, 1)
+    data = tiff(indices, bits, "<", PALETTE, t320=(3, palette.ravel().tolist()))
+    np.testing.assert_array_equal(decoded(data), (palette // factor).T[indices[..., 0]])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 EXIF_PREFIX = b"Exif\0\0"
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
-UNREADABLE, TOO_LARGE, DAMAGED = "unreadable", "too large", "damaged"
+UNREADABLE, TOO_LARGE, DAMAGED, MISPLACED = "unreadable", "too large", "damaged", "misplaced"
 
 
 def note(block: str, reason: str) -> str:

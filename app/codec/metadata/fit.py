@@ -2,11 +2,16 @@
 
 from fractions import Fraction
 
+from app.codec import jxl_profile
+from app.codec.code_points import CodePoints, is_srgb
 from app.codec.metadata import exif, jpeg, xmp_packet
 from app.codec.metadata.blocks import note
 from app.codec.metadata.directories import Directory, Unreadable
 from app.codec.types import Metadata
+from app.formats import OUTPUT_FORMATS
 
+_WITH_LIGHT = ("png", "avif")
+_WITH_CODE_POINTS = tuple(row.name for row in OUTPUT_FORMATS.values() if row.code_points)
 _WITHOUT_DENSITY = _WITHOUT_IPTC = ("webp", "avif", "jxl")
 
 
@@ -35,16 +40,37 @@ def fitted(metadata: Metadata, scale: int | Fraction, height: int, width: int, t
             return None
         return block
 
+    colors = _colors(metadata, target, dropped)
     packet = None if metadata.xmp is None else xmp_packet.filled(metadata.xmp, scale, height, width, metadata.srgb)
     return Metadata(
         icc=held("icc", metadata.icc),
         srgb=metadata.srgb,
+        cicp=colors.cicp,
+        mastering=colors.mastering,
+        light=colors.light,
         exif=held("exif", exif.block(kept)),
         xmp=packet,
         iptc=held("iptc", metadata.iptc),
         dpi=dpi,
         dropped=tuple(dropped),
     )
+
+
+def _colors(metadata: Metadata, target: str, dropped: list[str]) -> Metadata:
+    """Code points and what goes with them, as far as the format has a place for them or no profile says the same."""
+    cicp, mastering, light = metadata.cicp, metadata.mastering, metadata.light
+    if cicp is None:
+        return Metadata()
+    if target not in _WITH_CODE_POINTS or (target == "jxl" and not jxl_profile.has_name(cicp)):
+        if metadata.icc is None and not is_srgb(CodePoints(*cicp), gray=True):
+            dropped.append(note("cicp", f"no place in {target}"))
+        cicp = None
+    if target not in _WITH_LIGHT:
+        dropped += [
+            note(name, f"no place in {target}") for name, said in (("mdcv", mastering), ("clli", light)) if said
+        ]
+        mastering = light = None
+    return Metadata(cicp=cicp, mastering=mastering, light=light)
 
 
 def _exif(metadata: Metadata, scale: int | Fraction, height: int, width: int, dropped: list[str]) -> Directory:

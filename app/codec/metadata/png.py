@@ -9,6 +9,7 @@ from app.codec.png_chunks import SIGNATURE, Chunk, chunks
 from app.errors import UndecodablePicture
 
 _KINDS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"iCCP")
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"pHYs")
 _XMP = b"XML:com.adobe.xmp"
 _PROFILES = {b"exif": "exif", b"APP1": "exif", b"xmp": "xmp", b"iptc": "iptc", b"8bim": "iptc"}
 _BLOCKS = {_XMP: "xmp"} | {raw_profiles.KEYWORD + name: block for name, block in _PROFILES.items()}
@@ -17,7 +18,7 @@ _STEP_IN, _STEP_OUT = 1 << 14, 1 << 16
 
 
 def separated(data: bytes, most: int) -> tuple[bytes, Blocks]:
-    """The PNG, all chunks of which must be sound, without metadata, and the blocks that were in it.
+    """The PNG, all chunks of which must be sound, with those alone that decoders use, and the metadata that was in it.
 
     Raises UndecodablePicture if a chunk unpacks to more than `most` bytes, or all together to more than twice that.
     """
@@ -26,7 +27,7 @@ def separated(data: bytes, most: int) -> tuple[bytes, Blocks]:
         end = at + 12 + len(item.body)
         if item.kind in _KINDS:
             reader.take(item)
-        else:
+        elif item.kind in _PIXELS:
             kept.append(data[at:end])
         at = end
     return b"".join(kept), reader.found()

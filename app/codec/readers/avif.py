@@ -8,8 +8,8 @@ import imagecodecs
 import numpy as np
 from PIL import AvifImagePlugin
 
-from app.codec import color_management, metadata
-from app.codec.heif import Items, Properties, code_points
+from app.codec import metadata
+from app.codec.heif import Items, Properties, colors
 from app.codec.history import avif as history
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits, spread
@@ -42,9 +42,7 @@ class AvifReader(PillowReader):
 
     def _profile(self, channels: int) -> Metadata:
         found = super()._profile(channels)
-        if found.icc is None and (points := code_points(Items(self._data).primary)) is not None:
-            found = Metadata(icc=color_management.profile_from_cicp(*points, gray=channels <= 2))
-        return found
+        return colors(Items(self._data).primary, gray=channels <= 2) if found.icc is None else found
 
     def _samples(self, animated: bool) -> Samples:
         if animated:

@@ -6,19 +6,23 @@ Pillow takes a palette of grays for the samples themselves, whatever their depth
 import io
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.codec.color_management import SRGB_CHROMATICITIES, profile_from_png
 from app.codec.readers.base import Frame, Reader, Source
 from app.codec.types import Metadata, Samples
 from app.errors import UndecodablePicture
 
 _LEAST_OS2, _FIELDS = 16, 32  # bytes: an OS/2 header may end after any field from the depth on; the rest is zero
 _FILE_HEADER, _OS2_HEADER, _V2_HEADER, _V3_HEADER = 14, 12, 52, 56
-_V5_HEADER, _COLOR_SPACE, _PROFILE_PLACE, _EMBEDDED = 124, 70, 126, b"DEBM"
+_V4_HEADER, _V5_HEADER, _COLOR_SPACE, _PROFILE_PLACE, _EMBEDDED = 108, 124, 70, 126, b"DEBM"
+_CALIBRATED, _SRGB = bytes(4), (b"BGRs", b" niW")  # LCS_CALIBRATED_RGB; LCS_sRGB, LCS_WINDOWS_COLOR_SPACE
+_ENDPOINTS, _GAMMAS = struct.Struct("<9I"), struct.Struct("<3I")  # of 2.30 and of 16.16 bits, from byte 74 on
 _PLAIN, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 6
 _DEPTHS = {_PLAIN: (1, 2, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,)}
 _DEPTHS |= dict.fromkeys((_BIT_FIELDS, _ALPHA_BIT_FIELDS), (16, 32))
@@ -26,6 +30,7 @@ _MASKS = {16: (0x7C00, 0x03E0, 0x001F, 0), 24: (0xFF0000, 0xFF00, 0xFF, 0), 32: 
 _END_OF_ROW, _END, _SKIP = 0, 1, 2  # behind a count of zero; more is the number of pixels that follow as they are
 _SPARE_CODES = 16  # beside one for each pixel
 _INCH = 0.0254  # metres
+_ALIKE = 0.01  # three gammas of channels that are meant to be one
 
 
 class Header(NamedTuple):
@@ -105,6 +110,30 @@ def embedded_profile(data: bytes) -> bytes | None:
     return data[_FILE_HEADER + at : _FILE_HEADER + at + size] or None
 
 
+def colors(data: bytes, gray: bool) -> Metadata:
+    """What a header of version 4 or 5 says of the colours: a profile, primaries and gamma, or sRGB.
+
+    A header names no white, so D65 is taken, and where it leaves fields zero, as many do, sRGB's primaries or gamma.
+    """
+    size = int.from_bytes(data[14:18], "little")
+    if (icc := embedded_profile(data)) is not None:
+        return Metadata(icc=icc)
+    if not _V4_HEADER <= size <= len(data) - _FILE_HEADER:
+        return Metadata()
+    kind = data[_COLOR_SPACE : _COLOR_SPACE + 4]
+    if kind in _SRGB:
+        return Metadata(srgb=True)
+    if kind != _CALIBRATED:
+        return Metadata()
+    ends = _ENDPOINTS.unpack_from(data, _COLOR_SPACE + 4)
+    gammas = [gamma / 65536 for gamma in _GAMMAS.unpack_from(data, _COLOR_SPACE + 4 + _ENDPOINTS.size)]
+    sums = [sum(ends[at : at + 3]) for at in (0, 3, 6)]
+    places = [ends[at + axis] / total for at, total in zip((0, 3, 6), sums, strict=True) for axis in (0, 1) if total]
+    gamma = sum(gammas) / 3 if max(gammas) - min(gammas) < _ALIKE else 0
+    usual = (*SRGB_CHROMATICITIES[:2], *places) if len(places) == 6 else None
+    return Metadata(icc=profile_from_png(1 / gamma if gamma else None, usual, gray))
+
+
 class BmpReader(Reader):
     """A BMP."""
 
@@ -135,10 +164,10 @@ class BmpReader(Reader):
 
     def metadata(self, channels: int) -> Metadata:
         """The profile, and the density if that is kept."""
-        density, icc = self._header.density, embedded_profile(self.source.data)
+        density, found = self._header.density, colors(self.source.data, gray=channels <= 2)
         if self.source.options.metadata == "drop" or min(density) <= 0:
-            return Metadata(icc=icc)
-        return Metadata(icc=icc, dpi=(density[0] * _INCH, density[1] * _INCH))
+            return found
+        return replace(found, dpi=(density[0] * _INCH, density[1] * _INCH))
 
     def _rows(self) -> NDArray[np.uint8]:
         """The bytes of each row (height, bytes a row), padding included, from the top down; missing ones are 0."""

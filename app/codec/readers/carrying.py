@@ -29,11 +29,11 @@ class CarryingReader(Reader):
         dpi = None
         if self.source.options.metadata != "drop":
             dpi = metadata.dpi_of(self._dpi(), self._carried.turned) or kept.dpi
-        return replace(kept, icc=profile.icc, srgb=profile.srgb, dpi=dpi)
+        return replace(profile, exif=kept.exif, xmp=kept.xmp, iptc=kept.iptc, dpi=dpi, dropped=kept.dropped)
 
     @abstractmethod
     def _profile(self, channels: int) -> Metadata:
-        """`icc` or `srgb`, as far as the file says."""
+        """What the file says of its colours: `icc`, `srgb`, or `cicp` and what goes with it."""
 
     def _dpi(self) -> Any:
         """(x, y) pixels per inch, where the format has a field of its own."""

@@ -7,7 +7,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from app.codec import color_management, heif
+from app.codec import heif
 from app.codec.limits import MAX_FRAMES
 from app.codec.readers.base import Frame, Source
 from app.codec.readers.carrying import CarryingReader
@@ -82,6 +82,4 @@ class HeicReader(CarryingReader):
 
     def _profile(self, channels: int) -> Metadata:
         icc = self._image.info.get("icc_profile")
-        if not icc and (points := heif.code_points(self._own)) is not None:
-            icc = color_management.profile_from_cicp(*points, gray=channels <= 2)
-        return Metadata(icc=icc or None)
+        return Metadata(icc=icc) if icc else heif.colors(self._own, gray=channels <= 2)

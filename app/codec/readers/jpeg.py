@@ -17,6 +17,12 @@ MAX_SCANS = 100
 _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SCAN, _TABLES, _HUFFMAN_FRAMES, _BARE = 0xDA, 0xC4, (0xC0, 0xC1), (0x01, 0xD8, 0xD9)
+_FRAMES = (*(kind for kind in range(0xC0, 0xD0) if kind not in (0xC4, 0xC8, 0xCC)), 0xF7)
+_LOSSLESS = 0xC3
+_READ = (0xC0, 0xC1, 0xC2, _LOSSLESS, 0xC9, 0xCA)
+_KINDS = {_LOSSLESS: "lossless", 0xCB: "lossless, with arithmetic coding", 0xF7: "JPEG-LS"}
+_BITS, _FRAME_HEADER, _COMPONENT = 8, 8, 3
+_LINES = 0xDC
 _ZEROS = bytes(32)
 _END_OF_BLOCK = 0
 _DAMAGE = ("Premature end of JPEG", "Corrupt JPEG data")
@@ -33,8 +39,12 @@ class JpegReader(PillowReader):
         scans, self._end = scans_of(data)
         if scans > MAX_SCANS:
             raise UndecodablePicture(f"The JPEG has more than {MAX_SCANS} scans. Save it with an ordinary encoder.")
+        if (frame := _frame_of(data)) is not None:
+            _check_kind(frame)
+            data = _with_height(data, frame)
+        self._added = 0
         if self.source.allow_truncated and self._end is None:
-            data += _END  # libjpeg then returns what it has
+            data, self._added = data + _END, len(_END)  # libjpeg then returns what it has
         return super()._opened(data)
 
     @property
@@ -46,7 +56,10 @@ class JpegReader(PillowReader):
         return Compression("jpeg", history.quality_of(steps)) if steps else None
 
     def _samples(self, animated: bool) -> Samples:
-        damage = fault(self.source.data, self._end, _COLORSPACES.get(self._image.mode, "GRAY"))
+        # Without what stands between the segments of the header, which libjpeg warns of, and no pixel needs.
+        coded = self._data[: len(self._data) - self._added]
+        end = None if self._end is None else self._end - (len(self.source.data) - len(coded))
+        damage = fault(coded, end, _COLORSPACES.get(self._image.mode, "GRAY"))
         if damage is not None:
             if not self.source.allow_truncated:
                 raise UndecodablePicture(
@@ -77,6 +90,55 @@ def segments_of(data: bytes) -> Iterator[Segment]:
         yield Segment(kind, start, at)
         if kind == _END[1]:
             return
+
+
+class _Frame(NamedTuple):
+    """What the first frame header says; `at` is where its height stands. (ITU-T T.81, B.2.2.)"""
+
+    kind: int
+    bits: int
+    height: int
+    components: bytes
+    at: int
+
+
+def _frame_of(data: bytes) -> _Frame | None:
+    segment = next((segment for segment in segments_of(data) if segment.kind in _FRAMES), None)
+    if segment is None or segment.start + _FRAME_HEADER > len(data):
+        return None
+    body = data[segment.start : segment.end]
+    height = int.from_bytes(body[3:5], "big")
+    return _Frame(segment.kind, body[2], height, body[_FRAME_HEADER::_COMPONENT][: body[7]], segment.start + 3)
+
+
+def _check_kind(frame: _Frame) -> None:
+    """UndecodablePicture for a kind of JPEG that is not read; libjpeg decodes some, but tells nobody of damage."""
+    if frame.kind in _READ and frame.bits == _BITS and len(frame.components) in (1, 3, 4):
+        return
+    kind = _KINDS.get(frame.kind, "baseline or progressive" if frame.kind in _READ else "hierarchical")
+    raise UndecodablePicture(
+        f"The JPEG ({kind}) has {len(frame.components)} channels of {frame.bits} bits, which is not supported. In the "
+        "program it is from, save it as PNG or TIFF, or as an ordinary JPEG of 8 bits."
+    )
+
+
+def _with_height(data: bytes, frame: _Frame) -> bytes:
+    """With the height in the header that stands behind the first scan, where a header says none. (T.81, B.2.5.)"""
+    later = next((segment for segment in segments_of(data) if segment.kind == _LINES), None)
+    if frame.height or later is None:
+        return data
+    return data[: frame.at] + data[later.start + 2 : later.start + 4] + data[frame.at + 2 :]
+
+
+def lacks_channels(data: bytes) -> bool:
+    """Whether no scan begins the data of a channel, for which libjpeg puts zeros without a word."""
+    frame, begun = _frame_of(data), set[int]()
+    if frame is None or frame.kind == _LOSSLESS:  # whose scans have no coefficients
+        return False
+    for segment in segments_of(data):
+        if segment.kind == _SCAN and segment.end <= len(data) and data[segment.end - 3] == 0:  # coefficients from 0 on
+            begun.update(data[segment.start + 3 : segment.end - 3 : 2])
+    return not begun.issuperset(frame.components)
 
 
 def scans_of(data: bytes) -> tuple[int, int | None]:
@@ -137,7 +199,9 @@ def fault(data: bytes, end: int | None, colorspace: str) -> str | None:
     found = _warning(data if end is None else data[:end], colorspace)
     if found is not None and _PADDED in found and end is not None:
         found = _warning(data[: end - 2].rstrip(b"\x00\xff") + _END, colorspace)
-    return "zeros inside its data" if found is None and zeroed(data) else found
+    if found is None and zeroed(data):
+        return "zeros inside its data"
+    return "the data of a channel is missing" if found is None and lacks_channels(data) else found
 
 
 def _warning(data: bytes, colorspace: str) -> str | None:

@@ -1,12 +1,13 @@
 """JPEG XL: stills and animations of up to 16 bits, whole or as far as they are there. (ISO/IEC 18181.)"""
 
 import ctypes
+import struct
 from collections.abc import Iterable
 from ctypes import byref
 
 import numpy as np
 
-from app.codec import jxl
+from app.codec import jxl, jxl_profile
 from app.codec.color_management import profile_channels
 from app.codec.limits import MAX_FRAMES
 from app.codec.raster import Raster
@@ -18,9 +19,8 @@ from app.errors import UndecodablePicture
 from app.options import UpscaleOptions
 
 _MOST_CHANNELS = 4  # beside colour: each takes as much memory as the picture's gray
-_MOST_PROFILE = 4 * 1024 * 1024
-_D65, _SRGB_PRIMARIES, _SRGB_CURVE = 1, 1, 13
-_HDR_CURVES = (16, 18)
+_HEAD, _PACKED = 32, b"xml \x8b\x01\x80<x/>\x03"  # "<x/>" as Brotli packs it
+_SRGB = (1, 13)  # primaries and transfer characteristics of ITU-T H.273
 
 
 class _Decoder:
@@ -75,11 +75,14 @@ class JxlReader(CarryingReader):
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
-        """Files with and without loss, of 8 and 16 bits."""
+        """Files with and without loss, of 8 and 16 bits, and one with compressed metadata."""
         for dtype in (np.uint8, np.uint16):
             for lossless in (True, False):
                 raster = Raster((np.zeros((8, 8, 4), dtype),), "JXL")
-                yield writer.write(raster, UpscaleOptions(scale=2, format="jxl", lossless=lossless))
+                file = writer.write(raster, UpscaleOptions(scale=2, format="jxl", lossless=lossless))
+                yield file
+        # Of 16 bits it is in boxes, of which the first two are always the same.
+        yield file[:_HEAD] + struct.pack(">I", 8 + len(_PACKED)) + b"brob" + _PACKED + file[_HEAD:]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -155,24 +158,17 @@ class JxlReader(CarryingReader):
         return min(milliseconds, 2**31 - 1)
 
     def _read_color(self) -> Metadata:
-        """What the samples are in; sRGB by its name, and no profile for PQ and HLG."""
-        library, pointer = self._decoder.library, self._decoder.pointer
-        named, size = jxl.ColorEncoding(), ctypes.c_size_t()
+        """What the samples are in; sRGB by its name."""
+        library, pointer, named = self._decoder.library, self._decoder.pointer, jxl.ColorEncoding()
+        points = None
         if library.JxlDecoderGetColorAsEncodedProfile(pointer, jxl.TARGET_DATA, byref(named)) == jxl.SUCCESS:
-            if named.transfer_function in _HDR_CURVES:
-                return Metadata()
-            gray = named.color_space == 1
-            usual = named.white_point == _D65 and (gray or named.primaries == _SRGB_PRIMARIES)
-            if usual and named.transfer_function == _SRGB_CURVE:
+            points = jxl_profile.code_points(named)
+            if points == _SRGB:
                 return Metadata(srgb=True)
-        found = library.JxlDecoderGetICCProfileSize(pointer, jxl.TARGET_DATA, byref(size))
-        if found != jxl.SUCCESS or not 0 < size.value <= _MOST_PROFILE:
-            return Metadata()
-        profile = ctypes.create_string_buffer(size.value)
-        library.JxlDecoderGetColorAsICCProfile(pointer, jxl.TARGET_DATA, profile, size.value)
-        if profile_channels(profile.raw) == 4:
+        icc = jxl_profile.of_samples(pointer)
+        if profile_channels(icc) == 4:
             raise UndecodablePicture("CMYK in a JXL is not supported: send it as RGB.")
-        return Metadata(icc=profile.raw)
+        return Metadata(icc=icc, cicp=points)
 
     @property
     def loop(self) -> int:

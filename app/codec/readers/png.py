@@ -2,17 +2,18 @@
 
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from app.codec import color_management, png_chunks
-from app.codec.metadata.blocks import DAMAGED, note
+from app.codec import code_points, color_management, png_chunks, png_color
+from app.codec.metadata.blocks import DAMAGED, MISPLACED, note
 from app.codec.readers import apng
 from app.codec.readers.base import Frame
 from app.codec.readers.pillow import PillowReader
-from app.codec.samples import from_pillow, sixteen_bits, with_alpha
+from app.codec.samples import from_pillow, full_range, sixteen_bits, with_alpha
 from app.codec.types import Metadata, Samples
 from app.errors import UndecodablePicture
 
@@ -32,8 +33,8 @@ class PngReader(PillowReader):
     def _opened(self, data: bytes) -> Image.Image:
         header = png_chunks.header(data)
         self.source.check_pixels(header.height, header.width)
-        data, spoilt = png_chunks.without_spoilt(data)
-        self._depth, self._film = header.depth, data
+        data, damaged, misplaced = png_chunks.usable(data)
+        self._depth, self._film, self._coding = header.depth, data, png_color.coding(data)
         self._announced = apng.frame_count(data)
         # Pillow is given the still alone: an unsound film must not cost it, and Pillow's way of composing is not used.
         still = apng.still(data) if self._announced else data
@@ -52,7 +53,8 @@ class PngReader(PillowReader):
         if header.depth < 8:
             self._full_gray = (1 << header.depth) - 1
         image = self._with_low_bits(super()._opened(data))
-        self._blocks.dropped += [note(name, DAMAGED) for name in spoilt]
+        self._blocks.dropped += [note(name, DAMAGED) for name in damaged]
+        self._blocks.dropped += [note(name, MISPLACED) for name in misplaced]
         return image
 
     def _with_low_bits(self, image: Image.Image) -> Image.Image:
@@ -98,23 +100,23 @@ class PngReader(PillowReader):
             decoded = from_pillow(image, self._full_gray)
         if decoded.shape[2] in (1, 3):
             decoded = with_alpha(decoded, np.full(decoded.shape[:2], np.iinfo(decoded.dtype).max, decoded.dtype))
-        return Frame(self._canvas.show(frame, decoded), frame.duration_ms)
+        return Frame(self._canvas.show(frame, self._ranged(decoded)), frame.duration_ms)
 
     def _samples(self, animated: bool) -> Samples:
         if self._depth == 16:
-            return sixteen_bits(imagecodecs.png_decode(self._data), *self.size)  # tRNS becomes alpha
-        return super()._samples(animated)
+            return self._ranged(sixteen_bits(imagecodecs.png_decode(self._data), *self.size))  # tRNS becomes alpha
+        return self._ranged(super()._samples(animated))
+
+    def _ranged(self, decoded: Samples) -> Samples:
+        """Of full range; that of fewer than 8 bits has no other."""
+        narrow = self._coding is not None and not self._coding.full and self._depth >= 8
+        return full_range(decoded) if narrow else decoded
 
     def _profile(self, channels: int) -> Metadata:
         info = self._image.info
-        code_points = png_chunks.code_points(self._film)
-        if code_points is not None:  # goes before all the others where it is understood (PNG, third edition, 4.3)
-            icc, srgb = (
-                color_management.profile_from_cicp(*code_points, channels <= 2),
-                color_management.is_srgb(*code_points),
-            )
-            if icc or srgb:
-                return Metadata(icc=icc, srgb=srgb)
+        if self._coding is not None:  # goes before all the others where it is understood (PNG, third edition, 4.3)
+            found = code_points.metadata_of(self._coding.points, gray=channels <= 2)
+            return replace(found, mastering=self._coding.mastering, light=self._coding.light)
         icc, srgb = self._blocks.icc, "srgb" in info
         if color_management.profile_channels(icc) != (1 if channels <= 2 else 3):
             icc = None  # what cannot be used leaves room for what goes after it (PNG, third edition, 4.3)

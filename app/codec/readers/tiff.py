@@ -27,7 +27,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB, _ICC_LAB = 
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION, _CFA = 254, 330, 50706, 32803
 _REDUCED = 1  # bit of the subfile type: a smaller version of another page
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_UNCOMPRESSED = 1
+_UNCOMPRESSED, _LOG_LUV = 1, (34676, 34677)
 _WITH_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 """Compressions that Pillow's libtiff has: 50001, WebP, is not among them."""
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
@@ -42,7 +42,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         _check_compression(self.tag_v2)
         try:
             super()._setup()
-        except SyntaxError:
+        except (SyntaxError, IndexError):  # the second for planes apart that it has no name for
             _check_kind(self.tag_v2)
             self.has_mode = False
             self._mode, self.tile = "CMYK" if self.tag_v2.get(_PHOTOMETRIC) == _INKS else "L", []
@@ -123,7 +123,7 @@ def _camera_raw() -> UnsupportedFormat:
 def _check_compression(tags: Mapping[int, Any]) -> None:
     """UndecodablePicture for a compression that no decoder here has."""
     number = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0]
-    if number not in TiffImagePlugin.COMPRESSION_INFO:
+    if number not in TiffImagePlugin.COMPRESSION_INFO or number in _LOG_LUV:
         name = next((each.name for each in tifffile.COMPRESSION if each == number), "unknown")
         raise UndecodablePicture(
             f"The TIFF's compression ({number}, {name}) is not supported. Save it with LZW, Deflate or none."
@@ -162,9 +162,11 @@ def _odd_bits(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int | None:
     if len(bits) > 1:
         raise UndecodablePicture(f"The TIFF's channels differ in depth ({sorted(bits)} bits). Send one depth for all.")
     (depth,) = bits
-    gray = _values(tags, _PHOTOMETRIC, (-1,))[0] in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
-    # Of gray and alpha in separate planes, Pillow reads the first plane, or nothing.
-    apart = gray and _values(tags, _PLANES, (1,))[0] == _SEPARATE and _values(tags, _PER_PIXEL, (1,))[0] > 1
+    photometric = _values(tags, _PHOTOMETRIC, (-1,))[0]
+    gray = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    # Of gray and alpha in separate planes, Pillow reads the first plane, or nothing; of other extra samples, nothing.
+    more = _values(tags, _PER_PIXEL, (1,))[0] > _COLORS.get(photometric, _MOST_SAMPLES)
+    apart = more and _values(tags, _PLANES, (1,))[0] == _SEPARATE
     usual = (depth == 8 and not apart) or (depth == 1 and gray)
     compression = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0]
     # Of samples that are stored as they are, Pillow reverses the bits in some layouts only.

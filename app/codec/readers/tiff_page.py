@@ -63,9 +63,9 @@ def _scaled(values: NDArray[Any], bits: int) -> Samples:
 
 
 def _looked_up(indices: NDArray[Any], colormap: NDArray[Any]) -> Samples:
-    """Colours of 8 bits, of which a TIFF's map holds 16; some writers fill only the lower half."""
+    """Colours of 8 bits, of which a TIFF's map holds 16; some writers fill only the lower half, or only the upper."""
     colors = colormap.T.astype(np.uint32)
-    colors = colors if colors.max(initial=0) < 256 else (colors * 255 + 32767) // 65535
+    colors = colors if colors.max(initial=0) < 256 else colors >> np.uint32(8)
     if indices.max(initial=0) >= len(colors):
         raise UndecodablePicture("The TIFF has pixels outside its palette.")
     palette = colors.astype(np.uint8)

@@ -9,7 +9,7 @@ from PIL import Image, WebPImagePlugin, _webp
 
 from app.codec.history import webp as history
 from app.codec.readers.pillow import PillowReader
-from app.codec.types import Compression
+from app.codec.types import Compression, Samples
 from app.codec.webp_chunks import MAX_CHUNKS, chunks, is_animated, is_whole, size, whole_frames
 from app.errors import UndecodablePicture
 
@@ -29,6 +29,11 @@ class WebpReader(PillowReader):
         """As Reader."""
         quality = history.quality_of(self.source.data)
         return None if quality is None else Compression("webp", quality)
+
+    def _samples(self, animated: bool) -> Samples:
+        """Without the alpha of a still whose header says that it has none, as libwebp and browsers show it."""
+        decoded = super()._samples(animated)
+        return decoded[..., :3] if not is_animated(self._data) and not _has_alpha(self._data) else decoded
 
     def _opened(self, data: bytes) -> Image.Image:
         # Pillow allocates the whole canvas when it opens a WebP, so its size is checked before.

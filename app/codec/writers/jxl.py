@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.codec import jxl
+from app.codec import jxl, jxl_profile
 from app.codec.color_management import profile_channels
 from app.codec.raster import Raster
 from app.codec.types import Metadata, Samples
@@ -61,7 +61,11 @@ def _describe(library: ctypes.CDLL, encoder: Any, raster: Raster, lossless: bool
     level = library.JxlEncoderGetRequiredCodestreamLevel(encoder)
     if level > 0:
         _checked(library.JxlEncoderSetCodestreamLevel(encoder, level))
-    icc = raster.metadata.icc
+    points, icc = raster.metadata.cicp, raster.metadata.icc
+    named = None if points is None else jxl_profile.encoding(points, gray=channels <= 2)
+    if named is not None:
+        _checked(library.JxlEncoderSetColorEncoding(encoder, byref(named)))
+        return
     if icc is not None and profile_channels(icc) == channels - alpha:
         _checked(library.JxlEncoderSetICCProfile(encoder, icc, len(icc)))
         return

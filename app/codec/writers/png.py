@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from isal import isal_zlib
 
+from app.codec import png_color
 from app.codec.color_management import profile_channels
 from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
 from app.codec.metadata.png import iptc_text
@@ -67,6 +68,7 @@ def _delay(milliseconds: int) -> tuple[int, int]:
 
 def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
     colors = 1 if channels <= 2 else 3
+    yield from png_color.written(metadata)
     if metadata.icc is not None and profile_channels(metadata.icc) == colors:
         yield chunk(b"iCCP", b"ICC profile\0\0", isal_zlib.compress(metadata.icc))
     elif metadata.srgb:

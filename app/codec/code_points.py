@@ -1,0 +1,116 @@
+"""Colours that a file names by code points, as PNG's cICP does, and the ICC profiles that say the same. (ITU-T H.273.)
+
+libjxl makes the profiles of what it has names for: half a kilobyte, with the code points in a tag of their own (`cicp`,
+ICC.1:2022). Those of PQ and HLG map to the range of ordinary displays, and the tag is for viewers that can show more.
+"""
+
+import contextlib
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from app.codec import jxl_profile
+from app.codec.color_management import SRGB_CHROMATICITIES
+from app.codec.types import HDR_TRANSFERS, Metadata
+from app.errors import UnsupportedFormat
+
+_D65, _C = (0.3127, 0.329), (0.31, 0.316)
+_PRIMARIES = {
+    1: SRGB_CHROMATICITIES,
+    4: (*_C, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08),
+    5: (*_D65, 0.64, 0.33, 0.29, 0.6, 0.15, 0.06),
+    6: (*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
+    7: (*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
+    8: (*_C, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),
+    9: (*_D65, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046),
+    11: (0.314, 0.351, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+    12: (*_D65, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+    22: (*_D65, 0.63, 0.34, 0.295, 0.605, 0.155, 0.077),
+}
+"""White, red, green, blue as x, y pairs by colour primaries (table 2)."""
+
+
+def _bt709(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(levels < 0.081, levels / 4.5, ((levels + 0.099) / 1.099) ** (1 / 0.45))
+
+
+def _smpte240(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(levels < 0.0912, levels / 4, ((levels + 0.1115) / 1.1115) ** (1 / 0.45))
+
+
+def _srgb(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+_CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    1: _bt709,
+    4: lambda levels: levels**2.2,
+    5: lambda levels: levels**2.8,
+    6: _bt709,
+    7: _smpte240,
+    8: lambda levels: levels,
+    9: lambda levels: np.where(levels > 0, 10 ** (2 * (levels - 1)), 0),
+    10: lambda levels: np.where(levels > 0, 10 ** (2.5 * (levels - 1)), 0),
+    11: _bt709,
+    12: _bt709,
+    13: _srgb,
+    14: _bt709,
+    15: _bt709,
+    17: lambda levels: levels**2.6,
+}
+"""Levels 0..1 to light 0..1 by transfer characteristics (table 3)."""
+_LIKE_SRGB = (1, 6, 13, 14, 15)
+_CIE_XYZ = 10  # of which no profile is made
+
+
+class CodePoints(NamedTuple):
+    """Colour primaries and transfer characteristics of RGB, or of gray, whose samples are of full range."""
+
+    primaries: int
+    transfer: int
+
+
+def is_known(points: CodePoints) -> bool:
+    """Whether both have a meaning; "unspecified" is none."""
+    return points.primaries in (*_PRIMARIES, _CIE_XYZ) and points.transfer in (*_CURVES, *HDR_TRANSFERS)
+
+
+def is_srgb(points: CodePoints, gray: bool = False) -> bool:
+    """Whether they stand for sRGB, or for BT.709, which viewers show alike; gray has no primaries."""
+    return (gray or points.primaries == 1) and points.transfer in _LIKE_SRGB
+
+
+def metadata_of(points: CodePoints | None, gray: bool = False) -> Metadata:
+    """What says these colours in any format: sRGB by its name, or the code points and a profile if there is one."""
+    if points is None or not is_known(points):
+        return Metadata()
+    if is_srgb(points):
+        return Metadata(srgb=True)
+    return Metadata(icc=profile(points, gray), cicp=points)
+
+
+@lru_cache(maxsize=16)
+def profile(points: CodePoints, gray: bool = False) -> bytes | None:
+    """The profile that says the same; of gray, the transfer characteristics alone count.
+
+    None for what `is_srgb` says, and where there is none.
+    """
+    if is_srgb(points, gray) or not is_known(points):
+        return None
+    with contextlib.suppress(UnsupportedFormat):  # of a system where libjxl cannot be called
+        if (made := jxl_profile.made(points, gray)) is not None:
+            return made
+    if points.transfer in HDR_TRANSFERS:
+        return None
+    levels = _CURVES[points.transfer](np.linspace(0, 1, 4096)).astype(np.float32)
+    if gray:
+        return bytes(imagecodecs.cms_profile("gray", transferfunction=levels))
+    if points.primaries not in _PRIMARIES:
+        return None
+    places = _PRIMARIES[points.primaries]
+    white, colors = [*places[:2], 1.0], [value for at in (2, 4, 6) for value in (*places[at : at + 2], 1.0)]
+    return bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=colors, transferfunction=levels))

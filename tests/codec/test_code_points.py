@@ -1,0 +1,305 @@
+"""Colours named by code points (ITU-T H.273): PQ, HLG and wide gamuts come out as they came in, in any format."""
+
+import io
+import json
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from app.codec import heif, jxl_profile
+from app.codec.code_points import CodePoints, profile
+from app.codec.color_management import to_srgb
+from app.codec.reader import read
+from app.codec.types import DecodeLimits
+from tests.codec.png_reference import chunks, write_png
+from tests.codec.support import Array, assert_same, picture, pixels, upscaled, wanted
+
+PQ, HLG = (9, 16), (9, 18)
+MASTERING = (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450, 10_000_000, 50)
+LIGHT = (10_000_000, 4_000_000)
+LIMITS = DecodeLimits()
+
+
+def _smooth(height: int = 48, width: int = 64, channels: int = 3) -> Array:
+    rows, columns, planes = np.mgrid[0:height, 0:width, 0:channels]
+    levels: Array = ((rows * 700 + columns * 400 + planes * 9000) % 65536).astype(np.uint16)
+    return levels
+
+
+def _png(samples: Array, cicp: tuple[int, ...], *more: tuple[bytes, bytes]) -> bytes:
+    body = bytes(cicp) if len(cicp) == 4 else bytes((*cicp, 0, 1))
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2]]
+    return write_png(samples, color_type, 8 * samples.itemsize, extra=[(b"cICP", body), *more])
+
+
+def _avif(points: tuple[int, int], bits: int, boxes: bool = False) -> bytes:
+    samples = (_smooth() >> (16 - bits)).astype(np.uint16 if bits > 8 else np.uint8)
+    form: dict[str, Any] = {"primaries": points[0], "transfer": points[1], "matrix": 9, "bitspersample": bits}
+    return bytes(imagecodecs.avif_encode(samples, 90, pixelformat="444", **form))
+
+
+def _found(data: bytes, **options: Any) -> dict[bytes, bytes]:
+    return dict(chunks(upscaled(data, **options)[1].body))
+
+
+def _icc(body: bytes) -> bytes:
+    found: bytes = Image.open(io.BytesIO(body)).info["icc_profile"]
+    return found
+
+
+def _tag(profile: bytes, name: bytes) -> bytes:
+    (count,) = struct.unpack_from(">I", profile, 128)
+    entries = struct.iter_unpack(">4sII", profile[132 : 132 + 12 * count])
+    start, size = next((start, size) for kind, start, size in entries if kind == name)
+    return profile[start : start + size]
+
+
+@pytest.mark.parametrize("points", [PQ, HLG, (12, 16), (1, 18), (9, 1), (12, 13), (9, 8), (10, 17), (9, 9)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_png_keeps_its_code_points_and_every_sample(points: tuple[int, int], dtype: type, channels: int) -> None:
+    samples = picture(5, 7, channels, dtype)
+    samples[..., -1] |= 1
+    _, encoded = upscaled(_png(samples, points))
+    assert_same(pixels(encoded.body), samples, "cicp")
+    kinds = [kind for kind, _ in chunks(encoded.body)]
+    assert dict(chunks(encoded.body))[b"cICP"] == bytes((*points, 0, 1))
+    assert kinds[1] == b"cICP"
+    described = points[1] not in (1, 13) if channels <= 2 else points[0] != 10
+    assert (b"iCCP" in kinds) is described
+
+
+def test_they_go_before_every_other_word_on_colours() -> None:
+    others = [(b"iCCP", b"x\0\0" + bytes(4)), (b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 100_000))]
+    found = _found(_png(_smooth(), PQ, *others))
+    assert found[b"cICP"] == bytes((*PQ, 0, 1))
+    assert {b"sRGB", b"gAMA"}.isdisjoint(found)
+    srgb = _found(_png(_smooth(), (1, 13), *others))
+    assert (srgb[b"sRGB"], b"cICP" in srgb, b"iCCP" in srgb) == (b"\1", False, False)
+
+
+def test_the_mastering_display_and_the_light_go_with_them() -> None:
+    more = (b"mDCV", struct.pack(">8H2I", *MASTERING)), (b"cLLI", struct.pack(">2I", *LIGHT))
+    data = _png(_smooth(), PQ, *more)
+    found = _found(data)
+    assert (found[b"mDCV"], found[b"cLLI"]) == (more[0][1], more[1][1])
+    for target in ("tiff", "webp", "jpeg", "jxl"):
+        decoded, _ = upscaled(data)
+        assert _left_out(decoded, target) == (
+            f"mdcv dropped (no place in {target})",
+            f"clli dropped (no place in {target})",
+        )
+    decoded, encoded = upscaled(data, encode=wanted(format="avif"))
+    assert _left_out(decoded, "avif") == ()
+    again = read(encoded.body, wanted(2), LIMITS).metadata
+    assert (again.cicp, again.mastering, again.light) == (PQ, MASTERING, LIGHT)
+    assert {b"mDCV", b"cLLI"}.isdisjoint(_found(data, color="srgb"))
+
+
+def _left_out(decoded: Any, target: Any) -> tuple[str, ...]:
+    from tests.codec.support import codec
+
+    return codec().left_out(decoded, 1, wanted(format=target))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_narrow_range_becomes_full(channels: int, dtype: type) -> None:
+    samples = picture(16, 16, channels, dtype)
+    samples[..., -1] |= 1
+    _, encoded = upscaled(_png(samples, (*PQ, 0, 0)))
+    unit, full, colors = np.iinfo(dtype).max // 255 if dtype == np.uint8 else 256, np.iinfo(dtype).max, channels
+    colors -= channels in (2, 4)
+    expected = samples.copy()
+    expected[..., :colors] = np.floor((samples[..., :colors] - 16.0 * unit) * full / (219 * unit) + 0.5).clip(0, full)
+    assert_same(pixels(encoded.body), expected, "narrow")
+    assert dict(chunks(encoded.body))[b"cICP"] == bytes((*PQ, 0, 1))
+
+
+@pytest.mark.parametrize("points", [PQ, HLG])
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_an_avif_becomes_a_png_of_its_depth(points: tuple[int, int], bits: int) -> None:
+    data = _avif(points, bits)
+    decoded, encoded = upscaled(data)
+    assert decoded.depth == (8 if bits == 8 else 16)
+    assert dict(chunks(encoded.body))[b"cICP"] == bytes((*points, 0, 1))
+    stored = imagecodecs.avif_decode(data)
+    full = (1 << bits) - 1
+    assert np.abs(pixels(encoded.body) / (255 if bits == 8 else 65535) - stored / full).max() <= (1 / full)
+
+
+@pytest.mark.parametrize("points", [PQ, HLG])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_png_becomes_an_avif_of_ten_bits(points: tuple[int, int], channels: int) -> None:
+    samples = _smooth(channels=channels)
+    if channels in (2, 4):
+        samples[..., -1] = 65535
+        samples[:9, :9, -1] = 30000
+    decoded, encoded = upscaled(_png(samples, points), encode=wanted(format="avif", quality=100), format="avif")
+    again = read(encoded.body, wanted(2), LIMITS)
+    assert (again.metadata.cicp, again.frames[0].shape) == (points, samples.shape)
+    assert np.abs(again.frames[0] / 65535 - samples / 65535).max() < (1.5 if channels <= 2 else 8) / 1023
+    assert heif.Items(encoded.body).primary[b"pixi"][5] == 10
+    assert decoded.metadata.dropped == ()
+
+
+def test_a_wide_gamut_of_ordinary_light_is_an_avif_of_eight_bits() -> None:
+    _, encoded = upscaled(_png(_smooth(), (12, 13)), encode=wanted(format="avif"))
+    own = heif.Items(encoded.body).primary
+    assert (own[b"pixi"][5], bytes(own[b"colr"][:8])) == (8, b"nclx" + struct.pack(">HH", 12, 13))
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("points", [PQ, HLG, (11, 16), (12, 13), (1, 8)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_jpeg_xl_names_them_too(points: tuple[int, int], lossless: bool, channels: int) -> None:
+    samples = _smooth(channels=channels)
+    if channels == 4:
+        samples[..., -1] |= 1
+    options = wanted(format="jxl", lossless=lossless)
+    _, encoded = upscaled(_png(samples, points), encode=options, format="jxl")
+    _, again = upscaled(encoded.body)
+    found = dict(chunks(again.body))
+    if channels == 1 and points[1] == 13:
+        assert b"sRGB" in found
+    else:
+        assert found[b"cICP"] == bytes((*points, 0, 1) if channels > 1 else (1, points[1], 0, 1))
+    difference = np.abs(pixels(again.body) / 65535 - samples / 65535)
+    assert difference.max() == 0 if lossless else difference.mean() < 0.02
+
+
+@pytest.mark.parametrize("target", ["tiff", "jpeg", "webp"])
+@pytest.mark.parametrize("points", [PQ, HLG, (12, 13)])
+def test_other_formats_get_a_profile_that_says_the_same(target: Any, points: tuple[int, int]) -> None:
+    decoded, encoded = upscaled(_png(_smooth(), points), encode=wanted(format=target))
+    icc = _icc(encoded.body)
+    ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    assert _tag(icc, b"cicp") == b"cicp\0\0\0\0" + bytes((*points, 0, 1))
+    assert len(icc) < 8192
+    assert _left_out(decoded, target) == ()
+
+
+def test_what_has_neither_a_place_nor_a_profile_is_said_to_be_left_out() -> None:
+    decoded, _ = upscaled(_png(_smooth(), (10, 17)))
+    assert _left_out(decoded, "png") == _left_out(decoded, "avif") == ()
+    for target in ("tiff", "jpeg", "webp", "jxl"):
+        assert _left_out(decoded, target) == (f"cicp dropped (no place in {target})",)
+
+
+def _pq(nits: float) -> float:
+    """SMPTE ST 2084: light to code value."""
+    power = (nits / 10_000) ** 0.1593017578125
+    return float(((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375)
+
+
+def test_pq_is_brought_to_the_range_of_ordinary_displays_by_color_srgb() -> None:
+    """Neutral stays neutral, order stays, shadows keep their light (of 250 cd/m²), and only the end is white."""
+    nits = [0.0, 0.5, 2.0, 5.0, 20.0, 100.0, 203.0, 1000.0, 10_000.0]
+    codes = np.rint([[_pq(value) * 65535 for value in nits]]).astype(np.uint16)
+    _, encoded = upscaled(_png(codes[..., None].repeat(3, axis=2), PQ), color="srgb")
+    shown = pixels(encoded.body)[0].astype(int)
+    assert b"cICP" not in dict(chunks(encoded.body))
+    assert np.abs(shown - shown[:, :1]).max() <= 3
+    assert (np.diff(shown[:, 0]) > 0).all()
+    shadows = np.array(nits[:5]) / 250
+    expected = np.where(shadows <= 0.0031308, shadows * 12.92, 1.055 * shadows ** (1 / 2.4) - 0.055)
+    assert np.abs(shown[:5, 1] / 65535 - expected).max() < 6 / 255
+    assert shown[-1, 0] == 65535
+    assert shown[-2, 0] < 65535
+
+
+@pytest.mark.parametrize("points", [PQ, HLG])
+@pytest.mark.parametrize("gray", [False, True])
+def test_the_profile_of_hdr_passes_littlecms(points: tuple[int, int], gray: bool) -> None:
+    found = profile(CodePoints(*points), gray)
+    assert found is not None
+    imagecodecs.cms_profile_validate(found)
+    assert len(found) < 8192
+
+
+@pytest.mark.parametrize("primaries", [1, 9, 11, 12])
+@pytest.mark.parametrize("transfer", [1, 8, 13, 17])
+@pytest.mark.parametrize("gray", [False, True])
+def test_both_ways_to_make_a_profile_agree(
+    primaries: int, transfer: int, gray: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = CodePoints(primaries, transfer)
+    samples = picture(16, 16, 1 if gray else 3, np.uint16)
+    by_libjxl = profile.__wrapped__(points, gray)
+    monkeypatch.setattr(jxl_profile, "made", lambda points, gray: None)
+    by_littlecms = profile.__wrapped__(points, gray)
+    if by_libjxl is None or by_littlecms is None:
+        assert by_libjxl is by_littlecms is None
+        return
+    assert by_libjxl != by_littlecms
+    one, other = (to_srgb(samples, found) for found in (by_libjxl, by_littlecms))
+    assert one is not None
+    assert other is not None
+    assert np.abs(one.astype(int) - other).max() <= 65535 // 255
+
+
+def test_the_names_of_libjxl_and_code_points_are_inverse() -> None:
+    for primaries in (1, 9, 11, 12):
+        for transfer in (1, 8, 13, 16, 17, 18):
+            named = jxl_profile.encoding((primaries, transfer), gray=False)
+            assert named is not None
+            assert jxl_profile.code_points(named) == (primaries, transfer)
+    assert jxl_profile.encoding((5, 13), gray=False) is None
+
+
+@pytest.mark.parametrize("choice", ["keep", "all"])
+def test_exif_and_xmp_find_their_way_into_an_avif_with_code_points(choice: Any) -> None:
+    exif = Image.Exif()
+    exif[0x13B] = "Ada"
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">' + (
+        b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>'
+    )
+    more = (b"eXIf", exif.tobytes()[6:]), (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    light = (b"cLLI", struct.pack(">2I", *LIGHT))
+    samples = _smooth(channels=4)
+    samples[..., -1] |= 1
+    _, encoded = upscaled(_png(samples, PQ, *more, light), metadata=choice, encode=wanted(format="avif"))
+    with Image.open(io.BytesIO(encoded.body)) as image:
+        assert image.getexif()[0x13B] == "Ada"
+        assert b'Rating="4"' in image.info["xmp"]
+        assert np.asarray(image).shape == (48, 64, 4)
+    _, plain = upscaled(_png(samples, PQ, light), encode=wanted(format="avif"))
+    assert np.array_equal(imagecodecs.avif_decode(encoded.body), imagecodecs.avif_decode(plain.body))
+
+
+def _program(name: str, *arguments: str) -> str:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    return subprocess.run((name, *arguments), check=True, capture_output=True, text=True).stdout
+
+
+def test_ffmpeg_reads_the_code_points_of_results(tmp_path: Path) -> None:
+    _, encoded = upscaled(_png(_smooth(), PQ), encode=wanted(format="avif"))
+    (tmp_path / "result.avif").write_bytes(encoded.body)
+    said = _program("ffprobe", "-v", "error", "-show_streams", "-of", "json", str(tmp_path / "result.avif"))
+    (stream,) = json.loads(said)["streams"]
+    assert (stream["color_primaries"], stream["color_transfer"]) == ("bt2020", "smpte2084")
+    assert (stream["color_range"], stream["pix_fmt"]) == ("pc", "yuv444p10le")
+
+
+def test_libavif_reads_what_was_added(tmp_path: Path) -> None:
+    more = (b"mDCV", struct.pack(">8H2I", *MASTERING)), (b"cLLI", struct.pack(">2I", *LIGHT))
+    _, encoded = upscaled(_png(_smooth(), PQ, *more), encode=wanted(format="avif"))
+    (tmp_path / "result.avif").write_bytes(encoded.body)
+    said = _program("avifdec", "--info", str(tmp_path / "result.avif"))
+    assert "Color Primaries: 9" in said
+    assert "Transfer Char. : 16" in said
+
+
+def test_exiftool_reads_the_chunks_of_results(tmp_path: Path) -> None:
+    _, encoded = upscaled(_png(_smooth(), HLG))
+    (tmp_path / "result.png").write_bytes(encoded.body)
+    (said,) = json.loads(_program("exiftool", "-json", "-n", "-a", str(tmp_path / "result.png")))
+    assert (said["ColorPrimaries"], said["TransferCharacteristics"]) == (9, 18)
