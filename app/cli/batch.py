@@ -29,10 +29,14 @@ class PictureError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The file of a result, and the strength of clean-up with its reason, such as "0.5; jpeg=90"."""
+    """The file of a result, the strength of clean-up with its reason, such as "0.5; jpeg=90", and what was left out.
+
+    The last as X-Upscale-Metadata says it, such as "exif dropped (unreadable)".
+    """
 
     body: bytes
     clean: str = ""
+    left_out: str = ""
 
 
 class Backend(Protocol):
@@ -63,7 +67,8 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a picture ended. `seconds` until it was written; `size` of the result in bytes; `clean` as in Result.
+    """How a picture ended. `seconds` until it was written; `size` of the result in bytes; `clean` and
+    `left_out` as in Result.
 
     `passing` as in PictureError.
     """
@@ -74,6 +79,7 @@ class Outcome:
     error: str = ""
     type: str = ""
     clean: str = ""
+    left_out: str = ""
     passing: bool = False
 
 
@@ -148,7 +154,7 @@ async def one(
         await asyncio.to_thread(files.write, work.target, result.body)
     except OSError as error:
         return failed(_cannot_write(work, error))
-    return Outcome("done", time.monotonic() - began, len(result.body), clean=result.clean)
+    return Outcome("done", time.monotonic() - began, len(result.body), clean=result.clean, left_out=result.left_out)
 
 
 def _cannot_write(work: Work, error: OSError) -> str:

@@ -75,6 +75,8 @@ class TextReport:
             cleaned = outcome.clean and not outcome.clean.startswith("0;") and outcome.clean != "0"
             about = f"{outcome.seconds:.1f} s" + (f", clean {outcome.clean}" if cleaned else "")
             self._console.print(f"[green]done[/]    {_text(work.name)} -> {_text(target)} ({_text(about)})")
+            if outcome.left_out:
+                self._console.print(f"        {_text(outcome.left_out)}")
 
     def summary(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         """Prints the totals of several pictures, and what to do about skipped ones."""
@@ -114,6 +116,8 @@ class JsonReport:
         }
         if outcome.status == "done":
             line |= {"bytes": outcome.size, "seconds": round(outcome.seconds, 3), "clean": outcome.clean or None}
+            if outcome.left_out:
+                line["left_out"] = outcome.left_out
         elif outcome.error:
             line |= {"error": outcome.error, "type": outcome.type or None}
         self._print(line)

@@ -15,6 +15,7 @@ from app.build import ModelSource
 from app.cli.commands import app
 from tests import pictures
 from tests.cli.conftest import LOADING, Lapsrn
+from tests.codec.metadata.sources import png
 from tests.fakes import FakeModel, worker
 
 Tiles = NDArray[np.float32]
@@ -244,6 +245,15 @@ def test_a_result_that_cannot_be_written_is_named(lapsrn: Lapsrn, where: list[st
     result = lapsrn("upscale", "a.png", "-o", "out", "--overwrite", *where)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == "failed  a.png: out/a.png cannot be written: Is a directory"
+
+
+def test_metadata_that_is_left_out_is_told(lapsrn: Lapsrn, where: list[str]) -> None:
+    Path("a.png").write_bytes(png((b"eXIf", b"no directory of anything")))
+    result = lapsrn("upscale", "a.png", "-o", "b.png", *where)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1].strip() == "exif dropped (unreadable)"
+    result = lapsrn("upscale", "a.png", "-o", "c.png", "--json", *where)
+    assert json.loads(result.stdout.splitlines()[0])["left_out"] == "exif dropped (unreadable)"
 
 
 @pytest.mark.parametrize(

@@ -189,4 +189,5 @@ def _upscaled(answer: httpx.Response) -> Upscaled:
     place = httpx.URL(answer.headers.get("Content-Location", "")).query or answer.url.query
     url = answer.url.copy_with(query=place)
     clean = answer.headers.get("X-Upscale-Clean", "")
-    return Upscaled(answer.content, kind, url.params.get("id", ""), str(url), clean)
+    left_out = answer.headers.get("X-Upscale-Metadata", "")
+    return Upscaled(answer.content, kind, url.params.get("id", ""), str(url), clean, left_out)

@@ -52,6 +52,8 @@ class Upscaled:
     url: str
     clean: str = ""
     """What was removed, and why, such as "0.5; jpeg=90"."""
+    left_out: str = ""
+    """Metadata that the result could not have, and why; only of an answer to POST /upscale itself."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file."""
