@@ -83,14 +83,19 @@ def _number(typed: str | None, kind: type[int] | type[float], about: Option) -> 
     if typed is None:
         return None
     low, high = about.least or 0, about.most
-    try:
-        value = kind(typed) if typed.isascii() and "_" not in typed else math.nan
-    except ValueError:
-        value = math.nan
+    value = _value(typed, kind)
     if not (low <= value <= (math.inf if high is None else high)):
         limits = f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
         raise typer.BadParameter(f"{typed!r} is not a {'whole number' if kind is int else 'number'} {limits}.")
     return int(value) if value == int(value) else value
+
+
+def _value(typed: str, kind: type[int] | type[float]) -> float:
+    """The number that is typed, as HTTP takes it: in ASCII digits, and without Python's underscores; else NaN."""
+    with contextlib.suppress(ValueError):
+        if typed.isascii() and "_" not in typed:
+            return kind(typed)
+    return math.nan
 
 
 def _quality(typed: str | None) -> int | str | None:
@@ -104,7 +109,6 @@ def _quality(typed: str | None) -> int | str | None:
 def _strength(typed: str | None) -> float | str | None:
     if typed in (None, "auto"):
         return typed
-    with contextlib.suppress(ValueError):
-        if typed.isascii() and 0 <= (value := float(typed)) <= 1:
-            return value
+    if 0 <= (value := _value(typed, float)) <= 1:
+        return value
     raise typer.BadParameter(f"{typed!r} is neither a number from 0 to 1 nor auto.")
