@@ -1,7 +1,7 @@
 """What OpenAPI says about each route beyond its types: bodies, headers, problems, examples."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from app import errors
 from app.api.problems import INTERNAL, KINDS, MEDIA_TYPE, Kind
@@ -79,43 +79,24 @@ EVERYWHERE: dict[str, Any] = {
 }
 """What any operation may answer."""
 
-_COOKIE_PARAMETER = {
-    "name": "upscale_id",
-    "in": "cookie",
-    "required": False,
-    "description": "Set by POST /upscale; used when `id` is not given.",
-    "schema": {"type": "string"},
-}
-_PREFER = {
-    "name": "Prefer",
-    "in": "header",
-    "required": False,
-    "description": "`respond-async`: answer 202 with a job at once.",
-    "schema": {"type": "string"},
-    "example": "respond-async",
-}
-_IF_NONE_MATCH = {
-    "name": "If-None-Match",
-    "in": "header",
-    "required": False,
-    "description": "Entity tags that the client has; 304 when one of them is current.",
-    "schema": {"type": "string"},
-}
 
-_RANGE = {
-    "name": "Range",
-    "in": "header",
-    "required": False,
-    "description": "A part of the file, such as bytes=1000-, to go on with a transfer; answered by 206.",
-    "schema": {"type": "string"},
+def _parameter(name: str, place: Literal["header", "cookie"], description: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": False, "description": description, "schema": {"type": "string"}}
+
+
+_COOKIE_PARAMETER = _parameter("upscale_id", "cookie", "Set by POST /upscale; used when `id` is not given.")
+_PREFER = _parameter("Prefer", "header", "`respond-async`: answer 202 with a job at once.") | {
+    "example": "respond-async"
 }
-_IF_RANGE = {
-    "name": "If-Range",
-    "in": "header",
-    "required": False,
-    "description": "The ETag of the file that the part is of; of any other the whole is sent.",
-    "schema": {"type": "string"},
-}
+_IF_NONE_MATCH = _parameter(
+    "If-None-Match", "header", "Entity tags that the client has; 304 when one of them is current."
+)
+_RANGE = _parameter(
+    "Range", "header", "A part of the file, such as bytes=1000-, to go on with a transfer; answered by 206."
+)
+_IF_RANGE = _parameter(
+    "If-Range", "header", "The ETag of the file that the part is of; of any other the whole is sent."
+)
 
 UPSCALE: dict[str, Any] = {
     "responses": {

@@ -115,7 +115,7 @@ class Request:
         `clean` has the strength of clean-up for each plane; without it there is none. `compressed` is whether they have
         losses of compression. With several `passes`, of PASSES, every window becomes as many tiles in a row.
         """
-        request = cls(client, listener, Outputs())
+        request, symmetries = cls(client, listener, Outputs()), PASSES[passes]
         for plane, strength in zip(planes, clean or [0.0] * len(planes), strict=True):
             height, width = plane.shape
             outputs = {level: new_plane(height * level, width * level) for level in levels}
@@ -128,15 +128,12 @@ class Request:
                 for column in source.columns:
                     shape = Shape(row.size, column.size, scale, network, strength, compressed or strength in (0, 1))
                     transposed = shape._replace(height=column.size, width=row.size)
-                    if passes == 1:
-                        request.tiles.append(Tile(request, source, outputs, row, column, shape))
-                        continue
-                    mean = Mean(PASSES[passes])
+                    mean = Mean(symmetries) if passes > 1 else None
                     request.tiles += [
                         Tile(
                             request, source, outputs, row, column, transposed if symmetry & 4 else shape, symmetry, mean
                         )
-                        for symmetry in PASSES[passes]
+                        for symmetry in symmetries
                     ]
         request.tiles.sort(key=lambda tile: tile.row.start)  # all planes from the top down
         for index, tile in enumerate(request.tiles):

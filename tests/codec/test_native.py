@@ -1,6 +1,5 @@
 """Which library is loaded, that all of them do the same, and that they keep to their buffers."""
 
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +7,13 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from app.codec import native
 from app.codec.history import grid
 from app.codec.merge import merge
 from app.codec.png_filters import ADAPTIVE, filtered
 from app.codec.split import split
-from bench.pictures import photograph
+from tests.codec.history.test_grid import quality_of, textured, through
 from tests.codec.support import FORMULAS, Array, bicubic
 
 SHAPES = [(1, 1), (1, 3), (3, 4), (5, 8), (33, 17), (70, 50)]
@@ -95,13 +93,8 @@ def test_counted_as_numpy_does(implementation: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("quality", [None, 60])
 def test_a_jpeg_is_recognized_as_numpy_does(implementation: str, quality: int | None) -> None:
-    samples = photograph(200, 264)
-    if quality is not None:
-        file = io.BytesIO()
-        Image.fromarray(samples).save(file, "JPEG", quality=quality)
-        samples = np.asarray(Image.open(file))
-    luma = split(samples, FORMULAS).luma
-    assert grid.quality_of(grid.tiles_of(luma.shape[0], luma.shape[1], lambda first, last: luma[first:last])) == quality
+    picture = textured(200, 264)
+    assert quality_of(picture if quality is None else through(picture, quality)) == quality
 
 
 @pytest.mark.parametrize("side", ["before", "behind"])

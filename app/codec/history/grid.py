@@ -69,15 +69,14 @@ def histograms(pictures: Iterable[NDArray[np.float32]]) -> NDArray[np.uint32]:
     Pictures (H, W) of at least 8 x 8 begin at the grid's origin.
     """
     found, native = np.zeros((64, len(FREQUENCIES), _BINS), np.uint32), library()
+    basis, frequencies = _basis(), np.array(FREQUENCIES, np.int32)
+    told = basis.ctypes.data, frequencies.ctypes.data, len(FREQUENCIES), _PER_LEVEL, _BINS, found.ctypes.data
     for picture in pictures:
         if native is None:
             _count(picture, found)
             continue
-        values, frequencies = np.ascontiguousarray(picture), np.array(FREQUENCIES, np.int32)
-        addresses = (each.ctypes.data for each in (_basis(), frequencies))
-        if native.grid_histograms(
-            values.ctypes.data, *values.shape, *addresses, len(FREQUENCIES), _PER_LEVEL, _BINS, found.ctypes.data
-        ):
+        values = np.ascontiguousarray(picture)
+        if native.grid_histograms(values.ctypes.data, *values.shape, *told):
             raise MemoryError("no memory to look for traces of JPEG")
     return found
 

@@ -124,8 +124,10 @@ def _check_kind(frame: _Frame) -> None:
 
 def _with_height(data: bytes, frame: _Frame) -> bytes:
     """With the height in the header that stands behind the first scan, where a header says none. (T.81, B.2.5.)"""
+    if frame.height:
+        return data
     later = next((segment for segment in segments_of(data) if segment.kind == _LINES), None)
-    if frame.height or later is None:
+    if later is None:
         return data
     return data[: frame.at] + data[later.start + 2 : later.start + 4] + data[frame.at + 2 :]
 

@@ -23,10 +23,14 @@ HAVE_BEEN_JPEGS = {"t91", "general100"}
 """Folders of the training pictures in which many show it (shared/data/README.md)."""
 
 
-def quality_of(picture: Image.Image) -> int | None:
+def tiles(picture: Image.Image) -> list[NDArray[np.float32]]:
     samples = np.asarray(picture)
     luma = split(samples.reshape(*samples.shape[:2], -1), FORMULAS).luma
-    return grid.quality_of(grid.tiles_of(luma.shape[0], luma.shape[1], lambda first, last: luma[first:last]))
+    return list(grid.tiles_of(luma.shape[0], luma.shape[1], lambda first, last: luma[first:last]))
+
+
+def quality_of(picture: Image.Image) -> int | None:
+    return grid.quality_of(tiles(picture))
 
 
 def through(picture: Image.Image, quality: int, **options: object) -> Image.Image:

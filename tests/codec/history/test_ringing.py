@@ -8,29 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from app.codec import Compression
 from app.codec.history import grid, ringing
-from app.codec.split import split
 from bench.pictures import photograph
-from tests.codec.history.test_grid import DRAWN, HAVE_BEEN_JPEGS, TRAIN, saved, through
-from tests.codec.support import FORMULAS, codec, wanted
+from tests.codec.history.test_grid import DRAWN, HAVE_BEEN_JPEGS, TRAIN, saved, through, tiles
+from tests.codec.support import codec, wanted
 
 SCREENS = Path(__file__).parents[4] / "shared" / "data" / "calibrate" / "screens"
 WHITE = (255, 255, 255)
 Color = tuple[int, int, int]
 
 
-def tiles(picture: Image.Image) -> list[NDArray[np.float32]]:
-    samples = np.asarray(picture.convert("RGB"))
-    luma = split(samples, FORMULAS).luma
-    return list(grid.tiles_of(luma.shape[0], luma.shape[1], lambda first, last: luma[first:last]))
-
-
 def quality_of(picture: Image.Image) -> int | None:
-    return ringing.quality_of(tiles(picture))
+    return ringing.quality_of(tiles(picture.convert("RGB")))
 
 
 def page(size: int = 12, ink: Color = (0, 0, 0), paper: Color = WHITE, seed: int = 0) -> Image.Image:
