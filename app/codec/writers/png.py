@@ -86,18 +86,21 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a picture is written: which filters its rows choose from, and who compresses them."""
+    """How a picture is written: which filters its rows choose from, and who compresses them.
+
+    By the factor `worth` it has to be smaller than the fastest, which is several times as fast.
+    """
 
     filters: tuple[int, ...]
     compress: Callable[..., bytes]
+    worth: float = 1.0
 
 
 _HUFFMAN_PLAN = _Plan(ADAPTIVE, huffman)
-_ISAL_PLAN = _Plan(ADAPTIVE, partial(isal, level=2))
-_FLAT_FAST_PLAN = _Plan((NONE,), partial(isal, level=2))
-# Only for the whole picture, and three to six times as slow, so they have to make it smaller by this factor.
-_SMALL_PLAN, _FLAT_SMALL_PLAN = (_Plan(filters, partial(libdeflate, level=2)) for filters in (ADAPTIVE, (NONE,)))
-_WORTH = 1.05
+_ISAL_PLAN = _Plan(ADAPTIVE, partial(isal, level=2), 1.07)
+_FLAT_FAST_PLAN = _Plan((NONE,), partial(isal, level=2), 1.07)
+# Only for the whole picture.
+_SMALL_PLAN, _FLAT_SMALL_PLAN = (_Plan(filters, partial(libdeflate, level=2), 1.12) for filters in (ADAPTIVE, (NONE,)))
 _FLAT = 0.3  # of its bytes: what becomes so small may be smaller still unfiltered
 _DRAWING = 0.1  # and on what becomes so small, more trouble costs little time
 _DRAWING_PLAN, _FLAT_DRAWING_PLAN = (
@@ -116,17 +119,20 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
             [filtered(rows[top : top + _BLOCK], rows[top - 1] if top else None, step, filters) for top in tops]
         )
 
+    def best() -> _Plan:
+        return min(sizes, key=lambda plan: sizes[plan] * plan.worth)
+
     raw = sample(ADAPTIVE)
     plans = [_ISAL_PLAN] if library() is None else [_HUFFMAN_PLAN, _ISAL_PLAN]
-    if whole:
-        plans.append(_SMALL_PLAN)
     sizes = {plan: len(plan.compress(raw)) for plan in plans}
+    if whole and best() is _ISAL_PLAN:  # there are matches to be found
+        sizes[_SMALL_PLAN] = len(_SMALL_PLAN.compress(raw))
     if min(sizes.values()) < _FLAT * raw.size:
         flat = _FLAT_SMALL_PLAN if whole else _FLAT_FAST_PLAN
         sizes[flat] = len(flat.compress(sample(flat.filters)))
         if whole and min(sizes.values()) < _DRAWING * raw.size:
             return _FLAT_DRAWING_PLAN if sizes[flat] == min(sizes.values()) else _DRAWING_PLAN
-    return min(sizes, key=lambda plan: sizes[plan] * (_WORTH if plan in (_SMALL_PLAN, _FLAT_SMALL_PLAN) else 1))
+    return best()
 
 
 def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
