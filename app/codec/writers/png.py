@@ -17,7 +17,7 @@ from app.codec.color_management import profile_channels
 from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
 from app.codec.metadata.png import iptc_text
 from app.codec.native import library
-from app.codec.png_chunks import SIGNATURE, chunk
+from app.codec.png_chunks import SIGNATURE, chunk, chunk_parts
 from app.codec.png_filters import ADAPTIVE, NONE, filtered, unfiltered
 from app.codec.raster import Raster
 from app.codec.types import Bytes, Metadata, Samples
@@ -38,7 +38,7 @@ def write(raster: Raster, options: UpscaleOptions, executor: Executor | None = N
     height, width, channels = frames[0].shape
     parts = _head(height, width, channels, frames[0].itemsize, raster.metadata)
     if len(frames) == 1:
-        parts.append(chunk(b"IDAT", *_compressed(frames[0], executor)))
+        parts += chunk_parts(b"IDAT", *_compressed(frames[0], executor))
     else:
         parts.append(chunk(b"acTL", struct.pack(">II", len(frames), raster.loop)))
         sequence = 0
@@ -47,9 +47,9 @@ def write(raster: Raster, options: UpscaleOptions, executor: Executor | None = N
             parts.append(chunk(b"fcTL", struct.pack(">IIIII", sequence, width, height, 0, 0) + delay))
             body = _compressed(frame, executor)
             if index == 0:
-                parts.append(chunk(b"IDAT", *body))
+                parts += chunk_parts(b"IDAT", *body)
             else:
-                parts.append(chunk(b"fdAT", struct.pack(">I", sequence + 1), *body))
+                parts += chunk_parts(b"fdAT", struct.pack(">I", sequence + 1), *body)
             sequence += 1 if index == 0 else 2
     parts.append(chunk(b"IEND"))
     return b"".join(parts)
@@ -210,7 +210,7 @@ class PngStream:
     def add(self, samples: Samples, executor: Executor | None = None) -> None:
         """The next `band` rows, or the last ones."""
         rows, _ = _rows(samples)
-        self._file.write(chunk(b"IDAT", *self._bands.add(rows, executor)))
+        self._file.writelines(chunk_parts(b"IDAT", *self._bands.add(rows, executor)))
 
     def end(self) -> None:
         """Completes the file; every row has been added."""
