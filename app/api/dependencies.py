@@ -32,6 +32,10 @@ async def get_service(request: Request) -> Service:
 
 async def get_access(request: Request) -> Access:
     """The keys that this application knows."""
+    return _access_of(request)
+
+
+def _access_of(request: Request) -> Access:
     return cast(Access, request.app.state.access)
 
 
@@ -39,16 +43,16 @@ ServiceDep = Annotated[Service, Depends(get_service)]
 AccessDep = Annotated[Access, Depends(get_access)]
 
 
-async def get_caller(request: Request, access: AccessDep) -> Caller:
+async def get_caller(request: Request) -> Caller:
     """Who calls; the log line names it. Raises Unauthorized."""
-    caller = access.identify(request)
+    caller = _access_of(request).identify(request)
     facts_of(request)["client"] = caller.name
     return caller
 
 
-async def get_admin(request: Request, access: AccessDep) -> Caller:
+async def get_admin(request: Request) -> Caller:
     """Who calls, and may administer. Raises Unauthorized or Forbidden."""
-    return access.identify_admin(request)
+    return _access_of(request).identify_admin(request)
 
 
 def trace_of_request(request: Request) -> Trace:
@@ -73,14 +77,15 @@ async def once_each(request: Request) -> None:
         raise RequestValidationError([{"loc": place, "type": "repeated", "msg": "repeated"} for place in repeated])
 
 
-async def same_site(request: Request, service: ServiceDep) -> None:
+async def same_site(request: Request) -> None:
     """Raises CrossSite for what a browser sends for a page of another site, unless the operator has listed its origin.
 
     A form needs no permission to be sent. Any page could have the visitor's own service work, and take up the share of
     those who use it. Browsers that say nothing of the site, and programs, are served.
     """
     origin = request.headers.get("origin", "")
-    if request.headers.get("sec-fetch-site") == "cross-site" and origin not in service.settings.cors_origins:
+    allowed = service_of(request).settings.cors_origins
+    if request.headers.get("sec-fetch-site") == "cross-site" and origin not in allowed:
         raise CrossSite(
             "A page of another site sends this. Use this service's own page, or have the operator list the origin in "
             "LAPSRN_CORS_ORIGINS."
