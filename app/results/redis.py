@@ -92,7 +92,7 @@ class RedisStore:
 
     A level's picture is in the fields `{level}:0`, `{level}:1` and so on, of CHUNK_BYTES each. Written last,
     `{level}:chunks` (how many), `{level}:type` and `{level}:etag` make it one that can be fetched; `{level}:clean` is
-    StoredPicture's.
+    StoredPicture's, and `{level}:bytes` how long it is.
     """
 
     def __init__(
@@ -148,6 +148,8 @@ class RedisStore:
                     picture.etag,
                     f"{level}:clean",
                     picture.clean,
+                    f"{level}:bytes",
+                    len(picture.body),
                 ]
             async with self._link.talking():
                 complete = bool(await self._complete([self._accounts[1], key], [self._ttl, *fields]))
@@ -172,11 +174,11 @@ class RedisStore:
         """See ResultStore."""
         key = self._key(result_id, owner)
         async with self._link.talking() as redis:
-            names = ("chunks", "type", "etag", "clean")
-            count, media_type, etag, clean = await redis.hmget(key, [f"{level}:{name}" for name in names])
-        if count is None or media_type is None or etag is None:
+            names = ("chunks", "bytes", "type", "etag", "clean")
+            count, size, media_type, etag, clean = await redis.hmget(key, [f"{level}:{name}" for name in names])
+        if count is None or size is None or media_type is None or etag is None:
             return None
-        before_reading(CHUNK_BYTES * int(count))
+        before_reading(int(size))
         chunks = []
         for number in range(int(count)):
             async with self._link.talking() as redis:
