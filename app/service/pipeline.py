@@ -156,7 +156,7 @@ class Pipeline:
 
         levels_made = engine.levels(made.network, made.compute)
         network = engine.networks[made.network]
-        clean_up = choose(network, options.clean, decoded.compressions)
+        clean_up = choose(network, options.clean, decoded.findings)
         options = replace(options, clean=clean_up.strength)
         memory = footprint(decoded, levels_made, made.levels, options)
         writer = LevelWriter(
@@ -169,7 +169,7 @@ class Pipeline:
                 client=order.client,
                 network=network.full_strength_of or network.name,
                 clean=decoded.strengths(clean_up.strength),
-                compressed=clean_up.compressed,
+                way=clean_up.way,
                 passes=order.options.passes,
                 deadline=deadline,
                 on_progress=report,

@@ -13,7 +13,7 @@ from app.codec.heif import Items, Properties, colors
 from app.codec.history import avif as history
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits, spread
-from app.codec.types import Compression, Metadata, Samples
+from app.codec.types import Finding, Metadata, Samples
 from app.errors import UndecodablePicture
 
 _ROUNDING = 2  # levels of 8 bits that two decoders may differ by
@@ -32,10 +32,10 @@ class AvifReader(PillowReader):
         return super().examples()
 
     @property
-    def compression(self) -> Compression | None:
+    def compression(self) -> Finding | None:
         """As Reader."""
         quality = history.quality_of(self.source.data)
-        return None if quality is None else Compression("avif", quality)
+        return None if quality is None else Finding("avif", quality)
 
     def _own_orientation(self) -> int | None:
         return metadata.orientation_of(self._image)

@@ -9,7 +9,7 @@ from PIL import Image, JpegImagePlugin
 
 from app.codec.history import jpeg as history
 from app.codec.readers.pillow import PillowReader
-from app.codec.types import Compression, Samples
+from app.codec.types import Finding, Samples
 from app.errors import UndecodablePicture
 
 MAX_SCANS = 100
@@ -48,12 +48,12 @@ class JpegReader(PillowReader):
         return super()._opened(data)
 
     @property
-    def compression(self) -> Compression | None:
+    def compression(self) -> Finding | None:
         """As Reader: by the table of the first component, which is luma where there is one."""
         image = self._image
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
         steps = image.quantization.get(image.layer[0][3]) if image.layer else None
-        return Compression("jpeg", history.quality_of(steps)) if steps else None
+        return Finding("jpeg", history.quality_of(steps)) if steps else None
 
     def _samples(self, animated: bool) -> Samples:
         # Without what stands between the segments of the header, which libjpeg warns of, and no pixel needs.
