@@ -47,7 +47,6 @@ AMOUNTS: Mapping[str, Sequence[int]] = {
     "avif": (10, 30, 50, 65, 80, 90, 98),
     "noise": (2, 3, 5, 7, 10, 15, 25),
     "area": (0,),
-    "lanczos": (0,),
 }
 """Qualities that Pillow is asked for, and standard deviations of noise; 0: ways of shrinking."""
 NAMES = {
@@ -93,8 +92,8 @@ class Measured:
 def degraded(picture: Rgb, kind: str, amount: int, scale: int) -> bytes:
     """The picture shrunk by `scale`, as a file."""
     height, width = (side // scale for side in picture.shape[:2])
-    if kind in ("area", "lanczos"):
-        return saved(shrink(picture, height, width, {"area": "box"}.get(kind, kind)), "PNG")
+    if kind == "area":
+        return saved(shrink(picture, height, width, "box"), "PNG")
     low = degrade(picture, scale)
     if kind == "noise":
         return saved(noisy(low, amount, np.random.default_rng(int(low.sum()))), "PNG")
@@ -122,13 +121,12 @@ def score(
     runtime: Runtime, codec: Codec, file: bytes, truth: Rgb, scale: int, kind: str
 ) -> tuple[float | None, list[float]]:
     """The quality that the file says, and dB at every strength."""
-    way = "compressed" if kind in COMPRESSION else "lanczos" if kind == "lanczos" else "uncompressed"
     decoded = codec.decode(file, UpscaleOptions(scale=scale))
     (picture,) = decoded.frames
     tiles = pad(picture.luma, runtime.info.margin, runtime.info.window_margin)[None]
     found = []
     for strength in STRENGTHS:
-        luma = runtime.run(tiles, scale, clean=strength, way=way)[scale][0]
+        luma = runtime.run(tiles, scale, clean=strength, compressed=kind in COMPRESSION)[scale][0]
         result = merge(picture, [luma], scale, 8, build_formulas(), consistent=True, cleaned=strength > 0)
         found.append(psnr(luma_8bit(result.astype(np.uint8)), luma_8bit(truth), scale))
     said = next((each.amount for each in decoded.findings if each.kind == kind and kind in COMPRESSION), None)

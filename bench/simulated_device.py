@@ -48,7 +48,7 @@ class SimulatedDevice:
         *,
         full_precision: bool = False,
         clean: float = 0.0,
-        way: str = "compressed",
+        compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         """Tiles of (count, height, width) with margins. All strengths of clean-up are one."""
         made = [self._answer(tile, scale) for tile in tiles]

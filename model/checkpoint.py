@@ -46,7 +46,7 @@ def save_weights(path: Path, network: LapSRN, **about: Any) -> None:
     """Export a network; `about` is recipe, data, scores, purpose and clean, anything JSON holds.
 
     `clean` is {"base": NAME, "strengths": {...}} for a network that is another at full strength of clean-up, as
-    bench.calibrate measures and writes it, and {"base": NAME, "at": STRENGTH, "way": WAY} for a waypoint; see
+    bench.calibrate measures and writes it, and {"base": NAME, "at": STRENGTH, "compressed": BOOL} for a waypoint; see
     NetworkInfo.
     """
     save_tensors(path, network.state_dict(), {"config": asdict(network.config), **about})

@@ -12,7 +12,7 @@ from model.checkpoint import load_weights, save_weights
 from model.entry import UsageError, check_output, file_errors
 from model.evaluate import evaluate, summary
 from model.model_card import score_table, with_front_matter, with_tables
-from model.weights import WAYS, Waypoint
+from model.weights import Waypoint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--waypoint",
         nargs=3,
-        metavar=("NETWORK", "STRENGTH", "WAY"),
-        help=f"it is what NETWORK becomes at this strength of clean-up on a way: {', '.join(WAYS)}",
+        metavar=("NETWORK", "STRENGTH", "KIND"),
+        help="it is what NETWORK becomes at this strength of clean-up for pictures that are compressed or uncompressed",
     )
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
@@ -55,14 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             export_onnx(options.to or weights, options.onnx)
 
 
-def waypoint_of(network: str, strength: str, way: str) -> Waypoint:
+def waypoint_of(network: str, strength: str, kind: str) -> Waypoint:
     """From the words of a command line. Raises UsageError."""
     number = float(strength) if strength.replace(".", "", 1).isdecimal() else 0.0
     if not 0 < number < 1:
         raise UsageError(f"the strength of a waypoint is above 0 and below 1, not {strength}")
-    if way not in WAYS:
-        raise UsageError(f"a waypoint is on one of the ways {', '.join(WAYS)}, not {way}")
-    return Waypoint(network, number, way)
+    if kind not in ("compressed", "uncompressed"):
+        raise UsageError(f"a waypoint is for pictures that are compressed or uncompressed, not {kind}")
+    return Waypoint(network, number, kind == "compressed")
 
 
 def export(source: Path, options: argparse.Namespace) -> None:
@@ -82,7 +82,7 @@ def export(source: Path, options: argparse.Namespace) -> None:
     if info.full_strength_of:
         about["clean"] = {"base": info.full_strength_of, "strengths": info.strengths}
     if waypoint := options.waypoint or info.waypoint:
-        about["clean"] = {"base": waypoint.base, "at": waypoint.strength, "way": waypoint.way}
+        about["clean"] = {"base": waypoint.base, "at": waypoint.strength, "compressed": waypoint.compressed}
     save_weights(options.to, network, **about)
     for card in options.cards:
         text = with_tables(card.read_text("utf-8"), options.to)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from model.backends.registry import choose
 from model.config import LapSRNConfig
 from model.memory import keep_freed_memory, return_freed_memory
 from model.mixing import Line, begins_as
-from model.weights import WAYS, NetworkInfo, Parameters, WeightsError, read_weights
+from model.weights import NetworkInfo, Parameters, WeightsError, read_weights
 
 MOST_MIXES = 8
 """Mixed networks that are kept of one network: as a backend computes them, each takes some MiB."""
@@ -24,11 +24,11 @@ MOST_MIXES = 8
 class Mix(NamedTuple):
     """Which of the networks from none to full strength of clean-up is wanted.
 
-    `way` is one of WAYS, by what the picture has been through.
+    `compressed` says whether the picture has losses of compression: the two kinds may take different ways.
     """
 
     strength: float = 0.0
-    way: str = WAYS[0]
+    compressed: bool = True
 
 
 class Runtime:
@@ -47,16 +47,17 @@ class Runtime:
         *,
         full_precision: bool = False,
         clean: float = 0.0,
-        way: str = WAYS[0],
+        compressed: bool = True,
     ) -> dict[int, Tiles]:
         """Tiles with `info.window_margin`, luma or alpha in 0..1, to their cores at every scale up to this one.
 
         (N, H + 2 margin, W + 2 margin) to {s: (N, H s, W s)}.
         Valid convolutions only, so a tile's core depends on nothing but the tile. `full_precision` computes the
-        features in float32 whatever the dtype. `clean` is a strength of clean-up, 0 to 1, on one of the WAYS; its
-        network is made when first needed. Raises MemoryError when the device has no room for the batch.
+        features in float32 whatever the dtype. `clean` is a strength of clean-up, 0 to 1, for pictures with or without
+        losses of compression; its network is made when first needed. Raises MemoryError when the device has no room for
+        the batch.
         """
-        computed = self._at(Mix(clean, way)) if clean else self._plain
+        computed = self._at(Mix(clean, compressed)) if clean else self._plain
         network = computed.full if full_precision else computed.served
         scales = self.info.scales
         return dict(zip(scales, network(tiles, scales.index(scale) + 1), strict=False))
@@ -131,8 +132,8 @@ class Weights:
                 mixes = self._shared.setdefault((dtype, chosen.name), mixes)
 
         def at(mix: Mix) -> Computed:
-            if self._ways:
-                mix = Mix(mix.strength, self._ways.first_like(mix))
+            if mix.strength == 1 or (self._ways and not self._ways.differ):
+                mix = Mix(mix.strength)
             return mixes.at(mix, lambda wanted: self._compute(wanted, device, dtype, chosen))
 
         return Runtime(info, at)
@@ -142,14 +143,12 @@ class Weights:
 
         `waypoints`, of that form too, lie between.
         """
-        stops: dict[str, dict[float, Parameters]] = {way: {} for way in WAYS}
+        stops: dict[bool, dict[float, Parameters]] = {True: {}, False: {}}
         for each in waypoints:
             if each.info.waypoint:
-                stops[each.info.waypoint.way][each.info.waypoint.strength] = each._parameters
+                stops[each.info.waypoint.compressed][each.info.waypoint.strength] = each._parameters
         ends = {0.0: self._parameters, 1.0: end._parameters}
-        _, uncompressed, lanczos = WAYS
-        stops[lanczos] = stops[lanczos] or stops[uncompressed]
-        self._ways = _Ways({way: Line.through(ends | between) for way, between in stops.items()})
+        self._ways = _Ways(*(Line.through(ends | stops[compressed]) for compressed in (True, False)))
         self.info = replace(self.info, strengths=end.info.strengths)
 
     def begins_as(self, base: "Weights") -> bool:
@@ -207,26 +206,22 @@ def _check_form(end: Weights, base: Weights) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Ways:
-    """From a network to its full strength of clean-up, by WAYS."""
+    """From a network to its full strength of clean-up: for pictures with losses of compression, and without."""
 
-    lines: Mapping[str, Line]
+    compressed: Line
+    uncompressed: Line
 
-    def first_like(self, mix: Mix) -> str:
-        """The first way that has the same network at a strength."""
-        if mix.strength in (0, 1):
-            return WAYS[0]
-
-        def stops(way: str) -> list[tuple[float, int]]:
-            line = self.lines[way]
-            return [(at, id(each)) for at, each in zip(line.strengths, line.networks, strict=True)]
-
-        return next(way for way in WAYS if stops(way) == stops(mix.way))
+    @property
+    def differ(self) -> bool:
+        """Whether one has stops that the other has not."""
+        return list(map(id, self.compressed.networks)) != list(map(id, self.uncompressed.networks))
 
 
 def _mixed(network: Parameters, ways: _Ways | None, mix: Mix) -> Parameters:
     if ways is None or not mix.strength:
         return network
-    return {**network, **ways.lines[mix.way].at(mix.strength)}  # levels beyond those that are mixed stay
+    way = ways.compressed if mix.compressed else ways.uncompressed
+    return {**network, **way.at(mix.strength)}  # levels beyond those that are mixed stay
 
 
 def _full_precision(parameters: Parameters, config: LapSRNConfig, device: str, served: Backend) -> Compute:

@@ -17,22 +17,20 @@ Parameters: TypeAlias = Mapping[str, NDArray[np.float32]]
 """By name, as in a weights file and in LapSRN's state_dict."""
 
 
-KINDS = ("jpeg", "webp", "avif", "noise", "area", "lanczos")
+KINDS = ("jpeg", "webp", "avif", "noise", "area")
 """What a picture may have been through, for which a network at full strength of clean-up says which strength suits."""
-WAYS = ("compressed", "uncompressed", "lanczos")
-"""To full strength of clean-up: for pictures with losses of compression, for others, and for those that were shrunk by
-Lanczos."""
 
 
 class Waypoint(NamedTuple):
     """What a network is that takes part in another's clean-up between none and full strength.
 
-    It is what `base` becomes at `strength` on `way`, one of WAYS; what lies between it and its neighbours is mixed.
+    It is what `base` becomes at `strength` for pictures that are `compressed` with losses, or for those that are not;
+    what lies between it and its neighbours is mixed.
     """
 
     base: str
     strength: float
-    way: str
+    compressed: bool
 
 
 class WeightsError(Exception):
@@ -121,11 +119,10 @@ def _clean_up(path: Path, told: Any) -> dict[str, Any]:
         return {}
     try:
         if "at" in told:
-            if not 0 < float(told["at"]) < 1 or told["way"] not in WAYS:
-                raise ValueError(f"a strength on the way is above 0 and below 1, and a way one of {', '.join(WAYS)}")
-            return {"waypoint": Waypoint(str(told["base"]), float(told["at"]), told["way"])}
-        points = {kind: told["strengths"][kind] for kind in KINDS if kind in told["strengths"]}
-        strengths = {kind: [(int(amount), float(each)) for amount, each in found] for kind, found in points.items()}
+            if not 0 < float(told["at"]) < 1 or not isinstance(told["compressed"], bool):
+                raise ValueError("a strength on the way is above 0 and below 1, for pictures compressed or not")
+            return {"waypoint": Waypoint(str(told["base"]), float(told["at"]), told["compressed"])}
+        strengths = {kind: [(int(amount), float(each)) for amount, each in told["strengths"][kind]] for kind in KINDS}
         sound = all(points and points == sorted(points) for points in strengths.values())
         if not sound or not all(0 <= each <= 1 for points in strengths.values() for _, each in points):
             raise ValueError("strengths are not from 0 to 1, or amounts not ascending")

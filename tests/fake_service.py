@@ -27,7 +27,7 @@ class SlowModel(FakeModel):
         *,
         full_precision: bool = False,
         clean: float = 0.0,
-        way: str = "compressed",
+        compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         time.sleep(self._seconds * len(tiles))
         return super().run(tiles, scale, full_precision=full_precision, clean=clean)

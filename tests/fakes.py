@@ -77,7 +77,7 @@ class FakeModel:
         *,
         full_precision: bool = False,
         clean: float = 0.0,
-        way: str = "compressed",
+        compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         if self._gate is not None and not self._gate.wait(timeout=30):
             raise TimeoutError("the test never opened the gate")

@@ -139,7 +139,7 @@ async def test_jobs_are_counted_by_how_they_ended(serve: Running) -> None:
         whole = fake.run
 
         def run(
-            tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0, way: str = "compressed"
+            tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0, compressed: bool = True
         ) -> dict[int, Tiles]:
             if failing.is_set():
                 raise RuntimeError("a broken device")

@@ -24,8 +24,8 @@ _COOKIE = _header(
 )
 _CLEAN = _header(
     "The strength of clean-up, and what `clean=auto` chose it for: compression with its quality, that of the file or, "
-    "as `grid`, that of a JPEG that the pixels have been; `noise` with its standard deviation in levels; or shrinking "
-    "by `area` or `lanczos`.",
+    "as `grid`, that of a JPEG that the pixels have been; `noise` with its standard deviation in levels; or `area`, a "
+    "way of shrinking.",
     "0.5; jpeg=90",
 )
 _RETRY = _header("Seconds to wait before the next attempt.", "5")

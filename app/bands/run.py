@@ -92,7 +92,7 @@ class BandUpscaler:
         self._network, self._scale = network, made.compute
         known = self._work.plan(asked, self._made)
         self._whole, self._rows = Whole(**known["whole"]), int(known["rows"])
-        self._clean, self._way = float(known["clean"]), str(known.get("way", "compressed"))
+        self._clean, self._compressed = float(known["clean"]), bool(known.get("compressed", True))
         self._options = replace(options, clean=self._clean)
 
     def _made(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class BandUpscaler:
         pixel = 4 * floats + whole.channels * whole.depth // 8 * (4 + self._scale**2)
         rows = self._memory // (whole.width * pixel) - 2 * CONTEXT
         rows = max(_STEP, min(rows, _MOST_ROWS) // _STEP * _STEP)
-        return {"whole": asdict(whole), "rows": rows, "clean": chosen.strength, "way": chosen.way}
+        return {"whole": asdict(whole), "rows": rows, "clean": chosen.strength, "compressed": chosen.compressed}
 
     def _count_done(self, count: int) -> int:
         return sum(map(self._work.done, range(count)))
@@ -133,7 +133,7 @@ class BandUpscaler:
             client="",
             network=self._network.full_strength_of or self._network.name,
             clean=decoded.strengths(self._clean),
-            way=self._way,
+            compressed=self._compressed,
             passes=self._options.passes,
         )
         planes = decoded.by_frame(outputs, self._scale)[0]

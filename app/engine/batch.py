@@ -198,7 +198,9 @@ class BatchRunner:
         model = self._models[shape.network]
         self.busy_since = began = time.monotonic()
         try:
-            cores = model.run(windows, shape.scale, full_precision=full_precision, clean=shape.clean, way=shape.way)
+            cores = model.run(
+                windows, shape.scale, full_precision=full_precision, clean=shape.clean, compressed=shape.compressed
+            )
         finally:
             self.busy_since = None
         for level in (level for level in model.info.scales if level <= shape.scale):

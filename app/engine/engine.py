@@ -14,7 +14,7 @@ from app.engine.networks import Networks, choose, scales_of
 from app.engine.observer import GuardedObserver, SilentObserver
 from app.engine.planes import Outputs
 from app.engine.pool import Pool
-from app.engine.ports import WAY, EngineObserver, ModelFactory, NetworkInfo, Plane
+from app.engine.ports import EngineObserver, ModelFactory, NetworkInfo, Plane
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
@@ -136,7 +136,7 @@ class Engine:
         client: str,
         network: str | None = None,
         clean: Sequence[float] = (),
-        way: str = WAY,
+        compressed: bool = True,
         passes: int = 1,
         deadline: float | None = None,
         on_progress: Callable[[int, int], None] | None = None,
@@ -147,9 +147,9 @@ class Engine:
 
         The levels are those of the network up to `scale`; without a name it is the first that has this scale. `client`
         is whom fairness is measured by. `clean` has a strength of clean-up, in eighths, for each plane, or is empty for
-        none; `way` is the way there, by what the picture has been through. With 8 `passes` the result is the mean over
-        the symmetries of the square, with 2 that of the picture and a quarter turn of it, for as many times the tiles
-        and the work. `deadline` is in time.monotonic() seconds.
+        none; `compressed` is whether it is for losses of compression. With 8 `passes` the result is the mean over the
+        symmetries of the square, with 2 that of the picture and a quarter turn of it, for as many times the tiles and
+        the work. `deadline` is in time.monotonic() seconds.
         `on_progress` gets (tiles done, tiles in all), `on_rows` gets (rows, outputs) when source rows [0, rows) of
         every plane are done, and may `release` them; `on_stage` gets ("queue", seconds) and ("infer", seconds). All in
         the event loop. Cancelling the task takes its tiles out of the queue.
@@ -188,7 +188,7 @@ class Engine:
             listener=bridge,
             network=chosen.name,
             clean=clean,
-            way=way,
+            compressed=compressed,
             passes=passes,
         )
         self.scheduler.admit(request)

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 Plane: TypeAlias = NDArray[np.float32]
 """float32, (height, width), 1.0 = the full-scale code."""
 
-WAY = "compressed"
-"""The way to full strength of clean-up where no other is named."""
-
 
 class NetworkInfo(Protocol):
     """Facts about a network on a device: made once, when its weights are opened, and never changed."""
@@ -83,12 +80,12 @@ class TileModel(Protocol):
         *,
         full_precision: bool = False,
         clean: float = 0.0,
-        way: str = WAY,
+        compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         """Map (N, H + 2 window_margin, W + 2 window_margin) to {s: (N, H s, W s)} for every level s <= scale.
 
         `clean` is a strength of clean-up in eighths, other than 0.0 only where `info.strengths` is not empty;
-        `way` is the way there.
+        `compressed` is whether it is for a picture with losses of compression.
         A tile's result must not depend on its neighbours in the batch. The arrays may be overwritten by the next call.
         Raises MemoryError when the batch does not fit; any other exception is taken for a failure of a tile.
         """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.engine.ensemble import PASSES, Mean, turned_back
 from app.engine.planes import Outputs, new_plane
-from app.engine.ports import WAY, Plane
+from app.engine.ports import Plane
 from app.engine.tiles import CutPlane, Shape, Span, TileSizes, sizes_for
 
 
@@ -105,15 +105,15 @@ class Request:
         listener: Listener,
         network: str = "",
         clean: Sequence[float] = (),
-        way: str = WAY,
+        compressed: bool = True,
         passes: int = 1,
     ) -> "Request":
         """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
 
         Tiles of at most `split_above` source pixels along both axes are not cut further so that every worker has one.
 
-        `clean` has the strength of clean-up for each plane; without it there is none. `way` is the way there.
-        With several `passes`, of PASSES, every window becomes as many tiles in a row.
+        `clean` has the strength of clean-up for each plane; without it there is none. `compressed` is whether they have
+        losses of compression. With several `passes`, of PASSES, every window becomes as many tiles in a row.
         """
         request, symmetries = cls(client, listener, Outputs()), PASSES[passes]
         for plane, strength in zip(planes, clean or [0.0] * len(planes), strict=True):
@@ -126,7 +126,7 @@ class Request:
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             for row in source.rows:
                 for column in source.columns:
-                    shape = Shape(row.size, column.size, scale, network, strength, way if 0 < strength < 1 else WAY)
+                    shape = Shape(row.size, column.size, scale, network, strength, compressed or strength in (0, 1))
                     transposed = shape._replace(height=column.size, width=row.size)
                     mean = Mean(symmetries) if passes > 1 else None
                     request.tiles += [

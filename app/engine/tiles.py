@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.ports import WAY, Plane
+from app.engine.ports import Plane
 
 
 class Shape(NamedTuple):
     """What tiles must share to be batched: the core's sides in source pixels, the target scale, the network, its
-    strength of clean-up, and the way there (the first one at 0 and 1, where it makes no difference).
+    strength of clean-up, and whether that is for a picture with losses of compression (as it is at 0 and 1, where this
+    makes no difference).
     """
 
     height: int
@@ -26,7 +27,7 @@ class Shape(NamedTuple):
     scale: int
     network: str = ""
     clean: float = 0.0
-    way: str = WAY
+    compressed: bool = True
 
     @property
     def pixels(self) -> int:

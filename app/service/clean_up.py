@@ -22,13 +22,13 @@ _TABLES = {"grid": "jpeg"}
 class CleanUp:
     """`strength` in 0..1, and for what it was chosen; None if it was asked for, or nothing was found.
 
-    `way`: that the strength is on, by what the picture has been through.
+    `compressed` is whether the picture has losses of compression that are worth cleaning up.
     """
 
     strength: float = 0.0
     finding: Finding | None = None
     asked: bool = False
-    way: str = "compressed"
+    compressed: bool = True
 
     def __str__(self) -> str:
         """As in X-Upscale-Clean: "0.5; jpeg=90", "1; noise=12", "0.5; area"."""
@@ -63,21 +63,16 @@ def choose(network: NetworkInfo, clean: float | Literal["auto"], findings: Seque
         return CleanUp(1.0, asked=True)
     strengths = {each: suitable(network.strengths, each) for each in findings if network.strengths}
     lossy = any(strength > 0 for each, strength in strengths.items() if each.kind in COMPRESSION)
-    kinds = {each.kind for each in strengths}
-    way = "compressed" if lossy else "lanczos" if "lanczos" in kinds and "noise" not in kinds else "uncompressed"
     if clean != "auto":
-        return CleanUp(snapped(clean), asked=True, way=way)
-    deciding = [each for each in strengths if not lossy or each.kind in (*COMPRESSION, "noise")]
+        return CleanUp(snapped(clean), asked=True, compressed=lossy)
+    deciding = [each for each in strengths if not lossy or each.kind != "area"]
     most = max(deciding, key=lambda each: strengths[each], default=None)
-    return CleanUp(0.0 if most is None else strengths[most], most, way=way)
+    return CleanUp() if most is None else CleanUp(strengths[most], most, compressed=lossy)
 
 
 def suitable(strengths: Mapping[str, Sequence[tuple[int, float]]], finding: Finding) -> float:
     """The strength for one finding, from the points of its table; beyond them, that of the last one."""
-    points = strengths.get(_TABLES.get(finding.kind, finding.kind))
-    if not points:
-        return 0.0
-    amounts, values = zip(*points, strict=True)
+    amounts, values = zip(*strengths[_TABLES.get(finding.kind, finding.kind)], strict=True)
     return snapped(float(np.interp(finding.amount, amounts, values)))
 
 

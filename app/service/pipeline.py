@@ -169,7 +169,7 @@ class Pipeline:
                 client=order.client,
                 network=network.full_strength_of or network.name,
                 clean=decoded.strengths(clean_up.strength),
-                way=clean_up.way,
+                compressed=clean_up.compressed,
                 passes=order.options.passes,
                 deadline=deadline,
                 on_progress=report,

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.checkpoint import save_tensors
+from model.checkpoint import load_tensors, save_tensors
 from model.degradations import KERNELS, noisy, shrink, through_jpeg
 from model.entry import check_output, file_errors
 from model.pictures import find_pictures, read
@@ -32,7 +32,6 @@ HIDDEN = 48
 GAIN = 8.0  # of luma in 0..1
 FLOORS = 1e-3, 1e-6  # of a mean and a mean square, below which its logarithm stays
 TILE, TILES = 64, 48  # pixels of a side, and tiles of a step
-DRAWINGS, ENLARGED = 240, 4
 _LEAST_SIGMA, _MOST_SIGMA = 0.5, 16.0
 
 
@@ -146,10 +145,8 @@ class Material:
         return group, torch.from_numpy(tiles), torch.from_numpy(ways), torch.from_numpy(sigmas)
 
 
-def train(material: Material, steps: int, rate: float, every: int = 250) -> Estimator:
-    """An estimator trained for so many steps, with the mean loss printed now and then."""
-    torch.manual_seed(0)
-    network = Estimator()
+def train(network: Estimator, material: Material, steps: int, rate: float, every: int = 250) -> None:
+    """Trains for so many steps, and prints the mean loss now and then."""
     optimizer = torch.optim.AdamW(network.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     losses: NDArray[np.float64] = np.zeros(3)
@@ -174,7 +171,6 @@ def train(material: Material, steps: int, rate: float, every: int = 250) -> Esti
                 flush=True,
             )
             losses[:] = 0
-    return network.eval()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -182,7 +178,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training.estimator", description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of pictures to learn from")
     parser.add_argument("--to", type=Path, required=True, help="file to write")
+    parser.add_argument("--drawings", type=int, default=240, help="that are learnt from, too (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=12000, help="steps (default: %(default)s)")
+    parser.add_argument("--start-from", type=Path, help="file of an estimator to train further")
+    parser.add_argument("--seed", type=int, default=0, help="of the steps (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=5e-3, help="highest learning rate (default: %(default)s)")
     options = parser.parse_args(arguments)
     with file_errors(parser.prog):
@@ -190,8 +189,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         files = find_pictures(options.data)
         with ProcessPoolExecutor() as executor:
             parts = list(executor.map(_of_file, files, range(len(files)), chunksize=8))
-            parts += executor.map(_of_drawing, range(DRAWINGS), chunksize=8)
-        network = train(Material([each for part in parts for each in part]), options.steps, options.rate)
+            parts += executor.map(_of_drawing, range(options.drawings), chunksize=8)
+        torch.manual_seed(0)
+        network = Estimator()
+        if options.start_from:
+            network.load_state_dict(load_tensors(options.start_from)[0])
+        material = Material([each for part in parts for each in part], seed=options.seed)
+        train(network, material, options.steps, options.rate)
         about = {"ways": WAYS, "strides": STRIDES, "gain": GAIN, "floors": FLOORS}
         save_tensors(options.to, network.state_dict(), about | {"pictures": len(files), "steps": options.steps})
 

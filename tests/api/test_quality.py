@@ -22,7 +22,7 @@ def leaning() -> type[FakeModel]:
     """A network that is not symmetric: it takes the pixel above instead of the pixel, so that turned runs differ."""
 
     class Leaning(FakeModel):
-        def run(self, tiles, scale, *, full_precision=False, clean=0.0, way="compressed"):  # type: ignore[no-untyped-def]
+        def run(self, tiles, scale, *, full_precision=False, clean=0.0, compressed=True):  # type: ignore[no-untyped-def]
             return super().run(np.roll(tiles, 1, axis=1), scale, full_precision=full_precision, clean=clean)
 
     return Leaning

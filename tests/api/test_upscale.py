@@ -133,7 +133,7 @@ async def test_scale_2_runs_the_first_level_only(serve: Running) -> None:
     asked: list[int] = []
 
     class Noting(FakeModel):
-        def run(self, tiles, scale, *, full_precision=False, clean=0.0, way="compressed"):  # type: ignore[no-untyped-def]
+        def run(self, tiles, scale, *, full_precision=False, clean=0.0, compressed=True):  # type: ignore[no-untyped-def]
             asked.append(scale)
             return super().run(tiles, scale, full_precision=full_precision, clean=clean)
 

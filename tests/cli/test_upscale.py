@@ -132,7 +132,7 @@ def test_ensemble_runs_eight_passes(
         *,
         full_precision: bool = False,
         clean: float = 0.0,
-        way: str = "compressed",
+        compressed: bool = True,
     ) -> dict[int, Tiles]:
         tiles.append(len(batch))
         return real(self, batch, scale, full_precision=full_precision, clean=clean)

@@ -91,7 +91,7 @@ class FakeModel:
         self._thread: int | None = None
 
     def run(
-        self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0, way: str = "compressed"
+        self, tiles: Tiles, scale: int, *, full_precision: bool = False, clean: float = 0.0, compressed: bool = True
     ) -> dict[int, Tiles]:
         self._thread = self._thread or threading.get_ident()
         assert self._thread == threading.get_ident(), "a model belongs to one thread"
@@ -101,7 +101,7 @@ class FakeModel:
         wider, margin = self.info.wider, self.info.margin
         seen = tiles[:, wider : tiles.shape[1] - wider, wider : tiles.shape[2] - wider]
         levels = [level for level in self.info.scales if level <= scale]
-        added = np.float32(1000 * clean if way == "compressed" else 500 * clean)
+        added = np.float32(1000 * clean if compressed else 500 * clean)
         cores = {level: upsample(seen, margin, level) + added for level in levels}
         return self.after(cores, tiles, full_precision) if self.after else cores
 

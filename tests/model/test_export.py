@@ -118,7 +118,7 @@ def test_a_waypoint_is_told_and_kept(tmp_path: Path) -> None:
     save_weights(source, random_network(LapSRNConfig(depth=1, width=4)))
     main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", "0.5", "compressed"])
     main(["--weights", str(way), "--to", str(again)])
-    assert load_weights(again)[1].waypoint == Waypoint("lapsrn_x4", 0.5, "compressed")
+    assert load_weights(again)[1].waypoint == Waypoint("lapsrn_x4", 0.5, True)
     for strength in ("1", "nan", "half"):
         with pytest.raises(SystemExit, match=f"is above 0 and below 1, not {strength}"):
             main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", strength, "compressed"])

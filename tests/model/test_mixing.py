@@ -14,13 +14,13 @@ from model.checkpoint import NetworkInfo, WeightsError, load_weights, parameters
 from model.mixing import begins_as, mixed
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import MOST_MIXES, Mix, Runtime, Weights, join, load
-from model.weights import Parameters, Waypoint
+from model.weights import KINDS, Parameters, Waypoint
 from tests.model.networks import SERVED, SHARED, luma, plane, random_network
 from tests.model.test_flat import EVERY_8_BIT, flat_tiles
 
 CONFIG = LapSRNConfig(width=8)
 EIGHTHS = [step / 8 for step in range(9)]
-TABLE = {"jpeg": [(10, 1.0), (100, 0.0)], "webp": [(0, 1.0), (100, 0.0)], "avif": [(0, 1.0), (100, 0.0)]}
+TABLE = {kind: [(0, 1.0), (100, 0.0)] for kind in KINDS}
 
 
 def weights_of(network: LapSRN, name: str, of: str = "") -> Weights:
@@ -209,23 +209,16 @@ def test_networks_that_begin_as_the_base_are_cleaned_up_by_their_first_levels() 
     assert not np.allclose(large.run(picture, 8)[8], large.run(picture, 8, clean=0.5)[8], atol=1e-3)
 
 
-def waypoint_of(network: LapSRN, name: str, strength: float = 0.5, way: str = "uncompressed") -> Weights:
-    info = NetworkInfo(name, network.config, "", waypoint=Waypoint("base", strength, way))
+def waypoint_of(network: LapSRN, name: str, strength: float = 0.5, compressed: bool = False) -> Weights:
+    info = NetworkInfo(name, network.config, "", waypoint=Waypoint("base", strength, compressed))
     return Weights(parameters_of(network), info)
 
 
-@pytest.mark.parametrize(
-    ("way", "same", "others"),
-    [
-        ("compressed", ["compressed"], ["uncompressed", "lanczos"]),
-        ("uncompressed", ["uncompressed", "lanczos"], ["compressed"]),  # the third has no waypoints of its own
-        ("lanczos", ["lanczos"], ["compressed", "uncompressed"]),
-    ],
-)
-def test_pictures_are_cleaned_up_by_way_of_their_kind_s_waypoints(way: str, same: list[str], others: list[str]) -> None:
+@pytest.mark.parametrize("compressed", [True, False])
+def test_pictures_are_cleaned_up_by_way_of_their_kind_s_waypoints(compressed: bool) -> None:
     networks = [random_network(CONFIG, seed) for seed in range(4)]
     base, end = weights_of(networks[0], "base"), weights_of(networks[1], "end", "base")
-    ways = [waypoint_of(networks[i], f"{i}", at, way) for i, at in ((2, 0.5), (3, 0.25))]
+    ways = [waypoint_of(networks[i], f"{i}", at, compressed) for i, at in ((2, 0.5), (3, 0.25))]
     assert join([base, *ways, end]) == [base, end]
     sooner, later = (parameters_of(networks[i]) for i in (3, 2))
     near, far = parameters_of(networks[0]), parameters_of(networks[1])
@@ -243,23 +236,21 @@ def test_pictures_are_cleaned_up_by_way_of_their_kind_s_waypoints(way: str, same
         0.875: mixed(later, far, 0.75),
         1.0: far,
     }.items():
-        for each in same:
-            np.testing.assert_array_equal(runtime.run(tiles, 4, clean=strength, way=each)[4], alone(wanted))
-        for each in others:
-            straight = runtime.run(tiles, 4, clean=strength, way=each)[4]
-            np.testing.assert_array_equal(straight, alone(mixed(near, far, strength)))
+        np.testing.assert_array_equal(runtime.run(tiles, 4, clean=strength, compressed=compressed)[4], alone(wanted))
+        straight = runtime.run(tiles, 4, clean=strength, compressed=not compressed)[4]
+        np.testing.assert_array_equal(straight, alone(mixed(near, far, strength)))
 
 
 def test_what_is_the_same_on_both_ways_is_made_once() -> None:
     base, _ = pair()
     runtime = base.runtime("cpu", "float32", "torch")
-    assert runtime._at(Mix(0.5)) is runtime._at(Mix(0.5, "uncompressed"))
+    assert runtime._at(Mix(0.5)) is runtime._at(Mix(0.5, compressed=False))
     base, end = weights_of(random_network(CONFIG), "base"), weights_of(random_network(CONFIG, seed=1), "end", "base")
     join([base, end, waypoint_of(random_network(CONFIG, seed=2), "way")])
     runtime = base.runtime("cpu", "float32", "torch")
-    assert runtime._at(Mix(0.5)) is not runtime._at(Mix(0.5, "uncompressed"))
+    assert runtime._at(Mix(0.5)) is not runtime._at(Mix(0.5, compressed=False))
     for strength in (0.0, 1.0):
-        assert runtime._at(Mix(strength)) is runtime._at(Mix(strength, "uncompressed"))
+        assert runtime._at(Mix(strength)) is runtime._at(Mix(strength, compressed=False))
 
 
 def test_a_waypoint_serves_networks_that_begin_as_the_base_and_leaves_their_last_level() -> None:
@@ -273,7 +264,7 @@ def test_a_waypoint_serves_networks_that_begin_as_the_base_and_leaves_their_last
         wanted = random_network(larger.config)
         wanted.load_state_dict(larger.state_dict() | first.state_dict())
         alone = Weights(parameters_of(wanted), weights[0].info).runtime("cpu", "float32", "torch")
-        found = runtime.run(tiles, 8, clean=strength, way="uncompressed")
+        found = runtime.run(tiles, 8, clean=strength, compressed=False)
         for scale, level in alone.run(tiles, 8).items():
             np.testing.assert_array_equal(found[scale], level)
 
@@ -307,7 +298,7 @@ def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
     assert (info.full_strength_of, info.strengths) == ("base", TABLE)
     save_weights(path, random_network(CONFIG), clean={"base": "base", "at": 0.5, "compressed": False})
     info = load_weights(path)[1]
-    assert (info.full_strength_of, info.strengths, info.waypoint) == ("", {}, Waypoint("base", 0.5, "uncompressed"))
+    assert (info.full_strength_of, info.strengths, info.waypoint) == ("", {}, Waypoint("base", 0.5, False))
 
 
 @pytest.mark.parametrize(

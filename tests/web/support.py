@@ -64,7 +64,7 @@ class Nearest:
         self.info = FakeInfo(name=name, scales=scales, margin=2, purpose=purpose)
 
     def run(
-        self, tiles: Planes, scale: int, *, full_precision: bool = False, clean: float = 0.0, way: str = "compressed"
+        self, tiles: Planes, scale: int, *, full_precision: bool = False, clean: float = 0.0, compressed: bool = True
     ) -> dict[int, Planes]:
         self._pace.wait()
         margin = self.info.margin

@@ -1,8 +1,7 @@
 """What pixels tell of a picture's history: JPEG, by the steps of coefficients or by what rings around edges, and noise
 and shrinking, by the estimator."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,8 @@ TILE, TILES = 64, 8
 """Pixels of a side of the tiles that the estimator looks at, and how many at most."""
 LEAST_SIGMA = 2.0
 """Of noise that is told, in levels of 255; tests/codec/history/test_estimator.py says how often it errs."""
-SURE: Mapping[str, tuple[Literal["area", "lanczos"], float]] = {"box": ("area", 0.75), "lanczos": ("lanczos", 0.8)}
-"""Ways of shrinking that are told: as what, and from which probability on."""
+LEAST_PROBABILITY = 0.6
+"""From which on it is told that a picture was shrunk by area."""
 
 
 def findings_of(luma: Plane, lossless: bool) -> list[Finding]:
@@ -47,9 +46,8 @@ def _estimated(tiles: Sequence[Plane]) -> Iterator[Finding]:
         return
     if estimate.sigma >= LEAST_SIGMA:
         yield Finding("noise", min(round(estimate.sigma), 100))
-    for way, (kind, least) in SURE.items():
-        if estimate.ways[way] >= least:
-            yield Finding(kind, 0)
+    if estimate.ways["box"] >= LEAST_PROBABILITY:
+        yield Finding("area", 0)
 
 
 def _parts(tile: Plane) -> Iterator[Plane]:

@@ -11,13 +11,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.codec import Finding
 from app.codec.history import estimator
 from app.codec.history.pixels import findings_of
 from app.codec.native import library
 from app.codec.split import split
 from model.degradations import noisy, shrink
-from model.training.estimator import STRIDES, TILE, WAYS
+from model.training.estimator import STRIDES, WAYS
 from model.training.estimator import Estimator as Trained
 from tests.codec.support import FORMULAS, codec, wanted
 
@@ -28,7 +27,7 @@ Picture = NDArray[np.uint8]
 
 def told(picture: Picture) -> set[str]:
     luma = split(picture.reshape(*picture.shape[:2], -1), FORMULAS).luma
-    return {each.kind for each in findings_of(luma, lossless=True)} - {"grid"}
+    return {each.kind for each in findings_of(luma, lossless=True) if each.kind != "grid"}
 
 
 def pictures(folders: list[Path], pattern: str) -> list[Picture]:
@@ -59,7 +58,7 @@ def random_parameters(seed: int = 0) -> dict[str, NDArray[np.float32]]:
     return {name: values.detach().numpy() for name, values in Trained().state_dict().items()}
 
 
-@pytest.mark.parametrize("shape", [(19, 19), (19, 64), (47, 33), (64, 64)])
+@pytest.mark.parametrize("shape", [(15, 15), (16, 64), (47, 33), (64, 64)])
 def test_c_and_numpy_and_torch_agree(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     tiles = [np.random.default_rng(seed).random(shape, np.float32) for seed in range(3)]
     trained = Trained()
@@ -85,7 +84,7 @@ def test_tiles_of_several_sizes_count_by_their_pixels() -> None:
     served = estimator.shipped()
     tile = np.random.default_rng(0).random((40, 40), np.float32)
     assert served.of([tile] * 4) == pytest.approx(served.of([tile]))
-    assert served.of([tile, np.zeros((18, 64), np.float32)]) == served.of([tile])
+    assert served.of([tile, np.zeros((14, 64), np.float32)]) == served.of([tile])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (18, 400), (23, 23)])
@@ -113,6 +112,6 @@ def test_the_codec_tells_it() -> None:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     (found,) = codec().decode(file.getvalue(), wanted(clean="auto")).findings
-    assert found == Finding("noise", pytest.approx(12, abs=4))
+    assert found.kind == "noise"
+    assert found.amount == pytest.approx(10, abs=4)  # luma's, of three channels
     assert codec().decode(file.getvalue(), wanted(clean=0.0)).findings == ()
-    assert TILE == 64
