@@ -89,6 +89,17 @@ def drawing(seed: int) -> Gray:
     return np.asarray(image)
 
 
+def texture(seed: int) -> Gray:
+    """Rough without an edge, as grass and walls: noise whose amplitudes fall with frequency."""
+    rng = np.random.default_rng(seed)
+    height, width = 560, 720
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    falloff = np.maximum(frequency, 1 / width) ** -rng.uniform(0.9, 2.0)
+    field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(height, width))) * falloff, (height, width))
+    values = 128 + rng.uniform(10, 60) * (field - field.mean()) / field.std()
+    return np.asarray(np.clip(values, 0, 255), np.uint8)
+
+
 def variants_of(gray: Gray, seed: int) -> list[tuple[int, Gray]]:
     """(index into WAYS, picture): shrunk in every way by four and by another factor, and as it is."""
     rng = np.random.default_rng(seed)
@@ -110,8 +121,11 @@ def _of_file(path: Path, seed: int) -> list[tuple[int, Gray]]:
     return variants_of(gray_of(read(path)), seed)
 
 
-def _of_drawing(seed: int) -> list[tuple[int, Gray]]:
-    return [each for each in variants_of(drawing(seed), seed) if each[0] < len(KERNELS)]
+def _made_up(number: int) -> list[tuple[int, Gray]]:
+    """Of drawings, which as they are have edges that no picture has, and of textures; by turns."""
+    if number % 2:
+        return variants_of(texture(number), number)
+    return [each for each in variants_of(drawing(number), number) if each[0] < len(KERNELS)]
 
 
 class Material:
@@ -178,7 +192,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training.estimator", description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of pictures to learn from")
     parser.add_argument("--to", type=Path, required=True, help="file to write")
-    parser.add_argument("--drawings", type=int, default=240, help="that are learnt from, too (default: %(default)s)")
+    parser.add_argument(
+        "--made-up",
+        type=int,
+        default=480,
+        help="drawings and textures beside (default: %(default)s)",
+    )
     parser.add_argument("--steps", type=int, default=12000, help="steps (default: %(default)s)")
     parser.add_argument("--start-from", type=Path, help="file of an estimator to train further")
     parser.add_argument("--seed", type=int, default=0, help="of the steps (default: %(default)s)")
@@ -189,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         files = find_pictures(options.data)
         with ProcessPoolExecutor() as executor:
             parts = list(executor.map(_of_file, files, range(len(files)), chunksize=8))
-            parts += executor.map(_of_drawing, range(options.drawings), chunksize=8)
+            parts += executor.map(_made_up, range(options.made_up), chunksize=8)
         torch.manual_seed(0)
         network = Estimator()
         if options.start_from:

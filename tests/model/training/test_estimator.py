@@ -9,7 +9,18 @@ from PIL import Image
 
 from app.codec.history.estimator import Estimator as Served
 from bench.pictures import photograph
-from model.training.estimator import STRIDES, TILE, TILES, WAYS, Estimator, Material, drawing, main, variants_of
+from model.training.estimator import (
+    STRIDES,
+    TILE,
+    TILES,
+    WAYS,
+    Estimator,
+    Material,
+    drawing,
+    main,
+    texture,
+    variants_of,
+)
 
 
 def test_every_way_is_learnt_from_every_large_picture() -> None:
@@ -25,6 +36,13 @@ def test_drawings_have_few_grays_and_differ() -> None:
     assert (one != other).any()
     np.testing.assert_array_equal(one, drawing(1))
     assert np.sort(np.bincount(one.ravel(), minlength=256))[-4:].sum() > 0.9 * one.size
+
+
+def test_textures_have_no_edges_and_differ() -> None:
+    one, other = texture(1), texture(3)
+    assert (one != other).any()
+    np.testing.assert_array_equal(one, texture(1))
+    assert 5 < one.std() < 70
 
 
 def test_steps_tell_how_noisy_their_tiles_are() -> None:
@@ -55,7 +73,7 @@ def test_an_answer_depends_on_all_tiles_of_a_group_and_on_no_brightness() -> Non
 def test_a_run_writes_what_the_service_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(2):
         Image.fromarray(photograph(270, 300, number)).save(tmp_path / f"{number}.png")
-    main(["--data", str(tmp_path), "--to", str(tmp_path / "e.safetensors"), "--steps", "3", "--drawings", "1"])
+    main(["--data", str(tmp_path), "--to", str(tmp_path / "e.safetensors"), "--steps", "3", "--made-up", "2"])
     served = Served.open(tmp_path / "e.safetensors")
     found = served.of([np.random.default_rng(0).random((TILE, TILE), np.float32)])
     assert found is not None
