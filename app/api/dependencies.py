@@ -1,4 +1,7 @@
-"""What routes ask for by type: the service, the caller, the trace."""
+"""What routes ask for by type: the service, the caller, the trace.
+
+Dependencies are coroutines even where nothing is awaited: FastAPI calls plain functions in a thread, each one anew.
+"""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,13 +20,22 @@ from app.service.service import Service
 _SINGLE = ("authorization", "content-type", "idempotency-key", "webhook-url", "x-api-key")
 
 
-def get_service(request: Request) -> Service:
+def service_of(request: Request) -> Service:
     """The service of this application."""
     return cast(Service, request.app.state.service)
 
 
-def get_access(request: Request) -> Access:
+async def get_service(request: Request) -> Service:
+    """The same as a dependency."""
+    return service_of(request)
+
+
+async def get_access(request: Request) -> Access:
     """The keys that this application knows."""
+    return _access_of(request)
+
+
+def _access_of(request: Request) -> Access:
     return cast(Access, request.app.state.access)
 
 
@@ -31,16 +43,16 @@ ServiceDep = Annotated[Service, Depends(get_service)]
 AccessDep = Annotated[Access, Depends(get_access)]
 
 
-def get_caller(request: Request, access: AccessDep) -> Caller:
+async def get_caller(request: Request) -> Caller:
     """Who calls; the log line names it. Raises Unauthorized."""
-    caller = access.identify(request)
+    caller = _access_of(request).identify(request)
     facts_of(request)["client"] = caller.name
     return caller
 
 
-def get_admin(request: Request, access: AccessDep) -> Caller:
+async def get_admin(request: Request) -> Caller:
     """Who calls, and may administer. Raises Unauthorized or Forbidden."""
-    return access.identify_admin(request)
+    return _access_of(request).identify_admin(request)
 
 
 def trace_of_request(request: Request) -> Trace:
@@ -53,7 +65,7 @@ def facts_of(request: Request) -> dict[str, Any]:
     return cast(dict[str, Any], request.scope["lapsrn.facts"])
 
 
-def once_each(request: Request) -> None:
+async def once_each(request: Request) -> None:
     """Raises RequestValidationError for a query parameter, or a header of one value, that is there twice.
 
     Frameworks take the first or the last of them, proxies and caches the other one.
@@ -65,14 +77,15 @@ def once_each(request: Request) -> None:
         raise RequestValidationError([{"loc": place, "type": "repeated", "msg": "repeated"} for place in repeated])
 
 
-def same_site(request: Request, service: ServiceDep) -> None:
+async def same_site(request: Request) -> None:
     """Raises CrossSite for what a browser sends for a page of another site, unless the operator has listed its origin.
 
     A form needs no permission to be sent. Any page could have the visitor's own service work, and take up the share of
     those who use it. Browsers that say nothing of the site, and programs, are served.
     """
     origin = request.headers.get("origin", "")
-    if request.headers.get("sec-fetch-site") == "cross-site" and origin not in service.settings.cors_origins:
+    allowed = service_of(request).settings.cors_origins
+    if request.headers.get("sec-fetch-site") == "cross-site" and origin not in allowed:
         raise CrossSite(
             "A page of another site sends this. Use this service's own page, or have the operator list the origin in "
             "LAPSRN_CORS_ORIGINS."

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.api.addresses import path_of, prefix_of
-from app.api.dependencies import facts_of, get_service, trace_of_request
+from app.api.dependencies import facts_of, service_of, trace_of_request
 from app.api.disconnect import ClientGone
 from app.api.middleware import CLIENT_CLOSED_REQUEST, route_of
 from app.api.problems import Problem, problem_of, problem_of_parameters, problem_of_status
@@ -26,7 +26,7 @@ async def _problem(request: Request, error: Exception) -> Response:
     problem = _describe(request, error)
     facts_of(request)["problem"] = problem.kind.slug
     if route_of(request.scope) == "/upscale" and request.method == "POST":
-        get_service(request).metrics.rejected(problem.kind.slug)
+        service_of(request).metrics.rejected(problem.kind.slug)
     return problem.response(trace_of_request(request).request_id)
 
 
@@ -56,7 +56,7 @@ def _allowed(request: Request, named: str) -> str:
 
 
 async def _left_while_reading(request: Request, error: Exception) -> Response:
-    get_service(request).metrics.cancelled("read")
+    service_of(request).metrics.cancelled("read")
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 

@@ -80,7 +80,7 @@ def _described(default: object, told: Option) -> Any:
 UpscaleQuery: Any = _query_model()
 
 
-def upscale_options(query: Annotated[UpscaleQuery, Query()]) -> UpscaleOptions:
+async def upscale_options(query: Annotated[UpscaleQuery, Query()]) -> UpscaleOptions:
     """What the request's query asks for."""
     return UpscaleOptions(**dict(query))
 

@@ -12,7 +12,7 @@ from app.codec.types import Bytes
 
 
 def huffman(raw: Bytes, last: bool = True) -> bytes:
-    """No matches, only codes of their own for blocks of bytes: 1 GB/s, and for photographs' rows the smallest.
+    """Codes of their own for blocks of bytes, and runs of zeros: 1 GB/s, and for photographs' rows the smallest.
 
     By huffman.c, which has to be compiled: `native.library()` is there.
     """

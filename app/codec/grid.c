@@ -11,6 +11,8 @@
 
 enum { SIDE = 8, ORDERS = 3 };
 
+typedef double four_t __attribute__((vector_size(32)));
+
 // Every eight values of a line against a basis, width of them.
 static void slide(const float* values, const float basis[SIDE], size_t width, float* sums) {
     for (size_t x = 0; x < width; x++) {
@@ -75,14 +77,52 @@ int grid_histograms(
     return 0;
 }
 
-// sums (rows, columns) = found (rows, bins) times combs (bins, columns).
-void grid_sums(const uint32_t* found, size_t rows, size_t bins, const double* combs, size_t columns, double* sums) {
-    memset(sums, 0, rows * columns * sizeof *sums);
-    for (size_t r = 0; r < rows; r++, found += bins, sums += columns) {
-        for (size_t b = 0; b < bins; b++) {
-            if (!found[b]) continue;
-            const double times = found[b];
-            for (size_t i = 0; i < columns; i++) sums[i] += times * combs[b * columns + i];
+static double dot(const double* a, const double* b, size_t length) {
+    four_t sums[2] = {{0}};
+    size_t i = 0;
+    for (; i + 8 <= length; i += 8) {
+        four_t left[2], right[2];
+        memcpy(left, a + i, sizeof left);
+        memcpy(right, b + i, sizeof right);
+        sums[0] += left[0] * right[0];
+        sums[1] += left[1] * right[1];
+    }
+    sums[0] += sums[1];
+    double sum = sums[0][0] + sums[0][1] + sums[0][2] + sums[0][3];
+    for (; i < length; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+// What was found at each position, (positions, count, bins), weighted by `combs` (count, columns, bins) within `ranges`
+// (count, columns, 2) of bins and added up, (positions, columns), and how much that is, likewise. 0, or -1: no memory.
+int grid_sums(
+    const uint32_t* found,
+    size_t positions,
+    size_t count,
+    size_t bins,
+    const double* combs,
+    const int32_t* ranges,
+    size_t columns,
+    double* sums,
+    double* counts
+) {
+    double* line = malloc((2 * bins + 1) * sizeof *line);
+    if (!line) return -1;
+    double* before = line + bins;  // how much is found in the bins before each
+    memset(sums, 0, positions * columns * sizeof *sums);
+    memset(counts, 0, positions * columns * sizeof *counts);
+    for (size_t p = 0; p < positions; p++, sums += columns, counts += columns) {
+        for (size_t c = 0; c < count; c++, found += bins) {
+            before[0] = 0;
+            for (size_t b = 0; b < bins; b++) line[b] = found[b], before[b + 1] = before[b] + line[b];
+            for (size_t i = 0; i < columns; i++) {
+                const size_t place = c * columns + i, first = (size_t)ranges[2 * place];
+                const size_t last = (size_t)ranges[2 * place + 1];
+                sums[i] += dot(line + first, combs + place * bins + first, last - first);
+                counts[i] += before[last] - before[first];
+            }
         }
     }
+    free(line);
+    return 0;
 }

@@ -1,5 +1,6 @@
-// Deflate (RFC 1951) without matches: blocks of bytes, each with a Huffman code of its own. It is what photographs
-// need, whose filtered rows hardly ever repeat, and takes a fraction of the time that looking for matches does.
+// Deflate (RFC 1951) with matches for runs of zeros only: blocks of bytes, each with a Huffman code of its own. It is
+// what photographs need, whose filtered rows hardly ever repeat otherwise, and takes a fraction of the time that looking
+// for any match does.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -12,10 +13,13 @@
 
 enum {
     BLOCK = 64 * 1024,    // bytes that share a code
+    LEAST_RUN = 16,       // zeros that become a match; of fewer, each costs little more than a bit
     END = 256,            // the symbol that ends a block
-    SYMBOLS = END + 1,    // of the code for bytes
-    DISTANCES = 2,        // of the code for distances, which is never used
-    LONGEST = 14,         // bits of a symbol: four of them and what waits for a whole byte fit into a word
+    SYMBOLS = END + 30,   // of the code for bytes and lengths of matches
+    LONGEST_MATCH = 258,  // bytes
+    SHORTEST_MATCH = 3,
+    DISTANCES = 2,        // of the code for distances; all are 1, the first
+    LONGEST = 13,         // bits of a symbol: see put_bytes
     LENGTH_SYMBOLS = 19,  // of the code that codes are written in
     LONGEST_LENGTH = 7,   // bits of one of these
     REPEAT = 16,          // the last length, 3 to 6 times, as 2 bits say
@@ -27,6 +31,13 @@ typedef struct {
     uint16_t bits;
     uint16_t length;
 } code_t;
+
+typedef uint64_t words_t __attribute__((vector_size(32)));
+
+// Zeros behind another one.
+typedef struct {
+    uint32_t start, length;
+} run_t;
 
 typedef struct {
     uint8_t* next;
@@ -53,9 +64,16 @@ static inline void align(writer_t* writer) {
     flush(writer);
 }
 
-static int ascending(const void* a, const void* b) {
-    uint32_t first = *(const uint32_t*)a, second = *(const uint32_t*)b;
-    return (first > second) - (first < second);
+// Sorts by what is above the lowest nine bits, of which there are 17; equals stay in their order.
+static void sort_by_count(uint32_t* values, size_t number) {
+    uint32_t other[SYMBOLS];
+    for (unsigned shift = 9; shift < 26; shift += 9) {
+        uint32_t starts[513] = {0};
+        for (size_t i = 0; i < number; i++) starts[(values[i] >> shift & 511) + 1]++;
+        for (size_t i = 1; i < 512; i++) starts[i] += starts[i - 1];
+        for (size_t i = 0; i < number; i++) other[starts[values[i] >> shift & 511]++] = values[i];
+        memcpy(values, other, number * sizeof *values);
+    }
 }
 
 // Lengths of a Huffman code of at most `longest` bits for symbols that occur `counts` times; at least two do.
@@ -65,7 +83,7 @@ static void find_lengths(const uint32_t* counts, size_t symbols, unsigned longes
         size_t leaves = 0;
         for (uint32_t symbol = 0; symbol < symbols; symbol++)
             if (counts[symbol]) sorted[leaves++] = (counts[symbol] >> shift | 1) << 9 | symbol;
-        qsort(sorted, leaves, sizeof *sorted, ascending);
+        sort_by_count(sorted, leaves);
         for (size_t i = 0; i < leaves; i++) weights[i] = sorted[i] >> 9;
         // Nodes are made in the order of their weights: leaves wait in one queue, nodes in another behind it.
         size_t leaf = 0, node = leaves, last = 2 * leaves - 2;
@@ -104,7 +122,7 @@ static void assign(const uint8_t* lengths, size_t symbols, code_t* codes) {
     }
 }
 
-// What a decoder needs to know of a block's code.
+// What a decoder needs to know of a block's code: `count` lengths, those of distances last.
 static void put_lengths(writer_t* writer, const uint8_t* lengths, size_t count) {
     static const uint8_t order[LENGTH_SYMBOLS] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
     static const uint8_t extra_bits[LENGTH_SYMBOLS] = {[REPEAT] = 2, [ZEROS] = 3, [MANY_ZEROS] = 7};
@@ -135,7 +153,7 @@ static void put_lengths(writer_t* writer, const uint8_t* lengths, size_t count) 
     }
     find_lengths(counts, LENGTH_SYMBOLS, LONGEST_LENGTH, own_lengths);
     assign(own_lengths, LENGTH_SYMBOLS, codes);
-    put(writer, SYMBOLS - 257, 5);
+    put(writer, count - DISTANCES - 257, 5);
     put(writer, DISTANCES - 1, 5);
     put(writer, LENGTH_SYMBOLS - 4, 4);
     for (size_t i = 0; i < LENGTH_SYMBOLS; i++) {
@@ -149,33 +167,152 @@ static void put_lengths(writer_t* writer, const uint8_t* lengths, size_t count) 
     }
 }
 
-static void put_block(writer_t* writer, const uint8_t* data, size_t length, int last) {
-    uint32_t counts[4][SYMBOLS] = {{0}};  // several, since equal neighbours would wait for each other's sums
-    for (size_t i = 0; i < length; i++) counts[i % 4][data[i]]++;
-    for (size_t i = 0; i < END; i++) counts[0][i] += counts[1][i] + counts[2][i] + counts[3][i];
-    counts[0][END] = 1;
-    uint8_t lengths[SYMBOLS + DISTANCES];
-    code_t codes[SYMBOLS];
-    find_lengths(counts[0], SYMBOLS, LONGEST, lengths);
-    assign(lengths, SYMBOLS, codes);
-    memset(lengths + SYMBOLS, 1, DISTANCES);
-    put(writer, last != 0, 1);
-    put(writer, 2, 2);
-    put_lengths(writer, lengths, sizeof lengths);
-    writer_t local = *writer;
+// The symbol of a match's length, and the number that follows it in `extra_bits` bits. (RFC 1951, 3.2.5.)
+static inline uint32_t length_symbol(size_t length, uint32_t* extra, size_t* extra_bits) {
+    const uint32_t past = (uint32_t)length - SHORTEST_MATCH;
+    if (length == LONGEST_MATCH || past < 8) {
+        *extra = 0, *extra_bits = 0;
+        return length == LONGEST_MATCH ? SYMBOLS - 1 : END + 1 + past;
+    }
+    const uint32_t bits = 29 - (uint32_t)__builtin_clz(past);
+    *extra = past & ((1u << bits) - 1), *extra_bits = bits;
+    return END + 1 + 4 * bits + (past >> bits);
+}
+
+// How much of `left` bytes a match takes, so that what is left over is none or can be one, too.
+static inline size_t piece_of(size_t left) {
+    if (left <= LONGEST_MATCH) return left;
+    return left - LONGEST_MATCH < SHORTEST_MATCH ? left - SHORTEST_MATCH : LONGEST_MATCH;
+}
+
+// Runs of zeros that have eight in a row at a multiple of eight behind the last run. Returns how many there are.
+static size_t find_runs(const uint8_t* data, size_t length, run_t* runs) {
+    size_t made = 0, done = 0;
+    for (size_t at = 0; at + 8 <= length;) {
+        words_t words;
+        while (at + sizeof words <= length) {
+            memcpy(&words, data + at, sizeof words);
+            if (__builtin_reduce_or(words == 0)) break;
+            at += sizeof words;
+        }
+        if (at + 8 > length) break;
+        uint64_t word;
+        memcpy(&word, data + at, sizeof word);
+        if (word) {
+            at += 8;
+            continue;
+        }
+        size_t start = at, end = at + 8;
+        while (start > done && data[start - 1] == 0) start--;
+        while (end < length && data[end] == 0) end++;
+        if (end - start >= LEAST_RUN) {
+            runs[made++] = (run_t){(uint32_t)start + 1, (uint32_t)(end - start) - 1};
+            done = end;
+        }
+        at = end;
+    }
+    return made;
+}
+
+// How often each byte occurs; in several tables, since equal neighbours would wait for each other's sums.
+static inline void count_bytes(const uint8_t* data, size_t length, uint32_t counts[8][SYMBOLS]) {
+    size_t i = 0;
+    for (; i + 8 <= length; i += 8)
+        for (size_t k = 0; k < 8; k++) counts[k][data[i + k]]++;
+    for (; i < length; i++) counts[0][data[i]]++;
+}
+
+// How often each symbol occurs in a block.
+static void count_symbols(
+    const uint8_t* data, size_t length, const run_t* runs, size_t run_count, uint32_t counts[SYMBOLS]
+) {
+    uint32_t several[8][SYMBOLS] = {{0}};
+    size_t at = 0;
+    memset(counts, 0, SYMBOLS * sizeof *counts);
+    for (size_t i = 0; i < run_count; i++) {
+        count_bytes(data + at, runs[i].start - at, several);
+        for (size_t left = runs[i].length, piece; left; left -= piece) {
+            uint32_t extra;
+            size_t extra_bits;
+            piece = piece_of(left);
+            counts[length_symbol(piece, &extra, &extra_bits)]++;
+        }
+        at = runs[i].start + runs[i].length;
+    }
+    count_bytes(data + at, length - at, several);
+    for (size_t k = 0; k < 8; k++)
+        for (size_t i = 0; i < END; i++) counts[i] += several[k][i];
+    counts[END] = 1;
+}
+
+// Bytes by their codes, which `table` has in its highest bits and their lengths in its lowest. Codes are put upon those
+// before, so that the oldest is lowest when they are shifted down. The lengths get into the lowest four bits, where
+// nothing is as long as four codes and the seven bits that wait for a whole byte leave so many free.
+static inline void put_bytes(writer_t* writer, const uint64_t* table, const uint8_t* data, size_t length) {
+    uint8_t* next = writer->next;
+    uint64_t count = writer->count, stack = count ? writer->waiting << (64 - count) : 0;
     size_t i = 0;
     for (; i + 4 <= length; i += 4) {
-        const code_t a = codes[data[i]], b = codes[data[i + 1]], c = codes[data[i + 2]], d = codes[data[i + 3]];
-        const uint64_t first = (uint64_t)b.bits << a.length | a.bits, second = (uint64_t)d.bits << c.length | c.bits;
-        put(&local, first, a.length + b.length);
-        put(&local, second, c.length + d.length);
-        flush(&local);
+        const uint64_t a = table[data[i]], b = table[data[i + 1]], c = table[data[i + 2]], d = table[data[i + 3]];
+        const uint64_t first = a >> b % 64 | b, first_length = a + b;
+        const uint64_t second = c >> d % 64 | d, second_length = c + d;
+        stack = (stack >> first_length % 64 | first) >> second_length % 64 | second;
+        count = (count + first_length + second_length) % 64;
+        const uint64_t bits = stack >> -count % 64;
+        memcpy(next, &bits, sizeof bits);
+        next += count / 8;
+        count %= 8;
     }
-    for (; i <= length; i++) {
-        const code_t code = codes[i < length ? data[i] : END];
-        put(&local, code.bits, code.length);
-        flush(&local);
+    *writer = (writer_t){next, count ? stack >> (64 - count) : 0, count};
+    for (; i < length; i++) {
+        const size_t bits = table[data[i]] % 64;
+        put(writer, table[data[i]] >> (64 - bits), bits);
+        flush(writer);
     }
+}
+
+// A run as matches of the zero before it.
+static void put_run(writer_t* writer, const code_t* codes, size_t length) {
+    for (size_t left = length, piece; left; left -= piece) {
+        uint32_t extra;
+        size_t extra_bits;
+        piece = piece_of(left);
+        const code_t code = codes[length_symbol(piece, &extra, &extra_bits)];
+        put(writer, code.bits, code.length);
+        put(writer, extra, extra_bits);
+        put(writer, 0, 1);  // the distance
+        flush(writer);
+    }
+}
+
+static void put_block(writer_t* writer, const uint8_t* data, size_t length, int last) {
+    run_t runs[BLOCK / LEAST_RUN];
+    uint32_t counts[SYMBOLS];
+    uint8_t lengths[SYMBOLS + DISTANCES];
+    code_t codes[SYMBOLS];
+    uint64_t table[END];
+    const size_t run_count = find_runs(data, length, runs);
+    count_symbols(data, length, runs, run_count, counts);
+    find_lengths(counts, SYMBOLS, LONGEST, lengths);
+    assign(lengths, SYMBOLS, codes);
+    for (size_t i = 0; i < END; i++)
+        table[i] = codes[i].length ? (uint64_t)codes[i].bits << (64 - codes[i].length) | codes[i].length : 0;
+    size_t used = SYMBOLS;
+    while (lengths[used - 1] == 0) used--;
+    memset(lengths + used, 1, DISTANCES);
+    put(writer, last != 0, 1);
+    put(writer, 2, 2);
+    put_lengths(writer, lengths, used + DISTANCES);
+    writer_t local = *writer;
+    size_t at = 0;
+    for (size_t i = 0; i < run_count; i++) {
+        put_bytes(&local, table, data + at, runs[i].start - at);
+        put_run(&local, codes, runs[i].length);
+        at = runs[i].start + runs[i].length;
+    }
+    put_bytes(&local, table, data + at, length - at);
+    put(&local, codes[END].bits, codes[END].length);
+    flush(&local);
     *writer = local;
 }
 

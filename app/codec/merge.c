@@ -7,16 +7,17 @@
 enum { SLACK = 2 * LANES };  // values behind each channel of a row that may be written to
 
 typedef uint16_t code_t;
+typedef uint32_t bits_t __attribute__((vector_size(LANES * sizeof(uint32_t))));
+typedef code_t codes_t __attribute__((vector_size(LANES * sizeof(code_t))));
+typedef uint8_t bytes_t __attribute__((vector_size(LANES)));
 
 // The nearest codes, of two equally near the even one.
-static inline void store(lanes_t values, float full, code_t* codes) {
+static inline bits_t rounded(lanes_t values, float full) {
     values = clamped(values, 0, full);
     values += 0x1.8p23f;  // floats of this size are whole numbers, and end in their bits
-    union {
-        lanes_t numbers;
-        uint32_t bits[LANES];
-    } rounded = {values};
-    for (size_t i = 0; i < LANES; i++) codes[i] = (code_t)rounded.bits[i];
+    bits_t bits;
+    memcpy(&bits, &values, sizeof bits);
+    return bits;
 }
 
 // Values from `at`, each `scale` times.
@@ -214,32 +215,76 @@ static void shift(
     }
 }
 
-// Rows of codes, `wide` apart, one a channel, to a row of pixels.
-static inline void interleave_all(
-    const code_t* codes, size_t wide, size_t length, size_t channels, size_t itemsize, void* out
+// LANES pixels of three bytes.
+static inline void put_rgb(bytes_t r, bytes_t g, bytes_t b, uint8_t* out) {
+    const bytes_t low = __builtin_shufflevector(r, g, 0, 16, 0, 1, 17, 0, 2, 18, 0, 3, 19, 0, 4, 20, 0, 5);
+    const bytes_t middle = __builtin_shufflevector(g, r, 5, 0, 22, 6, 0, 23, 7, 0, 24, 8, 0, 25, 9, 0, 26, 10);
+    const bytes_t high = __builtin_shufflevector(r, g, 0, 11, 27, 0, 12, 28, 0, 13, 29, 0, 14, 30, 0, 15, 31, 0);
+    const bytes_t pixels[3] = {
+        __builtin_shufflevector(low, b, 0, 1, 16, 3, 4, 17, 6, 7, 18, 9, 10, 19, 12, 13, 20, 15),
+        __builtin_shufflevector(middle, b, 0, 21, 2, 3, 22, 5, 6, 23, 8, 9, 24, 11, 12, 25, 14, 15),
+        __builtin_shufflevector(high, b, 26, 1, 2, 27, 4, 5, 28, 7, 8, 29, 10, 11, 30, 13, 14, 31),
+    };
+    memcpy(out, pixels, sizeof pixels);
+}
+
+// A row of pixels of `channels` bytes, whose values are `wide` apart; what is behind its end is never written.
+static inline __attribute__((always_inline)) void put_bytes(
+    const float* values, size_t wide, size_t length, size_t channels, uint8_t* out
 ) {
-    for (size_t x = 0; x < length; x++)
+    for (size_t x = 0; x < length; x += LANES) {
+        bytes_t codes[MAX_CHANNELS];
+        uint8_t pixels[LANES * MAX_CHANNELS], *to = length - x < LANES ? pixels : out + x * channels;
         for (size_t c = 0; c < channels; c++)
-            if (itemsize == 1)
-                ((uint8_t*)out)[x * channels + c] = (uint8_t)codes[c * wide + x];
-            else
-                ((code_t*)out)[x * channels + c] = codes[c * wide + x];
+            codes[c] = __builtin_convertvector(rounded(load_all(values + c * wide + x), 255), bytes_t);
+        if (channels == COLORS)
+            put_rgb(codes[0], codes[1], codes[2], to);
+        else
+            for (size_t i = 0; i < LANES; i++)
+                for (size_t c = 0; c < channels; c++) to[i * channels + c] = codes[c][i];
+        if (to == pixels) memcpy(out + x * channels, pixels, (length - x) * channels);
+    }
+}
+
+// The same with two bytes a sample.
+static inline __attribute__((always_inline)) void put_words(
+    const float* values, size_t wide, size_t length, size_t channels, code_t* out
+) {
+    for (size_t x = 0; x < length; x += LANES) {
+        const size_t count = length - x < LANES ? length - x : LANES;
+        for (size_t c = 0; c < channels; c++) {
+            const codes_t codes = __builtin_convertvector(rounded(load_all(values + c * wide + x), 65535), codes_t);
+            for (size_t i = 0; i < count; i++) out[(x + i) * channels + c] = codes[i];
+        }
+    }
 }
 
 // The same, compiled for each number of channels.
-static void interleave(const merge_t* merge, const code_t* codes, size_t wide, size_t length, void* out) {
-    switch (merge->channels) {
-        case 1:
-            interleave_all(codes, wide, length, 1, merge->itemsize, out);
+static void put_pixels(const merge_t* merge, const float* values, size_t wide, size_t length, void* out) {
+    switch (merge->channels * 10 + merge->itemsize) {
+        case 11:
+            put_bytes(values, wide, length, 1, out);
             break;
-        case 2:
-            interleave_all(codes, wide, length, 2, merge->itemsize, out);
+        case 21:
+            put_bytes(values, wide, length, 2, out);
             break;
-        case 3:
-            interleave_all(codes, wide, length, 3, merge->itemsize, out);
+        case 31:
+            put_bytes(values, wide, length, 3, out);
+            break;
+        case 41:
+            put_bytes(values, wide, length, 4, out);
+            break;
+        case 12:
+            put_words(values, wide, length, 1, out);
+            break;
+        case 22:
+            put_words(values, wide, length, 2, out);
+            break;
+        case 32:
+            put_words(values, wide, length, 3, out);
             break;
         default:
-            interleave_all(codes, wide, length, 4, merge->itemsize, out);
+            put_words(values, wide, length, 4, out);
     }
 }
 
@@ -247,7 +292,6 @@ static void interleave(const merge_t* merge, const code_t* codes, size_t wide, s
 typedef struct {
     size_t wide;                     // from a channel of a row to the next
     float *room, *values, *offsets;  // one row, or two block rows; of three block rows
-    code_t* codes;                   // one row
     uint8_t* out;                    // the next row
 } desk_t;
 
@@ -270,10 +314,7 @@ static void finish(const merge_t* merge, desk_t* desk, const float* values) {
         desk->out += length * merge->channels * sizeof(float);
         return;
     }
-    for (size_t c = 0; c < merge->channels; c++)
-        for (size_t x = c * desk->wide; x < c * desk->wide + length; x += LANES)
-            store(load_all(values + x), full_scale(merge), desk->codes + x);
-    interleave(merge, desk->codes, desk->wide, length, desk->out);
+    put_pixels(merge, values, desk->wide, length, desk->out);
     desk->out += length * merge->channels * merge->itemsize;
 }
 
@@ -328,14 +369,12 @@ int merge_rows(const merge_t* merge, size_t first, size_t last, void* out) {
         .room = calloc(own_room > their_room ? own_room : their_room, sizeof(float)),
         .values = calloc(rows * merge->channels * wide, sizeof(float)),
         .offsets = calloc((3 * MAX_CHANNELS + 1) * columns, sizeof(float)),
-        .codes = calloc(merge->channels * wide, sizeof(code_t)),
         .out = out,
     };
-    const int failed = desk.room == NULL || desk.values == NULL || desk.offsets == NULL || desk.codes == NULL;
+    const int failed = desk.room == NULL || desk.values == NULL || desk.offsets == NULL;
     if (!failed) (agreeing ? in_agreement : as_they_are)(merge, first, last, &desk);
     free(desk.room);
     free(desk.values);
     free(desk.offsets);
-    free(desk.codes);
     return failed ? -1 : 0;
 }

@@ -60,10 +60,15 @@ class Chunk:
 
 def chunk(kind: bytes, *parts: bytes) -> bytes:
     """A chunk ready to be written."""
+    return b"".join(chunk_parts(kind, *parts))
+
+
+def chunk_parts(kind: bytes, *parts: bytes) -> tuple[bytes, ...]:
+    """The same in pieces, so that a large one is not copied."""
     checksum = isal_zlib.crc32(kind)
     for part in parts:
         checksum = isal_zlib.crc32(part, checksum)
-    return b"".join((struct.pack(">I", sum(map(len, parts))), kind, *parts, struct.pack(">I", checksum)))
+    return struct.pack(">I", sum(map(len, parts))), kind, *parts, struct.pack(">I", checksum)
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:

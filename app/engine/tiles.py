@@ -148,4 +148,6 @@ class CutPlane:
             return
         row_sources = self._row_sources[row.start : bottom + self.margin]
         column_sources = self._column_sources[column.start : right + self.margin]
-        out[...] = self.plane[row_sources[:, None], column_sources]
+        first, last = column_sources.min(), column_sources.max()
+        rows = self.plane[row_sources, first : last + 1]  # pieces of rows at once: far faster than one pixel at a time
+        out[...] = rows.take(column_sources - first, axis=1)

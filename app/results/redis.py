@@ -10,7 +10,7 @@ from app.results.base import StoredPicture, StoreState, ignore, storage_key
 from app.results.redis_board import RedisBoard
 from app.results.redis_link import RedisLink
 
-CHUNK_BYTES = 512 * 1024
+CHUNK_BYTES = 1024 * 1024
 """Bytes of a picture in one command. A link that moves these within the timeout can carry a picture of any size."""
 _CANCEL_SECONDS = 0.5
 PROBE_SECONDS = 1.0

@@ -49,7 +49,7 @@ class LevelWriter:
             self._rows = rows
             for level in outputs[0].keys() - set(self._levels):
                 outputs.release(level, rows)
-            if self._under_way is None:
+            if self._under_way is None and self._in_bands:
                 self._under_way = asyncio.create_task(self._follow(outputs))
                 # `finish` raises its error; if the picture fails otherwise first, asyncio must not log this one too.
                 self._under_way.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -58,10 +58,15 @@ class LevelWriter:
         """Every level's file. Raises what writing it raised."""
         if self._under_way is not None:
             await self._under_way
-        if self._pixels(self._levels[-1]) > SMALL_PIXELS:
+        if self._in_bands:
             self._rows = self._decoded.height
             await self._follow(outputs)
         return await self._for_each_level(lambda level: self._in_thread(self._finish, outputs, level))
+
+    @property
+    def _in_bands(self) -> bool:
+        """Whether a level may be written in bands: small ones are in one piece in any format."""
+        return self._pixels(self._levels[-1]) > SMALL_PIXELS
 
     @property
     def merge_seconds(self) -> float:

@@ -30,7 +30,7 @@ _LEAST_MEAN, _LEAST_SCORE, _MOST_ELSEWHERE = 0.2, 7.0, 0.6
 
 def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
     """The quality that a picture was coded with, of which these are parts, as of `tiles_of`; None if it shows none."""
-    sums, counts = np.split(_times(histograms(tiles), _combs()), 2, axis=1)
+    sums, counts = _sums(histograms(tiles))
     counts = counts.clip(1)
     scores = sums / np.sqrt(counts / 2)  # of a cosine with no preference for any angle, in standard deviations
     position, index = np.unravel_index(scores.argmax(), scores.shape)
@@ -110,23 +110,30 @@ def _slid(picture: NDArray[np.float32], frequency: int, axis: int) -> NDArray[np
     return total
 
 
-def _times(found: NDArray[np.uint32], combs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(positions, qualities): what has been found, weighted by `combs` and added up over frequencies and bins."""
-    counts = found.reshape(64, -1)
+def _sums(found: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both (positions, qualities): the cosines of what has been found that counts, added up, and how much that is."""
+    cosines, ranges = _combs()
+    sums = np.empty((len(found), len(QUALITIES)))
+    counts = np.empty_like(sums)
     if (native := library()) is None:
-        product: NDArray[np.float64] = counts @ combs
-        return product
-    sums = np.empty((64, combs.shape[1]))
-    native.grid_sums(counts.ctypes.data, *counts.shape, combs.ctypes.data, combs.shape[1], sums.ctypes.data)
-    return sums
+        before = np.pad(found.cumsum(axis=2), ((0, 0), (0, 0), (1, 0)))
+        each = np.arange(len(FREQUENCIES))[:, None]
+        np.einsum("pfb,fqb->pq", found, cosines, out=sums)
+        np.sum(before[:, each, ranges[..., 1]] - before[:, each, ranges[..., 0]], axis=1, out=counts)
+        return sums, counts
+    told = cosines.ctypes.data, ranges.ctypes.data, len(QUALITIES), sums.ctypes.data, counts.ctypes.data
+    if native.grid_sums(found.ctypes.data, *found.shape, *told):
+        raise MemoryError("no memory to look for traces of JPEG")
+    return sums, counts
 
 
 @lru_cache(maxsize=1)
-def _combs() -> NDArray[np.float64]:
-    """(frequencies x bins, twice the qualities): cosines of coefficients over steps, and then whether they count."""
-    centres = ((np.arange(_BINS) + 0.5) / _PER_LEVEL)[:, None]
-    steps = np.array([[table(quality)[frequency] for quality in QUALITIES] for frequency in FREQUENCIES])[:, None]
+def _combs() -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Cosines of coefficients over steps (frequency, quality, bin), and the bins [first, last) that count: (..., 2)."""
+    centres = (np.arange(_BINS) + 0.5) / _PER_LEVEL
+    steps = np.array([[table(quality)[frequency] for quality in QUALITIES] for frequency in FREQUENCIES])[..., None]
     counted = (centres > _NEAREST * steps) & (centres < _FARTHEST * steps)
-    counted[:, -1] = False  # holds everything beyond, too
-    cosines = np.where(counted, np.cos(2 * np.pi * centres / steps), 0.0)
-    return np.concatenate([cosines, counted], axis=-1).reshape(len(FREQUENCIES) * _BINS, -1)
+    counted[..., -1] = False  # holds everything beyond, too
+    first = counted.argmax(axis=2)
+    ranges = np.stack([first, first + counted.sum(axis=2)], axis=2).astype(np.int32)
+    return np.where(counted, np.cos(2 * np.pi * centres / steps), 0.0), ranges

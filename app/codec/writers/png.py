@@ -17,7 +17,7 @@ from app.codec.color_management import profile_channels
 from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
 from app.codec.metadata.png import iptc_text
 from app.codec.native import library
-from app.codec.png_chunks import SIGNATURE, chunk
+from app.codec.png_chunks import SIGNATURE, chunk, chunk_parts
 from app.codec.png_filters import ADAPTIVE, NONE, filtered, unfiltered
 from app.codec.raster import Raster
 from app.codec.types import Bytes, Metadata, Samples
@@ -38,7 +38,7 @@ def write(raster: Raster, options: UpscaleOptions, executor: Executor | None = N
     height, width, channels = frames[0].shape
     parts = _head(height, width, channels, frames[0].itemsize, raster.metadata)
     if len(frames) == 1:
-        parts.append(chunk(b"IDAT", *_compressed(frames[0], executor)))
+        parts += chunk_parts(b"IDAT", *_compressed(frames[0], executor))
     else:
         parts.append(chunk(b"acTL", struct.pack(">II", len(frames), raster.loop)))
         sequence = 0
@@ -47,9 +47,9 @@ def write(raster: Raster, options: UpscaleOptions, executor: Executor | None = N
             parts.append(chunk(b"fcTL", struct.pack(">IIIII", sequence, width, height, 0, 0) + delay))
             body = _compressed(frame, executor)
             if index == 0:
-                parts.append(chunk(b"IDAT", *body))
+                parts += chunk_parts(b"IDAT", *body)
             else:
-                parts.append(chunk(b"fdAT", struct.pack(">I", sequence + 1), *body))
+                parts += chunk_parts(b"fdAT", struct.pack(">I", sequence + 1), *body)
             sequence += 1 if index == 0 else 2
     parts.append(chunk(b"IEND"))
     return b"".join(parts)
@@ -86,18 +86,21 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a picture is written: which filters its rows choose from, and who compresses them."""
+    """How a picture is written: which filters its rows choose from, and who compresses them.
+
+    By the factor `worth` it has to be smaller than the fastest, which is several times as fast.
+    """
 
     filters: tuple[int, ...]
     compress: Callable[..., bytes]
+    worth: float = 1.0
 
 
 _HUFFMAN_PLAN = _Plan(ADAPTIVE, huffman)
-_ISAL_PLAN = _Plan(ADAPTIVE, partial(isal, level=2))
-_FLAT_FAST_PLAN = _Plan((NONE,), partial(isal, level=2))
-# Only for the whole picture, and three to six times as slow, so they have to make it smaller by this factor.
-_SMALL_PLAN, _FLAT_SMALL_PLAN = (_Plan(filters, partial(libdeflate, level=2)) for filters in (ADAPTIVE, (NONE,)))
-_WORTH = 1.05
+_ISAL_PLAN = _Plan(ADAPTIVE, partial(isal, level=2), 1.07)
+_FLAT_FAST_PLAN = _Plan((NONE,), partial(isal, level=2), 1.07)
+# Only for the whole picture.
+_SMALL_PLAN, _FLAT_SMALL_PLAN = (_Plan(filters, partial(libdeflate, level=2), 1.12) for filters in (ADAPTIVE, (NONE,)))
 _FLAT = 0.3  # of its bytes: what becomes so small may be smaller still unfiltered
 _DRAWING = 0.1  # and on what becomes so small, more trouble costs little time
 _DRAWING_PLAN, _FLAT_DRAWING_PLAN = (
@@ -116,17 +119,20 @@ def _best_plan(rows: Bytes, step: int, whole: bool) -> _Plan:
             [filtered(rows[top : top + _BLOCK], rows[top - 1] if top else None, step, filters) for top in tops]
         )
 
+    def best() -> _Plan:
+        return min(sizes, key=lambda plan: sizes[plan] * plan.worth)
+
     raw = sample(ADAPTIVE)
     plans = [_ISAL_PLAN] if library() is None else [_HUFFMAN_PLAN, _ISAL_PLAN]
-    if whole:
-        plans.append(_SMALL_PLAN)
     sizes = {plan: len(plan.compress(raw)) for plan in plans}
+    if whole and best() is _ISAL_PLAN:  # there are matches to be found
+        sizes[_SMALL_PLAN] = len(_SMALL_PLAN.compress(raw))
     if min(sizes.values()) < _FLAT * raw.size:
         flat = _FLAT_SMALL_PLAN if whole else _FLAT_FAST_PLAN
         sizes[flat] = len(flat.compress(sample(flat.filters)))
         if whole and min(sizes.values()) < _DRAWING * raw.size:
             return _FLAT_DRAWING_PLAN if sizes[flat] == min(sizes.values()) else _DRAWING_PLAN
-    return min(sizes, key=lambda plan: sizes[plan] * (_WORTH if plan in (_SMALL_PLAN, _FLAT_SMALL_PLAN) else 1))
+    return best()
 
 
 def _compressed(samples: Samples, executor: Executor | None) -> list[bytes]:
@@ -204,7 +210,7 @@ class PngStream:
     def add(self, samples: Samples, executor: Executor | None = None) -> None:
         """The next `band` rows, or the last ones."""
         rows, _ = _rows(samples)
-        self._file.write(chunk(b"IDAT", *self._bands.add(rows, executor)))
+        self._file.writelines(chunk_parts(b"IDAT", *self._bands.add(rows, executor)))
 
     def end(self) -> None:
         """Completes the file; every row has been added."""
