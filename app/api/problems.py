@@ -41,6 +41,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.TooManyPixels: Kind(413, errors.TooManyPixels.slug, "Too many pixels"),
     errors.UnsupportedFormat: Kind(415, errors.UnsupportedFormat.slug, "Not an accepted picture format"),
     errors.RangeNotSatisfiable: Kind(416, errors.RangeNotSatisfiable.slug, "No such part"),
+    errors.UnknownHost: Kind(421, errors.UnknownHost.slug, "Not a name of this service"),
     errors.UndecodablePicture: Kind(422, errors.UndecodablePicture.slug, "The picture does not decode"),
     errors.BadParameter: Kind(422, errors.BadParameter.slug, "Bad parameter"),
     errors.TooManyRequests: Kind(429, errors.TooManyRequests.slug, "Too much under way"),

@@ -32,6 +32,7 @@ PNG = pictures.png(pictures.gray())
         (errors.UndecodablePicture("x"), 422, "undecodable-picture"),
         (errors.BadParameter("x"), 422, "bad-parameter"),
         (errors.TooManyRequests("x", 1.0), 429, "too-many-requests"),
+        (errors.UnknownHost("x"), 421, "unknown-host"),
         (errors.HeadersTooLarge("x"), 431, "headers-too-large"),
         (errors.InferenceFailed("x"), 500, "inference-failed"),
         (errors.QueueFull("x", 1.0), 503, "queue-full"),
