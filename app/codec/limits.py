@@ -1,10 +1,20 @@
 """The limits on bytes, formats and pixels, checked on a file's first bytes and header before anything is decoded."""
 
+from collections.abc import Iterator
+
 from app.codec.types import DecodeLimits
 from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.formats import Format, format_of
 
 MAX_FRAMES = 4096  # each costs time beside its pixels, and a frame of one pixel takes twenty bytes
+
+_MAX_SEGMENTS = 65_536  # writers make a hundred at most, and walking through millions takes long
+
+
+def segment_numbers() -> Iterator[int]:
+    """A number for each segment of a JPEG that is walked through. Raises UndecodablePicture beyond the limit."""
+    yield from range(_MAX_SEGMENTS)
+    raise UndecodablePicture(f"The JPEG has more than {_MAX_SEGMENTS:,} segments. Save it anew.")
 
 
 def accepted_format(data: bytes, limits: DecodeLimits) -> Format:
