@@ -9,7 +9,6 @@ from app.codec.limits import segment_numbers
 from app.codec.metadata import avif, iptc, jpeg, jxl, png, xmp
 from app.codec.metadata.blocks import EXIF_PREFIX, TOO_LARGE, UNREADABLE, XMP_PREFIX, Blocks, bare_exif, note
 from app.codec.metadata.directories import Structure, Unreadable
-from app.errors import UndecodablePicture
 
 _JPEG_BLOCKS = (0xE1, 0xED, 0xFE)  # APP1, APP13, COM
 _FILL = re.compile(rb"\xff+")
