@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from app.codec.types import DecodeLimits
 from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.formats import Format, format_of
+from app.other_files import name_of
 
 MAX_FRAMES = 4096  # each costs time beside its pixels, and a frame of one pixel takes twenty bytes
 
@@ -27,6 +28,8 @@ def accepted_format(data: bytes, limits: DecodeLimits) -> Format:
     if not data:
         raise UnsupportedFormat(f"The picture is empty (0 bytes). Send one of: {accepted}.")
     what = f"{found.title} is not accepted here" if found else "The bytes are not a picture in an accepted format"
+    if found is None and (name := name_of(data)):
+        what = f"This seems to be {name}. It is not a picture in an accepted format"
     raise UnsupportedFormat(f"{what}. Accepted formats: {accepted}.")
 
 
