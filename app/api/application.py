@@ -13,6 +13,7 @@ from app.api.access import Access
 from app.api.dependencies import once_each
 from app.api.fallback import Fallback
 from app.api.head import HeadAsGet
+from app.api.hosts import KnownHosts, names_of
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import complete
 from app.api.routes_docs import mount_docs
@@ -56,6 +57,7 @@ def build_metrics_application(service: Service, scrape: Scrape | None = None) ->
     app.include_router(routes_operations.metrics_router)
     handlers.install(app)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(KnownHosts, names=names_of(service.settings))
     app.add_middleware(Fallback)
     app.add_middleware(RequestEnvelope, metrics=service.metrics)
     return app
@@ -112,6 +114,7 @@ def build_application(service: Service, access: Access, version: str, page: Path
         mount_page(app, page)
     handlers.install(app)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(KnownHosts, names=names_of(service.settings))
     app.add_middleware(Fallback)  # within the others, so that its answers have the headers that they add
     if service.settings.cors_origins:
         app.add_middleware(

@@ -75,6 +75,7 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
 
 
 EVERYWHERE: dict[str, Any] = {
+    "421": _problem(421, [KINDS[errors.UnknownHost]]),
     "431": _problem(431, [KINDS[errors.HeadersTooLarge]]),
     "500": _problem(500, [INTERNAL]),
 }

@@ -254,6 +254,8 @@ def test_metadata_that_is_left_out_is_told(lapsrn: Lapsrn, where: list[str]) -> 
     assert result.stderr.splitlines()[-1].strip() == "exif dropped (unreadable)"
     result = lapsrn("upscale", "a.png", "-o", "c.png", "--json", *where)
     assert json.loads(result.stdout.splitlines()[0])["left_out"] == "exif dropped (unreadable)"
+    result = lapsrn("upscale", "a.png", "-o", "d.png", "--level", "2", *where)
+    assert result.stderr.splitlines()[-1].strip() == "exif dropped (unreadable)"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import AvifImagePlugin
 
 from app.codec import metadata
-from app.codec.heif import Items, Properties, colors
+from app.codec.av1 import code_points
+from app.codec.heif import HEADERS, Items, Properties, colors
 from app.codec.history import avif as history
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits, spread
@@ -42,7 +43,10 @@ class AvifReader(PillowReader):
 
     def _profile(self, channels: int) -> Metadata:
         found = super()._profile(channels)
-        return colors(Items(self._data).primary, gray=channels <= 2) if found.icc is None else found
+        if found.icc is not None:
+            return found
+        items = Items(self._data)
+        return colors(items.primary, channels <= 2, lambda: code_points(items.beginning(self._data, HEADERS)))
 
     def _samples(self, animated: bool) -> Samples:
         if animated:
