@@ -25,7 +25,7 @@ from app.build import build_formulas, build_limits
 from app.codec import Codec, Finding
 from app.codec.merge import merge
 from app.options import UpscaleOptions
-from app.service.clean_up import COMPRESSION, snapped, suitable
+from app.service.clean_up import COMPRESSION, STEPS, suitable
 from app.settings import Settings
 from model.checkpoint import load_tensors, save_tensors
 from model.degradations import noisy, shrink
@@ -40,7 +40,8 @@ from model.weights import KINDS
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "calibrate"
 SIDE = 192
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+STRENGTHS = tuple(step / STEPS for step in range(STEPS + 1))
+ALIKE = 0.04  # dB
 AMOUNTS: Mapping[str, Sequence[int]] = {
     "jpeg": (10, 30, 50, 65, 75, 80, 85, 90, 92, 94, 95, 96, 98, 100),
     "webp": (5, 30, 50, 70, 80, 90, 95, 100),
@@ -71,22 +72,13 @@ class Measured:
 
     @property
     def best(self) -> float:
-        """The best strength that there is, by the parabola through the best of those measured and its neighbours.
-
-        0 where that would gain nothing.
-        """
-        top = int(np.argmax(self.scores))
-        middle = min(max(top, 1), len(STRENGTHS) - 2)
-        before, here, after = self.scores[middle - 1 : middle + 2]
-        bend = before - 2 * here + after
-        offset = (before - after) / (2 * bend) if bend < 0 else float(top - middle)
-        peak = (middle + min(max(offset, -1.0), 1.0)) / (len(STRENGTHS) - 1)
-        strength = snapped(peak)
-        return strength if self.at(strength) > self.scores[0] else 0.0
+        """The best strength; for noise, whose estimate errs, the least of those within ALIKE of it."""
+        least = max(self.scores) - (ALIKE if self.kind == "noise" else 0.0)
+        return next(at for at, score in zip(STRENGTHS, self.scores, strict=True) if score >= least)
 
     def at(self, strength: float) -> float:
-        """Mean dB at a strength, between those measured by interpolation."""
-        return float(np.interp(strength, STRENGTHS, self.scores))
+        """Mean dB at one of STRENGTHS."""
+        return self.scores[STRENGTHS.index(strength)]
 
 
 def degraded(picture: Rgb, kind: str, amount: int, scale: int) -> bytes:
@@ -96,7 +88,8 @@ def degraded(picture: Rgb, kind: str, amount: int, scale: int) -> bytes:
         return saved(shrink(picture, height, width, "box"), "PNG")
     low = degrade(picture, scale)
     if kind == "noise":
-        return saved(noisy(low, amount, np.random.default_rng(int(low.sum()))), "PNG")
+        gray = noisy(np.full((height, width), 128, np.uint8), amount, np.random.default_rng(int(low.sum())))
+        return saved(np.clip(low + (gray - 128.0)[..., None], 0, 255).astype(np.uint8), "PNG")  # so much in luma
     return saved(low, kind.upper(), quality=amount, **({"speed": 8} if kind == "avif" else {}))
 
 

@@ -14,7 +14,7 @@ TILE, TILES = 64, 8
 """Pixels of a side of the tiles that the estimator looks at, and how many at most."""
 LEAST_SIGMA = 2.0
 """Of noise that is told, in levels of 255; tests/codec/history/test_estimator.py says how often it errs."""
-LEAST_PROBABILITY = 0.6
+LEAST_PROBABILITY = 0.5
 """From which on it is told that a picture was shrunk by area."""
 
 

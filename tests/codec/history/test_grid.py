@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from app.codec import Finding
 from app.codec.history import grid
 from app.codec.split import split
+from app.service.clean_up import COMPRESSION
 from bench.pictures import photograph
 from tests.codec.support import FORMULAS, codec, wanted
 
@@ -175,11 +176,12 @@ def saved(picture: Image.Image, kind: str, **options: int) -> bytes:
     ids=["png", "png of a jpeg", "jpeg", "jpeg of a jpeg", "tiff of a jpeg"],
 )
 def test_the_codec_tells_what_file_and_pixels_say(data: bytes, found: tuple[Finding, ...]) -> None:
-    assert codec().decode(data, wanted(clean="auto")).findings == found
+    told = codec().decode(data, wanted(clean="auto")).findings
+    assert tuple(each for each in told if each.kind in COMPRESSION) == found
 
 
 def test_it_is_looked_for_only_where_it_decides_something() -> None:
     """At none and at full strength nothing depends on it; between the two, the way that a strength is on does."""
     for clean, found in ((0.0, 0), (0.5, 2), (1.0, 0), ("auto", 2)):
         decoded = codec().decode(saved(textured(), "JPEG", quality=60), wanted(clean=clean))
-        assert len(decoded.findings) == found
+        assert len([each for each in decoded.findings if each.kind in COMPRESSION]) == found

@@ -113,12 +113,14 @@ def test_small_pictures_may_show_nothing_but_do_not_fail(shape: Sequence[int]) -
 
 def test_the_codec_tells_it_of_files_without_losses_of_their_own() -> None:
     coded = through(page(), 75)
-    (found,) = codec().decode(saved(coded, "PNG"), wanted(clean="auto")).findings
+    found, *_ = codec().decode(saved(coded, "PNG"), wanted(clean="auto")).findings
     assert found.kind == "grid"
     assert found.amount == pytest.approx(75, abs=6)
     jpeg = io.BytesIO()
     page().save(jpeg, "JPEG", quality=75)
-    assert codec().decode(jpeg.getvalue(), wanted(clean="auto")).findings == (Finding("jpeg", 75),)
+    said, *others = codec().decode(jpeg.getvalue(), wanted(clean="auto")).findings
+    assert said == Finding("jpeg", 75)
+    assert "grid" not in {each.kind for each in others}
 
 
 @pytest.mark.slow
