@@ -8,6 +8,7 @@ before anything is measured.
 import fcntl
 import functools
 import os
+import struct
 import sys
 import time
 import zlib
@@ -28,6 +29,7 @@ from app.settings import Settings
 PIXELS_A_SECOND = 64e6
 """Of low resolution: `python -m bench --only accelerator` on an H200."""
 SECONDS_A_BATCH = 0.001
+_DEVICE, _SECONDS = "device", struct.Struct("d")
 
 
 class SimulatedDevice:
@@ -38,7 +40,7 @@ class SimulatedDevice:
         info: Any = network.info
         self.info: NetworkInfo = replace(info, device="cuda:0", dtype="float16")
         self._network = network
-        self._device = os.open(folder / "device", os.O_CREAT | os.O_RDWR)
+        self._device = os.open(folder / _DEVICE, os.O_CREAT | os.O_RDWR)
         self._made: dict[tuple[int, int], dict[int, NDArray[np.float32]]] = {}
 
     def run(
@@ -51,14 +53,18 @@ class SimulatedDevice:
         compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
         """Tiles of (count, height, width) with margins. All strengths of clean-up are one."""
+        began = time.thread_time()
         made = [self._answer(tile, scale) for tile in tiles]
+        answer = {level: np.stack([each[level] for each in made]) for level in made[0]}
         count, height, width = (tiles.shape[0], *(side - 2 * self.info.window_margin for side in tiles.shape[1:]))
         fcntl.flock(self._device, fcntl.LOCK_EX)
         try:
             time.sleep(SECONDS_A_BATCH + count * height * width / PIXELS_A_SECOND)
+            spent = _SECONDS.unpack(os.pread(self._device, _SECONDS.size, 0) or bytes(_SECONDS.size))[0]
+            os.pwrite(self._device, _SECONDS.pack(spent + time.thread_time() - began), 0)
         finally:
             fcntl.flock(self._device, fcntl.LOCK_UN)
-        return {level: np.stack([each[level] for each in made]) for level in made[0]}
+        return answer
 
     def _answer(self, tile: NDArray[np.float32], scale: int) -> dict[int, NDArray[np.float32]]:
         key = zlib.crc32(tile.tobytes()), scale
@@ -68,6 +74,11 @@ class SimulatedDevice:
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """Nothing to warm."""
+
+
+def cpu_seconds(folder: Path) -> float:
+    """What the device in this folder took of the CPU so far: for finding and copying pixels, which a GPU would not."""
+    return float(_SECONDS.unpack((folder / _DEVICE).read_bytes())[0])
 
 
 def build(folder: Path) -> dict[str, TileModel]:

@@ -1,6 +1,6 @@
 // Deflate (RFC 1951) with matches for runs of zeros only: blocks of bytes, each with a Huffman code of its own. It is
-// what photographs need, whose filtered rows hardly ever repeat otherwise, and takes a fraction of the time that looking
-// for any match does.
+// what photographs need, whose filtered rows hardly ever repeat otherwise, and takes a fraction of the time that
+// looking for any match does.
 
 #include <stddef.h>
 #include <stdint.h>

@@ -8,7 +8,7 @@
 typedef uint8_t byte;
 
 enum { NONE, SUB, UP, AVERAGE, PAETH, KINDS };
-enum { VECTOR = 32, SUMMED = 255 * VECTOR };  // bytes; differences of so many, in pairs, fit into 16 bits when summed up
+enum { VECTOR = 32, SUMMED = 255 * VECTOR };  // bytes; the differences of so many, in pairs, add up to 16 bits
 
 typedef byte vector_t __attribute__((vector_size(VECTOR)));
 typedef uint16_t sums_t __attribute__((vector_size(VECTOR)));

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.simulated_device import build
+from bench.simulated_device import build, cpu_seconds
 
 
 @pytest.mark.parametrize(("scale", "levels"), [(2, {2}), (4, {2, 4})])
@@ -21,3 +21,7 @@ def test_it_answers_with_the_pixels_of_the_network(tmp_path: Path, scale: int, l
     for level, planes in answer.items():
         assert planes.std() > 0
         np.testing.assert_array_equal(again[level][0], planes[1])
+    spent = cpu_seconds(tmp_path)
+    assert spent > 0
+    device.run(tiles, scale)
+    assert cpu_seconds(tmp_path) > spent

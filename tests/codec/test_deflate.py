@@ -67,6 +67,19 @@ def test_any_bytes(runs: list[tuple[int, int]], last: bool) -> None:
 
 
 @pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("length", [*range(7, 19), *range(257, 267), *range(515, 522), 65_535, 65_536, 140_000])
+def test_runs_of_zeros_become_matches(length: int) -> None:
+    """Matches have 3 to 258 bytes, so what is left over of a run must not be shorter; and runs may begin anywhere."""
+    noise = np.random.default_rng(length).integers(1, 256, 100, np.uint8)
+    zeros = np.zeros(length, np.uint8)
+    for before in range(12):
+        raw = np.concatenate([noise[:before], zeros, noise, zeros[: length // 2], noise])
+        body = huffman(raw)
+        assert zlib.decompressobj(-15).decompress(body) == raw.tobytes()
+        assert length < 500 or len(body) < 500 + length // 80  # 258 zeros in three bytes, and the codes of each block
+
+
+@pytest.mark.usefixtures("compiled")
 def test_bytes_without_a_pattern_become_hardly_larger() -> None:
     raw = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8)
     assert len(huffman(raw)) < 1.01 * raw.size
