@@ -48,6 +48,8 @@ _DESCRIPTION = (
 def build_metrics_application(service: Service, scrape: Scrape | None = None) -> FastAPI:
     """Metrics and health of the same service, which it neither starts nor stops, for a port of their own.
 
+    They are answered by whatever name: replicas ask one another by none of the service's.
+
     `scrape` makes the metrics; None is those of this process.
     """
     app = FastAPI(title="LapSRN metrics", docs_url=None, redoc_url=None, openapi_url=None)
@@ -57,7 +59,6 @@ def build_metrics_application(service: Service, scrape: Scrape | None = None) ->
     app.include_router(routes_operations.metrics_router)
     handlers.install(app)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(KnownHosts, names=names_of(service.settings))
     app.add_middleware(Fallback)
     app.add_middleware(RequestEnvelope, metrics=service.metrics)
     return app

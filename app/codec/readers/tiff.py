@@ -63,6 +63,10 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
 
     def _setup(self) -> None:
         _check_compression(self.tag_v2)
+        if _PHOTOMETRIC not in self.tag_v2:  # Pillow and tifffile take it for gray whose white is zero
+            raise UndecodablePicture(
+                "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it anew."
+            )
         try:
             super()._setup()
         except (SyntaxError, IndexError):  # the second for planes apart that it has no name for
