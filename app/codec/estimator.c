@@ -56,8 +56,10 @@ static void run(Layer layer, Map in, Map out, const float* weights, double* mome
                 const float* first = in.values + y * stride * line + x * stride * (size_t)layer.in;
                 const size_t count = out.width - x < PIXELS ? out.width - x : PIXELS;
                 Lanes found[PIXELS];
-                if (count == PIXELS) convolve(layer, first, line, weights + b * block_size, bias, PIXELS, found);
-                else convolve(layer, first, line, weights + b * block_size, bias, count, found);
+                if (count == PIXELS)
+                    convolve(layer, first, line, weights + b * block_size, bias, PIXELS, found);
+                else
+                    convolve(layer, first, line, weights + b * block_size, bias, count, found);
                 for (size_t p = 0; p < count; p++) {
                     sum += found[p];
                     squares += found[p] * found[p];
@@ -92,7 +94,9 @@ int estimator_moments(
     for (size_t i = 0; i < count; i++) {
         const Layer layer = layers[i];
         const size_t side = (size_t)layer.side, stride = (size_t)layer.stride, channels = (size_t)layer.out;
-        Map out = {(in.height - side) / stride + 1, (in.width - side) / stride + 1, maps + i % 2 * height * width * most};
+        Map out = {
+            (in.height - side) / stride + 1, (in.width - side) / stride + 1, maps + i % 2 * height * width * most
+        };
         run(layer, in, out, weights, moments);
         weights += (side * side * (size_t)layer.in + 1) * channels;
         moments += 2 * channels;
