@@ -109,6 +109,12 @@ class CrossSite(ClientError):
     slug = "cross-site"
 
 
+class UnknownHost(ClientError):
+    """The request is for a host that this service is not known as."""
+
+    slug = "unknown-host"
+
+
 class Forbidden(ClientError):
     """The API key is right, but not for this."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
-from app import early_signals, logging
+from app import early_signals, logging, open_files
 from app.assembly import build_service, replica_count, settings_of_replica
 from app.build import package_version
 from app.early_signals import leave
@@ -55,6 +55,8 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     """
     settings = settings or load_settings()
     logging.configure(settings.log_level, settings.log_format)
+    _have_a_directory()
+    open_files.require()
     for name in unknown_settings(os.environ):
         structlog.get_logger("lapsrn").warning("not a setting; see docs/configuration.md", variable=name)
     listener = listen(settings.host, settings.port)
@@ -104,6 +106,7 @@ def _serve_replicas(
         replicas = Replicas(Path(folder), count)
 
         def start(index: int, again: bool) -> BaseProcess:
+            _have_a_directory()
             replicas.socket(index).unlink(missing_ok=True)
             process = spawn.Process(
                 target=_replica,
@@ -147,6 +150,14 @@ def _replica(
     parent = multiprocessing.parent_process()
     assert parent is not None
     leave(run_server(app, listener, [own, *_with_metrics(app, metrics)], int(parent.sentinel)))
+
+
+def _have_a_directory() -> None:
+    """Takes the root instead of a working directory that has been deleted, in which no process can be started."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        os.chdir("/")
 
 
 def _tell_address(listener: socket.socket) -> None:

@@ -20,7 +20,7 @@ SIZES: Mapping[str, float] = {"small": 2**20, "medium": 2**24, "large": float("i
 """Classes of results, by the most pixels that each has."""
 CLEAN_STRENGTHS = ("0", "0.25", "0.5", "0.75", "1")
 """Classes of strengths of clean-up, each up to this one."""
-CLEAN_REASONS = ("nothing", "asked", "jpeg", "webp", "avif", "grid")
+CLEAN_REASONS = ("nothing", "asked", "jpeg", "webp", "avif", "grid", "noise", "area")
 WEBHOOK_RESULTS = ("ok", "status", "unreachable", "timeout", "refused")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from app.api_keys import ApiKey, complaint, keys_in, text_of
 from app.errors import SettingsRefused, StartupError
 from app.formats import INPUT_FORMATS
-from app.webhook_rules import Rules, secrets_in
+from app.webhook_rules import Rules, is_host_pattern, secrets_in
 
 _MIB = 1024 * 1024
 _ROOT = Path(__file__).resolve().parent.parent
@@ -197,6 +197,15 @@ class Settings(BaseSettings):
     allow_anonymous: Annotated[
         bool, Field(description="Listen beyond loopback without keys, knowing that anybody may send work.")
     ] = False
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(
+            description="Names that the service is called by, separated by commas: hosts, .example.org for all below "
+            "it, local for those that only a local network has and what comes by TLS, * for any. By default local on "
+            "loopback without keys, else *. Addresses, localhost and health checks are always answered."
+        ),
+    ] = ()
     client_max_concurrent: Annotated[
         Positive, Field(description="Upscales under way per client: requests until they are answered, and jobs.")
     ] = 64
@@ -226,7 +235,7 @@ class Settings(BaseSettings):
     ] = "auto"
     tracing: Annotated[bool, Field(description="OpenTelemetry spans (needs the extra `tracing`).")] = False
 
-    @field_validator("formats", "cors_origins", "more_weights", "webhook_hosts", mode="before")
+    @field_validator("formats", "cors_origins", "more_weights", "webhook_hosts", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Commas separate; a list stays a list, and the word none is an empty one."""
@@ -262,6 +271,17 @@ class Settings(BaseSettings):
     def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         Rules.of(value)
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not (name == "*" or is_host_pattern(name.lower())):
+                raise ValueError(
+                    f"'{name}' is neither a host such as example.org (without a port), nor .example.org for all below "
+                    "it, nor local, nor *"
+                )
+        return tuple(name.lower() for name in value)
 
     @field_validator("webhook_secret")
     @classmethod

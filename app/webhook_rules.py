@@ -43,7 +43,7 @@ class Rules:
             except ValueError:
                 pass
             name = entry.lower()
-            if name != "*" and (not _HOST.fullmatch(name) or "/" in entry):
+            if name != "*" and not is_host_pattern(name):
                 raise ValueError(
                     f"'{entry}' is neither a host such as example.org, nor .example.org for all below it, nor *, nor "
                     "an address or a network such as 10.0.0.0/8"
@@ -82,6 +82,11 @@ class Rules:
             return _is_name(host) and any(
                 each in ("*", host) or (each[0] == "." and host.endswith(each)) for each in self.hosts
             )
+
+
+def is_host_pattern(name: str) -> bool:
+    """Whether this is a host's name in lower case, or one with a dot before it that stands for all below."""
+    return _HOST.fullmatch(name) is not None
 
 
 def secrets_in(text: str) -> tuple[bytes, ...]:

@@ -1,10 +1,11 @@
-"""Measures which strength of clean-up suits which compression, and writes it into the weights that clean up.
+"""Measures which strength of clean-up suits what a picture has been through, and writes it into the weights.
 
     python -m bench.calibrate weights/lapsrn_x4_jpeg.safetensors --base weights/lapsrn_x4.safetensors \\
-        --cards docs/training.md
+        --waypoints weights/lapsrn_x4_shrunk.safetensors weights/lapsrn_x4_lanczos.safetensors --cards docs/training.md
 
-Pictures are shrunk by the base's scale, compressed with Pillow at several qualities, and enlarged at every strength as
-the service would. Of each compression and quality, the best strength in the mean of luma's PSNR is kept.
+Pictures are shrunk by the base's scale, compressed with Pillow at several qualities or made noisy, or shrunk in other
+ways, and enlarged at every strength as the service would. Of each, the best strength in the mean of luma's PSNR is
+kept.
 """
 
 import argparse
@@ -21,12 +22,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from app.build import build_formulas, build_limits
-from app.codec import Codec
+from app.codec import Codec, Finding
 from app.codec.merge import merge
 from app.options import UpscaleOptions
-from app.service.clean_up import snapped
+from app.service.clean_up import COMPRESSION, STEPS, suitable
 from app.settings import Settings
 from model.checkpoint import load_tensors, save_tensors
+from model.degradations import noisy, shrink
 from model.evaluate import luma_8bit, pad
 from model.model_card import write_block
 from model.pictures import find_pictures, read
@@ -38,50 +40,63 @@ from model.weights import KINDS
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "calibrate"
 SIDE = 192
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-QUALITIES: Mapping[str, Sequence[int]] = {
+STRENGTHS = tuple(step / STEPS for step in range(STEPS + 1))
+ALIKE = 0.04  # dB
+AMOUNTS: Mapping[str, Sequence[int]] = {
     "jpeg": (10, 30, 50, 65, 75, 80, 85, 90, 92, 94, 95, 96, 98, 100),
     "webp": (5, 30, 50, 70, 80, 90, 95, 100),
     "avif": (10, 30, 50, 65, 80, 90, 98),
+    "noise": (2, 3, 5, 7, 10, 15, 25),
+    "area": (0,),
 }
-"""That Pillow is asked for."""
+"""Qualities that Pillow is asked for, and standard deviations of noise; 0: ways of shrinking."""
+NAMES = {
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "avif": "AVIF",
+    "noise": "noise",
+    "area": "shrunk by area",
+    "lanczos": "by Lanczos",
+}
 Rgb = NDArray[np.uint8]
 Point = tuple[int, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One compression at one quality: the quality that files say, and the mean dB at every strength."""
+    """One kind and amount: the quality that files say, or what AMOUNTS do, and the mean dB at every strength."""
 
     kind: str
-    quality: float
+    amount: float
     scores: tuple[float, ...]
 
     @property
     def best(self) -> float:
-        """The best strength that there is, by the parabola through the best of those measured and its neighbours.
-
-        0 where that would gain nothing.
-        """
-        top = int(np.argmax(self.scores))
-        middle = min(max(top, 1), len(STRENGTHS) - 2)
-        before, here, after = self.scores[middle - 1 : middle + 2]
-        bend = before - 2 * here + after
-        offset = (before - after) / (2 * bend) if bend < 0 else float(top - middle)
-        peak = (middle + min(max(offset, -1.0), 1.0)) / (len(STRENGTHS) - 1)
-        strength = snapped(peak)
-        return strength if self.at(strength) > self.scores[0] else 0.0
+        """The best strength; for noise, whose estimate errs, the least of those within ALIKE of it."""
+        least = max(self.scores) - (ALIKE if self.kind == "noise" else 0.0)
+        return next(at for at, score in zip(STRENGTHS, self.scores, strict=True) if score >= least)
 
     def at(self, strength: float) -> float:
-        """Mean dB at a strength, between those measured by interpolation."""
-        return float(np.interp(strength, STRENGTHS, self.scores))
+        """Mean dB at one of STRENGTHS."""
+        return self.scores[STRENGTHS.index(strength)]
 
 
-def encoded(picture: Rgb, kind: str, quality: int) -> bytes:
-    """The picture as a file."""
+def degraded(picture: Rgb, kind: str, amount: int, scale: int) -> bytes:
+    """The picture shrunk by `scale`, as a file."""
+    height, width = (side // scale for side in picture.shape[:2])
+    if kind == "area":
+        return saved(shrink(picture, height, width, "box"), "PNG")
+    low = degrade(picture, scale)
+    if kind == "noise":
+        gray = noisy(np.full((height, width), 128, np.uint8), amount, np.random.default_rng(int(low.sum())))
+        return saved(np.clip(low + (gray - 128.0)[..., None], 0, 255).astype(np.uint8), "PNG")  # so much in luma
+    return saved(low, kind.upper(), quality=amount, **({"speed": 8} if kind == "avif" else {}))
+
+
+def saved(picture: Rgb, form: str, **options: Any) -> bytes:
+    """As Pillow writes it."""
     file = io.BytesIO()
-    options: dict[str, Any] = {"speed": 8} if kind == "avif" else {}
-    Image.fromarray(picture).save(file, kind.upper(), quality=quality, **options)
+    Image.fromarray(picture).save(file, form, **options)
     return file.getvalue()
 
 
@@ -95,60 +110,61 @@ def middles(folder: Path) -> Iterator[Rgb]:
         yield np.stack([middle] * 3, axis=-1) if middle.ndim == 2 else middle
 
 
-def score(runtime: Runtime, codec: Codec, file: bytes, truth: Rgb, scale: int) -> tuple[float | None, list[float]]:
+def score(
+    runtime: Runtime, codec: Codec, file: bytes, truth: Rgb, scale: int, kind: str
+) -> tuple[float | None, list[float]]:
     """The quality that the file says, and dB at every strength."""
     decoded = codec.decode(file, UpscaleOptions(scale=scale))
     (picture,) = decoded.frames
     tiles = pad(picture.luma, runtime.info.margin, runtime.info.window_margin)[None]
     found = []
     for strength in STRENGTHS:
-        luma = runtime.run(tiles, scale, clean=strength)[scale][0]
+        luma = runtime.run(tiles, scale, clean=strength, compressed=kind in COMPRESSION)[scale][0]
         result = merge(picture, [luma], scale, 8, build_formulas(), consistent=True, cleaned=strength > 0)
         found.append(psnr(luma_8bit(result.astype(np.uint8)), luma_8bit(truth), scale))
-    said = next((each.quality for each in decoded.compressions if each.kind != "grid"), None)
+    said = next((each.amount for each in decoded.findings if each.kind == kind and kind in COMPRESSION), None)
     return said, found
 
 
 def measure(runtime: Runtime, pictures: Sequence[Rgb], scale: int) -> list[Measured]:
-    """Every compression at every quality, over pictures whose sides `scale` divides."""
+    """Every kind and amount, over pictures whose sides `scale` divides."""
     codec = Codec(build_formulas(), build_limits(Settings()), threads=1)
     found = []
-    for kind, quality in tqdm([(kind, quality) for kind, qualities in QUALITIES.items() for quality in qualities]):
-        files = [encoded(degrade(picture, scale), kind, quality) for picture in pictures]
-        each = [score(runtime, codec, file, truth, scale) for file, truth in zip(files, pictures, strict=True)]
-        said = [quality if one is None else one for one, _ in each]
+    for kind, amount in tqdm([(kind, amount) for kind, amounts in AMOUNTS.items() for amount in amounts]):
+        files = [degraded(picture, kind, amount, scale) for picture in pictures]
+        each = [score(runtime, codec, file, truth, scale, kind) for file, truth in zip(files, pictures, strict=True)]
+        said = [amount if one is None else one for one, _ in each]
         found.append(Measured(kind, float(np.mean(said)), tuple(np.mean([scores for _, scores in each], axis=0))))
     return found
 
 
 def points(measured: Sequence[Measured]) -> dict[str, list[Point]]:
-    """The best strengths by compression, never more for a better quality; of equal ones in a row the first and last."""
+    """The best strengths by kind, never more for a better picture; of equal ones in a row the first and last."""
     table: dict[str, list[Point]] = {}
     for kind in KINDS:
-        rows = sorted((round(each.quality), each.best) for each in measured if each.kind == kind)
-        falling = np.minimum.accumulate([strength for _, strength in rows])
-        kept = [(quality, float(strength)) for (quality, _), strength in zip(rows, falling, strict=True)]
+        rows = sorted((round(each.amount), each.best) for each in measured if each.kind == kind)
+        monotonous = (np.minimum if kind in COMPRESSION else np.maximum).accumulate([strength for _, strength in rows])
+        kept = [(amount, float(strength)) for (amount, _), strength in zip(rows, monotonous, strict=True)]
         inner = zip(kept, kept[1:], kept[2:], strict=False)
         table[kind] = [
             kept[0],
             *(here for before, here, after in inner if not before[1] == here[1] == after[1]),
-            kept[-1],
+            *kept[1:][-1:],
         ]
     return table
 
 
 def as_table(measured: Sequence[Measured], strengths: Mapping[str, Sequence[Point]]) -> str:
-    """Markdown: for each compression and quality the strength taken, and dB without and with it."""
+    """Markdown: for each kind and amount the strength taken, and dB without and with it."""
     lines = [
-        "| compressed as | quality | strength | PSNR at 0 | at the strength | gain |",
+        "| been through | quality or σ | strength | PSNR at 0 | at the strength | gain |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for each in measured:
-        qualities, values = zip(*strengths[each.kind], strict=True)
-        taken = snapped(float(np.interp(each.quality, qualities, values)))
+        taken = suitable(strengths, Finding(each.kind, round(each.amount)))  # type: ignore[arg-type]
         plain, cleaned = each.at(0.0), each.at(taken)
-        name, gain = each.kind.upper().replace("WEBP", "WebP"), cleaned - plain
-        lines.append(f"| {name} | {each.quality:.0f} | {taken:g} | {plain:.2f} | {cleaned:.2f} | {gain:+.2f} |")
+        amount, gain = f"{each.amount:.0f}" if each.amount else "", cleaned - plain
+        lines.append(f"| {NAMES[each.kind]} | {amount} | {taken:g} | {plain:.2f} | {cleaned:.2f} | {gain:+.2f} |")
     return "\n".join(lines)
 
 

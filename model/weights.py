@@ -17,8 +17,8 @@ Parameters: TypeAlias = Mapping[str, NDArray[np.float32]]
 """By name, as in a weights file and in LapSRN's state_dict."""
 
 
-KINDS = ("jpeg", "webp", "avif")
-"""Kinds of compression for which a network at full strength of clean-up says which strength suits."""
+KINDS = ("jpeg", "webp", "avif", "noise", "area")
+"""What a picture may have been through, for which a network at full strength of clean-up says which strength suits."""
 
 
 class Waypoint(NamedTuple):
@@ -59,8 +59,8 @@ class NetworkInfo:
     full_strength_of: str = ""
     """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
     strengths: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    """Of clean-up, 0 to 1, that suit a kind of compression ("jpeg", "webp", "avif"): points (quality, strength) with
-    qualities from 0 to 100, ascending; {} if it has no clean-up."""
+    """Of clean-up, 0 to 1, that suit each of KINDS: points (amount, strength), ascending; {} if it has no clean-up. The
+    amount is the quality of compression, 0 to 100, the standard deviation of noise in levels of 255, or 0."""
     waypoint: Waypoint | None = None
     """What it is on another's way to full strength of clean-up; None if it is no such network."""
     device: str = ""
@@ -122,10 +122,10 @@ def _clean_up(path: Path, told: Any) -> dict[str, Any]:
             if not 0 < float(told["at"]) < 1 or not isinstance(told["compressed"], bool):
                 raise ValueError("a strength on the way is above 0 and below 1, for pictures compressed or not")
             return {"waypoint": Waypoint(str(told["base"]), float(told["at"]), told["compressed"])}
-        strengths = {kind: [(int(quality), float(each)) for quality, each in told["strengths"][kind]] for kind in KINDS}
+        strengths = {kind: [(int(amount), float(each)) for amount, each in told["strengths"][kind]] for kind in KINDS}
         sound = all(points and points == sorted(points) for points in strengths.values())
         if not sound or not all(0 <= each <= 1 for points in strengths.values() for _, each in points):
-            raise ValueError("strengths are not from 0 to 1, or qualities not ascending")
+            raise ValueError("strengths are not from 0 to 1, or amounts not ascending")
         return {"full_strength_of": str(told["base"]), "strengths": strengths}
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(

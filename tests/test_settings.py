@@ -208,6 +208,15 @@ def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
+def test_names_of_the_service_are_hosts_without_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSRN_ALLOWED_HOSTS", "Example.org, .example.net,local")
+    assert load_settings().allowed_hosts == ("example.org", ".example.net", "local")
+    for wrong in ("example.org:8000", "https://example.org", "*.example.org", "a b", "a..b"):
+        monkeypatch.setenv("LAPSRN_ALLOWED_HOSTS", wrong)
+        with pytest.raises(StartupError, match=r"LAPSRN_ALLOWED_HOSTS: .*is neither a host"):
+            load_settings()
+
+
 @pytest.mark.parametrize(
     ("given", "root_path"), [("", ""), ("/", ""), ("/sr", "/sr"), ("/sr/", "/sr"), ("/a/b", "/a/b")]
 )

@@ -13,6 +13,7 @@ from app.api.access import Access
 from app.api.dependencies import once_each
 from app.api.fallback import Fallback
 from app.api.head import HeadAsGet
+from app.api.hosts import KnownHosts, names_of
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import complete
 from app.api.routes_docs import mount_docs
@@ -46,6 +47,8 @@ _DESCRIPTION = (
 
 def build_metrics_application(service: Service, scrape: Scrape | None = None) -> FastAPI:
     """Metrics and health of the same service, which it neither starts nor stops, for a port of their own.
+
+    They are answered by whatever name: replicas ask one another by none of the service's.
 
     `scrape` makes the metrics; None is those of this process.
     """
@@ -112,6 +115,7 @@ def build_application(service: Service, access: Access, version: str, page: Path
         mount_page(app, page)
     handlers.install(app)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(KnownHosts, names=names_of(service.settings))
     app.add_middleware(Fallback)  # within the others, so that its answers have the headers that they add
     if service.settings.cors_origins:
         app.add_middleware(

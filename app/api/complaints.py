@@ -20,6 +20,8 @@ _WORDS = {
 }
 """By pydantic's type of error, with the names of its context. Values that were sent are not repeated."""
 
+_LONGEST_NAME = 100
+
 
 def complaint(error: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:
     """One of pydantic's errors as a member of a problem's `parameters`; `known` are the parameters that there are."""
@@ -27,7 +29,7 @@ def complaint(error: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:
     where = [str(part) for part in location] if isinstance(location, tuple) else []
     return {
         "in": where[0] if where else "",
-        "name": ".".join(where[1:]),
+        "name": ".".join(where[1:])[:_LONGEST_NAME],
         "message": _message(error, known),
     }
 

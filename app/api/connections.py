@@ -1,15 +1,12 @@
 """How many connections there may be: in all, and from one client; a few more are kept back for probes."""
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
 from app.api.access import network_of
 from app.metrics import Metrics
-
-with contextlib.suppress(ImportError):  # Windows has no such limit
-    import resource
+from app.open_files import raised_limit
 
 PROBES = ("/healthz", "/readyz", "/metrics")
 """Addresses that orchestrators and Prometheus ask for."""
@@ -77,15 +74,6 @@ def affordable_connections(wanted: int) -> int:
 
     Each connection may have a file open that is being sent.
     """
-    if "resource" not in globals():
-        return wanted
     needed = 2 * (wanted + RESERVE) + _OWN_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        with contextlib.suppress(OSError, ValueError):  # macOS has a limit that it does not tell
-            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-            soft = raised
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return wanted
-    return max(1, (soft - _OWN_FILES) // 2 - RESERVE)
+    limit = raised_limit(needed)
+    return wanted if limit >= needed else max(1, (int(limit) - _OWN_FILES) // 2 - RESERVE)

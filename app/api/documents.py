@@ -28,6 +28,7 @@ def job_document(job: JobSnapshot, prefix: str) -> JobDocument:
     """The job, with the addresses of its results or the problem that it ended with."""
     error = job.error
     webhook = {} if job.webhook is None else {"webhook": job.webhook}
+    made = job.made
     return JobDocument(
         **webhook,
         id=job.id,
@@ -35,6 +36,9 @@ def job_document(job: JobSnapshot, prefix: str) -> JobDocument:
         progress=TileProgress(done=job.done_tiles, total=job.total_tiles),
         seconds_left=job.seconds_left,
         results={str(level): picture_address(prefix, job.id, level) for level in job.levels},
-        clean=job.clean or None,
+        model=made.model if made else None,
+        clean=made.clean if made else None,
+        metadata="; ".join(made.left_out) if made else None,
+        truncated=made.truncated if made else None,
         error=None if error is None else problem_of_slug(error.slug, error.detail).document(job.request_id),
     )

@@ -23,8 +23,9 @@ _COOKIE = _header(
     "The id again: HttpOnly, SameSite=Strict, path /upscale.", "upscale_id=8L2s...; HttpOnly; Path=/upscale"
 )
 _CLEAN = _header(
-    "The strength of clean-up, and the compression that `clean=auto` chose it for, with its quality: that of the file, "
-    "or, as `grid`, that of a JPEG that the pixels have been.",
+    "The strength of clean-up, and what `clean=auto` chose it for: compression with its quality, that of the file or, "
+    "as `grid`, that of a JPEG that the pixels have been; `noise` with its standard deviation in levels; or `area`, a "
+    "way of shrinking.",
     "0.5; jpeg=90",
 )
 _RETRY = _header("Seconds to wait before the next attempt.", "5")
@@ -74,6 +75,7 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
 
 
 EVERYWHERE: dict[str, Any] = {
+    "421": _problem(421, [KINDS[errors.UnknownHost]]),
     "431": _problem(431, [KINDS[errors.HeadersTooLarge]]),
     "500": _problem(500, [INTERNAL]),
 }

@@ -15,6 +15,7 @@ from app.api.schemas import ProblemDocument
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SECONDS = 5.0
+_MOST_COMPLAINTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.TooManyPixels: Kind(413, errors.TooManyPixels.slug, "Too many pixels"),
     errors.UnsupportedFormat: Kind(415, errors.UnsupportedFormat.slug, "Not an accepted picture format"),
     errors.RangeNotSatisfiable: Kind(416, errors.RangeNotSatisfiable.slug, "No such part"),
+    errors.UnknownHost: Kind(421, errors.UnknownHost.slug, "Not a name of this service"),
     errors.UndecodablePicture: Kind(422, errors.UndecodablePicture.slug, "The picture does not decode"),
     errors.BadParameter: Kind(422, errors.BadParameter.slug, "Bad parameter"),
     errors.TooManyRequests: Kind(429, errors.TooManyRequests.slug, "Too much under way"),
@@ -124,9 +126,14 @@ def problem_of_slug(slug: str, detail: str) -> Problem:
 
 
 def problem_of_parameters(errors_found: Sequence[Mapping[str, Any]], known: Sequence[str] = ()) -> Problem:
-    """The problem for parameters that did not validate: pydantic's errors, of which `known` parameters are told."""
-    parameters = [complaint(error, known) for error in errors_found]
+    """The problem for parameters that did not validate: pydantic's errors, of which `known` parameters are told.
+
+    A short request must not have a long answer: only the first errors are told.
+    """
+    parameters = [complaint(error, known) for error in errors_found[:_MOST_COMPLAINTS]]
     detail = "; ".join(f"{item['name']}: {item['message']}" for item in parameters)
+    if more := len(errors_found) - len(parameters):
+        detail += f"; and {more} more"
     return Problem(KINDS[errors.BadParameter], detail, {}, parameters)
 
 

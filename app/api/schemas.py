@@ -156,9 +156,18 @@ class JobDocument(BaseModel):
         dict[str, str],
         Field(description="Level to address, once done.", examples=[{"4": "/upscale?level=4&id=..."}]),
     ]
+    model: Annotated[str | None, Field(description="As X-Upscale-Model; null until it is done.")]
     clean: Annotated[
         str | None,
         Field(description="As X-Upscale-Clean; null until it is done.", examples=["0.5; jpeg=90"]),
+    ]
+    metadata: Annotated[
+        str | None,
+        Field(description="As X-Upscale-Metadata, empty if nothing was left out; null until it is done."),
+    ]
+    truncated: Annotated[
+        bool | None,
+        Field(description="Whether a part of the picture was missing (`truncated=allow`); null until it is done."),
     ]
     error: Annotated[ProblemDocument | None, Field(description="Why it failed.")]
     webhook: Annotated[

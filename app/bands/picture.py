@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from app.bands.source import Source
-from app.codec import Compression, Decoded, DecodeLimits, Formulas, reader
+from app.codec import Decoded, DecodeLimits, Finding, Formulas, reader
 from app.codec.formats import READERS
-from app.codec.history.pixels import compression_of_rows
+from app.codec.history.pixels import findings_of_rows
 from app.codec.limits import accepted_format
 from app.codec.raster import Raster
 from app.codec.readers.base import Source as File
@@ -84,10 +84,9 @@ class LargePicture:
                     alpha = "varies"
         return Whole(self._source.height, self._source.width, self._channels, self._depth, alpha)
 
-    def compressions(self) -> list[Compression]:
-        """What its pixels tell of lossy compression."""
-        found = compression_of_rows(self._source.height, self._source.width, self._luma, lossless=True)
-        return [] if found is None else [found]
+    def findings(self) -> list[Finding]:
+        """What its pixels tell of its history."""
+        return findings_of_rows(self._source.height, self._source.width, self._luma, lossless=True)
 
     def decoded(self, first: int, last: int, whole: Whole) -> Decoded:
         """Planes of rows [first, last)."""

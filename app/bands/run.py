@@ -98,7 +98,7 @@ class BandUpscaler:
     def _made(self) -> dict[str, Any]:
         whole = self._picture.whole()
         look = self._options.clean not in (0, 1) and self._network.strengths
-        chosen = clean_up.choose(self._network, self._options.clean, self._picture.compressions() if look else ())
+        chosen = clean_up.choose(self._network, self._options.clean, self._picture.findings() if look else ())
         levels = self._engine.levels(self._network.name, self._scale)
         planes = 1 + (whole.alpha == "varies")
         floats = planes * (2 + sum(level**2 for level in levels)) + 4

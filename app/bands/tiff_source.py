@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.errors import UndecodablePicture
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 1, 2, 3, 5
+_TAG = 262  # PhotometricInterpretation
 _PHOTOMETRIC = {
     _WHITE_IS_ZERO: "miniswhite",
     _BLACK_IS_ZERO: "minisblack",
@@ -116,6 +117,10 @@ class TiffSource:
 def _check(page: tifffile.TiffPage) -> None:
     """UndecodablePicture for what cannot be read in bands just as the service would read it whole."""
     photometric, compression = int(page.photometric), int(page.compression)
+    if _TAG not in page.tags:
+        raise UndecodablePicture(
+            f"The TIFF does not say what its samples mean (tag {_TAG}, PhotometricInterpretation). Save it anew."
+        )
     kind = None if page.dtype is None else np.dtype(page.dtype)
     if photometric not in _PHOTOMETRIC or page.samplesperpixel < _COLORS[photometric]:
         raise UndecodablePicture(

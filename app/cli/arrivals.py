@@ -65,11 +65,15 @@ class Arrivals:
     def look(self, now: float) -> Iterator[Arrival | tuple[Work, Outcome]]:
         """Pictures to make, each given out once until `ended`, and what else there is to tell. `now` in seconds.
 
-        Raises OSError where the folder itself is gone.
+        A folder that is gone, such as one of a drive, is told of once, and may come back.
         """
-        self._folder.stat()
         found = set()
         self.unsettled = False
+        try:
+            self._folder.stat()
+        except OSError as error:
+            found.add(self._folder)
+            yield from self._tell(self._folder, Outcome("waiting", error=f"{files.reason(error)}; it may come back"))
         for path, problem in search(self._folder, EVERYTHING, {os.path.realpath(self._output)}):
             found.add(path)
             if problem:

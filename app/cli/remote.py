@@ -17,7 +17,7 @@ class RemoteBackend:
     async def upscale(self, data: bytes, progress: Progress | None) -> Result:
         """Sends one picture, as a job if `progress` is to be called. Raises PictureError."""
         try:
-            result = await self._client.upscale(data, self._scale, self._options, progress)
+            made = result = await self._client.upscale(data, self._scale, self._options, progress)
             if self._level is not None:
                 if not result.id:
                     raise PictureError("the service keeps no results, so it has no smaller level; use --scale instead")
@@ -26,7 +26,7 @@ class RemoteBackend:
             raise PictureError(str(error), passing=True) from error
         except UpscaleError as error:
             raise PictureError(str(error), error.type, passing=isinstance(error, Busy)) from error
-        return Result(result.body, result.clean, result.left_out)
+        return Result(result.body, result.clean, made.left_out)
 
     async def close(self) -> None:
         """Closes the connections."""

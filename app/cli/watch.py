@@ -142,18 +142,30 @@ async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncIter
     changed = asyncio.Event()
 
     async def listen() -> None:
-        # Where the system has no more watches to give, there are still the looks after a while.
+        # Where the system has no more watches to give, or the folder is gone, there are still the looks after a while.
         with contextlib.suppress(Exception):
             async for _ in awatch(folder, watch_filter=None, debounce=100, ignore_permission_denied=True):
                 changed.set()
 
-    listener = asyncio.create_task(listen())
+    listener, place = asyncio.create_task(listen()), _place(folder)
     try:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(settle, LOOK_SECONDS) if arrivals.unsettled else LOOK_SECONDS):
                     await changed.wait()
             changed.clear()
+            if place != (place := _place(folder)):  # it is another one, of which the system has not been asked to tell
+                listener.cancel()
+                listener = asyncio.create_task(listen())
             yield None
     finally:
         listener.cancel()
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """What tells one folder from another at the same path; None if there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -6,10 +6,10 @@ from app.codec.formulas import Formulas
 from app.codec.priority import give_way
 from app.codec.stream_encoder import StreamEncoder
 from app.codec.types import (
-    Compression,
     Decoded,
     DecodeLimits,
     Encoded,
+    Finding,
     Metadata,
     Picture,
     Plane,
@@ -18,10 +18,10 @@ from app.codec.types import (
 
 __all__ = [
     "Codec",
-    "Compression",
     "DecodeLimits",
     "Decoded",
     "Encoded",
+    "Finding",
     "Formulas",
     "Metadata",
     "Picture",

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from app.codec import reader
 from app.codec.formulas import Formulas
-from app.codec.history.pixels import compression_of
+from app.codec.history.pixels import findings_of
 from app.codec.limits import accepted_format, check_pixels
 from app.codec.priority import give_way
 from app.codec.raster import Raster
 from app.codec.split import split
 from app.codec.stream_encoder import StreamEncoder, metadata_of
-from app.codec.types import Compression, Decoded, DecodeLimits, Encoded, Plane
+from app.codec.types import Decoded, DecodeLimits, Encoded, Finding, Plane
 from app.errors import BadParameter
 from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat, WritableFormat
 from app.options import UpscaleOptions
@@ -58,7 +58,7 @@ class Codec:
     def decode(self, data: bytes, options: UpscaleOptions, client: str = "") -> Decoded:
         """The picture in `data` as planes; clients take turns where decoders are few.
 
-        `compressions` are looked for unless `options.clean` makes them not matter.
+        `findings` are looked for unless `options.clean` makes them not matter.
 
         Raises TooManyBytes, TooManyPixels, UnsupportedFormat, UndecodablePicture or BadParameter; never anything else,
         whatever the bytes are.
@@ -67,7 +67,7 @@ class Codec:
         raster = self._read(data, options, self._limits, client)
         started = time.perf_counter()
         frames = tuple(split(frame, self._formulas) for frame in raster.frames)
-        compressions = _compressions(raster, frames[0].luma) if options.clean not in (0, 1) else ()
+        findings = _findings(raster, frames[0].luma) if options.clean not in (0, 1) else ()
         return Decoded(
             frames=frames,
             depth=8 if options.depth == "8" else raster.depth,
@@ -76,7 +76,7 @@ class Codec:
             durations_ms=raster.durations_ms,
             loop=raster.loop,
             truncated=raster.truncated,
-            compressions=compressions,
+            findings=findings,
             split_seconds=time.perf_counter() - started,
         )
 
@@ -169,10 +169,11 @@ class Codec:
         return StreamEncoder(decoded, scale, options, self._formulas, executor, size=size, consistent=self._consistent)
 
 
-def _compressions(raster: Raster, luma: Plane) -> tuple[Compression, ...]:
+def _findings(raster: Raster, luma: Plane) -> tuple[Finding, ...]:
     """What the file says, and what its first frame's pixels tell of before."""
-    before = compression_of(luma, lossless=raster.compression is None)
-    return tuple(each for each in (raster.compression, before) if each is not None)
+    said = raster.compression
+    before = findings_of(luma, lossless=said is None)
+    return tuple(before) if said is None else (said, *before)
 
 
 def _read_here(data: bytes, options: UpscaleOptions, limits: DecodeLimits, client: str) -> Raster:

@@ -12,7 +12,7 @@ from app.codec.code_points import CodePoints, is_known
 from app.codec.decoder_protocol import BLOBS, MAX_TEXT
 from app.codec.limits import MAX_FRAMES
 from app.codec.raster import Raster
-from app.codec.types import Compression, DecodeLimits, Metadata
+from app.codec.types import DecodeLimits, Finding, Metadata
 from app.options import UpscaleOptions
 
 MAX_HEADER = 16 * MAX_FRAMES + 4096
@@ -55,9 +55,9 @@ class _Refusal(_Message):
     text: Annotated[str, Field(max_length=MAX_TEXT)]
 
 
-class _Compression(_Message):
+class _Finding(_Message):
     kind: Literal["jpeg", "webp", "avif"]
-    quality: Annotated[int, Field(ge=0, le=100)]
+    amount: Annotated[int, Field(ge=0, le=100)]
 
 
 class Samples(_Message):
@@ -70,7 +70,7 @@ class Samples(_Message):
     durations_ms: list[Annotated[int, Field(ge=0, le=2**31)]]
     loop: Annotated[int, Field(ge=0, lt=2**32)]
     truncated: bool
-    compression: _Compression | None
+    compression: _Finding | None
     srgb: bool
     cicp: tuple[_Byte, _Byte] | None
     mastering: tuple[_Short, _Short, _Short, _Short, _Short, _Short, _Short, _Short, _Wide, _Wide] | None
@@ -138,7 +138,7 @@ class Samples(_Message):
             durations_ms=tuple(self.durations_ms),
             loop=self.loop,
             truncated=self.truncated,
-            compression=None if self.compression is None else Compression(**self.compression.model_dump()),
+            compression=None if self.compression is None else Finding(**self.compression.model_dump()),
         )
 
     def _pieces(self, blobs: memoryview) -> Iterator[memoryview]:

@@ -172,7 +172,10 @@ def _unavailable(reason: str) -> DecodersUnavailable:
 
 def _import_path() -> list[str]:
     """The folders that this process imports from; `-I` keeps the child from adding its own."""
-    path = [str(Path(entry).absolute()) for entry in sys.path if entry]
+    path = []
+    for entry in filter(None, sys.path):
+        with contextlib.suppress(FileNotFoundError):  # a relative one, and the working directory has been deleted
+            path.append(str(Path(entry).absolute()))
     root = str(Path(__file__).resolve().parents[2])
     return path if root in path else [root, *path]
 

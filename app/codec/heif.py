@@ -1,7 +1,7 @@
 """The items of a HEIF file and their properties, as AVIF and HEIC have them. (ISO/IEC 23008-12; 14496-12, 8.11.)"""
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -12,6 +12,8 @@ from app.codec.types import Metadata
 Properties = Mapping[bytes, memoryview]
 """The properties of an item, by the type of their box."""
 
+HEADERS = 65536
+"""Bytes of a coded picture that hold its headers."""
 _NOTHING = memoryview(b"")
 _MOST_ITEMS = 4096
 _MOST_NESTED = 4
@@ -64,16 +66,21 @@ class Items:
                 found[int.from_bytes(body[:wide], "big")] = tuple(numbers)[:count]
         return found
 
-    def beginning(self, data: bytes, most: int) -> bytes:
-        """Up to `most` first bytes of the primary picture or, if that is made of others, of the first of those.
-
-        `data` is the file. Empty where that is not to be found. (ISO/IEC 14496-12, 8.11.3.)
-        """
+    @property
+    def first_id(self) -> int:
+        """The number of the primary picture or, if that is made of others, of the first of those."""
         item = self.primary_id
         for _ in range(_MOST_NESTED):
             item = next(iter(self._sources.get(item, ())), item)
+        return item
+
+    def beginning(self, data: bytes, most: int) -> bytes:
+        """Up to `most` first bytes of the coded picture `first_id`.
+
+        `data` is the file. Empty where that is not to be found. (ISO/IEC 14496-12, 8.11.3.)
+        """
         try:
-            return self._extent(data, item, most)
+            return self._extent(data, self.first_id, most)
         except IndexError:
             return b""
 
@@ -134,12 +141,11 @@ def size(own: Properties) -> tuple[int, int]:
     return height, width
 
 
-def colors(own: Properties, gray: bool) -> Metadata:
-    """What `colr` says by code points (ITU-T H.273), with `mdcv` and `clli`."""
+def colors(own: Properties, gray: bool, coded: Callable[[], CodePoints | None]) -> Metadata:
+    """What `colr` says by code points (ITU-T H.273), or else the coded picture, with `mdcv` and `clli`."""
     box = own.get(b"colr", _NOTHING)
-    if bytes(box[:4]) != b"nclx" or len(box) < 11:
-        return Metadata()
-    found = metadata_of(CodePoints(*struct.unpack_from(">HH", box, 4)), gray)
+    boxed = bytes(box[:4]) == b"nclx" and len(box) >= 11
+    found = metadata_of(CodePoints(*struct.unpack_from(">HH", box, 4)) if boxed else coded(), gray)
     if found.cicp is None:
         return Metadata()  # sRGB is what is assumed without any word
     mastering, light = own.get(b"mdcv", _NOTHING), own.get(b"clli", _NOTHING)

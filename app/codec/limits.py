@@ -1,10 +1,21 @@
 """The limits on bytes, formats and pixels, checked on a file's first bytes and header before anything is decoded."""
 
+from collections.abc import Iterator
+
 from app.codec.types import DecodeLimits
 from app.errors import TooManyBytes, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from app.formats import Format, format_of
+from app.other_files import name_of
 
 MAX_FRAMES = 4096  # each costs time beside its pixels, and a frame of one pixel takes twenty bytes
+
+_MAX_SEGMENTS = 65_536  # writers make a hundred at most, and walking through millions takes long
+
+
+def segment_numbers() -> Iterator[int]:
+    """A number for each segment of a JPEG that is walked through. Raises UndecodablePicture beyond the limit."""
+    yield from range(_MAX_SEGMENTS)
+    raise UndecodablePicture(f"The JPEG has more than {_MAX_SEGMENTS:,} segments. Save it anew.")
 
 
 def accepted_format(data: bytes, limits: DecodeLimits) -> Format:
@@ -17,6 +28,8 @@ def accepted_format(data: bytes, limits: DecodeLimits) -> Format:
     if not data:
         raise UnsupportedFormat(f"The picture is empty (0 bytes). Send one of: {accepted}.")
     what = f"{found.title} is not accepted here" if found else "The bytes are not a picture in an accepted format"
+    if found is None and (name := name_of(data)):
+        what = f"This seems to be {name}. It is not a picture in an accepted format"
     raise UnsupportedFormat(f"{what}. Accepted formats: {accepted}.")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from app.codec.types import Compression, Metadata, Samples
+from app.codec.types import Finding, Metadata, Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Raster:
     durations_ms: tuple[int, ...] = ()
     loop: int = 0
     truncated: bool = False
-    compression: Compression | None = None
+    compression: Finding | None = None
     """That of the file that it was read from, if it is lossy and tells how strong."""
 
     @property

@@ -61,12 +61,14 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
-class Compression:
-    """Lossy compression that a picture has been through, and the quality, 0 to 100, that it was given."""
+class Finding:
+    """Something that a picture has been through."""
 
-    kind: Literal["jpeg", "webp", "avif", "grid"]
-    """What the file's own headers say, or "grid": the pixels tell that they were a JPEG once."""
-    quality: int
+    kind: Literal["jpeg", "webp", "avif", "grid", "noise", "area"]
+    """Lossy compression that the file's own headers tell of; or what the pixels do: that they were a JPEG once
+    ("grid"), that they are noisy, or that they were shrunk by area."""
+    amount: int
+    """The quality of compression, 0 to 100; the standard deviation of noise, in levels of 255; 0 for shrinking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,8 @@ class Decoded:
     durations_ms: tuple[int, ...] = ()
     loop: int = 0
     truncated: bool = False
-    compressions: tuple[Compression, ...] = ()
-    """That were found, where they were looked for."""
+    findings: tuple[Finding, ...] = ()
+    """What it has been through, where that was looked for."""
     split_seconds: float = 0.0
 
     @property

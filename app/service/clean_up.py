@@ -1,4 +1,4 @@
-"""Which strength of clean-up a picture gets, and why: what was asked for, or what suits its compression."""
+"""Which strength of clean-up a picture gets, and why: what was asked for, or what suits its history."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,37 +6,41 @@ from typing import Literal
 
 import numpy as np
 
-from app.codec import Compression
+from app.codec import Finding
 from app.engine import NetworkInfo
 from app.errors import BadParameter
 
 STEPS = 8
 """Strengths are whole eighths: between two networks, no more than these are made."""
+COMPRESSION = ("jpeg", "webp", "avif", "grid")
+"""Kinds of findings that are losses of compression."""
 _TABLES = {"grid": "jpeg"}
-"""Kinds of compression that have no table of their own."""
+"""Kinds of findings that have no table of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """`strength` in 0..1, and for which compression it was chosen; None if it was asked for, or nothing was found.
+    """`strength` in 0..1, and for what it was chosen; None if it was asked for, or nothing was found.
 
     `compressed` is whether the picture has losses of compression that are worth cleaning up.
     """
 
     strength: float = 0.0
-    compression: Compression | None = None
+    finding: Finding | None = None
     asked: bool = False
     compressed: bool = True
 
     def __str__(self) -> str:
-        """As in X-Upscale-Clean: "0.5; jpeg=90"."""
-        found = self.compression
-        return f"{self.strength:g}" + (f"; {found.kind}={found.quality}" if found else "")
+        """As in X-Upscale-Clean: "0.5; jpeg=90", "1; noise=12", "0.5; area"."""
+        found = self.finding
+        if found is None:
+            return f"{self.strength:g}"
+        return f"{self.strength:g}; {found.kind}" + (f"={found.amount}" if found.amount else "")
 
     @property
     def reason(self) -> str:
         """One of metrics.CLEAN_REASONS."""
-        return self.compression.kind if self.compression else "asked" if self.asked else "nothing"
+        return self.finding.kind if self.finding else "asked" if self.asked else "nothing"
 
 
 def check(network: NetworkInfo, clean: float | Literal["auto"]) -> None:
@@ -50,21 +54,26 @@ def check(network: NetworkInfo, clean: float | Literal["auto"]) -> None:
         raise BadParameter(f"{network.name} has no clean-up. Leave clean out, or choose another scale or model.")
 
 
-def choose(network: NetworkInfo, clean: float | Literal["auto"], compressions: Sequence[Compression]) -> CleanUp:
-    """The strength for a picture, checked before; `compressions` are what it has been through."""
+def choose(network: NetworkInfo, clean: float | Literal["auto"], findings: Sequence[Finding]) -> CleanUp:
+    """The strength for a picture, checked before; `findings` are what it has been through.
+
+    What needs most decides; how it was shrunk does only where nothing was lost by compression since.
+    """
     if network.full_strength_of:
         return CleanUp(1.0, asked=True)
-    suited = [CleanUp(suitable(network.strengths, each), each) for each in compressions if network.strengths]
-    suits = max(suited, key=lambda each: each.strength, default=CleanUp())
-    if clean == "auto":
-        return suits
-    return CleanUp(snapped(clean), asked=True, compressed=suits.strength > 0)
+    strengths = {each: suitable(network.strengths, each) for each in findings if network.strengths}
+    lossy = any(strength > 0 for each, strength in strengths.items() if each.kind in COMPRESSION)
+    if clean != "auto":
+        return CleanUp(snapped(clean), asked=True, compressed=lossy)
+    deciding = [each for each in strengths if not lossy or each.kind != "area"]
+    most = max(deciding, key=lambda each: strengths[each], default=None)
+    return CleanUp() if most is None else CleanUp(strengths[most], most, compressed=lossy)
 
 
-def suitable(strengths: Mapping[str, Sequence[tuple[int, float]]], compression: Compression) -> float:
-    """The strength for one compression, from the points of its table; beyond them, that of the last one."""
-    qualities, values = zip(*strengths[_TABLES.get(compression.kind, compression.kind)], strict=True)
-    return snapped(float(np.interp(compression.quality, qualities, values)))
+def suitable(strengths: Mapping[str, Sequence[tuple[int, float]]], finding: Finding) -> float:
+    """The strength for one finding, from the points of its table; beyond them, that of the last one."""
+    amounts, values = zip(*strengths[_TABLES.get(finding.kind, finding.kind)], strict=True)
+    return snapped(float(np.interp(finding.amount, amounts, values)))
 
 
 def snapped(strength: float) -> float:

@@ -17,9 +17,20 @@ class JobError(BaseModel):
     detail: str
 
 
+class Made(BaseModel):
+    """What there is to say of a result beside its pixels, as in Upscaled; `clean` is as in StoredPicture."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    clean: str
+    left_out: tuple[str, ...]
+    truncated: bool
+
+
 class JobSnapshot(BaseModel):
-    """`version` grows with every change; tiles are counted from admission; `levels` can be fetched; `clean` is as in
-    StoredPicture."""
+    """`version` grows with every change; tiles are counted from admission; `levels` can be fetched; `made` is told of
+    a job that is done."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,7 +42,7 @@ class JobSnapshot(BaseModel):
     total_tiles: int
     seconds_left: float | None
     levels: tuple[int, ...]
-    clean: str = ""
+    made: Made | None = None
     error: JobError | None
     webhook: Literal["pending", "delivered", "failed"] | None = None
 

@@ -18,7 +18,7 @@ from app.errors import (
     slug_of,
 )
 from app.metrics import Metrics
-from app.service.job_snapshot import LAST_STATES, JobError, JobSnapshot, State
+from app.service.job_snapshot import LAST_STATES, JobError, JobSnapshot, Made, State
 from app.service.pipeline import Order, Pipeline, Upload, Upscaled
 from app.service.stages import Stages
 from app.service.webhooks import Hook
@@ -48,7 +48,7 @@ class Job:
         self.version = 1
         self.error: BaseException | None = None
         self.levels: tuple[int, ...] = ()
-        self.clean = ""
+        self.made: Made | None = None
         self.ended: float | None = None
         self.task: asyncio.Task[Upscaled] | None = None
         self.hook = hook
@@ -103,7 +103,7 @@ class Job:
             total_tiles=self.total_tiles,
             seconds_left=None if left is None else round(left, 2),
             levels=self.levels,
-            clean=self.clean,
+            made=self.made,
             error=None if error is None else _told(error),
             webhook=None if self.hook is None else self.hook.state,
         )
@@ -226,8 +226,14 @@ class Jobs:
             job.move("failed")
         else:
             job.done_tiles = job.total_tiles
-            job.levels = tuple(sorted(task.result().levels))
-            job.clean = str(task.result().clean_up)
+            upscaled = task.result()
+            job.levels = tuple(sorted(upscaled.levels))
+            job.made = Made(
+                model=upscaled.network,
+                clean=str(upscaled.clean_up),
+                left_out=upscaled.left_out,
+                truncated=upscaled.truncated,
+            )
             job.move("done")
 
     def _end_unwatched(self, job: Job) -> None:

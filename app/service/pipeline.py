@@ -156,7 +156,7 @@ class Pipeline:
 
         levels_made = engine.levels(made.network, made.compute)
         network = engine.networks[made.network]
-        clean_up = choose(network, options.clean, decoded.compressions)
+        clean_up = choose(network, options.clean, decoded.findings)
         options = replace(options, clean=clean_up.strength)
         memory = footprint(decoded, levels_made, made.levels, options)
         writer = LevelWriter(

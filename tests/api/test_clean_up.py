@@ -14,6 +14,7 @@ from tests.conftest import Running
 from tests.fakes import FakeModel
 
 TABLE = {kind: [(0, 1.0), (80, 1.0), (90, 0.5), (100, 0.0)] for kind in ("jpeg", "webp", "avif")}
+TABLE |= {"noise": [(2, 0.25), (10, 1.0)], "area": [(0, 0.5)]}
 
 
 def networks() -> list[FakeModel]:
@@ -86,12 +87,22 @@ async def test_it_is_done_and_told(serve: Running, body: bytes, query: str, told
 
 
 async def test_what_the_pixels_tell_counts_too(serve: Running) -> None:
-    photo = Image.fromarray(photograph(96, 128))
+    photo = Image.fromarray(photograph(48, 64)).resize((128, 96), Image.Resampling.BICUBIC)  # its texture is no noise
     coded = Image.open(io.BytesIO(saved("JPEG", photo, quality=60)))
     async with serve(MODELS) as client:
         assert (await post(client, "", saved("PNG", photo))).headers["x-upscale-clean"] == "0"
         for body in (saved("PNG", coded), saved("JPEG", coded, quality=98)):
             assert (await post(client, "", body)).headers["x-upscale-clean"] == "1; grid=60"
+
+
+async def test_noise_that_the_pixels_tell_of_is_told(serve: Running) -> None:
+    noisy = np.clip(np.random.default_rng(0).normal(128, 12, (64, 64)), 0, 255).astype(np.uint8)
+    async with serve(MODELS) as client:
+        for body in (saved("PNG", Image.fromarray(noisy)), saved("JPEG", Image.fromarray(noisy), quality=95)):
+            told = (await post(client, "", body)).headers["x-upscale-clean"]
+            assert re.fullmatch(r"(0\.875|1); noise=(8|9|1\d)", told), told
+        metrics = (await client.get("/metrics")).text
+    assert re.search(r'lapsrn_clean_up_total\{reason="noise",strength="(1|1.0|0.75)"\} [12]', metrics)
 
 
 async def test_every_level_of_a_result_tells(serve: Running) -> None:

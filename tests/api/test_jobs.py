@@ -57,7 +57,10 @@ async def test_accepted_then_done_then_fetched(client: httpx.AsyncClient) -> Non
         "progress": {"done": 1, "total": 1},
         "seconds_left": None,
         "results": {"2": f"/upscale?level=2&id={job_id}", "4": f"/upscale?level=4&id={job_id}"},
+        "model": "fake_x4",
         "clean": "0",
+        "metadata": "",
+        "truncated": False,
         "error": None,
     }
     picture = await client.get(f"/upscale?level=4&id={job_id}")
@@ -204,7 +207,8 @@ async def test_events_show_signs_of_life() -> None:
 
     def data(state: str) -> str:
         document = {"id": "a", "state": state, "progress": {"done": 0, "total": 0}, "seconds_left": None}
-        return json.dumps(document | {"results": {}, "clean": None, "error": None}, separators=(",", ":"))
+        made = dict.fromkeys(("model", "clean", "metadata", "truncated"))
+        return json.dumps(document | {"results": {}, **made, "error": None}, separators=(",", ":"))
 
     assert [piece async for piece in tell(Slow(), 0, 15.0)] == [
         "retry: 1000\n\n",

@@ -27,3 +27,16 @@ async def test_where_nothing_is_left_out_nothing_is_told(client: httpx.AsyncClie
     answer = await client.post("/upscale?scale=2&metadata=keep", content=body, headers=IMAGE_PNG)
     assert answer.status_code == 200
     assert "x-upscale-metadata" not in answer.headers
+
+
+async def test_a_job_tells_what_the_headers_of_the_picture_do(client: httpx.AsyncClient) -> None:
+    for body, query in [(GARBAGE, "?scale=2"), (png()[:-60], "?truncated=allow&scale=2"), (png(), "?scale=2")]:
+        at_once = (await client.post(f"/upscale{query}", content=body, headers=IMAGE_PNG)).headers
+        accepted = await client.post(f"/upscale{query}", content=body, headers=IMAGE_PNG | {"prefer": "respond-async"})
+        assert [accepted.json()[name] for name in ("model", "metadata", "truncated")] == [None] * 3
+        await client.get(f"{accepted.headers['location']}/events")  # to its end
+        job = (await client.get(accepted.headers["location"])).json()
+        assert job["model"] == at_once["x-upscale-model"]
+        assert job["clean"] == at_once["x-upscale-clean"]
+        assert job["metadata"] == at_once.get("x-upscale-metadata", "")
+        assert job["truncated"] == ("x-upscale-truncated" in at_once)

@@ -131,6 +131,6 @@ async def test_log_and_metrics_know_routes_without_the_prefix(serve: Running) ->
 
 @pytest.mark.parametrize("prefix", ["", "/sr"])
 async def test_a_slash_too_many_is_redirected_without_the_host_that_was_sent(serve: Running, prefix: str) -> None:
-    async with serve(root_path=prefix) as client:
+    async with serve(root_path=prefix, allowed_hosts="*") as client:
         answer = await client.get(f"{prefix}/model/?x=1", headers={"host": "evil.example"})
         assert (answer.status_code, answer.headers["location"]) == (307, f"{prefix}/model?x=1")

@@ -32,6 +32,7 @@ PNG = pictures.png(pictures.gray())
         (errors.UndecodablePicture("x"), 422, "undecodable-picture"),
         (errors.BadParameter("x"), 422, "bad-parameter"),
         (errors.TooManyRequests("x", 1.0), 429, "too-many-requests"),
+        (errors.UnknownHost("x"), 421, "unknown-host"),
         (errors.HeadersTooLarge("x"), 431, "headers-too-large"),
         (errors.InferenceFailed("x"), 500, "inference-failed"),
         (errors.QueueFull("x", 1.0), 503, "queue-full"),
@@ -204,3 +205,13 @@ async def test_a_network_that_fails_is_500_and_the_service_goes_on(serve: Runnin
             assert answer.status_code == 500
             assert answer.json()["type"] == "urn:lapsrn:problem:inference-failed"
             assert "boom" not in answer.text
+
+
+async def test_a_short_request_with_many_faults_has_no_long_answer(client: httpx.AsyncClient) -> None:
+    many = await client.post("/upscale?" + "&".join(f"a{number}=1" for number in range(3000)), content=b"x")
+    assert many.status_code == 422
+    assert [each["name"] for each in many.json()["parameters"]] == [f"a{number}" for number in range(10)]
+    assert many.json()["detail"].endswith("; and 2990 more")
+    long = await client.post(f"/upscale?{'a' * 50_000}=1", content=b"x")
+    assert long.status_code == 422
+    assert max(len(many.content), len(long.content)) < 8000

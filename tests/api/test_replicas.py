@@ -169,6 +169,12 @@ def test_a_reload_reaches_every_replica(pair: Process) -> None:
     assert all_up(pair)
 
 
+def test_replicas_are_scraped_whatever_names_the_service_has(tmp_path: Path, redis_server: RedisServer) -> None:
+    settings = {"replicas": "2", "redis_url": redis_server.url, "allowed_hosts": "example.org"}
+    with fake_service(tmp_path, "0.0", **settings) as service:
+        until(lambda: all_up(service))
+
+
 def test_what_cannot_start_is_not_started_again_and_again(tmp_path: Path) -> None:
     settings = {"replicas": "2", "redis_url": "redis://127.0.0.1:1/0", "weights": str(tmp_path / "none.safetensors")}
     service = start(tmp_path / "service.log", settings, REAL)

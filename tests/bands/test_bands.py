@@ -231,6 +231,11 @@ REFUSED: dict[str, tuple[Callable[[], bytes], type[LapsrnError], str]] = {
     "turned by exif": (lambda: png(samples(3), exif=turned_exif()), UndecodablePicture, "orientation"),
     "jpeg in tiff": (lambda: tiff(samples(1), compression="jpeg"), UndecodablePicture, "compression"),
     "floats": (lambda: tiff(samples(1).astype(np.float32)), UndecodablePicture, "float32"),
+    "samples of an unknown kind": (
+        lambda: tiff(samples(1)).replace(b"\x06\x01\3\0\1\0\0\0", b"\x07\x01\3\0\1\0\0\0", 1),
+        UndecodablePicture,
+        "what its samples mean",
+    ),
     "pages": (pages, BadParameter, "more than one page"),
     "jpeg": (lambda: jpeg(samples(3)), UnsupportedFormat, "Only TIFF"),
     "cut png": (lambda: png(samples(3))[:-4000], UndecodablePicture, "ends before|cut short"),

@@ -226,10 +226,15 @@ def test_a_file_that_goes_away_is_forgotten(folder: Folder) -> None:
     assert len(folder.settled()) == 1
 
 
-def test_a_folder_that_goes_away_ends_it(folder: Folder) -> None:
+def test_a_folder_that_goes_away_is_told_of_once_each_time(folder: Folder) -> None:
     folder.source.rmdir()
-    with pytest.raises(FileNotFoundError):
-        folder.look()
+    for _ in range(2):
+        arrived, ((name, outcome),) = folder.look()
+        assert (arrived, name, outcome.status) == ([], folder.source.name, "waiting")
+        assert folder.look() == ([], [])
+        folder.source.mkdir()
+        assert folder.look() == ([], [])
+        folder.source.rmdir()
 
 
 def test_a_line_that_a_crash_cut_off_costs_that_picture_only(folder: Folder) -> None:

@@ -254,6 +254,8 @@ def test_metadata_that_is_left_out_is_told(lapsrn: Lapsrn, where: list[str]) -> 
     assert result.stderr.splitlines()[-1].strip() == "exif dropped (unreadable)"
     result = lapsrn("upscale", "a.png", "-o", "c.png", "--json", *where)
     assert json.loads(result.stdout.splitlines()[0])["left_out"] == "exif dropped (unreadable)"
+    result = lapsrn("upscale", "a.png", "-o", "d.png", "--level", "2", *where)
+    assert result.stderr.splitlines()[-1].strip() == "exif dropped (unreadable)"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +265,7 @@ def test_metadata_that_is_left_out_is_told(lapsrn: Lapsrn, where: list[str]) -> 
 def test_clean_up_is_done_and_told(
     lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, options: list[str], told: str
 ) -> None:
-    models = ModelSource([worker(lambda: FakeModel(strengths={"jpeg": [(80, 1.0), (100, 0.0)]}))])
+    models = ModelSource([worker(lambda: FakeModel(strengths={"jpeg": [(80, 1.0), (100, 0.0)], "noise": [(2, 0.5)]}))])
     monkeypatch.setattr("app.build.open_model", lambda settings, given: models)
     Image.fromarray(np.full((5, 7), 200, np.uint8)).save("a.jpg", quality=90)
     result = lapsrn("upscale", "a.jpg", "-o", "a.png", "--json", *options)

@@ -154,15 +154,26 @@ def test_on_this_machine(folder: Path, weights: Path) -> None:
 
 
 @pytest.mark.server
-def test_a_folder_that_is_taken_away_ends_it_in_one_line(url: str, folder: Path) -> None:
+def test_a_folder_that_is_taken_away_is_waited_for(url: str, folder: Path) -> None:
     with process(str(folder / "in"), "-o", str(folder / "out"), "--server", url) as running:
-        (folder / "in" / "notes.txt").write_text("no picture")
-        said(running)
-        (folder / "in" / "notes.txt").unlink()
-        (folder / "in").rmdir()
-        _, told = running.communicate(timeout=30)
-    assert running.returncode == 1
-    assert told.splitlines() == [f"lapsrn: {folder / 'in'}: No such file or directory"]
+        (folder / "in" / "a.png").write_bytes(pictures.png(GRAY))
+        assert said(running)["status"] == "done"
+        (folder / "in").rename(folder / "elsewhere")
+        line = said(running)
+        assert (line["source"], line["status"]) == (str(folder / "in"), "waiting")
+        assert line["error"] == "No such file or directory; it may come back"
+        (folder / "elsewhere" / "b.png").write_bytes(pictures.png(GRAY))
+        (folder / "elsewhere").rename(folder / "in")
+        line = said(running)
+        assert (line["source"], line["status"]) == (str(folder / "in" / "b.png"), "done"), "a is done"
+        (folder / "in").rename(folder / "elsewhere")
+        assert said(running)["status"] == "waiting", "it is told each time"
+        (folder / "in").mkdir()
+        (folder / "in" / "c.png").write_bytes(pictures.png(GRAY))
+        assert said(running)["source"] == str(folder / "in" / "c.png")
+        running.send_signal(signal.SIGTERM)
+        running.communicate(timeout=30)
+    assert running.returncode == 0
 
 
 async def run_until(folder: Path, backend: Backend, enough: Callable[[Report], bool], settle: float = 0.0) -> Report:

@@ -21,6 +21,9 @@ CASE = (Path(__file__).parent / "cases" / "avif_clap_8.avif").read_bytes()
 SEQUENCE = (Path(__file__).parent / "cases" / "avif_seq10.avif").read_bytes()
 """Three frames, of which the first is red."""
 
+LIMITED = (Path(__file__).parent / "cases" / "avif_seq10_limited.avif").read_bytes()
+"""Four frames of a test card by avifenc, BT.2020 and PQ, of narrow range."""
+
 
 def _decoded(data: bytes) -> Array:
     return read(data, wanted(2), DecodeLimits()).frames[0]
@@ -96,10 +99,44 @@ def test_code_points_are_converted_where_a_profile_describes_them(
     assert (read(data, wanted(2), DecodeLimits()).metadata.icc is not None) is (primaries == 12)
 
 
-def test_the_frames_of_a_sequence_of_ten_bits_are_read_with_eight() -> None:
-    raster = read(SEQUENCE, wanted(2, frames="all"), DecodeLimits())
+def test_the_frames_of_a_sequence_keep_their_ten_bits() -> None:
+    y, x = np.mgrid[0:48, 0:64]
+    film = [np.stack([(x * 16 + i * 50) % 1024, (y * 20 + i * 30) % 1024, 8 * (x + y)], -1) for i in range(3)]
+    samples = np.stack(film).astype(np.uint16)
+    data = bytes(imagecodecs.avif_encode(samples, 95, bitspersample=10, pixelformat="444", primaries=9, transfer=16))
+    raster = read(data, wanted(2, frames="all"), DecodeLimits())
+    assert raster.metadata.cicp == (9, 16)
     assert len(raster.frames) == 3
-    assert raster.frames[0].dtype == np.uint8
+    for frame, expected in zip(raster.frames, samples, strict=True):
+        assert frame.dtype == np.uint16
+        assert np.abs(frame / 65535 - expected / 1023).mean() < 0.002
+    (first,) = read(SEQUENCE, wanted(2, frames="first"), DecodeLimits()).frames
+    assert np.array_equal(read(SEQUENCE, wanted(2, frames="all"), DecodeLimits()).frames[0], first)
+
+
+def test_a_sequence_of_narrow_range_keeps_its_ten_bits() -> None:
+    """Of which Pillow has blue up to 18 of 255 levels off, as libyuv has no number for it."""
+    stored = np.asarray(imagecodecs.avif_decode(LIMITED))
+    for frames in ("first", "all"):
+        for frame, expected in zip(
+            read(LIMITED, wanted(2, frames=frames), DecodeLimits()).frames, stored, strict=False
+        ):
+            assert frame.dtype == np.uint16
+            assert np.abs(frame / 65535 - expected / 1023).max() < (0.001 if frames == "all" else 0.08)
+
+
+@pytest.mark.parametrize("film", [np.full((3, 64, 64, 4), 900, np.uint16), np.zeros((3, 4, 4), np.uint16), None])
+def test_a_film_that_is_not_the_one_that_pillow_reads_is_not_taken_for_it(
+    film: Array | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(data: bytes) -> Array:
+        if film is None:
+            raise RuntimeError("no film")
+        return film
+
+    monkeypatch.setattr(imagecodecs, "avif_decode", other)
+    raster = read(SEQUENCE, wanted(2, frames="all"), DecodeLimits())
+    assert [frame.dtype for frame in raster.frames] == [np.uint8] * 3
     assert np.abs(raster.frames[0].astype(int) - (255, 0, 0, 255)).max() <= 1
 
 

@@ -1,5 +1,6 @@
 """Colours named by code points (ITU-T H.273): PQ, HLG and wide gamuts come out as they came in, in any format."""
 
+import functools
 import io
 import json
 import shutil
@@ -11,9 +12,11 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from app.codec import heif, jxl_profile
+from app.codec import av1, heif, hevc, jxl_profile
 from app.codec.code_points import CodePoints, profile
 from app.codec.color_management import to_srgb
 from app.codec.reader import read
@@ -303,3 +306,68 @@ def test_exiftool_reads_the_chunks_of_results(tmp_path: Path) -> None:
     (tmp_path / "result.png").write_bytes(encoded.body)
     (said,) = json.loads(_program("exiftool", "-json", "-n", "-a", str(tmp_path / "result.png")))
     assert (said["ColorPrimaries"], said["TransferCharacteristics"]) == (9, 18)
+
+
+@pytest.mark.parametrize("points", [PQ, HLG, (12, 13), (9, 1)])
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_an_avif_without_colr_has_those_of_its_av1(points: tuple[int, int], bits: int) -> None:
+    with_box = _avif(points, bits)
+    without = with_box.replace(b"colrnclx", b"freenclx")
+    assert b"colr" not in without
+    decoded, encoded = upscaled(without)
+    assert decoded.metadata.cicp == points
+    assert dict(chunks(encoded.body))[b"cICP"] == bytes((*points, 0, 1))
+    assert_same(pixels(encoded.body), pixels(upscaled(with_box)[1].body), "with the box")
+
+
+@pytest.mark.parametrize("points", [PQ, HLG, (12, 13)])
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("parameters", [{}, {"x265:sar": "16:11", "x265:overscan": "show"}])
+def test_a_heic_without_colr_has_those_of_its_hevc(
+    points: tuple[int, int], bits: int, parameters: dict[str, str]
+) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    samples = _smooth()
+    mode, body = ("RGB", (samples >> 8).astype(np.uint8)) if bits == 8 else ("RGB;16", samples)
+    file = io.BytesIO()
+    pillow_heif.from_bytes(mode, (64, 48), body.tobytes()).save(
+        file,
+        quality=90,
+        color_primaries=points[0],
+        transfer_characteristics=points[1],
+        matrix_coefficients=9,
+        full_range_flag=1,
+        enc_params=parameters,
+    )
+    without = file.getvalue().replace(b"colrnclx", b"freenclx")
+    assert b"colr" not in without
+    decoded, encoded = upscaled(without)
+    assert decoded.metadata.cicp == points
+    assert dict(chunks(encoded.body))[b"cICP"] == bytes((*points, 0, 1))
+    assert_same(pixels(encoded.body), pixels(upscaled(file.getvalue())[1].body), "with the box")
+
+
+@pytest.mark.parametrize("box", ["colr says that it is unspecified", "colr says sRGB"])
+def test_a_box_goes_before_what_is_coded(box: str) -> None:
+    said = struct.pack(">HH", *((2, 2) if "unspecified" in box else (1, 13)))
+    data = _avif(PQ, 10).replace(b"colrnclx" + struct.pack(">HH", *PQ), b"colrnclx" + said)
+    assert upscaled(data)[0].metadata.cicp is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_coded_headers_of_any_kind_are_points_or_none(data: st.DataObject) -> None:
+    whole = hvcc()
+    at = data.draw(st.integers(22, len(whole) - 1))
+    body = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+    body[at : at + 3] = data.draw(st.binary(min_size=0, max_size=3))
+    for found in (hevc.code_points(bytes(body)), av1.code_points(bytes(body[22:]))):
+        assert found is None or len(found) == 2
+
+
+@functools.cache
+def hvcc() -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    pillow_heif.from_bytes("RGB", (16, 16), bytes(768)).save(file, color_primaries=9, transfer_characteristics=16)
+    return bytes(heif.Items(file.getvalue()).primary[b"hvcC"])

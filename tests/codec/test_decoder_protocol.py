@@ -14,7 +14,7 @@ from app import errors
 from app.codec import DecodeLimits, decoder_answer, decoder_protocol
 from app.codec.decoder_protocol import PREFIX_SIZE, Part
 from app.codec.raster import Raster
-from app.codec.types import Compression, Metadata, Samples
+from app.codec.types import Finding, Metadata, Samples
 from app.options import UpscaleOptions
 
 OPTIONS = st.builds(UpscaleOptions, clean=st.just("auto") | st.floats(0, 1))
@@ -65,7 +65,7 @@ def rasters(draw: st.DrawFn) -> Raster:
         loop=draw(st.integers(0, 2**16)),
         truncated=draw(st.booleans()),
         compression=draw(
-            st.none() | st.builds(Compression, st.sampled_from(["jpeg", "webp", "avif"]), st.integers(0, 100))
+            st.none() | st.builds(Finding, st.sampled_from(["jpeg", "webp", "avif"]), st.integers(0, 100))
         ),
     )
 

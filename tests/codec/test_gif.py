@@ -57,6 +57,23 @@ def gif(*shots: Shot, background: int = 0) -> bytes:
     return b"".join((*parts, b";"))
 
 
+@pytest.mark.parametrize(("height", "width"), [(0, 0), (0, 4), (4, 0)])
+@pytest.mark.parametrize("entries", [b"", b"\1" * 16])
+def test_a_first_frame_without_a_size_shows_the_canvas(height: int, width: int, entries: bytes) -> None:
+    """As Chromium and ffmpeg do, whether it is alone, the first that is asked for or one of a film."""
+    nothing, dot = Shot(entries, height, width), Shot(b"\1" * 4, 2, 2, 1, 1)
+    for data, frames in [(gif(nothing, background=2), "single"), (gif(nothing, dot, background=2), "first")]:
+        (still,) = read(data, wanted(frames=frames), DecodeLimits()).frames
+        assert (still == COLORS[2]).all()
+    film = read(gif(nothing, dot, background=2), wanted(frames="all"), DecodeLimits()).frames
+    assert (film[0] == COLORS[2]).all()
+    assert (film[1][1:3, 1:3] == COLORS[1]).all()
+    clear = Shot(b"", 0, 0, control=Control(0, 3))
+    (still,) = read(gif(clear, dot), wanted(frames="first"), DecodeLimits()).frames
+    assert still.shape == (SIDE, SIDE, 4)
+    assert not still.any()
+
+
 def model(shots: tuple[Shot, ...], background: int) -> list[list[list[Pixel]]]:
     """What is shown, pixel by pixel."""
     shown: list[list[list[Pixel]]] = []

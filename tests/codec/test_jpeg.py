@@ -1,6 +1,7 @@
 """Damaged JPEGs are noticed by libjpeg's warnings, whole ones with a tail are whole, and scans are counted."""
 
 import io
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.codec.readers.jpeg import MAX_SCANS, scans_of, zeroed
+from app.codec.readers.jpeg import MAX_SCANS, scans_of, segments_of, zeroed
 from app.errors import UndecodablePicture
 from tests.codec.support import assert_same, codec, picture, pixels, saved, upscaled, wanted
 
@@ -140,6 +141,14 @@ def test_a_thousand_scans_are_refused() -> None:
         codec().decode(data[:-2] + last * 1000 + data[-2:], wanted(scale=2))
     enough = data[:-2] + last * (MAX_SCANS - scans) + data[-2:]
     assert scans_of(enough)[0] == MAX_SCANS
+
+
+def test_no_more_segments_are_walked_through_than_writers_make() -> None:
+    """Four bytes each: a file of the largest size has eight million."""
+    walk = segments_of(b"\xff\xd8" + b"\xff\xfe\0\2" * 65_537)
+    assert [segment.kind for segment in itertools.islice(walk, 65_536)] == [0xFE] * 65_536
+    with pytest.raises(UndecodablePicture, match="more than 65,536 segments"):
+        next(walk)
 
 
 def test_markers_inside_segments_are_no_scans() -> None:

@@ -286,3 +286,16 @@ def test_palettes_of_either_way_to_write_eight_bits_as_sixteen(factor: int, bits
     indices = np.arange(1 << bits).reshape(4, -1, 1)
     data = tiff(indices, bits, "<", PALETTE, t320=(3, palette.ravel().tolist()))
     np.testing.assert_array_equal(decoded(data), (palette // factor).T[indices[..., 0]])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("channels", "photometric"), [(1, BLACK_IS_ZERO), (3, RGB)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_samples_of_an_unknown_kind_are_refused(order: Order, channels: int, photometric: int, bits: int) -> None:
+    """Where tag 262 is missing; Pillow would show gray as its negative, and of colours the first."""
+    samples = picture(5, 7, channels, np.uint8 if bits == 8 else np.uint16)
+    entry = struct.pack(f"{order}HHI", 262, 3, 1)
+    data = tiff(samples, bits, order, photometric)
+    assert data.count(entry) == 1
+    with pytest.raises(UndecodablePicture, match="does not say what its samples mean"):
+        decoded(data.replace(entry, struct.pack(f"{order}HHI", 263, 3, 1)))

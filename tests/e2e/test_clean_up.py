@@ -1,10 +1,12 @@
 """The shipped networks through the service's own way: what clean= gives, byte for byte."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.build import build_formulas, build_limits
 from app.cli.batch import Result
@@ -13,12 +15,21 @@ from app.codec import Codec
 from app.codec.merge import merge
 from app.options import UpscaleOptions
 from app.settings import Settings
-from bench.pictures import jpeg
+from bench.pictures import photograph
 from model.evaluate import pad
 from model.runtime import Weights
 from tests.pictures import opened, png
 
-PICTURE = jpeg(40, 56)  # of quality 90
+SMOOTH = Image.fromarray(photograph(20, 28)).resize((56, 40), Image.Resampling.BICUBIC)  # its texture is no noise
+
+
+def as_jpeg(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+PICTURE = as_jpeg(SMOOTH)
 
 
 async def upscaled(weights: Path | None = None, picture: bytes = PICTURE, **options: object) -> Result:

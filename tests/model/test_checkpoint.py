@@ -167,7 +167,8 @@ def test_values_that_are_not_finite(path: Path, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "scale"), [("lapsrn_x4", 4), ("lapsrn_x8", 8), ("lapsrn_x4_jpeg", 4), ("lapsrn_x4_shrunk", 4)]
+    ("name", "scale"),
+    [("lapsrn_x4", 4), ("lapsrn_x8", 8), ("lapsrn_x4_jpeg", 4), ("lapsrn_x4_shrunk", 4), ("lapsrn_x4_lanczos", 4)],
 )
 def test_shipped_weights_are_those_of_the_served_network(weights: Path, name: str, scale: int) -> None:
     _, info = load_weights(weights.with_stem(name))

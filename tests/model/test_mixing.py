@@ -14,13 +14,13 @@ from model.checkpoint import NetworkInfo, WeightsError, load_weights, parameters
 from model.mixing import begins_as, mixed
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import MOST_MIXES, Mix, Runtime, Weights, join, load
-from model.weights import Parameters, Waypoint
+from model.weights import KINDS, Parameters, Waypoint
 from tests.model.networks import SERVED, SHARED, luma, plane, random_network
 from tests.model.test_flat import EVERY_8_BIT, flat_tiles
 
 CONFIG = LapSRNConfig(width=8)
 EIGHTHS = [step / 8 for step in range(9)]
-TABLE = {"jpeg": [(10, 1.0), (100, 0.0)], "webp": [(0, 1.0), (100, 0.0)], "avif": [(0, 1.0), (100, 0.0)]}
+TABLE = {kind: [(0, 1.0), (100, 0.0)] for kind in KINDS}
 
 
 def weights_of(network: LapSRN, name: str, of: str = "") -> Weights:

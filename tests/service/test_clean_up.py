@@ -1,23 +1,30 @@
 """Which strength a picture gets: what was asked for, or by the table of its compression."""
 
 import re
+from typing import Literal
 
 import pytest
 
-from app.codec import Compression
+from app.codec import Finding
 from app.errors import BadParameter
 from app.metrics import CLEAN_REASONS
 from app.service.clean_up import CleanUp, check, choose, suitable
 from tests.fakes import FakeInfo
 
-TABLE = {"jpeg": [(10, 1.0), (75, 0.75), (90, 0.5), (100, 0.0)], "webp": [(0, 1.0), (100, 0.5)], "avif": [(50, 0.25)]}
+TABLE = {
+    "jpeg": [(10, 1.0), (75, 0.75), (90, 0.5), (100, 0.0)],
+    "webp": [(0, 1.0), (100, 0.5)],
+    "avif": [(50, 0.25)],
+    "noise": [(2, 0.25), (10, 1.0)],
+    "area": [(0, 0.5)],
+}
 CLEANS = FakeInfo("x4", strengths=TABLE)
 END = FakeInfo("x4_jpeg", full_strength_of="x4", strengths=TABLE)
 PLAIN = FakeInfo("plain")
 
 
 @pytest.mark.parametrize(
-    ("kind", "quality", "strength"),
+    ("kind", "amount", "strength"),
     [
         ("jpeg", 1, 1.0),
         ("jpeg", 10, 1.0),
@@ -30,40 +37,66 @@ PLAIN = FakeInfo("plain")
         ("webp", 50, 0.75),
         ("avif", 0, 0.25),
         ("avif", 100, 0.25),
+        ("noise", 2, 0.25),
+        ("noise", 6, 0.625),
+        ("noise", 40, 1.0),
+        ("area", 0, 0.5),
     ],
 )
-def test_the_strength_comes_from_the_table(kind: str, quality: int, strength: float) -> None:
-    assert suitable(TABLE, Compression(kind, quality)) == strength  # type: ignore[arg-type]
+def test_the_strength_comes_from_the_table(kind: str, amount: int, strength: float) -> None:
+    assert suitable(TABLE, Finding(kind, amount)) == strength  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("compressions", "told"),
+    ("findings", "told"),
     [
         ((), "0"),
-        ((Compression("jpeg", 90),), "0.5; jpeg=90"),
-        ((Compression("jpeg", 100),), "0; jpeg=100"),
-        ((Compression("jpeg", 95), Compression("grid", 75)), "0.75; grid=75"),
-        ((Compression("jpeg", 75), Compression("grid", 90)), "0.75; jpeg=75"),
-        ((Compression("jpeg", 75), Compression("grid", 75)), "0.75; jpeg=75"),  # of equals, what the file says
+        ((Finding("jpeg", 90),), "0.5; jpeg=90"),
+        ((Finding("jpeg", 100),), "0; jpeg=100"),
+        ((Finding("jpeg", 95), Finding("grid", 75)), "0.75; grid=75"),
+        ((Finding("jpeg", 75), Finding("grid", 90)), "0.75; jpeg=75"),
+        ((Finding("jpeg", 75), Finding("grid", 75)), "0.75; jpeg=75"),  # of equals, what the file says
+        ((Finding("noise", 10),), "1; noise=10"),
+        ((Finding("area", 0),), "0.5; area"),
+        ((Finding("jpeg", 75), Finding("noise", 10)), "1; noise=10"),
+        ((Finding("jpeg", 75), Finding("noise", 2)), "0.75; jpeg=75"),
+        ((Finding("jpeg", 95), Finding("area", 0)), "0.25; jpeg=95"),  # compression came after
+        ((Finding("jpeg", 100), Finding("area", 0)), "0.5; area"),
     ],
 )
-def test_the_compression_that_needs_most_decides(compressions: tuple[Compression, ...], told: str) -> None:
-    chosen = choose(CLEANS, "auto", compressions)
+def test_what_needs_most_decides(findings: tuple[Finding, ...], told: str) -> None:
+    chosen = choose(CLEANS, "auto", findings)
     assert str(chosen) == told
     assert chosen.reason in CLEAN_REASONS
 
 
 @pytest.mark.parametrize(("asked", "told"), [(0, "0"), (1, "1"), (0.3, "0.25"), (0.32, "0.375"), (1e-9, "0")])
 def test_what_is_asked_for_goes_before_what_is_found(asked: float, told: str) -> None:
-    chosen = choose(CLEANS, asked, (Compression("jpeg", 10),))
+    chosen = choose(CLEANS, asked, (Finding("jpeg", 10),))
     assert str(chosen) == told
     assert chosen.reason == "asked"
     assert chosen.compressed
 
 
-@pytest.mark.parametrize("compressions", [(), (Compression("jpeg", 100),)])
-def test_losses_that_need_no_clean_up_are_as_if_there_were_none(compressions: tuple[Compression, ...]) -> None:
-    assert not choose(CLEANS, 0.5, compressions).compressed
+@pytest.mark.parametrize("findings", [(), (Finding("jpeg", 100),)])
+def test_losses_that_need_no_clean_up_are_as_if_there_were_none(findings: tuple[Finding, ...]) -> None:
+    assert not choose(CLEANS, 0.5, findings).compressed
+
+
+@pytest.mark.parametrize(
+    ("findings", "compressed"),
+    [
+        ((Finding("noise", 5),), False),
+        ((Finding("area", 0),), False),
+        ((Finding("jpeg", 90), Finding("noise", 9)), True),
+        ((Finding("jpeg", 100), Finding("noise", 9)), False),
+    ],
+)
+@pytest.mark.parametrize("clean", ["auto", 0.5])
+def test_other_findings_are_no_losses_of_compression(
+    findings: tuple[Finding, ...], compressed: bool, clean: float | Literal["auto"]
+) -> None:
+    assert choose(CLEANS, clean, findings).compressed == compressed
 
 
 def test_a_network_at_full_strength_has_no_other() -> None:
@@ -75,7 +108,7 @@ def test_a_network_at_full_strength_has_no_other() -> None:
 
 
 def test_a_network_without_clean_up_has_none() -> None:
-    assert choose(PLAIN, "auto", (Compression("jpeg", 10),)) == CleanUp()
+    assert choose(PLAIN, "auto", (Finding("jpeg", 10),)) == CleanUp()
     with pytest.raises(BadParameter, match="plain has no clean-up"):
         check(PLAIN, 0.5)
     check(PLAIN, 0)

@@ -1,29 +1,58 @@
-"""What pixels tell of JPEG: by the steps of their coefficients or, where these are gone, by what rings around edges."""
+"""What pixels tell of a picture's history: JPEG, by the steps of coefficients or by what rings around edges, and noise
+and shrinking, by the estimator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.codec.history import grid, ringing
-from app.codec.types import Compression
+from app.codec.history import estimator, grid, ringing
+from app.codec.types import Finding
+
+Plane = NDArray[np.float32]
+TILE, TILES = 64, 8
+"""Pixels of a side of the tiles that the estimator looks at, and how many at most."""
+LEAST_SIGMA = 2.0
+"""Of noise that is told, in levels of 255; tests/codec/history/test_estimator.py says how often it errs."""
+LEAST_PROBABILITY = 0.5
+"""From which on it is told that a picture was shrunk by area."""
 
 
-def compression_of(luma: NDArray[np.float32], lossless: bool) -> Compression | None:
-    """That luma (H, W), studio range in units of full scale, went through once.
+def findings_of(luma: Plane, lossless: bool) -> list[Finding]:
+    """What luma (H, W), studio range in units of full scale, went through.
 
     `lossless`: the file that it comes from has no losses itself. Otherwise what rings is that file's.
     """
     height, width = luma.shape
-    return compression_of_rows(height, width, lambda first, last: luma[first:last], lossless)
+    return findings_of_rows(height, width, lambda first, last: luma[first:last], lossless)
 
 
-def compression_of_rows(
-    height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]], lossless: bool
-) -> Compression | None:
+def findings_of_rows(height: int, width: int, rows: Callable[[int, int], Plane], lossless: bool) -> list[Finding]:
     """The same of luma that `rows` gives, as for `grid.tiles_of`."""
     tiles = list(grid.tiles_of(height, width, rows))
     quality = grid.quality_of(tiles)
     if quality is None and lossless:
         quality = ringing.quality_of(tiles)
-    return None if quality is None else Compression("grid", quality)
+    compressed = [] if quality is None else [Finding("grid", quality)]
+    return [*compressed, *_estimated(tiles)]
+
+
+def _estimated(tiles: Sequence[Plane]) -> Iterator[Finding]:
+    """Noise, and how the picture was shrunk, where either is sure enough."""
+    parts = [part for tile in tiles for part in _parts(tile)]
+    chosen = np.unique(np.linspace(0, len(parts) - 1, TILES).round().astype(int)).tolist()
+    estimate = estimator.shipped().of([parts[i] / np.float32(255 * 255 / 219) for i in chosen if parts])
+    if estimate is None:
+        return
+    if estimate.sigma >= LEAST_SIGMA:
+        yield Finding("noise", min(round(estimate.sigma), 100))
+    if estimate.ways["box"] >= LEAST_PROBABILITY:
+        yield Finding("area", 0)
+
+
+def _parts(tile: Plane) -> Iterator[Plane]:
+    """Its corners, of at most TILE x TILE."""
+    height, width = tile.shape
+    for top in sorted({0, max(0, height - TILE)}):
+        for left in sorted({0, max(0, width - TILE)}):
+            yield tile[top : top + TILE, left : left + TILE]

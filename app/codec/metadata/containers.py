@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from itertools import islice
 
 from app.codec import webp_chunks
+from app.codec.limits import segment_numbers
 from app.codec.metadata import avif, iptc, jpeg, jxl, png, xmp
 from app.codec.metadata.blocks import EXIF_PREFIX, TOO_LARGE, UNREADABLE, XMP_PREFIX, Blocks, bare_exif, note
 from app.codec.metadata.directories import Structure, Unreadable
-from app.errors import UndecodablePicture
 
 _JPEG_BLOCKS = (0xE1, 0xED, 0xFE)  # APP1, APP13, COM
-_MAX_SEGMENTS = 65_536
 _FILL = re.compile(rb"\xff+")
 _EXTENSION_NAME = re.compile(rb"HasExtendedXMP(?:\s*=\s*[\"']|>)\s*([0-9A-Fa-f]{32})")
 _MAX_CHUNKS = 65_536  # of a WebP
@@ -77,7 +76,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     Raises UndecodablePicture if there are more than any writer makes.
     """
     at = 2
-    for _ in range(_MAX_SEGMENTS):
+    for _ in segment_numbers():
         at = data.find(b"\xff", at)
         at = -1 if at < 0 else _FILL.match(data, at).end() - 1  # type: ignore[union-attr]
         marker = data[at + 1] if 0 <= at < len(data) - 1 else 0xD9
@@ -90,7 +89,6 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             return
         yield marker, at, end
         at = end
-    raise UndecodablePicture(f"The JPEG has more than {_MAX_SEGMENTS:,} segments. Save it anew.")
 
 
 def _extend(blocks: Blocks, parts: list[bytes]) -> None:

@@ -3,20 +3,23 @@
 import struct
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import Any
 
 import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 from PIL import AvifImagePlugin
 
 from app.codec import metadata
-from app.codec.heif import Items, Properties, colors
+from app.codec.av1 import code_points
+from app.codec.heif import HEADERS, Items, Properties, colors
 from app.codec.history import avif as history
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits, spread
-from app.codec.types import Compression, Metadata, Samples
+from app.codec.types import Finding, Metadata, Samples
 from app.errors import UndecodablePicture
 
-_ROUNDING = 2  # levels of 8 bits that two decoders may differ by
+_ROUNDING = 4  # levels of 8 bits that gray, red and green of two decoders may differ by; libyuv's blue by far more
 
 
 class AvifReader(PillowReader):
@@ -24,6 +27,7 @@ class AvifReader(PillowReader):
 
     plugin = AvifImagePlugin.AvifImageFile
     decodes_truncated = False
+    _film: NDArray[Any] | None = None
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:
@@ -32,23 +36,28 @@ class AvifReader(PillowReader):
         return super().examples()
 
     @property
-    def compression(self) -> Compression | None:
+    def compression(self) -> Finding | None:
         """As Reader."""
         quality = history.quality_of(self.source.data)
-        return None if quality is None else Compression("avif", quality)
+        return None if quality is None else Finding("avif", quality)
 
     def _own_orientation(self) -> int | None:
         return metadata.orientation_of(self._image)
 
     def _profile(self, channels: int) -> Metadata:
         found = super()._profile(channels)
-        return colors(Items(self._data).primary, gray=channels <= 2) if found.icc is None else found
+        if found.icc is not None:
+            return found
+        items = Items(self._data)
+        return colors(items.primary, channels <= 2, lambda: code_points(items.beginning(self._data, HEADERS)))
 
     def _samples(self, animated: bool) -> Samples:
-        if animated:
-            return super()._samples(animated)
         known = Items(self._data).primary
-        if (bits := depth(known)) <= 8:
+        bits = depth(known)
+        if animated:
+            eight = super()._samples(animated)
+            return eight if bits <= 8 else self._of_film(eight, bits)
+        if bits <= 8:
             decoded = super()._samples(animated)
             if decoded.shape[2] == 4 and is_monochrome(known):  # Pillow makes RGB of gray with alpha
                 decoded = decoded[..., [0, 3]]
@@ -68,8 +77,32 @@ class AvifReader(PillowReader):
             cover = sixteen_bits(read(as_still(self._data), bits), *self.size)
         except (RuntimeError, ValueError, UndecodablePicture):
             return eight
-        same = cover.shape == eight.shape and bool((np.abs(cover / 257 - eight) <= _ROUNDING).all())
-        return cover if same else eight
+        return cover if _alike(cover, eight) else eight
+
+    def _of_film(self, eight: Samples, bits: int) -> Samples:
+        """The frame that Pillow has read with 8 bits, with all of them; imagecodecs decodes a film as a whole."""
+        if self._film is None:
+            try:
+                film = np.asarray(imagecodecs.avif_decode(self._data))
+            except (RuntimeError, ValueError):
+                film = np.zeros((0, 0))
+            self._film = film
+        index = self._image.tell()
+        if self._film.dtype != np.uint16 or index >= len(self._film):
+            return eight
+        deep = self._film[index].reshape(*self._film.shape[1:3], -1)
+        frame = spread(deep, bits) if deep.max(initial=0) < 1 << bits else deep
+        # All frames are of one depth, so the first one decides.
+        if index == 0 and not _alike(frame, eight):
+            self._film = np.zeros((0, 0))
+            return eight
+        return frame
+
+
+def _alike(deep: Samples, eight: Samples) -> bool:
+    """Whether the first two channels are the same picture in 16 bits and in 8."""
+    same = deep.shape == eight.shape and deep.dtype == np.uint16
+    return same and bool((np.abs(deep[..., :2] / 257 - eight[..., :2]) <= _ROUNDING).all())
 
 
 def as_still(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from app.codec.limits import check_pixels
-from app.codec.types import Compression, DecodeLimits, Metadata, Samples
+from app.codec.types import DecodeLimits, Finding, Metadata, Samples
 from app.errors import BadParameter
 from app.formats import Format
 from app.options import UpscaleOptions
@@ -104,7 +104,7 @@ class Reader(ABC):
         return 0
 
     @property
-    def compression(self) -> Compression | None:
+    def compression(self) -> Finding | None:
         """How the file is compressed, if with losses; of an animation, its first frame."""
         return None
 

@@ -45,7 +45,11 @@ class GifReader(PillowReader):
     def frame(self, index: int, animated: bool) -> Frame:
         """Decodes the still, or the next frame of the film, composed with those before it."""
         if not animated:
-            return super().frame(index, animated)
+            first = next(parts(self.source.data), None)
+            if first is None or first.gif:
+                return super().frame(index, animated)
+            # A frame without a size shows the canvas, as in browsers and ffmpeg.
+            return Frame(Canvas(self.source.data, [first], *self.size).show(first, None), first.duration_ms)
         part = self._film[index]
         return Frame(self._canvas.show(part, self._indices(part)), part.duration_ms)
 

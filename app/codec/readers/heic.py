@@ -7,7 +7,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from app.codec import heif
+from app.codec import heif, hevc
 from app.codec.limits import MAX_FRAMES
 from app.codec.readers.base import Frame, Source
 from app.codec.readers.carrying import CarryingReader
@@ -31,6 +31,7 @@ class HeicReader(CarryingReader):
         data = self._separated(source.data)
         items = heif.Items(data)
         self._own = items.primary
+        self._coded = hevc.code_points(bytes(items.properties(items.first_id).get(b"hvcC", b"")))
         source.check_pixels(*heif.size(self._own))
         count, pixels = items.coded()
         most = source.limits.max_input_pixels
@@ -82,4 +83,4 @@ class HeicReader(CarryingReader):
 
     def _profile(self, channels: int) -> Metadata:
         icc = self._image.info.get("icc_profile")
-        return Metadata(icc=icc) if icc else heif.colors(self._own, gray=channels <= 2)
+        return Metadata(icc=icc) if icc else heif.colors(self._own, channels <= 2, lambda: self._coded)

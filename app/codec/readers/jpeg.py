@@ -8,8 +8,9 @@ import simplejpeg
 from PIL import Image, JpegImagePlugin
 
 from app.codec.history import jpeg as history
+from app.codec.limits import segment_numbers
 from app.codec.readers.pillow import PillowReader
-from app.codec.types import Compression, Samples
+from app.codec.types import Finding, Samples
 from app.errors import UndecodablePicture
 
 MAX_SCANS = 100
@@ -48,12 +49,12 @@ class JpegReader(PillowReader):
         return super()._opened(data)
 
     @property
-    def compression(self) -> Compression | None:
+    def compression(self) -> Finding | None:
         """As Reader: by the table of the first component, which is luma where there is one."""
         image = self._image
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
         steps = image.quantization.get(image.layer[0][3]) if image.layer else None
-        return Compression("jpeg", history.quality_of(steps)) if steps else None
+        return Finding("jpeg", history.quality_of(steps)) if steps else None
 
     def _samples(self, animated: bool) -> Samples:
         # Without what stands between the segments of the header, which libjpeg warns of, and no pixel needs.
@@ -81,10 +82,14 @@ class Segment(NamedTuple):
 def segments_of(data: bytes) -> Iterator[Segment]:
     """What the picture consists of, to its end marker, if it has one.
 
-    Segments are stepped over by their lengths, so that thumbnails and what follows the picture are not seen.
+    Segments are stepped over by their lengths, so that thumbnails and what follows the picture are not seen. Raises
+    UndecodablePicture if there are more than any writer makes.
     """
     at = 2
-    while marker := _MARKER.search(data, at):
+    for _ in segment_numbers():
+        marker = _MARKER.search(data, at)
+        if marker is None:
+            return
         kind, start = data[marker.end() - 1], marker.end()
         at = start if kind in _BARE else start + max(2, int.from_bytes(data[start : start + 2], "big"))
         yield Segment(kind, start, at)

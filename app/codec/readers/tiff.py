@@ -25,6 +25,7 @@ _ICC, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 34675, 282, 283, 296
 _PER_INCH = {2: 1, 3: 2.54}  # by unit: inch, centimetre
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION, _CFA = 254, 330, 50706, 32803
+_BIG, _BIG_ENDIAN = 43, b"MM\0+"
 _REDUCED = 1  # bit of the subfile type: a smaller version of another page
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _UNCOMPRESSED, _LOG_LUV = 1, (34676, 34677)
@@ -33,13 +34,39 @@ _WITH_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
 
 
+class _BigEndian(bytes):
+    """The header of a big-endian BigTIFF, whose 43 Pillow looks for where a little-endian one has it."""
+
+    def __getitem__(self, at: Any) -> Any:
+        return _BIG if at == 2 else super().__getitem__(at)
+
+    def __add__(self, more: Any) -> bytes:
+        return _BigEndian(super().__add__(more))
+
+
+class _BigEndianFile(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size) if self.tell() else _BigEndian(super().read(size))
+
+
 class TiffFile(TiffImagePlugin.TiffImageFile):
-    """Pillow's TIFF, which also opens layouts that Pillow has no mode for; those it must not load."""
+    """Pillow's TIFF, which also opens layouts that Pillow has no mode for or cannot load; those it must not load."""
 
     has_mode = True
 
+    def _open(self) -> None:
+        assert isinstance(self.fp, io.BytesIO)
+        if self.fp.getvalue().startswith(_BIG_ENDIAN):
+            self.has_mode = False
+            self.fp = _BigEndianFile(self.fp.getvalue())
+        super()._open()
+
     def _setup(self) -> None:
         _check_compression(self.tag_v2)
+        if _PHOTOMETRIC not in self.tag_v2:  # Pillow and tifffile take it for gray whose white is zero
+            raise UndecodablePicture(
+                "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it anew."
+            )
         try:
             super()._setup()
         except (SyntaxError, IndexError):  # the second for planes apart that it has no name for

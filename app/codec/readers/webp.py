@@ -9,7 +9,7 @@ from PIL import Image, WebPImagePlugin, _webp
 
 from app.codec.history import webp as history
 from app.codec.readers.pillow import PillowReader
-from app.codec.types import Compression, Samples
+from app.codec.types import Finding, Samples
 from app.codec.webp_chunks import MAX_CHUNKS, chunks, is_animated, is_whole, size, whole_frames
 from app.errors import UndecodablePicture
 
@@ -25,10 +25,10 @@ class WebpReader(PillowReader):
     plugin = WebPImagePlugin.WebPImageFile
 
     @property
-    def compression(self) -> Compression | None:
+    def compression(self) -> Finding | None:
         """As Reader."""
         quality = history.quality_of(self.source.data)
-        return None if quality is None else Compression("webp", quality)
+        return None if quality is None else Finding("webp", quality)
 
     def _samples(self, animated: bool) -> Samples:
         """Without the alpha of a still whose header says that it has none, as libwebp and browsers show it."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, JpegPresets
 
-from app.codec import Compression, DecodeLimits, reader
+from app.codec import DecodeLimits, Finding, reader
 from app.codec.history import avif, jpeg, webp
 from app.options import UpscaleOptions
 from bench.pictures import photograph
@@ -24,7 +24,7 @@ def saved(kind: str, picture: Image.Image = PICTURE, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def found(data: bytes, **options: Any) -> Compression | None:
+def found(data: bytes, **options: Any) -> Finding | None:
     return reader.read(data, UpscaleOptions(**options), DecodeLimits()).compression
 
 
@@ -32,13 +32,13 @@ def found(data: bytes, **options: Any) -> Compression | None:
 def test_every_quality_of_libjpeg_is_recovered(mode: str) -> None:
     picture = Image.new(mode, (8, 8))
     assert [found(saved("JPEG", picture, quality=quality)) for quality in range(1, 101)] == [
-        Compression("jpeg", quality) for quality in range(1, 101)
+        Finding("jpeg", quality) for quality in range(1, 101)
     ]
 
 
 def test_progressive_and_subsampled_files_have_the_same_tables() -> None:
     for options in ({"progressive": True}, {"subsampling": "4:4:4"}, {"subsampling": "4:2:0", "optimize": True}):
-        assert found(saved("JPEG", quality=83, **options)) == Compression("jpeg", 83)
+        assert found(saved("JPEG", quality=83, **options)) == Finding("jpeg", 83)
 
 
 def loss(**options: Any) -> float:
@@ -53,9 +53,9 @@ def test_tables_of_an_editor_lose_as_much_as_libjpeg_does_at_that_quality(preset
     tables = JpegPresets.presets[preset]["quantization"]
     compression = found(saved("JPEG", qtables=tables))
     assert compression is not None
-    assert compression.quality not in (1, 100)
+    assert compression.amount not in (1, 100)
     lost = loss(qtables=tables)
-    assert loss(quality=min(100, compression.quality + 8)) < lost < loss(quality=compression.quality - 8)
+    assert loss(quality=min(100, compression.amount + 8)) < lost < loss(quality=compression.amount - 8)
 
 
 @given(st.lists(st.integers(1, 65535), min_size=64, max_size=64))
@@ -71,7 +71,7 @@ def test_qualities_of_others_are_in_order_and_near_what_was_asked_for(kind: str)
         compression = found(saved(kind, quality=quality))
         assert compression is not None
         assert compression.kind == kind.lower()
-        qualities.append(compression.quality)
+        qualities.append(compression.amount)
     assert qualities == sorted(set(qualities))
     assert max(abs(one - other) for one, other in zip(qualities, asked, strict=True)) <= 10
 
@@ -87,7 +87,7 @@ def test_alpha_metadata_and_depth_change_nothing(kind: str) -> None:
         compression = found(data)
         assert plain is not None
         assert compression is not None
-        assert abs(compression.quality - plain.quality) <= 3
+        assert abs(compression.amount - plain.amount) <= 3
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
@@ -96,7 +96,7 @@ def test_an_animation_has_the_quality_of_its_first_frame(kind: str) -> None:
     low, high = (found(saved(kind, quality=quality, **frames), frames="first") for quality in (20, 90))
     assert low is not None
     assert high is not None
-    assert low.quality < 60 < high.quality
+    assert low.amount < 60 < high.amount
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_av1_headers_of_large_pictures_are_read(options: dict[str, Any]) -> None
     data = saved("AVIF", large, quality=50, **({"speed": 9} | options))
     small = found(saved("AVIF", quality=50))
     assert small is not None
-    assert abs((avif.quality_of(data) or 0) - small.quality) <= 8
+    assert abs((avif.quality_of(data) or 0) - small.amount) <= 8
 
 
 FILES = {kind: saved(kind, quality=50) for kind in ("WEBP", "AVIF")}

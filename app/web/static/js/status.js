@@ -42,6 +42,7 @@ const GROUPS = {
   "settings-refused": "failed",
   "headers-too-large": "failed",
   "cross-site": "failed",
+  "unknown-host": "failed",
   "range-not-satisfiable": "failed",
   unreachable: "unreachable",
   page: "page",

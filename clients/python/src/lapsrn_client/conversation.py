@@ -7,7 +7,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -66,7 +66,7 @@ class Conversation(ABC):
             raise
         if job.state != "done":
             raise JobFailed(**{"title": f"the job is {job.state}"} | dict(job.error or {}))
-        return await self._level(id, job.levels[-1])
+        return replace(await self._level(id, job.levels[-1]), left_out=job.left_out)
 
     async def _follow(self, id: str, progress: Progress) -> Job:
         """The job once it has finished, by its events; a stream that breaks off is taken up where it was."""

@@ -53,7 +53,7 @@ class Upscaled:
     clean: str = ""
     """What was removed, and why, such as "0.5; jpeg=90"."""
     left_out: str = ""
-    """Metadata that the result could not have, and why; only of an answer to POST /upscale itself."""
+    """Metadata that the result could not have, and why; not told by `level`."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file."""
@@ -76,7 +76,10 @@ class Upscaled:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job at one moment: tiles done and in all, seconds left if known, levels that can be fetched once it is done."""
+    """A job at one moment: tiles done and in all, seconds left if known, levels that can be fetched once it is done.
+
+    `left_out` is as in Upscaled.
+    """
 
     id: str
     state: State
@@ -85,6 +88,7 @@ class Job:
     seconds_left: float | None
     levels: tuple[int, ...]
     error: Mapping[str, Any] | None
+    left_out: str = ""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Job":
@@ -98,6 +102,7 @@ class Job:
             document.get("seconds_left"),
             tuple(sorted(map(int, document.get("results") or {}))),
             document.get("error"),
+            document.get("metadata") or "",
         )
 
     @property

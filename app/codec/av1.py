@@ -1,9 +1,13 @@
-"""The quantiser of an AV1 key frame: its headers are read as far as to that. (AV1 Bitstream Specification, 5.3 to 5.9.)
+"""Code points and quantiser of an AV1 key frame: its headers are read as far as to that. (AV1 Bitstream, 5.3 to 5.9.)
 
 Names are the specification's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from app.codec.bits import Bits
+from app.codec.code_points import CodePoints
 
 COARSEST = 255
 _SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6
@@ -11,35 +15,6 @@ _KEY_FRAME = 0
 _SELECT = 2
 _MAX_OBUS = 16
 _MAX_TILE_WIDTH, _MAX_TILE_AREA, _MAX_TILES = 4096, 4096 * 2304, 64
-
-
-class _Bits:
-    """Bits from the highest down. Raises IndexError where the data ends."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def f(self, bits: int) -> int:
-        """An unsigned number of so many bits."""
-        value = 0
-        for _ in range(bits):
-            value = value << 1 | (self._data[self._at >> 3] >> (7 - (self._at & 7)) & 1)
-            self._at += 1
-        return value
-
-    def uvlc(self) -> int:
-        """A number of variable length (4.10.3)."""
-        zeros = 0
-        while not self.f(1):
-            zeros += 1
-        return (1 << 32) - 1 if zeros >= 32 else self.f(zeros) + (1 << zeros) - 1
-
-    def ns(self, values: int) -> int:
-        """A number below `values` (4.10.7)."""
-        bits = values.bit_length()
-        short = (1 << bits) - values
-        value = self.f(bits - 1)
-        return value if value < short else (value << 1) - short + self.f(1)
 
 
 @dataclass(slots=True)
@@ -63,6 +38,7 @@ class _Sequence:
     integer_mv: int = _SELECT
     order_hint_bits: int = 0
     superres: bool = False
+    points: CodePoints | None = None
 
 
 def base_quantizer(data: bytes) -> int | None:
@@ -70,21 +46,36 @@ def base_quantizer(data: bytes) -> int | None:
 
     Raises IndexError where the data ends within a header.
     """
-    sequence, at = None, 0
-    for _ in range(_MAX_OBUS):
-        if at >= len(data):
-            return None
-        kind, extended, sized = data[at] >> 3 & 15, data[at] >> 2 & 1, data[at] >> 1 & 1
-        at += 1 + extended
-        size = len(data) - at
-        if sized:
-            size, at = _leb128(data, at)
-        body, at = _Bits(data[at : at + size]), at + size
+    sequence = None
+    for kind, body in _units(data):
         if kind == _SEQUENCE_HEADER:
             sequence = _sequence(body)
         elif kind in (_FRAME_HEADER, _FRAME) and sequence is not None:
             return _frame(body, sequence)
     return None
+
+
+def code_points(data: bytes) -> CodePoints | None:
+    """Those of the first sequence header; None if it does not name them."""
+    try:
+        return next((_sequence(body).points for kind, body in _units(data) if kind == _SEQUENCE_HEADER), None)
+    except IndexError:
+        return None
+
+
+def _units(data: bytes) -> Iterator[tuple[int, Bits]]:
+    """Kind and body of the first OBUs. Raises IndexError where the data ends within a header."""
+    at = 0
+    for _ in range(_MAX_OBUS):
+        if at >= len(data):
+            return
+        kind, extended, sized = data[at] >> 3 & 15, data[at] >> 2 & 1, data[at] >> 1 & 1
+        at += 1 + extended
+        size = len(data) - at
+        if sized:
+            size, at = _leb128(data, at)
+        yield kind, Bits(data[at : at + size])
+        at += size
 
 
 def _leb128(data: bytes, at: int) -> tuple[int, int]:
@@ -97,8 +88,9 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
     return value, at + i + 1
 
 
-def _sequence(bits: _Bits) -> _Sequence:
-    bits.f(3 + 1)  # profile, still picture
+def _sequence(bits: Bits) -> _Sequence:
+    profile = bits.f(3)
+    bits.f(1)  # still picture
     found = _Sequence(reduced=bool(bits.f(1)))
     if found.reduced:
         bits.f(5)  # level
@@ -120,10 +112,17 @@ def _sequence(bits: _Bits) -> _Sequence:
             found.integer_mv = bits.f(1)
         found.order_hint_bits = bits.f(3) + 1 if ordered else 0
     found.superres = bool(bits.f(1))
+    bits.f(2)  # directional enhancement, restoration
+    if bits.f(1) and profile == 2:  # high_bitdepth
+        bits.f(1)
+    if profile != 1:
+        bits.f(1)  # mono_chrome
+    if bits.f(1):  # color_description_present_flag
+        found.points = CodePoints(bits.f(8), bits.f(8))
     return found
 
 
-def _operating_points(bits: _Bits, found: _Sequence) -> None:
+def _operating_points(bits: Bits, found: _Sequence) -> None:
     delay_bits = 0
     if bits.f(1):  # timing_info_present_flag
         bits.f(64)
@@ -147,7 +146,7 @@ def _operating_points(bits: _Bits, found: _Sequence) -> None:
             bits.f(4)
 
 
-def _frame(bits: _Bits, sequence: _Sequence) -> int | None:
+def _frame(bits: Bits, sequence: _Sequence) -> int | None:
     """As `base_quantizer`, of a frame header."""
     shown = True
     if not sequence.reduced:
@@ -189,7 +188,7 @@ def _frame(bits: _Bits, sequence: _Sequence) -> int | None:
     return bits.f(8)
 
 
-def _skip_tiles(bits: _Bits, width: int, height: int, size_log2: int) -> None:
+def _skip_tiles(bits: Bits, width: int, height: int, size_log2: int) -> None:
     """tile_info() of a frame in superblocks of 64 or 128 pixels."""
     columns, rows = (-(-(-(-side // 8) * 8) // (1 << size_log2)) for side in (width, height))
     widest, area = _MAX_TILE_WIDTH >> size_log2, _MAX_TILE_AREA >> 2 * size_log2
@@ -206,13 +205,13 @@ def _skip_tiles(bits: _Bits, width: int, height: int, size_log2: int) -> None:
         bits.f(across + down + 2)
 
 
-def _raised(bits: _Bits, least: int, most: int) -> int:
+def _raised(bits: Bits, least: int, most: int) -> int:
     while least < most and bits.f(1):
         least += 1
     return least
 
 
-def _sizes(bits: _Bits, length: int, largest: int) -> list[int]:
+def _sizes(bits: Bits, length: int, largest: int) -> list[int]:
     sizes: list[int] = []
     while sum(sizes) < length:
         sizes.append(bits.ns(min(length - sum(sizes), largest)) + 1)

@@ -1,0 +1,46 @@
+"""Files that are no pictures in an accepted format, by name, for those who send one by mistake."""
+
+_BEGINNINGS = {
+    b"PK\x03\x04": "a ZIP archive, or a document that is kept in one",
+    b"\x1f\x8b": "a gzip archive",
+    b"Rar!": "a RAR archive",
+    b"%PDF": "a PDF document",
+    b"%!PS": "PostScript",
+    b"iVBORw0KGgo": "a picture as base64 text; send its bytes as they are",
+    b"/9j/": "a picture as base64 text; send its bytes as they are",
+    b"data:image/": "a picture as base64 text; send its bytes as they are",
+    b"\x89PNG": "a PNG whose line ends were changed on the way; send it as binary data",
+    b"8BPS": "a Photoshop document",
+    b"gimp xcf": "a GIMP drawing",
+    b"\0\0\1\0": "an icon",
+    b"\0\0\2\0": "a cursor",
+    b"\x76\x2f\x31\x01": "OpenEXR",
+    b"#?RADIANCE": "Radiance HDR",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"II\xbc": "JPEG XR",
+    b"qoif": "QOI",
+    b"DDS ": "DDS",
+    b"FUJIFILMCCD-RAW": "a camera's raw file",
+    b"IIU\0": "a camera's raw file",
+    b"IIRO": "a camera's raw file",
+    b"\x1aE\xdf\xa3": "a film",
+    b"\x7fELF": "a program",
+} | {f"P{kind}".encode() + end: "Netpbm (PPM, PGM, PBM or PAM)" for kind in range(1, 8) for end in (b"\n", b" ")}
+_BRANDS = {b"crx ": "a camera's raw file"} | dict.fromkeys(
+    (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"3gp4", b"3gp5"),
+    "a film",
+)
+_TEXT = 1024  # bytes in which a text tells what it is
+
+
+def name_of(data: bytes) -> str:
+    """What a file seems to be by its first bytes, or ""."""
+    if data[4:8] == b"ftyp":
+        return _BRANDS.get(bytes(data[8:12]), "")
+    if data[128:132] == b"DICM":
+        return "DICOM"
+    text = bytes(data[:_TEXT]).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"<"):
+        return "an SVG drawing" if b"<svg" in text else "a page of HTML or XML"
+    return next((name for start, name in _BEGINNINGS.items() if data.startswith(start)), "")

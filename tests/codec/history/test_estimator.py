@@ -1,0 +1,134 @@
+"""Noise and shrinking are told of pictures that show them, seldom of others; C, numpy and torch agree."""
+
+import io
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.codec.history import estimator
+from app.codec.history.pixels import findings_of
+from app.codec.native import library
+from app.codec.split import split
+from model.degradations import noisy, shrink
+from model.training.estimator import STRIDES, WAYS
+from model.training.estimator import Estimator as Trained
+from tests.codec.support import FORMULAS, codec, wanted
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+SETS = [SHARED / "bench" / "Set5", SHARED / "bench" / "Set14"]
+Picture = NDArray[np.uint8]
+
+
+def told(picture: Picture) -> set[str]:
+    luma = split(picture.reshape(*picture.shape[:2], -1), FORMULAS).luma
+    return {each.kind for each in findings_of(luma, lossless=True) if each.kind != "grid"}
+
+
+def pictures(folders: list[Path], pattern: str) -> list[Picture]:
+    paths = [path for folder in folders for path in sorted(folder.glob(pattern))]
+    if not paths:
+        pytest.skip("the pictures of shared/data are not on this machine")
+    return [np.asarray(Image.open(path)) for path in paths]
+
+
+@cache
+def low_resolutions(kernel: str) -> tuple[Picture, ...]:
+    """Of photographs that were not trained on, by four."""
+    originals = pictures([*SETS, SHARED / "calibrate"], "[Hp][Rh]*/*.png")
+    return tuple(shrink(each, each.shape[0] // 4, each.shape[1] // 4, kernel) for each in map(fitting, originals))
+
+
+def fitting(picture: Picture) -> Picture:
+    height, width = (side // 4 * 4 for side in picture.shape[:2])
+    return picture[:height, :width]
+
+
+def share(kind: str, found: Iterable[set[str]]) -> float:
+    return float(np.mean([kind in each for each in found]))
+
+
+def random_parameters(seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    torch.manual_seed(seed)
+    return {name: values.detach().numpy() for name, values in Trained().state_dict().items()}
+
+
+@pytest.mark.parametrize("shape", [(15, 15), (16, 64), (47, 33), (64, 64)])
+def test_c_and_numpy_and_torch_agree(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles = [np.random.default_rng(seed).random(shape, np.float32) for seed in range(3)]
+    trained = Trained()
+    trained.load_state_dict({name: torch.from_numpy(values) for name, values in random_parameters().items()})
+    served = estimator.Estimator(random_parameters(), WAYS, STRIDES, 8.0, (1e-3, 1e-6))
+    with torch.no_grad():
+        *scores, noise = trained(torch.from_numpy(np.stack(tiles))[:, None], 3)[0]
+    found = served.of(tiles)
+    assert found is not None
+    assert found.sigma == pytest.approx(max(0.0, float(torch.expm1(noise))), abs=1e-4)
+    assert list(found.ways.values()) == pytest.approx(torch.softmax(torch.stack(scores), 0).tolist(), abs=1e-5)
+    if library() is None:
+        pytest.skip("the C library is not compiled here")
+    monkeypatch.setattr(estimator, "library", lambda: None)
+    slower = served.of(tiles)
+    assert slower is not None
+    assert list(slower.ways.values()) == pytest.approx(list(found.ways.values()), abs=1e-5)
+    assert slower.sigma == pytest.approx(found.sigma, abs=1e-4)
+
+
+def test_several_tiles_are_one_picture() -> None:
+    """Four equal ones are as one of them; what is too small for the convolutions counts nothing."""
+    served, tile = estimator.shipped(), np.random.default_rng(0).random((40, 40), np.float32)
+    one, four = served.of([tile]), served.of([tile] * 4)
+    assert one is not None
+    assert four is not None
+    assert four.sigma == pytest.approx(one.sigma)
+    assert four.ways == pytest.approx(one.ways)
+    assert served.of([tile, np.zeros((14, 64), np.float32)]) == one
+    assert served.of([np.zeros((14, 64), np.float32)]) is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (18, 400), (23, 23)])
+def test_small_pictures_tell_nothing(shape: tuple[int, int]) -> None:
+    assert told(np.random.default_rng(0).integers(0, 256, shape, np.uint8)) == set()
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_flat_pictures_tell_nothing(value: int) -> None:
+    assert told(np.full((80, 90, 3), value, np.uint8)) == set()
+
+
+def test_the_published_low_resolutions_are_what_the_network_was_made_for() -> None:
+    assert [told(each) for each in pictures(SETS, "LRx4/*.png")] == [set()] * 19
+
+
+@pytest.mark.parametrize("change", [np.asarray, np.flipud, np.rot90], ids=["as it is", "upside down", "turned"])
+@pytest.mark.parametrize(("sigma", "least"), [(5, 0.8), (10, 0.95)])
+def test_noise_is_told(sigma: float, least: float, change: Callable[[Picture], Picture]) -> None:
+    rng = np.random.default_rng(0)
+    noise = (noisy(np.ascontiguousarray(change(low)), sigma, rng) for low in low_resolutions("bicubic"))
+    assert share("noise", map(told, noise)) >= least
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "lanczos", "linear-light"])
+def test_few_clean_pictures_are_taken_for_others(kernel: str) -> None:
+    found = [told(low) for low in low_resolutions(kernel)]
+    assert share("noise", found) <= 0.03
+    assert share("area", found) <= (0.0 if kernel == "bicubic" else 0.1)
+
+
+def test_shrinking_by_area_is_told_of_most_pictures() -> None:
+    assert share("area", map(told, low_resolutions("box"))) >= 0.5
+
+
+def test_the_codec_tells_it() -> None:
+    picture = noisy(np.full((96, 96, 3), 120, np.uint8), 15, np.random.default_rng(0))
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    (found,) = codec().decode(file.getvalue(), wanted(clean="auto")).findings
+    assert found.kind == "noise"
+    assert found.amount == pytest.approx(10, abs=4)  # luma's, of three channels
+    assert codec().decode(file.getvalue(), wanted(clean=0.0)).findings == ()

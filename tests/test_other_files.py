@@ -1,0 +1,58 @@
+"""Files that are no pictures here are named, and no picture is."""
+
+import base64
+import io
+
+import httpx
+import pytest
+from PIL import Image
+
+from app.formats import FORMATS
+from app.other_files import name_of
+from tests import pictures
+
+PNG = pictures.png(pictures.gray())
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"PK\3\4" + bytes(30), "a ZIP archive, or a document that is kept in one"),
+        (b'<?xml version="1.0"?>\n<!-- x -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b"\xef\xbb\xbf\r\n<SVG>", "an SVG drawing"),
+        (b"<!DOCTYPE html><title>404</title>", "a page of HTML or XML"),
+        (base64.b64encode(PNG), "a picture as base64 text; send its bytes as they are"),
+        (b"data:image/png;base64," + base64.b64encode(PNG), "a picture as base64 text; send its bytes as they are"),
+        (
+            PNG.replace(b"\r\n", b"\n", 1),
+            "a PNG whose line ends were changed on the way; send it as binary data",
+        ),
+        (b"8BPS\0\1", "a Photoshop document"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "a camera's raw file"),
+        (b"\0\0\0\x18ftypisom\0\0\0\1", "a film"),
+        (b"P6\n1 1\n255\nabc", "Netpbm (PPM, PGM, PBM or PAM)"),
+        (bytes(128) + b"DICM", "DICOM"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\1", ""),
+        (b"", ""),
+        (b"nothing in particular", ""),
+    ],
+)
+def test_names(data: bytes, name: str) -> None:
+    assert name_of(data) == name
+
+
+def test_pictures_have_other_beginnings() -> None:
+    for form in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"):
+        file = io.BytesIO()
+        Image.new("RGB", (4, 4)).save(file, form)
+        assert any(row.matches(file.getvalue()) for row in FORMATS)
+        assert name_of(file.getvalue()) == ("" if form != "PNG" else name_of(PNG))
+
+
+async def test_the_answer_says_what_was_sent(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/upscale", content=b"%PDF-1.7\n", headers={"content-type": "image/png"})
+    assert answer.status_code == 415
+    assert answer.json()["detail"].startswith(
+        "This seems to be a PDF document. It is not a picture in an accepted format. Accepted formats: PNG, "
+    )
