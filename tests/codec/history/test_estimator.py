@@ -12,41 +12,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.codec.history import estimator
-from app.codec.history.pixels import findings_of
 from app.codec.native import library
-from app.codec.split import split
-from model.degradations import noisy, shrink
+from bench.findings import FOLDERS, shrunk, told
+from model.degradations import noisy
+from model.pictures import Picture, read
 from model.training.estimator import STRIDES, WAYS
 from model.training.estimator import Estimator as Trained
-from tests.codec.support import FORMULAS, codec, wanted
+from tests.codec.support import codec, wanted
 
-SHARED = Path(__file__).parents[4] / "shared" / "data"
-SETS = [SHARED / "bench" / "Set5", SHARED / "bench" / "Set14"]
-Picture = NDArray[np.uint8]
+SETS = FOLDERS[:2]
 
 
-def told(picture: Picture) -> set[str]:
-    luma = split(picture.reshape(*picture.shape[:2], -1), FORMULAS).luma
-    return {each.kind for each in findings_of(luma, lossless=True) if each.kind != "grid"}
-
-
-def pictures(folders: list[Path], pattern: str) -> list[Picture]:
-    paths = [path for folder in folders for path in sorted(folder.glob(pattern))]
+def pictures(folders: Iterable[Path]) -> list[Picture]:
+    paths = [path for folder in folders for path in sorted(folder.glob("*.png"))]
     if not paths:
         pytest.skip("the pictures of shared/data are not on this machine")
-    return [np.asarray(Image.open(path)) for path in paths]
+    return [read(path) for path in paths]
 
 
 @cache
 def low_resolutions(kernel: str) -> tuple[Picture, ...]:
-    """Of photographs that were not trained on, by four."""
-    originals = pictures([*SETS, SHARED / "calibrate"], "[Hp][Rh]*/*.png")
-    return tuple(shrink(each, each.shape[0] // 4, each.shape[1] // 4, kernel) for each in map(fitting, originals))
-
-
-def fitting(picture: Picture) -> Picture:
-    height, width = (side // 4 * 4 for side in picture.shape[:2])
-    return picture[:height, :width]
+    """Of photographs that were not trained on."""
+    return tuple(shrunk(each, kernel) for each in pictures(FOLDERS))
 
 
 def share(kind: str, found: Iterable[set[str]]) -> float:
@@ -102,7 +89,7 @@ def test_flat_pictures_tell_nothing(value: int) -> None:
 
 
 def test_the_published_low_resolutions_are_what_the_network_was_made_for() -> None:
-    assert [told(each) for each in pictures(SETS, "LRx4/*.png")] == [set()] * 19
+    assert [told(each) for each in pictures(folder.parent / "LRx4" for folder in SETS)] == [set()] * 19
 
 
 @pytest.mark.parametrize("change", [np.asarray, np.flipud, np.rot90], ids=["as it is", "upside down", "turned"])

@@ -1,0 +1,78 @@
+"""Counts of how many pictures noise, and shrinking by area, are told.
+
+    python -m bench.findings --cards docs/training.md
+
+Of Set5, Set14 and the photographs that are neither trained on nor scored, shrunk by four in several ways, some made
+noisy since.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from app.build import build_formulas
+from app.codec.history.pixels import findings_of
+from app.codec.split import split
+from bench.png import DATA
+from model.degradations import noisy, shrink
+from model.model_card import write_block
+from model.pictures import Picture, find_pictures, read
+
+SCALE = 4
+FOLDERS = (DATA / "Set5" / "HR", DATA / "Set14" / "HR", DATA.parent / "calibrate" / "photos")
+KINDS = ("noise", "area")
+
+
+def shrunk(picture: Picture, kernel: str = "bicubic") -> Picture:
+    """Its low resolution; rows and columns that are left over are cut off."""
+    height, width = (side // SCALE for side in picture.shape[:2])
+    return shrink(picture[: height * SCALE, : width * SCALE], height, width, kernel)
+
+
+def made_noisy(picture: Picture, sigma: float) -> Picture:
+    """Its low resolution by bicubic, with noise in every channel, the same each time."""
+    return noisy(shrunk(picture), sigma, np.random.default_rng(0))
+
+
+ROWS: Mapping[str, Callable[[Picture], Picture]] = {
+    "shrunk by MATLAB's bicubic": shrunk,
+    "bilinear": partial(shrunk, kernel="bilinear"),
+    "by Lanczos": partial(shrunk, kernel="lanczos"),
+    "in linear light": partial(shrunk, kernel="linear-light"),
+    "by area": partial(shrunk, kernel="box"),
+    **{f"by bicubic, noise of σ = {sigma} in each channel": partial(made_noisy, sigma=sigma) for sigma in (3, 5, 10)},
+}
+
+
+def told(picture: Picture) -> set[str]:
+    """The kinds of findings of a picture (H, W) or (H, W, 3) in a file without losses."""
+    luma = split(picture.reshape(*picture.shape[:2], -1), build_formulas()).luma
+    return {each.kind for each in findings_of(luma, lossless=True)}
+
+
+def lines(pictures: Sequence[Picture]) -> Iterator[str]:
+    """Of the table, Markdown."""
+    yield f"| of {len(pictures)} pictures, {SCALE} times smaller | noise is told | shrinking by area is told |"
+    yield "|---|---:|---:|"
+    for name, change in ROWS.items():
+        found = [told(change(each)) for each in pictures]
+        yield f"| {name} | " + " | ".join(str(sum(kind in each for each in found)) for kind in KINDS) + " |"
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs="+", default=FOLDERS, help="folders of pictures")
+    parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files: block `findings` to renew")
+    arguments = parser.parse_args()
+    table = "\n".join(lines([read(path) for path in find_pictures(arguments.data)]))
+    print(table)
+    for card in arguments.cards:
+        card.write_text(write_block(card.read_text(), "findings", table))
+
+
+if __name__ == "__main__":
+    main()
