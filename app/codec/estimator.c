@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { LANES = 8, PIXELS = 8 };
+enum { LANES = 8, BLOCKS = 2, PIXELS = 6 };  // as many sums as fit into the registers of AVX2
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
 
 // A convolution without padding: `in` channels to `out`, a multiple of LANES. Its weights are (out / LANES, side, side,
@@ -24,54 +24,86 @@ static Lanes load(const float* from) {
     return lanes;
 }
 
-// Up to PIXELS neighbours of a row, of one block of channels; after the ReLU.
+// Neighbours of a row, `count` of them, of `blocks` blocks of channels; after the ReLU.
 static inline __attribute__((always_inline)) void convolve(
-    Layer layer, const float* first, size_t line, const float* weights, Lanes bias, size_t count, Lanes* sums
+    Layer layer,
+    const float* first,
+    size_t line,
+    const float* weights,
+    const float* biases,
+    size_t blocks,
+    size_t count,
+    Lanes sums[BLOCKS][PIXELS]
 ) {
     const size_t step = (size_t)layer.stride * (size_t)layer.in, span = (size_t)layer.side * (size_t)layer.in;
-    for (size_t p = 0; p < count; p++) sums[p] = bias;
+    const size_t block_size = (size_t)layer.side * span * LANES;
+    Lanes sum[BLOCKS][PIXELS] = {{{0}}};
     for (int32_t y = 0; y < layer.side; y++, first += line) {
         for (size_t i = 0; i < span; i++, weights += LANES) {
-            const Lanes weight = load(weights);
+#pragma GCC unroll 8
             for (size_t p = 0; p < count; p++) {
                 const float value = first[p * step + i];
-                sums[p] += weight * (Lanes){value, value, value, value, value, value, value, value};
+                const Lanes values = {value, value, value, value, value, value, value, value};
+#pragma GCC unroll 2
+                for (size_t b = 0; b < blocks; b++) sum[b][p] += load(weights + b * block_size) * values;
             }
         }
     }
-    for (size_t p = 0; p < count; p++)
-        for (int i = 0; i < LANES; i++) sums[p][i] = sums[p][i] > 0 ? sums[p][i] : 0;
+#pragma GCC unroll 2
+    for (size_t b = 0; b < blocks; b++) {
+        const Lanes bias = load(biases + b * LANES);
+#pragma GCC unroll 8
+        for (size_t p = 0; p < count; p++) {
+            const Lanes found = sum[b][p] + bias;
+            sums[b][p] = (Lanes)((found > 0) & (__typeof__(found > 0))found);
+        }
+    }
 }
 
-// One layer; adds to `moments` (2, out) the sums of what comes out and of its squares.
-static void run(Layer layer, Map in, Map out, const float* weights, double* moments) {
-    const size_t channels = (size_t)layer.out, blocks = channels / LANES, stride = (size_t)layer.stride;
-    const size_t line = in.width * (size_t)layer.in;
+// A row of `blocks` blocks of channels, `first` on; adds to `moments` (2, out) the sums of what comes out and of its
+// squares.
+static inline __attribute__((always_inline)) void run_row(
+    Layer layer, Map in, Map out, size_t y, size_t first, size_t blocks, const float* weights, double* moments
+) {
+    const size_t channels = (size_t)layer.out, line = in.width * (size_t)layer.in, stride = (size_t)layer.stride;
     const size_t block_size = (size_t)layer.side * (size_t)layer.side * (size_t)layer.in * LANES;
-    for (size_t y = 0; y < out.height; y++) {
+    const float* biases = weights + channels / LANES * block_size + first * LANES;
+    const float* from = in.values + y * stride * line;
+    Lanes totals[BLOCKS] = {{0}}, squares[BLOCKS] = {{0}};
+    for (size_t x = 0; x < out.width; x += PIXELS) {
+        // The last ones begin sooner where they would be fewer, and some are then there already.
+        const int whole = out.width >= PIXELS;
+        const size_t begin = whole && x + PIXELS > out.width ? out.width - PIXELS : x;
+        const size_t count = whole ? PIXELS : out.width;
+        const float* pixels = from + begin * stride * (size_t)layer.in;
+        Lanes found[BLOCKS][PIXELS];
+        if (whole)
+            convolve(layer, pixels, line, weights + first * block_size, biases, blocks, PIXELS, found);
+        else
+            convolve(layer, pixels, line, weights + first * block_size, biases, blocks, count, found);
         for (size_t b = 0; b < blocks; b++) {
-            const Lanes bias = load(weights + blocks * block_size + b * LANES);
-            Lanes sum = {0}, squares = {0};
-            for (size_t x = 0; x < out.width; x += PIXELS) {
-                const float* first = in.values + y * stride * line + x * stride * (size_t)layer.in;
-                const size_t count = out.width - x < PIXELS ? out.width - x : PIXELS;
-                Lanes found[PIXELS];
-                if (count == PIXELS)
-                    convolve(layer, first, line, weights + b * block_size, bias, PIXELS, found);
-                else
-                    convolve(layer, first, line, weights + b * block_size, bias, count, found);
-                for (size_t p = 0; p < count; p++) {
-                    sum += found[p];
-                    squares += found[p] * found[p];
-                    float* to = out.values + (y * out.width + x + p) * channels + b * LANES;
-                    __builtin_memcpy(to, &found[p], sizeof found[p]);
-                }
-            }
-            for (size_t i = 0; i < LANES; i++) {
-                moments[b * LANES + i] += sum[i];
-                moments[channels + b * LANES + i] += squares[i];
+            for (size_t p = x - begin; p < count; p++) {
+                totals[b] += found[b][p];
+                squares[b] += found[b][p] * found[b][p];
+                float* to = out.values + (y * out.width + begin + p) * channels + (first + b) * LANES;
+                __builtin_memcpy(to, &found[b][p], sizeof(Lanes));
             }
         }
+    }
+    for (size_t b = 0; b < blocks; b++) {
+        for (size_t i = 0; i < LANES; i++) {
+            moments[(first + b) * LANES + i] += totals[b][i];
+            moments[channels + (first + b) * LANES + i] += squares[b][i];
+        }
+    }
+}
+
+static void run(Layer layer, Map in, Map out, const float* weights, double* moments) {
+    const size_t blocks = (size_t)layer.out / LANES;
+    for (size_t y = 0; y < out.height; y++) {
+        size_t b = 0;
+        for (; b + BLOCKS <= blocks; b += BLOCKS) run_row(layer, in, out, y, b, BLOCKS, weights, moments);
+        if (b < blocks) run_row(layer, in, out, y, b, 1, weights, moments);
     }
 }
 
