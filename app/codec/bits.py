@@ -9,11 +9,11 @@ class Bits:
 
     def f(self, bits: int) -> int:
         """An unsigned number of so many bits."""
-        value = 0
-        for _ in range(bits):
-            value = value << 1 | (self._data[self._at >> 3] >> (7 - (self._at & 7)) & 1)
-            self._at += 1
-        return value
+        first, self._at = self._at, self._at + bits
+        if self._at > 8 * len(self._data):
+            raise IndexError(self._at)
+        whole = int.from_bytes(self._data[first >> 3 : self._at + 7 >> 3], "big")
+        return whole >> (-self._at & 7) & (1 << bits) - 1
 
     def uvlc(self) -> int:
         """A number of variable length: AV1's uvlc(), and HEVC's ue(v)."""

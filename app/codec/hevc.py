@@ -66,9 +66,10 @@ def _color_description(bits: Bits) -> CodePoints | None:
         bits.f(32)
     if bits.f(1):
         bits.f(1)  # overscan_appropriate_flag
-    if not (bits.f(1) and bits.f(4) >= 0 and bits.f(1)):  # the signal's type, its format and range, its colours
+    if not bits.f(1):  # video_signal_type_present_flag
         return None
-    return CodePoints(bits.f(8), bits.f(8))
+    bits.f(4)  # format, range
+    return CodePoints(bits.f(8), bits.f(8)) if bits.f(1) else None
 
 
 def _skip(bits: Bits, numbers: int) -> None:

@@ -31,7 +31,7 @@ class HeicReader(CarryingReader):
         data = self._separated(source.data)
         items = heif.Items(data)
         self._own = items.primary
-        self._coded = hevc.code_points(bytes(items.properties(items.first_id).get(b"hvcC", b"")))
+        self._coded = hevc.code_points(bytes(items.properties(items.first_id).get(b"hvcC", b"")[: heif.HEADERS]))
         source.check_pixels(*heif.size(self._own))
         count, pixels = items.coded()
         most = source.limits.max_input_pixels
