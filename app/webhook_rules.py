@@ -79,14 +79,17 @@ class Rules:
                 "*" in self.hosts or any(_plain(ip_address(host)) in network for network in self.networks)
             )
         except ValueError:
-            return _is_name(host) and any(
-                each in ("*", host) or (each[0] == "." and host.endswith(each)) for each in self.hosts
-            )
+            return _is_name(host) and is_one_of(host, self.hosts)
 
 
 def is_host_pattern(name: str) -> bool:
     """Whether this is a host's name in lower case, or one with a dot before it that stands for all below."""
     return _HOST.fullmatch(name) is not None
+
+
+def is_one_of(host: str, patterns: Iterable[str]) -> bool:
+    """Whether a host in lower case is one of those that `is_host_pattern`, or "*" for any, stand for."""
+    return any(each in ("*", host) or (each[0] == "." and host.endswith(each)) for each in patterns)
 
 
 def secrets_in(text: str) -> tuple[bytes, ...]:

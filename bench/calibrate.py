@@ -56,7 +56,6 @@ NAMES = {
     "avif": "AVIF",
     "noise": "noise",
     "area": "shrunk by area",
-    "lanczos": "by Lanczos",
 }
 Rgb = NDArray[np.uint8]
 Point = tuple[int, float]

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.addresses import path_of
 from app.errors import UnknownHost
 from app.settings import Settings, is_loopback
-from app.webhook_rules import is_host_pattern
+from app.webhook_rules import is_host_pattern, is_one_of
 
 HEALTH = ("/healthz", "/readyz")
 """What orchestrators ask for, by whatever name."""
@@ -74,7 +74,7 @@ def is_known(host: str, names: Sequence[str], *, is_encrypted: bool) -> bool:
         return False
     if "local" in names and (is_encrypted or "." not in host or host.endswith(_LOCAL)):
         return True
-    return any(host == name or (name[0] == "." and host.endswith(name)) for name in names)
+    return is_one_of(host, names)
 
 
 def _is_address(host: str) -> bool:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from app.codec.native import library
+from app.codec.types import Plane
 
 _LANES = 8
 _FILE = Path(__file__).parent / "estimator.safetensors"
 
-Plane = NDArray[np.float32]
-Parameters = Mapping[str, NDArray[np.float32]]
+Floats = NDArray[np.float32]
+Parameters = Mapping[str, Floats]
 
 
 class Estimate(NamedTuple):
@@ -32,9 +33,9 @@ class Estimate(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    kernel: Plane
+    kernel: Floats
     """(out, in, side, side)"""
-    bias: Plane
+    bias: Floats
     stride: int
 
     @property
@@ -121,7 +122,7 @@ class Estimator:
             found += [np.log(mean + self._floors[0]), np.log(square + self._floors[1]) / 2]
         return np.concatenate(found)
 
-    def _sums(self, values: Plane) -> NDArray[np.float64]:
+    def _sums(self, values: Floats) -> NDArray[np.float64]:
         """As estimator_moments adds them."""
         found = []
         for layer in self._layers:
@@ -140,7 +141,7 @@ def shipped() -> Estimator:
     return Estimator.open(_FILE)
 
 
-def _packed(kernel: Plane, bias: Plane) -> Plane:
+def _packed(kernel: Floats, bias: Floats) -> Floats:
     """As estimator.c wants a layer: (out / lanes, side, side, in, lanes), then biases."""
     out, channels, side, _ = kernel.shape
     blocks = kernel.reshape(out // _LANES, _LANES, channels, side, side).transpose(0, 3, 4, 2, 1)

@@ -21,6 +21,8 @@ QUALITIES = (*range(10, 80, 5), *range(76, 95, 1))
 """Those that are told apart. Above, the steps of these frequencies are as small as what rounding pixels adds."""
 TILE, TILES = 128, 16
 """Pixels of a side of the tiles that are looked at, a multiple of 8, and how many at most: of the busier half."""
+LEVELS = np.float32(255 * 255 / 219)
+"""Of the full range, in full scale of the studio range."""
 _LEAST_SIDE = 24
 _THIN = 4  # of these rows, one tells how busy a tile is
 _BINS, _PER_LEVEL = 512, 4  # coefficients of up to 128 levels, in quarters of a level
@@ -60,7 +62,7 @@ def tiles_of(height: int, width: int, rows: Callable[[int, int], NDArray[np.floa
         corners = [corners[i] for i in order[np.linspace(0, len(order) - 1, TILES).round().astype(int)]]
     for top, left in corners:
         luma = rows(top, min(top + TILE + 7, height))
-        yield luma[:, left : left + TILE + 7] * np.float32(255 * 255 / 219)
+        yield luma[:, left : left + TILE + 7] * LEVELS
 
 
 def histograms(pictures: Iterable[NDArray[np.float32]]) -> NDArray[np.uint32]:

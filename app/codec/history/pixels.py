@@ -4,12 +4,10 @@ and shrinking, by the estimator."""
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.codec.history import estimator, grid, ringing
-from app.codec.types import Finding
+from app.codec.types import Finding, Plane
 
-Plane = NDArray[np.float32]
 TILE, TILES = 64, 8
 """Pixels of a side of the tiles that the estimator looks at, and how many at most."""
 LEAST_SIGMA = 2.0
@@ -41,7 +39,7 @@ def _estimated(tiles: Sequence[Plane]) -> Iterator[Finding]:
     """Noise, and how the picture was shrunk, where either is sure enough."""
     parts = [part for tile in tiles for part in _parts(tile)]
     chosen = np.unique(np.linspace(0, len(parts) - 1, TILES).round().astype(int)).tolist()
-    estimate = estimator.shipped().of([parts[i] / np.float32(255 * 255 / 219) for i in chosen if parts])
+    estimate = estimator.shipped().of([parts[i] / grid.LEVELS for i in chosen if parts])
     if estimate is None:
         return
     if estimate.sigma >= LEAST_SIGMA:
