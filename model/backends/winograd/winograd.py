@@ -27,7 +27,7 @@ TARGETS = {
 }
 """What winograd.c is compiled for, the fastest first, with what the CPU must have, as Linux names it."""
 CHANNELS = 64
-MAX_LEVELS, MAX_CONVS = 3, 15
+MAX_LEVELS, MAX_CONVS = 3, 31
 PATCH, POINTS = 4, 36
 PHASES = 4
 CACHE_LINE = 64
