@@ -134,8 +134,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         for device in devices
     ]
     backend = chosen[0].backend
-    memory, accelerator = backend.memory(len(weights), len(factories)), devices[0] != "cpu"
-    return ModelSource(factories, engine_config(backend.tiling(devices[0])), memory, accelerator)
+    memory = backend.memory([each.info.config for each in weights], len(factories))
+    return ModelSource(factories, engine_config(backend.tiling(devices[0])), memory, devices[0] != "cpu")
 
 
 @contextlib.contextmanager
