@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import httpx
@@ -52,15 +53,33 @@ def command(url: str, clients: int, seconds: float, *sizes: tuple[int, int], fir
     return [sys.executable, "-m", "bench.load", "--first", str(first), url, str(clients), str(seconds), *shapes]
 
 
-def run(url: str, clients: int, seconds: float, *sizes: tuple[int, int]) -> Load:
+def run(url: str, clients: int, seconds: float, *sizes: tuple[int, int], first: int = 0) -> Load:
     """Load from a child process. Raises RuntimeError when it fails or nothing was answered with 200."""
-    done = subprocess.run(command(url, clients, seconds, *sizes), capture_output=True, text=True, check=False)
+    arguments = command(url, clients, seconds, *sizes, first=first)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the load generator failed: {done.stderr[-2000:]}")
     load = Load(**json.loads(done.stdout))
     if not load.times:
         raise RuntimeError(f"{url} answered nothing with 200: {load.statuses}")
     return load
+
+
+def run_several(url: str, clients: int, generators: int, seconds: float, *sizes: tuple[int, int]) -> Load:
+    """As `run`, the clients shared out among so many processes, as one cannot load a server of many cores.
+
+    It lasts as long as the longest of them.
+    """
+    share = clients // generators
+    starts = range(0, share * generators, share)
+    with ThreadPoolExecutor(generators) as threads:
+        found = list(threads.map(lambda first: run(url, share, seconds, *sizes, first=first), starts))
+    return Load(
+        max(each.seconds for each in found),
+        dict(sum((Counter(each.statuses) for each in found), Counter())),
+        [taken for each in found for taken in each.times],
+        sum(each.cpu_seconds for each in found),
+    )
 
 
 async def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int, int]], first: int) -> Load:
