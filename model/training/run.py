@@ -38,7 +38,6 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
     devices(options.device)
     if options.device == "cpu":
         keep_freed_memory()
-    torch.backends.cudnn.benchmark = True  # a run has few shapes, and time enough to try kernels
     exact_float32()
     options.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, options.device, options.dtype, micro_batch=options.micro_batch, compiled=options.compile)
