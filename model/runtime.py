@@ -174,8 +174,8 @@ def join(weights: Sequence[Weights]) -> list[Weights]:
     """Make every network that is another at full strength of clean-up the other end of that one's strengths.
 
     It is also that of every network whose first levels are the same. Waypoints of it are no longer networks of their
-    own: returns the others. Where the other network is not among them, an end or a waypoint is a network like others.
-    Raises WeightsError where the two differ in form.
+    own: returns the others. Where the other network is not among them, an end, a waypoint or a deep companion is a
+    network like others. Raises WeightsError where the two of a line differ in form, or a companion does not fit.
     """
     named = {each.info.name: each for each in weights}
     waypoints: list[Weights] = []
@@ -192,7 +192,33 @@ def join(weights: Sequence[Weights]) -> list[Weights]:
             for each in weights:
                 if each is base or (each not in (end, *between) and each.begins_as(base)):
                     each.clean_with(end, between)
-    return [each for each in weights if each not in waypoints]
+    left = [each for each in weights if each not in waypoints]
+    _join_companions(left)
+    return left
+
+
+def _join_companions(weights: Sequence[Weights]) -> None:
+    """Check deep companions, and make those whose network is not there networks of their own. Raises WeightsError."""
+    named = {each.info.name: each.info for each in weights}
+    companions: dict[str, str] = {}
+    for each in (each for each in weights if each.info.deep_of):
+        base, deep = named.get(each.info.deep_of), each.info
+        if base is None:
+            each.info = replace(deep, deep_of="")
+            continue
+        if base.scales != deep.scales:
+            wrong = f"they have the scales {base.scales} and {deep.scales}"
+        elif base.deep_of or base.full_strength_of or deep.full_strength_of:
+            wrong = "a deep companion is of a network of its own, and at no strength of clean-up"
+        elif base.name in companions:
+            wrong = f"{companions[base.name]} is that already"
+        else:
+            companions[base.name] = deep.name
+            continue
+        raise WeightsError(
+            f"{deep.name} is the deep companion of {base.name}, but {wrong}; serve them apart, or export {deep.name} "
+            "again"
+        )
 
 
 def _check_form(end: Weights, base: Weights) -> None:
