@@ -184,6 +184,20 @@ def test_only_so_many_are_kept_the_last_used_ones() -> None:
     assert runtime._at(Mix(strengths[1])) is not kept[1]
 
 
+def test_networks_that_are_served_together_keep_so_many_together() -> None:
+    base, end = (random_network(LapSRNConfig(depth=1, width=2), seed) for seed in range(2))
+    weights = [weights_of(base, "base"), weights_of(extended(base), "larger"), weights_of(end, "end", "base")]
+    first, second = (each.runtime("cpu", "float32", "torch") for each in join(weights)[:2])
+    plain, kept = first._at(Mix()), first._at(Mix(0.5))
+    strengths = [step / 64 for step in range(1, MOST_MIXES)]
+    others = [second._at(Mix(strength)) for strength in strengths]
+    assert first._at(Mix(0.5)) is kept
+    assert [second._at(Mix(strength)) for strength in strengths] == others
+    assert second._at(Mix(0.5)) is not kept  # one too many
+    assert first._at(Mix(0.5)) is not kept
+    assert first._at(Mix()) is plain
+
+
 def test_a_network_without_another_end_says_so() -> None:
     runtime = weights_of(random_network(CONFIG), "alone").runtime("cpu", "float32", "torch")
     with pytest.raises(ValueError, match="alone has no clean-up"):
