@@ -131,7 +131,7 @@ async def test_compression_chooses_the_deep_line() -> None:
     smooth = Image.fromarray(photograph(20, 28)).resize((56, 40), Image.Resampling.BICUBIC)  # its texture is no noise
     smooth.save(file, "JPEG", quality=90)
     body = file.getvalue()
-    asked = [
+    asked: list[dict[str, Any]] = [
         {},
         {"clean": 0.5},
         {"clean": 0.5, "model": "x4_deep"},
