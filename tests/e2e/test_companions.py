@@ -1,22 +1,26 @@
 """A line of clean-up of deep networks beside plain ones, made here, through the service's own way: what is promised."""
 
 import io
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from app.bands.run import BandUpscaler
-from app.build import build_formulas, build_limits
+from app.build import build_formulas, build_limits, open_model
 from app.cli.batch import Result
 from app.cli.local import LocalBackend, local_settings
 from app.codec import Codec
 from app.codec.merge import merge
+from app.errors import StartupError
+from app.main import create_app
 from app.options import UpscaleOptions
 from app.settings import Settings
 from bench.pictures import photograph
@@ -24,6 +28,7 @@ from model.checkpoint import save_weights
 from model.evaluate import upscale, upscale_ensemble, upscale_twice
 from model.network import LapSRN, LapSRNConfig
 from model.weights import KINDS
+from tests.conftest import running, service_of
 from tests.model.networks import random_network
 from tests.pictures import opened, png
 
@@ -177,3 +182,43 @@ async def test_without_the_files_of_a_companion_qualities_and_strengths_fall_bac
         luma = upscale_twice(networks["x4"].fold(), picture.luma)[-1]
     expected = merge(picture, [luma], 4, 8, build_formulas(), consistent=True).astype(int)
     assert np.abs(expected - opened(medium.body)).max() <= 1
+
+
+async def test_a_reload_takes_relations_as_the_files_then_have_them(folder: Path, tmp_path: Path) -> None:
+    """A companion and its clean-up come, and go again, without a picture in between that has half of them."""
+    for name in ("x4", "x8"):
+        shutil.copy(folder / f"{name}.safetensors", tmp_path)
+    settings = Settings(weights=tmp_path / "x4.safetensors", more_weights=(tmp_path,), dtype="float32")
+
+    async def told(client: httpx.AsyncClient, query: str) -> tuple[str, str]:
+        answer = await client.post(f"/upscale?{query}", content=PICTURE, headers={"Content-Type": "image/png"})
+        if answer.status_code == 422:
+            return "refused", answer.json()["detail"]
+        return answer.headers["x-upscale-model"], answer.headers["x-upscale-clean"]
+
+    async with running(create_app(settings)) as client:
+        service = service_of(client)
+        assert await told(client, "quality=high&clean=0") == ("x4", "0")
+        assert (await told(client, "clean=0.5"))[0] == "refused"
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        await service.reload()
+        assert await told(client, "quality=high&clean=0") == ("x4_deep", "0")
+        assert await told(client, "clean=0.5") == ("x4_deep", "0.5")
+        assert await told(client, "clean=0.5&scale=8") == ("x8_deep", "0.5")
+        (tmp_path / "x8_deep.safetensors").unlink()
+        await service.reload()
+        assert await told(client, "quality=high&clean=0&scale=8") == ("x8", "0")
+        assert (await told(client, "clean=0.5&scale=8"))[1].startswith("x8 has no clean-up.")
+        assert (await told(client, "scale=8"))[1] == "0"
+        (tmp_path / "x4_deep.safetensors").unlink()
+        await service.reload()
+        assert await told(client, "quality=high&clean=0") == ("x4", "0")
+        assert (await told(client, "clean=0.5"))[1].startswith("x4 has no clean-up.")
+        assert await told(client, "model=x4_end") == ("x4_end", "0")
+
+
+def test_a_companion_that_does_not_fit_ends_the_start_in_one_line(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "x4.safetensors", tmp_path)
+    save_weights(tmp_path / "other.safetensors", random_network(replace(PLAIN, scale=8)), deep={"of": "x4"})
+    with pytest.raises(StartupError, match=r"^other is the deep companion of x4, but they have the scales .*$"):
+        open_model(Settings(weights=tmp_path / "x4.safetensors", more_weights=(tmp_path,)), None)
