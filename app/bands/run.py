@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.bands.assemble import assemble
-from app.bands.picture import CONTEXT, LargePicture, Whole, stored
+from app.bands.picture import LargePicture, Whole, context_of, stored
 from app.bands.source import open_source
 from app.bands.work import Work
 from app.codec import Formulas
@@ -94,7 +94,14 @@ class BandUpscaler:
         self._whole, self._rows = Whole(**known["whole"]), int(known["rows"])
         self._clean, self._compressed = float(known["clean"]), bool(known.get("compressed", True))
         self._options = replace(options, clean=self._clean)
-        self._chosen = choice.choose(networks, self._network, options.effort, self._clean)
+        self._chosen = self._choose(self._clean)
+        self._context = self._context_for(self._chosen)
+
+    def _choose(self, strength: float) -> choice.Choice:
+        return choice.choose(self._engine.networks, self._network, self._options.effort, strength)
+
+    def _context_for(self, chosen: choice.Choice) -> int:
+        return context_of(self._engine.networks[chosen.network].window_margin)
 
     def _made(self) -> dict[str, Any]:
         whole = self._picture.whole()
@@ -105,7 +112,7 @@ class BandUpscaler:
         planes = 1 + (whole.alpha == "varies")
         floats = planes * (2 + sum(level**2 for level in levels)) + 4
         pixel = 4 * floats + whole.channels * whole.depth // 8 * (4 + self._scale**2)
-        rows = self._memory // (whole.width * pixel) - 2 * CONTEXT
+        rows = self._memory // (whole.width * pixel) - 2 * self._context_for(self._choose(chosen.strength))
         rows = max(_STEP, min(rows, _MOST_ROWS) // _STEP * _STEP)
         return {"whole": asdict(whole), "rows": rows, "clean": chosen.strength, "compressed": chosen.compressed}
 
@@ -127,7 +134,7 @@ class BandUpscaler:
     async def _band(self, band: int) -> Samples:
         first = band * self._rows
         last = min(first + self._rows, self._whole.height)
-        top, bottom = max(first - CONTEXT, 0), min(last + CONTEXT, self._whole.height)
+        top, bottom = max(first - self._context, 0), min(last + self._context, self._whole.height)
         decoded: Decoded = await asyncio.to_thread(self._picture.decoded, top, bottom, self._whole)
         outputs = await self._engine.upscale(
             decoded.planes,
