@@ -135,9 +135,9 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         for device in devices
     ]
     backend = chosen[0].backend
-    computing = sum(not each.info.full_strength_of for each in weights)  # the others are strengths of these
-    memory, accelerator = backend.memory(computing, len(factories)), devices[0] != "cpu"
-    return ModelSource(factories, engine_config(backend.tiling(devices[0])), memory, accelerator)
+    computing = [each.info.config for each in weights if not each.info.full_strength_of]  # ends are strengths of these
+    memory = backend.memory(computing, len(factories))
+    return ModelSource(factories, engine_config(backend.tiling(devices[0])), memory, devices[0] != "cpu")
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ def engine_flops(
 ) -> int:
     """What the engine computes for one plane: every tile that it cuts, the network's margins included."""
     overhead = engine.overhead(window_margin)
-    edges = sizes_for(height, width, engine.tile_sizes(config.scale), overhead, workers, engine.split_above_idle)
+    sizes = engine.tile_sizes(config.scale, window_margin)
+    edges = sizes_for(height, width, sizes, overhead, workers, engine.split_above_idle)
     rows, columns = (cut_axis(side, each, overhead) for side, each in zip((height, width), edges, strict=True))
     return sum(tile_flops(config, row.size, column.size) for row in rows for column in columns)

@@ -17,7 +17,7 @@ from bench.arithmetic import engine_flops, useful_flops
 from bench.contestants import Contestant
 from bench.machine import Machine, describe
 from bench.report import Plan, Section
-from model.backends.amx.amx import MAX_CONVS, AmxNetwork
+from model.backends.amx.amx import AmxNetwork
 from model.backends.registry import by_name
 from model.backends.torch_network import torch_dtype
 from model.checkpoint import load_weights, parameters_of
@@ -125,7 +125,7 @@ def _products(side: int, runs: int) -> float:
 
 def _amx(side: int, runs: int) -> float:
     """Fifteen convolutions in a row: a network of one level that is little else."""
-    config = LapSRNConfig(scale=2, depth=MAX_CONVS + 1)
+    config = LapSRNConfig(scale=2, depth=16)
     network = AmxNetwork(fold(parameters_of(LapSRN(config)), config))
     edge = side + 2 * config.margin
     tile = np.random.default_rng(0).random((1, edge, edge), np.float32)

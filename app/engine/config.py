@@ -6,6 +6,8 @@ from typing import Literal
 from app.engine.tiles import TileSizes
 
 WarmUp = Literal["nothing", "smallest", "tiles", "shapes"]
+MARGINS = 16
+"""Window margins that a tall tile's core is high at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,9 @@ class EngineConfig:
     """Widths that a tile's core can have, and heights, ascending; the shapes are their pairs, so keep them few."""
     tile_heights: tuple[int, ...] = ()
     """Its heights, where they are not the same as its widths."""
+    tall_heights: tuple[int, ...] = ()
+    """Further heights, each for networks whose windows have margins of at least a sixteenth of it: what margins add to
+    the work is then much the same for every network."""
     tile_overhead: float = 1.0
     """What a tile costs along an axis beyond its core, in margins; it decides between few large tiles and many small
     ones that cover no more than there is."""
@@ -60,20 +65,22 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that cannot work."""
-        for name, sizes in (("tile_widths", self.tile_widths), ("tile_heights", self.tile_heights or self.tile_widths)):
+        heights = (self.tile_heights or self.tile_widths) + self.tall_heights
+        for name, sizes in (("tile_widths", self.tile_widths), ("tile_heights and tall_heights", heights)):
             if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
                 raise ValueError(f"{name} must be ascending positive integers, not {sizes}")
         for name in ("max_batch_tiles", "max_batch_pixels", "max_tiles", "max_bytes", "max_failed_attempts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-    def tile_sizes(self, scale: int) -> TileSizes:
+    def tile_sizes(self, scale: int, window_margin: int = 0) -> TileSizes:
         """What cores can be at a scale: beyond x4 none that gives more output pixels than the largest does at x4."""
 
         def fitting(sizes: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(size for size in sizes if size * scale <= 4 * sizes[-1]) or sizes[:1]
 
-        return TileSizes(fitting(self.tile_heights or self.tile_widths), fitting(self.tile_widths))
+        tall = tuple(size for size in self.tall_heights if size <= MARGINS * window_margin)
+        return TileSizes(fitting((self.tile_heights or self.tile_widths) + tall), fitting(self.tile_widths))
 
     def overhead(self, margin: int) -> int:
         """The same in source pixels."""

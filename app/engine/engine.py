@@ -179,7 +179,7 @@ class Engine:
             client=client,
             scale=scale,
             levels=self.levels(chosen.name, scale),
-            sizes=self._config.tile_sizes(scale),
+            sizes=self._config.tile_sizes(scale, chosen.window_margin),
             margin=chosen.margin,
             window_margin=chosen.window_margin,
             overhead=self._config.overhead(chosen.window_margin),

@@ -1,6 +1,6 @@
 """What describes a backend, a way to compute the folded network: its needs, how it is built, and its tile shapes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -29,6 +29,8 @@ class Tiling:
     """Core pixels in one batch; a single tile is always allowed."""
     tile_heights: tuple[int, ...] = ()
     """Heights, if they are not the same as the widths."""
+    tall_heights: tuple[int, ...] = ()
+    """Further ones, for networks whose margins are wide."""
     tile_overhead: float = 1.0
     """What a tile costs along an axis beyond its core, in margins."""
     split_above_idle: int = 66
@@ -59,7 +61,7 @@ class Backend:
     """Takes a network's parameters and config, a device, and a dtype."""
     shared: bool
     """Whether what it builds for a CPU is read-only at run time, so that one copy serves all workers."""
-    network_mib: int = 8
+    network_mib: Callable[[LapSRNConfig], int] = lambda config: 8
     """Memory of the host that a network takes, once where it is shared."""
     worker_mib: int = 8
     """The same for every worker: buffers, kept from batch to batch."""
@@ -70,10 +72,11 @@ class Backend:
     prepare_thread: Callable[[int], None] = lambda threads: None
     """To be called in the thread of every worker, with the number of CPU threads that it may use inside."""
 
-    def memory(self, networks: int, workers: int) -> int:
+    def memory(self, networks: Sequence[LapSRNConfig], workers: int) -> int:
         """Bytes of the host's memory that warm networks take in all of their workers."""
         copies = 1 if self.shared else workers
-        return self.library_mib + networks * (self.network_mib * copies + self.worker_mib * workers) << 20
+        each = [self.network_mib(config) * copies + self.worker_mib * workers for config in networks]
+        return self.library_mib + sum(each) << 20
 
     def why_not(self, config: LapSRNConfig, device: str, dtype: str) -> str | None:
         """The reason why it cannot compute a network on a device in a dtype; None if it can."""

@@ -34,13 +34,20 @@ preparation, batches are no faster than single tiles, and a pixel is bit for bit
 ON_WINOGRAD = Tiling(
     tile_widths=tuple(range(16, 129, 16)),
     tile_heights=(*range(16, 129, 16), 192, 256),
+    tall_heights=(320, 384),
     tile_overhead=0.575,
     split_above_idle=32,
     max_batch_tiles=1,
     max_batch_pixels=128 * 256,
     warm_up="smallest",
 )
-"""Only whole patches of 4x4 give the same bits in any tile. A core's height costs no cache; its width does."""
+"""Only whole patches of 4x4 give the same bits in any tile. A core's height costs no cache; its width does. Windows
+reach two pixels further for every convolution: what deep networks lose to margins is less in higher tiles."""
+
+
+def _limits(filters: int, convs: int) -> str:
+    """What kernels in C have room for."""
+    return f"networks of up to {filters} filters and {convs + 1} convolutions a level"
 
 
 def _winograd(target: str, instructions: str) -> Backend:
@@ -48,13 +55,13 @@ def _winograd(target: str, instructions: str) -> Backend:
     return Backend(
         name=f"winograd_{target}",
         description=f"this project's C code with Winograd's convolutions, for {instructions}",
-        needs=f"float32 on a CPU with {instructions}, and networks of up to {winograd.CHANNELS} filters",
+        needs=f"float32 on a CPU with {instructions}, and {_limits(winograd.CHANNELS, winograd.MAX_CONVS)}",
         dtypes=("float32",),
         tilings={"cpu": ON_WINOGRAD},
         lacks=lambda config: winograd.lacks(config, target),
         build=lambda parameters, config, device, dtype: winograd.WinogradNetwork(fold(parameters, config), target),
         shared=True,
-        network_mib=12,
+        network_mib=winograd.network_mib,
         window_margin=lambda config: winograd.margin(config, target),
     )
 
@@ -75,13 +82,13 @@ BACKENDS = (
     Backend(
         name="amx",
         description="this project's C code for AMX, the matrix unit of Intel's server CPUs",
-        needs=f"bfloat16 on a CPU with AMX, and networks of up to {amx.CHANNELS} filters",
+        needs=f"bfloat16 on a CPU with AMX, and {_limits(amx.CHANNELS, amx.MAX_CONVS)}",
         dtypes=("bfloat16",),
         tilings={"cpu": ON_AMX},
         lacks=amx.lacks,
         build=lambda parameters, config, device, dtype: amx.AmxNetwork(fold(parameters, config)),
         shared=True,
-        network_mib=16,
+        network_mib=lambda config: 16,
         worker_mib=16,
     ),
     _winograd("avx512", "AVX-512"),

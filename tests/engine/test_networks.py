@@ -90,6 +90,15 @@ async def test_each_is_warmed_up_on_its_own_cores(start: Start, models: list[Fak
     assert EngineConfig(tile_widths=(32,)).tile_sizes(8) == ((32,), (32,))
 
 
+def test_cores_are_higher_where_margins_are_wide() -> None:
+    """Sixteen margins at most, and at x8 no more output pixels than the highest gives at x4."""
+    config = EngineConfig(tile_widths=(32, 64), tile_heights=(64, 128), tall_heights=(192, 256))
+    assert config.tile_sizes(4) == config.tile_sizes(4, 11) == ((64, 128), (32, 64))
+    assert config.tile_sizes(4, 12) == ((64, 128, 192), (32, 64))
+    assert config.tile_sizes(4, 40) == ((64, 128, 192, 256), (32, 64))
+    assert config.tile_sizes(8, 40) == ((64, 128), (32,))
+
+
 async def test_where_one_tile_is_enough_only_the_first_is_warmed_up(start: Start, models: list[FakeModel]) -> None:
     """Starting must not take longer for every network that a request may never ask for."""
     await start(models, warm_up="smallest")

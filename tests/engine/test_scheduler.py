@@ -249,6 +249,7 @@ def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
         {"tile_widths": (8, 4)},
         {"tile_widths": (0, 4)},
         {"tile_heights": (8, 4)},
+        {"tall_heights": (64,)},
         {"max_tiles": 0},
         {"max_failed_attempts": 0},
     ],

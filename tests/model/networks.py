@@ -50,6 +50,7 @@ NEEDS_DEEP = pytest.mark.skipif(
 """For tests of the deep networks that are shipped."""
 SKIPPING = LapSRNConfig(scale=4, depths=(7, 3), skips=True)
 DEEP = LapSRNConfig(scale=4, depths=(13, 3), skips=True)
+DEEPER = LapSRNConfig(scale=4, depths=(17, 3), skips=True)
 DEEP_X8 = LapSRNConfig(scale=8, depths=(5, 3, 1), skips=True)
 FORMS = [
     *(LapSRNConfig(scale=scale, depth=depth) for depth in (1, 5, 10) for scale in (2, 4, 8)),

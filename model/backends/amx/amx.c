@@ -18,7 +18,7 @@ enum {
     WAITING = 4,      // rows of a layer that the next one may still need when more are made
     FLAT_PIXELS = 8,  // of the answer to a flat picture, which repeats after 1, 2 or 4
     MAX_LEVELS = 3,
-    MAX_CONVS = 15
+    MAX_CONVS = 31
 };
 
 // Weights as tiles: (halves, taps, 2 halves of the inputs, 2 x 16 outputs). The first layer has one tap and 32 inputs,

@@ -17,7 +17,7 @@ from model.folding import Conv, Folded
 
 LIBRARY = Path(__file__).with_name("_amx.so")
 CHANNELS = 64
-MAX_LEVELS, MAX_CONVS = 3, 15
+MAX_LEVELS, MAX_CONVS = 3, 31
 TILE_INPUTS, TILE_OUTPUTS = 32, 16
 FLAT_PIXELS = 8
 CACHE_LINE = 64

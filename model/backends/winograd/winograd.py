@@ -27,7 +27,7 @@ TARGETS = {
 }
 """What winograd.c is compiled for, the fastest first, with what the CPU must have, as Linux names it."""
 CHANNELS = 64
-MAX_LEVELS, MAX_CONVS = 3, 15
+MAX_LEVELS, MAX_CONVS = 3, 31
 PATCH, POINTS = 4, 36
 PHASES = 4
 CACHE_LINE = 64
@@ -151,11 +151,7 @@ class _Arena:
     """
 
     def __init__(self, network: Folded) -> None:
-        levels = len(network.levels)
-        convs = sum(len(level.convs) for level in network.levels) + PHASES * (levels - 1)
-        # As if each level, and the first layer, had one more: more than all that is not 64 to 64 channels takes.
-        size = (convs + levels + 1) * (POINTS + 1) * CHANNELS**2 * np.dtype(np.float32).itemsize
-        self._memory = np.empty(size, np.uint8)
+        self._memory = np.empty(_weights_bytes([len(level.convs) for level in network.levels]), np.uint8)
         self._used = -self._memory.ctypes.data % CACHE_LINE
 
     def keep(self, values: Array) -> int:
@@ -172,8 +168,8 @@ def lacks(config: LapSRNConfig, target: str) -> str | None:
     deepest = max(config.depth_of_levels)
     if config.width > CHANNELS or config.levels > MAX_LEVELS or deepest > MAX_CONVS + 1:
         return (
-            f"winograd.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions each, "
-            f"and the network has {config.width}, {config.levels} and up to {deepest}"
+            f"winograd.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions a level,"
+            f" and the network has {config.width}, {config.levels} and up to {deepest}"
         )
     if not 0 <= config.slope <= 1:
         return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"
@@ -184,11 +180,29 @@ def lacks(config: LapSRNConfig, target: str) -> str | None:
     return None
 
 
+def network_mib(config: LapSRNConfig) -> int:
+    """Memory that a network takes: its transformed weights, and what they were made of."""
+    return 4 + (_weights_bytes(_convs(config)) >> 20)
+
+
 def margin(config: LapSRNConfig, target: str) -> int:
     """Source pixels that a tile has on each side of its core. Raises OSError as WinogradNetwork does."""
-    network = _struct([depth - 1 for depth in config.depth_of_levels], config.skips)
+    network = _struct(_convs(config), config.skips)
     found: int = _library(target).lapsrn_margin(ctypes.byref(network))
     return found
+
+
+def _convs(config: LapSRNConfig) -> list[int]:
+    """From 64 to 64 features in each level: without its first one, which is the entry or part of what goes before."""
+    return [depth - 1 for depth in config.depth_of_levels]
+
+
+def _weights_bytes(convs: Sequence[int]) -> int:
+    """Room for the weights of a network with so many convolutions from 64 to 64 features in each level."""
+    levels = len(convs)
+    # As if each level, and the first layer, had one more: more than all that is not 64 to 64 channels takes.
+    count = sum(convs) + PHASES * (levels - 1) + levels + 1
+    return count * (POINTS + 1) * CHANNELS**2 * np.dtype(np.float32).itemsize
 
 
 def _struct(convs: Sequence[int], skips: bool) -> _Network:

@@ -12,7 +12,7 @@
 
 #include "winograd_ends.h"
 
-enum { MAX_LEVELS = 3, MAX_CONVS = 15 };
+enum { MAX_LEVELS = 3, MAX_CONVS = 31 };
 
 // Weights (strips of outputs, 36 points, 64 inputs, a strip), transformed.
 typedef struct {

@@ -27,7 +27,7 @@ NETWORKS = [
     LapSRNConfig(scale=4, depth=10, width=16),
     LapSRNConfig(scale=8, depth=4, width=16),
     LapSRNConfig(scale=8, depth=5, width=16),
-    LapSRNConfig(scale=2, depth=15, width=8, skips=True),
+    LapSRNConfig(scale=2, depth=17, width=8, skips=True),
     LapSRNConfig(scale=4, depths=(1, 3), width=8, skips=True),
     LapSRNConfig(scale=4, depths=(7, 5), width=8, skips=True),
     LapSRNConfig(scale=8, depths=(5, 3, 1), width=8, skips=True),

@@ -13,7 +13,7 @@ from model.backends.amx.amx import AmxNetwork
 from model.backends.registry import by_name, choose
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import Runtime
-from tests.model.networks import DEEP, SHIPPED, folded_of, form, random_network, runtime_at, runtime_of, texture
+from tests.model.networks import DEEPER, SHIPPED, folded_of, form, random_network, runtime_at, runtime_of, texture
 
 ON_AMX = pytest.mark.parametrize("backend", ["amx"])
 """On this CPU's own, or on its emulation."""
@@ -30,7 +30,7 @@ def test_nearer_to_float32_than_onednn_s_bfloat16(shipped: Path, backend: str) -
 @ON_AMX
 def test_a_deep_network_is_nearer_to_float32_too(backend: str) -> None:
     """What a pair of convolutions adds is rounded with the sum, and not before."""
-    network = random_network(DEEP)
+    network = random_network(DEEPER)
     ours, theirs = errors(lambda dtype, name: runtime_of(network, dtype, name), backend)
     assert ours < 0.8 * theirs
 
@@ -50,15 +50,15 @@ def errors(runtime: Callable[[str, str], Runtime], backend: str) -> list[float]:
     "config",
     [
         LapSRNConfig(width=65),
-        LapSRNConfig(depth=17),
-        LapSRNConfig(depths=(3, 17), skips=True),
+        LapSRNConfig(depth=33),
+        LapSRNConfig(depths=(3, 33), skips=True),
         LapSRNConfig(slope=1.5),
     ],
     ids=form,
 )
 def test_a_network_that_is_too_large_is_torch_s(config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amx, "missing", lambda: None)
-    for served in (LapSRNConfig(), DEEP):
+    for served in (LapSRNConfig(), DEEPER, LapSRNConfig(scale=8, depth=32)):
         assert choose(served, "cpu", "bfloat16") == ("bfloat16", by_name("amx"))
     assert choose(config, "cpu", "bfloat16") == ("bfloat16", by_name("torch"))
     with pytest.raises(ValueError, match="amx is for bfloat16 on a CPU with AMX"):

@@ -23,6 +23,7 @@ from model.network import LapSRN, LapSRNConfig
 from tests.model.networks import (
     DEEP,
     DEEP_X8,
+    DEEPER,
     SHARED,
     SKIPPING,
     form,
@@ -46,8 +47,8 @@ NETWORKS = [
     LapSRNConfig(scale=8, depth=1, width=16),
     LapSRNConfig(scale=8, depth=4, width=64),
     LapSRNConfig(scale=8, depth=5, width=3),
-    DEEP,
-    LapSRNConfig(scale=2, depth=15, width=16, skips=True),
+    DEEPER,
+    LapSRNConfig(scale=2, depth=31, width=16, skips=True),
     LapSRNConfig(scale=4, depths=(1, 15), width=3, skips=True),
     LapSRNConfig(scale=4, depths=(2, 6), width=16),
     replace(DEEP_X8, width=16),

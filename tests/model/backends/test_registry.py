@@ -13,6 +13,7 @@ from model.backends.backend import Backend
 from model.backends.registry import BACKENDS, by_name, choose, survey
 from model.backends.winograd import winograd
 from model.network import LapSRNConfig
+from tests.model.networks import DEEP, DEEPER
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -145,7 +146,8 @@ def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
 def test_cores_of_winograd_are_whole_patches_and_a_thumbnail_is_cut_for_two_workers(row: Backend) -> None:
     config = engine_config(row.tiling("cpu"))
     for scale in (2, 4, 8):
-        assert all(size % 4 == 0 for sizes in config.tile_sizes(scale) for size in sizes)
+        for margin in (16, 40):
+            assert all(size % 4 == 0 for sizes in config.tile_sizes(scale, margin) for size in sizes)
     overhead = config.overhead(16)
     alone, busy = (
         sizes_for(64, 64, config.tile_sizes(4), overhead, 2, limit)
@@ -154,3 +156,12 @@ def test_cores_of_winograd_are_whole_patches_and_a_thumbnail_is_cut_for_two_work
     assert len(cut_axis(64, alone.heights, overhead)) * len(cut_axis(64, alone.widths, overhead)) == 2
     assert len(cut_axis(64, busy.heights, overhead)) * len(cut_axis(64, busy.widths, overhead)) == 1
     assert BatchLimit(config)(Shape(16, 16, 4)) == 1
+
+
+@pytest.mark.parametrize(("network", "highest"), [(LapSRNConfig(), 256), (DEEP, 384), (DEEPER, 384)])
+def test_cores_of_deep_networks_are_higher_on_winograd(network: LapSRNConfig, highest: int) -> None:
+    row = next((row for row in BACKENDS if row.name.startswith("winograd") and not row.lacks(network)), None)
+    if row is None:
+        pytest.skip("winograd.c is not compiled")
+    config = engine_config(row.tiling("cpu"))
+    assert config.tile_sizes(4, row.window_margin(network)).heights[-1] == highest

@@ -15,12 +15,12 @@ from model.backends.winograd import winograd
 from model.evaluate import upscale
 from model.network import LapSRNConfig
 from tests.fakes import worker
-from tests.model.networks import DEEP, DEEP_X8, EXACT, form, plane, random_network, runtime_of
+from tests.model.networks import DEEP, DEEP_X8, DEEPER, EXACT, form, plane, random_network, runtime_of
 
 UNEVEN = LapSRNConfig(scale=4, depths=(6, 2))
 
 
-@pytest.mark.parametrize("config", [DEEP, DEEP_X8, UNEVEN], ids=form)
+@pytest.mark.parametrize("config", [DEEP, DEEPER, DEEP_X8, UNEVEN], ids=form)
 def test_they_are_computed_by_what_computes_plain_ones(config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """On every machine: whatever of the kernels in C it can run."""
     for row in BACKENDS:
@@ -33,7 +33,7 @@ def test_they_are_computed_by_what_computes_plain_ones(config: LapSRNConfig, mon
 
 
 @EXACT
-@pytest.mark.parametrize("config", [replace(DEEP, width=8), replace(DEEP_X8, width=8)], ids=form)
+@pytest.mark.parametrize("config", [replace(DEEPER, width=8), replace(DEEP_X8, width=8)], ids=form)
 async def test_whole_pictures_of_any_size(config: LapSRNConfig, backend: str, dtype: str) -> None:
     """Through the engine, on its tiles: of one pixel, smaller than the margin, odd, cut into several tiles."""
     network = random_network(config)

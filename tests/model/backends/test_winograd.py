@@ -20,7 +20,7 @@ from model.checkpoint import load_weights
 from model.folding import Conv, Folded
 from model.network import LapSRN, LapSRNConfig
 from tests.model.backends import arm, emulation
-from tests.model.networks import DEEP, DEEP_X8, SHIPPED, folded_of, form, plane, random_network, texture
+from tests.model.networks import DEEP, DEEP_X8, DEEPER, SHIPPED, folded_of, form, plane, random_network, texture
 
 SOURCE = winograd.FOLDER / "winograd.c"
 LEVEL = 1 / 255
@@ -99,7 +99,8 @@ def test_shipped_weights_are_exact_to_a_thousandth_of_an_8_bit_level(shipped: Pa
         LapSRNConfig(scale=4, depth=1),
         LapSRNConfig(scale=8, depth=2),
         LapSRNConfig(scale=2, depth=5, width=8, skips=True),
-        DEEP,
+        replace(DEEPER, width=8),
+        LapSRNConfig(scale=4, depths=(32, 1), width=8),
         DEEP_X8,
         LapSRNConfig(scale=4, depths=(1, 5), width=8, skips=True),
         LapSRNConfig(scale=4, depths=(2, 6), width=8),
@@ -132,7 +133,7 @@ def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, config: L
         LapSRNConfig(scale=4, depth=5),
         LapSRNConfig(scale=8, depth=2),
         LapSRNConfig(scale=2, depth=5, skips=True),
-        DEEP,
+        DEEPER,
         replace(DEEP_X8, width=8),
     ],
     ids=form,
@@ -166,6 +167,8 @@ def _mute(network: Folded) -> Folded:
         (LapSRNConfig(scale=4, depth=10, width=4), 30),
         (LapSRNConfig(scale=2, depth=5, width=4, skips=True), 10),
         (replace(DEEP, width=4), 30),
+        (replace(DEEPER, width=4), 38),
+        (LapSRNConfig(scale=8, depths=(17, 3, 3), width=4, skips=True), 40),
         (replace(DEEP_X8, width=4), 14),
         (LapSRNConfig(scale=4, depths=(3, 15), width=4), 22),
     ],
@@ -181,16 +184,24 @@ def test_the_margin_is_what_whole_patches_see(target: str, config: LapSRNConfig,
     [
         (
             LapSRNConfig(width=65),
-            "has room for 64 filters, 3 levels and 16 convolutions each, and the network has 65,",
+            "has room for 64 filters, 3 levels and 32 convolutions a level, and the network has 65,",
         ),
-        (LapSRNConfig(depth=17), "and the network has 64, 2 and up to 17"),
-        (LapSRNConfig(depths=(3, 17), skips=True), "and the network has 64, 2 and up to 17"),
+        (LapSRNConfig(depth=33), "and the network has 64, 2 and up to 33"),
+        (LapSRNConfig(depths=(3, 33), skips=True), "and the network has 64, 2 and up to 33"),
         (LapSRNConfig(slope=1.5), "the slope of LeakyReLU has to be from 0 to 1, and the network's is 1.5"),
     ],
 )
 def test_networks_that_are_too_large(target: str, large: LapSRNConfig, reason: str) -> None:
-    assert winograd.lacks(LapSRNConfig(scale=8, depth=16), target) is None
+    assert winograd.lacks(LapSRNConfig(scale=8, depth=32), target) is None
     assert reason in str(winograd.lacks(large, target))
+
+
+@pytest.mark.parametrize("config", [LapSRNConfig(), DEEPER, LapSRNConfig(scale=8, depths=(17, 3, 3))], ids=form)
+def test_the_memory_that_a_network_is_said_to_take_holds_its_weights(config: LapSRNConfig) -> None:
+    row = next(each for each in BACKENDS if each.name.startswith("winograd") and not each.lacks(config))
+    weights = WinogradNetwork(folded_of(LapSRN(config)), row.name.removeprefix("winograd_"))._weights
+    assert weights._used <= weights._memory.size < row.memory([config], 0) <= 1.5 * weights._memory.size
+    assert row.memory([config, LapSRNConfig()], 3) == row.memory([config], 3) + row.memory([LapSRNConfig()], 3)
 
 
 def test_what_the_cpu_or_the_installation_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
