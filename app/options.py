@@ -134,7 +134,7 @@ class UpscaleOptions:
             "The best quality, the geometric self-ensemble: the mean over the picture's four quarter turns and their "
             "mirrors, by the network's deep companion if it has one. It counts as eight times as many tiles, of a "
             "network that takes longer for each.",
-            "Best quality: the mean over four quarter turns and their mirror images, some ten times slower.",
+            "Best quality: the mean over four quarter turns and their mirror images, some twelve times slower.",
         ),
     ] = False
     lossless: Annotated[
