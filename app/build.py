@@ -24,6 +24,7 @@ from model.resample import contributions, downsample_kernel, upsample_kernel
 if TYPE_CHECKING:
     from model.backends.backend import Tiling
     from model.runtime import Weights
+    from model.weights import NetworkInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,8 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         for device in devices
     ]
     backend = chosen[0].backend
-    memory = backend.memory([each.info.config for each in weights], len(factories))
+    computing = [each.info.config for each in weights if not each.info.full_strength_of]  # ends are strengths of these
+    memory = backend.memory(computing, len(factories))
     return ModelSource(factories, engine_config(backend.tiling(devices[0])), memory, devices[0] != "cpu")
 
 
@@ -169,16 +171,20 @@ def weights_files(settings: Settings) -> list[list[Path]]:
 def open_weights(settings: Settings) -> "list[Weights]":
     """Every network's weights, read and checked, the first one first. Raises model.checkpoint.WeightsError.
 
-    A folder adds its files whose names are not in use yet, sorted by name, networks with a purpose of their own last:
-    a request that names no network gets the first one with its scale, which should be one for pictures of any kind.
-    Those that go together as two ends of clean-up are joined.
+    A folder adds its files whose names are not in use yet, sorted by name, deep companions behind the others and
+    networks with a purpose of their own last: a request that names no network gets the first one with its scale, which
+    should be one for pictures of any kind. Those that go together are joined.
     """
     from model.runtime import Weights, join
 
     found: list[Weights] = []
     for group in weights_files(settings):
-        found += sorted(map(Weights.open, group), key=lambda each: (each.info.purpose != "", each.info.name))
+        found += sorted(map(Weights.open, group), key=lambda each: _rank(each.info))
     return join(found)
+
+
+def _rank(info: "NetworkInfo") -> tuple[bool, bool, str]:
+    return info.purpose != "", info.deep_of != "", info.name
 
 
 def codec_threads(settings: Settings) -> int:

@@ -13,6 +13,11 @@ from app.formats import DEFAULT_FORMAT, OutputFormat
 LevelChoice: TypeAlias = Literal[2, 4, 8]
 """The levels that a network can have."""
 _LEVELS: tuple[int, ...] = get_args(LevelChoice)
+MoreEffort: TypeAlias = Literal["medium", "high", "best"]
+"""Words for a better result in more time."""
+MORE_EFFORT: tuple[str, ...] = get_args(MoreEffort)
+Effort: TypeAlias = Literal["standard", "medium", "high", "best"]
+"""What is done for a result; app.service.choice says what each is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,8 @@ class UpscaleOptions:
     model: Annotated[
         str | None,
         Option(
-            "Which network, by its name in GET /model. Without it, the first that has the scale. `lapsrn_x4_jpeg` is "
-            "another name of `clean=1`.",
+            "Which network, by its name in GET /model. Without it, the first that has the scale. Its deep companion "
+            "takes what is cleaned up or asks for more quality. `lapsrn_x4_jpeg` is another name of `clean=1`.",
             "Network to use; lapsrn_x4_jpeg is --clean 1.",
             metavar="NAME",
             example="lapsrn_x8",
@@ -112,21 +117,24 @@ class UpscaleOptions:
         ),
     ] = None
     quality: Annotated[
-        int | Literal["medium", "high"] | None,
+        int | MoreEffort | None,
         Option(
-            "Of lossy formats, 1 to 100. Or, for any format, `high`: the same as `ensemble=true`; or `medium`: the "
-            "mean of two passes, over the picture and a quarter turn of it, for twice the time.",
-            "Quality of lossy formats; high means --ensemble, medium two passes instead of its eight.",
-            metavar="1..100|medium|high",
+            "Of lossy formats, 1 to 100. Or, for any format, a better result in more time: `medium` is the network's "
+            "deep companion, `high` the mean of two passes of it, over the picture and a quarter turn, and `best` the "
+            "same as `ensemble=true`. A network without a companion takes two passes for `medium` and eight for "
+            "`high`.",
+            "Quality of lossy formats; or a better result in more time: medium, high, or best, which is --ensemble.",
+            metavar="1..100|medium|high|best",
             example=90,
         ),
     ] = None
     ensemble: Annotated[
         bool,
         Option(
-            "The geometric self-ensemble, the best quality: mean of the picture's four quarter turns and "
-            "their mirrors. Takes eight times as long, and counts as eight times as many tiles.",
-            "Best quality: the mean over four quarter turns and their mirror images, eight times slower.",
+            "The best quality, the geometric self-ensemble: the mean over the picture's four quarter turns and their "
+            "mirrors, by the network's deep companion if it has one. It counts as eight times as many tiles, of a "
+            "network that takes longer for each.",
+            "Best quality: the mean over four quarter turns and their mirror images, some twelve times slower.",
         ),
     ] = False
     lossless: Annotated[
@@ -202,11 +210,16 @@ class UpscaleOptions:
         return self.quality if isinstance(self.quality, int) else None
 
     @property
-    def passes(self) -> int:
-        """Of the network, over symmetries of the square, whose mean is the result: 1, 2 or 8."""
-        if self.ensemble or self.quality == "high":
-            return 8
-        return 2 if self.quality == "medium" else 1
+    def effort(self) -> Effort:
+        """How much is done for the result."""
+        if self.ensemble:
+            return "best"
+        return self.quality if isinstance(self.quality, str) else "standard"
+
+
+def listed(words: tuple[str, ...]) -> str:
+    """Such as "medium, high or best"."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _rounded(value: Fraction) -> int:

@@ -1,11 +1,12 @@
 """Measures which strength of clean-up suits what a picture has been through, and writes it into the weights.
 
-    python -m bench.calibrate weights/lapsrn_x4_jpeg.safetensors --base weights/lapsrn_x4.safetensors \\
-        --waypoints weights/lapsrn_x4_shrunk.safetensors weights/lapsrn_x4_lanczos.safetensors --cards docs/training.md
+    python -m bench.calibrate weights/lapsrn_x4_jpeg.safetensors --base weights/lapsrn_x4_deep.safetensors \\
+        --plain weights/lapsrn_x4.safetensors --cards docs/training.md \\
+        --waypoints weights/lapsrn_x4_shrunk.safetensors weights/lapsrn_x4_lanczos.safetensors
 
 Pictures are shrunk by the base's scale, compressed with Pillow at several qualities or made noisy, or shrunk in other
-ways, and enlarged at every strength as the service would. Of each, the best strength in the mean of luma's PSNR is
-kept.
+ways, and enlarged at every strength as the service would: at strength 0 by the network whose deep companion the base
+is, if it is one. Of each, the best strength in the mean of luma's PSNR is kept.
 """
 
 import argparse
@@ -110,28 +111,30 @@ def middles(folder: Path) -> Iterator[Rgb]:
 
 
 def score(
-    runtime: Runtime, codec: Codec, file: bytes, truth: Rgb, scale: int, kind: str
+    runtime: Runtime, plain: Runtime, codec: Codec, file: bytes, truth: Rgb, scale: int, kind: str
 ) -> tuple[float | None, list[float]]:
-    """The quality that the file says, and dB at every strength."""
+    """The quality that the file says, and dB at every strength; `plain` computes strength 0."""
     decoded = codec.decode(file, UpscaleOptions(scale=scale))
     (picture,) = decoded.frames
-    tiles = pad(picture.luma, runtime.info.margin, runtime.info.window_margin)[None]
     found = []
     for strength in STRENGTHS:
-        luma = runtime.run(tiles, scale, clean=strength, compressed=kind in COMPRESSION)[scale][0]
+        network = runtime if strength else plain
+        tiles = pad(picture.luma, network.info.margin, network.info.window_margin)[None]
+        luma = network.run(tiles, scale, clean=strength, compressed=kind in COMPRESSION)[scale][0]
         result = merge(picture, [luma], scale, 8, build_formulas(), consistent=True, cleaned=strength > 0)
         found.append(psnr(luma_8bit(result.astype(np.uint8)), luma_8bit(truth), scale))
     said = next((each.amount for each in decoded.findings if each.kind == kind and kind in COMPRESSION), None)
     return said, found
 
 
-def measure(runtime: Runtime, pictures: Sequence[Rgb], scale: int) -> list[Measured]:
-    """Every kind and amount, over pictures whose sides `scale` divides."""
+def measure(runtime: Runtime, plain: Runtime, pictures: Sequence[Rgb], scale: int) -> list[Measured]:
+    """Every kind and amount, over pictures whose sides `scale` divides; `plain` computes strength 0."""
     codec = Codec(build_formulas(), build_limits(Settings()), threads=1)
     found = []
     for kind, amount in tqdm([(kind, amount) for kind, amounts in AMOUNTS.items() for amount in amounts]):
         files = [degraded(picture, kind, amount, scale) for picture in pictures]
-        each = [score(runtime, codec, file, truth, scale, kind) for file, truth in zip(files, pictures, strict=True)]
+        pairs = zip(files, pictures, strict=True)
+        each = [score(runtime, plain, codec, file, truth, scale, kind) for file, truth in pairs]
         said = [amount if one is None else one for one, _ in each]
         found.append(Measured(kind, float(np.mean(said)), tuple(np.mean([scores for _, scores in each], axis=0))))
     return found
@@ -171,7 +174,10 @@ def main() -> None:
     """Measures, prints the table, and writes the points into the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="the network at full strength")
-    parser.add_argument("--base", type=Path, required=True, help="the network at strength 0, of the same form")
+    parser.add_argument("--base", type=Path, required=True, help="the network that it began as, of the same form")
+    parser.add_argument(
+        "--plain", type=Path, help="the network that the service computes strength 0 with; without it, the base"
+    )
     parser.add_argument(
         "--waypoints", type=Path, nargs="*", default=[], help="networks between the two, of the same form"
     )
@@ -185,12 +191,16 @@ def main() -> None:
     for each in (end, *between):
         if base.info.config != each.info.config:
             parser.error(f"{each.info.name} is of another form than {base.info.name}")
+    plain = base if arguments.plain is None else Weights.open(arguments.plain)
+    if plain.info.name not in (base.info.name, base.info.deep_of) or plain.info.scales != base.info.scales:
+        parser.error(f"{base.info.name} is no deep companion of {plain.info.name}")
     base.clean_with(end, between)
     torch.set_num_threads(1)
     pictures = list(middles(arguments.data))
     if not pictures:
         parser.error(f"there are no pictures in {arguments.data}")
-    measured = measure(base.runtime("cpu", "float32"), pictures, base.info.scales[-1])
+    runtime, plain_runtime = (each.runtime("cpu", "float32") for each in (base, plain))
+    measured = measure(runtime, plain_runtime, pictures, base.info.scales[-1])
     strengths = points(measured)
     table = as_table(measured, strengths)
     print(table)

@@ -3,8 +3,9 @@
     python -m bench.degraded --cards docs/training.md
 
 Each low resolution becomes a file, a JPEG where it is to be one and else a PNG, and is decoded, cleaned up, enlarged by
-four and encoded as for POST /upscale, with clean=auto and at fixed strengths. Y-PSNR as published, of the whole result;
-bicubic on the same files. A picture is `below` where clean=auto scores less than bicubic.
+four and encoded as for POST /upscale, with clean=auto and at fixed strengths: 0 is the network that requests get, and
+more is its deep companion, where there is one. Y-PSNR as published, of the whole result; bicubic on the same files. A
+picture is `below` where clean=auto scores less than bicubic.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from app.cli.local import LocalBackend, local_settings
-from app.options import UpscaleOptions
+from app.options import MORE_EFFORT, MoreEffort, UpscaleOptions
 from bench.png import DATA
 from model.evaluate import luma_8bit, pairs
 from model.model_card import write_block
@@ -113,7 +114,9 @@ def score(image: NDArray[np.uint8], truth: NDArray[np.float64]) -> float:
     return psnr(luma_8bit(image), truth, SCALE)
 
 
-async def measure(backend: LocalBackend, file: bytes, truth: Rgb, strengths: Sequence[float]) -> Scores:
+async def measure(
+    backend: LocalBackend, file: bytes, truth: Rgb, strengths: Sequence[float], quality: MoreEffort | None = None
+) -> Scores:
     """One file, at every strength."""
     target = luma_8bit(truth)
     with Image.open(io.BytesIO(file)) as opened:
@@ -121,7 +124,7 @@ async def measure(backend: LocalBackend, file: bytes, truth: Rgb, strengths: Seq
     bicubic = psnr(round_to_uint8(resize(low, *target.shape)), target, SCALE)
 
     async def at(clean: float | str) -> tuple[float, str]:
-        options = UpscaleOptions(scale=SCALE, clean=clean)  # type: ignore[arg-type]
+        options = UpscaleOptions(scale=SCALE, clean=clean, quality=quality)  # type: ignore[arg-type]
         result = await backend.upscale(file, None, options)
         with Image.open(io.BytesIO(result.body)) as made:
             return score(np.asarray(made.convert("L" if made.mode == "L" else "RGB")), target), result.clean
@@ -133,7 +136,13 @@ async def measure(backend: LocalBackend, file: bytes, truth: Rgb, strengths: Seq
     return Scores(bicubic, auto, tuple(fixed), taken)
 
 
-async def scores(data: Path, names: Sequence[str], rows: Sequence[str], strengths: Sequence[float]) -> list[list[str]]:
+async def scores(
+    data: Path,
+    names: Sequence[str],
+    rows: Sequence[str],
+    strengths: Sequence[float],
+    quality: MoreEffort | None = None,
+) -> list[list[str]]:
     """Lines of the table, a column for each of auto and strengths, sets with slashes between."""
     backend = LocalBackend(local_settings(None, "cpu"), UpscaleOptions(), SCALE)
     await backend.start()
@@ -144,7 +153,7 @@ async def scores(data: Path, names: Sequence[str], rows: Sequence[str], strength
                 by_set = []
                 for name in names:
                     found = [
-                        await measure(backend, ROWS[row](truth, low), truth, strengths)
+                        await measure(backend, ROWS[row](truth, low), truth, strengths, quality)
                         for _, truth, low in pairs(data / name / "HR", data / name / f"LRx{SCALE}", SCALE)
                     ]
                     by_set.append(found)
@@ -184,12 +193,13 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["Set5", "Set14"])
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
     parser.add_argument("--strengths", nargs="*", type=float, default=list(STRENGTHS))
+    parser.add_argument("--quality", choices=MORE_EFFORT, help="as of POST /upscale")
     parser.add_argument(
         "--cards", type=Path, nargs="*", default=[], help="Markdown files whose block `degraded` to renew"
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    lines = asyncio.run(scores(arguments.data, arguments.sets, arguments.rows, arguments.strengths))
+    lines = asyncio.run(scores(arguments.data, arguments.sets, arguments.rows, arguments.strengths, arguments.quality))
     table = as_table(lines, arguments.strengths)
     print(table)
     for card in arguments.cards:

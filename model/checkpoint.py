@@ -43,11 +43,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_weights(path: Path, network: LapSRN, **about: Any) -> None:
-    """Export a network; `about` is recipe, data, scores, purpose and clean, anything JSON holds.
+    """Export a network; `about` is recipe, data, scores, purpose, clean and deep, anything JSON holds.
 
     `clean` is {"base": NAME, "strengths": {...}} for a network that is another at full strength of clean-up, as
-    bench.calibrate measures and writes it, and {"base": NAME, "at": STRENGTH, "compressed": BOOL} for a waypoint; see
-    NetworkInfo.
+    bench.calibrate measures and writes it, and {"base": NAME, "at": STRENGTH, "compressed": BOOL} for a waypoint;
+    `deep` is {"of": NAME} for the deep companion of a network. See NetworkInfo.
     """
     save_tensors(path, network.state_dict(), {"config": asdict(network.config), **about})
 

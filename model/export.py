@@ -37,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar=("NETWORK", "STRENGTH", "KIND"),
         help="it is what NETWORK becomes at this strength of clean-up for pictures that are compressed or uncompressed",
     )
+    parser.add_argument(
+        "--deep-of",
+        metavar="NETWORK",
+        help="it is the deep companion of NETWORK, which takes what asks for more quality or for clean-up",
+    )
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
     if options.to is None and options.onnx is None:
@@ -83,6 +88,8 @@ def export(source: Path, options: argparse.Namespace) -> None:
         about["clean"] = {"base": info.full_strength_of, "strengths": info.strengths}
     if waypoint := options.waypoint or info.waypoint:
         about["clean"] = {"base": waypoint.base, "at": waypoint.strength, "compressed": waypoint.compressed}
+    if deep_of := options.deep_of or info.deep_of:
+        about["deep"] = {"of": deep_of}
     save_weights(options.to, network, **about)
     for card in options.cards:
         text = with_tables(card.read_text("utf-8"), options.to)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from model.mixing import Line, begins_as
 from model.weights import NetworkInfo, Parameters, WeightsError, read_weights
 
 MOST_MIXES = 8
-"""Mixed networks that are kept of one network: as a backend computes them, each takes some MiB."""
+"""Mixed networks that are kept of all that are served together: as a backend computes them, each takes some MiB."""
 
 
 class Mix(NamedTuple):
@@ -79,28 +79,21 @@ class Computed(NamedTuple):
 
 
 class _Mixes:
-    """What computes a network at each strength, made when first needed; the least recently used are let go.
-
-    Thread-safe. Whoever needs one that is being made waits for it.
-    """
+    """What computes mixed networks, made when first needed; the least recently used are let go. Thread-safe."""
 
     def __init__(self) -> None:
-        self._plain: Computed | None = None
-        self._made: OrderedDict[Mix, Computed] = OrderedDict()
+        self._made: OrderedDict[Hashable, Computed] = OrderedDict()
         self._making = threading.Lock()
 
-    def at(self, mix: Mix, make: Callable[[Mix], Computed]) -> Computed:
-        """What `make` gives, or gave before, for a strength."""
+    def at(self, key: Hashable, make: Callable[[], Computed]) -> Computed:
+        """What `make` gives, or gave before, for a key."""
         with self._making:
-            if not mix.strength:
-                self._plain = self._plain or make(mix)
-                return self._plain
-            if mix not in self._made:
-                self._made[mix] = make(mix)
+            if key not in self._made:
+                self._made[key] = make()
                 if len(self._made) > MOST_MIXES:
                     self._made.popitem(last=False)
-            self._made.move_to_end(mix)
-            return self._made[mix]
+            self._made.move_to_end(key)
+            return self._made[key]
 
 
 class Weights:
@@ -113,8 +106,9 @@ class Weights:
         self.info = info
         self._parameters = parameters
         self._ways: _Ways | None = None
-        self._shared: dict[tuple[str, str], _Mixes] = {}
+        self._plain: dict[tuple[str, str], Computed] = {}
         self._sharing = threading.Lock()
+        self._mixes = _Mixes()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -126,15 +120,18 @@ class Weights:
         dtype, chosen = choose(self.info.config, device, dtype, backend)
         margin = chosen.window_margin(self.info.config)
         info = replace(self.info, device=device, dtype=dtype, backend=chosen.name, window_margin=margin)
-        mixes = _Mixes()
-        if device == "cpu" and chosen.shared:
-            with self._sharing:
-                mixes = self._shared.setdefault((dtype, chosen.name), mixes)
+        kind, shared = (dtype, chosen.name), device == "cpu" and chosen.shared
+        plain, mixes = (self._plain, self._mixes) if shared else ({}, _Mixes())
 
         def at(mix: Mix) -> Computed:
+            if not mix.strength:
+                with self._sharing:
+                    if kind not in plain:
+                        plain[kind] = self._compute(Mix(), device, dtype, chosen)
+                    return plain[kind]
             if mix.strength == 1 or (self._ways and not self._ways.differ):
                 mix = Mix(mix.strength)
-            return mixes.at(mix, lambda wanted: self._compute(wanted, device, dtype, chosen))
+            return mixes.at((info.name, *kind, mix), lambda: self._compute(mix, device, dtype, chosen))
 
         return Runtime(info, at)
 
@@ -150,6 +147,10 @@ class Weights:
         ends = {0.0: self._parameters, 1.0: end._parameters}
         self._ways = _Ways(*(Line.through(ends | stops[compressed]) for compressed in (True, False)))
         self.info = replace(self.info, strengths=end.info.strengths)
+
+    def share_mixes(self, other: "Weights") -> None:
+        """Count mixed networks together with those of another that is served beside it, of another name."""
+        self._mixes = other._mixes
 
     def begins_as(self, base: "Weights") -> bool:
         """Whether this network's first levels are all of `base`."""
@@ -174,8 +175,8 @@ def join(weights: Sequence[Weights]) -> list[Weights]:
     """Make every network that is another at full strength of clean-up the other end of that one's strengths.
 
     It is also that of every network whose first levels are the same. Waypoints of it are no longer networks of their
-    own: returns the others. Where the other network is not among them, an end or a waypoint is a network like others.
-    Raises WeightsError where the two differ in form.
+    own: returns the others. Where the other network is not among them, an end, a waypoint or a deep companion is a
+    network like others. Raises WeightsError where the two of a line differ in form, or a companion does not fit.
     """
     named = {each.info.name: each for each in weights}
     waypoints: list[Weights] = []
@@ -192,7 +193,35 @@ def join(weights: Sequence[Weights]) -> list[Weights]:
             for each in weights:
                 if each is base or (each not in (end, *between) and each.begins_as(base)):
                     each.clean_with(end, between)
-    return [each for each in weights if each not in waypoints]
+    left = [each for each in weights if each not in waypoints]
+    for each in left[1:]:
+        each.share_mixes(left[0])
+    _join_companions(left)
+    return left
+
+
+def _join_companions(weights: Sequence[Weights]) -> None:
+    """Check deep companions, and make those whose network is not there networks of their own. Raises WeightsError."""
+    named = {each.info.name: each.info for each in weights}
+    companions: dict[str, str] = {}
+    for each in (each for each in weights if each.info.deep_of):
+        base, deep = named.get(each.info.deep_of), each.info
+        if base is None:
+            each.info = replace(deep, deep_of="")
+            continue
+        if base.scales != deep.scales:
+            wrong = f"they have the scales {base.scales} and {deep.scales}"
+        elif base.deep_of or base.full_strength_of or deep.full_strength_of:
+            wrong = "a deep companion is of a network of its own, and at no strength of clean-up"
+        elif base.name in companions:
+            wrong = f"{companions[base.name]} is that already"
+        else:
+            companions[base.name] = deep.name
+            continue
+        raise WeightsError(
+            f"{deep.name} is the deep companion of {base.name}, but {wrong}; serve them apart, or export {deep.name} "
+            "again"
+        )
 
 
 def _check_form(end: Weights, base: Weights) -> None:

@@ -63,6 +63,9 @@ class NetworkInfo:
     amount is the quality of compression, 0 to 100, the standard deviation of noise in levels of 255, or 0."""
     waypoint: Waypoint | None = None
     """What it is on another's way to full strength of clean-up; None if it is no such network."""
+    deep_of: str = ""
+    """The network whose deep companion this one is: of the same scales, with more convolutions, for more quality and
+    for clean-up; "" if it is a network of its own."""
     device: str = ""
     dtype: str = ""
     """Of the features."""
@@ -109,7 +112,7 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], NetworkInf
         raise WeightsError(f"{path} holds values that are not finite; restore it")
     kept = ("recipe", "data", "scores", "pictures", "purpose")
     about: dict[str, Any] = {key: metadata[key] for key in kept if key in metadata}
-    about |= _clean_up(path, metadata.get("clean"))
+    about |= _clean_up(path, metadata.get("clean")) | _companion(path, metadata.get("deep"))
     return tensors, NetworkInfo(path.stem, config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)
 
 
@@ -131,6 +134,18 @@ def _clean_up(path: Path, told: Any) -> dict[str, Any]:
         raise WeightsError(
             f"{path} describes its clean-up wrongly ({error!r}); make it again with bench.calibrate"
         ) from None
+
+
+def _companion(path: Path, told: Any) -> dict[str, Any]:
+    """The field of NetworkInfo about the network that this one is deep for. Raises WeightsError."""
+    if told is None:
+        return {}
+    match told:
+        case {"of": str(base)} if base not in ("", path.stem):
+            return {"deep_of": base}
+    raise WeightsError(
+        f"{path} describes wrongly whose deep companion it is ({told!r}); make it again with model.export --deep-of"
+    )
 
 
 def shapes(config: LapSRNConfig) -> dict[str, tuple[int, ...]]:

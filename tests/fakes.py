@@ -40,6 +40,7 @@ class FakeInfo:
     backend: str = "fake"
     purpose: str = ""
     full_strength_of: str = ""
+    deep_of: str = ""
     strengths: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
     scores: Mapping[str, Any] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from app.errors import StartupError
 from app.settings import Settings
 from model.checkpoint import save_weights
 from model.network import LapSRNConfig
-from tests.model.networks import random_network
+from tests.model.networks import NEEDS_DEEP, random_network
 
 
 @pytest.fixture
@@ -39,6 +39,29 @@ def test_every_file_beside_the_shipped_weights_is_served(weights: Path) -> None:
     )
     assert set(served) < files
     assert served.index("lapsrn_x8") < served.index("lapsrn_x4_jpeg")
+
+
+@NEEDS_DEEP
+def test_deep_companions_are_behind_their_networks() -> None:
+    found = open_weights(Settings())
+    assert [each.info.name for each in found] == [
+        "lapsrn_x4",
+        "lapsrn_x8",
+        "lapsrn_x4_deep",
+        "lapsrn_x8_deep",
+        "lapsrn_x4_jpeg",
+    ]
+    assert [each.info.deep_of for each in found] == ["", "", "lapsrn_x4", "lapsrn_x8", ""]
+
+
+def test_a_folder_s_companions_are_no_first_choice(tmp_path: Path) -> None:
+    """However they are called."""
+    for name, about in (("b", {}), ("c_x8", {}), ("a_deep", {"deep": {"of": "b"}}), ("b_x8", {"deep": {"of": "c_x8"}})):
+        scale = 8 if name.endswith("x8") else 4
+        network = random_network(LapSRNConfig(scale=scale, depth=1, width=2))
+        save_weights(tmp_path / f"{name}.safetensors", network, **about)
+    first = tmp_path / "b.safetensors"
+    assert names(Settings(weights=first, more_weights=(tmp_path,))) == ["b", "c_x8", "a_deep", "b_x8"]
 
 
 def test_the_purpose_of_a_network_comes_from_its_file(weights: Path) -> None:

@@ -99,8 +99,13 @@ def test_sends_any_kind_of_picture(url: str, tmp_path: Path, kind: str, scale: i
 
 @pytest.mark.parametrize(
     ("options", "passes"),
-    [(Options(ensemble=True), 8), (Options(quality="high"), 8), (Options(quality="medium"), 2)],
-    ids=["ensemble", "high", "medium"],
+    [
+        (Options(ensemble=True), 8),
+        (Options(quality="best"), 8),
+        (Options(quality="high"), 8),
+        (Options(quality="medium"), 2),
+    ],
+    ids=["ensemble", "best", "high", "medium"],
 )
 def test_better_qualities_have_several_times_the_tiles(url: str, options: Options, passes: int) -> None:
     totals: list[int] = []
@@ -238,7 +243,9 @@ def test_passes_options_on(url: str) -> None:
 
 def test_names_the_model(url: str) -> None:
     with Upscaler(url) as upscaler:
-        assert upscaler.upscale(FILE, options=Options(model="fake_x4")).media_type == "image/png"
+        result = upscaler.upscale(FILE, options=Options(model="fake_x4"))
+        assert (result.media_type, result.model) == ("image/png", "fake_x4")
+        assert upscaler.upscale(FILE, progress=lambda done, total: None).model == "fake_x4"  # a job
         with pytest.raises(UpscaleError, match="no model 'other' here; there are fake_x4"):
             upscaler.upscale(FILE, options=Options(model="other"))
 

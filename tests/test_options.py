@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 from lapsrn_client import Options
 
-from app.options import UpscaleOptions
+from app.options import Effort, MoreEffort, UpscaleOptions
 
 HINTS = {name: get_args(hint)[0] for name, hint in get_type_hints(UpscaleOptions, include_extras=True).items()}
 DOCS = (Path(__file__).resolve().parent.parent / "docs" / "api.md").read_text()
@@ -39,10 +39,12 @@ def test_the_docs_name_every_option_and_value(field: Any) -> None:
     assert named - set(re.findall(r"`(\w+)`", ROWS[field.name])) == set(), f"docs/api.md: the row of {field.name}"
 
 
-def test_high_quality_is_the_ensemble_medium_two_passes_and_neither_a_number() -> None:
-    assert [UpscaleOptions(quality=each).passes for each in (None, 80, "medium", "high")] == [1, 1, 2, 8]
-    assert UpscaleOptions(quality="high").lossy_quality is None
-    assert UpscaleOptions(quality="medium").lossy_quality is None
-    assert UpscaleOptions(ensemble=True, quality=80).passes == 8
-    assert UpscaleOptions(ensemble=True, quality="medium").passes == 8
+def test_words_of_quality_are_efforts_and_no_numbers() -> None:
+    efforts = [UpscaleOptions(quality=each).effort for each in (None, 80, "medium", "high", "best")]
+    assert efforts == ["standard", "standard", "medium", "high", "best"]
+    for each in get_args(MoreEffort):
+        assert UpscaleOptions(quality=each).lossy_quality is None
+        assert UpscaleOptions(ensemble=True, quality=each).effort == "best"
+    assert UpscaleOptions(ensemble=True, quality=80).effort == "best"
     assert UpscaleOptions(quality=80).lossy_quality == 80
+    assert ("standard", *get_args(MoreEffort)) == get_args(Effort)

@@ -1,6 +1,7 @@
 """Health, readiness, metrics, the model, and its reload."""
 
 import asyncio
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -12,6 +13,7 @@ from app.api.schemas import Health, InputLimits, ModelDocument, Network, Readine
 from app.api.scrape import Scrape
 from app.codec.formats import readable
 from app.engine import Engine, NetworkInfo
+from app.service.choice import cleaner_of
 from app.service.service import Service
 
 health = APIRouter(tags=["operations"])
@@ -66,7 +68,7 @@ async def reload(request: Request, service: ServiceDep, access: AccessDep, admin
 
 def _describe(service: Service, engine: Engine) -> ModelDocument:
     settings = service.settings
-    networks = [_network(info) for info in engine.networks.values()]
+    networks = [_network(engine.networks, info) for info in engine.networks.values()]
     workers = [
         Worker(name=worker.name, device=worker.device, up=worker.up, restarts=worker.restarts)
         for worker in engine.status().workers
@@ -87,12 +89,13 @@ def _describe(service: Service, engine: Engine) -> ModelDocument:
     )
 
 
-def _network(info: NetworkInfo) -> Network:
+def _network(networks: Mapping[str, NetworkInfo], info: NetworkInfo) -> Network:
     return Network(
         name=info.name,
         purpose=info.purpose,
-        clean=bool(info.strengths),
+        clean=bool(cleaner_of(networks, info).strengths),
         full_strength_of=info.full_strength_of,
+        deep_of=info.deep_of,
         levels=list(info.scales),
         margin=info.margin,
         sha256=info.sha256,

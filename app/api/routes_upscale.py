@@ -62,8 +62,8 @@ async def upscale(
             raise BadParameter(f"{HEADER}: only jobs have webhooks; send Prefer: respond-async with it.")
         service.webhooks.check(webhook)
     order = _order(request, options, service, caller, patient)
-    if order.options.passes > 1:
-        facts_of(request)["passes"] = order.options.passes
+    if order.options.effort != "standard":
+        facts_of(request)["effort"] = order.options.effort
     stages = Stages(service.metrics.stage)
     with ExitStack() as cleanup:
         held.callback(service.answers.hold(caller.name, 0))
@@ -82,6 +82,7 @@ async def upscale(
     held.callback(service.answers.hold(caller.name, len(picture.body)))
     facts_of(request).update(
         model=upscaled.network,
+        passes=upscaled.passes,
         height=upscaled.height,
         width=upscaled.width,
         clean=picture.clean,

@@ -122,6 +122,14 @@ class Network(BaseModel):
     full_strength_of: Annotated[
         str, Field(description="The network that this one is at `clean=1`; empty if it is one of its own.")
     ] = ""
+    deep_of: Annotated[
+        str,
+        Field(
+            description="The network whose deep companion this one is: it computes what asks that one for more quality "
+            "or is cleaned up. Empty if it is one of its own.",
+            examples=["lapsrn_x4"],
+        ),
+    ] = ""
     levels: Annotated[list[int], Field(examples=[[2, 4]])]
     margin: Annotated[int, Field(description="Source pixels that an output pixel can see on each side.")]
     sha256: Annotated[str, Field(description="Of the weights file.")]

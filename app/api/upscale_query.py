@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_m
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas import StrictQuery, whole
-from app.options import Option, UpscaleOptions
+from app.options import MORE_EFFORT, MoreEffort, Option, UpscaleOptions, listed
 
-Quality = Annotated[int, Field(ge=1, le=100)] | Literal["medium", "high"]
+Quality = Annotated[int, Field(ge=1, le=100)] | MoreEffort
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 Strength = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
 
@@ -20,9 +20,9 @@ Strength = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
 def _quality(value: object) -> object:
     """Checks here what pydantic would report as two errors, one for each type."""
     value = whole(value)
-    if value is None or value in ("medium", "high") or (isinstance(value, int) and 1 <= value <= 100):
+    if value is None or value in MORE_EFFORT or (isinstance(value, int) and 1 <= value <= 100):
         return value
-    raise PydanticCustomError("quality", "must be 1 to 100, medium or high")
+    raise PydanticCustomError("quality", f"must be 1 to 100, {listed(MORE_EFFORT)}")
 
 
 def _without_underscores(value: object) -> object:

@@ -19,13 +19,23 @@ from app.codec.types import Metadata, Plane, Samples
 from app.errors import BadParameter, UndecodablePicture
 from app.options import UpscaleOptions
 
-CONTEXT = 32
-"""Source rows above and below a band that it is computed with: more than network, chroma and consistency reach."""
+_MERGE_REACH = 11
+"""Source rows that a result row needs beyond its own for chroma and consistency, at most."""
+_GRID = 16
+"""Rows of context are a multiple of this, so that tiles lie on the picture's own grid."""
 _ROWS = 128
 _ANY = 1 << 62
 _LIMITS = DecodeLimits(_ANY, _ANY, _ANY)
 
 Alpha = Literal["none", "opaque", "varies"]
+
+
+def context_of(window_margin: int) -> int:
+    """Source rows above and below a band that it is computed with: as far as a tile's window and merging reach.
+
+    Less, such as the network's own margin, would change the last bits of sums.
+    """
+    return -(-(window_margin + _MERGE_REACH) // _GRID) * _GRID
 
 
 @dataclass(frozen=True, slots=True)

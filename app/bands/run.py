@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.bands.assemble import assemble
-from app.bands.picture import CONTEXT, LargePicture, Whole, stored
+from app.bands.picture import LargePicture, Whole, context_of, stored
 from app.bands.source import open_source
 from app.bands.work import Work
 from app.codec import Formulas
@@ -18,7 +18,7 @@ from app.codec.types import Decoded, Samples
 from app.engine import Engine
 from app.errors import BadParameter, LapsrnError
 from app.options import UpscaleOptions
-from app.service import clean_up, plan
+from app.service import choice, clean_up, plan
 
 _STEP = 64  # source rows that a band has a multiple of
 _MOST_ROWS = 1024  # so that little is lost with a process, and several find work
@@ -87,23 +87,32 @@ class BandUpscaler:
         made = None if options.sized else plan.plan(self._engine, options, 1, 1)
         if made is None or made.size is not None:
             raise BadParameter("In bands, scale is one of the levels 2, 4 and 8, and no size is given.")
-        network = self._engine.networks[made.network]
-        asked["network"] = [network.name, network.sha256]
-        self._network, self._scale = network, made.compute
+        networks = self._engine.networks
+        self._network, self._scale = networks[made.network], made.compute
+        asked["network"] = [made.network, choice.family(networks, self._network)]
         known = self._work.plan(asked, self._made)
         self._whole, self._rows = Whole(**known["whole"]), int(known["rows"])
         self._clean, self._compressed = float(known["clean"]), bool(known.get("compressed", True))
         self._options = replace(options, clean=self._clean)
+        self._chosen = self._choose(self._clean)
+        self._context = self._context_for(self._chosen)
+
+    def _choose(self, strength: float) -> choice.Choice:
+        return choice.choose(self._engine.networks, self._network, self._options.effort, strength)
+
+    def _context_for(self, chosen: choice.Choice) -> int:
+        return context_of(self._engine.networks[chosen.network].window_margin)
 
     def _made(self) -> dict[str, Any]:
         whole = self._picture.whole()
-        look = self._options.clean not in (0, 1) and self._network.strengths
-        chosen = clean_up.choose(self._network, self._options.clean, self._picture.findings() if look else ())
+        cleaner = choice.cleaner_of(self._engine.networks, self._network)
+        look = self._options.clean not in (0, 1) and cleaner.strengths
+        chosen = clean_up.choose(cleaner, self._options.clean, self._picture.findings() if look else ())
         levels = self._engine.levels(self._network.name, self._scale)
         planes = 1 + (whole.alpha == "varies")
         floats = planes * (2 + sum(level**2 for level in levels)) + 4
         pixel = 4 * floats + whole.channels * whole.depth // 8 * (4 + self._scale**2)
-        rows = self._memory // (whole.width * pixel) - 2 * CONTEXT
+        rows = self._memory // (whole.width * pixel) - 2 * self._context_for(self._choose(chosen.strength))
         rows = max(_STEP, min(rows, _MOST_ROWS) // _STEP * _STEP)
         return {"whole": asdict(whole), "rows": rows, "clean": chosen.strength, "compressed": chosen.compressed}
 
@@ -125,16 +134,16 @@ class BandUpscaler:
     async def _band(self, band: int) -> Samples:
         first = band * self._rows
         last = min(first + self._rows, self._whole.height)
-        top, bottom = max(first - CONTEXT, 0), min(last + CONTEXT, self._whole.height)
+        top, bottom = max(first - self._context, 0), min(last + self._context, self._whole.height)
         decoded: Decoded = await asyncio.to_thread(self._picture.decoded, top, bottom, self._whole)
         outputs = await self._engine.upscale(
             decoded.planes,
             scale=self._scale,
             client="",
-            network=self._network.full_strength_of or self._network.name,
+            network=self._chosen.network,
             clean=decoded.strengths(self._clean),
             compressed=self._compressed,
-            passes=self._options.passes,
+            passes=self._chosen.passes,
         )
         planes = decoded.by_frame(outputs, self._scale)[0]
         merger = Merger(

@@ -115,7 +115,18 @@ def _backends(settings: Settings, config: object) -> list[dict[str, Any]]:
 
 
 def _network(info: NetworkInfo) -> dict[str, Any]:
-    names = ("name", "purpose", "margin", "backend", "dtype", "device", "sha256", "scores")
+    names = (
+        "name",
+        "purpose",
+        "full_strength_of",
+        "deep_of",
+        "margin",
+        "backend",
+        "dtype",
+        "device",
+        "sha256",
+        "scores",
+    )
     return {"levels": list(info.scales)} | {name: getattr(info, name) for name in names}
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from app.options import Option, UpscaleOptions
+from app.options import MORE_EFFORT, Option, UpscaleOptions, listed
 
 PANEL = "Pictures"
 
@@ -99,11 +99,11 @@ def _value(typed: str, kind: type[int] | type[float]) -> float:
 
 
 def _quality(typed: str | None) -> int | str | None:
-    if typed in (None, "medium", "high"):
+    if typed is None or typed in MORE_EFFORT:
         return typed
     if typed.isascii() and typed.isdecimal() and 1 <= int(typed) <= 100:
         return int(typed)
-    raise typer.BadParameter(f"{typed!r} is neither a number from 1 to 100 nor medium or high.")
+    raise typer.BadParameter(f"{typed!r} is neither a number from 1 to 100 nor {listed(MORE_EFFORT)}.")
 
 
 def _strength(typed: str | None) -> float | str | None:

@@ -26,6 +26,10 @@ class NetworkInfo(Protocol):
         """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
 
     @property
+    def deep_of(self) -> str:
+        """The network whose deep companion this one is; "" if it is a network of its own."""
+
+    @property
     def strengths(self) -> Mapping[str, Sequence[tuple[int, float]]]:
         """Strengths of clean-up by kind of compression: points (quality, strength); {} if it has no clean-up."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from app.codec import Finding
 from app.engine import NetworkInfo
 from app.errors import BadParameter
+from app.service.choice import cleaner_of, plain_of
 
 STEPS = 8
 """Strengths are whole eighths: between two networks, no more than these are made."""
@@ -43,19 +44,21 @@ class CleanUp:
         return self.finding.kind if self.finding else "asked" if self.asked else "nothing"
 
 
-def check(network: NetworkInfo, clean: float | Literal["auto"]) -> None:
-    """Raises BadParameter for a strength that the network cannot have."""
+def check(networks: Mapping[str, NetworkInfo], network: NetworkInfo, clean: float | Literal["auto"]) -> None:
+    """Raises BadParameter for a strength that pictures of the network cannot have."""
     if network.full_strength_of and clean not in ("auto", 1):
         raise BadParameter(
             f"model={network.name} is another name of clean=1. Leave one of the two out, or choose "
-            f"model={network.full_strength_of}."
+            f"model={plain_of(networks, network).name}."
         )
-    if not network.full_strength_of and not network.strengths and clean not in ("auto", 0):
+    if not cleaner_of(networks, network).strengths and clean not in ("auto", 0):
         raise BadParameter(f"{network.name} has no clean-up. Leave clean out, or choose another scale or model.")
 
 
 def choose(network: NetworkInfo, clean: float | Literal["auto"], findings: Sequence[Finding]) -> CleanUp:
-    """The strength for a picture, checked before; `findings` are what it has been through.
+    """The strength for a picture, checked before, from those of the network that cleans it up.
+
+    `findings` are what it has been through.
 
     What needs most decides; how it was shrunk does only where nothing was lost by compression since.
     """

@@ -14,7 +14,8 @@ from app.formats import OutputFormat
 from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import StoredPicture
-from app.service.clean_up import CleanUp, choose
+from app.service import choice, clean_up
+from app.service.clean_up import CleanUp
 from app.service.codec_threads import CodecThreads
 from app.service.keeper import Keeper
 from app.service.level_writer import LevelWriter
@@ -74,6 +75,8 @@ class Upscaled:
     level: int
     """The largest of them, which was asked for."""
     network: str
+    """That which computed it."""
+    passes: int
     stored: bool
     not_stored_because: str
     truncated: bool
@@ -155,22 +158,23 @@ class Pipeline:
             progress(done, total)
 
         levels_made = engine.levels(made.network, made.compute)
-        network = engine.networks[made.network]
-        clean_up = choose(network, options.clean, decoded.findings)
-        options = replace(options, clean=clean_up.strength)
+        networks, network = engine.networks, engine.networks[made.network]
+        cleaned = clean_up.choose(choice.cleaner_of(networks, network), options.clean, decoded.findings)
+        options = replace(options, clean=cleaned.strength)
+        chosen = choice.choose(networks, network, options.effort, cleaned.strength)
         memory = footprint(decoded, levels_made, made.levels, options)
         writer = LevelWriter(
-            self._codec, decoded, options, made.levels, self._threads, order.client, made.size, str(clean_up)
+            self._codec, decoded, options, made.levels, self._threads, order.client, made.size, str(cleaned)
         )
         with self._memory.hold(order.client, memory), closing(writer):
             outputs = await engine.upscale(
                 decoded.planes,
                 scale=made.compute,
                 client=order.client,
-                network=network.full_strength_of or network.name,
-                clean=decoded.strengths(clean_up.strength),
-                compressed=clean_up.compressed,
-                passes=order.options.passes,
+                network=chosen.network,
+                clean=decoded.strengths(cleaned.strength),
+                compressed=cleaned.compressed,
+                passes=chosen.passes,
                 deadline=deadline,
                 on_progress=report,
                 on_rows=writer.advance,
@@ -184,10 +188,20 @@ class Pipeline:
         height, width = decoded.height, decoded.width
         frames = len(decoded.frames)
         self._metrics.pixels(height * width * frames, height * width * frames * made.level**2)
-        self._metrics.cleaned(clean_up.strength, clean_up.reason)
+        self._metrics.cleaned(cleaned.strength, cleaned.reason)
         height, width = made.size or (height * made.level, width * made.level)
         return Upscaled(
-            levels, made.level, made.network, not problem, problem, decoded.truncated, left_out, height, width, clean_up
+            levels,
+            made.level,
+            chosen.name,
+            chosen.passes,
+            not problem,
+            problem,
+            decoded.truncated,
+            left_out,
+            height,
+            width,
+            cleaned,
         )
 
     def _decode(

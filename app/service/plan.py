@@ -30,7 +30,9 @@ class Networks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`compute` is the level up to which the network works; `levels` are those to write, ascending.
+    """`network` is the one asked for; app.service.choice says which computes, once the picture's strength is known.
+
+    `compute` is the level up to which it works; `levels` are those to write, ascending.
 
     With `size` (height, width), the one level is reduced to it.
     """
@@ -80,7 +82,7 @@ def plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> 
 def _network(engine: Networks, level: int, options: UpscaleOptions) -> str:
     """The one for this level. Raises BadParameter, also for a strength of clean-up that it has not."""
     name = engine.choose(level, options.model)
-    clean_up.check(engine.networks[name], options.clean)
+    clean_up.check(engine.networks, engine.networks[name], options.clean)
     return name
 
 

@@ -194,7 +194,7 @@ async def test_a_store_that_is_away_degrades_but_answers(serve: Running) -> None
 
 async def test_model_document(client: httpx.AsyncClient) -> None:
     network = {"name": "fake_x4", "purpose": "", "levels": [2, 4], "margin": 9, "sha256": "", "scores": {}}
-    network |= {"clean": False, "full_strength_of": ""}
+    network |= {"clean": False, "full_strength_of": "", "deep_of": ""}
     assert (await client.get("/model")).json() == {
         **network,
         "models": [network],

@@ -28,7 +28,7 @@ def leaning() -> type[FakeModel]:
     return Leaning
 
 
-@pytest.mark.parametrize("query", ["ensemble=true", "quality=high", "quality=high&ensemble=true"])
+@pytest.mark.parametrize("query", ["ensemble=true", "quality=best", "quality=high", "quality=high&ensemble=true"])
 async def test_ensemble_is_the_mean_over_the_turned_picture(serve: Running, query: str) -> None:
     gray = np.asarray(pictures.gray())
     padded = np.pad(gray, 1, mode="edge").astype(np.float64)
@@ -55,7 +55,7 @@ async def test_medium_is_the_mean_over_the_picture_and_a_quarter_turn(serve: Run
     assert np.abs(small - means)[1:-1, 1:-1].max() <= 0.51
 
 
-@pytest.mark.parametrize(("quality", "passes"), [("medium", 2), ("high", 8)])
+@pytest.mark.parametrize(("quality", "passes"), [("medium", 2), ("high", 8), ("best", 8)])
 async def test_every_pass_counts_its_tiles(serve: Running, quality: str, passes: int) -> None:
     models = FakeModel(), FakeModel()
     for model, query in zip(models, ("", f"?quality={quality}"), strict=True):
@@ -76,8 +76,8 @@ async def test_ensemble_and_quality_of_the_encoder_go_together(serve: Running) -
     assert alone.content not in (fine.content, plain.content)
 
 
-@pytest.mark.parametrize("quality", ["0", "101", "best", "1.5", ""])
-async def test_quality_that_is_neither_a_number_nor_high(client: httpx.AsyncClient, quality: str) -> None:
+@pytest.mark.parametrize("quality", ["0", "101", "worst", "standard", "1.5", ""])
+async def test_quality_that_is_neither_a_number_nor_a_word_for_more(client: httpx.AsyncClient, quality: str) -> None:
     answer = await post(client, f"?format=jpeg&quality={quality}")
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "quality: must be 1 to 100, medium or high"
+    assert answer.json()["detail"] == "quality: must be 1 to 100, medium, high or best"

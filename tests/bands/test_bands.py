@@ -19,7 +19,10 @@ from app.build import build_formulas
 from app.cli.local import LocalBackend, local_settings
 from app.errors import BadParameter, LapsrnError, StartupError, UndecodablePicture, UnsupportedFormat
 from app.options import UpscaleOptions
+from model.checkpoint import save_weights
+from model.config import LapSRNConfig
 from tests.codec.profiles import cmyk_profile
+from tests.model.networks import DEEP, form, random_network
 
 HEIGHT, WIDTH = 211, 61
 SMALL_BANDS = 1
@@ -169,6 +172,20 @@ async def test_a_png_has_the_very_bytes_of_the_whole(tmp_path: Path, name: str) 
 async def test_options_do_the_same(tmp_path: Path, options: UpscaleOptions) -> None:
     data = tiff(samples(3, np.uint16), iccprofile=P3)
     bands, whole, count = await in_bands_and_whole(tmp_path, data, options)
+    assert count > 1
+    assert bands == whole
+
+
+@pytest.mark.parametrize("config", [DEEP, LapSRNConfig(scale=8, depths=(15, 3, 3), skips=True)], ids=form)
+async def test_networks_that_see_further_do_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: LapSRNConfig
+) -> None:
+    """In 16 bits, where the last bits of sums show."""
+    save_weights(tmp_path / "far.safetensors", random_network(config))
+    monkeypatch.setenv("LAPSRN_WEIGHTS", str(tmp_path / "far.safetensors"))
+    monkeypatch.setenv("LAPSRN_MORE_WEIGHTS", "")
+    options = UpscaleOptions(scale=config.scale, format="png", clean=0.0)
+    bands, whole, count = await in_bands_and_whole(tmp_path, tiff(samples(3, np.uint16)), options)
     assert count > 1
     assert bands == whole
 

@@ -117,7 +117,13 @@ def test_a_bad_picture_writes_nothing_to_standard_output(lapsrn: Lapsrn, where: 
 
 
 @pytest.mark.parametrize(
-    "options", [["--ensemble"], ["--quality", "high"], ["--ensemble", "--quality", "95", "--format", "jpeg"]]
+    "options",
+    [
+        ["--ensemble"],
+        ["--quality", "high"],
+        ["--quality", "best"],
+        ["--ensemble", "--quality", "95", "--format", "jpeg"],
+    ],
 )
 def test_ensemble_runs_eight_passes(
     lapsrn: Lapsrn, where: list[str], monkeypatch: pytest.MonkeyPatch, options: list[str]
@@ -301,8 +307,14 @@ def test_webp_is_written_as_asked(lapsrn: Lapsrn, where: list[str], option: str,
         (["a.png", "-o", "out", "--scale", "\u0662"], "'\u0662' is not a number from 1 to 8"),
         (["a.png", "-o", "out", "--scale", "2", "--level", "4"], "--level 4 is more than --scale 2"),
         (["a.png", "-o", "-", "--json"], "both want standard output"),
-        (["a.png", "-o", "out", "--quality", "101"], "'101' is neither a number from 1 to 100 nor medium or high"),
-        (["a.png", "-o", "out", "--quality", "best"], "'best' is neither a number from 1 to 100 nor medium or high"),
+        (
+            ["a.png", "-o", "out", "--quality", "101"],
+            "'101' is neither a number from 1 to 100 nor medium, high or best",
+        ),
+        (
+            ["a.png", "-o", "out", "--quality", "worst"],
+            "'worst' is neither a number from 1 to 100 nor medium, high or best",
+        ),
         (["a.png", "-o", "out", "--clean", "2"], "'2' is neither a number from 0 to 1 nor auto"),
         (["a.png", "-o", "out", "--clean", "0_1"], "'0_1' is neither a number from 0 to 1 nor auto"),
         (["a.png", "-o", "out", "--clean", "nan"], "'nan' is neither a number from 0 to 1 nor auto"),

@@ -13,11 +13,13 @@ from app.cli.batch import Result
 from app.cli.local import LocalBackend, local_settings
 from app.codec import Codec
 from app.codec.merge import merge
-from app.options import UpscaleOptions
+from app.options import MORE_EFFORT, MoreEffort, UpscaleOptions
 from app.settings import Settings
 from bench.pictures import photograph
-from model.evaluate import pad
+from model.evaluate import luma_8bit, pad, pairs
+from model.quality import psnr
 from model.runtime import Weights
+from tests.model.networks import NEEDS_DEEP
 from tests.pictures import opened, png
 
 SMOOTH = Image.fromarray(photograph(20, 28)).resize((56, 40), Image.Resampling.BICUBIC)  # its texture is no noise
@@ -56,9 +58,11 @@ async def test_full_strength_has_another_name(weights: Path) -> None:
 
 @pytest.mark.parametrize("model", [None, "lapsrn_x4"])
 async def test_the_picture_decides_and_the_result_is_that_of_its_strength(weights: Path, model: str | None) -> None:
-    first, second = await upscaled(model=model), await upscaled(clean=0.5)
-    assert first.clean == "0.5; jpeg=90"
-    assert first.body == second.body
+    first = await upscaled(model=model)
+    strength, _, found = first.clean.partition("; ")
+    assert found == "jpeg=90"
+    assert 0 < float(strength) < 1
+    assert first.body == (await upscaled(clean=float(strength))).body
 
 
 async def test_half_strength_is_a_network_of_its_own_where_nothing_was_compressed(weights: Path) -> None:
@@ -75,6 +79,34 @@ def cleaned_by(weights: Path, file: bytes) -> NDArray[np.uint8]:
     runtime = Weights.open(weights).runtime("cpu")
     luma = runtime.run(pad(picture.luma, runtime.info.margin, runtime.info.window_margin)[None], 4)[4]
     return merge(picture, list(luma), 4, 8, build_formulas(), consistent=True, cleaned=True).astype(np.uint8)
+
+
+@NEEDS_DEEP
+async def test_more_quality_scores_more(bench_dir: Path) -> None:
+    """Mean PSNR of luma over Set5, of whole results: each quality is worth more than the one before."""
+    backend = LocalBackend(local_settings(None, "cpu"), UpscaleOptions(), 4)
+    await backend.start()
+    means = []
+    try:
+        sets = list(pairs(bench_dir / "Set5" / "HR", bench_dir / "Set5" / "LRx4", 4))
+        for quality in (None, *MORE_EFFORT):
+            options = UpscaleOptions(scale=4, clean=0.0, quality=quality)  # type: ignore[arg-type]
+            found = [
+                psnr(luma_8bit(opened((await backend.upscale(png(low), None, options)).body)), luma_8bit(truth), 4)
+                for _, truth, low in sets
+            ]
+            means.append(np.mean(found))
+    finally:
+        await backend.close()
+    assert (np.diff(means) > [0.1, 0.02, 0.01]).all(), means
+
+
+@pytest.mark.parametrize("quality", [None, *MORE_EFFORT])
+async def test_a_flat_picture_stays_flat_at_every_quality(weights: Path, quality: MoreEffort | None) -> None:
+    body = png(np.full((9, 31, 3), (90, 140, 220), np.uint8))
+    for strength in (0.0, 0.375, 1.0):
+        result = await upscaled(picture=body, clean=strength, quality=quality)
+        assert (opened(result.body) == (90, 140, 220)).all()
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])

@@ -113,6 +113,14 @@ def test_exporting_weights_keeps_what_they_tell(tmp_path: Path) -> None:
     assert (info.full_strength_of, info.strengths) == ("lapsrn_x4", strengths)
 
 
+def test_a_deep_companion_is_told_and_kept(tmp_path: Path) -> None:
+    source, deep, again = (tmp_path / f"{name}.safetensors" for name in ("source", "deep", "again"))
+    save_weights(source, random_network(LapSRNConfig(depth=1, width=4)))
+    main(["--weights", str(source), "--to", str(deep), "--deep-of", "lapsrn_x4"])
+    main(["--weights", str(deep), "--to", str(again)])
+    assert [load_weights(path)[1].deep_of for path in (source, deep, again)] == ["", "lapsrn_x4", "lapsrn_x4"]
+
+
 def test_a_waypoint_is_told_and_kept(tmp_path: Path) -> None:
     source, way, again = (tmp_path / f"{name}.safetensors" for name in ("source", "way", "again"))
     save_weights(source, random_network(LapSRNConfig(depth=1, width=4)))

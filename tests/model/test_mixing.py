@@ -15,7 +15,7 @@ from model.mixing import begins_as, mixed
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import MOST_MIXES, Mix, Runtime, Weights, join, load
 from model.weights import KINDS, Parameters, Waypoint
-from tests.model.networks import SERVED, SHARED, luma, plane, random_network
+from tests.model.networks import NEEDS_DEEP, SERVED, SHARED, luma, plane, random_network
 from tests.model.test_flat import EVERY_8_BIT, flat_tiles
 
 CONFIG = LapSRNConfig(width=8)
@@ -184,6 +184,20 @@ def test_only_so_many_are_kept_the_last_used_ones() -> None:
     assert runtime._at(Mix(strengths[1])) is not kept[1]
 
 
+def test_networks_that_are_served_together_keep_so_many_together() -> None:
+    base, end = (random_network(LapSRNConfig(depth=1, width=2), seed) for seed in range(2))
+    weights = [weights_of(base, "base"), weights_of(extended(base), "larger"), weights_of(end, "end", "base")]
+    first, second = (each.runtime("cpu", "float32", "torch") for each in join(weights)[:2])
+    plain, kept = first._at(Mix()), first._at(Mix(0.5))
+    strengths = [step / 64 for step in range(1, MOST_MIXES)]
+    others = [second._at(Mix(strength)) for strength in strengths]
+    assert first._at(Mix(0.5)) is kept
+    assert [second._at(Mix(strength)) for strength in strengths] == others
+    assert second._at(Mix(0.5)) is not kept  # one too many
+    assert first._at(Mix(0.5)) is not kept
+    assert first._at(Mix()) is plain
+
+
 def test_a_network_without_another_end_says_so() -> None:
     runtime = weights_of(random_network(CONFIG), "alone").runtime("cpu", "float32", "torch")
     with pytest.raises(ValueError, match="alone has no clean-up"):
@@ -325,13 +339,14 @@ def test_a_file_that_says_it_wrongly_is_refused(tmp_path: Path, clean: object) -
         load_weights(path)
 
 
+@NEEDS_DEEP
 @pytest.mark.parametrize("strength", EIGHTHS)
 def test_what_is_shipped_keeps_flat_pictures_at_every_strength(strength: float) -> None:
     folder = Path(__file__).parents[2] / "weights"
     weights = [Weights.open(path) for path in sorted(folder.glob("*.safetensors"))]
     join(weights)
     cleaning = [each for each in weights if each.info.strengths and not each.info.full_strength_of]
-    assert [each.info.name for each in cleaning] == ["lapsrn_x4", "lapsrn_x8"]
+    assert [each.info.name for each in cleaning] == ["lapsrn_x4_deep", "lapsrn_x8_deep"]
     for each in cleaning:
         runtime = each.runtime("cpu", "float32")
         tiles = flat_tiles(np.array([16, 101.3, 235]) / 255, runtime.info.window_margin, 3, 2)

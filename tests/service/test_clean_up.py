@@ -21,6 +21,7 @@ TABLE = {
 CLEANS = FakeInfo("x4", strengths=TABLE)
 END = FakeInfo("x4_jpeg", full_strength_of="x4", strengths=TABLE)
 PLAIN = FakeInfo("plain")
+NETWORKS = {each.name: each for each in (CLEANS, END, PLAIN)}
 
 
 @pytest.mark.parametrize(
@@ -102,15 +103,15 @@ def test_other_findings_are_no_losses_of_compression(
 def test_a_network_at_full_strength_has_no_other() -> None:
     assert choose(END, "auto", ()) == choose(END, 1, ()) == CleanUp(1.0, asked=True)
     with pytest.raises(BadParameter, match=re.escape("model=x4_jpeg is another name of clean=1.")):
-        check(END, 0.5)
-    check(END, "auto")
-    check(END, 1.0)
+        check(NETWORKS, END, 0.5)
+    check(NETWORKS, END, "auto")
+    check(NETWORKS, END, 1.0)
 
 
 def test_a_network_without_clean_up_has_none() -> None:
     assert choose(PLAIN, "auto", (Finding("jpeg", 10),)) == CleanUp()
     with pytest.raises(BadParameter, match="plain has no clean-up"):
-        check(PLAIN, 0.5)
-    check(PLAIN, 0)
-    check(PLAIN, "auto")
-    check(CLEANS, 0.5)
+        check(NETWORKS, PLAIN, 0.5)
+    check(NETWORKS, PLAIN, 0)
+    check(NETWORKS, PLAIN, "auto")
+    check(NETWORKS, CLEANS, 0.5)

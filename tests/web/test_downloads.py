@@ -93,7 +93,7 @@ def test_a_large_zip_goes_straight_to_the_file_that_is_chosen(service: Running, 
 def test_a_row_is_downloaded_as_it_is_named(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     picture = png(20, 30)
-    page.check("#best")
+    page.select_option("#quality", "best")
     upload(page, ("my hill.jpeg", picture))
     wait_done(page)
     assert page.locator(".entry-what").inner_text() == "×4, best"

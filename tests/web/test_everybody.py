@@ -93,8 +93,8 @@ def test_the_tab_key_goes_from_picture_to_tools_to_list(service: Running, visit:
         "files",
         "folder",
         "scale",
+        "quality",
         "format",
-        "best",
         "entry-open",
         "entry-button entry-save",
         "entry-button entry-remove",
@@ -170,7 +170,7 @@ def test_text_of_twice_the_size_fits(service: Running, browser: Any, tmp_path: P
         assert page.evaluate("document.documentElement.scrollWidth") == width
         upload(page, ("hill.png", png(60, 30)))
         wait_done(page)
-        page.check("#best")
+        page.select_option("#quality", "best")
         page.wait_for_selector("#notice:not([hidden])")
         assert page.evaluate("document.documentElement.scrollWidth") == width
         for control in page.locator("button:visible, a.button:visible, .choice span:visible, select:visible").all():

@@ -36,7 +36,7 @@ def test_other_settings_offer_to_make_the_picture_again(service: Running, visit:
     upload(page, ("hill.png", png(40, 60)))
     wait_done(page)
     assert page.locator("#notice").is_hidden()
-    page.check("#best")
+    page.select_option("#quality", "best")
     assert text(page, "#notice-words") == "This is ×4. You have chosen other settings."
     assert text(page, "#notice-do") == "Make it again: ×4, best"
     with page.expect_request(lambda request: request.method == "POST") as caught:
@@ -61,7 +61,7 @@ def test_all_pictures_can_take_the_new_settings(service: Running, visit: Visit) 
     page = visit(service.url)
     upload(page, *((f"{n}.png", png(10, 20)) for n in range(3)))
     until(page, "document.querySelectorAll('.entry[data-state=done]').length === 3")
-    page.check("#best")
+    page.select_option("#quality", "best")
     assert text(page, "#again-all") == "Use these settings for all 3"
     page.click("#again-all")
     until(page, "[...document.querySelectorAll('.entry-what')].every(what => what.textContent === '×4, best')")
@@ -87,7 +87,7 @@ def test_any_two_versions_are_compared(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", png(40, 60)))
     wait_done(page)
-    page.check("#best")
+    page.select_option("#quality", "best")
     page.click("#notice-do")
     until(page, "left.options.length === 5")
     assert page.locator("#left option").all_inner_texts() == ["Original", "×2", "×4", "×2, best", "×4, best"]
@@ -107,7 +107,7 @@ def test_a_picture_that_is_made_again_can_go_back_to_what_there_was(service: Run
     upload(page, ("hill.png", png(40, 60)))
     wait_done(page)
     service.pace.hold()
-    page.check("#best")
+    page.select_option("#quality", "best")
     page.click("#notice-do")
     page.wait_for_selector(".entry[data-state=queued], .entry[data-state=running]")
     page.click("#work-cancel")
@@ -119,13 +119,42 @@ def test_a_picture_that_is_made_again_can_go_back_to_what_there_was(service: Run
 def test_settings_are_remembered(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     choose_scale(page, 2)
-    page.check("#best")
+    page.select_option("#quality", "best")
     page.select_option("#format", "jpeg")
     page.evaluate("() => { lossy.value = 70; lossy.dispatchEvent(new Event('input', { bubbles: true })); }")
     page.reload()
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
     assert page.locator(".entry-what").inner_text() == "×2, best, JPEG 70"
+
+
+@pytest.mark.parametrize(
+    ("quality", "query", "words"),
+    [
+        ("standard", "format=webp&quality=90", "×4, WebP 90"),
+        ("medium", "format=webp&quality=medium&lossless=false", "×4, better, WebP"),
+        ("high", "format=webp&quality=high&lossless=false", "×4, high, WebP"),
+        ("best", "ensemble=true&format=webp&quality=90", "×4, best, WebP 90"),
+    ],
+)
+def test_every_quality_is_asked_for(service: Running, visit: Visit, quality: str, query: str, words: str) -> None:
+    """Where its word takes the place of the number, there is no number to choose."""
+    page = visit(service.url)
+    page.select_option("#format", "webp")
+    page.select_option("#quality", quality)
+    assert page.locator("#lossy-row").is_visible() is (quality in ("standard", "best"))
+    with page.expect_request(lambda request: request.method == "POST") as caught:
+        upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert caught.value.url.partition("?")[2] == f"scale=4&{query}"
+    assert page.locator(".entry-what").inner_text() == words
+    assert b"VP8 " in result(page)[1][:16]  # not VP8L, which is without loss
+
+
+@pytest.mark.parametrize("asked", ["quality=best", "best=true"])
+def test_the_best_quality_has_two_names_in_the_address(service: Running, visit: Visit, asked: str) -> None:
+    page = visit(f"{service.url}?{asked}")
+    assert page.locator("#quality").input_value() == "best"
 
 
 def test_settings_are_taken_from_the_address(service: Running, visit: Visit) -> None:

@@ -70,7 +70,7 @@ def test_every_text_is_used_and_every_text_used_is_there(table: dict[str, dict[s
         re.findall(r'data-(?:text|label)="([^"]+)"', INDEX)
     )
     assert asked <= set(table)
-    composed = re.compile(r"^(by|clean|format|label|trouble)\.")
+    composed = re.compile(r"^(by|clean|format|label|quality|trouble)\.")
     named = {key for key in table if f'"{key}"' in SCRIPTS}
     assert {key for key in table if not composed.match(key)} <= asked | named
 

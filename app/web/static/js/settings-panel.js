@@ -1,7 +1,7 @@
 /** The controls of the settings: what is chosen is remembered, and may be given in the page's address. */
 
 import { make, part } from "./dom.js";
-import { BYS, CLEANS, FORMATS, SIZES, isAmount, sane, sizeIn } from "./settings.js";
+import { BYS, CLEANS, FORMATS, QUALITIES, SIZES, hasNumber, isAmount, sane, sizeIn } from "./settings.js";
 import { text } from "./texts.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
@@ -28,7 +28,7 @@ export class SettingsPanel {
   #root = part("settings", HTMLElement);
   #amount = part("amount", HTMLInputElement);
   #by = part("by", HTMLSelectElement);
-  #best = part("best", HTMLInputElement);
+  #quality = part("quality", HTMLSelectElement);
   #clean = part("clean", HTMLSelectElement);
   #format = part("format", HTMLSelectElement);
   #lossy = part("lossy", HTMLInputElement);
@@ -76,7 +76,7 @@ export class SettingsPanel {
 
   /** Brings the controls, and their words, to what is chosen. */
   show() {
-    const { scale, fits, by, amount, best, clean, network, format, lossy } = this.#settings;
+    const { scale, fits, by, amount, quality, clean, network, format, lossy } = this.#settings;
     const scales = this.#scales();
     for (const input of this.#inputs("scale")) {
       input.checked = input.value === (fits ? FIT : String(scale));
@@ -89,14 +89,14 @@ export class SettingsPanel {
     Object.assign(this.#amount, { min: String(least), max: String(most), step: by === "scale" ? "any" : "1" });
     // What is being typed is not yet what is meant.
     if (Number(this.#amount.value) !== amount && document.activeElement !== this.#amount) this.#amount.value = String(amount);
-    this.#best.checked = best;
+    fill(this.#quality, "quality", QUALITIES, quality);
     fill(this.#format, "format", FORMATS, format);
     fill(this.#clean, "clean", CLEANS, clean);
     part("clean-row", HTMLElement).hidden = !this.#models.some((model) => model.clean);
     this.#clean.disabled = !this.#cleans;
     part("clean-reason", HTMLElement).textContent = this.#cleans ? "" : text("settings.not-at", { scale });
     const isExact = format === "png" || format === "webp-exact";
-    part("lossy-row", HTMLElement).hidden = isExact;
+    part("lossy-row", HTMLElement).hidden = isExact || !hasNumber(this.#settings);
     this.#lossy.value = String(lossy);
     this.#lossyValue.value = String(lossy);
     for (const input of this.#inputs("network")) {
@@ -143,7 +143,7 @@ export class SettingsPanel {
       scale: size === FIT ? scale : Number(size),
       fits: size === FIT,
       ...this.#readSize(),
-      best: this.#best.checked,
+      quality: QUALITIES.find((name) => name === this.#quality.value) ?? "standard",
       network: (chosen("network").find(({ value }) => value !== network) ?? chosen("network")[0])?.value ?? "",
       clean: CLEANS.find((strength) => strength === this.#clean.value) ?? "auto",
       format: FORMATS.find((name) => name === this.#format.value) ?? "png",

@@ -6,10 +6,11 @@ import { text } from "./texts.js";
  * @typedef {"png" | "original" | "webp" | "webp-exact" | "jpeg" | "avif"} Format
  *   original: as the picture came, where that can be written, else PNG; webp-exact: without loss
  * @typedef {"auto" | "0" | "0.25" | "0.5" | "0.75" | "1"} Clean strength of the clean-up; auto: by the picture
+ * @typedef {"standard" | "medium" | "high" | "best"} Quality what is done for the result: the better, the slower
  * @typedef {"long_side" | "width" | "height" | "scale"} By what a wished size is given by: a side in pixels, or a factor
- * @typedef {Readonly<{scale: number, fits: boolean, by: By, amount: number, best: boolean, clean: Clean, network: string,
- *   format: Format, lossy: number}>} Settings
- *   fits: whether `by` and `amount` give the size, and not `scale`, one of SCALES; best: eight times slower; network: by name, for its purpose, or empty; lossy: quality 1..100 of lossy formats
+ * @typedef {Readonly<{scale: number, fits: boolean, by: By, amount: number, quality: Quality, clean: Clean,
+ *   network: string, format: Format, lossy: number}>} Settings
+ *   fits: whether `by` and `amount` give the size, and not `scale`, one of SCALES; network: by name, for its purpose, or empty; lossy: quality 1..100 of lossy formats
  * @typedef {"png" | "webp" | "jpeg" | "avif"} Written
  */
 
@@ -26,13 +27,15 @@ export const SIZES = {
 export const BYS = /** @type {By[]} */ (Object.keys(SIZES));
 /** @type {readonly Clean[]} */
 export const CLEANS = ["auto", "0", "0.25", "0.5", "0.75", "1"];
+/** @type {readonly Quality[]} */
+export const QUALITIES = ["standard", "medium", "high", "best"];
 /** @type {Settings} */
 export const DEFAULTS = Object.freeze({
   scale: 4,
   fits: false,
   by: "long_side",
   amount: SIZES.long_side.first,
-  best: false,
+  quality: "standard",
   clean: "auto",
   network: "",
   format: "png",
@@ -59,7 +62,7 @@ export function sane(values) {
     fits: values["fits"] === true && isAmount(by, amount),
     by,
     amount: isAmount(by, amount) ? amount : SIZES[by].first,
-    best: values["best"] === true || values["best"] === "true",
+    quality: QUALITIES.find((quality) => quality === values["quality"]) ?? (String(values["best"]) === "true" ? "best" : DEFAULTS.quality),
     clean: CLEANS.find((strength) => strength === values["clean"]) ?? DEFAULTS.clean,
     network: typeof values["network"] === "string" ? values["network"] : "",
     format: format ?? DEFAULTS.format,
@@ -104,9 +107,14 @@ export function writtenAs(settings, original) {
   return original === "jpeg" || original === "webp" || original === "avif" ? original : "png";
 }
 
+/** @param {Settings} settings @returns {boolean} whether a request can have both `quality` and `lossy` */
+export function hasNumber({ quality }) {
+  return quality === "standard" || quality === "best";
+}
+
 /** @param {Settings} settings @param {string} original @returns {boolean} whether `lossy` applies */
 export function isLossy(settings, original) {
-  return settings.format !== "webp-exact" && writtenAs(settings, original) !== "png";
+  return hasNumber(settings) && settings.format !== "webp-exact" && writtenAs(settings, original) !== "png";
 }
 
 /** @param {Settings} settings @param {string} original @returns {string} of a request, such as "scale=4&format=webp" */
@@ -118,12 +126,14 @@ export function parametersOf(settings, original) {
 function othersOf(settings, original) {
   const written = writtenAs(settings, original);
   return [
-    ...(settings.best ? ["ensemble=true"] : []),
+    ...(settings.quality === "best" ? ["ensemble=true"] : []),
     ...(settings.network ? [`model=${encodeURIComponent(settings.network)}`] : []),
     ...(settings.clean === "auto" ? [] : [`clean=${settings.clean}`]),
     ...(written === "png" ? [] : [`format=${written}`]),
+    ...(hasNumber(settings) ? [] : [`quality=${settings.quality}`]),
     ...(isLossy(settings, original) ? [`quality=${settings.lossy}`] : []),
     ...(settings.format === "webp-exact" ? ["lossless=true"] : []),
+    ...(settings.format !== "webp-exact" && written === "webp" && !hasNumber(settings) ? ["lossless=false"] : []),
   ];
 }
 
@@ -150,7 +160,7 @@ export function labelsOf(settings, original) {
   const written = writtenAs(settings, original);
   return [
     sizeLabel(settings),
-    ...(settings.best ? [text("label.best")] : []),
+    ...(settings.quality === "standard" ? [] : [text(`label.quality.${settings.quality}`)]),
     ...(settings.clean === "auto" ? [] : [text(`label.clean.${settings.clean}`)]),
     ...(settings.network ? [settings.network] : []),
     ...(written === "png" ? [] : [formatName(written) + (isLossy(settings, original) ? ` ${settings.lossy}` : "")]),
@@ -162,7 +172,7 @@ export function suffixOf(settings) {
   const { scale, fits, by, amount } = settings;
   return [
     fits && by !== "scale" ? `${amount}${{ long_side: "px", width: "w", height: "h" }[by]}` : `x${fits ? amount : scale}`,
-    ...(settings.best ? ["best"] : []),
+    ...(settings.quality === "standard" ? [] : [settings.quality]),
     ...(settings.clean === "auto" ? [] : [settings.clean === "0" ? "uncleaned" : "cleaned"]),
     ...(settings.network ? [settings.network] : []),
   ].join("-");

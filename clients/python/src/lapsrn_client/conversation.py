@@ -66,7 +66,7 @@ class Conversation(ABC):
             raise
         if job.state != "done":
             raise JobFailed(**{"title": f"the job is {job.state}"} | dict(job.error or {}))
-        return replace(await self._level(id, job.levels[-1]), left_out=job.left_out)
+        return replace(await self._level(id, job.levels[-1]), left_out=job.left_out, model=job.model)
 
     async def _follow(self, id: str, progress: Progress) -> Job:
         """The job once it has finished, by its events; a stream that breaks off is taken up where it was."""
@@ -190,4 +190,12 @@ def _upscaled(answer: httpx.Response) -> Upscaled:
     url = answer.url.copy_with(query=place)
     clean = answer.headers.get("X-Upscale-Clean", "")
     left_out = answer.headers.get("X-Upscale-Metadata", "")
-    return Upscaled(answer.content, kind, url.params.get("id", ""), str(url), clean, left_out)
+    return Upscaled(
+        answer.content,
+        kind,
+        url.params.get("id", ""),
+        str(url),
+        clean,
+        left_out,
+        answer.headers.get("X-Upscale-Model", ""),
+    )

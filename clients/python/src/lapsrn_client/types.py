@@ -21,8 +21,8 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 class Options:
     """What else can be asked for; None is the service's default.
 
-    `width`, `height` and `long_side` are pixels of the result, instead of a scale. `quality` of "medium": better, and
-    twice as slow; of "high", as with `ensemble`: best, and eight times slower. `model`: one that GET /model names.
+    `width`, `height` and `long_side` are pixels of the result, instead of a scale. `quality` of "medium", "high" or
+    "best", which is that of `ensemble`: better, and slower. `model`: one that GET /model names.
     `clean`: 0 to 1, how strongly traces of compression and noise are removed.
     """
 
@@ -30,7 +30,7 @@ class Options:
     height: int | None = None
     long_side: int | None = None
     format: Literal["png", "webp", "jpeg", "avif", "tiff", "jxl"] | None = None
-    quality: int | Literal["medium", "high"] | None = None
+    quality: int | Literal["medium", "high", "best"] | None = None
     lossless: bool | None = None
     frames: Literal["single", "first", "all"] | None = None
     metadata: Literal["drop", "keep", "all"] | None = None
@@ -54,6 +54,8 @@ class Upscaled:
     """What was removed, and why, such as "0.5; jpeg=90"."""
     left_out: str = ""
     """Metadata that the result could not have, and why; not told by `level`."""
+    model: str = ""
+    """The network that computed it; not told by `level`."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file."""
@@ -78,7 +80,7 @@ class Upscaled:
 class Job:
     """A job at one moment: tiles done and in all, seconds left if known, levels that can be fetched once it is done.
 
-    `left_out` is as in Upscaled.
+    `left_out` and `model` are as in Upscaled.
     """
 
     id: str
@@ -89,6 +91,7 @@ class Job:
     levels: tuple[int, ...]
     error: Mapping[str, Any] | None
     left_out: str = ""
+    model: str = ""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Job":
@@ -103,6 +106,7 @@ class Job:
             tuple(sorted(map(int, document.get("results") or {}))),
             document.get("error"),
             document.get("metadata") or "",
+            document.get("model") or "",
         )
 
     @property

@@ -1,0 +1,73 @@
+"""Which network computes a picture, and in how many passes: by the network asked for, the quality, and the strength.
+
+A network may have a deep companion among the others: one of the same scales with more convolutions. It computes what
+asks for more quality, and what is cleaned up where it has strengths of clean-up.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from app.engine import NetworkInfo
+from app.options import Effort
+
+
+class Work(NamedTuple):
+    """What an effort is: whether the deep companion computes, in how many passes, and in how many where there is none.
+
+    More passes than one are over symmetries of the square, and the result is their mean; see app.engine.ensemble.
+    """
+
+    deep: bool
+    passes: int
+    passes_without: int
+
+
+WORK: Mapping[Effort, Work] = {
+    "standard": Work(deep=False, passes=1, passes_without=1),
+    "medium": Work(deep=True, passes=1, passes_without=2),
+    "high": Work(deep=True, passes=2, passes_without=8),
+    "best": Work(deep=True, passes=8, passes_without=8),
+}
+
+
+class Choice(NamedTuple):
+    """`name` is what answers say; `network` is what the engine runs, as the former may be a strength of it."""
+
+    name: str
+    network: str
+    passes: int
+
+
+def companion_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo | None:
+    """Its deep companion, if that is served."""
+    return next((each for each in networks.values() if each.deep_of == network.name), None)
+
+
+def cleaner_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
+    """The network that cleans up for a network, whose strengths count: its companion if that has any, or itself."""
+    companion = companion_of(networks, network)
+    return companion if companion is not None and companion.strengths else network
+
+
+def plain_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
+    """The network that a network at full strength is another name of clean=1 for, or the network itself."""
+    base = networks.get(network.full_strength_of, network)
+    return networks.get(base.deep_of, base) if base is not network else network
+
+
+def family(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> dict[str, str]:
+    """The SHA-256 of every weights file that can have a part in pictures of a network, by name."""
+    companion = companion_of(networks, network)
+    bases = {network.name, network.full_strength_of, companion.name if companion else ""} - {""}
+    return {name: each.sha256 for name, each in networks.items() if not bases.isdisjoint({name, each.full_strength_of})}
+
+
+def choose(networks: Mapping[str, NetworkInfo], network: NetworkInfo, effort: Effort, strength: float) -> Choice:
+    """For a picture of `network` with a strength of clean-up, 0 to 1; network and strength go together."""
+    work = WORK[effort]
+    runs = networks[network.full_strength_of] if network.full_strength_of else network
+    if runs is network:
+        companion = companion_of(networks, network) if work.deep else None
+        runs = cleaner_of(networks, network) if strength else companion or network
+    passes = work.passes if runs.deep_of else work.passes_without
+    return Choice(network.name if network.full_strength_of else runs.name, runs.name, passes)
