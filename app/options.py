@@ -90,8 +90,9 @@ class UpscaleOptions:
         str | None,
         Option(
             "Which network, by its name in GET /model. Without it, the first that has the scale. Its deep companion "
-            "takes what is cleaned up or asks for more quality. `lapsrn_x4_jpeg` is another name of `clean=1`.",
-            "Network to use; lapsrn_x4_jpeg is --clean 1.",
+            "takes what is cleaned up of losses of compression or asks for high quality. `lapsrn_x4_jpeg` is "
+            "`lapsrn_x4` itself at `clean=1`.",
+            "Network to use; lapsrn_x4_jpeg is lapsrn_x4 at --clean 1.",
             metavar="NAME",
             example="lapsrn_x8",
             max_length=64,
@@ -119,10 +120,9 @@ class UpscaleOptions:
     quality: Annotated[
         int | MoreEffort | None,
         Option(
-            "Of lossy formats, 1 to 100. Or, for any format, a better result in more time: `medium` is the network's "
-            "deep companion, `high` the mean of two passes of it, over the picture and a quarter turn, and `best` the "
-            "same as `ensemble=true`. A network without a companion takes two passes for `medium` and eight for "
-            "`high`.",
+            "Of lossy formats, 1 to 100. Or, for any format, a better result in more time: `medium` is the mean "
+            "of two passes, over the picture and a quarter turn, `high` the same by the network's deep companion, "
+            "and `best` is `ensemble=true`. Without a companion, `high` is `best`.",
             "Quality of lossy formats; or a better result in more time: medium, high, or best, which is --ensemble.",
             metavar="1..100|medium|high|best",
             example=90,

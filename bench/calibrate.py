@@ -1,8 +1,7 @@
 """Measures which strength of clean-up suits what a picture has been through, and writes it into the weights.
 
-    python -m bench.calibrate weights/lapsrn_x4_jpeg.safetensors --base weights/lapsrn_x4_deep.safetensors \\
-        --plain weights/lapsrn_x4.safetensors --cards docs/training.md \\
-        --waypoints weights/lapsrn_x4_shrunk.safetensors weights/lapsrn_x4_lanczos.safetensors
+    python -m bench.calibrate weights/lapsrn_x4_jpeg.safetensors --base weights/lapsrn_x4.safetensors \\
+        --waypoints weights/lapsrn_x4_shrunk.safetensors weights/lapsrn_x4_lanczos.safetensors --cards docs/training.md
 
 Pictures are shrunk by the base's scale, compressed with Pillow at several qualities or made noisy, or shrunk in other
 ways, and enlarged at every strength as the service would: at strength 0 by the network whose deep companion the base
@@ -184,7 +183,9 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=DATA, help="pictures without losses, neither trained on nor scored"
     )
-    parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose block `clean` to renew")
+    parser.add_argument(
+        "--cards", type=Path, nargs="*", default=[], help="Markdown files whose block `clean NAME` to renew"
+    )
     parser.add_argument("--dry", action="store_true", help="leave the weights as they are")
     arguments = parser.parse_args()
     base, end, *between = map(Weights.open, (arguments.base, arguments.weights, *arguments.waypoints))
@@ -205,7 +206,7 @@ def main() -> None:
     table = as_table(measured, strengths)
     print(table)
     for card in arguments.cards:
-        card.write_text(write_block(card.read_text(), "clean", table))
+        card.write_text(write_block(card.read_text(), f"clean {end.info.name}", table))
     if not arguments.dry:
         tensors, about = load_tensors(arguments.weights)
         about["clean"] = {"base": base.info.name, "strengths": strengths}

@@ -22,9 +22,8 @@ from app.engine import Engine
 from app.settings import Settings
 from bench.pictures import luma
 from bench.public import PublicLapSRN
-from model.checkpoint import load_weights, save_weights
+from model.checkpoint import load_weights
 from model.devices import devices
-from model.network import LapSRN, LapSRNConfig
 
 Plane = NDArray[np.float32]
 Run = Callable[[], Any]
@@ -62,11 +61,8 @@ def served(settings: Settings | None = None) -> Prepare:
 
 
 def deep(backend: str = "auto") -> Prepare:
-    """The same with 13 and 3 convolutions and skip connections, and weights as before training."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "deep.safetensors"
-        save_weights(file, LapSRN(LapSRNConfig(depths=(13, 3), skips=True)))
-        return served(Settings(weights=file, backend=backend))
+    """The same with the deep companion of the shipped network."""
+    return served(Settings(weights=Settings().weights.with_stem("lapsrn_x4_deep"), more_weights=(), backend=backend))
 
 
 def openvino() -> Prepare:
@@ -100,8 +96,8 @@ CONTESTANTS: dict[str, Callable[[], Prepare]] = {
 DEEP: dict[str, Callable[[], Prepare]] = {
     "eager": eager,
     "served": served,
-    "13 + 3 convolutions, served": deep,
-    "13 + 3 convolutions, backend torch": partial(deep, "torch"),
+    "17 + 3 convolutions, served": deep,
+    "17 + 3 convolutions, backend torch": partial(deep, "torch"),
 }
 """What a deeper network costs beside the one that is served, and in C beside torch."""
 

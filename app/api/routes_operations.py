@@ -13,7 +13,7 @@ from app.api.schemas import Health, InputLimits, ModelDocument, Network, Readine
 from app.api.scrape import Scrape
 from app.codec.formats import readable
 from app.engine import Engine, NetworkInfo
-from app.service.choice import cleaner_of
+from app.service.clean_up import strengths_of
 from app.service.service import Service
 
 health = APIRouter(tags=["operations"])
@@ -93,7 +93,7 @@ def _network(networks: Mapping[str, NetworkInfo], info: NetworkInfo) -> Network:
     return Network(
         name=info.name,
         purpose=info.purpose,
-        clean=bool(cleaner_of(networks, info).strengths),
+        clean=bool(strengths_of(networks, info)),
         full_strength_of=info.full_strength_of,
         deep_of=info.deep_of,
         levels=list(info.scales),

@@ -94,25 +94,26 @@ class BandUpscaler:
         self._whole, self._rows = Whole(**known["whole"]), int(known["rows"])
         self._clean, self._compressed = float(known["clean"]), bool(known.get("compressed", True))
         self._options = replace(options, clean=self._clean)
-        self._chosen = self._choose(self._clean)
+        self._chosen = self._choose(self._clean, self._compressed)
         self._context = self._context_for(self._chosen)
 
-    def _choose(self, strength: float) -> choice.Choice:
-        return choice.choose(self._engine.networks, self._network, self._options.effort, strength)
+    def _choose(self, strength: float, compressed: bool) -> choice.Choice:
+        return choice.choose(self._engine.networks, self._network, self._options.effort, strength, compressed)
 
     def _context_for(self, chosen: choice.Choice) -> int:
         return context_of(self._engine.networks[chosen.network].window_margin)
 
     def _made(self) -> dict[str, Any]:
         whole = self._picture.whole()
-        cleaner = choice.cleaner_of(self._engine.networks, self._network)
-        look = self._options.clean not in (0, 1) and cleaner.strengths
-        chosen = clean_up.choose(cleaner, self._options.clean, self._picture.findings() if look else ())
+        networks, clean = self._engine.networks, self._options.clean
+        look = clean != 0 and clean_up.strengths_of(networks, self._network)
+        chosen = clean_up.choose(networks, self._network, clean, self._picture.findings() if look else ())
         levels = self._engine.levels(self._network.name, self._scale)
         planes = 1 + (whole.alpha == "varies")
         floats = planes * (2 + sum(level**2 for level in levels)) + 4
         pixel = 4 * floats + whole.channels * whole.depth // 8 * (4 + self._scale**2)
-        rows = self._memory // (whole.width * pixel) - 2 * self._context_for(self._choose(chosen.strength))
+        context = self._context_for(self._choose(chosen.strength, chosen.compressed))
+        rows = self._memory // (whole.width * pixel) - 2 * context
         rows = max(_STEP, min(rows, _MOST_ROWS) // _STEP * _STEP)
         return {"whole": asdict(whole), "rows": rows, "clean": chosen.strength, "compressed": chosen.compressed}
 

@@ -1,7 +1,7 @@
 """Which network computes a picture, and in how many passes: by the network asked for, the quality, and the strength.
 
 A network may have a deep companion among the others: one of the same scales with more convolutions. It computes what
-asks for more quality, and what is cleaned up where it has strengths of clean-up.
+asks for more quality, and what losses of compression are cleaned up of, where it has strengths of clean-up.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from app.options import Effort
 
 
 class Work(NamedTuple):
-    """What an effort is: whether the deep companion computes, in how many passes, and in how many where there is none.
+    """What an effort is: whether the deep companion computes what needs no clean-up, and passes with it and without.
 
     More passes than one are over symmetries of the square, and the result is their mean; see app.engine.ensemble.
     """
@@ -24,7 +24,7 @@ class Work(NamedTuple):
 
 WORK: Mapping[Effort, Work] = {
     "standard": Work(deep=False, passes=1, passes_without=1),
-    "medium": Work(deep=True, passes=1, passes_without=2),
+    "medium": Work(deep=False, passes=2, passes_without=2),
     "high": Work(deep=True, passes=2, passes_without=8),
     "best": Work(deep=True, passes=8, passes_without=8),
 }
@@ -43,10 +43,15 @@ def companion_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> N
     return next((each for each in networks.values() if each.deep_of == network.name), None)
 
 
-def cleaner_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
-    """The network that cleans up for a network, whose strengths count: its companion if that has any, or itself."""
+def cleaner_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo, compressed: bool) -> NetworkInfo:
+    """The network that cleans up pictures of a network, with losses of compression or without.
+
+    Its companion is for losses of compression; where either of the two has no strengths, it is the other.
+    """
     companion = companion_of(networks, network)
-    return companion if companion is not None and companion.strengths else network
+    if companion is None or not companion.strengths:
+        return network
+    return companion if compressed or not network.strengths else network
 
 
 def plain_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
@@ -62,12 +67,17 @@ def family(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> dict[st
     return {name: each.sha256 for name, each in networks.items() if not bases.isdisjoint({name, each.full_strength_of})}
 
 
-def choose(networks: Mapping[str, NetworkInfo], network: NetworkInfo, effort: Effort, strength: float) -> Choice:
-    """For a picture of `network` with a strength of clean-up, 0 to 1; network and strength go together."""
+def choose(
+    networks: Mapping[str, NetworkInfo], network: NetworkInfo, effort: Effort, strength: float, compressed: bool
+) -> Choice:
+    """For a picture of `network` with a strength of clean-up, 0 to 1, for losses of compression or others.
+
+    Network and strength go together.
+    """
     work = WORK[effort]
     runs = networks[network.full_strength_of] if network.full_strength_of else network
     if runs is network:
         companion = companion_of(networks, network) if work.deep else None
-        runs = cleaner_of(networks, network) if strength else companion or network
+        runs = cleaner_of(networks, network, compressed) if strength else companion or network
     passes = work.passes if runs.deep_of else work.passes_without
     return Choice(network.name if network.full_strength_of else runs.name, runs.name, passes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from app.engine import NetworkInfo
 from app.errors import BadParameter
 from app.service.choice import cleaner_of, plain_of
 
+Strengths: TypeAlias = Mapping[str, Sequence[tuple[int, float]]]
+"""By kind of finding: points (amount, strength)."""
 STEPS = 8
 """Strengths are whole eighths: between two networks, no more than these are made."""
 COMPRESSION = ("jpeg", "webp", "avif", "grid")
@@ -51,20 +53,30 @@ def check(networks: Mapping[str, NetworkInfo], network: NetworkInfo, clean: floa
             f"model={network.name} is another name of clean=1. Leave one of the two out, or choose "
             f"model={plain_of(networks, network).name}."
         )
-    if not cleaner_of(networks, network).strengths and clean not in ("auto", 0):
+    if not strengths_of(networks, network) and clean not in ("auto", 0):
         raise BadParameter(f"{network.name} has no clean-up. Leave clean out, or choose another scale or model.")
 
 
-def choose(network: NetworkInfo, clean: float | Literal["auto"], findings: Sequence[Finding]) -> CleanUp:
-    """The strength for a picture, checked before, from those of the network that cleans it up.
+def strengths_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> Strengths:
+    """By kind of finding, from the tables of those that clean up pictures of a network; {} if nothing does."""
+    lossy, others = (cleaner_of(networks, network, compressed).strengths for compressed in (True, False))
+    return {**others, **{kind: points for kind, points in lossy.items() if kind in COMPRESSION}}
 
-    `findings` are what it has been through.
+
+def choose(
+    networks: Mapping[str, NetworkInfo],
+    network: NetworkInfo,
+    clean: float | Literal["auto"],
+    findings: Sequence[Finding],
+) -> CleanUp:
+    """The strength for a picture of a network, checked before; `findings` are what it has been through.
 
     What needs most decides; how it was shrunk does only where nothing was lost by compression since.
     """
     if network.full_strength_of:
         return CleanUp(1.0, asked=True)
-    strengths = {each: suitable(network.strengths, each) for each in findings if network.strengths}
+    table = strengths_of(networks, network)
+    strengths = {each: suitable(table, each) for each in findings if table}
     lossy = any(strength > 0 for each, strength in strengths.items() if each.kind in COMPRESSION)
     if clean != "auto":
         return CleanUp(snapped(clean), asked=True, compressed=lossy)
@@ -73,7 +85,7 @@ def choose(network: NetworkInfo, clean: float | Literal["auto"], findings: Seque
     return CleanUp() if most is None else CleanUp(strengths[most], most, compressed=lossy)
 
 
-def suitable(strengths: Mapping[str, Sequence[tuple[int, float]]], finding: Finding) -> float:
+def suitable(strengths: Strengths, finding: Finding) -> float:
     """The strength for one finding, from the points of its table; beyond them, that of the last one."""
     amounts, values = zip(*strengths[_TABLES.get(finding.kind, finding.kind)], strict=True)
     return snapped(float(np.interp(finding.amount, amounts, values)))

@@ -159,9 +159,9 @@ class Pipeline:
 
         levels_made = engine.levels(made.network, made.compute)
         networks, network = engine.networks, engine.networks[made.network]
-        cleaned = clean_up.choose(choice.cleaner_of(networks, network), options.clean, decoded.findings)
+        cleaned = clean_up.choose(networks, network, options.clean, decoded.findings)
         options = replace(options, clean=cleaned.strength)
-        chosen = choice.choose(networks, network, options.effort, cleaned.strength)
+        chosen = choice.choose(networks, network, options.effort, cleaned.strength, cleaned.compressed)
         memory = footprint(decoded, levels_made, made.levels, options)
         writer = LevelWriter(
             self._codec, decoded, options, made.levels, self._threads, order.client, made.size, str(cleaned)

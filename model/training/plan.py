@@ -1,4 +1,4 @@
-"""Networks that are still to be trained, one after the other: `python -m model.training.plan --data DIR --output runs`.
+"""The deep networks, one after the other: `python -m model.training.plan --data DIR --output runs`.
 
 Each stage is a run of model.train in a folder of its own, so a plan that is stopped goes on where it was.
 """
@@ -29,7 +29,7 @@ class Stage:
 
 STAGES = (
     Stage("deep"),
-    Stage("clean", start_from="lapsrn_x4_jpeg", anchor="lapsrn_x4"),
+    Stage("deep_clean", start_from="deep", anchor="deep"),
     Stage("deep_x8", start_from="deep"),
 )
 

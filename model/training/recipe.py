@@ -191,19 +191,30 @@ PUBLISHED = TrainConfig(
     level_weights=(1.0, 1.0),
     focus=0.0,
 )
-DEEP = TrainConfig(depths=(13, 3), skips=True)
+DEEP = TrainConfig(depths=(17, 3), skips=True, core=48, batch=56, steps=48_900)
 PRESETS = {
     "served": TrainConfig(),
     # What the source document found best: HR patches of 256, hardly any rescaling, no rotations.
     "source": replace(PUBLISHED, core=64, min_scale=0.9, turns=False),
     # Lai et al. 2017: HR patches of 128, twice the depth.
     "paper": replace(PUBLISHED, depth=10, core=32, min_scale=0.5),
-    # As much arithmetic as the served one, but most of it at x1, where a convolution costs a quarter and sees further.
+    # Most of its arithmetic is at x1, where a convolution costs a quarter and sees further.
     "deep": DEEP,
+    # The far end of its clean-up strengths, for losses of compression.
+    "deep_clean": replace(
+        DEEP,
+        steps=28_400,
+        rate=1e-3,
+        strengths=(0.5, 1.0, 0.75, 0.5, 1.0, 0.25),
+        min_quality=30,
+        max_quality=98,
+        jpeg_twice=0.05,
+        damages=3,
+    ),
     "deep_x8": replace(
         DEEP,
         scale=8,
-        depths=(13, 3, 3),
+        depths=(17, 3, 3),
         frozen=2,
         level_weights=(0.0, 0.0, 1.0),
         core=24,

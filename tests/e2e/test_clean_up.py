@@ -19,7 +19,6 @@ from bench.pictures import photograph
 from model.evaluate import luma_8bit, pad, pairs
 from model.quality import psnr
 from model.runtime import Weights
-from tests.model.networks import NEEDS_DEEP
 from tests.pictures import opened, png
 
 SMOOTH = Image.fromarray(photograph(20, 28)).resize((56, 40), Image.Resampling.BICUBIC)  # its texture is no noise
@@ -81,7 +80,6 @@ def cleaned_by(weights: Path, file: bytes) -> NDArray[np.uint8]:
     return merge(picture, list(luma), 4, 8, build_formulas(), consistent=True, cleaned=True).astype(np.uint8)
 
 
-@NEEDS_DEEP
 async def test_more_quality_scores_more(bench_dir: Path) -> None:
     """Mean PSNR of luma over Set5, of whole results: each quality is worth more than the one before."""
     backend = LocalBackend(local_settings(None, "cpu"), UpscaleOptions(), 4)

@@ -90,7 +90,7 @@ async def test_without_clean_up_pixels_are_those_of_the_network_of_the_quality(
 ) -> None:
     (picture,) = Codec(build_formulas(), build_limits(Settings())).decode(PICTURE, UpscaleOptions(scale=scale)).frames
     found = await upscaled(PICTURE, *({"scale": scale, "clean": 0.0} | effort for effort in EFFORTS))
-    ways = [("", upscale), ("_deep", upscale), ("_deep", upscale_twice), ("_deep", upscale_ensemble)]
+    ways = [("", upscale), ("", upscale_twice), ("_deep", upscale_twice), ("_deep", upscale_ensemble)]
     for result, (deep, enlarge) in zip(found, ways, strict=True):
         with torch.no_grad():
             luma = enlarge(networks[f"x{scale}{deep}"].fold(), picture.luma)[-1]

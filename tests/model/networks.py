@@ -43,11 +43,6 @@ TINY_CONFIG = TrainConfig(depth=1, core=16, batch=4, warmup=2, hold_out=3)
 SHIPPED = pytest.mark.parametrize(
     "shipped", sorted((Path(__file__).parents[2] / "weights").glob("*.safetensors")), ids=lambda path: path.stem
 )
-NEEDS_DEEP = pytest.mark.skipif(
-    not (Path(__file__).parents[2] / "weights" / "lapsrn_x4_deep.safetensors").is_file(),
-    reason="weights/lapsrn_x4_deep.safetensors is not there",
-)
-"""For tests of the deep networks that are shipped."""
 SKIPPING = LapSRNConfig(scale=4, depths=(7, 3), skips=True)
 DEEP = LapSRNConfig(scale=4, depths=(13, 3), skips=True)
 DEEPER = LapSRNConfig(scale=4, depths=(17, 3), skips=True)

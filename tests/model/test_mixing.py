@@ -15,7 +15,7 @@ from model.mixing import begins_as, mixed
 from model.network import LapSRN, LapSRNConfig
 from model.runtime import MOST_MIXES, Mix, Runtime, Weights, join, load
 from model.weights import KINDS, Parameters, Waypoint
-from tests.model.networks import NEEDS_DEEP, SERVED, SHARED, luma, plane, random_network
+from tests.model.networks import SERVED, SHARED, luma, plane, random_network
 from tests.model.test_flat import EVERY_8_BIT, flat_tiles
 
 CONFIG = LapSRNConfig(width=8)
@@ -339,14 +339,13 @@ def test_a_file_that_says_it_wrongly_is_refused(tmp_path: Path, clean: object) -
         load_weights(path)
 
 
-@NEEDS_DEEP
 @pytest.mark.parametrize("strength", EIGHTHS)
 def test_what_is_shipped_keeps_flat_pictures_at_every_strength(strength: float) -> None:
     folder = Path(__file__).parents[2] / "weights"
     weights = [Weights.open(path) for path in sorted(folder.glob("*.safetensors"))]
     join(weights)
     cleaning = [each for each in weights if each.info.strengths and not each.info.full_strength_of]
-    assert [each.info.name for each in cleaning] == ["lapsrn_x4_deep", "lapsrn_x8_deep"]
+    assert [each.info.name for each in cleaning] == ["lapsrn_x4", "lapsrn_x4_deep", "lapsrn_x8"]
     for each in cleaning:
         runtime = each.runtime("cpu", "float32")
         tiles = flat_tiles(np.array([16, 101.3, 235]) / 255, runtime.info.window_margin, 3, 2)

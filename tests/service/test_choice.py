@@ -37,26 +37,26 @@ BOTH = served(OWN, DEEP, END, OWN_END)
     ("networks", "asked", "effort", "strength", "choice"),
     [
         (WHOLE, "x4", "standard", 0.0, ("x4", "x4", 1)),
-        (WHOLE, "x4", "medium", 0.0, ("deep", "deep", 1)),
+        (WHOLE, "x4", "medium", 0.0, ("x4", "x4", 2)),
         (WHOLE, "x4", "high", 0.0, ("deep", "deep", 2)),
         (WHOLE, "x4", "best", 0.0, ("deep", "deep", 8)),
         (WHOLE, "x4", "standard", 0.5, ("deep", "deep", 1)),
-        (WHOLE, "x4", "medium", 1.0, ("deep", "deep", 1)),
+        (WHOLE, "x4", "medium", 1.0, ("deep", "deep", 2)),
         (WHOLE, "x4", "high", 0.125, ("deep", "deep", 2)),
         (WHOLE, "x4", "best", 0.5, ("deep", "deep", 8)),
         (WHOLE, "deep", "standard", 0.0, ("deep", "deep", 1)),
-        (WHOLE, "deep", "medium", 0.5, ("deep", "deep", 1)),
+        (WHOLE, "deep", "medium", 0.5, ("deep", "deep", 2)),
         (WHOLE, "deep", "high", 0.0, ("deep", "deep", 2)),
         (WHOLE, "deep", "best", 1.0, ("deep", "deep", 8)),
         (WHOLE, "end", "standard", 1.0, ("end", "deep", 1)),
-        (WHOLE, "end", "medium", 1.0, ("end", "deep", 1)),
+        (WHOLE, "end", "medium", 1.0, ("end", "deep", 2)),
         (WHOLE, "end", "high", 1.0, ("end", "deep", 2)),
         (WHOLE, "x8", "standard", 0.0, ("x8", "x8", 1)),
         (WHOLE, "x8", "medium", 0.0, ("x8", "x8", 2)),
         (WHOLE, "x8", "high", 0.0, ("x8", "x8", 8)),
         (WHOLE, "x8", "best", 0.0, ("x8", "x8", 8)),
         (DEEP_ALONE, "x4", "standard", 0.0, ("x4", "x4", 1)),
-        (DEEP_ALONE, "x4", "medium", 0.0, ("deep", "deep", 1)),
+        (DEEP_ALONE, "x4", "medium", 0.0, ("x4", "x4", 2)),
         (served(OWN, DEEP_ALONE["deep"]), "x4", "standard", 0.5, ("x4", "x4", 1)),
         (served(OWN, DEEP_ALONE["deep"]), "x4", "high", 0.5, ("x4", "x4", 8)),
         (served(OWN, DEEP_ALONE["deep"]), "x4", "high", 0.0, ("deep", "deep", 2)),
@@ -66,13 +66,30 @@ BOTH = served(OWN, DEEP, END, OWN_END)
         (served(OWN, OWN_END), "own_end", "medium", 1.0, ("own_end", "x4", 2)),
         (BOTH, "x4", "standard", 0.5, ("deep", "deep", 1)),
         (BOTH, "own_end", "medium", 1.0, ("own_end", "x4", 2)),
-        (BOTH, "end", "medium", 1.0, ("end", "deep", 1)),
+        (BOTH, "end", "medium", 1.0, ("end", "deep", 2)),
     ],
 )
 def test_what_computes(
     networks: Networks, asked: str, effort: Effort, strength: float, choice: tuple[str, str, int]
 ) -> None:
-    assert choose(networks, networks[asked], effort, strength) == Choice(*choice)
+    assert choose(networks, networks[asked], effort, strength, True) == Choice(*choice)
+
+
+@pytest.mark.parametrize(
+    ("networks", "effort", "strength", "choice"),
+    [
+        (BOTH, "standard", 0.5, ("x4", "x4", 1)),
+        (BOTH, "medium", 0.5, ("x4", "x4", 2)),
+        (BOTH, "high", 0.5, ("x4", "x4", 8)),
+        (BOTH, "high", 0.0, ("deep", "deep", 2)),
+        (WHOLE, "standard", 0.5, ("deep", "deep", 1)),
+        (DEEP_ALONE, "standard", 0.5, ("x4", "x4", 1)),
+    ],
+)
+def test_what_computes_where_nothing_was_lost_by_compression(
+    networks: Networks, effort: Effort, strength: float, choice: tuple[str, str, int]
+) -> None:
+    assert choose(networks, networks["x4"], effort, strength, False) == Choice(*choice)
 
 
 def test_every_effort_is_in_the_table_with_passes_that_the_engine_has() -> None:
@@ -80,14 +97,26 @@ def test_every_effort_is_in_the_table_with_passes_that_the_engine_has() -> None:
     assert {passes for work in WORK.values() for passes in work[1:]} <= set(PASSES)
 
 
-def test_strengths_are_those_of_the_companion() -> None:
+def test_the_companion_is_for_losses_of_compression() -> None:
     assert companion_of(WHOLE, PLAIN) is DEEP
-    assert cleaner_of(WHOLE, PLAIN) is DEEP
-    assert cleaner_of(WHOLE, LARGE) is LARGE
-    assert cleaner_of(BOTH, OWN) is DEEP
-    assert cleaner_of(served(OWN), OWN) is OWN
+    for compressed in (True, False):
+        assert cleaner_of(WHOLE, PLAIN, compressed) is DEEP
+        assert cleaner_of(WHOLE, LARGE, compressed) is LARGE
+        assert cleaner_of(served(OWN), OWN, compressed) is OWN
+    assert cleaner_of(BOTH, OWN, True) is DEEP
+    assert cleaner_of(BOTH, OWN, False) is OWN
     for strength in (0, 0.5, 1, "auto"):
         clean_up.check(WHOLE, PLAIN, strength)
+
+
+def test_strengths_are_of_the_line_that_each_finding_goes_to() -> None:
+    plain = FakeInfo("x4", strengths={"jpeg": [(0, 1.0)], "noise": [(0, 0.25)], "area": [(0, 0.5)]})
+    deep = FakeInfo("deep", deep_of="x4", strengths={"jpeg": [(0, 0.75)], "noise": [(0, 1.0)], "area": [(0, 1.0)]})
+    assert clean_up.strengths_of(served(plain, deep), plain) == {
+        "jpeg": [(0, 0.75)],
+        "noise": [(0, 0.25)],
+        "area": [(0, 0.5)],
+    }
 
 
 def test_a_network_whose_companion_is_missing_has_no_clean_up() -> None:
@@ -95,7 +124,7 @@ def test_a_network_whose_companion_is_missing_has_no_clean_up() -> None:
     with pytest.raises(BadParameter, match="x8 has no clean-up"):
         clean_up.check(WHOLE, LARGE, 0.5)
     clean_up.check(WHOLE, LARGE, "auto")
-    assert clean_up.choose(cleaner_of(WHOLE, LARGE), "auto", ()).strength == 0
+    assert clean_up.choose(WHOLE, LARGE, "auto", ()).strength == 0
 
 
 def test_the_name_of_full_strength_is_refused_with_another_and_the_plain_network_advised() -> None:

@@ -66,14 +66,14 @@ def test_the_strength_comes_from_the_table(kind: str, amount: int, strength: flo
     ],
 )
 def test_what_needs_most_decides(findings: tuple[Finding, ...], told: str) -> None:
-    chosen = choose(CLEANS, "auto", findings)
+    chosen = choose(NETWORKS, CLEANS, "auto", findings)
     assert str(chosen) == told
     assert chosen.reason in CLEAN_REASONS
 
 
 @pytest.mark.parametrize(("asked", "told"), [(0, "0"), (1, "1"), (0.3, "0.25"), (0.32, "0.375"), (1e-9, "0")])
 def test_what_is_asked_for_goes_before_what_is_found(asked: float, told: str) -> None:
-    chosen = choose(CLEANS, asked, (Finding("jpeg", 10),))
+    chosen = choose(NETWORKS, CLEANS, asked, (Finding("jpeg", 10),))
     assert str(chosen) == told
     assert chosen.reason == "asked"
     assert chosen.compressed
@@ -81,7 +81,7 @@ def test_what_is_asked_for_goes_before_what_is_found(asked: float, told: str) ->
 
 @pytest.mark.parametrize("findings", [(), (Finding("jpeg", 100),)])
 def test_losses_that_need_no_clean_up_are_as_if_there_were_none(findings: tuple[Finding, ...]) -> None:
-    assert not choose(CLEANS, 0.5, findings).compressed
+    assert not choose(NETWORKS, CLEANS, 0.5, findings).compressed
 
 
 @pytest.mark.parametrize(
@@ -97,11 +97,11 @@ def test_losses_that_need_no_clean_up_are_as_if_there_were_none(findings: tuple[
 def test_other_findings_are_no_losses_of_compression(
     findings: tuple[Finding, ...], compressed: bool, clean: float | Literal["auto"]
 ) -> None:
-    assert choose(CLEANS, clean, findings).compressed == compressed
+    assert choose(NETWORKS, CLEANS, clean, findings).compressed == compressed
 
 
 def test_a_network_at_full_strength_has_no_other() -> None:
-    assert choose(END, "auto", ()) == choose(END, 1, ()) == CleanUp(1.0, asked=True)
+    assert choose(NETWORKS, END, "auto", ()) == choose(NETWORKS, END, 1, ()) == CleanUp(1.0, asked=True)
     with pytest.raises(BadParameter, match=re.escape("model=x4_jpeg is another name of clean=1.")):
         check(NETWORKS, END, 0.5)
     check(NETWORKS, END, "auto")
@@ -109,7 +109,7 @@ def test_a_network_at_full_strength_has_no_other() -> None:
 
 
 def test_a_network_without_clean_up_has_none() -> None:
-    assert choose(PLAIN, "auto", (Finding("jpeg", 10),)) == CleanUp()
+    assert choose(NETWORKS, PLAIN, "auto", (Finding("jpeg", 10),)) == CleanUp()
     with pytest.raises(BadParameter, match="plain has no clean-up"):
         check(NETWORKS, PLAIN, 0.5)
     check(NETWORKS, PLAIN, 0)

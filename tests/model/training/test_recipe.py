@@ -66,7 +66,7 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     assert "coarsest first (default: 0.25 1.0)" in words
     assert "mirror patches at random (default: yes)" in words
     for option in (
-        "--preset {clean,deep,deep_x8,paper,served,source}",
+        "--preset {clean,deep,deep_clean,deep_x8,paper,served,source}",
         "--data",
         "--output",
         "--cache",
