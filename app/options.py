@@ -91,8 +91,8 @@ class UpscaleOptions:
         Option(
             "Which network, by its name in GET /model. Without it, the first that has the scale. Its deep companion "
             "takes what is cleaned up of losses of compression or asks for high quality. `lapsrn_x4_jpeg` is "
-            "`lapsrn_x4` itself at `clean=1`.",
-            "Network to use; lapsrn_x4_jpeg is lapsrn_x4 at --clean 1.",
+            "another name of `clean=1`.",
+            "Network to use; lapsrn_x4_jpeg is --clean 1.",
             metavar="NAME",
             example="lapsrn_x8",
             max_length=64,

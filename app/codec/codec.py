@@ -67,7 +67,7 @@ class Codec:
         raster = self._read(data, options, self._limits, client)
         started = time.perf_counter()
         frames = tuple(split(frame, self._formulas) for frame in raster.frames)
-        findings = _findings(raster, frames[0].luma) if options.clean not in (0, 1) else ()
+        findings = _findings(raster, frames[0].luma) if options.clean != 0 else ()
         return Decoded(
             frames=frames,
             depth=8 if options.depth == "8" else raster.depth,

@@ -54,16 +54,16 @@ def cleaner_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo, compre
     return companion if compressed or not network.strengths else network
 
 
-def plain_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
-    """The network that a network at full strength is another name of clean=1 for, or the network itself."""
-    base = networks.get(network.full_strength_of, network)
-    return networks.get(base.deep_of, base) if base is not network else network
+def base_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
+    """The network that a network at full strength of clean-up is another name of clean=1 for, or the network itself."""
+    return networks.get(network.full_strength_of, network)
 
 
 def family(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> dict[str, str]:
     """The SHA-256 of every weights file that can have a part in pictures of a network, by name."""
-    companion = companion_of(networks, network)
-    bases = {network.name, network.full_strength_of, companion.name if companion else ""} - {""}
+    base = base_of(networks, network)
+    companion = companion_of(networks, base)
+    bases = {base.name, companion.name if companion else ""} - {""}
     return {name: each.sha256 for name, each in networks.items() if not bases.isdisjoint({name, each.full_strength_of})}
 
 
@@ -74,10 +74,8 @@ def choose(
 
     Network and strength go together.
     """
-    work = WORK[effort]
-    runs = networks[network.full_strength_of] if network.full_strength_of else network
-    if runs is network:
-        companion = companion_of(networks, network) if work.deep else None
-        runs = cleaner_of(networks, network, compressed) if strength else companion or network
+    work, base = WORK[effort], base_of(networks, network)
+    companion = companion_of(networks, base) if work.deep else None
+    runs = cleaner_of(networks, base, compressed) if strength else companion or base
     passes = work.passes if runs.deep_of else work.passes_without
-    return Choice(network.name if network.full_strength_of else runs.name, runs.name, passes)
+    return Choice(runs.name if base is network else network.name, runs.name, passes)

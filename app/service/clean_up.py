@@ -9,7 +9,7 @@ import numpy as np
 from app.codec import Finding
 from app.engine import NetworkInfo
 from app.errors import BadParameter
-from app.service.choice import cleaner_of, plain_of
+from app.service.choice import base_of, cleaner_of
 
 Strengths: TypeAlias = Mapping[str, Sequence[tuple[int, float]]]
 """By kind of finding: points (amount, strength)."""
@@ -51,7 +51,7 @@ def check(networks: Mapping[str, NetworkInfo], network: NetworkInfo, clean: floa
     if network.full_strength_of and clean not in ("auto", 1):
         raise BadParameter(
             f"model={network.name} is another name of clean=1. Leave one of the two out, or choose "
-            f"model={plain_of(networks, network).name}."
+            f"model={network.full_strength_of}."
         )
     if not strengths_of(networks, network) and clean not in ("auto", 0):
         raise BadParameter(f"{network.name} has no clean-up. Leave clean out, or choose another scale or model.")
@@ -74,7 +74,7 @@ def choose(
     What needs most decides; how it was shrunk does only where nothing was lost by compression since.
     """
     if network.full_strength_of:
-        return CleanUp(1.0, asked=True)
+        network, clean = base_of(networks, network), 1.0
     table = strengths_of(networks, network)
     strengths = {each: suitable(table, each) for each in findings if table}
     lossy = any(strength > 0 for each, strength in strengths.items() if each.kind in COMPRESSION)

@@ -99,7 +99,7 @@ async def test_the_networks_say_whose_companions_they_are(serve: Running) -> Non
     ("query", "complaint"),
     [
         ("?clean=0.5&scale=8", "x8 has no clean-up. Leave clean out, or choose another scale or model."),
-        ("?clean=0.5&model=end", "or choose model=x4."),
+        ("?clean=0.5&model=end", "or choose model=deep."),
         ("?scale=8&model=deep", "scale: 8 is not served by deep; allowed are 1 to 4."),
     ],
 )

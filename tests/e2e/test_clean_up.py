@@ -96,7 +96,7 @@ async def test_more_quality_scores_more(bench_dir: Path) -> None:
             means.append(np.mean(found))
     finally:
         await backend.close()
-    assert (np.diff(means) > [0.1, 0.02, 0.01]).all(), means
+    assert (np.diff(means) > [0.03, 0.01, 0.05]).all(), means
 
 
 @pytest.mark.parametrize("quality", [None, *MORE_EFFORT])
@@ -109,8 +109,10 @@ async def test_a_flat_picture_stays_flat_at_every_quality(weights: Path, quality
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 async def test_the_network_for_x8_gives_the_same_x4(weights: Path, strength: float) -> None:
-    """It has the same first levels. Its wider margin may change how sums are rounded."""
-    small, large = await upscaled(clean=strength), await upscaled(clean=strength, model="lapsrn_x8")
+    """It has the same first levels, and no companion for compression. Its wider margin may change how sums round."""
+    lossless = png(opened(PICTURE)[::2, ::2].copy())
+    small = await upscaled(picture=lossless, clean=strength)
+    large = await upscaled(picture=lossless, clean=strength, model="lapsrn_x8")
     difference = opened(small.body).astype(int) - opened(large.body)
     assert abs(difference).max() <= 1
     assert (difference != 0).mean() < 0.01

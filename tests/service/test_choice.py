@@ -9,7 +9,7 @@ from app.engine.ensemble import PASSES
 from app.errors import BadParameter
 from app.options import Effort
 from app.service import clean_up
-from app.service.choice import WORK, Choice, choose, cleaner_of, companion_of, family, plain_of
+from app.service.choice import WORK, Choice, base_of, choose, cleaner_of, companion_of, family
 from tests.fakes import FakeInfo
 
 TABLE = {"jpeg": [(75, 0.75), (100, 0.0)]}
@@ -65,7 +65,7 @@ BOTH = served(OWN, DEEP, END, OWN_END)
         (served(OWN, OWN_END), "own_end", "standard", 1.0, ("own_end", "x4", 1)),
         (served(OWN, OWN_END), "own_end", "medium", 1.0, ("own_end", "x4", 2)),
         (BOTH, "x4", "standard", 0.5, ("deep", "deep", 1)),
-        (BOTH, "own_end", "medium", 1.0, ("own_end", "x4", 2)),
+        (BOTH, "own_end", "medium", 1.0, ("own_end", "deep", 2)),
         (BOTH, "end", "medium", 1.0, ("end", "deep", 2)),
     ],
 )
@@ -127,13 +127,12 @@ def test_a_network_whose_companion_is_missing_has_no_clean_up() -> None:
     assert clean_up.choose(WHOLE, LARGE, "auto", ()).strength == 0
 
 
-def test_the_name_of_full_strength_is_refused_with_another_and_the_plain_network_advised() -> None:
-    assert plain_of(WHOLE, END) is PLAIN
-    assert plain_of(served(DEEP, END), END) is DEEP
-    assert plain_of(WHOLE, DEEP) is DEEP
-    assert plain_of(BOTH, OWN_END) is OWN
-    with pytest.raises(BadParameter, match=r"model=end is another name of clean=1\..*choose model=x4"):
-        clean_up.check(WHOLE, END, 0.5)
+def test_the_name_of_full_strength_is_refused_with_another() -> None:
+    assert base_of(WHOLE, END) is DEEP
+    assert base_of(WHOLE, DEEP) is DEEP
+    assert base_of(BOTH, OWN_END) is OWN
+    with pytest.raises(BadParameter, match=r"model=own_end is another name of clean=1\..*choose model=x4\."):
+        clean_up.check(BOTH, OWN_END, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +141,7 @@ def test_the_name_of_full_strength_is_refused_with_another_and_the_plain_network
         (WHOLE, "x4", {"x4": "1", "deep": "2", "end": "3"}),
         (WHOLE, "deep", {"deep": "2", "end": "3"}),
         (WHOLE, "end", {"deep": "2", "end": "3"}),
+        (BOTH, "own_end", {"x4": "5", "own_end": "6", "deep": "2", "end": "3"}),
         (WHOLE, "x8", {"x8": "4"}),
         (BOTH, "x4", {"x4": "5", "own_end": "6", "deep": "2", "end": "3"}),
     ],

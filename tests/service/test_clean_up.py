@@ -101,7 +101,10 @@ def test_other_findings_are_no_losses_of_compression(
 
 
 def test_a_network_at_full_strength_has_no_other() -> None:
-    assert choose(NETWORKS, END, "auto", ()) == choose(NETWORKS, END, 1, ()) == CleanUp(1.0, asked=True)
+    both: tuple[float | Literal["auto"], ...] = ("auto", 1)
+    for clean in both:
+        assert choose(NETWORKS, END, clean, ()) == choose(NETWORKS, CLEANS, 1, ())
+        assert choose(NETWORKS, END, clean, (Finding("jpeg", 10),)).compressed
     with pytest.raises(BadParameter, match=re.escape("model=x4_jpeg is another name of clean=1.")):
         check(NETWORKS, END, 0.5)
     check(NETWORKS, END, "auto")

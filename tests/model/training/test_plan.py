@@ -35,10 +35,10 @@ def test_a_plan_runs_and_goes_on(pictures: Path, monkeypatch: pytest.MonkeyPatch
     arguments = ["--data", str(pictures), "--output", str(folder), "--only", "deep", "deep_x8"]
     plan.main([*arguments, *SMALL, "--steps", "2"])
     deep, info = load_weights(folder / "deep" / "weights.safetensors")
-    assert (deep.config.depths, deep.config.skips, info.recipe["steps"]) == ((13, 3), True, 2)
+    assert (deep.config.depths, deep.config.skips, info.recipe["steps"]) == ((17, 3), True, 2)
     larger, about = load_weights(folder / "deep_x8" / "weights.safetensors")
     assert about.recipe["start_from"] == info.sha256
-    assert larger.config.depths == (13, 3, 3)
+    assert larger.config.depths == (17, 3, 3)
     before = (folder / "deep" / "weights.safetensors").read_bytes()
     (folder / "deep_x8" / "state.safetensors").unlink()
     plan.main([*arguments, *SMALL, "--steps", "2"])
@@ -52,7 +52,7 @@ def test_a_plan_can_be_measured(pictures: Path, capfd: pytest.CaptureFixture[str
     folder = pictures.parent / "runs"
     plan.main(["--data", str(pictures), "--output", str(folder), "--only", "deep", "--measure", "4", *SMALL])
     printed = capfd.readouterr().out
-    assert "deep: 58000 steps" in printed
+    assert "deep: 48900 steps" in printed
     assert "deep: all steps would take " in printed
     assert [path.name for path in folder.iterdir()] == ["cache"]
 
