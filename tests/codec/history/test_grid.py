@@ -181,7 +181,7 @@ def test_the_codec_tells_what_file_and_pixels_say(data: bytes, found: tuple[Find
 
 
 def test_it_is_looked_for_only_where_it_decides_something() -> None:
-    """At none and at full strength nothing depends on it; between the two, the way that a strength is on does."""
-    for clean, found in ((0.0, 0), (0.5, 2), (1.0, 0), ("auto", 2)):
+    """Without clean-up nothing depends on it; at a strength, the network does that cleans up."""
+    for clean, found in ((0.0, 0), (0.5, 2), (1.0, 2), ("auto", 2)):
         decoded = codec().decode(saved(textured(), "JPEG", quality=60), wanted(clean=clean))
         assert len([each for each in decoded.findings if each.kind in COMPRESSION]) == found
