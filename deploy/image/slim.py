@@ -1,11 +1,14 @@
-"""Removes from site-packages what serving never reads: headers, static libraries, test suites, debug information."""
+"""Removes from site-packages what serving never reads: headers, compilers, static libraries, tests, debug information."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-FOLDERS = ("torch/include", "torch/share", "torch/test", "torch/utils/benchmark", "torch/utils/model_dump")
+FOLDERS = (
+    *("numpy/distutils", "numpy/f2py"),
+    *("torch/include", "torch/share", "torch/test", "torch/utils/benchmark", "torch/utils/model_dump"),
+)
 TEST_SUITES = ("numpy", "scipy", "sympy", "networkx", "mpmath", "imagecodecs", "tifffile")
 """Packages whose folders named `tests` are test suites. By name: torch and others import modules called so."""
 FILES = ("**/*.a", "**/*.lib", "**/*.pyi", "**/*.pxd", "**/*.cmake", "torch/bin/protoc*", "torch/bin/test_*")
