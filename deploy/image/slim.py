@@ -1,4 +1,4 @@
-"""Removes from site-packages what serving never reads: headers, compilers, static libraries, tests, debug information."""
+"""Removes from site-packages what serving never reads: headers, compilers, static libraries, tests, debug symbols."""
 
 import shutil
 import subprocess
