@@ -12,15 +12,16 @@ FOLDERS = (
 TEST_SUITES = ("numpy", "scipy", "sympy", "networkx", "mpmath", "imagecodecs", "tifffile")
 """Packages whose folders named `tests` are test suites. By name: torch and others import modules called so."""
 FILES = ("**/*.a", "**/*.lib", "**/*.pyi", "**/*.pxd", "**/*.cmake", "torch/bin/protoc*", "torch/bin/test_*")
+MODULES = ("apng", "bcn", "lz4", "rgbe", "szip")
 CODECS = {"sz3": "SZ3c", "pcodec": "cpcodec", "sperr": "SPERR", "zfp": "zfp", "htj2k": "openjph", "ultrahdr": "uhdr"}
-"""Modules of imagecodecs that no format here needs and that load on first use, with their libraries."""
+"""Modules of imagecodecs that no format here needs and that load on first use, alone and with their libraries."""
 
 
 def slim(site: Path) -> int:
     """Deletes below `site`; returns the bytes freed. Fails if `site` is no folder of packages."""
     if not any(site.glob("*.dist-info")):
         raise SystemExit(f"{site} holds no installed packages")
-    patterns = [*FILES]
+    patterns = [*FILES, *(f"imagecodecs/_{module}.*.so" for module in MODULES)]
     for module, library in CODECS.items():
         patterns += [f"imagecodecs/_{module}.*.so", f"imagecodecs.libs/lib{library}-*"]
     folders = [site / name for name in FOLDERS]
