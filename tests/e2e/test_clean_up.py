@@ -96,7 +96,7 @@ async def test_more_quality_scores_more(bench_dir: Path) -> None:
             means.append(np.mean(found))
     finally:
         await backend.close()
-    assert (np.diff(means) > [0.03, 0.01, 0.05]).all(), means
+    assert (np.diff(means) > [0.03, 0.005, 0.05]).all(), means
 
 
 @pytest.mark.parametrize("quality", [None, *MORE_EFFORT])
