@@ -16,7 +16,7 @@ _LEVELS: tuple[int, ...] = get_args(LevelChoice)
 MoreEffort: TypeAlias = Literal["medium", "high", "best"]
 """Words for a better result in more time."""
 MORE_EFFORT: tuple[str, ...] = get_args(MoreEffort)
-Effort: TypeAlias = Literal["standard", "medium", "high", "best"]
+Effort: TypeAlias = Literal["standard", MoreEffort]
 """What is done for a result; app.service.choice says what each is."""
 
 

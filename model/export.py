@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--deep-of",
         metavar="NETWORK",
-        help="it is the deep companion of NETWORK, which takes what asks for more quality or for clean-up",
+        help="it is the deep companion of NETWORK, for high quality and losses of compression",
     )
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)

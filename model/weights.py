@@ -64,8 +64,8 @@ class NetworkInfo:
     waypoint: Waypoint | None = None
     """What it is on another's way to full strength of clean-up; None if it is no such network."""
     deep_of: str = ""
-    """The network whose deep companion this one is: of the same scales, with more convolutions, for more quality and
-    for clean-up; "" if it is a network of its own."""
+    """The network whose deep companion this one is: of the same scales, with more convolutions, for high quality and
+    for losses of compression; "" if it is a network of its own."""
     device: str = ""
     dtype: str = ""
     """Of the features."""

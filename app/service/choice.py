@@ -1,7 +1,7 @@
 """Which network computes a picture, and in how many passes: by the network asked for, the quality, and the strength.
 
 A network may have a deep companion among the others: one of the same scales with more convolutions. It computes what
-asks for more quality, and what losses of compression are cleaned up of, where it has strengths of clean-up.
+asks for high quality, and what is cleaned up of losses of compression, where it has strengths of clean-up.
 """
 
 from collections.abc import Mapping

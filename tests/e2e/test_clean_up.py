@@ -31,6 +31,7 @@ def as_jpeg(picture: Image.Image) -> bytes:
 
 
 PICTURE = as_jpeg(SMOOTH)
+LOSSLESS = png(opened(PICTURE)[::2, ::2].copy())  # every second pixel has no 8x8 blocks any more
 
 
 async def upscaled(weights: Path | None = None, picture: bytes = PICTURE, **options: object) -> Result:
@@ -66,10 +67,9 @@ async def test_the_picture_decides_and_the_result_is_that_of_its_strength(weight
 
 async def test_half_strength_is_a_network_of_its_own_where_nothing_was_compressed(weights: Path) -> None:
     """Such a picture may have been shrunk in any way."""
-    lossless = png(opened(PICTURE)[::2, ::2].copy())  # every second pixel has no 8x8 blocks any more
-    found, plain = await upscaled(picture=lossless, clean=0.5), await upscaled(picture=lossless)
+    found, plain = await upscaled(picture=LOSSLESS, clean=0.5), await upscaled(picture=LOSSLESS)
     assert (plain.clean, found.clean) == ("0", "0.5")
-    np.testing.assert_array_equal(opened(found.body), cleaned_by(weights.with_stem("lapsrn_x4_shrunk"), lossless))
+    np.testing.assert_array_equal(opened(found.body), cleaned_by(weights.with_stem("lapsrn_x4_shrunk"), LOSSLESS))
 
 
 def cleaned_by(weights: Path, file: bytes) -> NDArray[np.uint8]:
@@ -110,9 +110,8 @@ async def test_a_flat_picture_stays_flat_at_every_quality(weights: Path, quality
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 async def test_the_network_for_x8_gives_the_same_x4(weights: Path, strength: float) -> None:
     """It has the same first levels, and no companion for compression. Its wider margin may change how sums round."""
-    lossless = png(opened(PICTURE)[::2, ::2].copy())
-    small = await upscaled(picture=lossless, clean=strength)
-    large = await upscaled(picture=lossless, clean=strength, model="lapsrn_x8")
+    small = await upscaled(picture=LOSSLESS, clean=strength)
+    large = await upscaled(picture=LOSSLESS, clean=strength, model="lapsrn_x8")
     difference = opened(small.body).astype(int) - opened(large.body)
     assert abs(difference).max() <= 1
     assert (difference != 0).mean() < 0.01
