@@ -13,7 +13,7 @@ SECONDS ?= 60
 C_SOURCES = $(wildcard model/backends/*/*.[ch] app/codec/*.[ch] tests/model/backends/*/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format train wheels pythons bench sbom audit fuzz docker-check scale-check ray-check clean
+.PHONY: help setup serve test coverage check format train wheels pythons bench sbom audit fuzz docker-check scale-check ray-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,8 +44,11 @@ setup: $(DEV) ## .venv with everything, for development
 serve: $(SERVE) ## install what serving needs and serve on LAPSRN_HOST:LAPSRN_PORT (127.0.0.1:8000)
 	$(BIN)/lapsrn serve
 
-test: $(DEV) ## install everything and run every test, with coverage
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
+test: $(DEV) ## install everything and run every test
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(COVERAGE)
+
+coverage: COVERAGE = --cov --cov-report=term
+coverage: test ## the same, and which lines of the sources ran (takes half as long again)
 
 check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
