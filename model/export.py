@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--deep-of",
         metavar="NETWORK",
-        help="it is the deep companion of NETWORK, for high quality and losses of compression",
+        help="it is the deep companion of NETWORK, for high quality and clean-up",
     )
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
     options = parser.parse_args(arguments)
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def waypoint_of(network: str, strength: str, kind: str) -> Waypoint:
     """From the words of a command line. Raises UsageError."""
     number = float(strength) if strength.replace(".", "", 1).isdecimal() else 0.0
-    if not 0 < number < 1:
-        raise UsageError(f"the strength of a waypoint is above 0 and below 1, not {strength}")
+    if not 0 < number <= 1:
+        raise UsageError(f"the strength of a waypoint is above 0 and at most 1, not {strength}")
     if kind not in ("compressed", "uncompressed"):
         raise UsageError(f"a waypoint is for pictures that are compressed or uncompressed, not {kind}")
     return Waypoint(network, number, kind == "compressed")

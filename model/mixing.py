@@ -33,9 +33,18 @@ class Line:
 
     def at(self, strength: float) -> Parameters:
         """The network at a strength of 0 to 1."""
+        return mixed(*self.between(strength))
+
+    def between(self, strength: float) -> tuple[Parameters, Parameters, float]:
+        """The given networks that one of 0 to 1 lies between, and how far from the first to the second, 0 to 1.
+
+        The second is the first where the strength is that of a given network.
+        """
         for i, (near, far) in enumerate(itertools.pairwise(self.strengths)):
-            if near <= strength <= far:
-                return mixed(self.networks[i], self.networks[i + 1], (strength - near) / (far - near))
+            if near <= strength < far:
+                return self.networks[i], self.networks[i + (strength > near)], (strength - near) / (far - near)
+        if strength == self.strengths[-1]:
+            return self.networks[-1], self.networks[-1], 0.0
         raise ValueError(f"a strength of clean-up is from 0 to 1, not {strength}")
 
 

@@ -129,7 +129,7 @@ class Weights:
                     if kind not in plain:
                         plain[kind] = self._compute(Mix(), device, dtype, chosen)
                     return plain[kind]
-            if mix.strength == 1 or (self._ways and not self._ways.differ):
+            if self._ways and not self._ways.differ(mix.strength):
                 mix = Mix(mix.strength)
             return mixes.at((info.name, *kind, mix), lambda: self._compute(mix, device, dtype, chosen))
 
@@ -138,15 +138,17 @@ class Weights:
     def clean_with(self, end: "Weights", waypoints: Iterable["Weights"] = ()) -> None:
         """Let `end`, of the same form as this network's first levels, be the other end of its strengths of clean-up.
 
-        `waypoints`, of that form too, lie between.
+        `waypoints`, of that form too, lie between; one at full strength is the other end for its kind of pictures.
         """
         stops: dict[bool, dict[float, Parameters]] = {True: {}, False: {}}
+        found: dict[str, str] = {}
         for each in waypoints:
             if each.info.waypoint:
                 stops[each.info.waypoint.compressed][each.info.waypoint.strength] = each._parameters
+                found[each.info.name] = each.info.sha256
         ends = {0.0: self._parameters, 1.0: end._parameters}
         self._ways = _Ways(*(Line.through(ends | stops[compressed]) for compressed in (True, False)))
-        self.info = replace(self.info, strengths=end.info.strengths)
+        self.info = replace(self.info, strengths=end.info.strengths, waypoints=found)
 
     def share_mixes(self, other: "Weights") -> None:
         """Count mixed networks together with those of another that is served beside it, of another name."""
@@ -240,10 +242,12 @@ class _Ways:
     compressed: Line
     uncompressed: Line
 
-    @property
-    def differ(self) -> bool:
-        """Whether one has stops that the other has not."""
-        return list(map(id, self.compressed.networks)) != list(map(id, self.uncompressed.networks))
+    def differ(self, strength: float) -> bool:
+        """Whether they are two networks at a strength."""
+        (near, far, share), (other_near, other_far, other_share) = (
+            way.between(strength) for way in (self.compressed, self.uncompressed)
+        )
+        return near is not other_near or far is not other_far or share != other_share
 
 
 def _mixed(network: Parameters, ways: _Ways | None, mix: Mix) -> Parameters:

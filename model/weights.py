@@ -24,8 +24,8 @@ KINDS = ("jpeg", "webp", "avif", "noise", "area")
 class Waypoint(NamedTuple):
     """What a network is that takes part in another's clean-up between none and full strength.
 
-    It is what `base` becomes at `strength` for pictures that are `compressed` with losses, or for those that are not;
-    what lies between it and its neighbours is mixed.
+    It is what `base` becomes at `strength`, above 0 and at most 1, for pictures that are `compressed` with losses, or
+    for those that are not; what lies between it and its neighbours is mixed.
     """
 
     base: str
@@ -63,9 +63,11 @@ class NetworkInfo:
     amount is the quality of compression, 0 to 100, the standard deviation of noise in levels of 255, or 0."""
     waypoint: Waypoint | None = None
     """What it is on another's way to full strength of clean-up; None if it is no such network."""
+    waypoints: dict[str, str] = field(default_factory=dict)
+    """The SHA-256 of the networks on its own way, by name."""
     deep_of: str = ""
     """The network whose deep companion this one is: of the same scales, with more convolutions, for high quality and
-    for losses of compression; "" if it is a network of its own."""
+    clean-up; "" if it is a network of its own."""
     device: str = ""
     dtype: str = ""
     """Of the features."""
@@ -122,8 +124,8 @@ def _clean_up(path: Path, told: Any) -> dict[str, Any]:
         return {}
     try:
         if "at" in told:
-            if not 0 < float(told["at"]) < 1 or not isinstance(told["compressed"], bool):
-                raise ValueError("a strength on the way is above 0 and below 1, for pictures compressed or not")
+            if not 0 < float(told["at"]) <= 1 or not isinstance(told["compressed"], bool):
+                raise ValueError("the strength of a waypoint is above 0 and at most 1, for pictures compressed or not")
             return {"waypoint": Waypoint(str(told["base"]), float(told["at"]), told["compressed"])}
         strengths = {kind: [(int(amount), float(each)) for amount, each in told["strengths"][kind]] for kind in KINDS}
         sound = all(points and points == sorted(points) for points in strengths.values())

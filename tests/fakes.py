@@ -42,6 +42,7 @@ class FakeInfo:
     full_strength_of: str = ""
     deep_of: str = ""
     strengths: Mapping[str, Any] = field(default_factory=dict)
+    waypoints: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
     scores: Mapping[str, Any] = field(default_factory=dict)
     config: object = None

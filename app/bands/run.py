@@ -94,11 +94,11 @@ class BandUpscaler:
         self._whole, self._rows = Whole(**known["whole"]), int(known["rows"])
         self._clean, self._compressed = float(known["clean"]), bool(known.get("compressed", True))
         self._options = replace(options, clean=self._clean)
-        self._chosen = self._choose(self._clean, self._compressed)
+        self._chosen = self._choose(self._clean)
         self._context = self._context_for(self._chosen)
 
-    def _choose(self, strength: float, compressed: bool) -> choice.Choice:
-        return choice.choose(self._engine.networks, self._network, self._options.effort, strength, compressed)
+    def _choose(self, strength: float) -> choice.Choice:
+        return choice.choose(self._engine.networks, self._network, self._options.effort, strength)
 
     def _context_for(self, chosen: choice.Choice) -> int:
         return context_of(self._engine.networks[chosen.network].window_margin)
@@ -112,7 +112,7 @@ class BandUpscaler:
         planes = 1 + (whole.alpha == "varies")
         floats = planes * (2 + sum(level**2 for level in levels)) + 4
         pixel = 4 * floats + whole.channels * whole.depth // 8 * (4 + self._scale**2)
-        context = self._context_for(self._choose(chosen.strength, chosen.compressed))
+        context = self._context_for(self._choose(chosen.strength))
         rows = self._memory // (whole.width * pixel) - 2 * context
         rows = max(_STEP, min(rows, _MOST_ROWS) // _STEP * _STEP)
         return {"whole": asdict(whole), "rows": rows, "clean": chosen.strength, "compressed": chosen.compressed}

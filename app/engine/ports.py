@@ -31,7 +31,11 @@ class NetworkInfo(Protocol):
 
     @property
     def strengths(self) -> Mapping[str, Sequence[tuple[int, float]]]:
-        """Strengths of clean-up by kind of compression: points (quality, strength); {} if it has no clean-up."""
+        """Strengths of clean-up by kind of finding: points (amount, strength); {} if it has no clean-up."""
+
+    @property
+    def waypoints(self) -> Mapping[str, str]:
+        """The SHA-256 of the weights files between the two ends of its clean-up, by name."""
 
     @property
     def scales(self) -> tuple[int, ...]:

@@ -126,7 +126,7 @@ class Request:
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             for row in source.rows:
                 for column in source.columns:
-                    shape = Shape(row.size, column.size, scale, network, strength, compressed or strength in (0, 1))
+                    shape = Shape(row.size, column.size, scale, network, strength, compressed or not strength)
                     transposed = shape._replace(height=column.size, width=row.size)
                     mean = Mean(symmetries) if passes > 1 else None
                     request.tiles += [

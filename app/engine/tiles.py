@@ -18,8 +18,8 @@ from app.engine.ports import Plane
 
 class Shape(NamedTuple):
     """What tiles must share to be batched: the core's sides in source pixels, the target scale, the network, its
-    strength of clean-up, and whether that is for a picture with losses of compression (as it is at 0 and 1, where this
-    makes no difference).
+    strength of clean-up, and whether that is for a picture with losses of compression (as it is at 0, where this makes
+    no difference).
     """
 
     height: int

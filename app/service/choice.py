@@ -1,7 +1,7 @@
 """Which network computes a picture, and in how many passes: by the network asked for, the quality, and the strength.
 
 A network may have a deep companion among the others: one of the same scales with more convolutions. It computes what
-asks for high quality, and what is cleaned up of losses of compression, where it has strengths of clean-up.
+asks for high quality, and what is cleaned up, where it has strengths of clean-up.
 """
 
 from collections.abc import Mapping
@@ -43,15 +43,10 @@ def companion_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> N
     return next((each for each in networks.values() if each.deep_of == network.name), None)
 
 
-def cleaner_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo, compressed: bool) -> NetworkInfo:
-    """The network that cleans up pictures of a network, with losses of compression or without.
-
-    Its companion is for losses of compression; where either of the two has no strengths, it is the other.
-    """
+def cleaner_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
+    """The network that cleans up pictures of a network: its companion if that has strengths, or else itself."""
     companion = companion_of(networks, network)
-    if companion is None or not companion.strengths:
-        return network
-    return companion if compressed or not network.strengths else network
+    return companion if companion is not None and companion.strengths else network
 
 
 def base_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
@@ -64,18 +59,16 @@ def family(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> dict[st
     base = base_of(networks, network)
     companion = companion_of(networks, base)
     bases = {base.name, companion.name if companion else ""} - {""}
-    return {name: each.sha256 for name, each in networks.items() if not bases.isdisjoint({name, each.full_strength_of})}
+    found = {
+        name: each.sha256 for name, each in networks.items() if not bases.isdisjoint({name, each.full_strength_of})
+    }
+    return found | {way: digest for name in bases for way, digest in networks[name].waypoints.items()}
 
 
-def choose(
-    networks: Mapping[str, NetworkInfo], network: NetworkInfo, effort: Effort, strength: float, compressed: bool
-) -> Choice:
-    """For a picture of `network` with a strength of clean-up, 0 to 1, for losses of compression or others.
-
-    Network and strength go together.
-    """
+def choose(networks: Mapping[str, NetworkInfo], network: NetworkInfo, effort: Effort, strength: float) -> Choice:
+    """For a picture of `network` with a strength of clean-up, 0 to 1. Network and strength go together."""
     work, base = WORK[effort], base_of(networks, network)
     companion = companion_of(networks, base) if work.deep else None
-    runs = cleaner_of(networks, base, compressed) if strength else companion or base
+    runs = cleaner_of(networks, base) if strength else companion or base
     passes = work.passes if runs.deep_of else work.passes_without
     return Choice(runs.name if base is network else network.name, runs.name, passes)

@@ -58,9 +58,8 @@ def check(networks: Mapping[str, NetworkInfo], network: NetworkInfo, clean: floa
 
 
 def strengths_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> Strengths:
-    """By kind of finding, from the tables of those that clean up pictures of a network; {} if nothing does."""
-    lossy, others = (cleaner_of(networks, network, compressed).strengths for compressed in (True, False))
-    return {**others, **{kind: points for kind, points in lossy.items() if kind in COMPRESSION}}
+    """By kind of finding, from the table of what cleans up pictures of a network; {} if nothing does."""
+    return cleaner_of(networks, network).strengths
 
 
 def choose(

@@ -127,8 +127,8 @@ def test_a_waypoint_is_told_and_kept(tmp_path: Path) -> None:
     main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", "0.5", "compressed"])
     main(["--weights", str(way), "--to", str(again)])
     assert load_weights(again)[1].waypoint == Waypoint("lapsrn_x4", 0.5, True)
-    for strength in ("1", "nan", "half"):
-        with pytest.raises(SystemExit, match=f"is above 0 and below 1, not {strength}"):
+    for strength in ("1.125", "0", "nan", "half"):
+        with pytest.raises(SystemExit, match=f"is above 0 and at most 1, not {strength}"):
             main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", strength, "compressed"])
     with pytest.raises(SystemExit, match="compressed or uncompressed, not jpeg"):
         main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", "0.5", "jpeg"])

@@ -90,6 +90,7 @@ def test_what_is_told_of_a_network(tmp_path: Path) -> None:
         "full_strength_of": "",
         "strengths": {},
         "waypoint": None,
+        "waypoints": {},
         "deep_of": "",
         "device": "cpu",
         "dtype": "float32",

@@ -267,6 +267,18 @@ def test_what_is_the_same_on_both_ways_is_made_once() -> None:
         assert runtime._at(Mix(strength)) is runtime._at(Mix(strength, compressed=False))
 
 
+def test_each_kind_of_pictures_may_have_another_end() -> None:
+    networks = [random_network(CONFIG, seed) for seed in range(3)]
+    base, end = weights_of(networks[0], "base"), weights_of(networks[1], "end", "base")
+    assert join([base, end, waypoint_of(networks[2], "other", 1.0)]) == [base, end]
+    runtime, tiles = base.runtime("cpu", "float32", "torch"), tiles_for(base.runtime("cpu", "float32", "torch"))
+    for network, compressed in ((networks[1], True), (networks[2], False)):
+        alone = Weights(parameters_of(network), base.info).runtime("cpu", "float32", "torch").run(tiles, 4)
+        found = runtime.run(tiles, 4, clean=1.0, compressed=compressed)
+        np.testing.assert_array_equal(found[4], alone[4])
+    assert base.info.waypoints == {"other": ""}
+
+
 def test_a_waypoint_serves_networks_that_begin_as_the_base_and_leaves_their_last_level() -> None:
     networks = [random_network(CONFIG, seed) for seed in range(3)]
     larger = extended(networks[0])
@@ -324,7 +336,8 @@ def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
         {"base": "base", "strengths": TABLE | {"webp": [[50, 1.5]]}},
         {"base": "base", "strengths": TABLE | {"webp": [[90, 0.1], [50, 0.5]]}},
         {"base": "base", "strengths": TABLE | {"webp": [[90]]}},
-        {"base": "base", "at": 1, "compressed": True},
+        {"base": "base", "at": 0, "compressed": True},
+        {"base": "base", "at": 1.125, "compressed": True},
         {"base": "base", "at": "half", "compressed": True},
         {"base": "base", "at": 0.5},
         {"base": "base", "at": 0.5, "compressed": "no"},

@@ -25,6 +25,8 @@ DEEP = FakeInfo("deep", deep_of="x4", strengths=TABLE, sha256="2")
 END = FakeInfo("end", full_strength_of="deep", strengths=TABLE, sha256="3")
 LARGE = FakeInfo("x8", scales=(2, 4, 8), sha256="4")
 OWN = FakeInfo("x4", strengths=TABLE, sha256="5")
+WAY = FakeInfo("x4", strengths=TABLE, sha256="5", waypoints={"way": "7"})
+"""With a network between its two ends of clean-up."""
 OWN_END = FakeInfo("own_end", full_strength_of="x4", strengths=TABLE, sha256="6")
 WHOLE = served(PLAIN, DEEP, LARGE, END)
 DEEP_ALONE = served(PLAIN, FakeInfo("deep", deep_of="x4"))
@@ -72,24 +74,7 @@ BOTH = served(OWN, DEEP, END, OWN_END)
 def test_what_computes(
     networks: Networks, asked: str, effort: Effort, strength: float, choice: tuple[str, str, int]
 ) -> None:
-    assert choose(networks, networks[asked], effort, strength, True) == Choice(*choice)
-
-
-@pytest.mark.parametrize(
-    ("networks", "effort", "strength", "choice"),
-    [
-        (BOTH, "standard", 0.5, ("x4", "x4", 1)),
-        (BOTH, "medium", 0.5, ("x4", "x4", 2)),
-        (BOTH, "high", 0.5, ("x4", "x4", 8)),
-        (BOTH, "high", 0.0, ("deep", "deep", 2)),
-        (WHOLE, "standard", 0.5, ("deep", "deep", 1)),
-        (DEEP_ALONE, "standard", 0.5, ("x4", "x4", 1)),
-    ],
-)
-def test_what_computes_where_nothing_was_lost_by_compression(
-    networks: Networks, effort: Effort, strength: float, choice: tuple[str, str, int]
-) -> None:
-    assert choose(networks, networks["x4"], effort, strength, False) == Choice(*choice)
+    assert choose(networks, networks[asked], effort, strength) == Choice(*choice)
 
 
 def test_every_effort_is_in_the_table_with_passes_that_the_engine_has() -> None:
@@ -97,26 +82,21 @@ def test_every_effort_is_in_the_table_with_passes_that_the_engine_has() -> None:
     assert {passes for work in WORK.values() for passes in work[1:]} <= set(PASSES)
 
 
-def test_the_companion_is_for_losses_of_compression() -> None:
+def test_the_companion_cleans_up_where_it_can() -> None:
     assert companion_of(WHOLE, PLAIN) is DEEP
-    for compressed in (True, False):
-        assert cleaner_of(WHOLE, PLAIN, compressed) is DEEP
-        assert cleaner_of(WHOLE, LARGE, compressed) is LARGE
-        assert cleaner_of(served(OWN), OWN, compressed) is OWN
-    assert cleaner_of(BOTH, OWN, True) is DEEP
-    assert cleaner_of(BOTH, OWN, False) is OWN
+    assert cleaner_of(WHOLE, PLAIN) is DEEP
+    assert cleaner_of(WHOLE, LARGE) is LARGE
+    assert cleaner_of(served(OWN), OWN) is OWN
+    assert cleaner_of(served(OWN, DEEP_ALONE["deep"]), OWN) is OWN
+    assert cleaner_of(BOTH, OWN) is DEEP
     for strength in (0, 0.5, 1, "auto"):
         clean_up.check(WHOLE, PLAIN, strength)
 
 
-def test_strengths_are_of_the_line_that_each_finding_goes_to() -> None:
-    plain = FakeInfo("x4", strengths={"jpeg": [(0, 1.0)], "noise": [(0, 0.25)], "area": [(0, 0.5)]})
-    deep = FakeInfo("deep", deep_of="x4", strengths={"jpeg": [(0, 0.75)], "noise": [(0, 1.0)], "area": [(0, 1.0)]})
-    assert clean_up.strengths_of(served(plain, deep), plain) == {
-        "jpeg": [(0, 0.75)],
-        "noise": [(0, 0.25)],
-        "area": [(0, 0.5)],
-    }
+def test_strengths_are_those_of_what_cleans_up() -> None:
+    deep = FakeInfo("deep", deep_of="x4", strengths={"jpeg": [(0, 0.75)], "noise": [(0, 1.0)]})
+    assert clean_up.strengths_of(served(OWN, deep), OWN) == deep.strengths
+    assert clean_up.strengths_of(served(OWN), OWN) == TABLE
 
 
 def test_a_network_whose_companion_is_missing_has_no_clean_up() -> None:
@@ -144,6 +124,7 @@ def test_the_name_of_full_strength_is_refused_with_another() -> None:
         (BOTH, "own_end", {"x4": "5", "own_end": "6", "deep": "2", "end": "3"}),
         (WHOLE, "x8", {"x8": "4"}),
         (BOTH, "x4", {"x4": "5", "own_end": "6", "deep": "2", "end": "3"}),
+        (served(WAY, OWN_END), "x4", {"x4": "5", "own_end": "6", "way": "7"}),
     ],
 )
 def test_the_files_that_have_a_part_in_a_picture(networks: Networks, asked: str, files: dict[str, str]) -> None:
