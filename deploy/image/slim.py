@@ -12,18 +12,25 @@ FOLDERS = (
 TEST_SUITES = ("numpy", "scipy", "sympy", "networkx", "mpmath", "imagecodecs", "tifffile")
 """Packages whose folders named `tests` are test suites. By name: torch and others import modules called so."""
 FILES = ("**/*.a", "**/*.lib", "**/*.pyi", "**/*.pxd", "**/*.cmake", "torch/bin/protoc*", "torch/bin/test_*")
-MODULES = ("apng", "bcn", "lz4", "rgbe", "szip")
-CODECS = {"sz3": "SZ3c", "pcodec": "cpcodec", "sperr": "SPERR", "zfp": "zfp", "htj2k": "openjph", "ultrahdr": "uhdr"}
-"""Modules of imagecodecs that no format here needs and that load on first use, alone and with their libraries."""
+CODECS = (
+    *("avif", "brotli", "cms", "deflate", "imcd", "jpeg8", "jpegsof3", "jpegxl", "ljpeg", "lzma", "png", "shared"),
+    *("shared_cython", "tiff", "webp", "zlib", "zlibng", "zstd"),
+)
+"""Modules of imagecodecs that the service or tifffile loads, or that those load; each loads on first use."""
+LIBRARIES = (
+    *("SPERR", "SZ3c", "blosc2", "charls", "cpcodec", "jpegxr", "jxrglue", "lz4", "meshoptimizer", "openjp2"),
+    *("openjph", "uhdr", "zfp"),
+)
+"""What the other modules alone are linked with."""
 
 
 def slim(site: Path) -> int:
     """Deletes below `site`; returns the bytes freed. Fails if `site` is no folder of packages."""
     if not any(site.glob("*.dist-info")):
         raise SystemExit(f"{site} holds no installed packages")
-    patterns = [*FILES, *(f"imagecodecs/_{module}.*.so" for module in MODULES)]
-    for module, library in CODECS.items():
-        patterns += [f"imagecodecs/_{module}.*.so", f"imagecodecs.libs/lib{library}-*"]
+    patterns = [*FILES, *(f"imagecodecs.libs/lib{library}-*" for library in LIBRARIES)]
+    codecs = {file.name.partition(".")[0].removeprefix("_"): file for file in (site / "imagecodecs").glob("_*.so")}
+    patterns += [str(file.relative_to(site)) for name, file in codecs.items() if name not in CODECS]
     folders = [site / name for name in FOLDERS]
     folders += [tests for name in TEST_SUITES for tests in (site / name).rglob("tests") if tests.is_dir()]
     freed = 0
