@@ -11,7 +11,10 @@ FOLDERS = (
 )
 TEST_SUITES = ("numpy", "scipy", "sympy", "networkx", "mpmath", "imagecodecs", "tifffile")
 """Packages whose folders named `tests` are test suites. By name: torch and others import modules called so."""
-FILES = ("**/*.a", "**/*.lib", "**/*.pyi", "**/*.pxd", "**/*.cmake", "torch/bin/protoc*", "torch/bin/test_*")
+FILES = (
+    *("**/*.a", "**/*.lib", "**/*.pyi", "**/*.pxd", "**/*.cmake", "torch/bin/protoc*", "torch/bin/test_*"),
+    *("pygments/lexers/[a-z]*.py", "pygments/lexers/__pycache__/[a-z]*"),  # of languages; rich imports the package
+)
 CODECS = (
     *("avif", "brotli", "cms", "deflate", "imcd", "jpeg8", "jpegsof3", "jpegxl", "ljpeg", "lzma", "png", "shared"),
     *("shared_cython", "tiff", "webp", "zlib", "zlibng", "zstd"),

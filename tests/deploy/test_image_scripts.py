@@ -51,8 +51,9 @@ def test_png_size_refuses(data: bytes, complaint: str) -> None:
 def test_slim_takes_headers_and_test_suites_and_leaves_modules(tmp_path: Path) -> None:
     kept = ["torch/__init__.py", "torch/bin/torch_shm_manager", "torch/testing/__init__.py", "app/tests/__init__.py"]
     gone = ["torch/include/ATen/ATen.h", "numpy/linalg/tests/test_x.py", "torch/lib/libx.a", "numpy/__init__.pyi"]
-    kept += ["imagecodecs/_png.abi3.so", "imagecodecs.libs/libpng16-1.so"]
+    kept += ["imagecodecs/_png.abi3.so", "imagecodecs.libs/libpng16-1.so", "pygments/lexers/__init__.py"]
     gone += ["imagecodecs/_sz3.abi3.so", "imagecodecs.libs/libSZ3c-1.so.3", "numpy/f2py/crackfortran.py"]
+    gone += ["pygments/lexers/python.py", "pygments/lexers/__pycache__/python.cpython-311.pyc"]
     for name in [*kept, *gone, "torch-1.dist-info/METADATA"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1234")
