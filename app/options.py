@@ -90,8 +90,7 @@ class UpscaleOptions:
         str | None,
         Option(
             "Which network, by its name in GET /model. Without it, the first that has the scale. Its deep companion "
-            "takes what is cleaned up of losses of compression or asks for high quality. `lapsrn_x4_jpeg` is "
-            "another name of `clean=1`.",
+            "takes what is cleaned up or asks for high quality. `lapsrn_x4_jpeg` is another name of `clean=1`.",
             "Network to use; lapsrn_x4_jpeg is --clean 1.",
             metavar="NAME",
             example="lapsrn_x8",

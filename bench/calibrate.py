@@ -42,11 +42,14 @@ DATA = ROOT.parent / "shared" / "data" / "calibrate"
 SIDE = 192
 STRENGTHS = tuple(step / STEPS for step in range(STEPS + 1))
 ALIKE = 0.04  # dB
+NOISE_QUALITY = 80
+"""Of JPEGs of noisy pictures: in the middle of what costs much beside noise."""
 AMOUNTS: Mapping[str, Sequence[int]] = {
     "jpeg": (10, 30, 50, 65, 75, 80, 85, 90, 92, 94, 95, 96, 98, 100),
     "webp": (5, 30, 50, 70, 80, 90, 95, 100),
     "avif": (10, 30, 50, 65, 80, 90, 98),
     "noise": (2, 3, 5, 7, 10, 15, 25),
+    "jpeg_noise": (2, 3, 5, 7, 10, 15, 25),
     "area": (0,),
 }
 """Qualities that Pillow is asked for, and standard deviations of noise; 0: ways of shrinking."""
@@ -55,8 +58,10 @@ NAMES = {
     "webp": "WebP",
     "avif": "AVIF",
     "noise": "noise",
+    "jpeg_noise": f"noise, then JPEG {NOISE_QUALITY}",
     "area": "shrunk by area",
 }
+NOISE = ("noise", "jpeg_noise")
 Rgb = NDArray[np.uint8]
 Point = tuple[int, float]
 
@@ -72,7 +77,7 @@ class Measured:
     @property
     def best(self) -> float:
         """The best strength; for noise, whose estimate errs, the least of those within ALIKE of it."""
-        least = max(self.scores) - (ALIKE if self.kind == "noise" else 0.0)
+        least = max(self.scores) - (ALIKE if self.kind in NOISE else 0.0)
         return next(at for at, score in zip(STRENGTHS, self.scores, strict=True) if score >= least)
 
     def at(self, strength: float) -> float:
@@ -86,9 +91,10 @@ def degraded(picture: Rgb, kind: str, amount: int, scale: int) -> bytes:
     if kind == "area":
         return saved(shrink(picture, height, width, "box"), "PNG")
     low = degrade(picture, scale)
-    if kind == "noise":
+    if kind in NOISE:
         gray = noisy(np.full((height, width), 128, np.uint8), amount, np.random.default_rng(int(low.sum())))
-        return saved(np.clip(low + (gray - 128.0)[..., None], 0, 255).astype(np.uint8), "PNG")  # so much in luma
+        grainy = np.clip(low + (gray - 128.0)[..., None], 0, 255).astype(np.uint8)  # so much in luma
+        return saved(grainy, "PNG") if kind == "noise" else saved(grainy, "JPEG", quality=NOISE_QUALITY)
     return saved(low, kind.upper(), quality=amount, **({"speed": 8} if kind == "avif" else {}))
 
 
@@ -119,7 +125,7 @@ def score(
     for strength in STRENGTHS:
         network = runtime if strength else plain
         tiles = pad(picture.luma, network.info.margin, network.info.window_margin)[None]
-        luma = network.run(tiles, scale, clean=strength, compressed=kind in COMPRESSION)[scale][0]
+        luma = network.run(tiles, scale, clean=strength, compressed=kind not in ("noise", "area"))[scale][0]
         result = merge(picture, [luma], scale, 8, build_formulas(), consistent=True, cleaned=strength > 0)
         found.append(psnr(luma_8bit(result.astype(np.uint8)), luma_8bit(truth), scale))
     said = next((each.amount for each in decoded.findings if each.kind == kind and kind in COMPRESSION), None)

@@ -17,8 +17,10 @@ Parameters: TypeAlias = Mapping[str, NDArray[np.float32]]
 """By name, as in a weights file and in LapSRN's state_dict."""
 
 
-KINDS = ("jpeg", "webp", "avif", "noise", "area")
-"""What a picture may have been through, for which a network at full strength of clean-up says which strength suits."""
+KINDS = ("jpeg", "webp", "avif", "noise", "jpeg_noise", "area")
+"""What a picture may have been through, for which a network at full strength of clean-up says which strength suits;
+`jpeg_noise` is noise below losses of compression.
+"""
 
 
 class Waypoint(NamedTuple):

@@ -126,7 +126,7 @@ class Network(BaseModel):
         str,
         Field(
             description="The network whose deep companion this one is: it computes what asks that one for high quality "
-            "or is cleaned up of losses of compression. Empty if it is one of its own.",
+            "or is cleaned up. Empty if it is one of its own.",
             examples=["lapsrn_x4"],
         ),
     ] = ""

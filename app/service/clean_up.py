@@ -19,6 +19,10 @@ COMPRESSION = ("jpeg", "webp", "avif", "grid")
 """Kinds of findings that are losses of compression."""
 _TABLES = {"grid": "jpeg"}
 """Kinds of findings that have no table of their own."""
+_NOISE_IN_LOSSES = "jpeg_noise"
+"""The table of noise where the losses of compression want at least _MUCH."""
+_MUCH = 0.5
+"""Where they want less, what is for noise in pictures without losses is better for noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +74,34 @@ def choose(
 ) -> CleanUp:
     """The strength for a picture of a network, checked before; `findings` are what it has been through.
 
-    What needs most decides; how it was shrunk does only where nothing was lost by compression since.
+    What needs most decides; how it was shrunk does only where nothing was lost by compression since. Where noise
+    decides, and compression has cost little beside it, the picture counts as one without losses.
     """
     if network.full_strength_of:
         network, clean = base_of(networks, network), 1.0
     table = strengths_of(networks, network)
-    strengths = {each: suitable(table, each) for each in findings if table}
-    lossy = any(strength > 0 for each, strength in strengths.items() if each.kind in COMPRESSION)
+    strengths = {each: suitable(table, each) for each in findings if table and each.kind in COMPRESSION}
+    losses = max(strengths.values(), default=0.0)
     if clean != "auto":
-        return CleanUp(snapped(clean), asked=True, compressed=lossy)
-    deciding = [each for each in strengths if not lossy or each.kind != "area"]
-    most = max(deciding, key=lambda each: strengths[each], default=None)
-    return CleanUp() if most is None else CleanUp(strengths[most], most, compressed=lossy)
+        return CleanUp(snapped(clean), asked=True, compressed=losses > 0)
+    others = [each for each in findings if table and each not in strengths and not (losses and each.kind == "area")]
+    strengths |= {each: suitable(table, each, losses) for each in others}
+    most = max(strengths, key=lambda each: strengths[each], default=None)
+    if most is None:
+        return CleanUp()
+    compressed = losses > 0 and (most.kind != "noise" or losses >= _MUCH)
+    return CleanUp(strengths[most], most, compressed=compressed)
 
 
-def suitable(strengths: Strengths, finding: Finding) -> float:
-    """The strength for one finding, from the points of its table; beyond them, that of the last one."""
-    amounts, values = zip(*strengths[_TABLES.get(finding.kind, finding.kind)], strict=True)
+def suitable(strengths: Strengths, finding: Finding, losses: float = 0.0) -> float:
+    """The strength for one finding, from the points of its table; beyond them, that of the last one.
+
+    `losses` is the strength for the losses of compression beside it.
+    """
+    kind = _TABLES.get(finding.kind, finding.kind)
+    if kind == "noise" and losses >= _MUCH and _NOISE_IN_LOSSES in strengths:
+        kind = _NOISE_IN_LOSSES
+    amounts, values = zip(*strengths[kind], strict=True)
     return snapped(float(np.interp(finding.amount, amounts, values)))
 
 
