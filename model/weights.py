@@ -61,8 +61,8 @@ class NetworkInfo:
     full_strength_of: str = ""
     """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
     strengths: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    """Of clean-up, 0 to 1, that suit each of KINDS: points (amount, strength), ascending; {} if it has no clean-up. The
-    amount is the quality of compression, 0 to 100, the standard deviation of noise in levels of 255, or 0."""
+    """Of clean-up, 0 to 1, that suit each of KINDS: points (amount, strength), ascending; {} if it has no clean-up, and
+    nothing of a kind that was not measured. The amount is the quality of compression, 0 to 100, the standard deviation of noise in levels of 255, or 0."""
     waypoint: Waypoint | None = None
     """What it is on another's way to full strength of clean-up; None if it is no such network."""
     waypoints: dict[str, str] = field(default_factory=dict)
@@ -129,8 +129,12 @@ def _clean_up(path: Path, told: Any) -> dict[str, Any]:
             if not 0 < float(told["at"]) <= 1 or not isinstance(told["compressed"], bool):
                 raise ValueError("the strength of a waypoint is above 0 and at most 1, for pictures compressed or not")
             return {"waypoint": Waypoint(str(told["base"]), float(told["at"]), told["compressed"])}
-        strengths = {kind: [(int(amount), float(each)) for amount, each in told["strengths"][kind]] for kind in KINDS}
-        sound = all(points and points == sorted(points) for points in strengths.values())
+        strengths = {
+            kind: [(int(amount), float(each)) for amount, each in told["strengths"][kind]]
+            for kind in KINDS
+            if kind in told["strengths"]
+        }
+        sound = strengths and all(points and points == sorted(points) for points in strengths.values())
         if not sound or not all(0 <= each <= 1 for points in strengths.values() for _, each in points):
             raise ValueError("strengths are not from 0 to 1, or amounts not ascending")
         return {"full_strength_of": str(told["base"]), "strengths": strengths}

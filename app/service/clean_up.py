@@ -94,13 +94,15 @@ def choose(
 
 
 def suitable(strengths: Strengths, finding: Finding, losses: float = 0.0) -> float:
-    """The strength for one finding, from the points of its table; beyond them, that of the last one.
+    """The strength for one finding, from the points of its table; beyond them, that of the last one; 0 without any.
 
     `losses` is the strength for the losses of compression beside it.
     """
     kind = _TABLES.get(finding.kind, finding.kind)
-    if kind == "noise" and losses >= _MUCH and _NOISE_IN_LOSSES in strengths:
+    if kind == "noise" and losses >= _MUCH:
         kind = _NOISE_IN_LOSSES
+    if kind not in strengths:
+        return 0.0
     amounts, values = zip(*strengths[kind], strict=True)
     return snapped(float(np.interp(finding.amount, amounts, values)))
 

@@ -331,7 +331,8 @@ def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
     "clean",
     [
         {"base": "base"},
-        {"base": "base", "strengths": {"jpeg": [[50, 1.0]]}},
+        {"base": "base", "strengths": {}},
+        {"base": "base", "strengths": {"film": [[50, 1.0]]}},
         {"base": "base", "strengths": TABLE | {"webp": []}},
         {"base": "base", "strengths": TABLE | {"webp": [[50, 1.5]]}},
         {"base": "base", "strengths": TABLE | {"webp": [[90, 0.1], [50, 0.5]]}},

@@ -16,6 +16,7 @@ TABLE = {
     "webp": [(0, 1.0), (100, 0.5)],
     "avif": [(50, 0.25)],
     "noise": [(2, 0.25), (10, 1.0)],
+    "jpeg_noise": [(2, 0.25), (10, 0.75)],
     "area": [(0, 0.5)],
 }
 CLEANS = FakeInfo("x4", strengths=TABLE)
@@ -59,7 +60,8 @@ def test_the_strength_comes_from_the_table(kind: str, amount: int, strength: flo
         ((Finding("jpeg", 75), Finding("grid", 75)), "0.75; jpeg=75"),  # of equals, what the file says
         ((Finding("noise", 10),), "1; noise=10"),
         ((Finding("area", 0),), "0.5; area"),
-        ((Finding("jpeg", 75), Finding("noise", 10)), "1; noise=10"),
+        ((Finding("jpeg", 95), Finding("noise", 10)), "1; noise=10"),
+        ((Finding("jpeg", 90), Finding("noise", 10)), "0.75; noise=10"),  # of noise in losses
         ((Finding("jpeg", 75), Finding("noise", 2)), "0.75; jpeg=75"),
         ((Finding("jpeg", 95), Finding("area", 0)), "0.25; jpeg=95"),  # compression came after
         ((Finding("jpeg", 100), Finding("area", 0)), "0.5; area"),
@@ -98,6 +100,16 @@ def test_other_findings_are_no_losses_of_compression(
     findings: tuple[Finding, ...], compressed: bool, clean: float | Literal["auto"]
 ) -> None:
     assert choose(NETWORKS, CLEANS, clean, findings).compressed == compressed
+
+
+def test_noise_that_needs_more_than_small_losses_is_cleaned_up_as_noise() -> None:
+    for findings, compressed in (
+        ((Finding("jpeg", 95), Finding("noise", 9)), False),
+        ((Finding("jpeg", 95), Finding("noise", 2)), True),
+        ((Finding("jpeg", 85), Finding("noise", 40)), True),
+    ):
+        assert choose(NETWORKS, CLEANS, "auto", findings).compressed == compressed
+        assert choose(NETWORKS, CLEANS, 0.5, findings).compressed
 
 
 def test_a_network_at_full_strength_has_no_other() -> None:
