@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from app.engine import EngineConfig
-from bench.arithmetic import engine_flops, tile_flops, useful_flops
+from bench.arithmetic import engine_flops, useful_flops
 from bench.pictures import jpeg, photograph
 from bench.public import PublicLapSRN
 from bench.report import Section, number, percentile
+from model.arithmetic import tile_flops
 from model.network import LapSRN, LapSRNConfig
 
 
