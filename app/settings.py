@@ -89,7 +89,10 @@ class Settings(BaseSettings):
         Field(description="What computes the networks: one of the backends below, or auto for the fastest that can."),
     ] = "auto"
     cpu_workers: Annotated[
-        int, Field(ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core.")
+        int,
+        Field(
+            ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core, of those allowed."
+        ),
     ] = 0
     hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
