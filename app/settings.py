@@ -182,7 +182,9 @@ class Settings(BaseSettings):
     ] = 1024
     header_timeout_seconds: Annotated[Seconds, Field(description="A client must send its headers by then.")] = 10.0
     max_header_bytes: Annotated[Positive, Field(description="Address and headers of a request; more is 431.")] = 65536
-    max_header_fields: Annotated[Positive, Field(description="Headers of a request; more is 431.")] = 100
+    max_header_fields: Annotated[
+        Positive, Field(description="Headers of a request, and parameters of its address; more is 431.")
+    ] = 100
     body_idle_seconds: Annotated[Seconds, Field(description="Longest pause inside a body; then 408.")] = 10.0
     body_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a whole body; then 408.")] = 120.0
     write_idle_seconds: Annotated[

@@ -5,15 +5,21 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
 _CACHE = {"Cache-Control": "no-cache"}
 """Ask each time whether it has changed; without it, an old script may meet a new page for as long as caches guess."""
 
+_MAX_PATH = 255
+"""To look for 32,000 folders in one another takes 0.3 s."""
+
 
 class _PageFiles(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
+        if len(path) > _MAX_PATH:
+            raise HTTPException(404)
         response = await super().get_response(path, scope)
         response.headers.update(_CACHE)
         return response
