@@ -12,14 +12,17 @@ from starlette.types import Scope
 _CACHE = {"Cache-Control": "no-cache"}
 """Ask each time whether it has changed; without it, an old script may meet a new page for as long as caches guess."""
 
-_MAX_PATH = 255
+_MAX_PATH = 1024
 """To look for 32,000 folders in one another takes 0.3 s."""
 
 
 class _PageFiles(StaticFiles):
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        if len(path) > _MAX_PATH:
+    def get_path(self, scope: Scope) -> str:
+        if len(scope["path"]) > _MAX_PATH:
             raise HTTPException(404)
+        return super().get_path(scope)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         response.headers.update(_CACHE)
         return response
