@@ -15,6 +15,7 @@ from prometheus_client import (
 from app import build
 from app.build import ModelSource
 from app.engine import ModelFactory
+from app.errors import StartupError
 from app.memory import Available, Base, Division, available, divided, fitted
 from app.metrics import Metrics, watch_gpus
 from app.results import JobBoard, MemoryStore, ResultStore
@@ -89,13 +90,23 @@ def build_metrics() -> Metrics:
 
 
 def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
-    """Where results are kept, and where jobs are shown to other processes: Redis if one is named, else memory."""
+    """Where results are kept, and where jobs are shown to other processes: Redis if one is named, else memory.
+
+    Raises StartupError for an address that cannot be read.
+    """
     if settings.redis_url is None:
         return MemoryStore(settings.result_max_bytes, settings.result_ttl_seconds), None
     from app.results.redis import RedisStore  # brings redis, which nobody needs without one
 
     url = settings.redis_url.get_secret_value()
-    store = RedisStore(url, settings.result_max_bytes, settings.result_ttl_seconds, on_emptied=metrics.store_emptied)
+    limits = settings.result_max_bytes, settings.result_ttl_seconds
+    try:
+        store = RedisStore(url, *limits, on_emptied=metrics.store_emptied)
+    except ValueError:  # its text, and the traceback, may hold a part of the password
+        raise StartupError(
+            "LAPSRN_REDIS_URL: cannot be read as redis://:PASSWORD@HOST:PORT/NUMBER; write / # ? @ : and % in a "
+            "password as %2F %23 %3F %40 %3A and %25"
+        ) from None
     return store, store.board(settings.job_ttl_seconds, settings.job_lease_seconds)
 
 

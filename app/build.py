@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from app.codec import Codec, DecodeLimits, Formulas, decoder_child
 from app.codec.decoder_pool import DecoderPool
 from app.codec.formats import readable
+from app.control_groups import cores_allowed
 from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
@@ -193,10 +194,12 @@ def codec_threads(settings: Settings) -> int:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use, by its affinity and by the limits of its control groups.
+
+    More threads than a limit allows would be stopped all at once for most of the time, the event loop with them.
+    """
+    count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(count, cores_allowed() or count)
 
 
 def package_version() -> str:

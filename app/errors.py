@@ -148,7 +148,7 @@ class QueueFull(ServerError):
     slug = "queue-full"
 
     def __init__(self, message: str, retry_after: float) -> None:
-        """`retry_after` is in seconds, from the measured tile rate."""
+        """`retry_after` is in seconds, from the measured rate of work."""
         super().__init__(message)
         self.retry_after = retry_after
 

@@ -10,6 +10,8 @@ _BEGINNINGS = {
     b"/9j/": "a picture as base64 text; send its bytes as they are",
     b"data:image/": "a picture as base64 text; send its bytes as they are",
     b"\x89PNG": "a PNG whose line ends were changed on the way; send it as binary data",
+    b"\xef\xbf\xbdPNG": "a PNG that was read as text; send it as binary data",
+    b"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd": "a JPEG that was read as text; send it as binary data",
     b"8BPS": "a Photoshop document",
     b"gimp xcf": "a GIMP drawing",
     b"\0\0\1\0": "an icon",
@@ -32,6 +34,7 @@ _BRANDS = {b"crx ": "a camera's raw file"} | dict.fromkeys(
     "a film",
 )
 _TEXT = 1024  # bytes in which a text tells what it is
+_MAX_NAME = 255
 
 
 def name_of(data: bytes) -> str:
@@ -43,4 +46,7 @@ def name_of(data: bytes) -> str:
     text = bytes(data[:_TEXT]).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<"):
         return "an SVG drawing" if b"<svg" in text else "a page of HTML or XML"
-    return next((name for start, name in _BEGINNINGS.items() if data.startswith(start)), "")
+    known = next((name for start, name in _BEGINNINGS.items() if data.startswith(start)), "")
+    if not known and len(data) <= _MAX_NAME and data.isascii() and data.decode("ascii").isprintable() and data:
+        return "text, such as a file's name; send the file itself (curl needs an @ before it: -F image=@photo.png)"
+    return known

@@ -28,8 +28,11 @@ _SHIPPED = next(
 """In a checkout, or in an installed wheel."""
 _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
 
+_YEAR = 365 * 24 * 3600
+"""Clocks and timers of the system take no time without end, and some of them far less than a float can say."""
 Positive = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=_YEAR)]
+WholeSeconds = Annotated[int, Field(ge=1, le=_YEAR)]
 
 
 class Settings(BaseSettings):
@@ -89,7 +92,10 @@ class Settings(BaseSettings):
         Field(description="What computes the networks: one of the backends below, or auto for the fastest that can."),
     ] = "auto"
     cpu_workers: Annotated[
-        int, Field(ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core.")
+        int,
+        Field(
+            ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core, of those allowed."
+        ),
     ] = 0
     hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
@@ -100,7 +106,10 @@ class Settings(BaseSettings):
         Literal["inline", "process"], Field(description="Decode in this process or in one that may be killed.")
     ] = "process"
     decode_timeout_seconds: Annotated[
-        Seconds, Field(description="A decoder process that takes longer is killed; for LAPSRN_DECODE=process.")
+        float,
+        Field(
+            gt=0, le=24 * 3600, description="A decoder process that takes longer is killed; for LAPSRN_DECODE=process."
+        ),
     ] = 30.0
 
     max_input_bytes: Annotated[Positive, Field(description="Largest body.")] = 32 * _MIB
@@ -160,7 +169,11 @@ class Settings(BaseSettings):
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     lame_duck_seconds: Annotated[
         float,
-        Field(ge=0, description="After SIGTERM, time to serve on while readiness fails, before the grace time begins."),
+        Field(
+            ge=0,
+            le=_YEAR,
+            description="After SIGTERM, time to serve on while readiness fails, before the grace time begins.",
+        ),
     ] = 0.0
     grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work when the service stops.")] = 30.0
 
@@ -169,20 +182,23 @@ class Settings(BaseSettings):
     ] = 1024
     header_timeout_seconds: Annotated[Seconds, Field(description="A client must send its headers by then.")] = 10.0
     max_header_bytes: Annotated[Positive, Field(description="Address and headers of a request; more is 431.")] = 65536
-    max_header_fields: Annotated[Positive, Field(description="Headers of a request; more is 431.")] = 100
+    max_header_fields: Annotated[
+        Positive, Field(description="Headers of a request, and parameters of its address; more is 431.")
+    ] = 100
     body_idle_seconds: Annotated[Seconds, Field(description="Longest pause inside a body; then 408.")] = 10.0
     body_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a whole body; then 408.")] = 120.0
     write_idle_seconds: Annotated[
         Seconds, Field(description="A client that takes nothing of its answer for so long is cut off.")
     ] = 30.0
-    keep_alive_seconds: Annotated[Positive, Field(description="Idle connections are closed after this.")] = 5
+    keep_alive_seconds: Annotated[WholeSeconds, Field(description="Idle connections are closed after this.")] = 5
 
     result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept, in memory (M) or in Redis.")] = (
         512 * _MIB
     )
-    result_ttl_seconds: Annotated[Positive, Field(description="Finished pictures are kept this long.")] = 600
+    result_ttl_seconds: Annotated[WholeSeconds, Field(description="Finished pictures are kept this long.")] = 600
     store_retry_seconds: Annotated[
-        float, Field(ge=0, description="A job's result is offered this long to a Redis that does not take it.")
+        float,
+        Field(ge=0, le=_YEAR, description="A job's result is offered this long to a Redis that does not take it."),
     ] = 60.0
     redis_url: Annotated[
         SecretStr | None, Field(description="Keep finished pictures in this Redis (redis://, rediss:// or unix://).")

@@ -2,28 +2,13 @@
 
 from app.engine import EngineConfig
 from app.engine.tiles import cut_axis, sizes_for
-from model.folded import NEIGHBOURS
-from model.network import LapSRNConfig
-
-
-def tile_flops(config: LapSRNConfig, height: int, width: int) -> int:
-    """One tile's core of height x width with the margins that it really computes, on features, all levels."""
-    height, width = height + 2 * config.margin - 2, width + 2 * config.margin - 2
-    total = height * width * len(NEIGHBOURS) * config.width
-    for level in range(config.levels):
-        for _ in range(config.depth_of_levels[level] - 1):
-            height, width = height - 2, width - 2
-            total += height * width * 9 * config.width**2
-        total += (height - 2) * (width - 2) * 9 * config.width * 4
-        if level + 1 < config.levels:
-            total += (height - 2) * (width - 2) * 9 * config.width * 4 * config.width
-            height, width = 2 * (height - 2), 2 * (width - 2)
-    return 2 * total
+from model.arithmetic import ENTRY_TAPS, tile_flops
+from model.config import LapSRNConfig
 
 
 def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
-    """The same without any margin: what a picture of that size would take if borders were free."""
-    per_pixel = len(NEIGHBOURS) * config.width
+    """A tile's operations without any margin: what a picture of that size would take if borders were free."""
+    per_pixel = ENTRY_TAPS * config.width
     for level in range(config.levels):
         following = 4 * config.width if level + 1 < config.levels else 0
         per_pixel += 4**level * 9 * config.width * ((config.depth_of_levels[level] - 1) * config.width + 4 + following)

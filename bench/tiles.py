@@ -10,9 +10,10 @@ import numpy as np
 
 from app.build import cores, open_model
 from app.settings import Settings
-from bench.arithmetic import tile_flops, useful_flops
+from bench.arithmetic import useful_flops
 from bench.machine import describe
 from bench.report import Plan, Section
+from model.arithmetic import tile_flops
 from model.checkpoint import load_weights
 
 BATCHES = (

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from model.arithmetic import tile_flops
 from model.config import LapSRNConfig
 
 Parameters: TypeAlias = Mapping[str, NDArray[np.float32]]
@@ -86,6 +87,10 @@ class NetworkInfo:
     def margin(self) -> int:
         """Source pixels that an output pixel can see on each side."""
         return self.config.margin
+
+    def work(self, height: int, width: int, scale: int) -> int:
+        """Operations for a tile's core of height x width at every level up to `scale`, its margins included."""
+        return tile_flops(self.config, height, width, scale)
 
 
 def read_metadata(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -59,9 +59,11 @@ def limits(schema: dict[str, Any]) -> str:
     )
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
-        return f"{kind}, {low} to {high}"
+        return f"{kind}, {low} to {high:.0f}"
     if low is not None:
         return f"{kind}, from {low}"
+    if "exclusiveMinimum" in schema and high is not None:
+        return f"{kind}, above 0, at most {high:.0f}"
     return f"{kind}, above 0" if "exclusiveMinimum" in schema else kind
 
 

@@ -47,6 +47,10 @@ class FakeInfo:
     scores: Mapping[str, Any] = field(default_factory=dict)
     config: object = None
 
+    def work(self, height: int, width: int, scale: int) -> int:
+        """Output pixels of the core."""
+        return height * width * scale**2
+
     @property
     def window_margin(self) -> int:
         """`wider` than the margin."""

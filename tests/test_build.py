@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from app import assembly, build
 from app.build import open_model, open_weights
 from app.errors import StartupError
+from app.metrics import Metrics
 from app.settings import Settings
 from model.checkpoint import save_weights
 from model.network import LapSRNConfig
@@ -132,6 +134,15 @@ def test_as_many_replicas_as_pay(
         (tmp_path / str(index)).mkdir()
     settings = Settings(replicas=replicas, redis_url="redis://localhost" if redis else None)  # type: ignore[arg-type]
     assert assembly.replica_count(settings) == count
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter/2@host", "redis://:hunter#2@host", "redis://host:x", "redis://[::1"])
+def test_an_address_of_redis_that_cannot_be_read_is_told_without_it(url: str) -> None:
+    """A password with a slash looks like the end of the port, which errors of the libraries show."""
+    with pytest.raises(StartupError, match=r"^LAPSRN_REDIS_URL: [^\n]*%2F") as refused:
+        assembly.build_store(Settings(redis_url=url), Metrics(CollectorRegistry()))  # type: ignore[arg-type]
+    assert "hunter" not in str(refused.value)
+    assert refused.value.__suppress_context__
 
 
 def test_replicas_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

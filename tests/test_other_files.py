@@ -34,8 +34,18 @@ PNG = pictures.png(pictures.gray())
         (b"P6\n1 1\n255\nabc", "Netpbm (PPM, PGM, PBM or PAM)"),
         (bytes(128) + b"DICM", "DICOM"),
         (b"\0\0\0\x18ftypmif1\0\0\0\1", ""),
+        (PNG.decode("utf-8", "replace").encode(), "a PNG that was read as text; send it as binary data"),
+        (
+            b"\xff\xd8\xff\xe0".decode("utf-8", "replace").encode(),
+            "a JPEG that was read as text; send it as binary data",
+        ),
+        (
+            b"photo.jpg",
+            "text, such as a file's name; send the file itself (curl needs an @ before it: -F image=@photo.png)",
+        ),
         (b"", ""),
-        (b"nothing in particular", ""),
+        (b"\0\1nothing in particular", ""),
+        (300 * b"nothing in particular", ""),
     ],
 )
 def test_names(data: bytes, name: str) -> None:

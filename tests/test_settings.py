@@ -107,6 +107,17 @@ def test_every_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_seconds")])
+@pytest.mark.parametrize("value", ["inf", "1e30", "nan", "-1"])
+def test_times_are_such_that_clocks_take_them(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Without an end, the decoders did not start, and a drain ended with a traceback."""
+    monkeypatch.setenv(f"LAPSRN_{name.upper()}", value)
+    with pytest.raises(StartupError, match=f"^LAPSRN_{name.upper()}: [^\n]*$"):
+        load_settings()
+    monkeypatch.setenv(f"LAPSRN_{name.upper()}", str(24 * 3600))
+    assert getattr(load_settings(), name) == 24 * 3600
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
 def test_other_addresses_need_keys_or_a_word(host: str) -> None:
     key = {"name": "ann", "sha256": DIGEST}

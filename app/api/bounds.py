@@ -69,22 +69,25 @@ class Timer:
 
 
 class HeaderCount:
-    """Counts the address and the headers of one request at a time, trailers included."""
+    """Counts the address, its parameters and the headers of one request at a time, trailers included."""
 
     def __init__(self, limits: ProtocolLimits) -> None:
         self._max_bytes, self._max_fields = limits.header_bytes, limits.header_fields
-        self._bytes = self._fields = 0
+        self._bytes = self._fields = self._parameters = 0
         self._unparsed = 0
 
     def begin(self) -> None:
         """A request begins."""
-        self._bytes = self._fields = self._unparsed = 0
+        self._bytes = self._fields = self._parameters = self._unparsed = 0
 
-    def address(self, count: int) -> None:
+    def address(self, piece: bytes) -> None:
         """A piece of the address. Raises HeadersTooLarge."""
-        self._bytes += count
-        if self._bytes > self._max_bytes:
-            raise self.too_many_bytes()
+        self._parameters += piece.count(b"&")
+        if self._parameters >= self._max_fields:
+            raise HeadersTooLarge(
+                f"The address has more than {self._max_fields} parameters, which is the limit. Send fewer."
+            )
+        self._count(len(piece))
 
     def field(self, name: bytes, value: bytes) -> None:
         """A header or trailer. Raises HeadersTooLarge."""
@@ -93,7 +96,7 @@ class HeaderCount:
             raise HeadersTooLarge(
                 f"The request has more than {self._max_fields} headers, which is the limit. Send fewer."
             )
-        self.address(len(name) + len(value) + _FIELD_BYTES)
+        self._count(len(name) + len(value) + _FIELD_BYTES)
 
     def body(self) -> None:
         """A piece of the body."""
@@ -107,6 +110,11 @@ class HeaderCount:
     def overfed(self) -> bool:
         """Whether the parser keeps more bytes to itself than headers may have: an unfinished one without end."""
         return self._unparsed > self._max_bytes
+
+    def _count(self, more: int) -> None:
+        self._bytes += more
+        if self._bytes > self._max_bytes:
+            raise self.too_many_bytes()
 
     def too_many_bytes(self) -> HeadersTooLarge:
         """The error for headers that are too long."""

@@ -25,7 +25,10 @@ def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputForma
 
 
 def _ranges(accept: str) -> dict[str, float]:
-    """Media range -> q. A q that is no number counts as 0."""
+    """Media range -> q. A q that is no number counts as 0.
+
+    Java's HttpURLConnection sends `*; q=.2, */*; q=.2` before version 18.
+    """
     ranges: dict[str, float] = {}
     for part in accept.split(","):
         media_range, *parameters = (piece.strip() for piece in part.split(";"))
@@ -35,14 +38,14 @@ def _ranges(accept: str) -> dict[str, float]:
             if name.strip().lower() == "q":
                 q = _number(value.strip())
         if media_range:
-            ranges[media_range.lower()] = q
+            ranges["*/*" if media_range == "*" else media_range.lower()] = q
     return ranges
 
 
 def _number(text: str) -> float:
     """0..1, or 0 when `text` is no such number."""
     whole, _, fraction = text.partition(".")
-    plain = whole in ("0", "1") and (not fraction or fraction.isdecimal())
+    plain = (whole in ("0", "1") and (not fraction or fraction.isdecimal())) or (not whole and fraction.isdecimal())
     return min(1.0, float(text)) if plain else 0.0
 
 

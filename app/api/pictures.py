@@ -6,12 +6,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from app.api.addresses import picture_address, prefix_of
+from app.api.cookies import COOKIE
 from app.api.negotiation import revalidates
 from app.api.ranges import part
 from app.formats import OUTPUT_FORMATS
 from app.results import StoredPicture
 
-COOKIE = "upscale_id"
 CACHE_CONTROL = "private, no-cache"
 _SUFFIXES = {row.media_type: row.name for row in OUTPUT_FORMATS.values()}
 

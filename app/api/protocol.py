@@ -127,7 +127,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Takes a piece of the address."""
         if self._reframing:
             return
-        self._headers.address(len(url))
+        self._headers.address(url)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -5,14 +5,23 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
 _CACHE = {"Cache-Control": "no-cache"}
 """Ask each time whether it has changed; without it, an old script may meet a new page for as long as caches guess."""
 
+_MAX_PATH = 1024
+"""To look for 32,000 folders in one another takes 0.3 s."""
+
 
 class _PageFiles(StaticFiles):
+    def get_path(self, scope: Scope) -> str:
+        if len(scope["path"]) > _MAX_PATH:
+            raise HTTPException(404)
+        return super().get_path(scope)
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         response.headers.update(_CACHE)

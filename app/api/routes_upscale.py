@@ -9,12 +9,12 @@ from starlette.responses import Response
 from app.api import openapi_responses as responses
 from app.api.addresses import job_address, prefix_of
 from app.api.body import BodyLimits, read_picture
+from app.api.cookies import COOKIE
 from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, same_site, trace_of_request
 from app.api.disconnect import unless_client_leaves
 from app.api.documents import document_response, job_document, told_of
 from app.api.negotiation import acceptable_formats, wants_async
 from app.api.pictures import (
-    COOKIE,
     content_disposition,
     cookie_path,
     link_headers,

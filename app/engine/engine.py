@@ -190,6 +190,7 @@ class Engine:
             clean=clean,
             compressed=compressed,
             passes=passes,
+            work=chosen.work,
         )
         self.scheduler.admit(request)
         self._waiting.add(bridge.finished)

@@ -1,5 +1,9 @@
 """Whose tile is next: round-robin over clients, then over a client's requests, tile by tile. Not thread-safe.
 
+Tiles differ in work by three orders of magnitude: by their size, scale and network. A client's turn is as much work as
+the largest tile that waits, so that clients get equal parts of the workers' time, whatever they send (deficit round
+robin: Shreedhar and Varghese, SIGCOMM 1995).
+
 While the service drains, the oldest request comes first instead.
 """
 
@@ -19,6 +23,8 @@ class _Client:
         self.name = name
         self.requests: RoundRobin[Request] = RoundRobin()
         self.waiting: Counter[Shape] = Counter()
+        self.spent = 0
+        """Work that it had in its turn, and more than its turn in those before."""
 
     def next_request(self, shape: Shape | None = None) -> Request:
         """Return the request whose turn it is, among those with tiles of `shape`, of which there is one."""
@@ -72,10 +78,10 @@ class FairQueue:
     def take(self, limit: Callable[[Shape], int], takers: int = 1) -> list[Tile]:
         """Remove and return the next batch: tiles of one shape, [] if nothing waits.
 
-        The client whose turn it is decides the shape; all clients that have such tiles then give one each in turn,
-        until `limit(shape)` or no more are there. With `oldest_first` the oldest request decides, and gives all it has
-        before the next one does. Idle workers, `takers` in all, share what there is. Sizes are powers of two, so that
-        devices see few of them.
+        The client whose turn it is decides the shape, and keeps its turn until it has had its part of the work; all
+        clients that have such tiles then give one each in turn, until `limit(shape)` or no more are there. With
+        `oldest_first` the oldest request decides, and gives all it has before the next one does. Idle workers, `takers`
+        in all, share what there is. Sizes are powers of two, so that devices see few of them.
         """
         if not self.tiles:
             return []
@@ -83,11 +89,15 @@ class FairQueue:
         shape = min(pending, key=lambda shape: pending[shape][0].index)
         size = min(max(1, limit(shape)), -(-self._waiting[shape] // takers))
         size = 1 << (size.bit_length() - 1)
+        turn = max(each.work for each in self._waiting)
         batch: list[Tile] = []
         while len(batch) < size:
             for client, request in self._givers(shape)[: size - len(batch)]:
                 batch.append(client.take(shape, request))
-                self._turns.served(client)
+                client.spent += shape.work
+                if client.spent >= turn:
+                    client.spent %= turn
+                    self._turns.served(client)
                 self._drop_if_empty(client)
         self.tiles -= len(batch)
         _subtract(self._waiting, shape, len(batch))

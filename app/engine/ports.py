@@ -49,6 +49,10 @@ class NetworkInfo(Protocol):
     def window_margin(self) -> int:
         """Source pixels that a tile has on each side of its core; at least the margin."""
 
+    def work(self, height: int, width: int, scale: int) -> int:
+        """How much work a tile's core of height x width is at every level up to `scale`, in any unit that all networks
+        of an engine share."""
+
     @property
     def config(self) -> object:
         """Its architecture, in the model's own terms."""

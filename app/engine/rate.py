@@ -1,4 +1,4 @@
-"""How many tiles a second the workers attain while they are busy. Not thread-safe."""
+"""How much work the workers do in a second while they are busy. Not thread-safe."""
 
 import math
 from collections.abc import Hashable
@@ -6,17 +6,17 @@ from collections.abc import Hashable
 _MEMORY_SECONDS = 10.0
 
 
-class TileRate:
-    """Tiles over busy time for each worker, where a batch's weight falls to 1/e after 10 busy seconds."""
+class WorkRate:
+    """Work over busy time for each worker, where a batch's weight falls to 1/e after 10 busy seconds."""
 
     def __init__(self) -> None:
         self._workers: dict[Hashable, tuple[float, float]] = {}
 
-    def add(self, worker: Hashable, tiles: int, seconds: float) -> None:
+    def add(self, worker: Hashable, work: float, seconds: float) -> None:
         """Count a batch."""
-        old_tiles, old_seconds = self._workers.get(worker, (0.0, 0.0))
+        old_work, old_seconds = self._workers.get(worker, (0.0, 0.0))
         kept = math.exp(-seconds / _MEMORY_SECONDS)
-        self._workers[worker] = old_tiles * kept + tiles, old_seconds * kept + seconds
+        self._workers[worker] = old_work * kept + work, old_seconds * kept + seconds
 
     def forget(self, worker: Hashable) -> None:
         """Leave a worker out that no longer works."""
@@ -24,4 +24,4 @@ class TileRate:
 
     def per_second(self) -> float:
         """Return the workers' rates, added up; 0.0 before the first batch."""
-        return sum(tiles / max(seconds, 1e-9) for tiles, seconds in self._workers.values()) or 0.0
+        return sum(work / max(seconds, 1e-9) for work, seconds in self._workers.values()) or 0.0

@@ -1,8 +1,9 @@
 """One request inside the engine: its planes, its tiles, and what has become of them."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -107,13 +108,15 @@ class Request:
         clean: Sequence[float] = (),
         compressed: bool = True,
         passes: int = 1,
+        work: Callable[[int, int, int], int] = lambda height, width, scale: 1,
     ) -> "Request":
         """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
 
         Tiles of at most `split_above` source pixels along both axes are not cut further so that every worker has one.
 
         `clean` has the strength of clean-up for each plane; without it there is none. `compressed` is whether they have
-        losses of compression. With several `passes`, of PASSES, every window becomes as many tiles in a row.
+        losses of compression. With several `passes`, of PASSES, every window becomes as many tiles in a row. `work` is
+        that of a tile whose core has this height and width, at this scale.
         """
         request, symmetries = cls(client, listener, Outputs()), PASSES[passes]
         for plane, strength in zip(planes, clean or [0.0] * len(planes), strict=True):
@@ -126,7 +129,15 @@ class Request:
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             for row in source.rows:
                 for column in source.columns:
-                    shape = Shape(row.size, column.size, scale, network, strength, compressed or not strength)
+                    shape = Shape(
+                        row.size,
+                        column.size,
+                        scale,
+                        network,
+                        strength,
+                        compressed or not strength,
+                        work(row.size, column.size, scale),
+                    )
                     transposed = shape._replace(height=column.size, width=row.size)
                     mean = Mean(symmetries) if passes > 1 else None
                     request.tiles += [
@@ -148,6 +159,11 @@ class Request:
         self.unwritten[tile.row.start] -= 1
         while self.unwritten and not next(iter(self.unwritten.values())):
             del self.unwritten[next(iter(self.unwritten))]
+
+    @property
+    def waiting(self) -> Iterable[Tile]:
+        """Tiles in the queue."""
+        return chain.from_iterable(self.pending.values())
 
     @property
     def rows(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 
 from app.engine.config import EngineConfig
 from app.engine.fair import FairQueue
-from app.engine.rate import TileRate
+from app.engine.rate import WorkRate
 from app.engine.request import Request, Tile
 from app.engine.tiles import Shape
 from app.errors import Draining, InferenceFailed
@@ -27,10 +27,12 @@ class Scheduler:
         self._held: dict[Hashable, set[Tile]] = {}
         self._requests: dict[Request, None] = {}
         self._tiles, self._bytes = Shares(config.max_tiles), Shares(config.max_bytes)
+        self._work = 0
+        """Of the tiles that are counted."""
         self._in_flight = 0
         self.idle = 0
         """Workers that wait for a batch."""
-        self._rate = TileRate()
+        self._rate = WorkRate()
         self._draining = False
         self._closed = False
 
@@ -49,6 +51,7 @@ class Scheduler:
             self._requests[request] = None
             self._bytes.add(request.client, request.bytes)
             self._tiles.add(request.client, len(request.tiles))
+            self._work += _work_of(request.tiles)
             self._queue.add(request.tiles)
             request.tiles = []
             self._changed.notify_all()
@@ -62,7 +65,7 @@ class Scheduler:
             return
         share = max(surplus_tiles / max(1, tiles), surplus_bytes / max(1, size))
         rate = self._rate.per_second()
-        wait = max(1.0, min(1.0, share) * tiles / rate if rate else limits.retry_seconds)
+        wait = max(1.0, min(1.0, share) * self._work / rate if rate else limits.retry_seconds)
         scarce = self._tiles if surplus_tiles > 0 else self._bytes
         here, again = f"{tiles} tiles and {size >> 20} MiB", f"try again in {wait:.0f} s"
         unfit = f"this picture's {request.total} tiles and {request.bytes >> 20} MiB do not fit"
@@ -109,7 +112,7 @@ class Scheduler:
         with self._changed:
             mine = self._let_go(holder, tiles)
             if mine and seconds is not None:
-                self._rate.add(holder, len(mine), seconds)
+                self._rate.add(holder, _work_of(mine), seconds)
             touched: dict[Request, tuple[int, int, int]] = {}
             settled = []
             for tile in mine:
@@ -154,6 +157,7 @@ class Scheduler:
             again = [tile for tile in mine if not tile.request.closed]
             for tile in again:
                 self._tiles.add(tile.request.client)
+            self._work += _work_of(again)
             self._queue.add(again)
             self._forget_idle(tile.request for tile in mine)
             self._changed.notify_all()
@@ -208,7 +212,7 @@ class Scheduler:
         """How long the workers will take for what has been admitted, at their rate; 0 before the first batch."""
         with self._changed:
             rate = self._rate.per_second()
-            return self._tiles.total / rate if rate else 0.0
+            return self._work / rate if rate else 0.0
 
     def waiting(self) -> tuple[int, float]:
         """Return how many tiles wait, and for how many seconds the oldest request that has one has waited."""
@@ -224,6 +228,7 @@ class Scheduler:
         for tile in mine:
             tile.request.held -= 1
             self._tiles.remove(tile.request.client)
+        self._work -= _work_of(mine)
         self._in_flight -= len(mine)
         return mine
 
@@ -233,6 +238,7 @@ class Scheduler:
             return False
         request.closed = True
         self._tiles.remove(request.client, sum(map(len, request.pending.values())))
+        self._work -= _work_of(request.waiting)
         self._queue.discard(request)
         return True
 
@@ -242,3 +248,7 @@ class Scheduler:
             if request.closed and not request.held and request in self._requests:
                 del self._requests[request]
                 self._bytes.remove(request.client, request.bytes)
+
+
+def _work_of(tiles: Iterable[Tile]) -> int:
+    return sum(tile.shape.work for tile in tiles)

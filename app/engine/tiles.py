@@ -19,7 +19,7 @@ from app.engine.ports import Plane
 class Shape(NamedTuple):
     """What tiles must share to be batched: the core's sides in source pixels, the target scale, the network, its
     strength of clean-up, and whether that is for a picture with losses of compression (as it is at 0, where this makes
-    no difference).
+    no difference). `work` is how much one of them takes, which the others decide.
     """
 
     height: int
@@ -28,6 +28,7 @@ class Shape(NamedTuple):
     network: str = ""
     clean: float = 0.0
     compressed: bool = True
+    work: int = 1
 
     @property
     def pixels(self) -> int:

@@ -68,7 +68,7 @@ class Bounds:
             return
         count = HeaderCount(self._limits)
         try:
-            count.address(len(scope.get("raw_path", b"")) + len(scope.get("query_string", b"")))
+            count.address(scope.get("raw_path", b"") + scope.get("query_string", b""))
             for name, value in scope["headers"]:
                 count.field(name, value)
         except HeadersTooLarge as error:

@@ -44,6 +44,7 @@ END = f"--{BOUNDARY}--\r\n".encode()
         (FORM, part("image"), 400, "malformed-request", "last boundary"),
         (FORM, b"no boundary at all", 400, "malformed-request", "parsed"),
         ({"content-type": "multipart/form-data"}, END, 400, "malformed-request", "boundary"),
+        ({"content-type": f"multipart/form-data;{2000 * ' '}boundary=XXX"}, END, 400, "malformed-request", "boundary"),
         ({"content-type": "image/png"}, b"", 400, "malformed-request", "empty"),
         ({"content-type": "application/json"}, b"{}", 415, "unsupported-format", "application/json"),
         ({"content-type": "application/x-www-form-urlencoded"}, PNG, 415, "unsupported-format", "-F image=@"),

@@ -48,10 +48,21 @@ def fields(count: int) -> bytes:
         (MODEL + fields(100), 431),
         (MODEL + b"X: " + bytes([120]) * (65536 - len("/model" + "Host: x\r\n" + "X: \r\n")), 200),
         (MODEL + b"X: " + bytes([120]) * (65537 - len("/model" + "Host: x\r\n" + "X: \r\n")), 431),
+        (b"GET /model?" + b"x=y&" * 99 + b" HTTP/1.1\r\nHost: x\r\n", 200),
+        (b"GET /model?" + b"x=y&" * 100 + b" HTTP/1.1\r\nHost: x\r\n", 431),
         (b"GET /model?" + bytes([120]) * 65537 + b" HTTP/1.1\r\nHost: x\r\n", 431),
         (b"GET /model?" + bytes([120]) * 60000 + b" HTTP/1.1\r\nHost: x\r\nX: " + bytes([120]) * 6000, 431),
     ],
-    ids=["100 fields", "101 fields", "64 KiB", "a byte more", "the address", "both together"],
+    ids=[
+        "100 fields",
+        "101 fields",
+        "64 KiB",
+        "a byte more",
+        "100 &s less one",
+        "100 &s",
+        "the address",
+        "both together",
+    ],
 )
 def test_the_limits_are_exact(url: str, head: bytes, status: int) -> None:
     end = b"\r\n" if head.endswith(b"\r\n") else b"\r\n\r\n"

@@ -41,7 +41,9 @@ def test_choice(accept: str, name: str) -> None:
     assert acceptable_formats(accept)[0] == name
 
 
-@pytest.mark.parametrize("accept", ["text/html", "image/gif", "*/*;q=0", "image/png;q=0", ";", "image/*;q=nan"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "image/gif", "*/*;q=0", "image/png;q=0", ";", "image/*;q=nan", "*/*;q=.", "*;q=0"]
+)
 def test_nothing_fits(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="image/png, image/webp"):
         acceptable_formats(accept)
@@ -121,6 +123,11 @@ def test_a_job_is_not_refused_for_wanting_json() -> None:
         ("image/webp,*/*", ("png", "webp", "jpeg", "avif", "tiff", "jxl")),
         ("image/webp,*/*;q=0.8", ("webp", "png", "jpeg", "avif", "tiff", "jxl")),
         ("image/avif,image/webp;q=0.9,image/png;q=0.1", ("avif", "webp", "png")),
+        (
+            "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",  # Java's, before version 18
+            ("jpeg", "png", "webp", "avif", "tiff", "jxl"),
+        ),
+        ("image/jpeg, *;q=0.2", ("jpeg", "png", "webp", "avif", "tiff", "jxl")),
         ("image/*;q=0.5,image/png;q=0,image/tiff", ("tiff", "webp", "jpeg", "avif", "jxl")),
     ],
 )

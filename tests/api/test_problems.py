@@ -1,9 +1,11 @@
 """Errors as problem documents."""
 
 import inspect
+import os
 
 import httpx
 import pytest
+from fastapi.staticfiles import StaticFiles
 
 from app import errors
 from app.api.problems import INTERNAL, INTERNAL_DETAIL, KINDS, kind_of, problem_of, problem_of_parameters
@@ -205,6 +207,22 @@ async def test_a_network_that_fails_is_500_and_the_service_goes_on(serve: Runnin
             assert answer.status_code == 500
             assert answer.json()["type"] == "urn:lapsrn:problem:inference-failed"
             assert "boom" not in answer.text
+
+
+async def test_no_file_is_looked_for_in_thousands_of_folders(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    lookup = StaticFiles.lookup_path
+
+    def noted(files: StaticFiles, path: str) -> tuple[str, os.stat_result | None]:
+        looked.append(path)
+        return lookup(files, path)
+
+    monkeypatch.setattr(StaticFiles, "lookup_path", noted)
+    assert (await client.get(f"/static/{'a/' * 20_000}")).status_code == 404
+    assert (await client.get("/static/js/main.js")).status_code == 200
+    assert looked == ["js/main.js"]
 
 
 async def test_a_short_request_with_many_faults_has_no_long_answer(client: httpx.AsyncClient) -> None:

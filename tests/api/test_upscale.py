@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.requests import cookie_parser
 
 from app.api.form import FormSink
 from app.service.jobs import Job
@@ -102,6 +103,28 @@ async def test_by_cookie(client: httpx.AsyncClient) -> None:
     await client.post("/upscale?scale=4", files={"image": pictures.png(pictures.gray())})
     answer = await client.get("/upscale?level=2")
     assert pictures.opened(answer.content).shape == (12, 18)
+
+
+@pytest.mark.parametrize(
+    "sent", ["upscale_id={}", 'other="a\\\\b"; upscale_id={}', "a=b;upscale_id={} ;c=d", 'upscale_id="{}"']
+)
+async def test_other_cookies_are_not_parsed(
+    client: httpx.AsyncClient, sent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some versions of Python take 13 s for 64 KiB of backslashes, in which nobody is served."""
+    made = await post(client)
+    seen: list[str] = []
+
+    def parsed(text: str) -> dict[str, str]:
+        seen.append(text)
+        return cookie_parser(text)
+
+    monkeypatch.setattr("starlette.requests.cookie_parser", parsed)
+    result_id = made.headers["x-upscale-id"]
+    assert (await client.get("/upscale?level=2", headers={"cookie": sent.format(result_id)})).status_code == 200
+    for path in ("/healthz", "/model"):
+        assert (await client.get(path, headers={"cookie": 'a="\\\\"; b=c'})).status_code == 200
+    assert set(seen) == {f"upscale_id={result_id}", ""}
 
 
 async def test_cookie_is_for_upscale_only(client: httpx.AsyncClient) -> None:

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from app.engine import EngineConfig
-from bench.arithmetic import engine_flops, tile_flops, useful_flops
+from bench.arithmetic import engine_flops, useful_flops
 from bench.pictures import jpeg, photograph
 from bench.public import PublicLapSRN
 from bench.report import Section, number, percentile
+from model.arithmetic import tile_flops
 from model.network import LapSRN, LapSRNConfig
+from model.weights import NetworkInfo
 
 
 def test_flops_of_one_pixel_by_hand() -> None:
@@ -24,6 +26,16 @@ def test_large_tiles_approach_the_useful_arithmetic() -> None:
     config = LapSRNConfig()
     surplus = tile_flops(config, 20_000, 20_000) / useful_flops(config, 20_000, 20_000)
     assert 1 < surplus < 1.001
+
+
+def test_a_tile_up_to_a_level_takes_less_and_a_deep_one_more() -> None:
+    config = LapSRNConfig()
+    assert tile_flops(config, 64, 64, 4) == tile_flops(config, 64, 64)
+    assert 5 < tile_flops(config, 64, 64, 4) / tile_flops(config, 64, 64, 2) < 6
+    deep = LapSRNConfig(depths=(17, 3), skips=True)
+    assert 1.2 < tile_flops(deep, 256, 128) / tile_flops(config, 256, 128) < 1.4
+    info = NetworkInfo(name="x", config=config, sha256="")
+    assert info.work(64, 48, 2) == tile_flops(config, 64, 48, 2)
 
 
 def test_engine_flops_are_the_tiles_sum() -> None:

@@ -79,6 +79,7 @@ async def test_headers_within_their_limits_pass() -> None:
     [
         ("/", {"X-A": "a" * 2000}),
         ("/?" + "a" * 2000, {}),
+        ("/?" + "&" * 20, {}),
         ("/", {f"X-{number}": "a" for number in range(20)}),
     ],
 )

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from app.engine import Engine, EngineConfig, Plane
+from app.engine.request import Request
+from app.engine.tiles import Shape
 from app.errors import BadParameter, DeadlineExceeded, Draining, QueueFull, StartupError
 from tests.conftest import until
 from tests.engine.conftest import ZERO, Start, counters
@@ -186,6 +188,22 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start: St
     gate.open()
     await asyncio.gather(task, fits)
     assert counters(engine) == ZERO
+
+
+async def test_a_tile_has_the_work_that_its_network_says(start: Start) -> None:
+    asked: list[Shape] = []
+    engine = await start(FakeModel)
+    admit = engine.scheduler.admit
+
+    def noted(request: Request) -> None:
+        asked.extend(tile.shape for tile in request.tiles)
+        admit(request)
+
+    engine.scheduler.admit = noted  # type: ignore[method-assign]
+    for scale in (2, 4):
+        await engine.upscale([picture(20, 20)], scale=scale, client="me")
+    assert len({shape.scale for shape in asked}) == 2
+    assert [shape.work for shape in asked] == [shape.pixels * shape.scale**2 for shape in asked]
 
 
 async def test_a_request_beyond_every_limit_is_served_when_it_is_alone(start: Start) -> None:

@@ -18,7 +18,7 @@ class Nobody:
     def settled(self, error: Exception | None) -> None: ...
 
 
-def request(client: str, tiles: int, scale: int = 4, size: int = 8) -> Request:
+def request(client: str, tiles: int, scale: int = 4, size: int = 8, work: int = 1) -> Request:
     made = Request.cut(
         [picture(size, size * tiles)],
         client=client,
@@ -31,6 +31,7 @@ def request(client: str, tiles: int, scale: int = 4, size: int = 8) -> Request:
         workers=1,
         split_above=1,
         listener=Nobody(),
+        work=lambda height, width, scale: work,
     )
     assert made.total == tiles
     return made
@@ -61,6 +62,25 @@ def test_clients_take_turns_tile_by_tile() -> None:
 def test_requests_of_one_client_take_turns_within_its_turn() -> None:
     requests = [request("x", 4), request("x", 2), request("y", 6)]
     assert served(queue_of(*requests), requests) == "acbcacbcacac"
+
+
+@pytest.mark.parametrize(
+    ("work", "order"),
+    [
+        ((4, 1), "abbbbabbbbabbbb"),
+        ((3, 2), "abbababbbbbbbbb"),
+        ((1, 1), "abababbbbbbbbbb"),
+    ],
+)
+def test_clients_have_equal_work_and_not_equally_many_tiles(work: tuple[int, int], order: str) -> None:
+    """A large picture by a deep network must not take from small ones more than their clients' parts."""
+    requests = [request("x", 3, size=16, work=work[0]), request("y", 12, work=work[1])]
+    assert served(queue_of(*requests), requests) == order
+
+
+def test_once_large_tiles_are_gone_turns_are_short_again() -> None:
+    requests = [request("x", 2, size=16, work=4), request("y", 6), request("z", 6)]
+    assert served(queue_of(*requests), requests) == "abbbbccccabcbc"
 
 
 def test_a_newcomer_waits_for_one_turn_at_most() -> None:

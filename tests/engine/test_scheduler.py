@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from app.engine.config import EngineConfig
-from app.engine.rate import TileRate
+from app.engine.rate import WorkRate
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.tiles import Shape, TileSizes
@@ -16,7 +16,7 @@ from app.errors import Draining, InferenceFailed, QueueFull, TooManyRequests
 from tests.engine.fakes import Ear, picture
 
 
-def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
+def request(tiles: int, client: str = "me", work: int = 1) -> tuple[Request, Ear]:
     ear = Ear()
     made = Request.cut(
         [picture(8, 8 * tiles)],
@@ -30,6 +30,7 @@ def request(tiles: int, client: str = "me") -> tuple[Request, Ear]:
         workers=1,
         split_above=1,
         listener=ear,
+        work=lambda height, width, scale: work,
     )
     return made, ear
 
@@ -74,6 +75,28 @@ def test_the_backlog_is_what_is_under_way_at_the_measured_rate() -> None:
     scheduler.finished("w", batch, 0.5)  # four tiles a second
     scheduler.admit(request(7, "another")[0])
     assert scheduler.backlog_seconds() == pytest.approx((1 + 7) / 4)
+
+
+def test_the_backlog_goes_by_work_and_not_by_tiles() -> None:
+    """Thumbnails before tell how long large pictures will take, and the other way round."""
+    scheduler = Scheduler(EngineConfig(max_tiles=10))
+    scheduler.enlist("w")
+    scheduler.admit(request(2, work=3)[0])
+    scheduler.finished("w", scheduler.take("w", at_most(2)) or [], 0.5)  # twelve units a second
+    large, _ = request(4, work=600)
+    scheduler.admit(large)
+    scheduler.admit(request(1, work=60, client="another")[0])
+    assert scheduler.backlog_seconds() == pytest.approx((4 * 600 + 60) / 12)
+    with pytest.raises(QueueFull) as refusal:
+        scheduler.admit(request(20, client="a third")[0])
+    assert refusal.value.retry_after == pytest.approx((4 * 600 + 60) / 12)
+    scheduler.take("w", at_most(1))
+    scheduler.release("w")
+    scheduler.enlist("v")
+    scheduler.finished("v", scheduler.take("v", at_most(1)) or [], 1.0)  # the other client's
+    assert scheduler.backlog_seconds() == pytest.approx(4 * 600 / 60)
+    scheduler.withdraw(large)
+    assert scheduler.backlog_seconds() == 0.0
 
 
 def test_a_withdrawn_request_is_counted_until_no_worker_holds_its_tiles() -> None:
@@ -228,7 +251,7 @@ def test_a_waiting_holder_gets_work_when_it_comes_and_goes_home_at_the_end() -> 
 
 
 def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
-    rate = TileRate()
+    rate = WorkRate()
     assert rate.per_second() == 0.0
     rate.add("a", 4, 2.0)
     rate.add("b", 3, 1.0)

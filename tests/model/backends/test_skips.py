@@ -8,7 +8,8 @@ import torch
 
 from app.build import engine_config
 from app.engine import Engine
-from bench.arithmetic import tile_flops, useful_flops
+from bench.arithmetic import useful_flops
+from model.arithmetic import tile_flops
 from model.backends.amx import amx
 from model.backends.registry import BACKENDS, by_name, choose
 from model.backends.winograd import winograd
