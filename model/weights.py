@@ -63,7 +63,8 @@ class NetworkInfo:
     """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
     strengths: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     """Of clean-up, 0 to 1, that suit each of KINDS: points (amount, strength), ascending; {} if it has no clean-up, and
-    nothing of a kind that was not measured. The amount is the quality of compression, 0 to 100, the standard deviation of noise in levels of 255, or 0."""
+    nothing of a kind that was not measured. The amount is the quality of compression, 0 to 100, the standard deviation
+    of noise in levels of 255, or 0."""
     waypoint: Waypoint | None = None
     """What it is on another's way to full strength of clean-up; None if it is no such network."""
     waypoints: dict[str, str] = field(default_factory=dict)
