@@ -17,6 +17,7 @@ COLOR = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
 _NEEDED = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
 _FEW_NAMES = 16  # of chunks, which end in a header of the answer
 _MAX_CHUNKS = 65_536  # writers make a few thousand of a large picture; walking through millions takes long
+_LEAST = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}  # bytes that a chunk has by clause 11.3
 _STEP_IN, _STEP_OUT = 1 << 16, 1 << 20  # bytes at a time where they are only counted
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PALETTE = 3  # the colour type
@@ -162,7 +163,7 @@ def _inflated_size(pieces: Iterable[memoryview | bytes], most: int) -> int:
 def usable(data: bytes) -> tuple[bytes, list[str], list[str]]:
     """The PNG without those whole chunks that count for nothing; a few names of damaged ones, and of misplaced ones.
 
-    Damaged: the checksum is wrong, and pixels can do without. Misplaced: colours or transparency behind the picture's
+    Damaged: the checksum is wrong or it is too short, and pixels can do without. Misplaced: colours or transparency behind the picture's
     data, which they have to precede (5.6), or said a second time; viewers go by what they know when they begin.
     """
     kept, at, seen = [SIGNATURE], len(SIGNATURE), set[bytes]()
@@ -171,7 +172,8 @@ def usable(data: bytes) -> tuple[bytes, list[str], list[str]]:
         end = at + 12 + len(item.body)
         ancillary = item.kind.isalpha() and item.kind[:1].islower() and item.kind not in _NEEDED
         late = item.kind in (*COLOR, b"tRNS") and not seen.isdisjoint((b"IDAT", item.kind))
-        if end <= len(data) and (late or (ancillary and not item.sound)):
+        sound = item.sound and len(item.body) >= _LEAST.get(item.kind, 0)
+        if end <= len(data) and (late or (ancillary and not sound)):
             (misplaced if late else damaged)[item.kind.decode("ascii")] = None
         else:
             seen.add(item.kind)

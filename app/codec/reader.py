@@ -36,6 +36,8 @@ def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
 
 def _words(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
+    if text.isdecimal():  # a key that is not there, which Pillow's reader of TIFF has looked up
+        return f"its tag {text[:10]} is missing"
     return text.rstrip(".")[:160]
 
 

@@ -242,6 +242,18 @@ def test_bytes_between_the_segments_of_the_header_cost_no_picture() -> None:
     assert np.array_equal(decoded.frames[0].luma, codec().decode(data, wanted(2)).frames[0].luma)
 
 
+def test_a_profile_in_the_wrong_parts_costs_no_picture() -> None:
+    """Two are called the first; libjpeg warns of that as it does of damaged pixels, and then of nothing else."""
+    data = jpeg()
+    part = b"\xff\xe2\x00\x17ICC_PROFILE\0\x01\x01profile"
+    wrong = data[:2] + part * 2 + data[2:]
+    decoded = codec().decode(wrong, wanted(2))
+    assert not decoded.truncated
+    assert np.array_equal(decoded.frames[0].luma, codec().decode(data, wanted(2)).frames[0].luma)
+    with pytest.raises(UndecodablePicture, match="premature end"):
+        codec().decode(wrong[:-200] + b"\xff\xd9", wanted(2))
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_channel_without_data_is_damage(progressive: bool) -> None:
     """The header names three channels, and the only scan has the first."""

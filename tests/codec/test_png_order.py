@@ -58,6 +58,18 @@ def test_of_two_that_contradict_each_other_the_first_counts() -> None:
     assert second.metadata.dropped == ("gAMA dropped (misplaced)",)
 
 
+@pytest.mark.parametrize("kind", [b"gAMA", b"cHRM", b"sRGB", b"pHYs"])
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+def test_chunks_that_are_too_short_cost_no_picture(kind: bytes, before: bytes) -> None:
+    samples = _samples()
+    decoded, encoded = upscaled(_with(write_png(samples, 2, 8), kind, b"", before))
+    assert_same(pixels(encoded.body), samples, "short")
+    assert decoded.metadata.dropped in (
+        (f"{kind.decode()} dropped (damaged)",),
+        (f"{kind.decode()} dropped (misplaced)",),
+    )
+
+
 @pytest.mark.parametrize("kind", [b"tEXt", b"tIME", b"prVt"])
 def test_what_may_stand_behind_the_picture_is_not_reported(kind: bytes) -> None:
     data = _with(write_png(_samples(), 2, 8), kind, b"Author\0me", b"IEND")

@@ -200,6 +200,11 @@ def test_lab_is_refused_in_one_sentence() -> None:
         decoded(tiff(of_depth(8, 3), 8, "<", 8))
 
 
+def test_a_palette_that_is_missing_is_named_by_its_tag() -> None:
+    with pytest.raises(UndecodablePicture, match="do not decode as TIFF: its tag 320 is missing"):
+        read(tiff(picture(4, 6, 1), 8, "<", PALETTE), wanted(2), DecodeLimits())
+
+
 def test_channels_of_different_depths_are_refused() -> None:
     with pytest.raises(UndecodablePicture, match="differ in depth"):
         decoded(tiff(of_depth(8, 3), 8, "<", RGB, t258=(3, [5, 6, 5])))
