@@ -163,8 +163,9 @@ def _inflated_size(pieces: Iterable[memoryview | bytes], most: int) -> int:
 def usable(data: bytes) -> tuple[bytes, list[str], list[str]]:
     """The PNG without those whole chunks that count for nothing; a few names of damaged ones, and of misplaced ones.
 
-    Damaged: the checksum is wrong or it is too short, and pixels can do without. Misplaced: colours or transparency behind the picture's
-    data, which they have to precede (5.6), or said a second time; viewers go by what they know when they begin.
+    Damaged: the checksum is wrong or it is too short, and pixels can do without. Misplaced: colours or transparency
+    behind the picture's data, which they have to precede (5.6), or said a second time; viewers go by what they know
+    when they begin.
     """
     kept, at, seen = [SIGNATURE], len(SIGNATURE), set[bytes]()
     damaged, misplaced = dict[str, None](), dict[str, None]()
