@@ -30,7 +30,9 @@ _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
 
 _YEAR = 365 * 24 * 3600
 """Clocks and timers of the system take no time without end, and some of them far less than a float can say."""
-Positive = Annotated[int, Field(ge=1)]
+MOST = 1 << 50
+"""Bytes, pixels, counts: sums of a few such limits still fit what the system takes."""
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 Seconds = Annotated[float, Field(gt=0, le=_YEAR)]
 WholeSeconds = Annotated[int, Field(ge=1, le=_YEAR)]
 

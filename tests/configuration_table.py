@@ -5,7 +5,7 @@ from pathlib import Path, PosixPath
 from typing import Any
 
 from app.api_keys import ApiKey
-from app.settings import Settings
+from app.settings import MOST, Settings
 from model.backends.registry import BACKENDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
@@ -58,7 +58,7 @@ def limits(schema: dict[str, Any]) -> str:
         schema["type"], "text"
     )
     low, high = schema.get("minimum"), schema.get("maximum")
-    if low is not None and high is not None:
+    if low is not None and high not in (None, MOST):
         return f"{kind}, {low} to {high:.0f}"
     if low is not None:
         return f"{kind}, from {low}"

@@ -107,6 +107,13 @@ def test_every_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+def test_whole_numbers_are_such_that_the_system_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 2**63 the decoders did not start."""
+    monkeypatch.setenv("LAPSRN_MAX_INPUT_BYTES", str(2**63))
+    with pytest.raises(StartupError, match=r"^LAPSRN_MAX_INPUT_BYTES: [^\n]*$"):
+        load_settings()
+
+
 @pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_seconds")])
 @pytest.mark.parametrize("value", ["inf", "1e30", "nan", "-1"])
 def test_times_are_such_that_clocks_take_them(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
