@@ -48,7 +48,7 @@ test: $(DEV) ## install everything and run every test
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(COVERAGE)
 
 coverage: COVERAGE = --cov --cov-report=term
-coverage: test ## the same, and which lines of the sources ran (takes half as long again)
+coverage: test ## the same, and which lines of the sources ran
 
 check: $(DEV) ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -39,7 +39,11 @@ def check_pixels(height: int, width: int, frames: int, limits: DecodeLimits, lev
     A result of another size is made from that, so that its own pixels are fewer.
     """
     if height < 1 or width < 1 or frames < 1:
-        raise UndecodablePicture(f"The header says {width} x {height} pixels in {frames} frames: nothing to enlarge.")
+        frames_too = "" if frames == 1 else f" in {frames} frames"
+        raise UndecodablePicture(
+            f"The header says {width} x {height} pixels{frames_too}: there is nothing to enlarge. Send the whole, "
+            "undamaged file."
+        )
     pixels = height * width * frames
     size = f"{width} x {height}" + (f" in {frames} frames" if frames > 1 else "")
     if pixels > limits.max_input_pixels:

@@ -1,5 +1,6 @@
 """Bytes of a picture file to upright samples: format, limits, frames, colour, orientation, in this order."""
 
+import struct
 from dataclasses import replace
 
 from PIL import Image
@@ -13,6 +14,8 @@ from app.codec.types import DecodeLimits, Metadata, Samples
 from app.errors import ClientError, TooManyPixels, UndecodablePicture
 from app.formats import OUTPUT_FORMATS
 from app.options import UpscaleOptions
+
+_BROKEN = ("decoder error", "codec configuration error", "broken data stream")  # Pillow's words, of its codecs' numbers
 
 
 def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
@@ -35,9 +38,16 @@ def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
 
 
 def _words(error: Exception) -> str:
+    """What a decoder says, if that is about the file and not about its own code."""
+    if isinstance(error, SyntaxError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # Pillow's, of anything that goes wrong while a file is opened
     text = " ".join(str(error).split()) or type(error).__name__
-    if text.isdecimal():  # a key that is not there, which Pillow's reader of TIFF has looked up
+    if isinstance(error, KeyError) and text.isdecimal():  # as of a TIFF without ColorMap
         return f"its tag {text[:10]} is missing"
+    if isinstance(error, LookupError | TypeError | AttributeError | struct.error):
+        return "its header is cut short or contradicts itself"
+    if text.startswith(_BROKEN):
+        return "its compressed data is broken"
     return text.rstrip(".")[:160]
 
 

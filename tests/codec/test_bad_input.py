@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import struct
 import tracemalloc
 import zlib
@@ -265,6 +266,31 @@ def test_a_zip_bomb_in_a_png_is_refused(kind: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
+
+
+def _gif() -> bytes:
+    """Cut off inside of its image descriptor."""
+    file = io.BytesIO()
+    Image.new("P", (1, 1)).save(file, "GIF")
+    data = file.getvalue()
+    return data[: data.index(b",", 13) + 3]
+
+
+def _tiff() -> bytes:
+    """Deflated, with a byte of the data changed."""
+    file = io.BytesIO()
+    Image.effect_noise((9, 9), 50).save(file, "TIFF", compression="tiff_adobe_deflate")
+    data = bytearray(file.getvalue())
+    data[8] ^= 0xFF
+    return bytes(data)
+
+
+@pytest.mark.parametrize("data", [_gif(), _tiff()], ids=["GIF", "TIFF"])
+def test_words_of_the_decoders_own_code_are_not_passed_on(data: bytes) -> None:
+    with pytest.raises(UndecodablePicture) as refused:
+        codec().decode(data, wanted(2))
+    assert not re.search(r"index|range|error|buffer|-\d", str(refused.value))
+    assert "Send the whole, undamaged file." in str(refused.value)
 
 
 def test_a_png_of_a_million_chunks_is_refused_at_once() -> None:
