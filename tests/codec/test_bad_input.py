@@ -276,7 +276,7 @@ def _gif() -> bytes:
     return data[: data.index(b",", 13) + 3]
 
 
-def _tiff() -> bytes:
+def _deflated_tiff() -> bytes:
     """Deflated, with a byte of the data changed."""
     file = io.BytesIO()
     Image.effect_noise((9, 9), 50).save(file, "TIFF", compression="tiff_adobe_deflate")
@@ -285,7 +285,7 @@ def _tiff() -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("data", [_gif(), _tiff()], ids=["GIF", "TIFF"])
+@pytest.mark.parametrize("data", [_gif(), _deflated_tiff()], ids=["GIF", "TIFF"])
 def test_words_of_the_decoders_own_code_are_not_passed_on(data: bytes) -> None:
     with pytest.raises(UndecodablePicture) as refused:
         codec().decode(data, wanted(2))
