@@ -80,11 +80,12 @@ def choose(
     if network.full_strength_of:
         network, clean = base_of(networks, network), 1.0
     table = strengths_of(networks, network)
-    strengths = {each: suitable(table, each) for each in findings if table and each.kind in COMPRESSION}
+    findings = findings if table else ()
+    strengths = {each: suitable(table, each) for each in findings if each.kind in COMPRESSION}
     losses = max(strengths.values(), default=0.0)
     if clean != "auto":
         return CleanUp(snapped(clean), asked=True, compressed=losses > 0)
-    others = [each for each in findings if table and each not in strengths and not (losses and each.kind == "area")]
+    others = [each for each in findings if each not in strengths and not (losses and each.kind == "area")]
     strengths |= {each: suitable(table, each, losses) for each in others}
     most = max(strengths, key=lambda each: strengths[each], default=None)
     if most is None:

@@ -250,6 +250,8 @@ def test_a_profile_in_the_wrong_parts_costs_no_picture() -> None:
     decoded = codec().decode(wrong, wanted(2))
     assert not decoded.truncated
     assert np.array_equal(decoded.frames[0].luma, codec().decode(data, wanted(2)).frames[0].luma)
+    padded = codec().decode(wrong[:-2] + b"\0" * 9 + wrong[-2:], wanted(2))
+    assert np.array_equal(padded.frames[0].luma, decoded.frames[0].luma)
     with pytest.raises(UndecodablePicture, match="premature end"):
         codec().decode(wrong[:-200] + b"\xff\xd9", wanted(2))
 

@@ -204,11 +204,13 @@ def fault(data: bytes, end: int | None, colorspace: str) -> str | None:
     Padding between the data and the end marker, which some cameras write, is not damage. Everything but the inverse
     transform is done at full resolution.
     """
-    found = _warning(data if end is None else data[:end], colorspace)
+    coded = data if end is None else data[:end]
+    found = _warning(coded, colorspace)
     if found is not None and _PROFILE_WRONG in found:  # libjpeg tells of nothing else then
-        found = _warning(_without_profile(data if end is None else data[:end]), colorspace)
+        coded = _without_profile(coded)
+        found = _warning(coded, colorspace)
     if found is not None and _PADDED in found and end is not None:
-        found = _warning(data[: end - 2].rstrip(b"\x00\xff") + _END, colorspace)
+        found = _warning(coded[: -len(_END)].rstrip(b"\x00\xff") + _END, colorspace)
     if found is None and zeroed(data):
         return "zeros inside its data"
     return "the data of a channel is missing" if found is None and lacks_channels(data) else found
