@@ -1,5 +1,7 @@
-# `make serve` and `make test` each work alone on a fresh checkout with Python 3.11, 3.12 or 3.13 and make.
-PYTHON ?= python3
+# `make serve` and `make test` each work alone on a fresh checkout with make and Python 3.11 or later.
+RECENT = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(name) $(RECENT) 2>&- && echo $(name))))
+TOO_OLD = $(or $(PYTHON),python3) is not Python 3.11 or later. Install one and name it: make $(MAKECMDGOALS) PYTHON=python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
@@ -27,7 +29,8 @@ else ifeq ($(filter Linux-x86_64 Linux-aarch64,$(SYSTEM)),)
 endif
 
 $(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.[ch])
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(or $(PYTHON),false) $(RECENT) || { echo "$(TOO_OLD)" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing what serving needs here: $(if $(COMPUTE),PyTorch included,no PyTorch (no NVIDIA GPU); make setup adds it)"
 	@mkdir -p build
 	@$(BIN)/python deploy/image/requirements.py pyproject.toml heif $(COMPUTE) > build/serve.txt

@@ -4,23 +4,25 @@ Every client sends pictures one after the other, and at least one, from its own 
 """
 
 import argparse
-import asyncio
 import base64
+import itertools
 import json
-import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-
-import httpx
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlsplit, urlunsplit
 
 from bench.pictures import jpeg
 from bench.report import percentile
 
 TIMEOUT = 900.0
+LOST = "connection lost"
+"""Counted beside the statuses: requests that had no answer."""
 JSON_PATH = "/predict"
 """Here a picture goes as base64 in JSON, as LitServe's examples do; elsewhere as it is."""
 
@@ -82,49 +84,59 @@ def run_several(url: str, clients: int, generators: int, seconds: float, *sizes:
     )
 
 
-async def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int, int]], first: int) -> Load:
-    """Clients in this process."""
+def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int, int]], first: int) -> Load:
+    """Clients in this process, each a thread: what it takes of the CPU is not the service's to use."""
+    parts = urlsplit(url)
+    target = urlunsplit(("", "", parts.path, parts.query, ""))
     kind = "application/json" if url.endswith(JSON_PATH) else "image/jpeg"
     pictures = [[jpeg(*size, seed) for size in sizes] for seed in range(4)]
     if url.endswith(JSON_PATH):
         pictures = [
             [json.dumps({"image": base64.b64encode(each).decode()}).encode() for each in row] for row in pictures
         ]
-    statuses: Counter[str] = Counter()
-    times: list[float] = []
-    context = ssl.create_default_context()
-    gate = asyncio.Event()
+    gate = threading.Barrier(clients + 1)
     end = 0.0
 
-    async def client(number: int) -> None:
+    def client(number: int) -> tuple[Counter[str], list[float]]:
+        statuses: Counter[str] = Counter()
+        times: list[float] = []
         address = f"127.0.{1 + number // 250}.{1 + number % 250}"
-        transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False, local_address=address)
-        async with httpx.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False) as session:
-            await gate.wait()
-            turn = number
-            while True:
-                picture = pictures[turn % len(pictures)][turn // len(pictures) % len(sizes)]
-                turn += 1
-                began = time.perf_counter()
-                try:
-                    reply = await session.post(url, content=picture, headers={"Content-Type": kind})
-                    statuses[str(reply.status_code)] += 1
-                    if reply.status_code == 200:
-                        times.append(time.perf_counter() - began)
-                    elif reply.status_code == 503:
-                        await asyncio.sleep(float(reply.headers.get("retry-after", 1)))
-                except httpx.TransportError as error:
-                    statuses[type(error).__name__] += 1
-                if time.perf_counter() > end:
-                    return
+        connection = HTTPConnection(parts.netloc, timeout=TIMEOUT, source_address=(address, 0))
+        gate.wait()
+        for turn in itertools.count(number):
+            picture = pictures[turn % len(pictures)][turn // len(pictures) % len(sizes)]
+            began = time.perf_counter()
+            try:
+                connection.request("POST", target, picture, {"Content-Type": kind})
+                reply = connection.getresponse()
+                reply.read()
+                statuses[str(reply.status)] += 1
+                if reply.status == 200:
+                    times.append(time.perf_counter() - began)
+                elif reply.status == 503:
+                    connection.close()  # the server may have done so by then
+                    time.sleep(float(reply.headers.get("Retry-After", 1)))
+            except (HTTPException, OSError):
+                statuses[LOST] += 1
+                connection.close()
+            if time.perf_counter() > end:
+                break
+        connection.close()
+        return statuses, times
 
-    tasks = [asyncio.create_task(client(first + number)) for number in range(clients)]
-    await asyncio.sleep(0.1)
-    began, before = time.perf_counter(), time.process_time()
-    end = began + seconds
-    gate.set()
-    await asyncio.gather(*tasks)
-    return Load(time.perf_counter() - began, dict(statuses), times, time.process_time() - before)
+    with ThreadPoolExecutor(clients) as threads:
+        asked = [threads.submit(client, first + number) for number in range(clients)]
+        began, before = time.perf_counter(), time.process_time()
+        end = began + seconds
+        gate.wait()
+        found = [each.result() for each in asked]
+    statuses = sum((counted for counted, _ in found), Counter[str]())
+    return Load(
+        time.perf_counter() - began,
+        dict(statuses),
+        [taken for _, times in found for taken in times],
+        time.process_time() - before,
+    )
 
 
 def main() -> None:
@@ -137,7 +149,7 @@ def main() -> None:
     parser.add_argument("shapes", nargs="+")
     given = parser.parse_args()
     sizes = [(int(height), int(width)) for height, width in (shape.split("x") for shape in given.shapes)]
-    load = asyncio.run(generate(given.url, given.clients, given.seconds, sizes, given.first))
+    load = generate(given.url, given.clients, given.seconds, sizes, given.first)
     print(json.dumps(asdict(load)))
 
 

@@ -1,0 +1,60 @@
+"""The first command on a fresh machine, where the system's own Python may be too old."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MAKEFILE = Path(__file__).resolve().parent.parent.parent / "Makefile"
+OLD, RECENT = "exit 1", "exit 0"  # what a Python answers that is asked whether it is recent
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A checkout that nothing was installed in."""
+    for name in ("pyproject.toml", "constraints.txt", "setup.py"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def make_serve(fresh: Path, *arguments: str, **pythons: str) -> subprocess.CompletedProcess[str]:
+    binaries = fresh / "bin"
+    binaries.mkdir()
+    for name, answer in pythons.items():
+        python = binaries / name.replace("_", ".")
+        python.write_text(f"#!/bin/sh\n{answer}\n")
+        python.chmod(0o755)
+    return subprocess.run(
+        ["/usr/bin/make", "--file", MAKEFILE, "serve", *arguments],
+        cwd=fresh,
+        env={"PATH": f"{binaries}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), ("PYTHON=python3.9",)])
+def test_a_python_that_is_too_old_is_told_in_one_line(fresh: Path, arguments: tuple[str, ...]) -> None:
+    old = dict.fromkeys(("python3", "python3_9", "python3_11", "python3_12", "python3_13", "python3_14"), OLD)
+    done = make_serve(fresh, *arguments, **old)
+    assert done.returncode != 0
+    named = "python3.9" if arguments else "python3"
+    assert done.stderr.splitlines()[0] == (
+        f"{named} is not Python 3.11 or later. Install one and name it: make serve PYTHON=python3.13"
+    )
+    assert not (fresh / ".venv").exists()
+
+
+def test_a_newer_python_beside_the_systems_own_is_taken(fresh: Path) -> None:
+    done = make_serve(fresh, "--dry-run", python3=OLD, python3_14=OLD, python3_13=RECENT, python3_12=RECENT)
+    assert "\ntest -x .venv/bin/pip || python3.13 -m venv --clear .venv\n" in done.stdout
+
+
+def test_an_environment_that_was_left_half_made_is_made_again(fresh: Path) -> None:
+    (fresh / ".venv" / "bin").mkdir(parents=True)
+    (fresh / ".venv" / "bin" / "python").symlink_to("/usr/bin/python3")
+    done = make_serve(fresh, python3='case "$1" in -m) echo "$@"; exit 1;; esac')  # as on Debian without python3-venv
+    assert done.stdout.splitlines()[0] == "-m venv --clear .venv"
+    assert done.returncode != 0
