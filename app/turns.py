@@ -17,21 +17,21 @@ class RoundRobin(Generic[T]):
 
     def __init__(self) -> None:
         self._order: list[T] = []
-        self._newcomers: set[T] = set()
+        self._newcomers: dict[T, None] = {}  # in the order of their turns
 
     def __bool__(self) -> bool:
         return bool(self._order)
 
     def add(self, member: T) -> None:
         """Let somebody take part who does not yet."""
-        last = max((self._order.index(newcomer) for newcomer in self._newcomers), default=-1)
+        last = self._order.index(next(reversed(self._newcomers))) if self._newcomers else -1
         self._order.insert(last + 2, member)
-        self._newcomers.add(member)
+        self._newcomers[member] = None
 
     def remove(self, member: T) -> None:
         """Take a member out."""
         self._order.remove(member)
-        self._newcomers.discard(member)
+        self._newcomers.pop(member, None)
 
     def served(self, member: T) -> None:
         """Send a member to the end of the round."""
@@ -51,6 +51,7 @@ class Seats(Generic[T]):
     """
 
     def __init__(self, count: int) -> None:
+        self._count = count
         self._taken = Shares(count, count + 1)
         self._waiting: dict[str, deque[T]] = {}
         self._turns: RoundRobin[str] = RoundRobin()
@@ -64,10 +65,9 @@ class Seats(Generic[T]):
 
     def take(self) -> tuple[str, T] | None:
         """Give a seat to the next item, until `leave`; None if nothing waits that may have one."""
-        able = [client for client in self._turns.order() if self._taken.room(client) > 0]
-        if not able:
+        client = self._next()
+        if client is None:
             return None
-        client = min(able, key=self._taken.of)
         item = self._waiting[client].popleft()
         self._turns.served(client)
         if not self._waiting[client]:
@@ -85,6 +85,18 @@ class Seats(Generic[T]):
         for client in list(self._waiting):
             self._forget(client)
         return items
+
+    def _next(self) -> str | None:
+        """The client with the fewest seats that may have one more. Looks at no more of those that wait than it must."""
+        if self._taken.total > self._count:
+            return None
+        fewest = None
+        for client in self._turns.order():
+            if self._taken.room(client) > 0 and (fewest is None or self._taken.of(client) < self._taken.of(fewest)):
+                fewest = client
+                if not self._taken.of(client):
+                    break
+        return fewest
 
     def _forget(self, client: str) -> None:
         del self._waiting[client]

@@ -71,3 +71,24 @@ def test_what_waits_can_be_sent_away() -> None:
     assert seats.clear() == ["a2", "b2"]
     seats.leave("a")
     assert seats.take() is None
+
+
+class _Counting:
+    """A member that counts how often one is compared with another."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        _Counting.compared += 1
+        return self is other
+
+    __hash__ = object.__hash__
+
+
+def test_a_thousand_newcomers_are_let_in_without_comparing_each_with_all() -> None:
+    turns: RoundRobin[_Counting] = RoundRobin()
+    crowd = [_Counting() for _ in range(1000)]
+    for member in crowd:
+        turns.add(member)
+    assert turns.order() == crowd
+    assert _Counting.compared <= len(crowd) ** 2

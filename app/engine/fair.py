@@ -9,7 +9,8 @@ While the service drains, the oldest request comes first instead.
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from app.engine.request import Request, Tile
 from app.engine.tiles import Shape
@@ -85,14 +86,15 @@ class FairQueue:
         """
         if not self.tiles:
             return []
-        pending = self._givers()[0][1].pending
+        _, first = next(self._givers())
+        pending = first.pending
         shape = min(pending, key=lambda shape: pending[shape][0].index)
         size = min(max(1, limit(shape)), -(-self._waiting[shape] // takers))
         size = 1 << (size.bit_length() - 1)
         turn = max(each.work for each in self._waiting)
         batch: list[Tile] = []
         while len(batch) < size:
-            for client, request in self._givers(shape)[: size - len(batch)]:
+            for client, request in list(islice(self._givers(shape), size - len(batch))):
                 batch.append(client.take(shape, request))
                 client.spent += shape.work
                 if client.spent >= turn:
@@ -103,18 +105,19 @@ class FairQueue:
         _subtract(self._waiting, shape, len(batch))
         return batch
 
-    def _givers(self, shape: Shape | None = None) -> list[tuple[_Client, Request]]:
+    def _givers(self, shape: Shape | None = None) -> Iterator[tuple[_Client, Request]]:
         """Who gives the next tiles, one each, of `shape` if it is known: the clients in turn, or the oldest request."""
-        clients = [client for client in self._turns.order() if shape is None or shape in client.waiting]
+        clients = (client for client in self._turns.order() if shape is None or shape in client.waiting)
         if not self.oldest_first:
-            return [(client, client.next_request(shape)) for client in clients]
+            yield from ((client, client.next_request(shape)) for client in clients)
+            return
         waiting = (
             (client, request)
             for client in clients
             for request in client.requests.order()
             if shape is None or shape in request.pending
         )
-        return [min(waiting, key=lambda giver: giver[1].admitted_at)]
+        yield min(waiting, key=lambda giver: giver[1].admitted_at)
 
     def discard(self, request: Request) -> None:
         """Remove all tiles of a request."""
