@@ -77,7 +77,7 @@ wheels: $(DEV) ## dist/: the service for every system that it can be compiled fo
 pythons: $(DEV) ## build/pythons/: the wheel, installed for every other Python it is for, for tests/deploy/test_pythons.py
 	mkdir -p build/pythons && rm -f build/pythons/*.whl
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w build/pythons .
-	for version in 3.12 3.13; do \
+	for version in 3.12 3.13 3.14; do \
 	  python=$$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -n 1); \
 	  python=$${python:-$$(command -v python$$version)} || { echo "there is no Python $$version here"; continue; }; \
 	  $$python -m venv --clear build/pythons/$$version && build/pythons/$$version/bin/pip install --quiet \

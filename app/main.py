@@ -21,6 +21,7 @@ from app.early_signals import leave
 from app.engine import ModelFactory
 from app.errors import EXIT_STARTUP, StartupError
 from app.settings import Settings, load_settings, unknown_settings
+from app.standard_streams import open_closed
 from app.web import STATIC
 
 if TYPE_CHECKING:
@@ -171,9 +172,7 @@ def _tell_address(listener: socket.socket) -> None:
 
 def _open_standard_streams() -> None:
     """Where they were closed, what is written to them is dropped, and not written to the socket opened next."""
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(number, True)
-    os.close(number)
+    open_closed()
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
 

@@ -195,7 +195,7 @@ def test_a_stream_that_breaks_off_is_taken_up_again() -> None:
         return httpx.Response(200, content=whole + "data: {cut")
 
     class Cut(Upscaler):
-        _client = partial(httpx.Client, transport=httpx.MockTransport(answer))  # type: ignore[assignment]
+        _client = staticmethod(partial(httpx.Client, transport=httpx.MockTransport(answer)))  # type: ignore[assignment]
 
     told: list[tuple[int, int]] = []
     with Cut("http://service") as upscaler:
@@ -432,7 +432,7 @@ def test_a_service_that_does_not_answer_holds_up_nobody_who_leaves() -> None:
         raise httpx.ReadTimeout("no answer", request=request)
 
     class Cut(Upscaler):
-        _client = partial(httpx.Client, transport=httpx.MockTransport(answer))  # type: ignore[assignment]
+        _client = staticmethod(partial(httpx.Client, transport=httpx.MockTransport(answer)))  # type: ignore[assignment]
 
     def leave(done: int, total: int) -> None:
         raise Left

@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app.api import handlers, routes_jobs, routes_operations, routes_upscale
 from app.api.access import Access
 from app.api.dependencies import once_each
+from app.api.entrance import Entrance
 from app.api.fallback import Fallback
 from app.api.head import HeadAsGet
 from app.api.hosts import KnownHosts, names_of
@@ -126,5 +127,6 @@ def build_application(service: Service, access: Access, version: str, page: Path
             expose_headers=_EXPOSED,
         )
     app.add_middleware(RequestEnvelope, metrics=service.metrics, root_path=service.settings.root_path)
+    app.add_middleware(Entrance)
     complete(app)
     return app

@@ -1,5 +1,13 @@
 """The command line: `lapsrn upscale | compare | serve | train | evaluate | doctor`."""
 
-from app.cli.commands import main
+from app.standard_streams import open_closed
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """`lapsrn`. The standard streams come first, as a library that is imported may keep a file open."""
+    open_closed()
+    from app.cli.commands import main as run
+
+    run()

@@ -98,7 +98,7 @@ def _settled(work: Work, overwrite: bool) -> Outcome | None:
     if work.problem:
         return Outcome("failed", error=work.problem)
     try:
-        exists = work.target is not None and work.target.exists()
+        exists = work.target is not None and files.exists(work.target)
     except OSError as error:
         return Outcome("failed", error=_cannot_write(work, error))
     return Outcome("skipped") if exists and not overwrite else None

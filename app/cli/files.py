@@ -48,6 +48,15 @@ def unwritable(target: Path, *, folder: bool) -> str:
     return ""
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at `path`. Raises OSError where that cannot be told, in every version of Python."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def is_folder(path: Path) -> bool:
     """Whether `path` is a folder; False as well where that cannot be found out."""
     try:

@@ -214,18 +214,20 @@ async def connections(attack: Attack) -> None:
 
 
 async def polls(attack: Attack) -> None:
-    """GETs of a level that there is not, 16 at a time, as fast as they are answered."""
+    """GETs of a level that there is not, on 200 connections, as fast as they are answered."""
+    again = head("GET", f"/upscale?level=2&id={'A' * 32}", 0).replace(b"Connection: close\r\n", b"")
 
     async def one() -> None:
         while True:
             try:
                 async with connected(attack.service.port) as (reader, writer):
-                    writer.write(head("GET", f"/upscale?level=2&id={'A' * 32}", 0))
-                    attack.statuses[(await read_reply(reader, 0.0)).status] += 1
+                    while True:
+                        writer.write(again)
+                        attack.statuses[(await read_reply(reader, 0.0)).status] += 1
             except (OSError, EOFError):
                 attack.statuses[0] += 1
 
-    await asyncio.gather(*(one() for _ in range(16)))
+    await asyncio.gather(*(one() for _ in range(200)))
 
 
 ATTACKS: Mapping[str, Callable[[Attack], Awaitable[None]]] = {

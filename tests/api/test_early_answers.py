@@ -65,7 +65,8 @@ def posted(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
     try:
         urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error)["type"]
+        with error:
+            return error.code, json.load(error)["type"]
     raise AssertionError("not refused")
 
 

@@ -41,6 +41,14 @@ def started(command: list[str], **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heard, **options)
 
 
+def is_asleep(pid: int) -> bool:
+    """Whether its main thread waits for something; also where that cannot be seen."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+    except FileNotFoundError:
+        return True
+
+
 def imported(*arguments: str) -> set[str]:
     """Top-level modules that are loaded when the command ends."""
     code = f"import sys, app.cli as cli\nsys.argv = ['lapsrn', *{list(arguments)!r}]\ntry:\n    cli.main()\n" + (
@@ -187,6 +195,8 @@ def test_a_signal_ends_the_wait_for_standard_input(tmp_path: Path, sent: signal.
     process = started([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE)
     assert process.stderr is not None
     assert process.stderr.readline() == "reading\n"
+    while not is_asleep(process.pid):  # a signal that comes just before it reads is not looked at until it has read
+        time.sleep(0.01)
     process.send_signal(sent)
     assert process.wait(timeout=20) == 130
     assert process.stderr.read().startswith("lapsrn: interrupted")

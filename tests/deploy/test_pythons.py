@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-OTHERS = ("3.12", "3.13")
+OTHERS = ("3.12", "3.13", "3.14")
 IN_A_PROGRAM = """
 import sys
 import lapsrn, lapsrn_client

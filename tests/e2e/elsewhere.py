@@ -77,6 +77,8 @@ def main() -> None:
         for name in names.split():
             if hasattr(module, name):
                 delattr(module, name)
+    if hasattr(os, "process_cpu_count"):
+        os.process_cpu_count = os.cpu_count  # which it is where a process cannot be bound to cores
     sys.modules["msvcrt"] = SimpleNamespace(locking=hold, LK_NBLCK=2)  # type: ignore[assignment]
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]
