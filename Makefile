@@ -1,7 +1,7 @@
-# `make serve` and `make test` each work alone on a fresh checkout with make and Python 3.11 or later.
-RECENT = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
-PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(name) $(RECENT) 2>&- && echo $(name))))
-TOO_OLD = $(or $(PYTHON),python3) is not Python 3.11 or later. Install one and name it: make $(MAKECMDGOALS) PYTHON=python3.13
+# `make serve` and `make test` each work alone on a fresh checkout with make and a Python that all packages have wheels for.
+FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(name) $(FITS) 2>&- && echo $(name))))
+UNFIT = $(or $(PYTHON),python3) is not Python 3.11, 3.12, 3.13 or 3.14. Install one and name it: make $(MAKECMDGOALS) PYTHON=python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
@@ -29,7 +29,7 @@ else ifeq ($(filter Linux-x86_64 Linux-aarch64,$(SYSTEM)),)
 endif
 
 $(SERVE): pyproject.toml constraints.txt setup.py $(wildcard model/backends/*/*.[ch] app/codec/*.[ch])
-	@test -x $(BIN)/pip || $(or $(PYTHON),false) $(RECENT) || { echo "$(TOO_OLD)" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(or $(PYTHON),false) $(FITS) || { echo "$(UNFIT)" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing what serving needs here: $(if $(COMPUTE),PyTorch included,no PyTorch (no NVIDIA GPU); make setup adds it)"
 	@mkdir -p build

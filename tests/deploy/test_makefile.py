@@ -1,4 +1,4 @@
-"""The first command on a fresh machine, where the system's own Python may be too old."""
+"""The first command on a fresh machine, whose own Python may be too old or too new."""
 
 import subprocess
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 MAKEFILE = Path(__file__).resolve().parent.parent.parent / "Makefile"
-OLD, RECENT = "exit 1", "exit 0"  # what a Python answers that is asked whether it is recent
+UNFIT, FITS = "exit 1", "exit 0"  # what a Python answers that is asked for its version
 
 
 @pytest.fixture
@@ -36,19 +36,19 @@ def make_serve(fresh: Path, *arguments: str, **pythons: str) -> subprocess.Compl
 
 
 @pytest.mark.parametrize("arguments", [(), ("PYTHON=python3.9",)])
-def test_a_python_that_is_too_old_is_told_in_one_line(fresh: Path, arguments: tuple[str, ...]) -> None:
-    old = dict.fromkeys(("python3", "python3_9", "python3_11", "python3_12", "python3_13", "python3_14"), OLD)
-    done = make_serve(fresh, *arguments, **old)
+def test_a_python_that_does_not_fit_is_told_in_one_line(fresh: Path, arguments: tuple[str, ...]) -> None:
+    unfit = dict.fromkeys(("python3", "python3_9", "python3_11", "python3_12", "python3_13", "python3_14"), UNFIT)
+    done = make_serve(fresh, *arguments, **unfit)
     assert done.returncode != 0
     named = "python3.9" if arguments else "python3"
     assert done.stderr.splitlines()[0] == (
-        f"{named} is not Python 3.11 or later. Install one and name it: make serve PYTHON=python3.13"
+        f"{named} is not Python 3.11, 3.12, 3.13 or 3.14. Install one and name it: make serve PYTHON=python3.13"
     )
     assert not (fresh / ".venv").exists()
 
 
-def test_a_newer_python_beside_the_systems_own_is_taken(fresh: Path) -> None:
-    done = make_serve(fresh, "--dry-run", python3=OLD, python3_14=OLD, python3_13=RECENT, python3_12=RECENT)
+def test_another_python_beside_the_systems_own_is_taken(fresh: Path) -> None:
+    done = make_serve(fresh, "--dry-run", python3=UNFIT, python3_14=UNFIT, python3_13=FITS, python3_12=FITS)
     assert "\ntest -x .venv/bin/pip || python3.13 -m venv --clear .venv\n" in done.stdout
 
 
