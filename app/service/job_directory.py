@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from app.errors import JobLost, NotFound, StoreUnavailable
 from app.results import JobBoard, Shown
 from app.service.job_snapshot import JobError, JobSnapshot, State
@@ -58,15 +60,15 @@ class RemoteView:
         board: JobBoard,
         job_id: str,
         owner: str,
-        document: str,
+        told: JobSnapshot,
         leased: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`document` and `leased` are what the board says now; `clock` is in seconds."""
+        """`told` and `leased` are what the board says now; `clock` is in seconds."""
         self._board, self._id, self._owner = board, job_id, owner
         self._clock = clock
         self._gone_since: float | None = None
-        self._snapshot = self._told(document, leased)
+        self._snapshot = self._told(told, leased)
 
     @property
     def snapshot(self) -> JobSnapshot:
@@ -90,9 +92,9 @@ class RemoteView:
         return True
 
     def _seen(self, shown: Shown) -> JobSnapshot:
-        if shown.document is not None:
+        if (told := _read(shown)) is not None:
             self._gone_since = None
-            return self._told(shown.document, shown.leased)
+            return self._told(told, shown.leased)
         if shown.cancelled:
             return self._ended("cancelled")
         # The board was emptied. If the job's process is alive, it will show the job again.
@@ -102,9 +104,9 @@ class RemoteView:
             return self._snapshot
         return self._ended("failed", _LOST)
 
-    def _told(self, document: str, leased: bool) -> JobSnapshot:
+    def _told(self, told: JobSnapshot, leased: bool) -> JobSnapshot:
         """What the job's process said, unless it is gone."""
-        self._snapshot = JobSnapshot.model_validate_json(document)
+        self._snapshot = told
         if self._snapshot.finished or leased or self._board.watched_seconds < self._board.lease_seconds:
             return self._snapshot
         return self._ended("failed", _LOST)
@@ -136,10 +138,13 @@ class JobDirectory:
         job = self._jobs.get(job_id, owner)
         if job is not None:
             return LocalView(job)
-        shown = None if self._board is None else await self._board.read(job_id, owner)
-        if self._board is None or shown is None or shown.document is None:
+        if self._board is None:
             raise NotFound(UNKNOWN_JOB)
-        return RemoteView(self._board, job_id, owner, shown.document, shown.leased)
+        shown = await self._board.read(job_id, owner)
+        told = _read(shown)
+        if told is None:
+            raise NotFound(UNKNOWN_JOB)
+        return RemoteView(self._board, job_id, owner, told, shown.leased)
 
     async def cancel(self, job_id: str, owner: str) -> None:
         """Stops the job if it is under way, and forgets it. Raises NotFound or StoreUnavailable."""
@@ -177,3 +182,11 @@ class JobDirectory:
                 return
             await asyncio.sleep(POLL_SECONDS / 5)
             await job.changed(snapshot.version, POLL_SECONDS)
+
+
+def _read(shown: Shown) -> JobSnapshot | None:
+    """The job's state; None without one, or where another program, or another version of this one, has written it."""
+    try:
+        return None if shown.document is None else JobSnapshot.model_validate_json(shown.document)
+    except ValidationError:
+        return None

@@ -123,6 +123,13 @@ async def test_another_process_finds_it_on_the_board() -> None:
     assert "key" not in str(board.shown)
 
 
+@pytest.mark.parametrize("text", ["garbage", "[1]", '["only one"]', "{}"])
+async def test_what_is_no_key_on_the_board_is_as_none(text: str) -> None:
+    board, me = Board(), Caller("me", "owner", 1, 0, False)
+    board.read = lambda *_: asyncio.sleep(0, Shown(text, leased=True, cancelled=False))  # type: ignore[method-assign]
+    assert await Repeats(Directory(), board, 10).find("key", me, "asked") is None  # type: ignore[arg-type]
+
+
 async def test_one_client_s_keys_do_not_make_another_s_forgotten() -> None:
     repeats = Repeats(Directory(), None, 5)  # type: ignore[arg-type]
     ann, bob = (Caller(name, "", 1, 0, False) for name in ("ann", "bob"))
