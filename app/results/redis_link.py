@@ -39,14 +39,19 @@ class RedisLink:
         """Connects lazily. `timeout_seconds` is for one command, so commands must be small (see RedisStore).
 
         `marker` is a key that disappears with everything else when Redis is emptied; then `on_emptied` is called.
+        Raises ValueError for an address that cannot be read, or options in it that there are not.
         """
         self._redis: Redis = Redis.from_url(
             url,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            socket_keepalive=True,
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
             retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),  # a connection of before a restart; no second timeout
         )
+        try:
+            self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        except TypeError as error:  # it would be raised by the first command
+            raise ValueError(str(error)) from None
         self._timeout = timeout_seconds
         self._marker, self._mark = marker, b""
         self._on_emptied = on_emptied
@@ -154,8 +159,9 @@ class RedisLink:
         if self._mark and mark != self._mark:
             self._on_emptied()
             if not back:  # after a restart the outage has been reported already
+                if self.state != "emptied":  # or it evicts the marker again and again
+                    _log().warning("the results store was emptied: results and states of jobs are lost")
                 self._emptied = self._heard
-                _log().warning("the results store was emptied: results and states of jobs are lost")
         self._mark = mark
 
 

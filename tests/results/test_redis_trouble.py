@@ -56,6 +56,14 @@ async def test_a_large_result_takes_as_long_as_it_takes(proxy: Proxy, store: Red
     assert store.state == "ok"
 
 
+async def test_it_is_reached_by_a_socket(clean: RedisServer) -> None:
+    store = RedisStore(clean.socket_url, 1 << 20, 60)
+    assert await store.available()
+    assert await store.put("a", "", SMALL)
+    assert await store.get("a", "", 2) == SMALL[2]
+    await store.close()
+
+
 async def test_chunks_are_written_whole_or_not_at_all(proxy: Proxy, store: RedisStore) -> None:
     proxy.hang_after(2 * CHUNK_BYTES)
     putting = asyncio.create_task(store.put("a", "", LARGE))
@@ -324,6 +332,19 @@ async def test_a_redis_that_was_emptied_is_told_for_a_minute(clean: RedisServer)
     assert (link.state, emptied) == ("emptied", 1)
     now = 60.0
     assert (link.state, emptied) == ("ok", 1)
+    await link.close()
+
+
+async def test_a_redis_that_is_emptied_again_and_again_is_logged_once(clean: RedisServer) -> None:
+    """As by a `maxmemory` that is too small, and a policy that evicts whatever there is."""
+    link = RedisLink(clean.url)
+    await link.probe()
+    async with Redis.from_url(clean.url) as redis:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                await redis.flushall()
+                await link.probe()
+    assert len(logs) == 1
     await link.close()
 
 
