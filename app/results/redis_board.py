@@ -1,5 +1,7 @@
 """Jobs in Redis, for the other processes and replicas to see and to cancel."""
 
+from collections.abc import Sequence
+
 from app.results.base import storage_key
 from app.results.board import Shown
 from app.results.redis_link import RedisLink
@@ -55,6 +57,12 @@ class RedisBoard:
         """See JobBoard."""
         async with self._link.talking():
             return bool(await self._cancel(self._keys(job_id, owner), [self._ttl_ms]))
+
+    async def cancelled(self, jobs: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        """See JobBoard."""
+        async with self._link.talking() as redis:
+            wishes = await redis.mget([self._keys(*job)[2] for job in jobs])
+        return [wish is not None for wish in wishes]
 
     def _keys(self, job_id: str, owner: str) -> list[str]:
         """State, lease, wish to cancel."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -13,6 +14,9 @@ from app.service.job_snapshot import JobError, JobSnapshot, State
 from app.service.jobs import UNKNOWN_JOB, Job, Jobs
 
 POLL_SECONDS = 0.5
+SWEEP_SECONDS = 5.0
+"""Pause before it is asked again whether finished jobs have been forgotten through other processes."""
+_AT_ONCE = 500
 _LOST = JobError(
     slug=JobLost.slug,
     detail="The process that ran this job is gone, and its work with it. Send the picture again.",
@@ -124,6 +128,7 @@ class JobDirectory:
         self._jobs = jobs
         self._board = board
         self._showing: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.Task[None] | None = None
         self._closing = False
 
     def announce(self, job: Job) -> None:
@@ -132,6 +137,8 @@ class JobDirectory:
             task = asyncio.create_task(self._show(self._board, job))
             self._showing.add(task)
             task.add_done_callback(self._showing.discard)
+            if self._sweeping is None:
+                self._sweeping = asyncio.create_task(self._sweep(self._board))
 
     async def find(self, job_id: str, owner: str) -> JobView:
         """The job. Raises NotFound, in the same words whatever the reason, or StoreUnavailable."""
@@ -149,13 +156,17 @@ class JobDirectory:
     async def cancel(self, job_id: str, owner: str) -> None:
         """Stops the job if it is under way, and forgets it. Raises NotFound or StoreUnavailable."""
         if self._jobs.cancel(job_id, owner):
-            return
-        if self._board is None or not await self._board.cancel(job_id, owner):
+            if self._board is not None:
+                with suppress(StoreUnavailable):  # `_show` tries again for a job under way; others expire there
+                    await self._board.cancel(job_id, owner)
+        elif self._board is None or not await self._board.cancel(job_id, owner):
             raise NotFound(UNKNOWN_JOB)
 
     async def close(self) -> None:
         """Lets what is under way be shown to its end, once where the board is away; jobs must have ended."""
         self._closing = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         await asyncio.gather(*self._showing, return_exceptions=True)
 
     async def _show(self, board: JobBoard, job: Job) -> None:
@@ -182,6 +193,18 @@ class JobDirectory:
                 return
             await asyncio.sleep(POLL_SECONDS / 5)
             await job.changed(snapshot.version, POLL_SECONDS)
+
+    async def _sweep(self, board: JobBoard) -> None:
+        """Forgets finished jobs that were forgotten through other processes; `_show` sees to those under way."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            finished = self._jobs.finished()
+            with suppress(StoreUnavailable):
+                for start in range(0, len(finished), _AT_ONCE):
+                    jobs = finished[start : start + _AT_ONCE]
+                    for job, cancelled in zip(jobs, await board.cancelled(jobs), strict=True):
+                        if cancelled:
+                            self._jobs.cancel(*job)
 
 
 def _read(shown: Shown) -> JobSnapshot | None:

@@ -1,6 +1,7 @@
 """Idempotency-Key: one job for a request that is sent again, also to another process."""
 
 import asyncio
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -100,6 +101,9 @@ class Board:
 
     async def cancel(self, job_id: str, owner: str) -> bool:
         return False
+
+    async def cancelled(self, jobs: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        return [False for _ in jobs]
 
 
 class Directory:

@@ -63,6 +63,24 @@ async def test_a_job_is_cancelled_from_the_other_process(serve: Running, redis_s
         gate.set()
 
 
+async def test_a_finished_job_is_forgotten_everywhere(
+    serve: Running, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts for its client's share of jobs as long as it is remembered."""
+    monkeypatch.setattr("app.service.job_directory.SWEEP_SECONDS", 0.01)
+    shared = {"redis_url": redis_server.url, "processes": 2}
+    async with serve(**shared) as here, serve(**shared) as there:
+        urls = [(await here.post("/upscale", files=FILES, headers=ASYNC)).headers["location"] for _ in range(3)]
+        for url in urls:
+            await state_of(there, url)
+            await there.get(f"{url}/events")
+        assert (await there.delete(urls[0])).status_code == 204
+        assert (await here.delete(urls[1])).status_code == 204
+        await until(lambda: len(service_of(here).jobs.finished()) == 1)
+        seen = [(await each.get(url)).status_code for url in urls for each in (here, there)]
+        assert seen == [404, 404, 404, 404, 200, 200]
+
+
 async def test_a_job_cancelled_at_home_is_gone_everywhere(serve: Running, redis_server: RedisServer) -> None:
     gate = threading.Event()
     shared = {"redis_url": redis_server.url, "processes": 2}

@@ -1,6 +1,6 @@
 """A job of another process: what becomes of it when that process dies, or the board is away or emptied."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -57,6 +57,9 @@ class Board:
 
     async def cancel(self, job_id: str, owner: str) -> bool:
         raise AssertionError("nobody cancels it")
+
+    async def cancelled(self, jobs: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        return [False for _ in jobs]
 
 
 Watch = Callable[..., RemoteView]
