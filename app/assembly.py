@@ -104,8 +104,8 @@ def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobB
         store = RedisStore(url, *limits, on_emptied=metrics.store_emptied)
     except ValueError:  # its text, and the traceback, may hold a part of the password
         raise StartupError(
-            "LAPSRN_REDIS_URL: cannot be read as redis://:PASSWORD@HOST:PORT/NUMBER; write / # ? @ : and % in a "
-            "password as %2F %23 %3F %40 %3A and %25"
+            "LAPSRN_REDIS_URL: cannot be read as redis://:PASSWORD@HOST:PORT/NUMBER or unix:///PATH; write / # ? @ : "
+            "and % in a password as %2F %23 %3F %40 %3A and %25, and leave out options that redis-py does not have"
         ) from None
     return store, store.board(settings.job_ttl_seconds, settings.job_lease_seconds)
 

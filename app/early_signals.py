@@ -23,6 +23,8 @@ def listen() -> None:
         signal.signal(number, _leave)
     for number in _RELOAD:
         signal.signal(number, _note)
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who inherits that it is ignored never learns how a child ended
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP + _RELOAD)
 

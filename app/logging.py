@@ -1,26 +1,43 @@
-"""Logs on standard output: JSON for programs, text for people. A full disk loses log lines, never requests."""
+"""Logs on standard output: JSON for programs, text for people. What cannot be written is lost, never a request."""
 
 import functools
 import logging
+import os
+import select
+import stat
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 import structlog
 
+PATIENCE_SECONDS = 0.5
+"""How long a line waits for whoever reads, such as a program behind a pipe that is slow for a moment."""
+
 
 class LossyWriter:
-    """A text stream that drops what it cannot write."""
+    """A text stream that drops what it cannot write: on a full disk, and where nobody reads what was written before.
+
+    A pipe takes 64 KiB and then lets its writer wait, as does a terminal that was stopped with Ctrl-S; the service
+    would stand still with it.
+    """
 
     def __init__(self, stream: TextIO) -> None:
-        """`stream` is never closed."""
+        """`stream` is never closed. Nothing else should write to it."""
         self._stream = stream
+        self._descriptor: _Descriptor | None = None
+        if hasattr(select, "poll"):
+            with suppress(OSError, ValueError, AttributeError):  # it has none
+                self._descriptor = _Descriptor(stream.fileno())
 
     def write(self, text: str) -> int:
         """Writes as far as possible; the length of `text`, as if all of it was written."""
-        try:
-            return self._stream.write(text)
-        except (OSError, ValueError):
-            return len(text)
+        with suppress(OSError, ValueError):
+            if self._descriptor is None:
+                self._stream.write(text)
+            else:
+                self._descriptor.write(text.encode(self._stream.encoding or "utf-8", "backslashreplace"))
+        return len(text)
 
     def flush(self) -> None:
         """Flushes as far as possible."""
@@ -28,6 +45,44 @@ class LossyWriter:
             self._stream.flush()
         except (OSError, ValueError):
             return
+
+
+class _Descriptor:
+    """Writes to a descriptor; waits for room for PATIENCE_SECONDS, and then not again until there is some."""
+
+    def __init__(self, number: int) -> None:
+        self._number = _reopened(number)
+        self._room = select.poll()
+        self._room.register(self._number, select.POLLOUT)
+        self._stuck = self._cut = False
+
+    def write(self, data: bytes) -> None:
+        if self._cut:
+            data = b"\n" + data  # ends the line of which the rest was dropped
+        written = 0
+        try:
+            while written < len(data) and self._has_room():
+                written += os.write(self._number, data[written : written + select.PIPE_BUF])
+        finally:
+            if written:
+                self._cut = written < len(data)
+
+    def _has_room(self) -> bool:
+        """Whether PIPE_BUF bytes can be written without waiting."""
+        room = bool(self._room.poll(0 if self._stuck else 1000 * PATIENCE_SECONDS))
+        self._stuck = not room
+        return room
+
+
+def _reopened(number: int) -> int:
+    """A pipe or terminal once more, on which no write waits, as other processes write to it, too; else `number`.
+
+    The flag is not set on the descriptor itself, which may be shared with a shell.
+    """
+    if stat.S_ISFIFO(os.fstat(number).st_mode) or os.isatty(number):
+        with suppress(OSError):
+            return os.open(f"/dev/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    return number
 
 
 def configure(level: str, form: str, stream: TextIO | None = None, replica: int | None = None) -> None:

@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -103,11 +104,12 @@ def _serve_replicas(
 
     share = settings_of_replica(settings, count)
     spawn = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory(prefix="lapsrn-") as folder:
-        replicas = Replicas(Path(folder), count)
+    with _folder_for_sockets() as folder:
+        replicas = Replicas(folder, count)
 
         def start(index: int, again: bool) -> BaseProcess:
             _have_a_directory()
+            folder.mkdir(mode=0o700, exist_ok=True)
             replicas.socket(index).unlink(missing_ok=True)
             process = spawn.Process(
                 target=_replica,
@@ -120,6 +122,21 @@ def _serve_replicas(
 
         stop_seconds = settings.lame_duck_seconds + settings.grace_seconds + LAST_SECONDS
         return asyncio.run(Supervisor(count, start, replicas.socket, stop_seconds).run())
+
+
+@contextmanager
+def _folder_for_sockets() -> Iterator[Path]:
+    """Where replicas answer one another. Raises StartupError where there can be none."""
+    with ExitStack() as stack:
+        try:
+            folder = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="lapsrn-", ignore_cleanup_errors=True))
+            )
+            with socket.socket(socket.AF_UNIX) as trial:
+                trial.bind(str(folder / "trial.sock"))  # the path of which may be too long
+        except OSError as error:
+            raise StartupError(f"replicas need a folder for their sockets ({error}); name one in TMPDIR") from None
+        yield folder
 
 
 def _replica(

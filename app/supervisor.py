@@ -124,6 +124,9 @@ class Supervisor:
                     well = (await client.get("/healthz")).status_code == 200
                 except httpx.HTTPError:
                     well = False
+                if seen and not self._sockets(index).exists():  # whoever cleans up there, takes those of all
+                    self._log.error("a replica's socket was removed; its health is not checked any more", replica=index)
+                    return
                 seen |= well
                 failed = 0 if well or not seen else failed + 1
         self._log.error("a replica does not answer its health checks and is killed", replica=index)

@@ -14,6 +14,7 @@ class RedisServer:
         """Not started yet; `folder` is its working directory."""
         self.port, self._folder = port, folder
         self.url = f"redis://127.0.0.1:{port}/0"
+        self.socket_url = f"unix://{folder}/redis.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -28,7 +29,11 @@ class RedisServer:
         if binary is None:
             raise RuntimeError("redis-server is not installed: apt-get install redis-server")
         self._process = subprocess.Popen(
-            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            [
+                binary,
+                *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", "redis.sock"),
+                *("--save", "", "--appendonly", "no"),
+            ],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
         )

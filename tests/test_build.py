@@ -136,7 +136,17 @@ def test_as_many_replicas_as_pay(
     assert assembly.replica_count(settings) == count
 
 
-@pytest.mark.parametrize("url", ["redis://:hunter/2@host", "redis://:hunter#2@host", "redis://host:x", "redis://[::1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter/2@host",
+        "redis://:hunter#2@host",
+        "redis://host:x",
+        "redis://[::1",
+        "redis://:hunter@host?hunter=1",
+        "unix:///run/redis.sock?socket_keepalive=1",
+    ],
+)
 def test_an_address_of_redis_that_cannot_be_read_is_told_without_it(url: str) -> None:
     """A password with a slash looks like the end of the port, which errors of the libraries show."""
     with pytest.raises(StartupError, match=r"^LAPSRN_REDIS_URL: [^\n]*%2F") as refused:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -109,3 +110,17 @@ def test_a_process_that_is_being_started_gets_its_signals_when_it_listens() -> N
     os.kill(process.pid, signal.SIGTERM)
     process.join(SECONDS)
     assert process.exitcode == 0
+
+
+def listen_and_ask() -> None:
+    """A process that inherits that the ends of children are ignored."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    early_signals.listen()
+    os._exit(subprocess.run([sys.executable, "-c", "raise SystemExit(7)"]).returncode)
+
+
+def test_it_learns_how_children_end_whoever_has_started_it() -> None:
+    process = multiprocessing.get_context("spawn").Process(target=listen_and_ask)
+    process.start()
+    process.join(SECONDS)
+    assert process.exitcode == 7

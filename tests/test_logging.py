@@ -1,10 +1,14 @@
 """Log lines are JSON for programs and text for people, whichever library they come from."""
 
+import fcntl
 import io
 import json
 import logging as standard
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import structlog
@@ -69,3 +73,50 @@ def test_a_traceback_is_plain_text_on_a_terminal() -> None:
     assert lines[0].endswith("[error    ] failed")
     assert lines[1] == "Traceback (most recent call last):"
     assert lines[-1] == "ValueError: oops"
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, logging.LossyWriter]]:
+    """Where it is read, and what writes to it."""
+    monkeypatch.setattr(logging, "PATIENCE_SECONDS", 0.001)
+    reading, writing = os.pipe()
+    with open(reading, "rb", 0, closefd=False), open(writing, "w", encoding="ascii") as stream:  # noqa: PTH123
+        yield reading, logging.LossyWriter(stream)
+        assert not fcntl.fcntl(writing, fcntl.F_GETFL) & os.O_NONBLOCK  # a shell may have it, too
+    with suppress(OSError):
+        os.close(reading)
+
+
+def test_a_pipe_that_nobody_reads_holds_up_nobody(pipe: tuple[int, logging.LossyWriter]) -> None:
+    reading, writer = pipe
+    line = "x" * 100 + "\n"
+    for _ in range(2000):
+        assert writer.write(line) == len(line)
+    taken = os.read(reading, 1 << 20)
+    assert len(taken) < 2000 * len(line)
+    assert taken == taken[: len(taken) // len(line) * len(line)] == line.encode() * (len(taken) // len(line))
+    writer.write("back again\n")
+    assert os.read(reading, 1 << 20) == b"back again\n"
+
+
+def test_a_line_that_was_cut_is_ended(pipe: tuple[int, logging.LossyWriter]) -> None:
+    reading, writer = pipe
+    writer.write("y" * (1 << 20) + "\n")
+    taken = os.read(reading, 1 << 20)
+    assert 0 < len(taken) < 1 << 20
+    writer.write("caf\xe9\n")
+    assert os.read(reading, 1 << 20) == b"\ncaf\\xe9\n"
+
+
+def test_a_file_gets_every_line(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("a") as stream:
+        stream.write("before\n")
+        stream.flush()
+        logging.LossyWriter(stream).write("z" * 100_000 + "\n")
+    assert (tmp_path / "log").read_text() == "before\n" + "z" * 100_000 + "\n"
+
+
+def test_a_pipe_that_nobody_has_any_more_holds_up_nobody(pipe: tuple[int, logging.LossyWriter]) -> None:
+    reading, writer = pipe
+    os.close(reading)
+    assert writer.write("text") == 4

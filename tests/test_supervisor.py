@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from app import supervisor
 from app.errors import EXIT_STARTUP
@@ -111,6 +112,30 @@ async def test_who_no_longer_answers_is_killed(tmp_path: Path, monkeypatch: pyte
         await until(lambda: len(started.calls) == 2)
         assert not answers
         assert started.processes[0].exitcode == -signal.SIGKILL
+
+
+async def test_who_cannot_be_asked_any_more_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that cleans up takes the sockets of all replicas, which would all be killed at once."""
+    monkeypatch.setattr(supervisor, "_PROBE_SECONDS", 0.02)
+    asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        asked.set()
+
+    started = Started()
+    with structlog.testing.capture_logs() as logs:
+        server = await asyncio.start_unix_server(answer, tmp_path / "0.sock")
+        async with running(supervised(started, tmp_path)):
+            await asked.wait()
+            server.close()
+            (tmp_path / "0.sock").unlink(missing_ok=True)
+            await until(lambda: logs)
+            assert started.processes[0].is_alive()
+    assert "was removed" in logs[0]["event"]
+    assert len(started.calls) == 1
 
 
 async def test_who_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,11 @@
-"""A working directory that is gone, and few open files."""
+"""A working directory that is gone, no folder for sockets, and few open files."""
 
 import os
 import resource
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app import open_files
+from app import main, open_files
 from app.codec import decoder_child
 from app.errors import StartupError
 from bench.redis_server import RedisServer
@@ -92,6 +93,22 @@ def test_too_few_open_files_are_one_line_and_exit_2(tmp_path: Path, limit: int) 
     assert service.wait() == 2
     says = f"lapsrn: only {limit} files may be open at once, and 64 are needed: raise `ulimit -n`\n"
     assert service.log.read_text() == says
+
+
+@pytest.mark.parametrize("name", ["none", 110 * "x"])
+def test_replicas_without_a_folder_for_sockets_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """There is none to write in, or its path is longer than those of sockets may be."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    if name != "none":
+        (tmp_path / name).mkdir()
+    with (
+        pytest.raises(StartupError, match=r"^replicas need a folder for their sockets \(.*\); name one in TMPDIR$"),
+        main._folder_for_sockets(),
+    ):
+        raise AssertionError("there is none")
+    assert not [*tmp_path.glob("*/lapsrn-*")]
 
 
 @pytest.mark.server

@@ -6,7 +6,9 @@ import socket
 from collections.abc import Callable
 
 _STEP_ASIDE_SECONDS = 0.002
-"""After each connection, in which another process may take the next one."""
+"""After each turn, in which another process may have the next one."""
+_MOST_AT_ONCE = 64
+"""Connections taken in one turn, however many wait."""
 _PAUSE_SECONDS = 1.0
 """After a connection could not be taken, as for want of descriptors."""
 
@@ -15,8 +17,9 @@ class Acceptor:
     """Takes one connection, then leaves the next one to others for a moment.
 
     The loop's own server takes all that wait, so that the first process to wake would have every one of a crowd of
-    clients, and keep them. Here the processes share them, and one that is busy takes fewer. Has the methods of
-    asyncio.Server that uvicorn calls.
+    clients, and keep them. Here the processes share them, and one that is busy takes fewer. While connections are left
+    waiting each turn takes one more than the one before, so that those of one client, however fast it opens them, do
+    not fill the queue for others. Has the methods of asyncio.Server that uvicorn calls.
     """
 
     def __init__(self, listener: socket.socket, make_protocol: Callable[[], asyncio.Protocol]) -> None:
@@ -26,6 +29,7 @@ class Acceptor:
         self._make_protocol = make_protocol
         self._tasks: set[asyncio.Task[object]] = set()
         self._paused: asyncio.TimerHandle | None = None
+        self._at_once = 1
         listener.setblocking(False)
         self._resume()
 
@@ -48,14 +52,22 @@ class Acceptor:
         self._paused = self._loop.call_later(seconds, self._resume)
 
     def _accept(self) -> None:
+        taken = 0
         try:
-            connection, _ = self._listener.accept()
+            while taken < self._at_once:
+                self._take(self._listener.accept()[0])
+                taken += 1
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another process was faster, or the client has gone
+            self._at_once = 1  # no more wait, another process was faster, or the client has gone
         except OSError:
             self._pause(_PAUSE_SECONDS)
             return
-        self._pause(_STEP_ASIDE_SECONDS)
+        else:
+            self._at_once = min(self._at_once + 1, _MOST_AT_ONCE)
+        if taken:
+            self._pause(_STEP_ASIDE_SECONDS)
+
+    def _take(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         with contextlib.suppress(OSError):  # the client has gone
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

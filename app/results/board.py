@@ -1,5 +1,6 @@
 """Where jobs can be seen from other processes: their state as JSON, a lease, and the wish to cancel them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,4 +40,8 @@ class JobBoard(Protocol):
 
     async def cancel(self, job_id: str, owner: str) -> bool:
         """Asks the process that runs the job to cancel it, and takes it off; False if it is not there."""
+        ...
+
+    async def cancelled(self, jobs: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        """Whether somebody asked for each of these to be cancelled, by id and owner."""
         ...

@@ -12,6 +12,8 @@ from app.results.redis_link import RedisLink
 
 CHUNK_BYTES = 1024 * 1024
 """Bytes of a picture in one command. A link that moves these within the timeout can carry a picture of any size."""
+_MOST_FIELD_BYTES = 200
+"""Of what is kept beside a picture's bytes."""
 _CANCEL_SECONDS = 0.5
 PROBE_SECONDS = 1.0
 """Pause between two probes of Redis."""
@@ -171,12 +173,13 @@ class RedisStore:
     async def get(
         self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
     ) -> StoredPicture | None:
-        """See ResultStore."""
+        """See ResultStore. What another program has written there is none."""
         key = self._key(result_id, owner)
         async with self._link.talking() as redis:
             names = ("chunks", "bytes", "type", "etag", "clean")
-            count, size, media_type, etag, clean = await redis.hmget(key, [f"{level}:{name}" for name in names])
-        if count is None or size is None or media_type is None or etag is None:
+            count, size, *told = map(_raw, await redis.hmget(key, [f"{level}:{name}" for name in names]))
+        fields = (count, size, *told)
+        if not (count.isdigit() and size.isdigit() and all(told[:2]) and all(map(_is_field, fields))):
             return None
         before_reading(int(size))
         chunks = []
@@ -186,8 +189,8 @@ class RedisStore:
             if chunk is None:  # it expired, or was evicted, while it was read
                 return None
             chunks.append(_raw(chunk))
-        told = (_raw(value or "").decode() for value in (media_type, etag, clean))
-        return StoredPicture(b"".join(chunks), *told)
+        body = b"".join(chunks)
+        return StoredPicture(body, *(value.decode() for value in told)) if len(body) == int(size) else None
 
     async def delete(self, result_id: str, owner: str) -> bool:
         """See ResultStore."""
@@ -195,10 +198,7 @@ class RedisStore:
 
     async def available(self) -> bool:
         """See ResultStore. Redis is also asked to forget what has expired, and for the bytes held: `size_bytes`."""
-        await self._link.probe()
-        if self.state != "unavailable":
-            with suppress(StoreUnavailable):
-                await self._forget()
+        await self._link.probe(self._expire)
         return self.state in ("ok", "emptied")
 
     @property
@@ -237,10 +237,14 @@ class RedisStore:
         with suppress(StoreUnavailable):
             await self._forget(key)
 
-    async def _forget(self, *keys: str) -> bool:
+    async def _forget(self, key: str) -> bool:
         """Deletes a result, and what has expired; False if the result was not there."""
         async with self._link.talking():
-            before, self._size, _ = await self._make_room([*self._accounts, *keys], [self._ttl, 0, self._max_bytes, ""])
+            return await self._expire(key)
+
+    async def _expire(self, *keys: str) -> bool:
+        """Deletes what has expired, and `keys`; False if these were not there."""
+        before, self._size, _ = await self._make_room([*self._accounts, *keys], [self._ttl, 0, self._max_bytes, ""])
         return bool(before)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
@@ -251,9 +255,14 @@ class RedisStore:
         return self._prefix + storage_key(result_id, owner)
 
 
-def _raw(value: bytes | str) -> bytes:
-    """What redis sends back is bytes unless it was told to decode, which it was not."""
-    return value if isinstance(value, bytes) else value.encode()
+def _raw(value: bytes | str | None) -> bytes:
+    """What redis sends back is bytes unless it was told to decode, which it was not; nothing is b""."""
+    return value.encode() if isinstance(value, str) else value or b""
+
+
+def _is_field(value: bytes) -> bool:
+    """Whether it can stand in a header; of a number, also that it has an end."""
+    return len(value) <= _MOST_FIELD_BYTES and value.isascii() and value.decode().isprintable()
 
 
 def _hidden(client: str) -> str:

@@ -1,8 +1,26 @@
 """Jobs in Redis, for the other processes and replicas to see and to cancel."""
 
+from collections.abc import Sequence
+
 from app.results.base import storage_key
 from app.results.board import Shown
 from app.results.redis_link import RedisLink
+
+_SHOW = """
+-- KEYS: state, lease, and wish to cancel, of one job. ARGV: the state, and for how many milliseconds it and the lease
+-- are kept. Returns whether the job is wanted cancelled; then it is not shown.
+if redis.call('EXISTS', KEYS[3]) == 1 then return 1 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+return 0
+"""
+_CANCEL = """
+-- KEYS as above. ARGV: for how many milliseconds the wish is kept. Returns whether there was such a job. Without one
+-- nothing is written: whoever asks for jobs that are not there would fill Redis.
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+redis.call('SET', KEYS[3], '1', 'PX', ARGV[1])
+return 1
+"""
 
 
 class RedisBoard:
@@ -11,6 +29,8 @@ class RedisBoard:
     def __init__(self, link: RedisLink, ttl_seconds: float, lease_seconds: float, prefix: str = "lapsrn:job:") -> None:
         """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`, its lease much sooner."""
         self._link = link
+        self._show = link.redis.register_script(_SHOW)
+        self._cancel = link.redis.register_script(_CANCEL)
         self._ttl_ms = int(ttl_seconds * 1000)
         self.lease_seconds = lease_seconds
         self._prefix = prefix
@@ -22,29 +42,29 @@ class RedisBoard:
 
     async def show(self, job_id: str, owner: str, document: str) -> bool:
         """See JobBoard. A job that is wanted cancelled is not shown any more."""
-        key = self._prefix + storage_key(job_id, owner)
-        async with self._link.talking() as redis:
-            if await redis.exists(f"{key}:cancel"):
-                return True
-            async with redis.pipeline(transaction=True) as pipe:
-                pipe.set(key, document, px=self._ttl_ms)
-                pipe.set(f"{key}:lease", "1", px=int(self.lease_seconds * 1000))
-                await pipe.execute()
-        return False
+        async with self._link.talking():
+            lease_ms = int(self.lease_seconds * 1000)
+            return bool(await self._show(self._keys(job_id, owner), [document, self._ttl_ms, lease_ms]))
 
     async def read(self, job_id: str, owner: str) -> Shown:
         """See JobBoard."""
-        key = self._prefix + storage_key(job_id, owner)
         async with self._link.talking() as redis:
-            document, lease, cancel = await redis.mget(key, f"{key}:lease", f"{key}:cancel")
-        text = document.decode() if isinstance(document, bytes) else document
+            document, lease, cancel = await redis.mget(self._keys(job_id, owner))
+        text = document.decode(errors="replace") if isinstance(document, bytes) else document
         return Shown(text, leased=lease is not None, cancelled=cancel is not None)
 
     async def cancel(self, job_id: str, owner: str) -> bool:
         """See JobBoard."""
+        async with self._link.talking():
+            return bool(await self._cancel(self._keys(job_id, owner), [self._ttl_ms]))
+
+    async def cancelled(self, jobs: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        """See JobBoard."""
+        async with self._link.talking() as redis:
+            wishes = await redis.mget([self._keys(*job)[2] for job in jobs])
+        return [wish is not None for wish in wishes]
+
+    def _keys(self, job_id: str, owner: str) -> list[str]:
+        """State, lease, wish to cancel."""
         key = self._prefix + storage_key(job_id, owner)
-        async with self._link.talking() as redis, redis.pipeline(transaction=True) as pipe:
-            pipe.delete(key)
-            pipe.set(f"{key}:cancel", "1", px=self._ttl_ms)
-            removed, _ = await pipe.execute()
-        return bool(removed)
+        return [key, f"{key}:lease", f"{key}:cancel"]

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from app.errors import StoreUnavailable
 from app.results.base import StoreState
@@ -39,14 +39,19 @@ class RedisLink:
         """Connects lazily. `timeout_seconds` is for one command, so commands must be small (see RedisStore).
 
         `marker` is a key that disappears with everything else when Redis is emptied; then `on_emptied` is called.
+        Raises ValueError for an address that cannot be read, or options in it that there are not.
         """
         self._redis: Redis = Redis.from_url(
             url,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            socket_keepalive=True,
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
             retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),  # a connection of before a restart; no second timeout
         )
+        try:
+            self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        except TypeError as error:  # it would be raised by the first command
+            raise ValueError(str(error)) from None
         self._timeout = timeout_seconds
         self._marker, self._mark = marker, b""
         self._on_emptied = on_emptied
@@ -92,13 +97,17 @@ class RedisLink:
         except OutOfMemoryError as error:
             self.doubt.set()
             raise StoreUnavailable(_FULL, full=True) from error
-        except (RedisError, OSError) as error:
+        except Exception as error:  # what is no Redis may answer with anything, also with what redis cannot parse
             self.doubt.set()
+            _log().debug("the results store did not do as told", reason=_reason(error))
             raise StoreUnavailable(_AWAY) from error
         self._heard = self._clock()
 
-    async def probe(self) -> None:
-        """Asks whether Redis answers and can write; updates `state`."""
+    async def probe(self, use: Callable[[], Awaitable[object]] | None = None) -> None:
+        """Asks whether Redis answers, can write, and can be used as it is to be; updates `state`.
+
+        `use` raises where it cannot, such as for want of a permission.
+        """
         began = self._clock()
         try:
             async with asyncio.timeout(self._timeout), self._redis.pipeline(transaction=False) as pipe:
@@ -108,12 +117,20 @@ class RedisLink:
                 written, mark, _ = await pipe.execute(raise_on_error=False)
             if isinstance(written, Exception) and not isinstance(written, OutOfMemoryError):
                 raise written  # read-only, or may not write to its disk
-        except (RedisError, OSError) as error:
-            # On a slow link the probe may queue behind pictures; as long as their pieces get through, Redis is up.
-            if self._heard <= began:
+            full = isinstance(written, OutOfMemoryError)
+            try:
+                if use is not None:
+                    async with asyncio.timeout(self._timeout):
+                        await use()
+            except OutOfMemoryError:
+                full = True
+        except Exception as error:
+            # On a slow link the probe may queue behind pictures; as long as their pieces get through, Redis is up. A
+            # refusal is one all the same.
+            if self._heard <= began or isinstance(error, ResponseError):
                 self._lost(error)
             return
-        self._found(full=isinstance(written, OutOfMemoryError), mark=mark)
+        self._found(full=full, mark=mark)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -122,7 +139,7 @@ class RedisLink:
     def _lost(self, error: Exception) -> None:
         if self._up:
             self._up = False
-            _log().warning("the results store does not answer", reason=str(error) or type(error).__name__)
+            _log().warning("the results store does not answer", reason=_reason(error))
         for limit in self._calls:
             limit.reschedule(asyncio.get_running_loop().time())
 
@@ -142,9 +159,14 @@ class RedisLink:
         if self._mark and mark != self._mark:
             self._on_emptied()
             if not back:  # after a restart the outage has been reported already
+                if self.state != "emptied":  # or it evicts the marker again and again
+                    _log().warning("the results store was emptied: results and states of jobs are lost")
                 self._emptied = self._heard
-                _log().warning("the results store was emptied: results and states of jobs are lost")
         self._mark = mark
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _log() -> structlog.stdlib.BoundLogger:

@@ -3,7 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
+
+from pydantic import ValidationError
 
 from app.errors import JobLost, NotFound, StoreUnavailable
 from app.results import JobBoard, Shown
@@ -11,6 +14,9 @@ from app.service.job_snapshot import JobError, JobSnapshot, State
 from app.service.jobs import UNKNOWN_JOB, Job, Jobs
 
 POLL_SECONDS = 0.5
+SWEEP_SECONDS = 5.0
+"""Pause before it is asked again whether finished jobs have been forgotten through other processes."""
+_AT_ONCE = 500
 _LOST = JobError(
     slug=JobLost.slug,
     detail="The process that ran this job is gone, and its work with it. Send the picture again.",
@@ -58,15 +64,15 @@ class RemoteView:
         board: JobBoard,
         job_id: str,
         owner: str,
-        document: str,
+        told: JobSnapshot,
         leased: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`document` and `leased` are what the board says now; `clock` is in seconds."""
+        """`told` and `leased` are what the board says now; `clock` is in seconds."""
         self._board, self._id, self._owner = board, job_id, owner
         self._clock = clock
         self._gone_since: float | None = None
-        self._snapshot = self._told(document, leased)
+        self._snapshot = self._told(told, leased)
 
     @property
     def snapshot(self) -> JobSnapshot:
@@ -90,9 +96,9 @@ class RemoteView:
         return True
 
     def _seen(self, shown: Shown) -> JobSnapshot:
-        if shown.document is not None:
+        if (told := _read(shown)) is not None:
             self._gone_since = None
-            return self._told(shown.document, shown.leased)
+            return self._told(told, shown.leased)
         if shown.cancelled:
             return self._ended("cancelled")
         # The board was emptied. If the job's process is alive, it will show the job again.
@@ -102,9 +108,9 @@ class RemoteView:
             return self._snapshot
         return self._ended("failed", _LOST)
 
-    def _told(self, document: str, leased: bool) -> JobSnapshot:
+    def _told(self, told: JobSnapshot, leased: bool) -> JobSnapshot:
         """What the job's process said, unless it is gone."""
-        self._snapshot = JobSnapshot.model_validate_json(document)
+        self._snapshot = told
         if self._snapshot.finished or leased or self._board.watched_seconds < self._board.lease_seconds:
             return self._snapshot
         return self._ended("failed", _LOST)
@@ -122,6 +128,7 @@ class JobDirectory:
         self._jobs = jobs
         self._board = board
         self._showing: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.Task[None] | None = None
         self._closing = False
 
     def announce(self, job: Job) -> None:
@@ -130,27 +137,36 @@ class JobDirectory:
             task = asyncio.create_task(self._show(self._board, job))
             self._showing.add(task)
             task.add_done_callback(self._showing.discard)
+            if self._sweeping is None:
+                self._sweeping = asyncio.create_task(self._sweep(self._board))
 
     async def find(self, job_id: str, owner: str) -> JobView:
         """The job. Raises NotFound, in the same words whatever the reason, or StoreUnavailable."""
         job = self._jobs.get(job_id, owner)
         if job is not None:
             return LocalView(job)
-        shown = None if self._board is None else await self._board.read(job_id, owner)
-        if self._board is None or shown is None or shown.document is None:
+        if self._board is None:
             raise NotFound(UNKNOWN_JOB)
-        return RemoteView(self._board, job_id, owner, shown.document, shown.leased)
+        shown = await self._board.read(job_id, owner)
+        told = _read(shown)
+        if told is None:
+            raise NotFound(UNKNOWN_JOB)
+        return RemoteView(self._board, job_id, owner, told, shown.leased)
 
     async def cancel(self, job_id: str, owner: str) -> None:
         """Stops the job if it is under way, and forgets it. Raises NotFound or StoreUnavailable."""
         if self._jobs.cancel(job_id, owner):
-            return
-        if self._board is None or not await self._board.cancel(job_id, owner):
+            if self._board is not None:
+                with suppress(StoreUnavailable):  # `_show` tries again for a job under way; others expire there
+                    await self._board.cancel(job_id, owner)
+        elif self._board is None or not await self._board.cancel(job_id, owner):
             raise NotFound(UNKNOWN_JOB)
 
     async def close(self) -> None:
         """Lets what is under way be shown to its end, once where the board is away; jobs must have ended."""
         self._closing = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         await asyncio.gather(*self._showing, return_exceptions=True)
 
     async def _show(self, board: JobBoard, job: Job) -> None:
@@ -177,3 +193,23 @@ class JobDirectory:
                 return
             await asyncio.sleep(POLL_SECONDS / 5)
             await job.changed(snapshot.version, POLL_SECONDS)
+
+    async def _sweep(self, board: JobBoard) -> None:
+        """Forgets finished jobs that were forgotten through other processes; `_show` sees to those under way."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            finished = self._jobs.finished()
+            with suppress(StoreUnavailable):
+                for start in range(0, len(finished), _AT_ONCE):
+                    jobs = finished[start : start + _AT_ONCE]
+                    for job, cancelled in zip(jobs, await board.cancelled(jobs), strict=True):
+                        if cancelled:
+                            self._jobs.cancel(*job)
+
+
+def _read(shown: Shown) -> JobSnapshot | None:
+    """The job's state; None without one, or where another program, or another version of this one, has written it."""
+    try:
+        return None if shown.document is None else JobSnapshot.model_validate_json(shown.document)
+    except ValidationError:
+        return None

@@ -177,6 +177,11 @@ class Jobs:
         job = self._known.get(job_id)
         return job if job is not None and job.order.owner == owner else None
 
+    def finished(self) -> list[tuple[str, str]]:
+        """Id and owner of each that has ended and is remembered."""
+        self._expire()
+        return [(job.order.result_id, job.order.owner) for job in self._known.values() if job.finished]
+
     def cancel(self, job_id: str, owner: str) -> bool:
         """Stops the job if it is under way, and forgets it. False if it is not known here."""
         job = self.get(job_id, owner)

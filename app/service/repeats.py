@@ -7,6 +7,8 @@ import hashlib
 import json
 from dataclasses import asdict
 
+from pydantic import TypeAdapter, ValidationError
+
 from app.errors import BadParameter, NotFound
 from app.results import JobBoard
 from app.service.caller import Caller
@@ -17,6 +19,7 @@ from app.service.pipeline import Order
 _MISUSED = (
     "Idempotency-Key: it was used for another picture or other options. Take a new key for each job, such as a UUID."
 )
+_BEGAN = TypeAdapter(tuple[str, str])
 
 
 class Repeats:
@@ -37,9 +40,10 @@ class Repeats:
         shown = None
         if self._board is not None and place not in self._known.get(caller.name, {}):
             shown = (await self._board.read(place, caller.owner)).document
-        job_id, before = self._known.get(caller.name, {}).get(place) or (json.loads(shown) if shown else ("", ""))
-        if not job_id:
+        began = self._known.get(caller.name, {}).get(place) or _read(shown)
+        if began is None:
             return None
+        job_id, before = began
         try:
             job = await self._directory.find(job_id, caller.owner)
         except NotFound:
@@ -66,6 +70,14 @@ def fingerprint(order: Order, data: bytes, webhook: str = "") -> str:
     """What was asked for: the picture, the options, the formats that are accepted, and where its end is told."""
     told = json.dumps([asdict(order.options), order.formats, webhook]).encode()
     return hashlib.sha256(hashlib.sha256(told).digest() + hashlib.sha256(data).digest()).hexdigest()
+
+
+def _read(shown: str | None) -> tuple[str, str] | None:
+    """Job and fingerprint as another process has shown them; None without, or where something else is there."""
+    try:
+        return None if shown is None else _BEGAN.validate_json(shown)
+    except ValidationError:
+        return None
 
 
 def _place(key: str, caller: Caller) -> str:

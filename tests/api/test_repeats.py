@@ -1,6 +1,7 @@
 """Idempotency-Key: one job for a request that is sent again, also to another process."""
 
 import asyncio
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -101,6 +102,9 @@ class Board:
     async def cancel(self, job_id: str, owner: str) -> bool:
         return False
 
+    async def cancelled(self, jobs: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        return [False for _ in jobs]
+
 
 class Directory:
     """Finds every job."""
@@ -121,6 +125,13 @@ async def test_another_process_finds_it_on_the_board() -> None:
         await other.find("key", me, fingerprint(order, OTHER))
     assert await other.find("another", me, asked) is None
     assert "key" not in str(board.shown)
+
+
+@pytest.mark.parametrize("text", ["garbage", "[1]", '["only one"]', "{}"])
+async def test_what_is_no_key_on_the_board_is_as_none(text: str) -> None:
+    board, me = Board(), Caller("me", "owner", 1, 0, False)
+    board.read = lambda *_: asyncio.sleep(0, Shown(text, leased=True, cancelled=False))  # type: ignore[method-assign]
+    assert await Repeats(Directory(), board, 10).find("key", me, "asked") is None  # type: ignore[arg-type]
 
 
 async def test_one_client_s_keys_do_not_make_another_s_forgotten() -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from app.errors import StoreUnavailable
 from app.results import StoredPicture, storage_key
@@ -53,6 +54,14 @@ async def test_a_large_result_takes_as_long_as_it_takes(proxy: Proxy, store: Red
     assert await store.put("a", "", LARGE)
     assert await store.get("a", "", 4) == LARGE[4]
     assert store.state == "ok"
+
+
+async def test_it_is_reached_by_a_socket(clean: RedisServer) -> None:
+    store = RedisStore(clean.socket_url, 1 << 20, 60)
+    assert await store.available()
+    assert await store.put("a", "", SMALL)
+    assert await store.get("a", "", 2) == SMALL[2]
+    await store.close()
 
 
 async def test_chunks_are_written_whole_or_not_at_all(proxy: Proxy, store: RedisStore) -> None:
@@ -229,6 +238,81 @@ async def test_a_redis_that_may_not_write_is_unavailable(clean: RedisServer, sto
     assert await store.available()
 
 
+async def test_a_redis_that_cannot_be_used_is_unavailable_and_the_log_says_why(
+    clean: RedisServer, store: RedisStore
+) -> None:
+    """It answers, and takes what the probe writes; but nothing could be kept."""
+    async with Redis.from_url(clean.url) as redis:
+        await redis.set(f"{PREFIX}ages", "somebody else's")
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                assert not await store.available()
+            assert store.state == "unavailable"
+        assert [entry["reason"][:9] for entry in logs] == ["WRONGTYPE"]
+        await redis.delete(f"{PREFIX}ages")
+    assert await store.available()
+    assert await store.put("a", "", SMALL)
+
+
+async def test_a_refusal_is_none_of_a_slow_link(clean: RedisServer) -> None:
+    """Also while other calls succeed, such as those that only read."""
+    now = iter(range(1000))
+    link = RedisLink(clean.url, clock=lambda: float(next(now)))
+
+    async def refused() -> None:
+        async with link.talking():
+            pass
+        raise NoPermissionError("no permissions to run the 'evalsha' command")
+
+    await link.probe(refused)
+    assert link.state == "unavailable"
+    await link.close()
+
+
+@pytest.mark.parametrize(
+    "answer", [b":abc\r\n", b"*-5\r\n", b"#t\r\n", 2000 * b"*1\r\n" + b":1\r\n", b"HTTP/1.1 400 Bad Request\r\n"]
+)
+async def test_what_is_no_redis_is_unavailable(answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1 << 16):
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        store = RedisStore(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", 1000, 60, timeout_seconds=0.1)
+        with pytest.raises(StoreUnavailable):
+            await store.put("a", "", SMALL)
+        with pytest.raises(StoreUnavailable):
+            await store.get("a", "", 2)
+        assert not await store.available()
+        assert store.state == "unavailable"
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("2:chunks", "x"),
+        ("2:chunks", ""),
+        ("2:chunks", "2"),
+        ("2:chunks", 5000 * "9"),
+        ("2:bytes", "-1"),
+        ("2:bytes", "49"),
+        ("2:type", "image/png\r\nSet-Cookie: a=b"),
+        ("2:etag", b"\xff"),
+        ("2:clean", "\n"),
+        ("2:0", ""),
+    ],
+)
+async def test_what_another_program_wrote_is_no_result(
+    clean: RedisServer, store: RedisStore, field: str, value: str | bytes
+) -> None:
+    assert await store.put("a", "", SMALL)
+    async with Redis.from_url(clean.url) as redis:
+        await redis.hset(PREFIX + storage_key("a", ""), field, value)
+    assert await store.get("a", "", 2) is None
+
+
 async def test_a_redis_that_was_emptied_is_told_for_a_minute(clean: RedisServer) -> None:
     now, emptied = 0.0, 0
 
@@ -248,6 +332,19 @@ async def test_a_redis_that_was_emptied_is_told_for_a_minute(clean: RedisServer)
     assert (link.state, emptied) == ("emptied", 1)
     now = 60.0
     assert (link.state, emptied) == ("ok", 1)
+    await link.close()
+
+
+async def test_a_redis_that_is_emptied_again_and_again_is_logged_once(clean: RedisServer) -> None:
+    """As by a `maxmemory` that is too small, and a policy that evicts whatever there is."""
+    link = RedisLink(clean.url)
+    await link.probe()
+    async with Redis.from_url(clean.url) as redis:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                await redis.flushall()
+                await link.probe()
+    assert len(logs) == 1
     await link.close()
 
 

@@ -7,7 +7,9 @@ import threading
 import httpx
 import pytest
 import structlog
+from redis.asyncio import Redis
 
+from app.results import storage_key
 from app.results.redis import RedisStore
 from app.service.job_snapshot import JobSnapshot
 from bench.redis_server import RedisServer
@@ -61,6 +63,24 @@ async def test_a_job_is_cancelled_from_the_other_process(serve: Running, redis_s
         gate.set()
 
 
+async def test_a_finished_job_is_forgotten_everywhere(
+    serve: Running, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts for its client's share of jobs as long as it is remembered."""
+    monkeypatch.setattr("app.service.job_directory.SWEEP_SECONDS", 0.01)
+    shared = {"redis_url": redis_server.url, "processes": 2}
+    async with serve(**shared) as here, serve(**shared) as there:
+        urls = [(await here.post("/upscale", files=FILES, headers=ASYNC)).headers["location"] for _ in range(3)]
+        for url in urls:
+            await state_of(there, url)
+            await there.get(f"{url}/events")
+        assert (await there.delete(urls[0])).status_code == 204
+        assert (await here.delete(urls[1])).status_code == 204
+        await until(lambda: len(service_of(here).jobs.finished()) == 1)
+        seen = [(await each.get(url)).status_code for url in urls for each in (here, there)]
+        assert seen == [404, 404, 404, 404, 200, 200]
+
+
 async def test_a_job_cancelled_at_home_is_gone_everywhere(serve: Running, redis_server: RedisServer) -> None:
     gate = threading.Event()
     shared = {"redis_url": redis_server.url, "processes": 2}
@@ -85,6 +105,20 @@ async def test_unknown_jobs_are_404_and_a_board_that_is_away_is_503(serve: Runni
     async with serve(redis_url="redis://127.0.0.1:1/0") as client:
         assert (await client.get(f"/jobs/{'A' * 32}")).status_code == 503
         assert (await client.delete(f"/jobs/{'A' * 32}")).status_code == 503
+
+
+async def test_asking_for_unknown_jobs_leaves_nothing_in_redis(serve: Running, redis_server: RedisServer) -> None:
+    """Whoever deletes jobs that are not there, one after the other, would fill it for all."""
+    async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
+        assert (await client.delete(f"/jobs/{'C' * 32}")).status_code == 404
+        assert await redis.keys(f"lapsrn:job:{storage_key('C' * 32, '')}*") == []
+
+
+async def test_what_another_program_wrote_is_no_job(serve: Running, redis_server: RedisServer) -> None:
+    async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
+        await redis.set(f"lapsrn:job:{storage_key('D' * 32, '')}", b"\xff{", ex=60)
+        assert (await client.get(f"/jobs/{'D' * 32}")).status_code == 404
+        assert (await client.get(f"/jobs/{'D' * 32}/events")).status_code == 404
 
 
 async def test_events_of_another_process_outlive_an_outage_and_leave_no_traceback(

@@ -1,6 +1,6 @@
 """A job of another process: what becomes of it when that process dies, or the board is away or emptied."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -15,7 +15,7 @@ LOST = JobError(
 )
 
 
-def document(version: int, state: State = "running") -> str:
+def job(version: int, state: State = "running") -> JobSnapshot:
     return JobSnapshot(
         version=version,
         id="a",
@@ -26,11 +26,11 @@ def document(version: int, state: State = "running") -> str:
         seconds_left=2.0,
         levels=(),
         error=None,
-    ).model_dump_json()
+    )
 
 
 def shown(version: int, state: State = "running", leased: bool = True) -> Shown:
-    return Shown(document(version, state), leased=leased, cancelled=False)
+    return Shown(job(version, state).model_dump_json(), leased=leased, cancelled=False)
 
 
 class Board:
@@ -58,6 +58,9 @@ class Board:
     async def cancel(self, job_id: str, owner: str) -> bool:
         raise AssertionError("nobody cancels it")
 
+    async def cancelled(self, jobs: Sequence[tuple[str, str]]) -> Sequence[bool]:
+        return [False for _ in jobs]
+
 
 Watch = Callable[..., RemoteView]
 
@@ -68,7 +71,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     monkeypatch.setattr("app.service.job_directory.POLL_SECONDS", 0.0)
 
     def view(board: Board, leased: bool = True) -> RemoteView:
-        return RemoteView(board, "a", "ann", document(1), leased, clock=lambda: board.now)
+        return RemoteView(board, "a", "ann", job(1), leased, clock=lambda: board.now)
 
     return view
 
@@ -131,3 +134,11 @@ async def test_a_job_that_was_cancelled_is_not_lost(watch: Watch) -> None:
     view = watch(Board(Shown(None, leased=False, cancelled=True)))
     assert await view.changed(1, 60.0)
     assert (view.snapshot.state, view.snapshot.error) == ("cancelled", None)
+
+
+@pytest.mark.parametrize("text", ["garbage", '{"version": 1}', "[]", ""])
+async def test_what_is_no_job_is_as_nothing(watch: Watch, text: str) -> None:
+    """It may be another program's, or another version's of this one while they take turns."""
+    view = watch(Board(Shown(text, leased=True, cancelled=False), shown(2)))
+    assert await view.changed(1, 60.0)
+    assert view.snapshot.version == 2
