@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from app.errors import NotAcceptable
 from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat
 
+_JSON = ("application/json", "application/problem+json")
+"""What answers may be besides pictures. Where one may be JSON, OpenAPI Generator's clients ask for that alone."""
+
 
 def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputFormat, ...]:
     """The formats that `accept` (RFC 9110, section 12.5.1) allows, the best first; PNG where it is indifferent.
 
-    Raises NotAcceptable when it excludes them all; PNG instead where not `strict`, as the answer is a job's JSON.
+    Raises NotAcceptable when it excludes them all; PNG instead where it allows JSON, or where not `strict`, as the
+    answer is a job's JSON.
     """
     if not accept.strip():
         return tuple(OUTPUT_FORMATS)
@@ -17,7 +21,7 @@ def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputForma
     weights = {name: _weight(row.media_type, ranges) for name, row in OUTPUT_FORMATS.items()}
     allowed = sorted((name for name in weights if weights[name] > 0.0), key=lambda name: -weights[name])
     if not allowed:
-        if not strict:
+        if not strict or any(_weight(media_type, ranges) for media_type in _JSON):
             return (DEFAULT_FORMAT,)
         possible = ", ".join(row.media_type for row in OUTPUT_FORMATS.values())
         raise NotAcceptable(f"None of what you accept can be sent. Possible are {possible}.")
