@@ -57,6 +57,12 @@ class UnsupportedFormat(ClientError):
     slug = "unsupported-format"
 
 
+class UnsupportedCoding(ClientError):
+    """The body is compressed as a whole."""
+
+    slug = "unsupported-coding"
+
+
 class UndecodablePicture(ClientError):
     """The format is accepted, but the bytes do not decode: truncated, corrupt or inconsistent."""
 
@@ -84,6 +90,12 @@ class NotReady(ClientError):
         """`job_id` is the job that tells when it is done."""
         super().__init__(message)
         self.job_id = job_id
+
+
+class PreconditionFailed(ClientError):
+    """There is a picture, but not the one that If-Match names."""
+
+    slug = "precondition-failed"
 
 
 class RangeNotSatisfiable(ClientError):

@@ -101,8 +101,9 @@ class UpscaleOptions:
     clean: Annotated[
         float | Literal["auto"],
         Option(
-            "How strongly to remove traces of compression and noise: from 0, nothing, to 1, in eighths. `auto` takes "
-            "what suits the picture's compression, by its quantisation and its pixels, and 0 if it has none.",
+            "How strongly to remove traces of compression and noise: from 0, nothing, to 1, in eighths. `auto`, the "
+            "default, takes what suits the picture's compression, by its quantisation and its pixels, and 0 if it has "
+            "none.",
             "How strongly to remove traces of compression and noise: 0 to 1, or auto, by the picture.",
             metavar="0..1|auto",
             example=0.5,

@@ -92,8 +92,8 @@ def network_of(address: str) -> str:
 
 
 def _sent_key(request: Request) -> str:
-    """The key in the request's headers, or nothing."""
+    """The key in the request's headers, or nothing. Clients that can send both may send one of them empty."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
+    if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return request.headers.get("x-api-key", "").strip()

@@ -16,6 +16,16 @@ def below(root_path: str, scope: Scope) -> None:
         scope["raw_path"] = root_path.encode() + scope.get("raw_path", b"")
 
 
+def without_last_slash(scope: Scope) -> None:
+    """Takes a slash too many from the path of what carries a body, or deletes, so that it is not redirected.
+
+    Of the clients that follow a redirect of such a request, some send its body broken, or none, the second time.
+    """
+    if scope["method"] not in ("GET", "HEAD") and path_of(scope) != "/":
+        scope["path"] = scope["path"].removesuffix("/")
+        scope["raw_path"] = scope.get("raw_path", b"").removesuffix(b"/")
+
+
 def path_of(scope: Scope) -> str:
     """The path without the prefix."""
     prefix, path = prefix_of(scope), str(scope["path"])

@@ -9,12 +9,14 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from app.api.form import FormSink
-from app.errors import MalformedRequest, SlowClient, TooManyBytes, UnsupportedFormat
+from app.errors import MalformedRequest, SlowClient, TooManyBytes, UnsupportedCoding, UnsupportedFormat
 from app.service.upload_budget import Reservation
 
 _FORM_OVERHEAD = 16 * 1024
 _MAX_CONTENT_TYPE = 1024
 """Characters that are read of it: to parse 64 KiB of parameters would keep other clients waiting for 0.1 s."""
+_COMPRESSIONS = frozenset(("br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"))
+"""Content codings that some clients are told to apply. Other words that are sent for them are no coding at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,15 @@ class RawSink:
 async def read_picture(request: Request, limits: BodyLimits, reservation: Reservation) -> bytes:
     """The picture's bytes, at most `limits.max_bytes`, counted on `reservation` as they arrive.
 
-    Raises UnsupportedFormat for a content type that is neither a form nor a picture, TooManyBytes as soon as it is
-    known, SlowClient, MalformedRequest, QueueFull, TooManyRequests, and starlette's ClientDisconnect.
+    Raises UnsupportedFormat for a content type that is neither a form nor a picture, UnsupportedCoding, TooManyBytes as
+    soon as it is known, SlowClient, MalformedRequest, QueueFull, TooManyRequests, and starlette's ClientDisconnect.
     """
+    for coding in ",".join(request.headers.getlist("content-encoding")).split(","):
+        if coding.strip().lower() in _COMPRESSIONS:
+            raise UnsupportedCoding(
+                f"Content-Encoding {coding.strip()}: send the body as it is, without compressing it. "
+                "Pictures hardly become smaller by it."
+            )
     sink, ceiling = _sink_for(request.headers.get("content-type", ""), limits.max_bytes)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > ceiling:

@@ -1,14 +1,15 @@
 """What a connection may cost: its limits, and the counts and clocks that hold a client to them."""
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from app.errors import HeadersTooLarge
 from app.settings import Settings
 
-_MAX_REMAINDER_BYTES = 256 * 1024 * 1024
-"""Of a body whose request has been answered: far more than any honest upload, and read within a second."""
+_LITTLE_BYTES = 64 * 1024
+"""Of a body whose request has been answered: soon read, so that the connection serves for the next request."""
 _FIELD_BYTES = len(": \r\n")
 
 
@@ -124,13 +125,39 @@ class HeaderCount:
         )
 
 
+class Outstanding:
+    """How much of a body is still to come, by the headers of its request."""
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]], *, asks: bool) -> None:
+        """`asks`: with Expect, the client sends the body once it is told to go on, or does not send it at all."""
+        lengths = {name: value for name, value in headers if name in (b"content-length", b"transfer-encoding")}
+        self._bytes = math.inf if b"transfer-encoding" in lengths else int(lengths.get(b"content-length", 0))
+        self._asks = asks
+
+    def took(self, count: int) -> None:
+        """So many more bytes have come."""
+        self._bytes -= count
+        self._asks = False
+
+    def complete(self) -> None:
+        """The last of it has come."""
+        self._bytes, self._asks = 0, False
+
+    @property
+    def little(self) -> bool:
+        """Whether it will come, and soon."""
+        return not self._asks and self._bytes <= _LITTLE_BYTES
+
+
 class Remainder:
-    """Bounds on reading what is left of a body whose request has been answered: pauses, time and bytes."""
+    """Bounds on reading what is left of a body whose request has been answered: pauses and time.
+
+    Not bytes: many clients read no answer before they have sent everything, however large the wrong file is.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: ProtocolLimits, give_up: Callable[[], None]) -> None:
-        self._limits, self._give_up = limits, give_up
+        self._limits = limits
         self._idle, self._end = Timer(loop, give_up), Timer(loop, give_up)
-        self._bytes = 0
 
     @property
     def running(self) -> bool:
@@ -140,16 +167,12 @@ class Remainder:
     def start(self) -> None:
         """Begins; a second call changes nothing."""
         if not self.running:
-            self._bytes = 0
             self._idle.start(self._limits.body_idle_seconds)
             self._end.start(self._limits.body_seconds)
 
-    def took(self, count: int) -> None:
-        """So many more bytes have been read."""
-        self._bytes += count
+    def took(self) -> None:
+        """More has been read."""
         self._idle.start(self._limits.body_idle_seconds)
-        if self._bytes > _MAX_REMAINDER_BYTES:
-            self._give_up()
 
     def stop(self) -> None:
         """Ends."""

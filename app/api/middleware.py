@@ -9,7 +9,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.addresses import below, path_of
+from app.api.addresses import below, path_of, without_last_slash
 from app.api.connections import PROBES
 from app.api.cookies import only_ours
 from app.api.tracing import Trace, trace_of
@@ -50,6 +50,7 @@ class RequestEnvelope:
             await self._app(scope, receive, send)
             return
         below(self._root_path, scope)
+        without_last_slash(scope)
         scope["headers"] = only_ours(scope["headers"])
         headers = Headers(scope=scope)
         trace = trace_of(headers.get("x-request-id", ""), headers.get("traceparent", ""))

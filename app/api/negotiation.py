@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from app.errors import NotAcceptable
 from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat
 
+_JSON = ("application/json", "application/problem+json")
+"""What answers may be besides pictures. Where one may be JSON, OpenAPI Generator's clients ask for that alone."""
+
 
 def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputFormat, ...]:
     """The formats that `accept` (RFC 9110, section 12.5.1) allows, the best first; PNG where it is indifferent.
 
-    Raises NotAcceptable when it excludes them all; PNG instead where not `strict`, as the answer is a job's JSON.
+    Raises NotAcceptable when it excludes them all; PNG instead where it allows JSON, or where not `strict`, as the
+    answer is a job's JSON.
     """
     if not accept.strip():
         return tuple(OUTPUT_FORMATS)
@@ -17,7 +21,7 @@ def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputForma
     weights = {name: _weight(row.media_type, ranges) for name, row in OUTPUT_FORMATS.items()}
     allowed = sorted((name for name in weights if weights[name] > 0.0), key=lambda name: -weights[name])
     if not allowed:
-        if not strict:
+        if not strict or any(_weight(media_type, ranges) for media_type in _JSON):
             return (DEFAULT_FORMAT,)
         possible = ", ".join(row.media_type for row in OUTPUT_FORMATS.values())
         raise NotAcceptable(f"None of what you accept can be sent. Possible are {possible}.")
@@ -53,6 +57,12 @@ def _weight(media_type: str, ranges: Mapping[str, float]) -> float:
     """The q of the most specific range that covers `media_type`; 0 when none does."""
     family = media_type.partition("/")[0] + "/*"
     return next((ranges[key] for key in (media_type, family, "*/*") if key in ranges), 0.0)
+
+
+def is_meant(if_match: str, etag: str) -> bool:
+    """Whether If-Match, if there is any, allows this representation (strong comparison; RFC 9110, section 13.1.1)."""
+    tags = [tag.strip() for tag in if_match.split(",")]
+    return not if_match.strip() or "*" in tags or etag in tags
 
 
 def revalidates(if_none_match: str, etag: str) -> bool:

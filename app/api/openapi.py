@@ -66,6 +66,8 @@ def _finish(operation: Document, guarded: bool) -> None:
     for parameter in operation.get("parameters", []):
         parameter["schema"] = _without_null(parameter["schema"])
         parameter["schema"].pop("description", None)
+        if "anyOf" in parameter["schema"]:  # OpenAPI Generator's Go of a default among several types does not compile
+            parameter["schema"].pop("default", None)
 
 
 def _without_null(schema: Document) -> Document:

@@ -49,6 +49,8 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if status in (429, 503):
         headers["Retry-After"] = _RETRY
+    if any(row.slug == errors.UnsupportedCoding.slug for row in rows):
+        headers["Accept-Encoding"] = _header("Only where the body was compressed.", "identity")
     if status == 416:
         headers["Content-Range"] = _header("How much there is.", "bytes */2000")
     if any(row.slug == errors.NotReady.slug for row in rows):
@@ -93,6 +95,7 @@ _PREFER = _parameter("Prefer", "header", "`respond-async`: answer 202 with a job
 _IF_NONE_MATCH = _parameter(
     "If-None-Match", "header", "Entity tags that the client has; 304 when one of them is current."
 )
+_IF_MATCH = _parameter("If-Match", "header", "Entity tags of which one is to be current; else 412.")
 _RANGE = _parameter(
     "Range", "header", "A part of the file, such as bytes=1000-, to go on with a transfer; answered by 206."
 )
@@ -143,6 +146,7 @@ UPSCALE: dict[str, Any] = {
             errors.SlowClient,
             errors.TooManyBytes,
             errors.TooManyPixels,
+            errors.UnsupportedCoding,
             errors.UnsupportedFormat,
             errors.UndecodablePicture,
             errors.BadParameter,
@@ -195,6 +199,7 @@ RESULT: dict[str, Any] = {
             errors.Unauthorized,
             errors.NotFound,
             errors.NotReady,
+            errors.PreconditionFailed,
             errors.RangeNotSatisfiable,
             errors.BadParameter,
             errors.TooManyRequests,
@@ -202,7 +207,7 @@ RESULT: dict[str, Any] = {
             errors.StoreUnavailable,
         ),
     },
-    "openapi_extra": {"parameters": [_IF_NONE_MATCH, _RANGE, _IF_RANGE, _COOKIE_PARAMETER]},
+    "openapi_extra": {"parameters": [_IF_MATCH, _IF_NONE_MATCH, _RANGE, _IF_RANGE, _COOKIE_PARAMETER]},
 }
 
 FORGET: dict[str, Any] = {

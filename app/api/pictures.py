@@ -7,8 +7,9 @@ from starlette.responses import Response
 
 from app.api.addresses import picture_address, prefix_of
 from app.api.cookies import COOKIE
-from app.api.negotiation import revalidates
+from app.api.negotiation import is_meant, revalidates
 from app.api.ranges import part
+from app.errors import PreconditionFailed
 from app.formats import OUTPUT_FORMATS
 from app.results import StoredPicture
 
@@ -55,8 +56,12 @@ def content_disposition(media_type: str, made: str) -> str:
 def picture_response(request: Request, picture: StoredPicture, level: int) -> Response:
     """200 with the picture, 206 with the part that the client lacks, or 304 when it has it already.
 
-    Raises RangeNotSatisfiable.
+    Raises PreconditionFailed, RangeNotSatisfiable.
     """
+    if not is_meant(request.headers.get("if-match", ""), picture.etag):
+        raise PreconditionFailed(
+            f"If-Match asks for another picture: this one's ETag is {picture.etag}. Ask without it."
+        )
     headers = {"ETag": picture.etag, "Cache-Control": CACHE_CONTROL, "Vary": "Cookie", "Accept-Ranges": "bytes"}
     if revalidates(request.headers.get("if-none-match", ""), picture.etag):
         return Response(status_code=304, headers=headers)

@@ -38,9 +38,11 @@ KINDS: Mapping[type[errors.LapsrnError], Kind] = {
     errors.NotReady: Kind(409, errors.NotReady.slug, "Not ready yet"),
     errors.StartupError: Kind(409, errors.StartupError.slug, "The weights did not pass their checks"),
     errors.SettingsRefused: Kind(409, errors.SettingsRefused.slug, "The settings did not pass their checks"),
+    errors.PreconditionFailed: Kind(412, errors.PreconditionFailed.slug, "Another picture than that of If-Match"),
     errors.TooManyBytes: Kind(413, errors.TooManyBytes.slug, "Too many bytes"),
     errors.TooManyPixels: Kind(413, errors.TooManyPixels.slug, "Too many pixels"),
     errors.UnsupportedFormat: Kind(415, errors.UnsupportedFormat.slug, "Not an accepted picture format"),
+    errors.UnsupportedCoding: Kind(415, errors.UnsupportedCoding.slug, "The body is compressed"),
     errors.RangeNotSatisfiable: Kind(416, errors.RangeNotSatisfiable.slug, "No such part"),
     errors.UnknownHost: Kind(421, errors.UnknownHost.slug, "Not a name of this service"),
     errors.UndecodablePicture: Kind(422, errors.UndecodablePicture.slug, "The picture does not decode"),
@@ -111,6 +113,8 @@ def problem_of(error: Exception, prefix: str = "") -> Problem:
         headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     if kind.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="lapsrn"'
+    if isinstance(error, errors.UnsupportedCoding):
+        headers["Accept-Encoding"] = "identity"
     if isinstance(error, errors.RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
     if isinstance(error, errors.NotReady):

@@ -7,7 +7,7 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.api.bounds import HeaderCount, ProtocolLimits, Remainder, Timer
+from app.api.bounds import HeaderCount, Outstanding, ProtocolLimits, Remainder, Timer
 from app.api.connections import PROBES, Connections
 from app.api.fallback import REFUSAL
 from app.api.line import Line
@@ -31,6 +31,9 @@ class BoundedProtocol(HttpToolsProtocol):
     connection, and the reset destroys the answer before the client, or the proxy in front, has read it. So the rest of
     the body is read and dropped, within the limits of a body. If the connection is to be closed, its writing side ends
     at once and the client closes the other one.
+
+    An early answer says that the connection ends, unless little of the body is to come. Clients that see it can then
+    stop sending. And one that asked with Expect may never send the body: its next request would be taken for that.
     """
 
     def __init__(self, *arguments: Any, limits: ProtocolLimits, connections: Connections, **named: Any) -> None:
@@ -45,6 +48,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._probes_only = False
         self._in_headers = False
         self._arriving: RequestResponseCycle | None = None  # the request whose body has not arrived completely
+        self._outstanding = Outstanding((), asks=False)
+        self._lasts = True  # whether the connection is to stay open once that request is answered and its body is here
         self._deaf = False  # whatever still comes is not for the parser
         self._framing = b""  # of the body that the parser left out because of an upgrade
         self._reframing = False
@@ -80,7 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parses what has come, or drops it if nobody wants it any more."""
         if self._remainder.running:
-            self._remainder.took(len(data))
+            self._remainder.took()
         if self._deaf:
             return
         self._headers.fed(len(data))
@@ -155,18 +160,23 @@ class BoundedProtocol(HttpToolsProtocol):
             self._framing = b"".join(b"%s: %s\r\n" % each for each in self.headers if each[0] in _FRAMING)
         if self._probes_only and cycle.scope["path"] not in PROBES:
             self._tell(cycle, QueueFull("Too many connections are open. Try again in a few seconds.", retry_after=2.0))
-        if self._probes_only or self._connections.leaving():
-            cycle.keep_alive = False
+        self._lasts = cycle.keep_alive and not self._probes_only and not self._connections.leaving()
+        self._outstanding = Outstanding(self.headers, asks=cycle.waiting_for_100_continue)
+        self._weigh(cycle)
 
     def on_body(self, body: bytes) -> None:
         """Takes a piece of the body."""
         self._headers.body()
+        self._outstanding.took(len(body))
+        self._weigh(self.cycle)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Waits for the next request if this one has been answered already."""
         if self._framing:
             return  # the body is still to come
+        self._outstanding.complete()
+        self._weigh(self.cycle)
         self._arriving = None
         super().on_message_complete()
         if self._remainder.running:
@@ -185,12 +195,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Closes when what is under way has been answered."""
+        self._lasts = False
         if not self._line.is_closing():
             super().shutdown()
 
     @property
     def _answered_early(self) -> bool:
         return self._arriving is not None and self._arriving.response_complete
+
+    def _weigh(self, cycle: RequestResponseCycle) -> None:
+        """Decides whether an answer that begins now leaves the connection open."""
+        if not cycle.response_started:
+            cycle.keep_alive = self._lasts and self._outstanding.little
 
     def _close(self) -> None:
         """What uvicorn's `transport.close()` comes to."""
@@ -214,6 +230,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_headers = False
         self._arriving = self.cycle
+        if self.cycle.scope["http_version"] != "1.1":
+            _speak_older(self.cycle)
         return self.cycle
 
     def _refuse(self, error: LapsrnError) -> None:
@@ -227,7 +245,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _tell(self, cycle: RequestResponseCycle, error: LapsrnError) -> None:
         cast(dict[str, Any], cycle.scope)[REFUSAL] = error
-        cycle.keep_alive = False
+        cycle.keep_alive = self._lasts = False
         cycle.message_event.set()
 
     def _start_unparsed(self) -> RequestResponseCycle:
@@ -240,3 +258,23 @@ class BoundedProtocol(HttpToolsProtocol):
         if not known:
             cycle.scope["method"] = ""
         return cycle
+
+
+def _speak_older(cycle: RequestResponseCycle) -> None:
+    """To a client of HTTP/1.0, which knows neither chunks nor 100 (Continue): RFC 9112, 6.1, and RFC 9110, 10.1.1.
+
+    Of an answer whose length is not known, it takes what comes until the connection is closed.
+    """
+    cycle.waiting_for_100_continue = False
+    send, framed = cycle.send, True
+
+    async def unframed(message: Any) -> None:
+        nonlocal framed
+        if message["type"] == "http.response.start":
+            framed = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+            cycle.chunked_encoding = None if framed else False
+        elif not framed:
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    cycle.send = unframed  # type: ignore[method-assign]

@@ -44,7 +44,7 @@ const [picture, service = "http://127.0.0.1:8000"] = process.argv.slice(2);
 if (picture) {
   const { dir, name } = parse(picture);
   try {
-    const { x2, x4 } = await upscale(await readFile(picture), service, (done, total) =>
+    const { x2, x4 } = await upscale(await readFile(picture), service.replace(/\/$/, ""), (done, total) =>
       process.stderr.write(`\r${done} of ${total} tiles`),
     );
     await writeFile(join(dir, `${name}_x2.png`), x2);

@@ -4,6 +4,7 @@
 set -eu
 picture=$1
 service=${2:-http://127.0.0.1:8000}
+service=${service%/}
 name=${picture%.*}
 headers=$(mktemp)
 trap 'rm -f "$headers"' EXIT

@@ -39,7 +39,14 @@ def bearer(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "headers",
-    [bearer("ann"), {"authorization": "bearer ann's key"}, {"x-api-key": "bob's key"}],
+    [
+        bearer("ann"),
+        {"authorization": "bearer ann's key"},
+        {"x-api-key": "bob's key"},
+        {"authorization": "Bearer", "x-api-key": "bob's key"},
+        {"authorization": "Bearer ", "x-api-key": "bob's key"},
+        bearer("ann") | {"x-api-key": ""},
+    ],
 )
 async def test_a_known_key_opens(serve: Running, headers: dict[str, str]) -> None:
     async with serve(api_keys=KEYS) as client:

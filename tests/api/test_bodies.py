@@ -69,6 +69,24 @@ async def test_refused_bodies(
     assert service.quota.under_way() == 0
 
 
+@pytest.mark.parametrize("coding", ["gzip", "identity, X-GZIP", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("headers", [FORM, {"content-type": "image/png"}], ids=["form", "raw"])
+async def test_a_compressed_body_is_told_as_such(
+    client: httpx.AsyncClient, headers: dict[str, str], coding: str
+) -> None:
+    """Decompressed, a form would have its boundary, and a picture its format."""
+    answer = await client.post("/upscale", content=bytes(9), headers=headers | {"content-encoding": coding})
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    assert answer.json()["type"] == "urn:lapsrn:problem:unsupported-coding"
+    assert f"Content-Encoding {coding.rpartition(' ')[2]}: send the body as it is" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("coding", ["identity", "", "binary", "utf-8"])
+async def test_what_says_that_it_is_not_compressed_is_taken(client: httpx.AsyncClient, coding: str) -> None:
+    answer = await client.post("/upscale", content=PNG, headers={"content-encoding": coding})
+    assert answer.status_code == 200
+
+
 async def test_a_body_of_no_type_is_the_picture(client: httpx.AsyncClient) -> None:
     """As requests sends it with data=, and curl with -T."""
     assert (await client.post("/upscale", content=PNG)).status_code == 200

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests import pictures
+from tests.api.wire import connected, exchanged, received, statuses
 from tests.proxy import nginx
 from tests.service_process import Process, fake_service
 
@@ -103,12 +104,61 @@ def test_refusals_while_draining_arrive_too(tmp_path: Path) -> None:
                 assert answer == (503, "urn:lapsrn:problem:draining")
 
 
-def test_a_connection_stays_open_for_the_next_request(service: Process) -> None:
-    with httpx.Client(base_url=service.url) as client:
-        for _ in range(2):
-            assert client.post("/upscale", content=bytes(5 * MIB)).status_code == 401
-            (connection,) = client._transport._pool.connections  # type: ignore[attr-defined]
-            assert connection.is_idle()
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def head(*headers: bytes, version: bytes = b"1.1") -> bytes:
+    """Of a request that is refused for want of a key."""
+    lines = (b"POST /upscale HTTP/" + version, b"Host: x", b"Content-Type: image/png", *headers)
+    return b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+def test_a_connection_stays_open_where_little_of_a_body_is_to_come(service: Process) -> None:
+    with connected(service.url) as connection:
+        connection.sendall(head(b"Content-Length: 65536"))
+        refused = connection.recv(65536)
+        connection.sendall(bytes(65536) + GET)
+        answers = refused + received(connection)
+    assert statuses(answers) == [401, 200]
+    assert b"connection: close" not in refused
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 65537", b"Transfer-Encoding: chunked"])
+def test_where_more_is_to_come_the_client_is_told_that_the_connection_ends(service: Process, framing: bytes) -> None:
+    """Node's client would stop sending, and its next request wait for the connection until that is given up."""
+    answer = exchanged(service.url, head(framing))
+    assert statuses(answer) == [401]
+    assert b"\r\nconnection: close\r\n" in answer
+
+
+def test_a_client_that_asks_first_need_not_send_the_body(service: Process) -> None:
+    """Apache's, Go's and Ruby's go on with the next request, which must not be taken for the body."""
+    answer = exchanged(service.url, head(b"Content-Length: 100", b"Expect: 100-continue"))
+    assert statuses(answer) == [401]
+    assert b"\r\nconnection: close\r\n" in answer
+
+
+def test_a_client_that_asks_first_and_sends_the_body_keeps_its_connection(service: Process) -> None:
+    asked = head(b"Content-Length: %d" % len(PNG), b"Expect: 100-continue", b"X-API-Key: often")
+    with connected(service.url) as connection:
+        connection.sendall(asked)
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(PNG + GET)
+        assert statuses(received(connection)) == [200, 200]
+
+
+def test_http_1_0_has_neither_continue_nor_chunks(service: Process) -> None:
+    """What has no known length ends with the connection (RFC 9112, section 6.1)."""
+    key = b"X-API-Key: often"
+    asked = head(b"Content-Length: %d" % len(PNG), b"Expect: 100-continue", key, version=b"1.0")
+    made = exchanged(service.url, asked + PNG)
+    assert statuses(made) == [200]
+    job = httpx.post(f"{service.url}/upscale", content=PNG, headers=IMAGE | {"Prefer": "respond-async"})
+    lines = (b"GET %s/events HTTP/1.0" % job.headers["location"].encode(), key, b"", b"")
+    headers, _, events = exchanged(service.url, b"\r\n".join(lines)).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in headers
+    assert events.startswith(b"retry: 1000\n\nid: ")
+    assert json.loads(events.rpartition(b"data: ")[2])["state"] == "done"
 
 
 def test_reading_on_is_bounded(tmp_path: Path) -> None:

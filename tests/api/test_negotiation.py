@@ -111,8 +111,17 @@ def test_garbage_is_a_format_or_not_acceptable(header: str) -> None:
         assert header.strip(), "no wish is no refusal"
 
 
+@pytest.mark.parametrize("accept", ["application/json", "application/problem+json", "APPLICATION/*;q=0.1"])
+def test_clients_that_know_of_json_only_get_png(accept: str) -> None:
+    """As OpenAPI Generator makes them for Python, Go, Ruby and C#: a picture is what they are for."""
+    assert acceptable_formats(accept) == ("png",)
+    assert acceptable_formats(f"{accept}, image/webp") == ("webp",)
+    with pytest.raises(NotAcceptable):
+        acceptable_formats("application/json;q=0, text/*")
+
+
 def test_a_job_is_not_refused_for_wanting_json() -> None:
-    assert acceptable_formats("application/json", strict=False) == ("png",)
+    assert acceptable_formats("text/html", strict=False) == ("png",)
     assert acceptable_formats("application/json, image/webp", strict=False) == ("webp",)
 
 

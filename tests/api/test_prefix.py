@@ -134,3 +134,17 @@ async def test_a_slash_too_many_is_redirected_without_the_host_that_was_sent(ser
     async with serve(root_path=prefix, allowed_hosts="*") as client:
         answer = await client.get(f"{prefix}/model/?x=1", headers={"host": "evil.example"})
         assert (answer.status_code, answer.headers["location"]) == (307, f"{prefix}/model?x=1")
+
+
+@pytest.mark.parametrize("prefix", ["", "/sr"])
+async def test_a_picture_with_a_slash_too_many_is_sent_once(serve: Running, prefix: str) -> None:
+    """Node's fetch sends a form again with another boundary than its header names."""
+    async with serve(root_path=prefix) as client:
+        made = await client.post(f"{prefix}/upscale/?scale=2", content=PNG)
+        assert (made.status_code, made.headers["content-location"].partition("?")[0]) == (200, f"{prefix}/upscale")
+        forgotten = await client.delete(f"{prefix}/upscale/?id={made.headers['x-upscale-id']}")
+        assert forgotten.status_code == 204
+        for path in ("/", "/model/", "/upscales/"):
+            assert (await client.post(f"{prefix}{path}")).status_code in (404, 405)
+        metrics = (await client.get(f"{prefix}/metrics")).text
+        assert 'lapsrn_http_requests_total{method="POST",route="/upscale",status="200"}' in metrics

@@ -30,6 +30,8 @@ PNG = pictures.png(pictures.gray())
         (errors.TooManyBytes("x"), 413, "too-many-bytes"),
         (errors.TooManyPixels("x"), 413, "too-many-pixels"),
         (errors.UnsupportedFormat("x"), 415, "unsupported-format"),
+        (errors.UnsupportedCoding("x"), 415, "unsupported-coding"),
+        (errors.PreconditionFailed("x"), 412, "precondition-failed"),
         (errors.RangeNotSatisfiable("x", 5), 416, "range-not-satisfiable"),
         (errors.UndecodablePicture("x"), 422, "undecodable-picture"),
         (errors.BadParameter("x"), 422, "bad-parameter"),

@@ -67,6 +67,23 @@ async def test_what_is_complete_has_no_rest(client: httpx.AsyncClient) -> None:
     assert answer.json()["type"] == "urn:lapsrn:problem:range-not-satisfiable"
 
 
+@pytest.mark.parametrize(
+    ("if_match", "status"),
+    [("{}", 200), ('"x", {}', 200), ("*", 200), ("", 200), ('"x"', 412), ("W/{}", 412), ('"x", "y"', 412)],
+)
+async def test_if_match_names_the_picture_that_is_meant(client: httpx.AsyncClient, if_match: str, status: int) -> None:
+    """Strongly compared (RFC 9110, section 13.1.1), and before If-None-Match and Range."""
+    made = await post(client)
+    url, tag = made.headers["content-location"], made.headers["etag"]
+    condition = {"if-match": if_match.format(tag)}
+    for method in ("GET", "HEAD"):
+        assert (await client.request(method, url, headers=condition)).status_code == status
+    had = await client.get(url, headers=condition | {"if-none-match": tag})
+    rest = await client.get(url, headers=condition | {"range": "bytes=1-"})
+    expected = (304, 206) if status == 200 else (412, 412)
+    assert (had.status_code, rest.status_code) == expected
+
+
 async def test_range_comes_after_the_other_conditions_and_means_nothing_to_head(client: httpx.AsyncClient) -> None:
     made = await post(client)
     url = made.headers["content-location"]

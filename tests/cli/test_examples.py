@@ -41,7 +41,7 @@ def test_every_example_is_tested() -> None:
 def test_writes_both_levels(url: str, tmp_path: Path, name: str) -> None:
     picture = tmp_path / "photo.one.png"
     picture.write_bytes(pictures.png(GRAY))
-    done = example(name, str(picture), url)
+    done = example(name, str(picture), f"{url}/")  # as browsers show the address
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     for scale in (2, 4):
         made = pictures.opened((tmp_path / f"photo.one_x{scale}.png").read_bytes())

@@ -43,6 +43,8 @@ const GROUPS = {
   "headers-too-large": "failed",
   "cross-site": "failed",
   "unknown-host": "failed",
+  "precondition-failed": "failed",
+  "unsupported-coding": "failed",
   "range-not-satisfiable": "failed",
   unreachable: "unreachable",
   page: "page",
