@@ -17,6 +17,7 @@ from app.formats import OUTPUT_FORMATS
 from app.options import UpscaleOptions
 
 _BROKEN = ("decoder error", "codec configuration error", "broken data stream")  # Pillow's words, of its codecs' numbers
+_WITHOUT_PICTURE = "not identified by this driver"
 
 
 def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
@@ -49,6 +50,8 @@ def _words(error: Exception) -> str:
         return "its header is cut short or contradicts itself"
     if text.startswith(_BROKEN):
         return "its compressed data is broken"
+    if text == _WITHOUT_PICTURE:
+        return "it ends before a picture begins"
     return text.rstrip(".")[:160]
 
 
