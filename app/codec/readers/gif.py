@@ -49,11 +49,12 @@ class GifReader(PillowReader):
         """Decodes the still, or the next frame of the film, composed with those before it."""
         if not animated:
             first = next(parts(self.source.data), None)
-            if first is None or first.gif:
+            if first is None or first.covers(*self.size):
                 return super().frame(index, animated)
-            # A frame without a size shows the canvas, as in browsers and ffmpeg.
-            return Frame(Canvas(self.source.data, [first], *self.size).show(first, None), first.duration_ms)
+            # Where it does not cover the canvas, or has no size at all, Pillow shows any colour.
+            self._film, self._canvas = [first], Canvas(self.source.data, [first], *self.size)
         part = self._film[index]
+        self.source.check_pixels(max(1, part.height), max(1, part.width))
         return Frame(self._canvas.show(part, self._indices(part)), part.duration_ms)
 
     def _indices(self, part: Part) -> NDArray[np.uint8] | None:
