@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin
 
-from app.codec import metadata
+from app.codec import edit_list, metadata
 from app.codec.av1 import code_points
 from app.codec.color_management import belongs
 from app.codec.heif import HEADERS, Items, Properties, colors
@@ -42,6 +42,11 @@ class AvifReader(PillowReader):
         """As Reader."""
         quality = history.quality_of(self.source.data)
         return None if quality is None else Finding("avif", quality)
+
+    @property
+    def loop(self) -> int:
+        """How often its edit list says that a sequence is played, which Pillow does not tell; 0 is for ever."""
+        return edit_list.plays(self._data)
 
     def _own_orientation(self) -> int | None:
         return metadata.orientation_of(self._image)
