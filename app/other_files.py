@@ -15,7 +15,14 @@ _BEGINNINGS = {
     b"8BPS": "a Photoshop document",
     b"gimp xcf": "a GIMP drawing",
     b"\0\0\1\0": "an icon",
+    b"\0\0\2\0\0": "Targa (TGA)",
+    b"\0\0\x0a\0\0": "Targa (TGA)",
     b"\0\0\2\0": "a cursor",
+    b"\n\5\1": "PCX",
+    b"\1\xda\0": "SGI",
+    b"\1\xda\1": "SGI",
+    b"\x8aMNG": "MNG",
+    b"SIMPLE  =": "FITS",
     b"\x76\x2f\x31\x01": "OpenEXR",
     b"#?RADIANCE": "Radiance HDR",
     b"\0\0\0\x0cjP  ": "JPEG 2000",
@@ -27,9 +34,13 @@ _BEGINNINGS = {
     b"IIU\0": "a camera's raw file",
     b"IIRO": "a camera's raw file",
     b"\x1aE\xdf\xa3": "a film",
+    b"\0\0\1\xba": "a film",
+    b"FLV\1": "a film",
     b"\x7fELF": "a program",
-} | {f"P{kind}".encode() + end: "Netpbm (PPM, PGM, PBM or PAM)" for kind in range(1, 8) for end in (b"\n", b" ")}
-_BRANDS = {b"crx ": "a camera's raw file"} | dict.fromkeys(
+} | {f"P{kind}".encode() + end: "Netpbm (PPM, PGM, PBM, PAM or PFM)" for kind in "1234567Ff" for end in (b"\n", b" ")}
+_HEIF = (b"mif1", b"mif2", b"mif3", b"miaf", b"jpeg", b"j2ki", b"avci", b"vvic", b"unif")
+_BRANDS = {b"crx ": "a camera's raw file"} | dict.fromkeys(_HEIF, "a HEIF of another kind than HEIC and AVIF")
+_BRANDS |= dict.fromkeys(
     (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"3gp4", b"3gp5"),
     "a film",
 )
@@ -41,6 +52,8 @@ def name_of(data: bytes) -> str:
     """What a file seems to be by its first bytes, or ""."""
     if data[4:8] == b"ftyp":
         return _BRANDS.get(bytes(data[8:12]), "")
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return "a film"
     if data[128:132] == b"DICM":
         return "DICOM"
     text = bytes(data[:_TEXT]).lstrip(b"\xef\xbb\xbf \t\r\n").lower()

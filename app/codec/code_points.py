@@ -9,12 +9,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from app.codec import jxl_profile
-from app.codec.color_management import SRGB_CHROMATICITIES
+from app.codec.color_management import SRGB_CHROMATICITIES, made_profile
 from app.codec.types import HDR_TRANSFERS, Metadata
 from app.errors import UnsupportedFormat
 
@@ -108,9 +107,9 @@ def profile(points: CodePoints, gray: bool = False) -> bytes | None:
         return None
     levels = _CURVES[points.transfer](np.linspace(0, 1, 4096)).astype(np.float32)
     if gray:
-        return bytes(imagecodecs.cms_profile("gray", transferfunction=levels))
+        return made_profile("gray", transferfunction=levels)
     if points.primaries not in _PRIMARIES:
         return None
     places = _PRIMARIES[points.primaries]
     white, colors = [*places[:2], 1.0], [value for at in (2, 4, 6) for value in (*places[at : at + 2], 1.0)]
-    return bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=colors, transferfunction=levels))
+    return made_profile("rgb", whitepoint=white, primaries=colors, transferfunction=levels)

@@ -6,7 +6,7 @@ LittleCMS is called through imagecodecs and not through Pillow, whose ImageCms k
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -18,6 +18,8 @@ _SPACES = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 _NAMES = {1: "gray", 3: "rgb", 4: "cmyk"}
 _NO_OPTIMIZATION = 0x100  # cmsFLAGS_NOOPTIMIZE
 _RELATIVE = 1  # relative colorimetric
+_DATE = slice(24, 36)  # when a profile was made (ICC.1:2022, 7.2.1)
+_D50 = (0.3457, 0.3585, 1.0)  # as x, y, Y
 SRGB_GAMMA = 1 / 2.2
 SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 
@@ -37,6 +39,20 @@ def profile_channels(profile: bytes | None) -> int | None:
     return _SPACES.get(profile[16:20])
 
 
+def belongs(profile: bytes | None, channels: int) -> bool:
+    """Whether the profile is for samples of so many channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+    return profile_channels(profile) == (1 if channels <= 2 else 3)
+
+
+def made_profile(kind: Literal["gray", "rgb"], whitepoint: Sequence[float] = _D50, **more: Any) -> bytes:
+    """A profile by LittleCMS, the same whenever it is made: it would bear the date, and results would not be alike.
+
+    `whitepoint` is x, y, Y, without which a profile is not valid, also of gray; for `more` see imagecodecs.cms_profile.
+    """
+    profile = bytes(imagecodecs.cms_profile(kind, whitepoint=whitepoint, **more))
+    return profile[: _DATE.start] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[_DATE.stop :]
+
+
 def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None, gray: bool = False) -> bytes | None:
     """A profile for what PNG's gAMA and cHRM say: the file's gamma, and white, red, green, blue as x, y pairs.
 
@@ -47,7 +63,7 @@ def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None
     exponent = gamma if gamma is not None and 0.01 < gamma < 10 else SRGB_GAMMA
     if gray:
         usual = abs(exponent - SRGB_GAMMA) < 0.005
-        return None if usual else bytes(imagecodecs.cms_profile("gray", gamma=1 / exponent))
+        return None if usual else made_profile("gray", gamma=1 / exponent)
     usual = max(abs(a - b) for a, b in zip(points, SRGB_CHROMATICITIES, strict=True)) < 0.002
     if usual and abs(exponent - SRGB_GAMMA) < 0.005:
         return None
@@ -56,7 +72,7 @@ def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None
     white, primaries = [points[0], points[1], 1.0], []
     for at in (2, 4, 6):
         primaries += [points[at], points[at + 1], 1.0]
-    return bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=primaries, gamma=1 / exponent))
+    return made_profile("rgb", whitepoint=white, primaries=primaries, gamma=1 / exponent)
 
 
 def to_srgb(colors: Samples, profile: bytes) -> Samples | None:

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 
 from app.codec.boxes import boxes
 from app.codec.code_points import CodePoints, metadata_of
@@ -43,15 +44,16 @@ class Items:
 
     def properties(self, item: int) -> Properties:
         """Those of an item."""
-        containers, known = self._properties
-        if b"ipma" not in containers:
-            return {}
-        return dict(known[index - 1] for index in _associated(containers[b"ipma"], item) if 0 < index <= len(known))
+        associations, known = self._properties
+        indices = chain.from_iterable(_associated(ipma, item) for ipma in associations)
+        return dict(known[index - 1] for index in indices if 0 < index <= len(known))
 
     @cached_property
-    def _properties(self) -> tuple[dict[bytes, memoryview], list[tuple[bytes, memoryview]]]:
-        containers = dict(boxes(self._parts.get(b"iprp", _NOTHING)))
-        return containers, list(boxes(containers.get(b"ipco", _NOTHING)))
+    def _properties(self) -> tuple[list[memoryview], list[tuple[bytes, memoryview]]]:
+        """The boxes `ipma`, of which there may be one of each form, and the properties that they number."""
+        inner = list(boxes(self._parts.get(b"iprp", _NOTHING)))
+        known = dict(inner).get(b"ipco", _NOTHING)
+        return [body for kind, body in inner if kind == b"ipma"], list(boxes(known))
 
     @cached_property
     def _sources(self) -> dict[int, tuple[int, ...]]:

@@ -41,6 +41,20 @@ def code_points(color: jxl.ColorEncoding) -> tuple[int, int] | None:
     return primaries, color.transfer_function
 
 
+def is_taken(profile: bytes, channels: int) -> bool:
+    """Whether a JPEG XL of so many colours, 1 or 3, can have this profile: libjxl refuses those that are not valid."""
+    info, library = jxl.BasicInfo(), jxl.library()
+    encoder = library.JxlEncoderCreate(None)
+    try:
+        library.JxlEncoderInitBasicInfo(byref(info))
+        info.xsize = info.ysize = 1
+        info.bits_per_sample, info.num_color_channels, info.uses_original_profile = 8, channels, 1
+        library.JxlEncoderSetBasicInfo(encoder, byref(info))
+        return int(library.JxlEncoderSetICCProfile(encoder, profile, len(profile))) == jxl.SUCCESS
+    finally:
+        library.JxlEncoderDestroy(encoder)
+
+
 def of_samples(decoder: Any) -> bytes | None:
     """The profile of a JPEG XL's samples, from a decoder that has told of its colours; None without one."""
     library, size = jxl.library(), ctypes.c_size_t()

@@ -8,6 +8,7 @@ from PIL import Image
 from app.codec import color_management, samples
 from app.codec.formats import READERS
 from app.codec.limits import accepted_format
+from app.codec.metadata.blocks import UNUSABLE, note
 from app.codec.raster import Raster
 from app.codec.readers.base import Reader, Source
 from app.codec.types import DecodeLimits, Metadata, Samples
@@ -16,6 +17,7 @@ from app.formats import OUTPUT_FORMATS
 from app.options import UpscaleOptions
 
 _BROKEN = ("decoder error", "codec configuration error", "broken data stream")  # Pillow's words, of its codecs' numbers
+_WITHOUT_PICTURE = "not identified by this driver"
 
 
 def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
@@ -48,6 +50,8 @@ def _words(error: Exception) -> str:
         return "its header is cut short or contradicts itself"
     if text.startswith(_BROKEN):
         return "its compressed data is broken"
+    if text == _WITHOUT_PICTURE:
+        return "it ends before a picture begins"
     return text.rstrip(".")[:160]
 
 
@@ -86,8 +90,9 @@ def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[
     """
     channels = frames[0].shape[2]
     colors = 4 if file.cmyk else channels - (channels in (2, 4))
-    icc = metadata.icc if color_management.profile_channels(metadata.icc) == colors else None
-    metadata = replace(metadata, icc=icc)
+    if metadata.icc is not None and color_management.profile_channels(metadata.icc) != colors:
+        metadata = _without_profile(metadata)
+    icc = metadata.icc
     target = OUTPUT_FORMATS[file.source.options.output_format]
     keeps = target.gray or colors != 1 or (target.code_points and metadata.cicp is not None)
     if not file.cmyk and (icc is None or (file.source.options.color == "keep" and keeps)):
@@ -95,9 +100,13 @@ def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[
     converted = []
     for frame in frames:
         srgb = None if icc is None else color_management.to_srgb(frame[..., :colors], icc)
-        if srgb is None and file.cmyk:
+        if srgb is None and icc is not None:  # a profile that LittleCMS does not take is no profile
+            return _in_color(frames, _without_profile(metadata), file)
+        if srgb is None:
             srgb = color_management.cmyk_to_rgb(frame[..., :colors])
-        if srgb is None:  # a profile that LittleCMS does not take is no profile
-            return frames, replace(metadata, icc=None)
         converted.append(srgb if frame.shape[2] == colors else samples.with_alpha(srgb, frame[..., -1]))
     return converted, replace(metadata, icc=None, srgb=True, cicp=None, mastering=None, light=None)
+
+
+def _without_profile(metadata: Metadata) -> Metadata:
+    return replace(metadata, icc=None, dropped=(*metadata.dropped, note("icc", UNUSABLE)))

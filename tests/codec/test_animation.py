@@ -183,7 +183,7 @@ def test_the_number_of_frames_is_limited(form: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("film", [film_of("GIF")[0], _gif(3, (9, 7), (5, 4))])
 def test_a_gif_is_counted_without_being_decoded(film: bytes) -> None:
     image = Image.open(io.BytesIO(film))
-    assert gif.contents(film) == (getattr(image, "n_frames", 1), image.height, image.width)
+    assert gif.contents(film) == (getattr(image, "n_frames", 1), image.height, image.width, True)
 
 
 def test_pages_of_a_tiff() -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.codec.edit_list import plays
 from app.codec.reader import read
 from app.codec.readers import avif
 from app.codec.types import DecodeLimits
-from tests.codec.support import Array, wanted
+from tests.codec.support import Array, picture, wanted
 
 CASE = (Path(__file__).parent / "cases" / "avif_clap_8.avif").read_bytes()
 """64x48 with an aperture of 40x30 in the middle, moved right by 4 and down by 2."""
@@ -159,3 +160,46 @@ def test_a_cover_that_is_not_the_first_frame_is_not_taken_for_it(
     (frame,) = read(SEQUENCE, wanted(2, frames="first"), DecodeLimits()).frames
     assert frame.dtype == np.uint8
     assert np.abs(frame.astype(int) - (255, 0, 0, 255)).max() <= 1
+
+
+def _box(kind: bytes, *body: bytes) -> bytes:
+    content = b"".join(body)
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def _movie(version: int, flags: int, whole: int, once: int) -> bytes:
+    """A track whose edit list takes so long once, and the track as a whole."""
+    wide, long = (4, ">I") if version == 0 else (8, ">Q")
+    header = _box(b"tkhd", bytes([version, 0, 0, 3]), bytes(2 * wide + 8), struct.pack(long, whole))
+    head = bytes([version, 0, 0, flags]) + struct.pack(">I", 1)
+    edits = _box(b"elst", head, struct.pack(long, once), struct.pack(long, 0), b"\0\1\0\0")
+    return _box(b"ftyp", b"avis") + _box(b"moov", _box(b"trak", header, _box(b"edts", edits)))
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize(
+    ("flags", "whole", "once", "expected"),
+    [(1, 20, 5, 4), (1, 21, 5, 5), (1, 5, 5, 1), (0, 5, 5, 1), (1, -1, 5, 0), (1, 20, 0, 0), (1, 2**31, 1, 0)],
+)
+def test_how_often_an_edit_list_says_that_a_film_is_played(
+    version: int, flags: int, whole: int, once: int, expected: int
+) -> None:
+    whole = whole if whole >= 0 else 2 ** (64 if version else 32) - 1
+    assert plays(_movie(version, flags, whole, once)) == expected
+
+
+@pytest.mark.parametrize("cut", range(0, 120, 8))
+def test_a_film_without_an_edit_list_is_played_for_ever(cut: int) -> None:
+    movie = _movie(1, 1, 20, 5)
+    assert plays(movie[:cut]) in (0, 4)
+    assert plays(movie.replace(b"elst", b"free")) == plays(b"") == 0
+
+
+def test_a_sequence_is_played_as_often_as_its_source() -> None:
+    images, file = [Image.fromarray(picture(16, 16, 3, seed=seed)) for seed in range(2)], io.BytesIO()
+    images[0].save(file, "AVIF", save_all=True, append_images=images[1:], duration=50)
+    film, whole = file.getvalue(), b"\xff" * 8  # Pillow's is endless
+    at, edits = film.index(whole, film.index(b"tkhd")), film.index(b"elst") + 12
+    thrice = 3 * int.from_bytes(film[edits : edits + 8], "big")
+    for data, expected in [(film, 0), (film[:at] + thrice.to_bytes(8, "big") + film[at + 8 :], 3)]:
+        assert read(data, wanted(2, frames="all"), DecodeLimits()).loop == expected

@@ -74,6 +74,26 @@ def test_a_first_frame_without_a_size_shows_the_canvas(height: int, width: int, 
     assert not still.any()
 
 
+@pytest.mark.parametrize("hole", [None, 0])
+def test_what_a_first_frame_leaves_of_the_canvas_is_that_of_the_film(hole: int | None) -> None:
+    """Whether it is alone or the first that is asked for."""
+    dots = Shot(b"\1\0\0\1", 2, 2, 1, 1, Control(0, hole)), Shot(b"\3", 1, 1)
+    expected = model(dots, 2)
+    for data, frames in [(gif(dots[0], background=2), "single"), (gif(*dots, background=2), "first")]:
+        assert rows_of(read(data, wanted(frames=frames), DecodeLimits())) == expected[:1]
+    assert rows_of(decoded(gif(*dots, background=2))) == expected
+
+
+def test_without_a_palette_of_all_frames_what_is_left_is_transparent() -> None:
+    whole, dot = Shot(b"\2" * 16, 4, 4, palette=OWN), Shot(b"\2" * 4, 2, 2, 1, 1, Control(2), palette=OWN)
+    for shots, channels in [((dot, dot), 4), ((whole, dot), 4), ((whole, whole), 3)]:
+        data = gif(*shots).replace(b"\x81\0\0" + PALETTE, b"\1\0\0", 1)
+        assert decoded(data).frames[0].shape == (SIDE, SIDE, channels)
+        first = rows_of(read(data, wanted(frames="first"), DecodeLimits()))[0]
+        assert first == rows_of(decoded(data))[0]
+        assert first[0][0] == ((0, 0, 0, 0) if shots[0] == dot else (0, 0, 255, 255))
+
+
 def model(shots: tuple[Shot, ...], background: int) -> list[list[list[Pixel]]]:
     """What is shown, pixel by pixel."""
     shown: list[list[list[Pixel]]] = []
@@ -164,7 +184,7 @@ def test_a_film_that_ends_in_the_header_of_a_frame_is_told_or_taken_without_it()
     shots = (Shot(b"\1\2" * 8, 4, 4), Shot(b"\2\1" * 8, 4, 4), Shot(b"\3" * 16, 4, 4))
     data = gif(*shots)
     cut = data[: data.rindex(b",") + 5]
-    with pytest.raises(UndecodablePicture, match="ends in the header of a frame"):
+    with pytest.raises(UndecodablePicture, match="The GIF has no end"):
         decoded(cut)
     raster = decoded(cut, truncated="allow")
     assert (raster.truncated, rows_of(raster)) == (True, model(shots[:2], 0))

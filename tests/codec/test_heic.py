@@ -53,6 +53,23 @@ def test_a_picture_that_refers_to_itself_ends() -> None:
     assert heif.Items(looped).coded()[0] > 4096
 
 
+def _box(kind: bytes, *body: bytes) -> bytes:
+    content = b"".join(body)
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def test_properties_may_be_told_in_two_boxes() -> None:
+    """One of numbers of 7 bits and one of 15, each for other items. (ISO/IEC 23008-12, 9.3.)"""
+    size, turned = _box(b"ispe", bytes(4), struct.pack(">II", 30, 20)), _box(b"irot", b"\1")
+    short = _box(b"ipma", bytes(4), struct.pack(">IHBBB", 1, 1, 2, 1, 0x82))
+    long = _box(b"ipma", struct.pack(">IIHBH", 1, 1, 2, 1, 1))
+    for both in (short + long, long + short):
+        picture_of = _box(b"iprp", _box(b"ipco", size, turned), both)
+        items = heif.Items(_box(b"meta", bytes(4), _box(b"pitm", bytes(4), b"\0\1"), picture_of))
+        assert heif.size(items.primary) == heif.size(items.properties(2)) == (20, 30)
+        assert (heif.orientation(items.primary), heif.orientation(items.properties(2))) == (8, 1)
+
+
 def test_a_header_that_promises_too_much_is_refused() -> None:
     data = saved(picture(40, 48, 3), "HEIC")
     at = data.index(b"ispe") + 8

@@ -11,7 +11,8 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from app.codec.code_points import CodePoints, profile
-from app.codec.color_management import profile_channels, to_srgb
+from app.codec.color_management import profile_channels, profile_from_png, to_srgb
+from app.codec.stream_encoder import metadata_of
 from tests.codec.png_reference import chunks, write_png
 from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled, wanted
 
@@ -360,6 +361,53 @@ def test_primaries_are_those_of_their_standards_white_is_white() -> None:
 def test_the_gamma_of_srgb_is_not_made_a_profile() -> None:
     _, encoded = upscaled(write_png(picture(8, 8, 3), 2, 8, extra=[(b"gAMA", (45455).to_bytes(4, "big"))]))
     assert {kind for kind, _ in chunks(encoded.body)} == {b"IHDR", b"IDAT", b"IEND"}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gamma_goes_into_a_jpeg_xl(channels: int) -> None:
+    samples = picture(8, 8, channels)
+    data = write_png(samples, 0 if channels == 1 else 2, 8, extra=[_GAMMA_1])
+    _, encoded = upscaled(data, encode=wanted(format="jxl"))
+    _, converted = upscaled(encoded.body, color="srgb")
+    expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
+    assert_same(pixels(converted.body), expected, f"jxl-gamma-{channels}", tolerance=1)
+
+
+def test_profiles_made_here_bear_no_date_of_their_own() -> None:
+    """Else the same picture would have other bytes a second later."""
+    made = profile_from_png(1.0, None), profile_from_png(1.0, None, gray=True), profile(CodePoints(4, 4))
+    assert [found and found[24:36] for found in made] == [struct.pack(">6H", 2000, 1, 1, 0, 0, 0)] * 3
+
+
+BROKEN = DISPLAY_P3[:36] + b"none" + DISPLAY_P3[40:]
+"""Without the signature of profiles."""
+BROKEN_LATER = DISPLAY_P3[:128] + struct.pack(">I", 0) + DISPLAY_P3[132:]
+"""With a sound header and no tags."""
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "HEIC"])
+@pytest.mark.parametrize(("icc", "color"), [(BROKEN, "keep"), (GRAY_LINEAR, "keep"), (BROKEN_LATER, "srgb")])
+def test_a_profile_that_is_of_no_use_is_named(form: str, icc: bytes, color: Any) -> None:
+    decoded, encoded = upscaled(saved(picture(8, 8, 3), form, icc_profile=icc), color=color)
+    assert decoded.metadata.dropped == ("icc dropped (not for these samples)",)
+    assert "icc_profile" not in opened(encoded.body).info
+    sound, _ = upscaled(saved(picture(8, 8, 3), form, icc_profile=DISPLAY_P3), color=color)
+    assert sound.metadata.dropped == ()
+
+
+def test_an_avifs_code_points_count_where_its_profile_is_of_no_use() -> None:
+    data = saved(picture(8, 8, 3), "AVIF", icc_profile=BROKEN)
+    at = data.index(b"nclx") + 4
+    assert upscaled(data[:at] + bytes((0, 12, 0, 13)) + data[at + 4 :])[0].metadata.cicp == (12, 13)
+
+
+def test_a_profile_that_libjxl_refuses_is_named() -> None:
+    """A gray one without a white point, as LittleCMS writes it."""
+    data = saved(picture(8, 8, 1), "PNG", icc_profile=GRAY_LINEAR)
+    decoded, encoded = upscaled(data, encode=wanted(format="jxl"))
+    assert metadata_of(decoded, 1, None, wanted(format="jxl")).dropped == ("icc dropped (not accepted by jxl)",)
+    assert_same(pixels(encoded.body), picture(8, 8, 1), "jxl-refused")
+    assert metadata_of(decoded, 1, None, wanted(format="webp")).dropped == ()
 
 
 def test_wide_gamut_to_srgb_agrees_with_pillow() -> None:

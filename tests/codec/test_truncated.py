@@ -175,6 +175,18 @@ def test_the_frames_of_a_gif_that_are_there() -> None:
     assert np.array_equal(pixels(encoded.body)[..., :3], complete)
 
 
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_a_gif_that_is_cut_behind_a_frame_is_told(kept: int) -> None:
+    """Every frame that is there is whole; only the end of the file is missing."""
+    parts = [_film("GIF", [picture(40, 30, 3, seed=seed) for seed in range(count)])[:-1] for count in (1, 2, 3)]
+    cut = parts[2][: len(parts[kept - 1])]
+    with pytest.raises(UndecodablePicture, match="The GIF has no end"):
+        codec().decode(cut, wanted(2, frames="all"))
+    decoded, _ = upscaled(cut, truncated="allow", frames="all")
+    assert (decoded.truncated, len(decoded.frames)) == (True, kept)
+    assert not codec().decode(cut, wanted(2, frames="first")).truncated
+
+
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
 def test_an_avif_cannot_be_taken_in_part_and_the_refusal_says_so(part: float) -> None:
     whole = saved(_smooth(), "AVIF")

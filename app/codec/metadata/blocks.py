@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 EXIF_PREFIX = b"Exif\0\0"
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 UNREADABLE, TOO_LARGE, DAMAGED, MISPLACED = "unreadable", "too large", "damaged", "misplaced"
+UNUSABLE = "not for these samples"
+"""Of a profile that is none, or is for other colours."""
 
 
 def note(block: str, reason: str) -> str:
@@ -16,8 +18,8 @@ def note(block: str, reason: str) -> str:
 class Blocks:
     """`exif` is a TIFF structure or a whole TIFF file, `xmp` a packet and its extensions, `iptc` IIM data sets.
 
-    `icc` is set for PNG only; elsewhere Pillow finds the profile. `dropped` has a note for each block that could not be
-    extracted.
+    `icc` is set for PNG and JPEG; elsewhere Pillow finds the profile. `dropped` has a note for each block that could
+    not be extracted.
     """
 
     exif: bytes | None = None

@@ -11,6 +11,9 @@ from app.codec.metadata.blocks import EXIF_PREFIX, TOO_LARGE, UNREADABLE, XMP_PR
 from app.codec.metadata.directories import Structure, Unreadable
 
 _JPEG_BLOCKS = (0xE1, 0xED, 0xFE)  # APP1, APP13, COM
+_JPEG_PROFILE, _JPEG_PROFILE_HEAD, _JPEG_SCANS = 0xE2, 2, 0xDA
+_JPEG_LEAST = {0xE0: (b"JFIF", 14), 0xEE: (b"Adobe", 12)}
+"""Of segments that say how to read the pixels, their names and fewest bytes: libjpeg passes over shorter ones."""
 _FILL = re.compile(rb"\xff+")
 _EXTENSION_NAME = re.compile(rb"HasExtendedXMP(?:\s*=\s*[\"']|>)\s*([0-9A-Fa-f]{32})")
 _MAX_CHUNKS = 65_536  # of a WebP
@@ -46,13 +49,17 @@ def separated(name: str, data: bytes, most: int) -> tuple[bytes, Blocks]:
 
 
 def _jpeg(data: bytes) -> tuple[bytes, Blocks]:
-    exif, resources, kept = [], [], [data[:2]]
+    exif, resources, profile, kept = [], [], [], [data[:2]]
     extended: dict[bytes, list[bytes]] = {}
     blocks = Blocks()
     for marker, start, end in _segments(data):
-        body = data[start + 4 : end] if marker in _JPEG_BLOCKS else b""
-        if marker not in _JPEG_BLOCKS:
-            kept.append(data[start:end])
+        body = b"" if marker == _JPEG_SCANS else data[start + 4 : end]
+        if marker == _JPEG_PROFILE and body.startswith(jpeg.PROFILE_PREFIX):
+            profile.append(body[len(jpeg.PROFILE_PREFIX) :])
+        elif marker not in _JPEG_BLOCKS:
+            name, least = _JPEG_LEAST.get(marker, (b"", 0))
+            if len(body) >= least or not body.startswith(name):
+                kept.append(data[start:end])
         elif marker == 0xE1 and body.startswith(EXIF_PREFIX):
             exif.append(body[len(EXIF_PREFIX) :])  # a large block may span several segments
         elif marker == 0xE1 and body.startswith(XMP_PREFIX):
@@ -64,6 +71,10 @@ def _jpeg(data: bytes) -> tuple[bytes, Blocks]:
             resources.append(body[len(jpeg.PHOTOSHOP_PREFIX) :])
     blocks.exif = b"".join(exif) or None
     blocks.iptc = iptc.from_resources(b"".join(resources))
+    if parts := [part for part in profile if len(part) >= _JPEG_PROFILE_HEAD]:
+        blocks.icc = jpeg.joined_profile(parts)
+        if blocks.icc is None:
+            blocks.dropped.append(note("icc", UNREADABLE))
     named = _EXTENSION_NAME.search(blocks.xmp[0]) if blocks.xmp else None
     if named and named[1] in extended:  # other extensions are leftovers of an earlier packet
         _extend(blocks, extended[named[1]])
@@ -85,7 +96,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker in (0xD9, 0xDA) or not at + 4 <= end <= len(data):
-            yield 0xDA, at if at >= 0 else len(data), len(data)
+            yield _JPEG_SCANS, at if at >= 0 else len(data), len(data)
             return
         yield marker, at, end
         at = end

@@ -35,6 +35,7 @@ _SIZES = {
     18: 8,
 }  # bytes
 _UNSIGNED = (BYTE, SHORT, LONG, _IFD, _LONG8, _IFD8)
+_SIGNED = (6, 8, 9, 17)  # in which some writers put whole numbers, also where directories begin
 _WORDS = _SIZES | {5: 4, 10: 4}  # a rational is two numbers
 _MAX_ENTRIES = 65_535  # what a directory of classic TIFF can hold
 _MAX_LONG = 2**32 - 1
@@ -55,9 +56,10 @@ class Entry:
     value: bytes
 
     def whole_number(self) -> int | None:
-        """The first number if the type is an unsigned integer; else None."""
-        size = _SIZES[self.kind]
-        return int.from_bytes(self.value[:size], "little") if self.kind in _UNSIGNED else None
+        """The first number if the type is an integer; else None."""
+        if self.kind not in (*_UNSIGNED, *_SIGNED):
+            return None
+        return int.from_bytes(self.value[: _SIZES[self.kind]], "little", signed=self.kind in _SIGNED)
 
     def whole_numbers(self) -> list[int]:
         """All numbers of an unsigned integer type."""

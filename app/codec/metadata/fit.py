@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from app.codec import jxl_profile
 from app.codec.code_points import CodePoints, is_srgb
+from app.codec.color_management import profile_channels
 from app.codec.metadata import exif, jpeg, xmp_packet
 from app.codec.metadata.blocks import note
 from app.codec.metadata.directories import Directory, Unreadable
@@ -34,6 +35,9 @@ def fitted(metadata: Metadata, scale: int | Fraction, height: int, width: int, t
             return None
         if target == "jpeg" and not jpeg.has_room(name, block):
             dropped.append(note(name, "too large for jpeg"))
+            return None
+        if name == "icc" and target == "jxl" and not jxl_profile.is_taken(block, profile_channels(block) or 1):
+            dropped.append(note(name, "not accepted by jxl"))
             return None
         if name == "iptc" and target in _WITHOUT_IPTC:
             dropped.append(note(name, f"no place in {target}"))

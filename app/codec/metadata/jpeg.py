@@ -8,6 +8,7 @@ from app.codec.types import Metadata
 
 EXTENSION_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
 PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
+PROFILE_PREFIX = b"ICC_PROFILE\0"
 _SEGMENT = 65_533  # bytes that may follow the length field
 _ICC_SEGMENTS, _ICC_HEAD = 255, 14
 _APP1, _APP13 = 0xE1, 0xED
@@ -39,6 +40,17 @@ def segments(metadata: Metadata) -> bytes:
     if metadata.iptc is not None:
         parts.append(_segment(_APP13, PHOTOSHOP_PREFIX + iptc.as_resource(metadata.iptc)))
     return b"".join(parts)
+
+
+def joined_profile(parts: list[bytes]) -> bytes | None:
+    """The profile in these parts, each of which starts with its number and how many there are. (ICC.1:2022, B.4.)
+
+    None if one is missing, or there twice.
+    """
+    numbers, counts = {part[0] for part in parts}, {part[1] for part in parts}
+    if len(numbers) != len(parts) or counts != {len(parts)}:
+        return None
+    return b"".join(part[2:] for part in sorted(parts))
 
 
 def _segment(marker: int, body: bytes) -> bytes:

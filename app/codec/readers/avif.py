@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin
 
-from app.codec import metadata
+from app.codec import edit_list, metadata
 from app.codec.av1 import code_points
+from app.codec.color_management import belongs
 from app.codec.heif import HEADERS, Items, Properties, colors
 from app.codec.history import avif as history
+from app.codec.readers.carrying import instead
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import sixteen_bits, spread
 from app.codec.types import Finding, Metadata, Samples
@@ -41,15 +43,21 @@ class AvifReader(PillowReader):
         quality = history.quality_of(self.source.data)
         return None if quality is None else Finding("avif", quality)
 
+    @property
+    def loop(self) -> int:
+        """How often its edit list says that a sequence is played, which Pillow does not tell; 0 is for ever."""
+        return edit_list.plays(self._data)
+
     def _own_orientation(self) -> int | None:
         return metadata.orientation_of(self._image)
 
     def _profile(self, channels: int) -> Metadata:
         found = super()._profile(channels)
-        if found.icc is not None:
+        if belongs(found.icc, channels):
             return found
         items = Items(self._data)
-        return colors(items.primary, channels <= 2, lambda: code_points(items.beginning(self._data, HEADERS)))
+        other = colors(items.primary, channels <= 2, lambda: code_points(items.beginning(self._data, HEADERS)))
+        return instead(found.icc, other)
 
     def _samples(self, animated: bool) -> Samples:
         known = Items(self._data).primary

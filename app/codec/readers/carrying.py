@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.codec import metadata
+from app.codec.metadata.blocks import UNUSABLE, note
 from app.codec.readers.base import Reader
 from app.codec.types import Metadata
 
@@ -29,12 +30,18 @@ class CarryingReader(Reader):
         dpi = None
         if self.source.options.metadata != "drop":
             dpi = metadata.dpi_of(self._dpi(), self._carried.turned) or kept.dpi
-        return replace(profile, exif=kept.exif, xmp=kept.xmp, iptc=kept.iptc, dpi=dpi, dropped=kept.dropped)
+        dropped = (*kept.dropped, *profile.dropped)
+        return replace(profile, exif=kept.exif, xmp=kept.xmp, iptc=kept.iptc, dpi=dpi, dropped=dropped)
 
     @abstractmethod
     def _profile(self, channels: int) -> Metadata:
-        """What the file says of its colours: `icc`, `srgb`, or `cicp` and what goes with it."""
+        """What the file says of its colours: `icc`, `srgb`, or `cicp` and what goes with it; and what is `dropped`."""
 
     def _dpi(self) -> Any:
         """(x, y) pixels per inch, where the format has a field of its own."""
         return None
+
+
+def instead(profile: bytes | None, other: Metadata) -> Metadata:
+    """`other`, what else a file says of its colours; it tells of a profile, if there is one, that is not for them."""
+    return other if profile is None else replace(other, dropped=(note("icc", UNUSABLE),))

@@ -23,6 +23,13 @@ class GifReader(PillowReader):
 
     def _opened(self, data: bytes) -> Image.Image:
         self._contents = contents(data)
+        if self.source.options.frames == "all" and not self._contents.ended:
+            if not self.source.allow_truncated:
+                raise UndecodablePicture(
+                    "The GIF has no end, so frames may be missing. Send the whole file, or ask for what is there with "
+                    "truncated=allow."
+                )
+            self.truncated = True
         return super()._opened(data)
 
     @property
@@ -35,10 +42,6 @@ class GifReader(PillowReader):
         # A frame that reaches out of the canvas is decoded as a whole.
         self.source.check_pixels(self._contents.height, self._contents.width, self._contents.frames)
         self._film = list(parts(self.source.data))
-        if len(self._film) < self._contents.frames:
-            if not self.source.allow_truncated:
-                raise UndecodablePicture("The GIF ends in the header of a frame. Send the whole file.")
-            self.truncated = True
         self._canvas = Canvas(self.source.data, self._film, *self.size)
         return range(len(self._film))
 
@@ -46,11 +49,12 @@ class GifReader(PillowReader):
         """Decodes the still, or the next frame of the film, composed with those before it."""
         if not animated:
             first = next(parts(self.source.data), None)
-            if first is None or first.gif:
+            if first is None or first.covers(*self.size):
                 return super().frame(index, animated)
-            # A frame without a size shows the canvas, as in browsers and ffmpeg.
-            return Frame(Canvas(self.source.data, [first], *self.size).show(first, None), first.duration_ms)
+            # Where it does not cover the canvas, or has no size at all, Pillow shows any colour.
+            self._film, self._canvas = [first], Canvas(self.source.data, [first], *self.size)
         part = self._film[index]
+        self.source.check_pixels(max(1, part.height), max(1, part.width))
         return Frame(self._canvas.show(part, self._indices(part)), part.duration_ms)
 
     def _indices(self, part: Part) -> NDArray[np.uint8] | None:
@@ -63,11 +67,12 @@ class GifReader(PillowReader):
 
 
 class Contents(NamedTuple):
-    """The number of frames, and the canvas that holds every one of them."""
+    """The number of frames, the canvas that holds every one of them, and whether there is an end behind them."""
 
     frames: int
     height: int
     width: int
+    ended: bool
 
 
 def contents(data: bytes) -> Contents:
@@ -93,4 +98,4 @@ def contents(data: bytes) -> Contents:
             at += 1
         if blocks > most:
             raise UndecodablePicture(f"The GIF has more than {most:,} blocks in {len(data):,} bytes. Save it anew.")
-    return Contents(frames, height, width)
+    return Contents(frames, height, width, ended=data[at : at + 1] == b";")

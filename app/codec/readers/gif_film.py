@@ -32,6 +32,10 @@ class Part:
     """(256, 3): RGB; entries that the file does not name are black."""
     gif: bytes
 
+    def covers(self, height: int, width: int) -> bool:
+        """Whether the frame fills a canvas of this size."""
+        return self.top == self.left == 0 and self.height >= height and self.width >= width
+
 
 def palette_size(flags: bytes) -> int:
     """Bytes of the palette that these flags announce."""
@@ -93,12 +97,16 @@ def _entries(palette: bytes) -> NDArray[np.uint8]:
 
 
 class Canvas:
-    """Composes the frames of one film as RGB, with alpha if one of them has a transparent colour."""
+    """Composes the frames of one film as RGB, with alpha if one of them has a transparent colour.
+
+    So too if some of the canvas is seen and there is no palette of all frames, which its colour would be from.
+    """
 
     def __init__(self, data: bytes, film: list[Part], height: int, width: int) -> None:
         common = data[_SCREEN : _SCREEN + palette_size(data[10:11])]
-        self._background = _entries(common)[data[11]] if common else np.zeros(3, np.uint8)
-        self._channels = 3 + any(part.transparent is not None for part in film)
+        self._background = _entries(common)[data[11]] if common else None
+        seen = not film[0].covers(height, width) or any(part.disposal == _BACKGROUND for part in film)
+        self._channels = 3 + (any(part.transparent is not None for part in film) or (seen and not common))
         self._samples: Samples | None = None
         self._size = (height, width, self._channels)
 
@@ -126,6 +134,6 @@ class Canvas:
 
     def _cleared(self, part: Part) -> NDArray[np.uint8]:
         """A pixel of what this frame clears: transparent if it has a transparent colour, or else the background."""
-        if part.transparent is not None:
+        if part.transparent is not None or self._background is None:
             return np.zeros(self._channels, np.uint8)
         return np.append(self._background, np.uint8(255))[: self._channels]

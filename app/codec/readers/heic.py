@@ -8,9 +8,10 @@ import pillow_heif
 from PIL import Image
 
 from app.codec import heif, hevc
+from app.codec.color_management import belongs
 from app.codec.limits import MAX_FRAMES
 from app.codec.readers.base import Frame, Source
-from app.codec.readers.carrying import CarryingReader
+from app.codec.readers.carrying import CarryingReader, instead
 from app.codec.samples import spread, straight
 from app.codec.types import Metadata, Samples
 from app.errors import TooManyPixels, UndecodablePicture
@@ -83,4 +84,6 @@ class HeicReader(CarryingReader):
 
     def _profile(self, channels: int) -> Metadata:
         icc = self._image.info.get("icc_profile")
-        return Metadata(icc=icc) if icc else heif.colors(self._own, channels <= 2, lambda: self._coded)
+        if belongs(icc, channels):
+            return Metadata(icc=icc)
+        return instead(icc, heif.colors(self._own, channels <= 2, lambda: self._coded))

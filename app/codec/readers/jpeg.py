@@ -28,7 +28,6 @@ _ZEROS = bytes(32)
 _END_OF_BLOCK = 0
 _DAMAGE = ("Premature end of JPEG", "Corrupt JPEG data")
 _PADDED = "before marker 0xd9"
-_PROFILE, _PROFILE_NAME, _PROFILE_WRONG = 0xE2, b"ICC_PROFILE\0", "bad ICC marker"
 _COLORSPACES = {"L": "GRAY", "CMYK": "CMYK"}
 
 
@@ -206,23 +205,11 @@ def fault(data: bytes, end: int | None, colorspace: str) -> str | None:
     """
     coded = data if end is None else data[:end]
     found = _warning(coded, colorspace)
-    if found is not None and _PROFILE_WRONG in found:  # libjpeg tells of nothing else then
-        coded = _without_profile(coded)
-        found = _warning(coded, colorspace)
     if found is not None and _PADDED in found and end is not None:
         found = _warning(coded[: -len(_END)].rstrip(b"\x00\xff") + _END, colorspace)
     if found is None and zeroed(data):
         return "zeros inside its data"
     return "the data of a channel is missing" if found is None and lacks_channels(data) else found
-
-
-def _without_profile(data: bytes) -> bytes:
-    parts, at = [], 0
-    for segment in segments_of(data):
-        if segment.kind == _PROFILE and data.startswith(_PROFILE_NAME, segment.start + 2):
-            parts.append(data[at : segment.start - 2])
-            at = segment.end
-    return b"".join((*parts, data[at:]))
 
 
 def _warning(data: bytes, colorspace: str) -> str | None:

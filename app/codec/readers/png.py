@@ -12,6 +12,7 @@ from app.codec import code_points, color_management, png_chunks, png_color
 from app.codec.metadata.blocks import DAMAGED, MISPLACED, note
 from app.codec.readers import apng
 from app.codec.readers.base import Frame
+from app.codec.readers.carrying import instead
 from app.codec.readers.pillow import PillowReader
 from app.codec.samples import from_pillow, full_range, sixteen_bits, with_alpha
 from app.codec.types import Metadata, Samples
@@ -118,8 +119,9 @@ class PngReader(PillowReader):
             found = code_points.metadata_of(self._coding.points, gray=channels <= 2)
             return replace(found, mastering=self._coding.mastering, light=self._coding.light)
         icc, srgb = self._blocks.icc, "srgb" in info
-        if color_management.profile_channels(icc) != (1 if channels <= 2 else 3):
-            icc = None  # what cannot be used leaves room for what goes after it (PNG, third edition, 4.3)
-        if icc is None and not srgb:
-            icc = color_management.profile_from_png(info.get("gamma"), info.get("chromaticity"), gray=channels <= 2)
-        return Metadata(icc=icc, srgb=srgb)
+        if color_management.belongs(icc, channels):
+            return Metadata(icc=icc, srgb=srgb)
+        # What cannot be used leaves room for what goes after it (PNG, third edition, 4.3).
+        gamma, points = info.get("gamma"), info.get("chromaticity")
+        other = None if srgb else color_management.profile_from_png(gamma, points, gray=channels <= 2)
+        return instead(icc, Metadata(icc=other, srgb=srgb))

@@ -38,6 +38,7 @@ from tests.codec.metadata.sources import (
 )
 from tests.codec.png_reference import chunk
 from tests.codec.support import codec, opened, saved, upscaled, wanted
+from tests.codec.test_metadata import DISPLAY_P3
 
 LIMIT = 32 << 20
 TURNED = exif_block(exif(6))
@@ -99,6 +100,44 @@ def test_orientation_is_that_of_exif_or_else_of_xmp(data: bytes, choice: Any) ->
     decoded, _ = upscaled(data, metadata=choice)
     assert (decoded.height, decoded.width) == (WIDTH, HEIGHT)
     assert decoded.metadata.dropped == ()
+
+
+_ICC = b"ICC_PROFILE\0"
+_HALVES = (DISPLAY_P3[:200], DISPLAY_P3[200:])
+
+
+def _parts(*numbers: bytes) -> list[bytes]:
+    """Segments of a JPEG's profile, each with a number and a count in front."""
+    return [segment(0xE2, _ICC + number + half) for number, half in zip(numbers, _HALVES, strict=True)]
+
+
+PROFILES: dict[str, tuple[bytes, bool]] = {
+    "in order": (jpeg(*_parts(b"\1\2", b"\2\2")), True),
+    "in another order": (jpeg(*_parts(b"\1\2", b"\2\2")[::-1]), True),
+    "with a segment too short to be a part": (jpeg(*_parts(b"\1\2", b"\2\2"), segment(0xE2, _ICC + b"\1")), True),
+    "a part missing": (jpeg(_parts(b"\1\2", b"\2\2")[0]), False),
+    "a part twice": (jpeg(*_parts(b"\1\2", b"\1\2")), False),
+    "counted differently": (jpeg(*_parts(b"\1\2", b"\2\3")), False),
+}
+
+
+@pytest.mark.parametrize(("data", "sound"), PROFILES.values(), ids=PROFILES)
+def test_a_jpegs_profile_is_joined_from_its_parts_or_named(data: bytes, sound: bool) -> None:
+    found = codec().decode(data, wanted()).metadata
+    assert (found.icc, found.dropped) == ((DISPLAY_P3, ()) if sound else (None, ("icc dropped (unreadable)",)))
+
+
+def test_a_jpegs_profile_may_stand_behind_its_frame_header() -> None:
+    data, (part,) = jpeg(), [segment(0xE2, _ICC + b"\1\1" + DISPLAY_P3)]
+    at = data.index(b"\xff\xc4")  # a table of codes, of which the first is behind the frame header
+    assert codec().decode(data[:at] + part + data[at:], wanted()).metadata.icc == DISPLAY_P3
+
+
+@pytest.mark.parametrize("short", [segment(0xE0, b"JFIF"), segment(0xEE, b"Adobe"), segment(0xE2, _ICC)])
+def test_a_jpegs_segments_that_are_too_short_are_passed_over(short: bytes) -> None:
+    found, plain = codec().decode(jpeg(short), wanted()), codec().decode(jpeg(), wanted())
+    assert np.array_equal(found.frames[0].luma, plain.frames[0].luma)
+    assert found.metadata == plain.metadata
 
 
 def test_exif_goes_before_xmp() -> None:

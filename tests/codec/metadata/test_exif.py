@@ -171,13 +171,21 @@ def test_a_description_of_the_files_layout_goes(text: str) -> None:
     assert Base.ImageDescription not in result(exif_block(made(ImageDescription=text)), "all")
 
 
+@pytest.mark.parametrize("kind", [4, 9, 13])
+def test_a_pointer_may_be_of_any_whole_number(kind: int) -> None:
+    """LONG, SLONG, as programs for positions write it, and IFD."""
+    rest = block("<", [(GPS.GPSMapDatum, 2, 4, b"WGS\0")])[8:]
+    found = exif.read(block("<", [(IFD.GPSInfo, kind, 1, struct.pack("<I", 26))], rest), "all")
+    assert (found.kept, found.sound) == ({IFD.GPSInfo: {GPS.GPSMapDatum: Entry(ASCII, 4, b"WGS\0")}}, True)
+
+
 POINTER = struct.pack("<I", 0xFFFFFF)
 DAMAGED: dict[str, bytes] = {
     "a directory elsewhere": block("<", [(IFD.Exif, LONG, 1, POINTER), (Base.Rating, SHORT, 1, b"\4\0\0\0")]),
     "a value elsewhere": block("<", [(Base.Artist, 2, 9, POINTER), (Base.Rating, SHORT, 1, b"\4\0\0\0")]),
     "more entries than there are": block("<", [(Base.Rating, SHORT, 1, b"\4\0\0\0")]).replace(b"\1\0FG", b"\xff\0FG"),
     "a pointer that is text": block("<", [(Base.Rating, SHORT, 1, b"\4\0\0\0"), (IFD.Exif, 2, 4, b"abc\0")]),
-    "a signed pointer": block("<", [(Base.Rating, SHORT, 1, b"\4\0\0\0"), (IFD.Exif, 9, 1, b"\xfb\xff\xff\xff")]),
+    "a negative pointer": block("<", [(Base.Rating, SHORT, 1, b"\4\0\0\0"), (IFD.Exif, 9, 1, b"\xfb\xff\xff\xff")]),
 }
 
 
