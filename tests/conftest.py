@@ -71,6 +71,12 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.stop()
 
 
+@pytest.fixture
+def pictures_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result takes as many bytes in a store as its pictures have."""
+    monkeypatch.setattr("app.results.base.RECORD_BYTES", 0)
+
+
 @pytest.fixture(scope="session")
 def weights() -> Path:
     """The weights that the service ships with."""

@@ -13,6 +13,7 @@ from bench.redis_server import RedisServer
 BIG = StoredPicture.of(b"x4" * 100, "image/png")
 SMALL = StoredPicture.of(b"x2" * 25, "image/webp")
 LEVELS = {4: BIG, 2: SMALL}
+pytestmark = pytest.mark.usefixtures("pictures_alone")
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.server)])
@@ -135,6 +136,15 @@ async def test_clients_are_forgotten_with_their_results(small: ResultStore) -> N
     for number in range(6):
         assert await small.put(f"x{number}", "", {4: BIG}, client="x")
     assert await kept(small, *(f"x{number}" for number in range(6))) == ["x1", "x2", "x3", "x4", "x5"]
+
+
+async def test_many_small_results_take_more_than_their_pictures(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.results.base.RECORD_BYTES", 1024)
+    for number in range(12):
+        assert await store.put(f"a{number}", "", {4: SMALL})
+    assert len(await kept(store, *(f"a{number}" for number in range(12)))) == 10_000 // (1024 + len(SMALL.body))
 
 
 async def test_memory_counts_bytes() -> None:

@@ -1,6 +1,6 @@
 """Where finished pictures wait for GET /upscale. Redis is imported where it is used: app.results.redis."""
 
-from app.results.base import ResultStore, StoredPicture, StoreState, new_id, storage_key
+from app.results.base import ResultStore, StoredPicture, StoreState, new_id, size_of, storage_key
 from app.results.board import JobBoard, Shown
 from app.results.memory import MemoryStore
 
@@ -12,5 +12,6 @@ __all__ = [
     "StoreState",
     "StoredPicture",
     "new_id",
+    "size_of",
     "storage_key",
 ]

@@ -27,6 +27,15 @@ class StoredPicture:
         return cls(body, media_type, f'"{xxh3_128_hexdigest(body)}"', clean)
 
 
+RECORD_BYTES = 1024
+"""What a result takes beside its pictures' bytes: small ones, of which there may be many, are hardly anything else."""
+
+
+def size_of(levels: Mapping[int, StoredPicture]) -> int:
+    """Bytes that a result takes in a store."""
+    return RECORD_BYTES + sum(len(picture.body) for picture in levels.values())
+
+
 StoreState = Literal["ok", "full", "emptied", "unavailable"]
 """Whether results can be kept and fetched: "full" keeps no new ones; "emptied" can, but has just lost all it had."""
 

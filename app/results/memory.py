@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.results.base import StoredPicture, StoreState, ignore, storage_key
+from app.results.base import StoredPicture, StoreState, ignore, size_of, storage_key
 from app.shares import Shares
 
 
@@ -31,7 +31,7 @@ class MemoryStore:
 
     async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
         """See ResultStore. What is not kept pushes nothing out."""
-        size = sum(len(picture.body) for picture in levels.values())
+        size = size_of(levels)
         key = storage_key(result_id, owner)
         self._drop(key)
         self.expire()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from app.errors import StoreUnavailable
-from app.results.base import StoredPicture, StoreState, ignore, storage_key
+from app.results.base import StoredPicture, StoreState, ignore, size_of, storage_key
 from app.results.redis_board import RedisBoard
 from app.results.redis_link import RedisLink
 
@@ -127,7 +127,7 @@ class RedisStore:
 
     async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
         """See ResultStore. What is not kept pushes nothing out."""
-        size = sum(len(picture.body) for picture in levels.values())
+        size = size_of(levels)
         if size > self._max_bytes:
             return False
         key = self._key(result_id, owner)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from app.errors import StoreUnavailable
 from app.metrics import Metrics
-from app.results import ResultStore, StoredPicture
+from app.results import ResultStore, StoredPicture, size_of
 from app.shares import Shares
 
 RETRY_SECONDS = 0.5
@@ -51,7 +51,7 @@ class Keeper:
         patient: bool = False,
     ) -> str:
         """Stores a result of `client`. Returns why it could not be stored, or ""; never raises StoreUnavailable."""
-        size = sum(len(picture.body) for picture in levels.values())
+        size = size_of(levels)
         try:
             if await self._store.put(result_id, owner, levels, client):
                 return ""

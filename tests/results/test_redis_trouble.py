@@ -16,7 +16,7 @@ from bench.redis_server import RedisServer
 from tests.conftest import until
 from tests.tcp_proxy import Proxy, proxied
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("pictures_alone")]
 
 SMALL = {2: StoredPicture.of(b"x2" * 25, "image/webp")}
 LARGE = {4: StoredPicture.of(bytes(range(256)) * (24 * CHUNK_BYTES // 256) + b"end", "image/png")}

@@ -14,6 +14,8 @@ from tests.conftest import until
 
 LEVELS = {2: StoredPicture.of(b"x" * 100, "image/png")}
 
+pytestmark = pytest.mark.usefixtures("pictures_alone")
+
 
 class Store(MemoryStore):
     """Raises `errors` one by one, and is a store in memory then."""
