@@ -24,7 +24,10 @@ class JobBoard(Protocol):
 
     @property
     def watched_seconds(self) -> float:
-        """How long the board has worked without a break, as this process sees it: in an outage no lease is renewed."""
+        """How long the board has worked without a break, as this process sees it: in an outage no lease is renewed.
+
+        To have been stopped is a break, too, and so is a jump of the clock that leases run by.
+        """
         ...
 
     async def show(self, job_id: str, owner: str, document: str) -> bool:

@@ -48,8 +48,11 @@ class RedisBoard:
 
     async def read(self, job_id: str, owner: str) -> Shown:
         """See JobBoard."""
-        async with self._link.talking() as redis:
-            document, lease, cancel = await redis.mget(self._keys(job_id, owner))
+        async with self._link.talking() as redis, redis.pipeline(transaction=False) as pipe:
+            pipe.mget(self._keys(job_id, owner))
+            pipe.time()
+            (document, lease, cancel), told = await pipe.execute()
+            self._link.told_time(told)
         text = document.decode(errors="replace") if isinstance(document, bytes) else document
         return Shown(text, leased=lease is not None, cancelled=cancel is not None)
 

@@ -20,6 +20,8 @@ _AWAY = "The results store does not answer. Ask again in a few seconds."
 _FULL = "The results store has no memory left. Ask again in a few minutes."
 _MARKER_MS = 3_600_000
 _EMPTIED_SECONDS = 60.0
+_BREAK_SECONDS = 3.0
+"""More time of Redis's between two answers than this is a break: probes come every second."""
 
 
 class RedisLink:
@@ -59,6 +61,7 @@ class RedisLink:
         self._calls: set[asyncio.Timeout] = set()
         self._up, self._full = True, False
         self._up_since = self._heard = clock()
+        self._redis_time: float | None = None
         self._emptied = -_EMPTIED_SECONDS
         self.doubt = asyncio.Event()
         """Set when a call failed: time for a probe."""
@@ -81,6 +84,16 @@ class RedisLink:
     def up_seconds(self) -> float:
         """How long Redis has answered, and had room for what others write, without a break; 0 while it does not."""
         return self._clock() - self._up_since if self._up and not self._full else 0.0
+
+    def told_time(self, told: tuple[int, int]) -> None:
+        """Takes Redis's time, seconds and microseconds, to notice a break; see `up_seconds`.
+
+        What has a time to live in Redis may then be gone although nobody was too late: this process, or the machine,
+        was stopped for a while, or Redis's clock was set.
+        """
+        before, self._redis_time = self._redis_time, told[0] + told[1] / 1e6
+        if before is not None and self._redis_time - before > _BREAK_SECONDS:
+            self._up_since = self._clock()
 
     @asynccontextmanager
     async def talking(self) -> AsyncIterator[Redis]:
@@ -114,9 +127,11 @@ class RedisLink:
                 pipe.set(self._marker, secrets.token_hex(8), nx=True, px=_MARKER_MS)
                 pipe.get(self._marker)
                 pipe.pexpire(self._marker, _MARKER_MS)
-                written, mark, _ = await pipe.execute(raise_on_error=False)
+                pipe.time()
+                written, mark, _, told = await pipe.execute(raise_on_error=False)
             if isinstance(written, Exception) and not isinstance(written, OutOfMemoryError):
                 raise written  # read-only, or may not write to its disk
+            self.told_time(told)
             full = isinstance(written, OutOfMemoryError)
             try:
                 if use is not None:

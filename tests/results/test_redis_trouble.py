@@ -11,6 +11,7 @@ from redis.exceptions import NoPermissionError
 from app.errors import StoreUnavailable
 from app.results import StoredPicture, storage_key
 from app.results.redis import CHUNK_BYTES, RedisStore
+from app.results.redis_board import RedisBoard
 from app.results.redis_link import RedisLink
 from bench.redis_server import RedisServer
 from tests.conftest import until
@@ -389,6 +390,28 @@ async def test_only_a_redis_that_worked_all_the_while_proves_that_a_lease_ran_ou
     await link.probe()
     now = 33.0
     assert link.up_seconds == 3.0
+    await link.close()
+
+
+async def test_after_a_break_a_lease_that_ran_out_proves_nothing(
+    clean: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All processes were stopped, or Redis's clock was set, and the lease is read before it can be renewed."""
+    now = 0.0
+    link = RedisLink(clean.url, clock=lambda: now)
+    board = RedisBoard(link, 60.0, 10.0)
+    await link.probe()
+    now = 30.0
+    await board.read("a", "")
+    assert board.watched_seconds == 30.0
+    monkeypatch.setattr("app.results.redis_link._BREAK_SECONDS", 0.01)
+    await asyncio.sleep(0.02)
+    await board.read("a", "")
+    assert board.watched_seconds == 0.0
+    now = 40.0
+    await asyncio.sleep(0.02)
+    await link.probe()
+    assert board.watched_seconds == 0.0
     await link.close()
 
 
