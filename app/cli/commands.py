@@ -78,7 +78,7 @@ def upscale(
 
     lapsrn upscale photo.jpg album/ 'scans/**/*.tif' -o out/ --format webp
 
-    lapsrn upscale photo.jpg -o photo_x4.webp --ensemble --quality 95
+    lapsrn upscale photo.jpg -o photo_x4.webp --effort high --quality 95
 
     lapsrn upscale album/ -o out/ --server http://127.0.0.1:8000 --jobs 8
 
