@@ -108,7 +108,7 @@ def upscale(
 
 
 @app.command(cls=Command, no_args_is_help=True)
-@with_upscale_options("scale", "model", "clean", "ensemble", "format", "color", "depth", "frames")
+@with_upscale_options("scale", "model", "clean", "effort", "ensemble", "format", "color", "depth", "frames")
 def upscale_large(
     source: Annotated[Path, typer.Argument(metavar="IN", readable=False, help="A TIFF, BigTIFF or PNG.")],
     output: Annotated[
@@ -198,7 +198,7 @@ def watch(
 
 
 @app.command(cls=Command, no_args_is_help=True)
-@with_upscale_options("scale", "model", "clean", "ensemble")
+@with_upscale_options("scale", "model", "clean", "effort", "ensemble")
 def compare(
     context: typer.Context,
     photo: Annotated[Path, typer.Argument(metavar="SMALL", readable=False, help="The small picture.")],
