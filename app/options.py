@@ -117,13 +117,20 @@ class UpscaleOptions:
             aliases=(("jpg", "jpeg"), ("tif", "tiff")),
         ),
     ] = None
+    effort: Annotated[
+        MoreEffort | None,
+        Option(
+            "A better result in more time, for any format: `medium` is the mean of two passes, over the picture and a "
+            "quarter turn, `high` the same by the network's deep companion, and `best` is `ensemble=true`. Without a "
+            "companion, `high` is `best`.",
+            "A better result in more time; best is --ensemble.",
+        ),
+    ] = None
     quality: Annotated[
         int | MoreEffort | None,
         Option(
-            "Of lossy formats, 1 to 100. Or, for any format, a better result in more time: `medium` is the mean "
-            "of two passes, over the picture and a quarter turn, `high` the same by the network's deep companion, "
-            "and `best` is `ensemble=true`. Without a companion, `high` is `best`.",
-            "Quality of lossy formats; or a better result in more time: medium, high, or best, which is --ensemble.",
+            "Of lossy formats, 1 to 100. A word is another name of `effort`, for any format.",
+            "Quality of lossy formats; a word is another name of --effort.",
             metavar="1..100|medium|high|best",
             example=90,
         ),
@@ -210,11 +217,10 @@ class UpscaleOptions:
         return self.quality if isinstance(self.quality, int) else None
 
     @property
-    def effort(self) -> Effort:
-        """How much is done for the result."""
-        if self.ensemble:
-            return "best"
-        return self.quality if isinstance(self.quality, str) else "standard"
+    def asked_effort(self) -> Effort:
+        """How much is done for the result: the most that is asked for, by any name."""
+        asked = (self.effort, self.quality, "best" if self.ensemble else None)
+        return next((each for each in reversed(get_args(MoreEffort)) if each in asked), "standard")
 
 
 def listed(words: tuple[str, ...]) -> str:

@@ -40,11 +40,15 @@ def test_the_docs_name_every_option_and_value(field: Any) -> None:
 
 
 def test_words_of_quality_are_efforts_and_no_numbers() -> None:
-    efforts = [UpscaleOptions(quality=each).effort for each in (None, 80, "medium", "high", "best")]
+    efforts = [UpscaleOptions(quality=each).asked_effort for each in (None, 80, "medium", "high", "best")]
     assert efforts == ["standard", "standard", "medium", "high", "best"]
     for each in get_args(MoreEffort):
         assert UpscaleOptions(quality=each).lossy_quality is None
-        assert UpscaleOptions(ensemble=True, quality=each).effort == "best"
-    assert UpscaleOptions(ensemble=True, quality=80).effort == "best"
+        assert UpscaleOptions(effort=each).asked_effort == UpscaleOptions(quality=each, effort="medium").asked_effort
+        assert UpscaleOptions(effort=each, quality=80).asked_effort == each
+        assert UpscaleOptions(effort=each, quality=80).lossy_quality == 80
+        assert UpscaleOptions(effort="best", quality=each).asked_effort == "best"
+        assert UpscaleOptions(ensemble=True, quality=each, effort="medium").asked_effort == "best"
+    assert UpscaleOptions(ensemble=True, quality=80).asked_effort == "best"
     assert UpscaleOptions(quality=80).lossy_quality == 80
     assert ("standard", *get_args(MoreEffort)) == get_args(Effort)

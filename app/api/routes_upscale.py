@@ -62,8 +62,8 @@ async def upscale(
             raise BadParameter(f"{HEADER}: only jobs have webhooks; send Prefer: respond-async with it.")
         service.webhooks.check(webhook)
     order = _order(request, options, service, caller, patient)
-    if order.options.effort != "standard":
-        facts_of(request)["effort"] = order.options.effort
+    if order.options.asked_effort != "standard":
+        facts_of(request)["effort"] = order.options.asked_effort
     stages = Stages(service.metrics.stage)
     with ExitStack() as cleanup:
         held.callback(service.answers.hold(caller.name, 0))

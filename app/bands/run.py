@@ -98,7 +98,7 @@ class BandUpscaler:
         self._context = self._context_for(self._chosen)
 
     def _choose(self, strength: float) -> choice.Choice:
-        return choice.choose(self._engine.networks, self._network, self._options.effort, strength)
+        return choice.choose(self._engine.networks, self._network, self._options.asked_effort, strength)
 
     def _context_for(self, chosen: choice.Choice) -> int:
         return context_of(self._engine.networks[chosen.network].window_margin)

@@ -78,7 +78,7 @@ def upscale(
 
     lapsrn upscale photo.jpg album/ 'scans/**/*.tif' -o out/ --format webp
 
-    lapsrn upscale photo.jpg -o photo_x4.webp --ensemble --quality 95
+    lapsrn upscale photo.jpg -o photo_x4.webp --effort high --quality 95
 
     lapsrn upscale album/ -o out/ --server http://127.0.0.1:8000 --jobs 8
 
@@ -108,7 +108,7 @@ def upscale(
 
 
 @app.command(cls=Command, no_args_is_help=True)
-@with_upscale_options("scale", "model", "clean", "ensemble", "format", "color", "depth", "frames")
+@with_upscale_options("scale", "model", "clean", "effort", "ensemble", "format", "color", "depth", "frames")
 def upscale_large(
     source: Annotated[Path, typer.Argument(metavar="IN", readable=False, help="A TIFF, BigTIFF or PNG.")],
     output: Annotated[
@@ -198,7 +198,7 @@ def watch(
 
 
 @app.command(cls=Command, no_args_is_help=True)
-@with_upscale_options("scale", "model", "clean", "ensemble")
+@with_upscale_options("scale", "model", "clean", "effort", "ensemble")
 def compare(
     context: typer.Context,
     photo: Annotated[Path, typer.Argument(metavar="SMALL", readable=False, help="The small picture.")],

@@ -38,7 +38,7 @@ def compare(
     place: Place,
     typed: Collection[str] = (),
 ) -> int:
-    """Writes the sheet and returns 0. Scale, network and ensemble are those of `options`.
+    """Writes the sheet and returns 0. Scale, network and effort are those of `options`.
 
     `details` are boxes as typed; without any, `count` of them are chosen. `typed` holds the names of the parameters
     that were given on the command line. Raises PlanError for arguments that do not fit, StartupError where the network

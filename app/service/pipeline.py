@@ -161,7 +161,7 @@ class Pipeline:
         networks, network = engine.networks, engine.networks[made.network]
         cleaned = clean_up.choose(networks, network, options.clean, decoded.findings)
         options = replace(options, clean=cleaned.strength)
-        chosen = choice.choose(networks, network, options.effort, cleaned.strength)
+        chosen = choice.choose(networks, network, options.asked_effort, cleaned.strength)
         memory = footprint(decoded, levels_made, made.levels, options)
         writer = LevelWriter(
             self._codec, decoded, options, made.levels, self._threads, order.client, made.size, str(cleaned)

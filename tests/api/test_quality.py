@@ -28,7 +28,17 @@ def leaning() -> type[FakeModel]:
     return Leaning
 
 
-@pytest.mark.parametrize("query", ["ensemble=true", "quality=best", "quality=high", "quality=high&ensemble=true"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ensemble=true",
+        "effort=best",
+        "quality=best",
+        "quality=high",
+        "effort=medium&quality=high",
+        "quality=high&ensemble=true",
+    ],
+)
 async def test_ensemble_is_the_mean_over_the_turned_picture(serve: Running, query: str) -> None:
     gray = np.asarray(pictures.gray())
     padded = np.pad(gray, 1, mode="edge").astype(np.float64)
@@ -64,11 +74,12 @@ async def test_every_pass_counts_its_tiles(serve: Running, quality: str, passes:
     assert models[1].tiles_run == passes * models[0].tiles_run
 
 
-async def test_ensemble_and_quality_of_the_encoder_go_together(serve: Running) -> None:
+@pytest.mark.parametrize("effort", ["ensemble=true", "effort=best", "effort=high"])
+async def test_effort_and_quality_of_the_encoder_go_together(serve: Running, effort: str) -> None:
     async with serve([leaning()]) as client:
         rough, fine, plain, alone = [
             await post(client, f"?format=jpeg&{query}")
-            for query in ("ensemble=true&quality=10", "ensemble=true&quality=95", "quality=95", "quality=high")
+            for query in (f"{effort}&quality=10", f"{effort}&quality=95", "quality=95", "quality=high")
         ]
     assert len(rough.content) < len(fine.content)
     assert fine.content != plain.content

@@ -162,12 +162,13 @@ async def test_a_png_has_the_very_bytes_of_the_whole(tmp_path: Path, name: str) 
         UpscaleOptions(scale=4, format="png"),
         UpscaleOptions(scale=8, format="png"),
         UpscaleOptions(scale=4, format="png", ensemble=True),
+        UpscaleOptions(scale=4, format="png", effort="medium"),
         UpscaleOptions(scale=4, format="png", clean=1.0),
         UpscaleOptions(scale=4, format="png", clean=0.5),
         UpscaleOptions(scale=4, format="png", depth="8"),
         UpscaleOptions(scale=4, format="png", color="srgb"),
     ],
-    ids=["x4", "x8", "ensemble", "clean", "half clean", "8 bits", "srgb"],
+    ids=["x4", "x8", "ensemble", "medium", "clean", "half clean", "8 bits", "srgb"],
 )
 async def test_options_do_the_same(tmp_path: Path, options: UpscaleOptions) -> None:
     data = tiff(samples(3, np.uint16), iccprofile=P3)

@@ -162,7 +162,7 @@ def test_the_enlargement_can_come_from_a_service(lapsrn: Lapsrn, url: str, monke
     assert "there is no model 'other' here; there are fake_x4" in result.stderr
 
 
-def test_model_and_ensemble_are_those_of_upscale(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_and_effort_are_those_of_upscale(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[UpscaleOptions] = []
 
     class Backend:
@@ -181,9 +181,9 @@ def test_model_and_ensemble_are_those_of_upscale(lapsrn: Lapsrn, monkeypatch: py
 
     monkeypatch.setattr("app.cli.local.LocalBackend", Backend)
     Path("small.png").write_bytes(pictures.png(pictures.rgb(12, 16)))
-    options = ["--model", "fake_x4", "--ensemble", "--scale", "2"]
+    options = ["--model", "fake_x4", "--effort", "high", "--scale", "2"]
     assert lapsrn("compare", "small.png", "-o", "sheet.png", *options).exit_code == 0
-    assert asked == [UpscaleOptions(scale=2, model="fake_x4", ensemble=True, frames="first", color="srgb", depth="8")]
+    assert asked == [UpscaleOptions(scale=2, model="fake_x4", effort="high", frames="first", color="srgb", depth="8")]
     result = lapsrn("compare", "small.png", "-o", "sheet.png", "--model", "other")
     assert (result.exit_code, result.stderr) == (1, "lapsrn: there is no model 'other' here; there are fake_x4\n")
 

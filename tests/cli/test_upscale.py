@@ -120,9 +120,11 @@ def test_a_bad_picture_writes_nothing_to_standard_output(lapsrn: Lapsrn, where: 
     "options",
     [
         ["--ensemble"],
+        ["--effort", "high"],
         ["--quality", "high"],
         ["--quality", "best"],
         ["--ensemble", "--quality", "95", "--format", "jpeg"],
+        ["--effort", "best", "--quality", "95", "--format", "jpeg"],
     ],
 )
 def test_ensemble_runs_eight_passes(

@@ -41,7 +41,7 @@ def test_other_settings_offer_to_make_the_picture_again(service: Running, visit:
     assert text(page, "#notice-do") == "Make it again: ×4, best"
     with page.expect_request(lambda request: request.method == "POST") as caught:
         page.click("#notice-do")
-    assert caught.value.url.endswith("?scale=4&ensemble=true")
+    assert caught.value.url.endswith("?scale=4&effort=best")
     until(page, "right.options.length === 4")
     assert text(page, "#notice-words") == ""
     assert page.locator("#right option").all_inner_texts() == ["×2", "×4", "×2, best", "×4, best"]
@@ -132,17 +132,16 @@ def test_settings_are_remembered(service: Running, visit: Visit) -> None:
     ("quality", "query", "words"),
     [
         ("standard", "format=webp&quality=90", "×4, WebP 90"),
-        ("medium", "format=webp&quality=medium&lossless=false", "×4, better, WebP"),
-        ("high", "format=webp&quality=high&lossless=false", "×4, high, WebP"),
-        ("best", "ensemble=true&format=webp&quality=90", "×4, best, WebP 90"),
+        ("medium", "effort=medium&format=webp&quality=90", "×4, better, WebP 90"),
+        ("high", "effort=high&format=webp&quality=90", "×4, high, WebP 90"),
+        ("best", "effort=best&format=webp&quality=90", "×4, best, WebP 90"),
     ],
 )
 def test_every_quality_is_asked_for(service: Running, visit: Visit, quality: str, query: str, words: str) -> None:
-    """Where its word takes the place of the number, there is no number to choose."""
     page = visit(service.url)
     page.select_option("#format", "webp")
     page.select_option("#quality", quality)
-    assert page.locator("#lossy-row").is_visible() is (quality in ("standard", "best"))
+    assert page.locator("#lossy-row").is_visible()
     with page.expect_request(lambda request: request.method == "POST") as caught:
         upload(page, ("hill.png", png(20, 30)))
     wait_done(page)

@@ -1,7 +1,7 @@
 /** The controls of the settings: what is chosen is remembered, and may be given in the page's address. */
 
 import { make, part } from "./dom.js";
-import { BYS, CLEANS, FORMATS, QUALITIES, SIZES, hasNumber, isAmount, sane, sizeIn } from "./settings.js";
+import { BYS, CLEANS, FORMATS, QUALITIES, SIZES, isAmount, sane, sizeIn } from "./settings.js";
 import { text } from "./texts.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
@@ -96,7 +96,7 @@ export class SettingsPanel {
     this.#clean.disabled = !this.#cleans;
     part("clean-reason", HTMLElement).textContent = this.#cleans ? "" : text("settings.not-at", { scale });
     const isExact = format === "png" || format === "webp-exact";
-    part("lossy-row", HTMLElement).hidden = isExact || !hasNumber(this.#settings);
+    part("lossy-row", HTMLElement).hidden = isExact;
     this.#lossy.value = String(lossy);
     this.#lossyValue.value = String(lossy);
     for (const input of this.#inputs("network")) {

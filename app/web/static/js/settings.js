@@ -107,14 +107,9 @@ export function writtenAs(settings, original) {
   return original === "jpeg" || original === "webp" || original === "avif" ? original : "png";
 }
 
-/** @param {Settings} settings @returns {boolean} whether a request can have both `quality` and `lossy` */
-export function hasNumber({ quality }) {
-  return quality === "standard" || quality === "best";
-}
-
 /** @param {Settings} settings @param {string} original @returns {boolean} whether `lossy` applies */
 export function isLossy(settings, original) {
-  return hasNumber(settings) && settings.format !== "webp-exact" && writtenAs(settings, original) !== "png";
+  return settings.format !== "webp-exact" && writtenAs(settings, original) !== "png";
 }
 
 /** @param {Settings} settings @param {string} original @returns {string} of a request, such as "scale=4&format=webp" */
@@ -126,14 +121,12 @@ export function parametersOf(settings, original) {
 function othersOf(settings, original) {
   const written = writtenAs(settings, original);
   return [
-    ...(settings.quality === "best" ? ["ensemble=true"] : []),
+    ...(settings.quality === "standard" ? [] : [`effort=${settings.quality}`]),
     ...(settings.network ? [`model=${encodeURIComponent(settings.network)}`] : []),
     ...(settings.clean === "auto" ? [] : [`clean=${settings.clean}`]),
     ...(written === "png" ? [] : [`format=${written}`]),
-    ...(hasNumber(settings) ? [] : [`quality=${settings.quality}`]),
     ...(isLossy(settings, original) ? [`quality=${settings.lossy}`] : []),
     ...(settings.format === "webp-exact" ? ["lossless=true"] : []),
-    ...(settings.format !== "webp-exact" && written === "webp" && !hasNumber(settings) ? ["lossless=false"] : []),
   ];
 }
 

@@ -21,9 +21,9 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 class Options:
     """What else can be asked for; None is the service's default.
 
-    `width`, `height` and `long_side` are pixels of the result, instead of a scale. `quality` of "medium", "high" or
-    "best", which is that of `ensemble`: better, and slower. `model`: one that GET /model names.
-    `clean`: 0 to 1, how strongly traces of compression and noise are removed.
+    `width`, `height` and `long_side` are pixels of the result, instead of a scale. `effort`: better, and slower; "best"
+    is that of `ensemble`. `quality` is that of a lossy format, 1 to 100; a word is another name of `effort`.
+    `model`: one that GET /model names. `clean`: 0 to 1, how strongly traces of compression and noise are removed.
     """
 
     width: int | None = None
@@ -40,6 +40,7 @@ class Options:
     ensemble: bool | None = None
     model: str | None = None
     clean: float | Literal["auto"] | None = None
+    effort: Literal["medium", "high", "best"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
