@@ -250,6 +250,13 @@ def test_names_the_model(url: str) -> None:
             upscaler.upscale(FILE, options=Options(model="other"))
 
 
+@pytest.mark.parametrize("progress", [None, lambda done, total: None], ids=["at once", "as a job"])
+def test_tells_of_a_picture_that_was_incomplete(url: str, progress: Any) -> None:
+    with Upscaler(url) as upscaler:
+        for data, expected in [(FILE[:-20], True), (FILE, False)]:
+            assert upscaler.upscale(data, options=Options(truncated="allow"), progress=progress).truncated is expected
+
+
 def test_tells_progress_in_tiles(url: str) -> None:
     seen: list[tuple[int, int]] = []
     with Upscaler(url) as upscaler:

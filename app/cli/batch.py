@@ -31,12 +31,14 @@ class PictureError(Exception):
 class Result:
     """The file of a result, the strength of clean-up with its reason, such as "0.5; jpeg=90", and what was left out.
 
-    The last as X-Upscale-Metadata says it, such as "exif dropped (unreadable)".
+    The last as X-Upscale-Metadata says it, such as "exif dropped (unreadable)". `truncated`: a part of the source was
+    missing.
     """
 
     body: bytes
     clean: str = ""
     left_out: str = ""
+    truncated: bool = False
 
 
 class Backend(Protocol):
@@ -67,10 +69,9 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a picture ended. `seconds` until it was written; `size` of the result in bytes; `clean` and
-    `left_out` as in Result.
+    """How a picture ended. `seconds` until it was written; `size` of the result in bytes.
 
-    `passing` as in PictureError.
+    `clean`, `left_out` and `truncated` as in Result; `passing` as in PictureError.
     """
 
     status: Status
@@ -80,6 +81,7 @@ class Outcome:
     type: str = ""
     clean: str = ""
     left_out: str = ""
+    truncated: bool = False
     passing: bool = False
 
 
@@ -154,7 +156,14 @@ async def one(
         await asyncio.to_thread(files.write, work.target, result.body)
     except OSError as error:
         return failed(_cannot_write(work, error))
-    return Outcome("done", time.monotonic() - began, len(result.body), clean=result.clean, left_out=result.left_out)
+    return Outcome(
+        "done",
+        time.monotonic() - began,
+        len(result.body),
+        clean=result.clean,
+        left_out=result.left_out,
+        truncated=result.truncated,
+    )
 
 
 def _cannot_write(work: Work, error: OSError) -> str:

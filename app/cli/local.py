@@ -85,7 +85,8 @@ class LocalBackend:
             result = await self._pipeline.run(self._order(options), Upload(data), Stages(_ignore), progress or _ignore)
         except LapsrnError as error:
             raise PictureError(str(error), PROBLEM_TYPE + error.slug) from error
-        return Result(result.levels[result.level].body, str(result.clean_up), "; ".join(result.left_out))
+        body, left_out = result.levels[result.level].body, "; ".join(result.left_out)
+        return Result(body, str(result.clean_up), left_out, result.truncated)
 
     async def close(self) -> None:
         """Stops the workers and the threads of the codec."""

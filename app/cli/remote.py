@@ -26,7 +26,7 @@ class RemoteBackend:
             raise PictureError(str(error), passing=True) from error
         except UpscaleError as error:
             raise PictureError(str(error), error.type, passing=isinstance(error, Busy)) from error
-        return Result(result.body, result.clean, made.left_out)
+        return Result(result.body, result.clean, made.left_out, made.truncated)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -75,6 +75,8 @@ class TextReport:
             cleaned = outcome.clean and not outcome.clean.startswith("0;") and outcome.clean != "0"
             about = f"{outcome.seconds:.1f} s" + (f", clean {outcome.clean}" if cleaned else "")
             self._console.print(f"[green]done[/]    {_text(work.name)} -> {_text(target)} ({_text(about)})")
+            if outcome.truncated:
+                self._console.print("        incomplete: a part of it was missing or damaged")
             if outcome.left_out:
                 self._console.print(f"        {_text(outcome.left_out)}")
 
@@ -118,6 +120,8 @@ class JsonReport:
             line |= {"bytes": outcome.size, "seconds": round(outcome.seconds, 3), "clean": outcome.clean or None}
             if outcome.left_out:
                 line["left_out"] = outcome.left_out
+            if outcome.truncated:
+                line["truncated"] = True
         elif outcome.error:
             line |= {"error": outcome.error, "type": outcome.type or None}
         self._print(line)

@@ -266,6 +266,19 @@ def test_metadata_that_is_left_out_is_told(lapsrn: Lapsrn, where: list[str]) -> 
     assert result.stderr.splitlines()[-1].strip() == "exif dropped (unreadable)"
 
 
+def test_a_picture_that_is_incomplete_is_told(lapsrn: Lapsrn, where: list[str]) -> None:
+    Path("a.png").write_bytes(FILE[:-20])
+    asked = ["upscale", "a.png", "--truncated", "allow", *where]
+    for more in ([], ["--level", "2"]):
+        result = lapsrn(*asked, "-o", f"b{len(more)}.png", *more)
+        assert result.exit_code == 0
+        assert result.stderr.splitlines()[-1].strip() == "incomplete: a part of it was missing or damaged"
+    result = lapsrn(*asked, "-o", "c.png", "--json")
+    assert json.loads(result.stdout.splitlines()[0])["truncated"] is True
+    Path("a.png").write_bytes(FILE)
+    assert "truncated" not in lapsrn(*asked, "-o", "d.png", "--json").stdout
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [([], "0.5; jpeg=90"), (["--clean", "auto"], "0.5; jpeg=90"), (["--clean", "0"], "0"), (["--clean", "1"], "1")],

@@ -66,7 +66,8 @@ class Conversation(ABC):
             raise
         if job.state != "done":
             raise JobFailed(**{"title": f"the job is {job.state}"} | dict(job.error or {}))
-        return replace(await self._level(id, job.levels[-1]), left_out=job.left_out, model=job.model)
+        made = await self._level(id, job.levels[-1])
+        return replace(made, left_out=job.left_out, model=job.model, truncated=job.truncated)
 
     async def _follow(self, id: str, progress: Progress) -> Job:
         """The job once it has finished, by its events; a stream that breaks off is taken up where it was."""
@@ -198,4 +199,5 @@ def _upscaled(answer: httpx.Response) -> Upscaled:
         clean,
         left_out,
         answer.headers.get("X-Upscale-Model", ""),
+        answer.headers.get("X-Upscale-Truncated") == "true",
     )

@@ -57,6 +57,8 @@ class Upscaled:
     """Metadata that the result could not have, and why; not told by `level`."""
     model: str = ""
     """The network that computed it; not told by `level`."""
+    truncated: bool = False
+    """Whether the picture was incomplete, and what was there was taken; not told by `level`."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file."""
@@ -81,7 +83,7 @@ class Upscaled:
 class Job:
     """A job at one moment: tiles done and in all, seconds left if known, levels that can be fetched once it is done.
 
-    `left_out` and `model` are as in Upscaled.
+    `left_out`, `model` and `truncated` are as in Upscaled.
     """
 
     id: str
@@ -93,6 +95,7 @@ class Job:
     error: Mapping[str, Any] | None
     left_out: str = ""
     model: str = ""
+    truncated: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Job":
@@ -108,6 +111,7 @@ class Job:
             document.get("error"),
             document.get("metadata") or "",
             document.get("model") or "",
+            bool(document.get("truncated")),
         )
 
     @property
