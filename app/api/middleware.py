@@ -9,9 +9,11 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.access import network_of
 from app.api.addresses import below, path_of
 from app.api.connections import PROBES
 from app.api.cookies import only_ours
+from app.api.entrance import Entrance
 from app.api.tracing import Trace, trace_of
 from app.metrics import Metrics
 
@@ -43,6 +45,7 @@ class RequestEnvelope:
         self._root_path = root_path
         self._metrics = metrics
         self._log = structlog.get_logger("lapsrn.request")
+        self._entrance = Entrance()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on, and notes what comes back."""
@@ -59,6 +62,7 @@ class RequestEnvelope:
         began = time.perf_counter()
         answer = _Answer(send, trace, path_of(scope))
         try:
+            await self._entrance.enter(network_of(scope["client"][0] if scope.get("client") else ""))
             await self._app(scope, receive, answer.send)
         finally:
             self._tell(scope, trace, answer, time.perf_counter() - began, facts)
