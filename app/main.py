@@ -151,6 +151,7 @@ def _replica(
     """A process that the parent has started; with `again` in the place of one that has ended."""
     from app.api.application import build_metrics_application
     from app.api.replicas import ScrapeOfAll
+    from app.api.scrape import SharedScrape
     from app.api.server import run_server
 
     early_signals.listen()
@@ -162,7 +163,7 @@ def _replica(
         print(f"lapsrn: {error}", file=sys.stderr)
         leave(EXIT_STARTUP)
     app.state.hold = again
-    app.state.scrape = ScrapeOfAll(replicas, index, app.state.service)
+    app.state.scrape = SharedScrape(ScrapeOfAll(replicas, index, app.state.service))
     app.state.reloaded = lambda: os.kill(os.getppid(), signal.SIGHUP)
     own = build_metrics_application(app.state.service), replicas.socket(index)
     parent = multiprocessing.parent_process()

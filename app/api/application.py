@@ -19,7 +19,7 @@ from app.api.middleware import RequestEnvelope
 from app.api.openapi import complete
 from app.api.routes_docs import mount_docs
 from app.api.routes_page import mount_page
-from app.api.scrape import Scrape, ScrapeOfOne
+from app.api.scrape import Scrape, ScrapeOfOne, SharedScrape
 from app.api.tracing import untraced
 from app.service.service import Service
 
@@ -55,7 +55,7 @@ def build_metrics_application(service: Service, scrape: Scrape | None = None) ->
     """
     app = FastAPI(title="LapSRN metrics", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
-    app.state.scrape = scrape or ScrapeOfOne(service)
+    app.state.scrape = scrape or SharedScrape(ScrapeOfOne(service))
     app.include_router(routes_operations.health)
     app.include_router(routes_operations.metrics_router)
     handlers.install(app)
@@ -102,7 +102,7 @@ def build_application(service: Service, access: Access, version: str, page: Path
     )
     app.state.service = service
     app.state.access = access
-    app.state.scrape = ScrapeOfOne(service)
+    app.state.scrape = SharedScrape(ScrapeOfOne(service))
     app.state.reloaded = lambda: None
     app.state.hold = False
     app.include_router(routes_upscale.router, dependencies=[Depends(once_each)])

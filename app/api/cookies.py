@@ -8,7 +8,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 def only_ours(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """The headers of an ASGI scope, and of cookies nothing but COOKIE, without quotes.
+    """The headers of an ASGI scope, and of cookies nothing but COOKIE, the last of several, without quotes.
 
     FastAPI parses all cookies for every route, and where Python is older than 3.11.10 or 3.12.6, unquoting takes time
     with the square of their length (CVE-2024-7592): 64 KiB of backslashes stop the event loop for 13 s.
@@ -17,5 +17,5 @@ def only_ours(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
 
 
 def _ours(value: bytes) -> bytes:
-    pairs = (pair.strip() for pair in value.split(b";"))
-    return b"; ".join(pair.replace(b'"', b"") for pair in pairs if pair.startswith(_OURS))
+    pairs = [pair for pair in map(bytes.strip, value.split(b";")) if pair.startswith(_OURS)]
+    return pairs[-1].replace(b'"', b"") if pairs else b""

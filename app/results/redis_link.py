@@ -19,6 +19,8 @@ from app.results.base import StoreState
 _AWAY = "The results store does not answer. Ask again in a few seconds."
 _FULL = "The results store has no memory left. Ask again in a few minutes."
 _MARKER_MS = 3_600_000
+_MOST_CONNECTIONS = 2**31
+"""No fewer than there are requests: whoever finds none left is refused, also the probe, and Redis seems to be away."""
 _EMPTIED_SECONDS = 60.0
 _BREAK_SECONDS = 3.0
 """More time of Redis's between two answers than this is a break: probes come every second."""
@@ -47,6 +49,7 @@ class RedisLink:
             url,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
+            max_connections=_MOST_CONNECTIONS,
             **({} if url.startswith("unix:") else {"socket_keepalive": True}),
             retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),  # a connection of before a restart; no second timeout
         )

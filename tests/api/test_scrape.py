@@ -1,11 +1,22 @@
 """The metrics of several replicas in one answer."""
 
+import asyncio
+
+import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from app.api.replicas import merged
+from app.api.scrape import SharedScrape
 from app.assembly import build_metrics
+from tests.conftest import until
+
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;"
+    "q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+"""As version 3 asks."""
 
 
 def exposed(pixels: int) -> str:
@@ -31,3 +42,43 @@ def test_every_sample_says_whose_it_is(accept: str, parse: object) -> None:
     assert pixels == {("0", "in"): 3.0, ("0", "out"): 48.0, ("2", "in"): 5.0, ("2", "out"): 80.0}
     stages = families["lapsrn_stage_duration_seconds"]
     assert (stages.type, {sample.labels["replica"] for sample in stages.samples}) == ("histogram", {"0", "2"})
+
+
+async def test_who_asks_while_one_is_under_way_shares_the_next() -> None:
+    """Each has what was so when it asked; and however many ask at once, the others are held up for one scrape."""
+    began, gates = [], [asyncio.Event() for _ in range(3)]
+
+    async def scrape(accept: str) -> tuple[bytes, str]:
+        began.append(accept)
+        number = len(began)
+        await gates[number - 1].wait()
+        return b"%d" % number, accept
+
+    shared = SharedScrape(scrape)
+    first = asyncio.create_task(shared(""))
+    await until(lambda: began)
+    later = [asyncio.create_task(shared("text/plain")) for _ in range(100)]
+    other = asyncio.create_task(shared(PROMETHEUS))
+    later[0].cancel()
+    for gate in gates:
+        gate.set()
+    assert await first == (b"1", "")
+    assert set(await asyncio.gather(*later[1:])) == {(b"2", "")}
+    assert await other == (b"3", "application/openmetrics-text")
+    assert len(began) == 3
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (PROMETHEUS, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ("application/openmetrics-text;version=abc", "text/plain; version=0.0.4; charset=utf-8"),
+        ("application/openmetrics-text;version=1." + 999 * "9", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/plain;version=abc", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/html,*/*;q=0.1", "text/plain; version=0.0.4; charset=utf-8"),
+    ],
+)
+async def test_whatever_is_accepted_there_are_two_dialects(client: httpx.AsyncClient, accept: str, kind: str) -> None:
+    answer = await client.get("/metrics", headers={"accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, kind)

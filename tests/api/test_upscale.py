@@ -106,7 +106,14 @@ async def test_by_cookie(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", ["upscale_id={}", 'other="a\\\\b"; upscale_id={}', "a=b;upscale_id={} ;c=d", 'upscale_id="{}"']
+    "sent",
+    [
+        "upscale_id={}",
+        'other="a\\\\b"; upscale_id={}',
+        "a=b;upscale_id={} ;c=d",
+        'upscale_id="{}"',
+        "upscale_id=a; upscale_id={}",
+    ],
 )
 async def test_other_cookies_are_not_parsed(
     client: httpx.AsyncClient, sent: str, monkeypatch: pytest.MonkeyPatch

@@ -65,6 +65,19 @@ async def test_it_is_reached_by_a_socket(clean: RedisServer) -> None:
     await store.close()
 
 
+async def test_those_who_ask_at_once_do_not_run_out_of_connections(proxy: Proxy, store: RedisStore) -> None:
+    """One client may have 128 fetches under way; they must not take the store away from the others."""
+    assert await store.put("a", "", SMALL)
+    proxy.hang()
+    reading = [asyncio.create_task(store.get("a", "", 2)) for _ in range(150)]
+    await asyncio.sleep(0)
+    available = asyncio.create_task(store.available())
+    await asyncio.sleep(0.05)
+    proxy.go_on()
+    assert await asyncio.gather(*reading) == [SMALL[2]] * len(reading)
+    assert await available
+
+
 async def test_chunks_are_written_whole_or_not_at_all(proxy: Proxy, store: RedisStore) -> None:
     proxy.hang_after(2 * CHUNK_BYTES)
     putting = asyncio.create_task(store.put("a", "", LARGE))
