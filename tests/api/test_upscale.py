@@ -255,13 +255,14 @@ async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> 
         ("scale=0_2", "scale: must be a number, in digits"),
         ("width=1_0", "width: must be a number, in digits"),
         ("ensemble=maybe", "ensemble: must be true or false"),
+        ("effort=standard", "effort: must be medium, high or best"),
         ("depth=16", "depth: must be keep or 8"),
         ("format=gif", "format: must be png, webp, jpeg, avif, tiff or jxl"),
         (f"model={'x' * 65}", "model: may have at most 64 characters"),
         (
             "scal=4",
             "scal: is not a parameter of this request; there are scale, width, height, long_side, model, clean, "
-            "format, quality, ensemble, lossless, depth, color, metadata, frames and truncated",
+            "format, effort, quality, ensemble, lossless, depth, color, metadata, frames and truncated",
         ),
     ],
 )
