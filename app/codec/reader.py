@@ -1,5 +1,6 @@
 """Bytes of a picture file to upright samples: format, limits, frames, colour, orientation, in this order."""
 
+import re
 import struct
 from dataclasses import replace
 
@@ -16,7 +17,13 @@ from app.errors import ClientError, TooManyPixels, UndecodablePicture
 from app.formats import OUTPUT_FORMATS
 from app.options import UpscaleOptions
 
-_BROKEN = ("decoder error", "codec configuration error", "broken data stream")  # Pillow's words, of its codecs' numbers
+_BROKEN = (
+    *("decoder error", "codec configuration error", "broken data stream"),  # Pillow's, of its codecs' numbers
+    *("could not create decoder object", "failed to read next frame"),  # Pillow's, of WebP
+    *("corrupted strip", "corrupted tile"),  # tifffile's, of arrays
+)
+_CALL = re.compile(r"\w+ returned (?:'(?P<words>[^']+)'|\w+$)")
+"""What imagecodecs says, of a function of a library; some have words for what is wrong."""
 _WITHOUT_PICTURE = "not identified by this driver"
 
 
@@ -46,9 +53,11 @@ def _words(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, KeyError) and text.isdecimal():  # as of a TIFF without ColorMap
         return f"its tag {text[:10]} is missing"
-    if isinstance(error, LookupError | TypeError | AttributeError | struct.error):
+    if isinstance(error, LookupError | TypeError | AttributeError | ArithmeticError | struct.error):
         return "its header is cut short or contradicts itself"
-    if text.startswith(_BROKEN):
+    if (call := _CALL.match(text)) and call["words"]:
+        return call["words"]
+    if call or text.startswith(_BROKEN):
         return "its compressed data is broken"
     if text == _WITHOUT_PICTURE:
         return "it ends before a picture begins"

@@ -285,15 +285,39 @@ def _deflated_tiff() -> bytes:
     return bytes(data)
 
 
+def _packed_tiff(compression: str) -> bytes:
+    """Of 16 bits, with the data cut short by zeros."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, picture(9, 7, 3, np.uint16), photometric="rgb", compression=compression, metadata=None)
+    data = file.getvalue()
+    with tifffile.TiffFile(io.BytesIO(data)) as read:
+        page = read.pages.first
+        assert isinstance(page, tifffile.TiffPage)
+        at, size = page.dataoffsets[0], page.databytecounts[0]
+    return data[:at] + bytes(size) + data[at + size :]
+
+
 NO_PICTURE = b"\xff\xd8\xff\xe1\0\x08Exif\0\0\xff\xd9"
 """A JPEG of metadata alone."""
 
 
-@pytest.mark.parametrize("data", [_gif(), _deflated_tiff(), NO_PICTURE], ids=["GIF", "TIFF", "JPEG"])
+TINY_WEBP = saved(picture(9, 7, 3), "WEBP")
+WRITTEN_BADLY = {
+    "GIF": _gif(),
+    "TIFF": _deflated_tiff(),
+    "TIFF, zlib": _packed_tiff("zlib"),
+    "TIFF, LZW": _packed_tiff("lzw"),
+    "TIFF, Zstandard": _packed_tiff("zstd"),
+    "WEBP": TINY_WEBP[:-40],
+    "JPEG": NO_PICTURE,
+}
+
+
+@pytest.mark.parametrize("data", WRITTEN_BADLY.values(), ids=WRITTEN_BADLY)
 def test_words_of_the_decoders_own_code_are_not_passed_on(data: bytes) -> None:
     with pytest.raises(UndecodablePicture) as refused:
         codec().decode(data, wanted(2))
-    assert not re.search(r"index|range|error|buffer|driver|-\d", str(refused.value))
+    assert not re.search(r"index|range|error|buffer|driver|object|returned|_|-\d", str(refused.value))
     assert "Send the whole, undamaged file." in str(refused.value)
 
 
