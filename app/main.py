@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -164,11 +165,17 @@ def _replica(
         leave(EXIT_STARTUP)
     app.state.hold = again
     app.state.scrape = SharedScrape(ScrapeOfAll(replicas, index, app.state.service))
-    app.state.reloaded = lambda: os.kill(os.getppid(), signal.SIGHUP)
     own = build_metrics_application(app.state.service), replicas.socket(index)
     parent = multiprocessing.parent_process()
-    assert parent is not None
+    assert parent is not None and parent.pid is not None
+    app.state.reloaded = partial(_have_all_reloaded, parent.pid)
     leave(run_server(app, listener, [own, *_with_metrics(app, metrics)], int(parent.sentinel)))
+
+
+def _have_all_reloaded(parent: int) -> None:
+    """Tells the parent, while there is one: what takes its place may be the system's first process."""
+    if os.getppid() == parent:
+        os.kill(parent, signal.SIGHUP)
 
 
 def _have_a_directory() -> None:

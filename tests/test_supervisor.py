@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import structlog
 
-from app import supervisor
+from app import main, supervisor
 from app.errors import EXIT_STARTUP
 from app.supervisor import Supervisor
 
@@ -152,3 +152,14 @@ async def test_who_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.Mo
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(task, 60)
     assert process.exitcode == -signal.SIGKILL
+
+
+def test_a_reload_is_told_to_the_parent_and_to_nobody_who_took_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *to: told.append(to))
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    main._have_all_reloaded(4321)
+    assert told == []
+    monkeypatch.setattr(os, "getppid", lambda: 4321)
+    main._have_all_reloaded(4321)
+    assert told == [(4321, signal.SIGHUP)]
