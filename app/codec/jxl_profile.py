@@ -1,6 +1,8 @@
 """Code points of ITU-T H.273 as libjxl names colours, and the ICC profiles that it makes of them."""
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import byref
 from typing import Any
 
@@ -43,16 +45,9 @@ def code_points(color: jxl.ColorEncoding) -> tuple[int, int] | None:
 
 def is_taken(profile: bytes, channels: int) -> bool:
     """Whether a JPEG XL of so many colours, 1 or 3, can have this profile: libjxl refuses those that are not valid."""
-    info, library = jxl.BasicInfo(), jxl.library()
-    encoder = library.JxlEncoderCreate(None)
-    try:
-        library.JxlEncoderInitBasicInfo(byref(info))
-        info.xsize = info.ysize = 1
-        info.bits_per_sample, info.num_color_channels, info.uses_original_profile = 8, channels, 1
-        library.JxlEncoderSetBasicInfo(encoder, byref(info))
+    library = jxl.library()
+    with _encoder(library, channels) as encoder:
         return int(library.JxlEncoderSetICCProfile(encoder, profile, len(profile))) == jxl.SUCCESS
-    finally:
-        library.JxlEncoderDestroy(encoder)
 
 
 def of_samples(decoder: Any) -> bytes | None:
@@ -84,23 +79,29 @@ def made(points: tuple[int, int], gray: bool) -> bytes | None:
         library.JxlDecoderDestroy(decoder)
 
 
-def _one_pixel(library: ctypes.CDLL, color: jxl.ColorEncoding, channels: int) -> bytes:
-    info, pixel = jxl.BasicInfo(), bytes(channels)
-    layout = jxl.PixelFormat(channels, jxl.UINT8, 0, 0)
-    room, left = ctypes.create_string_buffer(_ROOM), ctypes.c_size_t(_ROOM)
-    start = ctypes.c_void_p(ctypes.addressof(room))
-    encoder = library.JxlEncoderCreate(None)
+@contextmanager
+def _encoder(library: ctypes.CDLL, channels: int) -> Iterator[Any]:
+    """An encoder that knows of one pixel of so many colours, and nothing of what they are."""
+    info, encoder = jxl.BasicInfo(), library.JxlEncoderCreate(None)
     try:
         library.JxlEncoderInitBasicInfo(byref(info))
         info.xsize = info.ysize = 1
         info.bits_per_sample, info.num_color_channels, info.uses_original_profile = 8, channels, 1
         library.JxlEncoderSetBasicInfo(encoder, byref(info))
+        yield encoder
+    finally:
+        library.JxlEncoderDestroy(encoder)
+
+
+def _one_pixel(library: ctypes.CDLL, color: jxl.ColorEncoding, channels: int) -> bytes:
+    layout = jxl.PixelFormat(channels, jxl.UINT8, 0, 0)
+    room, left = ctypes.create_string_buffer(_ROOM), ctypes.c_size_t(_ROOM)
+    start = ctypes.c_void_p(ctypes.addressof(room))
+    with _encoder(library, channels) as encoder:
         library.JxlEncoderSetColorEncoding(encoder, byref(color))
         settings = library.JxlEncoderFrameSettingsCreate(encoder, None)
         library.JxlEncoderSetFrameLossless(settings, 1)
-        library.JxlEncoderAddImageFrame(settings, byref(layout), pixel, channels)
+        library.JxlEncoderAddImageFrame(settings, byref(layout), bytes(channels), channels)
         library.JxlEncoderCloseInput(encoder)
         library.JxlEncoderProcessOutput(encoder, byref(start), byref(left))
-    finally:
-        library.JxlEncoderDestroy(encoder)
     return room.raw[: _ROOM - left.value]

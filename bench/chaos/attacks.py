@@ -215,7 +215,7 @@ async def connections(attack: Attack) -> None:
 
 async def polls(attack: Attack) -> None:
     """GETs of a level that there is not, on 200 connections, as fast as they are answered."""
-    again = head("GET", f"/upscale?level=2&id={'A' * 32}", 0).replace(b"Connection: close\r\n", b"")
+    again = head("GET", f"/upscale?level=2&id={'A' * 32}", 0, last=False)
 
     async def one() -> None:
         while True:
