@@ -21,7 +21,7 @@ from app import assembly, build
 from app.cli.local import with_network
 from app.codec import native
 from app.engine import Engine, NetworkInfo
-from app.errors import StartupError
+from app.errors import InferenceFailed, StartupError
 from app.metrics import Metrics
 from app.settings import Settings, load_settings
 
@@ -41,7 +41,7 @@ def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
         settings, division = assembly.within_memory(settings, source)
         memory = division.mebibytes()
         networks, engine = asyncio.run(_run(settings, source))
-    except StartupError as error:
+    except (InferenceFailed, StartupError) as error:
         problem = str(error)
     decoders, fault = _decoders(settings)
     problem = problem or fault or None
@@ -131,7 +131,7 @@ def _network(info: NetworkInfo) -> dict[str, Any]:
 
 
 async def _run(settings: Settings, source: build.ModelSource) -> tuple[list[NetworkInfo], dict[str, Any]]:
-    """The networks, and the speed of the first one. Raises StartupError."""
+    """The networks, and the speed of the first one. Raises StartupError and InferenceFailed."""
     async with build.build_engine(settings, Metrics(CollectorRegistry()), source) as engine:
         scale = engine.first.scales[-1]
         seconds = await _time(engine, scale)

@@ -9,11 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from app.build import package_version
+from app.build import ModelSource, package_version
 from app.codec import native
 from app.codec.decoder_pool import DecoderPool
 from model.backends.registry import BACKENDS
 from tests.cli.conftest import Lapsrn
+from tests.fakes import FakeModel, worker
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
@@ -124,6 +125,16 @@ def test_doctor_says_why_it_cannot_run(lapsrn: Lapsrn, monkeypatch: pytest.Monke
     assert "cannot upscale here: weights/x.safetensors is [not] there" in result.stdout
     facts = json.loads(lapsrn("doctor", "--json").stdout)
     assert facts["problem"] == "weights/x.safetensors is [not] there"
+
+
+def test_doctor_says_that_the_network_fails(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = ModelSource([worker(lambda: FakeModel(error=RuntimeError("no device")))])
+    monkeypatch.setattr("app.build.open_model", lambda *_: broken)
+    result = lapsrn("doctor", "--json")
+    assert result.exit_code == 1
+    facts = json.loads(result.stdout)
+    assert "workers went down" in facts["problem"]
+    assert facts["machine"]["cores"] >= 1
 
 
 def test_the_version_can_be_asked_for(lapsrn: Lapsrn) -> None:
