@@ -3,10 +3,11 @@
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
 from isal import igzip_lib, isal_zlib
 
+from app.codec.deflate import inflated
 from app.errors import UndecodablePicture
 
 _CRITICAL, _ONCE = (b"IHDR", b"PLTE", b"IDAT", b"IEND"), (b"IHDR", b"PLTE")
@@ -150,13 +151,14 @@ def short(data: bytes, head: Header) -> str | None:
 def _inflated_size(pieces: Iterable[memoryview | bytes], most: int) -> int:
     """How many bytes the pieces of a stream inflate to without error, counted up to `most`."""
     inflater, count = isal_zlib.decompressobj(), 0
-    for left in (piece[at : at + _STEP_IN] for piece in pieces for at in range(0, len(piece), _STEP_IN)):
-        while len(left) and not inflater.eof and count < most:
-            try:
-                count += len(inflater.decompress(left, _STEP_OUT))
-            except igzip_lib.IsalError:  # type: ignore[misc]  # as below
-                return count
-            left = inflater.unconsumed_tail
+    steps = (piece[at : at + _STEP_IN] for piece in pieces for at in range(0, len(piece), _STEP_IN))
+    try:
+        for out in chain.from_iterable(inflated(inflater, step, _STEP_OUT) for step in steps):
+            count += len(out)
+            if count >= most:
+                break
+    except igzip_lib.IsalError:  # type: ignore[misc]  # the stubs do not say that it is an exception
+        return count
     return count
 
 
@@ -208,7 +210,7 @@ def _inflated(compressed: bytes, size: int) -> bytes:
     for at in range(0, len(compressed), 1024):
         try:
             part = inflater.decompress(inflater.unconsumed_tail + compressed[at : at + 1024], size - have)
-        except igzip_lib.IsalError:  # type: ignore[misc]  # the stubs do not say that it is an exception
+        except igzip_lib.IsalError:  # type: ignore[misc]  # as above
             break
         parts.append(part)
         have += len(part)

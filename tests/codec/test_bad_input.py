@@ -225,6 +225,12 @@ def test_a_png_whose_data_ends_in_order_but_too_early_is_refused(color_type: int
             codec().decode(data, OPTIONS)
 
 
+def test_a_png_is_whole_whose_last_bytes_need_no_more_input_to_be_inflated() -> None:
+    icon = np.zeros((512, 512, 4), np.uint8)  # with its filter bytes a little more than a mebibyte
+    decoded = codec().decode(saved(icon, "PNG"), wanted(scale=2))
+    assert (decoded.height, decoded.width, decoded.truncated) == (512, 512, False)
+
+
 def test_the_rows_of_such_a_png_are_there_if_it_is_allowed() -> None:
     rows = b"".join(b"\0" + bytes(range(row, row + 7)) for row in range(4))
     for padding in (b"", chunk(b"IDAT", b"")):
