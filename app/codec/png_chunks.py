@@ -21,6 +21,7 @@ _MAX_CHUNKS = 65_536  # writers make a few thousand of a large picture; walking 
 _LEAST = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}  # bytes that a chunk has by clause 11.3
 _STEP_IN, _STEP_OUT = 1 << 16, 1 << 20  # bytes at a time where they are only counted
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ZLIB_HEADER = 2  # bytes before the deflated data (RFC 1950)
 _PALETTE = 3  # the colour type
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -205,9 +206,9 @@ def repaired(data: bytes) -> bytes:
 
 
 def _inflated(compressed: bytes, size: int) -> bytes:
-    """As much as inflates without error, at most `size` bytes."""
-    inflater, parts, have = isal_zlib.decompressobj(), [], 0
-    for at in range(0, len(compressed), 1024):
+    """As much as inflates without error, at most `size` bytes, whatever the stream's header and checksum say."""
+    inflater, parts, have = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS), [], 0
+    for at in range(_ZLIB_HEADER, len(compressed), 1024):
         try:
             part = inflater.decompress(inflater.unconsumed_tail + compressed[at : at + 1024], size - have)
         except igzip_lib.IsalError:  # type: ignore[misc]  # as above

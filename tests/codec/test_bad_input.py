@@ -240,6 +240,19 @@ def test_the_rows_of_such_a_png_are_there_if_it_is_allowed() -> None:
         assert pixels(encoded.body)[3:5, :, 0].tolist() == [[*range(3, 10)], [0] * 7]
 
 
+@pytest.mark.parametrize("spoilt", [0, -1])
+def test_of_a_png_whose_compression_has_a_wrong_header_or_checksum_all_rows_are_there(spoilt: int) -> None:
+    rows = b"".join(b"\0" + bytes(range(row, row + 7)) for row in range(9))
+    stream = bytearray(zlib.compress(rows))
+    stream[spoilt] ^= 1
+    data = b"".join((PNG_SIGNATURE, header(9, 7, 8, 0, False), chunk(b"IDAT", bytes(stream)), IEND))
+    with pytest.raises(UndecodablePicture, match="truncated=allow"):
+        codec().decode(data, OPTIONS)
+    decoded, encoded = upscaled(data, truncated="allow")
+    assert decoded.truncated
+    assert pixels(encoded.body)[..., 0].tolist() == [[*range(row, row + 7)] for row in range(9)]
+
+
 @pytest.mark.parametrize("where", ["nowhere", "behind the data"])
 def test_a_palette_picture_without_a_palette_is_refused(where: str) -> None:
     data = _with_data(3, 8, False, bytes(9 * 8))
