@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageFile, ImageSequence
 
 from app.codec import limits
@@ -208,6 +209,23 @@ def test_pages_of_a_tiff() -> None:
         codec().decode(file.getvalue(), wanted(scale=4, frames="all"))
     _, encoded = upscaled(file.getvalue(), frames="first")
     assert_same(pixels(encoded.body), pages[0], "tiff-page", file.getvalue())
+
+
+@pytest.mark.parametrize(("kind", "alone"), [(0, False), (1, True), (2, False), (3, False)])
+@pytest.mark.parametrize("frames", ["single", "all"])
+def test_smaller_versions_of_a_tiff_are_no_pages(kind: int, alone: bool, frames: Any) -> None:
+    page = picture(12, 10, 3)
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(page, photometric="rgb", metadata=None)
+        writer.write(np.ascontiguousarray(page[::2, ::2]), photometric="rgb", metadata=None, subfiletype=1)
+        writer.write(np.ascontiguousarray(page[::4, ::4]), photometric="rgb", metadata=None, subfiletype=kind)
+    if alone:
+        _, encoded = upscaled(file.getvalue(), frames=frames)
+        assert_same(pixels(encoded.body), page, "pyramid", file.getvalue())
+    else:
+        with pytest.raises(BadParameter, match="frames=first"):
+            codec().decode(file.getvalue(), wanted(scale=4, frames=frames))
 
 
 def test_a_still_of_sixteen_bits_keeps_them_when_all_frames_are_asked_for() -> None:
