@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from app.codec.readers.tiff_page import holds_several
 from app.errors import UndecodablePicture
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 1, 2, 3, 5
@@ -37,7 +38,7 @@ class TiffSource:
             raise UndecodablePicture(f"The bytes do not decode as TIFF: {error}.") from error
         try:
             page = self._file.pages.first
-            self.several = len(self._file.pages) > 1
+            self.several = holds_several(self._file)
             if not isinstance(page, tifffile.TiffPage):
                 raise UndecodablePicture("The TIFF has no page that can be read.")
             _check(page)

@@ -1,7 +1,10 @@
-"""Deflate (RFC 1951) by four encoders. Each makes raw deflate of bytes, at least one.
+"""Deflate (RFC 1951) by four encoders, each of which makes raw deflate of bytes, at least one; and inflating in steps.
 
 `huffman` and `isal` can also make a piece that others follow, so that pieces may be made in parallel.
 """
+
+from collections.abc import Iterator
+from typing import Protocol
 
 import imagecodecs
 import numpy as np
@@ -38,3 +41,34 @@ def zlib_ng(raw: Bytes, level: int) -> bytes:
     """By zlib-ng, which passes over long matches; libdeflate takes note of every byte in them."""
     stream = bytes(imagecodecs.zlibng_encode(raw, level))  # type: ignore[arg-type]  # any buffer will do
     return stream[2:-4]  # less the header and the checksum of a zlib stream
+
+
+class Inflater(Protocol):
+    """zlib's or ISA-L's."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream has ended."""
+        ...
+
+    @property
+    def unconsumed_tail(self) -> bytes:
+        """Of what it was given last."""
+        ...
+
+    def decompress(self, data: bytes | memoryview, max_length: int) -> bytes:
+        """At most so many bytes."""
+        ...
+
+
+def inflated(inflater: Inflater, data: bytes | memoryview, step: int) -> Iterator[bytes]:
+    """What `data`, the next of a stream, inflates to, at most `step` bytes at a time. Raises the inflater's errors.
+
+    When a step is full, an inflater may have more that it needs no further input for.
+    """
+    while not inflater.eof:
+        out = inflater.decompress(data, step)
+        yield out
+        data = inflater.unconsumed_tail
+        if not data and len(out) < step:
+            return

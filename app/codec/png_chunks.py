@@ -3,10 +3,11 @@
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
 from isal import igzip_lib, isal_zlib
 
+from app.codec.deflate import inflated
 from app.errors import UndecodablePicture
 
 _CRITICAL, _ONCE = (b"IHDR", b"PLTE", b"IDAT", b"IEND"), (b"IHDR", b"PLTE")
@@ -20,6 +21,7 @@ _MAX_CHUNKS = 65_536  # writers make a few thousand of a large picture; walking 
 _LEAST = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}  # bytes that a chunk has by clause 11.3
 _STEP_IN, _STEP_OUT = 1 << 16, 1 << 20  # bytes at a time where they are only counted
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ZLIB_HEADER = 2  # bytes before the deflated data (RFC 1950)
 _PALETTE = 3  # the colour type
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -150,13 +152,14 @@ def short(data: bytes, head: Header) -> str | None:
 def _inflated_size(pieces: Iterable[memoryview | bytes], most: int) -> int:
     """How many bytes the pieces of a stream inflate to without error, counted up to `most`."""
     inflater, count = isal_zlib.decompressobj(), 0
-    for left in (piece[at : at + _STEP_IN] for piece in pieces for at in range(0, len(piece), _STEP_IN)):
-        while len(left) and not inflater.eof and count < most:
-            try:
-                count += len(inflater.decompress(left, _STEP_OUT))
-            except igzip_lib.IsalError:  # type: ignore[misc]  # as below
-                return count
-            left = inflater.unconsumed_tail
+    steps = (piece[at : at + _STEP_IN] for piece in pieces for at in range(0, len(piece), _STEP_IN))
+    try:
+        for out in chain.from_iterable(inflated(inflater, step, _STEP_OUT) for step in steps):
+            count += len(out)
+            if count >= most:
+                break
+    except igzip_lib.IsalError:  # type: ignore[misc]  # the stubs do not say that it is an exception
+        return count
     return count
 
 
@@ -203,12 +206,12 @@ def repaired(data: bytes) -> bytes:
 
 
 def _inflated(compressed: bytes, size: int) -> bytes:
-    """As much as inflates without error, at most `size` bytes."""
-    inflater, parts, have = isal_zlib.decompressobj(), [], 0
-    for at in range(0, len(compressed), 1024):
+    """As much as inflates without error, at most `size` bytes, whatever the stream's header and checksum say."""
+    inflater, parts, have = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS), [], 0
+    for at in range(_ZLIB_HEADER, len(compressed), 1024):
         try:
             part = inflater.decompress(inflater.unconsumed_tail + compressed[at : at + 1024], size - have)
-        except igzip_lib.IsalError:  # type: ignore[misc]  # the stubs do not say that it is an exception
+        except igzip_lib.IsalError:  # type: ignore[misc]  # as above
             break
         parts.append(part)
         have += len(part)

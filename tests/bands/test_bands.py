@@ -116,6 +116,7 @@ SOURCES: dict[str, Callable[[], bytes]] = {
         samples(1), photometric="palette", colormap=np.arange(768, dtype=np.uint16).reshape(3, 256) * 85
     ),
     "tiff profile": lambda: tiff(samples(3), iccprofile=P3),
+    "tiff pyramid": lambda: pages(smaller=True),
 }
 
 
@@ -233,11 +234,11 @@ def crc(body: bytes) -> bytes:
     return int(imagecodecs.zlib_crc32(body)).to_bytes(4, "big")
 
 
-def pages() -> bytes:
+def pages(*, smaller: bool = False) -> bytes:
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
-        for _ in range(2):
-            writer.write(samples(3), photometric="rgb", metadata=None)
+        writer.write(samples(3), photometric="rgb", metadata=None)
+        writer.write(samples(3), photometric="rgb", metadata=None, subfiletype=int(smaller))
     return file.getvalue()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageFile, ImageSequence
 
 from app.codec import limits
@@ -73,7 +74,8 @@ def test_all_frames_on_request(form: str, channels: int, settings: dict[str, Any
     data, frames = film_of(form, channels, **settings)
     decoded, encoded = upscaled(data, scale, frames="all", encode=wanted(format=target))
     found, times = _frames(encoded.body)
-    assert (decoded.durations_ms, times, decoded.loop) == (tuple(DURATIONS), DURATIONS, 2)
+    plays = 3 if form == "GIF" else 2  # a GIF says how often it is repeated
+    assert (decoded.durations_ms, times, decoded.loop) == (tuple(DURATIONS), DURATIONS, plays)
     assert [frame.shape for frame in found] == [(6 * scale, 5 * scale, 4)] * 3
     if scale == 1:
         for index, (frame, expected) in enumerate(zip(found, frames, strict=True)):
@@ -87,6 +89,16 @@ def test_the_loop_count_is_kept() -> None:
     data, _ = film_of("PNG")
     _, encoded = upscaled(data, frames="all")
     assert (b"acTL", (3).to_bytes(4, "big") + (2).to_bytes(4, "big")) in list(chunks(encoded.body))
+
+
+@pytest.mark.parametrize(("repeats", "plays"), [(None, 1), (0, 0), (1, 2), (65534, 65535), (65535, 65535)])
+def test_a_gif_is_played_once_more_than_it_is_repeated(repeats: int | None, plays: int) -> None:
+    says = {} if repeats is None else {"loop": repeats}
+    frames = [Image.fromarray(picture(6, 5, 3, seed=seed)).quantize(8) for seed in range(2)]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=50, **says)
+    _, encoded = upscaled(file.getvalue(), frames="all", encode=wanted(format="webp"))
+    assert opened(encoded.body).info["loop"] == plays
 
 
 def test_a_transparent_gif_keeps_its_holes() -> None:
@@ -197,6 +209,23 @@ def test_pages_of_a_tiff() -> None:
         codec().decode(file.getvalue(), wanted(scale=4, frames="all"))
     _, encoded = upscaled(file.getvalue(), frames="first")
     assert_same(pixels(encoded.body), pages[0], "tiff-page", file.getvalue())
+
+
+@pytest.mark.parametrize(("kind", "alone"), [(0, False), (1, True), (2, False), (3, False)])
+@pytest.mark.parametrize("frames", ["single", "all"])
+def test_smaller_versions_of_a_tiff_are_no_pages(kind: int, alone: bool, frames: Any) -> None:
+    page = picture(12, 10, 3)
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(page, photometric="rgb", metadata=None)
+        writer.write(np.ascontiguousarray(page[::2, ::2]), photometric="rgb", metadata=None, subfiletype=1)
+        writer.write(np.ascontiguousarray(page[::4, ::4]), photometric="rgb", metadata=None, subfiletype=kind)
+    if alone:
+        _, encoded = upscaled(file.getvalue(), frames=frames)
+        assert_same(pixels(encoded.body), page, "pyramid", file.getvalue())
+    else:
+        with pytest.raises(BadParameter, match="frames=first"):
+            codec().decode(file.getvalue(), wanted(scale=4, frames=frames))
 
 
 def test_a_still_of_sixteen_bits_keeps_them_when_all_frames_are_asked_for() -> None:

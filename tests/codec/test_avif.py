@@ -52,6 +52,51 @@ def test_gray_with_alpha_stays_gray_and_its_samples_are_exact(bits: int) -> None
     assert np.array_equal(decoded, stored if bits == 8 else np.rint(stored * (65535 / full)))
 
 
+def test_reversible_ycgco_is_exact() -> None:
+    red, green, blue = np.moveaxis(picture(8, 16, 3).astype(int), 2, 0)
+    orange = red - blue
+    mean = blue + (orange >> 1)
+    green_less = green - mean
+    luma = mean + (green_less >> 1)
+    # Coded as RGB of ten bits, of which green is the first plane, blue the second and red the third.
+    coded = np.stack([512 + orange, luma, 512 + green_less], axis=-1).astype(np.uint16)
+    data = bytes(imagecodecs.avif_encode(coded, 100, bitspersample=10, pixelformat="444", matrix=0))
+    at = data.index(b"nclx") + 8
+    assert np.array_equal(_decoded(data[:at] + b"\0\x10" + data[at + 2 :]), np.stack([red, green, blue], axis=-1))
+
+
+def _with_a_box_each(data: bytes) -> bytes:
+    """An AVIF of two pictures, colours and alpha, whose properties are in a box `ipma` of their own."""
+    at = data.index(b"ipma") - 4
+    size, flags, count, first = struct.unpack_from(">I4xIIH", data, at)
+    assert (flags, count, first) == (0, 2, 1)
+    end = at + 18 + 1 + data[at + 18]
+    apart = [
+        struct.pack(">I4sII", 16 + len(part), b"ipma", 0, 1) + part
+        for part in (data[at + 16 : end], data[end : at + size])
+    ]
+    grown = bytearray(data[:at] + b"".join(apart) + data[at + size :])
+    for name in (b"meta", b"iprp"):
+        place = grown.index(name) - 4
+        struct.pack_into(">I", grown, place, struct.unpack_from(">I", grown, place)[0] + 16)
+    place = grown.index(b"iloc") + 4
+    assert bytes(grown[place : place + 8]) == struct.pack(">IBBH", 0, 0x44, 0, 2)
+    for item in range(2):  # number, which file, number of extents; offset and length
+        offset = place + 8 + 14 * item + 6
+        struct.pack_into(">I", grown, offset, struct.unpack_from(">I", grown, offset)[0] + 16)
+    return bytes(grown)
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_pictures_whose_properties_are_in_boxes_of_their_own(bits: int) -> None:
+    samples = (picture(40, 56, 4).astype(np.uint16) << bits - 8).astype(np.uint8 if bits == 8 else np.uint16)
+    data = bytes(imagecodecs.avif_encode(samples, 100, bitspersample=bits))
+    apart = _with_a_box_each(data)
+    with pytest.raises(imagecodecs.AvifError):
+        imagecodecs.avif_decode(apart)
+    assert np.array_equal(_decoded(apart), _decoded(data))
+
+
 @pytest.mark.parametrize(
     ("aperture", "rows", "columns"),
     [

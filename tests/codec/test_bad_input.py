@@ -225,6 +225,12 @@ def test_a_png_whose_data_ends_in_order_but_too_early_is_refused(color_type: int
             codec().decode(data, OPTIONS)
 
 
+def test_a_png_is_whole_whose_last_bytes_need_no_more_input_to_be_inflated() -> None:
+    icon = np.zeros((512, 512, 4), np.uint8)  # with its filter bytes a little more than a mebibyte
+    decoded = codec().decode(saved(icon, "PNG"), wanted(scale=2))
+    assert (decoded.height, decoded.width, decoded.truncated) == (512, 512, False)
+
+
 def test_the_rows_of_such_a_png_are_there_if_it_is_allowed() -> None:
     rows = b"".join(b"\0" + bytes(range(row, row + 7)) for row in range(4))
     for padding in (b"", chunk(b"IDAT", b"")):
@@ -232,6 +238,19 @@ def test_the_rows_of_such_a_png_are_there_if_it_is_allowed() -> None:
         decoded, encoded = upscaled(data, truncated="allow")
         assert decoded.truncated
         assert pixels(encoded.body)[3:5, :, 0].tolist() == [[*range(3, 10)], [0] * 7]
+
+
+@pytest.mark.parametrize("spoilt", [0, -1])
+def test_of_a_png_whose_compression_has_a_wrong_header_or_checksum_all_rows_are_there(spoilt: int) -> None:
+    rows = b"".join(b"\0" + bytes(range(row, row + 7)) for row in range(9))
+    stream = bytearray(zlib.compress(rows))
+    stream[spoilt] ^= 1
+    data = b"".join((PNG_SIGNATURE, header(9, 7, 8, 0, False), chunk(b"IDAT", bytes(stream)), IEND))
+    with pytest.raises(UndecodablePicture, match="truncated=allow"):
+        codec().decode(data, OPTIONS)
+    decoded, encoded = upscaled(data, truncated="allow")
+    assert decoded.truncated
+    assert pixels(encoded.body)[..., 0].tolist() == [[*range(row, row + 7)] for row in range(9)]
 
 
 @pytest.mark.parametrize("where", ["nowhere", "behind the data"])

@@ -202,12 +202,20 @@ def test_headers_of_os2_may_end_early(size: int, top_down: bool) -> None:
         decoded(data[: 14 + size - 1])
 
 
-@pytest.mark.parametrize("at", [0, 14, 53])
+@pytest.mark.parametrize("at", [14, 53])
 def test_pixels_that_are_said_to_begin_inside_the_header_are_refused(at: int) -> None:
     data = bytearray(bmp(np.zeros((2, 6), np.uint8), 24, 2))
     struct.pack_into("<I", data, 10, at)
     with pytest.raises(UndecodablePicture, match=rf"begin at byte {at}, inside its header"):
         decoded(bytes(data))
+
+
+@pytest.mark.parametrize("at", [0, 14 + 40])
+@pytest.mark.parametrize("bits", [1, 4, 8, 24])
+def test_pixels_without_a_place_are_behind_the_palette(bits: int, at: int) -> None:
+    rows = np.arange(12, dtype=np.uint8).reshape(2, 6) if bits == 24 else packed(np.array([[0, 1], [1, 1]]), bits)
+    data = bmp(rows, bits, 2, palette=None if bits == 24 else PALETTES["two colours"])
+    assert np.array_equal(decoded(data[:10] + struct.pack("<I", at) + data[14:]), decoded(data))
 
 
 def _with_profile(rows: NDArray[np.uint8], bits: int, width: int, profile: bytes, **settings: Any) -> bytes:

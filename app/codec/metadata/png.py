@@ -1,8 +1,10 @@
 """Metadata in a PNG: eXIf, text, raw profiles and iCCP, unpacked within limits."""
 
+import contextlib
 import zlib
 from collections.abc import Iterator
 
+from app.codec.deflate import inflated
 from app.codec.metadata import iptc, raw_profiles
 from app.codec.metadata.blocks import TOO_LARGE, UNREADABLE, XMP_PREFIX, Blocks, bare_exif, note
 from app.codec.png_chunks import SIGNATURE, Chunk, chunks
@@ -109,13 +111,6 @@ def iptc_text(data: bytes) -> tuple[bytes, bytes]:
 def _unpacked(compressed: bytes) -> Iterator[bytes]:
     """The unpacked data in pieces, up to where it is damaged."""
     inflater = zlib.decompressobj()
-    for at in range(0, len(compressed), _STEP_IN):
-        left = compressed[at : at + _STEP_IN]
-        while left and not inflater.eof:
-            try:
-                yield inflater.decompress(left, _STEP_OUT)
-            except zlib.error:
-                return
-            left = inflater.unconsumed_tail
-        if inflater.eof:
-            return
+    with contextlib.suppress(zlib.error):
+        for at in range(0, len(compressed), _STEP_IN):
+            yield from inflated(inflater, compressed[at : at + _STEP_IN], _STEP_OUT)

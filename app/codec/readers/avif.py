@@ -8,10 +8,11 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin
+from PIL import AvifImagePlugin, Image
 
 from app.codec import edit_list, metadata
 from app.codec.av1 import code_points
+from app.codec.boxes import boxes
 from app.codec.color_management import belongs
 from app.codec.heif import HEADERS, Items, Properties, colors
 from app.codec.history import avif as history
@@ -21,6 +22,8 @@ from app.codec.samples import sixteen_bits, spread
 from app.codec.types import Finding, Metadata, Samples
 from app.errors import UndecodablePicture
 
+_FEW_BOXES = 256
+_REVERSIBLE = b"\0\x10"
 _ROUNDING = 4  # levels of 8 bits that gray, red and green of two decoders may differ by; libyuv's blue by far more
 
 
@@ -47,6 +50,9 @@ class AvifReader(PillowReader):
     def loop(self) -> int:
         """How often its edit list says that a sequence is played, which Pillow does not tell; 0 is for ever."""
         return edit_list.plays(self._data)
+
+    def _opened(self, data: bytes) -> Image.Image:
+        return super()._opened(told_apart(data))
 
     def _own_orientation(self) -> int | None:
         return metadata.orientation_of(self._image)
@@ -119,8 +125,30 @@ def as_still(data: bytes) -> bytes:
     return data[:8] + data[8:size].replace(b"avis", b"avif") + data[size:]
 
 
+def told_apart(data: bytes) -> bytes:
+    """The file with boxes `ipma` that differ in flags without a meaning: libavif takes no two that are alike.
+
+    Some writers make one for each picture.
+    """
+    copy = bytearray(data)
+    meta = next((body[4:] for kind, body in boxes(memoryview(copy)) if kind == b"meta"), memoryview(b""))
+    found = [body for kind, body in boxes(dict(boxes(meta)).get(b"iprp", memoryview(b""))) if kind == b"ipma"]
+    for number, body in enumerate(found[1:_FEW_BOXES], 1):
+        body[2:3] = bytes((number,))
+    return bytes(copy) if len(found) > 1 else data
+
+
 def depth(own: Properties) -> int:
-    """Bits of a sample by the properties of a picture: what `pixi` says, or else `av1C`; 8 if neither is there."""
+    """Bits of a sample of RGB or gray by the properties of a picture: those that are coded, 8 if nothing says so.
+
+    YCgCo-Re, which is without loss, is coded with two more. (ITU-T H.273, 8.3, MatrixCoefficients 16.)
+    """
+    colors = bytes(own.get(b"colr", b"")[:10])
+    return _coded_depth(own) - (2 if colors.startswith(b"nclx") and colors[8:] == _REVERSIBLE else 0)
+
+
+def _coded_depth(own: Properties) -> int:
+    """What `pixi` says, or else `av1C`."""
     if b"pixi" in own and len(own[b"pixi"]) > 5:
         return own[b"pixi"][5]
     flags = own[b"av1C"][2] if len(own.get(b"av1C", b"")) > 2 else 0

@@ -71,9 +71,12 @@ def parsed(data: bytes) -> Header:
             "or which is not supported. Send it uncompressed, with 1 to 32 bits."
         )
     palette_at = _FILE_HEADER + size + (12 if size < _V2_HEADER and compression == _BIT_FIELDS else 0)
+    most = 1 << bits if bits <= 8 else 0
+    colors = min(colors or most, most)
+    if pixels_at in (0, palette_at):  # of a writer that forgot the palette, or did not say
+        pixels_at = palette_at + colors * entry
     if pixels_at < palette_at:
         raise UndecodablePicture(f"The BMP says that its pixels begin at byte {pixels_at:,}, inside its header.")
-    most = 1 << bits if bits <= 8 else 0
     return Header(
         abs(height),
         width,
@@ -83,7 +86,7 @@ def parsed(data: bytes) -> Header:
         pixels_at=pixels_at,
         palette_at=palette_at,
         palette_entry=entry,
-        colors=min(colors or most, most),
+        colors=colors,
         masks=masks,
         density=(density_y, density_x),
     )

@@ -12,6 +12,7 @@ from app.codec.readers.gif_film import Canvas, Part, palette_size, parts
 from app.codec.readers.pillow import PillowReader
 from app.errors import UndecodablePicture
 
+_MOST_PLAYS = 65_535  # that WebP can say, too
 _FEW_BLOCKS, _BLOCK_BYTES = 65_536, 64  # writers fill blocks of 255 bytes
 
 
@@ -19,7 +20,6 @@ class GifReader(PillowReader):
     """A GIF; every frame counts against the limits before the first is decoded."""
 
     plugin = GifImagePlugin.GifImageFile
-    default_loop = 1
 
     def _opened(self, data: bytes) -> Image.Image:
         self._contents = contents(data)
@@ -56,6 +56,14 @@ class GifReader(PillowReader):
         part = self._film[index]
         self.source.check_pixels(max(1, part.height), max(1, part.width))
         return Frame(self._canvas.show(part, self._indices(part)), part.duration_ms)
+
+    @property
+    def loop(self) -> int:
+        """How often it is played: once more than it says that it is repeated, and 0 for ever, which is 0 there too."""
+        repeats = self._image.info.get("loop")
+        if repeats is None:
+            return 1
+        return min(repeats + 1, _MOST_PLAYS) if repeats else 0
 
     def _indices(self, part: Part) -> NDArray[np.uint8] | None:
         """(height, width) of palette entries."""

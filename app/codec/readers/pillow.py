@@ -20,8 +20,6 @@ class PillowReader(CarryingReader):
     """
 
     plugin: ClassVar[type[ImageFile.ImageFile]]
-    default_loop: ClassVar[int] = 0
-    """`loop` of a file that does not say."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -97,7 +95,7 @@ class PillowReader(CarryingReader):
     @property
     def loop(self) -> int:
         """How often the file says that the animation is played; 0 is for ever."""
-        loop = self._image.info.get("loop", self.default_loop)
+        loop = self._image.info.get("loop", 0)
         return loop if isinstance(loop, int) and loop >= 0 else 0
 
     def _dpi(self) -> Any:

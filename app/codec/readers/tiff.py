@@ -117,11 +117,19 @@ class TiffReader(PillowReader):
     def frames(self) -> range:
         """The first page alone; pages are not the frames of an animation. Raises BadParameter for frames=all."""
         wanted = self.source.options.frames
-        if not self.has_several_frames or wanted == "first":
+        if wanted == "first" or not self.has_several_frames:
             return range(1)
         if wanted == "all":
             raise BadParameter("frames=all is for animations; of a TIFF with several pages take frames=first.")
         raise BadParameter("The TIFF has more than one page; frames=first takes the first.")
+
+    @property
+    def has_several_frames(self) -> bool:
+        """Whether there are pages that are not versions of the first."""
+        if not super().has_several_frames:
+            return False
+        with tifffile.TiffFile(io.BytesIO(self._data)) as file:
+            return tiff_page.holds_several(file)
 
     def _samples(self, animated: bool) -> Samples:
         assert isinstance(self._image, TiffFile)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from itertools import islice
 from typing import Any
 
 import imagecodecs
@@ -16,6 +17,8 @@ from app.errors import UndecodablePicture
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 1, 2, 3, 5
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
 _PREMULTIPLIED, _STRAIGHT = 1, 2
+_REDUCED = 1  # NewSubfileType (TIFF 6.0, section 8)
+_MOST_LEVELS = 32  # each of which has half the width and height
 COMPRESSIONS = ("lzw", "zlib", "packbits", "jpeg", "lzma", "zstd", "webp")
 """Those that tifffile is asked for, by its own names."""
 
@@ -40,6 +43,17 @@ def decoded(data: bytes) -> NDArray[Any]:
         page = file.pages.first
         assert isinstance(page, tifffile.TiffPage)
         return _values(page)
+
+
+def holds_several(file: tifffile.TiffFile) -> bool:
+    """Whether there are more pages than the first that do not say that they are smaller versions of it alone.
+
+    Such are the levels of a pyramid, and thumbnails; masks are not.
+    """
+    if len(file.pages) > _MOST_LEVELS:
+        return True
+    others = islice(file.pages, 1, None)
+    return not all(isinstance(page, tifffile.TiffPage) and page.subfiletype == _REDUCED for page in others)
 
 
 def _values(page: tifffile.TiffPage) -> NDArray[Any]:
