@@ -146,11 +146,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a header, or a trailer after a chunked body."""
+        """Takes a header. A trailer after a chunked body is counted and dropped.
+
+        As a header it would say what proxies, which pass trailers on, never saw: another address, say, or key.
+        """
         if self._reframing:
             return
         self._headers.field(name, value)
-        super().on_header(name, value)
+        if self._in_headers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Starts the request."""
