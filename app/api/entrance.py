@@ -6,11 +6,11 @@ would wait for all of that twenty times. So in each pass no more than one begins
 """
 
 import asyncio
-from collections import deque
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.access import network_of
+from app.api.turnstile import Turnstile
 
 
 class Entrance:
@@ -18,35 +18,20 @@ class Entrance:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # the clients in the order of their turns
-        self._taken = False
+        self._turnstile = Turnstile()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on when it is its client's turn."""
-        if scope["type"] == "http":
-            await self._turn(scope["client"][0] if scope["client"] else "")
+        if scope["type"] == "http" and not self._turnstile.take():
+            turn = asyncio.get_running_loop().create_future()
+            self._turnstile.wait(network_of(scope["client"][0] if scope["client"] else ""), lambda: _begun(turn))
+            await turn
         await self._app(scope, receive, send)
 
-    async def _turn(self, address: str) -> None:
-        loop = asyncio.get_running_loop()
-        if self._taken:
-            turn = loop.create_future()
-            self._waiting.setdefault(network_of(address), deque()).append(turn)
-            await turn
-        else:
-            self._taken = True
-            loop.call_soon(self._next_pass)
 
-    def _next_pass(self) -> None:
-        """Lets the next one in, if there is one; a client that has more comes again after all others."""
-        while self._waiting:
-            client = next(iter(self._waiting))
-            turns = self._waiting.pop(client)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[client] = turns
-            if not turn.done():  # else it was cancelled
-                turn.set_result(None)
-                asyncio.get_running_loop().call_soon(self._next_pass)
-                return
-        self._taken = False
+def _begun(turn: asyncio.Future[None]) -> bool:
+    """Whether the request still waited; else it was cancelled."""
+    if turn.done():
+        return False
+    turn.set_result(None)
+    return True

@@ -38,6 +38,7 @@ class Line(asyncio.Transport):
         self._idle_seconds = idle_seconds
         self._on_close, self._on_unread = on_close, on_unread
         self._half_closed = False
+        self._paused = self._held = False
         self._watch = Timer(loop, self._look)
         self._written = self._taken = 0
         self._progress_at = 0.0
@@ -80,11 +81,28 @@ class Line(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Lets the client wait."""
+        self._paused = True
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Reads on; harmless once the connection is being closed."""
+        """Reads on, unless the line is held; harmless once the connection is being closed."""
+        self._paused = False
+        self._read_on()
+
+    def hold(self) -> None:
+        """Reads nothing until `let_go`, whatever uvicorn says meanwhile."""
+        self._held = True
         if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def let_go(self) -> bool:
+        """Reads on, unless uvicorn has paused it; returns whether anything can still come."""
+        self._held = False
+        self._read_on()
+        return not self._transport.is_closing()
+
+    def _read_on(self) -> None:
+        if not (self._paused or self._held or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

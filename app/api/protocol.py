@@ -7,10 +7,12 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from app.api.access import network_of
 from app.api.bounds import HeaderCount, Outstanding, ProtocolLimits, Remainder, Timer
 from app.api.connections import PROBES, Connections
 from app.api.fallback import REFUSAL
 from app.api.line import Line
+from app.api.turnstile import Turnstile
 from app.errors import LapsrnError, MalformedRequest, QueueFull
 
 _MAX_PIPELINED = 16
@@ -34,12 +36,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     An early answer says that the connection ends, unless little of the body is to come. Clients that see it can then
     stop sending. And one that asked with Expect may never send the body: its next request would be taken for that.
+
+    Bodies are read piece by piece, one in each pass of the event loop, clients in turn: else each pass would take a
+    piece of every body of a flood.
     """
 
-    def __init__(self, *arguments: Any, limits: ProtocolLimits, connections: Connections, **named: Any) -> None:
-        """`arguments` and `named` are uvicorn's."""
+    def __init__(
+        self, *arguments: Any, limits: ProtocolLimits, connections: Connections, turnstile: Turnstile, **named: Any
+    ) -> None:
+        """`arguments` and `named` are uvicorn's; the connections of a port share a `turnstile`."""
         super().__init__(*arguments, **named)
-        self._limits, self._connections = limits, connections
+        self._limits, self._connections, self._turnstile = limits, connections, turnstile
         self._address = ""
         self._line: Line
         self._headers = HeaderCount(limits)
@@ -86,6 +93,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parses what has come, or drops it if nobody wants it any more."""
         if self._remainder.running:
             self._remainder.took()
+        if (self._deaf or self._arriving is not None) and not self._turnstile.take():
+            self._line.hold()
+            self._turnstile.wait(self._sender(), self._line.let_go)
         if self._deaf:
             return
         self._headers.fed(len(data))
@@ -136,11 +146,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a header, or a trailer after a chunked body."""
+        """Takes a header. A trailer after a chunked body is counted and dropped.
+
+        As a header it would say what proxies, which pass trailers on, never saw: another address, say, or key.
+        """
         if self._reframing:
             return
         self._headers.field(name, value)
-        super().on_header(name, value)
+        if self._in_headers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Starts the request."""
@@ -202,6 +216,12 @@ class BoundedProtocol(HttpToolsProtocol):
     @property
     def _answered_early(self) -> bool:
         return self._arriving is not None and self._arriving.response_complete
+
+    def _sender(self) -> str:
+        """The client whose body this is: a request that has begun says whom a proxy has sent, or whose key it has."""
+        scope: Any = self.cycle.scope if self.cycle else {}
+        address = scope["client"][0] if scope.get("client") else self._address
+        return str(scope.get("lapsrn.facts", {}).get("client") or network_of(address))
 
     def _weigh(self, cycle: RequestResponseCycle) -> None:
         """Decides whether an answer that begins now leaves the connection open."""

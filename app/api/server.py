@@ -23,6 +23,7 @@ from app.api.access import Access
 from app.api.bounds import ProtocolLimits
 from app.api.connections import RESERVE, Connections, affordable_connections
 from app.api.protocol import BoundedProtocol
+from app.api.turnstile import Turnstile
 from app.errors import EXIT_STARTUP, LapsrnError
 from app.service.service import Service
 from app.settings import Settings
@@ -212,7 +213,9 @@ def run_server(
 
 def bounded_protocol(settings: Settings, connections: Connections) -> Any:
     """The protocol with the settings' limits, as uvicorn.Config takes it."""
-    return functools.partial(BoundedProtocol, limits=ProtocolLimits.of(settings), connections=connections)
+    return functools.partial(
+        BoundedProtocol, limits=ProtocolLimits.of(settings), connections=connections, turnstile=Turnstile()
+    )
 
 
 def _connections(app: Any, service: Service) -> Connections:

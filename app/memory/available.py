@@ -1,5 +1,6 @@
-"""The memory that this process may use: the least of its control groups' limits and the machine's."""
+"""The memory that this process may use: the least of its control groups' limits, its own and the machine's."""
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from pathlib import Path
 
 from app.control_groups import ROOT, limit_files, lines_of
 from app.errors import StartupError
+
+with contextlib.suppress(ImportError):  # Windows has no such limits
+    import resource
 
 _UNLIMITED = 1 << 60
 """Version 1 says "no limit" with the largest multiple of a page; nothing real is as large."""
@@ -22,12 +26,12 @@ class Available:
 
 
 def available(root: Path = ROOT) -> Available:
-    """What the kernel says now, of control groups of version 1 and 2, nested ones included.
+    """What the kernel says now, of control groups of version 1 and 2, nested ones included, and of the process.
 
     `root` is where /proc and /sys are.
     """
     machine = Available(_installed(), "this machine's memory")
-    return min((*_group_limits(root), machine), key=lambda each: each.bytes)
+    return min((*_group_limits(root), *_own_limits(), machine), key=lambda each: each.bytes)
 
 
 class _MemoryStatus(ctypes.Structure):
@@ -57,6 +61,15 @@ def _group_limits(root: Path) -> Iterator[Available]:
         limit = _limit(file)
         if limit is not None:
             yield Available(limit, f"the container's limit in {'/' / file.relative_to(root)}")
+
+
+def _own_limits() -> Iterator[Available]:
+    """The limits on this process alone. They hold for addresses, of which there are some more than memory is used."""
+    if "resource" in globals():
+        for number, name in ((resource.RLIMIT_AS, "ulimit -v"), (resource.RLIMIT_DATA, "ulimit -d")):
+            limit = resource.getrlimit(number)[0]
+            if limit != resource.RLIM_INFINITY:
+                yield Available(limit, f"the limit of {name}")
 
 
 def _limit(path: Path) -> int | None:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -101,6 +102,19 @@ async def uploads(attack: Attack) -> None:
             await asyncio.sleep(_PAUSE)
 
     await asyncio.gather(*(one() for _ in range(64)))
+
+
+async def bodies(attack: Attack) -> None:
+    """Bodies of 30 MiB on 200 connections, at 400 MiB/s in all."""
+    command = (sys.executable, "-m", "bench.chaos.flood", str(attack.service.port), str(ATTACKER))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        async for line in process.stdout:
+            attack.statuses[int(line)] += 1
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def jobs(attack: Attack) -> None:
@@ -237,6 +251,7 @@ ATTACKS: Mapping[str, Callable[[Attack], Awaitable[None]]] = {
         ensemble,
         planes,
         uploads,
+        bodies,
         jobs,
         results,
         xmp,

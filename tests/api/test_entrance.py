@@ -2,12 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
-from typing import Any
+import functools
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, cast
 
+import pytest
 from starlette.types import Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
+from app.api.connections import Connections
 from app.api.entrance import Entrance
+from app.api.protocol import BoundedProtocol
+from app.api.server import bounded_protocol
+from app.settings import Settings
 
 FLOOD, ANOTHER, NEIGHBOUR = "192.0.2.1", "2001:db8:1::1", "2001:db8:1::2"
 
@@ -70,3 +78,112 @@ async def test_one_that_is_cancelled_costs_the_others_no_turn() -> None:
     await asyncio.sleep(0)
     await desk.request(NEIGHBOUR)
     assert desk.begun == [FLOOD, ANOTHER, NEIGHBOUR]
+
+
+class Peer(asyncio.Transport):
+    """One connection with a body under way; each `piece` is read if somebody reads."""
+
+    def __init__(self, port: Callable[[], BoundedProtocol], address: str, key: str = "") -> None:
+        super().__init__()
+        self.reading, self.closing = True, False
+        self._address = address
+        self.protocol = port()
+        self.protocol.connection_made(self)
+        self.protocol.data_received(f"POST /{key} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
+
+    def piece(self) -> None:
+        assert self.reading
+        self.protocol.data_received(bytes(1000))
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def close(self) -> None:
+        self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def write(self, data: Any) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return (self._address, 1) if name == "peername" else default
+
+
+def a_port() -> Callable[[], BoundedProtocol]:
+    """Makes connections to an application that takes bodies, and knows clients by the keys in their paths, if any."""
+
+    async def take(scope: Any, receive: Any, send: Any) -> None:
+        if key := scope["path"][1:]:
+            scope["lapsrn.facts"] = {"client": key}
+        while (await receive())["type"] == "http.request":
+            pass
+
+    make = bounded_protocol(Settings(), Connections(1000, 1000))
+    return functools.partial(make, config=Config(take, ws="none"), server_state=ServerState(), app_state={})
+
+
+async def turns_of(peers: Sequence[Peer]) -> list[int]:
+    """Each has sent a piece, and sends another one as soon as it is read; the order in which that is."""
+    order = []
+    for _ in range(3 * len(peers)):
+        await asyncio.sleep(0)
+        for number, peer in enumerate(peers):
+            if peer.reading:
+                order.append(number)
+                peer.piece()
+                assert not peer.reading
+    return order
+
+
+async def test_of_all_bodies_one_piece_is_read_in_a_pass_and_clients_come_in_turn() -> None:
+    port = a_port()
+    peers = [Peer(port, FLOOD) for _ in range(10)] + [Peer(port, ANOTHER)]
+    await asyncio.sleep(0)
+    for peer in peers:
+        peer.piece()
+    assert [peer.reading for peer in peers] == [True] + [False] * 10  # the first was alone so far
+    peers[0].piece()
+    assert not any(peer.reading for peer in peers)
+    order = await turns_of(peers)
+    assert order[:8] == [1, 10, 2, 10, 3, 10, 4, 10]
+    assert len(order) == 33
+
+
+@pytest.mark.parametrize("keys", [("ann", "bob"), ("", "")])
+async def test_clients_behind_one_proxy_are_those_whose_turn_it_is(keys: tuple[str, str]) -> None:
+    """With keys or, as a middleware of uvicorn has told the addresses, without."""
+    port = a_port()
+    peers = [Peer(port, FLOOD, keys[0]) for _ in range(10)] + [Peer(port, FLOOD, keys[1])]
+    await asyncio.sleep(0)
+    if not any(keys):
+        cast(Any, peers[10].protocol.cycle.scope)["client"] = (ANOTHER, 1)
+    for peer in (*peers, peers[0]):
+        peer.piece()
+    assert (await turns_of(peers))[:6] == [1, 10, 2, 10, 3, 10]
+
+
+async def test_a_body_that_comes_alone_is_read_in_every_pass() -> None:
+    peer = Peer(a_port(), FLOOD)
+    for _ in range(5):
+        await asyncio.sleep(0)
+        peer.piece()
+        assert peer.reading
+
+
+async def test_a_connection_that_is_gone_costs_the_others_no_turn() -> None:
+    port = a_port()
+    peers = [Peer(port, FLOOD) for _ in range(5)]
+    await asyncio.sleep(0)
+    for peer in (*peers, peers[0]):
+        peer.piece()
+    for gone in peers[1:3]:
+        gone.protocol.connection_lost(None)
+    await asyncio.sleep(0)
+    assert [peer.reading for peer in peers] == [False, False, False, True, False]

@@ -92,6 +92,17 @@ def test_trailers_count_as_headers(url: str) -> None:
         assert statuses(answer) == [431]
 
 
+@pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"], ids=["plain", "upgrade"])
+def test_trailers_are_no_headers(url: str, upgrade: bytes) -> None:
+    """HAProxy passes them on: X-Forwarded-For in one made a client any other."""
+    head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nX-Request-Id: of-the-head\r\n" + upgrade
+    trailers = b"X-Request-Id: of-the-trailer\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Type: text/plain\r\n"
+    body = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n" + trailers + b"\r\n"
+    answer = exchanged(url, head + body, MODEL + b"Connection: close\r\n\r\n")
+    assert statuses(answer) == [415, 200]
+    assert b"x-request-id: of-the-head\r\n" in answer
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

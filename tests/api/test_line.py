@@ -51,6 +51,13 @@ class Pipe(asyncio.Transport):
         super().__init__()
         self.waiting = 0
         self.ended = False
+        self.reading = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def write(self, data: Any) -> None:
         self.waiting += len(data)
@@ -129,3 +136,27 @@ def test_a_lost_connection_is_not_looked_at(rig: Rig) -> None:
     rig.line.lost()
     rig.clock.pass_by(100.0)
     assert (rig.unread, rig.clock.idle) == (0, True)
+
+
+def test_a_line_that_is_held_reads_nothing_until_both_let_it(rig: Rig) -> None:
+    line, pipe = rig.line, rig.pipe
+    line.hold()
+    line.pause_reading()
+    line.resume_reading()
+    assert not pipe.reading
+    assert line.let_go()
+    assert pipe.reading
+    line.hold()
+    line.pause_reading()
+    assert line.let_go()
+    assert not pipe.reading
+    line.resume_reading()
+    assert pipe.reading
+
+
+def test_a_line_that_is_closing_is_let_go_for_nothing(rig: Rig) -> None:
+    line, pipe = rig.line, rig.pipe
+    line.hold()
+    pipe.ended = True
+    assert not line.let_go()
+    assert not pipe.reading

@@ -1,6 +1,7 @@
 """Memory limits as the kernel shows them: both versions of control groups, nested, without a limit, and none."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,16 @@ def test_a_limit_beyond_the_machine_is_none(tmp_path: Path) -> None:
 
 def test_without_proc_it_is_the_machine(tmp_path: Path) -> None:
     assert available(tmp_path).bytes == MACHINE
+
+
+@pytest.mark.parametrize("limit", ["AS", "DATA"])
+def test_the_limits_of_the_process_itself_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """As batch systems and services set them; a picture that runs into one is an unexpected error."""
+    numbers = {getattr(resource, f"RLIMIT_{limit}"): (64 * MIB, resource.RLIM_INFINITY)}
+    no_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda number: numbers.get(number, no_limit))
+    found = available(tmp_path)
+    assert (found.bytes, found.source) == (64 * MIB, f"the limit of ulimit -{'v' if limit == 'AS' else 'd'}")
 
 
 def test_this_process_has_some() -> None:
