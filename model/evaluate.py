@@ -17,7 +17,7 @@ from model.entry import file_errors
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
 from model.pictures import Picture, PictureError, find_pictures, low_resolution_of, read
-from model.quality import psnr, ssim
+from model.quality import LEAST_SIDE, psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
 
 Luma = NDArray[np.float32] | NDArray[np.float64]
@@ -162,10 +162,18 @@ def evaluate(
 
 
 def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture, Picture]]:
-    """Name, high and low resolution of every picture in `hr`, cropped to multiples of `scale`; `lr`: see evaluate."""
+    """Name, high and low resolution of every picture in `hr`, cropped to multiples of `scale`; `lr`: see evaluate.
+
+    Raises FileNotFoundError, and PictureError for what cannot be read, does not go together or is too small to score.
+    """
     for path in find_pictures([hr]):
         truth = read(path)
         height, width = (side // scale * scale for side in truth.shape[:2])
+        if min(height, width) < scale * LEAST_SIDE:
+            least = f"{scale * LEAST_SIDE}x{scale * LEAST_SIDE}"
+            raise PictureError(
+                f"{path} has {truth.shape[0]}x{truth.shape[1]} pixels; scores at x{scale} need {least}: move it away"
+            )
         truth = truth[:height, :width]
         low = read(low_resolution_of(path, lr, scale)) if lr else degrade(truth, scale)
         if low.shape[:2] != (height // scale, width // scale):

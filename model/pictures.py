@@ -1,5 +1,6 @@
 """Picture files for training and scoring: which there are, and their samples."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,17 +20,30 @@ class PictureError(Exception):
 
 
 def find_pictures(folders: Sequence[Path]) -> list[Path]:
-    """Every picture below `folders`, sorted, so that the order is the same everywhere.
+    """Every picture below `folders`, sorted, so that the order is the same everywhere; none that is hidden.
 
     Raises FileNotFoundError where a folder is missing, or all of them hold no picture.
     """
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
-    found = [path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    found = [path for folder in folders for path in folder.rglob("*") if _is_picture(path, folder)]
     if not found:
         raise FileNotFoundError(f"no pictures below {', '.join(map(str, folders))}; give folders that hold PNG or JPEG")
     return sorted(found, key=str)
+
+
+def _is_picture(path: Path, folder: Path) -> bool:
+    """By its name, as what a Mac puts beside pictures (`._a.png`) is none; and no folder or pipe is, whatever its name.
+
+    A link to nowhere is one: whoever reads it says what is wrong.
+    """
+    if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in path.relative_to(folder).parts):
+        return False
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def low_resolution_of(path: Path, folder: Path, scale: int) -> Path:

@@ -28,6 +28,13 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
             "gone has no low resolution of a.png; name it",
         ),
         (evaluate.main, ["--weights", "w", "--hr", "bad"], "bad/a.png: not a readable picture (cannot identify "),
+        (
+            evaluate.main,
+            ["--weights", "w", "--hr", "small"],
+            "small/a.png has 31x40 pixels; scores at x4 need 32x32: move it away",
+        ),
+        (ablation.main, ["--hr", "small", "a=w"], "small/a.png has 31x40 pixels; scores at x4 need 32x32"),
+        (train.main, ["--data", "hr", *TINY, "--validate-on", "set"], "set/HR/a.png has 31x40 pixels; scores at x4"),
         (export.main, ["--run", "gone", "--to", "out"], "no weights at gone/weights.safetensors; train some with "),
         (export.main, ["--run", "run", "--to", "out", "--score", "gone"], "there is no folder gone/HR"),
         (export.main, ["--run", "run", "--to", "gone/out"], "there is no folder gone for out; make it first"),
@@ -62,6 +69,8 @@ def test_one_line(
     line: str,
 ) -> None:
     save_pictures(tmp_path / "hr", [(96, 96)])
+    for folder in ("small", "set/HR"):
+        save_pictures(tmp_path / folder, [(31, 40)])
     for folder in ("empty", "bad", "run"):
         (tmp_path / folder).mkdir()
     for file in ("text", "bad/a.png"):

@@ -1,5 +1,6 @@
 """Picture files: found in a fixed order, and taken through JPEG as Pillow writes and reads it."""
 
+import os
 from pathlib import Path
 
 import imagecodecs
@@ -21,6 +22,19 @@ def test_pictures_are_found_below_folders_in_a_fixed_order(tmp_path: Path) -> No
     (tmp_path / "a" / "c.JPG").write_bytes(b"")
     found = find_pictures([tmp_path / "b", tmp_path / "a"])
     assert [str(path.relative_to(tmp_path)) for path in found] == ["a/a.png", "a/b.png", "a/c.JPG", "b/deep/a.png"]
+
+
+def test_what_only_has_the_name_of_a_picture_is_none(tmp_path: Path) -> None:
+    """What a Mac puts beside each picture, what tools hide, folders, and pipes, which would be waited for."""
+    save_pictures(tmp_path / ".here" / "hr", [(4, 4)])
+    folder = tmp_path / ".here"
+    for hidden in ("hr/._a.png", "hr/.ipynb_checkpoints/a.png"):
+        (folder / hidden).parent.mkdir(exist_ok=True)
+        (folder / hidden).write_bytes(b"")
+    (folder / "album.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    assert [path.name for path in find_pictures([folder])] == ["gone.png", "a.png"]
 
 
 def test_no_pictures(tmp_path: Path) -> None:
