@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.checkpoint import load_weights
 from model.color import YCBCR_OFFSET, luma, rgb_from_ycbcr, ycbcr_from_rgb
 from model.degradations import through_jpeg
-from model.entry import file_errors
+from model.entry import UsageError, file_errors
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
 from model.pictures import Picture, PictureError, find_pictures, low_resolution_of, read
@@ -164,8 +164,11 @@ def evaluate(
 def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture, Picture]]:
     """Name, high and low resolution of every picture in `hr`, cropped to multiples of `scale`; `lr`: see evaluate.
 
-    Raises FileNotFoundError, and PictureError for what cannot be read, does not go together or is too small to score.
+    Raises FileNotFoundError, UsageError for a folder that has HR/ beside others, and PictureError for what cannot be
+    read, does not go together or is too small to score.
     """
+    if (hr / "HR").is_dir():
+        raise UsageError(f"{hr} holds the high resolution in HR; give {hr / 'HR'}, and --lr for the other")
     for path in find_pictures([hr]):
         truth = read(path)
         height, width = (side // scale * scale for side in truth.shape[:2])

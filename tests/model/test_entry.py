@@ -33,6 +33,11 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
             ["--weights", "w", "--hr", "small"],
             "small/a.png has 31x40 pixels; scores at x4 need 32x32: move it away",
         ),
+        (
+            evaluate.main,
+            ["--weights", "w", "--hr", "set"],
+            "set holds the high resolution in HR; give set/HR, and --lr",
+        ),
         (ablation.main, ["--hr", "small", "a=w"], "small/a.png has 31x40 pixels; scores at x4 need 32x32"),
         (train.main, ["--data", "hr", *TINY, "--validate-on", "set"], "set/HR/a.png has 31x40 pixels; scores at x4"),
         (export.main, ["--run", "gone", "--to", "out"], "no weights at gone/weights.safetensors; train some with "),
