@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -60,18 +60,20 @@ def low_resolution_of(path: Path, folder: Path, scale: int) -> Path:
 
 
 def read(path: Path) -> Picture:
-    """A picture as the service decodes it, in 8 bits: (H, W) when it is gray, else (H, W, 3); without its alpha.
+    """A picture as the service decodes it, in 8 bits: (H, W) when it is gray, else (H, W, 3).
 
-    Sixteen bits are rounded to eight. Raises PictureError for what is damaged, and for samples that the service does
-    not take: floating-point numbers, signed ones, and more than 16 bits.
+    It is upright, and without its alpha. Sixteen bits are rounded to eight. Raises PictureError for what is damaged,
+    for samples that the service does not take (floating-point numbers, signed ones, and more than 16 bits), and for
+    inks of 16 bits.
     """
     try:
         with Image.open(path) as image:
+            orientation = _orientation(image)
             if (deep := _sixteen_bits(image, path)) is not None:
-                return _in_eight_bits(deep, path)
+                return _upright(_in_eight_bits(deep, path), orientation)
             if image.mode in ("I", "F"):
                 raise PictureError(f"{path}: samples of 32 bits are not read; save it with 8 or 16 unsigned bits")
-            return np.asarray(image.convert("L" if image.mode in ("L", "LA", "1") else "RGB"))
+            return _upright(np.asarray(image.convert("L" if image.mode in ("L", "LA", "1") else "RGB")), orientation)
     except FileNotFoundError:
         raise
     # What decoders raise for damaged files is of many types.
@@ -92,7 +94,14 @@ def _sixteen_bits(image: Image.Image, path: Path) -> NDArray[np.generic] | None:
             samples = np.asarray(page.asarray())
             if samples.ndim == 3 and page.axes.startswith("S"):
                 samples = np.moveaxis(samples, 0, -1)
-            return 65535 - samples if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else samples
+            match page.photometric:
+                case tifffile.PHOTOMETRIC.MINISBLACK | tifffile.PHOTOMETRIC.RGB:
+                    return samples
+                case tifffile.PHOTOMETRIC.MINISWHITE:
+                    return 65535 - samples
+                case kind:
+                    name = tifffile.PHOTOMETRIC(kind).name
+                    raise PictureError(f"{path}: {name} of 16 bits is not read; save it as RGB or gray")
     return None
 
 
@@ -102,3 +111,21 @@ def _in_eight_bits(samples: NDArray[np.generic], path: Path) -> Picture:
     channels = samples if samples.ndim == 3 else samples[..., None]
     colours = channels[..., :3] if channels.shape[2] >= 3 else channels[..., 0]
     return np.asarray((colours.astype(np.uint32) + 128) // 257, dtype=np.uint8)
+
+
+def _orientation(image: Image.Image) -> int:
+    """As EXIF says it; 1, upright, where it says nothing that can be read."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # What is raised for damaged EXIF is of many types.
+    except Exception:
+        return 1
+
+
+def _upright(picture: Picture, orientation: int) -> Picture:
+    """As EXIF's orientation (1 to 8) has it shown; others are none."""
+    if orientation in (2, 3, 7, 8):
+        picture = picture[:, ::-1]
+    if orientation in (3, 4, 6, 7):
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else picture)

@@ -18,7 +18,7 @@ from model.pictures import Picture, PictureError, find_pictures, read
 from model.resample import degrade, resize, round_to_uint8
 from model.training.damage import NO_DAMAGE, Damage
 
-FORM = 3  # of what is in the cache; another number has it made again
+FORM = 4  # of what is in the cache; another number has it made again
 CELL = 8  # low-resolution pixels per side of a cell of the sampling map
 GAIN, BLACK = float(YCBCR_FROM_RGB[0].sum()), float(YCBCR_OFFSET[0])
 
