@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files: written whole or not at all, and their names as they can be shown."""
 
 import os
 from collections.abc import Iterator
@@ -34,3 +34,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def printable(text: str) -> str:
+    r"""`text` with everything that a terminal could obey, or cannot show, escaped as in Python: \x1b, \n.
+
+    File names may hold any of it; bytes of theirs that are not UTF-8 are shown as such: \xff.
+    """
+    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+def _escaped(each: str) -> str:
+    undecodable = "\udc80" <= each <= "\udcff"  # see os.fsdecode
+    return f"\\x{ord(each) - 0xDC00:02x}" if undecodable else each.encode("unicode_escape").decode()

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from model.checkpoint import load_weights, save_weights
 from model.devices import devices, exact_float32
 from model.entry import UsageError
+from model.files import printable
 from model.memory import keep_freed_memory
 from model.training.patches import PatchSource
 from model.training.recipe import TrainConfig, told
@@ -138,7 +139,7 @@ def check_pictures(trainer: Trainer, source: PatchSource, options: argparse.Name
     trainer.pictures = now
     if trainer.rank == 0:
         for line in source.bad:
-            print(f"left out: {line}")
+            print(f"left out: {printable(line)}")
 
 
 def _plain(value: Any) -> Any:
