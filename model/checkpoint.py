@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from model.files import replacing
 from model.network import LapSRN
 from model.weights import NetworkInfo as NetworkInfo
 from model.weights import Parameters, read_metadata, read_weights
@@ -17,12 +18,11 @@ from model.weights import WeightsError as WeightsError
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata, all or nothing: a crash leaves the file that was there."""
-    partial = path.with_name(path.name + ".partial")
+    """Write tensors and JSON metadata, all or nothing: a crash leaves the file that was there. Raises OSError."""
     text = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=text)
-    partial.write_bytes(in_order(data))
-    partial.replace(path)
+    with replacing(path) as file:
+        file.write(in_order(data))
 
 
 def in_order(data: bytes) -> bytes:

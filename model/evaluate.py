@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from model.checkpoint import load_weights
 from model.color import YCBCR_OFFSET, luma, rgb_from_ycbcr, ycbcr_from_rgb
 from model.degradations import through_jpeg
-from model.entry import file_errors
+from model.entry import UsageError, file_errors
+from model.files import printable
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
 from model.pictures import Picture, PictureError, find_pictures, low_resolution_of, read
-from model.quality import psnr, ssim
+from model.quality import LEAST_SIDE, psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
 
 Luma = NDArray[np.float32] | NDArray[np.float64]
@@ -148,8 +149,8 @@ def evaluate(
 ) -> list[Score]:
     """Scores of every picture in `hr`; its low resolution is in `lr` (a.png, ax4.png), else made by the 8-bit recipe.
 
-    `jpeg` is the quality that the low resolution is compressed with first, to see what that does. `rgb` has PSNR over
-    R'G'B' as well, with chroma enlarged bicubically.
+    Folders in `hr` may be folders in `lr`, too. `jpeg` is the quality that the low resolution is compressed with first,
+    to see what that does. `rgb` has PSNR over R'G'B' as well, with chroma enlarged bicubically.
     """
     network, _ = load_weights(weights)
     with torch.no_grad():
@@ -162,17 +163,34 @@ def evaluate(
 
 
 def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture, Picture]]:
-    """Name, high and low resolution of every picture in `hr`, cropped to multiples of `scale`; `lr`: see evaluate."""
+    """Name, high and low resolution of every picture in `hr`, cropped to multiples of `scale`; `lr`: see evaluate.
+
+    Raises FileNotFoundError, UsageError for a folder that has HR/ beside others, and PictureError for what cannot be
+    read, does not go together or is too small to score.
+    """
+    if (hr / "HR").is_dir():
+        raise UsageError(f"{hr} holds the high resolution in HR; give {hr / 'HR'}, and --lr for the other")
     for path in find_pictures([hr]):
         truth = read(path)
         height, width = (side // scale * scale for side in truth.shape[:2])
+        if min(height, width) < scale * LEAST_SIDE:
+            least = f"{scale * LEAST_SIDE}x{scale * LEAST_SIDE}"
+            raise PictureError(
+                f"{path} has {truth.shape[0]}x{truth.shape[1]} pixels; scores at x{scale} need {least}: move it away"
+            )
         truth = truth[:height, :width]
-        low = read(low_resolution_of(path, lr, scale)) if lr else degrade(truth, scale)
+        low = read(low_resolution_of(path, _beside(path, hr, lr), scale)) if lr else degrade(truth, scale)
         if low.shape[:2] != (height // scale, width // scale):
             raise PictureError(
                 f"the low resolution of {path} is {low.shape[0]}x{low.shape[1]}, not {height // scale}x{width // scale}"
             )
         yield path.stem, truth, low
+
+
+def _beside(path: Path, hr: Path, lr: Path) -> Path:
+    """The folder in `lr` that stands for that of `path` in `hr`, where `lr` has the same folders; else `lr`."""
+    same = lr / path.parent.relative_to(hr)
+    return same if same.is_dir() else lr
 
 
 def mean(scores: Sequence[Score], name: str) -> float:
@@ -188,7 +206,7 @@ def table(scores: Sequence[Score]) -> str:
     for scale in sorted({score.scale for score in scores}):
         chosen = [score for score in scores if score.scale == scale]
         figures = FIGURES + RGB_FIGURES if rgb else FIGURES
-        rows = [(s.picture, [getattr(s, name) for name in figures]) for s in chosen]
+        rows = [(printable(s.picture), [getattr(s, name) for name in figures]) for s in chosen]
         rows.append(("mean", [mean(chosen, name) for name in figures]))
         for name, (p, s, bp, bs, *more) in rows:
             line = f"{name:<16}{'x' + str(scale):>6}{p:>10.3f}{s:>9.4f}{bp:>12.3f}{bs:>9.4f}"

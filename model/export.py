@@ -11,6 +11,7 @@ from typing import Any
 from model.checkpoint import load_weights, save_weights
 from model.entry import UsageError, check_output, file_errors
 from model.evaluate import evaluate, summary
+from model.files import replacing
 from model.model_card import score_table, with_front_matter, with_tables
 from model.weights import Waypoint
 
@@ -104,7 +105,8 @@ def export_onnx(weights: Path, path: Path) -> None:
         from model.onnx_graph import to_onnx
     except ImportError:
         raise UsageError("the package onnx is not installed; pip install -e '.[train]'") from None
-    path.write_bytes(to_onnx(network, info).SerializeToString(deterministic=True))
+    with replacing(path) as file:
+        file.write(to_onnx(network, info).SerializeToString(deterministic=True))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Picture files for training and scoring: which there are, and their samples."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -19,17 +20,30 @@ class PictureError(Exception):
 
 
 def find_pictures(folders: Sequence[Path]) -> list[Path]:
-    """Every picture below `folders`, sorted, so that the order is the same everywhere.
+    """Every picture below `folders`, sorted, so that the order is the same everywhere; none that is hidden.
 
     Raises FileNotFoundError where a folder is missing, or all of them hold no picture.
     """
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
-    found = [path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    found = [path for folder in folders for path in folder.rglob("*") if _is_picture(path, folder)]
     if not found:
         raise FileNotFoundError(f"no pictures below {', '.join(map(str, folders))}; give folders that hold PNG or JPEG")
     return sorted(found, key=str)
+
+
+def _is_picture(path: Path, folder: Path) -> bool:
+    """By its name, as what a Mac puts beside pictures (`._a.png`) is none; and no folder or pipe is, whatever its name.
+
+    A link to nowhere is one: whoever reads it says what is wrong.
+    """
+    if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in path.relative_to(folder).parts):
+        return False
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def low_resolution_of(path: Path, folder: Path, scale: int) -> Path:
@@ -46,18 +60,20 @@ def low_resolution_of(path: Path, folder: Path, scale: int) -> Path:
 
 
 def read(path: Path) -> Picture:
-    """A picture as the service decodes it, in 8 bits: (H, W) when it is gray, else (H, W, 3); without its alpha.
+    """A picture as the service decodes it, in 8 bits: (H, W) when it is gray, else (H, W, 3).
 
-    Sixteen bits are rounded to eight. Raises PictureError for what is damaged, and for samples that the service does
-    not take: floating-point numbers, signed ones, and more than 16 bits.
+    It is upright, and without its alpha. Sixteen bits are rounded to eight. Raises PictureError for what is damaged,
+    for samples that the service does not take (floating-point numbers, signed ones, and more than 16 bits), and for
+    inks of 16 bits.
     """
     try:
         with Image.open(path) as image:
+            orientation = _orientation(image)
             if (deep := _sixteen_bits(image, path)) is not None:
-                return _in_eight_bits(deep, path)
+                return _upright(_in_eight_bits(deep, path), orientation)
             if image.mode in ("I", "F"):
                 raise PictureError(f"{path}: samples of 32 bits are not read; save it with 8 or 16 unsigned bits")
-            return np.asarray(image.convert("L" if image.mode in ("L", "LA", "1") else "RGB"))
+            return _upright(np.asarray(image.convert("L" if image.mode in ("L", "LA", "1") else "RGB")), orientation)
     except FileNotFoundError:
         raise
     # What decoders raise for damaged files is of many types.
@@ -78,7 +94,14 @@ def _sixteen_bits(image: Image.Image, path: Path) -> NDArray[np.generic] | None:
             samples = np.asarray(page.asarray())
             if samples.ndim == 3 and page.axes.startswith("S"):
                 samples = np.moveaxis(samples, 0, -1)
-            return 65535 - samples if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else samples
+            match page.photometric:
+                case tifffile.PHOTOMETRIC.MINISBLACK | tifffile.PHOTOMETRIC.RGB:
+                    return samples
+                case tifffile.PHOTOMETRIC.MINISWHITE:
+                    return 65535 - samples
+                case kind:
+                    name = tifffile.PHOTOMETRIC(kind).name
+                    raise PictureError(f"{path}: {name} of 16 bits is not read; save it as RGB or gray")
     return None
 
 
@@ -88,3 +111,21 @@ def _in_eight_bits(samples: NDArray[np.generic], path: Path) -> Picture:
     channels = samples if samples.ndim == 3 else samples[..., None]
     colours = channels[..., :3] if channels.shape[2] >= 3 else channels[..., 0]
     return np.asarray((colours.astype(np.uint32) + 128) // 257, dtype=np.uint8)
+
+
+def _orientation(image: Image.Image) -> int:
+    """As EXIF says it; 1, upright, where it says nothing that can be read."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # What is raised for damaged EXIF is of many types.
+    except Exception:
+        return 1
+
+
+def _upright(picture: Picture, orientation: int) -> Picture:
+    """As EXIF's orientation (1 to 8) has it shown; others are none."""
+    if orientation in (2, 3, 7, 8):
+        picture = picture[:, ::-1]
+    if orientation in (3, 4, 6, 7):
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else picture)

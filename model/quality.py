@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Luma = NDArray[np.float64] | NDArray[np.float32] | NDArray[np.uint8]
+LEAST_SIDE = 8
+"""Low-resolution pixels that a side needs: at x2, with two pixels shaved, SSIM's window of 11 then fits."""
 
 
 def shaved(picture: Luma, shave: int) -> NDArray[np.float64]:

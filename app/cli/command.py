@@ -1,5 +1,6 @@
-"""The class of the commands: typer's, but empty arguments are usage errors."""
+"""The class of the commands: typer's, but empty arguments are usage errors, and help fills the terminal's width."""
 
+import inspect
 from typing import Any
 
 import typer
@@ -8,6 +9,12 @@ from typer.core import TyperCommand
 
 class Command(TyperCommand):
     """Refuses empty arguments. Most come from a variable that is not set, and would stand for the current folder."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        """As TyperCommand, but lines of the source do not end lines of the help."""
+        super().__init__(*arguments, **settings)
+        paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
+        self.help = "\n\n".join(" ".join(each.split("\n")) for each in paragraphs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As in TyperCommand."""

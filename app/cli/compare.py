@@ -49,7 +49,9 @@ def compare(
         raise PlanError("--crops is how many details to choose, and --crop chooses them: give only one of them.")
     if output.suffix.lower() != ".png":
         raise PlanError(f"the sheet is a PNG, so -o has to end in .png, not {output}.")
-    if os.path.realpath(output) in (os.path.realpath(path) for path in (photo, hr) if path is not None):
+    same = files.sameness(output.parent)
+    sources = (same(os.path.realpath(path)) for path in (photo, hr) if path is not None)
+    if same(os.path.realpath(output)) in sources:
         raise PlanError(f"-o {output} would replace a picture that the sheet is made of: name another file.")
     if problem := files.unwritable(output, folder=False):
         raise PlanError(f"-o {output} cannot be written: {problem}.")

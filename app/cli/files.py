@@ -6,9 +6,13 @@ import os
 import secrets
 import stat
 import sys
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 NOT_REGULAR = "not a regular file"
+Sameness = Callable[[Path | str], str]
+"""Gives the same text for paths that are one."""
 _unfinished: set[Path] = set()
 """Temporary files that are being written now."""
 
@@ -55,6 +59,30 @@ def exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def sameness(folder: Path) -> Sameness:
+    """What tells paths apart as the file system of `folder` does, which may not exist yet.
+
+    On macOS, Windows and memory cards, names that differ in upper and lower case are one.
+    """
+    return _folded if _ignores_case(Path(os.path.realpath(folder))) else str
+
+
+def _folded(path: Path | str) -> str:
+    return unicodedata.normalize("NFC", str(path)).casefold()
+
+
+def _ignores_case(folder: Path) -> bool:
+    """By the first existing one of `folder` and those above it whose name has letters."""
+    for place in (folder, *folder.parents):
+        other = place.parent / place.name.swapcase()
+        try:
+            if other != place and exists(place):
+                return other.samefile(place)
+        except OSError:
+            return False
+    return False
 
 
 def is_folder(path: Path) -> bool:

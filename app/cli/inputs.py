@@ -64,6 +64,7 @@ def plan(
         if len(found) != 1:
             raise PlanError(f"-o - takes one picture, and these are {len(found)}.")
         return [Work(found[0].name, found[0].source, None, found[0].problem)], chosen or DEFAULT_FORMAT
+    same = files.sameness(Path(output))
     named = FORMAT_OF_SUFFIX.get(Path(output).suffix.lower())
     as_folder = output.endswith(os.sep) or files.is_folder(Path(output))
     if not (named or as_folder) and _is_picture_name(output):
@@ -79,8 +80,8 @@ def plan(
         works = [Work(found[0].name, found[0].source, Path(output), found[0].problem)]
     else:
         named = chosen or DEFAULT_FORMAT
-        works = _into_folder(found, Path(output), OUTPUT_FORMATS[named].suffixes[0], name)
-    _refuse_losses(works)
+        works = _into_folder(found, Path(output), OUTPUT_FORMATS[named].suffixes[0], name, same)
+    _refuse_losses(works, same)
     return works, named
 
 
@@ -138,25 +139,28 @@ def _is_picture_name(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES or (known or "").startswith("image/")
 
 
-def _into_folder(found: Sequence[_Found], folder: Path, suffix: str, name: str) -> list[Work]:
+def _into_folder(found: Sequence[_Found], folder: Path, suffix: str, name: str, same: files.Sameness) -> list[Work]:
     """The work, with results that end in `suffix`. Pictures that differ only in their suffix keep it before that."""
-    stems, places = Counter(item.place.with_suffix("") for item in found), Counter(item.place for item in found)
+    stems, places = (
+        Counter(same(item.place.with_suffix("")) for item in found),
+        Counter(same(item.place) for item in found),
+    )
     works = []
     for item in found:
-        alone = stems[item.place.with_suffix("")] == places[item.place]
+        alone = stems[same(item.place.with_suffix(""))] == places[same(item.place)]
         stem = item.place.stem if alone else item.place.name
         place = item.place.with_name(name.format(stem=stem, suffix=suffix))
         works.append(Work(item.name, item.source, folder / place, item.problem))
     return works
 
 
-def _refuse_losses(works: Sequence[Work]) -> None:
+def _refuse_losses(works: Sequence[Work], same: files.Sameness) -> None:
     """Raises PlanError when a result would replace its own source, another source, or another result."""
     good = [work for work in works if not work.problem]
-    sources = {os.path.realpath(work.source): work.name for work in good if work.source}
+    sources = {same(os.path.realpath(work.source)): work.name for work in good if work.source}
     targets: dict[str, str] = {}
     for work in good:
-        target = os.path.realpath(work.target) if work.target else ""
+        target = same(os.path.realpath(work.target)) if work.target else ""
         if target in sources:
             raise PlanError(f"{work.target} would replace the source {sources[target]}: give another -o.")
         if target in targets:

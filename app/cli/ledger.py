@@ -33,6 +33,7 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         """Reads that of a folder of results, where there is one. Raises OSError."""
         self._path = folder / NAME
+        self._same = files.sameness(folder)
         self._marks: dict[str, Mark] = {}
         self._targets: dict[str, str] = {}
         self._taken: dict[str, str] = {}
@@ -49,7 +50,7 @@ class Ledger:
         There have to be as many candidates as it takes.
         """
         if source not in self._targets:
-            self._note(source, next(place for place in candidates if place not in self._taken), None)
+            self._note(source, next(place for place in candidates if self._same(place) not in self._taken), None)
         return self._targets[source]
 
     def has(self, source: str, mark: Mark) -> bool:
@@ -80,7 +81,7 @@ class Ledger:
 
     def _note(self, source: str, target: str, mark: Mark | None) -> None:
         self._targets[source] = target
-        self._taken[target] = source
+        self._taken[self._same(target)] = source
         if mark is not None:
             self._marks[source] = mark
 

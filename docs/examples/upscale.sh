@@ -5,13 +5,18 @@ set -eu
 picture=$1
 service=${2:-http://127.0.0.1:8000}
 service=${service%/}
-name=${picture%.*}
+case ${picture##*/} in
+    *.*) name=${picture%.*} ;;
+    *) name=$picture ;;
+esac
 headers=$(mktemp)
 trap 'rm -f "$headers"' EXIT
 
+# The picture is the body, as in --form commas, semicolons and quotes in its name would be more than that.
 # curl retries 503 and 429 after Retry-After. An error's body, a problem document, goes to standard error.
 curl --silent --show-error --fail-with-body --retry 5 \
-    --form "image=@$picture" --dump-header "$headers" --output "${name}_x4.png" \
+    --data-binary "@$picture" --header "Content-Type: application/octet-stream" \
+    --dump-header "$headers" --output "${name}_x4.png" \
     "$service/upscale?scale=4" || {
     if [ -f "${name}_x4.png" ]; then cat "${name}_x4.png" >&2; fi
     rm -f "${name}_x4.png"

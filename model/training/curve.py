@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model.entry import UsageError, check_output, file_errors
+from model.training.runlog import lines
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -14,7 +15,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
     Raises FileNotFoundError, or UsageError for a log that has nothing to draw.
     """
-    records = [json.loads(line) for line in path.read_text().splitlines() if line]
+    records = [json.loads(line) for line in lines(path)]
     by_step = {record["step"]: record for record in records}
     found = [by_step[step] for step in sorted(by_step)]
     if not any("psnr" in record for record in found):

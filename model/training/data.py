@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from model.color import YCBCR_FROM_RGB, YCBCR_OFFSET, luma
 from model.entry import UsageError
-from model.pictures import Picture, PictureError, read
+from model.files import replacing
+from model.pictures import Picture, PictureError, find_pictures, read
 from model.resample import degrade, resize, round_to_uint8
 from model.training.damage import NO_DAMAGE, Damage
 
-FORM = 3  # of what is in the cache; another number has it made again
+FORM = 4  # of what is in the cache; another number has it made again
 CELL = 8  # low-resolution pixels per side of a cell of the sampling map
 GAIN, BLACK = float(YCBCR_FROM_RGB[0].sum()), float(YCBCR_OFFSET[0])
 
@@ -118,6 +120,28 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def known(folders: Sequence[Path], skip_bad: bool = False) -> tuple[dict[str, Path], list[str]]:
+    """Every picture below `folders` by its digest, and what is wrong with files that were left out.
+
+    Raises FileNotFoundError as `find_pictures`, and PictureError for a file that cannot be opened unless `skip_bad`.
+    """
+    found, bad = {}, []
+    for path in find_pictures(folders):
+        try:
+            found[digest(path)] = path
+        except OSError as error:
+            bad.append(f"{path}: not a readable picture ({error.strerror})")
+    if not skip_bad:
+        refuse(bad)
+    return found, bad
+
+
+def refuse(bad: Sequence[str]) -> None:
+    """Raises PictureError for the first of them, if there is one."""
+    if bad:
+        raise PictureError(f"{bad[0]}; repair it or remove it, or give --skip-bad to train without such files")
+
+
 def open_pyramids(pictures: Mapping[str, Path], config: DataConfig, cache: Path, skip_bad: bool = False) -> Pyramids:
     """Those of exactly these pictures, by digest, and settings; mapped from `cache`, made first where it lacks them.
 
@@ -128,11 +152,13 @@ def open_pyramids(pictures: Mapping[str, Path], config: DataConfig, cache: Path,
     index, pixels, maps = (cache / f"{key}{suffix}" for suffix in (".json", ".bin", ".maps.npy"))
     if not index.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        _build(pictures, config, index, pixels, maps)
+        with FileLock(cache / f"{key}.lock"):  # another run may be making them right now
+            if not index.exists():
+                _build(pictures, config, index, pixels, maps)
     content = json.loads(index.read_text())
     entries, bad = content["entries"], content["bad"]
-    if bad and not skip_bad:
-        raise PictureError(f"{bad[0]}; repair it or remove it, or give --skip-bad to train without such files")
+    if not skip_bad:
+        refuse(bad)
     if not entries:
         smallest = config.core * config.scale
         raise UsageError(f"every picture is smaller than a patch of {smallest}x{smallest}; use a smaller core")
@@ -160,7 +186,7 @@ def _cells(height: int, width: int, core: int) -> tuple[int, int]:
 
 def _build(pictures: Mapping[str, Path], config: DataConfig, index: Path, pixels: Path, maps: Path) -> None:
     entries, energies, bad, position = [], [], [], 0
-    with pixels.open("wb") as out, ProcessPoolExecutor() as pool:
+    with replacing(pixels) as out, ProcessPoolExecutor() as pool:
 
         def write(level: Gray) -> tuple[int, int, int]:
             nonlocal position
@@ -178,8 +204,10 @@ def _build(pictures: Mapping[str, Path], config: DataConfig, index: Path, pixels
                 for kind, low in variant.lows:
                     entries.append((kind, [write(low), *finer]))
                     energies.append(variant.energy.ravel())
-    np.save(maps, np.concatenate(energies) if energies else np.empty(0, np.float32))
-    index.write_text(json.dumps({"entries": entries, "bad": bad}))
+    with replacing(maps) as out:
+        np.save(out, np.concatenate(energies) if energies else np.empty(0, np.float32))
+    with replacing(index) as out:  # last: where it is, the others are
+        out.write(json.dumps({"entries": entries, "bad": bad}).encode())
 
 
 def _variants(name: str, path: Path, config: DataConfig) -> list[Variant] | str:

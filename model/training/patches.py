@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.entry import UsageError
-from model.pictures import PictureError, find_pictures, read
+from model.pictures import PictureError, read
+from model.quality import LEAST_SIDE
 from model.training.data import (
     BLACK,
     CELL,
     GAIN,
     DataConfig,
     Gray,
-    digest,
     gray_of,
     held_out_of,
+    known,
     open_pyramids,
     pyramid,
 )
@@ -51,7 +52,7 @@ class PatchSource:
         """
         self.config = config
         self._skip_bad = skip_bad
-        found = {digest(path): path for path in find_pictures(folders)}
+        found, bad = known(folders, skip_bad)
         kept = held_out_of(found, config.hold_out) | {name for name in found if name[:DIGITS] in keep_out}
         self.held_out = {name: path for name, path in found.items() if name in kept}
         self.used = {name: path for name, path in found.items() if name not in kept}
@@ -60,10 +61,12 @@ class PatchSource:
                 f"every picture below {', '.join(map(str, folders))} is held out; give more, or --hold-out 0"
             )
         self.pyramids = open_pyramids(self.used, config, cache, skip_bad)
+        self.bad = bad + self.pyramids.bad
+        """What was wrong with files that were left out."""
         self.about: dict[str, Any] = {
             "folders": [str(folder) for folder in folders],
             "count": len(self.used) - len(self.pyramids.bad),
-            "skipped": len(self.pyramids.bad),
+            "skipped": len(self.bad),
             "sha256": hashlib.sha256("".join(sorted(self.used)).encode()).hexdigest(),
             "held_out": sorted(name[:DIGITS] for name in self.held_out),
         }
@@ -111,22 +114,28 @@ class PatchSource:
         return batch
 
     def validation(self, kind: int = 0) -> Iterator[tuple[Gray, list[Gray]]]:
-        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray, damaged as a kind's; always alike."""
+        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray, damaged as a kind's; always alike.
+
+        Those too small to be scored are left out.
+        """
         return self._pairs(self.held_out, kind)
 
     def pairs_of(self, folders: Sequence[Path], kind: int = 0) -> Iterator[tuple[Gray, list[Gray]]]:
         """As `validation`, of other pictures."""
-        return self._pairs({digest(path): path for path in find_pictures(folders)}, kind)
+        return self._pairs(known(folders, self._skip_bad)[0], kind)
 
     def _pairs(self, pictures: Mapping[str, Path], kind: int) -> Iterator[tuple[Gray, list[Gray]]]:
         strength = self.config.strengths[kind] if self.config.strengths else None
         for name, path in pictures.items():
             try:
-                low, *finer = pyramid(gray_of(read(path)), self.config.scale)
+                gray = gray_of(read(path))
             except PictureError:
                 if self._skip_bad:
                     continue
                 raise
+            if min(gray.shape) < self.config.scale * LEAST_SIDE:
+                continue
+            low, *finer = pyramid(gray, self.config.scale)
             if not self.config.damage.nothing:
                 rng = np.random.default_rng((self.config.seed, int(name[:DIGITS], 16), kind))
                 low = self.config.damage.apply(finer[-1], self.config.scale, rng, strength)

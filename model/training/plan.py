@@ -14,6 +14,7 @@ from pathlib import Path
 
 from model.entry import UsageError, file_errors
 from model.training.recipe import PRESETS
+from model.training.runlog import lines
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 
@@ -47,7 +48,7 @@ def command(stage: Stage, options: argparse.Namespace, folder: Path, more: Seque
 
 def minutes(folder: Path, steps: int) -> float:
     """What all `steps` of a run take, by the last half of what its log says."""
-    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in lines(folder / "log.jsonl")]
     first, last = records[len(records) // 2 - 1], records[-1]
     return float((last["seconds"] - first["seconds"]) / (last["step"] - first["step"]) * steps / 60)
 

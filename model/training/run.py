@@ -4,18 +4,21 @@ import argparse
 import math
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
 from model.checkpoint import load_weights, save_weights
 from model.devices import devices, exact_float32
 from model.entry import UsageError
+from model.files import printable
 from model.memory import keep_freed_memory
 from model.training.patches import PatchSource
 from model.training.recipe import TrainConfig, told
@@ -41,7 +44,13 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
     exact_float32()
     options.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, options.device, options.dtype, micro_batch=options.micro_batch, compiled=options.compile)
-    state = options.output / "state.safetensors"
+    with alone(options.output) if trainer.rank == 0 else nullcontext():
+        go_on(trainer, options)
+
+
+def go_on(trainer: Trainer, options: argparse.Namespace) -> None:
+    """Begin, or take up the state in the run's folder, and train to the end."""
+    config, state = trainer.config, options.output / "state.safetensors"
     if state.exists():
         resume(trainer, state, options)
     elif options.start_from is not None:
@@ -78,6 +87,14 @@ def join(options: argparse.Namespace) -> None:
         options.device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(options.device)
     dist.init_process_group("nccl" if cuda else "gloo")
+
+
+def alone(folder: Path) -> AbstractContextManager[object]:
+    """Keeps other runs out of a folder until it is left, or the process ends. Raises UsageError where one is there."""
+    try:
+        return FileLock(folder / "run.lock").acquire(blocking=False)
+    except Timeout:
+        raise UsageError(f"another run is writing to {folder}; wait for it, or give another --output") from None
 
 
 def resume(trainer: Trainer, state: Path, options: argparse.Namespace) -> None:
@@ -120,9 +137,9 @@ def check_pictures(trainer: Trainer, source: PatchSource, options: argparse.Name
             )
         trainer.changes.append({"step": trainer.step, "pictures": [before["sha256"], now["sha256"]]})
     trainer.pictures = now
-    if source.pyramids.bad and trainer.rank == 0:
-        for line in source.pyramids.bad:
-            print(f"left out: {line}")
+    if trainer.rank == 0:
+        for line in source.bad:
+            print(f"left out: {printable(line)}")
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """What a training run tells while it goes: log.jsonl, and TensorBoard's file where that is installed."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -8,6 +9,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from model.files import named
+
+
+def lines(path: Path) -> list[str]:
+    """Those of a log, without a last one that a run was killed in, or a disk was full for. Raises OSError."""
+    return path.read_text().split("\n")[:-1]
 
 
 class RunLog:
@@ -17,6 +25,8 @@ class RunLog:
         self._path = folder / "log.jsonl"
         self._writer: Any = None
         if active:
+            if self._path.exists():  # else the next record would be the end of one that was broken off
+                os.truncate(self._path, len("".join(f"{line}\n" for line in lines(self._path)).encode()))
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
@@ -32,7 +42,7 @@ class RunLog:
 
     def write(self, record: dict[str, Any]) -> None:
         """One line of JSON with numbers by name, and perhaps "psnr" and "psnr at S" in dB by scale."""
-        with self._path.open("a") as out:
+        with named(self._path), self._path.open("a") as out:
             out.write(json.dumps(record) + "\n")
         if self._writer:
             for name in ("loss", "rate", "pixels_per_second"):

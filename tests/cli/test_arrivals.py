@@ -162,6 +162,17 @@ def test_names_that_differ_in_the_ending_have_results_of_their_own_whatever_come
     assert targets(folder, folder.settled()) == ["a.png", "a.jpg.png", "a.tif.png"]
 
 
+def test_where_case_does_not_count_names_are_told_apart_without_it(tmp_path: Path) -> None:
+    other = tmp_path.with_name(tmp_path.name.swapcase())
+    other.symlink_to(tmp_path)  # what would be found there
+    folder = Folder(tmp_path)
+    folder.put("a.jpg")
+    folder.put("A.png")
+    targets = [arrival.work.target for arrival in folder.settled()]
+    assert targets == [folder.output / "A.png", folder.output / "a.jpg.png"]
+    other.unlink()
+
+
 def test_where_every_name_is_taken_there_is_a_number(folder: Folder) -> None:
     for name in ("a.jpg", "a.tif.bmp", "a.tif"):
         folder.put(name)

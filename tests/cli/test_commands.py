@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from types import ModuleType
 
 import pytest
@@ -178,3 +179,12 @@ def test_help_has_examples(lapsrn: Lapsrn, command: str) -> None:
     result = lapsrn(command, "--help")
     assert result.exit_code == 0
     assert f"lapsrn {command} " in result.stdout.split("Usage:")[1].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_help_is_filled_to_the_width_there_is(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for command in ("upscale", "upscale-large", "watch"):
+        lines = [line.strip() for line in lapsrn(command, "--help").stdout.partition("╭")[0].splitlines()]
+        for line, after in pairwise(lines):
+            assert not (line and after) or len(f" {line} {after.split()[0]} ") > width, line

@@ -49,6 +49,19 @@ def test_writes_both_levels(url: str, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("stem", ['so, or; "so"', "a.b/photo"])
+def test_names_are_taken_as_they_are(url: str, tmp_path: Path, name: str, stem: str) -> None:
+    """With what tools have a meaning for, and without an ending in a folder that has one."""
+    picture = tmp_path / (stem if "/" in stem else f"{stem}.png")
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_bytes(pictures.png(GRAY))
+    done = example(name, str(picture), url)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (tmp_path / f"{stem}_x4.png").exists()
+    assert (tmp_path / f"{stem}_x2.png").exists()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_bad_picture_is_told_and_leaves_nothing(url: str, tmp_path: Path, name: str) -> None:
     picture = tmp_path / "photo.png"
     picture.write_bytes(b"no picture")

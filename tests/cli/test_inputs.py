@@ -135,6 +135,22 @@ def test_two_pictures_never_share_a_result(planned: Plan) -> None:
         planned("album/a.png", "album/sub/a.png")
 
 
+def test_where_case_does_not_count_names_are_told_apart_without_it(planned: Plan, tmp_path: Path) -> None:
+    """As on macOS, where Photo.PNG and its result Photo.png are one file, and é is one however it is written."""
+    for name in ("Photo.PNG", "twins/A.webp", "caf\u00e9.jpg", "sub/cafe\u0301.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert planned("twins/A.webp", "twins/a.jpg") == {"twins/A.webp": "out/A.png", "twins/a.jpg": "out/a.png"}
+    other = tmp_path.with_name(tmp_path.name.swapcase())
+    other.symlink_to(tmp_path)  # what would be found there
+    assert planned("twins/A.webp", "twins/a.jpg") == {"twins/A.webp": "out/A.webp.png", "twins/a.jpg": "out/a.jpg.png"}
+    with pytest.raises(PlanError, match=r"Photo\.png would replace the source Photo\.PNG: give another -o"):
+        planned("Photo.PNG", output=".")
+    with pytest.raises(PlanError, match="would both be written to out/cafe\u0301"):
+        planned("caf\u00e9.jpg", "sub/cafe\u0301.jpg")
+    other.unlink()
+
+
 @pytest.mark.parametrize("argument", ["album", "album/**/*.png", "."])
 def test_results_inside_the_source_folder_are_no_sources_next_time(
     planned: Plan, tmp_path: Path, argument: str

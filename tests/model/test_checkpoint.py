@@ -1,7 +1,9 @@
 """Weights files: what comes back, and what is said of each way a file can be wrong."""
 
+import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -190,3 +192,16 @@ def test_the_shipped_x8_has_the_levels_of_the_shipped_x4(weights: Path) -> None:
 @pytest.mark.parametrize("config", [LapSRNConfig(2, 1, 3), LapSRNConfig(4, 5, 8), LapSRNConfig(8, 2, 5)])
 def test_the_shapes_that_a_file_must_have_are_the_network_s(config: LapSRNConfig) -> None:
     assert shapes(config) == {name: tuple(each.shape) for name, each in LapSRN(config).state_dict().items()}
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*tiny\.safetensors'"):
+        save_tensors(path, {"a": torch.ones(3)}, {})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]

@@ -1,5 +1,8 @@
 """A file or folder that is missing, or of the wrong kind, ends a program of this package with one line."""
 
+import errno
+import io
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 
 from model import evaluate, export, train
 from model.checkpoint import save_weights
+from model.entry import file_errors
 from model.network import LapSRNConfig
 from model.training import ablation, curve
 from tests.model.networks import random_network, save_pictures
@@ -28,6 +32,18 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
             "gone has no low resolution of a.png; name it",
         ),
         (evaluate.main, ["--weights", "w", "--hr", "bad"], "bad/a.png: not a readable picture (cannot identify "),
+        (
+            evaluate.main,
+            ["--weights", "w", "--hr", "small"],
+            "small/a.png has 31x40 pixels; scores at x4 need 32x32: move it away",
+        ),
+        (
+            evaluate.main,
+            ["--weights", "w", "--hr", "set"],
+            "set holds the high resolution in HR; give set/HR, and --lr",
+        ),
+        (ablation.main, ["--hr", "small", "a=w"], "small/a.png has 31x40 pixels; scores at x4 need 32x32"),
+        (train.main, ["--data", "hr", *TINY, "--validate-on", "set"], "set/HR/a.png has 31x40 pixels; scores at x4"),
         (export.main, ["--run", "gone", "--to", "out"], "no weights at gone/weights.safetensors; train some with "),
         (export.main, ["--run", "run", "--to", "out", "--score", "gone"], "there is no folder gone/HR"),
         (export.main, ["--run", "run", "--to", "gone/out"], "there is no folder gone for out; make it first"),
@@ -62,6 +78,8 @@ def test_one_line(
     line: str,
 ) -> None:
     save_pictures(tmp_path / "hr", [(96, 96)])
+    for folder in ("small", "set/HR"):
+        save_pictures(tmp_path / folder, [(31, 40)])
     for folder in ("empty", "bad", "run"):
         (tmp_path / folder).mkdir()
     for file in ("text", "bad/a.png"):
@@ -74,6 +92,20 @@ def test_one_line(
     name = program.__module__
     assert str(end.value.code).startswith(f"python -m {name}: {line}")
     assert "\n" not in str(end.value.code)
+
+
+def test_the_line_is_one_whatever_names_hold() -> None:
+    with pytest.raises(SystemExit) as end, file_errors("it"):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", os.fsdecode(b"a\n\xff"))
+    assert end.value.code == r"it: a\n\xff: No such file or directory"
+
+
+def test_standard_output_takes_what_its_encoding_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    with file_errors("it"):
+        print("\u00d72", flush=True)
+    assert out.buffer.getvalue() == b"\\xd72\n"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Scores as published: on tiny pictures by hand, and bicubic's published figures on Set5 and Set14."""
 
+import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -77,6 +79,26 @@ def test_low_resolution_files_of_the_same_name_are_used(tmp_path: Path, weights_
     expected = score_picture(network.fold(), (2, 4), "a", picture, 255 - low)
     assert evaluate(weights_file, tmp_path / "hr", tmp_path / "lr") == expected
     assert expected != evaluate(weights_file, tmp_path / "hr")
+
+
+def test_low_resolution_files_may_lie_in_the_same_folders(tmp_path: Path, weights_file: Path) -> None:
+    for folder, flip in (("one", 1), ("two", -1)):
+        (picture,) = save_pictures(tmp_path / "hr" / folder, [(64, 64)])
+        Image.fromarray(picture[::flip]).save(tmp_path / "hr" / folder / "a.png")
+        (tmp_path / "lr" / folder).mkdir(parents=True)
+        Image.fromarray(degrade(picture[::flip], 4)).save(tmp_path / "lr" / folder / "a.png")
+    assert evaluate(weights_file, tmp_path / "hr", tmp_path / "lr") == evaluate(weights_file, tmp_path / "hr")
+
+
+def test_any_name_can_be_shown(tmp_path: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where standard output takes UTF-8 alone, a name that is none would end the command once all is scored."""
+    save_pictures(tmp_path / "hr", [(64, 64)])
+    (tmp_path / "hr" / "a.png").rename(tmp_path / "hr" / os.fsdecode(b"a\xff\n\x1b[2J.png"))
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    monkeypatch.setattr("sys.stdout", out)
+    main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr")])
+    out.seek(0)
+    assert out.readlines()[1].startswith(r"a\xff\n\x1b[2J ")
 
 
 def test_colour_is_judged_by_its_luma(tmp_path: Path) -> None:

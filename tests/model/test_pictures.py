@@ -1,5 +1,6 @@
 """Picture files: found in a fixed order, and taken through JPEG as Pillow writes and reads it."""
 
+import os
 from pathlib import Path
 
 import imagecodecs
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from model.degradations import through_jpeg
 from model.pictures import PictureError, find_pictures, low_resolution_of, read
@@ -21,6 +22,19 @@ def test_pictures_are_found_below_folders_in_a_fixed_order(tmp_path: Path) -> No
     (tmp_path / "a" / "c.JPG").write_bytes(b"")
     found = find_pictures([tmp_path / "b", tmp_path / "a"])
     assert [str(path.relative_to(tmp_path)) for path in found] == ["a/a.png", "a/b.png", "a/c.JPG", "b/deep/a.png"]
+
+
+def test_what_only_has_the_name_of_a_picture_is_none(tmp_path: Path) -> None:
+    """What a Mac puts beside each picture, what tools hide, folders, and pipes, which would be waited for."""
+    save_pictures(tmp_path / ".here" / "hr", [(4, 4)])
+    folder = tmp_path / ".here"
+    for hidden in ("hr/._a.png", "hr/.ipynb_checkpoints/a.png"):
+        (folder / hidden).parent.mkdir(exist_ok=True)
+        (folder / hidden).write_bytes(b"")
+    (folder / "album.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    assert [path.name for path in find_pictures([folder])] == ["gone.png", "a.png"]
 
 
 def test_no_pictures(tmp_path: Path) -> None:
@@ -71,6 +85,33 @@ def test_sixteen_bits_by_planes_and_with_alpha(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "planes.tif"), expected)
     np.testing.assert_array_equal(read(tmp_path / "alpha.png"), expected)
     np.testing.assert_array_equal(read(tmp_path / "white.tif"), np.floor(GRAY_16 / 257 + 0.5))
+
+
+def test_inks_of_sixteen_bits_are_refused_by_name(tmp_path: Path) -> None:
+    """Taken for red, green and blue, they would be a negative."""
+    tifffile.imwrite(tmp_path / "odd.tif", np.ones((20, 30, 4), np.uint16), photometric="separated")
+    with pytest.raises(PictureError, match=r"odd\.tif: SEPARATED of 16 bits is not read; save it as RGB"):
+        read(tmp_path / "odd.tif")
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_picture_is_upright(tmp_path: Path, orientation: int, bits: int) -> None:
+    """As its EXIF has it shown, like the low resolution that a viewer or the service makes of it."""
+    picture = Image.fromarray(GRAY_16 if bits == 16 else (GRAY_16 // 257).astype(np.uint8))
+    exif = picture.getexif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as turned:
+        shown = np.asarray(ImageOps.exif_transpose(turned)).astype(int)
+    expected = (shown + 128) // 257 if bits == 16 else shown
+    np.testing.assert_array_equal(read(tmp_path / "a.png"), expected)
+
+
+def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
+    (picture,) = save_pictures(tmp_path, [(40, 50)])
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
+    np.testing.assert_array_equal(read(tmp_path / "a.png"), picture)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int32", "uint32"])

@@ -154,6 +154,19 @@ def test_colours_follow_the_readers_setting(service: Running, visit: Visit, sche
     assert abs(luminance(ground) - luminance(ink)) > 180
 
 
+@pytest.mark.parametrize("colours", ["none", "active"])
+def test_choices_have_their_arrows_whatever_the_colours(service: Running, visit: Visit, colours: str) -> None:
+    """The system's own colours leave no gradients."""
+    page = visit(service.url, forced_colors=colours)
+    upload(page, ("hill.png", png(60, 30)))
+    wait_done(page)
+    choices = page.locator("select:visible")
+    assert choices.count() >= 5
+    for choice in choices.all():
+        arrow = choice.evaluate("each => [getComputedStyle(each).appearance, getComputedStyle(each).backgroundImage]")
+        assert arrow != ["none", "none"]
+
+
 @pytest.mark.parametrize("width", [320, 390, 640, 1280])
 def test_text_of_twice_the_size_fits(service: Running, browser: Any, tmp_path: Path, width: int) -> None:
     """As chosen in the browser's settings, not by zooming."""

@@ -44,3 +44,10 @@ def test_a_missing_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--run", str(tmp_path / "none"), "--to", str(tmp_path / "curve.png")])
     assert "log.jsonl" in str(end.value.code)
+
+
+def test_a_record_that_is_broken_off_is_left_out(tmp_path: Path) -> None:
+    log(tmp_path, {"step": 100, "loss": 0.1, "rate": 1e-3, "psnr": {"4": 28.0}})
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 200, "lo')
+    assert [record["step"] for record in read_log(tmp_path / "log.jsonl")] == [100]

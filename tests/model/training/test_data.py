@@ -1,6 +1,9 @@
 """Training patches: the right pixels of the right pictures, the same ones for the same step, where there is detail."""
 
+import errno
 import hashlib
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,7 @@ from model.degradations import through_jpeg
 from model.pictures import PictureError, read
 from model.resample import degrade
 from model.training.damage import Damage
-from model.training.data import CELL, DataConfig, focus_map, gray_of, held_out_of, pyramid
+from model.training.data import CELL, DataConfig, _build, focus_map, gray_of, held_out_of, pyramid
 from model.training.patches import PatchSource, reflect
 from tests.model.networks import save_pictures, texture
 
@@ -234,6 +237,22 @@ def test_a_picture_that_cannot_be_read_is_named_or_left_out(make: Make, tmp_path
         assert ["broken.png" in line for line in source.pyramids.bad] == [True]
 
 
+def test_a_file_that_cannot_be_opened_is_named_or_left_out(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    (folder / "link.png").symlink_to("nowhere.png")
+    with pytest.raises(PictureError, match=r"link\.png: not a readable picture \(No such file .* or give --skip-bad"):
+        make(hold_out=0)
+    source = PatchSource([folder], replace(CONFIG, hold_out=0), tmp_path / "cache", skip_bad=True)
+    assert (source.about["count"], source.about["skipped"]) == (4, 1)
+    assert ["link.png" in line for line in source.bad] == [True]
+
+
+def test_held_out_pictures_that_are_too_small_to_score_are_left_out(make: Make, tmp_path: Path) -> None:
+    save_pictures(tmp_path / "small", [(3, 90), (31, 40), (32, 40)])
+    ((low, finer),) = make().pairs_of([tmp_path / "small"])
+    assert (low.shape, [level.shape for level in finer]) == ((8, 10), [(16, 20), (32, 40)])
+
+
 def test_variants_are_shrunk_within_the_range(make: Make) -> None:
     """Three of each picture but the smallest, which no longer holds a patch once it is shrunk."""
     source = make(scales=(0.75, 0.99), variants=3, hold_out=0)
@@ -250,6 +269,42 @@ def test_the_cache_is_used_and_belongs_to_its_settings(make: Make, monkeypatch: 
     assert all(torch.equal(a, b) for a, b in zip(first, make().batch(0, 2), strict=True))
     with pytest.raises(pytest.fail.Exception, match="built again"):
         make(core=12)
+
+
+@pytest.mark.parametrize("file", range(3), ids=["pixels", "maps", "index"])
+def test_a_cache_that_could_not_be_written_is_made_again(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: int
+) -> None:
+    """The disk is full at one of its files."""
+    calls = iter(range(9))
+
+    def full(descriptor: int) -> None:
+        if next(calls) == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match=r"No space left on device: '.*cache/"):
+            make()
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix in (".json", ".partial")]
+    assert make().pyramids.pixels.size
+
+
+def test_a_cache_is_made_by_one_run_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that begin together would otherwise write to one file, and learn from what is not there yet."""
+    built = []
+    other = threading.Thread(target=make)
+
+    def build(*arguments: Any) -> None:
+        built.append(threading.current_thread())
+        if other not in built:
+            other.start()
+        _build(*arguments)
+
+    monkeypatch.setattr("model.training.data._build", build)
+    make()
+    other.join()
+    assert built == [threading.main_thread()]
 
 
 def test_gray_of_colour_has_the_luma_of_colour(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_plan_can_be_measured(pictures: Path, capfd: pytest.CaptureFixture[str
 def test_what_all_steps_take_is_told_by_the_last_half(tmp_path: Path) -> None:
     """The first steps choose kernels, and do not count."""
     lines = [f'{{"step": {step}, "seconds": {seconds}}}' for step, seconds in enumerate([60, 62, 63, 64], start=1)]
-    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    (tmp_path / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
     assert plan.minutes(tmp_path, 600) == pytest.approx(10)
 
 

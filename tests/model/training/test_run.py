@@ -14,6 +14,7 @@ from torch import Tensor
 from model.checkpoint import load_tensors, load_weights
 from model.train import main
 from model.training.patches import PatchSource
+from model.training.run import alone
 from model.training.trainer import Trainer
 from tests.model.networks import save_pictures, texture
 from tests.model.test_train import command, equal, records
@@ -293,3 +294,21 @@ def test_one_process_trains_on_one_device(monkeypatch: pytest.MonkeyPatch, capsy
         main(["--data", "x", "--device", "cuda:0,cuda:1"])
     assert end.value.code == 2
     assert "a process trains on one device, not on cuda:0, cuda:1; use torchrun" in capsys.readouterr().err
+
+
+def test_two_runs_do_not_share_a_folder(pictures: Path) -> None:
+    folder = pictures.parent / "run"
+    folder.mkdir()
+    with alone(folder):
+        assert f"another run is writing to {folder}; wait for it, or give another" in refused(command(pictures, "run"))
+    assert not (folder / "log.jsonl").exists()
+    main(command(pictures, "run", "--steps", 1))
+
+
+def test_a_record_that_was_broken_off_is_no_part_of_the_next(pictures: Path) -> None:
+    """A run that was killed while it wrote its log, or had no space for it."""
+    log = pictures.parent / "run" / "log.jsonl"
+    main(command(pictures, "run", "--steps", 1))
+    log.write_bytes(log.read_bytes() + b'{"step": 2, "lo')
+    main(command(pictures, "run", "--steps", 2, "--allow-changes"))
+    assert [record["step"] for record in records(log.parent)] == [1, 2]
