@@ -170,7 +170,7 @@ def weights_files(settings: Settings) -> list[list[Path]]:
 
 
 def open_weights(settings: Settings) -> "list[Weights]":
-    """Every network's weights, read and checked, the first one first. Raises model.checkpoint.WeightsError.
+    """Every network's weights, read and checked, the first one first. Raises model.weights.WeightsError.
 
     A folder adds its files whose names are not in use yet, sorted by name, deep companions behind the others and
     networks with a purpose of their own last: a request that names no network gets the first one with its scale, which

@@ -71,10 +71,8 @@ class Upscaler:
         those of app.options.UpscaleOptions, such as width=, model= or ensemble=; format= and quality= go with files.
         `progress` is told tiles done and in all, from another thread. Raises ValueError for what cannot be upscaled.
         """
-        as_image, as_array = (
-            hasattr(picture, "convert"),
-            hasattr(picture, "__array_interface__") and not hasattr(picture, "convert"),
-        )
+        as_image = hasattr(picture, "convert")
+        as_array = hasattr(picture, "__array_interface__") and not as_image
         asked = UpscaleOptions(scale=scale, **options)
         if (as_image or as_array) and (asked.format, asked.quality) != (None, None):
             asked = replace(asked, format="png", quality=asked.quality if asked.lossy_quality is None else None)

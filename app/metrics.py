@@ -82,11 +82,6 @@ class Metrics:
         self._cancelled = Counter(
             "lapsrn_cancelled_total", "Upscales whose client left or cancelled, by stage", ["stage"], registry=registry
         )
-        # Every value is there from the start: an increase from nothing to one is none to Prometheus.
-        for slug in all_slugs():
-            self._rejected.labels(slug)
-        for stage in STAGES:
-            self._cancelled.labels(stage)
         self._connections = Gauge("lapsrn_connections", "Connections open on the service's port", registry=registry)
         self._connections_dropped = Counter(
             "lapsrn_connections_dropped_total",
@@ -122,8 +117,12 @@ class Metrics:
             ["name", "sha256", "device", "dtype"],
             registry=registry,
         )
+        # Every value is there from the start: an increase from nothing to one is none to Prometheus.
+        for slug in all_slugs():
+            self._rejected.labels(slug)
         for stage in STAGES:
             self._stage_seconds.labels(stage)
+            self._cancelled.labels(stage)
         for outcome in OUTCOMES:
             self._jobs.labels(outcome)
         for outcome in ("delivered", "failed"):

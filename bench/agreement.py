@@ -5,7 +5,6 @@ CPU milliseconds of merging 256x256 pixels at x2 and x4, without and with the st
 
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,10 @@ from app.build import build_formulas
 from app.codec.merge import merge
 from app.codec.split import split
 from bench.pictures import photograph
+from bench.png import WEIGHTS
 from model.evaluate import pad
 from model.runtime import Weights
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
 SIDE, TURNS = 256, 21
 
 

@@ -2,13 +2,13 @@
 
 from app.engine import EngineConfig
 from app.engine.tiles import cut_axis, sizes_for
-from model.arithmetic import ENTRY_TAPS, tile_flops
-from model.config import LapSRNConfig
+from model.arithmetic import tile_flops
+from model.config import NEIGHBOURS, LapSRNConfig
 
 
 def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
     """A tile's operations without any margin: what a picture of that size would take if borders were free."""
-    per_pixel = ENTRY_TAPS * config.width
+    per_pixel = len(NEIGHBOURS) * config.width
     for level in range(config.levels):
         following = 4 * config.width if level + 1 < config.levels else 0
         per_pixel += 4**level * 9 * config.width * ((config.depth_of_levels[level] - 1) * config.width + 4 + following)

@@ -1,4 +1,4 @@
-"""Measure 5: time per megapixel, memory at 4 megapixels, and memory over a thousand requests; all of a real server."""
+"""Time per megapixel, memory at 4 megapixels, and memory over a thousand requests; all of a real server."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""Measure 12: what a picture of a megapixel costs beside the network: CPU time, bytes, and Redis' part in it."""
+"""What a picture of a megapixel costs beside the network: CPU time, bytes, and Redis' part in it."""
 
 import tempfile
 import time

@@ -1,4 +1,4 @@
-"""Measure 6: thumbnails while four other clients post pictures of four megapixels."""
+"""Thumbnails while four other clients post pictures of four megapixels."""
 
 import statistics
 import subprocess

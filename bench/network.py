@@ -1,4 +1,4 @@
-"""Measure 1: luma in, both levels out, the served path against public code and other runtimes, in turn."""
+"""Luma in, both levels out, the served path against public code and other runtimes, in turn."""
 
 import contextlib
 import statistics

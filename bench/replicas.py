@@ -1,4 +1,4 @@
-"""Measure 11: how throughput grows with processes beside a device that one of them cannot keep busy."""
+"""How throughput grows with processes beside a device that one of them cannot keep busy."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Measure 2: the share of this machine's best convolution rate that the served path attains on its own arithmetic."""
+"""The share of this machine's best convolution rate that the served path attains on its own arithmetic."""
 
 import multiprocessing
 import statistics

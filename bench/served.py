@@ -13,13 +13,11 @@ import numpy as np
 from app.build import build_formulas
 from app.codec.merge import merge
 from app.codec.split import split
-from bench.png import DATA
+from bench.png import DATA, WEIGHTS
 from model.evaluate import luma_8bit, pad, pairs
 from model.quality import psnr
 from model.resample import degrade
 from model.runtime import Weights
-
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
 
 
 def scores(folder: Path, weights: Path) -> dict[tuple[int, bool], float]:

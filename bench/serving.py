@@ -1,4 +1,4 @@
-"""Measure 3: photographs over HTTP, 16 clients against a LitServe server, then more and more clients."""
+"""Photographs over HTTP, 16 clients against a LitServe server, then more and more clients."""
 
 import importlib.util
 

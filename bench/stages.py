@@ -1,4 +1,4 @@
-"""Measure 4: CPU seconds of one 256x256 request by stage, and the share that is not the network."""
+"""CPU seconds of one 256x256 request by stage, and the share that is not the network."""
 
 import asyncio
 import statistics

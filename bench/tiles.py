@@ -1,4 +1,4 @@
-"""What size of core, and how many in a batch, is fastest, one thread a core; not one of the six measures."""
+"""What size of core, and how many in a batch, is fastest, one thread a core."""
 
 import multiprocessing
 import statistics

@@ -2,10 +2,7 @@
 
 from functools import lru_cache
 
-from model.config import LapSRNConfig
-
-ENTRY_TAPS = 8
-"""Neighbours whose differences from a pixel the first layer sees."""
+from model.config import NEIGHBOURS, LapSRNConfig
 
 
 @lru_cache(maxsize=4096)
@@ -16,7 +13,7 @@ def tile_flops(config: LapSRNConfig, height: int, width: int, scale: int = 0) ->
     """
     levels = (scale or config.scale).bit_length() - 1
     height, width = height + 2 * config.margin - 2, width + 2 * config.margin - 2
-    total = height * width * ENTRY_TAPS * config.width
+    total = height * width * len(NEIGHBOURS) * config.width
     for level in range(levels):
         for _ in range(config.depth_of_levels[level] - 1):
             height, width = height - 2, width - 2

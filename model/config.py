@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+NEIGHBOURS = tuple((y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1))
+"""Places in a 3x3 kernel: the pixels whose differences from the middle one the first layer sees."""
+
 
 @dataclass(frozen=True, slots=True)
 class LapSRNConfig:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import LapSRNConfig
+from model.config import NEIGHBOURS, LapSRNConfig
 from model.weights import Parameters
 
 Array = NDArray[np.float64]
-NEIGHBOURS = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from model.checkpoint import NetworkInfo
-from model.folded import NEIGHBOURS, Conv, EagerConv, FoldedLapSRN, centred, image_borders, one_period
+from model.config import NEIGHBOURS
+from model.folded import Conv, EagerConv, FoldedLapSRN, centred, image_borders, one_period
 from model.network import LapSRN
 
 OPSET = 17

@@ -6,8 +6,8 @@ from typing import Literal
 from app.engine.tiles import TileSizes
 
 WarmUp = Literal["nothing", "smallest", "tiles", "shapes"]
-MARGINS = 16
-"""Window margins that a tall tile's core is high at most."""
+MOST_MARGINS = 16
+"""A tall tile's core is at most so many window margins high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,9 @@ class EngineConfig:
         def fitting(sizes: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(size for size in sizes if size * scale <= 4 * sizes[-1]) or sizes[:1]
 
-        tall = tuple(size for size in self.tall_heights if size <= MARGINS * window_margin)
+        tall = tuple(size for size in self.tall_heights if size <= MOST_MARGINS * window_margin)
         return TileSizes(fitting((self.tile_heights or self.tile_widths) + tall), fitting(self.tile_widths))
 
-    def overhead(self, margin: int) -> int:
-        """The same in source pixels."""
-        return round(self.tile_overhead * margin)
+    def overhead(self, window_margin: int) -> int:
+        """What a tile costs along an axis beyond its core, in source pixels."""
+        return round(self.tile_overhead * window_margin)

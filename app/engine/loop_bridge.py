@@ -40,7 +40,7 @@ class LoopBridge:
     def close(self) -> None:
         """Report nothing more, and let go of the callback.
 
-        Callback and request refer to each other: until the garbage collector came by, that would keep every plane.
+        Callback and request refer to each other, which would keep every plane until the garbage collector runs.
         """
         self._on_progress = None
 

@@ -28,7 +28,7 @@ class SilentObserver:
 
 
 class GuardedObserver:
-    """Passes everything on, and logs what the other observer raises instead of letting a worker die of it."""
+    """Passes everything on, and logs what the other observer raises instead of letting a worker fail."""
 
     def __init__(self, observer: EngineObserver) -> None:
         self._observer = observer

@@ -76,7 +76,7 @@ class Pool:
         self._keeper.start()
 
     def stop(self, timeout: float) -> bool:
-        """Send everyone home; say whether all threads ended in time. The scheduler has to be closed before."""
+        """Wait for all threads to end; say whether they did in time. The scheduler has to be closed before."""
         self._stopping = True
         self._wake.set()
         deadline = time.monotonic() + timeout
@@ -175,10 +175,12 @@ class Pool:
         hung = False
         with self._lock:
             if slot.state == "up" and thread and thread.stuck_for() > self._config.hang_seconds:
-                _log.error("%s hangs since %.1f s and is replaced", slot.name, thread.stuck_for())
+                _log.error("%s has hung for %.1f s and is replaced", slot.name, thread.stuck_for())
                 self._schedule(slot, "hung")
                 hung = True
-            elif thread and thread.ended and slot.replace_at is None:  # it could not even be started, or say good-bye
+            elif (
+                thread and thread.ended and slot.replace_at is None
+            ):  # without having reported: it could not even be started
                 self._schedule(slot, "down")
             due = slot.replace_at is not None and time.monotonic() >= slot.replace_at and not hung
         if hung and thread:

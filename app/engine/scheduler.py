@@ -183,7 +183,7 @@ class Scheduler:
             self._draining = self._queue.oldest_first = True
 
     def close(self) -> None:
-        """Drain, and send the holders home."""
+        """Drain, and have every `take` return None."""
         with self._changed:
             self._draining = self._closed = True
             self._changed.notify_all()

@@ -120,8 +120,7 @@ class CutPlane:
     """A plane with its cuts; windows are copied out of it when they are needed."""
 
     plane: Plane
-    margin: int
-    """Of a window."""
+    window_margin: int
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
     _row_sources: NDArray[np.intp]
@@ -140,15 +139,16 @@ class CutPlane:
         return cls(plane, window_margin, rows, columns, row_sources, column_sources)
 
     def read(self, row: Span, column: Span, out: NDArray[np.float32]) -> None:
-        """Fill `out` (row.size + 2 margin, column.size + 2 margin) with the tile's window of the padded picture."""
-        top, left = row.start - self.margin, column.start - self.margin
-        bottom, right = row.start + row.size + self.margin, column.start + column.size + self.margin
+        """Fill `out` (row.size + 2 window_margin, column.size + 2 window_margin) with the tile's window."""
+        margin = self.window_margin
+        top, left = row.start - margin, column.start - margin
+        bottom, right = row.start + row.size + margin, column.start + column.size + margin
         height, width = self.plane.shape
         if top >= 0 and left >= 0 and bottom <= height and right <= width:
             out[...] = self.plane[top:bottom, left:right]
             return
-        row_sources = self._row_sources[row.start : bottom + self.margin]
-        column_sources = self._column_sources[column.start : right + self.margin]
+        row_sources = self._row_sources[row.start : bottom + margin]
+        column_sources = self._column_sources[column.start : right + margin]
         first, last = column_sources.min(), column_sources.max()
         rows = self.plane[row_sources, first : last + 1]  # pieces of rows at once: far faster than one pixel at a time
         out[...] = rows.take(column_sources - first, axis=1)

@@ -1,4 +1,4 @@
-"""One life of a worker: a thread that builds its models and runs batches until it is sent home, breaks or dies."""
+"""One life of a worker: a thread that builds its models and runs batches until it is stopped or fails."""
 
 import logging
 import threading

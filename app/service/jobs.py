@@ -136,7 +136,6 @@ class Jobs:
         self._pipeline = pipeline
         self._metrics = metrics
         self._ttl = ttl_seconds
-        self._max_jobs = max_jobs
         self._clock = clock
         self._known: dict[str, Job] = {}
         self._shares = Shares(max_jobs)

@@ -185,23 +185,22 @@ class Pipeline:
         stages.add("merge", writer.merge_seconds)
         stages.add("encode", writer.encode_seconds)
         problem = await self._keeper.keep(order.result_id, order.owner, levels, client=order.client, patient=patient)
-        height, width = decoded.height, decoded.width
-        frames = len(decoded.frames)
-        self._metrics.pixels(height * width * frames, height * width * frames * made.level**2)
+        pixels_in = decoded.height * decoded.width * len(decoded.frames)
+        self._metrics.pixels(pixels_in, pixels_in * made.level**2)
         self._metrics.cleaned(cleaned.strength, cleaned.reason)
-        height, width = made.size or (height * made.level, width * made.level)
+        height, width = made.size or (decoded.height * made.level, decoded.width * made.level)
         return Upscaled(
-            levels,
-            made.level,
-            chosen.name,
-            chosen.passes,
-            not problem,
-            problem,
-            decoded.truncated,
-            left_out,
-            height,
-            width,
-            cleaned,
+            levels=levels,
+            level=made.level,
+            network=chosen.name,
+            passes=chosen.passes,
+            stored=not problem,
+            not_stored_because=problem,
+            truncated=decoded.truncated,
+            left_out=left_out,
+            height=height,
+            width=width,
+            clean_up=cleaned,
         )
 
     def _decode(

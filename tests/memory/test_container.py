@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.memory_group import MemoryGroup
+from tests.memory.memory_group import MemoryGroup
 from tests.service_process import FAKE, start
 
 pytestmark = pytest.mark.server
