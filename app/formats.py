@@ -144,6 +144,7 @@ FORMATS: tuple[Format, ...] = (
         alpha=True,
         animation=False,
         sixteen_bits=False,
+        gray=False,
         code_points=True,
         deep_hdr=True,
         lossless=False,

@@ -71,6 +71,8 @@ def _ringing(rows: NDArray[np.float32]) -> tuple[int, int, NDArray[np.float32], 
     `rows` begin where a block does.
     """
     height, width = (length // 8 * 8 for length in rows.shape)
+    if not (height and width):  # at the edges, where what is left of a part is less than a block
+        return 0, 0, np.zeros(0, np.float32), 0
     rows = rows[:height, :width]
     across, down = np.abs(np.diff(rows, axis=1, append=rows[:, -1:])), np.abs(np.diff(rows, axis=0, append=rows[-1:]))
     steps, blocks = np.maximum(across, down), (height // 8, 8, width // 8, 8)

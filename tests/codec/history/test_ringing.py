@@ -56,6 +56,12 @@ def test_so_it_is_cropped_off_its_grid(top: int, left: int) -> None:
     assert quality_of(through(page(), 75).crop((left, top, 400, 300))) == pytest.approx(75, abs=6)
 
 
+@pytest.mark.parametrize(("height", "width"), [(265, 391), (297, 393), (265, 393)])
+def test_so_it_is_where_a_part_at_the_edge_has_no_whole_block(height: int, width: int) -> None:
+    cropped = through(page(), 75).crop((3, 3, 3 + width, 3 + height))
+    assert quality_of(cropped) == pytest.approx(75, abs=6)
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     st.integers(7, 40),
