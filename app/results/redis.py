@@ -198,7 +198,7 @@ class RedisStore:
 
     async def available(self) -> bool:
         """See ResultStore. Redis is also asked to forget what has expired, and for the bytes held: `size_bytes`."""
-        await self._link.probe(self._expire)
+        await self._link.probe(self._try_out)
         return self.state in ("ok", "emptied")
 
     @property
@@ -231,6 +231,21 @@ class RedisStore:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_SECONDS):
                     await self._link.doubt.wait()
+
+    async def _try_out(self) -> None:
+        """Sends every kind of command once. Raises what Redis says where one is not permitted, or memory has run out.
+
+        Else results would not be kept, and jobs not end, while the service says that all is well.
+        """
+        await self._expire()
+        key = f"{self._prefix}probe"
+        async with self._link.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(key, "0", b"")
+            pipe.expire(key, self._ttl)
+            pipe.hmget(key, ["0"])
+            pipe.hget(key, "0")
+            pipe.mget([key])
+            await pipe.execute()
 
     async def _forget_part(self, key: str) -> None:
         """Frees the room of an incomplete result at once; if that fails, it expires."""

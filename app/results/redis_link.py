@@ -132,8 +132,9 @@ class RedisLink:
                 pipe.pexpire(self._marker, _MARKER_MS)
                 pipe.time()
                 written, mark, _, told = await pipe.execute(raise_on_error=False)
-            if isinstance(written, Exception) and not isinstance(written, OutOfMemoryError):
-                raise written  # read-only, or may not write to its disk
+            for answer in (written, told):
+                if isinstance(answer, Exception) and not isinstance(answer, OutOfMemoryError):
+                    raise answer  # read-only, may not write to its disk, or a permission
             self.told_time(told)
             full = isinstance(written, OutOfMemoryError)
             try:

@@ -1,7 +1,9 @@
 """A Redis that hangs, is slow, has no memory, or is emptied: nobody waits in vain, and it is told as it is."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import structlog
@@ -119,7 +121,7 @@ async def test_a_result_that_is_evicted_while_it_is_written_leaves_nothing(clean
     assert await second.available()
     assert second.size_bytes == room
     async with Redis.from_url(clean.url) as redis:
-        assert len([key async for key in redis.scan_iter(f"{PREFIX}*")]) == 7  # "b", five accounts, the marker
+        assert len([key async for key in redis.scan_iter(f"{PREFIX}*")]) == 8  # "b", five accounts, two of the probe
     await first.close()
     await second.close()
 
@@ -266,6 +268,24 @@ async def test_a_redis_that_cannot_be_used_is_unavailable_and_the_log_says_why(
         await redis.delete(f"{PREFIX}ages")
     assert await store.available()
     assert await store.put("a", "", SMALL)
+
+
+@pytest.mark.parametrize(
+    "commands", ["time", "evalsha", "@scripting", "@transaction", "hset", "expire", "hmget", "hget", "mget"]
+)
+async def test_a_user_without_a_permission_is_told_from_the_start(clean: RedisServer, commands: str) -> None:
+    """Not by results that are not kept, and jobs that wait for that."""
+    async with Redis.from_url(clean.url) as redis:
+        tell: Any = redis.execute_command
+        await tell("ACL", "SETUSER", "some", "reset", "on", ">pw", "~lapsrn:*", "+@all", f"-{commands}")
+        store = RedisStore(clean.url.replace("//", "//some:pw@"), 1 << 20, 60)
+        with structlog.testing.capture_logs() as logs:
+            assert not await store.available()
+        assert store.state == "unavailable"
+        assert len(logs) == 1
+        assert re.search("no permissions to run|can't run this command", logs[0]["reason"])
+        await store.close()
+        await tell("ACL", "DELUSER", "some")
 
 
 async def test_a_refusal_is_none_of_a_slow_link(clean: RedisServer) -> None:
