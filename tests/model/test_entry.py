@@ -116,7 +116,7 @@ def test_one_line(
 def test_the_line_is_one_whatever_names_hold() -> None:
     with pytest.raises(SystemExit) as end, file_errors("it"):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", os.fsdecode(b"a\n\xff"))
-    assert end.value.code == r"it: a\n\xff: No such file or directory"
+    assert end.value.code == r"it: a\n\udcff: No such file or directory"
 
 
 def test_standard_output_takes_what_its_encoding_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_any_name_can_be_shown(tmp_path: Path, weights_file: Path, monkeypatch: 
     monkeypatch.setattr("sys.stdout", out)
     main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr")])
     out.seek(0)
-    assert out.readlines()[1].startswith(r"a\xff\n\x1b[2J ")
+    assert out.readlines()[1].startswith(r"a\udcff\n\x1b[2J ")
 
 
 def test_colour_is_judged_by_its_luma(tmp_path: Path) -> None:
