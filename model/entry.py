@@ -1,8 +1,9 @@
 """What the programs of this package share: a user's error is one line."""
 
+import argparse
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +33,32 @@ def file_errors(program: str) -> Iterator[None]:
         raise SystemExit(f"{program}: {printable(reason)}") from None
 
 
-def check_output(path: Path | None) -> None:
-    """Raises UsageError where the folder of a file to write is missing: before the work, not after it."""
-    if path is not None and not path.parent.is_dir():
+def check_output(path: Path | None, *suffixes: str) -> None:
+    """Raises UsageError where a file cannot be written, or does not end in one of `suffixes`: before the work."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} for {path.name}; make it first")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path} has to end in {' or '.join(suffixes)}")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """For argparse: whole numbers from `least` on."""
+
+    def parse(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{value} is not allowed; it must be at least {least}")
+        return value
+
+    parse.__name__ = "int"  # what argparse says of text that is no number
+    return parse
+
+
+def jpeg_quality(text: str) -> int:
+    """For argparse: 1 to 100."""
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is no quality of a JPEG; give 1 to 100")
+    return int(text)

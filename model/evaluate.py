@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.checkpoint import load_weights
 from model.color import YCBCR_OFFSET, luma, rgb_from_ycbcr, ycbcr_from_rgb
 from model.degradations import through_jpeg
-from model.entry import UsageError, file_errors
+from model.entry import UsageError, file_errors, jpeg_quality
 from model.files import printable
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
@@ -238,12 +238,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     passes.add_argument(
         "--ensemble", action="store_true", help="score the mean over four quarter turns and their mirrors; slower"
     )
-    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the low resolution as JPEG first")
+    parser.add_argument(
+        "--jpeg", type=jpeg_quality, metavar="QUALITY", help="compress the low resolution as JPEG first"
+    )
     parser.add_argument("--rgb", action="store_true", help="PSNR over R'G'B' too; chroma is enlarged bicubically")
     parser.add_argument("--json", action="store_true", help="means as JSON instead of a table")
     options = parser.parse_args(arguments)
-    if options.jpeg is not None and not 1 <= options.jpeg <= 100:
-        parser.error("--jpeg is a quality from 1 to 100")
     enlarge = upscale_ensemble if options.ensemble else upscale_twice if options.twice else upscale
     with file_errors(parser.prog):
         scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg, options.rgb)

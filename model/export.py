@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.checkpoint import load_weights, save_weights
-from model.entry import UsageError, check_output, file_errors
+from model.entry import UsageError, check_output, file_errors, jpeg_quality
 from model.evaluate import evaluate, summary
 from model.files import replacing
 from model.model_card import score_table, with_front_matter, with_tables
@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--onnx", type=Path, metavar="FILE", help="ONNX model to write: luma of any size in, x2, x4 out"
     )
     parser.add_argument("--score", type=Path, nargs="*", default=[], help="folders with HR/ and LRx4/ to score on")
-    parser.add_argument("--jpeg", type=int, nargs="*", default=[], metavar="QUALITY", help="score through JPEG too")
+    parser.add_argument(
+        "--jpeg", type=jpeg_quality, nargs="*", default=[], metavar="QUALITY", help="score through JPEG too"
+    )
     parser.add_argument("--data", default="", help="what the pictures were, in words")
     parser.add_argument("--purpose", default="", help="what it does besides enlarging, in a few words; for the page")
     parser.add_argument(

@@ -37,13 +37,5 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def printable(text: str) -> str:
-    r"""`text` with everything that a terminal could obey, or cannot show, escaped as in Python: \x1b, \n.
-
-    File names may hold any of it; bytes of theirs that are not UTF-8 are shown as such: \xff.
-    """
-    return "".join(each if each.isprintable() else _escaped(each) for each in text)
-
-
-def _escaped(each: str) -> str:
-    undecodable = "\udc80" <= each <= "\udcff"  # see os.fsdecode
-    return f"\\x{ord(each) - 0xDC00:02x}" if undecodable else each.encode("unicode_escape").decode()
+    r"""`text` in one line, with what a terminal could obey or cannot show escaped as in Python: \n, \x1b, \udcff."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -1,7 +1,7 @@
 """Training: `python -m model.train --preset served --data DIR`; resumes where it was stopped."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 from model.checkpoint import load_weights
 from model.devices import devices, training_dtype
-from model.entry import file_errors
+from model.entry import at_least, file_errors
 from model.training.recipe import PRESETS, TrainConfig
 from model.training.run import run
 
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the features (default: auto)")
     add(
         "--micro-batch",
-        type=_at_least(0),
+        type=at_least(0),
         default=0,
         metavar="PATCHES",
         help="at once; 0 (default): what suits the device",
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     for name, default in (("log", 100), ("validate", 1000), ("save", 500)):
         words = f"steps after which to {name} (default: %(default)s)"
-        add(f"--{name}-every", type=_at_least(1), default=default, metavar="STEPS", help=words)
+        add(f"--{name}-every", type=at_least(1), default=default, metavar="STEPS", help=words)
     recipe = made.add_argument_group("recipe", f"overrides the preset; defaults are those of {DEFAULT}")
     for item in fields(TrainConfig):
         flag = "--" + item.name.replace("_", "-")
@@ -63,16 +63,6 @@ def parser() -> argparse.ArgumentParser:
             kind = type(default)
             recipe.add_argument(flag, type=kind, default=None, metavar=kind.__name__.upper(), help=words)
     return made
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if (value := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"{value} is not allowed; it must be at least {least}")
-        return value
-
-    parse.__name__ = "int"  # what argparse says of text that is no number
-    return parse
 
 
 def _default(value: Any) -> str:

@@ -25,6 +25,21 @@ WEIGHTS = ROOT / "weights" / "lapsrn_x4.safetensors"
 Running = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
+HERE = "localhost,127.0.0.1,::1"
+
+
+def pytest_configure() -> None:
+    """Keeps what is started on this machine from being looked for through a developer's proxy.
+
+    Others are kept, as packages may come through them; but httpx takes none for SOCKS.
+    """
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = f"{os.environ[name]},{HERE}" if os.environ.get(name) else HERE
+    for name, value in list(os.environ.items()):
+        if name.lower() in ("all_proxy", "http_proxy", "https_proxy") and value.startswith("socks"):
+            del os.environ[name]
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own LAPSRN_* variables must not change what tests see.

@@ -18,6 +18,7 @@ from lapsrn_client import (
     AsyncUpscaler,
     Busy,
     JobFailed,
+    NotAuthorized,
     NotFound,
     Options,
     Picture,
@@ -447,3 +448,47 @@ def test_a_service_that_does_not_answer_holds_up_nobody_who_leaves() -> None:
     with Cut("http://service") as upscaler, pytest.raises(Left):
         upscaler.upscale(FILE, progress=leave)
     assert timeouts == [5.0]
+
+
+@pytest.fixture
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """An environment that names no proxy yet, and no certificates."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        for each in (name, name.lower()):
+            monkeypatch.delenv(each, raising=False)
+    yield monkeypatch
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://127.0.0.1:1"])
+def test_a_service_on_this_machine_is_reached_without_a_proxy(
+    url: str, surroundings: pytest.MonkeyPatch, proxy: str
+) -> None:
+    surroundings.setenv("ALL_PROXY", proxy)
+    with Upscaler(url) as upscaler:
+        assert upscaler.upscale(FILE, scale=2).media_type == "image/png"
+
+
+@pytest.mark.parametrize(("name", "value"), [("HTTP_PROXY", "ftp://127.0.0.1:1"), ("SSL_CERT_FILE", "/nowhere.pem")])
+@pytest.mark.parametrize("kind", [Upscaler, AsyncUpscaler])
+def test_an_environment_that_cannot_be_used_is_said(
+    surroundings: pytest.MonkeyPatch, kind: type[Upscaler | AsyncUpscaler], name: str, value: str
+) -> None:
+    surroundings.setenv(name, value)
+    with pytest.raises(Unreachable, match=f"^no way to http://pictures.test: .*; check the address, and .*{name}"):
+        kind("http://pictures.test")
+
+
+def test_the_proxy_that_is_in_the_way_is_named(surroundings: pytest.MonkeyPatch) -> None:
+    """Without the password that its address may hold."""
+    answers = Scripted((403, {"Content-Type": "text/html"}, b"<h1>Forbidden</h1>"))
+    with listening(answers) as proxy:
+        surroundings.setenv("HTTP_PROXY", proxy.replace("://", "://me:secret@"))
+        with Upscaler("http://pictures.test") as upscaler, pytest.raises(NotAuthorized) as refused:
+            upscaler.job("x")
+    host = proxy.removeprefix("http://")
+    assert str(refused.value) == f"Forbidden: it may be the proxy {host} that says so, which the environment names"
+    with Upscaler("http://pictures.test") as upscaler, pytest.raises(Unreachable) as lost:
+        upscaler.upscale(FILE)
+    assert lost.value.title == (
+        f"no answer from http://pictures.test through the proxy {host}, which the environment names"
+    )

@@ -1,4 +1,4 @@
-"""A working directory that is gone, no folder for sockets, and few open files."""
+"""A working directory that is gone, no folder for sockets, few open files, and a proxy."""
 
 import os
 import resource
@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from urllib.request import proxy_bypass
 
 import httpx
 import pytest
@@ -31,6 +32,12 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "work").mkdir()
     yield tmp_path / "work"
     os.chdir(before)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_what_tests_start_is_not_looked_for_through_a_proxy(host: str) -> None:
+    """As tests/conftest.py sees to it for developers whose environment names one."""
+    assert proxy_bypass(f"{host}:8000")
 
 
 def test_a_relative_folder_of_modules_is_no_folder_once_the_directory_is_gone(

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.cli.batch import Backend
+from app.errors import StartupError
 from app.options import UpscaleOptions
 
 
@@ -42,13 +43,17 @@ async def open_backend(
 
 
 def _remote(place: Place, server: str, options: UpscaleOptions, level: int | None) -> Backend:
-    from lapsrn_client import Options
+    """Raises StartupError."""
+    from lapsrn_client import Options, Unreachable
 
     from app.cli.remote import RemoteBackend
 
     asked = asdict(options) | {"ensemble": options.ensemble or None}
     del asked["scale"]
-    return RemoteBackend(server, options.scale, level, Options(**asked), place.api_key, place.jobs)
+    try:
+        return RemoteBackend(server, options.scale, level, Options(**asked), place.api_key, place.jobs)
+    except Unreachable as error:
+        raise StartupError(str(error)) from None
 
 
 async def _local(place: Place, options: UpscaleOptions, level: int | None, loading: Callable[[], None]) -> Backend:

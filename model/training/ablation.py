@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw
 from model.checkpoint import load_weights
 from model.color import luma
 from model.degradations import through_jpeg
-from model.entry import UsageError, check_output, file_errors
+from model.entry import UsageError, at_least, check_output, file_errors, jpeg_quality
 from model.evaluate import luma_8bit, pairs, upscale
 from model.folded import FoldedLapSRN
+from model.pictures import find_pictures
 from model.quality import gmsd, psnr, ssim
 from model.resample import resize, round_to_uint8
 
@@ -63,16 +64,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--lr", type=Path, help="folder of low-resolution pictures: a.png, ax4.png or a_x4.png for a.png"
     )
-    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the low resolution as JPEG first")
+    parser.add_argument(
+        "--jpeg", type=jpeg_quality, metavar="QUALITY", help="compress the low resolution as JPEG first"
+    )
     parser.add_argument(
         "--crop", nargs="*", default=[], metavar="PICTURE:X,Y", help="details to show, top left corners"
     )
-    parser.add_argument("--side", type=int, default=64, help="pixels per side of a detail")
+    parser.add_argument("--side", type=at_least(1), default=64, help="pixels per side of a detail")
     parser.add_argument("--to", type=Path, help="PNG of the details")
     parser.add_argument("weights", nargs="+", metavar="NAME=FILE")
     options = parser.parse_args(arguments)
     with file_errors(parser.prog):
-        check_output(options.to)
+        check_output(options.to, ".png")
+        if bool(options.crop) != (options.to is not None):
+            raise UsageError("--crop says which details to show, and --to where; give both")
         compare(options)
 
 
@@ -99,6 +104,8 @@ def compare(options: argparse.Namespace) -> None:
         except ValueError:
             raise UsageError(f"--crop {detail} is not a detail; write PICTURE:X,Y") from None
         corners.setdefault(picture, []).append((x, y))
+    if unknown := corners.keys() - {path.stem for path in find_pictures([options.hr])}:
+        raise UsageError(f"--crop {min(unknown)}: there is no such picture in {options.hr}")
     scores: dict[str, list[list[float]]] = {}
     strips = []
     for name, truth, low in pairs(options.hr, options.lr, scale):
@@ -108,9 +115,14 @@ def compare(options: argparse.Namespace) -> None:
         for recipe, picture in pictures.items():
             scores.setdefault(recipe, []).append([metric(picture, target, scale) for metric in METRICS.values()])
         for x, y in corners.get(name, []):
+            height, width = target.shape
+            if not (0 <= x <= width - options.side and 0 <= y <= height - options.side):
+                raise UsageError(
+                    f"--crop {name}:{x},{y} with --side {options.side} is not within {width}x{height} pixels"
+                )
             shown = pictures | {"original": target}
             strips.append({recipe: each[y : y + options.side, x : x + options.side] for recipe, each in shown.items()})
-    if options.to is not None and strips:
+    if options.to is not None:
         sheet(strips, options.to)
     print(table(scores))
 

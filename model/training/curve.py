@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--to", type=Path, required=True, help="the picture to write, .png or .svg")
     options = parser.parse_args(arguments)
     with file_errors(parser.prog):
-        check_output(options.to)
+        check_output(options.to, ".png", ".svg")
         draw(read_log(options.run / "log.jsonl"), options.to)
 
 

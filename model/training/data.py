@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def open_pyramids(pictures: Mapping[str, Path], config: DataConfig, cache: Path,
     """Those of exactly these pictures, by digest, and settings; mapped from `cache`, made first where it lacks them.
 
     Raises PictureError for a file that cannot be read, unless `skip_bad` leaves it out, and UsageError when no picture
-    is as large as a patch.
+    is as large as a patch, or memory does not suffice.
     """
     key = hashlib.sha256(repr((FORM, sorted(pictures), config)).encode()).hexdigest()[:16]
     index, pixels, maps = (cache / f"{key}{suffix}" for suffix in (".json", ".bin", ".maps.npy"))
@@ -154,7 +155,11 @@ def open_pyramids(pictures: Mapping[str, Path], config: DataConfig, cache: Path,
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{key}.lock"):  # another run may be making them right now
             if not index.exists():
-                _build(pictures, config, index, pixels, maps)
+                try:
+                    _build(pictures, config, index, pixels, maps)
+                except BrokenProcessPool:
+                    advice = "most likely for want of memory; free some, or leave out the largest pictures"
+                    raise UsageError(f"a process that prepared pictures was killed, {advice}") from None
     content = json.loads(index.read_text())
     entries, bad = content["entries"], content["bad"]
     if not skip_bad:

@@ -1,7 +1,7 @@
 """Training patches, sampled where there is something to learn, on the device that trains."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,11 @@ class PatchSource:
             patches = self._pixels[down[:, None, :, None] + right[:, None, None, :]]
             batch.append(patches.float().mul_(GAIN / 255).add_(BLACK))
         return batch
+
+    def check(self, paths: Iterable[Path]) -> None:
+        """Raises PictureError for one that cannot be read, unless bad ones are skipped."""
+        for path in () if self._skip_bad else paths:
+            read(path)
 
     def validation(self, kind: int = 0) -> Iterator[tuple[Gray, list[Gray]]]:
         """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray, damaged as a kind's; always alike.

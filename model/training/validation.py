@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model.color import luma
 from model.evaluate import pairs, upscale, validate
 from model.folded import FoldedLapSRN
+from model.pictures import find_pictures
 from model.resample import degrade, resize, round_to_uint8
 from model.training.data import Gray, gray_of, gray_of_luma
 from model.training.patches import PatchSource
@@ -31,6 +32,15 @@ class Validation:
     def __init__(self, source: PatchSource, folder: Path | None = None) -> None:
         self._source = source
         self._folder = folder
+        self._check()
+
+    def _check(self) -> None:
+        """Raises FileNotFoundError or PictureError for what could not be scored: before training, not in the middle."""
+        if self._folder is not None:
+            high = self._folder / "HR"
+            self._source.check(find_pictures([high if high.is_dir() else self._folder]))
+        else:
+            self._source.check(self._source.held_out.values())
 
     def scores(self, trainer: Trainer) -> dict[str, Any]:
         """What the averaged weights score: {"psnr": {scale: dB}}, or {} where there is nothing to score.

@@ -389,3 +389,12 @@ def test_level_2_of_a_pass_at_4_is_the_picture_of_a_pass_at_2(weights: Path, tmp
         assert CliRunner().invoke(app, arguments).exit_code == 0
         bodies.append(target.read_bytes())
     assert bodies[0] == bodies[1]
+
+
+def test_an_environment_that_leads_nowhere_is_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.png").write_bytes(FILE)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    result = lapsrn("upscale", "a.png", "-o", "out", "--server", "https://pictures.test")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("lapsrn: no way to https://pictures.test: [Errno 2] No such file or directory; check ")

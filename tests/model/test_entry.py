@@ -51,8 +51,27 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
         (curve.main, ["--run", "run", "--to", "gone/out.png"], "there is no folder gone for out.png; make it first"),
         (curve.main, ["--run", "run", "--to", "out.png"], "run/log.jsonl: No such file or directory"),
         (ablation.main, ["--hr", "hr", "--to", "gone/out.png", "a=w"], "there is no folder gone for out.png; make it"),
+        (curve.main, ["--run", "run", "--to", "out.gif"], "out.gif has to end in .png or .svg"),
+        (export.main, ["--weights", "w", "--to", "run"], "run is a folder; name a file in it"),
+        (ablation.main, ["--hr", "hr", "--to", "o.jpg", "a=w", "--crop", "a:1,1"], "o.jpg has to end in .png"),
+        (ablation.main, ["--hr", "hr", "a=w", "--crop", "a:1,1"], "--crop says which details to show, and --to where"),
+        (ablation.main, ["--hr", "hr", "--to", "o.png", "a=w"], "--crop says which details to show, and --to where"),
+        (
+            ablation.main,
+            ["--hr", "hr", "--to", "o.png", "a=w", "--crop", "b:1,1"],
+            "--crop b: there is no such picture in hr",
+        ),
+        (
+            ablation.main,
+            ["--hr", "hr", "--to", "o.png", "a=w", "--crop", "a:33,1"],
+            "--crop a:33,1 with --side 64 is not within 96x96 pixels",
+        ),
         (ablation.main, ["--hr", "hr", "w"], "w is no name and file; write NAME=FILE"),
-        (ablation.main, ["--hr", "hr", "a=w", "--crop", "a:1"], "--crop a:1 is not a detail; write PICTURE:X,Y"),
+        (
+            ablation.main,
+            ["--hr", "hr", "a=w", "--to", "o.png", "--crop", "a:1"],
+            "--crop a:1 is not a detail; write PICTURE:X,Y",
+        ),
         (train.main, ["--data", "empty", *TINY], "no pictures below empty; give folders that hold PNG"),
         (train.main, ["--data", "bad", *TINY], "bad/a.png: not a readable picture (cannot identify "),
         (
@@ -97,7 +116,7 @@ def test_one_line(
 def test_the_line_is_one_whatever_names_hold() -> None:
     with pytest.raises(SystemExit) as end, file_errors("it"):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", os.fsdecode(b"a\n\xff"))
-    assert end.value.code == r"it: a\n\xff: No such file or directory"
+    assert end.value.code == r"it: a\n\udcff: No such file or directory"
 
 
 def test_standard_output_takes_what_its_encoding_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from model import export
 from model.checkpoint import load_weights, save_weights
 from model.color import luma, rgb_from_ycbcr, ycbcr_from_rgb
 from model.evaluate import (
@@ -33,6 +34,7 @@ from model.network import LapSRN, LapSRNConfig, constant
 from model.pictures import PictureError, read
 from model.quality import psnr, ssim
 from model.resample import degrade, resize, round_to_uint8
+from model.training import ablation
 from tests.model.networks import plane, random_network, save_pictures, texture
 
 SMALLEST = LapSRNConfig(scale=4, depth=1, width=1)
@@ -98,7 +100,7 @@ def test_any_name_can_be_shown(tmp_path: Path, weights_file: Path, monkeypatch: 
     monkeypatch.setattr("sys.stdout", out)
     main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr")])
     out.seek(0)
-    assert out.readlines()[1].startswith(r"a\xff\n\x1b[2J ")
+    assert out.readlines()[1].startswith(r"a\udcff\n\x1b[2J ")
 
 
 def test_colour_is_judged_by_its_luma(tmp_path: Path) -> None:
@@ -245,9 +247,22 @@ def test_jpeg_costs_scores_and_more_at_a_lower_quality(tmp_path: Path, weights_f
     assert by_quality[0] > by_quality[2] + 0.1
 
 
-def test_a_quality_that_is_none_is_refused(tmp_path: Path, weights_file: Path) -> None:
+@pytest.mark.parametrize("quality", ["0", "101", "-1", "best"])
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (main, ["--weights", "w", "--hr", "x"]),
+        (ablation.main, ["--hr", "x", "a=w"]),
+        (export.main, ["--weights", "w", "--to", "x"]),
+    ],
+    ids=["evaluate", "ablation", "export"],
+)
+def test_a_quality_that_is_none_is_refused(
+    capsys: pytest.CaptureFixture[str], program: Callable[[Sequence[str]], None], arguments: list[str], quality: str
+) -> None:
     with pytest.raises(SystemExit):
-        main(["--weights", str(weights_file), "--hr", str(tmp_path), "--jpeg", "0"])
+        program([*arguments, f"--jpeg={quality}"])
+    assert f"argument --jpeg: {quality} is no quality of a JPEG; give 1 to 100" in capsys.readouterr().err
 
 
 def test_rgb_is_scored_with_bicubic_chroma(tmp_path: Path, weights_file: Path) -> None:

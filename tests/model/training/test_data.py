@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.degradations import through_jpeg
+from model.entry import UsageError
 from model.pictures import PictureError, read
 from model.resample import degrade
 from model.training.damage import Damage
@@ -288,6 +290,18 @@ def test_a_cache_that_could_not_be_written_is_made_again(
             make()
     assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix in (".json", ".partial")]
     assert make().pyramids.pixels.size
+
+
+def test_a_process_that_is_killed_is_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system does where memory runs out."""
+
+    class Killed(ProcessPoolExecutor):
+        def map(self, *_: Any, **__: Any) -> Any:
+            return map(Future.result, [self.submit(os._exit, 1)])
+
+    monkeypatch.setattr("model.training.data.ProcessPoolExecutor", Killed)
+    with pytest.raises(UsageError, match=r"^a process that prepared pictures was killed, most likely for want of mem"):
+        make()
 
 
 def test_a_cache_is_made_by_one_run_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """A run refuses to go on with what it did not begin with, stops where it diverges, and keeps its best weights."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -312,3 +313,25 @@ def test_a_record_that_was_broken_off_is_no_part_of_the_next(pictures: Path) -> 
     log.write_bytes(log.read_bytes() + b'{"step": 2, "lo')
     main(command(pictures, "run", "--steps", 2, "--allow-changes"))
     assert [record["step"] for record in records(log.parent)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--validate-on", "gone"], "there is no folder gone"),
+        (["--validate-on", "bad"], "bad/a.png: not a readable picture"),
+        ([], "pictures/held_out.png: not a readable picture"),
+    ],
+)
+def test_what_cannot_be_validated_on_ends_a_run_before_its_first_step(
+    pictures: Path, options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "train_step", lambda *_: pytest.fail("a step"))
+    monkeypatch.chdir(pictures.parent)
+    Path("bad").mkdir()
+    Path("bad/a.png").write_text("no picture")
+    if not options:
+        texts = (str(number) for number in range(100))
+        held_out = next(text for text in texts if hashlib.sha256(text.encode()).hexdigest() < "5")  # of three, one
+        (pictures / "held_out.png").write_text(held_out)
+    assert said in refused(command(pictures, "run", "--steps", 1, *options))

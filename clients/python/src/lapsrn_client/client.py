@@ -11,6 +11,7 @@ import httpx
 from lapsrn_client.conversation import Conversation
 from lapsrn_client.pictures import Picture
 from lapsrn_client.types import Job, Options, Progress, Upscaled
+from lapsrn_client.way import opened
 
 T = TypeVar("T")
 _DEFAULTS = Options()
@@ -19,14 +20,15 @@ _DEFAULTS = Options()
 class Upscaler(Conversation):
     """`Upscaler("http://127.0.0.1:8000").upscale("photo.jpg").save("big.png")` writes a PNG four times as large.
 
-    For use by one thread at a time. Every method raises UpscaleError.
+    For use by one thread at a time. Everything raises UpscaleError.
     """
 
     def __init__(
         self, url: str, api_key: str = "", *, timeout: float = 300.0, retries: int = 5, max_wait: float = 60.0
     ) -> None:
         """`timeout`: seconds for one request. 429 and 503 are tried again, unless Retry-After is over `max_wait`."""
-        super().__init__(url, self._client(base_url=url, timeout=timeout, headers=_headers(api_key)), retries, max_wait)
+        http = opened(self._client, url, timeout=timeout, headers=_headers(api_key))
+        super().__init__(url, http, retries, max_wait)
 
     _client = httpx.Client
 
@@ -98,7 +100,8 @@ class AsyncUpscaler(Conversation):
         self, url: str, api_key: str = "", *, timeout: float = 300.0, retries: int = 5, max_wait: float = 60.0
     ) -> None:
         """As Upscaler."""
-        super().__init__(url, self._client(base_url=url, timeout=timeout, headers=_headers(api_key)), retries, max_wait)
+        http = opened(self._client, url, timeout=timeout, headers=_headers(api_key))
+        super().__init__(url, http, retries, max_wait)
 
     _client = httpx.AsyncClient
 

@@ -17,6 +17,7 @@ from lapsrn_client.errors import JobFailed, Unreachable, UpscaleError, error_of
 from lapsrn_client.events import events
 from lapsrn_client.pictures import Picture, data_of
 from lapsrn_client.types import Job, Options, Progress, Upscaled
+from lapsrn_client.way import proxy_for
 
 _AGAIN = (429, 503)
 
@@ -132,15 +133,22 @@ class Conversation(ABC):
 
     def _refusal(self, answer: httpx.Response, attempt: int) -> tuple[UpscaleError, float]:
         """The error of an answer, and after how many seconds to ask again; less than 0: never."""
-        problem = error_of(answer.status_code, answer.reason_phrase, _problem(answer))
+        problem = error_of(answer.status_code, answer.reason_phrase, _problem(answer) or self._from_a_proxy())
         if answer.status_code not in _AGAIN:
             return problem, -1.0
         wanted = _seconds(answer.headers.get("Retry-After", ""), answer.headers.get("Date", ""))
         return problem, 0.5 * 2**attempt if wanted is None else wanted
 
+    def _from_a_proxy(self) -> dict[str, Any]:
+        """What to say of an answer that is not the service's."""
+        proxy = proxy_for(self._url)
+        return {"detail": f"it may be the proxy {proxy} that says so, which the environment names"} if proxy else {}
+
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
         reason = str(error) or type(error).__name__
-        return Unreachable(title=f"no answer from {self._url}", detail=reason, status=0)
+        proxy = proxy_for(self._url)
+        way = f" through the proxy {proxy}, which the environment names" if proxy else ""
+        return Unreachable(title=f"no answer from {self._url}{way}", detail=reason, status=0)
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""The way to the service: through the proxy that the environment names, or directly."""
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from lapsrn_client.errors import Unreachable
+
+T = TypeVar("T")
+
+
+def opened(client: Callable[..., T], url: str, **settings: Any) -> T:
+    """An httpx client for the service at `url`.
+
+    One on this machine is reached directly, whatever proxy the environment names. Raises Unreachable where proxies or
+    certificates of the environment cannot be used.
+    """
+    try:
+        return client(base_url=url, trust_env=not _is_here(url), **settings)
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        reason = str(error).rstrip(".")
+        detail = f"{reason}; check the address, and HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE"
+        raise Unreachable(title=f"no way to {url}", detail=detail, status=0) from error
+
+
+def proxy_for(url: str) -> str:
+    """Host and port of the proxy that requests to `url` go through; "" if they go directly."""
+    address, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    if not proxy or _is_here(url) or proxy_bypass(address.netloc):
+        return ""
+    return urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc.rpartition("@")[2]
+
+
+def _is_here(url: str) -> bool:
+    """Whether `url` is of this machine, and without TLS, for which the environment may name certificates."""
+    try:
+        address = urlsplit(url)
+        host = address.hostname or ""
+        return address.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
+    except ValueError:  # a name
+        return False
