@@ -27,7 +27,8 @@ from bench.redis_server import RedisServer
 from bench.servers import free_port
 
 _WARM_SHARE, _WARM_SECONDS, _WARM_DEATHS = 0.05, 20.0, 6
-"""Mixed load (of the time, at most), a burst and deaths for nothing: what is allocated once is allocated now."""
+"""Mixed load (of the time, at most), a burst, and a death for each second of it (at most): what is allocated once is
+allocated before anything counts."""
 
 _A_WORKER_MIB = 300
 """What a worker takes that is being replaced while the memory is read: three networks, each with buffers of its own."""
@@ -62,7 +63,7 @@ async def on_site(site: Site, seconds: Mapping[str, float], clients: int, warm: 
             if "burst" in seconds:
                 await burst(Play(visitors, 0.0, clients))
             if {"die", "hang"} & set(seconds):
-                for _ in range(_WARM_DEATHS):
+                for _ in range(min(_WARM_DEATHS, int(warm))):
                     await die(Play(visitors, 0.0, clients))
             idle, _ = await service.settled()
             findings = [Finding(f"({site}, idle)", after=idle)]

@@ -48,7 +48,9 @@ def test_an_arrangement_without_its_tools_is_named(
 
 
 @pytest.mark.slow
-def test_one_process_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_process_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(scaling, "CLIENTS", 2)
+    monkeypatch.setattr(scaling, "SIZE", (32, 32))
     scaling.main(["--only", "one", "--seconds", "1"])
     cells = capsys.readouterr().out.splitlines()[-1].split("|")
     assert cells[1].strip() == "one process"

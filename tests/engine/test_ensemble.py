@@ -256,9 +256,9 @@ async def test_flat_colours_stay_exact_and_load_changes_nothing(
     start: Start, network: LapSRN, backend: str, dtype: str
 ) -> None:
     engine = await start(*[lambda: runtime_of(network, dtype, backend)] * 2, tile_widths=(8, 16), max_batch_pixels=1024)
-    flat, source = np.full((20, 13), 200 / 255, np.float32), plane(24, 17)
+    flat, source = np.full((20, 13), 200 / 255, np.float32), plane(17, 8)
     (alone,) = await engine.upscale([source], scale=4, client="me", passes=8)
-    crowd = [plane(16, 24, seed=seed) for seed in range(4)]
+    crowd = [plane(8, 16, seed=seed) for seed in range(4)]
     (levels,), (among,), *_ = await asyncio.gather(
         engine.upscale([flat], scale=4, client="flat", passes=8),
         engine.upscale([source], scale=4, client="me", passes=8),
