@@ -254,7 +254,14 @@ def test_bits_in_reverse_order_in_planes() -> None:
 
 @pytest.mark.parametrize(
     ("compression", "name"),
-    [("lerc", "34887, LERC"), ("jpeg2000", "34712, JPEG2000"), (34676, "34676, SGILOG"), (4711, "4711, unknown")],
+    [
+        ("lerc", "34887, LERC"),
+        ("jpeg2000", "34712, JPEG2000"),
+        (32771, "32771, CCIRLEW"),
+        (32809, "32809, THUNDERSCAN"),
+        (34676, "34676, SGILOG"),
+        (4711, "4711, unknown"),
+    ],
 )
 def test_a_compression_that_is_not_read_is_named(compression: str | int, name: str) -> None:
     file = io.BytesIO()

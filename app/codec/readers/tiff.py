@@ -28,7 +28,9 @@ _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION, _CFA = 254, 330, 50706, 32803
 _BIG, _BIG_ENDIAN = 43, b"MM\0+"
 _REDUCED = 1  # bit of the subfile type: a smaller version of another page
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_UNCOMPRESSED, _LOG_LUV = 1, (34676, 34677)
+_UNCOMPRESSED = 1
+_NOT_READ = (32771, 32809, 34676, 34677)
+"""Of those that Pillow has names for: CCITT's run lengths in words, ThunderScan and LogLuv."""
 _WITH_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 """Compressions that Pillow's libtiff has: 50001, WebP, is not among them."""
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
@@ -158,7 +160,7 @@ def _camera_raw() -> UnsupportedFormat:
 def _check_compression(tags: Mapping[int, Any]) -> None:
     """UndecodablePicture for a compression that no decoder here has."""
     number = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0]
-    if number not in TiffImagePlugin.COMPRESSION_INFO or number in _LOG_LUV:
+    if number not in TiffImagePlugin.COMPRESSION_INFO or number in _NOT_READ:
         name = next((each.name for each in tifffile.COMPRESSION if each == number), "unknown")
         raise UndecodablePicture(
             f"The TIFF's compression ({number}, {name}) is not supported. Save it with LZW, Deflate or none."
