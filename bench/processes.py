@@ -9,13 +9,20 @@ TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
 
 
+def children_of(process: int) -> list[int]:
+    """The processes that it has started and that live at this moment."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in (_PROC / str(process) / "task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
 def family(*roots: int) -> list[int]:
     """These processes, and below each all children that live at this moment, parents first."""
     found = list(roots)
     for process in found:
-        with contextlib.suppress(OSError):
-            for task in (_PROC / str(process) / "task").iterdir():
-                found += [int(child) for child in (task / "children").read_text().split()]
+        found += children_of(process)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def tokens(text: str) -> Iterator[Token]:
         yield from token.children or []
 
 
+@cache
 def anchors(text: str) -> set[str]:
     """The fragments that GitHub gives to headings: lower case, without punctuation, hyphens for spaces."""
     found, heading = set(), False

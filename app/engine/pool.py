@@ -178,9 +178,7 @@ class Pool:
                 _log.error("%s has hung for %.1f s and is replaced", slot.name, thread.stuck_for())
                 self._schedule(slot, "hung")
                 hung = True
-            elif (
-                thread and thread.ended and slot.replace_at is None
-            ):  # without having reported: it could not even be started
+            elif thread and thread.ended and slot.replace_at is None:  # it ended, or did not start, without a report
                 self._schedule(slot, "down")
             due = slot.replace_at is not None and time.monotonic() >= slot.replace_at and not hung
         if hung and thread:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, product
 from typing import Protocol
 
 import numpy as np
@@ -127,25 +127,14 @@ class Request:
             request.outputs.append(outputs)
             request.height = max(request.height, height)
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
-            for row in source.rows:
-                for column in source.columns:
-                    shape = Shape(
-                        row.size,
-                        column.size,
-                        scale,
-                        network,
-                        strength,
-                        compressed or not strength,
-                        work(row.size, column.size, scale),
-                    )
-                    transposed = shape._replace(height=column.size, width=row.size)
-                    mean = Mean(symmetries) if passes > 1 else None
-                    request.tiles += [
-                        Tile(
-                            request, source, outputs, row, column, transposed if symmetry & 4 else shape, symmetry, mean
-                        )
-                        for symmetry in symmetries
-                    ]
+            for row, column in product(source.rows, source.columns):
+                amount = work(row.size, column.size, scale)
+                shape = Shape(row.size, column.size, scale, network, strength, compressed or not strength, amount)
+                transposed = shape._replace(height=column.size, width=row.size)
+                mean = Mean(symmetries) if passes > 1 else None
+                for symmetry in symmetries:
+                    turned = transposed if symmetry & 4 else shape
+                    request.tiles.append(Tile(request, source, outputs, row, column, turned, symmetry, mean))
         request.tiles.sort(key=lambda tile: tile.row.start)  # all planes from the top down
         for index, tile in enumerate(request.tiles):
             tile.index = index

@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from bench.chaos import hostile
-from bench.chaos.server import ServiceProcess, children_of
+from bench.chaos.server import ServiceProcess
 from bench.chaos.wire import HOST, connect, head, read_reply, source_address
+from bench.processes import children_of
 
 ATTACKER = 1
 """Its number for source_address."""

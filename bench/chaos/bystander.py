@@ -20,9 +20,11 @@ from pathlib import Path
 from PIL import Image
 
 from bench.chaos.attacks import ATTACKS, Attack
-from bench.chaos.server import ServiceProcess, children_of
+from bench.chaos.server import ServiceProcess
 from bench.chaos.wire import Reply, exchange
 from bench.pictures import photograph
+from bench.processes import children_of
+from bench.report import percentile
 
 LEAST = 20
 """Pictures that the bystander sends, however long they take."""
@@ -41,8 +43,7 @@ class Seen:
 
     def percentile(self, share: float) -> float:
         """Of the bystander's times."""
-        times = sorted(self.times) or [0.0]
-        return times[min(len(times) - 1, int(share * len(times)))]
+        return percentile(self.times or [0.0], share)
 
 
 def resident_mib(pid: int) -> float:

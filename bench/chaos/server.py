@@ -1,7 +1,6 @@
 """The service as a process to be mistreated: real weights, faults on command, its vital signs from /proc."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -21,15 +20,6 @@ HANG_SECONDS = 10.0
 """LAPSRN_HANG_SECONDS of the service."""
 _RESULT_MAX_BYTES = 4 * 1024 * 1024
 """Little, so that finished pictures that are kept as promised are not taken for a leak."""
-
-
-def children_of(pid: int) -> list[int]:
-    """The processes that a process has started and that still run."""
-    found = list[int]()
-    with contextlib.suppress(OSError):
-        for task in (Path("/proc") / str(pid) / "task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
-    return found
 
 
 @dataclass(frozen=True, slots=True)

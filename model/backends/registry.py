@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from model.backends.amx import amx
 from model.backends.backend import Backend, Compute, Tiling
+from model.backends.kernels import ROOM
 from model.backends.winograd import winograd
 from model.config import LapSRNConfig
 from model.devices import best_dtype, has_torch
@@ -45,17 +46,12 @@ ON_WINOGRAD = Tiling(
 reach two pixels further for every convolution: what deep networks lose to margins is less in higher tiles."""
 
 
-def _limits(filters: int, convs: int) -> str:
-    """What kernels in C have room for."""
-    return f"networks of up to {filters} filters and {convs + 1} convolutions a level"
-
-
 def _winograd(target: str, instructions: str) -> Backend:
     """winograd.c as compiled for one kind of CPU."""
     return Backend(
         name=f"winograd_{target}",
         description=f"this project's C code with Winograd's convolutions, for {instructions}",
-        needs=f"float32 on a CPU with {instructions}, and {_limits(winograd.CHANNELS, winograd.MAX_CONVS)}",
+        needs=f"float32 on a CPU with {instructions}, and {ROOM}",
         dtypes=("float32",),
         tilings={"cpu": ON_WINOGRAD},
         lacks=lambda config: winograd.lacks(config, target),
@@ -82,7 +78,7 @@ BACKENDS = (
     Backend(
         name="amx",
         description="this project's C code for AMX, the matrix unit of Intel's server CPUs",
-        needs=f"bfloat16 on a CPU with AMX, and {_limits(amx.CHANNELS, amx.MAX_CONVS)}",
+        needs=f"bfloat16 on a CPU with AMX, and {ROOM}",
         dtypes=("bfloat16",),
         tilings={"cpu": ON_AMX},
         lacks=amx.lacks,

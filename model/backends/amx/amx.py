@@ -11,28 +11,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.backends.kernels import CACHE_LINE, CHANNELS, MAX_CONVS, MAX_LEVELS, Array, ConvPointers, unfit, values_of
 from model.config import LapSRNConfig
 from model.cpu import has_amx
-from model.folding import Conv, Folded
+from model.folding import Folded
 
 LIBRARY = Path(__file__).with_name("_amx.so")
-CHANNELS = 64
-MAX_LEVELS, MAX_CONVS = 3, 31
 TILE_INPUTS, TILE_OUTPUTS = 32, 16
 FLAT_PIXELS = 8
-CACHE_LINE = 64
-Array = NDArray[np.float32]
-
-
-class _Conv(ctypes.Structure):
-    _fields_ = [("weights", ctypes.c_void_p), ("bias", ctypes.c_void_p)]
 
 
 class _Level(ctypes.Structure):
     _fields_ = [
-        ("convs", _Conv * MAX_CONVS),
-        ("residual", _Conv),
-        ("following", _Conv * 4),
+        ("convs", ConvPointers * MAX_CONVS),
+        ("residual", ConvPointers),
+        ("following", ConvPointers * 4),
         ("image", ctypes.c_void_p),
         ("flat", ctypes.c_void_p),
     ]
@@ -44,7 +37,7 @@ class _Network(ctypes.Structure):
         ("convs", ctypes.c_int32 * MAX_LEVELS),
         ("margin", ctypes.c_int32),
         ("slope", ctypes.c_float),
-        ("entry", _Conv),
+        ("entry", ConvPointers),
         ("level", _Level * MAX_LEVELS),
     ]
 
@@ -61,17 +54,17 @@ class AmxNetwork:
         self._kept: list[NDArray[np.uint8]] = []
         convs = (ctypes.c_int32 * MAX_LEVELS)(*(len(level.convs) for level in network.levels))
         self._network = _Network(network.skips, convs, network.margin, network.slope)
-        self._network.entry = self._entry(*_values(network.entry))
+        self._network.entry = self._entry(*values_of(network.entry))
         for i, level in enumerate(network.levels):
             struct = self._network.level[i]
             for j, conv in enumerate(level.convs):
-                struct.convs[j] = self._conv(*_values(conv))
-            struct.residual = self._conv(*_values(level.residual), made=TILE_OUTPUTS)
+                struct.convs[j] = self._conv(*values_of(conv))
+            struct.residual = self._conv(*values_of(level.residual), made=TILE_OUTPUTS)
             if level.following is not None:
-                values = (np.split(each, 4) for each in _values(level.following))
+                values = (np.split(each, 4) for each in values_of(level.following))
                 for j, phase in enumerate(zip(*values, strict=True)):
                     struct.following[j] = self._conv(*phase)
-            struct.image = self._keep(_values(level.image)[0])
+            struct.image = self._keep(values_of(level.image)[0])
             struct.flat = self._keep(np.zeros((1 << i, FLAT_PIXELS, 4), np.float32))
         side = 1 + 2 * network.margin
         for i in range(len(network.levels)):  # a level's answer to a flat picture shows when those before it give none
@@ -91,16 +84,16 @@ class AmxNetwork:
             self._library.lapsrn_run(network, levels, height, width, tile.ctypes.data, cores, memory.ctypes.data)
         return outputs
 
-    def _conv(self, weight: Array, bias: Array, seen: int = CHANNELS, made: int = CHANNELS) -> _Conv:
+    def _conv(self, weight: Array, bias: Array, seen: int = CHANNELS, made: int = CHANNELS) -> ConvPointers:
         """(O, C, k, k) and (O,) in amx.c's layout, filled up with zeros to `seen` inputs and `made` outputs."""
         outputs, inputs, size, _ = weight.shape
         weight = np.pad(weight, [(0, made - outputs), (0, seen - inputs), (0, 0), (0, 0)])
         in_pass = min(made // TILE_OUTPUTS, 2)
         tiles = weight.reshape(-1, in_pass, TILE_OUTPUTS, seen // TILE_INPUTS, TILE_INPUTS // 2, 2, size * size)
         packed = _bfloat16(tiles.transpose(0, 6, 3, 1, 4, 2, 5))
-        return _Conv(self._keep(packed), self._keep(np.pad(bias, (0, made - outputs))))
+        return ConvPointers(self._keep(packed), self._keep(np.pad(bias, (0, made - outputs))))
 
-    def _entry(self, weight: Array, bias: Array) -> _Conv:
+    def _entry(self, weight: Array, bias: Array) -> ConvPointers:
         """Each difference comes as the sum of two bfloat16, and so do the weights: products are exact to 2^-16."""
         high = (_bfloat16(weight).astype(np.uint32) << 16).view(np.float32)
         return self._conv(np.concatenate([high, high, weight - high], axis=1), bias, seen=TILE_INPUTS)
@@ -118,15 +111,7 @@ class AmxNetwork:
 
 def lacks(config: LapSRNConfig) -> str | None:
     """What amx.c needs of a network or of this machine and does not find, as a phrase; None if nothing is lacking."""
-    deepest = max(config.depth_of_levels)
-    if config.width > CHANNELS or config.levels > MAX_LEVELS or deepest > MAX_CONVS + 1:
-        return (
-            f"amx.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions a level, and "
-            f"the network has {config.width}, {config.levels} and up to {deepest}"
-        )
-    if not 0 <= config.slope <= 1:
-        return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"
-    return missing()
+    return unfit(config, "amx.c") or missing()
 
 
 def missing() -> str | None:
@@ -152,11 +137,6 @@ def _library() -> ctypes.CDLL:
     library.lapsrn_run.argtypes = [address, number, number, number, address, address, address]
     library.lapsrn_run.restype = None
     return library
-
-
-def _values(conv: Conv) -> tuple[Array, Array]:
-    """Weight and bias, float32."""
-    return conv.weight.astype(np.float32), conv.bias.astype(np.float32)
 
 
 def _bfloat16(values: Array) -> NDArray[np.uint16]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import cpu
+from model.backends.kernels import CACHE_LINE, CHANNELS, MAX_CONVS, MAX_LEVELS, Array, ConvPointers, unfit, values_of
 from model.config import LapSRNConfig
-from model.folding import Conv, Folded
+from model.folding import Folded
 
 FOLDER = Path(__file__).parent
 TARGETS = {
@@ -26,11 +27,8 @@ TARGETS = {
     "neon": frozenset({"asimd"}),
 }
 """What winograd.c is compiled for, the fastest first, with what the CPU must have, as Linux names it."""
-CHANNELS = 64
-MAX_LEVELS, MAX_CONVS = 3, 31
 PATCH, POINTS = 4, 36
 PHASES = 4
-CACHE_LINE = 64
 SMALL, LARGE = 0.5**0.5, 2**0.5
 KERNEL_POINTS = np.array(
     [
@@ -44,19 +42,14 @@ KERNEL_POINTS = np.array(
 )
 """G of F(4x4, 3x3): a kernel g has the points G g G^T."""
 
-Array = NDArray[np.float32]
 _scratch = threading.local()
-
-
-class _Conv(ctypes.Structure):
-    _fields_ = [("weights", ctypes.c_void_p), ("bias", ctypes.c_void_p)]
 
 
 class _Level(ctypes.Structure):
     _fields_ = [
-        ("convs", _Conv * MAX_CONVS),
-        ("residual", _Conv),
-        ("following", _Conv),
+        ("convs", ConvPointers * MAX_CONVS),
+        ("residual", ConvPointers),
+        ("following", ConvPointers),
         ("image", ctypes.c_void_p),
         ("flat", ctypes.c_void_p),
     ]
@@ -68,7 +61,7 @@ class _Network(ctypes.Structure):
         ("skips", ctypes.c_int32),
         ("convs", ctypes.c_int32 * MAX_LEVELS),
         ("slope", ctypes.c_float),
-        ("entry", _Conv),
+        ("entry", ConvPointers),
         ("level", _Level * MAX_LEVELS),
     ]
 
@@ -87,15 +80,15 @@ class WinogradNetwork:
         self._weights = _Arena(network)
         self._network = _struct([len(level.convs) for level in network.levels], network.skips)
         self._network.slope = network.slope
-        self._network.entry = self._entry(*_values(network.entry))
+        self._network.entry = self._entry(*values_of(network.entry))
         for i, level in enumerate(network.levels):
             struct = self._network.level[i]
             for j, conv in enumerate(level.convs):
-                struct.convs[j] = self._conv(*_values(conv))
-            struct.residual = self._residual(*_values(level.residual))
+                struct.convs[j] = self._conv(*values_of(conv))
+            struct.residual = self._residual(*values_of(level.residual))
             if level.following is not None:
-                struct.following = self._conv(*_values(level.following), phases=PHASES)
-            struct.image = self._weights.keep(_values(level.image)[0])
+                struct.following = self._conv(*values_of(level.following), phases=PHASES)
+            struct.image = self._weights.keep(values_of(level.image)[0])
             period = PATCH << i
             struct.flat = self._weights.keep(np.zeros((period, period, PHASES), np.float32))
         self.margin: int = self._library.lapsrn_margin(ctypes.byref(self._network))
@@ -125,23 +118,23 @@ class WinogradNetwork:
             self._library.lapsrn_run(network, levels, *whole, tile.ctypes.data, cores, memory.ctypes.data)
         return [output[:, : height << i, : width << i] for i, output in enumerate(outputs, 1)]
 
-    def _conv(self, weight: Array, bias: Array, phases: int = 1) -> _Conv:
+    def _conv(self, weight: Array, bias: Array, phases: int = 1) -> ConvPointers:
         """(phases O, C, 3, 3) and (phases O,) in winograd.c's layout, filled up with zeros to 64 outputs and inputs."""
         points = (KERNEL_POINTS @ weight.astype(np.float64) @ KERNEL_POINTS.T).astype(np.float32)
         filled = _filled(points.reshape(phases, -1, weight.shape[1], POINTS), 1, 2)
         strips = filled.reshape(-1, self._strip, CHANNELS, POINTS)
         biases = _filled(bias.reshape(phases, -1), 1)
-        return _Conv(self._weights.keep(strips.transpose(0, 3, 2, 1)), self._weights.keep(biases))
+        return ConvPointers(self._weights.keep(strips.transpose(0, 3, 2, 1)), self._weights.keep(biases))
 
-    def _residual(self, weight: Array, bias: Array) -> _Conv:
+    def _residual(self, weight: Array, bias: Array) -> ConvPointers:
         """(4, C, 3, 3) and (4,)."""
         lanes = self._strip // 2
         parts = _filled(weight, 1).reshape(PHASES, CHANNELS // lanes, lanes, 9)
-        return _Conv(self._weights.keep(parts.transpose(3, 1, 0, 2)), self._weights.keep(bias))
+        return ConvPointers(self._weights.keep(parts.transpose(3, 1, 0, 2)), self._weights.keep(bias))
 
-    def _entry(self, weight: Array, bias: Array) -> _Conv:
+    def _entry(self, weight: Array, bias: Array) -> ConvPointers:
         """(O, 8, 1, 1) and (O,)."""
-        return _Conv(self._weights.keep(_filled(weight[:, :, 0, 0].T, 1)), self._weights.keep(_filled(bias, 0)))
+        return ConvPointers(self._weights.keep(_filled(weight[:, :, 0, 0].T, 1)), self._weights.keep(_filled(bias, 0)))
 
 
 class _Arena:
@@ -165,14 +158,8 @@ class _Arena:
 
 def lacks(config: LapSRNConfig, target: str) -> str | None:
     """What winograd.c needs of a network or of this machine and does not find, as a phrase; None if all is there."""
-    deepest = max(config.depth_of_levels)
-    if config.width > CHANNELS or config.levels > MAX_LEVELS or deepest > MAX_CONVS + 1:
-        return (
-            f"winograd.c has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions a level,"
-            f" and the network has {config.width}, {config.levels} and up to {deepest}"
-        )
-    if not 0 <= config.slope <= 1:
-        return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"
+    if (reason := unfit(config, "winograd.c")) is not None:
+        return reason
     try:
         _library(target)
     except OSError as error:
@@ -234,11 +221,6 @@ def _memory(size: int) -> NDArray[np.uint8]:
     if memory is None or memory.size < size:
         memory = _scratch.memory = np.empty(size, np.uint8)
     return memory
-
-
-def _values(conv: Conv) -> tuple[Array, Array]:
-    """Weight and bias, float32."""
-    return conv.weight.astype(np.float32), conv.bias.astype(np.float32)
 
 
 def _filled(values: Array, *axes: int) -> Array:
