@@ -1,4 +1,4 @@
-"""The command line: `lapsrn upscale | compare | serve | train | evaluate | doctor`."""
+"""The command line `lapsrn`; its commands are in commands.py."""
 
 from app.standard_streams import open_closed
 

@@ -20,7 +20,6 @@ class Exchange:
     """Never sends the last piece."""
     leave: asyncio.Event = field(default_factory=asyncio.Event)
     status: int = 0
-    answer_headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     taken: int = 0
     """Pieces that the application asked for."""
@@ -61,6 +60,5 @@ class Exchange:
     async def _send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.answer_headers = {name.decode(): value.decode() for name, value in message["headers"]}
         else:
             self.body += message.get("body", b"")
