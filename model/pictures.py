@@ -1,5 +1,6 @@
 """Picture files for training and scoring: which there are, and their samples."""
 
+import io
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,13 +68,14 @@ def read(path: Path) -> Picture:
     inks of 16 bits.
     """
     try:
-        with Image.open(path) as image:
-            orientation = _orientation(image)
-            if (deep := _sixteen_bits(image, path)) is not None:
-                return _upright(_in_eight_bits(deep, path), orientation)
+        data = path.read_bytes()  # of uncompressed TIFFs that are files, Pillow maps the pixels, and turns them wrongly
+        with Image.open(io.BytesIO(data)) as image:
+            if (deep := _sixteen_bits(image, data, path)) is not None:
+                return _upright(_in_eight_bits(deep, path), _orientation(image))
             if image.mode in ("I", "F"):
                 raise PictureError(f"{path}: samples of 32 bits are not read; save it with 8 or 16 unsigned bits")
-            return _upright(np.asarray(image.convert("L" if image.mode in ("L", "LA", "1") else "RGB")), orientation)
+            picture = np.asarray(image.convert("L" if image.mode in ("L", "LA", "1") else "RGB"))
+            return _upright(picture, _orientation(image))  # of a TIFF, which Pillow has turned by now, 1
     except FileNotFoundError:
         raise
     # What decoders raise for damaged files is of many types.
@@ -81,15 +83,14 @@ def read(path: Path) -> Picture:
         raise PictureError(f"{path}: not a readable picture ({' '.join(str(error).split())})") from None
 
 
-def _sixteen_bits(image: Image.Image, path: Path) -> NDArray[np.generic] | None:
+def _sixteen_bits(image: Image.Image, data: bytes, path: Path) -> NDArray[np.generic] | None:
     """The samples of a PNG or TIFF of 16 bits, of which Pillow keeps eight or clips the rest; None for other files."""
     if image.format == "PNG":
-        data = path.read_bytes()
         return np.asarray(imagecodecs.png_decode(data)) if data[24:25] == b"\x10" else None
     if isinstance(image, TiffImagePlugin.TiffImageFile) and (
         image.mode[0] in "IF" or 16 in image.tag_v2.get(258, (1,))
     ):
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
             samples = np.asarray(page.asarray())
             if samples.ndim == 3 and page.axes.startswith("S"):

@@ -1,5 +1,6 @@
 """Picture files: found in a fixed order, and taken through JPEG as Pillow writes and reads it."""
 
+import io
 import os
 from pathlib import Path
 
@@ -96,16 +97,17 @@ def test_inks_of_sixteen_bits_are_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(10))
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_picture_is_upright(tmp_path: Path, orientation: int, bits: int) -> None:
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_picture_is_upright(tmp_path: Path, orientation: int, bits: int, suffix: str) -> None:
     """As its EXIF has it shown, like the low resolution that a viewer or the service makes of it."""
     picture = Image.fromarray(GRAY_16 if bits == 16 else (GRAY_16 // 257).astype(np.uint8))
-    exif = picture.getexif()
+    path, exif = (tmp_path / "a").with_suffix(suffix), picture.getexif()
     exif[ExifTags.Base.Orientation] = orientation
-    picture.save(tmp_path / "a.png", exif=exif)
-    with Image.open(tmp_path / "a.png") as turned:
+    picture.save(path, exif=exif)
+    with Image.open(io.BytesIO(path.read_bytes())) as turned:
         shown = np.asarray(ImageOps.exif_transpose(turned)).astype(int)
     expected = (shown + 128) // 257 if bits == 16 else shown
-    np.testing.assert_array_equal(read(tmp_path / "a.png"), expected)
+    np.testing.assert_array_equal(read(path), expected)
 
 
 def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
