@@ -130,12 +130,18 @@ def told_apart(data: bytes) -> bytes:
 
     Some writers make one for each picture.
     """
+    if len(_associations(memoryview(data))) < 2:
+        return data
     copy = bytearray(data)
-    meta = next((body[4:] for kind, body in boxes(memoryview(copy)) if kind == b"meta"), memoryview(b""))
-    found = [body for kind, body in boxes(dict(boxes(meta)).get(b"iprp", memoryview(b""))) if kind == b"ipma"]
-    for number, body in enumerate(found[1:_FEW_BOXES], 1):
+    for number, body in enumerate(_associations(memoryview(copy))[1:_FEW_BOXES], 1):
         body[2:3] = bytes((number,))
-    return bytes(copy) if len(found) > 1 else data
+    return bytes(copy)
+
+
+def _associations(data: memoryview) -> list[memoryview]:
+    """The bodies of its boxes `ipma`, which say which properties a picture has."""
+    meta = next((body[4:] for kind, body in boxes(data) if kind == b"meta"), memoryview(b""))
+    return [body for kind, body in boxes(dict(boxes(meta)).get(b"iprp", memoryview(b""))) if kind == b"ipma"]
 
 
 def depth(own: Properties) -> int:

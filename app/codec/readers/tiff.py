@@ -26,7 +26,6 @@ _PER_INCH = {2: 1, 3: 2.54}  # by unit: inch, centimetre
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION, _CFA = 254, 330, 50706, 32803
 _BIG, _BIG_ENDIAN = 43, b"MM\0+"
-_REDUCED = 1  # bit of the subfile type: a smaller version of another page
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _UNCOMPRESSED = 1
 _NOT_READ = (32771, 32809, 34676, 34677)
@@ -170,7 +169,7 @@ def _check_compression(tags: Mapping[int, Any]) -> None:
 def _check_kind(tags: Mapping[int, Any]) -> None:
     """UnsupportedFormat for a camera's raw file, UndecodablePicture for kinds of samples that are not read."""
     photometric = _values(tags, _PHOTOMETRIC, (-1,))[0]
-    reduced = _values(tags, _SUBFILE_TYPE, (0,))[0] & _REDUCED
+    reduced = _values(tags, _SUBFILE_TYPE, (0,))[0] & tiff_page.REDUCED
     if _DNG_VERSION in tags or photometric == _CFA or (reduced and _SUB_IFDS in tags):
         raise _camera_raw()
     if reduced:

@@ -17,8 +17,9 @@ from app.errors import UndecodablePicture
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 1, 2, 3, 5
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
 _PREMULTIPLIED, _STRAIGHT = 1, 2
-_REDUCED = 1  # NewSubfileType (TIFF 6.0, section 8)
 _MOST_LEVELS = 32  # each of which has half the width and height
+REDUCED = 1
+"""Bit of NewSubfileType: a smaller version of another page. (TIFF 6.0, section 8.)"""
 COMPRESSIONS = ("lzw", "zlib", "packbits", "jpeg", "lzma", "zstd", "webp")
 """Those that tifffile is asked for, by its own names."""
 
@@ -53,7 +54,7 @@ def holds_several(file: tifffile.TiffFile) -> bool:
     if len(file.pages) > _MOST_LEVELS:
         return True
     others = islice(file.pages, 1, None)
-    return not all(isinstance(page, tifffile.TiffPage) and page.subfiletype == _REDUCED for page in others)
+    return not all(isinstance(page, tifffile.TiffPage) and page.subfiletype == REDUCED for page in others)
 
 
 def _values(page: tifffile.TiffPage) -> NDArray[Any]:
