@@ -155,11 +155,7 @@ def open_pyramids(pictures: Mapping[str, Path], config: DataConfig, cache: Path,
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{key}.lock"):  # another run may be making them right now
             if not index.exists():
-                try:
-                    _build(pictures, config, index, pixels, maps)
-                except BrokenProcessPool:
-                    advice = "most likely for want of memory; free some, or leave out the largest pictures"
-                    raise UsageError(f"a process that prepared pictures was killed, {advice}") from None
+                _build(pictures, config, index, pixels, maps)
     content = json.loads(index.read_text())
     entries, bad = content["entries"], content["bad"]
     if not skip_bad:
@@ -199,8 +195,7 @@ def _build(pictures: Mapping[str, Path], config: DataConfig, index: Path, pixels
             position += level.size
             return position - level.size, *level.shape
 
-        names = sorted(pictures)
-        for made in pool.map(_variants, names, map(pictures.__getitem__, names), [config] * len(names), chunksize=8):
+        for made in _variants_of_all(pool, pictures, config):
             if isinstance(made, str):
                 bad.append(made)
                 continue
@@ -213,6 +208,18 @@ def _build(pictures: Mapping[str, Path], config: DataConfig, index: Path, pixels
         np.save(out, np.concatenate(energies) if energies else np.empty(0, np.float32))
     with replacing(index) as out:  # last: where it is, the others are
         out.write(json.dumps({"entries": entries, "bad": bad}).encode())
+
+
+def _variants_of_all(
+    pool: ProcessPoolExecutor, pictures: Mapping[str, Path], config: DataConfig
+) -> Iterator[list[Variant] | str]:
+    """As `_variants` of each, sorted by digest. Raises UsageError where a process was killed."""
+    names = sorted(pictures)
+    try:
+        yield from pool.map(_variants, names, map(pictures.__getitem__, names), [config] * len(names), chunksize=8)
+    except BrokenProcessPool:
+        advice = "most likely for want of memory; free some, or leave out the largest pictures"
+        raise UsageError(f"a process that prepared pictures was killed, {advice}") from None
 
 
 def _variants(name: str, path: Path, config: DataConfig) -> list[Variant] | str:
