@@ -1,6 +1,7 @@
 """Serves: makes the application and runs it until a signal ends it; nothing happens at import."""
 
 import asyncio
+import errno
 import multiprocessing
 import os
 import signal
@@ -63,7 +64,9 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     for name in unknown_settings(os.environ):
         structlog.get_logger("lapsrn").warning("not a setting; see docs/configuration.md", variable=name)
     listener = listen(settings.host, settings.port)
-    metrics = None if settings.metrics_port is None else listen(settings.host, settings.metrics_port)
+    metrics = None
+    if settings.metrics_port is not None:
+        metrics = listen(settings.host, settings.metrics_port, "LAPSRN_METRICS_PORT")
     _tell_address(listener)
     count = replica_count(settings)
     if count > 1 and not hasattr(socket, "AF_UNIX"):
@@ -76,13 +79,20 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     return run_server(app, listener, _with_metrics(app, metrics))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host`. Raises StartupError in one line."""
+def listen(host: str, port: int, variable: str = "LAPSRN_PORT or --port") -> socket.socket:
+    """A socket that listens on `host`. Raises StartupError in one line, which names what sets the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        raise StartupError(f"cannot listen on {host} port {port}: {error}") from None
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
+            reason = f"something listens there already; stop it, or choose another port with {variable}"
+        elif number == errno.EACCES:
+            reason = f"this user may not; choose a port from 1024 on with {variable}"
+        else:
+            reason = f"{error}; set LAPSRN_HOST or --host to an address of this machine, such as 127.0.0.1"
+        raise StartupError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
 def _with_metrics(app: "FastAPI", listener: socket.socket | None) -> list["Beside"]:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from app.api_keys import ApiKey, complaint, keys_in, text_of
+from app.api_keys import PREFIX, SHA256, ApiKey, complaint, keys_in, text_of
 from app.errors import SettingsRefused, StartupError
 from app.formats import INPUT_FORMATS
 from app.webhook_rules import Rules, is_host_pattern, secrets_in
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     root_path: Annotated[
         str,
         Field(
-            pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+            pattern=PREFIX,
             description="Prefix of every address behind a proxy, such as /sr for https://example.org/sr/.",
         ),
     ] = ""
@@ -55,7 +55,11 @@ class Settings(BaseSettings):
         int | None, Field(ge=0, le=65535, description="Serve /metrics and health here as well, and /metrics only here.")
     ] = None
     forwarded_allow_ips: Annotated[
-        str, Field(description="Proxies whose X-Forwarded-For and -Proto are believed, separated by commas.")
+        str,
+        Field(
+            description="Addresses and networks of proxies whose X-Forwarded-For and -Proto are believed, separated by "
+            "commas; * for any."
+        ),
     ] = "127.0.0.1"
     replicas: Annotated[
         Positive | Literal["auto"],
@@ -80,7 +84,7 @@ class Settings(BaseSettings):
         ),
     ] = (_SHIPPED,)
     weights_sha256: Annotated[
-        str | None, Field(pattern=r"^[0-9a-f]{64}$", description="If given, the weights must have this SHA-256.")
+        str | None, Field(pattern=SHA256, description="If given, the weights must have this SHA-256.")
     ] = None
     devices: Annotated[
         str,
@@ -266,6 +270,20 @@ class Settings(BaseSettings):
     def _without_last_slash(cls, value: object) -> object:
         return value.rstrip("/") if isinstance(value, str) else value
 
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        """uvicorn would take anything else for a name, which no proxy has."""
+        for part in filter(None, map(str.strip, [] if value.strip() == "*" else value.split(","))):
+            try:
+                ipaddress.ip_network(part)
+            except ValueError:
+                raise ValueError(
+                    f"'{part}' is neither an address such as 10.0.0.7 nor a network such as 10.0.0.0/8; "
+                    "* alone stands for any"
+                ) from None
+        return value.strip()
+
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: SecretStr | None) -> SecretStr | None:
@@ -399,7 +417,7 @@ def load_settings() -> Settings:
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         variable = f"LAPSRN_{field[1].upper()}" if field else "a setting"
-        raise StartupError(f"{variable}: not valid JSON ({error.__cause__})") from None
+        raise StartupError(f"{variable}: not valid JSON ({error.__cause__}); see docs/configuration.md") from None
     except ValidationError as error:
         raise StartupError("; ".join(complaint(dict(item)) for item in error.errors(include_url=False))) from None
 
