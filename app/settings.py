@@ -375,7 +375,7 @@ class Settings(BaseSettings):
         if not (keys or self.allow_anonymous or is_loopback(self.host)):
             raise ValueError(
                 f"LAPSRN_HOST: refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS or "
-                "LAPSRN_API_KEYS_FILE, listen on 127.0.0.1, or say LAPSRN_ALLOW_ANONYMOUS=true"
+                "LAPSRN_API_KEYS_FILE, listen on 127.0.0.1, or set LAPSRN_ALLOW_ANONYMOUS=true"
             )
 
     def keys_now(self) -> tuple[ApiKey, ...]:

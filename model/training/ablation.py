@@ -92,7 +92,7 @@ def compare(options: argparse.Namespace) -> None:
     for given in options.weights:
         name, _, file = given.partition("=")
         if not file:
-            raise UsageError(f"{given} is no name and file; write NAME=FILE")
+            raise UsageError(f"{given} is not a name and a file; write NAME=FILE")
         network, _ = load_weights(Path(file))
         scales.add(network.config.scale)
         with torch.no_grad():
