@@ -26,8 +26,8 @@ class GifReader(PillowReader):
         if self.source.options.frames == "all" and not self._contents.ended:
             if not self.source.allow_truncated:
                 raise UndecodablePicture(
-                    "The GIF has no end mark, so frames may be missing. Send the whole file, or ask for what is there with "
-                    "truncated=allow."
+                    "The GIF has no end mark, so frames may be missing. Send the whole file, or ask for what is there "
+                    "with truncated=allow."
                 )
             self.truncated = True
         return super()._opened(data)
