@@ -55,7 +55,7 @@ def told(picture: Picture) -> set[str]:
 
 def lines(pictures: Sequence[Picture]) -> Iterator[str]:
     """Of the table, Markdown."""
-    yield f"| of {len(pictures)} pictures, {SCALE} times smaller | noise is told | shrinking by area is told |"
+    yield f"| of {len(pictures)} pictures, {SCALE} times smaller | noise is recognised | shrinking by area is |"
     yield "|---|---:|---:|"
     for name, change in ROWS.items():
         found = [told(change(each)) for each in pictures]
