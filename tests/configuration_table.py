@@ -14,8 +14,9 @@ ROOT = PAGE.parent.parent
 INTRODUCTION = """# Configuration
 
 Every setting of the service is an environment variable, read and checked once at the start; an invalid value prevents
-the start with one line that names the variable. `make serve`, `lapsrn serve` and docker-compose read the same variables.
-Limits marked (M) become smaller if memory is scarce and they are not set ([memory](operations.md#memory)).
+the start, with one line that names the variable. `make serve`, `lapsrn serve` and docker-compose read the same
+variables. Limits marked (M) become smaller if memory is scarce and they are not set
+([memory](operations.md#memory)).
 This page is generated from `app/settings.py` and `model/backends/registry.py` by
 `python -m tests.configuration_table`, and a test fails when they differ.
 
@@ -24,7 +25,7 @@ This page is generated from `app/settings.py` and `model/backends/registry.py` b
 ABOUT_BACKENDS = """
 ## Backends
 
-A backend is a way to compute the networks. `auto` takes the first one in this list that can; `LAPSRN_BACKEND` forces one.
+A backend is a way to compute the networks. `auto` takes the first in this list that can; `LAPSRN_BACKEND` forces one.
 `lapsrn doctor` says which of them can on this machine, and why the others cannot.
 
 | `LAPSRN_BACKEND` | what it is | for |
