@@ -109,7 +109,7 @@ def _serve_replicas(
     metrics: socket.socket | None,
 ) -> int:
     """The parent of `count` processes that serve on the same sockets."""
-    from app.api.replicas import Replicas  # brings httpx, which nobody needs without replicas
+    from app.api.replicas import Replicas  # imports httpx, which only replicas need
     from app.api.server import LAST_SECONDS
     from app.supervisor import Supervisor
 
@@ -137,14 +137,14 @@ def _serve_replicas(
 
 @contextmanager
 def _folder_for_sockets() -> Iterator[Path]:
-    """Where replicas answer one another. Raises StartupError where there can be none."""
+    """Where replicas reach one another. Raises StartupError if there can be no such folder."""
     with ExitStack() as stack:
         try:
             folder = Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="lapsrn-", ignore_cleanup_errors=True))
             )
             with socket.socket(socket.AF_UNIX) as trial:
-                trial.bind(str(folder / "trial.sock"))  # the path of which may be too long
+                trial.bind(str(folder / "trial.sock"))  # its path may be too long
         except OSError as error:
             raise StartupError(f"replicas need a folder for their sockets ({error}); name one in TMPDIR") from None
         yield folder
@@ -159,7 +159,7 @@ def _replica(
     listener: socket.socket,
     metrics: socket.socket | None,
 ) -> NoReturn:
-    """A process that the parent has started; with `again` in the place of one that has ended."""
+    """A process started by the parent; with `again`, to replace one that has ended."""
     from app.api.application import build_metrics_application
     from app.api.replicas import ScrapeOfAll
     from app.api.scrape import SharedScrape
@@ -183,13 +183,13 @@ def _replica(
 
 
 def _have_all_reloaded(parent: int) -> None:
-    """Tells the parent, while there is one: what takes its place may be the system's first process."""
+    """Tells the parent, if it still exists: its successor may be the system's first process."""
     if os.getppid() == parent:
         os.kill(parent, signal.SIGHUP)
 
 
 def _have_a_directory() -> None:
-    """Takes the root instead of a working directory that has been deleted, in which no process can be started."""
+    """Changes to the root if the working directory has been deleted, as no process can be started there."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -206,7 +206,7 @@ def _tell_address(listener: socket.socket) -> None:
 
 
 def _open_standard_streams() -> None:
-    """Where they were closed, what is written to them is dropped, and not written to the socket opened next."""
+    """If they were closed, what is written to them is dropped, instead of going to the socket opened next."""
     open_closed()
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
