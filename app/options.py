@@ -89,8 +89,8 @@ class UpscaleOptions:
     model: Annotated[
         str | None,
         Option(
-            "Which network, by its name in GET /model; by default, the first that has the scale. Its deep companion takes "
-            "over for clean-up and high quality. `lapsrn_x4_jpeg` is another name for `clean=1`.",
+            "Which network, by its name in GET /model; by default, the first that has the scale. Its deep companion "
+            "takes over for clean-up and high quality. `lapsrn_x4_jpeg` is another name for `clean=1`.",
             "Network to use; lapsrn_x4_jpeg means --clean 1.",
             metavar="NAME",
             example="lapsrn_x8",
