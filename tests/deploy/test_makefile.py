@@ -61,7 +61,7 @@ def test_an_environment_that_was_left_half_made_is_made_again(fresh: Path) -> No
 
 
 def test_training_without_pictures_is_told_before_anything_is_installed(fresh: Path) -> None:
-    command = ["/usr/bin/make", "--file", MAKEFILE, "train"]
+    command = ["/usr/bin/make", "--file", str(MAKEFILE), "train"]
     made = subprocess.run(command, cwd=fresh, capture_output=True, text=True, timeout=60, check=False)
     assert made.returncode == 2
     assert made.stderr.startswith("there are no pictures to train on: name a folder of them, make train DATA=")
