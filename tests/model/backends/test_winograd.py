@@ -115,7 +115,7 @@ def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, config: L
     picture = plane(4 * rows + 2 * margin, 4 * columns + 2 * margin)
     whole = ours(picture[None], levels)
     rng = np.random.default_rng(config.scale)
-    for _ in range(12):
+    for _ in range(5 if target == "neon" else 12):
         top, left = int(rng.integers(rows)), int(rng.integers(columns))
         height, width = 4 * int(rng.integers(1, rows - top + 1)), 4 * int(rng.integers(1, columns - left + 1))
         top, left = 4 * top, 4 * left
