@@ -34,10 +34,3 @@ def _only(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     if name != NUMPY and native.library() is None:
         pytest.skip(f"{name} is not compiled here, or not for this CPU")
     return name
-
-
-@pytest.fixture
-def written_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PNGs of more than 2 MiB of samples are written in bands, where it otherwise takes 16 MiB."""
-    monkeypatch.setattr("app.codec.writers.png._WHOLE", 2 << 20)
-    monkeypatch.setattr("app.codec.writers.png._STRIP", 1 << 17)
