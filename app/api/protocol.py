@@ -165,6 +165,11 @@ class BoundedProtocol(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise MalformedRequest("A request has to have one header Host (RFC 9112, section 3.2).")
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):  # the parser takes a body whose last coding is chunked, and removes that
+            raise MalformedRequest(
+                "Transfer-Encoding: the body may be chunked, but not coded in another way. Send it as it is."
+            )
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise QueueFull(
                 f"More than {_MAX_PIPELINED} requests wait on this connection. Wait for their answers.", retry_after=1.0
