@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     ] = None
     max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held, one client alone (M).")] = 256 * _MIB
     max_answer_bytes_in_flight: Annotated[
-        Positive, Field(description="Pictures being sent at once, all clients; one client may have half (M).")
+        Positive, Field(description="Pictures being sent at once, all clients; one client alone may have half (M).")
     ] = 512 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
