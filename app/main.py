@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
-from app import early_signals, logging, open_files
+from app import logging
 from app.assembly import build_service, replica_count, settings_of_replica
 from app.build import package_version
-from app.early_signals import leave
 from app.engine import ModelFactory
 from app.errors import EXIT_STARTUP, StartupError
+from app.process import early_signals, open_files
+from app.process.early_signals import leave
+from app.process.standard_streams import open_closed
 from app.settings import Settings, load_settings, unknown_settings
-from app.standard_streams import open_closed
 from app.web import STATIC
 
 if TYPE_CHECKING:

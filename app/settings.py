@@ -134,7 +134,8 @@ class Settings(BaseSettings):
         256 * _MIB
     )
     max_answer_bytes_in_flight: Annotated[
-        Positive, Field(description="Pictures being sent at once, all clients together; one may have half (M).")
+        Positive,
+        Field(description="Pictures being sent at once, all clients together; one alone may have half (M)."),
     ] = 512 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")

@@ -267,7 +267,7 @@ def serve(
     for name, value in (("LAPSRN_HOST", host), ("LAPSRN_PORT", port), ("LAPSRN_REPLICAS", replicas)):
         if value is not None:
             os.environ[name] = str(value)
-    from app import early_signals
+    from app.process import early_signals
 
     early_signals.listen()  # before what takes the time
     from app import main as service

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from app.results.redis_board import RedisBoard
 from app.results.redis_link import RedisLink
 from bench.redis_server import RedisServer
 from tests.conftest import until
+from tests.service_process import free_port
 from tests.tcp_proxy import Proxy, proxied
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("pictures_alone")]
@@ -260,6 +262,25 @@ async def test_a_redis_that_may_not_write_is_unavailable(clean: RedisServer, sto
         assert store.state == "unavailable"
         await redis.config_set("min-replicas-to-write", 0)
     assert await store.available()
+
+
+async def test_after_a_failover_the_new_master_is_found(
+    clean: RedisServer, proxy: Proxy, store: RedisStore, tmp_path: Path
+) -> None:
+    """The old one lives on as a replica, and keeps the connections that are open."""
+    old = RedisServer(free_port(), tmp_path)
+    old.start()
+    new, proxy.target = proxy.target, old.port
+    try:
+        assert await store.available()
+        proxy.target = new
+        async with Redis.from_url(old.url) as redis:
+            await redis.replicaof("127.0.0.1", str(free_port()))
+        assert not await store.available()
+        assert await store.available()
+        assert await store.put("a", "", SMALL)
+    finally:
+        old.stop()
 
 
 async def test_a_redis_that_cannot_be_used_is_unavailable_and_the_log_says_why(
