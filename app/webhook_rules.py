@@ -12,6 +12,8 @@ Address = IPv4Address | IPv6Address
 MAX_URL = 2048
 """Characters of an address."""
 _HOST = re.compile(r"(?:\.?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_MOST_OF_HOST = 253
+"""Characters of a host's name (RFC 1035 allows 255 bytes as they are sent)."""
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _SITE_LOCAL = IPv6Network("fec0::/10")
 """What fc00::/7 has replaced (RFC 3879); still private where it is used."""
@@ -84,7 +86,7 @@ class Rules:
 
 def is_host_pattern(name: str) -> bool:
     """Whether this is a host's name in lower case, or one with a dot before it that stands for all below."""
-    return _HOST.fullmatch(name) is not None
+    return len(name) <= _MOST_OF_HOST and _HOST.fullmatch(name) is not None
 
 
 def is_one_of(host: str, patterns: Iterable[str]) -> bool:
@@ -115,7 +117,7 @@ def _is_name(host: str) -> bool:
     What ends in a number is an IPv4 address in a spelling of its own, such as 127.1 or 0x7f.0.0.1.
     """
     labels = host.split(".")
-    return _HOST.fullmatch(host) is not None and all(labels) and not _NUMBER.fullmatch(labels[-1])
+    return is_host_pattern(host) and all(labels) and not _NUMBER.fullmatch(labels[-1])
 
 
 def _split(url: str) -> SplitResult | None:

@@ -11,7 +11,8 @@ class Proxy:
     """Forwards to a port of this machine."""
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
+        """Where new connections end."""
         self.port = 0
         self.bytes_per_second = 0.0
         """0: as fast as it goes."""
@@ -62,7 +63,7 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        back, there = await asyncio.open_connection("127.0.0.1", self._target)
+        back, there = await asyncio.open_connection("127.0.0.1", self.target)
         try:
             await asyncio.gather(self._pump(reader, there, count=True), self._pump(back, writer, count=False))
         except (OSError, asyncio.CancelledError):

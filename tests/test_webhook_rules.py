@@ -128,7 +128,7 @@ def test_without_tls_only_listed_addresses_are_spoken_to() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["", "https://example.org", "example.org/x", "a b", "*.example.org", "10.0.0.1/8", "-"]
+    "entry", ["", "https://example.org", "example.org/x", "a b", "*.example.org", "10.0.0.1/8", "-", "a." * 127 + "b"]
 )
 def test_what_is_no_host_is_refused(entry: str) -> None:
     with pytest.raises(ValueError, match="is neither a host"):

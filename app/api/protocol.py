@@ -58,6 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._outstanding = Outstanding((), asks=False)
         self._lasts = True  # whether the connection is to stay open once that request is answered and its body is here
         self._deaf = False  # whatever still comes is not for the parser
+        self._pieces: list[bytes] = []  # of a body, as the parser has found them in what came last
         self._framing = b""  # of the body that the parser left out because of an upgrade
         self._reframing = False
 
@@ -117,6 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
         while data:
             try:
                 self.parser.feed_data(data)
+                self._take_body()
                 return
             except httptools.HttpParserUpgrade as stop:
                 data = data[stop.args[0] :]
@@ -165,6 +167,11 @@ class BoundedProtocol(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise MalformedRequest("A request has to have one header Host (RFC 9112, section 3.2).")
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):  # the parser takes a body whose last coding is chunked, and removes that
+            raise MalformedRequest(
+                "Transfer-Encoding: the body may be chunked, but not coded in another way. Send it as it is."
+            )
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise QueueFull(
                 f"More than {_MAX_PIPELINED} requests wait on this connection. Wait for their answers.", retry_after=1.0
@@ -179,7 +186,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._weigh(cycle)
 
     def on_body(self, body: bytes) -> None:
-        """Takes a piece of the body."""
+        """Notes a piece of the body: of chunks of one byte each there are 40,000 in what comes at once."""
+        self._pieces.append(body)
+
+    def _take_body(self) -> None:
+        """Takes what the parser has found of the body."""
+        if not self._pieces:
+            return
+        body = b"".join(self._pieces)
+        self._pieces.clear()
         self._headers.body()
         self._outstanding.took(len(body))
         self._weigh(self.cycle)
@@ -189,6 +204,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Waits for the next request if this one has been answered already."""
         if self._framing:
             return  # the body is still to come
+        self._take_body()
         self._outstanding.complete()
         self._weigh(self.cycle)
         self._arriving = None

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from redis.asyncio import Redis
@@ -148,6 +148,7 @@ class RedisLink:
             # refusal is one all the same.
             if self._heard <= began or isinstance(error, ResponseError):
                 self._lost(error)
+                await self._connect_anew()
             return
         self._found(full=full, mark=mark)
 
@@ -161,6 +162,11 @@ class RedisLink:
             _log().warning("the results store does not answer", reason=_reason(error))
         for limit in self._calls:
             limit.reschedule(asyncio.get_running_loop().time())
+
+    async def _connect_anew(self) -> None:
+        """Where the address leads to another server after a failover, open connections still end at the old one."""
+        with suppress(Exception):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     def _found(self, full: bool, mark: object) -> None:
         self._heard = self._clock()

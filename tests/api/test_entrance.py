@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.api.connections import Connections
@@ -83,13 +84,19 @@ async def test_one_that_is_cancelled_costs_the_others_no_turn() -> None:
 class Peer(asyncio.Transport):
     """One connection with a body under way; each `piece` is read if somebody reads."""
 
-    def __init__(self, port: Callable[[], BoundedProtocol], address: str, key: str = "") -> None:
+    def __init__(
+        self,
+        port: Callable[[], BoundedProtocol],
+        address: str,
+        key: str = "",
+        framing: str = "Content-Length: 1000000",
+    ) -> None:
         super().__init__()
         self.reading, self.closing = True, False
         self._address = address
         self.protocol = port()
         self.protocol.connection_made(self)
-        self.protocol.data_received(f"POST /{key} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
+        self.protocol.data_received(f"POST /{key} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode())
 
     def piece(self) -> None:
         assert self.reading
@@ -175,6 +182,16 @@ async def test_a_body_that_comes_alone_is_read_in_every_pass() -> None:
         await asyncio.sleep(0)
         peer.piece()
         assert peer.reading
+
+
+async def test_small_chunks_that_come_at_once_are_taken_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, 40,000 of a byte each took a pass of 80 ms."""
+    taken = []
+    monkeypatch.setattr(HttpToolsProtocol, "on_body", lambda self, body: taken.append(body))
+    peer = Peer(a_port(), FLOOD, framing="Transfer-Encoding: chunked")
+    peer.protocol.data_received(b"1\r\na\r\n" * 1000)
+    peer.protocol.data_received(b"1\r\nb\r\n" * 1000 + b"0\r\n\r\n")
+    assert taken == [b"a" * 1000, b"b" * 1000]
 
 
 async def test_a_connection_that_is_gone_costs_the_others_no_turn() -> None:

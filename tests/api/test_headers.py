@@ -103,6 +103,22 @@ def test_trailers_are_no_headers(url: str, upgrade: bytes) -> None:
     assert b"x-request-id: of-the-head\r\n" in answer
 
 
+@pytest.mark.parametrize("codings", [b"gzip, chunked", b"identity\r\nTransfer-Encoding: chunked", b", chunked"])
+def test_a_body_that_is_coded_in_another_way_is_refused(url: str, codings: bytes) -> None:
+    """What is behind it would be read otherwise by a proxy that knows the coding."""
+    head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + codings + b"\r\n\r\n"
+    answer = exchanged(url, head + b"3\r\nabc\r\n0\r\n\r\n" + MODEL + b"Connection: close\r\n\r\n")
+    assert statuses(answer) == [400]
+    assert "Transfer-Encoding" in problem(answer)["detail"]
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"\tChunked "])
+def test_a_chunked_body_is_read(url: str, coding: bytes) -> None:
+    head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:" + coding + b"\r\n\r\n"
+    answer = exchanged(url, head + b"3\r\nabc\r\n0\r\n\r\n" + MODEL + b"Connection: close\r\n\r\n")
+    assert statuses(answer) == [415, 200]
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

@@ -1,5 +1,7 @@
 """What docker-compose.scale.yml and its configuration of the balancer promise, read as the files they are."""
 
+import asyncio
+import contextlib
 import re
 import shutil
 import subprocess
@@ -10,6 +12,8 @@ import pytest
 import yaml
 
 from app.settings import Settings
+from tests.proxy import wait_for_port
+from tests.service_process import free_port
 
 ROOT = Path(__file__).parents[2]
 HAPROXY = ROOT / "deploy" / "scale" / "haproxy.cfg"
@@ -60,3 +64,42 @@ def test_the_balancer_takes_its_configuration() -> None:
         pytest.skip("haproxy, which checks its configuration, is not installed")
     done = subprocess.run([haproxy, "-c", "-f", HAPROXY], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+async def test_who_leaves_the_balancer_leaves_the_service(tmp_path: Path) -> None:
+    """Else pictures are made for nobody while others wait."""
+    haproxy = shutil.which("haproxy")
+    if haproxy is None:
+        pytest.skip("haproxy is not installed: apt-get install haproxy")
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        left.set()
+        writer.close()
+
+    service = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    behind, port = service.sockets[0].getsockname()[1], free_port()
+    defaults = HAPROXY.read_text().partition("\ndefaults\n")[2].partition("\nresolvers")[0]
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(
+        f"defaults\n{defaults}\nlisten all\n bind 127.0.0.1:{port}\n server one 127.0.0.1:{behind}\n"
+    )
+    balancer = await asyncio.create_subprocess_exec(
+        haproxy, "-db", "-f", str(configuration), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await asyncio.to_thread(wait_for_port, port)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(20.0):
+            await asked.wait()
+            assert not left.is_set()
+            writer.close()
+            await left.wait()
+    finally:
+        balancer.terminate()
+        await balancer.wait()
+        service.close()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from app.results.redis_board import RedisBoard
 from app.results.redis_link import RedisLink
 from bench.redis_server import RedisServer
 from tests.conftest import until
+from tests.service_process import free_port
 from tests.tcp_proxy import Proxy, proxied
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("pictures_alone")]
@@ -65,6 +67,14 @@ async def test_it_is_reached_by_a_socket(clean: RedisServer) -> None:
     assert await store.put("a", "", SMALL)
     assert await store.get("a", "", 2) == SMALL[2]
     await store.close()
+
+
+async def test_scripts_that_redis_forgot_are_sent_again(clean: RedisServer, store: RedisStore) -> None:
+    assert await store.put("a", "", SMALL)
+    async with Redis.from_url(clean.url) as redis:
+        await redis.script_flush()
+    assert await store.put("b", "", LARGE)
+    assert await store.get("b", "", 4) == LARGE[4]
 
 
 async def test_those_who_ask_at_once_do_not_run_out_of_connections(proxy: Proxy, store: RedisStore) -> None:
@@ -254,6 +264,25 @@ async def test_a_redis_that_may_not_write_is_unavailable(clean: RedisServer, sto
     assert await store.available()
 
 
+async def test_after_a_failover_the_new_master_is_found(
+    clean: RedisServer, proxy: Proxy, store: RedisStore, tmp_path: Path
+) -> None:
+    """The old one lives on as a replica, and keeps the connections that are open."""
+    old = RedisServer(free_port(), tmp_path)
+    old.start()
+    new, proxy.target = proxy.target, old.port
+    try:
+        assert await store.available()
+        proxy.target = new
+        async with Redis.from_url(old.url) as redis:
+            await redis.replicaof("127.0.0.1", str(free_port()))
+        assert not await store.available()
+        assert await store.available()
+        assert await store.put("a", "", SMALL)
+    finally:
+        old.stop()
+
+
 async def test_a_redis_that_cannot_be_used_is_unavailable_and_the_log_says_why(
     clean: RedisServer, store: RedisStore
 ) -> None:
@@ -270,9 +299,7 @@ async def test_a_redis_that_cannot_be_used_is_unavailable_and_the_log_says_why(
     assert await store.put("a", "", SMALL)
 
 
-@pytest.mark.parametrize(
-    "commands", ["time", "evalsha", "@scripting", "@transaction", "hset", "expire", "hmget", "hget", "mget"]
-)
+@pytest.mark.parametrize("commands", ["time", "evalsha", "@scripting", "hset", "expire", "hmget", "hget", "mget"])
 async def test_a_user_without_a_permission_is_told_from_the_start(clean: RedisServer, commands: str) -> None:
     """Not by results that are not kept, and jobs that wait for that."""
     async with Redis.from_url(clean.url) as redis:
