@@ -68,7 +68,7 @@ class Upscaler:
         """The picture `scale` times as wide and high: a Pillow image, an array, or for bytes and paths a file.
 
         An array is (height, width) or (height, width, 1 to 4), uint8 or uint16, and so is its result. `options` are
-        those of app.options.UpscaleOptions, such as width=, model= or ensemble=; format= and quality= go with files.
+        those of app.options.UpscaleOptions, such as width=, model= or effort=; format= and quality= go with files.
         `progress` is told tiles done and in all, from another thread. Raises ValueError for what cannot be upscaled.
         """
         as_image = hasattr(picture, "convert")

@@ -49,7 +49,7 @@ class Metrics:
         )
         self._upscale_seconds = Histogram(
             "lapsrn_upscale_duration_seconds",
-            "The same of POST /upscale, by the result's size",
+            "From the first byte read of a POST /upscale to the last byte sent, by the result's size",
             ["model", "size", "status"],
             buckets=_SECONDS,
             registry=registry,

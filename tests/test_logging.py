@@ -99,6 +99,23 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody(pipe: tuple[int, logging.Lossy
     assert os.read(reading, 1 << 20) == b"back again\n"
 
 
+def test_only_the_first_line_without_room_waits_for_it(
+    pipe: tuple[int, logging.LossyWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    class NoRoom:
+        def poll(self, milliseconds: float) -> list[tuple[int, int]]:
+            waits.append(milliseconds)
+            return []
+
+    _, writer = pipe
+    monkeypatch.setattr(writer._descriptor, "_room", NoRoom())
+    for _ in range(3):
+        writer.write("text\n")
+    assert waits == [1000 * logging.PATIENCE_SECONDS, 0, 0]
+
+
 def test_a_line_that_was_cut_is_ended(pipe: tuple[int, logging.LossyWriter]) -> None:
     reading, writer = pipe
     writer.write("y" * (1 << 20) + "\n")

@@ -131,6 +131,20 @@ def test_sizes_are_classes(pixels: int, size: str) -> None:
     assert metrics.registry.get_sample_value("lapsrn_upscale_duration_seconds_count", labels) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("strength", "label"), [(0.0, "0"), (0.125, "0.25"), (0.25, "0.25"), (0.26, "0.5"), (0.875, "1"), (1.0, "1")]
+)
+def test_strengths_are_classes(strength: float, label: str) -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics.cleaned(strength, "asked")
+    labels = {"strength": label, "reason": "asked"}
+    assert metrics.registry.get_sample_value("lapsrn_clean_up_total", labels) == 1.0
+
+
+def test_who_decodes_without_processes_can() -> None:
+    assert Metrics(CollectorRegistry()).registry.get_sample_value("lapsrn_decoder_up") == 1.0
+
+
 async def test_jobs_are_counted_by_how_they_ended(serve: Running) -> None:
     failing = threading.Event()
 

@@ -88,6 +88,19 @@ async def test_what_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.Mo
         assert not task.done()
 
 
+@pytest.mark.parametrize(("steady", "pauses"), [(60.0, [0.01, 0.02, 0.02]), (0.0, [0.0, 0.0, 0.0])])
+async def test_pauses_grow_with_deaths_in_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steady: float, pauses: list[float]
+) -> None:
+    monkeypatch.setattr(supervisor, "_PAUSES", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(supervisor, "_STEADY_SECONDS", steady)
+    started = Started(1, 1, 1)
+    with structlog.testing.capture_logs() as logs:
+        async with running(supervised(started, tmp_path)):
+            await until(lambda: len(started.calls) == 4)
+    assert [line["seconds"] for line in logs] == pauses
+
+
 async def test_what_could_never_start_ends_all(tmp_path: Path) -> None:
     started = Started(EXIT_STARTUP)
     async with running(supervised(started, tmp_path, 2)) as task:

@@ -51,12 +51,16 @@ async def test_progress_made_within_the_interval_is_reported_when_it_has_passed(
 
 
 async def test_a_progress_callback_that_fails_does_not_fail_the_request(start: Start) -> None:
+    calls: list[int] = []
+
     def fail(done: int, total: int) -> None:
+        calls.append(done)
         if done:
             raise RuntimeError("not my day")
 
     engine = await start(FakeModel)
     await engine.upscale([picture(9, 9)], scale=4, client="me", on_progress=fail)
+    assert any(calls), "it has failed"
 
 
 async def test_stages_and_batches_are_told(start: Start, recorder: Recorder) -> None:
