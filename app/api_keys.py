@@ -5,14 +5,24 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+SHA256 = r"^[0-9a-f]{64}$"
+PREFIX = r"^(/[A-Za-z0-9._~-]+)*$"
+_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+_IN_WORDS = {
+    SHA256: "give 64 hex digits in lower case, as sha256sum prints them",
+    PREFIX: "give a path that begins with /, such as /sr, of letters, digits and . _ ~ -",
+    _NAME: "give 1 to 64 letters, digits and _ . -",
+}
+"""What a setting has to look like, for those who do not read patterns."""
+
 
 class ApiKey(BaseModel):
     """One client's key: only its SHA-256 is kept, so that the settings give no key away."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Shown in logs, never secret.")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key.")]
+    name: Annotated[str, Field(pattern=_NAME, description="Shown in logs, never secret.")]
+    sha256: Annotated[str, Field(pattern=SHA256, description="Hex SHA-256 of the key.")]
     max_concurrent: Annotated[int | None, Field(ge=1, description="Overrides LAPSRN_CLIENT_MAX_CONCURRENT.")] = None
     requests_per_minute: Annotated[int | None, Field(ge=1, description="Overrides the general rate.")] = None
     admin: Annotated[bool, Field(description="May call POST /admin/reload.")] = False
@@ -37,7 +47,7 @@ def keys_in(file: Path) -> tuple[ApiKey, ...]:
     try:
         return _LIST.validate_json(text)
     except ValidationError as error:
-        items = error.errors(include_url=False, include_input=False, include_context=False)
+        items = error.errors(include_url=False, include_input=False)
         raise ValueError("; ".join(complaint(dict(item), variable) for item in items)) from None
 
 
@@ -48,7 +58,9 @@ def complaint(item: dict[str, object], variable: str = "") -> str:
     """
     location = item["loc"]
     path = [str(part) for part in location] if isinstance(location, tuple) else []
-    message = str(item["msg"]).removeprefix("Value error, ")
+    context = item.get("ctx")
+    pattern = str(context.get("pattern")) if isinstance(context, dict) else ""
+    message = _IN_WORDS.get(pattern) or str(item["msg"]).removeprefix("Value error, ")
     if not variable and path:
         variable = f"LAPSRN_{path.pop(0).upper()}"
     return f"{variable}{''.join(f'[{part}]' for part in path)}: {message}" if variable else message

@@ -1,4 +1,4 @@
-"""Puts the service together from Settings: what app.build builds, within the memory there is, and with its metrics."""
+"""Puts the service together from Settings: what app.build builds, within the available memory, with its metrics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
 
 
 def build_sender(settings: Settings) -> Sender | None:
-    """What sends webhooks, where they are on."""
+    """The sender of webhooks, if they are on."""
     if not settings.webhook_hosts:
         return None
     from app import webhooks
@@ -69,7 +69,7 @@ def build_sender(settings: Settings) -> Sender | None:
 
 
 def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Division]:
-    """`settings` with limits that fit into the memory there is, and how it is divided. Raises StartupError."""
+    """`settings` with limits that fit into the available memory, and how that is divided. Raises StartupError."""
     memory = available()
     if settings.memory_bytes is not None:
         memory = Available(settings.memory_bytes, "LAPSRN_MEMORY_BYTES")
@@ -90,13 +90,13 @@ def build_metrics() -> Metrics:
 
 
 def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
-    """Where results are kept, and where jobs are shown to other processes: Redis if one is named, else memory.
+    """Where results are kept, and where other processes see jobs: in Redis if one is named, otherwise in memory.
 
     Raises StartupError for an address that cannot be read.
     """
     if settings.redis_url is None:
         return MemoryStore(settings.result_max_bytes, settings.result_ttl_seconds), None
-    from app.results.redis import RedisStore  # brings redis, which nobody needs without one
+    from app.results.redis import RedisStore  # imports redis, which only this store needs
 
     url = settings.redis_url.get_secret_value()
     limits = settings.result_max_bytes, settings.result_ttl_seconds
@@ -111,7 +111,7 @@ def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobB
 
 
 def replica_count(settings: Settings) -> int:
-    """Processes to serve with: what is set; `auto` is one for every three cores beside a GPU, and else one.
+    """How many processes serve: as set; `auto` is one for every three cores next to a GPU, and otherwise one.
 
     On a CPU the network takes nearly all of the time and uses every core from one process.
     """
@@ -122,7 +122,7 @@ def replica_count(settings: Settings) -> int:
 
 
 def settings_of_replica(settings: Settings, count: int) -> Settings:
-    """Those of each of `count` replicas: an equal part of the memory, and of the cores where no number is set."""
+    """The settings of each of `count` replicas: an equal part of the memory, and of the cores if no number is set."""
     share = max(1, build.cores() // count)
     return settings.model_copy(
         update={

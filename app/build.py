@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from app.codec import Codec, DecodeLimits, Formulas, decoder_child
 from app.codec.decoder_pool import DecoderPool
 from app.codec.formats import readable
-from app.control_groups import cores_allowed
 from app.engine import Engine, EngineConfig, ModelFactory
 from app.engine.config import WarmUp
 from app.errors import StartupError
 from app.metrics import Metrics
+from app.process.control_groups import cores_allowed
 from app.settings import Settings
 from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, YCBCR_OFFSET
 from model.resample import contributions, downsample_kernel, upsample_kernel

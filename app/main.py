@@ -1,6 +1,7 @@
 """Serves: makes the application and runs it until a signal ends it; nothing happens at import."""
 
 import asyncio
+import errno
 import multiprocessing
 import os
 import signal
@@ -16,14 +17,15 @@ from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
-from app import early_signals, logging, open_files
+from app import logging
 from app.assembly import build_service, replica_count, settings_of_replica
 from app.build import package_version
-from app.early_signals import leave
 from app.engine import ModelFactory
 from app.errors import EXIT_STARTUP, StartupError
+from app.process import early_signals, open_files
+from app.process.early_signals import leave
+from app.process.standard_streams import open_closed
 from app.settings import Settings, load_settings, unknown_settings
-from app.standard_streams import open_closed
 from app.web import STATIC
 
 if TYPE_CHECKING:
@@ -63,7 +65,9 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     for name in unknown_settings(os.environ):
         structlog.get_logger("lapsrn").warning("not a setting; see docs/configuration.md", variable=name)
     listener = listen(settings.host, settings.port)
-    metrics = None if settings.metrics_port is None else listen(settings.host, settings.metrics_port)
+    metrics = None
+    if settings.metrics_port is not None:
+        metrics = listen(settings.host, settings.metrics_port, "LAPSRN_METRICS_PORT")
     _tell_address(listener)
     count = replica_count(settings)
     if count > 1 and not hasattr(socket, "AF_UNIX"):
@@ -76,13 +80,20 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     return run_server(app, listener, _with_metrics(app, metrics))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host`. Raises StartupError in one line."""
+def listen(host: str, port: int, variable: str = "LAPSRN_PORT or --port") -> socket.socket:
+    """A socket that listens on `host`. Raises StartupError in one line, which names what sets the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        raise StartupError(f"cannot listen on {host} port {port}: {error}") from None
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
+            reason = f"something listens there already; stop it, or choose another port with {variable}"
+        elif number == errno.EACCES:
+            reason = f"this user may not; choose a port from 1024 on with {variable}"
+        else:
+            reason = f"{error}; set LAPSRN_HOST or --host to an address of this machine, such as 127.0.0.1"
+        raise StartupError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
 def _with_metrics(app: "FastAPI", listener: socket.socket | None) -> list["Beside"]:
@@ -99,7 +110,7 @@ def _serve_replicas(
     metrics: socket.socket | None,
 ) -> int:
     """The parent of `count` processes that serve on the same sockets."""
-    from app.api.replicas import Replicas  # brings httpx, which nobody needs without replicas
+    from app.api.replicas import Replicas  # imports httpx, which only replicas need
     from app.api.server import LAST_SECONDS
     from app.supervisor import Supervisor
 
@@ -127,14 +138,14 @@ def _serve_replicas(
 
 @contextmanager
 def _folder_for_sockets() -> Iterator[Path]:
-    """Where replicas answer one another. Raises StartupError where there can be none."""
+    """Where replicas reach one another. Raises StartupError if there can be no such folder."""
     with ExitStack() as stack:
         try:
             folder = Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="lapsrn-", ignore_cleanup_errors=True))
             )
             with socket.socket(socket.AF_UNIX) as trial:
-                trial.bind(str(folder / "trial.sock"))  # the path of which may be too long
+                trial.bind(str(folder / "trial.sock"))  # its path may be too long
         except OSError as error:
             raise StartupError(f"replicas need a folder for their sockets ({error}); name one in TMPDIR") from None
         yield folder
@@ -149,7 +160,7 @@ def _replica(
     listener: socket.socket,
     metrics: socket.socket | None,
 ) -> NoReturn:
-    """A process that the parent has started; with `again` in the place of one that has ended."""
+    """A process started by the parent; with `again`, to replace one that has ended."""
     from app.api.application import build_metrics_application
     from app.api.replicas import ScrapeOfAll
     from app.api.scrape import SharedScrape
@@ -173,13 +184,13 @@ def _replica(
 
 
 def _have_all_reloaded(parent: int) -> None:
-    """Tells the parent, while there is one: what takes its place may be the system's first process."""
+    """Tells the parent, if it still exists: its successor may be the system's first process."""
     if os.getppid() == parent:
         os.kill(parent, signal.SIGHUP)
 
 
 def _have_a_directory() -> None:
-    """Takes the root instead of a working directory that has been deleted, in which no process can be started."""
+    """Changes to the root if the working directory has been deleted, as no process can be started there."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -196,7 +207,7 @@ def _tell_address(listener: socket.socket) -> None:
 
 
 def _open_standard_streams() -> None:
-    """Where they were closed, what is written to them is dropped, and not written to the socket opened next."""
+    """If they were closed, what is written to them is dropped, instead of going to the socket opened next."""
     open_closed()
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")

@@ -45,9 +45,9 @@ class UpscaleOptions:
     scale: Annotated[
         float,
         Option(
-            "How many times as high and wide, 1 to 8. The levels that GET /model names are what the network makes; "
-            "others, such as 3 or 1.5, are made from the next larger one. 1 is for a model that removes artifacts.",
-            "How many times as wide and as high, 1 to 8; 2, 4 and 8 are levels, others are made from the next larger.",
+            "How many times as wide and high, 1 to 8. The network itself makes the levels that GET /model lists; other "
+            "sizes, such as 3 or 1.5, are made from the next larger level. 1 is for a model that removes artifacts.",
+            "How many times as wide and high, 1 to 8; 2, 4 and 8 are levels, others are made from the next larger one.",
             metavar="1..8",
             example=2,
             least=1,
@@ -58,9 +58,9 @@ class UpscaleOptions:
     width: Annotated[
         int | None,
         Option(
-            "Pixels that the result is to be wide, instead of `scale`; its height follows. With `height`, the largest "
-            "result that fits into both.",
-            "Pixels that the results are to be wide, instead of --scale; with --height, both are limits.",
+            "Width of the result in pixels, instead of `scale`; its height follows. With `height`, the largest result "
+            "that fits within both.",
+            "Width of the results, instead of --scale; with --height, both are upper limits.",
             metavar="PIXELS",
             least=1,
             general=True,
@@ -79,8 +79,8 @@ class UpscaleOptions:
     long_side: Annotated[
         int | None,
         Option(
-            "Pixels that the longer side of the result is to have, instead of `scale`.",
-            "Pixels that the longer side is to have, instead of --scale.",
+            "Length of the result's longer side in pixels, instead of `scale`.",
+            "Length of the longer side, instead of --scale.",
             metavar="PIXELS",
             least=1,
             general=True,
@@ -89,9 +89,9 @@ class UpscaleOptions:
     model: Annotated[
         str | None,
         Option(
-            "Which network, by its name in GET /model. Without it, the first that has the scale. Its deep companion "
-            "takes what is cleaned up or asks for high quality. `lapsrn_x4_jpeg` is another name of `clean=1`.",
-            "Network to use; lapsrn_x4_jpeg is --clean 1.",
+            "Which network, by its name in GET /model; by default, the first that has the scale. Its deep companion "
+            "takes over for clean-up and high quality. `lapsrn_x4_jpeg` is another name for `clean=1`.",
+            "Network to use; lapsrn_x4_jpeg means --clean 1.",
             metavar="NAME",
             example="lapsrn_x8",
             max_length=64,
@@ -102,9 +102,9 @@ class UpscaleOptions:
         float | Literal["auto"],
         Option(
             "How strongly to remove traces of compression and noise: from 0, nothing, to 1, in eighths. `auto`, the "
-            "default, takes what suits the picture's compression, by its quantisation and its pixels, and 0 if it has "
+            "default, chooses what suits the compression, noise or shrinking that the picture shows, and 0 if it shows "
             "none.",
-            "How strongly to remove traces of compression and noise: 0 to 1, or auto, by the picture.",
+            "How strongly to remove traces of compression and noise: 0 to 1, or auto to decide by the picture.",
             metavar="0..1|auto",
             example=0.5,
         ),
@@ -112,8 +112,8 @@ class UpscaleOptions:
     format: Annotated[
         OutputFormat | None,
         Option(
-            "Format of the answer; without it, Accept decides, and PNG where that is indifferent.",
-            "Format of the results; otherwise the ending of OUT decides, or png.",
+            "Format of the answer; by default, Accept decides, and PNG is sent if it has no preference.",
+            "Format of the results; by default, that of the extension of OUT, or png.",
             aliases=(("jpg", "jpeg"), ("tif", "tiff")),
         ),
     ] = None
@@ -123,14 +123,14 @@ class UpscaleOptions:
             "A better result in more time, for any format: `medium` is the mean of two passes, over the picture and a "
             "quarter turn, `high` the same by the network's deep companion, and `best` is `ensemble=true`. Without a "
             "companion, `high` is `best`.",
-            "A better result in more time; best is --ensemble.",
+            "A better result in more time; best is the same as --ensemble.",
         ),
     ] = None
     quality: Annotated[
         int | MoreEffort | None,
         Option(
-            "Of lossy formats, 1 to 100. A word is another name of `effort`, for any format.",
-            "Quality of lossy formats; a word is another name of --effort.",
+            "Of lossy formats, 1 to 100. A word is another name for `effort`, for any format.",
+            "Quality of lossy formats; a word is another name for --effort.",
             metavar="1..100|medium|high|best",
             example=90,
         ),
@@ -140,8 +140,8 @@ class UpscaleOptions:
         Option(
             "The best quality, the geometric self-ensemble: the mean over the picture's four quarter turns and their "
             "mirrors, by the network's deep companion if it has one. It counts as eight times as many tiles, of a "
-            "network that takes longer for each.",
-            "Best quality: the mean over four quarter turns and their mirror images, some twelve times slower.",
+            "network that takes longer for each one.",
+            "The best result: the mean over four quarter turns and their mirror images; about twelve times slower.",
         ),
     ] = False
     lossless: Annotated[
@@ -153,7 +153,7 @@ class UpscaleOptions:
     ] = None
     depth: Annotated[
         Literal["keep", "8"],
-        Option("16-bit pictures stay 16-bit, or are reduced to 8.", "Keep 16 bits per sample, or reduce them to 8."),
+        Option("Keep 16 bits per sample, or reduce them to 8.", "Keep 16 bits per sample, or reduce them to 8."),
     ] = "keep"
     color: Annotated[
         Literal["keep", "srgb"],
@@ -162,14 +162,14 @@ class UpscaleOptions:
     metadata: Annotated[
         Literal["drop", "keep", "all"],
         Option(
-            "Drop EXIF and XMP, keep them without position, or keep them all.",
-            "EXIF and XMP: drop them, keep them without the position, or keep all.",
+            "Drop EXIF and XMP, keep them without the position, or keep everything.",
+            "EXIF and XMP: drop them, keep them without the position, or keep everything.",
         ),
     ] = "drop"
     frames: Annotated[
         Literal["single", "first", "all"],
         Option(
-            "An animation is refused, gives its first frame, or is upscaled in full.",
+            "Animations: refuse them, take the first frame, or upscale all frames.",
             "Animations: refuse them, take the first frame, or upscale all frames.",
         ),
     ] = "single"

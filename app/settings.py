@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from app.api_keys import ApiKey, complaint, keys_in, text_of
+from app.api_keys import PREFIX, SHA256, ApiKey, complaint, keys_in, text_of
 from app.errors import SettingsRefused, StartupError
 from app.formats import INPUT_FORMATS
 from app.webhook_rules import Rules, is_host_pattern, secrets_in
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     root_path: Annotated[
         str,
         Field(
-            pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+            pattern=PREFIX,
             description="Prefix of every address behind a proxy, such as /sr for https://example.org/sr/.",
         ),
     ] = ""
@@ -55,18 +55,22 @@ class Settings(BaseSettings):
         int | None, Field(ge=0, le=65535, description="Serve /metrics and health here as well, and /metrics only here.")
     ] = None
     forwarded_allow_ips: Annotated[
-        str, Field(description="Proxies whose X-Forwarded-For and -Proto are believed, separated by commas.")
+        str,
+        Field(
+            description="Addresses and networks of proxies whose X-Forwarded-For and -Proto are believed, separated by "
+            "commas; * for any."
+        ),
     ] = "127.0.0.1"
     replicas: Annotated[
         Positive | Literal["auto"],
         Field(
-            description="Processes that this one starts, to serve on the same port; above 1 needs Redis. auto: one for "
-            "every three cores where there is a GPU and Redis, else 1."
+            description="Processes to start, all on the same port; more than 1 needs Redis. auto: one for "
+            "every three cores if there are a GPU and Redis, else 1."
         ),
     ] = 1
     processes: Annotated[
         Positive,
-        Field(description="Services that answer at one address, such as containers; above 1 needs Redis."),
+        Field(description="Services that answer at one address, such as containers; more than 1 needs Redis."),
     ] = 1
 
     weights: Annotated[Path, Field(description="The network's weights, a safetensors file.")] = _DEFAULT_WEIGHTS
@@ -74,17 +78,17 @@ class Settings(BaseSettings):
         tuple[Path, ...],
         NoDecode,
         Field(
-            description="More networks: weights files, or folders of them, with commas between, or none. Each is a "
-            "model under its file's name, and serves scales that the first has not. By default, the other files in the "
+            description="More networks: weights files, or folders of them, separated by commas, or none. Each is a "
+            "model under its file's name, and serves scales that the first lacks. By default, the other files in the "
             "folder of the shipped weights are served with the shipped weights."
         ),
     ] = (_SHIPPED,)
     weights_sha256: Annotated[
-        str | None, Field(pattern=r"^[0-9a-f]{64}$", description="If given, the weights must have this SHA-256.")
+        str | None, Field(pattern=SHA256, description="If given, the weights must have this SHA-256.")
     ] = None
     devices: Annotated[
         str,
-        Field(description="auto, cpu, or accelerators with commas between, such as cuda:0,cuda:1: one worker each."),
+        Field(description="auto, cpu, or accelerators separated by commas, such as cuda:0,cuda:1: one worker each."),
     ] = "auto"
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], Field(description="Arithmetic of the network.")
@@ -96,16 +100,16 @@ class Settings(BaseSettings):
     cpu_workers: Annotated[
         int,
         Field(
-            ge=0, le=64, description="Workers where the network runs on the CPU; 0 is one per core, of those allowed."
+            ge=0, le=64, description="Workers if the network runs on the CPU; 0 means one per core that may be used."
         ),
     ] = 0
     hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
     codec_threads: Annotated[
-        int, Field(ge=0, le=64, description="Threads for the large pictures of a client; 0 is half the cores.")
+        int, Field(ge=0, le=64, description="Threads for the large pictures of a client; 0 means half the cores.")
     ] = 0
     decode: Annotated[
-        Literal["inline", "process"], Field(description="Decode in this process or in one that may be killed.")
+        Literal["inline", "process"], Field(description="Decode in this process, or in others that can be killed.")
     ] = "process"
     decode_timeout_seconds: Annotated[
         float,
@@ -114,8 +118,8 @@ class Settings(BaseSettings):
         ),
     ] = 30.0
 
-    max_input_bytes: Annotated[Positive, Field(description="Largest body.")] = 32 * _MIB
-    max_input_pixels: Annotated[Positive, Field(description="Largest picture in, height x width (M).")] = 16 * _MIB
+    max_input_bytes: Annotated[Positive, Field(description="Largest request body.")] = 32 * _MIB
+    max_input_pixels: Annotated[Positive, Field(description="Largest input picture, height x width (M).")] = 16 * _MIB
     max_output_pixels: Annotated[
         Positive, Field(description="Largest picture that the network may make, height x width, at the level it needs.")
     ] = 64 * _MIB
@@ -123,12 +127,15 @@ class Settings(BaseSettings):
         Positive | None,
         Field(
             description="Memory for the service and its decoders; by default the container's limit, or the machine's. "
-            "Where it is short, limits that are marked (M) and not set become smaller."
+            "If it is scarce, limits marked (M) that are not set become smaller."
         ),
     ] = None
-    max_body_bytes_in_flight: Annotated[Positive, Field(description="Bodies held, one client alone (M).")] = 256 * _MIB
+    max_body_bytes_in_flight: Annotated[Positive, Field(description="Request bodies held, one client alone (M).")] = (
+        256 * _MIB
+    )
     max_answer_bytes_in_flight: Annotated[
-        Positive, Field(description="Pictures being sent at once, all clients; one client alone may have half (M).")
+        Positive,
+        Field(description="Pictures being sent at once, all clients together; one alone may have half (M)."),
     ] = 512 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
@@ -138,35 +145,35 @@ class Settings(BaseSettings):
     max_queue_bytes: Annotated[
         Positive,
         Field(
-            description="Memory for pictures in progress, all clients, from decoded to written; a picture that needs "
-            "more by itself is 413 (M)."
+            description="Memory for pictures in progress, all clients, from decoding to writing; one picture that "
+            "needs more is a 413 (M)."
         ),
     ] = 4096 * _MIB
-    deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is 504.")] = 300.0
+    deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is a 504.")] = 300.0
     job_deadline_seconds: Annotated[Seconds, Field(description="The same for jobs (Prefer: respond-async).")] = 3600.0
     job_ttl_seconds: Annotated[Seconds, Field(description="A finished job is remembered this long.")] = 600.0
     job_lease_seconds: Annotated[
-        Seconds, Field(description="A process that shows no sign of life for this long has lost its jobs, say others.")
+        Seconds, Field(description="After this long without a sign of life from a process, others call its jobs lost.")
     ] = 10.0
-    max_jobs: Annotated[Positive, Field(description="Jobs remembered, finished ones too, one client alone.")] = 1000
+    max_jobs: Annotated[Positive, Field(description="Jobs remembered, also finished ones, one client alone.")] = 1000
     webhook_hosts: Annotated[
         tuple[str, ...],
         NoDecode,
         Field(
             description="Where webhooks of jobs may go, separated by commas: hosts, .example.org for all below it, * "
-            "for any public one; addresses and networks, which may be private. Empty: there are none."
+            "for any public one; addresses and networks, which may be private. Empty: webhooks are off."
         ),
     ] = ()
     webhook_secret: Annotated[
-        SecretStr | None, Field(description="What signs webhooks: whsec_ and base64; several with spaces between.")
+        SecretStr | None, Field(description="What signs webhooks: whsec_ and base64; several separated by spaces.")
     ] = None
-    webhook_secret_file: Annotated[Path | None, Field(description="A file with that, instead of it.")] = None
+    webhook_secret_file: Annotated[Path | None, Field(description="A file with that secret instead.")] = None
     webhook_timeout_seconds: Annotated[Seconds, Field(description="Time for one attempt to deliver a webhook.")] = 10.0
     webhook_tries: Annotated[
         int, Field(ge=1, le=12, description="Attempts, with pauses of 1, 3, 9... seconds: eight are 18 minutes.")
     ] = 8
     max_webhooks: Annotated[
-        Positive, Field(description="Webhooks not delivered yet, those of jobs under way too, one client alone.")
+        Positive, Field(description="Webhooks not delivered yet, also those of running jobs, one client alone.")
     ] = 1000
     heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
     lame_duck_seconds: Annotated[
@@ -174,7 +181,7 @@ class Settings(BaseSettings):
         Field(
             ge=0,
             le=_YEAR,
-            description="After SIGTERM, time to serve on while readiness fails, before the grace time begins.",
+            description="After SIGTERM, time to keep serving while readiness fails, before the grace time begins.",
         ),
     ] = 0.0
     grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work when the service stops.")] = 30.0
@@ -182,15 +189,15 @@ class Settings(BaseSettings):
     max_connections: Annotated[
         Positive, Field(description="Connections at once; beyond them only health checks and scrapes are answered.")
     ] = 1024
-    header_timeout_seconds: Annotated[Seconds, Field(description="A client must send its headers by then.")] = 10.0
-    max_header_bytes: Annotated[Positive, Field(description="Address and headers of a request; more is 431.")] = 65536
+    header_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a request's headers.")] = 10.0
+    max_header_bytes: Annotated[Positive, Field(description="Address and headers of a request; more is a 431.")] = 65536
     max_header_fields: Annotated[
-        Positive, Field(description="Headers of a request, and parameters of its address; more is 431.")
+        Positive, Field(description="Headers of a request, and parameters of its address; more is a 431.")
     ] = 100
-    body_idle_seconds: Annotated[Seconds, Field(description="Longest pause inside a body; then 408.")] = 10.0
-    body_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a whole body; then 408.")] = 120.0
+    body_idle_seconds: Annotated[Seconds, Field(description="Longest pause within a body; then a 408.")] = 10.0
+    body_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a whole body; then a 408.")] = 120.0
     write_idle_seconds: Annotated[
-        Seconds, Field(description="A client that takes nothing of its answer for so long is cut off.")
+        Seconds, Field(description="A client that reads nothing of its answer for this long is cut off.")
     ] = 30.0
     keep_alive_seconds: Annotated[WholeSeconds, Field(description="Idle connections are closed after this.")] = 5
 
@@ -200,32 +207,32 @@ class Settings(BaseSettings):
     result_ttl_seconds: Annotated[WholeSeconds, Field(description="Finished pictures are kept this long.")] = 600
     store_retry_seconds: Annotated[
         float,
-        Field(ge=0, le=_YEAR, description="A job's result is offered this long to a Redis that does not take it."),
+        Field(ge=0, le=_YEAR, description="How long a job's result is offered to a Redis that does not take it."),
     ] = 60.0
     redis_url: Annotated[
         SecretStr | None, Field(description="Keep finished pictures in this Redis (redis://, rediss:// or unix://).")
     ] = None
-    redis_url_file: Annotated[Path | None, Field(description="A file with that address, instead of it.")] = None
+    redis_url_file: Annotated[Path | None, Field(description="A file with that address instead.")] = None
 
-    api_keys: Annotated[tuple[ApiKey, ...], Field(description="JSON list of keys; empty: no key is asked for.")] = ()
+    api_keys: Annotated[tuple[ApiKey, ...], Field(description="JSON list of keys; empty: no key is needed.")] = ()
     api_keys_file: Annotated[
         Path | None,
-        Field(description="A file with that list, instead of it; read again on SIGHUP and `POST /admin/reload`."),
+        Field(description="A file with that list instead; reread on SIGHUP and `POST /admin/reload`."),
     ] = None
     allow_anonymous: Annotated[
-        bool, Field(description="Listen beyond loopback without keys, knowing that anybody may send work.")
+        bool, Field(description="Listen beyond loopback without keys, although anybody may then send work.")
     ] = False
     allowed_hosts: Annotated[
         tuple[str, ...],
         NoDecode,
         Field(
-            description="Names that the service is called by, separated by commas: hosts, .example.org for all below "
-            "it, local for those that only a local network has and what comes by TLS, * for any. By default local on "
-            "loopback without keys, else *. Addresses, localhost and health checks are always answered."
+            description="Names that the service answers to, separated by commas: hosts, .example.org for all below "
+            "it, local for those that only local networks have and any that a proxy has by TLS, * for any. By default "
+            "local on loopback without keys, else *. Addresses, localhost and health checks are always answered."
         ),
     ] = ()
     client_max_concurrent: Annotated[
-        Positive, Field(description="Upscales under way per client: requests until they are answered, and jobs.")
+        Positive, Field(description="Upscales running at once per client: requests until they are answered, and jobs.")
     ] = 64
     client_max_connections: Annotated[
         Positive,
@@ -244,7 +251,7 @@ class Settings(BaseSettings):
         tuple[str, ...], NoDecode, Field(description="Web origins that may call from a browser, separated by commas.")
     ] = ()
 
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = (
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Lowest level logged.")] = (
         "info"
     )
     log_format: Annotated[
@@ -265,6 +272,20 @@ class Settings(BaseSettings):
     @classmethod
     def _without_last_slash(cls, value: object) -> object:
         return value.rstrip("/") if isinstance(value, str) else value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        """uvicorn would take anything else for a name, which no proxy has."""
+        for part in filter(None, map(str.strip, [] if value.strip() == "*" else value.split(","))):
+            try:
+                ipaddress.ip_network(part)
+            except ValueError:
+                raise ValueError(
+                    f"'{part}' is neither an address such as 10.0.0.7 nor a network such as 10.0.0.0/8; "
+                    "* alone stands for any"
+                ) from None
+        return value.strip()
 
     @field_validator("redis_url")
     @classmethod
@@ -357,7 +378,7 @@ class Settings(BaseSettings):
         if not (keys or self.allow_anonymous or is_loopback(self.host)):
             raise ValueError(
                 f"LAPSRN_HOST: refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS or "
-                "LAPSRN_API_KEYS_FILE, listen on 127.0.0.1, or say LAPSRN_ALLOW_ANONYMOUS=true"
+                "LAPSRN_API_KEYS_FILE, listen on 127.0.0.1, or set LAPSRN_ALLOW_ANONYMOUS=true"
             )
 
     def keys_now(self) -> tuple[ApiKey, ...]:
@@ -399,7 +420,7 @@ def load_settings() -> Settings:
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         variable = f"LAPSRN_{field[1].upper()}" if field else "a setting"
-        raise StartupError(f"{variable}: not valid JSON ({error.__cause__})") from None
+        raise StartupError(f"{variable}: not valid JSON ({error.__cause__}); see docs/configuration.md") from None
     except ValidationError as error:
         raise StartupError("; ".join(complaint(dict(item)) for item in error.errors(include_url=False))) from None
 

@@ -1,4 +1,4 @@
-"""How clients share what is limited: one rule of admission for tiles, bytes, jobs, seats at a decoder.
+"""How clients share what is limited: one rule of admission for tiles, bytes, jobs and decoder processes.
 
 What a client holds may be at most a fixed multiple of what nobody holds: the dynamic threshold of Choudhury and Hahne,
 "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 1998. A client

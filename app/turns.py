@@ -23,7 +23,7 @@ class RoundRobin(Generic[T]):
         return bool(self._order)
 
     def add(self, member: T) -> None:
-        """Let somebody take part who does not yet."""
+        """Let somebody take part, unless they do already."""
         last = self._order.index(next(reversed(self._newcomers))) if self._newcomers else -1
         self._order.insert(last + 2, member)
         self._newcomers[member] = None

@@ -35,7 +35,9 @@ CHEAP = ("stages",)
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 1 if a measure could not be taken. What is slow is not a failure."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", action="append", choices=MEASURES, help="this measure; may be given again")
     parser.add_argument("--json", type=Path, help="write the numbers there as well")
     parser.add_argument("--quick", action="store_true", help="a smoke test of what is cheap; the numbers mean nothing")

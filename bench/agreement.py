@@ -3,6 +3,7 @@
 CPU milliseconds of merging 256x256 pixels at x2 and x4, without and with the step, by turns in one run; medians.
 """
 
+import argparse
 import statistics
 import time
 
@@ -33,6 +34,9 @@ def pictures() -> dict[str, NDArray[np.uint8]]:
 
 def main() -> None:
     """A line for each picture."""
+    argparse.ArgumentParser(
+        prog="python -m bench.agreement", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     runtime, formulas = Weights.open(WEIGHTS).runtime("cpu", "float32", "torch"), build_formulas()
     for name, samples in pictures().items():
         source = split(samples, formulas)

@@ -177,7 +177,9 @@ def as_table(measured: Sequence[Measured], strengths: Mapping[str, Sequence[Poin
 
 def main() -> None:
     """Measures, prints the table, and writes the points into the weights."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("weights", type=Path, help="the network at full strength")
     parser.add_argument("--base", type=Path, required=True, help="the network that it began as, of the same form")
     parser.add_argument(

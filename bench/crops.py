@@ -162,7 +162,9 @@ async def strips() -> list[list[tuple[str, Image.Image]]]:
 
 def main() -> None:
     """Writes the sheet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.crops", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--to", type=Path, required=True, help="PNG to write")
     arguments = parser.parse_args()
     sheet(asyncio.run(strips())).save(arguments.to, optimize=True)

@@ -55,7 +55,7 @@ def told(picture: Picture) -> set[str]:
 
 def lines(pictures: Sequence[Picture]) -> Iterator[str]:
     """Of the table, Markdown."""
-    yield f"| of {len(pictures)} pictures, {SCALE} times smaller | noise is told | shrinking by area is told |"
+    yield f"| of {len(pictures)} pictures, {SCALE} times smaller | noise is recognised | shrinking by area is |"
     yield "|---|---:|---:|"
     for name, change in ROWS.items():
         found = [told(change(each)) for each in pictures]
@@ -64,7 +64,9 @@ def lines(pictures: Sequence[Picture]) -> Iterator[str]:
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.findings", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, nargs="+", default=FOLDERS, help="folders of pictures")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files: block `findings` to renew")
     arguments = parser.parse_args()

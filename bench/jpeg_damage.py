@@ -69,7 +69,9 @@ def noticed(seeds: int) -> tuple[Counter[tuple[str, str, int]], int]:
 
 def main() -> None:
     """A table in Markdown, in percent."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.jpeg_damage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=20)
     found, count = noticed(parser.parse_args().seeds)
     columns = [(damage, size) for damage in DAMAGES for size in SIZES]

@@ -63,7 +63,9 @@ def _run(command: list[str], stop_after: int | None) -> float:
 
 def main() -> int:
     """The exit code is 1 where memory or pixels are not as promised."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.large", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--height", type=int, default=3072)
     parser.add_argument("--width", type=int, default=4096)
     parser.add_argument("--scale", type=int, default=4)

@@ -141,7 +141,9 @@ def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int, int]
 
 def main() -> None:
     """The child."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("url")
     parser.add_argument("clients", type=int)

@@ -173,7 +173,9 @@ def stages(runs: int) -> dict[str, float]:
 
 def main() -> None:
     """Prints the tables and writes JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.png", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=DATA, help="folder with Set5 and Set14")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--runs", type=int, default=3)

@@ -187,7 +187,9 @@ DEFAULT = ("one", "two", "ray-1", "ray-2")
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", action="append", choices=ARRANGEMENTS, help="this one; may be given again")
     parser.add_argument("--seconds", type=float, default=30, help="of load, twice for each")
     options = parser.parse_args(arguments)

@@ -39,7 +39,9 @@ def scores(folder: Path, weights: Path) -> dict[tuple[int, bool], float]:
 
 def main() -> None:
     """Prints a line for each set and scale."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.served", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=DATA, help="folder with Set5 and Set14")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.build import open_model
-from app.early_signals import leave
 from app.engine import NetworkInfo, TileModel
 from app.main import serve
+from app.process.early_signals import leave
 from app.settings import Settings
 
 PIXELS_A_SECOND = 64e6

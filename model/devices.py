@@ -26,7 +26,7 @@ def devices(wanted: str) -> list[str]:
         return [f"cuda:{index}" for index in range(count)] or ["cpu"]
     found = [_device(name.strip(), count) for name in wanted.split(",")]
     if "cpu" in found and len(found) > 1:
-        raise ValueError(f"{wanted!r}: the CPU is no match for accelerators beside it; use cpu alone, or leave it out")
+        raise ValueError(f"{wanted!r}: the CPU would only slow accelerators down; use cpu alone, or leave it out")
     return found
 
 

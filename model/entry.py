@@ -60,5 +60,5 @@ def at_least(least: int) -> Callable[[str], int]:
 def jpeg_quality(text: str) -> int:
     """For argparse: 1 to 100."""
     if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is no quality of a JPEG; give 1 to 100")
+        raise argparse.ArgumentTypeError(f"{text} is not a JPEG quality; give 1 to 100")
     return int(text)

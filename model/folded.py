@@ -54,14 +54,14 @@ class FoldedLevel:
 
 @dataclass(frozen=True, slots=True)
 class FoldedLapSRN:
-    """The served function. Features are computed in the dtype asked for, the image branch always as the input is."""
+    """The served function. Features are computed in the given dtype, the image branch always in that of the input."""
 
     entry: Conv
     levels: tuple[FoldedLevel, ...]
     margin: int
     slope: float
     skips: bool = False
-    """Whether the convolutions of a level come in pairs that add to what they started from."""
+    """Whether the convolutions of a level come in pairs that are added to their input."""
 
     def __call__(self, padded: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
         """Luma with its margin (N, 1, H + 2m, W + 2m), 0..1, to [(N, 1, 2H, 2W), (N, 1, 4H, 4W), ...].
@@ -79,7 +79,7 @@ class FoldedLapSRN:
         return self.entry.weight.device
 
     def combine(self, padded: Tensor, residuals: list[Tensor], flats: list[Tensor]) -> list[Tensor]:
-        """The image branch: upsample, add the residual less what a flat picture would get (`flats`), level by level.
+        """The image branch: upsample, add the residual minus what a flat picture would get (`flats`), level by level.
 
         As many levels as there are residuals.
         """
@@ -113,12 +113,12 @@ class FoldedLapSRN:
             outputs.append(level.residual(features).to(padded.dtype))
             if i + 1 < count:
                 assert level.following is not None
-                # The shuffle comes after the activation, which does not mind the order.
+                # The shuffle comes after the activation, which gives the same in either order.
                 features = shuffle_phases(level.following(features, self.slope))
         return outputs
 
     def _through(self, convs: tuple[Conv, ...], features: Tensor) -> Tensor:
-        """Features after a level's convolutions, each of which takes a pixel off every side."""
+        """Features after a level's convolutions, each of which removes a pixel on every side."""
         if not self.skips:
             for conv in convs:
                 features = conv(features, self.slope)
@@ -194,7 +194,7 @@ def drop_centre(weight: Tensor) -> Tensor:
 
 
 def neighbour_differences(luma: Tensor) -> Tensor:
-    """(N, 1, H, W) to (N, 8, H - 2, W - 2): each neighbour less the pixel itself, exactly zero where it is flat."""
+    """(N, 1, H, W) to (N, 8, H - 2, W - 2): each neighbour minus the pixel itself, exactly zero where it is flat."""
     height, width = luma.shape[-2] - 2, luma.shape[-1] - 2
     centre = luma[:, :, 1:-1, 1:-1]
     around = torch.cat([luma[:, :, y : y + height, x : x + width] for y, x in NEIGHBOURS], dim=1)
@@ -202,7 +202,7 @@ def neighbour_differences(luma: Tensor) -> Tensor:
 
 
 def centred(network: FoldedLapSRN) -> FoldedLapSRN:
-    """The same function with residuals round zero: biases less what a flat picture gets, which is taken off anyway.
+    """The same function with residuals around zero: biases minus what a flat picture gets, which is subtracted anyway.
 
     Reduced precision then spends its bits on the picture. The convolutions of `network` are EagerConvs.
     """
@@ -218,7 +218,7 @@ def centred(network: FoldedLapSRN) -> FoldedLapSRN:
 
 
 def image_borders(levels: int) -> list[int]:
-    """Pixels round the core that the image needs before the first level, after it, and so on to 0 after the last."""
+    """Pixels around the core that the image needs before the first level, after it, and so on to 0 after the last."""
     borders = [0]
     for _ in range(levels):
         borders.insert(0, (borders[0] + 1) // 2 + 1)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from model.config import LapSRNConfig as LapSRNConfig
 from model.folded import Conv, EagerConv, FoldedLapSRN, FoldedLevel, compose, drop_centre, phases_first
 
-SKIPPED = 0.2  # of He's scale: how the second convolution of a pair starts, so that deep levels begin near identity
+SKIPPED = 0.2  # of He's scale: initialises the second convolution of a pair, so that deep levels begin near identity
 
 
 class Level(nn.Module):
@@ -80,7 +80,7 @@ class LapSRN(nn.Module):
         return outputs
 
     def _residuals(self, luma: Tensor) -> list[Tensor]:
-        """The residual of every level before the flat response is taken off: (N, 1, 2H, 2W), (N, 1, 4H, 4W), ..."""
+        """The residual of every level before the flat response is subtracted: (N, 1, 2H, 2W), (N, 1, 4H, 4W), ..."""
         residuals = []
         features = luma
         for i, level in enumerate(self.levels):
@@ -129,12 +129,12 @@ def constant(conv: Conv) -> Conv:
 
 
 def zero_mean(weight: Tensor) -> Tensor:
-    """First-layer filters (64, 1, 3, 3) less their means: a flat picture of any brightness gives the same features."""
+    """First-layer filters (64, 1, 3, 3) minus their means: a flat picture of any brightness gives the same features."""
     return weight - weight.mean(dim=(-2, -1), keepdim=True)
 
 
 def phases_sum_to_one(kernel: Tensor) -> Tensor:
-    """An image upsampling kernel (1, 1, 4, 4), stride 2, with each of its four phases moved to sum one."""
+    """An image upsampling kernel (1, 1, 4, 4), stride 2, with each of its four phases shifted to sum to one."""
     phases = kernel.reshape(1, 1, 2, 2, 2, 2)  # (..., row pair, row phase, column pair, column phase)
     total = phases.sum(dim=(2, 4), keepdim=True)
     return (phases + (1 - total) / 4).reshape(kernel.shape)

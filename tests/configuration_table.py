@@ -13,8 +13,10 @@ ROOT = PAGE.parent.parent
 
 INTRODUCTION = """# Configuration
 
-Every setting of the service is an environment variable, read and checked once at the start; an invalid value stops the
-start with one line that names the variable. `make serve`, `lapsrn serve` and docker-compose read the same variables.
+Every setting of the service is an environment variable, read and checked once at the start; an invalid value prevents
+the start, with one line that names the variable. `make serve`, `lapsrn serve` and docker-compose read the same
+variables. Limits marked (M) become smaller if memory is scarce and they are not set
+([memory](operations.md#memory)).
 This page is generated from `app/settings.py` and `model/backends/registry.py` by
 `python -m tests.configuration_table`, and a test fails when they differ.
 

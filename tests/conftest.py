@@ -92,6 +92,13 @@ def pictures_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.results.base.RECORD_BYTES", 0)
 
 
+@pytest.fixture
+def written_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PNGs of more than 2 MiB of samples are written in bands, where it otherwise takes 16 MiB."""
+    monkeypatch.setattr("app.codec.writers.png._WHOLE", 2 << 20)
+    monkeypatch.setattr("app.codec.writers.png._STRIP", 1 << 17)
+
+
 @pytest.fixture(scope="session")
 def weights() -> Path:
     """The weights that the service ships with."""

@@ -7,9 +7,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from app.early_signals import leave, listen
 from app.engine import TileModel
 from app.main import serve
+from app.process.early_signals import leave, listen
 from tests.fakes import FakeModel
 
 

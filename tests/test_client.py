@@ -478,6 +478,16 @@ def test_an_environment_that_cannot_be_used_is_said(
         kind("http://pictures.test")
 
 
+def test_an_answer_of_another_program_is_told_as_such(surroundings: pytest.MonkeyPatch) -> None:
+    """Such as of a web server at the address that was mistyped; it was no more than "Not Implemented"."""
+    answers = Scripted((501, {"Content-Type": "text/html"}, b"<h1>no</h1>"))
+    with listening(answers) as url, Upscaler(url) as upscaler, pytest.raises(ServerError) as refused:
+        upscaler.job("x")
+    assert str(refused.value) == (
+        f"Not Implemented: this is not the service's own answer; check what runs at {url}, or in front of it"
+    )
+
+
 def test_the_proxy_that_is_in_the_way_is_named(surroundings: pytest.MonkeyPatch) -> None:
     """Without the password that its address may hold."""
     answers = Scripted((403, {"Content-Type": "text/html"}, b"<h1>Forbidden</h1>"))

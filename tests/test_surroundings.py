@@ -14,9 +14,10 @@ from urllib.request import proxy_bypass
 import httpx
 import pytest
 
-from app import main, open_files
+from app import main
 from app.codec import decoder_child
 from app.errors import StartupError
+from app.process import open_files
 from bench.redis_server import RedisServer
 from tests import pictures
 from tests.api.test_replicas import children, gone, until

@@ -68,7 +68,7 @@ async def read_picture(request: Request, limits: BodyLimits, reservation: Reserv
         if coding.strip().lower() in _COMPRESSIONS:
             raise UnsupportedCoding(
                 f"Content-Encoding {coding.strip()}: send the body as it is, without compressing it. "
-                "Pictures hardly become smaller by it."
+                "It hardly makes pictures smaller."
             )
     sink, ceiling = _sink_for(request.headers.get("content-type", ""), limits.max_bytes)
     declared = request.headers.get("content-length", "")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from app.api.access import network_of
 from app.metrics import Metrics
-from app.open_files import raised_limit
+from app.process.open_files import raised_limit
 
 PROBES = ("/healthz", "/readyz", "/metrics")
 """Addresses that orchestrators and Prometheus ask for."""

@@ -13,7 +13,7 @@ Document = dict[str, Any]
 _GUARDED = ("/upscale", "/jobs", "/admin")
 _TAGS = [
     {"name": "upscale", "description": "Pictures in, larger pictures out."},
-    {"name": "jobs", "description": "Upscales that are not waited for."},
+    {"name": "jobs", "description": "Upscales that run in the background."},
     {"name": "operations", "description": "Health, metrics, and what is served."},
 ]
 _SCHEMES = {

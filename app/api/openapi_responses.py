@@ -16,7 +16,7 @@ def _header(description: str, example: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}, "example": example}
 
 
-_ID = _header("By this id GET and DELETE /upscale find the result. Keep it secret.", "8L2sQm0a5v3y1Zk7eW4cXb9dTfRgUhJi")
+_ID = _header("GET and DELETE /upscale find the result by this id. Keep it secret.", "8L2sQm0a5v3y1Zk7eW4cXb9dTfRgUhJi")
 _ETAG = _header("Strong entity tag of the picture.", '"6f1ed002ab5595859014ebf0951522d9"')
 _CACHE = _header("Whether it may be cached.", "no-store")
 _COOKIE = _header(
@@ -95,12 +95,12 @@ _PREFER = _parameter("Prefer", "header", "`respond-async`: answer 202 with a job
 _IF_NONE_MATCH = _parameter(
     "If-None-Match", "header", "Entity tags that the client has; 304 when one of them is current."
 )
-_IF_MATCH = _parameter("If-Match", "header", "Entity tags of which one is to be current; else 412.")
+_IF_MATCH = _parameter("If-Match", "header", "Entity tags, one of which has to be current; otherwise 412.")
 _RANGE = _parameter(
-    "Range", "header", "A part of the file, such as bytes=1000-, to go on with a transfer; answered by 206."
+    "Range", "header", "A part of the file, such as bytes=1000-, to resume a transfer; answered by 206."
 )
 _IF_RANGE = _parameter(
-    "If-Range", "header", "The ETag of the file that the part is of; of any other the whole is sent."
+    "If-Range", "header", "The ETag of the file that Range is for; of any other file, the whole is sent."
 )
 
 UPSCALE: dict[str, Any] = {
@@ -110,7 +110,7 @@ UPSCALE: dict[str, Any] = {
             "content": _PICTURE,
             "headers": {
                 "X-Upscale-Id": _ID,
-                "Content-Location": _header("Where GET finds this very picture.", "/upscale?level=4&id=8L2s..."),
+                "Content-Location": _header("Where GET finds exactly this picture.", "/upscale?level=4&id=8L2s..."),
                 "Link": _header("The other levels.", '</upscale?level=2&id=8L2s...>; rel="alternate"; title="x2"'),
                 "Server-Timing": _header(
                     "Milliseconds in each stage.",
@@ -164,8 +164,8 @@ UPSCALE: dict[str, Any] = {
         "requestBody": {
             "required": True,
             # One kind of body: generated clients make nothing sensible of several.
-            "description": "One picture, in the form field `image`; `file` is understood too. Its bytes as the body "
-            "itself, as `image/*` or `application/octet-stream`, do as well.",
+            "description": "One picture, in the form field `image`; `file` works, too. So do its bytes as the body "
+            "itself, as `image/*` or `application/octet-stream`.",
             "content": {
                 "multipart/form-data": {
                     "schema": {"type": "object", "properties": {"image": _BINARY}, "required": ["image"]},

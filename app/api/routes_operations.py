@@ -23,7 +23,7 @@ router = APIRouter(tags=["operations"])
 
 @health.get("/healthz", summary="Liveness", response_model=Health, **responses.HEALTH)
 async def healthz(service: ServiceDep) -> Response:
-    """200 while the scheduler and at least one worker live."""
+    """200 while the scheduler and at least one worker are alive."""
     alive = service.alive
     return document_response(Health(status="ok" if alive else "dead"), 200 if alive else 503)
 
@@ -57,8 +57,8 @@ async def model(service: ServiceDep) -> Response:
 async def reload(request: Request, service: ServiceDep, access: AccessDep, admin: AdminDep) -> Response:
     """Reads LAPSRN_API_KEYS_FILE again, if there is one, and then the weights; no request is lost.
 
-    A file that does not pass its checks changes nothing, and ends the call. Of several replicas one has done it when
-    the answer comes, and the others begin.
+    A file that does not pass its checks changes nothing, and ends the call. Of several replicas, one is done when the
+    answer comes, and the others follow.
     """
     await asyncio.to_thread(access.reload)
     document = _describe(service, await service.reload())

@@ -55,7 +55,7 @@ async def upscale(
     key: Annotated[IdempotencyKey | None, Header(alias="Idempotency-Key")] = None,
     webhook: Annotated[WebhookUrl | None, Header(alias=HEADER)] = None,
 ) -> Response:
-    """Answers with the picture, `scale` times as high and wide, or with a job (`Prefer: respond-async`)."""
+    """Answers with the picture, `scale` times as wide and high, or with a job (`Prefer: respond-async`)."""
     patient = wants_async(request.headers.get("prefer", ""))
     if webhook is not None:
         if not patient:

@@ -44,7 +44,7 @@ class StrictQuery(BaseModel):
 class ResultQuery(StrictQuery):
     """Which result, and which level of it."""
 
-    level: Annotated[Level, Field(description="The pyramid level: 2 or 4, or 8 of a picture that was upscaled so far.")]
+    level: Annotated[Level, Field(description="The pyramid level: 2 or 4, or 8 if the picture was upscaled that far.")]
     id: Annotated[
         JobId | None,
         Field(description="X-Upscale-Id of the POST; without it, the cookie that the POST set is used."),

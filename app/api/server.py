@@ -17,7 +17,6 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import early_signals
 from app.api.acceptor import Acceptor
 from app.api.access import Access
 from app.api.bounds import ProtocolLimits
@@ -25,6 +24,7 @@ from app.api.connections import RESERVE, Connections, affordable_connections
 from app.api.protocol import BoundedProtocol
 from app.api.turnstile import Turnstile
 from app.errors import EXIT_STARTUP, LapsrnError
+from app.process import early_signals
 from app.service.service import Service
 from app.settings import Settings
 

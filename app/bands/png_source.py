@@ -97,7 +97,7 @@ def _file(width: bytes, height: int, tail: bytes, others: bytes, raw: bytes) -> 
 def _beginning(file: BinaryIO) -> tuple[bytes, bytes, png_chunks.Header]:
     """IHDR's body, the chunks between it and the picture's data, and the header; `file` is then before the data."""
     if file.read(len(SIGNATURE)) != SIGNATURE:
-        raise UndecodablePicture("The file is no PNG.")
+        raise UndecodablePicture("The file is not a PNG.")
     kept, body = [], b""
     while True:
         at = file.tell()

@@ -120,7 +120,7 @@ def _check(page: tifffile.TiffPage) -> None:
     photometric, compression = int(page.photometric), int(page.compression)
     if _TAG not in page.tags:
         raise UndecodablePicture(
-            f"The TIFF does not say what its samples mean (tag {_TAG}, PhotometricInterpretation). Save it anew."
+            f"The TIFF does not say what its samples mean (tag {_TAG}, PhotometricInterpretation). Save it again."
         )
     kind = None if page.dtype is None else np.dtype(page.dtype)
     if photometric not in _PHOTOMETRIC or page.samplesperpixel < _COLORS[photometric]:
@@ -134,7 +134,7 @@ def _check(page: tifffile.TiffPage) -> None:
             "are read: convert it."
         )
     if page.fillorder != 1:
-        raise UndecodablePicture("The TIFF's bits are stored in reverse, which cannot be read in bands: save it anew.")
+        raise UndecodablePicture("The TIFF's bits are stored in reverse, which cannot be read in bands: save it again.")
     if compression not in _LOSSLESS:
         name = next((each.name for each in tifffile.COMPRESSION if each == compression), "unknown")
         raise UndecodablePicture(

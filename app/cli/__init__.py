@@ -1,6 +1,6 @@
 """The command line `lapsrn`; its commands are in commands.py."""
 
-from app.standard_streams import open_closed
+from app.process.standard_streams import open_closed
 
 __all__ = ["main"]
 

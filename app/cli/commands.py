@@ -15,6 +15,7 @@ from app.cli.process import INTERRUPTED, end, leave, prepare_streams
 from app.options import UpscaleOptions
 
 HELP = {"help_option_names": ["-h", "--help"]}
+LEVELS = ("2|4|8", "How many times as wide and as high.")
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 app = typer.Typer(
@@ -108,7 +109,18 @@ def upscale(
 
 
 @app.command(cls=Command, no_args_is_help=True)
-@with_upscale_options("scale", "model", "clean", "effort", "ensemble", "format", "color", "depth", "frames")
+@with_upscale_options(
+    "scale",
+    "model",
+    "clean",
+    "effort",
+    "ensemble",
+    "format",
+    "color",
+    "depth",
+    "frames",
+    narrower={"scale": LEVELS, "format": ("png|tiff", "Format of the result; otherwise the ending of OUT decides.")},
+)
 def upscale_large(
     source: Annotated[Path, typer.Argument(metavar="IN", readable=False, help="A TIFF, BigTIFF or PNG.")],
     output: Annotated[
@@ -198,7 +210,7 @@ def watch(
 
 
 @app.command(cls=Command, no_args_is_help=True)
-@with_upscale_options("scale", "model", "clean", "effort", "ensemble")
+@with_upscale_options("scale", "model", "clean", "effort", "ensemble", narrower={"scale": LEVELS})
 def compare(
     context: typer.Context,
     photo: Annotated[Path, typer.Argument(metavar="SMALL", readable=False, help="The small picture.")],
@@ -255,7 +267,7 @@ def serve(
     for name, value in (("LAPSRN_HOST", host), ("LAPSRN_PORT", port), ("LAPSRN_REPLICAS", replicas)):
         if value is not None:
             os.environ[name] = str(value)
-    from app import early_signals
+    from app.process import early_signals
 
     early_signals.listen()  # before what takes the time
     from app import main as service

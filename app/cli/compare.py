@@ -55,8 +55,7 @@ def compare(
         raise PlanError(f"-o {output} would replace a picture that the sheet is made of: name another file.")
     if problem := files.unwritable(output, folder=False):
         raise PlanError(f"-o {output} cannot be written: {problem}.")
-    if options.scale != options.least_level:
-        raise PlanError(f"--scale {options.scale:g} is no level of a network: give 2, 4 or 8.")
+    conditions.check_scale(options)
     scale = options.least_level
     small = _open(photo)
     height, width = small.shape[0] * scale, small.shape[1] * scale

@@ -40,6 +40,12 @@ def check_size(options: UpscaleOptions) -> None:
         raise PlanError("--long-side does not go with --width or --height: leave one of them out.")
 
 
+def check_scale(options: UpscaleOptions) -> None:
+    """Raises PlanError unless the scale is a level of a network, for commands that make nothing else."""
+    if options.scale != options.least_level:
+        raise PlanError(f"--scale {options.scale:g} is not a level of a network: give 2, 4 or 8.")
+
+
 def check_level(level: int, options: UpscaleOptions) -> None:
     """Raises PlanError unless the level that was asked for is a smaller one of the pass."""
     scale = f"{options.scale:g}"

@@ -38,6 +38,7 @@ def upscale_large(
     form = options.format or FORMAT_OF_SUFFIX.get(target.suffix.lower(), "png")
     if form not in ("png", "tiff"):
         raise PlanError(f"-o {target}: a large result is written as PNG or TIFF, not {form}.")
+    conditions.check_scale(options)
     options = replace(options, format=form)
     conditions.check_format(options, form)
     if reason := files.unreadable(source):

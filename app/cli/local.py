@@ -1,6 +1,8 @@
 """Upscales on this machine, with the codec and the engine in this process."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from app.service.picture_budget import PictureBudget
 from app.service.pipeline import Order, Pipeline, Upload
 from app.service.stages import Stages
 from app.settings import Settings, load_settings
+from model.weights import WeightsError
 
 WIDE: dict[str, Any] = {
     "max_input_bytes": 2**30,
@@ -51,10 +54,16 @@ def with_network(settings: Settings, weights: Path | None, device: str | None) -
 
 
 def check_network(settings: Settings, name: str | None) -> None:
-    """Raises StartupError where weights are missing or no network is called `name`, before any of them is read."""
+    """Raises StartupError where weights are missing or no file is called `name`, before any of them is read."""
     names = [file.stem for group in build.weights_files(settings) for file in group]
     if name is not None and name not in names:
-        raise StartupError(f"there is no model {name!r} here; there are {', '.join(names)}")
+        with contextlib.suppress(WeightsError):
+            names = [weights.info.name for weights in build.open_weights(settings)]  # waypoints are files, too
+        raise _no_model(name, names)
+
+
+def _no_model(name: str, names: Iterable[str]) -> StartupError:
+    return StartupError(f"there is no model {name!r} here; there are {', '.join(names)}")
 
 
 class LocalBackend:
@@ -76,8 +85,12 @@ class LocalBackend:
         self._options, self._level = options, level
 
     async def start(self) -> None:
-        """Loads the network and starts the workers. Raises StartupError."""
+        """Loads the network and starts the workers. Raises StartupError, also for a file that is no network alone."""
         await self.engine.start()
+        if (name := self._options.model) is not None and name not in self.engine.networks:
+            error = _no_model(name, self.engine.networks)
+            await self.close()
+            raise error
 
     async def upscale(self, data: bytes, progress: Progress | None, options: UpscaleOptions | None = None) -> Result:
         """Decodes, upscales and encodes one picture, with these options if not with all the others'. PictureError."""

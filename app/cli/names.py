@@ -15,7 +15,7 @@ def template(typed: str | None, options: UpscaleOptions, level: int | None) -> s
     try:
         fields = [(name, spec, change) for _, name, spec, change in string.Formatter().parse(typed) if name is not None]
     except ValueError as error:
-        raise PlanError(f"--name {typed!r} is no template: {error}.") from None
+        raise PlanError(f"--name {typed!r} is not a template: {error}.") from None
     for name, spec, change in fields:
         if name not in FIELDS or spec or change:
             allowed = ", ".join(f"{{{field}}}" for field in FIELDS)

@@ -4,8 +4,8 @@ import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import Field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, fields, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -16,13 +16,17 @@ from app.options import MORE_EFFORT, Option, UpscaleOptions, listed
 PANEL = "Pictures"
 
 
-def with_upscale_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_upscale_options(
+    *names: str, narrower: Mapping[str, tuple[str, str]] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that replaces the parameter `options` of a command by an option for each field of UpscaleOptions.
 
     With `names`, only for those fields. The command still gets an UpscaleOptions. A value that is not allowed is a
-    usage error of its option.
+    usage error of its option. `narrower` has metavar and help of the fields of which the command takes fewer values;
+    it has to refuse the others itself.
     """
     chosen = [field for field in fields(UpscaleOptions) if not names or field.name in names]
+    told = narrower or {}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -32,7 +36,7 @@ def with_upscale_options(*names: str) -> Callable[[Callable[..., None]], Callabl
 
         parameters = []
         for parameter in inspect.signature(command).parameters.values():
-            parameters += _parameters(chosen) if parameter.name == "options" else [parameter]
+            parameters += _parameters(chosen, told) if parameter.name == "options" else [parameter]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
@@ -40,9 +44,15 @@ def with_upscale_options(*names: str) -> Callable[[Callable[..., None]], Callabl
     return decorate
 
 
-def _parameters(chosen: Iterable[Field[Any]]) -> list[inspect.Parameter]:
+def _parameters(chosen: Iterable[Field[Any]], told: Mapping[str, tuple[str, str]]) -> list[inspect.Parameter]:
     hints = get_type_hints(UpscaleOptions, include_extras=True)
-    return [_parameter(field, *get_args(hints[field.name])) for field in chosen]
+    parameters = []
+    for field in chosen:
+        annotation, about = get_args(hints[field.name])
+        if field.name in told:
+            about = replace(about, metavar=told[field.name][0], help=told[field.name][1])
+        parameters.append(_parameter(field, annotation, about))
+    return parameters
 
 
 def _parameter(field: Field[Any], annotation: Any, about: Option) -> inspect.Parameter:

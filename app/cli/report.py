@@ -81,7 +81,9 @@ class TextReport:
                 self._console.print(f"        {_text(outcome.left_out)}")
 
     def summary(self, outcomes: Sequence[Outcome], seconds: float) -> None:
-        """Prints the totals of several pictures, and what to do about skipped ones."""
+        """Prints the totals of several pictures, and what to do about skipped ones; quietly, only those of failures."""
+        if self._quiet and not any(outcome.status == "failed" for outcome in outcomes):
+            return
         if len(outcomes) > 1:
             self._console.print(f"{_counts(outcomes)} in {seconds:.1f} s")
         if any(outcome.status == "skipped" for outcome in outcomes) and not self._quiet:

@@ -41,7 +41,7 @@ def upscale(
     _check_streams(arguments, output, overwrite=overwrite, as_json=as_json)
     works, form = plan(arguments, output, options.format, names.template(name, options, level))
     if name is not None and any(work.target in (None, Path(output)) for work in works):
-        raise PlanError(f"--name is for results in a folder, and -o {output} is none: leave it out.")
+        raise PlanError(f"--name is for results in a folder, and -o {output} is not a folder: leave it out.")
     conditions.check_format(options, form)
     options = replace(options, format=form)
     report = JsonReport() if as_json else TextReport(len(works), quiet=quiet)

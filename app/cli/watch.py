@@ -66,7 +66,7 @@ def watch(
 def _check_folders(folder: Path, output: Path) -> None:
     """Raises PlanError."""
     if not files.is_folder(folder):
-        raise PlanError(f"{folder} is no folder: make it first, or name another.")
+        raise PlanError(f"{folder} is not a folder: make it first, or name another.")
     source, target = folder.resolve(), output.resolve()
     if source.is_relative_to(target):
         raise PlanError(f"-o {output} is or holds the folder that is watched: results would be taken for pictures.")

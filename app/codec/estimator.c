@@ -107,32 +107,44 @@ static void run(Layer layer, Map in, Map out, const float* weights, double* mome
     }
 }
 
-// Adds to `moments`, (2, out) of each layer after the other, those of a tile (height, width) that every layer fits in.
+// Every layer over one tile that all of them fit in; `maps` has room for two maps of `room` floats.
+static void add_moments(
+    Map in, const Layer* layers, size_t count, const float* weights, float* maps, size_t room, double* moments
+) {
+    for (size_t i = 0; i < count; i++) {
+        const Layer layer = layers[i];
+        const size_t side = (size_t)layer.side, stride = (size_t)layer.stride, channels = (size_t)layer.out;
+        Map out = {(in.height - side) / stride + 1, (in.width - side) / stride + 1, maps + i % 2 * room};
+        run(layer, in, out, weights, moments);
+        weights += (side * side * (size_t)layer.in + 1) * channels;
+        moments += 2 * channels;
+        in = out;
+    }
+}
+
+// Adds to `moments`, (2, out) of each layer after the other, those of tiles; `sides` has (height, width) of each.
 // 0, or -1: no memory.
 int estimator_moments(
-    const float* tile,
-    size_t height,
-    size_t width,
+    const float* const* tiles,
+    const size_t* sides,
+    size_t tile_count,
     const Layer* layers,
     size_t count,
     const float* weights,
     double* moments
 ) {
-    size_t most = 0;
-    for (size_t i = 0; i < count; i++) most = (size_t)layers[i].out > most ? (size_t)layers[i].out : most;
-    float* maps = malloc(2 * height * width * most * sizeof(float));
+    size_t channels = 0, pixels = 0;
+    for (size_t i = 0; i < count; i++) channels = (size_t)layers[i].out > channels ? (size_t)layers[i].out : channels;
+    for (size_t i = 0; i < tile_count; i++) {
+        const size_t here = sides[2 * i] * sides[2 * i + 1];
+        pixels = here > pixels ? here : pixels;
+    }
+    const size_t room = pixels * channels;
+    float* maps = malloc(2 * room * sizeof(float));
     if (!maps) return -1;
-    Map in = {height, width, (float*)tile};
-    for (size_t i = 0; i < count; i++) {
-        const Layer layer = layers[i];
-        const size_t side = (size_t)layer.side, stride = (size_t)layer.stride, channels = (size_t)layer.out;
-        Map out = {
-            (in.height - side) / stride + 1, (in.width - side) / stride + 1, maps + i % 2 * height * width * most
-        };
-        run(layer, in, out, weights, moments);
-        weights += (side * side * (size_t)layer.in + 1) * channels;
-        moments += 2 * channels;
-        in = out;
+    for (size_t i = 0; i < tile_count; i++) {
+        const Map tile = {sides[2 * i], sides[2 * i + 1], (float*)tiles[i]};
+        add_moments(tile, layers, count, weights, maps, room, moments);
     }
     free(maps);
     return 0;

@@ -15,7 +15,7 @@ _MAX_SEGMENTS = 65_536  # writers make a hundred at most, and walking through mi
 def segment_numbers() -> Iterator[int]:
     """A number for each segment of a JPEG that is walked through. Raises UndecodablePicture beyond the limit."""
     yield from range(_MAX_SEGMENTS)
-    raise UndecodablePicture(f"The JPEG has more than {_MAX_SEGMENTS:,} segments. Save it anew.")
+    raise UndecodablePicture(f"The JPEG has more than {_MAX_SEGMENTS:,} segments. Save it again.")
 
 
 def accepted_format(data: bytes, limits: DecodeLimits) -> Format:

@@ -130,8 +130,7 @@ class Merger:
 
         if self._consistent:
             self._find_residuals(native, job, planes, last, executor)
-        step = last - first if native is not None and executor is None else _STRIP
-        _in_strips(strip, first, last, step, executor)
+        _in_strips(strip, first, last, executor, whole=native is not None)
         return out
 
     def _find_residuals(
@@ -151,7 +150,7 @@ class Merger:
                     _check(native.consistency_residual(ctypes.byref(job), i, low, high, top, bottom, target))
 
         bottom = min((blocks(last) + 1) * BLOCK + REACH, self._picture.height)
-        _in_strips(strip, self._known_rows, bottom, _STRIP, executor)
+        _in_strips(strip, self._known_rows, bottom, executor, whole=native is not None)
         self._known_rows = bottom
 
     def _job(self, planes: Sequence[Plane]) -> _Merge:
@@ -222,8 +221,14 @@ class Merger:
         return wide
 
 
-def _in_strips(work: Callable[[int, int], None], first: int, last: int, step: int, executor: Executor | None) -> None:
-    """Work on [first, last) in pieces of `step`, side by side if there are threads for it."""
+def _in_strips(
+    work: Callable[[int, int], None], first: int, last: int, executor: Executor | None, *, whole: bool
+) -> None:
+    """Work on [first, last) in pieces, side by side if there are threads for it; without, in one if it may be `whole`.
+
+    Every piece more hands over the interpreter lock once more.
+    """
+    step = max(1, last - first) if whole and executor is None else _STRIP
     mapper: Callable[..., Iterable[None]] = map if executor is None else executor.map
     for _ in mapper(lambda top: work(top, min(top + step, last)), range(first, last, step)):
         pass

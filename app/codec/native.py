@@ -35,7 +35,7 @@ def _declare(found: ctypes.CDLL) -> None:
     found.merge_rows.argtypes = [address, size, size, address]
     found.consistency_residual.argtypes = [address, size, real, real, size, size, address]
     found.grid_histograms.argtypes = [address, size, size, address, address, size, real, size, address]
-    found.estimator_moments.argtypes = [address, size, size, address, size, address, address]
+    found.estimator_moments.argtypes = [address, address, size, address, size, address, address]
     found.grid_sums.argtypes = [address, size, size, size, address, address, size, address, address]
 
 

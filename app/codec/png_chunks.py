@@ -94,8 +94,8 @@ def header(data: bytes) -> Header:
     first = next(chunks(data), None)
     if first is not None and first.kind == _APPLE:
         raise UndecodablePicture(
-            "The PNG is in Apple's own variant (CgBI), as apps for iOS contain it, which is no PNG by the standard. "
-            "Convert it with `pngcrush -revert-iphone-optimizations`, or save it anew from a program that shows it."
+            "The PNG is in Apple's own variant (CgBI), as apps for iOS contain it, which is not a standard PNG. "
+            "Convert it with `pngcrush -revert-iphone-optimizations`, or save it again from a program that shows it."
         )
     if first is None or first.kind != b"IHDR" or len(first.body) != 13 or not first.sound:
         raise UndecodablePicture("The PNG's header chunk (IHDR) is missing, cut short or has a wrong checksum.")

@@ -1,4 +1,4 @@
-"""Tiles from everyone, batched, fairly shared, on a pool of workers; knows a TileModel, not torch and not HTTP."""
+"""Everyone's tiles, batched and fairly shared, on a pool of workers; knows a TileModel, but no torch and no HTTP."""
 
 from app.engine.config import EngineConfig
 from app.engine.engine import Engine

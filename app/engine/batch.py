@@ -24,9 +24,9 @@ _Group: TypeAlias = tuple[list[Tile], bool]
 
 
 class WorkerBroken(BaseException):
-    """The worker is at fault, not the tile: it fails on a gray one too, or it was released as hung.
+    """The worker is at fault, not the tile: it also fails on a gray one, or it was released as hung.
 
-    Not an Exception, so that nothing that deals with a failing tile takes it for one.
+    Not an Exception, so that nothing that handles a failing tile mistakes it for one.
     """
 
 

@@ -83,5 +83,5 @@ class EngineConfig:
         return TileSizes(fitting((self.tile_heights or self.tile_widths) + tall), fitting(self.tile_widths))
 
     def overhead(self, window_margin: int) -> int:
-        """What a tile costs along an axis beyond its core, in source pixels."""
+        """What a tile costs along an axis in addition to its core, in source pixels."""
         return round(self.tile_overhead * window_margin)

@@ -1,4 +1,4 @@
-"""The engine's asyncio face: upscale planes, start, stop, tell its state."""
+"""The engine's asyncio interface: upscale planes, start, stop, report its state."""
 
 import asyncio
 import logging
@@ -110,7 +110,7 @@ class Engine:
             raise StartupError(f"no worker could load its model: {reason}") from (errors[0] if errors else None)
 
     def oldest_first(self) -> None:
-        """From now on finish pictures in the order of their admission instead of in turns; new ones are admitted."""
+        """From now on finish pictures in the order of admission instead of in turns; new ones are still admitted."""
         self.scheduler.oldest_first()
 
     async def stop(self, grace_seconds: float) -> None:
@@ -143,7 +143,7 @@ class Engine:
         on_rows: Callable[[int, Outputs], None] | None = None,
         on_stage: Callable[[str, float], None] | None = None,
     ) -> Outputs:
-        """Upscale float32 planes (height, width), not changed meanwhile; one dict {level: plane} for each.
+        """Upscale float32 planes (height, width), which must not change meanwhile; one dict {level: plane} for each.
 
         The levels are those of the network up to `scale`; without a name it is the first that has this scale. `client`
         is whom fairness is measured by. `clean` has a strength of clean-up, in eighths, for each plane, or is empty for

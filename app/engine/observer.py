@@ -1,4 +1,4 @@
-"""Observers of the engine's own: one that ignores everything, and one that keeps another's failures from the engine."""
+"""The engine's own observers: one ignores everything, and one shields the engine from another's failures."""
 
 import logging
 from collections.abc import Callable

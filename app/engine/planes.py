@@ -1,4 +1,4 @@
-"""Memory of large planes: mapped on its own, so that rows which are no longer needed can be given back."""
+"""Memory of large planes: mapped separately, so that rows that are no longer needed can be given back."""
 
 import mmap
 

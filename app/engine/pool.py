@@ -19,7 +19,7 @@ _TICK_SECONDS = 0.5
 
 @dataclass(slots=True)
 class _Slot:
-    """A worker's place; threads come and go."""
+    """A worker's slot; threads come and go."""
 
     name: str
     factory: ModelFactory
@@ -87,7 +87,7 @@ class Pool:
         return all(ended)
 
     def errors(self) -> list[BaseException]:
-        """Return what the dead workers died of."""
+        """Return why the dead workers died."""
         return [slot.thread.error for slot in self._slots if slot.thread and slot.thread.error]
 
     def status(self) -> tuple[WorkerStatus, ...]:

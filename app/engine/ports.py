@@ -1,4 +1,4 @@
-"""What the engine asks of its surroundings: a model that maps tiles to cores, and somebody who listens."""
+"""What the engine needs from its surroundings: a model that maps tiles to cores, and an observer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.control_groups import ROOT, limit_files, lines_of
 from app.errors import StartupError
+from app.process.control_groups import ROOT, limit_files, lines_of
 
 with contextlib.suppress(ImportError):  # Windows has no such limits
     import resource

@@ -2,8 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError
 
 from app.errors import StoreUnavailable
 from app.results.base import StoredPicture, StoreState, ignore, size_of, storage_key
@@ -11,7 +17,7 @@ from app.results.redis_board import RedisBoard
 from app.results.redis_link import RedisLink
 
 CHUNK_BYTES = 1024 * 1024
-"""Bytes of a picture in one command. A link that moves these within the timeout can carry a picture of any size."""
+"""Bytes of pictures sent at once. A link that moves these within the timeout can carry a picture of any size."""
 _MOST_FIELD_BYTES = 200
 """Of what is kept beside a picture's bytes."""
 _CANCEL_SECONDS = 0.5
@@ -131,44 +137,44 @@ class RedisStore:
         if size > self._max_bytes:
             return False
         key = self._key(result_id, owner)
+        room = _Call(self._make_room, [*self._accounts, key], [self._ttl, size, self._max_bytes, _hidden(client)])
+        end = _Call(self._complete, [self._accounts[1], key], [self._ttl, *_told_of(levels)])
+        batches = list(_batches(levels))
         complete = False
         try:
-            async with self._link.talking():
-                arguments: list[str | int] = [self._ttl, size, self._max_bytes, _hidden(client)]
-                *_, fits = await self._make_room([*self._accounts, key], arguments)
-            if not fits:
-                return False
-            fields: list[str | int] = []
-            for level, picture in levels.items():
-                chunks = await self._write(key, level, memoryview(picture.body))
-                fields += [
-                    f"{level}:chunks",
-                    chunks,
-                    f"{level}:type",
-                    picture.media_type,
-                    f"{level}:etag",
-                    picture.etag,
-                    f"{level}:clean",
-                    picture.clean,
-                    f"{level}:bytes",
-                    len(picture.body),
-                ]
-            async with self._link.talking():
-                complete = bool(await self._complete([self._accounts[1], key], [self._ttl, *fields]))
+            for number, batch in enumerate(batches):
+                first, last = number == 0, number == len(batches) - 1
+                said = await self._write(key, batch, room if first else None, end if last else None)
+                if first and not said[0][2]:
+                    return False
+                complete = last and bool(said[-1])
         finally:
             if not complete:  # also when it was cancelled
                 self._keep(asyncio.create_task(self._forget_part(key)))
         return complete
 
-    async def _write(self, key: str, level: int, body: memoryview) -> int:
-        """Writes a picture chunk by chunk; how many there are."""
-        starts = range(0, len(body), CHUNK_BYTES)
-        for number, start in enumerate(starts):
-            async with self._link.talking() as redis, redis.pipeline(transaction=True) as pipe:
-                pipe.hset(key, f"{level}:{number}", body[start : start + CHUNK_BYTES])
+    async def _write(
+        self, key: str, chunks: Mapping[str, memoryview], before: "_Call | None", after: "_Call | None"
+    ) -> list[Any]:
+        """Writes chunks, and what Redis says to each command; all that is known is sent at once, to wait but once."""
+
+        async def send(redis: Redis) -> list[Any]:
+            async with redis.pipeline(transaction=False) as pipe:
+                if before is not None:
+                    before.add_to(pipe)
+                pipe.hset(key, mapping=chunks)  # type: ignore[arg-type]  # any buffer will do
                 pipe.expire(key, self._ttl)
-                await pipe.execute()
-        return len(starts)
+                if after is not None:
+                    after.add_to(pipe)
+                return await pipe.execute()
+
+        async with self._link.talking() as redis:
+            try:
+                return await send(redis)
+            except NoScriptError:  # it was started again, or is asked for the first time
+                for script in (self._make_room, self._complete):
+                    await redis.script_load(script.script)
+                return await send(redis)
 
     async def get(
         self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
@@ -239,7 +245,7 @@ class RedisStore:
         """
         await self._expire()
         key = f"{self._prefix}probe"
-        async with self._link.redis.pipeline(transaction=True) as pipe:
+        async with self._link.redis.pipeline(transaction=False) as pipe:
             pipe.hset(key, "0", b"")
             pipe.expire(key, self._ttl)
             pipe.hmget(key, ["0"])
@@ -268,6 +274,48 @@ class RedisStore:
 
     def _key(self, result_id: str, owner: str) -> str:
         return self._prefix + storage_key(result_id, owner)
+
+
+class _Call(NamedTuple):
+    """A script, and what it is called with."""
+
+    script: AsyncScript
+    keys: Sequence[str]
+    arguments: Sequence[str | int]
+
+    def add_to(self, pipe: Pipeline) -> None:
+        """As a command among others. Redis must know the script."""
+        pipe.evalsha(self.script.sha, len(self.keys), *self.keys, *map(str, self.arguments))
+
+
+def _batches(levels: Mapping[int, StoredPicture]) -> Iterator[dict[str, memoryview]]:
+    """The fields that hold pictures, as many together as are sent in one command: up to CHUNK_BYTES."""
+    batch: dict[str, memoryview] = {}
+    room = CHUNK_BYTES
+    for level, picture in levels.items():
+        body = memoryview(picture.body)
+        for number, start in enumerate(range(0, len(body), CHUNK_BYTES)):
+            chunk = body[start : start + CHUNK_BYTES]
+            if len(chunk) > room:
+                yield batch
+                batch, room = {}, CHUNK_BYTES
+            batch[f"{level}:{number}"] = chunk
+            room -= len(chunk)
+    yield batch
+
+
+def _told_of(levels: Mapping[int, StoredPicture]) -> Iterator[str | int]:
+    """The fields beside them, name and value in turn."""
+    for level, picture in levels.items():
+        fields: dict[str, str | int] = {
+            "chunks": -(-len(picture.body) // CHUNK_BYTES),
+            "type": picture.media_type,
+            "etag": picture.etag,
+            "clean": picture.clean,
+            "bytes": len(picture.body),
+        }
+        for name, value in fields.items():
+            yield from (f"{level}:{name}", value)
 
 
 def _raw(value: bytes | str | None) -> bytes:

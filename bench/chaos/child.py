@@ -84,8 +84,8 @@ def main() -> None:
     from app import logging
     from app.api.server import run_server
     from app.build import open_model
-    from app.early_signals import leave
     from app.main import create_app, listen
+    from app.process.early_signals import leave
     from app.settings import load_settings
 
     settings = load_settings()

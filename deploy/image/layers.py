@@ -3,6 +3,7 @@
 `python3 -m deploy.image.layers` from the repository's root. Exits with 1 if layers of more than 5 MB changed.
 """
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -32,6 +33,11 @@ def _layers(context: Path) -> list[tuple[str, int]]:
 
 def main() -> int:
     """The exit code."""
+    argparse.ArgumentParser(
+        prog="python -m deploy.image.layers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         shutil.copytree(Path(), copy, ignore=shutil.ignore_patterns(".*venv", ".git", "build", ".mypy_cache"))

@@ -59,7 +59,11 @@ def sheet(strips: Sequence[Enlarged], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score weights of one scale on a folder, and show details of its pictures side by side."""
-    parser = argparse.ArgumentParser(prog="python -m model.training.ablation", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m model.training.ablation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
     parser.add_argument(
         "--lr", type=Path, help="folder of low-resolution pictures: a.png, ax4.png or a_x4.png for a.png"
@@ -88,7 +92,7 @@ def compare(options: argparse.Namespace) -> None:
     for given in options.weights:
         name, _, file = given.partition("=")
         if not file:
-            raise UsageError(f"{given} is no name and file; write NAME=FILE")
+            raise UsageError(f"{given} is not a name and a file; write NAME=FILE")
         network, _ = load_weights(Path(file))
         scales.add(network.config.scale)
         with torch.no_grad():

@@ -48,7 +48,9 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m model.training.curve`."""
-    parser = argparse.ArgumentParser(prog="python -m model.training.curve", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m model.training.curve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--to", type=Path, required=True, help="the picture to write, .png or .svg")
     options = parser.parse_args(arguments)

@@ -189,7 +189,11 @@ def train(network: Estimator, material: Material, steps: int, rate: float, every
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m model.training.estimator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m model.training.estimator",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of pictures to learn from")
     parser.add_argument("--to", type=Path, required=True, help="file to write")
     parser.add_argument(

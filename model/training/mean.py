@@ -15,7 +15,9 @@ from model.weights import read_weights
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m model.training.mean", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m model.training.mean", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("near", type=Path, help="weights file")
     parser.add_argument("far", type=Path, help="weights file of a network of the same form")
     parser.add_argument("--strength", type=float, default=0.5, help="weight of the second, 0 to 1 (default: 0.5)")

@@ -181,6 +181,7 @@ class Run:
                     continue
                 record = self._measured()  # by every process, so that all of them stop
                 if not main:
+                    self._saved = step if saving else self._saved  # by the first process
                     continue
                 if validating:
                     record |= self._validated()

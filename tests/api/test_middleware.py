@@ -173,7 +173,9 @@ async def test_cors_exposes_every_header_that_is_documented(serve: Running) -> N
     assert {name for name in documented if name.startswith("x-upscale-")} <= exposed
 
 
-async def test_pages_of_other_origins_may_read_faults(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pages_of_other_origins_may_read_faults(
+    serve: Running, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
     def explode(accept: str, *, strict: bool) -> None:
         raise RuntimeError("the reason")
 
@@ -182,6 +184,7 @@ async def test_pages_of_other_origins_may_read_faults(serve: Running, monkeypatc
         answer = await client.post("/upscale", files={"image": PNG}, headers={"origin": "https://a.example"})
         assert answer.status_code == 500
         assert answer.headers["access-control-allow-origin"] == "https://a.example"
+    assert "the reason" in log.getvalue()
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/docs/start.js", "/openapi.json", "/model", "/healthz", "/readyz"])

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.server
 T = TypeVar("T")
 
 PNG = pictures.png(pictures.rgb(8, 8))
-LARGE = pictures.png(np.tile(pictures.rgb(64, 64), (4, 6, 1)))
-"""24 tiles, which take 2.4 s."""
+LARGE = pictures.png(np.tile(pictures.rgb(64, 64), (4, 4, 1)))
+"""16 tiles, which take 1.6 s."""
 
 
 def until(question: Callable[[], T]) -> T:
@@ -66,12 +66,26 @@ def all_up(service: Process) -> bool:
     return by_replica(service, "lapsrn_worker_up") == {"0": 1.0, "1": 1.0}
 
 
+@contextmanager
+def two(folder: Path, redis: RedisServer) -> Iterator[Process]:
+    """Two replicas that take 0.1 s for a tile."""
+    settings = {"replicas": "2", "redis_url": redis.url, "grace_seconds": "60"}
+    with fake_service(folder, "0.1", **settings) as service:
+        until(lambda: all_up(service))
+        yield service
+
+
 @pytest.fixture
 def pair(tmp_path: Path, redis_server: RedisServer) -> Iterator[Process]:
-    """Two replicas that take 0.1 s for a tile."""
-    settings = {"replicas": "2", "redis_url": redis_server.url, "grace_seconds": "60"}
-    with fake_service(tmp_path, "0.1", **settings) as service:
-        until(lambda: all_up(service))
+    """Two of a test's own, to be ended."""
+    with two(tmp_path, redis_server) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Process]:
+    """Two that every test leaves as they are."""
+    with two(tmp_path_factory.mktemp("lasting"), redis_server) as service:
         yield service
 
 
@@ -89,11 +103,11 @@ def post(picture: bytes, client: httpx.Client) -> httpx.Response:
     return client.post("/upscale", files={"image": picture})
 
 
-def test_a_crowd_is_shared_and_every_replica_finds_every_result(pair: Process) -> None:
-    with crowd(pair, 12) as (clients, under_way):
+def test_a_crowd_is_shared_and_every_replica_finds_every_result(lasting: Process) -> None:
+    with crowd(lasting, 12) as (clients, under_way):
         answers = list(under_way)
         assert [answer.status_code for answer in answers] == [200] * len(clients)
-        made = by_replica(pair, "lapsrn_pixels_total")
+        made = by_replica(lasting, "lapsrn_pixels_total")
         assert set(made) == {"0", "1"}
         assert min(made.values()) > 0
         for client, answer in zip(reversed(clients), answers, strict=True):
@@ -101,12 +115,12 @@ def test_a_crowd_is_shared_and_every_replica_finds_every_result(pair: Process) -
             assert (level.status_code, level.headers["content-type"]) == (200, "image/png")
 
 
-def test_a_job_is_followed_through_any_replica(pair: Process) -> None:
-    job = httpx.post(f"{pair.url}/upscale", files={"image": PNG}, headers={"prefer": "respond-async"}).headers
+def test_a_job_is_followed_through_any_replica(lasting: Process) -> None:
+    job = httpx.post(f"{lasting.url}/upscale", files={"image": PNG}, headers={"prefer": "respond-async"}).headers
     states = until(
         lambda: [
             answer
-            for answer in (httpx.get(f"{pair.url}{job['location']}") for _ in range(6))
+            for answer in (httpx.get(f"{lasting.url}{job['location']}") for _ in range(6))
             if answer.json().get("state") == "done"
         ]
     )
@@ -129,7 +143,7 @@ def test_a_replica_that_dies_is_replaced_while_the_other_serves(pair: Process) -
 def test_a_replica_that_is_told_to_leave_finishes_its_work_and_is_replaced(pair: Process) -> None:
     """What an operator does to restart one after the other."""
     before = children(pair)
-    with crowd(pair, 8, LARGE) as (_, answers):
+    with crowd(pair, 6, LARGE) as (_, answers):
         until(lambda: by_replica(pair, "lapsrn_requests_in_flight").get("0"))
         os.kill(before[0], signal.SIGTERM)
         assert {answer.status_code for answer in answers} <= {200, 503}
@@ -138,7 +152,7 @@ def test_a_replica_that_is_told_to_leave_finishes_its_work_and_is_replaced(pair:
 
 
 def test_sigterm_ends_them_all_once_their_work_is_done(pair: Process) -> None:
-    with crowd(pair, 8, LARGE) as (clients, answers):
+    with crowd(pair, 6, LARGE) as (clients, answers):
         until(lambda: sum(by_replica(pair, "lapsrn_requests_in_flight").values()) == len(clients))
         pids = children(pair)
         pair.signal(signal.SIGTERM)
@@ -163,10 +177,10 @@ def test_replicas_do_not_outlive_their_parent(pair: Process) -> None:
     until(lambda: all(map(gone, pids)))
 
 
-def test_a_reload_reaches_every_replica(pair: Process) -> None:
-    pair.signal(signal.SIGHUP)
-    until(lambda: pair.log.read_text().count("weights swapped") == 2)
-    assert all_up(pair)
+def test_a_reload_reaches_every_replica(lasting: Process) -> None:
+    lasting.signal(signal.SIGHUP)
+    until(lambda: lasting.log.read_text().count("weights swapped") == 2)
+    assert all_up(lasting)
 
 
 def test_replicas_are_scraped_whatever_names_the_service_has(tmp_path: Path, redis_server: RedisServer) -> None:

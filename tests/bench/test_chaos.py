@@ -76,7 +76,8 @@ def test_garbage_differs_from_the_picture() -> None:
 def test_no_fault_breaks_a_promise(tmp_path: Path, weights: Path, redis_server: object, names: tuple[str, ...]) -> None:
     """Small and short; `python -m bench.chaos` is the same for longer."""
     file = tmp_path / "chaos.json"
-    command = [sys.executable, "-m", "bench.chaos", "--seconds", "4", "--clients", "3", "--json", str(file)]
+    seconds = str(max(2, len(names)))
+    command = [sys.executable, "-m", "bench.chaos", "--seconds", seconds, "--clients", "3", "--json", str(file)]
     done = subprocess.run(
         [*command, "--only", *names], capture_output=True, text=True, cwd=weights.parent.parent, check=False
     )

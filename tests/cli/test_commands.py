@@ -60,7 +60,7 @@ def test_serve_runs_the_service_with_options_above_the_environment(
         return 7
 
     monkeypatch.setattr("app.main.main", fake)
-    monkeypatch.setattr("app.early_signals.listen", lambda: None)  # those of the tests stay as they are
+    monkeypatch.setattr("app.process.early_signals.listen", lambda: None)  # those of the tests stay as they are
     assert lapsrn("serve", *arguments).exit_code == 7
     assert seen == [(host, port)]
 

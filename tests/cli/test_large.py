@@ -62,7 +62,7 @@ def test_two_processes_make_one_result(tall: Path) -> None:
         (("tall.png", "-o", "out.webp"), 2, "PNG or TIFF, not webp"),
         (("no.png", "-o", "out.png"), 1, "no such file"),
         (("tall.png", "-o", "tall.png"), 2, "would replace the source"),
-        (("tall.png", "-o", "out.png", "--scale", "3"), 1, "levels"),
+        (("tall.png", "-o", "out.png", "--scale", "3"), 2, "--scale 3 is not a level of a network: give 2, 4 or 8."),
         (("tall.png", "-o", "out.png", "--model", "no"), 1, "no model"),
     ],
 )

@@ -29,7 +29,7 @@ def test_templates(typed: str | None, options: dict[str, Any], level: int | None
 @pytest.mark.parametrize(
     ("typed", "options", "words"),
     [
-        ("{stem", {}, "is no template"),
+        ("{stem", {}, "is not a template"),
         ("{stem}{0}{suffix}", {}, "there are {stem}, {suffix}, {scale}, {model}"),
         ("{stem} {{big}}{suffix}", {}, "braces cannot be part"),
         ("{stem.__class__}{suffix}", {}, "there are {stem}"),

@@ -72,6 +72,14 @@ def test_a_terminal_has_bars_for_the_run_and_for_each_picture() -> None:
     assert "1/3" in text
 
 
+def test_a_quiet_run_without_failures_says_nothing() -> None:
+    """A cron job would send it by mail each time."""
+    console = Console(file=io.StringIO())
+    TextReport(2, console, quiet=True).summary([OUTCOMES[0][1], OUTCOMES[2][1]], 3.14)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""
+
+
 def test_one_picture_needs_no_summary() -> None:
     console = Console(file=io.StringIO())
     TextReport(1, console).summary([Outcome("done")], 1.0)

@@ -398,3 +398,17 @@ def test_an_environment_that_leads_nowhere_is_one_line(lapsrn: Lapsrn, monkeypat
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("lapsrn: no way to https://pictures.test: [Errno 2] No such file or directory; check ")
+
+
+def test_what_is_only_a_strength_of_another_network_is_no_model(
+    lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are a file beside the others: each picture failed on its own, and it was named as a choice."""
+    monkeypatch.delenv("LAPSRN_WEIGHTS")
+    Path("a.png").write_bytes(FILE)
+    served = "lapsrn_x4, lapsrn_x8, lapsrn_x4_deep, lapsrn_x4_deep_jpeg, lapsrn_x4_jpeg"
+    for name, there in (("typo", served), ("lapsrn_x4_lanczos", "fake_x4")):  # the fake is what loading gives
+        result = lapsrn("upscale", "a.png", "-o", "out", "--model", name)
+        assert result.exit_code == 1
+        assert result.stderr.splitlines()[-1] == f"lapsrn: there is no model {name!r} here; there are {there}"
+    assert not Path("out").exists()

@@ -33,7 +33,7 @@ ENLARGED = GRAY.repeat(4, axis=0).repeat(4, axis=1)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["gone", "-o", "out"], "gone is no folder"),
+        (["gone", "-o", "out"], "gone is not a folder"),
         (["in", "-o", "in"], "is or holds the folder that is watched"),
         (["in", "-o", "."], "is or holds the folder that is watched"),
         (["in", "-o", "in/a.png"], "is not a folder"),

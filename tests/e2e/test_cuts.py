@@ -61,7 +61,7 @@ async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, config: Lap
     async with engine(weights, backend, dtype, whole) as running:
         expected = await upscaled(running, planes, scale, passes)
     chance = random.Random(scale)
-    for _ in range(2):
+    for _ in range(1 if passes > 2 else 2):
         config_of_round = replace(
             tiling,
             tile_heights=tuple(sorted(chance.sample(heights, chance.randint(1, 2)))),

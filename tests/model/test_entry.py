@@ -66,7 +66,7 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
             ["--hr", "hr", "--to", "o.png", "a=w", "--crop", "a:33,1"],
             "--crop a:33,1 with --side 64 is not within 96x96 pixels",
         ),
-        (ablation.main, ["--hr", "hr", "w"], "w is no name and file; write NAME=FILE"),
+        (ablation.main, ["--hr", "hr", "w"], "w is not a name and a file; write NAME=FILE"),
         (
             ablation.main,
             ["--hr", "hr", "a=w", "--to", "o.png", "--crop", "a:1"],

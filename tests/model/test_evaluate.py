@@ -262,7 +262,7 @@ def test_a_quality_that_is_none_is_refused(
 ) -> None:
     with pytest.raises(SystemExit):
         program([*arguments, f"--jpeg={quality}"])
-    assert f"argument --jpeg: {quality} is no quality of a JPEG; give 1 to 100" in capsys.readouterr().err
+    assert f"argument --jpeg: {quality} is not a JPEG quality; give 1 to 100" in capsys.readouterr().err
 
 
 def test_rgb_is_scored_with_bicubic_chroma(tmp_path: Path, weights_file: Path) -> None:

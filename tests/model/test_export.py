@@ -16,6 +16,12 @@ from model.weights import KINDS, Waypoint
 from tests.model.networks import SHIPPED, random_network
 
 ROOT = Path(__file__).parents[2]
+WEIGHTS = sorted((ROOT / "weights").glob("*.safetensors"))
+SCORED = [("Set5", path) for path in WEIGHTS] + [
+    pytest.param("Set14", ROOT / "weights" / f"{name}.safetensors", marks=pytest.mark.slow)
+    for name in ("lapsrn_x4", "lapsrn_x4_deep", "lapsrn_x8")
+]
+"""All on the smaller set, and one of each form on the larger one."""
 
 
 @SHIPPED
@@ -34,8 +40,7 @@ def test_the_readme_says_what_the_first_weights_say() -> None:
     )
 
 
-@SHIPPED
-@pytest.mark.parametrize("name", ["Set5", pytest.param("Set14", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("name", "shipped"), SCORED, ids=lambda value: getattr(value, "stem", value))
 def test_weights_score_what_they_claim(name: str, shipped: Path, bench_dir: Path) -> None:
     network, info = load_weights(shipped)
     low = bench_dir / name / f"LRx{network.config.scale}"

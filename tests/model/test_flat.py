@@ -16,6 +16,7 @@ from model.runtime import Runtime
 from tests.model.networks import DEEP, DEEP_X8, SERVED, SHIPPED, form, random_network, runtime_of
 
 EVERY_8_BIT = np.arange(256) / 255
+EVERY_FIFTH = EVERY_8_BIT[::5]
 SOME_16_BIT = np.array([*range(0, 65536, 1021), 1, 2, 255, 256, 32767, 32768, 65534, 65535]) / 65535
 
 
@@ -34,8 +35,13 @@ def assert_flat(runtime: Runtime, levels: NDArray[np.float64], core: tuple[int, 
 
 
 @SERVED
+def test_flat_pictures_keep_every_level(backend: str, dtype: str) -> None:
+    assert_flat(runtime_of(random_network(LapSRNConfig(width=8)), dtype, backend), EVERY_8_BIT, (1, 2), 255)
+
+
+@SERVED
 @pytest.mark.parametrize(
-    ("levels", "peak"), [(EVERY_8_BIT, 255), (SOME_16_BIT, 65535)], ids=["every 8-bit level", "16-bit levels"]
+    ("levels", "peak"), [(EVERY_FIFTH, 255), (SOME_16_BIT, 65535)], ids=["8-bit levels", "16-bit levels"]
 )
 @pytest.mark.parametrize(
     "config",

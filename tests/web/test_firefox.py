@@ -111,7 +111,7 @@ def test_what_is_no_picture_is_said_where_it_would_be(tab: Tab, folder: Path) ->
     (folder / "notes.png").write_text("these are notes")
     tab.choose_files("#files", [folder / "notes.png"])
     tab.until("!trouble.hidden")
-    assert tab.evaluate("document.querySelector('#trouble-title').textContent") == "This kind of file is not taken"
+    assert tab.evaluate("document.querySelector('#trouble-title').textContent") == "This kind of file is not supported"
 
 
 def test_a_copied_picture_is_png(tab: Tab, folder: Path) -> None:

@@ -100,7 +100,7 @@ def test_what_is_no_picture_is_said_with_what_is(service: Running, visit: Visit)
     page = visit(service.url, may_complain=True)
     upload(page, ("notes.png", b"these are notes"))
     page.wait_for_selector(".entry[data-state=failed]")
-    title, detail = "This kind of file is not taken", text(page, "#trouble-detail")
+    title, detail = "This kind of file is not supported", text(page, "#trouble-detail")
     assert text(page, "#trouble-title") == title
     assert detail == "Save the picture as PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL, and add it again."
     assert page.locator("#trouble-again").is_hidden()  # the same file would fail again

@@ -1,5 +1,6 @@
 """A service that is away, starting, locked, or has forgotten: nothing is lost, and the page says what it waits for."""
 
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -58,13 +59,25 @@ def test_a_job_goes_on_where_it_was_when_the_connection_is_back(service: Running
     assert "POST" not in sent
 
 
+WATCHED = """() => {
+    window.seen = [];
+    const quiet = document.querySelector("#banner-quiet");
+    const note = () => window.seen.push(...(quiet.textContent.match(/[0-9]+/) ?? []).map(Number));
+    new MutationObserver(note).observe(quiet, { childList: true, characterData: true, subtree: true });
+}"""
+
+
 def test_the_pauses_grow(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
+    page.evaluate(WATCHED)
     cut(page)
     upload(page, ("hill.png", png(20, 30)))
     for seconds in (2, 4, 8):
-        until(page, f"document.querySelector('#banner-quiet').textContent === 'Trying again in {seconds} s.'")
+        until(page, f"window.seen.includes({seconds})")
         page.click("#banner-do")
+    until(page, "window.seen.includes(15)")
+    seen = [0, *page.evaluate("window.seen")]
+    assert [later for before, later in pairwise(seen) if later > before][:4] == [2, 4, 8, 15]
     mend(page)
     try_now(page)
     wait_done(page)

@@ -152,8 +152,8 @@ def test_what_no_scale_reaches_is_known_before_the_upload(service: Running, visi
     fit_to(page, "125")
     upload(page, ("hill.png", PICTURE))
     page.wait_for_selector(".entry[data-state=failed]")
-    assert text(page, "#trouble-title") == "The picture cannot become that large"
-    assert text(page, "#trouble-detail") == "With these settings it can become ×4 at most, 124 × 80 pixels."
+    assert text(page, "#trouble-title") == "The picture cannot be made that large"
+    assert text(page, "#trouble-detail") == "With these settings it can be made ×4 at most, 124 × 80 pixels."
     assert page.locator("#trouble-remedies button").all_inner_texts() == ["Make it ×4", "Make it ×2"]
     assert page.locator("#trouble-again").is_hidden()
     assert "POST" not in sent
@@ -188,7 +188,7 @@ def test_every_network_is_offered_where_the_picture_decides(several: Running, vi
     page.check("label:has-text('Keep outlines hard') input")
     page.click("#notice-do")
     page.wait_for_selector(".entry[data-state=failed]")
-    assert text(page, "#trouble-detail") == "With these settings it can become ×4 at most, 124 × 80 pixels."
+    assert text(page, "#trouble-detail") == "With these settings it can be made ×4 at most, 124 × 80 pixels."
     page.fill("#amount", "110")
     page.click("#notice-do")
     wait_done(page)

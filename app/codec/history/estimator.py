@@ -105,14 +105,15 @@ class Estimator:
 
     def _moments(self, tiles: Sequence[Plane]) -> NDArray[np.float64]:
         """Logarithms of every layer's means and mean squares."""
-        sums, native = np.zeros(2 * sum(len(each.bias) for each in self._layers)), library()
-        for tile in tiles:
-            values = np.ascontiguousarray(tile, np.float32)
-            if native is None:
-                sums += self._sums(values)
-                continue
+        parts = [np.ascontiguousarray(tile, np.float32) for tile in tiles]
+        if (native := library()) is None:
+            sums = np.sum([self._sums(part) for part in parts], axis=0)
+        else:
+            sums = np.zeros(2 * sum(len(each.bias) for each in self._layers))
+            where = np.array([part.ctypes.data for part in parts], np.uintp)
+            sides = np.array([part.shape for part in parts], np.uintp)
             told = self._shapes.ctypes.data, len(self._layers), self._packed.ctypes.data, sums.ctypes.data
-            if native.estimator_moments(values.ctypes.data, *values.shape, *told):
+            if native.estimator_moments(where.ctypes.data, sides.ctypes.data, len(parts), *told):
                 raise MemoryError("no memory to look for how a picture was shrunk")
         found, shapes = [], [np.array(tile.shape) for tile in tiles]
         for layer in self._layers:

@@ -26,8 +26,8 @@ class GifReader(PillowReader):
         if self.source.options.frames == "all" and not self._contents.ended:
             if not self.source.allow_truncated:
                 raise UndecodablePicture(
-                    "The GIF has no end, so frames may be missing. Send the whole file, or ask for what is there with "
-                    "truncated=allow."
+                    "The GIF has no end mark, so frames may be missing. Send the whole file, or ask for what is there "
+                    "with truncated=allow."
                 )
             self.truncated = True
         return super()._opened(data)
@@ -105,5 +105,5 @@ def contents(data: bytes) -> Contents:
                 at, blocks = at + 1 + data[at], blocks + 1
             at += 1
         if blocks > most:
-            raise UndecodablePicture(f"The GIF has more than {most:,} blocks in {len(data):,} bytes. Save it anew.")
+            raise UndecodablePicture(f"The GIF has more than {most:,} blocks in {len(data):,} bytes. Save it again.")
     return Contents(frames, height, width, ended=data[at : at + 1] == b";")

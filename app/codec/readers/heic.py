@@ -38,7 +38,7 @@ class HeicReader(CarryingReader):
         most = source.limits.max_input_pixels
         if count > MAX_FRAMES or pixels > _SLACK * most:
             raise TooManyPixels(
-                f"The HEIC is put together of {count:,} pictures of {pixels:,} pixels; at most {MAX_FRAMES:,} of "
+                f"The HEIC is made up of {count:,} pictures of {pixels:,} pixels; at most {MAX_FRAMES:,} of "
                 f"{_SLACK * most:,} are accepted. Send it as one picture."
             )
         self._image = pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)

@@ -66,7 +66,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         _check_compression(self.tag_v2)
         if _PHOTOMETRIC not in self.tag_v2:  # Pillow and tifffile take it for gray whose white is zero
             raise UndecodablePicture(
-                "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it anew."
+                "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it again."
             )
         try:
             super()._setup()

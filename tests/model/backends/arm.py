@@ -17,7 +17,8 @@ from tests.model.backends.emulation import CHECKED, HERE, built
 
 EMULATOR = "qemu-aarch64"
 DRIVER = HERE / "emulated" / "run_winograd.c"
-FLAGS = ["-target", "aarch64-linux-musl", "-mcpu=baseline", "-static", f"-I{winograd.FOLDER}"]
+FLAGS = ["-target", "aarch64-linux-musl", "-mcpu=baseline", "-static", "-nostdlib", "-fno-builtin"]
+INCLUDED = [winograd.FOLDER, HERE / "freestanding"]
 
 
 class _Call(ctypes.Structure):
@@ -77,7 +78,8 @@ class Emulated:
 @cache
 def program() -> Path:
     """The driver with winograd.c in it. Raises OSError where nothing compiles."""
-    return built(DRIVER, *FLAGS, *CHECKED, depends=sorted(winograd.FOLDER.glob("*.[ch]")))
+    depends = [path for folder in INCLUDED for path in sorted(folder.glob("*.[ch]"))]
+    return built(DRIVER, *FLAGS, *(f"-I{folder}" for folder in INCLUDED), *CHECKED, depends=depends)
 
 
 @cache

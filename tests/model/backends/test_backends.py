@@ -53,7 +53,7 @@ NETWORKS = [
     LapSRNConfig(scale=4, depths=(2, 6), width=16),
     replace(DEEP_X8, width=16),
 ]
-BATCHES = [(1, 1, 1), (2, 1, 7), (1, 6, 21), (3, 13, 5), (1, 40, 17), (2, 33, 64)]
+BATCHES = [(1, 1, 1), (2, 1, 7), (1, 6, 21), (3, 13, 5), (1, 40, 17), (2, 17, 64)]
 """(tiles, height, width) of cores: the smallest, wide and tall, odd and even."""
 LARGE_PIXELS = 1000
 """Larger batches run on narrow networks only: most machines emulate reduced precision, which is slow."""
@@ -112,7 +112,7 @@ def test_the_network_s_numbers(config: LapSRNConfig, backend: str, dtype: str) -
         assert list(whole) == list(config.scales)
         for scale, level in whole.items():
             assert_close(level, wanted[scale], dtype)
-        for scale in config.scales:
+        for scale in config.scales[:-1]:
             fewer = runtime.run(tiles, scale)
             assert list(fewer) == [each for each in config.scales if each <= scale]
             for each, level in fewer.items():
@@ -193,11 +193,10 @@ def test_many_threads_may_run_one_network(weights: Path, backend: str, dtype: st
             np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("side", ["before", "behind"])
 @EVERY
-def test_nothing_outside_its_buffers_is_touched_nor_what_was_in_them_used(backend: str, dtype: str, side: str) -> None:
+def test_nothing_outside_its_buffers_is_touched_nor_what_was_in_them_used(backend: str, dtype: str) -> None:
     if dtype != by_name(backend).dtypes[0]:
         pytest.skip("the buffers are the same in every dtype")
-    command = [sys.executable, "-m", "tests.model.backends.guarded_run", backend, dtype, side]
+    command = [sys.executable, "-m", "tests.model.backends.guarded_run", backend, dtype]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr

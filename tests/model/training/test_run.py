@@ -105,17 +105,21 @@ def test_what_was_held_out_stays_held_out_in_a_run_from_there(pictures: Path) ->
     assert again["count"] == 4 - len(kept)
 
 
-@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e3])
-def test_a_run_that_diverges_stops_and_keeps_what_was_good(
-    pictures: Path, poison: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From step 4 on, the loss is not a number, infinite, or a thousand times what it was."""
+def diverging(monkeypatch: pytest.MonkeyPatch, poison: float) -> None:
+    """From step 4 on, the loss is `poison` times what it was."""
     step = Trainer.train_step
 
     def poisoned(self: Trainer, source: PatchSource) -> Tensor:
         return step(self, source) * (poison if self.step > 3 else 1)
 
     monkeypatch.setattr(Trainer, "train_step", poisoned)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e3])
+def test_a_run_that_diverges_stops_and_keeps_what_was_good(
+    pictures: Path, poison: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverging(monkeypatch, poison)
     run = command(pictures, "run", "--steps", 8, "--log-every", 1, "--save-every", 2)
     line = refused(run)
     assert "diverged before step 4" in line
@@ -128,6 +132,21 @@ def test_a_run_that_diverges_stops_and_keeps_what_was_good(
     text = (folder / "log.jsonl").read_text()
     assert [json.loads(line)["step"] for line in text.splitlines()] == [1, 2, 3]
     assert "Infinity" not in text and "NaN" not in text
+
+
+def test_other_processes_of_a_run_tell_the_same_state(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first process saves. The others said that nothing had been."""
+    made = Trainer.__init__
+
+    def second(self: Trainer, *arguments: Any, **more: Any) -> None:
+        made(self, *arguments, **more)
+        self.rank = 1
+
+    diverging(monkeypatch, 1e3)
+    monkeypatch.setattr(Trainer, "__init__", second)
+    monkeypatch.setattr("model.training.run.dist.barrier", lambda: None)
+    line = refused(command(pictures, "run", "--steps", 8, "--log-every", 1, "--save-every", 2))
+    assert "the state of step 2 is kept" in line
 
 
 def test_a_rate_of_ten_is_noticed(pictures: Path) -> None:

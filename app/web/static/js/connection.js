@@ -26,7 +26,7 @@ export class Connection extends EventTarget {
 
   /** Somebody had no answer. @param {AbortSignal} signal @returns {Promise<void>} ends when there is one again */
   lost(signal) {
-    this.#search ??= this.#ask();
+    this.#search ??= Promise.resolve().then(() => this.#ask()); // which tells of the first pause, when this is `down`
     return this.back(signal);
   }
 

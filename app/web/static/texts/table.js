@@ -885,7 +885,7 @@ export const TEXTS = {
     ja: "このサイズにはまず ×{scale} で {size} メガピクセルを作ります。上限は {limit} です。",
   },
   "trouble.reach": {
-    en: "The picture cannot become that large",
+    en: "The picture cannot be made that large",
     de: "So groß kann das Bild nicht werden",
     fr: "L’image ne peut pas devenir si grande",
     es: "La imagen no puede ampliarse tanto",
@@ -893,7 +893,7 @@ export const TEXTS = {
     ja: "そこまで大きくできません",
   },
   "trouble.reach.detail": {
-    en: "With these settings it can become ×{scale} at most, {size} pixels.",
+    en: "With these settings it can be made ×{scale} at most, {size} pixels.",
     de: "Mit diesen Einstellungen kann es höchstens ×{scale} werden, {size} Pixel.",
     fr: "Avec ces réglages, elle peut atteindre ×{scale} au plus, soit {size} pixels.",
     es: "Con estos ajustes puede llegar a ×{scale} como máximo, {size} píxeles.",
@@ -917,7 +917,7 @@ export const TEXTS = {
     ja: "ピクセル数が上限を超えています。縮小して、もう一度追加してください。",
   },
   "trouble.format": {
-    en: "This kind of file is not taken",
+    en: "This kind of file is not supported",
     de: "Diese Art von Datei wird nicht angenommen",
     fr: "Ce type de fichier n’est pas accepté",
     es: "Este tipo de archivo no se acepta",
@@ -949,7 +949,7 @@ export const TEXTS = {
     ja: "ファイルが破損しています",
   },
   "trouble.damaged.detail": {
-    en: "Perhaps it was not copied or downloaded to its end. Get it again, or take the part that can be read.",
+    en: "Perhaps it was not copied or downloaded completely. Get it again, or take the part that can be read.",
     de: "Vielleicht wurde sie nicht zu Ende kopiert oder heruntergeladen. Holen Sie sie noch einmal, oder nehmen Sie, was lesbar ist.",
     fr: "Sa copie ou son téléchargement est peut-être incomplet. Récupérez-le de nouveau, ou prenez la partie lisible.",
     es: "Quizá no se copió o descargó del todo. Consígalo de nuevo, o use la parte legible.",
@@ -981,7 +981,7 @@ export const TEXTS = {
     ja: "アニメーションです",
   },
   "trouble.animation.detail": {
-    en: "Choose what is to be enlarged of it. An animation can be saved as PNG or WebP.",
+    en: "Choose what to enlarge. An animation can be saved as PNG or WebP.",
     de: "Wählen Sie, was davon vergrößert wird. Animationen lassen sich als PNG oder WebP speichern.",
     fr: "Choisissez ce qu’il faut agrandir. Une animation s’enregistre en PNG ou en WebP.",
     es: "Elija qué ampliar. Una animación puede guardarse como PNG o WebP.",
@@ -989,7 +989,7 @@ export const TEXTS = {
     ja: "拡大する部分を選んでください。アニメーションは PNG か WebP で保存できます。",
   },
   "trouble.settings": {
-    en: "It cannot be made so",
+    en: "It cannot be saved like this",
     de: "So lässt es sich nicht machen",
     fr: "Impossible avec ces réglages",
     es: "No es posible así",
@@ -1013,7 +1013,7 @@ export const TEXTS = {
     ja: "混み合っています",
   },
   "trouble.busy.detail": {
-    en: "It found no time for this picture. Try again in a few minutes.",
+    en: "It had no time for this picture. Try again in a few minutes.",
     de: "Er hatte keine Zeit für dieses Bild. Versuchen Sie es in einigen Minuten noch einmal.",
     fr: "Il n’a pas eu de temps pour cette image. Réessayez dans quelques minutes.",
     es: "No hubo tiempo para esta imagen. Inténtelo de nuevo en unos minutos.",
@@ -1109,7 +1109,7 @@ export const TEXTS = {
     ja: "ページでエラーが起きました",
   },
   "trouble.page.detail": {
-    en: "Try again. If it happens again, load the page anew.",
+    en: "Try again. If it happens again, reload the page.",
     de: "Versuchen Sie es noch einmal. Bleibt es so, laden Sie die Seite neu.",
     fr: "Réessayez. Si cela se reproduit, rechargez la page.",
     es: "Inténtelo de nuevo. Si se repite, recargue la página.",

@@ -141,8 +141,9 @@ class Conversation(ABC):
 
     def _from_a_proxy(self) -> dict[str, Any]:
         """What to say of an answer that is not the service's."""
-        proxy = proxy_for(self._url)
-        return {"detail": f"it may be the proxy {proxy} that says so, which the environment names"} if proxy else {}
+        if proxy := proxy_for(self._url):
+            return {"detail": f"it may be the proxy {proxy} that says so, which the environment names"}
+        return {"detail": f"this is not the service's own answer; check what runs at {self._url}, or in front of it"}
 
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
         reason = str(error) or type(error).__name__

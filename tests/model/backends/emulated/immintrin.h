@@ -188,20 +188,31 @@ EMULATED int emulated_rows(int tile) {
     return emulated_config.rows[tile];
 }
 
+// Whole rows are the usual ones, and copied without a call.
+EMULATED void emulated_copy(void* target, const void* source, int bytes) {
+    if (bytes == EMULATED_BYTES)
+        __builtin_memcpy_inline(target, source, EMULATED_BYTES);
+    else
+        memcpy(target, source, bytes);
+}
+
 EMULATED void _tile_loadd(int tile, const void* source, ptrdiff_t stride) {
     const int rows = emulated_rows(tile);
     memset(emulated_tiles[tile], 0, sizeof emulated_tiles[tile]);
     for (int row = 0; row < rows; row++)
-        memcpy(emulated_tiles[tile][row], (const char*)source + row * stride, emulated_config.bytes_of_row[tile]);
+        emulated_copy(
+            emulated_tiles[tile][row], (const char*)source + row * stride, emulated_config.bytes_of_row[tile]
+        );
 }
 
 EMULATED void _tile_stored(int tile, void* target, ptrdiff_t stride) {
     const int rows = emulated_rows(tile);
     for (int row = 0; row < rows; row++)
-        memcpy((char*)target + row * stride, emulated_tiles[tile][row], emulated_config.bytes_of_row[tile]);
+        emulated_copy((char*)target + row * stride, emulated_tiles[tile][row], emulated_config.bytes_of_row[tile]);
 }
 
 typedef float emulated_floats __attribute__((vector_size(EMULATED_ROWS * sizeof(float))));
+typedef uint32_t emulated_words __attribute__((vector_size(EMULATED_ROWS * sizeof(uint32_t))));
 typedef double emulated_sums __attribute__((vector_size(EMULATED_ROWS * sizeof(double))));
 typedef int64_t emulated_marks __attribute__((vector_size(EMULATED_ROWS * sizeof(int64_t))));
 
@@ -221,8 +232,14 @@ EMULATED emulated_sums emulated_flushed(emulated_floats numbers) {
     return (emulated_sums)((emulated_marks)wide & (~tiny | INT64_MIN));
 }
 
+EMULATED emulated_floats emulated_without_denormals(emulated_floats numbers) {
+    const emulated_words bits = (emulated_words)numbers;
+    return (emulated_floats)(bits & ((emulated_words)((bits & 0x7F800000) != 0) | 0x80000000));
+}
+
 // Whether all of a tile's numbers are 0 or from 2^-40 to 2^40. Their products are multiples of 2^-94 below 2^82, and so
-// are sums of them: nothing can be denormal or infinite, and every product is a float.
+// are sums of them: nothing can be denormal or infinite, and every product is a float. Nor is what comes of adding such
+// a sum to a float that is 0 or normal.
 EMULATED int emulated_moderate(int tile) {
     uint16_t values[EMULATED_ROWS * EMULATED_BYTES / 2], immoderate = 0;
     memcpy(values, emulated_tiles[tile], sizeof values);
@@ -235,11 +252,9 @@ EMULATED int emulated_moderate(int tile) {
 
 // Half of the numbers of a row, as floats: the even or the odd ones.
 EMULATED emulated_floats emulated_half(int tile, int row, int odd) {
-    uint16_t values[2 * EMULATED_ROWS];
-    emulated_floats half;
-    memcpy(values, emulated_tiles[tile][row], sizeof values);
-    for (int n = 0; n < EMULATED_ROWS; n++) half[n] = emulated_from_bf16(values[2 * n + odd]);
-    return half;
+    emulated_words pairs;
+    memcpy(&pairs, emulated_tiles[tile][row], sizeof pairs);
+    return (emulated_floats)(odd ? pairs & 0xFFFF0000 : pairs << 16);
 }
 
 // TDPBF16PS: even and odd inputs are summed apart, each with one rounding a product (FMA), then both sums are added,
@@ -259,22 +274,21 @@ static __attribute__((unused, no_sanitize("undefined"))) void _tile_dpbf16ps(int
         const emulated_floats values[2] = {emulated_half(first, m, 0), emulated_half(first, m, 1)};
         emulated_floats results, sums[2] = {{0}, {0}};
         memcpy(&results, emulated_tiles[target][m], sizeof results);
-        for (int odd = 0; odd < 2; odd++) {
-            if (moderate) {
-                for (int k = 0; k < pairs; k++) sums[odd] += values[odd][k] * weights[k][odd];
-            } else {
+        if (moderate) {
+            for (int k = 0; k < pairs; k++)
+                for (int odd = 0; odd < 2; odd++) sums[odd] += values[odd][k] * weights[k][odd];
+            results = emulated_without_denormals(results) + (sums[0] + sums[1]);
+        } else {
+            emulated_sums added = {0};
+            for (int odd = 0; odd < 2; odd++) {
                 const emulated_sums exact = emulated_flushed(values[odd]);
                 emulated_sums sum = {0};
                 for (int k = 0; k < pairs; k++)
                     sum = emulated_rounded(sum + exact[k] * emulated_flushed(weights[k][odd]));
-                sums[odd] = __builtin_convertvector(sum, emulated_floats);
+                added = odd ? emulated_rounded(added + sum) : sum;
             }
+            results = __builtin_convertvector(emulated_rounded(emulated_flushed(results) + added), emulated_floats);
         }
-        const emulated_sums added = emulated_rounded(
-            __builtin_convertvector(sums[0], emulated_sums) + __builtin_convertvector(sums[1], emulated_sums)
-        );
-        const emulated_sums after = emulated_rounded(emulated_flushed(results) + added);
-        results = __builtin_convertvector(after, emulated_floats);
-        memcpy(emulated_tiles[target][m], &results, emulated_config.bytes_of_row[target]);
+        emulated_copy(emulated_tiles[target][m], &results, emulated_config.bytes_of_row[target]);
     }
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app import early_signals
+from app.process import early_signals
 from tests.service_process import FAKE, REAL, Process, start
 
 pytestmark = pytest.mark.server

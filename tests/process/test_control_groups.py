@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app import build
-from app.control_groups import cores_allowed
+from app.process.control_groups import cores_allowed
 from tests.memory.test_available import V1, V2, V2_CONTAINER, tree
 
 V1_CPU = "31 20 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"

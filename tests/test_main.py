@@ -1,0 +1,26 @@
+"""Where the service cannot listen, the line says what to change."""
+
+import socket
+
+import pytest
+
+from app.errors import StartupError
+from app.main import listen
+
+
+@pytest.mark.parametrize(("arguments", "named"), [((), "LAPSRN_PORT or --port"), (("LAPSRN_X_PORT",), "LAPSRN_X_PORT")])
+def test_a_port_that_is_taken_names_what_chooses_another(arguments: tuple[str, ...], named: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartupError) as stopped:
+            listen("127.0.0.1", port, *arguments)
+    assert str(stopped.value) == (
+        f"cannot listen on 127.0.0.1 port {port}: something listens there already; stop it, or choose another port "
+        f"with {named}"
+    )
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "a" * 64 + ".example"])
+def test_an_address_of_another_machine_names_the_setting(host: str) -> None:
+    with pytest.raises(StartupError, match=rf"^cannot listen on {host} port 0: [^\n]*; set LAPSRN_HOST or --host to "):
+        listen(host, 0)
