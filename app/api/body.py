@@ -9,6 +9,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from app.api.form import FormSink
+from app.api.negotiation import beginning_of
 from app.errors import MalformedRequest, SlowClient, TooManyBytes, UnsupportedCoding, UnsupportedFormat
 from app.service.upload_budget import Reservation
 
@@ -64,7 +65,7 @@ async def read_picture(request: Request, limits: BodyLimits, reservation: Reserv
     Raises UnsupportedFormat for a content type that is neither a form nor a picture, UnsupportedCoding, TooManyBytes as
     soon as it is known, SlowClient, MalformedRequest, QueueFull, TooManyRequests, and starlette's ClientDisconnect.
     """
-    for coding in ",".join(request.headers.getlist("content-encoding")).split(","):
+    for coding in beginning_of(",".join(request.headers.getlist("content-encoding"))).split(","):
         if coding.strip().lower() in _COMPRESSIONS:
             raise UnsupportedCoding(
                 f"Content-Encoding {coding.strip()}: send the body as it is, without compressing it. "

@@ -66,13 +66,13 @@ def _weight(media_type: str, ranges: Mapping[str, float]) -> float:
 
 def is_meant(if_match: str, etag: str) -> bool:
     """Whether If-Match, if there is any, allows this representation (strong comparison; RFC 9110, section 13.1.1)."""
-    tags = [tag.strip() for tag in if_match.split(",")]
+    tags = [tag.strip() for tag in beginning_of(if_match).split(",")]
     return not if_match.strip() or "*" in tags or etag in tags
 
 
 def revalidates(if_none_match: str, etag: str) -> bool:
     """Whether If-None-Match says that the client has this very representation (weak comparison)."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    tags = [tag.strip().removeprefix("W/") for tag in beginning_of(if_none_match).split(",")]
     return "*" in tags or etag in tags
 
 

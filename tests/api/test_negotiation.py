@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.negotiation import acceptable_formats, revalidates, wants_async
+from app.api.negotiation import acceptable_formats, is_meant, revalidates, wants_async
 from app.errors import NotAcceptable
 from app.formats import OUTPUT_FORMATS, OutputFormat
 
@@ -48,6 +48,9 @@ def test_of_a_list_without_end_only_the_beginning_is_read(entries: int) -> None:
     assert acceptable_formats("image/webp," + "a/b," * 507 + "image/png;q=0.5") == ("webp",)
     assert wants_async("wait=1,respond-async," + "a=b," * entries)
     assert not wants_async("wait=1," + "a=b," * entries + "respond-async")
+    for asks in (revalidates, is_meant):
+        assert asks('"b",' + '"a",' * entries, '"b"')
+        assert not asks('"a",' * entries + '"a","b"', '"b"')
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ async def test_a_redis_that_cannot_be_used_is_unavailable_and_the_log_says_why(
             for _ in range(3):
                 assert not await store.available()
             assert store.state == "unavailable"
-        assert [entry["reason"][:9] for entry in logs] == ["WRONGTYPE"]
+        assert ["WRONGTYPE" in entry["reason"] for entry in logs] == [True]
         await redis.delete(f"{PREFIX}ages")
     assert await store.available()
     assert await store.put("a", "", SMALL)
