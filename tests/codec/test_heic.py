@@ -87,6 +87,12 @@ def test_a_file_is_not_walked_through_without_end(boxes: str) -> None:
         _decoded(data[:at] + meta + data[at + size :])
 
 
+def test_a_picture_without_a_size_is_refused_in_words() -> None:
+    data = saved(picture(9, 8, 3), "HEIC")
+    with pytest.raises(UndecodablePicture, match=r"how large its picture is \(box ispe\)"):
+        _decoded(data.replace(b"ispe", b"free"))
+
+
 def test_a_header_that_promises_too_much_is_refused() -> None:
     data = saved(picture(40, 48, 3), "HEIC")
     at = data.index(b"ispe") + 8

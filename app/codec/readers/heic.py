@@ -33,6 +33,10 @@ class HeicReader(CarryingReader):
         items = heif.Items(data)
         self._own = items.primary
         self._coded = hevc.code_points(bytes(items.properties(items.first_id).get(b"hvcC", b"")[: heif.HEADERS]))
+        if b"ispe" not in self._own:
+            raise UndecodablePicture(
+                "The HEIC does not say how large its picture is (box ispe). Send the whole file, or save it anew."
+            )
         source.check_pixels(*heif.size(self._own))
         count, pixels = items.coded()
         most = source.limits.max_input_pixels
