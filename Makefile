@@ -15,7 +15,7 @@ SECONDS ?= 60
 C_SOURCES = $(wildcard model/backends/*/*.[ch] app/codec/*.[ch] tests/model/backends/*/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test coverage check format train wheels pythons bench sbom audit fuzz docker-check scale-check ray-check clean
+.PHONY: help setup serve test coverage check format train wheels pythons bench sbom audit fuzz docker-check scale-check ray-check clean no-data
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,8 +65,11 @@ format: $(DEV) ## rewrite the sources in the house style
 	$(BIN)/clang-format -i $(C_SOURCES)
 	$(BIN)/ruff check --fix .
 
-train: $(DEV) ## train the served network on the pictures in DATA (resumes)
+train: $(if $(DATA),$(DEV),no-data) ## train the served network on the pictures in DATA (resumes)
 	$(BIN)/python -m model.train --preset served --data $(DATA)
+
+no-data:
+	@echo "there are no pictures to train on: name a folder of them, make train DATA=/folder/of/pictures" >&2; exit 1
 
 wheels: $(DEV) ## dist/: the service for every system that it can be compiled for, and the client
 	for target in x86_64-linux aarch64-linux x86_64-macos aarch64-macos x86_64-windows; do \

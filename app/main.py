@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -62,6 +63,7 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     logging.configure(settings.log_level, settings.log_format)
     _have_a_directory()
     open_files.require()
+    _have_extras(settings)
     for name in unknown_settings(os.environ):
         structlog.get_logger("lapsrn").warning("not a setting; see docs/configuration.md", variable=name)
     listener = listen(settings.host, settings.port)
@@ -78,6 +80,12 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     from app.api.server import run_server
 
     return run_server(app, listener, _with_metrics(app, metrics))
+
+
+def _have_extras(settings: Settings) -> None:
+    """Raises StartupError for a setting that would have no effect without a package."""
+    if settings.tracing and find_spec("opentelemetry.sdk") is None:
+        raise StartupError("LAPSRN_TRACING: spans need packages that are not installed; install lapsrn[tracing]")
 
 
 def listen(host: str, port: int, variable: str = "LAPSRN_PORT or --port") -> socket.socket:

@@ -1,6 +1,5 @@
 """`make bench`: the project against its peers, in one run, as ratios. `--only NAME` takes some of the measures."""
 
-import argparse
 import importlib
 import json
 import sys
@@ -10,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.report import Plan, Section
+from model.entry import Parser
 
 MEASURES = {
     "network-64": ("bench.network", "measure_64"),
@@ -35,9 +35,7 @@ CHEAP = ("stages",)
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 1 if a measure could not be taken. What is slow is not a failure."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench", __doc__)
     parser.add_argument("--only", action="append", choices=MEASURES, help="this measure; may be given again")
     parser.add_argument("--json", type=Path, help="write the numbers there as well")
     parser.add_argument("--quick", action="store_true", help="a smoke test of what is cheap; the numbers mean nothing")

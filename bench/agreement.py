@@ -3,7 +3,6 @@
 CPU milliseconds of merging 256x256 pixels at x2 and x4, without and with the step, by turns in one run; medians.
 """
 
-import argparse
 import statistics
 import time
 
@@ -15,6 +14,7 @@ from app.codec.merge import merge
 from app.codec.split import split
 from bench.pictures import photograph
 from bench.png import WEIGHTS
+from model.entry import Parser
 from model.evaluate import pad
 from model.runtime import Weights
 
@@ -34,9 +34,7 @@ def pictures() -> dict[str, NDArray[np.uint8]]:
 
 def main() -> None:
     """A line for each picture."""
-    argparse.ArgumentParser(
-        prog="python -m bench.agreement", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    Parser("bench.agreement", __doc__).parse_args()
     runtime, formulas = Weights.open(WEIGHTS).runtime("cpu", "float32", "torch"), build_formulas()
     for name, samples in pictures().items():
         source = split(samples, formulas)

@@ -8,7 +8,6 @@ ways, and enlarged at every strength as the service would: at strength 0 by the 
 is, if it is one. Of each, the best strength in the mean of luma's PSNR is kept.
 """
 
-import argparse
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from app.service.clean_up import COMPRESSION, STEPS, suitable
 from app.settings import Settings
 from model.checkpoint import load_tensors, save_tensors
 from model.degradations import noisy, shrink
+from model.entry import Parser
 from model.evaluate import luma_8bit, pad
 from model.model_card import write_block
 from model.pictures import find_pictures, read
@@ -177,9 +177,7 @@ def as_table(measured: Sequence[Measured], strengths: Mapping[str, Sequence[Poin
 
 def main() -> None:
     """Measures, prints the table, and writes the points into the weights."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.calibrate", __doc__)
     parser.add_argument("weights", type=Path, help="the network at full strength")
     parser.add_argument("--base", type=Path, required=True, help="the network that it began as, of the same form")
     parser.add_argument(

@@ -6,7 +6,6 @@ Photographs and scans are those that scikit-image and matplotlib come with; text
 file that goes through the service's own way. It needs the extra [dev].
 """
 
-import argparse
 import asyncio
 import io
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from app.cli.local import LocalBackend, local_settings
 from app.options import UpscaleOptions
 from bench.degraded import jpeg, noise, png
+from model.entry import Parser
 
 SCALE = 4
 WIDTH, HEIGHT = 52, 40
@@ -162,9 +162,7 @@ async def strips() -> list[list[tuple[str, Image.Image]]]:
 
 def main() -> None:
     """Writes the sheet."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.crops", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.crops", __doc__)
     parser.add_argument("--to", type=Path, required=True, help="PNG to write")
     arguments = parser.parse_args()
     sheet(asyncio.run(strips())).save(arguments.to, optimize=True)

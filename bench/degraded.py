@@ -8,7 +8,6 @@ more is its deep companion, where there is one. Y-PSNR as published, of the whol
 picture is `below` where clean=auto scores less than bicubic.
 """
 
-import argparse
 import asyncio
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from app.cli.local import LocalBackend, local_settings
 from app.options import MORE_EFFORT, MoreEffort, UpscaleOptions
 from bench.png import DATA
+from model.entry import Parser
 from model.evaluate import luma_8bit, pairs
 from model.model_card import write_block
 from model.quality import psnr
@@ -188,9 +188,7 @@ def as_table(lines: Sequence[Sequence[str]], strengths: Sequence[float]) -> str:
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.degraded", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.degraded", __doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the sets, each with HR and LRx4")
     parser.add_argument("--sets", nargs="+", default=["Set5", "Set14"])
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")

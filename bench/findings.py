@@ -6,7 +6,6 @@ Of Set5, Set14 and the photographs that are neither trained on nor scored, shrun
 noisy since.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from app.codec.history.pixels import findings_of
 from app.codec.split import split
 from bench.png import DATA
 from model.degradations import noisy, shrink
+from model.entry import Parser
 from model.model_card import write_block
 from model.pictures import Picture, find_pictures, read
 
@@ -64,9 +64,7 @@ def lines(pictures: Sequence[Picture]) -> Iterator[str]:
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.findings", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.findings", __doc__)
     parser.add_argument("--data", type=Path, nargs="+", default=FOLDERS, help="folders of pictures")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files: block `findings` to renew")
     arguments = parser.parse_args()

@@ -4,7 +4,6 @@ A few bytes of the coded data of made-up photographs are set to zero, replaced b
 in its middle and near its end. Damage that every decoder takes for valid code is seen by none.
 """
 
-import argparse
 import io
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from app.codec.types import DecodeLimits
 from app.errors import ClientError
 from app.options import UpscaleOptions
 from bench.pictures import photograph
+from model.entry import Parser
 
 KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "gray": ("L", {}),
@@ -69,9 +69,7 @@ def noticed(seeds: int) -> tuple[Counter[tuple[str, str, int]], int]:
 
 def main() -> None:
     """A table in Markdown, in percent."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.jpeg_damage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.jpeg_damage", __doc__)
     parser.add_argument("--seeds", type=int, default=20)
     found, count = noticed(parser.parse_args().seeds)
     columns = [(damage, size) for damage in DAMAGES for size in SIZES]

@@ -4,7 +4,6 @@
 memory (the largest resident set of the process) and whether the pixels are the service's where they can be compared.
 """
 
-import argparse
 import hashlib
 import os
 import resource
@@ -20,6 +19,8 @@ import skimage.data
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+
+from model.entry import Parser
 
 LIMIT = 2 << 30
 _PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry", "hubble_deep_field")
@@ -63,9 +64,7 @@ def _run(command: list[str], stop_after: int | None) -> float:
 
 def main() -> int:
     """The exit code is 1 where memory or pixels are not as promised."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.large", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.large", __doc__)
     parser.add_argument("--height", type=int, default=3072)
     parser.add_argument("--width", type=int, default=4096)
     parser.add_argument("--scale", type=int, default=4)

@@ -5,7 +5,6 @@ on a drawn screenshot, each also enlarged: bytes, CPU seconds, and whether Pillo
 the codec's own stages for 256x256 in, 1024x1024 out. CPU time of one thread, the best of several runs.
 """
 
-import argparse
 import io
 import json
 import platform
@@ -26,6 +25,7 @@ from app.codec.split import split
 from app.codec.writers.png import write
 from app.options import UpscaleOptions
 from model import resample
+from model.entry import Parser
 
 SCALE: Final = 4
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "bench"
@@ -173,9 +173,7 @@ def stages(runs: int) -> dict[str, float]:
 
 def main() -> None:
     """Prints the tables and writes JSON if asked."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.png", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.png", __doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with Set5 and Set14")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--runs", type=int, default=3)

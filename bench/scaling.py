@@ -4,7 +4,6 @@ Photographs of 256x256 over HTTP, 16 clients on the same cores. Ray's rows need 
 makes; the one of compose needs Docker, and is measured only when it is asked for (`--only compose`).
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -24,6 +23,7 @@ from bench.report import number
 from bench.servers import Server, free_port
 from bench.serving import PATH
 from deploy.scale_check import CONTAINERS, Scaled
+from model.entry import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 RAY = ROOT / "build" / "ray-venv" / "bin" / "python"
@@ -187,9 +187,7 @@ DEFAULT = ("one", "two", "ray-1", "ray-2")
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.scaling", __doc__)
     parser.add_argument("--only", action="append", choices=ARRANGEMENTS, help="this one; may be given again")
     parser.add_argument("--seconds", type=float, default=30, help="of load, twice for each")
     options = parser.parse_args(arguments)

@@ -5,7 +5,6 @@
 model.evaluate scores the network alone: luma as it is computed, without colours, clipping in them and rounding of them.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from app.build import build_formulas
 from app.codec.merge import merge
 from app.codec.split import split
 from bench.png import DATA, WEIGHTS
+from model.entry import Parser
 from model.evaluate import luma_8bit, pad, pairs
 from model.quality import psnr
 from model.resample import degrade
@@ -39,9 +39,7 @@ def scores(folder: Path, weights: Path) -> dict[tuple[int, bool], float]:
 
 def main() -> None:
     """Prints a line for each set and scale."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.served", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.served", __doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with Set5 and Set14")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from model.files import printable
 from model.pictures import PictureError
@@ -14,6 +15,22 @@ from model.weights import WeightsError
 
 class UsageError(ValueError):
     """What was asked for cannot be done; the message is one line that says what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Of `python -m MODULE`: help keeps the lines of the docstring, and a wrong argument ends with one line.
+
+    argparse would name the file, which cannot be run by that name, and list every option before the error.
+    """
+
+    def __init__(self, module: str, docstring: str | None) -> None:
+        super().__init__(
+            prog=f"python -m {module}", description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Exit code 2."""
+        self.exit(2, f"{self.prog}: {printable(message)}; {self.prog} --help lists all arguments\n")
 
 
 @contextmanager

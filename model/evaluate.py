@@ -1,6 +1,5 @@
 """Scores as published, Y-PSNR and SSIM next to bicubic: `python -m model.evaluate --weights W --hr DIR`."""
 
-import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from model.checkpoint import load_weights
 from model.color import YCBCR_OFFSET, luma, rgb_from_ycbcr, ycbcr_from_rgb
 from model.degradations import through_jpeg
-from model.entry import UsageError, file_errors, jpeg_quality
+from model.entry import Parser, UsageError, file_errors, jpeg_quality
 from model.files import printable
 from model.folded import FoldedLapSRN
 from model.network import LapSRN
@@ -227,9 +226,7 @@ def summary(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m model.evaluate` and `lapsrn evaluate`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("model.evaluate", __doc__)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors file")
     parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
     parser.add_argument(

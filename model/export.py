@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.checkpoint import load_weights, save_weights
-from model.entry import UsageError, check_output, file_errors, jpeg_quality
+from model.entry import Parser, UsageError, check_output, file_errors, jpeg_quality
 from model.evaluate import evaluate, summary
 from model.files import replacing
 from model.model_card import score_table, with_front_matter, with_tables
@@ -18,9 +18,7 @@ from model.weights import Waypoint
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m model.export`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("model.export", __doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--run", type=Path, help="folder of a training run, whose averaged weights are taken")
     source.add_argument("--weights", type=Path, help="weights file, instead of a run; best.safetensors of one, perhaps")

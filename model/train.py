@@ -10,7 +10,7 @@ import torch
 
 from model.checkpoint import load_weights
 from model.devices import devices, training_dtype
-from model.entry import at_least, file_errors
+from model.entry import Parser, at_least, file_errors
 from model.training.recipe import PRESETS, TrainConfig
 from model.training.run import run
 
@@ -19,7 +19,7 @@ DEFAULT = "served"
 
 def parser() -> argparse.ArgumentParser:
     """The command line: where things are, how it runs, and every field of a recipe."""
-    made = argparse.ArgumentParser(prog="python -m model.train", description=__doc__)
+    made = Parser("model.train", __doc__)
     add = made.add_argument
     add("--preset", choices=sorted(PRESETS), help=f"recipe to begin with (default: {DEFAULT})")
     add("--recipe-from", type=Path, metavar="WEIGHTS", help="take the recipe of a weights file instead of a preset's")

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parent.parent
-PARSER = "argparse.ArgumentParser("
+PARSED = ".parse_args("
 PAGES = sorted(path for folder in (".", "docs/**", "weights", "deploy/**") for path in ROOT.glob(f"{folder}/*.md"))
 
 
@@ -79,11 +79,11 @@ def test_dead_links_are_found(text: str, dead: list[str]) -> None:
         path
         for folder in ("bench", "model")
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if PARSER in path.read_text()
+        if PARSED in path.read_text()
     ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_help_shows_how_a_program_is_called(program: Path) -> None:
-    """argparse would name the file, which cannot be run by that name."""
     module = ".".join(program.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
-    assert f'prog="python -m {module}"' in program.read_text()
+    text = program.read_text()
+    assert f'Parser("{module}", __doc__)' in text or f'prog="python -m {module}"' in text

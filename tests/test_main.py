@@ -1,11 +1,13 @@
-"""Where the service cannot listen, the line says what to change."""
+"""Where the service cannot start, the line says what to change."""
 
 import socket
+from importlib.util import find_spec
 
 import pytest
 
 from app.errors import StartupError
-from app.main import listen
+from app.main import listen, serve
+from app.settings import Settings
 
 
 @pytest.mark.parametrize(("arguments", "named"), [((), "LAPSRN_PORT or --port"), (("LAPSRN_X_PORT",), "LAPSRN_X_PORT")])
@@ -24,3 +26,11 @@ def test_a_port_that_is_taken_names_what_chooses_another(arguments: tuple[str, .
 def test_an_address_of_another_machine_names_the_setting(host: str) -> None:
     with pytest.raises(StartupError, match=rf"^cannot listen on {host} port 0: [^\n]*; set LAPSRN_HOST or --host to "):
         listen(host, 0)
+
+
+def test_tracing_without_its_packages_is_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was on, and no span went anywhere."""
+    monkeypatch.setattr("app.main.logging.configure", lambda *_: None)
+    monkeypatch.setattr("app.main.find_spec", lambda name: None if name == "opentelemetry.sdk" else find_spec(name))
+    with pytest.raises(StartupError, match=r"^LAPSRN_TRACING: .*; install lapsrn\[tracing\]$"):
+        serve(Settings(tracing=True, port=0))

@@ -21,6 +21,7 @@ from app.api.routes_docs import mount_docs
 from app.api.routes_page import mount_page
 from app.api.scrape import Scrape, ScrapeOfOne, SharedScrape
 from app.api.tracing import untraced
+from app.api.turnstile import Turnstile
 from app.service.service import Service
 
 _EXPOSED = [
@@ -103,6 +104,7 @@ def build_application(service: Service, access: Access, version: str, page: Path
     app.state.service = service
     app.state.access = access
     app.state.scrape = SharedScrape(ScrapeOfOne(service))
+    app.state.events = Turnstile()
     app.state.reloaded = lambda: None
     app.state.hold = False
     app.include_router(routes_upscale.router, dependencies=[Depends(once_each)])

@@ -5,8 +5,6 @@ they come, each pass would do a piece of each of them, and a request of another 
 would wait for all of that twenty times. So in each pass no more than one begins.
 """
 
-import asyncio
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.access import network_of
@@ -22,16 +20,6 @@ class Entrance:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on when it is its client's turn."""
-        if scope["type"] == "http" and not self._turnstile.take():
-            turn = asyncio.get_running_loop().create_future()
-            self._turnstile.wait(network_of(scope["client"][0] if scope["client"] else ""), lambda: _begun(turn))
-            await turn
+        if scope["type"] == "http":
+            await self._turnstile.passed(network_of(scope["client"][0] if scope["client"] else ""))
         await self._app(scope, receive, send)
-
-
-def _begun(turn: asyncio.Future[None]) -> bool:
-    """Whether the request still waited; else it was cancelled."""
-    if turn.done():
-        return False
-    turn.set_result(None)
-    return True

@@ -19,7 +19,7 @@ def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputForma
     Raises NotAcceptable when it excludes them all; PNG instead where it allows JSON, or where not `strict`, as the
     answer is a job's JSON.
     """
-    accept = _beginning(accept)
+    accept = beginning_of(accept)
     if not accept.strip():
         return tuple(OUTPUT_FORMATS)
     ranges = _ranges(accept)
@@ -78,9 +78,9 @@ def revalidates(if_none_match: str, etag: str) -> bool:
 
 def wants_async(prefer: str) -> bool:
     """Whether Prefer (RFC 7240) holds respond-async."""
-    return any(part.split(";")[0].strip().lower() == "respond-async" for part in _beginning(prefer).split(","))
+    return any(part.split(";")[0].strip().lower() == "respond-async" for part in beginning_of(prefer).split(","))
 
 
-def _beginning(entries: str) -> str:
-    """Of a list with commas, what _MOST says."""
+def beginning_of(entries: str) -> str:
+    """Of a header's list with commas, what _MOST says."""
     return entries if len(entries) <= _MOST else entries[:_MOST].rpartition(",")[0]

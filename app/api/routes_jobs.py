@@ -1,6 +1,6 @@
 """GET and DELETE /jobs/{job_id}, and its events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request
@@ -12,6 +12,7 @@ from app.api.addresses import prefix_of
 from app.api.dependencies import CallerDep, HeldDep, ServiceDep
 from app.api.documents import document_response, job_document
 from app.api.schemas import JobDocument, JobId
+from app.api.turnstile import Turnstile
 from app.service.job_directory import JobView
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -40,7 +41,14 @@ async def events(
     """Server-sent events named `state`, each with the whole document; the stream ends with the job."""
     held.callback(service.fetches.enter(caller))
     job = await service.directory.find(job_id, caller.owner)
-    stream = tell(job, last_event_id, service.settings.heartbeat_seconds, prefix_of(request.scope))
+    turnstile: Turnstile = request.app.state.events
+    stream = tell(
+        job,
+        last_event_id,
+        service.settings.heartbeat_seconds,
+        prefix_of(request.scope),
+        lambda: turnstile.passed(caller.name),
+    )
     return StreamingResponse(stream, headers=_STREAM, media_type="text/event-stream")
 
 
@@ -51,10 +59,16 @@ async def cancel(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Res
     return Response(status_code=204)
 
 
-async def tell(job: JobView, seen: int, heartbeat_seconds: float, prefix: str = "") -> AsyncIterator[str]:
-    """One event for every change since `seen`, several changes in a row as one; comments as signs of life."""
+async def tell(
+    job: JobView, seen: int, heartbeat_seconds: float, prefix: str, turn: Callable[[], Awaitable[None]]
+) -> AsyncIterator[str]:
+    """One event for every change since `seen`, several changes in a row as one; comments as signs of life.
+
+    For each it awaits a `turn`: if all who listen to a job were told at once, others would wait for that.
+    """
     yield "retry: 1000\n\n"
     while True:
+        await turn()
         snapshot = job.snapshot
         if snapshot.version != seen:
             seen = snapshot.version

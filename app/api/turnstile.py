@@ -24,6 +24,13 @@ class Turnstile:
         """After `take` said no: calls `begin` in the client's turn. It returns whether there still was work."""
         self._waiting.setdefault(client, deque()).append(begin)
 
+    async def passed(self, client: str) -> None:
+        """Returns in a pass that is free, in the client's turn."""
+        if not self.take():
+            turn = asyncio.get_running_loop().create_future()
+            self.wait(client, lambda: _begun(turn))
+            await turn
+
     def _next_pass(self) -> None:
         """Lets the next one in, if there is one; a client that has more comes again after all others."""
         while self._waiting:
@@ -36,3 +43,11 @@ class Turnstile:
                 asyncio.get_running_loop().call_soon(self._next_pass)
                 return
         self._taken = False
+
+
+def _begun(turn: asyncio.Future[None]) -> bool:
+    """Whether somebody still waits for this; else it was cancelled."""
+    if turn.done():
+        return False
+    turn.set_result(None)
+    return True

@@ -72,8 +72,8 @@ def upscale(
 ) -> None:
     """Enlarge pictures.
 
-    Folders are searched with their subfolders, and the tree is kept under OUT. Results that exist are skipped. A result
-    appears once it is complete. A bad picture does not stop the others; the exit code is then 1.
+    Folders are searched with their subfolders, and their tree is kept under OUT. Results that exist are skipped. A
+    result appears once it is complete. A bad picture does not stop the others, but the exit code is then 1.
 
     lapsrn upscale photo.jpg -o photo_x4.png
 
@@ -134,8 +134,8 @@ def upscale_large(
 ) -> None:
     """Enlarge one picture of any size, in bands of rows that fit into memory.
 
-    Finished bands are kept in OUT.bands: interrupted or killed, the same command goes on where it was. Run it several
-    times at once, also on machines that share the folder, and they share the bands.
+    Finished bands are kept in OUT.bands: after an interruption, the same command continues where it stopped. Run it
+    several times at once, even on several machines that share the folder, and the processes share the bands.
 
     lapsrn upscale-large scan.tif -o scan_x4.tif
 
@@ -145,7 +145,7 @@ def upscale_large(
 
     end(
         lambda: run(source, output, options, weights, device, overwrite=overwrite, quiet=quiet),
-        hint="; the same command goes on with the bands that are missing",
+        hint="; the same command continues with the missing bands",
     )
 
 
@@ -175,10 +175,10 @@ def watch(
     weights: Weights = None,
     device: Device = None,
 ) -> None:
-    """Enlarge the pictures of a folder, and those that are put into it, until interrupted.
+    """Enlarge the pictures in a folder, and those that arrive later, until interrupted.
 
-    Subfolders count, and the tree is kept under OUT. What is done stays done when the command is started again. A
-    picture that is replaced by another is enlarged again. Files that are no pictures are named once and left alone.
+    Includes subfolders, and keeps their tree under OUT. After a restart, finished pictures are not enlarged again; a
+    picture that has been replaced by another one is. Files that are not pictures are named once and left alone.
 
     lapsrn watch inbox/ -o outbox/
 
@@ -277,7 +277,7 @@ def serve(
 
 @app.command(cls=Command, context_settings=PASSED_ON, add_help_option=False)
 def train(context: typer.Context) -> None:
-    """Train the network; takes the options of python -m model.train, see lapsrn train --help."""
+    """Train a network, as python -m model.train does; lapsrn train --help lists its options."""
     with _training_packages("train"):
         from model import train as module
 
@@ -286,7 +286,7 @@ def train(context: typer.Context) -> None:
 
 @app.command(cls=Command, context_settings=PASSED_ON, add_help_option=False)
 def evaluate(context: typer.Context) -> None:
-    """Score weights on pictures; takes the options of python -m model.evaluate, see lapsrn evaluate --help."""
+    """Score weights on pictures, as python -m model.evaluate does; lapsrn evaluate --help lists its options."""
     with _training_packages("evaluate"):
         from model import evaluate as module
 

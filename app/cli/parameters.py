@@ -45,18 +45,18 @@ Device = Annotated[
 ]
 Jobs = Annotated[
     int,
-    typer.Option("--jobs", "-j", min=1, max=64, help="Requests to have in progress at once.", rich_help_panel=_SERVICE),
+    typer.Option("--jobs", "-j", min=1, max=64, help="Requests to run at once.", rich_help_panel=_SERVICE),
 ]
 Level = Annotated[
     Literal["2", "4", "8"] | None,
-    typer.Option(help="Write this smaller level of the pass instead of the last one."),
+    typer.Option(help="Write this smaller level of the pass instead of the largest one."),
 ]
 Name = Annotated[
     str | None,
     typer.Option(
         "--name",
         metavar="TEMPLATE",
-        help="Names of results in a folder, such as '{stem}_x{scale}{suffix}'; there is {model}, too.",
+        help="Names of results in a folder, such as '{stem}_x{scale}{suffix}'; {model} works, too.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]

@@ -4,9 +4,9 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 
-from app.codec.boxes import boxes
+from app.codec.boxes import bounded, boxes
 from app.codec.code_points import CodePoints, metadata_of
 from app.codec.types import Metadata
 
@@ -45,15 +45,18 @@ class Items:
     def properties(self, item: int) -> Properties:
         """Those of an item."""
         associations, known = self._properties
-        indices = chain.from_iterable(_associated(ipma, item) for ipma in associations)
-        return dict(known[index - 1] for index in indices if 0 < index <= len(known))
+        return dict(known[index - 1] for index in associations.get(item, ()) if 0 < index <= len(known))
 
     @cached_property
-    def _properties(self) -> tuple[list[memoryview], list[tuple[bytes, memoryview]]]:
-        """The boxes `ipma`, of which there may be one of each form, and the properties that they number."""
+    def _properties(self) -> tuple[Mapping[int, list[int]], list[tuple[bytes, memoryview]]]:
+        """What the boxes `ipma`, of which there may be one of each form, say of each item, and the properties."""
         inner = list(boxes(self._parts.get(b"iprp", _NOTHING)))
         known = dict(inner).get(b"ipco", _NOTHING)
-        return [body for kind, body in inner if kind == b"ipma"], list(boxes(known))
+        found: dict[int, list[int]] = {}
+        entries = chain.from_iterable(_associated(body) for kind, body in inner if kind == b"ipma")
+        for item, indices in bounded(entries):
+            found.setdefault(item, []).extend(indices)
+        return found, list(boxes(known))
 
     @cached_property
     def _sources(self) -> dict[int, tuple[int, ...]]:
@@ -65,7 +68,7 @@ class Items:
             count = int.from_bytes(body[wide : wide + 2], "big")
             numbers = (int.from_bytes(body[at : at + wide], "big") for at in range(wide + 2, len(body), wide))
             if kind == b"dimg":
-                found[int.from_bytes(body[:wide], "big")] = tuple(numbers)[:count]
+                found[int.from_bytes(body[:wide], "big")] = tuple(islice(numbers, count))
         return found
 
     @property
@@ -94,7 +97,7 @@ class Items:
         index_size = box[5] & 15 if version in (1, 2) else 0
         id_size = 2 if version < 2 else 4
         count, at = _number(box, 6, id_size), 6 + id_size
-        for _ in range(count):
+        for _ in bounded(range(count)):
             item, at = _number(box, at, id_size), at + id_size
             method = _number(box, at, 2) & 15 if version in (1, 2) else 0
             at += (2 if version in (1, 2) else 0) + 2  # the second is which file
@@ -175,15 +178,16 @@ def orientation(own: Properties) -> int:
     return {1: (4, 2), 8: (5, 7), 3: (2, 4), 6: (7, 5)}[turned][own[b"imir"][0] & 1]
 
 
-def _associated(ipma: memoryview, item: int) -> Iterator[int]:
-    """Numbers, from 1, of the properties of an item."""
+def _associated(ipma: memoryview) -> Iterator[tuple[int, list[int]]]:
+    """Items, and numbers, from 1, of their properties."""
     id_size, index_size = (4 if ipma[0] else 2), (2 if ipma[3] & 1 else 1)
     at = 8
     while at + id_size < len(ipma):
         found, count = int.from_bytes(ipma[at : at + id_size], "big"), ipma[at + id_size]
         at += id_size + 1
-        if found == item:
-            for start in range(at, at + count * index_size, index_size):
-                # The highest bit says that the property is essential.
-                yield int.from_bytes(ipma[start : start + index_size], "big") & ((1 << 8 * index_size - 1) - 1)
-        at += count * index_size
+        end = at + count * index_size
+        # The highest bit says that the property is essential.
+        essential = (1 << 8 * index_size - 1) - 1
+        starts = range(at, end, index_size)
+        yield found, [int.from_bytes(ipma[start : start + index_size], "big") & essential for start in starts]
+        at = end

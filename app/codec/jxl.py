@@ -48,14 +48,19 @@ class BasicInfo(ctypes.Structure):
 
 
 class FrameHeader(ctypes.Structure):
-    """JxlFrameHeader, with room for its layer information."""
+    """JxlFrameHeader, with room for how layers are blended."""
 
     _fields_ = (
         ("duration", c_uint32),
         ("timecode", c_uint32),
         ("name_length", c_uint32),
         ("is_last", c_int),
-        ("layer_info", c_int32 * 16),
+        ("have_crop", c_int),
+        ("crop_x0", c_int32),
+        ("crop_y0", c_int32),
+        ("xsize", c_uint32),
+        ("ysize", c_uint32),
+        ("layer_info", c_int32 * 11),
     )
 
 
@@ -94,6 +99,7 @@ _SIGNATURES = {
     "JxlDecoderSubscribeEvents": (c_int, _POINTER, c_int),
     "JxlDecoderSetKeepOrientation": (c_int, _POINTER, c_int),
     "JxlDecoderSetUnpremultiplyAlpha": (c_int, _POINTER, c_int),
+    "JxlDecoderSetCoalescing": (c_int, _POINTER, c_int),
     "JxlDecoderSetInput": (c_int, _POINTER, _BYTES, c_size_t),
     "JxlDecoderProcessInput": (c_int, _POINTER),
     "JxlDecoderGetBasicInfo": (c_int, _POINTER, POINTER(BasicInfo)),

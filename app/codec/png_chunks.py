@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice, takewhile
+from itertools import chain, takewhile
 
 from isal import igzip_lib, isal_zlib
 
@@ -75,9 +75,14 @@ def chunk_parts(kind: bytes, *parts: bytes) -> tuple[bytes, ...]:
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
-    """The chunks up to and with IEND, or up to where the file ends; the last one may be cut short."""
+    """The chunks up to and with IEND, or up to where the file ends; the last one may be cut short.
+
+    Raises UndecodablePicture if there are more than any writer makes.
+    """
     view, at = memoryview(data), len(SIGNATURE)
-    while at + 8 <= len(data):
+    for _ in range(_MAX_CHUNKS):
+        if at + 8 > len(data):
+            return
         length, kind = struct.unpack_from(">I4s", data, at)
         body = view[at + 8 : at + 8 + length]
         end = at + 8 + length
@@ -87,6 +92,7 @@ def chunks(data: bytes) -> Iterator[Chunk]:
         if kind == b"IEND":
             return
         at = end + 4
+    raise UndecodablePicture(f"The PNG has more than {_MAX_CHUNKS:,} chunks. Save it anew.")
 
 
 def header(data: bytes) -> Header:
@@ -123,8 +129,6 @@ def fault(data: bytes) -> str | None:
     """The first thing wrong with the file's structure, in words, or None."""
     kinds: list[bytes] = []
     for item in chunks(data):
-        if len(kinds) == _MAX_CHUNKS:
-            return f"it has more than {_MAX_CHUNKS:,} chunks"
         name = item.kind.decode("latin-1")
         if not item.sound:
             return f"chunk {name!r} is cut short or has a wrong checksum"
@@ -172,7 +176,7 @@ def usable(data: bytes) -> tuple[bytes, list[str], list[str]]:
     """
     kept, at, seen = [SIGNATURE], len(SIGNATURE), set[bytes]()
     damaged, misplaced = dict[str, None](), dict[str, None]()
-    for item in islice(chunks(data), _MAX_CHUNKS):
+    for item in chunks(data):
         end = at + 12 + len(item.body)
         ancillary = item.kind.isalpha() and item.kind[:1].islower() and item.kind not in _NEEDED
         late = item.kind in (*COLOR, b"tRNS") and not seen.isdisjoint((b"IDAT", item.kind))
@@ -192,7 +196,7 @@ def repaired(data: bytes) -> bytes:
     """A whole PNG from a damaged one: the rows that inflate, then zeros. UndecodablePicture if not even one does."""
     head = header(data)
     kept, compressed, seen = [], [], {b"IEND", b"acTL", b"fcTL", b"fdAT"}
-    for item in islice(chunks(data), _MAX_CHUNKS):
+    for item in chunks(data):
         if item.kind == b"IDAT":
             compressed.append(bytes(item.body))
         elif item.sound and item.kind not in seen and (item.kind in _CRITICAL or item.kind[0] & _OPTIONAL):

@@ -6,7 +6,6 @@ fail or find no memory; mixed load with 10% garbage; logs on a full disk; a Redi
 Exits 1 if a promise was broken: a 5xx that is no 503 with Retry-After, a wrong byte, something that leaked.
 """
 
-import argparse
 import asyncio
 import json
 import shutil
@@ -25,6 +24,7 @@ from bench.chaos.server import ServiceProcess
 from bench.chaos.visitors import Visitors
 from bench.redis_server import RedisServer
 from bench.servers import free_port
+from model.entry import Parser
 
 _WARM_SHARE, _WARM_SECONDS, _WARM_DEATHS = 0.05, 20.0, 6
 """Mixed load (of the time, at most), a burst, and a death for each second of it (at most): what is allocated once is
@@ -96,9 +96,7 @@ async def chaos(names: list[str], seconds: float, clients: int) -> list[Finding]
 
 def main() -> int:
     """The command line; 1 if a promise was broken."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench.chaos", __doc__)
     parser.add_argument("--seconds", type=float, default=120, help="about how long all scenarios take (default: 120)")
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="these scenarios")
     parser.add_argument("--clients", type=int, default=8, help="clients of a load, all at once (default: 8)")

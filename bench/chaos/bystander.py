@@ -5,7 +5,6 @@ a picture of 64 x 64, fetches its other level, and does so again and again: alon
 Exits 1 if an answer was wrong, refused or lost, or if the 95th percentile is over 3 times that alone and a second.
 """
 
-import argparse
 import asyncio
 import contextlib
 import io
@@ -25,6 +24,7 @@ from bench.chaos.wire import Reply, exchange
 from bench.pictures import photograph
 from bench.processes import children_of
 from bench.report import percentile
+from model.entry import Parser
 
 LEAST = 20
 """Pictures that the bystander sends, however long they take."""
@@ -138,11 +138,7 @@ def row(seen: Seen, alone: Seen) -> str:
 
 def main() -> int:
     """The command line; 1 if the promise was broken."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.chaos.bystander",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("bench.chaos.bystander", __doc__)
     parser.add_argument("--seconds", type=float, default=20, help="of each attack (default: 20)")
     parser.add_argument("--only", nargs="+", choices=ATTACKS, default=list(ATTACKS), help="these attacks")
     arguments = parser.parse_args()

@@ -47,6 +47,7 @@ if (picture) {
     const { x2, x4 } = await upscale(await readFile(picture), service.replace(/\/$/, ""), (done, total) =>
       process.stderr.write(`\r${done} of ${total} tiles`),
     );
+    process.stderr.write("\n");
     await writeFile(join(dir, `${name}_x2.png`), x2);
     await writeFile(join(dir, `${name}_x4.png`), x4);
   } catch (error) {

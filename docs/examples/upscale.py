@@ -21,6 +21,7 @@ def main() -> None:
     try:
         with Upscaler(url) as upscaler:
             result = upscaler.upscale(picture, scale=4, progress=show)
+            print(file=sys.stderr)
             result.save(picture.with_name(f"{picture.stem}_x4.png"))
             upscaler.level(result.id, 2).save(picture.with_name(f"{picture.stem}_x2.png"))
     except UpscaleError as error:

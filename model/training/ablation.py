@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from model.checkpoint import load_weights
 from model.color import luma
 from model.degradations import through_jpeg
-from model.entry import UsageError, at_least, check_output, file_errors, jpeg_quality
+from model.entry import Parser, UsageError, at_least, check_output, file_errors, jpeg_quality
 from model.evaluate import luma_8bit, pairs, upscale
 from model.folded import FoldedLapSRN
 from model.pictures import find_pictures
@@ -59,11 +59,7 @@ def sheet(strips: Sequence[Enlarged], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score weights of one scale on a folder, and show details of its pictures side by side."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.training.ablation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("model.training.ablation", __doc__)
     parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
     parser.add_argument(
         "--lr", type=Path, help="folder of low-resolution pictures: a.png, ax4.png or a_x4.png for a.png"

@@ -1,12 +1,11 @@
 """The learning curve of a run as a picture: `python -m model.training.curve --run runs/served --to curve.png`."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.entry import UsageError, check_output, file_errors
+from model.entry import Parser, UsageError, check_output, file_errors
 from model.training.runlog import lines
 
 
@@ -48,9 +47,7 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m model.training.curve`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.training.curve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("model.training.curve", __doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--to", type=Path, required=True, help="the picture to write, .png or .svg")
     options = parser.parse_args(arguments)

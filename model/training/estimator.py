@@ -5,7 +5,6 @@ square of every feature. A second one of two layers tells from these how the pic
 noise. The service has it in app/codec/history/estimator.py.
 """
 
-import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
@@ -20,7 +19,7 @@ from torch.nn import functional
 
 from model.checkpoint import load_tensors, save_tensors
 from model.degradations import KERNELS, noisy, shrink, through_jpeg
-from model.entry import check_output, file_errors
+from model.entry import Parser, check_output, file_errors
 from model.pictures import find_pictures, read
 from model.training.data import Gray, gray_of
 
@@ -189,11 +188,7 @@ def train(network: Estimator, material: Material, steps: int, rate: float, every
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.training.estimator",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("model.training.estimator", __doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of pictures to learn from")
     parser.add_argument("--to", type=Path, required=True, help="file to write")
     parser.add_argument(

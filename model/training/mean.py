@@ -1,6 +1,5 @@
 """The mean of two networks, to start a run between them: `python -m model.training.mean NEAR FAR --to FILE`."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,16 +7,14 @@ from pathlib import Path
 import torch
 
 from model.checkpoint import save_tensors
-from model.entry import UsageError, check_output, file_errors
+from model.entry import Parser, UsageError, check_output, file_errors
 from model.mixing import mixed
 from model.weights import read_weights
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.training.mean", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("model.training.mean", __doc__)
     parser.add_argument("near", type=Path, help="weights file")
     parser.add_argument("far", type=Path, help="weights file of a network of the same form")
     parser.add_argument("--strength", type=float, default=0.5, help="weight of the second, 0 to 1 (default: 0.5)")

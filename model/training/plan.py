@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.entry import UsageError, file_errors
+from model.entry import Parser, UsageError, file_errors
 from model.training.recipe import PRESETS
 from model.training.runlog import lines
 
@@ -55,9 +55,7 @@ def minutes(folder: Path, steps: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m model.training.plan`; options that it does not know go to every run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.training.plan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("model.training.plan", __doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of high-resolution pictures")
     parser.add_argument("--output", type=Path, default=Path("runs"), help="folder of the runs (default: %(default)s)")
     names = [stage.preset for stage in STAGES]

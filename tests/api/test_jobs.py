@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from app.api.routes_jobs import tell
+from app.api.turnstile import Turnstile
 from app.service.job_snapshot import JobSnapshot, State
 from app.service.jobs import Jobs
 from tests import pictures
@@ -177,20 +178,43 @@ async def test_events_are_not_told_twice(client: httpx.AsyncClient) -> None:
     assert [event["id"] for event in events_of(earlier.text)] == [last]
 
 
-async def test_events_show_signs_of_life() -> None:
-    def at(state: State, version: int) -> JobSnapshot:
-        return JobSnapshot(
-            version=version,
-            id="a",
-            request_id="r",
-            state=state,
-            done_tiles=0,
-            total_tiles=0,
-            seconds_left=None,
-            levels=(),
-            error=None,
-        )
+def at(state: State, version: int) -> JobSnapshot:
+    return JobSnapshot(
+        version=version,
+        id="a",
+        request_id="r",
+        state=state,
+        done_tiles=0,
+        total_tiles=0,
+        seconds_left=None,
+        levels=(),
+        error=None,
+    )
 
+
+async def test_of_all_who_listen_one_is_told_in_a_pass() -> None:
+    """A thousand streams of one job, told at once, kept others waiting for a second."""
+    turnstile, passes, number = Turnstile(), list[int](), 0
+
+    class Done:
+        snapshot = at("done", 1)
+
+        async def changed(self, since: int, seconds: float) -> bool:
+            raise AssertionError("nothing is to come")
+
+    async def listen() -> None:
+        async for piece in tell(Done(), 0, 15.0, "", functools.partial(turnstile.passed, "ann")):
+            if piece.startswith("id: 1"):
+                passes.append(number)
+
+    listening = [asyncio.create_task(listen()) for _ in range(50)]
+    while not all(task.done() for task in listening):
+        await asyncio.sleep(0)
+        number += 1
+    assert len(set(passes)) == 50
+
+
+async def test_events_show_signs_of_life() -> None:
     class Slow:
         """A job that changes after two heartbeats, and is done."""
 
@@ -210,7 +234,7 @@ async def test_events_show_signs_of_life() -> None:
         made = dict.fromkeys(("model", "clean", "metadata", "truncated"))
         return json.dumps(document | {"results": {}, **made, "error": None}, separators=(",", ":"))
 
-    assert [piece async for piece in tell(Slow(), 0, 15.0)] == [
+    assert [piece async for piece in tell(Slow(), 0, 15.0, "", functools.partial(Turnstile().passed, "ann"))] == [
         "retry: 1000\n\n",
         f"id: 1\nevent: state\ndata: {data('queued')}\n\n",
         ": still here\n\n",

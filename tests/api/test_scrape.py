@@ -68,6 +68,32 @@ async def test_who_asks_while_one_is_under_way_shares_the_next() -> None:
     assert len(began) == 3
 
 
+async def test_between_two_scrapes_others_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast somebody asks again, the event loop has twice as long for everybody else as a scrape took."""
+    at = []
+    now = 100.0
+    loop = asyncio.get_running_loop()
+
+    async def scrape(accept: str) -> tuple[bytes, str]:
+        nonlocal now
+        at.append(now)
+        now += 0.5
+        return b"", accept
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += max(0.0, seconds)
+
+    shared = SharedScrape(scrape)
+    monkeypatch.setattr(loop, "time", lambda: now)
+    monkeypatch.setattr("app.api.scrape.asyncio.sleep", sleep)
+    for _ in range(3):
+        await shared("")
+    now += 5.0
+    await shared("")
+    assert at == [100.0, 101.5, 103.0, 108.5]
+
+
 @pytest.mark.parametrize(
     ("accept", "kind"),
     [
@@ -76,6 +102,7 @@ async def test_who_asks_while_one_is_under_way_shares_the_next() -> None:
         ("application/openmetrics-text;version=abc", "text/plain; version=0.0.4; charset=utf-8"),
         ("application/openmetrics-text;version=1." + 999 * "9", "text/plain; version=0.0.4; charset=utf-8"),
         ("text/plain;version=abc", "text/plain; version=0.0.4; charset=utf-8"),
+        ("a/b," * 512 + "application/openmetrics-text", "text/plain; version=0.0.4; charset=utf-8"),
         ("text/html,*/*;q=0.1", "text/plain; version=0.0.4; charset=utf-8"),
     ],
 )

@@ -347,6 +347,13 @@ def test_a_png_of_a_million_chunks_is_refused_at_once() -> None:
         codec().decode(flood, OPTIONS)
 
 
+def test_a_film_of_tiny_chunks_is_refused_too() -> None:
+    data = write_png(picture(9, 7, 3), 2, 8)
+    film = data[:33] + chunk(b"acTL", struct.pack(">II", 1, 0)) + chunk(b"fcTL", bytes(26)) * 65_536 + data[33:]
+    with pytest.raises(UndecodablePicture, match="more than 65,536 chunks"):
+        codec().decode(film, wanted(2, frames="first"))
+
+
 def test_picture_data_that_never_ends_is_not_inflated_past_the_picture() -> None:
     endless = zlib.compress(bytes(60 << 20), 9)
     data = PNG_SIGNATURE + header(9, 7, 8, 2) + chunk(b"IDAT", endless) + IEND

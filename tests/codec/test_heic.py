@@ -70,6 +70,23 @@ def test_properties_may_be_told_in_two_boxes() -> None:
         assert (heif.orientation(items.primary), heif.orientation(items.properties(2))) == (8, 1)
 
 
+@pytest.mark.parametrize("boxes", ["boxes", "items with properties", "extents of no bytes"])
+def test_a_file_is_not_walked_through_without_end(boxes: str) -> None:
+    flood = {
+        "boxes": _box(b"free") * 65_537,
+        "items with properties": _box(b"iprp", _box(b"ipma", struct.pack(">II", 0, 1), bytes(3 * 65_537))),
+        "extents of no bytes": _box(
+            b"iloc", struct.pack(">IHH", 1 << 24, 0, 2), struct.pack(">4H", 9, 0, 0, 65_535) * 2
+        ),
+    }[boxes]
+    data = saved(picture(9, 8, 3), "HEIC")
+    at = data.index(b"meta") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+    meta = _box(b"meta", data[at + 8 : at + size], flood)
+    with pytest.raises(UndecodablePicture, match="more than 65,536 boxes, or entries"):
+        _decoded(data[:at] + meta + data[at + size :])
+
+
 def test_a_header_that_promises_too_much_is_refused() -> None:
     data = saved(picture(40, 48, 3), "HEIC")
     at = data.index(b"ispe") + 8

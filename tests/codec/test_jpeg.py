@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,20 @@ def test_a_channel_without_data_is_damage(progressive: bool) -> None:
     with pytest.raises(UndecodablePicture, match="the data of a channel is missing"):
         codec().decode(data, wanted(2))
     assert codec().decode(data, wanted(2, truncated="allow")).truncated
+
+
+def _segment(kind: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, kind, len(body) + 2) + body
+
+
+def test_arithmetic_coding_is_read_past_the_first_64_kib() -> None:
+    def coded(filler: int) -> bytes:
+        frame = struct.pack(">BHHB", 8, 64, 64, 1) + b"\1\x11\0"
+        parts = (_segment(0xDB, bytes([0, *[1] * 64])), _segment(0xC9, frame), _segment(0xDA, b"\1\1\0\0\x3f\0"))
+        return b"".join((b"\xff\xd8", _segment(0xE9, bytes(filler)), *parts, bytes(1000), b"\xff\xd9"))
+
+    expected = pixels(upscaled(coded(0))[1].body)
+    assert expected.std() > 30
+    begins = len(coded(0)) - 1002
+    for inside in (3, 20):
+        assert np.array_equal(pixels(upscaled(coded(65_536 - begins - inside))[1].body), expected)

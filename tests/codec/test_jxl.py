@@ -1,11 +1,14 @@
 """JPEG XL: what is written is read by another decoder, profiles, frames, orientation, damage, and lying headers."""
 
+import ctypes
 import struct
+from ctypes import byref
 
 import imagecodecs
 import numpy as np
 import pytest
 
+from app.codec import jxl as libjxl
 from app.codec.raster import Raster
 from app.codec.reader import read
 from app.codec.types import DecodeLimits, Metadata
@@ -85,6 +88,36 @@ def test_frames_count_towards_the_limit_before_any_is_decoded() -> None:
     data, _ = _film(3)
     with pytest.raises(TooManyPixels, match="3 frames"):
         read(data, wanted(2, frames="all"), DecodeLimits(max_input_pixels=2 * 9 * 8))
+
+
+def _layered(samples: Array) -> bytes:
+    """A still of these layers (N, H, W, 3), each of which replaces the one below."""
+    library, info, colors = libjxl.library(), libjxl.BasicInfo(), libjxl.ColorEncoding()
+    encoder, out = library.JxlEncoderCreate(None), ctypes.create_string_buffer(1 << 16)
+    library.JxlEncoderInitBasicInfo(byref(info))
+    _, info.ysize, info.xsize, info.num_color_channels = samples.shape
+    info.bits_per_sample, info.uses_original_profile = 8, 1
+    library.JxlEncoderSetBasicInfo(encoder, byref(info))
+    library.JxlColorEncodingSetToSRGB(byref(colors), 0)
+    library.JxlEncoderSetColorEncoding(encoder, byref(colors))
+    settings = library.JxlEncoderFrameSettingsCreate(encoder, None)
+    library.JxlEncoderSetFrameLossless(settings, 1)
+    layout = libjxl.PixelFormat(3, libjxl.UINT8, 0, 0)
+    for layer in samples:
+        library.JxlEncoderAddImageFrame(settings, byref(layout), layer.ctypes.data, layer.nbytes)
+    library.JxlEncoderCloseInput(encoder)
+    end, left = ctypes.c_void_p(ctypes.addressof(out)), ctypes.c_size_t(len(out))
+    assert library.JxlEncoderProcessOutput(encoder, byref(end), byref(left)) == libjxl.SUCCESS
+    library.JxlEncoderDestroy(encoder)
+    return out.raw[: len(out) - left.value]
+
+
+def test_layers_are_one_picture_and_count_before_any_is_decoded() -> None:
+    layers = np.stack([picture(9, 8, 3, seed=seed) for seed in range(10)])
+    data = _layered(layers)
+    assert np.array_equal(read(data, wanted(2), DecodeLimits(max_input_pixels=2 * 9 * 8)).frames[0], layers[-1])
+    with pytest.raises(TooManyPixels, match=r"9 layers or more, which have 648 pixels .* at most 576"):
+        read(data, wanted(2), DecodeLimits(max_input_pixels=9 * 8))
 
 
 def test_a_header_that_promises_too_much_is_refused() -> None:

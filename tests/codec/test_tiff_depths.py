@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.codec.reader import read
 from app.codec.types import DecodeLimits, Samples
-from app.errors import UndecodablePicture, UnsupportedFormat
+from app.errors import TooManyPixels, UndecodablePicture, UnsupportedFormat
 from tests.codec.support import picture, wanted
 
 CASES = Path(__file__).parent / "cases"
@@ -311,3 +311,22 @@ def test_samples_of_an_unknown_kind_are_refused(order: Order, channels: int, pho
     assert data.count(entry) == 1
     with pytest.raises(UndecodablePicture, match="does not say what its samples mean"):
         decoded(data.replace(entry, struct.pack(f"{order}HHI", 263, 3, 1)))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiles_far_larger_than_the_picture_are_refused(bits: int) -> None:
+    dtype = np.uint8 if bits == 8 else np.uint16
+    file = io.BytesIO()
+    tile = (65_536, 16)
+    tifffile.imwrite(file, np.zeros((1, 80), dtype), photometric="minisblack", tile=tile, compression="zlib")
+    with pytest.raises(TooManyPixels, match=r"5 tiles have 5,242,880 pixels, far more than the picture"):
+        read(file.getvalue(), wanted(2), DecodeLimits(max_input_pixels=1 << 16))
+
+
+def test_strips_without_number_are_refused() -> None:
+    count = 262_145
+    one = tiff(np.zeros((count, 1, 1), np.uint8), 8, "<", BLACK_IS_ZERO, t278=(4, [1]), t279=(4, [1] * count))
+    at = one.index(struct.pack("<HHI", 273, 4, 1))
+    strips = one[:at] + struct.pack("<HHII", 273, 4, count, len(one)) + one[at + 12 :] + bytes(4 * count)
+    with pytest.raises(UndecodablePicture, match=r"262,145 strips or tiles; at most 262,144"):
+        decoded(strips)

@@ -59,6 +59,13 @@ def test_binds_are_files_of_this_repository_and_read_only(name: str) -> None:
             assert source in COMPOSE["volumes"]
 
 
+def test_health_is_asked_for_without_a_proxy() -> None:
+    """Docker passes its own on to containers, and BusyBox's wget asks it for loopback, too, whatever no_proxy says."""
+    commands = [service["healthcheck"]["test"] for service in SERVICES.values() if "healthcheck" in service]
+    assert len(commands) == 2
+    assert all(command[:5] == ["CMD", "wget", "-q", "-Y", "off"] for command in commands)
+
+
 def test_waits_for_health() -> None:
     assert SERVICES["prometheus"]["depends_on"] == {"lapsrn": {"condition": "service_healthy"}}
     assert SERVICES["grafana"]["depends_on"] == {"prometheus": {"condition": "service_healthy"}}

@@ -58,3 +58,11 @@ def test_an_environment_that_was_left_half_made_is_made_again(fresh: Path) -> No
     done = make_serve(fresh, python3='case "$1" in -m) echo "$@"; exit 1;; esac')  # as on Debian without python3-venv
     assert done.stdout.splitlines()[0] == "-m venv --clear .venv"
     assert done.returncode != 0
+
+
+def test_training_without_pictures_is_told_before_anything_is_installed(fresh: Path) -> None:
+    command = ["/usr/bin/make", "--file", str(MAKEFILE), "train"]
+    made = subprocess.run(command, cwd=fresh, capture_output=True, text=True, timeout=60, check=False)
+    assert made.returncode == 2
+    assert made.stderr.startswith("there are no pictures to train on: name a folder of them, make train DATA=")
+    assert not (fresh / ".venv").exists()

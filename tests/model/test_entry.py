@@ -149,8 +149,10 @@ def test_standard_output_takes_what_its_encoding_lacks(monkeypatch: pytest.Monke
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_settings_that_cannot_be(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """As argparse says it: usage, one line, exit code 2."""
+    """One line, exit code 2."""
     with pytest.raises(SystemExit) as end:
         train.main(["--data", "x", *arguments])
     assert end.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"python -m model.train: error: {line}")
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"python -m model.train: {line}")
+    assert told.endswith("; python -m model.train --help lists all arguments")

@@ -185,4 +185,5 @@ def test_commands_that_leave_open_what_to_do(arguments: list[str], capsys: pytes
     with pytest.raises(SystemExit) as end:
         main([*arguments, *more])
     assert end.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("python -m model.export: ")

@@ -1,8 +1,9 @@
 """Metadata in an AVIF or HEIC: the items that hold EXIF and XMP. (ISO/IEC 14496-12, 8.11; 23008-12, annex A.)"""
 
 from collections.abc import Iterator
+from itertools import count
 
-from app.codec.boxes import boxes
+from app.codec.boxes import bounded, boxes
 from app.codec.metadata import xmp
 from app.codec.metadata.blocks import TOO_LARGE, Blocks, bare_exif, note
 
@@ -50,7 +51,7 @@ def _items(iinf: memoryview) -> Iterator[tuple[int, memoryview]]:
 def _places(iloc: memoryview) -> dict[int, tuple[int, list[tuple[int, int]]]]:
     """By item number: what offsets refer to (0: the file, 1: the box idat), and (offset, size) of each extent.
 
-    Stops at the end of the box, whatever counts it states.
+    Stops at the end of the box, whatever counts it states. Raises UndecodablePicture if there are very many extents.
     """
     if len(iloc) < 8:
         return {}
@@ -66,9 +67,11 @@ def _places(iloc: memoryview) -> dict[int, tuple[int, list[tuple[int, int]]]]:
         return int.from_bytes(iloc[at - size : at], "big")
 
     places = {}
+    steps = bounded(count())  # extents that are said to take no bytes come to no end
     for _ in range(number(wide)):
         if at >= len(iloc):
             break
+        next(steps)
         item = number(wide)
         method = number(2) & 15 if version else 0
         number(2)  # data reference index
@@ -77,6 +80,7 @@ def _places(iloc: memoryview) -> dict[int, tuple[int, list[tuple[int, int]]]]:
         for _ in range(number(2)):
             if at >= len(iloc):
                 break
+            next(steps)
             number(index_size)
             extents.append((base + number(offset_size), number(length_size)))
         places[item] = (method, extents)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import simplejpeg
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from app.codec.history import jpeg as history
 from app.codec.limits import segment_numbers
@@ -20,7 +20,8 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SCAN, _TABLES, _HUFFMAN_FRAMES, _BARE = 0xDA, 0xC4, (0xC0, 0xC1), (0x01, 0xD8, 0xD9)
 _FRAMES = (*(kind for kind in range(0xC0, 0xD0) if kind not in (0xC4, 0xC8, 0xCC)), 0xF7)
 _LOSSLESS = 0xC3
-_READ = (0xC0, 0xC1, 0xC2, _LOSSLESS, 0xC9, 0xCA)
+_ARITHMETIC = (0xC9, 0xCA)
+_READ = (0xC0, 0xC1, 0xC2, _LOSSLESS, *_ARITHMETIC)
 _KINDS = {_LOSSLESS: "lossless", 0xCB: "lossless, with arithmetic coding", 0xF7: "JPEG-LS"}
 _BITS, _FRAME_HEADER, _COMPONENT = 8, 8, 3
 _LINES = 0xDC
@@ -46,7 +47,11 @@ class JpegReader(PillowReader):
         self._added = 0
         if self.source.allow_truncated and self._end is None:
             data, self._added = data + _END, len(_END)  # libjpeg then returns what it has
-        return super()._opened(data)
+        image = super()._opened(data)
+        if frame is not None and frame.kind in _ARITHMETIC:
+            assert isinstance(image, ImageFile.ImageFile)
+            image.decodermaxblock = len(self._data)  # libjpeg cannot pause in it, and Pillow passes on 64 KiB at a time
+        return image
 
     @property
     def compression(self) -> Finding | None:

@@ -1,5 +1,6 @@
 """JPEG XL: stills and animations of up to 16 bits, whole or as far as they are there. (ISO/IEC 18181.)"""
 
+import contextlib
 import ctypes
 import struct
 from collections.abc import Iterable
@@ -15,9 +16,10 @@ from app.codec.readers.base import Frame, Source
 from app.codec.readers.carrying import CarryingReader
 from app.codec.types import Metadata, Samples
 from app.codec.writers import jxl as writer
-from app.errors import UndecodablePicture
+from app.errors import TooManyPixels, UndecodablePicture
 from app.options import UpscaleOptions
 
+_SLACK = 8  # of the pixels of all layers over those of the largest picture
 _MOST_CHANNELS = 4  # beside colour: each takes as much memory as the picture's gray
 _HEAD, _PACKED = 32, b"xml \x8b\x01\x80<x/>\x03"  # "<x/>" as Brotli packs it
 _SRGB = (1, 13)  # primaries and transfer characteristics of ITU-T H.273
@@ -69,9 +71,33 @@ class JxlReader(CarryingReader):
             raise UndecodablePicture(
                 f"The JXL has {info.num_extra_channels} channels beside its colours; at most {_MOST_CHANNELS} are read."
             )
+        self._check_layers()
         self._carry(info.orientation if 1 <= info.orientation <= 8 else 1)
         self._color: Metadata | None = None
         self._next = 0
+
+    def _check_layers(self) -> None:
+        """TooManyPixels if the frames that are asked for are made of too many layers, which are decoded one by one.
+
+        What a layer is blended with is as large as the picture, however small the layer. What is shown in the end is
+        not counted here.
+        """
+        most, pixels, layers = _SLACK * self.source.limits.max_input_pixels, 0, 0
+        scan, header = _Decoder(self._data, jxl.FRAME), jxl.FrameHeader()
+        scan.library.JxlDecoderSetCoalescing(scan.pointer, 0)
+        with contextlib.suppress(ValueError):  # what is damaged is told when it is decoded
+            while scan.next() == jxl.FRAME:
+                scan.library.JxlDecoderGetFrameHeader(scan.pointer, byref(header))
+                shown, canvas = header.duration or header.is_last, self._info.ysize * self._info.xsize
+                layers += 1
+                pixels += max(header.ysize * header.xsize, canvas) - (canvas if shown else 0)
+                if pixels > most:
+                    raise TooManyPixels(
+                        f"The JXL is put together of {layers:,} layers or more, which have {pixels:,} pixels beside "
+                        f"those that are shown; at most {most:,} are accepted. Send it as one layer."
+                    )
+                if shown and self.source.options.frames != "all":
+                    break
 
     @classmethod
     def examples(cls) -> Iterable[bytes]:

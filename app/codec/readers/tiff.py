@@ -21,6 +21,8 @@ _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 322, 323, 338
 _PLANES, _SEPARATE = 284, 2
 _COMPRESSION, _FILL_ORDER, _STRIPS, _TILES = 259, 266, 273, 324
 _MOST_SAMPLES = 8
+_MOST_PARTS = 262_144  # strips or tiles, which are decoded one by one; writers make one a row at most
+_SLACK = 4  # of the pixels of all tiles over those of the largest picture: tiles reach over its edges
 _ICC, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 34675, 282, 283, 296
 _PER_INCH = {2: 1, 3: 2.54}  # by unit: inch, centimetre
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
@@ -64,6 +66,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
 
     def _setup(self) -> None:
         _check_compression(self.tag_v2)
+        _check_parts(self.tag_v2)
         if _PHOTOMETRIC not in self.tag_v2:  # Pillow and tifffile take it for gray whose white is zero
             raise UndecodablePicture(
                 "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it again."
@@ -166,6 +169,16 @@ def _check_compression(tags: Mapping[int, Any]) -> None:
         )
 
 
+def _check_parts(tags: Mapping[int, Any]) -> None:
+    """UndecodablePicture for so many strips or tiles that going through them is all the file is made for."""
+    parts = len(_values(tags, _STRIPS, ()) or _values(tags, _TILES, ()))
+    if parts > _MOST_PARTS:
+        raise UndecodablePicture(
+            f"The TIFF is stored in {parts:,} strips or tiles; at most {_MOST_PARTS:,} are read. Save it "
+            "with larger ones."
+        )
+
+
 def _check_kind(tags: Mapping[int, Any]) -> None:
     """UnsupportedFormat for a camera's raw file, UndecodablePicture for kinds of samples that are not read."""
     photometric = _values(tags, _PHOTOMETRIC, (-1,))[0]
@@ -218,10 +231,23 @@ def is_deep_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
 
 
 def check_tiles(tags: TiffImagePlugin.ImageFileDirectory_v2, limits: DecodeLimits) -> None:
-    """TooManyPixels if one tile is larger than a whole picture may be: libtiff would make room for it."""
-    tile = _values(tags, _TILE_WIDTH, (0,))[0] * _values(tags, _TILE_HEIGHT, (0,))[0]
-    if tile > max(limits.max_input_pixels, 1 << 20):
-        raise TooManyPixels(f"The TIFF has tiles of {tile:,} pixels; at most {limits.max_input_pixels:,} are accepted.")
+    """TooManyPixels if one tile is larger than a whole picture may be, or all together are far larger.
+
+    libtiff would make room for it, and each is decoded as a whole.
+    """
+    wide, high = _values(tags, _TILE_WIDTH, (0,))[0], _values(tags, _TILE_HEIGHT, (0,))[0]
+    most = max(limits.max_input_pixels, 1 << 20)
+    if wide * high > most:
+        raise TooManyPixels(
+            f"The TIFF has tiles of {wide * high:,} pixels; at most {limits.max_input_pixels:,} are accepted."
+        )
+    parts = len(_values(tags, _TILES, ()))
+    planes = _values(tags, _PER_PIXEL, (1,))[0] if _values(tags, _PLANES, (1,))[0] == _SEPARATE else 1
+    if parts * wide * high > _SLACK * most * planes:
+        raise TooManyPixels(
+            f"The TIFF's {parts:,} tiles have {parts * wide * high:,} pixels, far more than the picture. Save it with "
+            "smaller ones."
+        )
 
 
 def read_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[Samples, bool]:
