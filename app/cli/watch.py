@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from app.options import UpscaleOptions
 
 LOOK_SECONDS = 5.0
 """At the latest after so long it is looked again: network file systems do not tell of changes made elsewhere."""
+_LISTENING_MS = 500
+"""So long after the first look the system has been asked to tell of changes, and it is looked once more."""
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two tries while the service is away; the first is a second long."""
 
@@ -135,7 +137,7 @@ class Watch:
         self._waiting.put_nowait(arrival)
 
 
-async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncIterator[object]:
+async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncGenerator[object, None]:
     """Something may have changed: told by the system, or because files were not complete, or after a while."""
     from watchfiles import awatch
 
@@ -144,8 +146,18 @@ async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncIter
     async def listen() -> None:
         # Where the system has no more watches to give, or the folder is gone, there are still the looks after a while.
         with contextlib.suppress(Exception):
-            async for _ in awatch(folder, watch_filter=None, debounce=100, ignore_permission_denied=True):
-                changed.set()
+            listening = False
+            async for told in awatch(
+                folder,
+                watch_filter=None,
+                debounce=100,
+                rust_timeout=_LISTENING_MS,
+                yield_on_timeout=True,
+                ignore_permission_denied=True,
+            ):
+                if told or not listening:  # at first, for what came after the look before
+                    changed.set()
+                listening = True
 
     listener, place = asyncio.create_task(listen()), _place(folder)
     try:

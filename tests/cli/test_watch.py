@@ -1,6 +1,7 @@
 """`lapsrn watch` as people use it: folders, signals, a service that goes and comes."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -243,3 +245,11 @@ async def test_a_picture_that_changes_under_way_gives_no_result_of_what_it_was(f
     )
     assert report.begun == [str(path), str(path)]
     assert (folder / "out" / "a.png").read_bytes() == b"rewen"
+
+
+async def test_it_looks_once_more_when_it_is_told_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes between the first look and that moment would wait for the next one."""
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 3600.0)
+    settled = cast(Arrivals, SimpleNamespace(unsettled=False))
+    async with asyncio.timeout(60), contextlib.aclosing(watching._changes(tmp_path, settled, 3600.0)) as changes:
+        await anext(changes)
