@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Formulas:
-    """A luma-chroma transform and resampling kernels, in float64.
+    """A luma-chroma transform, in which gray has no chroma beyond its offset, and resampling kernels, in float64.
 
     `ycbcr_from_rgb` (3, 3) and `ycbcr_offset` (3,): ycbcr = rgb @ M.T + offset, everything in units of full scale.
     `rgb_from_ycbcr` (3, 3) is the inverse of M. `upsample_kernel(scale)` gives phases (scale, taps) and an offset:

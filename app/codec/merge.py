@@ -72,15 +72,11 @@ class Merger:
         self._full = full = 255 if depth == 8 else 65535
         phases, self._offset = formulas.upsample_kernel(scale)
         self._phases = phases.astype(np.float32)
-        # Samples are gain * luma + mix @ chroma + bias.
-        if picture.chroma is None:
-            self._gain = np.float32(full / formulas.gray_gain)
-            self._mix = np.zeros((1, 2), np.float32)
-            self._bias = np.array([-formulas.gray_offset * full / formulas.gray_gain], np.float32)
-        else:
-            self._gain = np.float32(formulas.rgb_from_ycbcr[0, 0] * full)
-            self._mix = (formulas.rgb_from_ycbcr[:, 1:] * full).astype(np.float32)
-            self._bias = (formulas.rgb_from_ycbcr @ -formulas.ycbcr_offset * full).astype(np.float32)
+        # Samples are gain * luma + mix @ chroma + bias; of gray, which has no chroma, the same in every channel.
+        colors = 1 if picture.chroma is None else 3
+        self._gain = np.float32(full / formulas.gray_gain)
+        self._mix = (formulas.rgb_from_ycbcr[:colors, 1:] * full).astype(np.float32)
+        self._bias = np.full(colors, -formulas.gray_offset * full / formulas.gray_gain, np.float32)
         # As merge.c reads them.
         self._chroma = [np.ascontiguousarray(plane) for plane in picture.chroma or ()]
         self._sources = [np.ascontiguousarray(plane) for plane in picture.planes]

@@ -28,16 +28,19 @@ def _gray(samples: Samples, formulas: Formulas, full: int) -> list[Plane]:
 
 
 def _color(samples: Samples, formulas: Formulas, full: int) -> list[Plane]:
+    """By how red and blue differ from green: of gray, luma is that of `_gray`, and chroma is exactly 0."""
     height, width = samples.shape[:2]
     matrix = (formulas.ycbcr_from_rgb / full).astype(np.float32)
-    offset = formulas.ycbcr_offset.astype(np.float32)
     planes: NDArray[np.float32] = np.empty((3, height, width), np.float32)
     for top in range(0, height, _ROWS):
-        rgb = np.moveaxis(samples[top : top + _ROWS, :, :3], 2, 0).astype(np.float32)
-        term = np.empty_like(rgb[0])
-        for out, row, shift in zip(planes[:, top : top + _ROWS], matrix, offset, strict=True):
-            np.multiply(rgb[0], row[0], out=out)
-            for channel in (1, 2):
-                out += np.multiply(rgb[channel], row[channel], out=term)
-            out += shift
+        red, green, blue = np.moveaxis(samples[top : top + _ROWS, :, :3], 2, 0).astype(np.float32, "C")
+        red -= green
+        blue -= green
+        green *= np.float32(formulas.gray_gain / full)
+        green += np.float32(formulas.gray_offset)
+        term = np.empty_like(red)
+        for out, row in zip(planes[:, top : top + _ROWS], matrix, strict=True):
+            np.multiply(red, row[0], out=out)
+            out += np.multiply(blue, row[2], out=term)
+        planes[0, top : top + _ROWS] += green
     return list(planes)

@@ -73,7 +73,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One frame as planes. `opaque`: it has an alpha channel that is full everywhere and needs no network."""
+    """One frame as planes (H, W), in units of full scale: luma in studio range, chroma around 0, alpha.
+
+    `opaque`: it has an alpha channel that is full everywhere and needs no network.
+    """
 
     luma: Plane
     chroma: tuple[Plane, Plane] | None = None

@@ -100,6 +100,18 @@ def test_gray_stays_gray_at_every_level() -> None:
     assert_same(pixels(encoded.body), ramp.repeat(4, axis=0).repeat(4, axis=1), "gray-ramp")
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_gray_in_three_channels_stays_the_same_in_all(dtype: type, alpha: bool) -> None:
+    """To the last code: chroma that is only nearly zero puts one sample in a hundred of 16 bits off by one."""
+    gray = np.random.default_rng(3).integers(0, np.iinfo(dtype).max, (40, 37, 1), dtype, endpoint=True)
+    rest = [np.roll(gray, 5, axis=0)] if alpha else []
+    made = _merged(np.concatenate([gray, gray, gray, *rest], axis=2), 4)
+    assert (made[..., :3] == made[..., :1]).all()
+    one = _merged(np.concatenate([gray, *rest], axis=2), 4)
+    assert abs(made[..., 0].astype(int) - one[..., 0]).max() <= 1
+
+
 def test_luma_is_the_studio_range_that_the_network_was_trained_on() -> None:
     samples = picture(5, 7, 3)
     gray = picture(5, 7, 1)

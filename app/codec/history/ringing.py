@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 _SPECK, _EDGE = 0.9, 40.0  # levels that neighbours differ by: less is flat, and more is an edge
 _LEAST_FLAT, _MOST_AT_THE_GRID = 0.2, 0.92
 """Of all blocks at the grid's position; and of those that are not flat, over their mean at all positions."""
+_LEAST_CLEAR = 50.0  # levels, the median of edges: where contrast is as low as _EDGE, smoothed ones pass for specks
 _LEAST_EDGED = 0.85  # of the blocks that are not flat
 _LEAST_NEAR, _LEAST_SPECKLED, _LEAST_PIXELS = 0.65, 0.2, 200
 """Of the pixels in them that are far from edges: those like the background, those that differ from a neighbour, all."""
@@ -36,6 +37,10 @@ def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
     other = 1 - flat / total.clip(1)
     down, across = np.unravel_index(other.argmin(), other.shape)
     if other[down, across] > _MOST_AT_THE_GRID * other.mean():
+        return None
+    steps = np.concatenate([np.abs(np.diff(tile)).ravel() for tile in drawn])
+    edges = steps[steps >= _EDGE]
+    if not edges.size or np.median(edges) < _LEAST_CLEAR:
         return None
     blocks, edged, specks, near = zip(*(_ringing(tile[down:, across:]) for tile in drawn), strict=True)
     differences = np.concatenate(specks)
