@@ -1,6 +1,6 @@
 """POST, GET and DELETE /upscale."""
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -24,7 +24,7 @@ from app.api.pictures import (
 from app.api.schemas import ForgetQuery, IdempotencyKey, ResultQuery, WebhookUrl
 from app.api.tracing import tell_span
 from app.api.upscale_query import OptionsDep
-from app.errors import BadParameter, MalformedRequest, NotFound, NotReady, StoreUnavailable
+from app.errors import BadParameter, MalformedRequest, NotFound, NotReady
 from app.options import UpscaleOptions
 from app.results import new_id
 from app.service.caller import Caller
@@ -190,9 +190,10 @@ async def _job(
     `told`: the prefix of addresses, and where the end of the job is to be told.
     """
     prefix, webhook = told
-    asked = fingerprint(order, upload.read(), webhook or "") if key else ""
-    if key and (known := await service.repeats.find(key, caller, asked)):
-        return known.snapshot
+    if key:
+        asked = fingerprint(order, upload.read(), webhook or "")
+        if known := await service.repeats.find(key, caller, asked, order.result_id):
+            return known.snapshot
     with ExitStack() as unless_begun:
         hook = None
         if webhook is not None:
@@ -201,9 +202,6 @@ async def _job(
         job = service.jobs.begin(order, upload, stages, cleanup, hook)
         unless_begun.pop_all()
     service.directory.announce(job)
-    if key:
-        with suppress(StoreUnavailable):  # a repetition that comes to another process then begins a job of its own
-            await service.repeats.remember(key, caller, asked, job)
     return job.snapshot()
 
 

@@ -37,6 +37,10 @@ class JobBoard(Protocol):
         """
         ...
 
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
+        """Shows `document`, unless something is shown that is not `before`. What is shown then, to all alike."""
+        ...
+
     async def read(self, job_id: str, owner: str) -> Shown:
         """What is known of a job."""
         ...

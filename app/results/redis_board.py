@@ -14,6 +14,14 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
 return 0
 """
+_AGREE = """
+-- KEYS: a state. ARGV: the one that may be replaced, its successor, and for how many milliseconds that is kept. Returns
+-- the one that is there then.
+local there = redis.call('GET', KEYS[1])
+if there and there ~= ARGV[1] then return there end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return ARGV[2]
+"""
 _CANCEL = """
 -- KEYS as above. ARGV: for how many milliseconds the wish is kept. Returns whether there was such a job. Without one
 -- nothing is written: whoever asks for jobs that are not there would fill Redis.
@@ -30,6 +38,7 @@ class RedisBoard:
         """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`, its lease much sooner."""
         self._link = link
         self._show = link.redis.register_script(_SHOW)
+        self._agree = link.redis.register_script(_AGREE)
         self._cancel = link.redis.register_script(_CANCEL)
         self._ttl_ms = int(ttl_seconds * 1000)
         self.lease_seconds = lease_seconds
@@ -46,6 +55,12 @@ class RedisBoard:
             lease_ms = int(self.lease_seconds * 1000)
             return bool(await self._show(self._keys(job_id, owner), [document, self._ttl_ms, lease_ms]))
 
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
+        """See JobBoard."""
+        async with self._link.talking():
+            shown = await self._agree(self._keys(job_id, owner)[:1], [before or "", document, self._ttl_ms])
+        return _text(shown)
+
     async def read(self, job_id: str, owner: str) -> Shown:
         """See JobBoard."""
         async with self._link.talking() as redis, redis.pipeline(transaction=False) as pipe:
@@ -53,7 +68,7 @@ class RedisBoard:
             pipe.time()
             (document, lease, cancel), told = await pipe.execute()
             self._link.told_time(told)
-        text = document.decode(errors="replace") if isinstance(document, bytes) else document
+        text = None if document is None else _text(document)
         return Shown(text, leased=lease is not None, cancelled=cancel is not None)
 
     async def cancel(self, job_id: str, owner: str) -> bool:
@@ -71,3 +86,7 @@ class RedisBoard:
         """State, lease, wish to cancel."""
         key = self._prefix + storage_key(job_id, owner)
         return [key, f"{key}:lease", f"{key}:cancel"]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

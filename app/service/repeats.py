@@ -3,9 +3,13 @@
 (draft-ietf-httpapi-idempotency-key-header.) A key is remembered as long as its job.
 """
 
+import asyncio
 import hashlib
 import json
+import time
+from contextlib import suppress
 from dataclasses import asdict
+from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -13,13 +17,14 @@ from app.errors import BadParameter, NotFound
 from app.results import JobBoard
 from app.service.caller import Caller
 from app.service.job_directory import JobDirectory, JobView
-from app.service.jobs import Job
 from app.service.pipeline import Order
 
 _MISUSED = (
     "Idempotency-Key: it was used for another picture or other options. Take a new key for each job, such as a UUID."
 )
-_BEGAN = TypeAdapter(tuple[str, str])
+_SHOWN = TypeAdapter(tuple[str, str])
+_PATIENCE_SECONDS, _POLL_SECONDS = 2.0, 0.05
+"""For a job that another process has just begun to be shown by it."""
 
 
 class Repeats:
@@ -28,42 +33,66 @@ class Repeats:
     def __init__(self, directory: JobDirectory, board: JobBoard | None, most: int) -> None:
         """Remembers at most `most` keys, which should be as many as jobs are; beyond, the largest user's oldest go."""
         self._directory, self._board, self._most = directory, board, most
-        self._known: dict[str, dict[str, tuple[str, str]]] = {}  # by client
+        self._known: dict[str, dict[str, _Began]] = {}  # by client
 
-    async def find(self, key: str, caller: Caller, asked: str) -> JobView | None:
-        """The job that a request with this key began. Raises BadParameter if it asked for something else.
+    async def find(self, key: str, caller: Caller, asked: str, job_id: str) -> JobView | None:
+        """The job that a request with this key began; None: there is none, and `job_id` is to be begun at once.
 
-        Nothing is awaited after this process's own keys have been looked at, so that a job that the caller begins at
-        once is the only one.
+        If that is never begun, the next request with the key takes its place. Raises BadParameter if the first request
+        asked for something else, and StoreUnavailable.
         """
-        place = _place(key, caller)
-        shown = None
-        if self._board is not None and place not in self._known.get(caller.name, {}):
-            shown = (await self._board.read(place, caller.owner)).document
-        began = self._known.get(caller.name, {}).get(place) or _read(shown)
-        if began is None:
+        place, mine = _place(key, caller), _Began(job_id, asked)
+        began = self._known.get(caller.name, {}).get(place)
+        job = None if began is None else await self._job(began, caller)
+        if job is None and self._board is not None:
+            began, job = await self._agreed(self._board, place, caller, mine)
+        if job is None or began is None:
+            self._remember(place, caller, mine)
             return None
-        job_id, before = began
-        try:
-            job = await self._directory.find(job_id, caller.owner)
-        except NotFound:
-            return None
-        if before != asked:
+        if began.asked != asked:
             raise BadParameter(_MISUSED)
         return job
 
-    async def remember(self, key: str, caller: Caller, asked: str, job: Job) -> None:
-        """The job was begun with this key; known here before the first pause. Raises StoreUnavailable."""
-        place = _place(key, caller)
-        began = job.order.result_id, asked
+    async def _agreed(
+        self, board: JobBoard, place: str, caller: Caller, mine: "_Began"
+    ) -> tuple["_Began | None", JobView | None]:
+        """What all processes take for begun with a key: `mine`, without a job, or another one and its job."""
+        before = (await board.read(place, caller.owner)).document
+        began, patience = _read(before), 0.0
+        while True:
+            job = None if began is None else await self._job(began, caller, patience)
+            if job is not None:
+                return began, job
+            shown = await board.agree(place, caller.owner, before, json.dumps(mine))
+            began = _read(shown)
+            if began in (mine, None):  # nothing of ours, if it cannot be read
+                return mine, None
+            before, patience = shown, _PATIENCE_SECONDS  # another process has just taken the key, and begins its job
+
+    async def _job(self, began: "_Began", caller: Caller, patience: float = 0.0) -> JobView | None:
+        """The job, which may take so many seconds to appear; None if it does not, or is forgotten."""
+        end = time.monotonic() + patience
+        while True:
+            with suppress(NotFound):
+                return await self._directory.find(began.job_id, caller.owner)
+            if time.monotonic() >= end:
+                return None
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _remember(self, place: str, caller: Caller, began: "_Began") -> None:
         self._known.setdefault(caller.name, {})[place] = began
         if sum(map(len, self._known.values())) > self._most:
             client = max(self._known, key=lambda client: len(self._known[client]))
             del self._known[client][next(iter(self._known[client]))]
             if not self._known[client]:
                 del self._known[client]
-        if self._board is not None:
-            await self._board.show(place, caller.owner, json.dumps(began))
+
+
+class _Began(NamedTuple):
+    """What is remembered of a key: the job, and the fingerprint of what was asked for."""
+
+    job_id: str
+    asked: str
 
 
 def fingerprint(order: Order, data: bytes, webhook: str = "") -> str:
@@ -72,10 +101,10 @@ def fingerprint(order: Order, data: bytes, webhook: str = "") -> str:
     return hashlib.sha256(hashlib.sha256(told).digest() + hashlib.sha256(data).digest()).hexdigest()
 
 
-def _read(shown: str | None) -> tuple[str, str] | None:
-    """Job and fingerprint as another process has shown them; None without, or where something else is there."""
+def _read(shown: str | None) -> _Began | None:
+    """As another process has shown it; None without, or where something else is there."""
     try:
-        return None if shown is None else _BEGAN.validate_json(shown)
+        return None if shown is None else _Began(*_SHOWN.validate_json(shown))
     except ValidationError:
         return None
 

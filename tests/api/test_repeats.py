@@ -6,14 +6,13 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
-from app.errors import BadParameter
+from app.errors import BadParameter, NotFound
 from app.options import UpscaleOptions
 from app.results import Shown
 from app.service.caller import Caller
-from app.service.jobs import Job
 from app.service.pipeline import Order
 from app.service.repeats import Repeats, fingerprint
-from app.service.stages import Stages
+from bench.redis_server import RedisServer
 from tests import pictures
 from tests.conftest import Running
 
@@ -97,7 +96,14 @@ class Board:
         return False
 
     async def read(self, job_id: str, owner: str) -> Shown:
+        await asyncio.sleep(0)
         return Shown(self.shown.get((job_id, owner)), leased=True, cancelled=False)
+
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
+        await asyncio.sleep(0)
+        if self.shown.get((job_id, owner), before) == before:
+            self.shown[job_id, owner] = document
+        return self.shown[job_id, owner]
 
     async def cancel(self, job_id: str, owner: str) -> bool:
         return False
@@ -107,44 +113,93 @@ class Board:
 
 
 class Directory:
-    """Finds every job."""
+    """Finds the jobs that have been begun."""
+
+    def __init__(self) -> None:
+        self.begun: set[str] = set()
 
     async def find(self, job_id: str, owner: str) -> str:
+        if job_id not in self.begun:
+            raise NotFound("no such job")
         return job_id
 
 
+ME = Caller("me", "owner", 1, 0, False)
+
+
+def processes(board: Board | None, most: int = 10) -> tuple[Directory, Repeats, Repeats]:
+    """Two, which see the same jobs."""
+    directory = Directory()
+    one, other = (Repeats(directory, board, most) for _ in range(2))  # type: ignore[arg-type]
+    return directory, one, other
+
+
 async def test_another_process_finds_it_on_the_board() -> None:
-    board, me = Board(), Caller("me", "owner", 1, 0, False)
-    one, other = (Repeats(Directory(), board, 10) for _ in range(2))  # type: ignore[arg-type]
+    board = Board()
+    directory, one, other = processes(board)
     order = Order(UpscaleOptions(), "me", "owner", "the id", "", None)
     asked = fingerprint(order, FILE)
-    assert await one.find("key", me, asked) is None
-    await one.remember("key", me, asked, Job(order, Stages(lambda stage, seconds: None)))
-    assert str(await other.find("key", me, asked)) == "the id"
+    assert await one.find("key", ME, asked, "the id") is None
+    directory.begun.add("the id")
+    assert str(await other.find("key", ME, asked, "another id")) == "the id"
     with pytest.raises(BadParameter):
-        await other.find("key", me, fingerprint(order, OTHER))
-    assert await other.find("another", me, asked) is None
+        await other.find("key", ME, fingerprint(order, OTHER), "another id")
+    assert await other.find("another", ME, asked, "another id") is None
     assert "key" not in str(board.shown)
+
+
+async def test_two_processes_that_are_asked_at_once_begin_one_job() -> None:
+    directory, *both = processes(Board())
+
+    async def ask(repeats: Repeats, job_id: str) -> str:
+        job = await repeats.find("key", ME, "asked", job_id)
+        if job is None:
+            await asyncio.sleep(0.01)  # until it is shown
+            directory.begun.add(job_id)
+        return str(job or job_id)
+
+    answers = await asyncio.gather(*(ask(repeats, f"{i}") for i, repeats in enumerate(both)))
+    assert len({*answers, *directory.begun}) == 1
+
+
+async def test_so_do_two_services(serve: Running, redis_server: RedisServer) -> None:
+    async with serve(redis_url=redis_server.url) as one, serve(redis_url=redis_server.url) as other:
+        for key in ("a", "b", "c"):
+            answers = await asyncio.gather(*(begin(client, key) for client in (one, other, one, other)))
+            assert [answer.status_code for answer in answers] == [202] * 4
+            assert len({answer.json()["id"] for answer in answers}) == 1
+            assert (await begin(other, key, "?scale=2")).status_code == 422
+
+
+@pytest.mark.parametrize("board", [None, Board()])
+async def test_a_job_that_is_never_begun_gives_its_key_back(
+    board: Board | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.service.repeats._PATIENCE_SECONDS", 0.02)
+    directory, one, other = processes(board)
+    assert await one.find("key", ME, "asked", "refused") is None
+    assert await one.find("key", ME, "asked", "one") is None
+    directory.begun.add("one")
+    assert str(await one.find("key", ME, "asked", "two")) == "one"
+    if board is not None:
+        assert await asyncio.gather(*(each.find("at once", ME, "", str(each)) for each in (one, other))) == [None, None]
 
 
 @pytest.mark.parametrize("text", ["garbage", "[1]", '["only one"]', "{}"])
 async def test_what_is_no_key_on_the_board_is_as_none(text: str) -> None:
-    board, me = Board(), Caller("me", "owner", 1, 0, False)
+    board = Board()
     board.read = lambda *_: asyncio.sleep(0, Shown(text, leased=True, cancelled=False))  # type: ignore[method-assign]
-    assert await Repeats(Directory(), board, 10).find("key", me, "asked") is None  # type: ignore[arg-type]
+    board.agree = lambda *_: asyncio.sleep(0, text)  # type: ignore[method-assign]
+    assert await processes(board)[1].find("key", ME, "asked", "id") is None
 
 
 async def test_one_client_s_keys_do_not_make_another_s_forgotten() -> None:
-    repeats = Repeats(Directory(), None, 5)  # type: ignore[arg-type]
+    directory, repeats, _ = processes(None, most=5)
     ann, bob = (Caller(name, "", 1, 0, False) for name in ("ann", "bob"))
-
-    async def remember(caller: Caller, key: str) -> None:
-        order = Order(UpscaleOptions(), caller.name, "", f"job {key}", "", None)
-        await repeats.remember(key, caller, "asked", Job(order, Stages(lambda stage, seconds: None)))
-
-    await remember(bob, "b")
-    for number in range(20):
-        await remember(ann, str(number))
-    assert str(await repeats.find("b", bob, "asked")) == "job b"
-    found = [str(await repeats.find(str(number), ann, "asked")) for number in range(20)]
-    assert found == ["None"] * 16 + [f"job {number}" for number in range(16, 20)]
+    directory.begun |= {"job b", *(f"job {number}" for number in range(20))}
+    for caller, key in ((bob, "b"), *((ann, str(number)) for number in range(20))):
+        assert await repeats.find(key, caller, "asked", f"job {key}") is None
+    assert str(await repeats.find("b", bob, "asked", "again")) == "job b"
+    found = [str(await repeats.find(str(number), ann, "asked", "again")) for number in range(19, 15, -1)]
+    assert found == [f"job {number}" for number in range(19, 15, -1)]
+    assert await repeats.find("15", ann, "asked", "again") is None

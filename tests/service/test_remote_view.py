@@ -55,6 +55,9 @@ class Board:
     async def show(self, job_id: str, owner: str, document: str) -> bool:
         raise AssertionError("another process shows it")
 
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
+        raise AssertionError("nobody shows anything else")
+
     async def cancel(self, job_id: str, owner: str) -> bool:
         raise AssertionError("nobody cancels it")
 
