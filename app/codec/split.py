@@ -33,14 +33,13 @@ def _color(samples: Samples, formulas: Formulas, full: int) -> list[Plane]:
     matrix = (formulas.ycbcr_from_rgb / full).astype(np.float32)
     planes: NDArray[np.float32] = np.empty((3, height, width), np.float32)
     for top in range(0, height, _ROWS):
-        red, green, blue = np.moveaxis(samples[top : top + _ROWS, :, :3], 2, 0).astype(np.float32, "C")
+        rows = slice(top, top + _ROWS)
+        red, green, blue = np.moveaxis(samples[rows, :, :3], 2, 0).astype(np.float32, "C")
         red -= green
         blue -= green
-        green *= np.float32(formulas.gray_gain / full)
-        green += np.float32(formulas.gray_offset)
         term = np.empty_like(red)
-        for out, row in zip(planes[:, top : top + _ROWS], matrix, strict=True):
+        for out, row in zip(planes[:, rows], matrix, strict=True):
             np.multiply(red, row[0], out=out)
             out += np.multiply(blue, row[2], out=term)
-        planes[0, top : top + _ROWS] += green
+        planes[0, rows] += _gray(samples[rows, :, 1:2], formulas, full)[0]
     return list(planes)
