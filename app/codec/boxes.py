@@ -19,7 +19,7 @@ def bounded(entries: Iterable[_Entry]) -> Iterator[_Entry]:
     for number, entry in enumerate(entries):
         if number == _MOST:
             raise UndecodablePicture(
-                f"The file has more than {_MOST:,} boxes, or entries in one of them. Save it anew."
+                f"The file has more than {_MOST:,} boxes, or entries in one of them. Save it again."
             )
         yield entry
 

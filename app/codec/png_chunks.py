@@ -92,7 +92,7 @@ def chunks(data: bytes) -> Iterator[Chunk]:
         if kind == b"IEND":
             return
         at = end + 4
-    raise UndecodablePicture(f"The PNG has more than {_MAX_CHUNKS:,} chunks. Save it anew.")
+    raise UndecodablePicture(f"The PNG has more than {_MAX_CHUNKS:,} chunks. Save it again.")
 
 
 def header(data: bytes) -> Header:

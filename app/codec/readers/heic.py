@@ -35,7 +35,7 @@ class HeicReader(CarryingReader):
         self._coded = hevc.code_points(bytes(items.properties(items.first_id).get(b"hvcC", b"")[: heif.HEADERS]))
         if b"ispe" not in self._own:
             raise UndecodablePicture(
-                "The HEIC does not say how large its picture is (box ispe). Send the whole file, or save it anew."
+                "The HEIC does not say how large its picture is (box ispe). Send the whole file, or save it again."
             )
         source.check_pixels(*heif.size(self._own))
         count, pixels = items.coded()
