@@ -1,0 +1,90 @@
+"""What Redis does in one step for a store of results, and how it is called among other commands."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from redis.asyncio.client import Pipeline
+from redis.commands.core import AsyncScript
+
+MAKE_ROOM = """
+-- KEYS: ages (sorted set: result -> when it expires), sizes (hash: result -> bytes, "total" -> their sum), holders
+-- (hash: result -> client), shares (sorted set: client -> bytes), and the result that is put or deleted, if any.
+-- ages .. ":" .. client has the results of that client, as ages has those of all.
+-- ARGV: seconds to live, bytes that are put, bytes allowed, and the client.
+-- Returns whether that result was there before, the bytes now accounted for, and whether there is room for what is put.
+local ages, sizes, holders, shares, result = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local seconds, size, allowed, client = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1000000
+local function forget(key)
+  -- UNLINK comes first: without memory left, Redis refuses HINCRBY unless the script has begun with a write that needs
+  -- none.
+  local there = redis.call('UNLINK', key)
+  local held, holder = redis.call('HGET', sizes, key) or 0, redis.call('HGET', holders, key)
+  redis.call('HINCRBY', sizes, 'total', 0 - held)
+  redis.call('HDEL', sizes, key)
+  redis.call('ZREM', ages, key)
+  if holder then
+    redis.call('HDEL', holders, key)
+    redis.call('ZREM', ages .. ':' .. holder, key)
+    if tonumber(redis.call('ZINCRBY', shares, 0 - held, holder)) <= 0 then redis.call('ZREM', shares, holder) end
+  end
+  return there
+end
+local function total()
+  return tonumber(redis.call('HGET', sizes, 'total') or 0)
+end
+local function oldest_of_largest()
+  for _, each in ipairs(redis.call('ZREVRANGE', shares, 0, 1)) do
+    local oldest = redis.call('ZRANGE', ages .. ':' .. each, 0, 0)[1]
+    if oldest then return oldest end  -- the client's first result is counted already, but not there yet
+  end
+  return redis.call('ZRANGE', ages, 0, 0)[1]
+end
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', ages, '-inf', string.format('(%.6f', now))) do forget(key) end
+local before = result and forget(result) or 0
+if size > 0 then
+  local others = total() - (redis.call('ZSCORE', shares, client) or 0)
+  if 2 * size > allowed and size + others > allowed then return {before, total(), 0} end
+  redis.call('ZINCRBY', shares, size, client)
+end
+while total() + size > allowed do
+  local oldest = oldest_of_largest()
+  if not oldest then break end
+  forget(oldest)
+end
+if size > 0 then
+  local expires, own = string.format('%.6f', now + seconds), ages .. ':' .. client
+  redis.call('ZADD', ages, expires, result)
+  redis.call('ZADD', own, expires, result)
+  redis.call('HSET', sizes, result, size)
+  redis.call('HINCRBY', sizes, 'total', size)
+  redis.call('HSET', holders, result, client)
+  for _, key in ipairs({ages, sizes, holders, shares, own}) do redis.call('EXPIRE', key, seconds + 60) end
+end
+return {before, total(), 1}
+"""
+COMPLETE = """
+-- KEYS: sizes, and a result whose chunks have all been written. ARGV: seconds to live, and the fields that make it
+-- one that can be fetched, name and value in turn. Returns 0 if the result was evicted meanwhile, for larger ones.
+local sizes, result = KEYS[1], KEYS[2]
+if redis.call('HEXISTS', sizes, result) == 0 then
+  redis.call('UNLINK', result)
+  return 0
+end
+redis.call('HSET', result, unpack(ARGV, 2))
+redis.call('EXPIRE', result, ARGV[1])
+return 1
+"""
+
+
+class Call(NamedTuple):
+    """A script, and what it is called with."""
+
+    script: AsyncScript
+    keys: Sequence[str]
+    arguments: Sequence[str | int]
+
+    def add_to(self, pipe: Pipeline) -> None:
+        """As a command among others. Redis must know the script."""
+        pipe.evalsha(self.script.sha, len(self.keys), *self.keys, *map(str, self.arguments))
