@@ -41,5 +41,5 @@ def _color(samples: Samples, formulas: Formulas, full: int) -> list[Plane]:
         for out, row in zip(planes[:, rows], matrix, strict=True):
             np.multiply(red, row[0], out=out)
             out += np.multiply(blue, row[2], out=term)
-        planes[0, rows] += _gray(samples[rows, :, 1:2], formulas, full)[0]
+        planes[0, rows] += _gray(green[..., None], formulas, full)[0]
     return list(planes)
