@@ -25,9 +25,10 @@ _LEVELS, _QUALITIES = (1.2, 1.75, 3.3, 4.8, 7.0, 9.5, 10.5), (96, 95, 90, 85, 75
 def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
     """The quality that a picture was about coded with, of which these are parts, as of `grid.tiles_of`; None: none."""
     flat, total = np.zeros((8, 8)), np.zeros((8, 8))
-    drawn = [tile for tile in tiles if (np.abs(np.diff(tile)) < _SPECK).mean() > _LEAST_FLAT]
-    for tile in drawn:
-        found = _flat_blocks(tile)
+    stepped = ((tile, np.abs(np.diff(tile))) for tile in tiles)
+    drawn = [(tile, steps) for tile, steps in stepped if (steps < _SPECK).mean() > _LEAST_FLAT]
+    for tile, steps in drawn:
+        found = _flat_blocks(tile, steps)
         for down, across in np.ndindex(8, 8):
             here = found[down::8, across::8]
             flat[down, across] += here.sum()
@@ -38,11 +39,10 @@ def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
     down, across = np.unravel_index(other.argmin(), other.shape)
     if other[down, across] > _MOST_AT_THE_GRID * other.mean():
         return None
-    steps = np.concatenate([np.abs(np.diff(tile)).ravel() for tile in drawn])
-    edges = steps[steps >= _EDGE]
+    edges = np.concatenate([steps[steps >= _EDGE] for _, steps in drawn])
     if not edges.size or np.median(edges) < _LEAST_CLEAR:
         return None
-    blocks, edged, specks, near = zip(*(_ringing(tile[down:, across:]) for tile in drawn), strict=True)
+    blocks, edged, specks, near = zip(*(_ringing(tile[down:, across:]) for tile, _ in drawn), strict=True)
     differences = np.concatenate(specks)
     if sum(edged) < _LEAST_EDGED * sum(blocks) or sum(near) < max(_LEAST_NEAR * differences.size, _LEAST_PIXELS):
         return None
@@ -52,9 +52,12 @@ def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
     return round(float(np.interp(level, _LEVELS, _QUALITIES)))
 
 
-def _flat_blocks(tile: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether each 8 x 8 pixels, by their first row and column, are of one level: (H - 7, W - 7)."""
-    across = _windows(np.abs(np.diff(tile, axis=1)) >= _SPECK, 8, 7)
+def _flat_blocks(tile: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether each 8 x 8 pixels, by their first row and column, are of one level: (H - 7, W - 7).
+
+    `steps` (H, W - 1) are what neighbours in a row differ by.
+    """
+    across = _windows(steps >= _SPECK, 8, 7)
     down = _windows(np.abs(np.diff(tile, axis=0)) >= _SPECK, 7, 8)
     found: NDArray[np.bool_] = (across == 0) & (down == 0)
     return found
