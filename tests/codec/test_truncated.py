@@ -215,6 +215,18 @@ def test_the_strips_of_a_deep_tiff_that_are_there(settings: dict[str, Any]) -> N
     assert not upscaled(whole, truncated="allow")[0].truncated
 
 
+@pytest.mark.parametrize("settings", [{"rowsperstrip": 27}, {"tile": (128, 128)}, {"tile": (16, 32)}], ids=str)
+def test_a_whole_deep_tiff_is_not_said_to_be_cut_and_a_cut_one_is(settings: dict[str, Any]) -> None:
+    """With a last strip of fewer rows than the others, and tiles that reach over the edge."""
+    whole, samples = _deep_tiff(**settings)
+    decoded, encoded = upscaled(whole, truncated="allow")
+    assert not decoded.truncated
+    assert np.array_equal(pixels(encoded.body), samples)
+    decoded, encoded = upscaled(whole[:-9], truncated="allow")
+    assert decoded.truncated
+    assert np.array_equal(pixels(encoded.body)[:54], samples[:54])
+
+
 def test_a_deep_tiff_that_is_compressed_is_refused_if_it_is_cut() -> None:
     whole, _ = _deep_tiff(compression="zlib")
     with pytest.raises(UndecodablePicture, match="Send the whole, undamaged file"):

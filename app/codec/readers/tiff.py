@@ -20,6 +20,7 @@ _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 
 _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 322, 323, 338
 _PLANES, _SEPARATE = 284, 2
 _COMPRESSION, _FILL_ORDER, _STRIPS, _TILES = 259, 266, 273, 324
+_STRIP_BYTES, _TILE_BYTES = 279, 325
 _MOST_SAMPLES = 8
 _MOST_PARTS = 262_144  # strips or tiles, which are decoded one by one; writers make one a row at most
 _SLACK = 4  # of the pixels of all tiles over those of the largest picture: tiles reach over its edges
@@ -263,13 +264,16 @@ def read_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: b
 
 
 def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[NDArray[Any], bool]:
-    samples = _values(tags, _PER_PIXEL, (1,))[0]
     starts = _values(tags, _STRIPS, ()) or _values(tags, _TILES, ())
+    sizes = _values(tags, _STRIP_BYTES, ()) or _values(tags, _TILE_BYTES, ())
     stored = _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] == _UNCOMPRESSED
-    missing = 2 * samples * _values(tags, _HEIGHT, (0,))[0] * _values(tags, _WIDTH, (0,))[0]
-    if allow and stored and starts and min(starts) < len(data) < max(starts) + missing // len(starts):
+    end = max((start + size for start, size in zip(starts, sizes, strict=False)), default=0)
+    if allow and stored and starts and min(starts) < len(data) < end:
         # Where samples are stored as they are, zeros take the place of what is missing.
-        return tiff_page.decoded(data + bytes(missing)), True
+        picture = _values(tags, _HEIGHT, (0,))[0] * _values(tags, _WIDTH, (0,))[0]
+        tiles = len(starts) * _values(tags, _TILE_HEIGHT, (0,))[0] * _values(tags, _TILE_WIDTH, (0,))[0]
+        most = 2 * _values(tags, _PER_PIXEL, (1,))[0] * max(picture, tiles)
+        return tiff_page.decoded(data + bytes(min(end - len(data), most))), True
     return tiff_page.decoded(data), False
 
 
