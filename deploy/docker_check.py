@@ -92,7 +92,7 @@ def stop_under_load(docker: Docker, container: str) -> None:
 
 
 def answers(docker: Docker, container: str) -> tuple[list[str], int]:
-    """The phase, "serving" or "draining", in which each picture was answered; and how many were under way at the drain."""
+    """Whether each picture was answered while "serving" or "draining", and how many were under way at the drain."""
     found, phase, under_way = list[str](), "serving", 0
     for line in docker.run("logs", container).splitlines():
         event = json.loads(line) if line.startswith("{") else {}
