@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from app.engine.tiles import TileSizes
+from app.engine.ports import NetworkInfo
+from app.engine.tiles import Cutting, TileSizes
 
 WarmUp = Literal["nothing", "smallest", "tiles", "shapes"]
 MOST_MARGINS = 16
@@ -82,6 +83,13 @@ class EngineConfig:
         tall = tuple(size for size in self.tall_heights if size <= MOST_MARGINS * window_margin)
         return TileSizes(fitting((self.tile_heights or self.tile_widths) + tall), fitting(self.tile_widths))
 
-    def overhead(self, window_margin: int) -> int:
-        """What a tile costs along an axis in addition to its core, in source pixels."""
-        return round(self.tile_overhead * window_margin)
+    def cutting(self, network: NetworkInfo, scale: int, workers: int, *, idle: bool) -> Cutting:
+        """How planes are cut for a pass up to `scale`; `idle`: nothing else is under way."""
+        return Cutting(
+            self.tile_sizes(scale, network.window_margin),
+            network.margin,
+            network.window_margin,
+            overhead=round(self.tile_overhead * network.window_margin),
+            workers=workers,
+            split_above=self.split_above_idle if idle else self.split_above,
+        )
