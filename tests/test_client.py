@@ -35,6 +35,7 @@ from PIL import Image
 from app.service.service import Service
 from tests import pictures
 from tests.cli.live import listening, service
+from tests.codec.metadata.sources import png
 from tests.codec.png_reference import read_png
 from tests.fakes import FakeModel
 
@@ -256,6 +257,13 @@ def test_tells_of_a_picture_that_was_incomplete(url: str, progress: Any) -> None
     with Upscaler(url) as upscaler:
         for data, expected in [(FILE[:-20], True), (FILE, False)]:
             assert upscaler.upscale(data, options=Options(truncated="allow"), progress=progress).truncated is expected
+
+
+@pytest.mark.parametrize("progress", [None, lambda done, total: None], ids=["at once", "as a job"])
+def test_says_which_metadata_was_left_out(url: str, progress: Any) -> None:
+    with Upscaler(url) as upscaler:
+        result = upscaler.upscale(png((b"eXIf", b"no directory of anything")), progress=progress)
+        assert result.left_out == "exif dropped (unreadable)"
 
 
 def test_tells_progress_in_tiles(url: str) -> None:

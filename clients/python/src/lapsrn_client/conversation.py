@@ -96,7 +96,7 @@ class Conversation(ABC):
                     return job
 
     async def _events(self, id: str) -> AsyncGenerator[Event, None]:
-        """The events of a job, without end: a stream that breaks off is resumed behind the last event."""
+        """The events of a job, without end: a stream that breaks off is resumed after the last event."""
         seen, attempts = "", _Attempts(self._retries, self._max_wait)
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": seen} if seen else {})
