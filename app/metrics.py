@@ -145,7 +145,7 @@ class Metrics:
         self._request_seconds.labels(route, known, _class(status)).observe(seconds)
 
     def upscaled(self, model: str, pixels: int, status: int, seconds: float) -> None:
-        """One POST /upscale answered, with a result of so many pixels, or 0; `model` is one that is served, or ""."""
+        """One POST /upscale answered, with a result of `pixels`, or 0; `model` is one that is served, or ""."""
         size = next(name for name, most in SIZES.items() if pixels <= most) if pixels else "none"
         self._upscale_seconds.labels(model, size, _class(status)).observe(seconds)
 

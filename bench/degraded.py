@@ -127,8 +127,8 @@ async def measure(
         with Image.open(io.BytesIO(result.body)) as made:
             return score(np.asarray(made.convert("L" if made.mode == "L" else "RGB")), target), result.clean
 
-    auto, told = await at("auto")
-    taken = float(told.partition(";")[0])
+    auto, said = await at("auto")
+    taken = float(said.partition(";")[0])
     # At the same strength the result is the same, byte for byte.
     fixed = [auto if strength == taken else (await at(strength))[0] for strength in strengths]
     return Scores(bicubic, auto, tuple(fixed), taken)

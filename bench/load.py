@@ -68,7 +68,7 @@ def run(url: str, clients: int, seconds: float, *sizes: tuple[int, int], first: 
 
 
 def run_several(url: str, clients: int, generators: int, seconds: float, *sizes: tuple[int, int]) -> Load:
-    """As `run`, the clients shared out among so many processes, as one cannot load a server of many cores.
+    """As `run`, the clients divided among `generators` processes, as one cannot load a server of many cores.
 
     It lasts as long as the longest of them.
     """

@@ -41,7 +41,7 @@ def _race(
 ) -> Section:
     """Ratios of medians; every round, each contestant once, or all rounds of one and then of the next.
 
-    A peer that dies, as of too little memory, is told and left out.
+    A peer that dies, as of too little memory, is reported and left out.
     """
     title = f"Network: {width}×{height} luma in, both levels out, padding, tiles and stitching included"
     section = Section(name or f"network-{width}", title)

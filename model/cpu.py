@@ -34,13 +34,13 @@ def features() -> set[str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(set(line.split()) for line in lines if line.startswith(start)) | least
     except (OSError, StopIteration):
-        return least.union(*(_LEVELS[name] for name in _told_by_numpy() if name in _LEVELS))
+        return least.union(*(_LEVELS[name] for name in _numpy_extensions() if name in _LEVELS))
 
 
-def _told_by_numpy() -> list[str]:
+def _numpy_extensions() -> list[str]:
     """numpy asks the CPU, and also whether the system keeps the registers; for systems without /proc."""
-    told = np.show_config(mode="dicts") or {}
-    extensions = told.get("SIMD Extensions", {})
+    config = np.show_config(mode="dicts") or {}
+    extensions = config.get("SIMD Extensions", {})
     return [*extensions.get("baseline", ()), *extensions.get("found", ())]
 
 

@@ -60,7 +60,7 @@ def picture_response(request: Request, picture: StoredPicture, level: int) -> Re
     """
     if not is_meant(request.headers.get("if-match", ""), picture.etag):
         raise PreconditionFailed(
-            f"If-Match asks for another picture: this one's ETag is {picture.etag}. Ask without it."
+            f"If-Match names another version: this picture's ETag is {picture.etag}. Send the request without If-Match."
         )
     headers = {"ETag": picture.etag, "Cache-Control": CACHE_CONTROL, "Vary": "Cookie", "Accept-Ranges": "bytes"}
     if revalidates(request.headers.get("if-none-match", ""), picture.etag):

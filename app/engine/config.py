@@ -8,7 +8,7 @@ from app.engine.tiles import Cutting, TileSizes
 
 WarmUp = Literal["nothing", "smallest", "tiles", "shapes"]
 MOST_MARGINS = 16
-"""A tall tile's core is at most so many window margins high."""
+"""The most window margins that a tall tile's core is high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class EngineConfig:
     max_bytes: int = 2 * 2**30
     """Bytes of input and output planes that one client alone may have under way."""
     retry_seconds: float = 5.0
-    """What a refused client is told to wait while no rate has been measured."""
+    """Retry-After of a refusal while no rate has been measured."""
     hang_seconds: float = 120.0
     """A worker whose network call takes longer is given up and replaced."""
     restart_seconds: float = 0.5

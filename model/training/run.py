@@ -21,7 +21,7 @@ from model.entry import UsageError
 from model.files import printable
 from model.memory import keep_freed_memory
 from model.training.patches import PatchSource
-from model.training.recipe import TrainConfig, told
+from model.training.recipe import TrainConfig, as_typed
 from model.training.runlog import RunLog
 from model.training.trainer import Trainer
 from model.training.validation import Validation
@@ -33,7 +33,7 @@ STRUCTURE = ("depth", "depths", "skips", "width", "scale", "optimizer", "frozen"
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run is told besides its recipe: files and folders, the device, and how often to log, validate and save.
+    """What a run needs besides its recipe: files and folders, the device, and how often to log, validate and save.
 
     `device` is one device by its full name, `dtype` that of the features, never "auto"; `micro_batch` and `compile` are
     as in Trainer. A new run begins with the weights `start_from`; `anchor` is the near end of its strengths.
@@ -142,7 +142,7 @@ def resume(trainer: Trainer, state: Path, options: RunOptions) -> None:
     now = asdict(trainer.config)
     changed = {name: [before.get(name), now[name]] for name in now if _plain(before.get(name)) != _plain(now[name])}
     if changed and (not options.allow_changes or any(name in changed for name in STRUCTURE)):
-        listed = ", ".join(f"{name} {told(old)}, not {told(new)}" for name, (old, new) in changed.items())
+        listed = ", ".join(f"{name} {as_typed(old)}, not {as_typed(new)}" for name, (old, new) in changed.items())
         fixed = [name for name in STRUCTURE if name in changed]
         way = (
             f"its {' and '.join(fixed)} cannot change" if fixed else "give --allow-changes to go on with other settings"

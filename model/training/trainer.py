@@ -20,7 +20,7 @@ from model.training.cuda_graph import GraphedStep
 from model.training.losses import pyramid_loss
 from model.training.optimizer import Muon
 from model.training.patches import PatchSource
-from model.training.recipe import TrainConfig, told
+from model.training.recipe import TrainConfig, as_typed
 
 
 def loss_of(
@@ -196,7 +196,7 @@ class Trainer:
         shapes = (("depths", theirs, mine.depth_of_levels), ("skips", config.skips, mine.skips))
         for name, found, wanted in (*shapes, ("width", config.width, mine.width), ("slope", config.slope, mine.slope)):
             if found != wanted:
-                raise UsageError(f"{weights} has {name} {told(found)}, not {told(wanted)}; train with the same")
+                raise UsageError(f"{weights} has {name} {as_typed(found)}, not {as_typed(wanted)}; train with the same")
 
     def averaged(self, strength: float | None = None) -> LapSRN:
         """The network of the averaged weights or, given a strength, the one that they and the anchor make."""

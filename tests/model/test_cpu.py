@@ -22,7 +22,7 @@ def test_a_cpu_whose_features_are_not_known_has_those_of_its_kind(
 
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(Path, "read_text", read)
-    monkeypatch.setattr(cpu, "_told_by_numpy", list)
+    monkeypatch.setattr(cpu, "_numpy_extensions", list)
     assert [name for name, needed in TARGETS.items() if needed <= cpu.features()] == runs
 
 
@@ -52,14 +52,14 @@ def test_without_proc_features_are_those_that_numpy_tells(
 
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(Path, "read_text", read)
-    monkeypatch.setattr(cpu, "_told_by_numpy", lambda: [level])
+    monkeypatch.setattr(cpu, "_numpy_extensions", lambda: [level])
     assert [name for name, needed in TARGETS.items() if needed <= cpu.features()] == runs
 
 
 def test_numpy_tells_no_more_than_linux() -> None:
     if not Path("/proc/cpuinfo").exists():
         pytest.skip("no /proc/cpuinfo to compare with")
-    levels = [cpu._LEVELS[name] for name in cpu._told_by_numpy() if name in cpu._LEVELS]
+    levels = [cpu._LEVELS[name] for name in cpu._numpy_extensions() if name in cpu._LEVELS]
     assert all(level <= cpu.features() for level in levels)
     assert (cpu.features() >= cpu.V3) == (cpu.V3 in levels)
 

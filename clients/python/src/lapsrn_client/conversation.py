@@ -43,7 +43,7 @@ class Conversation(ABC):
 
     @abstractmethod
     async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:
-        """The answer, asked for after so many seconds."""
+        """The answer to a request that is sent after `after` seconds."""
 
     @abstractmethod
     def _stream(
