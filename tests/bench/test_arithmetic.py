@@ -50,7 +50,9 @@ def test_percentile(share: float, expected: float) -> None:
     assert percentile([5, 1, 4, 2, 3], share) == expected
 
 
-@pytest.mark.parametrize(("value", "text"), [(12345.6, "12,346"), (8.071, "8.07"), (0.0, "0")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(12345.6, "12,346"), (1000.0, "1,000"), (999.4, "999"), (8.071, "8.07"), (0.0, "0")]
+)
 def test_number(value: float, text: str) -> None:
     assert number(value) == text
 
