@@ -562,3 +562,13 @@ def test_a_pause_that_is_too_long_is_not_made(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(Busy):
         upscaler.job("a")
     assert pauses == [0.0, 10.0]
+
+
+def test_events_of_another_kind_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = QUEUED | {"state": "done", "results": {"4": ""}}
+    lines = f"event: news\ndata: [1]\n\ndata: plain\n\nevent: state\ndata: {json.dumps(done)}\n\n"
+    stream = httpx.Response(200, headers={"Content-Type": "text/event-stream"}, text=lines)
+    picture = httpx.Response(200, headers={"Content-Type": "image/png"}, content=b"picture")
+    upscaler, pauses = scripted(monkeypatch, stream, picture)
+    assert upscaler.wait("a").body == b"picture"
+    assert len(pauses) == 2

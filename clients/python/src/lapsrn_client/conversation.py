@@ -96,7 +96,7 @@ class Conversation(ABC):
                     return job
 
     async def _events(self, id: str) -> AsyncGenerator[Event, None]:
-        """The events of a job, without end: a stream that breaks off is resumed after the last event."""
+        """The events with a job's state, without end: a stream that breaks off is resumed after its last event."""
         seen, attempts = "", _Attempts(self._retries, self._max_wait)
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": seen} if seen else {})
@@ -109,7 +109,8 @@ class Conversation(ABC):
                     async for event in events(lines):
                         seen = event.id or seen
                         attempts.succeeded()
-                        yield event
+                        if event.kind == "state":
+                            yield event
                     attempts.pause = _FIRST_PAUSE
             except httpx.TransportError as error:
                 attempts.failed(self._unreachable(error))
