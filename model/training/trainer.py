@@ -249,23 +249,18 @@ class Trainer:
         self.origin, self.anchored = metadata.get("origin"), metadata.get("anchor")
         self.changes, self.best = metadata.get("changes") or [], metadata.get("best")
         self.pictures = metadata.get("pictures") or {}
-        anchors = {} if self.anchor is None else dict(self.anchor.named_parameters())
-        networks, averages = (dict(network.named_parameters()) for network in (self.network, self.average))
+        networks = {"network": self.network, "average": self.average, "anchor": self.anchor}
+        parameters = {kind: dict(each.named_parameters()) for kind, each in networks.items() if each is not None}
+        optimizer_of = {id(p): each for each in self.optimizers for group in each.param_groups for p in group["params"]}
         with torch.no_grad():
             for key, tensor in tensors.items():
                 kind, name = key.split("/", 1)
-                if kind == "network":
-                    networks[name].copy_(tensor)
-                elif kind == "average":
-                    averages[name].copy_(tensor)
-                elif kind == "anchor":
-                    anchors[name].copy_(tensor)
+                if kind in networks:
+                    parameters[kind][name].copy_(tensor)
                 else:
                     name, entry = name.rsplit("/", 1)
                     owner = self.named[name]
-                    for optimizer in self.optimizers:
-                        if any(owner is p for group in optimizer.param_groups for p in group["params"]):
-                            optimizer.state[owner][entry] = tensor.to(owner.device, copy=True)
+                    optimizer_of[id(owner)].state[owner][entry] = tensor.to(owner.device, copy=True)
 
 
 def mix(into: LapSRN, near: LapSRN, far: LapSRN, strength: float | Tensor) -> LapSRN:
