@@ -10,7 +10,7 @@ import yaml
 from model.checkpoint import load_weights, save_weights
 from model.evaluate import evaluate, pad, summary
 from model.export import main
-from model.model_card import with_front_matter, with_tables
+from model.model_card import score_table, with_front_matter, with_tables
 from model.network import LapSRNConfig
 from model.weights import KINDS, Waypoint
 from tests.model.networks import SHIPPED, random_network
@@ -38,6 +38,18 @@ def test_the_readme_says_what_the_first_weights_say() -> None:
     assert with_tables(text, ROOT / "weights" / "lapsrn_x4.safetensors") == text, (
         "renew with python -m model.export --cards"
     )
+
+
+def test_what_is_published_stands_beside_the_same_sets_at_x4_only() -> None:
+    figures = {"psnr": 31.768, "ssim": 0.88941, "bicubic_psnr": 28.42, "bicubic_ssim": 0.8101}
+    table = [row.strip("| ").split(" | ") for row in score_table({"Set5": {"2": figures, "4": figures}}).splitlines()]
+    assert table[0][4:] == ["the paper's LapSRN", "best public PyTorch"]
+    assert [row[:4] for row in table[2:]] == [
+        ["Set5", scale, "28.42 / 0.8101", "**31.77** / 0.8894"] for scale in ("×2", "×4")
+    ]
+    assert table[2][4:] == [] and table[3][4:] == ["31.49", "31.59"]
+    for others in ({"Urban100": {"4": figures}}, {"Set5": {"4": figures, "8": figures}}, {"Set5": {"2": figures}}):
+        assert "PyTorch" not in score_table(others)
 
 
 @pytest.mark.parametrize(("name", "shipped"), SCORED, ids=lambda value: getattr(value, "stem", value))
