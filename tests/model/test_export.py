@@ -1,5 +1,6 @@
 """What the README and the model card say of the shipped weights is what the file says, and what they score."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,33 @@ def test_an_onnx_model_is_the_same_each_time(tmp_path: Path) -> None:
     for name in ("a", "b"):
         main(["--weights", str(tmp_path / "w.safetensors"), "--onnx", str(tmp_path / name)])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_an_onnx_model_names_the_weights_that_are_written_beside_it(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    network = random_network(LapSRNConfig(depth=1, width=2))
+    save_weights(tmp_path / "old.safetensors", network)
+    new = tmp_path / "new.safetensors"
+    main(
+        [
+            "--weights",
+            str(tmp_path / "old.safetensors"),
+            "--to",
+            str(new),
+            "--data",
+            "noise",
+            "--onnx",
+            str(tmp_path / "m"),
+        ]
+    )
+    model = onnx.load(str(tmp_path / "m"))
+    properties = {each.key: each.value for each in model.metadata_props}
+    assert model.graph.name == "new"
+    assert properties == {
+        "sha256": hashlib.sha256(new.read_bytes()).hexdigest(),
+        "margin": str(network.config.margin),
+        "data": "noise",
+    }
 
 
 @pytest.mark.parametrize(
