@@ -62,10 +62,10 @@ def noisy(picture: Picture, sigma: float, rng: np.random.Generator, shot: float 
     return np.asarray(np.clip(np.floor(values + deviation * noise + 0.5), 0, 255), dtype=np.uint8)
 
 
-def through_jpeg(picture: Picture, quality: int, subsampling: str = "4:2:0") -> Picture:
-    """The picture as a JPEG of this quality (1 to 100) leaves it; `subsampling` is "4:2:0" or "4:4:4", of chroma."""
+def through_jpeg(picture: Picture, quality: int) -> Picture:
+    """The picture as a JPEG of this quality (1 to 100) leaves it, chroma at half the resolution (4:2:0)."""
     file = io.BytesIO()
-    more = {} if picture.ndim == 2 else {"subsampling": subsampling}
+    more = {} if picture.ndim == 2 else {"subsampling": "4:2:0"}
     Image.fromarray(picture).save(file, "JPEG", quality=quality, **more)
     with Image.open(file) as image:
         return np.asarray(image)

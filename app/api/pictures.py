@@ -10,11 +10,9 @@ from app.api.cookies import COOKIE
 from app.api.negotiation import is_meant, revalidates
 from app.api.ranges import part
 from app.errors import PreconditionFailed
-from app.formats import OUTPUT_FORMATS
 from app.results import StoredPicture
 
 CACHE_CONTROL = "private, no-cache"
-_SUFFIXES = {row.media_type: row.name for row in OUTPUT_FORMATS.values()}
 
 
 def link_headers(prefix: str, result_id: str, level: int, levels: Iterable[int]) -> dict[str, str]:
