@@ -52,7 +52,7 @@ class Connections:
         """Counts one out."""
         self._count(address, -1)
 
-    def dropped(self, reason: Literal["too-many", "unread"]) -> None:
+    def dropped(self, reason: Literal["too-many", "unread", "slow"]) -> None:
         """The service closed a connection without an answer, or in the middle of one."""
         if self._metrics is not None:
             self._metrics.connection_dropped(reason)

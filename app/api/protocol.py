@@ -14,6 +14,7 @@ from app.api.fallback import REFUSAL
 from app.api.line import Line
 from app.api.turnstile import Turnstile
 from app.errors import LapsrnError, MalformedRequest, QueueFull
+from app.service.answer_budget import Reader
 
 _MAX_PIPELINED = 16
 """Requests on one connection that wait for the answer to the one before; each costs memory."""
@@ -49,6 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._limits, self._connections, self._turnstile = limits, connections, turnstile
         self._address = ""
         self._line: Line
+        self._reader: Reader
         self._headers = HeaderCount(limits)
         self._header_timer = Timer(self.loop, self._end)
         self._remainder = Remainder(self.loop, limits, self._end)
@@ -68,6 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._line = Line(
             transport, self.loop, limits.write_idle_seconds, on_close=self._close, on_unread=self._drop_unread
         )
+        self._reader = Reader(self._line.taken_so_far, self._drop_slow)
         super().connection_made(self._line)
         self._address = self.client[0] if self.client else ""
         admission = self._connections.enter(self._address)
@@ -262,10 +265,16 @@ class BoundedProtocol(HttpToolsProtocol):
         structlog.get_logger("lapsrn").info("a client did not read its answer", client=self._address)
         self._line.abort()
 
+    def _drop_slow(self) -> None:
+        self._connections.dropped("slow")
+        structlog.get_logger("lapsrn").info("others needed the memory of an answer read slowly", client=self._address)
+        self._line.abort()
+
     def _start(self) -> RequestResponseCycle:
         super().on_headers_complete()
         self._in_headers = False
         self._arriving = self.cycle
+        cast(dict[str, Any], self.cycle.scope)["lapsrn.reader"] = self._reader
         if self.cycle.scope["http_version"] != "1.1":
             _speak_older(self.cycle)
         return self.cycle
