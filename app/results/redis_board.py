@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.results.base import storage_key
 from app.results.board import Shown
-from app.results.redis_link import RedisLink
+from app.results.redis_link import KEYS, RedisLink
 
 _SHOW = """
 -- KEYS: state, lease, and wish to cancel, of one job. ARGV: the state, and for how many milliseconds it and the lease
@@ -34,7 +34,7 @@ return 1
 class RedisBoard:
     """A JobBoard on three Redis keys per job, none of which holds the job's id: state, lease, wish to cancel."""
 
-    def __init__(self, link: RedisLink, ttl_seconds: float, lease_seconds: float, prefix: str = "lapsrn:job:") -> None:
+    def __init__(self, link: RedisLink, ttl_seconds: float, lease_seconds: float, prefix: str = f"{KEYS}job:") -> None:
         """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`, its lease much sooner."""
         self._link = link
         self._show = link.redis.register_script(_SHOW)
