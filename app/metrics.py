@@ -125,7 +125,7 @@ class Metrics:
             self._webhooks.labels(outcome)
         for result in WEBHOOK_RESULTS:
             self._webhook_tries.labels(result)
-        for reason in ("too-many", "unread"):
+        for reason in ("too-many", "unread", "slow"):
             self._connections_dropped.labels(reason)
         for direction in ("in", "out"):
             self._pixels.labels(direction)
@@ -212,7 +212,7 @@ class Metrics:
         self._connections.set(count)
 
     def connection_dropped(self, reason: str) -> None:
-        """A connection was closed by the service; `reason` is "too-many" or "unread"."""
+        """A connection was closed by the service; `reason` is "too-many", "unread" or "slow"."""
         self._connections_dropped.labels(reason).inc()
 
     def pixels(self, pixels_in: int, pixels_out: int) -> None:

@@ -165,10 +165,9 @@ class Remainder:
         return self._end.running
 
     def start(self) -> None:
-        """Begins; a second call changes nothing."""
-        if not self.running:
-            self._idle.start(self._limits.body_idle_seconds)
-            self._end.start(self._limits.body_seconds)
+        """Begins."""
+        self._idle.start(self._limits.body_idle_seconds)
+        self._end.start(self._limits.body_seconds)
 
     def took(self) -> None:
         """More has been read."""

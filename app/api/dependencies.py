@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from app.api.access import Access
 from app.api.tracing import Trace
 from app.errors import CrossSite
+from app.service.answer_budget import Reader
 from app.service.caller import Caller
 from app.service.service import Service
 
@@ -63,6 +64,11 @@ def trace_of_request(request: Request) -> Trace:
 def facts_of(request: Request) -> dict[str, Any]:
     """What the request's log line will also say."""
     return cast(dict[str, Any], request.scope["lapsrn.facts"])
+
+
+def reader_of(request: Request) -> Reader | None:
+    """Who reads the answer, if the server says so."""
+    return cast(Reader | None, request.scope.get("lapsrn.reader"))
 
 
 async def once_each(request: Request) -> None:

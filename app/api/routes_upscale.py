@@ -10,7 +10,7 @@ from app.api import openapi_responses as responses
 from app.api.addresses import job_address, prefix_of
 from app.api.body import BodyLimits, read_picture
 from app.api.cookies import COOKIE
-from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, same_site, trace_of_request
+from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, reader_of, same_site, trace_of_request
 from app.api.disconnect import unless_client_leaves
 from app.api.documents import document_response, job_document, webhook_document
 from app.api.negotiation import acceptable_formats, wants_async
@@ -79,7 +79,7 @@ async def upscale(
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[upscaled.level]
-    held.callback(service.answers.hold(caller.name, len(picture.body)))
+    held.callback(service.answers.hold(caller.name, len(picture.body), reader_of(request)))
     facts_of(request).update(
         model=upscaled.network,
         passes=upscaled.passes,
@@ -128,7 +128,7 @@ async def result(
         if picture is None:
             raise NotFound(_UNKNOWN)
     response = picture_response(request, picture, query.level)
-    held.callback(service.answers.hold(caller.name, len(response.body)))
+    held.callback(service.answers.hold(caller.name, len(response.body), reader_of(request)))
     return response
 
 

@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError
 from app.errors import StoreUnavailable
 from app.results.base import StoredPicture, StoreState, ignore, size_of, storage_key
 from app.results.redis_board import RedisBoard
-from app.results.redis_link import RedisLink
+from app.results.redis_link import KEYS, RedisLink
 from app.results.redis_scripts import COMPLETE, MAKE_ROOM, Call
 
 CHUNK_BYTES = 1024 * 1024
@@ -38,7 +38,7 @@ class RedisStore:
         max_bytes: int,
         ttl_seconds: int,
         timeout_seconds: float = 2.0,
-        prefix: str = "lapsrn:result:",
+        prefix: str = f"{KEYS}result:",
         on_emptied: Callable[[], None] = lambda: None,
     ) -> None:
         """Connects lazily, at the first call. Keeps at most `max_bytes` of picture bytes, all processes together.

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from app.results.base import storage_key
 from app.results.board import Shown
-from app.results.redis_link import RedisLink
+from app.results.redis_link import KEYS, RedisLink
 
-_PREFIX = "lapsrn:job:"
+_PREFIX = f"{KEYS}job:"
 _SHOW = """
 -- KEYS: state, lease, and wish to cancel, of one job. ARGV: the state, and for how many milliseconds it and the lease
 -- are kept. Returns whether the job is wanted cancelled; then it is not shown.

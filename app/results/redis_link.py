@@ -16,6 +16,12 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from app.errors import StoreUnavailable
 from app.results.base import StoreState
 
+FORM = 1
+"""Of all that is written to Redis: keys, fields, the JSON of jobs and idempotency keys, and what the scripts do. It is
+part of every key, so that a version with another one finds nothing there, rather than something to misread; it is
+raised when two versions that share a Redis could not read each other (tests/results/test_stored_form.py)."""
+KEYS = f"lapsrn:{FORM}:"
+"""What every key begins with."""
 _AWAY = "The results store does not answer. Ask again in a few seconds."
 _FULL = "The results store has no memory left. Ask again in a few minutes."
 _MARKER_MS = 3_600_000
@@ -36,7 +42,7 @@ class RedisLink:
         self,
         url: str,
         timeout_seconds: float = 2.0,
-        marker: str = "lapsrn:marker",
+        marker: str = f"{KEYS}marker",
         on_emptied: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

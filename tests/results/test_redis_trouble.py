@@ -15,7 +15,7 @@ from app.errors import StoreUnavailable
 from app.results import StoredPicture, storage_key
 from app.results.redis import CHUNK_BYTES, RedisStore
 from app.results.redis_board import RedisBoard
-from app.results.redis_link import RedisLink
+from app.results.redis_link import KEYS, RedisLink
 from bench.redis_server import RedisServer
 from tests.conftest import until
 from tests.service_process import free_port
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.server, pytest.mark.usefixtures("pictures_alone")]
 
 SMALL = {2: StoredPicture.of(b"x2" * 25, "image/webp")}
 LARGE = {4: StoredPicture.of(bytes(range(256)) * (24 * CHUNK_BYTES // 256) + b"end", "image/png")}
-PREFIX = "lapsrn:result:"
+PREFIX = f"{KEYS}result:"
 
 
 @pytest.fixture

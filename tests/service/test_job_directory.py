@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from app.results import storage_key
 from app.results.redis import RedisStore
+from app.results.redis_link import KEYS
 from app.service.job_snapshot import JobSnapshot
 from bench.redis_server import RedisServer
 from tests import pictures
@@ -111,12 +112,12 @@ async def test_asking_for_unknown_jobs_leaves_nothing_in_redis(serve: Running, r
     """Whoever deletes jobs that are not there, one after the other, would fill it for all."""
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
         assert (await client.delete(f"/jobs/{'C' * 32}")).status_code == 404
-        assert await redis.keys(f"lapsrn:job:{storage_key('C' * 32, '')}*") == []
+        assert await redis.keys(f"{KEYS}job:{storage_key('C' * 32, '')}*") == []
 
 
 async def test_what_another_program_wrote_is_no_job(serve: Running, redis_server: RedisServer) -> None:
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
-        await redis.set(f"lapsrn:job:{storage_key('D' * 32, '')}", b"\xff{", ex=60)
+        await redis.set(f"{KEYS}job:{storage_key('D' * 32, '')}", b"\xff{", ex=60)
         assert (await client.get(f"/jobs/{'D' * 32}")).status_code == 404
         assert (await client.get(f"/jobs/{'D' * 32}/events")).status_code == 404
 
