@@ -57,6 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._lingerer = ""  # the client for whose body the remainder is read
         self._probes_only = False
         self._in_headers = False
+        self._running: RequestResponseCycle | None = None  # the request being answered; those behind it wait
         self._arriving: RequestResponseCycle | None = None  # the request whose body has not arrived completely
         self._outstanding = Outstanding((), asks=False)
         self._lasts = True  # whether the connection is to stay open once that request is answered and its body is here
@@ -87,6 +88,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops every clock."""
         self._arriving = None
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True  # uvicorn says so to the last one alone
+            self._running.message_event.set()
+        self.pipeline.clear()
         self._connections.leave(self._address)
         self._line.lost()
         self._header_timer.stop()
@@ -281,6 +286,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._connections.dropped("slow")
         structlog.get_logger("lapsrn").info("others needed the memory of an answer read slowly", client=self._address)
         self._line.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _start(self) -> RequestResponseCycle:
         super().on_headers_complete()
