@@ -19,6 +19,8 @@ CLEAN_STRENGTHS = ("0", "0.25", "0.5", "0.75", "1")
 CLEAN_REASONS = ("nothing", "asked", "jpeg", "webp", "avif", "grid", "noise", "area")
 WEBHOOK_RESULTS = ("ok", "status", "unreachable", "timeout", "refused")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
+_STATUSES = ("200", "500", "503", "504")
+"""Of pictures, those that the alerts are about: answered, failed and refused."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -114,6 +116,8 @@ class Metrics:
             registry=registry,
         )
         # Every value is there from the start: an increase from nothing to one is none to Prometheus.
+        for status in _STATUSES:
+            self._requests.labels("/upscale", "POST", status)
         for slug in all_slugs():
             self._rejected.labels(slug)
         for stage in STAGES:

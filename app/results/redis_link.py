@@ -91,7 +91,7 @@ class RedisLink:
 
     @property
     def up_seconds(self) -> float:
-        """How long Redis has answered, and had room for what others write, without a break; 0 while it does not."""
+        """How long Redis has answered, had room for what others write, and kept it; 0 while it does not."""
         return self._clock() - self._up_since if self._up and not self._full else 0.0
 
     def told_time(self, told: tuple[int, int]) -> None:
@@ -188,6 +188,7 @@ class RedisLink:
         if not isinstance(mark, bytes):
             return
         if self._mark and mark != self._mark:
+            self._up_since = self._heard  # leases may be gone, too
             self._on_emptied()
             if not back:  # after a restart the outage has been reported already
                 if self.state != "emptied":  # or it evicts the marker again and again

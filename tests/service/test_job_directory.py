@@ -108,6 +108,21 @@ async def test_unknown_jobs_are_404_and_a_board_that_is_away_is_503(serve: Runni
         assert (await client.delete(f"/jobs/{'A' * 32}")).status_code == 503
 
 
+async def test_a_board_with_no_room_for_jobs_does_not_say_that_there_are_none(
+    serve: Running, redis_server: RedisServer
+) -> None:
+    """The process that has just accepted one cannot show it; its client, at another process, would take it for lost."""
+    async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
+        await redis.config_set("maxmemory", 1)
+        try:
+            await service_of(client).store.available()
+            refused = await client.get(f"/jobs/{'E' * 32}")
+        finally:
+            await redis.config_set("maxmemory", 0)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:lapsrn:problem:store-unavailable")
+        assert "Retry-After" in refused.headers
+
+
 async def test_asking_for_unknown_jobs_leaves_nothing_in_redis(serve: Running, redis_server: RedisServer) -> None:
     """Whoever deletes jobs that are not there, one after the other, would fill it for all."""
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
