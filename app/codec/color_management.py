@@ -40,12 +40,12 @@ def profile_channels(profile: bytes | None) -> int | None:
 
 
 def belongs(profile: bytes | None, channels: int) -> bool:
-    """Whether the profile is for samples of so many channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+    """Whether the profile is for samples of 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha) `channels`."""
     return profile_channels(profile) == (1 if channels <= 2 else 3)
 
 
 def made_profile(kind: Literal["gray", "rgb"], whitepoint: Sequence[float] = _D50, **more: Any) -> bytes:
-    """A profile by LittleCMS, the same whenever it is made: it would bear the date, and results would not be alike.
+    """A profile by LittleCMS, the same whenever it is made: it would contain the date, and results would differ.
 
     `whitepoint` is x, y, Y, without which a profile is not valid, also of gray; for `more` see imagecodecs.cms_profile.
     """
