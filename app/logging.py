@@ -14,6 +14,9 @@ import structlog
 PATIENCE_SECONDS = 0.5
 """How long a line waits for whoever reads, such as a program behind a pipe that is slow for a moment."""
 
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+"""From which level on syslog has which."""
+
 
 class LossyWriter:
     """A text stream that drops what it cannot write: on a full disk, and where nobody reads what was written before.
@@ -85,11 +88,28 @@ def _reopened(number: int) -> int:
     return number
 
 
+class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
+    """Begins each message with its priority, which systemd's journal takes off again (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Such as "<4>" and the message, for a warning."""
+        priority = next((number for least, number in _PRIORITIES if record.levelno >= least), 7)
+        return f"<{priority}>{super().format(record)}"
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether it leads to systemd's journal, which says so by device and inode (systemd.exec(5))."""
+    with suppress(OSError, ValueError, AttributeError):
+        place = os.fstat(stream.fileno())
+        return os.environ.get("JOURNAL_STREAM") == f"{place.st_dev}:{place.st_ino}"
+    return False
+
+
 def configure(level: str, form: str, stream: TextIO | None = None, replica: int | None = None) -> None:
     """Sends structlog's and the standard library's messages of at least `level` to `stream` (standard output).
 
-    `form` is "json", "console" (text) or "auto": text on a terminal, JSON elsewhere. With `replica` every message says
-    which one of several processes it is from.
+    `form` is "json", "console" (text) or "auto": text on a terminal, JSON elsewhere. Systemd's journal is told the
+    level of each message. With `replica` every message says which one of several processes it is from.
     """
     stream = stream or sys.stdout
     text = form == "console" or (form == "auto" and stream.isatty())
@@ -117,7 +137,7 @@ def configure(level: str, form: str, stream: TextIO | None = None, replica: int 
     )
     handler = logging.StreamHandler(LossyWriter(stream))
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        (_JournalFormatter if _is_journal(stream) else structlog.stdlib.ProcessorFormatter)(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )

@@ -53,6 +53,22 @@ def test_programs_get_json(form: str, stream: io.StringIO) -> None:
     assert second == {"event": "Shutting down", "level": "warning", "logger": "library"}
 
 
+@pytest.mark.parametrize("journal", [True, False])
+def test_the_journal_is_told_how_grave_each_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: bool) -> None:
+    """`journalctl -p warning` shows warnings and worse; a file gets nothing but JSON, although systemd started it."""
+    with (tmp_path / "log").open("w+") as stream:
+        place = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{place.st_dev}:{place.st_ino + (not journal)}")
+        logging.configure("debug", "json", stream)
+        for level in ("debug", "info", "warning", "error", "critical"):
+            structlog.get_logger("lapsrn").log(getattr(standard, level.upper()), level)
+        standard.getLogger("library").error("also of libraries")
+        lines = (tmp_path / "log").read_text().splitlines()
+    parts = [line.partition("{") for line in lines]
+    assert [first for first, *_ in parts] == (["<7>", "<6>", "<4>", "<3>", "<2>", "<3>"] if journal else [""] * 6)
+    assert [json.loads("{" + rest)["level"] for *_, rest in parts][:3] == ["debug", "info", "warning"]
+
+
 @pytest.mark.parametrize(
     ("form", "stream"), [("console", Terminal()), ("auto", Terminal()), ("console", io.StringIO())]
 )

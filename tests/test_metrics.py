@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.metrics import DECODER_LOSSES, NOT_KEPT, STAGES, Metrics, watch_gpus
+from app.gpu_metrics import watch_gpus
+from app.metrics import DECODER_LOSSES, NOT_KEPT, STAGES, Metrics
 from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel
@@ -88,7 +89,7 @@ async def test_known_work_gives_exact_counts(client: httpx.AsyncClient) -> None:
     await client.get("/no/such/place")
     await client.request("BREW", "/upscale")
     found = await samples(client)
-    counted = {name: value for name, value in found.items() if name.startswith("lapsrn_http_requests_total")}
+    counted = {name: value for name, value in found.items() if value and name.startswith("lapsrn_http_requests_total")}
     prefix = "lapsrn_http_requests_total"
     assert counted == {
         f'{prefix}{{method="POST",route="/upscale",status="200"}}': 3.0,
@@ -268,3 +269,5 @@ def test_values_of_labels_exist_from_the_start() -> None:
     for name, reasons in {"results_not_kept": NOT_KEPT, "decoder_restarts": DECODER_LOSSES}.items():
         for reason in reasons:
             assert f'lapsrn_{name}_total{{reason="{reason}"}} 0.0' in shown
+    for status in (200, 500, 503, 504):
+        assert f'lapsrn_http_requests_total{{method="POST",route="/upscale",status="{status}"}} 0.0' in shown

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from app.errors import QueueFull, StoreUnavailable
 from app.results import MemoryStore, ResultStore, StoredPicture, new_id, storage_key
 from app.results.redis import RedisStore
+from app.results.redis_link import KEYS
 from bench.redis_server import RedisServer
 
 BIG = StoredPicture.of(b"x4" * 100, "image/png")
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("pictures_alone")
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[ResultStore]:
     kept: ResultStore = MemoryStore(10_000, 60.0)
     if request.param == "redis":
-        kept = RedisStore(request.getfixturevalue("redis_server").url, 10_000, 60)
+        kept = RedisStore(request.getfixturevalue("redis_server").url, 10_000, 60, prefix=f"lapsrn:{new_id()}:")
     yield kept
     await kept.close()
 
@@ -190,8 +191,8 @@ async def let_pass(server: RedisServer, seconds: int) -> None:
     async with Redis.from_url(server.url) as redis:
         async for key in redis.scan_iter():
             await redis.pexpire(key, await redis.pttl(key) - 1000 * seconds)
-        async for member, _ in redis.zscan_iter("lapsrn:result:ages"):
-            await redis.zincrby("lapsrn:result:ages", -seconds, member)
+        async for member, _ in redis.zscan_iter(f"{KEYS}result:ages"):
+            await redis.zincrby(f"{KEYS}result:ages", -seconds, member)
 
 
 @pytest.mark.server
@@ -209,7 +210,7 @@ async def test_redis_forgets_after_its_time(redis_server: RedisServer) -> None:
 async def test_redis_never_sees_an_id_and_everything_in_it_expires(redis_server: RedisServer) -> None:
     store, result_id = RedisStore(redis_server.url, 10_000, 60), new_id()
     await store.put(result_id, "ann", LEVELS)
-    key = f"lapsrn:result:{storage_key(result_id, 'ann')}"
+    key = f"{KEYS}result:{storage_key(result_id, 'ann')}"
     async with Redis.from_url(redis_server.url) as redis:
         keys = [found.decode() async for found in redis.scan_iter()]
         seconds = await redis.ttl(key)

@@ -33,7 +33,7 @@ class Connections:
     ) -> None:
         """`limit` is for all together, `per_client` for each network (see `network_of`) but those of proxies.
 
-        `metrics` are told how many there are. `leaving` tells whether the service is about to stop: then each
+        `metrics` gets their number. `leaving` says whether the service is about to stop: then each
         connection ends with its next answer.
         """
         self._limit, self._per_client = limit, per_client

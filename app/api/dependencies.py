@@ -1,6 +1,6 @@
 """What routes ask for by type: the service, the caller, the trace.
 
-Dependencies are coroutines even where nothing is awaited: FastAPI calls plain functions in a thread, each one anew.
+Dependencies are coroutines even where nothing is awaited: FastAPI runs each plain function in a thread.
 """
 
 from collections import Counter
@@ -93,8 +93,8 @@ async def same_site(request: Request) -> None:
     allowed = service_of(request).settings.cors_origins
     if request.headers.get("sec-fetch-site") == "cross-site" and origin not in allowed:
         raise CrossSite(
-            "A page of another site sends this. Use this service's own page, or have the operator list the origin in "
-            "LAPSRN_CORS_ORIGINS."
+            "A browser sent this for a page of another site. Use this service's own page, or have the operator add its "
+            "origin to LAPSRN_CORS_ORIGINS."
         )
 
 

@@ -12,13 +12,14 @@ from redis.exceptions import NoScriptError
 from app.errors import StoreUnavailable
 from app.results.base import StoredPicture, StoreState, ignore, size_of, storage_key
 from app.results.redis_board import RedisBoard
-from app.results.redis_link import RedisLink
+from app.results.redis_link import KEYS, RedisLink
 from app.results.redis_scripts import COMPLETE, MAKE_ROOM, Call
 
 CHUNK_BYTES = 1024 * 1024
 """Bytes of pictures sent at once. A link that moves these within the timeout can carry a picture of any size."""
 _MOST_FIELD_BYTES = 200
 """Of what is kept beside a picture's bytes."""
+_EVICTED = "The results store needed the room while this result was written. Ask again in a few seconds."
 _CANCEL_SECONDS = 0.5
 PROBE_SECONDS = 1.0
 """Pause between two probes of Redis."""
@@ -38,7 +39,7 @@ class RedisStore:
         max_bytes: int,
         ttl_seconds: int,
         timeout_seconds: float = 2.0,
-        prefix: str = "lapsrn:result:",
+        prefix: str = f"{KEYS}result:",
         on_emptied: Callable[[], None] = lambda: None,
     ) -> None:
         """Connects lazily, at the first call. Keeps at most `max_bytes` of picture bytes, all processes together.
@@ -61,7 +62,7 @@ class RedisStore:
         self._keep(asyncio.create_task(self._watch()))
 
     async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
-        """See ResultStore. What is not kept pushes nothing out."""
+        """See ResultStore. What is not kept pushes nothing out; what is evicted as it is written may be put again."""
         size = size_of(levels)
         if size > self._max_bytes:
             return False
@@ -80,7 +81,9 @@ class RedisStore:
         finally:
             if not complete:  # also when it was cancelled
                 self._keep(asyncio.create_task(self._forget_part(key)))
-        return complete
+        if not complete:
+            raise StoreUnavailable(_EVICTED, full=True)
+        return True
 
     async def _write(
         self, key: str, chunks: Mapping[str, memoryview], before: Call | None, after: Call | None

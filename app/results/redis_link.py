@@ -16,6 +16,12 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from app.errors import StoreUnavailable
 from app.results.base import StoreState
 
+FORM = 1
+"""Of all that is written to Redis: keys, fields, the JSON of jobs and idempotency keys, and what the scripts do. It is
+part of every key, so that a version with another one finds nothing there, rather than something to misread; it is
+raised when two versions that share a Redis could not read each other (tests/results/test_stored_form.py)."""
+KEYS = f"lapsrn:{FORM}:"
+"""What every key begins with."""
 _AWAY = "The results store does not answer. Ask again in a few seconds."
 _FULL = "The results store has no memory left. Ask again in a few minutes."
 _MARKER_MS = 3_600_000
@@ -36,7 +42,7 @@ class RedisLink:
         self,
         url: str,
         timeout_seconds: float = 2.0,
-        marker: str = "lapsrn:marker",
+        marker: str = f"{KEYS}marker",
         on_emptied: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -85,7 +91,7 @@ class RedisLink:
 
     @property
     def up_seconds(self) -> float:
-        """How long Redis has answered, and had room for what others write, without a break; 0 while it does not."""
+        """How long Redis has answered, had room for what others write, and kept it; 0 while it does not."""
         return self._clock() - self._up_since if self._up and not self._full else 0.0
 
     def told_time(self, told: tuple[int, int]) -> None:
@@ -182,6 +188,7 @@ class RedisLink:
         if not isinstance(mark, bytes):
             return
         if self._mark and mark != self._mark:
+            self._up_since = self._heard  # leases may be gone, too
             self._on_emptied()
             if not back:  # after a restart the outage has been reported already
                 if self.state != "emptied":  # or it evicts the marker again and again

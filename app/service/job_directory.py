@@ -17,6 +17,7 @@ POLL_SECONDS = 0.5
 SWEEP_SECONDS = 5.0
 """Pause before it is asked again whether finished jobs have been forgotten through other processes."""
 _AT_ONCE = 500
+_NOT_SHOWN = "Jobs of other processes cannot be seen: the results store has no memory left. Ask again in a few seconds."
 _LOST = JobError(
     slug=JobLost.slug,
     detail="The process that ran this job is gone, and its work with it. Send the picture again.",
@@ -149,6 +150,8 @@ class JobDirectory:
             raise NotFound(UNKNOWN_JOB)
         shown = await self._board.read(job_id, owner)
         told = _read(shown)
+        if told is None and not shown.cancelled and self._board.watched_seconds == 0:
+            raise StoreUnavailable(_NOT_SHOWN)
         if told is None:
             raise NotFound(UNKNOWN_JOB)
         return RemoteView(self._board, job_id, owner, told, shown.leased)

@@ -26,7 +26,7 @@ from app.shares import Shares
 
 REFUSALS = (ClientError, QueueFull, Draining, WarmingUp, DecodersUnavailable)
 """What is the client's to change, or may be sent again a little later: no fault of the service."""
-UNKNOWN_JOB = "No such job: it never was, has expired, or is not yours."
+UNKNOWN_JOB = "No such job: it never existed, has expired, or belongs to another client."
 
 
 class Job:

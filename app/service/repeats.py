@@ -96,8 +96,14 @@ class _Began(NamedTuple):
 
 
 def fingerprint(order: Order, data: bytes, webhook: str = "") -> str:
-    """What was asked for: the picture, the options, the formats that are accepted, and where its end is told."""
-    told = json.dumps([asdict(order.options), order.formats, webhook]).encode()
+    """What was asked for: the picture, the options, the format that is preferred, and where its end is told.
+
+    Options at their defaults do not count, nor do further formats: the version before an upgrade, which has fewer of
+    them, sees the same.
+    """
+    plain = asdict(type(order.options)())
+    options = {name: value for name, value in asdict(order.options).items() if value != plain[name]}
+    told = json.dumps([options, order.formats[:1], webhook]).encode()
     return hashlib.sha256(hashlib.sha256(told).digest() + hashlib.sha256(data).digest()).hexdigest()
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx
 import pytest
@@ -146,6 +148,22 @@ async def test_another_process_finds_it_on_the_board() -> None:
         await other.find("key", ME, fingerprint(order, OTHER), "another id")
     assert await other.find("another", ME, asked, "another id") is None
     assert "key" not in str(board.shown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextOptions(UpscaleOptions):
+    """Of the next version, with one option more."""
+
+    sharpen: str | None = None
+
+
+@pytest.mark.parametrize("formats", [("webp",), ("webp", "png", "a new one")])
+def test_an_upgrade_between_a_request_and_its_repeat_changes_nothing(formats: tuple[Any, ...]) -> None:
+    """With one option more, and one format more for clients that accept all, the key was "used for other options"."""
+    order = Order(UpscaleOptions(scale=2), "me", "owner", "the id", "", None, ("webp", "png"))
+    same = replace(order, options=NextOptions(scale=2), formats=formats)
+    other = replace(order, options=NextOptions(scale=2, sharpen="yes"), formats=formats)
+    assert fingerprint(same, FILE) == fingerprint(order, FILE) != fingerprint(other, FILE)
 
 
 async def test_two_processes_that_are_asked_at_once_begin_one_job() -> None:

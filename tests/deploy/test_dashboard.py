@@ -32,7 +32,7 @@ def served() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     Metrics(registry)
     ProcessCollector(registry=registry)
-    names: dict[str, set[str]] = {"up": set(), "ALERTS": {"alertname", "alertstate"}}
+    names: dict[str, set[str]] = {"up": set(), "ALERTS": {"alertname", "alertstate"}, "lapsrn_replica_up": {"replica"}}
     for collector in registry._collector_to_names:
         labels = set(getattr(collector, "_labelnames", ()))
         for family in collector.collect():

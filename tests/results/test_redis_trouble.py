@@ -15,7 +15,7 @@ from app.errors import StoreUnavailable
 from app.results import StoredPicture, storage_key
 from app.results.redis import CHUNK_BYTES, RedisStore
 from app.results.redis_board import RedisBoard
-from app.results.redis_link import RedisLink
+from app.results.redis_link import KEYS, RedisLink
 from bench.redis_server import RedisServer
 from tests.conftest import until
 from tests.service_process import free_port
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.server, pytest.mark.usefixtures("pictures_alone")]
 
 SMALL = {2: StoredPicture.of(b"x2" * 25, "image/webp")}
 LARGE = {4: StoredPicture.of(bytes(range(256)) * (24 * CHUNK_BYTES // 256) + b"end", "image/png")}
-PREFIX = "lapsrn:result:"
+PREFIX = f"{KEYS}result:"
 
 
 @pytest.fixture
@@ -126,7 +126,9 @@ async def test_a_result_that_is_evicted_while_it_is_written_leaves_nothing(clean
     await until(lambda: proxy.hangs)
     assert await second.put("b", "", LARGE)
     proxy.go_on()
-    assert not await putting
+    with pytest.raises(StoreUnavailable) as refused:  # not False, "more than may be kept": it may be put again
+        await putting
+    assert refused.value.full
     assert await second.get("b", "", 4) == LARGE[4]
     assert await second.available()
     assert second.size_bytes == room
@@ -386,12 +388,14 @@ async def test_a_redis_that_was_emptied_is_told_for_a_minute(clean: RedisServer)
     assert (link.state, emptied) == ("ok", 0)
     async with Redis.from_url(clean.url) as redis:
         await redis.flushall()
+    now = 30.0
     await link.probe()
     assert (link.state, emptied) == ("emptied", 1)
-    now = 59.9
+    assert link.up_seconds == 0.0  # leases have disappeared, too, and prove nothing
+    now = 89.9
     await link.probe()
     assert (link.state, emptied) == ("emptied", 1)
-    now = 60.0
+    now = 90.0
     assert (link.state, emptied) == ("ok", 1)
     await link.close()
 

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from app.results import storage_key
 from app.results.redis import RedisStore
+from app.results.redis_link import KEYS
 from app.service.job_snapshot import JobSnapshot
 from bench.redis_server import RedisServer
 from tests import pictures
@@ -107,16 +108,31 @@ async def test_unknown_jobs_are_404_and_a_board_that_is_away_is_503(serve: Runni
         assert (await client.delete(f"/jobs/{'A' * 32}")).status_code == 503
 
 
+async def test_a_board_with_no_room_for_jobs_does_not_say_that_there_are_none(
+    serve: Running, redis_server: RedisServer
+) -> None:
+    """The process that has just accepted one cannot show it; its client, at another process, would take it for lost."""
+    async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
+        await redis.config_set("maxmemory", 1)
+        try:
+            await service_of(client).store.available()
+            refused = await client.get(f"/jobs/{'E' * 32}")
+        finally:
+            await redis.config_set("maxmemory", 0)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:lapsrn:problem:store-unavailable")
+        assert "Retry-After" in refused.headers
+
+
 async def test_asking_for_unknown_jobs_leaves_nothing_in_redis(serve: Running, redis_server: RedisServer) -> None:
     """Whoever deletes jobs that are not there, one after the other, would fill it for all."""
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
         assert (await client.delete(f"/jobs/{'C' * 32}")).status_code == 404
-        assert await redis.keys(f"lapsrn:job:{storage_key('C' * 32, '')}*") == []
+        assert await redis.keys(f"{KEYS}job:{storage_key('C' * 32, '')}*") == []
 
 
 async def test_what_another_program_wrote_is_no_job(serve: Running, redis_server: RedisServer) -> None:
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
-        await redis.set(f"lapsrn:job:{storage_key('D' * 32, '')}", b"\xff{", ex=60)
+        await redis.set(f"{KEYS}job:{storage_key('D' * 32, '')}", b"\xff{", ex=60)
         assert (await client.get(f"/jobs/{'D' * 32}")).status_code == 404
         assert (await client.get(f"/jobs/{'D' * 32}/events")).status_code == 404
 
