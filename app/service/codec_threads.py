@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
+from threading import Event, Lock
 from typing import Generic, TypeVar
 
 from app.codec import give_way
+from app.errors import StartupError
 from app.turns import Seats
 
 T = TypeVar("T")
@@ -22,6 +23,7 @@ class CodecThreads:
     """
 
     def __init__(self, count: int) -> None:
+        """Raises StartupError if the system allows too few threads."""
         self._small = _Lane(max(2, count), "codec-small")
         self._large = _Lane(count, "codec", give_way)
 
@@ -60,7 +62,7 @@ class _Lane:
     """Threads of one kind, and who waits for them."""
 
     def __init__(self, count: int, name: str, initializer: Callable[[], None] | None = None) -> None:
-        self._executor = ThreadPoolExecutor(count + 1, thread_name_prefix=name, initializer=initializer)
+        self._executor = _started(ThreadPoolExecutor(count + 1, name, initializer), count + 1)
         self._seats: Seats[_Piece[object]] = Seats(count)
         self._lock = Lock()
 
@@ -96,3 +98,19 @@ class _Lane:
                 del found, piece
                 with self._lock:
                     self._seats.leave(client)
+
+
+def _started(executor: ThreadPoolExecutor, count: int) -> ThreadPoolExecutor:
+    """With all its threads: when there is a request for them, the system may allow no more. Raises StartupError."""
+    go = Event()
+    try:
+        for _ in range(count):
+            executor.submit(go.wait)
+    except RuntimeError as error:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise StartupError(
+            "the system allows too few threads; raise the container's pids_limit, systemd's TasksMax= or ulimit -u"
+        ) from error
+    finally:
+        go.set()
+    return executor

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.engine import Outputs
+from app.errors import StartupError
 from app.service.codec_threads import SMALL_PIXELS, CodecThreads
 from app.service.level_writer import LevelWriter
 from tests.codec.support import bicubic, codec, picture, saved, wanted
@@ -158,3 +159,25 @@ async def test_a_large_picture_s_bands_are_pieces_of_work_of_their_own(threads: 
     await threads.run(lambda: None, SMALL_PIXELS + 1)
     assert not finished.done()
     assert set(await finished) == {2, 4}
+
+
+async def test_no_thread_is_started_for_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By then a container may have all the processes that it is allowed."""
+    threads = CodecThreads(2)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", _refused)
+            pieces = [threads.run(lambda: 1, pixels) for pixels in (1, SMALL_PIXELS + 1) for _ in range(5)]
+            assert sum(await asyncio.gather(*pieces)) == 10
+    finally:
+        await threads.close()
+
+
+def test_a_system_that_allows_too_few_threads_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading.Thread, "start", _refused)
+    with pytest.raises(StartupError, match="pids_limit"):
+        CodecThreads(2)
+
+
+def _refused(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
