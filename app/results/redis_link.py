@@ -72,6 +72,8 @@ class RedisLink:
         self._up_since = self._heard = clock()
         self._redis_time: float | None = None
         self._emptied = -_EMPTIED_SECONDS
+        self.reason = ""
+        """Why Redis could not be used when it was last probed, in its words or the system's; "" if it could."""
         self.doubt = asyncio.Event()
         """Set when a call failed: time for a probe."""
 
@@ -163,9 +165,10 @@ class RedisLink:
         await self._redis.aclose()
 
     def _lost(self, error: Exception) -> None:
+        self.reason = _reason(error)
         if self._up:
             self._up = False
-            _log().warning("the results store does not answer", reason=_reason(error))
+            _log().warning("the results store does not answer", reason=self.reason)
         for limit in self._calls:
             limit.reschedule(asyncio.get_running_loop().time())
 
@@ -175,6 +178,7 @@ class RedisLink:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     def _found(self, full: bool, mark: object) -> None:
+        self.reason = ""
         self._heard = self._clock()
         back = not self._up
         if back:
