@@ -197,6 +197,7 @@ class RedisLink:
             return
         if self._mark and mark != self._mark:
             self._up_since = self._heard  # leases may be gone, too
+            self._refused = self._heard - _FULL_SECONDS  # and what took the memory
             self._on_emptied()
             if not back:  # after a restart the outage has been reported already
                 if self.state != "emptied":  # or it evicts the marker again and again
