@@ -17,8 +17,9 @@ from app import build
 from app.build import ModelSource
 from app.engine import ModelFactory
 from app.errors import StartupError
+from app.gpu_metrics import watch_gpus
 from app.memory import Available, Base, Division, available, divided, fitted
-from app.metrics import Metrics, watch_gpus
+from app.metrics import Metrics
 from app.results import JobBoard, MemoryStore, ResultStore
 from app.service.codec_threads import CodecThreads
 from app.service.service import Service

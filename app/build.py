@@ -109,7 +109,7 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     """The networks' factories, after their weights have been checked. Raises StartupError in one line."""
     if models is not None:
         return ModelSource(models)
-    weights_files(settings)  # what is missing is told before anything is read
+    weights_files(settings)  # missing files are reported before any is read
     from model import runtime
     from model.backends.registry import choose
     from model.devices import devices as devices_of

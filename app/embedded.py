@@ -69,7 +69,8 @@ class Upscaler:
 
         An array is (height, width) or (height, width, 1 to 4), uint8 or uint16, and so is its result. `options` are
         those of app.options.UpscaleOptions, such as width=, model= or effort=; format= and quality= go with files.
-        `progress` is told tiles done and in all, from another thread. Raises ValueError for what cannot be upscaled.
+        `progress` is called with the tiles done and the total, from another thread. Raises ValueError for what cannot
+        be upscaled.
         """
         as_image = hasattr(picture, "convert")
         as_array = hasattr(picture, "__array_interface__") and not as_image

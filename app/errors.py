@@ -76,7 +76,7 @@ class NotAcceptable(ClientError):
 
 
 class NotFound(ClientError):
-    """Unknown, expired, or somebody else's: the three are not told apart."""
+    """Unknown, expired, or somebody else's: the three are not distinguished."""
 
     slug = "not-found"
 

@@ -1,14 +1,10 @@
-"""Every Prometheus collector of the service, on a registry that is passed in. Units: seconds, bytes, tiles, pixels."""
+"""The service's Prometheus collectors, on a registry that is passed in. Units: seconds, bytes, tiles, pixels."""
 
-import importlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from app.errors import all_slugs
 
@@ -133,7 +129,7 @@ class Metrics:
             self._webhooks.labels(outcome)
         for result in WEBHOOK_RESULTS:
             self._webhook_tries.labels(result)
-        for reason in ("too-many", "unread"):
+        for reason in ("too-many", "unread", "slow"):
             self._connections_dropped.labels(reason)
         for direction in ("in", "out"):
             self._pixels.labels(direction)
@@ -153,7 +149,7 @@ class Metrics:
         self._request_seconds.labels(route, known, _class(status)).observe(seconds)
 
     def upscaled(self, model: str, pixels: int, status: int, seconds: float) -> None:
-        """One POST /upscale answered, with a result of so many pixels, or 0; `model` is one that is served, or ""."""
+        """One POST /upscale answered, with a result of `pixels`, or 0; `model` is one that is served, or ""."""
         size = next(name for name, most in SIZES.items() if pixels <= most) if pixels else "none"
         self._upscale_seconds.labels(model, size, _class(status)).observe(seconds)
 
@@ -220,7 +216,7 @@ class Metrics:
         self._connections.set(count)
 
     def connection_dropped(self, reason: str) -> None:
-        """A connection was closed by the service; `reason` is "too-many" or "unread"."""
+        """A connection was closed by the service; `reason` is "too-many", "unread" or "slow"."""
         self._connections_dropped.labels(reason).inc()
 
     def pixels(self, pixels_in: int, pixels_out: int) -> None:
@@ -272,40 +268,3 @@ class Metrics:
 def _class(status: int) -> str:
     """Such as "2xx"."""
     return f"{status // 100}xx"
-
-
-class GpuCollector(Collector):
-    """What the NVIDIA driver says of each GPU, asked at every scrape."""
-
-    def __init__(self, nvml: Any) -> None:
-        """`nvml` is the module pynvml, initialised."""
-        self._nvml = nvml
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Utilisation 0..1, memory in bytes, temperature in degrees Celsius, power in watts."""
-        nvml = self._nvml
-        use = GaugeMetricFamily("lapsrn_gpu_utilization_ratio", "Share of time the GPU was busy", labels=["device"])
-        used = GaugeMetricFamily("lapsrn_gpu_memory_used_bytes", "GPU memory in use", labels=["device"])
-        total = GaugeMetricFamily("lapsrn_gpu_memory_total_bytes", "GPU memory", labels=["device"])
-        heat = GaugeMetricFamily("lapsrn_gpu_temperature_celsius", "GPU temperature", labels=["device"])
-        power = GaugeMetricFamily("lapsrn_gpu_power_watts", "GPU power draw", labels=["device"])
-        for index in range(nvml.nvmlDeviceGetCount()):
-            device, name = nvml.nvmlDeviceGetHandleByIndex(index), [f"cuda:{index}"]
-            memory = nvml.nvmlDeviceGetMemoryInfo(device)
-            use.add_metric(name, nvml.nvmlDeviceGetUtilizationRates(device).gpu / 100.0)
-            used.add_metric(name, memory.used)
-            total.add_metric(name, memory.total)
-            heat.add_metric(name, nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU))
-            power.add_metric(name, nvml.nvmlDeviceGetPowerUsage(device) / 1000.0)
-        yield from (use, used, total, heat, power)
-
-
-def watch_gpus(registry: CollectorRegistry) -> bool:
-    """Adds GPU figures where there is a driver and the extra `gpu` is installed; False where there is not."""
-    try:
-        nvml = importlib.import_module("pynvml")
-        nvml.nvmlInit()
-        registry.register(GpuCollector(nvml))
-    except Exception:  # no module, no driver, or a driver that does not answer: figures are not worth a failed start
-        return False
-    return True

@@ -199,6 +199,10 @@ class Settings(BaseSettings):
     write_idle_seconds: Annotated[
         Seconds, Field(description="A client that reads nothing of its answer for this long is cut off.")
     ] = 30.0
+    write_timeout_seconds: Annotated[
+        Seconds,
+        Field(description="An answer that takes longer at its client's pace is cut off if others need its memory."),
+    ] = 300.0
     keep_alive_seconds: Annotated[WholeSeconds, Field(description="Idle connections are closed after this.")] = 5
 
     result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept, in memory (M) or in Redis.")] = (

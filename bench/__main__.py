@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             module, function = MEASURES[name]
             section: Section = getattr(importlib.import_module(module), function)(Plan(options.quick))
-        except Exception:  # one measure that fails must not cost the others, and it is told at the end
+        except Exception:  # one measure that fails must not cost the others; it is reported at the end
             traceback.print_exc()
             failed.append(name)
             continue

@@ -1,9 +1,10 @@
 """How many floating point operations the folded network takes; a multiplication and an addition are two."""
 
 from app.engine import EngineConfig
-from app.engine.tiles import cut_axis, sizes_for
+from app.engine.tiles import cut_axes
 from model.arithmetic import tile_flops
 from model.config import NEIGHBOURS, LapSRNConfig
+from model.weights import NetworkInfo
 
 
 def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
@@ -15,12 +16,9 @@ def useful_flops(config: LapSRNConfig, height: int, width: int) -> int:
     return 2 * per_pixel * height * width
 
 
-def engine_flops(
-    config: LapSRNConfig, engine: EngineConfig, window_margin: int, height: int, width: int, workers: int
-) -> int:
+def engine_flops(network: NetworkInfo, engine: EngineConfig, height: int, width: int, workers: int) -> int:
     """What the engine computes for one plane: every tile that it cuts, the network's margins included."""
-    overhead = engine.overhead(window_margin)
-    sizes = engine.tile_sizes(config.scale, window_margin)
-    edges = sizes_for(height, width, sizes, overhead, workers, engine.split_above_idle)
-    rows, columns = (cut_axis(side, each, overhead) for side, each in zip((height, width), edges, strict=True))
+    config = network.config
+    cutting = engine.cutting(network, config.scale, workers, idle=True)
+    rows, columns = cut_axes(height, width, cutting)
     return sum(tile_flops(config, row.size, column.size) for row in rows for column in columns)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from app.cli.local import LocalBackend, local_settings
 from app.options import MORE_EFFORT, MoreEffort, UpscaleOptions
 from bench.png import DATA
+from model.color import linear_from_srgb, srgb_from_linear
 from model.entry import Parser
 from model.evaluate import luma_8bit, pairs
 from model.model_card import write_block
@@ -68,14 +69,11 @@ def lanczos(truth: Rgb, low: Rgb) -> bytes:
 
 
 def linear_light(truth: Rgb, low: Rgb) -> bytes:
-    """Bicubic on linear values: sRGB decoded (IEC 61966-2-1), shrunk and encoded again."""
-    values = truth / 255.0
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    """Bicubic on linear light: sRGB decoded, shrunk and encoded again."""
     size = truth.shape[0] // SCALE, truth.shape[1] // SCALE
-    planes = np.atleast_3d(linear)
+    planes = np.atleast_3d(linear_from_srgb(truth / 255.0))
     shrunk = np.stack([resize(planes[..., i], *size) for i in range(planes.shape[2])], axis=-1).clip(0, 1)
-    encoded = np.where(shrunk <= 0.0031308, 12.92 * shrunk, 1.055 * shrunk ** (1 / 2.4) - 0.055)
-    return png(np.rint(encoded * 255).astype(np.uint8).reshape(*size, *truth.shape[2:]))
+    return png(np.rint(srgb_from_linear(shrunk) * 255).astype(np.uint8).reshape(*size, *truth.shape[2:]))
 
 
 def noise(sigma: float) -> Degrade:
@@ -129,8 +127,8 @@ async def measure(
         with Image.open(io.BytesIO(result.body)) as made:
             return score(np.asarray(made.convert("L" if made.mode == "L" else "RGB")), target), result.clean
 
-    auto, told = await at("auto")
-    taken = float(told.partition(";")[0])
+    auto, said = await at("auto")
+    taken = float(said.partition(";")[0])
     # At the same strength the result is the same, byte for byte.
     fixed = [auto if strength == taken else (await at(strength))[0] for strength in strengths]
     return Scores(bicubic, auto, tuple(fixed), taken)

@@ -1,4 +1,4 @@
-"""Counts of how many pictures noise, and shrinking by area, are told.
+"""Counts the pictures in which noise, or shrinking by area, is recognised.
 
     python -m bench.findings --cards docs/training.md
 
@@ -47,7 +47,7 @@ ROWS: Mapping[str, Callable[[Picture], Picture]] = {
 }
 
 
-def told(picture: Picture) -> set[str]:
+def recognised(picture: Picture) -> set[str]:
     """The kinds of findings of a picture (H, W) or (H, W, 3) in a file without losses."""
     luma = split(picture.reshape(*picture.shape[:2], -1), build_formulas()).luma
     return {each.kind for each in findings_of(luma, lossless=True)}
@@ -58,7 +58,7 @@ def lines(pictures: Sequence[Picture]) -> Iterator[str]:
     yield f"| of {len(pictures)} pictures, {SCALE} times smaller | noise is recognised | shrinking by area is |"
     yield "|---|---:|---:|"
     for name, change in ROWS.items():
-        found = [told(change(each)) for each in pictures]
+        found = [recognised(change(each)) for each in pictures]
         yield f"| {name} | " + " | ".join(str(sum(kind in each for each in found)) for kind in KINDS) + " |"
 
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from http.client import HTTPConnection, HTTPException
@@ -68,7 +69,7 @@ def run(url: str, clients: int, seconds: float, *sizes: tuple[int, int], first: 
 
 
 def run_several(url: str, clients: int, generators: int, seconds: float, *sizes: tuple[int, int]) -> Load:
-    """As `run`, the clients shared out among so many processes, as one cannot load a server of many cores.
+    """As `run`, the clients divided among `generators` processes, as one cannot load a server of many cores.
 
     It lasts as long as the longest of them.
     """
@@ -86,57 +87,67 @@ def run_several(url: str, clients: int, generators: int, seconds: float, *sizes:
 
 def generate(url: str, clients: int, seconds: float, sizes: list[tuple[int, int]], first: int) -> Load:
     """Clients in this process, each a thread: what it takes of the CPU is not the service's to use."""
-    parts = urlsplit(url)
-    target = urlunsplit(("", "", parts.path, parts.query, ""))
-    kind = "application/json" if url.endswith(JSON_PATH) else "image/jpeg"
-    pictures = [[jpeg(*size, seed) for size in sizes] for seed in range(4)]
-    if url.endswith(JSON_PATH):
-        pictures = [
-            [json.dumps({"image": base64.b64encode(each).decode()}).encode() for each in row] for row in pictures
-        ]
+    bodies = [[_body(url, jpeg(*size, seed)) for size in sizes] for seed in range(4)]
+    crowd = [_Client(url, number, bodies) for number in range(first, first + clients)]
     gate = threading.Barrier(clients + 1)
-    end = 0.0
-
-    def client(number: int) -> tuple[Counter[str], list[float]]:
-        statuses: Counter[str] = Counter()
-        times: list[float] = []
-        address = f"127.0.{1 + number // 250}.{1 + number % 250}"
-        connection = HTTPConnection(parts.netloc, timeout=TIMEOUT, source_address=(address, 0))
-        gate.wait()
-        for turn in itertools.count(number):
-            picture = pictures[turn % len(pictures)][turn // len(pictures) % len(sizes)]
-            began = time.perf_counter()
-            try:
-                connection.request("POST", target, picture, {"Content-Type": kind})
-                reply = connection.getresponse()
-                reply.read()
-                statuses[str(reply.status)] += 1
-                if reply.status == 200:
-                    times.append(time.perf_counter() - began)
-                elif reply.status == 503:
-                    connection.close()  # the server may have done so by then
-                    time.sleep(float(reply.headers.get("Retry-After", 1)))
-            except (HTTPException, OSError):
-                statuses[LOST] += 1
-                connection.close()
-            if time.perf_counter() > end:
-                break
-        connection.close()
-        return statuses, times
-
     with ThreadPoolExecutor(clients) as threads:
-        asked = [threads.submit(client, first + number) for number in range(clients)]
+        running = [threads.submit(client.run, gate, seconds) for client in crowd]
         began, before = time.perf_counter(), time.process_time()
-        end = began + seconds
         gate.wait()
-        found = [each.result() for each in asked]
-    statuses = sum((counted for counted, _ in found), Counter[str]())
+        for each in running:
+            each.result()
     return Load(
         time.perf_counter() - began,
-        dict(statuses),
-        [taken for _, times in found for taken in times],
+        dict(sum((client.statuses for client in crowd), Counter[str]())),
+        [taken for client in crowd for taken in client.times],
         time.process_time() - before,
     )
+
+
+def _body(url: str, picture: bytes) -> bytes:
+    """The picture as the server at `url` takes it."""
+    return json.dumps({"image": base64.b64encode(picture).decode()}).encode() if url.endswith(JSON_PATH) else picture
+
+
+class _Client:
+    """Sends pictures one after the other; counts the statuses, and notes the seconds of the answers with 200."""
+
+    def __init__(self, url: str, number: int, bodies: Sequence[Sequence[bytes]]) -> None:
+        """`number` decides the loopback address, and with which of the `bodies` of each size it begins."""
+        parts = urlsplit(url)
+        self._target = urlunsplit(("", "", parts.path, parts.query, ""))
+        self._headers = {"Content-Type": "application/json" if url.endswith(JSON_PATH) else "image/jpeg"}
+        address = f"127.0.{1 + number // 250}.{1 + number % 250}"
+        self._connection = HTTPConnection(parts.netloc, timeout=TIMEOUT, source_address=(address, 0))
+        self._bodies = (bodies[n % len(bodies)][n // len(bodies) % len(bodies[0])] for n in itertools.count(number))
+        self.statuses: Counter[str] = Counter()
+        self.times: list[float] = []
+
+    def run(self, gate: threading.Barrier, seconds: float) -> None:
+        """At least one picture, and more until the time is over, once all have come to the gate."""
+        gate.wait()
+        end = time.perf_counter() + seconds
+        for body in self._bodies:
+            try:
+                self._send(body)
+            except (HTTPException, OSError):
+                self.statuses[LOST] += 1
+                self._connection.close()
+            if time.perf_counter() > end:
+                break
+        self._connection.close()
+
+    def _send(self, body: bytes) -> None:
+        began = time.perf_counter()
+        self._connection.request("POST", self._target, body, self._headers)
+        reply = self._connection.getresponse()
+        reply.read()
+        self.statuses[str(reply.status)] += 1
+        if reply.status == 200:
+            self.times.append(time.perf_counter() - began)
+        elif reply.status == 503:
+            self._connection.close()  # the server may have done so by then
+            time.sleep(float(reply.headers.get("Retry-After", 1)))
 
 
 def main() -> None:

@@ -41,30 +41,15 @@ def _race(
 ) -> Section:
     """Ratios of medians; every round, each contestant once, or all rounds of one and then of the next.
 
-    A peer that dies, as of too little memory, is told and left out.
+    A peer that dies, as of too little memory, is reported and left out.
     """
     title = f"Network: {width}×{height} luma in, both levels out, padding, tiles and stitching included"
     section = Section(name or f"network-{width}", title)
     if plan.quick:
-        height, width, runs = 32, 32, 2
+        height, width, runs, contestants = 32, 32, 2, contestants[:2]
     found: dict[str, list[tuple[float, float]]] = {}
-    chosen = contestants[:2] if plan.quick else contestants
-    for group in [(each,) for each in chosen] if alone else [chosen]:
-        with contextlib.ExitStack() as stack:
-            field = []
-            for each in group:
-                try:
-                    field.append(stack.enter_context(Contestant(each)))
-                except Absent as absent:
-                    section.notes.append(f"{each} skipped: {absent}.")
-            for _ in range(runs):
-                for contestant in list(field):
-                    try:
-                        found.setdefault(contestant.name, []).append(contestant.seconds(height, width))
-                    except EOFError:
-                        field.remove(contestant)
-                        del found[contestant.name]
-                        section.notes.append(f"{contestant.name} died, most likely for want of memory.")
+    for group in [(each,) for each in contestants] if alone else [contestants]:
+        found |= _timed(section, group, height, width, runs)
     medians = {
         each: [statistics.median(column) for column in zip(*times, strict=True)] for each, times in found.items()
     }
@@ -77,3 +62,28 @@ def _race(
         section.add(f"{each} / served, CPU time", their_cpu / cpu, "×")
     section.notes.append("CPU time is what to go by when the machine was busy with other things.")
     return section
+
+
+def _timed(
+    section: Section, names: Sequence[str], height: int, width: int, runs: int
+) -> dict[str, list[tuple[float, float]]]:
+    """(seconds, CPU seconds) of every run by contestant, one run of each in every round; notes who is left out."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    with contextlib.ExitStack() as stack:
+        racing = []
+        for name in names:
+            try:
+                racing.append(stack.enter_context(Contestant(name)))
+            except Absent as absent:
+                section.notes.append(f"{name} skipped: {absent}.")
+        for _ in range(runs):
+            for contestant in list(racing):
+                try:
+                    seconds = contestant.seconds(height, width)
+                except EOFError:
+                    racing.remove(contestant)
+                    found.pop(contestant.name, None)
+                    section.notes.append(f"{contestant.name} died, most likely for want of memory.")
+                else:
+                    found.setdefault(contestant.name, []).append(seconds)
+    return found

@@ -1,4 +1,4 @@
-"""`python -m bench.ray_server PORT NODES`, with `lapsrn[ray]`: the service on so many nodes of Ray on this machine.
+"""`python -m bench.ray_server PORT NODES`, with `lapsrn[ray]`: the service on several nodes of Ray on this machine.
 
 The cores are shared out between the nodes; each node has one replica. Ends on SIGTERM.
 """

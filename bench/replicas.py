@@ -109,7 +109,7 @@ def _loaded(
     generators: int,
     seconds: tuple[float, float],
 ) -> tuple[load.Load, dict[str, float]]:
-    """Load for so many seconds that do not count, and so many that do; what came of it, and who took CPU time."""
+    """Load for a warm-up and for a measurement of these `seconds`; what came of it, and who took CPU time."""
     url = server.url + PATH
     load.run_several(url, clients, generators, seconds[0], SIZE)
     before = _cpu_seconds(server, redis, folder)

@@ -4,6 +4,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 
@@ -36,7 +37,7 @@ def measure(plan: Plan) -> Section:
         "roofline", "Roofline: the best rate of a 64→64 3×3 convolution, and the served path's share of it"
     )
     machine = describe()
-    network, _ = load_weights(Settings().weights)
+    _, info = load_weights(Settings().weights)
     side, runs = plan.pick(256, 48), plan.pick(5, 2)
     rates: list[dict[str, float]] = []
     times = []
@@ -47,11 +48,11 @@ def measure(plan: Plan) -> Section:
     found = {name: statistics.median(each[name] for each in rates) for name in rates[0]}
     products = found.pop("products", None)
     rate, seconds = max(found.values()), statistics.median(times)
-    config = network.config
-    useful = useful_flops(config, side, side)
+    useful = useful_flops(info.config, side, side)
     backend = by_name(machine.backend)
     engine = engine_config(backend.tiling(machine.device))
-    computed = engine_flops(config, engine, backend.window_margin(config), side, side, cores())
+    served = replace(info, window_margin=backend.window_margin(info.config))
+    computed = engine_flops(served, engine, side, side, cores())
     for name, best in found.items():
         section.add(
             f"best convolution rate, {name}, one thread on each of {machine.cores} cores", best / 1e9, "GFLOP/s"

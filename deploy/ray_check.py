@@ -5,12 +5,10 @@ or 503 and none began later than a second after the first loss, nothing was lost
 replicas changed, replicas came with a backlog and went after it, and the proxy keeps what the service promises.
 """
 
-import contextlib
 import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,27 @@ from ray import serve
 from ray.cluster_utils import Cluster
 
 from bench.redis_server import RedisServer
-from deploy.docker_check import CheckFailed, call, picture, poll, post, require, step
+from deploy import checking
+from deploy.check_client import call, picture, post
+from deploy.checking import PATIENCE, CheckFailed, free_ports, poll, require
 from deploy.ray.serve_app import deployment, replicas_for
-from deploy.ray_proxy_check import PATIENCE, SETTINGS, accepted, check_proxy
+from deploy.ray_proxy_check import SETTINGS, accepted, check_proxy
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = 2
 CROWD = 16
 """Clients that are a backlog for one worker."""
+SCALING = {
+    "min_replicas": 1,
+    "max_replicas": 2,
+    "upscale_delay_s": 1,
+    "downscale_delay_s": 5,
+    "metrics_interval_s": 0.5,
+    "look_back_period_s": 2,
+    "policy": {"policy_function": replicas_for},
+}
+
+step = partial(checking.step, "ray-check")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +165,8 @@ def finished(port: int, job: str) -> bool:
 
 def check(folder: Path) -> None:
     """Every step."""
-    ports = _free_ports(2)
-    redis = RedisServer(ports[0], folder)
+    redis_port, port = free_ports(2)
+    redis = RedisServer(redis_port, folder)
     redis.start()
     os.environ |= {
         "LAPSRN_REDIS_URL": redis.url,
@@ -170,67 +182,16 @@ def check(folder: Path) -> None:
         "LAPSRN_DEADLINE_SECONDS": str(PATIENCE),
         **SETTINGS,
     }
-    source, result = folder / "a.png", folder / "b.png"
-    source.write_bytes(picture(96, 128))
-    tool = [sys.executable, "-m", "app.cli", "upscale", str(source), "-o", str(result), "--quiet"]
-    subprocess.run(tool, check=True, cwd=ROOT)
-    data, expected = source.read_bytes(), result.read_bytes()
+    data, expected = example(folder)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     try:
-        nodes = [cluster.add_node(num_cpus=1, resources={"replica": 1}) for _ in range(2)]
+        nodes = [add_node(cluster) for _ in range(2)]
         ray.init(address=cluster.address, log_to_driver=False)
-        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": ports[1]})
-        options: dict[str, Any] = {
-            "ray_actor_options": {"num_cpus": 0.5, "resources": {"replica": 1}},
-            "health_check_period_s": 1,
-            "graceful_shutdown_timeout_s": 60,
-        }
-        port = ports[1]
-
-        def deploy(**more: Any) -> None:
-            serve.run(deployment.options(**options, **more).bind(), name="lapsrn", route_prefix="/")
-
-        def clients(count: int) -> list[Client]:
-            return [Client(port, data, expected) for _ in range(count)]
-
-        with step("one replica, ready only when warm", "ray-check"):
-            deploy(num_replicas=1)
-            require(post(port, data)[2] == expected, "the answer is not that of the command line")
-        with step("the proxy keeps what the service promises", "ray-check"):
-            check_proxy(port, data, expected)
-        with step("two replicas on two nodes", "ray-check"):
-            deploy(num_replicas=2)
-            require(len({node for _, node in replicas()}) == 2, "two replicas are not on two nodes")
-            from_any(port, data)
-        with step("a replica is killed", "ray-check"):
-            killed("replica", clients(CLIENTS), lambda: os.kill(replicas()[0][0], signal.SIGKILL))
-            poll("two replicas again", lambda: len(replicas()) == 2, PATIENCE)
-        with step("a node is killed", "ray-check"):
-            killed("node", clients(CLIENTS), lambda: cluster.remove_node(nodes[0], allow_graceful=False))
-            cluster.add_node(num_cpus=1, resources={"replica": 1})
-            poll("two replicas again", lambda: len(replicas()) == 2, PATIENCE)
-        scaling = {
-            "min_replicas": 1,
-            "max_replicas": 2,
-            "upscale_delay_s": 1,
-            "downscale_delay_s": 5,
-            "metrics_interval_s": 0.5,
-            "look_back_period_s": 2,
-            "policy": {"policy_function": replicas_for},
-        }
-        with step("another version, and fewer replicas without a backlog", "ray-check"):
-            jobs, before = [accepted(port, data) for _ in range(4)], replicas()
-            rolled = under_load(clients(1), lambda: deploy(autoscaling_config=scaling, max_ongoing_requests=1000))
-            require(not {pid for pid, _ in before} & {pid for pid, _ in replicas()}, "a replica is of the old version")
-            nothing_lost("another version", rolled)
-            poll("jobs of the version before", lambda: all(finished(port, job) for job in jobs), PATIENCE)
-            poll("one replica", lambda: len(replicas()) == 1, PATIENCE)
-        with step("up with a backlog, down after it", "ray-check"):
-            crowded(port)
-            gentle = clients(1)
-            gentle[0].start()
-            poll("one replica again", lambda: len(replicas()) == 1, PATIENCE)
-            nothing_lost("down", finish(gentle))
+        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+        check_proxy_and_replicas(port, data, expected)
+        check_kills(cluster, nodes[0], lambda: [Client(port, data, expected) for _ in range(CLIENTS)])
+        check_versions(port, data, expected)
+        check_scaling(port, data, expected)
     except Exception:
         traceback.print_exc()  # at once: Ray may end this process when it is shut down
         raise
@@ -241,10 +202,75 @@ def check(folder: Path) -> None:
         redis.stop()
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
+def example(folder: Path) -> tuple[bytes, bytes]:
+    """A picture, and what the command line makes of it."""
+    source, result = folder / "a.png", folder / "b.png"
+    source.write_bytes(picture(96, 128))
+    tool = [sys.executable, "-m", "app.cli", "upscale", str(source), "-o", str(result), "--quiet"]
+    subprocess.run(tool, check=True, cwd=ROOT)
+    return source.read_bytes(), result.read_bytes()
+
+
+def add_node(cluster: Cluster) -> Any:
+    """A node with room for one replica."""
+    return cluster.add_node(num_cpus=1, resources={"replica": 1})
+
+
+def deploy(**options: Any) -> None:
+    """Has Serve run the application with these options of a deployment, until it is healthy."""
+    made = deployment.options(
+        ray_actor_options={"num_cpus": 0.5, "resources": {"replica": 1}},
+        health_check_period_s=1,
+        graceful_shutdown_timeout_s=60,
+        **options,
+    )
+    serve.run(made.bind(), name="lapsrn", route_prefix="/")
+
+
+def check_proxy_and_replicas(port: int, data: bytes, expected: bytes) -> None:
+    """One replica, with everything that the proxy adds, and then two."""
+    with step("one replica, ready only when warm"):
+        deploy(num_replicas=1)
+        require(post(port, data)[2] == expected, "the answer is not that of the command line")
+    with step("the proxy keeps what the service promises"):
+        check_proxy(port, data, expected)
+    with step("two replicas on two nodes"):
+        deploy(num_replicas=2)
+        require(len({node for _, node in replicas()}) == 2, "two replicas are not on two nodes")
+        from_any(port, data)
+
+
+def check_kills(cluster: Cluster, node: Any, clients: Callable[[], list[Client]]) -> None:
+    """A replica and then a node are killed under load; both come back."""
+    with step("a replica is killed"):
+        killed("replica", clients(), lambda: os.kill(replicas()[0][0], signal.SIGKILL))
+        poll("two replicas again", lambda: len(replicas()) == 2, PATIENCE)
+    with step("a node is killed"):
+        killed("node", clients(), lambda: cluster.remove_node(node, allow_graceful=False))
+        add_node(cluster)
+        poll("two replicas again", lambda: len(replicas()) == 2, PATIENCE)
+
+
+def check_versions(port: int, data: bytes, expected: bytes) -> None:
+    """A version is rolled out under load: nothing is lost, and jobs of the one before are finished."""
+    with step("another version, and fewer replicas without a backlog"):
+        jobs, before = [accepted(port, data) for _ in range(4)], replicas()
+        client = Client(port, data, expected)
+        rolled = under_load([client], lambda: deploy(autoscaling_config=SCALING, max_ongoing_requests=1000))
+        require(not {pid for pid, _ in before} & {pid for pid, _ in replicas()}, "a replica is of the old version")
+        nothing_lost("another version", rolled)
+        poll("jobs of the version before", lambda: all(finished(port, job) for job in jobs), PATIENCE)
+        poll("one replica", lambda: len(replicas()) == 1, PATIENCE)
+
+
+def check_scaling(port: int, data: bytes, expected: bytes) -> None:
+    """Replicas come with a backlog and go after it, which loses nothing."""
+    with step("up with a backlog, down after it"):
+        crowded(port)
+        client = Client(port, data, expected)
+        client.start()
+        poll("one replica again", lambda: len(replicas()) == 1, PATIENCE)
+        nothing_lost("down", finish([client]))
 
 
 def main() -> int:

@@ -7,14 +7,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from deploy.docker_check import call, picture, poll, post, require
+from deploy.check_client import call, picture, post
+from deploy.checking import PATIENCE, poll, require
 
 MAX_INPUT_BYTES = 1 << 20
 BODY_IDLE_SECONDS = 5
 SETTINGS = {"LAPSRN_MAX_INPUT_BYTES": str(MAX_INPUT_BYTES), "LAPSRN_BODY_IDLE_SECONDS": str(BODY_IDLE_SECONDS)}
 """Of the replicas, so that limits are soon met."""
-PATIENCE = 600
-"""Seconds after which something hangs, on however busy a machine."""
 _POST = b"POST /upscale HTTP/1.1\r\nHost: lapsrn\r\nContent-Type: image/png\r\n"
 _BLOCK = bytes(65536)
 

@@ -12,24 +12,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
-from deploy.docker_check import (
-    ROOT,
-    CheckFailed,
-    Docker,
-    call,
-    checked,
-    picture,
-    png_size,
-    poll,
-    post,
-    query,
-    require,
-    step,
-)
+from deploy import checking
+from deploy.check_client import call, picture, png_size, post, query
+from deploy.checking import CheckFailed, poll, require
+from deploy.compose import ROOT, Docker, checked
 
 CONTAINERS = 3
 CLIENTS = 4
+
+step = partial(checking.step, "scale-check")
 
 
 class Scaled(Docker):
@@ -37,8 +30,7 @@ class Scaled(Docker):
 
     def __init__(self) -> None:
         """Nothing is started yet."""
-        super().__init__(ROOT / "docker-compose.scale.yml")
-        self.environment["COMPOSE_PROJECT_NAME"] = "lapsrn-scale-check"
+        super().__init__("lapsrn-scale-check", ROOT / "docker-compose.scale.yml")
 
     def containers(self) -> list[str]:
         """The service's containers."""

@@ -21,20 +21,26 @@ ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18
 
 
 def features() -> set[str]:
-    """As Linux names them, and permits them; at least what every CPU of this kind has."""
+    """As Linux names them, and permits them; at least what every CPU of this kind has.
+
+    Where Linux does not list them, numpy does: on other systems, and where x86-64 is translated for ARM, whose
+    features are the ones listed.
+    """
     machine = platform.machine().lower()
-    least = BASELINES.get(_OTHER_NAMES.get(machine, machine), set())
+    machine = _OTHER_NAMES.get(machine, machine)
+    least = BASELINES.get(machine, set())
+    start = "Features" if machine == "aarch64" else "flags"
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return least.union(*(_LEVELS[name] for name in _told_by_numpy() if name in _LEVELS))
-    return next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set()) | least
+        return next(set(line.split()) for line in lines if line.startswith(start)) | least
+    except (OSError, StopIteration):
+        return least.union(*(_LEVELS[name] for name in _numpy_extensions() if name in _LEVELS))
 
 
-def _told_by_numpy() -> list[str]:
+def _numpy_extensions() -> list[str]:
     """numpy asks the CPU, and also whether the system keeps the registers; for systems without /proc."""
-    told = np.show_config(mode="dicts") or {}
-    extensions = told.get("SIMD Extensions", {})
+    config = np.show_config(mode="dicts") or {}
+    extensions = config.get("SIMD Extensions", {})
     return [*extensions.get("baseline", ()), *extensions.get("found", ())]
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from model.color import linear_from_srgb, srgb_from_linear
 from model.pictures import Picture
-from model.resample import degrade
+from model.resample import degrade, round_to_uint8
 
 FILTERS = {
     "box": Image.Resampling.BOX,
@@ -32,27 +33,16 @@ def shrink(picture: Picture, height: int, width: int, kernel: str = "bicubic") -
     if kernel == "bicubic" and picture.shape[:2] == (factor * height, factor * width):
         return degrade(picture, factor)
     if kernel == "linear-light":
-        light = _LIGHT[picture]
+        light = linear_from_srgb(np.arange(256) / 255).astype(np.float32)[picture]
         planes = [light] if picture.ndim == 2 else list(np.moveaxis(light, 2, 0))
         shrunk = [_resized(Image.fromarray(plane), height, width, "bicubic") for plane in planes]
-        codes = _codes(shrunk[0] if picture.ndim == 2 else np.stack(shrunk, axis=-1))
-        return np.floor(codes * 255 + 0.5).astype(np.uint8)
+        small = (shrunk[0] if picture.ndim == 2 else np.stack(shrunk, axis=-1)).astype(np.float64)
+        return round_to_uint8(srgb_from_linear(small.clip(0, 1)) * 255).astype(np.uint8)
     return np.asarray(_resized(Image.fromarray(picture), height, width, kernel))
 
 
 def _resized(image: Image.Image, height: int, width: int, kernel: str) -> NDArray[np.generic]:
     return np.asarray(image.resize((width, height), FILTERS[kernel]))
-
-
-_CODES = np.arange(256) / 255
-# IEC 61966-2-1, section 5.2: sRGB's transfer function.
-_LIGHT = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def _codes(light: NDArray[np.generic]) -> NDArray[np.float64]:
-    """sRGB's code values of linear light, both 0..1."""
-    clipped = np.clip(light.astype(np.float64), 1e-9, 1)
-    return np.asarray(np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055))
 
 
 def blurred(picture: Picture, sigma: float) -> Picture:
@@ -72,10 +62,10 @@ def noisy(picture: Picture, sigma: float, rng: np.random.Generator, shot: float 
     return np.asarray(np.clip(np.floor(values + deviation * noise + 0.5), 0, 255), dtype=np.uint8)
 
 
-def through_jpeg(picture: Picture, quality: int, subsampling: str = "4:2:0") -> Picture:
-    """The picture as a JPEG of this quality (1 to 100) leaves it; `subsampling` is "4:2:0" or "4:4:4", of chroma."""
+def through_jpeg(picture: Picture, quality: int) -> Picture:
+    """The picture as a JPEG of this quality (1 to 100) leaves it, chroma at half the resolution (4:2:0)."""
     file = io.BytesIO()
-    more = {} if picture.ndim == 2 else {"subsampling": subsampling}
+    more = {} if picture.ndim == 2 else {"subsampling": "4:2:0"}
     Image.fromarray(picture).save(file, "JPEG", quality=quality, **more)
     with Image.open(file) as image:
         return np.asarray(image)

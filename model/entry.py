@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
 @contextmanager
 def file_errors(program: str) -> Iterator[None]:
-    """Ends `program` with one line and exit code 1 for what its user can mend: files, folders, pictures, settings.
+    """Ends `program` with one line and exit code 1 for what its user can fix: files, folders, pictures, settings.
 
     From then on, standard output takes any text: what its encoding lacks, as of names of files, is escaped.
     """

@@ -81,7 +81,7 @@ class _Graph:
         return output if slope is None else self.node("LeakyRelu", [output], alpha=slope)
 
     def cropped(self, source: str, border: int) -> str:
-        """`source` (N, C, H, W) without so many pixels on each side."""
+        """`source` (N, C, H, W) without `border` pixels on each side."""
         if not border:
             return source
         starts, ends, axes = ([border, border], [-border, -border], [2, 3])

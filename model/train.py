@@ -12,7 +12,7 @@ from model.checkpoint import load_weights
 from model.devices import devices, training_dtype
 from model.entry import Parser, at_least, file_errors
 from model.training.recipe import PRESETS, TrainConfig
-from model.training.run import run
+from model.training.run import RunOptions, run
 
 DEFAULT = "served"
 
@@ -71,31 +71,31 @@ def _default(value: Any) -> str:
     return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
-def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
+def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, RunOptions]:
     """Command line to recipe and options: every field of the preset can be overridden. Raises WeightsError."""
     made = parser()
-    options = made.parse_args(arguments)
-    if options.preset and options.recipe_from:
+    parsed = made.parse_args(arguments)
+    if parsed.preset and parsed.recipe_from:
         made.error("--preset and --recipe-from are two recipes; give one of them")
-    given = {item.name: getattr(options, item.name) for item in fields(TrainConfig)}
+    given = {item.name: getattr(parsed, item.name) for item in fields(TrainConfig)}
     overrides: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
     }
     try:
-        found = devices(options.device)
+        found = devices(parsed.device)
         if len(found) > 1:
             made.error(f"a process trains on one device, not on {', '.join(found)}; use torchrun for several")
-        options.device = found[0]
-        if options.recipe_from:
-            base = TrainConfig.from_recipe(load_weights(options.recipe_from)[1].recipe)
+        if parsed.recipe_from:
+            base = TrainConfig.from_recipe(load_weights(parsed.recipe_from)[1].recipe)
         else:
-            base = PRESETS[options.preset or DEFAULT]
+            base = PRESETS[parsed.preset or DEFAULT]
         config = replace(base, **overrides)
     except ValueError as error:
         made.error(str(error))
-    if options.dtype == "auto":
-        options.dtype = training_dtype(options.device)
-    return config, options
+    (device,) = found
+    dtype = training_dtype(device) if parsed.dtype == "auto" else parsed.dtype
+    options = {item.name: getattr(parsed, item.name) for item in fields(RunOptions)}
+    return config, RunOptions(**options | {"device": device, "dtype": dtype})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

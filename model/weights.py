@@ -126,39 +126,39 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], NetworkInf
     return tensors, NetworkInfo(path.stem, config, hashlib.sha256(path.read_bytes()).hexdigest(), **about)
 
 
-def _clean_up(path: Path, told: Any) -> dict[str, Any]:
+def _clean_up(path: Path, value: Any) -> dict[str, Any]:
     """The fields of NetworkInfo about clean-up. Raises WeightsError."""
-    if told is None:
+    if value is None:
         return {}
     try:
-        if "at" in told:
-            if not 0 < float(told["at"]) <= 1 or not isinstance(told["compressed"], bool):
+        if "at" in value:
+            if not 0 < float(value["at"]) <= 1 or not isinstance(value["compressed"], bool):
                 raise ValueError("the strength of a waypoint is above 0 and at most 1, for pictures compressed or not")
-            return {"waypoint": Waypoint(str(told["base"]), float(told["at"]), told["compressed"])}
+            return {"waypoint": Waypoint(str(value["base"]), float(value["at"]), value["compressed"])}
         strengths = {
-            kind: [(int(amount), float(each)) for amount, each in told["strengths"][kind]]
+            kind: [(int(amount), float(each)) for amount, each in value["strengths"][kind]]
             for kind in KINDS
-            if kind in told["strengths"]
+            if kind in value["strengths"]
         }
         sound = strengths and all(points and points == sorted(points) for points in strengths.values())
         if not sound or not all(0 <= each <= 1 for points in strengths.values() for _, each in points):
             raise ValueError("strengths are not from 0 to 1, or amounts not ascending")
-        return {"full_strength_of": str(told["base"]), "strengths": strengths}
+        return {"full_strength_of": str(value["base"]), "strengths": strengths}
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path} describes its clean-up wrongly ({error!r}); make it again with bench.calibrate"
+            f"'clean' in the metadata of {path} is not valid ({error!r}); measure it again with bench.calibrate"
         ) from None
 
 
-def _companion(path: Path, told: Any) -> dict[str, Any]:
+def _companion(path: Path, value: Any) -> dict[str, Any]:
     """The field of NetworkInfo about the network that this one is deep for. Raises WeightsError."""
-    if told is None:
+    if value is None:
         return {}
-    match told:
+    match value:
         case {"of": str(base)} if base not in ("", path.stem):
             return {"deep_of": base}
     raise WeightsError(
-        f"{path} describes wrongly whose deep companion it is ({told!r}); make it again with model.export --deep-of"
+        f"'deep' in the metadata of {path} is not valid ({value!r}); export it again with model.export --deep-of"
     )
 
 

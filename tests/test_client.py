@@ -35,6 +35,7 @@ from PIL import Image
 from app.service.service import Service
 from tests import pictures
 from tests.cli.live import listening, service
+from tests.codec.metadata.sources import png
 from tests.codec.png_reference import read_png
 from tests.fakes import FakeModel
 
@@ -258,6 +259,13 @@ def test_tells_of_a_picture_that_was_incomplete(url: str, progress: Any) -> None
             assert upscaler.upscale(data, options=Options(truncated="allow"), progress=progress).truncated is expected
 
 
+@pytest.mark.parametrize("progress", [None, lambda done, total: None], ids=["at once", "as a job"])
+def test_says_which_metadata_was_left_out(url: str, progress: Any) -> None:
+    with Upscaler(url) as upscaler:
+        result = upscaler.upscale(png((b"eXIf", b"no directory of anything")), progress=progress)
+        assert result.left_out == "exif dropped (unreadable)"
+
+
 def test_tells_progress_in_tiles(url: str) -> None:
     seen: list[tuple[int, int]] = []
     with Upscaler(url) as upscaler:
@@ -350,10 +358,11 @@ def test_a_problem_that_is_none_is_an_error_all_the_same(body: bytes) -> None:
 @pytest.mark.parametrize("headers", [{"Content-Type": "text/html; charset=utf-8"}, {}])
 def test_a_page_is_not_taken_for_a_picture_or_a_job(headers: dict[str, str]) -> None:
     """Of a login, or of another program on that port."""
+    kind = headers.get("Content-Type", "something without a type")
     with listening(Scripted((200, headers, b"<!doctype html>"))) as url, Upscaler(url) as upscaler:
-        with pytest.raises(UpscaleError, match="/upscale does not answer with a picture"):
+        with pytest.raises(UpscaleError, match=f"/upscale does not answer with a picture: {kind}"):
             upscaler.upscale(FILE)
-        with pytest.raises(UpscaleError, match="/upscale does not answer with a job"):
+        with pytest.raises(UpscaleError, match=f"/upscale does not answer with a job: {kind}"):
             upscaler.begin(FILE)
 
 
@@ -502,3 +511,64 @@ def test_the_proxy_that_is_in_the_way_is_named(surroundings: pytest.MonkeyPatch)
     assert lost.value.title == (
         f"no answer from http://pictures.test through the proxy {host}, which the environment names"
     )
+
+
+Answer = httpx.Response | httpx.TransportError
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, *answers: Answer, **options: Any) -> tuple[Upscaler, list[float]]:
+    """A client whose requests get these answers in turn, and the pauses before each of its requests."""
+    turns = iter(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        each = next(turns)
+        if isinstance(each, httpx.TransportError):
+            raise each
+        return each
+
+    class Here(httpx.Client):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(transport=httpx.MockTransport(answer), **settings)
+
+    class InProcess(Upscaler):
+        _client = Here
+
+    pauses: list[float] = []
+    monkeypatch.setattr("lapsrn_client.client.time.sleep", pauses.append)
+    return InProcess("http://service", **options), pauses
+
+
+def busy(**headers: str) -> httpx.Response:
+    return httpx.Response(503, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+QUEUED = {"id": "a", "state": "queued", "progress": {"done": 0, "total": 0}}
+
+
+def test_a_connection_that_breaks_is_tried_again_as_often_and_as_patiently(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = [httpx.ReadError("broken") for _ in range(3)]
+    upscaler, pauses = scripted(monkeypatch, *broken, httpx.Response(200, json=QUEUED), retries=3)
+    assert upscaler.job("a").state == "queued"
+    assert pauses == [0.0, 0.5, 1.0, 2.0]
+    upscaler, pauses = scripted(monkeypatch, *broken, retries=2)
+    with pytest.raises(Unreachable, match="no answer from http://service: broken") as caught:
+        upscaler.job("a")
+    assert caught.value.status == 0
+    assert len(pauses) == 3
+
+
+def test_a_pause_that_is_too_long_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaler, pauses = scripted(monkeypatch, busy(retry_after="10"), busy(retry_after="11"), max_wait=10)
+    with pytest.raises(Busy):
+        upscaler.job("a")
+    assert pauses == [0.0, 10.0]
+
+
+def test_events_of_another_kind_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = QUEUED | {"state": "done", "results": {"4": ""}}
+    lines = f"event: news\ndata: [1]\n\ndata: plain\n\nevent: state\ndata: {json.dumps(done)}\n\n"
+    stream = httpx.Response(200, headers={"Content-Type": "text/event-stream"}, text=lines)
+    picture = httpx.Response(200, headers={"Content-Type": "image/png"}, content=b"picture")
+    upscaler, pauses = scripted(monkeypatch, stream, picture)
+    assert upscaler.wait("a").body == b"picture"
+    assert len(pauses) == 2

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.metrics import DECODER_LOSSES, NOT_KEPT, STAGES, Metrics, watch_gpus
+from app.gpu_metrics import watch_gpus
+from app.metrics import DECODER_LOSSES, NOT_KEPT, STAGES, Metrics
 from tests import pictures
 from tests.conftest import Running, service_of, until
 from tests.fakes import FakeModel

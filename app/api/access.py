@@ -58,20 +58,22 @@ class Access:
     def identify_admin(self, request: Request) -> Caller:
         """The caller, who may administer. Raises Unauthorized or Forbidden; without keys nobody may."""
         if not self._keys:
-            raise Forbidden("No API key is configured, so this call is off. Set LAPSRN_API_KEYS, or send SIGHUP.")
+            raise Forbidden(
+                "No API key is configured, so this call is disabled. Set LAPSRN_API_KEYS, or send SIGHUP instead."
+            )
         caller = self.identify(request)
         if not caller.admin:
-            raise Forbidden("This API key is not an administrator's.")
+            raise Forbidden("This API key has no administrator rights.")
         return caller
 
     def _match(self, sent: str) -> ApiKey:
         """Compares with every key, in constant time each, so that timing tells nothing."""
         if not sent:
-            raise Unauthorized(f"An API key is needed. {_HOW}")
+            raise Unauthorized(f"An API key is required. {_HOW}")
         digest = hashlib.sha256(sent.encode()).hexdigest()
         found = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]
         if not found:
-            raise Unauthorized(f"This API key is not known. {_HOW}")
+            raise Unauthorized(f"This API key is invalid. {_HOW}")
         return found[0]
 
 

@@ -17,7 +17,7 @@ _FORM_OVERHEAD = 16 * 1024
 _MAX_CONTENT_TYPE = 1024
 """Characters that are read of it: to parse 64 KiB of parameters would keep other clients waiting for 0.1 s."""
 _COMPRESSIONS = frozenset(("br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"))
-"""Content codings that some clients are told to apply. Other words that are sent for them are no coding at all."""
+"""Content codings that a client may have applied. Anything else in the header is not a coding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ async def read_picture(request: Request, limits: BodyLimits, reservation: Reserv
 def _sink_for(content_type: str, max_bytes: int) -> tuple[Sink, int]:
     """The sink for this content type, and the most bytes its body may have.
 
-    Without one it is the picture: its format is told by its bytes anyway (RFC 9110, section 8.3).
+    Without one it is the picture: its format is recognised by its bytes anyway (RFC 9110, section 8.3).
     """
     kind, options = parse_options_header(content_type[:_MAX_CONTENT_TYPE])
     if kind == b"multipart/form-data":
@@ -118,7 +118,7 @@ async def _timed(chunks: AsyncIterator[bytes], limits: BodyLimits) -> AsyncItera
             return
         except TimeoutError:
             raise SlowClient(
-                f"The body came too slowly: at most {limits.idle_seconds:g} s between two pieces and "
+                f"The body arrived too slowly: at most {limits.idle_seconds:g} s between two pieces and "
                 f"{limits.total_seconds:g} s in all are allowed."
             ) from None
         yield chunk

@@ -42,7 +42,7 @@ class ProtocolLimits:
 
 
 class Timer:
-    """Calls back once, so many seconds after its last start; can be stopped and started at any time."""
+    """Calls back once, a number of seconds after it was last started; can be stopped and started at any time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         self._loop, self._callback = loop, callback
@@ -129,7 +129,7 @@ class Outstanding:
     """How much of a body is still to come, by the headers of its request."""
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]], *, asks: bool) -> None:
-        """`asks`: with Expect, the client sends the body once it is told to go on, or does not send it at all."""
+        """`asks`: with Expect, the client waits for 100 (Continue) and may not send the body at all."""
         lengths = {name: value for name, value in headers if name in (b"content-length", b"transfer-encoding")}
         self._bytes = math.inf if b"transfer-encoding" in lengths else int(lengths.get(b"content-length", 0))
         self._asks = asks
@@ -165,10 +165,9 @@ class Remainder:
         return self._end.running
 
     def start(self) -> None:
-        """Begins; a second call changes nothing."""
-        if not self.running:
-            self._idle.start(self._limits.body_idle_seconds)
-            self._end.start(self._limits.body_seconds)
+        """Begins."""
+        self._idle.start(self._limits.body_idle_seconds)
+        self._end.start(self._limits.body_seconds)
 
     def took(self) -> None:
         """More has been read."""

@@ -12,6 +12,8 @@ PROBES = ("/healthz", "/readyz", "/metrics")
 """Addresses that orchestrators and Prometheus ask for."""
 RESERVE = 32
 """Connections beyond the limit, which are answered only if they ask for one of PROBES."""
+_LINGERING = 64
+"""Connections of a client, also through a proxy, on which what is left of a body may be waited for."""
 _OWN_FILES = 192
 """Descriptors for everything that is no connection: decoder processes, libraries, standard streams, Redis."""
 
@@ -31,13 +33,14 @@ class Connections:
     ) -> None:
         """`limit` is for all together, `per_client` for each network (see `network_of`) but those of proxies.
 
-        `metrics` are told how many there are. `leaving` tells whether the service is about to stop: then each
+        `metrics` gets their number. `leaving` says whether the service is about to stop: then each
         connection ends with its next answer.
         """
         self._limit, self._per_client = limit, per_client
         self._metrics, self._is_proxy = metrics, is_proxy
         self.leaving = leaving
         self._by_client: Counter[str] = Counter()
+        self._lingering: dict[str, dict[Callable[[], None], None]] = {}  # what ends them, the oldest first
 
     def enter(self, address: str) -> Admission:
         """Counts one more, also if it is refused; `leave` counts it out."""
@@ -52,7 +55,26 @@ class Connections:
         """Counts one out."""
         self._count(address, -1)
 
-    def dropped(self, reason: Literal["too-many", "unread"]) -> None:
+    def linger(self, client: str, end: Callable[[], None]) -> None:
+        """A connection of this client waits for the rest of a body; of too many, the one that has waited longest ends.
+
+        The limits on requests no longer count what has been answered, and that on connections exempts proxies.
+        """
+        waiting = self._lingering.setdefault(client, {})
+        waiting[end] = None
+        if len(waiting) > _LINGERING:
+            longest = next(iter(waiting))
+            del waiting[longest]
+            longest()
+
+    def stop_lingering(self, client: str, end: Callable[[], None]) -> None:
+        """The rest has come, or is not waited for any more."""
+        waiting = self._lingering.get(client, {})
+        waiting.pop(end, None)
+        if not waiting:
+            self._lingering.pop(client, None)
+
+    def dropped(self, reason: Literal["too-many", "unread", "slow"]) -> None:
         """The service closed a connection without an answer, or in the middle of one."""
         if self._metrics is not None:
             self._metrics.connection_dropped(reason)

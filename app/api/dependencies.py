@@ -1,6 +1,6 @@
 """What routes ask for by type: the service, the caller, the trace.
 
-Dependencies are coroutines even where nothing is awaited: FastAPI calls plain functions in a thread, each one anew.
+Dependencies are coroutines even where nothing is awaited: FastAPI runs each plain function in a thread.
 """
 
 from collections import Counter
@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from app.api.access import Access
 from app.api.tracing import Trace
 from app.errors import CrossSite
+from app.service.answer_budget import Reader
 from app.service.caller import Caller
 from app.service.service import Service
 
@@ -65,6 +66,11 @@ def facts_of(request: Request) -> dict[str, Any]:
     return cast(dict[str, Any], request.scope["lapsrn.facts"])
 
 
+def reader_of(request: Request) -> Reader | None:
+    """Who reads the answer, if the server says so."""
+    return cast(Reader | None, request.scope.get("lapsrn.reader"))
+
+
 async def once_each(request: Request) -> None:
     """Raises RequestValidationError for a query parameter, or a header of one value, that is there twice.
 
@@ -87,8 +93,8 @@ async def same_site(request: Request) -> None:
     allowed = service_of(request).settings.cors_origins
     if request.headers.get("sec-fetch-site") == "cross-site" and origin not in allowed:
         raise CrossSite(
-            "A page of another site sends this. Use this service's own page, or have the operator list the origin in "
-            "LAPSRN_CORS_ORIGINS."
+            "A browser sent this for a page of another site. Use this service's own page, or have the operator add its "
+            "origin to LAPSRN_CORS_ORIGINS."
         )
 
 

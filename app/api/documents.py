@@ -19,8 +19,8 @@ def document_response(document: BaseModel, status: int = 200, headers: Mapping[s
     return Response(body, status, {**NO_STORE, **(headers or {})}, "application/json")
 
 
-def told_of(job: JobSnapshot, prefix: str) -> dict[str, object]:
-    """The job's document as plain data, for a webhook, which has no need to be told about itself."""
+def webhook_document(job: JobSnapshot, prefix: str) -> dict[str, object]:
+    """The job's document as plain data, for its webhook: without the state of the webhook itself."""
     return job_document(job, prefix).model_dump(mode="json", exclude_unset=True, exclude={"webhook"})
 
 

@@ -9,7 +9,7 @@ from app.api.problems import problem_of
 from app.errors import Draining, LapsrnError
 
 REFUSAL = "lapsrn.refusal"
-"""In the scope, a LapsrnError: why the protocol refuses the request, which the client is still to be told."""
+"""In the scope, a LapsrnError: why the protocol refuses the request; to be sent to the client."""
 _CUT_OFF = "The service shut down before this was done. Send it again, to another instance or a little later."
 
 

@@ -78,11 +78,11 @@ class FormSink:
         found = _HEADERS_END.search(self._buffer)
         if found is None:
             if len(self._buffer) > _MAX_PART_HEADERS:
-                raise MalformedRequest(f"The headers of a field of the form have no end. {_HOW}")
+                raise MalformedRequest(f"The headers of a form field have more than {_MAX_PART_HEADERS} bytes. {_HOW}")
             return False
         name = _field_name(bytes(self._buffer[: found.start()]))
         if name not in FIELDS:
-            raise MalformedRequest(f"The form's field '{name[:60]}' is not understood. {_HOW}")
+            raise MalformedRequest(f"The form has an unknown field '{name[:60]}'. {_HOW}")
         if self._data is not None:
             raise MalformedRequest(f"The form has two pictures. {_HOW}")
         self._data = bytearray()
@@ -120,7 +120,7 @@ class FormSink:
         return next((at for at in range(start, len(buffer)) if delimiter.startswith(bytes(buffer[at:]))), len(buffer))
 
     def _keep(self, count: int) -> None:
-        """Moves so many bytes of the buffer to the file."""
+        """Moves `count` bytes from the buffer to the file."""
         assert self._data is not None
         with memoryview(self._buffer) as view:
             self._data += view[:count]

@@ -13,7 +13,7 @@ class HeadAsGet:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes HEAD on as GET. Streams end with the headers: they are told that the client has left."""
+        """Passes HEAD on as GET. Streams end after the headers, as if the client had disconnected."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return

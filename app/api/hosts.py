@@ -35,8 +35,8 @@ class KnownHosts:
             host = host_of(headers.get("host", ""))
             if not is_known(host, self._names, is_encrypted=_is_encrypted(headers)):
                 raise UnknownHost(
-                    f"This service is not known as {host[:100]!r}. Call it by its address or as localhost, or have the "
-                    "operator list the name in LAPSRN_ALLOWED_HOSTS."
+                    f"{host[:100]!r} is not a name of this service. Use its address or localhost, or have the "
+                    "operator add the name to LAPSRN_ALLOWED_HOSTS."
                 )
         await self._app(scope, receive, send)
 

@@ -59,7 +59,7 @@ class Line(asyncio.Transport):
 
     def abort(self) -> None:
         """Resets the connection: what the client has not read is dropped, also by the system."""
-        with contextlib.suppress(OSError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # uvloop: ValueError once it is closed
             self.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
@@ -74,7 +74,7 @@ class Line(asyncio.Transport):
     def write(self, data: Any) -> None:
         """Sends bytes, or keeps them until they can be sent."""
         if not self._watch.running:
-            self._taken, self._progress_at = self._taken_so_far(), self._loop.time()
+            self._taken, self._progress_at = self.taken_so_far(), self._loop.time()
             self._watch.start(self._idle_seconds / _LOOKS)
         self._transport.write(data)
         self._written += len(data)
@@ -113,7 +113,7 @@ class Line(asyncio.Transport):
         """Compares what the client has taken with what it had taken before, as long as something waits here."""
         if not self._transport.get_write_buffer_size():
             return
-        taken, now = self._taken_so_far(), self._loop.time()
+        taken, now = self.taken_so_far(), self._loop.time()
         if taken > self._taken:
             self._taken, self._progress_at = taken, now
         elif now - self._progress_at >= self._idle_seconds:
@@ -121,7 +121,7 @@ class Line(asyncio.Transport):
             return
         self._watch.start(self._idle_seconds / _LOOKS)
 
-    def _taken_so_far(self) -> int:
+    def taken_so_far(self) -> int:
         """Bytes that the client's system has confirmed."""
         return self._written - self._transport.get_write_buffer_size() - _unacknowledged(self.get_extra_info("socket"))
 

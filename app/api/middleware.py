@@ -105,7 +105,7 @@ class _Answer:
             headers["traceparent"] = self._trace.traceparent
             if (
                 "location" in headers
-            ):  # of a path with or without its last slash; starlette adds the Host as it was sent
+            ):  # to a path with or without a last slash; starlette puts the client's Host into it
                 place = urlsplit(headers["location"])
                 headers["Location"] = urlunsplit(("", "", place.path, place.query, ""))
             headers.setdefault("Content-Security-Policy", self._policy)

@@ -29,7 +29,7 @@ def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputForma
         if not strict or any(_weight(media_type, ranges) for media_type in _JSON):
             return (DEFAULT_FORMAT,)
         possible = ", ".join(row.media_type for row in OUTPUT_FORMATS.values())
-        raise NotAcceptable(f"None of the types that you accept can be sent. Accept one of {possible}.")
+        raise NotAcceptable(f"None of the media types in Accept is available. Accept one of {possible}.")
     return tuple(allowed)
 
 

@@ -163,7 +163,7 @@ UPSCALE: dict[str, Any] = {
         "parameters": [_PREFER],
         "requestBody": {
             "required": True,
-            # One kind of body: generated clients make nothing sensible of several.
+            # One kind of body: generated clients cannot handle several.
             "description": "One picture, in the form field `image`; `file` works, too. So do its bytes as the body "
             "itself, as `image/*` or `application/octet-stream`.",
             "content": {

@@ -10,11 +10,9 @@ from app.api.cookies import COOKIE
 from app.api.negotiation import is_meant, revalidates
 from app.api.ranges import part
 from app.errors import PreconditionFailed
-from app.formats import OUTPUT_FORMATS
 from app.results import StoredPicture
 
 CACHE_CONTROL = "private, no-cache"
-_SUFFIXES = {row.media_type: row.name for row in OUTPUT_FORMATS.values()}
 
 
 def link_headers(prefix: str, result_id: str, level: int, levels: Iterable[int]) -> dict[str, str]:
@@ -60,7 +58,7 @@ def picture_response(request: Request, picture: StoredPicture, level: int) -> Re
     """
     if not is_meant(request.headers.get("if-match", ""), picture.etag):
         raise PreconditionFailed(
-            f"If-Match asks for another picture: this one's ETag is {picture.etag}. Ask without it."
+            f"If-Match names another version: this picture's ETag is {picture.etag}. Send the request without If-Match."
         )
     headers = {"ETag": picture.etag, "Cache-Control": CACHE_CONTROL, "Vary": "Cookie", "Accept-Ranges": "bytes"}
     if revalidates(request.headers.get("if-none-match", ""), picture.etag):

@@ -130,9 +130,9 @@ def problem_of_slug(slug: str, detail: str) -> Problem:
 
 
 def problem_of_parameters(errors_found: Sequence[Mapping[str, Any]], known: Sequence[str] = ()) -> Problem:
-    """The problem for parameters that did not validate: pydantic's errors, of which `known` parameters are told.
+    """The problem for parameters that did not validate, from pydantic's errors; an unknown one lists `known`.
 
-    A short request must not have a long answer: only the first errors are told.
+    Only the first errors are reported: a short request must not have a long answer.
     """
     parameters = [complaint(error, known) for error in errors_found[:_MOST_COMPLAINTS]]
     detail = "; ".join(f"{item['name']}: {item['message']}" for item in parameters)

@@ -14,6 +14,7 @@ from app.api.fallback import REFUSAL
 from app.api.line import Line
 from app.api.turnstile import Turnstile
 from app.errors import LapsrnError, MalformedRequest, QueueFull
+from app.service.answer_budget import Reader
 
 _MAX_PIPELINED = 16
 """Requests on one connection that wait for the answer to the one before; each costs memory."""
@@ -49,11 +50,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._limits, self._connections, self._turnstile = limits, connections, turnstile
         self._address = ""
         self._line: Line
+        self._reader: Reader
         self._headers = HeaderCount(limits)
         self._header_timer = Timer(self.loop, self._end)
         self._remainder = Remainder(self.loop, limits, self._end)
+        self._lingerer = ""  # the client for whose body the remainder is read
         self._probes_only = False
         self._in_headers = False
+        self._running: RequestResponseCycle | None = None  # the request being answered; those behind it wait
         self._arriving: RequestResponseCycle | None = None  # the request whose body has not arrived completely
         self._outstanding = Outstanding((), asks=False)
         self._lasts = True  # whether the connection is to stay open once that request is answered and its body is here
@@ -68,6 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._line = Line(
             transport, self.loop, limits.write_idle_seconds, on_close=self._close, on_unread=self._drop_unread
         )
+        self._reader = Reader(self._line.taken_so_far, self._drop_slow)
         super().connection_made(self._line)
         self._address = self.client[0] if self.client else ""
         admission = self._connections.enter(self._address)
@@ -83,10 +88,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops every clock."""
         self._arriving = None
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True  # uvicorn says so to the last one alone
+            self._running.message_event.set()
+        self.pipeline.clear()
         self._connections.leave(self._address)
         self._line.lost()
         self._header_timer.stop()
-        self._remainder.stop()
+        self._stop_lingering()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
@@ -210,7 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = None
         super().on_message_complete()
         if self._remainder.running:
-            self._remainder.stop()
+            self._stop_lingering()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -221,7 +230,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_headers or self._arriving is not None:
             self._unset_keepalive_if_required()
         if self._answered_early and not self._line.is_closing():
-            self._remainder.start()
+            self._linger()
 
     def shutdown(self) -> None:
         """Closes when what is under way has been answered."""
@@ -252,7 +261,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deaf = True
             self._line.half_close()
             self.flow.resume_reading()
+            self._linger()
+
+    def _linger(self) -> None:
+        """Reads what is left of a body, for a while; a second call changes nothing."""
+        if not self._remainder.running:
+            self._lingerer = self._sender()
             self._remainder.start()
+            self._connections.linger(self._lingerer, self._end)
+
+    def _stop_lingering(self) -> None:
+        self._remainder.stop()
+        self._connections.stop_lingering(self._lingerer, self._end)
 
     def _end(self) -> None:
         self._line.end()
@@ -262,10 +282,20 @@ class BoundedProtocol(HttpToolsProtocol):
         structlog.get_logger("lapsrn").info("a client did not read its answer", client=self._address)
         self._line.abort()
 
+    def _drop_slow(self) -> None:
+        self._connections.dropped("slow")
+        structlog.get_logger("lapsrn").info("others needed the memory of an answer read slowly", client=self._address)
+        self._line.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _start(self) -> RequestResponseCycle:
         super().on_headers_complete()
         self._in_headers = False
         self._arriving = self.cycle
+        cast(dict[str, Any], self.cycle.scope)["lapsrn.reader"] = self._reader
         if self.cycle.scope["http_version"] != "1.1":
             _speak_older(self.cycle)
         return self.cycle

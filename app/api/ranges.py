@@ -8,7 +8,7 @@ _ONE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 
 def part(wanted: str, if_range: str, etag: str, size: int) -> range | None:
-    """The bytes, of `size`, that the header Range asks for; None where it is to be ignored, and all are sent.
+    """The part of `size` bytes that the header Range asks for; None where it is to be ignored, and all are sent.
 
     So are several ranges, other units, and what is malformed; and a range of another file than `etag` is that of, if
     If-Range names one. Raises RangeNotSatisfiable.
@@ -24,5 +24,7 @@ def part(wanted: str, if_range: str, etag: str, size: int) -> range | None:
     if first and last and int(last) < start:
         return None
     if start >= stop:
-        raise RangeNotSatisfiable(f"The picture has {size} bytes, and Range asks for others. Ask without it.", size)
+        raise RangeNotSatisfiable(
+            f"Range starts after the end of the picture, which has {size} bytes. Send the request without Range.", size
+        )
     return range(start, stop)

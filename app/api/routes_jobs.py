@@ -64,7 +64,7 @@ async def tell(
 ) -> AsyncIterator[str]:
     """One event for every change since `seen`, several changes in a row as one; comments as signs of life.
 
-    For each it awaits a `turn`: if all who listen to a job were told at once, others would wait for that.
+    For each it awaits a `turn`: events for all listeners of a job at once would keep other clients waiting.
     """
     yield "retry: 1000\n\n"
     while True:

@@ -10,9 +10,9 @@ from app.api import openapi_responses as responses
 from app.api.addresses import job_address, prefix_of
 from app.api.body import BodyLimits, read_picture
 from app.api.cookies import COOKIE
-from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, same_site, trace_of_request
+from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, reader_of, same_site, trace_of_request
 from app.api.disconnect import unless_client_leaves
-from app.api.documents import document_response, job_document, told_of
+from app.api.documents import document_response, job_document, webhook_document
 from app.api.negotiation import acceptable_formats, wants_async
 from app.api.pictures import (
     content_disposition,
@@ -36,7 +36,7 @@ from app.service.stages import Stages
 from app.service.webhooks import HEADER
 
 router = APIRouter(tags=["upscale"])
-_UNKNOWN = "No such result: it never was, has expired, or is not yours. POST the picture again."
+_UNKNOWN = "No such result: it never existed, has expired, or belongs to another client. POST the picture again."
 
 
 @router.post(
@@ -79,7 +79,7 @@ async def upscale(
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[upscaled.level]
-    held.callback(service.answers.hold(caller.name, len(picture.body)))
+    held.callback(service.answers.hold(caller.name, len(picture.body), reader_of(request)))
     facts_of(request).update(
         model=upscaled.network,
         passes=upscaled.passes,
@@ -128,7 +128,7 @@ async def result(
         if picture is None:
             raise NotFound(_UNKNOWN)
     response = picture_response(request, picture, query.level)
-    held.callback(service.answers.hold(caller.name, len(response.body)))
+    held.callback(service.answers.hold(caller.name, len(response.body), reader_of(request)))
     return response
 
 
@@ -197,7 +197,7 @@ async def _job(
     with ExitStack() as unless_begun:
         hook = None
         if webhook is not None:
-            hook = service.webhooks.reserve(caller.name, webhook, lambda job: told_of(job, prefix))
+            hook = service.webhooks.reserve(caller.name, webhook, lambda job: webhook_document(job, prefix))
             unless_begun.callback(hook.release)
         job = service.jobs.begin(order, upload, stages, cleanup, hook)
         unless_begun.pop_all()
@@ -224,7 +224,7 @@ async def _made_by_job(service: Service, caller: Caller, result_id: str) -> bool
         return False
     if not job.finished:
         progress = f"{job.done_tiles} of {job.total_tiles} tiles are done" if job.total_tiles else "it has not begun"
-        raise NotReady(f"The job that makes this picture is under way: {progress}. Ask again when it is done.", job.id)
+        raise NotReady(f"The job for this picture is not finished: {progress}. Try again when it is done.", job.id)
     return job.state == "done"
 
 
@@ -233,6 +233,7 @@ def _which(request: Request, asked: str | None) -> str:
     result_id = asked or request.cookies.get(COOKIE, "")
     if not result_id:
         raise MalformedRequest(
-            "Which result? Give id=, the X-Upscale-Id of an earlier POST /upscale, or send the cookie that it set."
+            "No result is named. Set id= to the X-Upscale-Id of an earlier POST /upscale, or send the cookie that it "
+            "set."
         )
     return result_id

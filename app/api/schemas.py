@@ -27,7 +27,7 @@ WebhookUrl = Annotated[
     Field(
         min_length=1,
         max_length=2048,
-        description="Of a job: where its end is told, signed as Standard Webhooks has it. Only hosts that the operator "
+        description="Of a job: where its end is reported, signed as in Standard Webhooks. Only hosts that the operator "
         "allows.",
         examples=["https://example.org/lapsrn"],
     ),

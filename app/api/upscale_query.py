@@ -17,12 +17,24 @@ _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 Strength = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
 
 
+# A value of one of two types is checked here, as pydantic would report two errors, one for each type.
+
+
 def _quality(value: object) -> object:
-    """Checks here what pydantic would report as two errors, one for each type."""
+    """1 to 100, or a word."""
     value = whole(value)
     if value is None or value in MORE_EFFORT or (isinstance(value, int) and 1 <= value <= 100):
         return value
     raise PydanticCustomError("quality", f"must be 1 to 100, {listed(MORE_EFFORT)}")
+
+
+def _strength(value: object) -> object:
+    """0 to 1, or auto."""
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = float(value)
+    if value == "auto" or (isinstance(value, int | float) and 0 <= value <= 1):
+        return value
+    raise PydanticCustomError("strength", "must be 0 to 1, or auto")
 
 
 def _without_underscores(value: object) -> object:
@@ -37,19 +49,10 @@ def _as_int(value: float) -> float:
     return int(value) if value == int(value) else value
 
 
-def _strength(value: object) -> object:
-    """The same for numbers from 0 to 1."""
-    if isinstance(value, str) and _DECIMAL.fullmatch(value):
-        value = float(value)
-    if value == "auto" or (isinstance(value, int | float) and 0 <= value <= 1):
-        return value
-    raise PydanticCustomError("strength", "must be 0 to 1, or auto")
-
-
-def _validated(annotation: Any, told: Option) -> Any:
+def _validated(annotation: Any, option: Option) -> Any:
     """The annotation with what turns a query's text into its values."""
-    aliases, parts = dict(told.aliases), get_args(annotation)
-    limits = Field(ge=told.least, le=told.most, allow_inf_nan=None if int in parts else False)
+    aliases, parts = dict(option.aliases), get_args(annotation)
+    limits = Field(ge=option.least, le=option.most, allow_inf_nan=None if int in parts else False)
     if aliases:
         return Annotated[annotation, BeforeValidator(lambda value: aliases.get(value, value))]
     if set(parts) == {int, NoneType}:
@@ -67,14 +70,14 @@ def _query_model() -> type[BaseModel]:
     hints = get_type_hints(UpscaleOptions, include_extras=True)
     members: dict[str, Any] = {}
     for field in fields(UpscaleOptions):
-        annotation, told = get_args(hints[field.name])
-        members[field.name] = (_validated(annotation, told), _described(field.default, told))
+        annotation, option = get_args(hints[field.name])
+        members[field.name] = (_validated(annotation, option), _described(field.default, option))
     return create_model("UpscaleQuery", __base__=StrictQuery, __doc__="How to upscale.", **members)
 
 
-def _described(default: object, told: Option) -> Any:
-    examples = None if told.example is None else [told.example]
-    return Field(default, description=told.description, max_length=told.max_length, examples=examples)
+def _described(default: object, option: Option) -> Any:
+    examples = None if option.example is None else [option.example]
+    return Field(default, description=option.description, max_length=option.max_length, examples=examples)
 
 
 UpscaleQuery: Any = _query_model()

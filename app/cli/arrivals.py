@@ -51,8 +51,9 @@ class Arrivals:
     def __init__(
         self, folder: Path, output: Path, suffix: str, name: str, ledger: Ledger, settle: float, *, overwrite: bool
     ) -> None:
-        """Results end in `suffix` and are called by the template `name`; files settle in so many seconds.
+        """Results end in `suffix` and are named by the template `name`.
 
+        A file is complete once it has not changed for `settle` seconds.
         With `overwrite`, everything is made once, whatever there is.
         """
         self._folder, self._output, self._suffix, self._name = folder, output, suffix, name
@@ -65,7 +66,7 @@ class Arrivals:
     def look(self, now: float) -> Iterator[Arrival | tuple[Work, Outcome]]:
         """Pictures to make, each given out once until `ended`, and what else there is to tell. `now` in seconds.
 
-        A folder that is gone, such as one of a drive, is told of once, and may come back.
+        A folder that is gone, such as one of a drive, is reported once, and may come back.
         """
         found = set()
         self.unsettled = False

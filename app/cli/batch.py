@@ -21,7 +21,7 @@ class PictureError(Exception):
     def __init__(self, message: str, type: str = "", *, passing: bool = False) -> None:
         """`message` is fit to be shown; it may name options as the parameters of a request.
 
-        `passing`: it has nothing to do with the picture, such as a service that is away or busy.
+        `passing`: it has nothing to do with the picture, such as a service that is unreachable or busy.
         """
         super().__init__(message)
         self.type, self.passing = type, passing

@@ -47,14 +47,7 @@ def compare(
     conditions.check_place(place, typed)
     if details and "crops" in typed:
         raise PlanError("--crops is how many details to choose, and --crop chooses them: give only one of them.")
-    if output.suffix.lower() != ".png":
-        raise PlanError(f"the sheet is a PNG, so -o has to end in .png, not {output}.")
-    same = files.sameness(output.parent)
-    sources = (same(os.path.realpath(path)) for path in (photo, hr) if path is not None)
-    if same(os.path.realpath(output)) in sources:
-        raise PlanError(f"-o {output} would replace a picture that the sheet is made of: name another file.")
-    if problem := files.unwritable(output, folder=False):
-        raise PlanError(f"-o {output} cannot be written: {problem}.")
+    _check_output(output, [photo] if hr is None else [photo, hr])
     conditions.check_scale(options)
     scale = options.least_level
     small = _open(photo)
@@ -80,6 +73,17 @@ def compare(
     except OSError as error:
         raise StartupError(f"{output} cannot be written: {files.reason(error)}") from None
     return 0
+
+
+def _check_output(output: Path, sources: Sequence[Path]) -> None:
+    """Raises PlanError for a sheet that cannot be written, or would replace one of its sources."""
+    if output.suffix.lower() != ".png":
+        raise PlanError(f"the sheet is a PNG, so -o has to end in .png, not {output}.")
+    same = files.sameness(output.parent)
+    if same(os.path.realpath(output)) in (same(os.path.realpath(path)) for path in sources):
+        raise PlanError(f"-o {output} would replace a picture that the sheet is made of: name another file.")
+    if problem := files.unwritable(output, folder=False):
+        raise PlanError(f"-o {output} cannot be written: {problem}.")
 
 
 def bicubic(small: Rgb, height: int, width: int) -> Rgb:

@@ -53,7 +53,7 @@ def unwritable(target: Path, *, folder: bool) -> str:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something at `path`. Raises OSError where that cannot be told, in every version of Python."""
+    """Whether there is something at `path`. Raises OSError where that is not known, in every version of Python."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -26,7 +26,6 @@ def with_upscale_options(
     it has to refuse the others itself.
     """
     chosen = [field for field in fields(UpscaleOptions) if not names or field.name in names]
-    told = narrower or {}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -36,7 +35,7 @@ def with_upscale_options(
 
         parameters = []
         for parameter in inspect.signature(command).parameters.values():
-            parameters += _parameters(chosen, told) if parameter.name == "options" else [parameter]
+            parameters += _parameters(chosen, narrower or {}) if parameter.name == "options" else [parameter]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
@@ -44,13 +43,14 @@ def with_upscale_options(
     return decorate
 
 
-def _parameters(chosen: Iterable[Field[Any]], told: Mapping[str, tuple[str, str]]) -> list[inspect.Parameter]:
+def _parameters(chosen: Iterable[Field[Any]], narrower: Mapping[str, tuple[str, str]]) -> list[inspect.Parameter]:
     hints = get_type_hints(UpscaleOptions, include_extras=True)
     parameters = []
     for field in chosen:
         annotation, about = get_args(hints[field.name])
-        if field.name in told:
-            about = replace(about, metavar=told[field.name][0], help=told[field.name][1])
+        if field.name in narrower:
+            metavar, words = narrower[field.name]
+            about = replace(about, metavar=metavar, help=words)
         parameters.append(_parameter(field, annotation, about))
     return parameters
 

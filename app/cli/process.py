@@ -19,7 +19,7 @@ INTERRUPTED = 130
 def prepare_streams() -> None:
     """Makes standard output and standard error take any text: names that their encoding lacks are escaped.
 
-    A width of 0 columns means that it is not known; in so many, nothing at all would be printed.
+    COLUMNS=0 means that the width is not known; taken literally, nothing would be printed.
     """
     if os.environ.get("COLUMNS") == "0":
         del os.environ["COLUMNS"]

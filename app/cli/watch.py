@@ -23,7 +23,7 @@ LOOK_SECONDS = 5.0
 _LISTENING_MS = 500
 """So long after the first look the system has been asked to tell of changes, and it is looked once more."""
 LONGEST_PAUSE_SECONDS = 60.0
-"""Between two tries while the service is away; the first is a second long."""
+"""Between two tries while the service is unreachable; the first is a second long."""
 
 
 def watch(
@@ -129,7 +129,7 @@ class Watch:
             self._report.end(arrival.work, self._arrivals.ended(arrival, outcome, time.monotonic()))
 
     async def _wait(self, arrival: Arrival, outcome: Outcome) -> None:
-        """For a service that is away or busy; said once."""
+        """For a service that is unreachable or busy; said once."""
         if not self._pause:
             self._report.end(arrival.work, Outcome("waiting", error=outcome.error, type=outcome.type))
         self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE_SECONDS)
@@ -138,7 +138,7 @@ class Watch:
 
 
 async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncGenerator[object, None]:
-    """Something may have changed: told by the system, or because files were not complete, or after a while."""
+    """Something may have changed: reported by the system, or because files were not complete, or after a while."""
     from watchfiles import awatch
 
     changed = asyncio.Event()
@@ -147,7 +147,7 @@ async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncGene
         # Where the system has no more watches to give, or the folder is gone, there are still the looks after a while.
         with contextlib.suppress(Exception):
             listening = False
-            async for told in awatch(
+            async for changes in awatch(
                 folder,
                 watch_filter=None,
                 debounce=100,
@@ -155,7 +155,7 @@ async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncGene
                 yield_on_timeout=True,
                 ignore_permission_denied=True,
             ):
-                if told or not listening:  # at first, for what came after the look before
+                if changes or not listening:  # at first, for what came after the look before
                     changed.set()
                 listening = True
 

@@ -40,12 +40,12 @@ def profile_channels(profile: bytes | None) -> int | None:
 
 
 def belongs(profile: bytes | None, channels: int) -> bool:
-    """Whether the profile is for samples of so many channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+    """Whether the profile is for samples of 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha) `channels`."""
     return profile_channels(profile) == (1 if channels <= 2 else 3)
 
 
 def made_profile(kind: Literal["gray", "rgb"], whitepoint: Sequence[float] = _D50, **more: Any) -> bytes:
-    """A profile by LittleCMS, the same whenever it is made: it would bear the date, and results would not be alike.
+    """A profile by LittleCMS, the same whenever it is made: it would contain the date, and results would differ.
 
     `whitepoint` is x, y, Y, without which a profile is not valid, also of gray; for `more` see imagecodecs.cms_profile.
     """
@@ -56,8 +56,9 @@ def made_profile(kind: Literal["gray", "rgb"], whitepoint: Sequence[float] = _D5
 def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None, gray: bool = False) -> bytes | None:
     """A profile for what PNG's gAMA and cHRM say: the file's gamma, and white, red, green, blue as x, y pairs.
 
-    For gray samples the gamma alone counts: whatever the white point is, gray is relative to it. None if they say
-    nothing, or sRGB within the precision of writers (gAMA 45455 alone is how sRGB used to be written).
+    For gray samples the gamma alone counts: whatever the white point is, gray is relative to it. So it does with points
+    that span no colours, which readers of PNG pass over. None if they say nothing, or sRGB within the precision of
+    writers (gAMA 45455 alone is how sRGB used to be written).
     """
     points = tuple(chromaticities) if chromaticities and len(chromaticities) == 8 else SRGB_CHROMATICITIES
     exponent = gamma if gamma is not None and 0.01 < gamma < 10 else SRGB_GAMMA
@@ -68,11 +69,14 @@ def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None
     if usual and abs(exponent - SRGB_GAMMA) < 0.005:
         return None
     if not all(0 <= value <= 1 for value in points) or not all(points[i] > 0.001 for i in (1, 3, 5, 7)):
-        return None
+        return profile_from_png(gamma, None)
     white, primaries = [points[0], points[1], 1.0], []
     for at in (2, 4, 6):
         primaries += [points[at], points[at + 1], 1.0]
-    return made_profile("rgb", whitepoint=white, primaries=primaries, gamma=1 / exponent)
+    try:
+        return made_profile("rgb", whitepoint=white, primaries=primaries, gamma=1 / exponent)
+    except imagecodecs.CmsError:  # on one line
+        return profile_from_png(gamma, None)
 
 
 def to_srgb(colors: Samples, profile: bytes) -> Samples | None:

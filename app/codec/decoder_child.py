@@ -17,6 +17,9 @@ from app.codec.types import DecodeLimits
 from app.errors import DecodersUnavailable
 from app.options import UpscaleOptions
 
+with contextlib.suppress(ImportError):  # Windows has none, but no such process either
+    import fcntl
+
 PROGRAM = "from app.codec.decoder_process import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 _PATHS = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH")
@@ -24,6 +27,7 @@ POSSIBLE = hasattr(select, "poll") and hasattr(os, "readv")
 """Whether this system waits for pipes with a deadline; Windows does not."""
 _START_SECONDS = 60.0
 _COMPLAINT_BYTES = 65536
+_PIPE_BYTES = 1 << 20  # what Linux allows everybody; its pipes begin with 64 KiB
 
 
 class GoneError(Exception):
@@ -61,6 +65,8 @@ class DecoderChild:
         assert self._child.stdout is not None
         assert self._child.stderr is not None
         self._to, self._from = self._child.stdin.fileno(), self._child.stdout.fileno()
+        _widen(self._to)
+        _widen(self._from)
         self._complaints = self._child.stderr
         for descriptor in (self._to, self._from, self._complaints.fileno()):
             os.set_blocking(descriptor, False)
@@ -164,6 +170,13 @@ class DecoderChild:
         for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def _widen(pipe: int) -> None:
+    """Has it hold most messages whole, where the system can: else both sides wait for each other at every piece."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # a user's pipes may have no more than so many pages together
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _unavailable(reason: str) -> DecodersUnavailable:

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, count, islice
 
 from app.codec.boxes import bounded, boxes
 from app.codec.code_points import CodePoints, metadata_of
@@ -18,7 +18,8 @@ HEADERS = 65536
 _NOTHING = memoryview(b"")
 _MOST_ITEMS = 4096
 _MOST_NESTED = 4
-_IN_IDAT = 1
+IN_IDAT = 1
+"""Of `located`: offsets refer to the box idat."""
 CANDELA = 10_000  # units of Metadata.light
 MASTERING, LIGHT = struct.Struct(">8H2I"), struct.Struct(">2H")
 """`mdcv`: x and y of green, blue, red and white, and luminances; `clli`: cd/m². (ISO/IEC 14496-12, 12.1.6, 12.1.7.)"""
@@ -84,32 +85,12 @@ class Items:
 
         `data` is the file. Empty where that is not to be found. (ISO/IEC 14496-12, 8.11.3.)
         """
-        try:
-            return self._extent(data, self.first_id, most)
-        except IndexError:
+        method, extents = located(self._parts.get(b"iloc", _NOTHING)).get(self.first_id, (0, []))
+        if not extents:
             return b""
-
-    def _extent(self, data: bytes, wanted: int, most: int) -> bytes:
-        """The beginning of an item's first extent. Raises IndexError where the box `iloc` ends early."""
-        box = self._parts.get(b"iloc", _NOTHING)
-        version = box[0]
-        offset_size, length_size, base_size = box[4] >> 4, box[4] & 15, box[5] >> 4
-        index_size = box[5] & 15 if version in (1, 2) else 0
-        id_size = 2 if version < 2 else 4
-        count, at = _number(box, 6, id_size), 6 + id_size
-        for _ in bounded(range(count)):
-            item, at = _number(box, at, id_size), at + id_size
-            method = _number(box, at, 2) & 15 if version in (1, 2) else 0
-            at += (2 if version in (1, 2) else 0) + 2  # the second is which file
-            base, at = _number(box, at, base_size), at + base_size
-            extents, at = _number(box, at, 2), at + 2
-            if item == wanted and extents:
-                start = base + _number(box, at + index_size, offset_size)
-                length = _number(box, at + index_size + offset_size, length_size) or most
-                source = self._parts.get(b"idat", _NOTHING) if method == _IN_IDAT else memoryview(data)
-                return bytes(source[start : start + min(length, most)])
-            at += extents * (index_size + offset_size + length_size)
-        return b""
+        source = self._parts.get(b"idat", _NOTHING) if method == IN_IDAT else memoryview(data)
+        start, length = extents[0]
+        return bytes(source[start : start + min(length or most, most)])
 
     def coded(self) -> tuple[int, int]:
         """How many coded pictures the primary one is made of, and the pixels of all of them by their headers.
@@ -130,11 +111,43 @@ class Items:
         return (count, pixels) if not left else (seen, pixels)
 
 
-def _number(box: memoryview, at: int, size: int) -> int:
-    """Raises IndexError where the box ends before."""
-    if at + size > len(box):
-        raise IndexError(at)
-    return int.from_bytes(box[at : at + size], "big")
+def located(iloc: memoryview) -> dict[int, tuple[int, list[tuple[int, int]]]]:
+    """What the box says by item: what offsets refer to (the file, or the box idat), and (offset, size) of each extent.
+
+    Stops at the end of the box, whatever counts it states. Raises UndecodablePicture if there are very many extents.
+    """
+    if len(iloc) < 8:
+        return {}
+    version = iloc[0]
+    offset_size, length_size, base_size = iloc[4] >> 4, iloc[4] & 15, iloc[5] >> 4
+    index_size = iloc[5] & 15 if version else 0
+    wide = 4 if version == 2 else 2
+    at = 6
+
+    def number(size: int) -> int:
+        nonlocal at
+        at += size
+        return int.from_bytes(iloc[at - size : at], "big")
+
+    places = {}
+    steps = bounded(count())  # extents that are said to take no bytes come to no end
+    for _ in range(number(wide)):
+        if at >= len(iloc):
+            break
+        next(steps)
+        item = number(wide)
+        method = number(2) & 15 if version else 0
+        number(2)  # data reference index
+        base = number(base_size)
+        extents = []
+        for _ in range(number(2)):
+            if at >= len(iloc):
+                break
+            next(steps)
+            number(index_size)
+            extents.append((base + number(offset_size), number(length_size)))
+        places[item] = (method, extents)
+    return places
 
 
 def size(own: Properties) -> tuple[int, int]:

@@ -22,7 +22,7 @@ def has_name(points: tuple[int, int]) -> bool:
 
 
 def encoding(points: tuple[int, int], gray: bool) -> jxl.ColorEncoding | None:
-    """What libjxl is told; None for what it has no name for."""
+    """The value for libjxl; None where it has no name for one."""
     primaries, transfer = points
     if transfer not in _TRANSFERS or (primaries not in _PLACES and not gray):
         return None
@@ -44,14 +44,14 @@ def code_points(color: jxl.ColorEncoding) -> tuple[int, int] | None:
 
 
 def is_taken(profile: bytes, channels: int) -> bool:
-    """Whether a JPEG XL of so many colours, 1 or 3, can have this profile: libjxl refuses those that are not valid."""
+    """Whether a JPEG XL of `colours`, 1 or 3, can have this profile: libjxl refuses those that are not valid."""
     library = jxl.library()
     with _encoder(library, channels) as encoder:
         return int(library.JxlEncoderSetICCProfile(encoder, profile, len(profile))) == jxl.SUCCESS
 
 
 def of_samples(decoder: Any) -> bytes | None:
-    """The profile of a JPEG XL's samples, from a decoder that has told of its colours; None without one."""
+    """The profile of a JPEG XL's samples, from a decoder that has reported its colours; None without one."""
     library, size = jxl.library(), ctypes.c_size_t()
     found = library.JxlDecoderGetICCProfileSize(decoder, jxl.TARGET_DATA, byref(size))
     if found != jxl.SUCCESS or not 0 < size.value <= _MOST_BYTES:

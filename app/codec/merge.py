@@ -150,7 +150,7 @@ class Merger:
         self._known_rows = bottom
 
     def _job(self, planes: Sequence[Plane]) -> _Merge:
-        """What merge.c is told; it owns none of what it points to."""
+        """The parameters of merge.c; it owns none of what it points to."""
         picture = self._picture
         job = _Merge(picture.height, picture.width, self._scale, picture.channels, self._dtype.itemsize)
         job.luma, job.alpha = planes[0].ctypes.data, planes[1].ctypes.data if len(planes) > 1 else None

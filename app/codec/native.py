@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from app.process import cpu
+
 FOLDER = Path(__file__).parent
 # The fastest first, with what its CPU must have; the last is for all.
 _V3 = {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
@@ -46,11 +48,10 @@ def kind() -> str:
 
 
 def _cpu_features() -> set[str]:
-    """As Linux names them, and permits them; elsewhere those that numpy tells of."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        extensions = (np.show_config(mode="dicts") or {}).get("SIMD Extensions", {})
-        told = {*extensions.get("baseline", ()), *extensions.get("found", ())}
-        return _V3 if "X86_V3" in told else set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    """As Linux lists them; elsewhere those that numpy finds."""
+    listed = cpu.features()
+    if listed is not None:
+        return listed
+    extensions = (np.show_config(mode="dicts") or {}).get("SIMD Extensions", {})
+    found = {*extensions.get("baseline", ()), *extensions.get("found", ())}
+    return _V3 if "X86_V3" in found else set()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.config import EngineConfig
+from app.engine.networks import levels_of
 from app.engine.ports import EngineObserver, TileModel
 from app.engine.request import Tile
 from app.engine.scheduler import Scheduler
@@ -203,7 +204,7 @@ class BatchRunner:
             )
         finally:
             self.busy_since = None
-        for level in (level for level in model.info.scales if level <= shape.scale):
+        for level in levels_of(model.info, shape.scale):
             expected = (len(windows), shape.height * level, shape.width * level)
             if level not in cores or cores[level].shape != expected:
                 got = cores[level].shape if level in cores else sorted(cores)

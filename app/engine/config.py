@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from app.engine.tiles import TileSizes
+from app.engine.ports import NetworkInfo
+from app.engine.tiles import Cutting, TileSizes
 
 WarmUp = Literal["nothing", "smallest", "tiles", "shapes"]
 MOST_MARGINS = 16
-"""A tall tile's core is at most so many window margins high."""
+"""The most window margins that a tall tile's core is high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class EngineConfig:
     max_bytes: int = 2 * 2**30
     """Bytes of input and output planes that one client alone may have under way."""
     retry_seconds: float = 5.0
-    """What a refused client is told to wait while no rate has been measured."""
+    """Retry-After of a refusal while no rate has been measured."""
     hang_seconds: float = 120.0
     """A worker whose network call takes longer is given up and replaced."""
     restart_seconds: float = 0.5
@@ -82,6 +83,13 @@ class EngineConfig:
         tall = tuple(size for size in self.tall_heights if size <= MOST_MARGINS * window_margin)
         return TileSizes(fitting((self.tile_heights or self.tile_widths) + tall), fitting(self.tile_widths))
 
-    def overhead(self, window_margin: int) -> int:
-        """What a tile costs along an axis in addition to its core, in source pixels."""
-        return round(self.tile_overhead * window_margin)
+    def cutting(self, network: NetworkInfo, scale: int, workers: int, *, idle: bool) -> Cutting:
+        """How planes are cut for a pass up to `scale`; `idle`: nothing else is under way."""
+        return Cutting(
+            self.tile_sizes(scale, network.window_margin),
+            network.margin,
+            network.window_margin,
+            overhead=round(self.tile_overhead * network.window_margin),
+            workers=workers,
+            split_above=self.split_above_idle if idle else self.split_above,
+        )

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.engine.config import EngineConfig
 from app.engine.loop_bridge import LoopBridge
-from app.engine.networks import Networks, choose, scales_of
+from app.engine.networks import Networks, choose, levels_of, scales_of
 from app.engine.observer import GuardedObserver, SilentObserver
 from app.engine.planes import Outputs
 from app.engine.pool import Pool
@@ -82,7 +82,7 @@ class Engine:
 
     def levels(self, network: str, scale: int) -> tuple[int, ...]:
         """The levels of a pass of this network up to `scale`, ascending. Raises StartupError before the start."""
-        return tuple(level for level in self._ready_networks()[network].scales if level <= scale)
+        return levels_of(self._ready_networks()[network], scale)
 
     def _ready_networks(self) -> Networks:
         if not self.networks:
@@ -176,21 +176,14 @@ class Engine:
         bridge = LoopBridge(report if on_progress or on_rows else None, self._config.progress_seconds)
         request = Request.cut(
             planes,
+            chosen,
+            self._config.cutting(chosen, scale, len(self._models), idle=not self.scheduler.requests),
             client=client,
             scale=scale,
-            levels=self.levels(chosen.name, scale),
-            sizes=self._config.tile_sizes(scale, chosen.window_margin),
-            margin=chosen.margin,
-            window_margin=chosen.window_margin,
-            overhead=self._config.overhead(chosen.window_margin),
-            workers=len(self._models),
-            split_above=self._config.split_above if self.scheduler.requests else self._config.split_above_idle,
             listener=bridge,
-            network=chosen.name,
             clean=clean,
             compressed=compressed,
             passes=passes,
-            work=chosen.work,
         )
         self.scheduler.admit(request)
         self._waiting.add(bridge.finished)

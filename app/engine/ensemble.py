@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 SYMMETRIES = range(8)
 """Of the square: 4 transposes, then 2 mirrors top to bottom, then 1 mirrors left to right; 0 changes nothing."""
 PASSES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (0, 6), 8: tuple(SYMMETRIES)}
-"""The symmetries of so many passes; two are the picture and a quarter turn of it."""
+"""The symmetries by number of passes; two are the picture and a quarter turn of it."""
 
 
 def turned_back(picture: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:

@@ -15,6 +15,11 @@ def scales_of(networks: Iterable[NetworkInfo]) -> tuple[int, ...]:
     return tuple(sorted({scale for network in networks for scale in network.scales}))
 
 
+def levels_of(network: NetworkInfo, scale: int) -> tuple[int, ...]:
+    """The levels of a pass up to `scale`, ascending."""
+    return tuple(level for level in network.scales if level <= scale)
+
+
 def choose(networks: Networks, scale: int, name: str | None) -> NetworkInfo:
     """The network called `name`, else the first that has this scale. Raises BadParameter."""
     if name is not None and name not in networks:

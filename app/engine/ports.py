@@ -112,7 +112,7 @@ the first one with its scale."""
 
 
 class EngineObserver(Protocol):
-    """Who is told what the engine does; called from worker threads as well as the event loop, so it must be quick."""
+    """Is notified of what the engine does, from worker threads as well as the event loop, so it must be quick."""
 
     def batch(self, tiles: int, seconds: float, worker: str) -> None:
         """One call of the network is over: how many tiles it had, and how long it took."""

@@ -1,7 +1,7 @@
 """One request inside the engine: its planes, its tiles, and what has become of them."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
 from typing import Protocol
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.ensemble import PASSES, Mean, turned_back
+from app.engine.networks import levels_of
 from app.engine.planes import Outputs, new_plane
-from app.engine.ports import Plane
-from app.engine.tiles import CutPlane, Shape, Span, TileSizes, sizes_for
+from app.engine.ports import NetworkInfo, Plane
+from app.engine.tiles import CutPlane, Cutting, Shape, Span
 
 
 class Listener(Protocol):
@@ -93,43 +94,32 @@ class Request:
     def cut(
         cls,
         planes: Sequence[Plane],
+        network: NetworkInfo,
+        cutting: Cutting,
         *,
         client: str,
         scale: int,
-        levels: Sequence[int],
-        sizes: TileSizes,
-        margin: int,
-        window_margin: int,
-        overhead: int,
-        workers: int,
-        split_above: int,
         listener: Listener,
-        network: str = "",
         clean: Sequence[float] = (),
         compressed: bool = True,
         passes: int = 1,
-        work: Callable[[int, int, int], int] = lambda height, width, scale: 1,
     ) -> "Request":
-        """Cut planes of at least one pixel each, for so many workers; their outputs are allocated but not touched.
-
-        Tiles of at most `split_above` source pixels along both axes are not cut further so that every worker has one.
+        """Cut planes of at least one pixel each, for a network; their outputs are allocated but not touched.
 
         `clean` has the strength of clean-up for each plane; without it there is none. `compressed` is whether they have
-        losses of compression. With several `passes`, of PASSES, every window becomes as many tiles in a row. `work` is
-        that of a tile whose core has this height and width, at this scale.
+        losses of compression. With several `passes`, of PASSES, every window becomes as many tiles in a row.
         """
         request, symmetries = cls(client, listener, Outputs()), PASSES[passes]
         for plane, strength in zip(planes, clean or [0.0] * len(planes), strict=True):
             height, width = plane.shape
-            outputs = {level: new_plane(height * level, width * level) for level in levels}
-            fitting = sizes_for(height, width, sizes, overhead, workers, split_above)
-            source = CutPlane.cut(plane, fitting, margin, window_margin, overhead)
+            outputs = {level: new_plane(height * level, width * level) for level in levels_of(network, scale)}
+            source = CutPlane.cut(plane, cutting)
             request.outputs.append(outputs)
             request.height = max(request.height, height)
             request.bytes += plane.nbytes + sum(output.nbytes for output in outputs.values())
             for row, column in product(source.rows, source.columns):
-                amount = work(row.size, column.size, scale)
-                shape = Shape(row.size, column.size, scale, network, strength, compressed or not strength, amount)
+                work = network.work(row.size, column.size, scale)
+                shape = Shape(row.size, column.size, scale, network.name, strength, compressed or not strength, work)
                 transposed = shape._replace(height=column.size, width=row.size)
                 mean = Mean(symmetries) if passes > 1 else None
                 for symmetry in symmetries:

@@ -44,6 +44,23 @@ class TileSizes(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Cutting:
+    """How planes are cut into tiles; lengths are in source pixels."""
+
+    sizes: TileSizes
+    margin: int
+    """What an output pixel can see on each side; it decides how a plane is padded."""
+    window_margin: int
+    """What a tile's window has on each side of its core; at least `margin`."""
+    overhead: int
+    """What a tile costs along an axis in addition to its core; see cut_axis."""
+    workers: int = 1
+    """So many tiles, of much the same size, are cut at least,"""
+    split_above: int = 0
+    """as long as they have more than this along an axis."""
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Source pixels [start, start + length) of an axis, computed by a tile of core size `size` >= length."""
 
@@ -80,26 +97,20 @@ def cut_axis(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[Span, 
     return tuple(spans)
 
 
-def sizes_for(height: int, width: int, sizes: TileSizes, overhead: int, workers: int, split_above: int) -> TileSizes:
-    """Return the sizes to cut a plane with: small enough for as many tiles as workers, of much the same size.
-
-    Tiles of at most `split_above` source pixels along both axes stay whole.
-    """
-    lengths, sides = (height, width), list(sizes)
+def cut_axes(height: int, width: int, cutting: Cutting) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Cut the rows and the columns of a plane, for as many tiles as workers unless they get small; see Cutting."""
+    lengths, sides = (height, width), list(cutting.sizes)
     while True:
-        cuts = [cut_axis(length, side, overhead) for length, side in zip(lengths, sides, strict=True)]
-        if len(cuts[0]) * len(cuts[1]) >= workers:
-            break
-        longest = [cut[0].size for cut in cuts]
-        axes = [axis for axis in (0, 1) if longest[axis] > max(split_above, sides[axis][0])]
-        if not axes:
-            break
+        rows, columns = (cut_axis(*each, cutting.overhead) for each in zip(lengths, sides, strict=True))
+        longest = rows[0].size, columns[0].size
+        axes = [axis for axis in (0, 1) if longest[axis] > max(cutting.split_above, sides[axis][0])]
+        if len(rows) * len(columns) >= cutting.workers or not axes:
+            return rows, columns
         axis = max(axes, key=longest.__getitem__)
-        part = -(-lengths[axis] // (len(cuts[axis]) + 1))  # one more than there are
+        part = -(-lengths[axis] // (len((rows, columns)[axis]) + 1))  # one more than there are
         smaller = tuple(size for size in sides[axis] if size < longest[axis])
         below = sum(size < part for size in smaller)
         sides[axis] = smaller[: below + 1]
-    return TileSizes(*sides)
 
 
 def padded_axis(length: int, margin: int, window_margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
@@ -127,16 +138,13 @@ class CutPlane:
     _column_sources: NDArray[np.intp]
 
     @classmethod
-    def cut(cls, plane: Plane, sizes: TileSizes, margin: int, window_margin: int, overhead: int) -> "CutPlane":
-        """Cut a plane of at least one pixel into cores whose heights and widths are among `sizes`; see cut_axis.
-
-        `margin` is the network's and decides how the plane is padded; windows have `window_margin`.
-        """
+    def cut(cls, plane: Plane, cutting: Cutting) -> "CutPlane":
+        """Cut a plane of at least one pixel."""
         height, width = plane.shape
-        rows, columns = cut_axis(height, sizes.heights, overhead), cut_axis(width, sizes.widths, overhead)
-        row_sources = padded_axis(height, margin, window_margin, rows)
-        column_sources = padded_axis(width, margin, window_margin, columns)
-        return cls(plane, window_margin, rows, columns, row_sources, column_sources)
+        rows, columns = cut_axes(height, width, cutting)
+        row_sources = padded_axis(height, cutting.margin, cutting.window_margin, rows)
+        column_sources = padded_axis(width, cutting.margin, cutting.window_margin, columns)
+        return cls(plane, cutting.window_margin, rows, columns, row_sources, column_sources)
 
     def read(self, row: Span, column: Span, out: NDArray[np.float32]) -> None:
         """Fill `out` (row.size + 2 window_margin, column.size + 2 window_margin) with the tile's window."""

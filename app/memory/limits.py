@@ -24,7 +24,7 @@ THREAD = 32 * MIB
 DECODING = 24
 """Bytes for each pixel of the largest picture, in each decoder and on its way from there into planes."""
 RESERVE = 16
-"""One part in so many is left to the kernel's buffers and its cache."""
+"""The kernel's buffers and its cache get one part in this many."""
 PARTS: Mapping[str, int] = MappingProxyType(
     {"max_body_bytes_in_flight": 16, "max_answer_bytes_in_flight": 12, "result_max_bytes": 12}
 )

@@ -36,7 +36,7 @@ class MemoryStore:
         self._drop(key)
         self.expire()
         others = self._shares.total - self._shares.of(client)
-        if size > self._max_bytes or (2 * size > self._max_bytes < size + others):
+        if self._max_bytes < min(2 * size, size + others):
             return False
         self._shares.add(client, size)
         while self._shares.total > self._max_bytes:

@@ -6,6 +6,7 @@ from app.results.base import storage_key
 from app.results.board import Shown
 from app.results.redis_link import KEYS, RedisLink
 
+_PREFIX = f"{KEYS}job:"
 _SHOW = """
 -- KEYS: state, lease, and wish to cancel, of one job. ARGV: the state, and for how many milliseconds it and the lease
 -- are kept. Returns whether the job is wanted cancelled; then it is not shown.
@@ -34,7 +35,7 @@ return 1
 class RedisBoard:
     """A JobBoard on three Redis keys per job, none of which holds the job's id: state, lease, wish to cancel."""
 
-    def __init__(self, link: RedisLink, ttl_seconds: float, lease_seconds: float, prefix: str = f"{KEYS}job:") -> None:
+    def __init__(self, link: RedisLink, ttl_seconds: float, lease_seconds: float) -> None:
         """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`, its lease much sooner."""
         self._link = link
         self._show = link.redis.register_script(_SHOW)
@@ -42,7 +43,6 @@ class RedisBoard:
         self._cancel = link.redis.register_script(_CANCEL)
         self._ttl_ms = int(ttl_seconds * 1000)
         self.lease_seconds = lease_seconds
-        self._prefix = prefix
 
     @property
     def watched_seconds(self) -> float:
@@ -84,7 +84,7 @@ class RedisBoard:
 
     def _keys(self, job_id: str, owner: str) -> list[str]:
         """State, lease, wish to cancel."""
-        key = self._prefix + storage_key(job_id, owner)
+        key = _PREFIX + storage_key(job_id, owner)
         return [key, f"{key}:lease", f"{key}:cancel"]
 
 

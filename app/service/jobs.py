@@ -26,7 +26,7 @@ from app.shares import Shares
 
 REFUSALS = (ClientError, QueueFull, Draining, WarmingUp, DecodersUnavailable)
 """What is the client's to change, or may be sent again a little later: no fault of the service."""
-UNKNOWN_JOB = "No such job: it never was, has expired, or is not yours."
+UNKNOWN_JOB = "No such job: it never existed, has expired, or belongs to another client."
 
 
 class Job:
@@ -46,7 +46,7 @@ class Job:
         self.done_tiles = 0
         self.total_tiles = 0
         self.version = 1
-        self.error: BaseException | None = None
+        self.error: JobError | None = None
         self.levels: tuple[int, ...] = ()
         self.made: Made | None = None
         self.ended: float | None = None
@@ -93,7 +93,7 @@ class Job:
 
     def snapshot(self) -> JobSnapshot:
         """What can be told of it now."""
-        left, error = self.seconds_left, self.error
+        left = self.seconds_left
         return JobSnapshot(
             version=self.version,
             id=self.order.result_id,
@@ -104,7 +104,7 @@ class Job:
             seconds_left=None if left is None else round(left, 2),
             levels=self.levels,
             made=self.made,
-            error=None if error is None else _told(error),
+            error=self.error,
             webhook=None if self.hook is None else self.hook.state,
         )
 
@@ -226,7 +226,7 @@ class Jobs:
             self._metrics.cancelled(job.stages.current)
             job.move("cancelled")
         elif (error := task.exception()) is not None:
-            job.error = error
+            job.error = _told(error)
             job.move("failed")
         else:
             job.done_tiles = job.total_tiles
@@ -253,7 +253,7 @@ class Jobs:
             if not isinstance(error, LapsrnError):
                 structlog.get_logger("lapsrn").error("job failed", exc_info=error)
         elif not task.result().stored:
-            job.error = StoreUnavailable(task.result().not_stored_because)
+            job.error = _told(StoreUnavailable(task.result().not_stored_because))
             job.move("failed")
             self._metrics.job_ended("failed")
         else:
@@ -271,5 +271,8 @@ class Jobs:
 
 
 def _told(error: BaseException) -> JobError:
-    """The text of an unexpected error is for the log only."""
+    """What is kept of an error: not its traceback, whose frames hold the upload.
+
+    The text of an unexpected one is for the log only.
+    """
     return JobError(slug=slug_of(error), detail=str(error) if isinstance(error, LapsrnError) else "")

@@ -89,7 +89,7 @@ async def planes(attack: Attack) -> None:
 
 
 async def uploads(attack: Attack) -> None:
-    """64 uploads of 4 MiB that stop before their last byte, and begin again when they are thrown out."""
+    """64 uploads of 4 MiB that stop before their last byte, and begin again when they are cut off."""
     size = 4 * 1024 * 1024
 
     async def one() -> None:

@@ -1,4 +1,4 @@
-"""Pictures that are small to send and were made to be dear to read."""
+"""Pictures that are small to send and expensive to read."""
 
 import io
 import zlib

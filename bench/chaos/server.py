@@ -18,6 +18,8 @@ from bench.servers import free_port
 
 HANG_SECONDS = 10.0
 """LAPSRN_HANG_SECONDS of the service."""
+_FAULT_SECONDS = 120.0
+"""For a batch to come and suffer a fault."""
 _RESULT_MAX_BYTES = 4 * 1024 * 1024
 """Little, so that finished pictures that are kept as promised are not taken for a leak."""
 
@@ -126,13 +128,13 @@ class ServiceProcess:
         """How often the service's log has `text`."""
         return self._log.read_text().count(text)
 
-    async def suffer(self, fault: str, wait: float = 120) -> None:
-        """The next batch suffers one of child.FAULTS; returns when it has. Raises TimeoutError after `wait` seconds."""
+    async def suffer(self, fault: str) -> None:
+        """The next batch suffers one of child.FAULTS; returns when it has. Raises TimeoutError if none comes."""
         before = self.logged(STRUCK)
         if fault not in FAULTS or self.process.stdin is None:
             raise ValueError(f"{fault} is none of {', '.join(FAULTS)}")
         self.process.stdin.write(f"{fault}\n".encode())
-        async with asyncio.timeout(wait):
+        async with asyncio.timeout(_FAULT_SECONDS):
             while True:
                 if self.logged(STRUCK) > before:
                     return

@@ -23,9 +23,9 @@ class Reply:
         return hashlib.sha256(self.body).hexdigest()
 
 
-def head(method: str, path: str, length: int, kind: str = "image/png", *, last: bool = True) -> bytes:
+def head(method: str, path: str, length: int, *, last: bool = True) -> bytes:
     """Request line and headers of a body of `length` bytes, and whether it is the `last` of its connection."""
-    content = f"Content-Type: {kind}\r\nContent-Length: {length}\r\n" if length else ""
+    content = f"Content-Type: image/png\r\nContent-Length: {length}\r\n" if length else ""
     close = "Connection: close\r\n" if last else ""
     return f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{close}{content}\r\n".encode()
 

@@ -3,18 +3,20 @@
 RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=deploy.ray.proxy:middlewares, in the environment of every node.
 """
 
-import json
 import logging
 
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.bounds import HeaderCount, ProtocolLimits
-from app.api.problems import KINDS
+from app.api.problems import Kind, Problem, problem_of
+from app.api.tracing import trace_of
 from app.errors import HeadersTooLarge
 from app.settings import load_settings
 
 _ID = b"x-request-id"
+_LOST = Kind(502, "replica-lost", "The replica was lost")
 _FOR_OPERATORS = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
 """Headers by which a client could tell the proxy how long to wait, and to go on when it has left."""
 
@@ -48,7 +50,7 @@ class HonestErrors:
             logging.getLogger("ray.serve").exception("a replica was lost with a request")
         if not begun and scope["type"] == "http":  # without a response, uvicorn would answer 500
             detail = "The process that worked on this request has ended. Send it again."
-            await _tell(scope, send, 502, "replica-lost", "The replica was lost", detail)
+            await _answer(Problem(_LOST, detail, {}), scope, receive, send)
 
 
 class Bounds:
@@ -72,8 +74,7 @@ class Bounds:
             for name, value in scope["headers"]:
                 count.field(name, value)
         except HeadersTooLarge as error:
-            kind = KINDS[HeadersTooLarge]
-            await _tell(scope, send, kind.status, kind.slug, kind.title, str(error))
+            await _answer(problem_of(error), scope, receive, send)
             return
         kept = [(name, value) for name, value in scope["headers"] if name.lower() not in _FOR_OPERATORS]
         await self._app({**scope, "headers": kept}, receive, send)
@@ -90,17 +91,9 @@ def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
     return [each for each in headers if each[0].lower() != _ID] + ids[:1]
 
 
-async def _tell(scope: Scope, send: Send, status: int, slug: str, title: str, detail: str) -> None:
-    document: dict[str, str | int] = {
-        "type": f"urn:lapsrn:problem:{slug}",
-        "title": title,
-        "status": status,
-        "detail": detail,
-    }
-    ids = [each for each in scope["headers"] if each[0].lower() == _ID]
-    if ids:
-        document["request_id"] = ids[0][1].decode("latin-1")
-    body = json.dumps(document).encode()
-    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode()), *ids[:1]]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends a problem document as the service does: with the client's request id, or else one made here."""
+    request_id = trace_of(Headers(scope=scope).get("x-request-id", ""), "").request_id
+    response = problem.response(request_id)
+    response.headers["X-Request-Id"] = request_id
+    await response(scope, receive, send)

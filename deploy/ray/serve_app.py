@@ -1,6 +1,6 @@
 """The service as a deployment of Ray Serve: whole replicas of the application, no arrays between processes.
 
-`serve run deploy.ray.serve_app:app`, or with serve.yaml beside this file. Settings are environment variables as ever.
+`serve run deploy.ray.serve_app:app`, or with serve.yaml beside this file. Settings are environment variables.
 """
 
 import math

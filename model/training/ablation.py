@@ -83,29 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Prints the table, and writes the details if there is a file for them."""
-    networks: dict[str, FoldedLapSRN] = {}
-    scales = set()
-    for given in options.weights:
-        name, _, file = given.partition("=")
-        if not file:
-            raise UsageError(f"{given} is not a name and a file; write NAME=FILE")
-        network, _ = load_weights(Path(file))
-        scales.add(network.config.scale)
-        with torch.no_grad():
-            networks[name] = network.fold()
-    if len(scales) > 1:
-        raise UsageError(f"weights of scales {sorted(scales)} cannot be compared")
-    scale = scales.pop()
-    corners: dict[str, list[tuple[int, int]]] = {}
-    for detail in options.crop:
-        picture, _, corner = detail.partition(":")
-        try:
-            x, y = map(int, corner.split(","))
-        except ValueError:
-            raise UsageError(f"--crop {detail} is not a detail; write PICTURE:X,Y") from None
-        corners.setdefault(picture, []).append((x, y))
-    if unknown := corners.keys() - {path.stem for path in find_pictures([options.hr])}:
-        raise UsageError(f"--crop {min(unknown)}: there is no such picture in {options.hr}")
+    networks, scale = open_networks(options.weights)
+    corners = corners_of(options.crop, options.hr)
     scores: dict[str, list[list[float]]] = {}
     strips = []
     for name, truth, low in pairs(options.hr, options.lr, scale):
@@ -114,17 +93,52 @@ def compare(options: argparse.Namespace) -> None:
         pictures = enlarge(networks, low, *target.shape)
         for recipe, picture in pictures.items():
             scores.setdefault(recipe, []).append([metric(picture, target, scale) for metric in METRICS.values()])
-        for x, y in corners.get(name, []):
-            height, width = target.shape
-            if not (0 <= x <= width - options.side and 0 <= y <= height - options.side):
-                raise UsageError(
-                    f"--crop {name}:{x},{y} with --side {options.side} is not within {width}x{height} pixels"
-                )
-            shown = pictures | {"original": target}
-            strips.append({recipe: each[y : y + options.side, x : x + options.side] for recipe, each in shown.items()})
+        shown = pictures | {"original": target}
+        strips += [cropped(name, shown, corner, options.side) for corner in corners.get(name, ())]
     if options.to is not None:
         sheet(strips, options.to)
     print(table(scores))
+
+
+def open_networks(given: Sequence[str]) -> tuple[dict[str, FoldedLapSRN], int]:
+    """The networks of NAME=FILE by name, and the scale that they share. Raises UsageError and WeightsError."""
+    networks: dict[str, FoldedLapSRN] = {}
+    scales = set()
+    for each in given:
+        name, _, file = each.partition("=")
+        if not file:
+            raise UsageError(f"{each} is not a name and a file; write NAME=FILE")
+        network, _ = load_weights(Path(file))
+        scales.add(network.config.scale)
+        with torch.no_grad():
+            networks[name] = network.fold()
+    if len(scales) > 1:
+        raise UsageError(f"weights of scales {sorted(scales)} cannot be compared")
+    return networks, scales.pop()
+
+
+def corners_of(details: Sequence[str], hr: Path) -> dict[str, list[tuple[int, int]]]:
+    """Top left corners (x, y) by picture of PICTURE:X,Y. Raises UsageError, also for a picture that is not in `hr`."""
+    corners: dict[str, list[tuple[int, int]]] = {}
+    for detail in details:
+        picture, _, corner = detail.partition(":")
+        try:
+            x, y = map(int, corner.split(","))
+        except ValueError:
+            raise UsageError(f"--crop {detail} is not a detail; write PICTURE:X,Y") from None
+        corners.setdefault(picture, []).append((x, y))
+    if unknown := corners.keys() - {path.stem for path in find_pictures([hr])}:
+        raise UsageError(f"--crop {min(unknown)}: there is no such picture in {hr}")
+    return corners
+
+
+def cropped(name: str, pictures: Enlarged, corner: tuple[int, int], side: int) -> Enlarged:
+    """`side` x `side` pixels of each of these pictures of one size, which `name` is for. Raises UsageError."""
+    x, y = corner
+    height, width = next(iter(pictures.values())).shape
+    if not (0 <= x <= width - side and 0 <= y <= height - side):
+        raise UsageError(f"--crop {name}:{x},{y} with --side {side} is not within {width}x{height} pixels")
+    return {recipe: picture[y : y + side, x : x + side] for recipe, picture in pictures.items()}
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class DataConfig:
     first at the upper end. damage: how low resolutions are made; unless it is nothing, there are `damages` of each
     variant, and as many for each of `strengths` where there are any. turns: also quarter turns, beside flips. focus:
     patches are drawn with probability proportional to gradient energy to this power (0: uniformly). hold_out: one
-    picture in so many is kept for validation, or none if 0.
+    picture in this many is kept for validation; none if 0.
     """
 
     scale: int = 4
@@ -181,7 +181,7 @@ def open_pyramids(pictures: Mapping[str, Path], config: DataConfig, cache: Path,
 
 
 def _cells(height: int, width: int, core: int) -> tuple[int, int]:
-    """Rows and columns of a `focus_map` over so many low-resolution pixels."""
+    """Rows and columns of a `focus_map` over `height` x `width` low-resolution pixels."""
     return (height - core) // CELL + 1, (width - core) // CELL + 1
 
 
@@ -252,7 +252,7 @@ def _damaged(finest: Gray, config: DataConfig, rng: np.random.Generator) -> Iter
 
 
 def held_out_of(digests: Collection[str], one_in: int) -> set[str]:
-    """Of pictures by their digests, those kept for validation: about one in so many, not all, of several at least one.
+    """Of pictures by digest, those kept for validation: about one in `one_in`, never all, of several at least one.
 
     It depends on a picture alone whether it is, so one more changes nothing, and a copy is where its original is.
     """

@@ -121,7 +121,7 @@ def _of_file(path: Path, seed: int) -> list[tuple[int, Gray]]:
 
 
 def _made_up(number: int) -> list[tuple[int, Gray]]:
-    """Of drawings, which as they are have edges that no picture has, and of textures; by turns."""
+    """Of drawings, which as they are have edges that no picture has, and of textures, alternating."""
     if number % 2:
         return variants_of(texture(number), number)
     return [each for each in variants_of(drawing(number), number) if each[0] < len(KERNELS)]
@@ -159,7 +159,7 @@ class Material:
 
 
 def train(network: Estimator, material: Material, steps: int, rate: float, every: int = 250) -> None:
-    """Trains for so many steps, and prints the mean loss now and then."""
+    """Trains for `steps` steps, and prints the mean loss after every `every` of them."""
     optimizer = torch.optim.AdamW(network.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     losses: NDArray[np.float64] = np.zeros(3)

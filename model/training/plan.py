@@ -61,7 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [stage.preset for stage in STAGES]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="stages to run, in the plan's order")
     parser.add_argument(
-        "--measure", type=int, metavar="STEPS", help="train so many steps of each only, and tell what all would take"
+        "--measure",
+        type=int,
+        metavar="STEPS",
+        help="train only this many steps of each, and print how long all would take",
     )
     options, more = parser.parse_known_args(arguments)
     with file_errors(parser.prog):
@@ -82,7 +85,9 @@ def train(stage: Stage, options: argparse.Namespace, folder: Path, more: Sequenc
     print(f"{stage.preset}: {steps} steps", flush=True)
     run = subprocess.run([sys.executable, "-m", "model.train", *command(stage, options, folder, more)], check=False)
     if run.returncode:
-        raise UsageError(f"the stage {stage.preset} ended with {run.returncode}; mend that, and give the command again")
+        raise UsageError(
+            f"the stage {stage.preset} ended with {run.returncode}; fix that, and run the same command again"
+        )
     if options.measure:
         print(f"{stage.preset}: all steps would take {minutes(folder / stage.preset, steps):.1f} minutes", flush=True)
 

@@ -1,4 +1,4 @@
-"""What a training run is told: network, patches, schedule, loss; and the presets."""
+"""A training run's recipe: network, patches, schedule, loss; and the presets."""
 
 import math
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ class TrainConfig:
     flips: bool = setting(True, "mirror patches at random")
     turns: bool = setting(True, "turn patches by quarters at random")
     focus: float = setting(0.5, "patches are drawn with probability proportional to gradient energy to this power", 0)
-    hold_out: int = setting(100, "one picture in so many is kept for validation; 0 for none", 0)
+    hold_out: int = setting(100, "one picture in this many is kept for validation; 0 for none", 0)
     seed: int = setting(0, "of everything that is random", 0)
 
     def __post_init__(self) -> None:
@@ -85,11 +85,12 @@ class TrainConfig:
             value = getattr(self, item.name)
             numbers = value if isinstance(value, tuple) else (value,)
             if not all(isinstance(n, str) or least <= n <= most for n in numbers):
-                raise ValueError(f"{item.name} is {told(value)}; it must be {_range(least, most)}")
+                raise ValueError(f"{item.name} is {as_typed(value)}; it must be {_range(least, most)}")
         levels = self.network().levels
         if len(self.level_weights) != levels:
             raise ValueError(
-                f"scale {self.scale} has {levels} levels; give as many level weights, not {told(self.level_weights)}"
+                f"scale {self.scale} has {levels} levels; give as many level weights, not "
+                f"{as_typed(self.level_weights)}"
             )
         if not 0 <= self.frozen < levels:
             raise ValueError(f"frozen is {self.frozen}; at least one of {levels} levels must learn")
@@ -171,7 +172,7 @@ class TrainConfig:
         return self.last_epsilon if step >= self.steps * (1 - self.last) else self.epsilon
 
 
-def told(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """A setting as it is written on the command line."""
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 

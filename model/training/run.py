@@ -1,11 +1,11 @@
 """A training run: steps, log, validation, checkpoints, and what keeps it from going on with nonsense."""
 
-import argparse
 import math
 import os
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from model.entry import UsageError
 from model.files import printable
 from model.memory import keep_freed_memory
 from model.training.patches import PatchSource
-from model.training.recipe import TrainConfig, told
+from model.training.recipe import TrainConfig, as_typed
 from model.training.runlog import RunLog
 from model.training.trainer import Trainer
 from model.training.validation import Validation
@@ -31,13 +31,39 @@ STRUCTURE = ("depth", "depths", "skips", "width", "scale", "optimizer", "frozen"
 """Settings that a state's tensors depend on, so that no run can go on with others."""
 
 
-def run(config: TrainConfig, options: argparse.Namespace) -> None:
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run needs besides its recipe: files and folders, the device, and how often to log, validate and save.
+
+    `device` is one device by its full name, `dtype` that of the features, never "auto"; `micro_batch` and `compile` are
+    as in Trainer. A new run begins with the weights `start_from`; `anchor` is the near end of its strengths.
+    `log_every`, `validate_every` and `save_every` are in steps.
+    """
+
+    data: Sequence[Path]
+    output: Path
+    cache: Path
+    start_from: Path | None
+    anchor: Path | None
+    validate_on: Path | None
+    skip_bad: bool
+    allow_changes: bool
+    device: str
+    dtype: str
+    micro_batch: int
+    compile: bool
+    log_every: int
+    validate_every: int
+    save_every: int
+
+
+def run(config: TrainConfig, options: RunOptions) -> None:
     """Train until the last step of the recipe, from the state in the run's folder if there is one.
 
     Raises UsageError, WeightsError, PictureError or OSError, each with one line for the user.
     """
     if "RANK" in os.environ:
-        join(options)
+        options = replace(options, device=join(options.device))
     devices(options.device)
     if options.device == "cpu":
         keep_freed_memory()
@@ -48,7 +74,7 @@ def run(config: TrainConfig, options: argparse.Namespace) -> None:
         go_on(trainer, options)
 
 
-def go_on(trainer: Trainer, options: argparse.Namespace) -> None:
+def go_on(trainer: Trainer, options: RunOptions) -> None:
     """Begin, or take up the state in the run's folder, and train to the end."""
     config, state = trainer.config, options.output / "state.safetensors"
     if state.exists():
@@ -80,13 +106,14 @@ def go_on(trainer: Trainer, options: argparse.Namespace) -> None:
             dist.destroy_process_group()
 
 
-def join(options: argparse.Namespace) -> None:
-    """Meet the other processes that torchrun started; on GPUs, each takes its own."""
-    cuda = options.device.startswith("cuda")
+def join(device: str) -> str:
+    """Meet the other processes that torchrun started; returns this one's device: on GPUs, each takes its own."""
+    cuda = device.startswith("cuda")
     if cuda:
-        options.device = f"cuda:{os.environ['LOCAL_RANK']}"
-        torch.cuda.set_device(options.device)
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo")
+    return device
 
 
 def alone(folder: Path) -> AbstractContextManager[object]:
@@ -97,7 +124,7 @@ def alone(folder: Path) -> AbstractContextManager[object]:
         raise UsageError(f"another run is writing to {folder}; wait for it, or give another --output") from None
 
 
-def resume(trainer: Trainer, state: Path, options: argparse.Namespace) -> None:
+def resume(trainer: Trainer, state: Path, options: RunOptions) -> None:
     """Take up a state. Raises UsageError where it was made with other settings, or from other weights.
 
     With `--allow-changes`, other settings are used from here on, and the recipe says from which step.
@@ -115,7 +142,7 @@ def resume(trainer: Trainer, state: Path, options: argparse.Namespace) -> None:
     now = asdict(trainer.config)
     changed = {name: [before.get(name), now[name]] for name in now if _plain(before.get(name)) != _plain(now[name])}
     if changed and (not options.allow_changes or any(name in changed for name in STRUCTURE)):
-        listed = ", ".join(f"{name} {told(old)}, not {told(new)}" for name, (old, new) in changed.items())
+        listed = ", ".join(f"{name} {as_typed(old)}, not {as_typed(new)}" for name, (old, new) in changed.items())
         fixed = [name for name in STRUCTURE if name in changed]
         way = (
             f"its {' and '.join(fixed)} cannot change" if fixed else "give --allow-changes to go on with other settings"
@@ -126,7 +153,7 @@ def resume(trainer: Trainer, state: Path, options: argparse.Namespace) -> None:
         trainer.changes.append({"step": trainer.step, **changed})
 
 
-def check_pictures(trainer: Trainer, source: PatchSource, options: argparse.Namespace) -> None:
+def check_pictures(trainer: Trainer, source: PatchSource, options: RunOptions) -> None:
     """Note what is learnt from. Raises UsageError where a run goes on with other pictures without `--allow-changes`."""
     before, now = trainer.pictures, source.about
     if "sha256" in before and before["sha256"] != now["sha256"]:
@@ -151,14 +178,14 @@ class Run:
     """The loop over steps, and what it writes: log, state, averaged weights, the best of them so far."""
 
     def __init__(
-        self, trainer: Trainer, source: PatchSource, validation: Validation, options: argparse.Namespace, log: RunLog
+        self, trainer: Trainer, source: PatchSource, validation: Validation, options: RunOptions, log: RunLog
     ) -> None:
         self._trainer = trainer
         self._source = source
         self._validation = validation
         self._options = options
         self._log = log
-        self._folder: Path = options.output
+        self._folder = options.output
         self._losses: list[Tensor] = []
         self._lowest = math.inf
         self._began = time.monotonic()

@@ -20,7 +20,7 @@ from model.training.cuda_graph import GraphedStep
 from model.training.losses import pyramid_loss
 from model.training.optimizer import Muon
 from model.training.patches import PatchSource
-from model.training.recipe import TrainConfig, told
+from model.training.recipe import TrainConfig, as_typed
 
 
 def loss_of(
@@ -196,7 +196,7 @@ class Trainer:
         shapes = (("depths", theirs, mine.depth_of_levels), ("skips", config.skips, mine.skips))
         for name, found, wanted in (*shapes, ("width", config.width, mine.width), ("slope", config.slope, mine.slope)):
             if found != wanted:
-                raise UsageError(f"{weights} has {name} {told(found)}, not {told(wanted)}; train with the same")
+                raise UsageError(f"{weights} has {name} {as_typed(found)}, not {as_typed(wanted)}; train with the same")
 
     def averaged(self, strength: float | None = None) -> LapSRN:
         """The network of the averaged weights or, given a strength, the one that they and the anchor make."""
@@ -249,23 +249,18 @@ class Trainer:
         self.origin, self.anchored = metadata.get("origin"), metadata.get("anchor")
         self.changes, self.best = metadata.get("changes") or [], metadata.get("best")
         self.pictures = metadata.get("pictures") or {}
-        anchors = {} if self.anchor is None else dict(self.anchor.named_parameters())
-        networks, averages = (dict(network.named_parameters()) for network in (self.network, self.average))
+        networks = {"network": self.network, "average": self.average, "anchor": self.anchor}
+        parameters = {kind: dict(each.named_parameters()) for kind, each in networks.items() if each is not None}
+        optimizer_of = {id(p): each for each in self.optimizers for group in each.param_groups for p in group["params"]}
         with torch.no_grad():
             for key, tensor in tensors.items():
                 kind, name = key.split("/", 1)
-                if kind == "network":
-                    networks[name].copy_(tensor)
-                elif kind == "average":
-                    averages[name].copy_(tensor)
-                elif kind == "anchor":
-                    anchors[name].copy_(tensor)
+                if kind in networks:
+                    parameters[kind][name].copy_(tensor)
                 else:
                     name, entry = name.rsplit("/", 1)
                     owner = self.named[name]
-                    for optimizer in self.optimizers:
-                        if any(owner is p for group in optimizer.param_groups for p in group["params"]):
-                            optimizer.state[owner][entry] = tensor.to(owner.device, copy=True)
+                    optimizer_of[id(owner)].state[owner][entry] = tensor.to(owner.device, copy=True)
 
 
 def mix(into: LapSRN, near: LapSRN, far: LapSRN, strength: float | Tensor) -> LapSRN:

@@ -267,7 +267,7 @@ async def test_forms_of_every_allowed_shape_are_accepted(client: httpx.AsyncClie
         (b"--XXY\r\n\r\n", "does not occur"),
         (b"--XXX\r\nContent-Type: image/png\r\n\r\n" + PNG + b"\r\n--XXX--", "field ''"),
         (b"--XXX\r\n\r\n" + PNG + b"\r\n--XXX--", "field ''"),
-        (b"--XXX\r\nX: " + b"y" * 10_000, "no end"),
+        (b"--XXX\r\nX: " + b"y" * 10_000, "more than 8192 bytes"),
         (form(PNG)[:-2], "before its last boundary"),
     ],
 )

@@ -1,6 +1,7 @@
 """How many connections there may be, and what the limit on open files allows."""
 
 import resource
+from functools import partial
 
 import pytest
 
@@ -35,6 +36,20 @@ def test_a_network_of_ipv6_addresses_is_one_client() -> None:
     for number in range(3):
         connections.leave(f"2001:db8::{number}")
     assert connections.enter("2001:db8::9") == "open"
+
+
+def test_of_too_many_that_wait_for_the_rest_of_a_body_the_oldest_of_the_client_ends() -> None:
+    """Through a proxy one client could take all connections, as those that are answered are no requests any more."""
+    connections, ended = Connections(1000, per_client=1000), list[str]()
+    waiting = [partial(ended.append, f"ann {number}") for number in range(66)]
+    connections.linger("bob", partial(ended.append, "bob"))
+    for end in waiting[:-1]:
+        connections.linger("ann", end)
+    assert ended == ["ann 0"]
+    for end in waiting[:5]:
+        connections.stop_lingering("ann", end)
+    connections.linger("ann", waiting[-1])
+    assert ended == ["ann 0"]
 
 
 @pytest.mark.parametrize(

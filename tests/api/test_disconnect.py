@@ -6,10 +6,16 @@ import threading
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
+from app.api.connections import Connections
 from app.api.disconnect import ClientGone, unless_client_leaves
+from app.api.server import bounded_protocol
+from app.settings import Settings
 from tests import pictures
 from tests.api.raw import Exchange
+from tests.api.wire import SECONDS, connected
+from tests.cli.live import listening
 from tests.conftest import Running, app_of, service_of, until
 from tests.fakes import FakeModel
 
@@ -147,3 +153,27 @@ async def test_errors_of_the_work_come_through() -> None:
 
     with pytest.raises(KeyError):
         await unless_client_leaves(never, work())
+
+
+def test_leaving_reaches_the_request_that_is_being_answered_also_when_others_wait_behind_it() -> None:
+    """Only the last one of a pipeline was told, and the others' pictures were made for nobody."""
+    began, left = list[str](), threading.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            began.append(scope["path"])
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            left.set()
+
+    protocol = bounded_protocol(Settings(), Connections(1000, 1000))
+    with listening(application, http=protocol, ws="none", lifespan="off") as url:
+        with connected(url) as connection:
+            connection.sendall(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(3)))
+            connection.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        assert left.wait(SECONDS)
+    assert began == ["/0"]

@@ -4,16 +4,21 @@ import hashlib
 import json
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 
 from tests import pictures
-from tests.api.wire import connected, exchanged, received, statuses
+from tests.api.test_access import key
+from tests.api.wire import SECONDS, connected, exchanged, received, statuses
+from tests.cli import live
 from tests.proxy import nginx
 from tests.service_process import Process, fake_service
 
@@ -159,6 +164,20 @@ def test_http_1_0_has_neither_continue_nor_chunks(service: Process) -> None:
     assert b"transfer-encoding" not in headers
     assert events.startswith(b"retry: 1000\n\nid: ")
     assert json.loads(events.rpartition(b"data: ")[2])["state"] == "done"
+
+
+def test_reading_on_is_bounded_for_each_client() -> None:
+    """Through a proxy, one that sent a byte now and then after its answers took all connections of the service."""
+    keys = (key("ann", "ann"), key("bob", "bob"))
+    with live.service(api_keys=keys) as (url, running), ExitStack() as connections:
+        for name in (b"bob", *[b"ann"] * 70):
+            connection = connections.enter_context(connected(url))
+            connection.sendall(head(b"X-API-Key: " + name, b"Webhook-Url: x", b"Content-Length: 1000000") + b"x")
+            assert connection.recv(12) == b"HTTP/1.1 422"
+        end = time.monotonic() + SECONDS
+        while b"\nlapsrn_connections 65.0\n" not in generate_latest(running.metrics.registry):
+            assert time.monotonic() < end, "too many, or too few, are read on"
+            time.sleep(0.01)
 
 
 def test_reading_on_is_bounded(tmp_path: Path) -> None:

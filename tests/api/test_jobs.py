@@ -2,17 +2,21 @@
 
 import asyncio
 import functools
+import gc
 import json
 import threading
+import weakref
 from typing import Any
 
 import httpx
 import pytest
 
+from app.api import routes_upscale
 from app.api.routes_jobs import tell
 from app.api.turnstile import Turnstile
 from app.service.job_snapshot import JobSnapshot, State
 from app.service.jobs import Jobs
+from app.service.pipeline import Upload
 from tests import pictures
 from tests.api.raw import Exchange
 from tests.conftest import Running, app_of, service_of, until
@@ -122,6 +126,24 @@ async def test_a_job_that_fails_says_why(client: httpx.AsyncClient) -> None:
     assert document["error"]["type"] == "urn:lapsrn:problem:undecodable-picture"
     assert document["error"]["request_id"] == accepted.headers["x-request-id"]
     assert (await client.get(f"/upscale?level=4&id={document['id']}")).status_code == 404
+
+
+async def test_a_job_that_failed_keeps_nothing_of_its_upload(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frames of its error's traceback held the bytes while the job was remembered, and nothing counted them."""
+    uploads = list[weakref.ref[Upload]]()
+
+    class NotedUpload(Upload):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            uploads.append(weakref.ref(self))
+
+    monkeypatch.setattr(routes_upscale, "Upload", NotedUpload)
+    accepted = await begin(client, body=PNG[:-20])
+    assert (await finished(client, accepted.headers["location"]))["state"] == "failed"
+    gc.collect()
+    assert [upload() for upload in uploads] == [None]
 
 
 async def test_a_result_too_large_to_keep_fails_the_job(serve: Running) -> None:

@@ -1,10 +1,12 @@
 """Who reads slowly is waited for; who reads nothing is not. With a clock and a transport of the test's own."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import uvloop
 
 from app.api import line
 from app.api.line import Line
@@ -129,6 +131,23 @@ def test_an_idle_connection_is_not_looked_at(rig: Rig) -> None:
     assert rig.unread == 0
     rig.clock.pass_by(0.2)
     assert rig.unread == 1
+
+
+def test_a_connection_that_is_lost_already_can_be_cut_off() -> None:
+    """A slow answer may be chosen for that in the moment in which its client leaves."""
+
+    async def cut_off() -> int:
+        here, there = socket.socketpair()
+        with there:
+            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=here)
+            line = Line(transport, asyncio.get_running_loop(), 8.0, on_close=print, on_unread=print)
+            transport.abort()
+            await asyncio.sleep(0.01)
+            line.abort()
+            return line.taken_so_far()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(cut_off()) == 0
 
 
 def test_a_lost_connection_is_not_looked_at(rig: Rig) -> None:

@@ -143,7 +143,7 @@ def test_a_replica_that_dies_is_replaced_while_the_other_serves(pair: Process) -
 def test_a_replica_that_is_told_to_leave_finishes_its_work_and_is_replaced(pair: Process) -> None:
     """What an operator does to restart one after the other."""
     before = children(pair)
-    with crowd(pair, 6, LARGE) as (_, answers):
+    with crowd(pair, 4, LARGE) as (_, answers):
         until(lambda: by_replica(pair, "lapsrn_requests_in_flight").get("0"))
         os.kill(before[0], signal.SIGTERM)
         assert {answer.status_code for answer in answers} <= {200, 503}
@@ -152,7 +152,7 @@ def test_a_replica_that_is_told_to_leave_finishes_its_work_and_is_replaced(pair:
 
 
 def test_sigterm_ends_them_all_once_their_work_is_done(pair: Process) -> None:
-    with crowd(pair, 6, LARGE) as (clients, answers):
+    with crowd(pair, 4, LARGE) as (clients, answers):
         until(lambda: sum(by_replica(pair, "lapsrn_requests_in_flight").values()) == len(clients))
         pids = children(pair)
         pair.signal(signal.SIGTERM)

@@ -88,7 +88,7 @@ def test_who_insists_is_obeyed(tmp_path: Path, signals: tuple[signal.Signals, ..
 
 def test_what_can_be_finished_in_the_grace_time_is_finished(tmp_path: Path) -> None:
     """The oldest first: in turns, none of these would be."""
-    with fake_service(tmp_path, "0.1", grace_seconds="6") as service, posted(service, LARGE, 6) as answers:
+    with fake_service(tmp_path, "0.05", grace_seconds="4") as service, posted(service, LARGE, 6) as answers:
         service.signal(signal.SIGTERM)
         statuses = Counter(answer.result().status_code for answer in answers)
         assert statuses.keys() == {200, 503}

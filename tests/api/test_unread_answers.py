@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from app.results.redis import RedisStore
+from app.service import answer_budget
 from app.service.service import Service
 from bench.redis_server import RedisServer
 from tests import pictures
@@ -142,6 +143,21 @@ def test_answers_of_all_clients_share_a_budget_of_which_one_may_have_half() -> N
             assert late.status_code == 503, "no work is begun whose result could not be sent"
         until(lambda: at_rest(running))
         assert fetched(url, bob, "bob").status_code == 200
+
+
+def test_an_answer_read_slowly_is_cut_off_when_another_client_needs_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_budget, "_GRACE_SECONDS", 0.0)
+    with service(api_keys=KEYS, max_answer_bytes_in_flight=1, write_timeout_seconds=1e-6) as (url, running):
+        ann, size = made(url)
+        bob, _ = made(url, "bob")
+        with unread(url, GET, id=ann, key="ann") as connection:
+            until(lambda: running.answers.held_bytes == size)
+            assert fetched(url, ann).status_code == 429
+            assert fetched(url, bob, "bob").status_code == 200
+            with pytest.raises(ConnectionResetError):
+                received(connection)
+        assert metric(url, 'lapsrn_connections_dropped_total{reason="slow"}') == 1.0
+        until(lambda: at_rest(running))
 
 
 def test_what_is_fetched_from_redis_counts_while_it_is_read(redis_server: RedisServer) -> None:

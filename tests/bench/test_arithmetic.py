@@ -40,8 +40,9 @@ def test_a_tile_up_to_a_level_takes_less_and_a_deep_one_more() -> None:
 
 def test_engine_flops_are_the_tiles_sum() -> None:
     config = LapSRNConfig()
+    info = NetworkInfo("x", config, "", window_margin=config.margin)
     engine = EngineConfig(tile_widths=(64,))
-    assert engine_flops(config, engine, config.margin, 128, 64, workers=1) == 2 * tile_flops(config, 64, 64)
+    assert engine_flops(info, engine, 128, 64, workers=1) == 2 * tile_flops(config, 64, 64)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 3), (0.95, 5), (1.0, 5)])
@@ -49,7 +50,9 @@ def test_percentile(share: float, expected: float) -> None:
     assert percentile([5, 1, 4, 2, 3], share) == expected
 
 
-@pytest.mark.parametrize(("value", "text"), [(12345.6, "12,346"), (8.071, "8.07"), (0.0, "0")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(12345.6, "12,346"), (1000.0, "1,000"), (999.4, "999"), (8.071, "8.07"), (0.0, "0")]
+)
 def test_number(value: float, text: str) -> None:
     assert number(value) == text
 

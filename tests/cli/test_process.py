@@ -160,9 +160,20 @@ app.cli.main()
 """A program whose network never comes to be loaded."""
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("model", ["never", "lambda *_: app.build.ModelSource([never])"], ids=["weights", "worker"])
-@pytest.mark.parametrize("command", ["upscale", "compare"])
+WEIGHTS, WORKER = "never", "lambda *_: app.build.ModelSource([never])"
+"""What is stuck: the weights are never read, or a worker's model is never built."""
+
+
+@pytest.mark.parametrize(
+    ("command", "model", "sent"),
+    [
+        ("upscale", WEIGHTS, signal.SIGINT),
+        ("upscale", WORKER, signal.SIGTERM),
+        ("compare", WEIGHTS, signal.SIGTERM),
+        ("compare", WORKER, signal.SIGINT),
+    ],
+    ids=["upscale-weights-2", "upscale-worker-15", "compare-weights-15", "compare-worker-2"],
+)
 def test_a_signal_ends_the_loading_of_the_network(
     tmp_path: Path, weights: Path, command: str, model: str, sent: signal.Signals
 ) -> None:
@@ -311,10 +322,11 @@ def test_serve_at_a_terminal_shows_its_address_and_readable_lines(weights: Path)
     assert f"listening host=127.0.0.1 port={port}\n" in shown
 
 
-@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=["stdin", "stdout", "stderr", "all three"])
-def test_serve_runs_with_streams_that_were_closed(weights: Path, tmp_path: Path, closed: tuple[int, ...]) -> None:
+def test_serve_runs_with_streams_that_were_closed(weights: Path, tmp_path: Path) -> None:
+    """All three; tests/process has each alone."""
+
     def close() -> None:
-        for number in closed:
+        for number in (0, 1, 2):
             os.close(number)
 
     running = start(tmp_path / "log", {}, ("-m", "app.cli", "serve"), preexec=close)
@@ -322,7 +334,7 @@ def test_serve_runs_with_streams_that_were_closed(weights: Path, tmp_path: Path,
         answer = httpx.post(f"{running.get_ready().url}/upscale", files={"image": pictures.png(GRAY)}, timeout=60)
         assert answer.status_code == 200
         if (opened := Path(f"/proc/{running.process.pid}/fd")).exists():
-            assert {(opened / str(number)).readlink() for number in closed} == {Path(os.devnull)}
+            assert {(opened / str(number)).readlink() for number in (0, 1, 2)} == {Path(os.devnull)}
         running.signal(signal.SIGTERM)
         assert running.wait() == 0
     finally:

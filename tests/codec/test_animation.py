@@ -129,7 +129,7 @@ def test_the_still_of_an_apng_is_not_part_of_its_film() -> None:
     decoded = codec().decode(data, wanted(scale=1, frames="all"))
     assert len(decoded.frames) == 2
     _, encoded = upscaled(data, frames="first")
-    assert_same(pixels(encoded.body), frames[0], "default-image", data)
+    assert_same(pixels(encoded.body), frames[1], "default-image", data)
 
 
 def test_every_frame_counts_against_the_limits() -> None:

@@ -169,6 +169,47 @@ def test_an_unsound_film_does_not_cost_the_still(damage: str) -> None:
     assert not still.truncated
 
 
+def _behind_a_still(data: bytes, color: int, depth: int, frames: int) -> bytes:
+    """The film of `frames` frames with another picture, of zeros, in front, which is no part of it."""
+    items = [(item.kind, bytes(item.body)) for item in png_chunks.chunks(data)]
+    hidden = write_png(np.zeros((HEIGHT, WIDTH, CHANNELS[color]), int), color, depth)
+    zeros = next(bytes(item.body) for item in png_chunks.chunks(hidden) if item.kind == b"IDAT")
+    before = [item for item in items if item[0] not in (b"acTL", b"fcTL", b"IDAT", b"fdAT", b"IEND")]
+    film = [item for item in items if item[0] in (b"fcTL", b"IDAT", b"fdAT")][: 2 * frames]
+    parts = [
+        chunk(b"fdAT" if kind == b"IDAT" else kind, struct.pack(">I", at), body if kind == b"IDAT" else body[4:])
+        for at, (kind, body) in enumerate(film)
+    ]
+    count = chunk(b"acTL", struct.pack(">II", frames, 0))
+    still = chunk(b"IDAT", zeros)
+    return b"".join((SIGNATURE, *(chunk(*item) for item in before), count, still, *parts, chunk(b"IEND")))
+
+
+@pytest.mark.parametrize(("color", "depth"), KINDS)
+def test_a_still_that_is_not_in_the_film_is_not_its_first_frame(color: int, depth: int) -> None:
+    data, _ = frames_of(color, depth, (0, 0, 0), (1, 0, 0))
+    film = decoded(data).frames
+    hidden = _behind_a_still(data, color, depth, 3)
+    for found, expected in zip(decoded(hidden).frames, film, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(decoded(hidden, "first").frames[0], film[0])
+    alone = _behind_a_still(data, color, depth, 1)
+    for frames in ("single", "first", "all"):
+        np.testing.assert_array_equal(decoded(alone, frames).frames[0], film[0])
+
+
+def test_the_first_frame_of_a_film_without_alpha_has_none() -> None:
+    samples = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3))
+    data = _behind_a_still(apng([(samples, Control(0, 0, PLACES[0]))], 2, 8, []), 2, 8, 1)
+    np.testing.assert_array_equal(decoded(data, "single").frames[0], samples)
+
+
+def test_where_the_first_frame_is_damaged_the_still_is_taken() -> None:
+    data = _behind_a_still(frames_of(2, 8, (0, 0, 0), (0, 0, 0))[0], 2, 8, 3)
+    at = data.index(b"fdAT") + 20
+    assert not decoded(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], "first").frames[0][..., :3].any()
+
+
 def test_a_first_gif_frame_that_goes_back_to_nothing_is_cleared() -> None:
     raster = decoded((CASES / "gif_disp3_first.gif").read_bytes())
     assert raster.frames[0].reshape(-1, 3).tolist() == [[255, 0, 0]] * 384

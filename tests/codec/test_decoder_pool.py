@@ -1,5 +1,6 @@
 """Decoding in a process that may be killed: the same answers, and a service that outlives its decoders."""
 
+import fcntl
 import io
 import os
 import resource
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from app.codec import Codec, DecodeLimits, decoder_protocol
+from app.codec import Codec, DecodeLimits, decoder_child, decoder_protocol
 from app.codec.decoder_child import DecoderChild
 from app.codec.decoder_pool import DecoderPool
 from app.codec.raster import Raster
@@ -114,6 +115,27 @@ def _inline(samples: Any) -> bytes:
     service = Codec(FORMULAS, LIMITS, threads=1)
     decoded = service.decode(saved(samples, "PNG"), wanted(scale=1))
     return service.encode(decoded, [decoded.frames[0].planes], 1, wanted()).body
+
+
+def test_a_pipe_holds_most_messages_whole() -> None:
+    """Else service and decoder wait for each other at every 64 KiB."""
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    decoder_child._widen(into)
+    assert os.write(into, bytes(1 << 20)) == 1 << 20
+    os.close(out)
+    os.close(into)
+
+
+def test_a_pipe_that_may_not_be_widened_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    out, into = os.pipe()
+    decoder_child._widen(into)
+    os.close(out)
+    os.close(into)
 
 
 def test_many_threads_get_their_own_pictures(processes: DecoderPool) -> None:

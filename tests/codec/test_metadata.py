@@ -360,6 +360,25 @@ def test_primaries_are_those_of_their_standards_white_is_white() -> None:
         assert white is not None and white.min() >= 254
 
 
+@pytest.mark.parametrize(
+    "points",
+    [
+        (11273, 2000, 0, 31270, 0, 31270, 0, 31270),
+        (31270, 32900, 20000, 20000, 30000, 30000, 40000, 40000),
+        (31270, 32900, 64000, 33000, 30000, 60000, 15000, 0),
+        (31270, 32900, 164000, 33000, 30000, 60000, 15000, 6000),
+    ],
+    ids=["one point", "on a line", "without a luminance", "out of range"],
+)
+def test_points_that_span_no_colours_leave_the_gamma(points: tuple[int, ...]) -> None:
+    samples, wrong = picture(8, 8, 3), (b"cHRM", struct.pack(">8I", *points))
+    _, encoded = upscaled(write_png(samples, 2, 8, extra=[wrong, _GAMMA_1]), color="srgb")
+    expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
+    assert_same(pixels(encoded.body), expected, "chrm-gama", tolerance=1)
+    _, alone = upscaled(write_png(samples, 2, 8, extra=[wrong]), color="srgb")
+    assert_same(pixels(alone.body), samples, "chrm")
+
+
 def test_the_gamma_of_srgb_is_not_made_a_profile() -> None:
     _, encoded = upscaled(write_png(picture(8, 8, 3), 2, 8, extra=[(b"gAMA", (45455).to_bytes(4, "big"))]))
     assert {kind for kind, _ in chunks(encoded.body)} == {b"IHDR", b"IDAT", b"IEND"}

@@ -84,6 +84,19 @@ def test_palettes_of_every_depth(bits: int, order: Order) -> None:
     np.testing.assert_array_equal(decoded(data), colors.T[indices[..., 0]])
 
 
+@pytest.mark.parametrize("bits", [1, 4, 8, 12, 16])
+@pytest.mark.parametrize("extra", [1, 2], ids=["premultiplied", "straight"])
+def test_palettes_with_alpha(extra: int, bits: int) -> None:
+    samples, full = of_depth(bits, 2), (1 << bits) - 1
+    colors = np.random.default_rng(bits).integers(0, 256, (3, 1 << bits))
+    colormap = [int(value) * 257 for value in colors.reshape(-1)]
+    found = decoded(tiff(samples, bits, "<", PALETTE, t320=(3, colormap), t338=(3, [extra])))
+    shown, alpha = colors.T[samples[..., 0]], np.floor(samples[..., 1:] * (255 / full) + 0.5)
+    if extra == 1:
+        shown = np.minimum(np.rint(shown * 255 / np.maximum(alpha, 1)), 255)
+    np.testing.assert_array_equal(found, np.concatenate((shown, alpha), axis=2))
+
+
 def test_twelve_bits_of_gray() -> None:
     samples = decoded((CASES / "tiff_gray12_le.tif").read_bytes())
     assert samples.dtype == np.uint16

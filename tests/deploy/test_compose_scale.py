@@ -66,6 +66,44 @@ def test_the_balancer_takes_its_configuration() -> None:
     assert done.returncode == 0, done.stderr
 
 
+async def test_one_source_cannot_take_all_connections_of_the_balancer(tmp_path: Path) -> None:
+    haproxy = shutil.which("haproxy")
+    if haproxy is None:
+        pytest.skip("haproxy is not installed: apt-get install haproxy")
+    port = free_port()
+    sections = HAPROXY.read_text().partition("\ndefaults\n")[2]
+    defaults, frontend = (
+        part.partition("\n\n")[0] for part in (sections, sections.partition("\nfrontend public\n")[2])
+    )
+    for given, small in (("bind :8000", f"bind 127.0.0.1:{port}"), ("gt 2048", "gt 5"), ("gt 256", "gt 2")):
+        assert given in frontend
+        frontend = frontend.replace(given, small)
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(f"defaults\n{defaults}\nfrontend public\n{frontend}\nbackend service\n")
+    balancer = await asyncio.create_subprocess_exec(
+        haproxy, "-db", "-f", str(configuration), stderr=asyncio.subprocess.DEVNULL
+    )
+    opened = []
+
+    async def admitted(source: str) -> bool:
+        with contextlib.suppress(ConnectionError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+            opened.append(writer)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            return (await reader.read(12)) == b"HTTP/1.1 503"
+        return False
+
+    try:
+        await asyncio.to_thread(wait_for_port, port)
+        assert [await admitted("127.0.0.2") for _ in range(7)] == [True] * 5 + [False] * 2
+        assert await admitted("127.0.0.3")
+    finally:
+        for writer in opened:
+            writer.close()
+        balancer.terminate()
+        await balancer.wait()
+
+
 async def test_who_leaves_the_balancer_leaves_the_service(tmp_path: Path) -> None:
     """Else pictures are made for nobody while others wait."""
     haproxy = shutil.which("haproxy")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.docker_check import CheckFailed, picture, png_size
+from deploy.check_client import picture, png_size
+from deploy.checking import CheckFailed
 from deploy.image.slim import slim, strip
 
 

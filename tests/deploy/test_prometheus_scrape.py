@@ -19,7 +19,7 @@ import yaml
 
 from app.main import create_app
 from app.settings import Settings
-from deploy.docker_check import picture
+from deploy.check_client import picture
 from tests.fakes import Build, FakeModel, worker
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"

@@ -45,6 +45,12 @@ async def test_a_lost_replica_is_a_502_that_says_so(proxy: ASGIApp) -> None:
     assert document["request_id"] == answer.headers["x-request-id"] == "mine"
 
 
+async def test_a_problem_has_an_id_when_the_client_sent_none() -> None:
+    answer = await answer_of(HonestErrors(fails))
+    assert answer.json()["request_id"] == answer.headers["x-request-id"] != ""
+    assert answer.headers["cache-control"] == "no-store"
+
+
 async def test_answers_pass_through() -> None:
     answer = await answer_of(HonestErrors(PlainTextResponse("busy", 503, {"retry-after": "2"})))
     assert (answer.status_code, answer.text, answer.headers["retry-after"]) == (503, "busy", "2")

@@ -56,7 +56,8 @@ async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, config: Lap
         [size for size in sizes if size <= LARGEST]
         for sizes in (tiling.tile_heights or tiling.tile_widths, tiling.tile_widths)
     )
-    planes = [plane(*size, seed=seed) for seed, size in enumerate(SIZES)]
+    chosen = SIZES if passes < 8 else SIZES[::3]  # eight times the work, where AMX may be emulated
+    planes = [plane(*size, seed=seed) for seed, size in enumerate(chosen)]
     whole = replace(tiling, tile_heights=COMPUTED_WHOLE[:1], tile_widths=COMPUTED_WHOLE[1:], warm_up="nothing")
     async with engine(weights, backend, dtype, whole) as running:
         expected = await upscaled(running, planes, scale, passes)

@@ -3,11 +3,13 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.engine import Plane
+from app.engine.tiles import Cutting, TileSizes
 from tests.fakes import FakeInfo
 
 Tiles = NDArray[np.float32]
@@ -59,6 +61,23 @@ def assert_upscaled(planes: list[Plane], outputs: list[dict[int, Plane]], scale:
             assert levels[level].dtype == np.float32
             assert levels[level].flags.c_contiguous
             np.testing.assert_array_equal(levels[level], wanted[level])
+
+
+def cutting(*sizes: int, margin: int = 3, extra: int = 0, workers: int = 1, split_above: int = 0) -> Cutting:
+    """Cores of these heights and widths, ascending; a tile costs `margin` along an axis beside its core."""
+    return Cutting(TileSizes(sizes, sizes), margin, margin + extra, margin, workers, split_above)
+
+
+@dataclass(frozen=True)
+class Worked(FakeInfo):
+    """A network of margin 3 that takes the same `amount` of work for every tile."""
+
+    margin: int = 3
+    amount: int = 1
+
+    def work(self, height: int, width: int, scale: int) -> int:
+        """The same for all."""
+        return self.amount
 
 
 def picture(height: int, width: int, seed: int = 0) -> Plane:

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from app.engine import Plane
 from app.engine.ensemble import SYMMETRIES, Mean, turned_back
 from app.engine.request import Request
-from app.engine.tiles import TileSizes
 from app.errors import QueueFull
 from model.evaluate import upscale_ensemble, upscale_twice
 from model.network import LapSRN, LapSRNConfig
 from tests.engine.conftest import ZERO, Start, counters
-from tests.engine.fakes import FakeModel, Gate, Tiles, expected, picture
+from tests.engine.fakes import FakeModel, Gate, Tiles, Worked, cutting, expected, picture
 from tests.model.networks import SERVED, plane, random_network, runtime_of
 
 Turn = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -198,18 +197,7 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
         def settled(self, error: Exception | None) -> None: ...
 
     request = Request.cut(
-        [picture(4, 80)],
-        client="me",
-        scale=2,
-        levels=[2],
-        sizes=TileSizes((4, 8), (4, 8)),
-        margin=3,
-        window_margin=3,
-        overhead=3,
-        workers=1,
-        split_above=1,
-        listener=Deaf(),
-        passes=8,
+        [picture(4, 80)], Worked(scales=(2,)), cutting(4, 8), client="me", scale=2, listener=Deaf(), passes=8
     )
     wide = [tile for tile in request.tiles if tile.symmetry < 4]
     assert {(tile.shape.height, tile.shape.width) for tile in wide} == {(4, 8)}

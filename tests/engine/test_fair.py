@@ -6,8 +6,8 @@ import pytest
 
 from app.engine.fair import FairQueue
 from app.engine.request import Request
-from app.engine.tiles import Shape, TileSizes
-from tests.engine.fakes import picture
+from app.engine.tiles import Shape
+from tests.engine.fakes import Worked, cutting, picture
 
 
 class Nobody:
@@ -21,17 +21,11 @@ class Nobody:
 def request(client: str, tiles: int, scale: int = 4, size: int = 8, work: int = 1) -> Request:
     made = Request.cut(
         [picture(size, size * tiles)],
+        Worked(scales=(2, 4, 8), amount=work),
+        cutting(size),
         client=client,
         scale=scale,
-        levels=[2],
-        sizes=TileSizes((size,), (size,)),
-        margin=3,
-        window_margin=3,
-        overhead=3,
-        workers=1,
-        split_above=1,
         listener=Nobody(),
-        work=lambda height, width, scale: work,
     )
     assert made.total == tiles
     return made
@@ -139,7 +133,7 @@ def test_the_limit_is_asked_about_the_shape_whose_turn_it_is() -> None:
     asked: list[Shape] = []
     queue = queue_of(request("x", 2, size=16))
     queue.take(lambda shape: asked.append(shape) or 1)  # type: ignore[func-returns-value]
-    assert asked == [Shape(16, 16, 4)]
+    assert asked == [Shape(16, 16, 4, "fake_x4")]
     assert asked[0].pixels == 256
 
 

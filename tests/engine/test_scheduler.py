@@ -11,27 +11,14 @@ from app.engine.config import EngineConfig
 from app.engine.rate import WorkRate
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
-from app.engine.tiles import Shape, TileSizes
+from app.engine.tiles import Shape
 from app.errors import Draining, InferenceFailed, QueueFull, TooManyRequests
-from tests.engine.fakes import Ear, picture
+from tests.engine.fakes import Ear, Worked, cutting, picture
 
 
 def request(tiles: int, client: str = "me", work: int = 1) -> tuple[Request, Ear]:
     ear = Ear()
-    made = Request.cut(
-        [picture(8, 8 * tiles)],
-        client=client,
-        scale=4,
-        levels=[2, 4],
-        sizes=TileSizes((8,), (8,)),
-        margin=3,
-        window_margin=3,
-        overhead=3,
-        workers=1,
-        split_above=1,
-        listener=ear,
-        work=lambda height, width, scale: work,
-    )
+    made = Request.cut([picture(8, 8 * tiles)], Worked(amount=work), cutting(8), client=client, scale=4, listener=ear)
     return made, ear
 
 

@@ -12,12 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from app.engine.config import EngineConfig
 from app.engine.request import Request, Tile
 from app.engine.scheduler import Scheduler
-from app.engine.tiles import Shape, TileSizes
+from app.engine.tiles import Shape
 from app.errors import Draining, InferenceFailed, QueueFull, TooManyRequests
-from tests.engine.fakes import Ear, picture
+from tests.engine.fakes import Ear, Worked, cutting, picture
 
 LIMITS = EngineConfig(max_tiles=20, max_bytes=20_000, max_failed_attempts=2)
-SIDES = TileSizes((4, 8), (4, 8))
 Place = Literal["waiting", "held", "done", "discarded"]
 
 
@@ -37,17 +36,11 @@ class Case:
         self.ear = Ear()
         self.request = Request.cut(
             [picture(height, width) for height, width in sides],
+            Worked(name=network),
+            cutting(4, 8, workers=2, split_above=8),
             client=client,
             scale=scale,
-            levels=[level for level in (2, 4) if level <= scale],
-            sizes=SIDES,
-            margin=3,
-            window_margin=3,
-            overhead=3,
-            workers=2,
-            split_above=8,
             listener=self.ear,
-            network=network,
             passes=passes,
         )
         self.places: dict[Tile, Place] = dict.fromkeys(self.request.tiles, "waiting")

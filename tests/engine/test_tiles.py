@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.tiles import CutPlane, Span, TileSizes, cut_axis, sizes_for
-from tests.engine.fakes import expected, pad, picture, upsample
+from app.engine.tiles import CutPlane, Cutting, Span, TileSizes, cut_axes, cut_axis
+from tests.engine.fakes import cutting, expected, pad, picture, upsample
 
 EDGES = (16, 32, 48, 64, 96, 128)
 
@@ -72,16 +72,15 @@ ALIKE, APART = TileSizes(EDGES, EDGES), TileSizes((32, 64, 128), (40, 64, 108))
 def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
     edges: TileSizes, height: int, width: int, workers: int, core: tuple[int, int]
 ) -> None:
-    chosen = sizes_for(height, width, edges, 9, workers, 66)
-    assert (cut_axis(height, chosen.heights, 9)[0].size, cut_axis(width, chosen.widths, 9)[0].size) == core
+    rows, columns = cut_axes(height, width, Cutting(edges, 9, 9, 9, workers, split_above=66))
+    assert (rows[0].size, columns[0].size) == core
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 9), st.sampled_from([16, 34, 66, 128]))
 def test_there_are_tiles_for_every_worker_unless_they_are_small(
     height: int, width: int, workers: int, split_above: int
 ) -> None:
-    edges = sizes_for(height, width, ALIKE, 9, workers, split_above)
-    cuts = [cut_axis(side, each, 9) for side, each in zip((height, width), edges, strict=True)]
+    cuts = cut_axes(height, width, Cutting(ALIKE, 9, 9, 9, workers, split_above))
     assert len(cuts[0]) * len(cuts[1]) >= workers or all(cut[0].size <= split_above for cut in cuts)
 
 
@@ -93,7 +92,7 @@ def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, marg
     """Whatever is in it past the network's margin."""
     plane = picture(height, width)
     padded = pad(plane, margin)
-    cut = CutPlane.cut(plane, TileSizes((4, 16), (4, 16)), margin, margin + extra, margin)
+    cut = CutPlane.cut(plane, cutting(4, 16, margin=margin, extra=extra))
     for row in cut.rows:
         for column in cut.columns:
             sides = row.size + 2 * (margin + extra), column.size + 2 * (margin + extra)
@@ -118,8 +117,9 @@ def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
 ) -> None:
     """Everything in a window belongs to its place in the picture, whatever the cut: past the network's margin too."""
     plane = picture(*size)
-    cut = CutPlane.cut(plane, TileSizes(tuple(sorted(heights)), tuple(sorted(widths))), margin, margin + extra, margin)
-    uncut = CutPlane.cut(plane, TileSizes((40,), (40,)), margin, margin + extra, margin)
+    sizes = TileSizes(tuple(sorted(heights)), tuple(sorted(widths)))
+    cut = CutPlane.cut(plane, Cutting(sizes, margin, margin + extra, margin))
+    uncut = CutPlane.cut(plane, cutting(40, margin=margin, extra=extra))
     border, seen = margin + extra, []
     for one in (cut, uncut):
         whole = np.full((size[0] * 2, size[1] * 2), np.nan, np.float32)
@@ -137,7 +137,7 @@ def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
 
 def test_a_plane_shorter_than_the_margin_is_replicated_on_that_axis_alone() -> None:
     plane = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]], np.float32)
-    cut = CutPlane.cut(plane, TileSizes((8,), (8,)), 3, 3, 3)
+    cut = CutPlane.cut(plane, cutting(8))
     window = np.empty((14, 14), np.float32)
     cut.read(Span(0, 2, 8), Span(0, 5, 8), window)
     np.testing.assert_array_equal(window[:8, 3], [1, 1, 1, 1, 6, 6, 6, 6])

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from skimage.color import rgb2ycbcr
 
-from model.color import RGB_FROM_YCBCR, YCBCR_FROM_RGB, luma, luma_from_gray, rgb_from_ycbcr, ycbcr_from_rgb
+from model.color import (
+    RGB_FROM_YCBCR,
+    YCBCR_FROM_RGB,
+    linear_from_srgb,
+    luma,
+    luma_from_gray,
+    rgb_from_ycbcr,
+    srgb_from_linear,
+    ycbcr_from_rgb,
+)
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
 
@@ -60,3 +69,11 @@ def test_everything_is_float64() -> None:
     rgb = (PICTURE / 255).astype(np.float32)
     results = (ycbcr_from_rgb(rgb), rgb_from_ycbcr(rgb), luma_from_gray(rgb[..., 0]), luma(PICTURE))
     assert [result.dtype.name for result in results] == ["float64"] * 4
+
+
+def test_srgb_of_linear_light_and_back() -> None:
+    """Mid-gray, code 188, is half of the light; the two branches meet, and each function undoes the other."""
+    light = linear_from_srgb(np.array([0.0, 0.02, 188 / 255, 1.0]))
+    np.testing.assert_allclose(light, [0, 0.02 / 12.92, 0.5029, 1], atol=1e-4)
+    values = np.arange(256) / 255
+    np.testing.assert_allclose(srgb_from_linear(linear_from_srgb(values)), values, atol=1e-7)

@@ -22,7 +22,7 @@ def test_a_cpu_whose_features_are_not_known_has_those_of_its_kind(
 
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(Path, "read_text", read)
-    monkeypatch.setattr(cpu, "_told_by_numpy", list)
+    monkeypatch.setattr(cpu, "_numpy_extensions", list)
     assert [name for name, needed in TARGETS.items() if needed <= cpu.features()] == runs
 
 
@@ -35,33 +35,41 @@ def test_a_cpu_whose_features_are_not_known_has_those_of_its_kind(
         ("arm64", "ASIMD", ["neon"]),
     ],
 )
+@pytest.mark.parametrize("text", [None, "Other\t: neon", "translated"])
 def test_without_proc_features_are_those_that_numpy_tells(
-    machine: str, level: str, runs: list[str], monkeypatch: pytest.MonkeyPatch
+    machine: str, level: str, runs: list[str], text: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Machines as Windows and macOS call them, levels as in numpy.show_config()."""
+    """Machines as Windows and macOS call them, levels as in numpy.show_config().
+
+    Linux lists the other kind's features where one kind of CPU is translated into another's instructions.
+    """
+    others = "flags\t: avx2 avx512f" if machine == "arm64" else "Features\t: fp asimd"
 
     def read(path: Path) -> str:
-        raise FileNotFoundError(path)
+        if text is None:
+            raise FileNotFoundError(path)
+        return others if text == "translated" else text
 
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(Path, "read_text", read)
-    monkeypatch.setattr(cpu, "_told_by_numpy", lambda: [level])
+    monkeypatch.setattr(cpu, "_numpy_extensions", lambda: [level])
     assert [name for name, needed in TARGETS.items() if needed <= cpu.features()] == runs
 
 
 def test_numpy_tells_no_more_than_linux() -> None:
     if not Path("/proc/cpuinfo").exists():
         pytest.skip("no /proc/cpuinfo to compare with")
-    levels = [cpu._LEVELS[name] for name in cpu._told_by_numpy() if name in cpu._LEVELS]
+    levels = [cpu._LEVELS[name] for name in cpu._numpy_extensions() if name in cpu._LEVELS]
     assert all(level <= cpu.features() for level in levels)
     assert (cpu.features() >= cpu.V3) == (cpu.V3 in levels)
 
 
-@pytest.mark.parametrize("line", ["flags\t\t: fpu sse2 avx2", "Features\t: fp asimd avx2"])
-def test_features_are_those_of_the_first_cpu(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda path: f"processor: 0\n{line}\nprocessor: 1\nflags: other\n")
-    assert "avx2" in cpu.features()
-    assert "other" not in cpu.features()
+@pytest.mark.parametrize(("machine", "name"), [("x86_64", "flags\t"), ("aarch64", "Features")])
+def test_features_are_those_of_the_first_cpu(machine: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", lambda path: f"processor: 0\n{name}\t: one\nprocessor: 1\n{name}: two\n")
+    assert "one" in cpu.features()
+    assert "two" not in cpu.features()
 
 
 def test_amx_is_seen_as_torch_sees_it() -> None:

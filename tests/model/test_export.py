@@ -1,5 +1,6 @@
 """What the README and the model card say of the shipped weights is what the file says, and what they score."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import yaml
 from model.checkpoint import load_weights, save_weights
 from model.evaluate import evaluate, pad, summary
 from model.export import main
-from model.model_card import with_front_matter, with_tables
+from model.model_card import score_table, with_front_matter, with_tables
 from model.network import LapSRNConfig
 from model.weights import KINDS, Waypoint
 from tests.model.networks import SHIPPED, random_network
@@ -38,6 +39,18 @@ def test_the_readme_says_what_the_first_weights_say() -> None:
     assert with_tables(text, ROOT / "weights" / "lapsrn_x4.safetensors") == text, (
         "renew with python -m model.export --cards"
     )
+
+
+def test_what_is_published_stands_beside_the_same_sets_at_x4_only() -> None:
+    figures = {"psnr": 31.768, "ssim": 0.88941, "bicubic_psnr": 28.42, "bicubic_ssim": 0.8101}
+    table = [row.strip("| ").split(" | ") for row in score_table({"Set5": {"2": figures, "4": figures}}).splitlines()]
+    assert table[0][4:] == ["the paper's LapSRN", "best public PyTorch"]
+    assert [row[:4] for row in table[2:]] == [
+        ["Set5", scale, "28.42 / 0.8101", "**31.77** / 0.8894"] for scale in ("×2", "×4")
+    ]
+    assert table[2][4:] == [] and table[3][4:] == ["31.49", "31.59"]
+    for others in ({"Urban100": {"4": figures}}, {"Set5": {"4": figures, "8": figures}}, {"Set5": {"2": figures}}):
+        assert "PyTorch" not in score_table(others)
 
 
 @pytest.mark.parametrize(("name", "shipped"), SCORED, ids=lambda value: getattr(value, "stem", value))
@@ -174,6 +187,33 @@ def test_an_onnx_model_is_the_same_each_time(tmp_path: Path) -> None:
     for name in ("a", "b"):
         main(["--weights", str(tmp_path / "w.safetensors"), "--onnx", str(tmp_path / name)])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_an_onnx_model_names_the_weights_that_are_written_beside_it(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    network = random_network(LapSRNConfig(depth=1, width=2))
+    save_weights(tmp_path / "old.safetensors", network)
+    new = tmp_path / "new.safetensors"
+    main(
+        [
+            "--weights",
+            str(tmp_path / "old.safetensors"),
+            "--to",
+            str(new),
+            "--data",
+            "noise",
+            "--onnx",
+            str(tmp_path / "m"),
+        ]
+    )
+    model = onnx.load(str(tmp_path / "m"))
+    properties = {each.key: each.value for each in model.metadata_props}
+    assert model.graph.name == "new"
+    assert properties == {
+        "sha256": hashlib.sha256(new.read_bytes()).hexdigest(),
+        "margin": str(network.config.margin),
+        "data": "noise",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Bytes of answers: a ceiling for all, half of it for one alone, and nobody is shut out for ever."""
 
+from collections.abc import Callable
+
 import pytest
 
 from app.errors import QueueFull, TooManyRequests
-from app.service.answer_budget import AnswerBudget
+from app.service.answer_budget import AnswerBudget, Reader
 
 
 def test_one_client_may_have_half() -> None:
-    budget = AnswerBudget(100)
+    budget = AnswerBudget(100, 60.0)
     release = budget.hold("ann", 30)
     budget.hold("ann", 20)
     with pytest.raises(TooManyRequests) as refused:
@@ -20,7 +22,7 @@ def test_one_client_may_have_half() -> None:
 
 def test_whoever_comes_finds_room_however_many_leave_theirs_unread() -> None:
     """Two that read a byte now and then kept everybody else out, for as long as they liked."""
-    budget = AnswerBudget(100)
+    budget = AnswerBudget(100, 60.0)
     for name, held in (("ann", 50), ("bob", 75), ("cat", 87)):
         with pytest.raises(TooManyRequests):
             while True:
@@ -30,7 +32,7 @@ def test_whoever_comes_finds_room_however_many_leave_theirs_unread() -> None:
 
 
 def test_all_together_may_have_all() -> None:
-    budget = AnswerBudget(100)
+    budget = AnswerBudget(100, 60.0)
     for name, first in (("ann", 50), ("bob", 45)):
         budget.hold(name, first)
     for asked in (6, 100):
@@ -42,7 +44,7 @@ def test_all_together_may_have_all() -> None:
 
 
 def test_what_is_larger_than_the_budget_is_let_through_alone() -> None:
-    budget = AnswerBudget(100)
+    budget = AnswerBudget(100, 60.0)
     release = budget.hold("ann", 500)
     for name, error in (("ann", TooManyRequests), ("bob", QueueFull)):
         with pytest.raises(error):
@@ -55,9 +57,86 @@ def test_what_is_larger_than_the_budget_is_let_through_alone() -> None:
 
 
 def test_asking_for_room_takes_none() -> None:
-    budget = AnswerBudget(100)
+    budget = AnswerBudget(100, 60.0)
     release = budget.hold("ann", 0)
     assert budget.held_bytes == 0
     budget.hold("ann", 50)
     release()
     assert budget.held_bytes == 50
+
+
+class Clients:
+    """A budget of 100 bytes whose answers are slow beyond 60 seconds; the test says what passes and what is read."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.taken: dict[str, int] = {}
+        self.cut_off: list[str] = []
+        self.budget = AnswerBudget(100, 60.0, lambda: self.now)
+
+    def begin(self, name: str, count: int) -> Callable[[], None]:
+        self.taken.setdefault(name, 1000)  # of earlier answers
+        return self.budget.hold(name, count, Reader(lambda: self.taken[name], lambda: self.cut_off.append(name)))
+
+
+@pytest.fixture
+def clients() -> Clients:
+    clients = Clients()
+    for name in ("ann", "bob", "cat"):
+        clients.begin(name, 30)
+    return clients
+
+
+def test_the_slowest_answers_are_cut_off_when_somebody_finds_no_room(clients: Clients) -> None:
+    """Many that read a byte now and then kept everybody else out, for as long as they liked."""
+    clients.now = 20.0
+    for name, read in (("ann", 2), ("bob", 1), ("cat", 3)):
+        clients.taken[name] += read
+    clients.begin("dan", 45)
+    assert clients.cut_off == ["bob", "ann"]
+    assert clients.budget.held_bytes == 75
+
+
+def test_nobody_is_cut_off_while_there_is_room(clients: Clients) -> None:
+    clients.now = 1000.0
+    clients.begin("dan", 10)
+    assert clients.cut_off == []
+
+
+def test_who_reads_fast_enough_or_has_just_begun_is_not_cut_off(clients: Clients) -> None:
+    clients.now = 4.9
+    with pytest.raises(QueueFull):
+        clients.begin("dan", 20)
+    clients.now = 20.0
+    for name in ("ann", "bob", "cat"):
+        clients.taken[name] += 10
+    with pytest.raises(QueueFull):
+        clients.begin("dan", 20)
+    assert clients.cut_off == []
+
+
+def test_who_holds_as_much_as_the_slow_cuts_nobody_off(clients: Clients) -> None:
+    clients.now = 20.0
+    with pytest.raises(TooManyRequests):
+        clients.begin("ann", 20)
+    clients.begin("dan", 10)
+    with pytest.raises(TooManyRequests):
+        clients.begin("ann", 0)
+    assert clients.cut_off == []
+
+
+def test_an_answer_that_is_cut_off_is_counted_out_once() -> None:
+    clients = Clients()
+    release = clients.begin("ann", 100)
+    clients.now = 20.0
+    clients.begin("bob", 100)
+    release()
+    assert clients.budget.held_bytes == 100
+
+
+def test_an_answer_without_a_reader_is_not_cut_off() -> None:
+    clients = Clients()
+    clients.budget.hold("ann", 100)
+    clients.now = 20.0
+    with pytest.raises(QueueFull):
+        clients.begin("bob", 1)

@@ -112,8 +112,8 @@ class Estimator:
             sums = np.zeros(2 * sum(len(each.bias) for each in self._layers))
             where = np.array([part.ctypes.data for part in parts], np.uintp)
             sides = np.array([part.shape for part in parts], np.uintp)
-            told = self._shapes.ctypes.data, len(self._layers), self._packed.ctypes.data, sums.ctypes.data
-            if native.estimator_moments(where.ctypes.data, sides.ctypes.data, len(parts), *told):
+            network = self._shapes.ctypes.data, len(self._layers), self._packed.ctypes.data, sums.ctypes.data
+            if native.estimator_moments(where.ctypes.data, sides.ctypes.data, len(parts), *network):
                 raise MemoryError("no memory to look for how a picture was shrunk")
         found, shapes = [], [np.array(tile.shape) for tile in tiles]
         for layer in self._layers:

@@ -18,7 +18,7 @@ from app.codec.native import library
 
 FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 QUALITIES = (*range(10, 80, 5), *range(76, 95, 1))
-"""Those that are told apart. Above, the steps of these frequencies are as small as what rounding pixels adds."""
+"""Those that can be distinguished. Above, the steps of these frequencies are as small as what rounding pixels adds."""
 TILE, TILES = 128, 16
 """Pixels of a side of the tiles that are looked at, a multiple of 8, and how many at most: of the busier half."""
 LEVELS = np.float32(255 * 255 / 219)
@@ -72,13 +72,13 @@ def histograms(pictures: Iterable[NDArray[np.float32]]) -> NDArray[np.uint32]:
     """
     found, native = np.zeros((64, len(FREQUENCIES), _BINS), np.uint32), library()
     basis, frequencies = _basis(), np.array(FREQUENCIES, np.int32)
-    told = basis.ctypes.data, frequencies.ctypes.data, len(FREQUENCIES), _PER_LEVEL, _BINS, found.ctypes.data
+    arguments = basis.ctypes.data, frequencies.ctypes.data, len(FREQUENCIES), _PER_LEVEL, _BINS, found.ctypes.data
     for picture in pictures:
         if native is None:
             _count(picture, found)
             continue
         values = np.ascontiguousarray(picture)
-        if native.grid_histograms(values.ctypes.data, *values.shape, *told):
+        if native.grid_histograms(values.ctypes.data, *values.shape, *arguments):
             raise MemoryError("no memory to look for traces of JPEG")
     return found
 
@@ -123,8 +123,8 @@ def _sums(found: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray[np.fl
         np.einsum("pfb,fqb->pq", found, cosines, out=sums)
         np.sum(before[:, each, ranges[..., 1]] - before[:, each, ranges[..., 0]], axis=1, out=counts)
         return sums, counts
-    told = cosines.ctypes.data, ranges.ctypes.data, len(QUALITIES), sums.ctypes.data, counts.ctypes.data
-    if native.grid_sums(found.ctypes.data, *found.shape, *told):
+    arguments = cosines.ctypes.data, ranges.ctypes.data, len(QUALITIES), sums.ctypes.data, counts.ctypes.data
+    if native.grid_sums(found.ctypes.data, *found.shape, *arguments):
         raise MemoryError("no memory to look for traces of JPEG")
     return sums, counts
 

@@ -11,9 +11,9 @@ from app.codec.types import Finding, Plane
 TILE, TILES = 64, 8
 """Pixels of a side of the tiles that the estimator looks at, and how many at most."""
 LEAST_SIGMA = 2.0
-"""Of noise that is told, in levels of 255; tests/codec/history/test_estimator.py says how often it errs."""
+"""The least noise that is reported, in levels of 255; tests/codec/history/test_estimator.py says how often it errs."""
 LEAST_PROBABILITY = 0.5
-"""From which on it is told that a picture was shrunk by area."""
+"""From this probability on, a picture counts as shrunk by area."""
 
 
 def findings_of(luma: Plane, lossless: bool) -> list[Finding]:

@@ -1,9 +1,9 @@
 """Metadata in an AVIF or HEIC: the items that hold EXIF and XMP. (ISO/IEC 14496-12, 8.11; 23008-12, annex A.)"""
 
 from collections.abc import Iterator
-from itertools import count
 
-from app.codec.boxes import bounded, boxes
+from app.codec.boxes import boxes
+from app.codec.heif import IN_IDAT, located
 from app.codec.metadata import xmp
 from app.codec.metadata.blocks import TOO_LARGE, Blocks, bare_exif, note
 
@@ -16,7 +16,7 @@ def separated(data: bytes) -> tuple[bytes, Blocks]:
     copy, blocks = bytearray(data), Blocks()
     meta = next((body[4:] for kind, body in boxes(memoryview(copy)) if kind == b"meta"), memoryview(b""))
     parts = dict(boxes(meta))
-    places = _places(parts.get(b"iloc", memoryview(b"")))
+    places = located(parts.get(b"iloc", memoryview(b"")))
     for number, kind in _items(parts.get(b"iinf", memoryview(b""))):
         name = "exif" if bytes(kind[:4]) == _EXIF else "xmp"
         kind[:4] = _UNKNOWN
@@ -26,7 +26,7 @@ def separated(data: bytes) -> tuple[bytes, Blocks]:
         if sum(size for _, size in extents) > xmp.MAX_BYTES:
             blocks.dropped.append(note(name, TOO_LARGE))
             continue
-        source = parts.get(b"idat", memoryview(b"")) if method == 1 else memoryview(data)
+        source = parts.get(b"idat", memoryview(b"")) if method == IN_IDAT else memoryview(data)
         content = b"".join(source[offset : offset + size] for offset, size in extents)
         if name == "exif":
             blocks.exif = bare_exif(content[4 + int.from_bytes(content[:4], "big") :])
@@ -46,42 +46,3 @@ def _items(iinf: memoryview) -> Iterator[tuple[int, memoryview]]:
             item_type, rest = bytes(body[at : at + 4]), bytes(body[at + 4 :])
             if item_type == _EXIF or (item_type == _MIME and rest.split(b"\0")[1:2] == [_XMP_TYPE]):
                 yield int.from_bytes(body[4 : 4 + wide], "big"), body[at:]
-
-
-def _places(iloc: memoryview) -> dict[int, tuple[int, list[tuple[int, int]]]]:
-    """By item number: what offsets refer to (0: the file, 1: the box idat), and (offset, size) of each extent.
-
-    Stops at the end of the box, whatever counts it states. Raises UndecodablePicture if there are very many extents.
-    """
-    if len(iloc) < 8:
-        return {}
-    version = iloc[0]
-    offset_size, length_size, base_size = iloc[4] >> 4, iloc[4] & 15, iloc[5] >> 4
-    index_size = iloc[5] & 15 if version else 0
-    wide = 4 if version == 2 else 2
-    at = 6
-
-    def number(size: int) -> int:
-        nonlocal at
-        at += size
-        return int.from_bytes(iloc[at - size : at], "big")
-
-    places = {}
-    steps = bounded(count())  # extents that are said to take no bytes come to no end
-    for _ in range(number(wide)):
-        if at >= len(iloc):
-            break
-        next(steps)
-        item = number(wide)
-        method = number(2) & 15 if version else 0
-        number(2)  # data reference index
-        base = number(base_size)
-        extents = []
-        for _ in range(number(2)):
-            if at >= len(iloc):
-                break
-            next(steps)
-            number(index_size)
-            extents.append((base + number(offset_size), number(length_size)))
-        places[item] = (method, extents)
-    return places

@@ -10,7 +10,7 @@ UNUSABLE = "not for these samples"
 
 
 def note(block: str, reason: str) -> str:
-    """What the client is told about a block that was left out."""
+    """What X-Upscale-Metadata says about a block that was left out."""
     return f"{block} dropped ({reason})"
 
 

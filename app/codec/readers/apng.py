@@ -48,6 +48,11 @@ def plays(data: bytes) -> int:
     return int.from_bytes(body[4:8], "big")
 
 
+def hides_still(data: bytes) -> bool:
+    """Whether the still is no frame of the film, and so is shown only by readers that know no animations."""
+    return next((item.kind == b"IDAT" for item in chunks(data) if item.kind in (b"fcTL", b"IDAT")), False)
+
+
 def still(data: bytes) -> bytes:
     """The file without its film: what readers show that know no animations."""
     kept = (data[:8], *(chunk(item.kind, bytes(item.body)) for item in chunks(data) if item.kind not in CHUNKS))

@@ -85,7 +85,7 @@ class JxlReader(CarryingReader):
         most, pixels, layers = _SLACK * self.source.limits.max_input_pixels, 0, 0
         scan, header = _Decoder(self._data, jxl.FRAME), jxl.FrameHeader()
         scan.library.JxlDecoderSetCoalescing(scan.pointer, 0)
-        with contextlib.suppress(ValueError):  # what is damaged is told when it is decoded
+        with contextlib.suppress(ValueError):  # damage is reported when it is decoded
             while scan.next() == jxl.FRAME:
                 scan.library.JxlDecoderGetFrameHeader(scan.pointer, byref(header))
                 shown, canvas = header.duration or header.is_last, self._info.ysize * self._info.xsize
@@ -127,7 +127,7 @@ class JxlReader(CarryingReader):
             try:
                 event = scan.next()
             except ValueError:
-                break  # what is damaged is told when it is decoded
+                break  # damage is reported when it is decoded
             if event != jxl.FRAME:
                 break
             count += 1

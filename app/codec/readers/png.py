@@ -1,5 +1,6 @@
 """PNG and APNG: 16 bits by libpng, everything else by Pillow; films are composed by app.codec.readers.apng."""
 
+import contextlib
 import io
 from collections.abc import Iterable
 from dataclasses import replace
@@ -82,9 +83,27 @@ class PngReader(PillowReader):
         return range(self._announced)
 
     def frame(self, index: int, animated: bool) -> Frame:
-        """Decodes the still, or the next frame of the film, composed with those before it."""
-        if not animated:
-            return super().frame(index, animated)
+        """Decodes the still, or the next frame of the film, composed with those before it.
+
+        Where the still is not in the film, it is the film's first frame, as browsers show it; but the still if that
+        frame is damaged.
+        """
+        if animated:
+            return self._next_frame()
+        if self._announced and apng.hides_still(self._film):
+            with contextlib.suppress(UndecodablePicture, OSError, SyntaxError, ValueError, RuntimeError):
+                self.all_frames()
+                return self._without_needless_alpha(self._next_frame())
+        return super().frame(index, animated)
+
+    def _without_needless_alpha(self, frame: Frame) -> Frame:
+        """Composing needs alpha; a picture without it gets none."""
+        samples = frame.samples
+        alpha = self._image.mode in ("LA", "PA", "RGBA") or bool(self._key)
+        whole = (samples[..., -1] == np.iinfo(samples.dtype).max).all()
+        return frame if alpha or not whole else frame._replace(samples=np.ascontiguousarray(samples[..., :-1]))
+
+    def _next_frame(self) -> Frame:
         frame = next(self._frames, None)
         if frame is None:
             raise UndecodablePicture("The PNG's animation ends early. Take the still picture with frames=first.")

@@ -27,15 +27,21 @@ COMPRESSIONS = ("lzw", "zlib", "packbits", "jpeg", "lzma", "zstd", "webp")
 def read(data: bytes, bits: int) -> Samples:
     """The first page (H, W, C) of `bits` a sample, scaled from its own full scale to that of uint8 or uint16.
 
-    Gray, RGB, either with alpha, CMYK, and palettes. White-is-zero is inverted and premultiplied alpha divided out.
+    Gray, RGB, palettes, each with or without alpha, and CMYK. White-is-zero is inverted and premultiplied alpha divided
+    out.
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
         assert isinstance(page, tifffile.TiffPage)
-        values = _values(page)
-        if page.photometric == _PALETTE:
-            return _looked_up(values[..., 0], np.asarray(page.colormap))
-        return arranged(_scaled(values, bits), int(page.photometric), tuple(map(int, page.extrasamples)))
+        values, extra = _values(page), tuple(map(int, page.extrasamples))
+        if page.photometric != _PALETTE:
+            return arranged(_scaled(values, bits), int(page.photometric), extra)
+        colors = _looked_up(values[..., 0], np.asarray(page.colormap))
+        if extra[:1] not in ((_PREMULTIPLIED,), (_STRAIGHT,)):
+            return colors
+        alpha = _rescaled(values[..., 1:2], bits, 255).astype(np.uint8)
+        samples = np.concatenate((colors, alpha), axis=2)
+        return straight(samples) if extra[0] == _PREMULTIPLIED else samples
 
 
 def decoded(data: bytes) -> NDArray[Any]:
@@ -71,10 +77,16 @@ def read_rgb(data: bytes) -> Samples:
 
 
 def _scaled(values: NDArray[Any], bits: int) -> Samples:
-    full, target = (1 << bits) - 1, 255 if bits <= 8 else 65535
+    return (
+        _rescaled(values, bits, 255).astype(np.uint8) if bits <= 8 else _rescaled(values, bits, 65535).astype(np.uint16)
+    )
+
+
+def _rescaled(values: NDArray[Any], bits: int, target: int) -> NDArray[np.uint64]:
+    """From 0..2^bits-1 to 0..`target`, rounded."""
+    full = (1 << bits) - 1
     wide: NDArray[np.uint64] = np.minimum(values, full).astype(np.uint64)
-    wide = (wide * np.uint64(2 * target) + np.uint64(full)) // np.uint64(2 * full)
-    return wide.astype(np.uint8) if bits <= 8 else wide.astype(np.uint16)
+    return (wide * np.uint64(2 * target) + np.uint64(full)) // np.uint64(2 * full)
 
 
 def _looked_up(indices: NDArray[Any], colormap: NDArray[Any]) -> Samples:

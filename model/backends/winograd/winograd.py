@@ -185,7 +185,7 @@ def _convs(config: LapSRNConfig) -> list[int]:
 
 
 def _weights_bytes(convs: Sequence[int]) -> int:
-    """Room for the weights of a network with so many convolutions from 64 to 64 features in each level."""
+    """Bytes for the weights of a network with these numbers of convolutions from 64 to 64 features by level."""
     levels = len(convs)
     # As if each level, and the first layer, had one more: more than all that is not 64 to 64 channels takes.
     count = sum(convs) + PHASES * (levels - 1) + levels + 1
@@ -193,7 +193,7 @@ def _weights_bytes(convs: Sequence[int]) -> int:
 
 
 def _struct(convs: Sequence[int], skips: bool) -> _Network:
-    """A network with so many convolutions from 64 to 64 features in each level, without weights."""
+    """A network with these numbers of convolutions from 64 to 64 features by level, without weights."""
     return _Network(len(convs), skips, (ctypes.c_int32 * MAX_LEVELS)(*convs))
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from app.codec.history import estimator
 from app.codec.native import library
-from bench.findings import FOLDERS, shrunk, told
+from bench.findings import FOLDERS, recognised, shrunk
 from model.degradations import noisy
 from model.pictures import Picture, read
 from model.training.estimator import STRIDES, WAYS
@@ -80,16 +80,16 @@ def test_several_tiles_are_one_picture() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (18, 400), (23, 23)])
 def test_small_pictures_tell_nothing(shape: tuple[int, int]) -> None:
-    assert told(np.random.default_rng(0).integers(0, 256, shape, np.uint8)) == set()
+    assert recognised(np.random.default_rng(0).integers(0, 256, shape, np.uint8)) == set()
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_flat_pictures_tell_nothing(value: int) -> None:
-    assert told(np.full((80, 90, 3), value, np.uint8)) == set()
+    assert recognised(np.full((80, 90, 3), value, np.uint8)) == set()
 
 
 def test_the_published_low_resolutions_are_what_the_network_was_made_for() -> None:
-    assert [told(each) for each in pictures(folder.parent / "LRx4" for folder in SETS)] == [set()] * 19
+    assert [recognised(each) for each in pictures(folder.parent / "LRx4" for folder in SETS)] == [set()] * 19
 
 
 @pytest.mark.parametrize("change", [np.asarray, np.flipud, np.rot90], ids=["as it is", "upside down", "turned"])
@@ -97,18 +97,18 @@ def test_the_published_low_resolutions_are_what_the_network_was_made_for() -> No
 def test_noise_is_told(sigma: float, least: float, change: Callable[[Picture], Picture]) -> None:
     rng = np.random.default_rng(0)
     noise = (noisy(np.ascontiguousarray(change(low)), sigma, rng) for low in low_resolutions("bicubic"))
-    assert share("noise", map(told, noise)) >= least
+    assert share("noise", map(recognised, noise)) >= least
 
 
 @pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "lanczos", "linear-light"])
 def test_few_clean_pictures_are_taken_for_others(kernel: str) -> None:
-    found = [told(low) for low in low_resolutions(kernel)]
+    found = [recognised(low) for low in low_resolutions(kernel)]
     assert share("noise", found) <= 0.03
     assert share("area", found) <= (0.0 if kernel == "bicubic" else 0.1)
 
 
 def test_shrinking_by_area_is_told_of_most_pictures() -> None:
-    assert share("area", map(told, low_resolutions("box"))) >= 0.5
+    assert share("area", map(recognised, low_resolutions("box"))) >= 0.5
 
 
 def test_the_codec_tells_it() -> None:

@@ -125,6 +125,8 @@ def test_the_network_s_numbers(config: LapSRNConfig, backend: str, dtype: str) -
 )
 def test_a_pixel_is_the_same_in_any_tile(config: LapSRNConfig, backend: str, dtype: str) -> None:
     """Bit for bit where the tiling lets the engine cut a picture differently under load, wherever it can cut."""
+    if backend == "torch" and dtype != "float32":
+        config = replace(config, width=16)  # CPUs emulate it, which is slow
     tiling = by_name(backend).tiling("cpu")
     to_the_bit = tiling.split_above_idle != EngineConfig().split_above
     rows, columns = math.gcd(*(tiling.tile_heights or tiling.tile_widths)), math.gcd(*tiling.tile_widths)

@@ -7,12 +7,13 @@ import pytest
 from app.build import engine_config
 from app.engine import EngineConfig
 from app.engine.batch import BatchLimit
-from app.engine.tiles import Shape, cut_axis, sizes_for
+from app.engine.tiles import Shape, cut_axes
 from model.backends.amx import amx
 from model.backends.backend import Backend
 from model.backends.registry import BACKENDS, by_name, choose, survey
 from model.backends.winograd import winograd
 from model.network import LapSRNConfig
+from tests.fakes import FakeInfo
 from tests.model.networks import DEEP, DEEPER
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -137,8 +138,8 @@ def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
         assert -(2 * width + 8) % 16 == 4, "second level, whose layers are up to 6 narrower"
     assert all(height % 16 == 0 for height in heights)
     for workers in (1, 2, 8):
-        smallest = sizes_for(64, 64, config.tile_sizes(4), config.overhead(9), workers, config.split_above)
-        assert len(cut_axis(64, smallest.widths, 5)) == 1, "a thumbnail waits for one turn, not for two"
+        _, columns = cut_axes(64, 64, config.cutting(FakeInfo(), 4, workers, idle=False))
+        assert len(columns) == 1, "a thumbnail waits for one turn, not for two"
     assert BatchLimit(config)(Shape(heights[0], widths[0], 4)) == 1
 
 
@@ -148,13 +149,9 @@ def test_cores_of_winograd_are_whole_patches_and_a_thumbnail_is_cut_for_two_work
     for scale in (2, 4, 8):
         for margin in (16, 40):
             assert all(size % 4 == 0 for sizes in config.tile_sizes(scale, margin) for size in sizes)
-    overhead = config.overhead(16)
-    alone, busy = (
-        sizes_for(64, 64, config.tile_sizes(4), overhead, 2, limit)
-        for limit in (config.split_above_idle, config.split_above)
-    )
-    assert len(cut_axis(64, alone.heights, overhead)) * len(cut_axis(64, alone.widths, overhead)) == 2
-    assert len(cut_axis(64, busy.heights, overhead)) * len(cut_axis(64, busy.widths, overhead)) == 1
+    for idle, tiles in ((True, 2), (False, 1)):
+        rows, columns = cut_axes(64, 64, config.cutting(FakeInfo(wider=7), 4, workers=2, idle=idle))
+        assert len(rows) * len(columns) == tiles
     assert BatchLimit(config)(Shape(16, 16, 4)) == 1
 
 

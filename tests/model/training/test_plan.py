@@ -65,5 +65,5 @@ def test_what_all_steps_take_is_told_by_the_last_half(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_fails_ends_the_plan(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"the stage deep ended with 1; mend that"):
+    with pytest.raises(SystemExit, match=r"the stage deep ended with 1; fix that"):
         plan.main(["--data", str(tmp_path / "gone"), "--output", str(tmp_path), "--device", "cpu"])

@@ -11,7 +11,6 @@ import httpx
 from lapsrn_client.conversation import Conversation
 from lapsrn_client.pictures import Picture
 from lapsrn_client.types import Job, Options, Progress, Upscaled
-from lapsrn_client.way import opened
 
 T = TypeVar("T")
 _DEFAULTS = Options()
@@ -22,13 +21,6 @@ class Upscaler(Conversation):
 
     For use by one thread at a time. Everything raises UpscaleError.
     """
-
-    def __init__(
-        self, url: str, api_key: str = "", *, timeout: float = 300.0, retries: int = 5, max_wait: float = 60.0
-    ) -> None:
-        """`timeout`: seconds for one request. 429 and 503 are tried again, unless Retry-After is over `max_wait`."""
-        http = opened(self._client, url, timeout=timeout, headers=_headers(api_key))
-        super().__init__(url, http, retries, max_wait)
 
     _client = httpx.Client
 
@@ -96,13 +88,6 @@ class Upscaler(Conversation):
 class AsyncUpscaler(Conversation):
     """The same for asyncio. Cancelling the task that upscales with `progress` cancels the job."""
 
-    def __init__(
-        self, url: str, api_key: str = "", *, timeout: float = 300.0, retries: int = 5, max_wait: float = 60.0
-    ) -> None:
-        """As Upscaler."""
-        http = opened(self._client, url, timeout=timeout, headers=_headers(api_key))
-        super().__init__(url, http, retries, max_wait)
-
     _client = httpx.AsyncClient
 
     async def upscale(
@@ -164,10 +149,6 @@ class AsyncUpscaler(Conversation):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def _headers(api_key: str) -> dict[str, str]:
-    return {"X-API-Key": api_key} if api_key else {}
 
 
 def _result(talk: Coroutine[Any, Any, T]) -> T:

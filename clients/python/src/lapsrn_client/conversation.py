@@ -5,7 +5,7 @@ import json
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, replace
 from email.utils import parsedate_to_datetime
@@ -13,24 +13,37 @@ from typing import Any
 
 import httpx
 
+from lapsrn_client.connection import open_client, proxy_for
 from lapsrn_client.errors import JobFailed, Unreachable, UpscaleError, error_of
-from lapsrn_client.events import events
+from lapsrn_client.events import Event, events
 from lapsrn_client.pictures import Picture, data_of
 from lapsrn_client.types import Job, Options, Progress, Upscaled
-from lapsrn_client.way import proxy_for
 
 _AGAIN = (429, 503)
+_FIRST_PAUSE = 0.5
+"""Seconds before a second attempt; doubled for each one after that."""
 
 
 class Conversation(ABC):
     """Coroutines that make requests one after another. Those of the blocking client never suspend."""
 
-    def __init__(self, url: str, http: Any, retries: int, max_wait: float) -> None:
-        self._url, self._http, self._retries, self._max_wait = url, http, retries, max_wait
+    _client: Callable[..., Any]
+    """What makes the httpx client."""
+
+    def __init__(
+        self, url: str, api_key: str = "", *, timeout: float = 300.0, retries: int = 5, max_wait: float = 60.0
+    ) -> None:
+        """`timeout` is in seconds, for one request. 429 and 503 are tried again, at most `retries` times in a row.
+
+        Not if Retry-After is over `max_wait` seconds. Raises Unreachable where no client can be made for `url`.
+        """
+        headers = {"X-API-Key": api_key} if api_key else {}
+        self._http = open_client(self._client, url, timeout=timeout, headers=headers)
+        self._url, self._retries, self._max_wait = url, retries, max_wait
 
     @abstractmethod
     async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:
-        """The answer, asked for after so many seconds."""
+        """The answer to a request that is sent after `after` seconds."""
 
     @abstractmethod
     def _stream(
@@ -71,31 +84,36 @@ class Conversation(ABC):
         return replace(made, left_out=job.left_out, model=job.model, truncated=job.truncated)
 
     async def _follow(self, id: str, progress: Progress) -> Job:
-        """The job once it has finished, by its events; a stream that breaks off is taken up where it was."""
-        seen, failures, after, told = "", 0, 0.0, None
+        """The job once it has finished, by its events."""
+        told = None
+        async with contextlib.aclosing(self._events(id)) as stream:
+            while True:
+                job = Job.of(json.loads((await anext(stream)).data))
+                if told != (job.done, job.total):
+                    told = (job.done, job.total)
+                    progress(job.done, job.total)
+                if job.finished:
+                    return job
+
+    async def _events(self, id: str) -> AsyncGenerator[Event, None]:
+        """The events with a job's state, without end: a stream that breaks off is resumed after its last event."""
+        seen, attempts = "", _Attempts(self._retries, self._max_wait)
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": seen} if seen else {})
             request = self._http.build_request("GET", f"/jobs/{id}/events", headers=headers)
-            problem: UpscaleError | None = None
             try:
-                async with self._stream(request, after) as (answer, lines):
+                async with self._stream(request, attempts.pause) as (answer, lines):
                     if not answer.is_success:
-                        problem, after = self._refusal(answer, failures)
-                    else:
-                        async for event in events(lines):
-                            job = Job.of(json.loads(event.data))
-                            seen, failures = event.id or seen, 0
-                            if told != (job.done, job.total):
-                                told = (job.done, job.total)
-                                progress(job.done, job.total)
-                            if job.finished:
-                                return job
-                        after = 0.5
+                        self._refused(answer, attempts)
+                        continue
+                    async for event in events(lines):
+                        seen = event.id or seen
+                        attempts.succeeded()
+                        if event.kind == "state":
+                            yield event
+                    attempts.pause = _FIRST_PAUSE
             except httpx.TransportError as error:
-                problem, after = self._unreachable(error), 0.5 * 2**failures
-            failures += 1
-            if problem is not None and (failures > self._retries or after < 0 or after > self._max_wait):
-                raise problem
+                attempts.failed(self._unreachable(error))
 
     async def _level(self, id: str, level: int) -> Upscaled:
         return _upscaled(
@@ -114,30 +132,26 @@ class Conversation(ABC):
 
     async def _send(self, request: httpx.Request, repeatable: bool = True) -> httpx.Response:
         """A successful answer. `repeatable`: also when it is not known whether the service got the request."""
-        after, attempt = 0.0, 0
+        attempts = _Attempts(self._retries, self._max_wait)
         while True:
             try:
-                answer = await self._fetch(request, after)
+                answer = await self._fetch(request, attempts.pause)
             except httpx.TransportError as error:
                 # Where nobody listens, waiting does not help.
-                if not repeatable or isinstance(error, httpx.ConnectError) or attempt >= self._retries:
+                if not repeatable or isinstance(error, httpx.ConnectError):
                     raise self._unreachable(error) from error
-                after = 0.5 * 2**attempt
+                attempts.failed(self._unreachable(error))
             else:
                 if answer.is_success:
                     return answer
-                problem, after = self._refusal(answer, attempt)
-                if after < 0 or after > self._max_wait or attempt >= self._retries:
-                    raise problem
-            attempt += 1
+                self._refused(answer, attempts)
 
-    def _refusal(self, answer: httpx.Response, attempt: int) -> tuple[UpscaleError, float]:
-        """The error of an answer, and after how many seconds to ask again; less than 0: never."""
+    def _refused(self, answer: httpx.Response, attempts: "_Attempts") -> None:
+        """Raises the error of an answer, unless it is one to ask again after."""
         problem = error_of(answer.status_code, answer.reason_phrase, _problem(answer) or self._from_a_proxy())
         if answer.status_code not in _AGAIN:
-            return problem, -1.0
-        wanted = _seconds(answer.headers.get("Retry-After", ""), answer.headers.get("Date", ""))
-        return problem, 0.5 * 2**attempt if wanted is None else wanted
+            raise problem
+        attempts.failed(problem, _seconds(answer.headers.get("Retry-After", ""), answer.headers.get("Date", "")))
 
     def _from_a_proxy(self) -> dict[str, Any]:
         """What to say of an answer that is not the service's."""
@@ -150,6 +164,30 @@ class Conversation(ABC):
         proxy = proxy_for(self._url)
         way = f" through the proxy {proxy}, which the environment names" if proxy else ""
         return Unreachable(title=f"no answer from {self._url}{way}", detail=reason, status=0)
+
+
+class _Attempts:
+    """Failures in a row, and the pause before the next attempt in seconds."""
+
+    def __init__(self, retries: int, max_wait: float) -> None:
+        self._retries, self._max_wait = retries, max_wait
+        self._failures = 0
+        self.pause = 0.0
+
+    def succeeded(self) -> None:
+        """Begins to count again."""
+        self._failures = 0
+
+    def failed(self, problem: UpscaleError, wanted: float | None = None) -> None:
+        """Notes a failure, and the pause that is `wanted` if one is. Raises `problem` if that is too long.
+
+        Also if there were too many failures.
+        """
+        pause = _FIRST_PAUSE * 2**self._failures if wanted is None else wanted
+        if self._failures >= self._retries or pause > self._max_wait:
+            raise problem
+        self._failures += 1
+        self.pause = pause
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:
@@ -198,15 +236,13 @@ def _upscaled(answer: httpx.Response) -> Upscaled:
         raise _foreign(answer, "a picture")
     place = httpx.URL(answer.headers.get("Content-Location", "")).query or answer.url.query
     url = answer.url.copy_with(query=place)
-    clean = answer.headers.get("X-Upscale-Clean", "")
-    left_out = answer.headers.get("X-Upscale-Metadata", "")
     return Upscaled(
-        answer.content,
-        kind,
-        url.params.get("id", ""),
-        str(url),
-        clean,
-        left_out,
-        answer.headers.get("X-Upscale-Model", ""),
-        answer.headers.get("X-Upscale-Truncated") == "true",
+        body=answer.content,
+        media_type=kind,
+        id=url.params.get("id", ""),
+        url=str(url),
+        clean=answer.headers.get("X-Upscale-Clean", ""),
+        left_out=answer.headers.get("X-Upscale-Metadata", ""),
+        model=answer.headers.get("X-Upscale-Model", ""),
+        truncated=answer.headers.get("X-Upscale-Truncated") == "true",
     )

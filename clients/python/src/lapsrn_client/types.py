@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Progress = Callable[[int, int], None]
-"""Is told the tiles that are done, and all; all are 0 until the picture is decoded."""
+"""Called with the number of tiles that are done, and of all; both are 0 until the picture is decoded."""
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
@@ -54,11 +54,11 @@ class Upscaled:
     clean: str = ""
     """What was removed, and why, such as "0.5; jpeg=90"."""
     left_out: str = ""
-    """Metadata that the result could not have, and why; not told by `level`."""
+    """Metadata that the result could not have, and why; not known to `level`."""
     model: str = ""
-    """The network that computed it; not told by `level`."""
+    """The network that computed it; not known to `level`."""
     truncated: bool = False
-    """Whether the picture was incomplete, and what was there was taken; not told by `level`."""
+    """Whether the picture was incomplete, and what was there was taken; not known to `level`."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file."""
@@ -102,16 +102,16 @@ class Job:
         """From the document of GET /jobs/{id}."""
         progress = document["progress"]
         return cls(
-            document["id"],
-            document["state"],
-            progress["done"],
-            progress["total"],
-            document.get("seconds_left"),
-            tuple(sorted(map(int, document.get("results") or {}))),
-            document.get("error"),
-            document.get("metadata") or "",
-            document.get("model") or "",
-            bool(document.get("truncated")),
+            id=document["id"],
+            state=document["state"],
+            done=progress["done"],
+            total=progress["total"],
+            seconds_left=document.get("seconds_left"),
+            levels=tuple(sorted(map(int, document.get("results") or {}))),
+            error=document.get("error"),
+            left_out=document.get("metadata") or "",
+            model=document.get("model") or "",
+            truncated=bool(document.get("truncated")),
         )
 
     @property

@@ -1,4 +1,4 @@
-"""The way to the service: through the proxy that the environment names, or directly."""
+"""How the service is reached: through the proxy that the environment names, or directly."""
 
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -13,7 +13,7 @@ from lapsrn_client.errors import Unreachable
 T = TypeVar("T")
 
 
-def opened(client: Callable[..., T], url: str, **settings: Any) -> T:
+def open_client(client: Callable[..., T], url: str, **settings: Any) -> T:
     """An httpx client for the service at `url`.
 
     One on this machine is reached directly, whatever proxy the environment names. Raises Unreachable where proxies or
