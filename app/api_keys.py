@@ -32,9 +32,9 @@ _LIST = TypeAdapter(tuple[ApiKey, ...])
 
 
 def text_of(file: Path, variable: str) -> str:
-    """The file's text. Raises ValueError."""
+    """The file's text, without the mark that editors on Windows put before it. Raises ValueError."""
     try:
-        return file.read_text("utf-8")
+        return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no text"
         raise ValueError(f"{variable}: {file} cannot be read ({reason})") from None

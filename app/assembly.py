@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import (
@@ -26,6 +27,9 @@ from app.service.webhooks import Sender
 from app.settings import Settings
 from app.webhook_rules import Rules
 from model.memory import freed_memory_returned
+
+if TYPE_CHECKING:
+    from app.results.redis import RedisStore
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
@@ -95,20 +99,27 @@ def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobB
 
     Raises StartupError for an address that cannot be read.
     """
-    if settings.redis_url is None:
+    store = build_redis(settings, metrics)
+    if store is None:
         return MemoryStore(settings.result_max_bytes, settings.result_ttl_seconds), None
+    return store, store.board(settings.job_ttl_seconds, settings.job_lease_seconds)
+
+
+def build_redis(settings: Settings, metrics: Metrics) -> "RedisStore | None":
+    """The Redis that is named, if one is. Raises StartupError for an address that cannot be read."""
+    if settings.redis_url is None:
+        return None
     from app.results.redis import RedisStore  # imports redis, which only this store needs
 
     url = settings.redis_url.get_secret_value()
     limits = settings.result_max_bytes, settings.result_ttl_seconds
     try:
-        store = RedisStore(url, *limits, on_emptied=metrics.store_emptied)
+        return RedisStore(url, *limits, on_emptied=metrics.store_emptied)
     except ValueError:  # its text, and the traceback, may hold a part of the password
         raise StartupError(
             "LAPSRN_REDIS_URL: cannot be read as redis://:PASSWORD@HOST:PORT/NUMBER or unix:///PATH; write / # ? @ : "
             "and % in a password as %2F %23 %3F %40 %3A and %25, and leave out options that redis-py does not have"
         ) from None
-    return store, store.board(settings.job_ttl_seconds, settings.job_lease_seconds)
 
 
 def replica_count(settings: Settings) -> int:

@@ -151,6 +151,17 @@ def key_file(folder: Path, *names: str) -> Path:
     return file
 
 
+def test_files_of_editors_on_windows_are_read(tmp_path: Path) -> None:
+    """They begin with a mark, which was "Invalid JSON"."""
+    keys, address = tmp_path / "keys", tmp_path / "address"
+    keys.write_text(f"[{KEY}]\r\n", "utf-8-sig")
+    address.write_text("redis://127.0.0.1:6379/0\r\n", "utf-8-sig")
+    settings = Settings(api_keys_file=keys, redis_url_file=address)
+    assert [key.name for key in settings.api_keys] == ["ann"]
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://127.0.0.1:6379/0"
+
+
 def test_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LAPSRN_API_KEYS_FILE", str(key_file(tmp_path, "ann", "bob")))
     (tmp_path / "redis").write_text("redis://:hunter2@localhost/0\n")

@@ -1,12 +1,13 @@
 """`lapsrn doctor`: reports what this machine runs the networks on, how fast, and within which limits."""
 
 import asyncio
+import io
 import json
 import platform
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
         "networks": [_network(each) for each in networks],
         "engine": engine,
         "decoders": decoders,
+        "results": asyncio.run(_results(settings)),
         "memory of the service in MiB": memory,
         "limits of the service": {
             "bytes in": settings.max_input_bytes,
@@ -95,6 +97,17 @@ def _decoders(settings: Settings) -> tuple[dict[str, Any], str]:
         isolated = "not known" if pool.gap is None else f"no: {pool.gap}" if pool.gap else "yes"
         fault = f"decoder processes do not start: {pool.fault}" if pool.fault else ""
         return {"processes": len(pool.pids), "isolated": isolated}, fault
+
+
+async def _results(settings: Settings) -> dict[str, Any]:
+    """Where the service would keep results, and whether it could."""
+    store = assembly.build_redis(settings, Metrics(CollectorRegistry()))
+    if store is None:
+        return {"kept": "in memory"}
+    with redirect_stdout(io.StringIO()):  # it logs the same
+        await store.available()
+    await store.close()
+    return {"kept": "in Redis", "state": f"{store.state}: {store.reason}" if store.reason else store.state}
 
 
 def _backends(settings: Settings, config: object) -> list[dict[str, Any]]:
@@ -189,6 +202,8 @@ def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
         yield "engine", facts["engine"]
     if facts["memory of the service in MiB"]:
         yield "memory of the service in MiB", facts["memory of the service in MiB"]
+    yield "decoders", facts["decoders"]
+    yield "results", facts["results"]
     yield "limits of the service", facts["limits of the service"]
 
 

@@ -145,6 +145,11 @@ class RedisStore:
         return self._link.state
 
     @property
+    def reason(self) -> str:
+        """Why it is "unavailable", or ""."""
+        return self._link.reason
+
+    @property
     def size_bytes(self) -> int:
         """Picture bytes held by all processes together when Redis was last asked by `available` or `delete`."""
         return self._size

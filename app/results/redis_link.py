@@ -28,6 +28,8 @@ _MARKER_MS = 3_600_000
 _MOST_CONNECTIONS = 2**31
 """No fewer than there are requests: whoever finds none left is refused, also the probe, and Redis seems to be away."""
 _EMPTIED_SECONDS = 60.0
+_FULL_SECONDS = 45.0
+"""How long a refusal for want of memory is told: a probe, which is tiny, finds room where a picture does not."""
 _BREAK_SECONDS = 3.0
 """More time of Redis's between two answers than this is a break: probes come every second."""
 
@@ -71,7 +73,9 @@ class RedisLink:
         self._up, self._full = True, False
         self._up_since = self._heard = clock()
         self._redis_time: float | None = None
-        self._emptied = -_EMPTIED_SECONDS
+        self._emptied, self._refused = -_EMPTIED_SECONDS, -_FULL_SECONDS
+        self.reason = ""
+        """Why Redis could not be used when it was last probed, in its words or the system's; "" if it could."""
         self.doubt = asyncio.Event()
         """Set when a call failed: time for a probe."""
 
@@ -82,10 +86,11 @@ class RedisLink:
 
     @property
     def state(self) -> StoreState:
-        """As of the last probe; "emptied" for a minute after everything had disappeared while Redis answered."""
+        """As of the last probe; "full" also for a while after anything was refused for want of memory, and "emptied"
+        for a minute after everything had disappeared while Redis answered."""
         if not self._up:
             return "unavailable"
-        if self._full:
+        if self._full or self._clock() - self._refused < _FULL_SECONDS:
             return "full"
         return "emptied" if self._clock() - self._emptied < _EMPTIED_SECONDS else "ok"
 
@@ -117,6 +122,7 @@ class RedisLink:
                 finally:
                     self._calls.discard(limit)
         except OutOfMemoryError as error:
+            self._refused = self._clock()
             self.doubt.set()
             raise StoreUnavailable(_FULL, full=True) from error
         except Exception as error:  # what is no Redis may answer with anything, also with what redis cannot parse
@@ -163,9 +169,10 @@ class RedisLink:
         await self._redis.aclose()
 
     def _lost(self, error: Exception) -> None:
+        self.reason = _reason(error)
         if self._up:
             self._up = False
-            _log().warning("the results store does not answer", reason=_reason(error))
+            _log().warning("the results store does not answer", reason=self.reason)
         for limit in self._calls:
             limit.reschedule(asyncio.get_running_loop().time())
 
@@ -175,6 +182,7 @@ class RedisLink:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     def _found(self, full: bool, mark: object) -> None:
+        self.reason = ""
         self._heard = self._clock()
         back = not self._up
         if back:
@@ -189,6 +197,7 @@ class RedisLink:
             return
         if self._mark and mark != self._mark:
             self._up_since = self._heard  # leases may be gone, too
+            self._refused = self._heard - _FULL_SECONDS  # and what took the memory
             self._on_emptied()
             if not back:  # after a restart the outage has been reported already
                 if self.state != "emptied":  # or it evicts the marker again and again

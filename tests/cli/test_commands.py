@@ -13,6 +13,7 @@ import pytest
 from app.build import ModelSource, package_version
 from app.codec import native
 from app.codec.decoder_pool import DecoderPool
+from bench.redis_server import RedisServer
 from model.backends.registry import BACKENDS
 from tests.cli.conftest import Lapsrn
 from tests.fakes import FakeModel, worker
@@ -104,6 +105,25 @@ def test_doctor_says_when_pictures_cannot_be_decoded(lapsrn: Lapsrn, monkeypatch
     assert facts["decoders"] == {"processes": 0, "isolated": "not known"}
 
 
+@pytest.mark.server
+def test_doctor_says_why_results_cannot_be_kept(
+    lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
+) -> None:
+    """It said nothing of Redis, whatever was wrong with it."""
+
+    def told(url: str) -> dict[str, str]:
+        monkeypatch.setenv("LAPSRN_REDIS_URL", url)
+        result = lapsrn("doctor", "--json")
+        assert result.exit_code == 0  # pictures are made all the same
+        results: dict[str, str] = json.loads(result.stdout)["results"]
+        return results
+
+    assert told("") == {"kept": "in memory"}
+    assert told(redis_server.url) == {"kept": "in Redis", "state": "ok"}
+    assert told("redis://127.0.0.1:1/0")["state"].startswith("unavailable: Error 111 connecting to 127.0.0.1:1")
+    assert told(redis_server.url.replace("//", "//somebody:else@"))["state"].startswith("unavailable: invalid username")
+
+
 def test_doctor_tells_people(lapsrn: Lapsrn) -> None:
     result = lapsrn("doctor")
     assert result.exit_code == 0
@@ -112,6 +132,8 @@ def test_doctor_tells_people(lapsrn: Lapsrn) -> None:
     assert "torch yes: PyTorch" in words
     assert "levels 2, 4" in words
     assert "bytes in 33,554,432" in words
+    assert "isolated no: LAPSRN_DECODE=inline" in words
+    assert "kept in memory" in words
 
 
 def test_doctor_says_why_it_cannot_run(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,7 +233,29 @@ async def test_a_probe_that_misses_its_cancellation_ends_all_the_same(
     assert missed == 1
 
 
-async def test_out_of_memory_is_full_and_what_is_there_can_be_fetched(clean: RedisServer, store: RedisStore) -> None:
+async def test_a_redis_with_room_for_nothing_but_probes_is_full(
+    clean: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was "ok" while not one picture could be kept."""
+    async with Redis.from_url(clean.url) as redis:
+        used = (await redis.info("memory"))["used_memory"]
+        await redis.config_set("maxmemory", used + 8 * CHUNK_BYTES)
+        with pytest.raises(StoreUnavailable):
+            await store.put("a", "", LARGE)
+        await until(lambda: not store._tasks)
+        for _ in range(1000):  # it is freed in the background
+            if (await redis.info("memory"))["used_memory"] < used + 4 * CHUNK_BYTES:
+                break
+            await asyncio.sleep(0.01)
+    assert (await store.available(), store.state) == (False, "full")
+    monkeypatch.setattr("app.results.redis_link._FULL_SECONDS", 0.0)
+    assert (await store.available(), store.state) == (True, "ok")
+
+
+async def test_out_of_memory_is_full_and_what_is_there_can_be_fetched(
+    clean: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.results.redis_link._FULL_SECONDS", 0.0)
     assert await store.put("a", "", SMALL)
     async with Redis.from_url(clean.url) as redis:
         await redis.config_set("maxmemory", 1)
