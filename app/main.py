@@ -23,7 +23,7 @@ from app.assembly import build_service, replica_count, settings_of_replica
 from app.build import package_version
 from app.engine import ModelFactory
 from app.errors import EXIT_STARTUP, StartupError
-from app.process import early_signals, open_files
+from app.process import cpu, early_signals, open_files
 from app.process.early_signals import leave
 from app.process.standard_streams import open_closed
 from app.settings import Settings, load_settings, unknown_settings
@@ -83,9 +83,11 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
 
 
 def _have_extras(settings: Settings) -> None:
-    """Raises StartupError for a setting that would have no effect without a package."""
+    """Raises StartupError for a setting that would have no effect here."""
     if settings.tracing and find_spec("opentelemetry.sdk") is None:
         raise StartupError("LAPSRN_TRACING: spans need packages that are not installed; install lapsrn[tracing]")
+    if settings.pin_replicas and not cpu.CAN_PIN:
+        raise StartupError("LAPSRN_PIN_REPLICAS: this system cannot keep a process to some cores; leave it out")
 
 
 def listen(host: str, port: int, variable: str = "LAPSRN_PORT or --port") -> socket.socket:
@@ -177,6 +179,8 @@ def _replica(
     early_signals.listen()
     os.setpgrp()  # signals of a terminal reach the parent, which passes them on
     logging.configure(settings.log_level, settings.log_format, replica=index)
+    if settings.pin_replicas:
+        cpu.pin(index, replicas.count)
     try:
         app = create_app(settings, models)
     except StartupError as error:

@@ -68,6 +68,13 @@ class Settings(BaseSettings):
             "every three cores if there are a GPU and Redis, else 1."
         ),
     ] = 1
+    pin_replicas: Annotated[
+        bool,
+        Field(
+            description="Whether each replica keeps to its own share of the cores: more answers where nothing else "
+            "runs on them, and fewer where something does. Linux only."
+        ),
+    ] = False
     processes: Annotated[
         Positive,
         Field(description="Services that answer at one address, such as containers; more than 1 needs Redis."),

@@ -33,16 +33,19 @@ def measure(plan: Plan) -> Section:
 
 
 def _simulated(plan: Plan, redis: RedisServer, folder: str) -> Section:
-    """One process, then two, and so on up to the cores."""
+    """One process, then two, and so on up to the cores; at last so many of them, each on a core of its own."""
     clients = 16
     section = Section("replicas", f"Replicas: 256×256 over HTTP before a simulated GPU, {clients} clients")
     alone = 0.0
-    for count in range(1, len(os.sched_getaffinity(0)) + 1):
-        server = Server("bench.simulated_device", "/readyz", _settings(redis, count), (folder,))
-        with server:
+    cores = len(os.sched_getaffinity(0))
+    variants = [(_name(count), _settings(redis, count)) for count in range(1, cores + 1)]
+    if cores > 1:
+        variants.append((f"{_name(cores)}, pinned", _settings(redis, cores) | {"LAPSRN_PIN_REPLICAS": "true"}))
+    for name, settings in variants:
+        with Server("bench.simulated_device", "/readyz", settings, (folder,)) as server:
             found, spent = _loaded(server, redis, folder, clients, 1, (2, plan.pick(20, 2)))
         alone = alone or found.per_second
-        _show(section, _name(count), found, spent, alone)
+        _show(section, name, found, spent, alone)
     return section
 
 

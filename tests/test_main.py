@@ -34,3 +34,10 @@ def test_tracing_without_its_packages_is_no_start(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("app.main.find_spec", lambda name: None if name == "opentelemetry.sdk" else find_spec(name))
     with pytest.raises(StartupError, match=r"^LAPSRN_TRACING: .*; install lapsrn\[tracing\]$"):
         serve(Settings(tracing=True, port=0))
+
+
+def test_replicas_are_not_pinned_where_that_is_not_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.main.logging.configure", lambda *_: None)
+    monkeypatch.setattr("app.main.cpu.CAN_PIN", False)
+    with pytest.raises(StartupError, match=r"^LAPSRN_PIN_REPLICAS: this system cannot"):
+        serve(Settings(pin_replicas=True, port=0))

@@ -69,7 +69,7 @@ def all_up(service: Process) -> bool:
 @contextmanager
 def two(folder: Path, redis: RedisServer) -> Iterator[Process]:
     """Two replicas that take 0.1 s for a tile."""
-    settings = {"replicas": "2", "redis_url": redis.url, "grace_seconds": "60"}
+    settings = {"replicas": "2", "pin_replicas": "true", "redis_url": redis.url, "grace_seconds": "60"}
     with fake_service(folder, "0.1", **settings) as service:
         until(lambda: all_up(service))
         yield service
@@ -113,6 +113,13 @@ def test_a_crowd_is_shared_and_every_replica_finds_every_result(lasting: Process
         for client, answer in zip(reversed(clients), answers, strict=True):
             level = client.get("/upscale", params={"level": 2, "id": answer.headers["x-upscale-id"]})
             assert (level.status_code, level.headers["content-type"]) == (200, "image/png")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core for both")
+def test_each_replica_keeps_to_cores_of_its_own(lasting: Process) -> None:
+    shares = [os.sched_getaffinity(pid) for pid in children(lasting)]
+    assert shares[0].isdisjoint(shares[1])
+    assert shares[0] | shares[1] == os.sched_getaffinity(0)
 
 
 def test_a_job_is_followed_through_any_replica(lasting: Process) -> None:

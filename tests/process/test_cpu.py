@@ -1,5 +1,6 @@
-"""A CPU that numpy does not run on is named before numpy is imported."""
+"""A CPU that numpy does not run on is named before numpy is imported; and cores are divided."""
 
+import os
 import platform
 import sys
 from pathlib import Path
@@ -39,6 +40,26 @@ def test_a_system_that_lists_no_features_is_taken(monkeypatch: pytest.MonkeyPatc
     assert not cpu.complaint()
     (tmp_path / "cpuinfo").unlink()
     assert not cpu.complaint()
+
+
+@pytest.mark.parametrize(
+    ("count", "shares"),
+    [
+        (1, [{2, 3, 5, 8, 9}]),
+        (2, [{2, 3}, {5, 8, 9}]),
+        (5, [{2}, {3}, {5}, {8}, {9}]),
+        (6, []),  # too many: each keeps all
+    ],
+)
+def test_processes_share_all_cores_as_neighbours(
+    monkeypatch: pytest.MonkeyPatch, count: int, shares: list[set[int]]
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 2, 8, 3, 5})
+    set_to: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: set_to.append(set(cores)))
+    for index in range(count):
+        cpu.pin(index, count)
+    assert set_to == shares
 
 
 def test_the_command_ends_with_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
