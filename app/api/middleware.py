@@ -103,9 +103,7 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._trace.request_id
             headers["traceparent"] = self._trace.traceparent
-            if (
-                "location" in headers
-            ):  # to a path with or without a last slash; starlette puts the client's Host into it
+            if "location" in headers:  # with or without a last slash; starlette puts the client's Host into it
                 place = urlsplit(headers["location"])
                 headers["Location"] = urlunsplit(("", "", place.path, place.query, ""))
             headers.setdefault("Content-Security-Policy", self._policy)

@@ -77,9 +77,9 @@ def read_rgb(data: bytes) -> Samples:
 
 
 def _scaled(values: NDArray[Any], bits: int) -> Samples:
-    return (
-        _rescaled(values, bits, 255).astype(np.uint8) if bits <= 8 else _rescaled(values, bits, 65535).astype(np.uint16)
-    )
+    if bits <= 8:
+        return _rescaled(values, bits, 255).astype(np.uint8)
+    return _rescaled(values, bits, 65535).astype(np.uint16)
 
 
 def _rescaled(values: NDArray[Any], bits: int, target: int) -> NDArray[np.uint64]:
