@@ -113,7 +113,10 @@ class Metrics:
             ["name", "sha256", "device", "dtype"],
             registry=registry,
         )
-        # Every value is there from the start: an increase from nothing to one is none to Prometheus.
+        self._start_at_zero()
+
+    def _start_at_zero(self) -> None:
+        """Makes every series that there will be: to Prometheus, one that appears with the value 1 has not increased."""
         for slug in all_slugs():
             self._rejected.labels(slug)
         for stage in STAGES:

@@ -117,6 +117,13 @@ def build_application(service: Service, access: Access, version: str, page: Path
     if page is not None:
         mount_page(app, page)
     handlers.install(app)
+    _add_middleware(app, service)
+    complete(app)
+    return app
+
+
+def _add_middleware(app: FastAPI, service: Service) -> None:
+    """From the innermost to the outermost."""
     app.add_middleware(HeadAsGet)
     app.add_middleware(KnownHosts, names=names_of(service.settings))
     app.add_middleware(Fallback)  # within the others, so that its answers have the headers that they add
@@ -130,5 +137,3 @@ def build_application(service: Service, access: Access, version: str, page: Path
         )
     app.add_middleware(RequestEnvelope, metrics=service.metrics, root_path=service.settings.root_path)
     app.add_middleware(Entrance)
-    complete(app)
-    return app
