@@ -115,6 +115,7 @@ def test_prometheus_counts_what_was_sent(tmp_path: Path) -> None:
         assert sorted(counted, key=lambda series: str(series["status"])) == [
             {"job": "lapsrn", "status": "200", "value": 3.0},
             {"job": "lapsrn", "status": "415", "value": 1.0},
+            *({"job": "lapsrn", "status": status, "value": 0.0} for status in ("500", "503", "504")),
         ]
         assert [series["value"] for series in ask('lapsrn_pixels_total{direction="in"}')] == [60 * 25]
         assert [series["value"] for series in ask('lapsrn_pixels_total{direction="out"}')] == [60 * 25 * 16]
