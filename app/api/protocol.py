@@ -1,7 +1,7 @@
 """HTTP/1.1 with bounds on what a client may send, hold back or leave unread."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import httptools
 import structlog
@@ -278,13 +278,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._line.end()
 
     def _drop_unread(self) -> None:
-        self._connections.dropped("unread")
-        structlog.get_logger("lapsrn").info("a client did not read its answer", client=self._address)
-        self._line.abort()
+        self._drop("unread", "a client did not read its answer")
 
     def _drop_slow(self) -> None:
-        self._connections.dropped("slow")
-        structlog.get_logger("lapsrn").info("others needed the memory of an answer read slowly", client=self._address)
+        self._drop("slow", "others needed the memory of an answer read slowly")
+
+    def _drop(self, reason: Literal["unread", "slow"], event: str) -> None:
+        """In the middle of an answer."""
+        self._connections.dropped(reason)
+        structlog.get_logger("lapsrn").info(event, client=self._address)
         self._line.abort()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

@@ -8,7 +8,7 @@ class Bits:
         self._data, self._at = data, 0
 
     def f(self, bits: int) -> int:
-        """An unsigned number of `count` bits."""
+        """An unsigned integer of `bits` bits."""
         first, self._at = self._at, self._at + bits
         if self._at > 8 * len(self._data):
             raise IndexError(self._at)
