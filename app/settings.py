@@ -353,16 +353,13 @@ class Settings(BaseSettings):
     def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Secrets from their files, as if they had been in the environment."""
         for name in ("api_keys", "redis_url", "webhook_secret"):
-            file = values.get(f"{name}_file")
-            if file and values.get(name):
-                variable = f"LAPSRN_{name.upper()}"
+            variable, file = f"LAPSRN_{name.upper()}", values.get(f"{name}_file")
+            if not file:
+                continue
+            if values.get(name):
                 raise ValueError(f"{variable} and {variable}_FILE are both set; keep one of them")
-        if file := values.get("api_keys_file"):
-            values = values | {"api_keys": keys_in(Path(file))}
-        if file := values.get("redis_url_file"):
-            values = values | {"redis_url": text_of(Path(file), "LAPSRN_REDIS_URL_FILE").strip()}
-        if file := values.get("webhook_secret_file"):
-            values = values | {"webhook_secret": text_of(Path(file), "LAPSRN_WEBHOOK_SECRET_FILE").strip()}
+            held = keys_in(Path(file)) if name == "api_keys" else text_of(Path(file), f"{variable}_FILE").strip()
+            values = values | {name: held}
         return values
 
     @model_validator(mode="after")

@@ -23,23 +23,23 @@ class RoundRobin(Generic[T]):
         return bool(self._order)
 
     def add(self, member: T) -> None:
-        """Let somebody take part, unless they do already."""
+        """Lets somebody take part, unless they do already."""
         last = self._order.index(next(reversed(self._newcomers))) if self._newcomers else -1
         self._order.insert(last + 2, member)
         self._newcomers[member] = None
 
     def remove(self, member: T) -> None:
-        """Take a member out."""
+        """Takes a member out."""
         self._order.remove(member)
         self._newcomers.pop(member, None)
 
     def served(self, member: T) -> None:
-        """Send a member to the end of the round."""
+        """Sends a member to the end of the round."""
         self.remove(member)
         self._order.append(member)
 
     def order(self) -> list[T]:
-        """Return the members in the order of their turns."""
+        """The members in the order of their turns."""
         return list(self._order)
 
 
@@ -57,14 +57,14 @@ class Seats(Generic[T]):
         self._turns: RoundRobin[str] = RoundRobin()
 
     def wait(self, client: str, item: T) -> None:
-        """Queue an item of a client, behind its others."""
+        """Queues an item of a client, behind its others."""
         if client not in self._waiting:
             self._waiting[client] = deque()
             self._turns.add(client)
         self._waiting[client].append(item)
 
     def take(self) -> tuple[str, T] | None:
-        """Give a seat to the next item, until `leave`; None if nothing waits that may have one."""
+        """Gives a seat to the next item, until `leave`; None if nothing waits that may have one."""
         client = self._next()
         if client is None:
             return None
@@ -76,11 +76,11 @@ class Seats(Generic[T]):
         return client, item
 
     def leave(self, client: str) -> None:
-        """Give back one of a client's seats."""
+        """Gives back one of a client's seats."""
         self._taken.remove(client)
 
     def clear(self) -> list[T]:
-        """Remove and return what waits."""
+        """Removes and returns what waits."""
         items = [item for waiting in self._waiting.values() for item in waiting]
         for client in list(self._waiting):
             self._forget(client)

@@ -18,7 +18,7 @@ from model.weights import WeightsError as WeightsError
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata, all or nothing: a crash leaves the file that was there. Raises OSError."""
+    """Writes tensors and JSON metadata, all or nothing: a crash leaves the file that was there. Raises OSError."""
     text = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=text)
     with replacing(path) as file:

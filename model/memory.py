@@ -11,7 +11,7 @@ _KEPT = 128 << 20
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep freed buffers rather than hand them back: fresh pages cost more than the arithmetic.
+    """Tells glibc to keep freed buffers rather than hand them back: fresh pages cost more than the arithmetic.
 
     What is kept is kept per arena, so there must not be many of them. What others left behind, such as a worker that
     died, goes back now.
@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Return to the system what is free at this moment."""
+    """Returns to the system what is free at this moment."""
     if libc := _glibc():
         libc.malloc_trim(0)
 

@@ -63,7 +63,7 @@ class Runtime:
         return dict(zip(scales, network(tiles, scales.index(scale) + 1), strict=False))
 
     def warm_up(self, shapes: Iterable[tuple[int, int, int]]) -> None:
-        """Run once on each batch shape (N, H, W) of cores, so that no request pays for kernels being chosen."""
+        """Runs once on each batch shape (N, H, W) of cores, so that no request pays for kernels being chosen."""
         margin = self.info.window_margin
         for count, height, width in shapes:
             self.run(np.zeros((count, height + 2 * margin, width + 2 * margin), np.float32), self.info.scales[-1])
@@ -112,7 +112,7 @@ class Weights:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read and check a file. Raises WeightsError if it is missing, corrupt or not of a LapSRN."""
+        """Reads and checks a file. Raises WeightsError if it is missing, corrupt or not of a LapSRN."""
         return cls(*read_weights(path))
 
     def runtime(self, device: str, dtype: str = "auto", backend: str = "auto") -> Runtime:
@@ -136,7 +136,7 @@ class Weights:
         return Runtime(info, at)
 
     def clean_with(self, end: "Weights", waypoints: Iterable["Weights"] = ()) -> None:
-        """Let `end`, of the same form as this network's first levels, be the other end of its strengths of clean-up.
+        """Lets `end`, of the same form as this network's first levels, be the other end of its strengths of clean-up.
 
         `waypoints`, of that form too, lie between; one at full strength is the other end for its kind of pictures.
         """
@@ -151,7 +151,7 @@ class Weights:
         self.info = replace(self.info, strengths=end.info.strengths, waypoints=found)
 
     def share_mixes(self, other: "Weights") -> None:
-        """Count mixed networks together with those of another that is served beside it, of another name."""
+        """Counts mixed networks together with those of another that is served beside it, of another name."""
         self._mixes = other._mixes
 
     def begins_as(self, base: "Weights") -> bool:
@@ -174,7 +174,7 @@ class Weights:
 
 
 def join(weights: Sequence[Weights]) -> list[Weights]:
-    """Make every network that is another at full strength of clean-up the other end of that one's strengths.
+    """Makes every network that is another at full strength of clean-up the other end of that one's strengths.
 
     It is also that of every network whose first levels are the same. Waypoints of it are no longer networks of their
     own: returns the others. Where the other network is not among them, an end, a waypoint or a deep companion is a
@@ -203,7 +203,7 @@ def join(weights: Sequence[Weights]) -> list[Weights]:
 
 
 def _join_companions(weights: Sequence[Weights]) -> None:
-    """Check deep companions, and make those whose network is not there networks of their own. Raises WeightsError."""
+    """Checks deep companions, and makes those whose network is not there networks of their own. Raises WeightsError."""
     named = {each.info.name: each.info for each in weights}
     companions: dict[str, str] = {}
     for each in (each for each in weights if each.info.deep_of):

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from app.api.connections import Connections
 from app.errors import HeadersTooLarge
 from app.settings import Settings
 
@@ -150,24 +151,35 @@ class Outstanding:
 
 
 class Remainder:
-    """Bounds on reading what is left of a body whose request has been answered: pauses and time.
+    """Bounds on reading what is left of a body whose request has been answered: pauses, time, and how many at once.
 
     Not bytes: many clients read no answer before they have sent everything, however large the wrong file is.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: ProtocolLimits, give_up: Callable[[], None]) -> None:
-        self._limits = limits
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: ProtocolLimits,
+        connections: Connections,
+        give_up: Callable[[], None],
+    ) -> None:
+        self._limits, self._connections, self._give_up = limits, connections, give_up
         self._idle, self._end = Timer(loop, give_up), Timer(loop, give_up)
+        self._client = ""
 
     @property
     def running(self) -> bool:
         """Whether a remainder is being read."""
         return self._end.running
 
-    def start(self) -> None:
-        """Begins."""
+    def start(self, client: str) -> None:
+        """Begins, as one of those of this client; while one is being read, this changes nothing."""
+        if self.running:
+            return
+        self._client = client
         self._idle.start(self._limits.body_idle_seconds)
         self._end.start(self._limits.body_seconds)
+        self._connections.linger(client, self._give_up)
 
     def took(self) -> None:
         """More has been read."""
@@ -177,3 +189,4 @@ class Remainder:
         """Ends."""
         self._idle.stop()
         self._end.stop()
+        self._connections.stop_lingering(self._client, self._give_up)

@@ -53,8 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._reader: Reader
         self._headers = HeaderCount(limits)
         self._header_timer = Timer(self.loop, self._end)
-        self._remainder = Remainder(self.loop, limits, self._end)
-        self._lingerer = ""  # the client for whose body the remainder is read
+        self._remainder = Remainder(self.loop, limits, connections, give_up=self._end)
         self._probes_only = False
         self._in_headers = False
         self._running: RequestResponseCycle | None = None  # the request being answered; those behind it wait
@@ -95,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._connections.leave(self._address)
         self._line.lost()
         self._header_timer.stop()
-        self._stop_lingering()
+        self._remainder.stop()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
@@ -219,7 +218,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = None
         super().on_message_complete()
         if self._remainder.running:
-            self._stop_lingering()
+            self._remainder.stop()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -230,7 +229,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_headers or self._arriving is not None:
             self._unset_keepalive_if_required()
         if self._answered_early and not self._line.is_closing():
-            self._linger()
+            self._remainder.start(self._sender())
 
     def shutdown(self) -> None:
         """Closes when what is under way has been answered."""
@@ -261,18 +260,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deaf = True
             self._line.half_close()
             self.flow.resume_reading()
-            self._linger()
-
-    def _linger(self) -> None:
-        """Reads what is left of a body, for a while; a second call changes nothing."""
-        if not self._remainder.running:
-            self._lingerer = self._sender()
-            self._remainder.start()
-            self._connections.linger(self._lingerer, self._end)
-
-    def _stop_lingering(self) -> None:
-        self._remainder.stop()
-        self._connections.stop_lingering(self._lingerer, self._end)
+            self._remainder.start(self._sender())
 
     def _end(self) -> None:
         self._line.end()

@@ -13,7 +13,7 @@ from app.api.dependencies import CallerDep, HeldDep, ServiceDep
 from app.api.documents import document_response, job_document
 from app.api.schemas import JobDocument, JobId
 from app.api.turnstile import Turnstile
-from app.service.job_directory import JobView
+from app.service.job_view import JobView
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 _STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -42,7 +42,7 @@ async def events(
     held.callback(service.fetches.enter(caller))
     job = await service.directory.find(job_id, caller.owner)
     turnstile: Turnstile = request.app.state.events
-    stream = tell(
+    stream = state_events(
         job,
         last_event_id,
         service.settings.heartbeat_seconds,
@@ -59,7 +59,7 @@ async def cancel(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Res
     return Response(status_code=204)
 
 
-async def tell(
+async def state_events(
     job: JobView, seen: int, heartbeat_seconds: float, prefix: str, turn: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[str]:
     """One event for every change since `seen`, several changes in a row as one; comments as signs of life.

@@ -9,18 +9,12 @@ from starlette.responses import Response
 from app.api import openapi_responses as responses
 from app.api.addresses import job_address, prefix_of
 from app.api.body import BodyLimits, read_picture
-from app.api.cookies import COOKIE
+from app.api.cookies import COOKIE, expire_cookie, set_cookie
 from app.api.dependencies import CallerDep, HeldDep, ServiceDep, facts_of, reader_of, same_site, trace_of_request
 from app.api.disconnect import unless_client_leaves
 from app.api.documents import document_response, job_document, webhook_document
 from app.api.negotiation import acceptable_formats, wants_async
-from app.api.pictures import (
-    content_disposition,
-    cookie_path,
-    link_headers,
-    picture_response,
-    set_cookie,
-)
+from app.api.pictures import picture_response, upscaled_response
 from app.api.schemas import ForgetQuery, IdempotencyKey, ResultQuery, WebhookUrl
 from app.api.tracing import tell_span
 from app.api.upscale_query import OptionsDep
@@ -29,7 +23,7 @@ from app.options import UpscaleOptions
 from app.results import new_id
 from app.service.caller import Caller
 from app.service.job_snapshot import JobSnapshot
-from app.service.pipeline import Order, Upload, Upscaled
+from app.service.pipeline import Order, Upload
 from app.service.repeats import fingerprint
 from app.service.service import Service
 from app.service.stages import Stages
@@ -68,14 +62,14 @@ async def upscale(
     with ExitStack() as cleanup:
         held.callback(service.answers.hold(caller.name, 0))
         (cleanup if patient else held).callback(service.quota.enter(caller))
-        reservation = service.budget.reserve(caller.name)
+        reservation = service.uploads.reserve(caller.name)
         cleanup.callback(reservation.release)
         with stages.measure("read"):
             upload = Upload(await read_picture(request, _limits(service), reservation), reservation)
         facts_of(request)["bytes_in"] = len(upload.read())
         if patient:
-            told = prefix_of(request.scope), webhook
-            return _accepted(request, service, await _job(service, caller, order, upload, stages, cleanup, key, told))
+            job = await _repeated(service, caller, order, upload, key, webhook)
+            return _accepted(request, service, job or _begun(request, service, order, upload, stages, cleanup, webhook))
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[upscaled.level]
@@ -89,23 +83,7 @@ async def upscale(
         stages=stages.milliseconds(),
     )
     tell_span(stages.milliseconds())
-    response = Response(picture.body, 200, media_type=picture.media_type)
-    response.headers["ETag"] = picture.etag
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Vary"] = "Accept"
-    response.headers["Content-Disposition"] = content_disposition(picture.media_type, _made(options, upscaled))
-    response.headers["X-Upscale-Model"] = upscaled.network
-    response.headers["X-Upscale-Clean"] = picture.clean
-    response.headers["Server-Timing"] = stages.server_timing()
-    if upscaled.truncated:
-        response.headers["X-Upscale-Truncated"] = "true"
-    if upscaled.left_out:
-        response.headers["X-Upscale-Metadata"] = "; ".join(upscaled.left_out)
-    if upscaled.stored:
-        prefix = prefix_of(request.scope)
-        response.headers.update(link_headers(prefix, order.result_id, upscaled.level, upscaled.levels))
-        set_cookie(response, request, order.result_id, service.settings.result_ttl_seconds)
-    return response
+    return upscaled_response(request, order, upscaled, stages, service.settings.result_ttl_seconds)
 
 
 @router.get("/upscale", summary="Fetch a level of an earlier result", response_class=Response, **responses.RESULT)
@@ -140,7 +118,7 @@ async def forget(
     if not await service.store.delete(_which(request, query.id), caller.owner):
         raise NotFound(_UNKNOWN)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, path=cookie_path(request), httponly=True, samesite="strict")
+    expire_cookie(response, request)
     return response
 
 
@@ -165,39 +143,40 @@ def _order(request: Request, options: UpscaleOptions, service: Service, caller: 
     )
 
 
-def _made(options: UpscaleOptions, upscaled: Upscaled) -> str:
-    """What a file's name says about the result: its size if that was wished for, else the scale."""
-    return f"{upscaled.width}x{upscaled.height}" if options.sized else f"x{options.scale:g}"
-
-
 def _limits(service: Service) -> BodyLimits:
     settings = service.settings
     return BodyLimits(settings.max_input_bytes, settings.body_idle_seconds, settings.body_timeout_seconds)
 
 
-async def _job(
+async def _repeated(
+    service: Service, caller: Caller, order: Order, upload: Upload, key: str | None, webhook: str | None
+) -> JobSnapshot | None:
+    """The job that an earlier request with this Idempotency-Key began; where there is none, it is to be begun at once.
+
+    Raises BadParameter if that one asked for something else, and StoreUnavailable.
+    """
+    if not key:
+        return None
+    asked = fingerprint(order, upload.read(), webhook or "")
+    known = await service.repeats.find(key, caller, asked, order.result_id)
+    return None if known is None else known.snapshot
+
+
+def _begun(
+    request: Request,
     service: Service,
-    caller: Caller,
     order: Order,
     upload: Upload,
     stages: Stages,
     cleanup: ExitStack,
-    key: str | None,
-    told: tuple[str, str | None],
+    webhook: str | None,
 ) -> JobSnapshot:
-    """The job for an upload: one that is begun, or that the same key has begun already.
-
-    `told`: the prefix of addresses, and where the end of the job is to be told.
-    """
-    prefix, webhook = told
-    if key:
-        asked = fingerprint(order, upload.read(), webhook or "")
-        if known := await service.repeats.find(key, caller, asked, order.result_id):
-            return known.snapshot
+    """A new job, whose end is told to `webhook`. Raises QueueFull, TooManyRequests or Draining."""
+    prefix = prefix_of(request.scope)
     with ExitStack() as unless_begun:
         hook = None
         if webhook is not None:
-            hook = service.webhooks.reserve(caller.name, webhook, lambda job: webhook_document(job, prefix))
+            hook = service.webhooks.reserve(order.client, webhook, lambda job: webhook_document(job, prefix))
             unless_begun.callback(hook.release)
         job = service.jobs.begin(order, upload, stages, cleanup, hook)
         unless_begun.pop_all()

@@ -40,7 +40,7 @@ class BatchLimit:
         self._good = 0
 
     def __call__(self, shape: Shape) -> int:
-        """Return the most tiles of a shape, at least one."""
+        """The most tiles of a shape, at least one."""
         return max(1, min(self._config.max_batch_tiles, self._pixels // shape.pixels))
 
     def halve(self, shape: Shape, tiles: int) -> None:
@@ -49,7 +49,7 @@ class BatchLimit:
         self._good = 0
 
     def succeeded(self) -> None:
-        """Count a good batch."""
+        """Counts a good batch."""
         self._good += 1
         if self._good >= self._config.memory_recovery_batches:
             self._pixels = min(self._config.max_batch_pixels, self._pixels * 2)
@@ -84,12 +84,12 @@ class BatchRunner:
         self._buffer = np.empty(0, np.float32)
 
     def release(self) -> None:
-        """Write nothing from now on."""
+        """Writes nothing from now on."""
         with self.may_write:
             self._released = True
 
     def run(self, batch: list[Tile]) -> None:
-        """Write every tile of the batch, or fail its request.
+        """Writes every tile of the batch, or fails its request.
 
         A batch that fails is split down to its tiles; one that fails alone is tried once more. A tile with a value
         that is not finite is computed again in full precision. Raises WorkerBroken when the worker is at fault.
@@ -105,12 +105,12 @@ class BatchRunner:
                 groups += self._compute(tiles, full_precision)
 
     def _still_wanted(self, tiles: list[Tile]) -> list[Tile]:
-        """Let go of the tiles whose requests have ended meanwhile."""
+        """Lets go of the tiles whose requests have ended meanwhile."""
         self._scheduler.finished(self._holder, [tile for tile in tiles if tile.request.closed])
         return [tile for tile in tiles if not tile.request.closed]
 
     def _compute(self, tiles: list[Tile], full_precision: bool) -> list[_Group]:
-        """Run a group; returns the groups that are to be run instead of it or after it, the last one first."""
+        """Runs a group; returns the groups that are to be run instead of it or after it, the last one first."""
         shape, began = tiles[0].shape, time.monotonic()
         try:
             bad = self._attempt(tiles, full_precision)
@@ -139,7 +139,7 @@ class BatchRunner:
         return []
 
     def _retry(self, tile: Tile, full_precision: bool, error: Exception) -> list[Tile]:
-        """Try a tile that failed alone once more; returns it if its output is not finite."""
+        """Tries a tile that failed alone once more; returns it if its output is not finite."""
         try:
             return self._attempt([tile], full_precision)
         except Exception as again:
@@ -152,14 +152,14 @@ class BatchRunner:
             return []
 
     def _probe(self, shape: Shape) -> None:
-        """Raise WorkerBroken unless a gray tile can be computed."""
+        """Raises WorkerBroken unless a gray tile can be computed."""
         try:
             self._infer(self._input(1, shape, fill=0.5), shape, full_precision=False, wanted=1)
         except Exception as error:
             raise WorkerBroken(f"a gray tile fails as well: {error!r}") from error
 
     def _attempt(self, tiles: list[Tile], full_precision: bool) -> list[Tile]:
-        """Compute the tiles and write them; returns those that were not written since they are not finite."""
+        """Computes the tiles and writes them; returns those that were not written since they are not finite."""
         shape = tiles[0].shape
         windows = self._input(self._size(tiles), shape)
         for window, tile in zip(windows, tiles, strict=False):
@@ -182,7 +182,7 @@ class BatchRunner:
         return max(len(tiles), self.limit(tiles[0].shape)) if self._fill else len(tiles)
 
     def _input(self, count: int, shape: Shape, fill: float | None = None) -> NDArray[np.float32]:
-        """Return (count, H + 2 window_margin, W + 2 window_margin) of the buffer, as it is or filled."""
+        """(count, H + 2 window_margin, W + 2 window_margin) of the buffer, as it is or filled."""
         margin = self._models[shape.network].info.window_margin
         height, width = shape.height + 2 * margin, shape.width + 2 * margin
         needed = count * height * width
@@ -195,7 +195,7 @@ class BatchRunner:
     def _infer(
         self, windows: NDArray[np.float32], shape: Shape, full_precision: bool, wanted: int
     ) -> dict[int, NDArray[np.float32]]:
-        """Call the network, check its answer's levels and shapes, and tell the observer of the tiles `wanted`."""
+        """Calls the network, checks its answer's levels and shapes, and tells the observer of the tiles `wanted`."""
         model = self._models[shape.network]
         self.busy_since = began = time.monotonic()
         try:
@@ -214,7 +214,7 @@ class BatchRunner:
 
 
 def _not_finite(cores: dict[int, NDArray[np.float32]], count: int) -> list[int]:
-    """Return the indices of tiles with a NaN or an infinity at any level. A sum of finite cores is finite."""
+    """The indices of tiles with a NaN or an infinity at any level. A sum of finite cores is finite."""
     with np.errstate(all="ignore"):
         sums = sum(core.sum(axis=(1, 2), dtype=np.float32) for core in cores.values())
     return [index for index in range(count) if not np.isfinite(sums[index])]

@@ -65,7 +65,7 @@ class EngineConfig:
     """Shortest time between two progress reports of one request."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for values that cannot work."""
+        """Raises ValueError for values that cannot work."""
         heights = (self.tile_heights or self.tile_widths) + self.tall_heights
         for name, sizes in (("tile_widths", self.tile_widths), ("tile_heights and tall_heights", heights)):
             if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:

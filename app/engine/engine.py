@@ -90,7 +90,7 @@ class Engine:
         return self.networks
 
     async def start(self) -> None:
-        """Build and warm up every model; raises StartupError when none of them comes up."""
+        """Builds and warms up every model; raises StartupError when none of them comes up."""
         if self._pool:
             raise StartupError("this engine was started before; make a new one")
         built = LoopBridge()
@@ -114,7 +114,7 @@ class Engine:
         self.scheduler.oldest_first()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new work, finish what was admitted, then end the workers.
+        """Refuses new work, finishes what was admitted, then ends the workers.
 
         What is not finished after `grace_seconds` fails with Draining.
         """
@@ -143,7 +143,7 @@ class Engine:
         on_rows: Callable[[int, Outputs], None] | None = None,
         on_stage: Callable[[str, float], None] | None = None,
     ) -> Outputs:
-        """Upscale float32 planes (height, width), which must not change meanwhile; one dict {level: plane} for each.
+        """Upscales float32 planes (height, width), which must not change meanwhile; one dict {level: plane} for each.
 
         The levels are those of the network up to `scale`; without a name it is the first that has this scale. `client`
         is whom fairness is measured by. `clean` has a strength of clean-up, in eighths, for each plane, or is empty for
@@ -204,7 +204,7 @@ class Engine:
         return request.outputs
 
     def status(self) -> EngineStatus:
-        """Return a snapshot; cheap enough for every health check."""
+        """A snapshot; cheap enough for every health check."""
         tiles, age = self.scheduler.waiting()
         return EngineStatus(
             alive=self._pool is not None and self._pool.alive,
@@ -224,7 +224,7 @@ class Engine:
 
 
 def _check(planes: Sequence[Plane]) -> None:
-    """Raise ValueError for planes that cannot be upscaled."""
+    """Raises ValueError for planes that cannot be upscaled."""
     for plane in planes:
         if plane.dtype != np.float32 or plane.ndim != 2 or not plane.size:
             raise ValueError(f"a plane is float32 (height, width) of at least 1x1, not {plane.dtype} {plane.shape}")

@@ -17,7 +17,7 @@ PASSES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (0, 6), 8: tuple(SYMMETRIES
 
 
 def turned_back(picture: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
-    """Return a view of a turned (height, width) as it was before: (width, height) if the symmetry transposes."""
+    """A view of a turned (height, width) as it was before: (width, height) if the symmetry transposes."""
     if symmetry & 1:
         picture = picture[:, ::-1]
     if symmetry & 2:
@@ -41,7 +41,7 @@ class Mean:
         self._sums: dict[tuple[int, int], NDArray[np.float32]] = {}
 
     def add(self, level: int, symmetry: int, core: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """Count a core, turned back, and copied if it has to wait; `out` holds the mean once all are there.
+        """Counts a core, turned back, and copied if it has to wait; `out` holds the mean once all are there.
 
         Until then `out` is where one half waits. A core that comes again, as after a worker was given up, is ignored.
         """

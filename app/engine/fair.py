@@ -28,11 +28,11 @@ class _Client:
         """Work that it had in its turn, and more than its turn in those before."""
 
     def next_request(self, shape: Shape | None = None) -> Request:
-        """Return the request whose turn it is, among those with tiles of `shape`, of which there is one."""
+        """The request whose turn it is, among those with tiles of `shape`, of which there is one."""
         return next(request for request in self.requests.order() if shape is None or shape in request.pending)
 
     def take(self, shape: Shape, request: Request) -> Tile:
-        """Remove and return a request's next tile of `shape`, of which there is one."""
+        """Removes and returns a request's next tile of `shape`, of which there is one."""
         tile = request.pending[shape].popleft()
         self.requests.served(request)
         if not request.pending[shape]:
@@ -58,7 +58,7 @@ class FairQueue:
         """
 
     def add(self, tiles: Iterable[Tile]) -> None:
-        """Queue tiles, each at its place among those of its request, as what is given back comes before what waits."""
+        """Queues tiles, each at its place among those of its request, as what is given back comes before what waits."""
         for tile in tiles:
             request, shape = tile.request, tile.shape
             client = self._clients.get(request.client)
@@ -77,7 +77,7 @@ class FairQueue:
             self.tiles += 1
 
     def take(self, limit: Callable[[Shape], int], takers: int = 1) -> list[Tile]:
-        """Remove and return the next batch: tiles of one shape, [] if nothing waits.
+        """Removes and returns the next batch: tiles of one shape, [] if nothing waits.
 
         The client whose turn it is decides the shape, and keeps its turn until it has had its part of the work; all
         clients that have such tiles then give one each in turn, until `limit(shape)` or no more are there. With
@@ -120,7 +120,7 @@ class FairQueue:
         yield min(waiting, key=lambda giver: giver[1].admitted_at)
 
     def discard(self, request: Request) -> None:
-        """Remove all tiles of a request."""
+        """Removes all tiles of a request."""
         client = self._clients.get(request.client)
         if client is None or not request.pending:
             return
@@ -139,7 +139,7 @@ class FairQueue:
 
 
 def _subtract(counter: Counter[Shape], shape: Shape, count: int) -> None:
-    """Subtract, and forget the shape at zero."""
+    """Subtracts, and forgets the shape at zero."""
     counter[shape] -= count
     if not counter[shape]:
         del counter[shape]

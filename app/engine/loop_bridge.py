@@ -23,7 +23,7 @@ class LoopBridge:
         self._scheduled = False
 
     def progressed(self, done: int, total: int, rows: int) -> None:
-        """Take note from any thread, and report in the loop: the end at once, else when the interval has passed."""
+        """Takes note from any thread, and reports in the loop: the end at once, else when the interval has passed."""
         if self._on_progress is None:
             return
         self._progress = max(self._progress, (done, total, rows))
@@ -34,11 +34,11 @@ class LoopBridge:
             self._call(self._report_in_time)
 
     def settled(self, error: Exception | None) -> None:
-        """End the wait, from any thread."""
+        """Ends the wait, from any thread."""
         self._call(self._settle, error)
 
     def close(self) -> None:
-        """Report nothing more, and let go of the callback.
+        """Reports nothing more, and lets go of the callback.
 
         Callback and request refer to each other, which would keep every plane until the garbage collector runs.
         """

@@ -34,7 +34,7 @@ def choose(networks: Networks, scale: int, name: str | None) -> NetworkInfo:
 
 
 def require_same(mine: Networks, ours: Networks) -> None:
-    """Raise StartupError unless two workers' networks have the same names, margins and scales."""
+    """Raises StartupError unless two workers' networks have the same names, margins and scales."""
     for name in mine.keys() | ours.keys():
         its, known = _described(mine.get(name)), _described(ours.get(name))
         if its != known:

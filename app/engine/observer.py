@@ -12,19 +12,19 @@ class SilentObserver:
     """An EngineObserver that ignores everything."""
 
     def batch(self, tiles: int, seconds: float, worker: str) -> None:
-        """Ignore it."""
+        """Ignores it."""
 
     def queue(self, tiles: int, age: float) -> None:
-        """Ignore it."""
+        """Ignores it."""
 
     def worker(self, worker: str, device: str, up: bool) -> None:
-        """Ignore it."""
+        """Ignores it."""
 
     def worker_restarted(self, worker: str) -> None:
-        """Ignore it."""
+        """Ignores it."""
 
     def stage(self, name: str, seconds: float) -> None:
-        """Ignore it."""
+        """Ignores it."""
 
 
 class GuardedObserver:
@@ -34,23 +34,23 @@ class GuardedObserver:
         self._observer = observer
 
     def batch(self, tiles: int, seconds: float, worker: str) -> None:
-        """Pass it on."""
+        """Passes it on."""
         self._guard(lambda: self._observer.batch(tiles, seconds, worker))
 
     def queue(self, tiles: int, age: float) -> None:
-        """Pass it on."""
+        """Passes it on."""
         self._guard(lambda: self._observer.queue(tiles, age))
 
     def worker(self, worker: str, device: str, up: bool) -> None:
-        """Pass it on."""
+        """Passes it on."""
         self._guard(lambda: self._observer.worker(worker, device, up))
 
     def worker_restarted(self, worker: str) -> None:
-        """Pass it on."""
+        """Passes it on."""
         self._guard(lambda: self._observer.worker_restarted(worker))
 
     def stage(self, name: str, seconds: float) -> None:
-        """Pass it on."""
+        """Passes it on."""
         self._guard(lambda: self._observer.stage(name, seconds))
 
     def _guard(self, call: Callable[[], None]) -> None:

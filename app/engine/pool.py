@@ -70,13 +70,13 @@ class Pool:
         return self._keeper.is_alive() and any(worker.up for worker in self.status())
 
     def start(self) -> None:
-        """Start the workers and the keeper."""
+        """Starts the workers and the keeper."""
         for slot in self._slots:
             self._begin(slot)
         self._keeper.start()
 
     def stop(self, timeout: float) -> bool:
-        """Wait for all threads to end; say whether they did in time. The scheduler has to be closed before."""
+        """Waits for all threads to end, and says whether they did in time. The scheduler has to be closed before."""
         self._stopping = True
         self._wake.set()
         deadline = time.monotonic() + timeout
@@ -87,11 +87,11 @@ class Pool:
         return all(ended)
 
     def errors(self) -> list[BaseException]:
-        """Return why the dead workers died."""
+        """Why the dead workers died."""
         return [slot.thread.error for slot in self._slots if slot.thread and slot.thread.error]
 
     def status(self) -> tuple[WorkerStatus, ...]:
-        """Return the truth about every worker, even when the keeper has not seen it yet."""
+        """The truth about every worker, even when the keeper has not seen it yet."""
         return tuple(
             WorkerStatus(slot.name, slot.device, slot.dtype, self._state(slot), slot.restarts) for slot in self._slots
         )
@@ -119,14 +119,14 @@ class Pool:
         slot.thread.start()
 
     def _accept(self, models: Mapping[str, TileModel]) -> None:
-        """Raise StartupError for models that are not those of the other workers. Keeps no reference to them."""
+        """Raises StartupError for models that are not those of the other workers. Keeps no reference to them."""
         mine = {name: model.info for name, model in models.items()}
         with self._lock:
             ours = self._networks = self._networks or mine
         require_same(mine, ours)
 
     def _changed(self, slot: _Slot, thread: WorkerThread) -> None:
-        """Take note that a thread is up or over; called from its thread."""
+        """Takes note that a thread is up or over; called from its thread."""
         with self._lock:
             if slot.thread is not thread:
                 return
@@ -170,7 +170,7 @@ class Pool:
         return max(0.0, min([tick, *(at - time.monotonic() for at in times)]))
 
     def _look_after(self, slot: _Slot) -> None:
-        """Replace a worker whose time has come; give up on one that hangs."""
+        """Replaces a worker whose time has come; gives up on one that hangs."""
         thread = slot.thread
         hung = False
         with self._lock:

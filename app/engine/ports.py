@@ -94,7 +94,7 @@ class TileModel(Protocol):
         clean: float = 0.0,
         compressed: bool = True,
     ) -> dict[int, NDArray[np.float32]]:
-        """Map (N, H + 2 window_margin, W + 2 window_margin) to {s: (N, H s, W s)} for every level s <= scale.
+        """Maps (N, H + 2 window_margin, W + 2 window_margin) to {s: (N, H s, W s)} for every level s <= scale.
 
         `clean` is a strength of clean-up in eighths, other than 0.0 only where `info.strengths` is not empty;
         `compressed` is whether it is for a picture with losses of compression.
@@ -103,7 +103,7 @@ class TileModel(Protocol):
         """
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
-        """Get ready for inputs of these shapes, each the (N, height, width) of cores, at every level."""
+        """Gets ready for inputs of these shapes, each the (N, height, width) of cores, at every level."""
 
 
 ModelFactory: TypeAlias = Callable[[], Mapping[str, TileModel]]

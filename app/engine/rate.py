@@ -13,15 +13,15 @@ class WorkRate:
         self._workers: dict[Hashable, tuple[float, float]] = {}
 
     def add(self, worker: Hashable, work: float, seconds: float) -> None:
-        """Count a batch."""
+        """Counts a batch."""
         old_work, old_seconds = self._workers.get(worker, (0.0, 0.0))
         kept = math.exp(-seconds / _MEMORY_SECONDS)
         self._workers[worker] = old_work * kept + work, old_seconds * kept + seconds
 
     def forget(self, worker: Hashable) -> None:
-        """Leave a worker out that no longer works."""
+        """Leaves a worker out that no longer works."""
         self._workers.pop(worker, None)
 
     def per_second(self) -> float:
-        """Return the workers' rates, added up; 0.0 before the first batch."""
+        """The workers' rates, added up; 0.0 before the first batch."""
         return sum(work / max(seconds, 1e-9) for work, seconds in self._workers.values()) or 0.0

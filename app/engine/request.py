@@ -44,11 +44,11 @@ class Tile:
     """Workers that went down while they held this tile."""
 
     def read(self, out: NDArray[np.float32]) -> None:
-        """Copy the window, margins included and turned by the symmetry, to `out`."""
+        """Copies the window, margins included and turned by the symmetry, to `out`."""
         self.source.read(self.row, self.column, turned_back(out, self.symmetry))
 
     def write(self, level: int, core: NDArray[np.float32]) -> None:
-        """Copy what belongs to the picture of `core` (height level, width level) to its place in the output.
+        """Copies what belongs to the picture of `core` (height level, width level) to its place in the output.
 
         With a `mean`, the place is complete when all of its tiles are written.
         """
@@ -104,7 +104,7 @@ class Request:
         compressed: bool = True,
         passes: int = 1,
     ) -> "Request":
-        """Cut planes of at least one pixel each, for a network; their outputs are allocated but not touched.
+        """Cuts planes of at least one pixel each, for a network; their outputs are allocated but not touched.
 
         `clean` has the strength of clean-up for each plane; without it there is none. `compressed` is whether they have
         losses of compression. With several `passes`, of PASSES, every window becomes as many tiles in a row.
@@ -133,7 +133,7 @@ class Request:
         return request
 
     def wrote(self, tile: Tile) -> None:
-        """Count a tile."""
+        """Counts a tile."""
         self.remaining -= 1
         self.unwritten[tile.row.start] -= 1
         while self.unwritten and not next(iter(self.unwritten.values())):

@@ -37,10 +37,10 @@ class Scheduler:
         self._closed = False
 
     def admit(self, request: Request) -> None:
-        """Queue a request's tiles; raises Draining.
+        """Queues a request's tiles.
 
-        Raises QueueFull or TooManyRequests when its client has no room left for its tiles or bytes; see Shares. A
-        request that is larger than a limit by itself is admitted when nothing else is under way.
+        Raises Draining, and QueueFull or TooManyRequests when its client has no room left for its tiles or bytes; see
+        Shares. A request that is larger than a limit by itself is admitted when nothing else is under way.
         """
         with self._changed:
             if self._draining:
@@ -79,12 +79,12 @@ class Scheduler:
         )
 
     def enlist(self, holder: Hashable) -> None:
-        """Let a holder take batches, until it is released."""
+        """Lets a holder take batches, until it is released."""
         with self._changed:
             self._held[holder] = set()
 
     def take(self, holder: Hashable, limit: Callable[[Shape], int]) -> list[Tile] | None:
-        """Wait for work and return a batch, or None once the scheduler is closed or the holder was released.
+        """Waits for work and returns a batch, or None once the scheduler is closed or the holder was released.
 
         Work-conserving: whatever waits is handed out at once, shared among the idle; nothing waits for a batch to fill.
         """
@@ -108,7 +108,7 @@ class Scheduler:
             return batch
 
     def finished(self, holder: Hashable, tiles: Iterable[Tile], seconds: float | None = None) -> None:
-        """Count tiles that the holder is done with, and how long they took it if it has computed them."""
+        """Counts tiles that the holder is done with, and how long they took it if it has computed them."""
         with self._changed:
             mine = self._let_go(holder, tiles)
             if mine and seconds is not None:
@@ -132,7 +132,7 @@ class Scheduler:
             request.listener.settled(None)
 
     def failed(self, holder: Hashable, tile: Tile, error: Exception) -> None:
-        """Fail the tile's request."""
+        """Fails the tile's request."""
         with self._changed:
             mine = self._let_go(holder, [tile])
             settled = [each.request for each in mine if self._close(each.request)]
@@ -141,7 +141,7 @@ class Scheduler:
             request.listener.settled(error)
 
     def release(self, holder: Hashable, cause: BaseException | None = None) -> None:
-        """Queue again, each at its place in its request, whatever a dead or hung holder still held.
+        """Queues again, each at its place in its request, whatever a dead or hung holder still held.
 
         A request whose tile was held by too many such holders fails with InferenceFailed.
         """
@@ -167,7 +167,7 @@ class Scheduler:
             request.listener.settled(error)
 
     def withdraw(self, request: Request) -> None:
-        """Take a request's tiles out of the queue; what workers hold of it will not be written. Idempotent."""
+        """Takes a request's tiles out of the queue; what workers hold of it will not be written. Idempotent."""
         with self._changed:
             self._close(request)
             self._forget_idle([request])
@@ -178,12 +178,12 @@ class Scheduler:
             self._queue.oldest_first = True
 
     def drain(self) -> None:
-        """Admit nothing from now on, and finish what was admitted, the oldest first."""
+        """Admits nothing from now on, and finishes what was admitted, the oldest first."""
         with self._changed:
             self._draining = self._queue.oldest_first = True
 
     def close(self) -> None:
-        """Drain, and have every `take` return None."""
+        """Drains, and has every `take` return None."""
         with self._changed:
             self._draining = self._closed = True
             self._changed.notify_all()
@@ -215,13 +215,13 @@ class Scheduler:
             return self._work / rate if rate else 0.0
 
     def waiting(self) -> tuple[int, float]:
-        """Return how many tiles wait, and for how many seconds the oldest request that has one has waited."""
+        """How many tiles wait, and for how many seconds the oldest request that has one has waited."""
         with self._changed:
             oldest = next((request for request in self._requests if request.pending), None)
             return self._queue.tiles, time.monotonic() - oldest.admitted_at if oldest else 0.0
 
     def _let_go(self, holder: Hashable, tiles: Iterable[Tile]) -> list[Tile]:
-        """Take tiles from a holder and return those that were its own."""
+        """Takes tiles from a holder and returns those that were its own."""
         held = self._held.get(holder, set())
         mine = [tile for tile in tiles if tile in held]
         held.difference_update(mine)
@@ -233,7 +233,7 @@ class Scheduler:
         return mine
 
     def _close(self, request: Request) -> bool:
-        """End a request; whether it was open."""
+        """Ends a request, and says whether it was open."""
         if request.closed:
             return False
         request.closed = True
@@ -243,7 +243,7 @@ class Scheduler:
         return True
 
     def _forget_idle(self, requests: Iterable[Request]) -> None:
-        """Stop counting requests that are over and that no worker holds any more."""
+        """Stops counting requests that are over and that no worker holds any more."""
         for request in requests:
             if request.closed and not request.held and request in self._requests:
                 del self._requests[request]

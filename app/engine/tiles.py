@@ -1,6 +1,6 @@
 """Where a picture is cut, and how a tile's window is read from it: any cut gives the same output pixels.
 
-The picture is padded at its own border by reflection (`numpy.pad(mode="reflect")`), or by size replication along an
+The picture is padded at its own border by reflection (`numpy.pad(mode="reflect")`), or by edge replication along an
 axis no longer than the network's margin. A tile's window may go further than that margin, and so does the padding: what
 it holds out there moves no output pixel by more than a rounding, and is the same for any cut. The padded picture is
 never stored: an axis of it is a list of source indices.
@@ -55,9 +55,9 @@ class Cutting:
     overhead: int
     """What a tile costs along an axis in addition to its core; see cut_axis."""
     workers: int = 1
-    """So many tiles, of much the same size, are cut at least,"""
+    """At least so many tiles, of much the same size, are cut, unless they get small: see `split_above`."""
     split_above: int = 0
-    """as long as they have more than this along an axis."""
+    """Tiles that are no longer than this along both axes are not cut further for the sake of `workers`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Span:
 
 @lru_cache(maxsize=4096)
 def _cover(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[int, tuple[int, ...]]:
-    """Return (cost, sizes) of the cheapest tiles that cover `length`; a tile costs its size and the overhead."""
+    """(cost, sizes) of the cheapest tiles that cover `length`; a tile costs its size and the overhead."""
     if length <= 0:
         return 0, ()
     covers = []
@@ -82,7 +82,7 @@ def _cover(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[int, tup
 
 
 def cut_axis(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[Span, ...]:
-    """Cut an axis into spans that cover every pixel once, largest sizes first.
+    """Cuts an axis into spans that cover every pixel once, largest sizes first.
 
     The largest size is used while much is left; the rest is covered at the least cost. A tile costs its size and
     `overhead` more pixels, for what its margins add to the work and for what small tiles lose.
@@ -98,7 +98,7 @@ def cut_axis(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[Span, 
 
 
 def cut_axes(height: int, width: int, cutting: Cutting) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Cut the rows and the columns of a plane, for as many tiles as workers unless they get small; see Cutting."""
+    """Cuts the rows and the columns of a plane, for as many tiles as workers unless they get small; see Cutting."""
     lengths, sides = (height, width), list(cutting.sizes)
     while True:
         rows, columns = (cut_axis(*each, cutting.overhead) for each in zip(lengths, sides, strict=True))
@@ -114,7 +114,7 @@ def cut_axes(height: int, width: int, cutting: Cutting) -> tuple[tuple[Span, ...
 
 
 def padded_axis(length: int, margin: int, window_margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
-    """Return the source index of every position of the padded axis; index 0 is position -window_margin.
+    """The source index of every position of the padded axis; index 0 is position -window_margin.
 
     It reaches as far as the last tile does. What lies past the picture's own margin changes no kept pixel's value.
     """
@@ -139,7 +139,7 @@ class CutPlane:
 
     @classmethod
     def cut(cls, plane: Plane, cutting: Cutting) -> "CutPlane":
-        """Cut a plane of at least one pixel."""
+        """Cuts a plane of at least one pixel."""
         height, width = plane.shape
         rows, columns = cut_axes(height, width, cutting)
         row_sources = padded_axis(height, cutting.margin, cutting.window_margin, rows)
@@ -147,7 +147,7 @@ class CutPlane:
         return cls(plane, cutting.window_margin, rows, columns, row_sources, column_sources)
 
     def read(self, row: Span, column: Span, out: NDArray[np.float32]) -> None:
-        """Fill `out` (row.size + 2 window_margin, column.size + 2 window_margin) with the tile's window."""
+        """Fills `out` (row.size + 2 window_margin, column.size + 2 window_margin) with the tile's window."""
         margin = self.window_margin
         top, left = row.start - margin, column.start - margin
         bottom, right = row.start + row.size + margin, column.start + column.size + margin

@@ -48,11 +48,11 @@ class WorkerThread:
         return self.name
 
     def start(self) -> None:
-        """Start the thread."""
+        """Starts the thread."""
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the thread's end, and say whether it came."""
+        """Waits for the thread's end, and says whether it came."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -67,12 +67,12 @@ class WorkerThread:
         return self.over or self.ended
 
     def stuck_for(self) -> float:
-        """Return for how many seconds the current call of the network has been running; 0.0 if there is none."""
+        """For how many seconds the current call of the network has been running; 0.0 if there is none."""
         began = self._runner.busy_since if self._runner else None
         return time.monotonic() - began if began is not None else 0.0
 
     def abandon(self) -> None:
-        """Give up on a hung thread: whatever it still computes is not written, its tiles go back to the queue."""
+        """Gives up on a hung thread: whatever it still computes is not written, its tiles go back to the queue."""
         self.up = False
         if self._runner:
             self._runner.release()
@@ -103,7 +103,7 @@ class WorkerThread:
             changed(self)
 
     def _let_go(self) -> None:
-        """Drop what would keep the dead worker's network in memory: its own references, and the error's frames.
+        """Drops what would keep the dead worker's network in memory: its own references, and the error's frames.
 
         The pool's callbacks go too: they lead to the pool, and the pool to this object, a cycle that only the garbage
         collector would free.
@@ -117,19 +117,19 @@ class WorkerThread:
             error = error.__cause__ or error.__context__
 
     def _serve(self, runner: BatchRunner) -> bool:
-        """Run one batch; False when there are none any more. An idle worker so keeps no picture alive."""
+        """Runs one batch; False when there are none any more. An idle worker so keeps no picture alive."""
         batch = self._scheduler.take(self, runner.limit)
         if batch is not None:
             runner.run(batch)
         return batch is not None
 
     def _warmed_up(self, models: Mapping[str, TileModel]) -> list[TileModel]:
-        """Return the networks that are run before the first picture comes."""
+        """The networks that are run before the first picture comes."""
         count = {"nothing": 0, "smallest": 1}.get(self._config.warm_up, len(models))
         return list(models.values())[:count]
 
     def _warm_shapes(self, scale: int) -> list[tuple[int, int, int]]:
-        """Return the (N, height, width) of the cores to run before the first picture comes, at this scale."""
+        """The (N, height, width) of the cores to run before the first picture comes, at this scale."""
         (heights, widths), limit = self._config.tile_sizes(scale), BatchLimit(self._config)
         if self._config.warm_up == "shapes":
             cores = [Shape(height, width, 1) for height in heights for width in widths]

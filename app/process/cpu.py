@@ -34,7 +34,7 @@ def complaint() -> str:
 
 
 def pin(index: int, count: int) -> None:
-    """Keep this process, number `index` of `count`, to its share of the cores it has: neighbours, which share caches.
+    """Keeps this process, number `index` of `count`, to its share of the cores it has: neighbours, which share caches.
 
     Where there are fewer cores than processes it keeps all of them. To be called before threads start.
     """

@@ -46,7 +46,7 @@ class _Piece(Generic[T]):
         self.future: Future[T] = Future()
 
     def run(self) -> None:
-        """Do it, unless it was cancelled."""
+        """Does it, unless it was cancelled."""
         if not self.future.set_running_or_notify_cancel():
             return
         try:

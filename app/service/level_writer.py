@@ -89,12 +89,12 @@ class LevelWriter:
             self._under_way.cancel()
 
     async def _follow(self, outputs: Outputs) -> None:
-        """Write the bands that are complete."""
+        """Writes the bands that are complete."""
         await self._for_each_level(lambda level: self._catch_up(outputs, level))
         self._under_way = None
 
     async def _catch_up(self, outputs: Outputs, level: int) -> None:
-        """Write band after band, each as its own piece of work, so that other pictures get their turn in between."""
+        """Writes band after band, each as its own piece of work, so that other pictures get their turn in between."""
         while await self._in_thread(self._band, outputs, level):
             pass
 
@@ -116,7 +116,7 @@ class LevelWriter:
         return self._encoders[level]
 
     def _band(self, outputs: Outputs, level: int) -> bool:
-        """Write the next band and release its rows; False if it is not complete yet."""
+        """Writes the next band and releases its rows; False if it is not complete yet."""
         encoder = self._encoder(level)
         wrote = encoder.advance(self._decoded.by_frame(outputs, level), self._rows)
         if wrote:

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from app.errors import BadParameter, NotFound
 from app.results import JobBoard
 from app.service.caller import Caller
-from app.service.job_directory import JobDirectory, JobView
+from app.service.job_directory import JobDirectory
+from app.service.job_view import JobView
 from app.service.pipeline import Order
 
 _MISUSED = (

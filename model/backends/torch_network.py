@@ -90,7 +90,7 @@ def build(parameters: Parameters, config: LapSRNConfig, device: str, dtype: str)
 
 
 def prepare_thread(threads: int) -> None:
-    """Set torch's CPU threads for what this thread computes, and exact float32 products."""
+    """Sets torch's CPU threads for what this thread computes, and exact float32 products."""
     torch.set_num_threads(threads)
     exact_float32()
 

@@ -58,7 +58,7 @@ def sheet(strips: Sequence[Enlarged], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Score weights of one scale on a folder, and show details of its pictures side by side."""
+    """Scores weights of one scale on a folder, and shows details of its pictures side by side."""
     parser = Parser("model.training.ablation", __doc__)
     parser.add_argument("--hr", type=Path, required=True, help="folder of high-resolution pictures")
     parser.add_argument(

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train(stage: Stage, options: argparse.Namespace, folder: Path, more: Sequence[str]) -> None:
-    """Run a stage to its end or, to measure it, for a few steps."""
+    """Runs a stage to its end or, to measure it, for a few steps."""
     steps = PRESETS[stage.preset].steps
     if options.measure:
         short = ["--steps", str(options.measure), "--log-every", "1", "--validate-every", str(10**9)]

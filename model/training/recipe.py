@@ -79,7 +79,7 @@ class TrainConfig:
     seed: int = setting(0, "of everything that is random", 0)
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what cannot be trained, before any picture is read."""
+        """Raises ValueError for what cannot be trained, before any picture is read."""
         for item in fields(self):
             least, most = item.metadata["range"]
             value = getattr(self, item.name)

@@ -58,7 +58,7 @@ class RunOptions:
 
 
 def run(config: TrainConfig, options: RunOptions) -> None:
-    """Train until the last step of the recipe, from the state in the run's folder if there is one.
+    """Trains until the last step of the recipe, from the state in the run's folder if there is one.
 
     Raises UsageError, WeightsError, PictureError or OSError, each with one line for the user.
     """
@@ -75,7 +75,7 @@ def run(config: TrainConfig, options: RunOptions) -> None:
 
 
 def go_on(trainer: Trainer, options: RunOptions) -> None:
-    """Begin, or take up the state in the run's folder, and train to the end."""
+    """Begins, or takes up the state in the run's folder, and trains to the end."""
     config, state = trainer.config, options.output / "state.safetensors"
     if state.exists():
         resume(trainer, state, options)
@@ -125,7 +125,7 @@ def alone(folder: Path) -> AbstractContextManager[object]:
 
 
 def resume(trainer: Trainer, state: Path, options: RunOptions) -> None:
-    """Take up a state. Raises UsageError where it was made with other settings, or from other weights.
+    """Takes up a state. Raises UsageError where it was made with other settings, or from other weights.
 
     With `--allow-changes`, other settings are used from here on, and the recipe says from which step.
     """

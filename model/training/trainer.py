@@ -116,7 +116,7 @@ class Trainer:
         return loss
 
     def _schedule(self) -> None:
-        """Set the learning rate of this step, and how far the average goes after the weights."""
+        """Sets the learning rate of this step, and how far the average goes after the weights."""
         self._rate.fill_(self.config.rate_at(self.step))
         self._following.fill_(1 - min(self.config.ema, (2 + self.step) / (11 + self.step)))
 
@@ -167,7 +167,7 @@ class Trainer:
                 averages[name].lerp_(value, self._following)
 
     def start_from(self, weights: Path, anchor: Path | None = None) -> None:
-        """Begin with the network of a weights file of the same depth; levels that it lacks begin as its finest.
+        """Begins with the network of a weights file of the same depth; levels that it lacks begin as its finest.
 
         `anchor` is the near end where strengths are trained, by default the same weights.
         """
@@ -243,7 +243,7 @@ class Trainer:
         return load_tensors(path)[1]
 
     def load(self, path: Path) -> None:
-        """Take up the state of `save`."""
+        """Takes up the state of `save`."""
         tensors, metadata = load_tensors(path)
         self.step = metadata["step"]
         self.origin, self.anchored = metadata.get("origin"), metadata.get("anchor")

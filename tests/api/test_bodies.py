@@ -65,7 +65,7 @@ async def test_refused_bodies(
     assert says in problem["detail"]
     assert problem["request_id"] == answer.headers["x-request-id"]
     service = service_of(client)
-    assert service.budget.held_bytes == 0
+    assert service.uploads.held_bytes == 0
     assert service.quota.under_way() == 0
 
 
@@ -120,7 +120,7 @@ async def test_undeclared_length_is_refused_while_it_arrives(serve: Running) -> 
         await exchange.run(app_of(client))
         assert (exchange.status, exchange.taken) == (413, 4)
         assert b'"urn:lapsrn:problem:too-many-bytes"' in exchange.body
-        assert service_of(client).budget.held_bytes == 0
+        assert service_of(client).uploads.held_bytes == 0
 
 
 async def test_file_in_a_form_counts_without_the_form(serve: Running) -> None:
@@ -163,7 +163,7 @@ async def test_bodies_of_all_clients_share_a_budget(serve: Running) -> None:
         assert answer.status_code == 503
         assert answer.json()["type"] == "urn:lapsrn:problem:queue-full"
         assert answer.headers["retry-after"] == "2"
-        assert service_of(client).budget.held_bytes == 0
+        assert service_of(client).uploads.held_bytes == 0
 
 
 def test_budget_counts_holds_and_releases_once() -> None:

@@ -32,7 +32,7 @@ async def at_rest(client: httpx.AsyncClient) -> None:
     service = service_of(client)
     scheduler = service.engine.scheduler
     assert (scheduler.requests, scheduler.waiting()[0], scheduler.bytes_under_way) == (0, 0, 0)
-    assert (service.jobs.under_way, service.quota.under_way(), service.budget.held_bytes) == (0, 0, 0)
+    assert (service.jobs.under_way, service.quota.under_way(), service.uploads.held_bytes) == (0, 0, 0)
     assert (await counters(client))["lapsrn_requests_in_flight"] == 0.0
 
 

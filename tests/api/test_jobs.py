@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from app.api import routes_upscale
-from app.api.routes_jobs import tell
+from app.api.routes_jobs import state_events
 from app.api.turnstile import Turnstile
 from app.service.job_snapshot import JobSnapshot, State
 from app.service.jobs import Jobs
@@ -171,7 +171,7 @@ async def test_cancelling_frees_everything_and_forgets(serve: Running) -> None:
         gate.set()
         await finished(client, blocker.headers["location"])
         service = service_of(client)
-        assert (service.quota.under_way(), service.budget.held_bytes, service.jobs.under_way) == (0, 0, 0)
+        assert (service.quota.under_way(), service.uploads.held_bytes, service.jobs.under_way) == (0, 0, 0)
         assert service.engine.status().queue_tiles == 0
         metrics = (await client.get("/metrics")).text
         assert 'lapsrn_cancelled_total{stage="queue"} 1.0' in metrics
@@ -225,7 +225,7 @@ async def test_of_all_who_listen_one_is_told_in_a_pass() -> None:
             raise AssertionError("nothing is to come")
 
     async def listen() -> None:
-        async for piece in tell(Done(), 0, 15.0, "", functools.partial(turnstile.passed, "ann")):
+        async for piece in state_events(Done(), 0, 15.0, "", functools.partial(turnstile.passed, "ann")):
             if piece.startswith("id: 1"):
                 passes.append(number)
 
@@ -256,7 +256,9 @@ async def test_events_show_signs_of_life() -> None:
         made = dict.fromkeys(("model", "clean", "metadata", "truncated"))
         return json.dumps(document | {"results": {}, **made, "error": None}, separators=(",", ":"))
 
-    assert [piece async for piece in tell(Slow(), 0, 15.0, "", functools.partial(Turnstile().passed, "ann"))] == [
+    assert [
+        piece async for piece in state_events(Slow(), 0, 15.0, "", functools.partial(Turnstile().passed, "ann"))
+    ] == [
         "retry: 1000\n\n",
         f"id: 1\nevent: state\ndata: {data('queued')}\n\n",
         ": still here\n\n",

@@ -35,6 +35,9 @@ def choose_format(accept: str, *, strict: bool = True) -> OutputFormat:
         ("text/html, image/*;q=0.5", "png"),
         ("image/png;q=abc, image/jpeg;q=0.1", "jpeg"),
         ("image/webp;level=1;q=0.3, image/png;q=0.2", "webp"),
+        ("image/webp;level=1, image/png;q=0.2", "webp"),
+        ("image/png;q=0.9, image/webp;q=1", "webp"),
+        ("image/png;q=0.9, image/webp;q=1.000", "webp"),
     ],
 )
 def test_choice(accept: str, name: str) -> None:
@@ -162,6 +165,13 @@ def test_second_choices_follow(accept: str, names: tuple[str, ...]) -> None:
 )
 def test_revalidation(header: str, same: bool) -> None:
     assert revalidates(header, '"a"') is same
+
+
+@pytest.mark.parametrize(
+    ("header", "meant"), [("", True), ("*", True), ('"b", "a"', True), ('"b"', False), ('W/"a"', False), ("a", False)]
+)
+def test_if_match_compares_strongly(header: str, meant: bool) -> None:
+    assert is_meant(header, '"a"') is meant
 
 
 @pytest.mark.parametrize(

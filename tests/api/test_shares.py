@@ -154,13 +154,13 @@ def test_stalled_uploads_of_one_client_hold_the_body_budget_and_another_sends_it
         for _ in range(64):
             connection = stalled.enter_context(socket.create_connection((ann.base_url.host, ann.base_url.port or 80)))
             connection.sendall(f"{head}Content-Length: 1000000\r\n\r\n".encode() + piece)
-        until(lambda: running.budget.held_bytes == 64 * len(piece))
+        until(lambda: running.uploads.held_bytes == 64 * len(piece))
         refused(ann.upscale(), 503, "Too many uploads")
         assert bob.upscale().status_code == 200
-        assert running.budget.held_bytes == 64 * len(piece)
+        assert running.uploads.held_bytes == 64 * len(piece)
         bobs = stalled.enter_context(socket.create_connection((ann.base_url.host, ann.base_url.port or 80)))
         bobs.sendall(f"{head.replace('ann', 'bob')}Content-Length: 1000000\r\n\r\n".encode() + piece)
-        until(lambda: running.budget.held_bytes == 65 * len(piece))
+        until(lambda: running.uploads.held_bytes == 65 * len(piece))
         refused(ann.upscale(), 429, "your share while other clients are here")
 
 

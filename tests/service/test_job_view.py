@@ -6,8 +6,8 @@ import pytest
 
 from app.errors import JobLost, StoreUnavailable
 from app.results import Shown
-from app.service.job_directory import RemoteView
 from app.service.job_snapshot import JobError, JobSnapshot, State
+from app.service.job_view import RemoteView
 
 NOBODY = Shown(None, leased=False, cancelled=False)
 LOST = JobError(
@@ -71,7 +71,7 @@ Watch = Callable[..., RemoteView]
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """A view of job "a" on a board, in version 1, which runs at the board's pace."""
-    monkeypatch.setattr("app.service.job_directory.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("app.service.job_view.POLL_SECONDS", 0.0)
 
     def view(board: Board, leased: bool = True) -> RemoteView:
         return RemoteView(board, "a", "ann", job(1), leased, clock=lambda: board.now)

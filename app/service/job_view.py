@@ -1,0 +1,124 @@
+"""A job as it can be watched: one of this process, or one of another that a board shows."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from app.errors import JobLost, StoreUnavailable
+from app.results import JobBoard, Shown
+from app.service.job_snapshot import JobError, JobSnapshot, State
+from app.service.jobs import Job
+
+POLL_SECONDS = 0.5
+_LOST = JobError(
+    slug=JobLost.slug,
+    detail="The process that ran this job is gone, and its work with it. Send the picture again.",
+)
+
+
+class JobView(Protocol):
+    """A job that can be watched."""
+
+    @property
+    def snapshot(self) -> JobSnapshot:
+        """The job as last known."""
+        ...
+
+    async def changed(self, since: int, seconds: float) -> bool:
+        """Waits until the version differs from `since`, at most `seconds`; False if that time passed."""
+        ...
+
+
+class LocalView:
+    """A job of this process."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    @property
+    def snapshot(self) -> JobSnapshot:
+        """The job now."""
+        return self._job.snapshot()
+
+    async def changed(self, since: int, seconds: float) -> bool:
+        """Waits for the job itself."""
+        return await self._job.changed(since, seconds)
+
+
+class RemoteView:
+    """A job of another process, as the board last showed it.
+
+    If that process has not shown it for as long as its lease, it has failed: it is lost. This can only be told if the
+    board worked all that time: in an outage even a live process cannot renew a lease.
+    """
+
+    def __init__(
+        self,
+        board: JobBoard,
+        job_id: str,
+        owner: str,
+        told: JobSnapshot,
+        leased: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`told` and `leased` are what the board says now; `clock` is in seconds."""
+        self._board, self._id, self._owner = board, job_id, owner
+        self._clock = clock
+        self._gone_since: float | None = None
+        self._snapshot = self._told(told, leased)
+
+    @property
+    def snapshot(self) -> JobSnapshot:
+        """The job when the board was last read."""
+        return self._snapshot
+
+    async def changed(self, since: int, seconds: float) -> bool:
+        """Polls the board. While it is away there is no change."""
+        end = self._clock() + seconds
+        while self._snapshot.version == since:
+            left = end - self._clock()
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(POLL_SECONDS, left))
+            try:
+                shown = await self._board.read(self._id, self._owner)
+            except StoreUnavailable:
+                self._gone_since = None
+                continue
+            self._snapshot = self._seen(shown)
+        return True
+
+    def _seen(self, shown: Shown) -> JobSnapshot:
+        if (told := told_by(shown)) is not None:
+            self._gone_since = None
+            return self._told(told, shown.leased)
+        if shown.cancelled:
+            return self._ended("cancelled")
+        # The board was emptied. If the job's process is alive, it will show the job again.
+        if self._gone_since is None:
+            self._gone_since = self._clock()
+        if self._clock() - self._gone_since < self._board.lease_seconds:
+            return self._snapshot
+        return self._ended("failed", _LOST)
+
+    def _told(self, told: JobSnapshot, leased: bool) -> JobSnapshot:
+        """What the job's process said, unless it is gone."""
+        self._snapshot = told
+        if self._snapshot.finished or leased or self._board.watched_seconds < self._board.lease_seconds:
+            return self._snapshot
+        return self._ended("failed", _LOST)
+
+    def _ended(self, state: State, error: JobError | None = None) -> JobSnapshot:
+        update = {"version": self._snapshot.version + 1, "state": state, "seconds_left": None, "error": error}
+        return self._snapshot.model_copy(update=update)
+
+
+def told_by(shown: Shown) -> JobSnapshot | None:
+    """The job's state; None without one, or where another program, or another version of this one, has written it."""
+    try:
+        return None if shown.document is None else JobSnapshot.model_validate_json(shown.document)
+    except ValidationError:
+        return None
