@@ -557,6 +557,22 @@ def test_a_connection_that_breaks_is_tried_again_as_often_and_as_patiently(monke
     assert len(pauses) == 3
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (httpx.ReadError(""), "the connection was closed before the answer was complete"),
+        (httpx.ReadTimeout(""), "it took too long"),
+    ],
+)
+def test_a_failure_without_words_gets_some(
+    monkeypatch: pytest.MonkeyPatch, error: httpx.TransportError, reason: str
+) -> None:
+    upscaler, _ = scripted(monkeypatch, error, retries=0)
+    with pytest.raises(Unreachable) as caught:
+        upscaler.job("a")
+    assert caught.value.detail == reason
+
+
 def test_a_pause_that_is_too_long_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     upscaler, pauses = scripted(monkeypatch, busy(retry_after="10"), busy(retry_after="11"), max_wait=10)
     with pytest.raises(Busy):

@@ -160,7 +160,11 @@ class Conversation(ABC):
         return {"detail": f"this is not the service's own answer; check what runs at {self._url}, or in front of it"}
 
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
-        reason = str(error) or type(error).__name__
+        late = isinstance(error, httpx.TimeoutException)
+        # What httpx raises often has no words of its own.
+        reason = str(error) or (
+            "it took too long" if late else "the connection was closed before the answer was complete"
+        )
         proxy = proxy_for(self._url)
         way = f" through the proxy {proxy}, which the environment names" if proxy else ""
         return Unreachable(title=f"no answer from {self._url}{way}", detail=reason, status=0)
