@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -555,6 +556,41 @@ def test_a_connection_that_breaks_is_tried_again_as_often_and_as_patiently(monke
         upscaler.job("a")
     assert caught.value.status == 0
     assert len(pauses) == 3
+
+
+def untrusted() -> httpx.ConnectError:
+    cause = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1)")
+    cause.verify_message = "self-signed"
+    error = httpx.ConnectError(str(cause))
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (httpx.ReadError(""), "the connection was closed before the answer was complete"),
+        (httpx.ReadTimeout(""), "it took too long"),
+        (httpx.ReadTimeout("timed out"), "timed out"),
+        (
+            untrusted(),
+            "its certificate is not trusted (self-signed); SSL_CERT_FILE may name the file of its authority",
+        ),
+    ],
+)
+def test_why_there_is_no_answer_is_in_words(
+    monkeypatch: pytest.MonkeyPatch, error: httpx.TransportError, reason: str
+) -> None:
+    upscaler, _ = scripted(monkeypatch, error, retries=0)
+    with pytest.raises(Unreachable) as caught:
+        upscaler.job("a")
+    assert caught.value.detail == reason
+
+
+def test_a_service_without_tls_is_told_from_one_that_is_away(url: str) -> None:
+    with Upscaler(url.replace("http://", "https://")) as upscaler, pytest.raises(Unreachable) as caught:
+        upscaler.job("a")
+    assert caught.value.detail.endswith("; perhaps it does not speak https: try http")
 
 
 def test_a_pause_that_is_too_long_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:

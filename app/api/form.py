@@ -59,7 +59,7 @@ class FormSink:
         if self._data is None:
             raise MalformedRequest(f"The form has no picture. {_HOW}")
         if not self._data:
-            raise MalformedRequest(f"The picture in the form is empty. {_HOW}")
+            raise MalformedRequest("The picture in the form is empty (0 bytes). Send a file that is not.")
         return bytes(self._data)
 
     # The steps: each takes what it can from the buffer, and says whether the next one may have work.

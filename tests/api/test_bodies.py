@@ -40,7 +40,7 @@ END = f"--{BOUNDARY}--\r\n".encode()
         (FORM, part("picture") + END, 400, "malformed-request", "'picture'"),
         (FORM, part("image") + part("image") + END, 400, "malformed-request", "two pictures"),
         (FORM, part("image") + part("file") + END, 400, "malformed-request", "two pictures"),
-        (FORM, part("image", b"") + END, 400, "malformed-request", "empty"),
+        (FORM, part("image", b"") + END, 400, "malformed-request", "empty (0 bytes)"),
         (FORM, part("image"), 400, "malformed-request", "last boundary"),
         (FORM, b"no boundary at all", 400, "malformed-request", "parsed"),
         ({"content-type": "multipart/form-data"}, END, 400, "malformed-request", "boundary"),

@@ -122,6 +122,58 @@ def test_the_keyboard_alone_gets_a_picture_enlarged_twice(service: Running, visi
     assert page.evaluate("after.naturalWidth") == 60
 
 
+def focused(page: Any) -> str:
+    """The name of the control that has the focus."""
+    control = "document.activeElement"
+    return str(page.evaluate(f"{control}.id || {control}.closest('.entry')?.querySelector('.entry-name').textContent"))
+
+
+def press(page: Any, selector: str) -> None:
+    page.focus(selector)
+    page.keyboard.press("Enter")
+
+
+def test_the_focus_is_kept_when_its_control_goes_away(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    service.pace.hold()
+    upload(page, *((f"{n}.png", png(20, 30)) for n in range(4)), ("bad.png", b"no"))
+    page.wait_for_selector(".entry:nth-child(2)[data-state=queued], .entry:nth-child(2)[data-state=running]")
+    press(page, ".entry:nth-child(5) .entry-next")
+    until(page, "document.querySelectorAll('.entry-name')[2].textContent === 'bad.png'")
+    assert focused(page) == "bad.png"
+    press(page, ".entry:nth-child(5) .entry-remove")
+    press(page, "#toast-undo")
+    until(page, "document.activeElement !== document.body")
+    assert focused(page) == "2.png"
+    press(page, "#work-cancel")
+    press(page, "#toast-close")
+    until(page, "document.activeElement !== document.body")
+    assert focused(page) == "1.png"
+    page.focus("#work-cancel")
+    service.pace.go()
+    wait_done(page)
+    until(page, "document.activeElement !== document.body")
+    assert focused(page) == "canvas"
+    press(page, ".entry:has([title='bad.png']) .entry-open")
+    page.wait_for_selector(".entry:has([title='bad.png'])[data-state=failed]")
+    page.select_option("#format", "jpeg")
+    press(page, "#again-all")
+    until(page, "document.querySelector('#again-all').hidden")
+    assert focused(page) == "bad.png"
+
+
+def test_the_focus_does_not_come_back_to_who_left_it(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    service.pace.hold()
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector("#work:not([hidden])")
+    page.focus("#work-cancel")
+    page.mouse.click(640, 20)
+    service.pace.go()
+    wait_done(page)
+    assert page.evaluate("document.activeElement === document.body")
+
+
 def test_what_happens_is_said(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     page.evaluate(
@@ -224,3 +276,52 @@ def test_the_result_slides_in_unless_little_motion_is_wanted(
     wait_done(page)
     until(page, "shares.has('50')")
     assert (page.evaluate("shares.size") > 3) is moves
+
+
+def test_forced_colours_leave_edges_where_shades_were(service: Running, visit: Visit) -> None:
+    page = visit(service.url, forced_colors="active")
+    upload(page, ("hill.png", png(20, 30)), ("lake.png", png(20, 30)))
+    wait_done(page, 2)
+    style = "getComputedStyle(document.querySelector('{}')).{}"
+    assert page.evaluate(style.format(".entry[data-shown=true]", "outlineStyle")) == "solid"
+    assert page.evaluate(style.format(".entry[data-shown=false]", "outlineStyle")) == "none"
+    for over in ("#toast", "#trouble"):
+        assert page.evaluate(style.format(over, "borderTopStyle")) == "solid"
+
+
+def test_a_name_from_right_to_left_turns_nothing_else(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("صورة (1).png", png(20, 30)))
+    wait_done(page)
+    for name in ("#stage-title", ".entry-name"):
+        assert page.evaluate(f"getComputedStyle(document.querySelector('{name}')).direction") == "rtl"
+    page.click(".entry-remove")
+    assert page.locator("#toast-words").text_content() == "\u2068صورة (1).png\u2069 removed"
+
+
+def test_on_paper_there_is_the_whole_result_alone(service: Running, visit: Visit) -> None:
+    page = visit(service.url, color_scheme="dark")
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    page.emulate_media(media="print", color_scheme="dark")
+    assert [
+        page.locator(f"#{part}").is_visible() for part in ("after", "before", "knob", "tools", "left", "queue")
+    ] == [
+        True,
+        *[False] * 5,
+    ]
+    style = "getComputedStyle(document.querySelector('{}')).{}"
+    assert page.evaluate(style.format("#layer-after", "clipPath")) == "none"
+    assert luminance(page.evaluate(style.format("body", "color"))) < 64
+    seen = "document.querySelector('{}').getBoundingClientRect().width"
+    assert page.evaluate(seen.format("#after")) == page.evaluate(seen.format("#viewer"))
+
+
+def test_a_page_that_cannot_start_says_so(service: Running, visit: Visit) -> None:
+    page = visit("about:blank", may_complain=True)
+    page.route("**/js/queue.js", lambda route: route.abort())
+    page.goto(service.url)
+    page.wait_for_selector("#stopped:not([hidden])")
+    page.unroute("**/js/queue.js")
+    page.reload()
+    until(page, "document.querySelector('#stopped') === null")

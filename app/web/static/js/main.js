@@ -5,6 +5,7 @@ import { Attention } from "./attention.js";
 import { Connection } from "./connection.js";
 import { part } from "./dom.js";
 import { downloadAll, downloadOne } from "./download.js";
+import { attachFocus } from "./focus.js";
 import { Greeting } from "./greeting.js";
 import { attachIntake } from "./intake.js";
 import { attachKey, storedKey } from "./key.js";
@@ -40,7 +41,7 @@ const panel = new SettingsPanel(() => {
   overview.show();
 });
 const stage = new Stage(queue, { say, tell, remove: (entry) => remove([entry]), chosen: () => panel.chosen });
-const list = new List({ open: openRow, save: downloadOne, next: (entry) => queue.next(entry), remove: (entry) => remove([entry]) });
+const list = new List({ open: openRow, save: downloadOne, next: sendNext, remove: (entry) => remove([entry]) });
 const overview = new Overview(queue, {
   downloadAll: () => downloadAll(queue.entries),
   clear: remove,
@@ -83,6 +84,12 @@ function openRow(entry) {
   show(entry);
   const { top } = part("stage", HTMLElement).getBoundingClientRect();
   if (top < 0) part("stage", HTMLElement).scrollIntoView();
+}
+
+/** @param {Entry} entry whose row moves up, with the focus */
+function sendNext(entry) {
+  queue.next(entry);
+  list.focus(entry);
 }
 
 /** @param {Entry[]} entries to be taken off the list; that of a focused button hands the focus to its neighbour */
@@ -153,6 +160,7 @@ window.addEventListener("pagehide", (event) => {
   queue.abandon();
 });
 
+attachFocus();
 attachIntake((found) => {
   if (!found.length) return tell(text("said.no-pictures"));
   const added = queue.add(found, panel.chosen);
@@ -162,3 +170,4 @@ attachIntake((found) => {
 });
 
 refresh();
+part("stopped", HTMLElement).remove();

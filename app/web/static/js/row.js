@@ -31,6 +31,7 @@ export class Row {
     this.#entry = entry;
     this.open = button("entry-open", "", () => actions.open(entry));
     const name = make("span", "entry-name", entry.name);
+    name.dir = "auto";
     name.title = entry.folder + entry.name;
     this.open.append(this.#thumb, name, make("span", "entry-line", this.#what, this.#state));
     this.#save = symbol("entry-save", DOWN, () => actions.save(entry));

@@ -52,6 +52,14 @@ export function filled(row, name, values = {}) {
   return form.replace(/\{(\w+)\}/g, (whole, value) => {
     const given = values[value];
     if (given === undefined) return whole;
-    return typeof given === "number" ? given.toLocaleString(spoken) : given;
+    return typeof given === "number" ? given.toLocaleString(spoken) : isolated(given);
   });
+}
+
+/** Letters and marks of the scripts that run from right to left, and the marks that turn text around. */
+const TURNS = /[\u0590-\u08ff\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff]/;
+
+/** @param {string} value @returns {string} such that it does not turn the words around it, as a file's name can */
+function isolated(value) {
+  return TURNS.test(value) ? `\u2068${value}\u2069` : value;
 }

@@ -1,5 +1,6 @@
 """How the service is reached: through the proxy that the environment names, or directly."""
 
+import ssl
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -44,3 +45,19 @@ def _is_here(url: str) -> bool:
         return address.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
     except ValueError:  # a name
         return False
+
+
+def reason_of(error: httpx.TransportError) -> str:
+    """Why there was no answer, in words: what httpx raises has none at times, or those of OpenSSL."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted ({cause.verify_message}); SSL_CERT_FILE may name the file of its authority"
+        )
+    if cause is not None and isinstance(error, httpx.ConnectError):
+        return f"{error}; perhaps it does not speak https: try http"
+    if isinstance(error, httpx.TimeoutException):
+        return str(error) or "it took too long"
+    return str(error) or "the connection was closed before the answer was complete"

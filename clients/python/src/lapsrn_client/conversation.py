@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from lapsrn_client.connection import open_client, proxy_for
+from lapsrn_client.connection import open_client, proxy_for, reason_of
 from lapsrn_client.errors import JobFailed, Unreachable, UpscaleError, error_of
 from lapsrn_client.events import Event, events
 from lapsrn_client.pictures import Picture, data_of
@@ -160,10 +160,9 @@ class Conversation(ABC):
         return {"detail": f"this is not the service's own answer; check what runs at {self._url}, or in front of it"}
 
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
-        reason = str(error) or type(error).__name__
         proxy = proxy_for(self._url)
         way = f" through the proxy {proxy}, which the environment names" if proxy else ""
-        return Unreachable(title=f"no answer from {self._url}{way}", detail=reason, status=0)
+        return Unreachable(title=f"no answer from {self._url}{way}", detail=reason_of(error), status=0)
 
 
 class _Attempts:
