@@ -193,8 +193,13 @@ def usable(data: bytes) -> tuple[bytes, list[str], list[str]]:
 
 
 def repaired(data: bytes) -> bytes:
-    """A whole PNG from a damaged one: the rows that inflate, then zeros. UndecodablePicture if not even one does."""
+    """A whole PNG from a damaged one: the rows that inflate, then zeros.
+
+    UndecodablePicture if not even one does, or if the palette that they refer to does not precede them.
+    """
     head = header(data)
+    if head.color_type == _PALETTE and not any(item.kind == b"PLTE" and item.sound for item in before_data(data)):
+        raise UndecodablePicture("The PNG has no palette (PLTE) before its picture data, so its colours are not known.")
     kept, compressed, seen = [], [], {b"IEND", b"acTL", b"fcTL", b"fdAT"}
     for item in chunks(data):
         if item.kind == b"IDAT":

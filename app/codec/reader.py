@@ -68,9 +68,12 @@ def _raster(file: Reader) -> Raster:
     """The frames that are asked for of an opened file, with all that goes with them."""
     indices = file.frames()
     file.source.check_pixels(*file.size, len(indices))
-    frames, durations = [], []
+    frames: list[Samples] = []
+    durations: list[int] = []
     for index in indices:
         frame, duration = file.frame(index, animated=len(indices) > 1)
+        if not frames and file.lacks_pixels and (frame == frame[:1, :1]).all():
+            raise UndecodablePicture(f"Nothing of the {file.source.format.title}'s pixels can be decoded.")
         frames.append(frame)
         durations.append(duration)
     frames, metadata = _in_color(frames, file.metadata(frames[0].shape[2]), file)
@@ -79,8 +82,6 @@ def _raster(file: Reader) -> Raster:
         raise UndecodablePicture(
             f"The frames of the {file.source.format.title} are not all of one size; take frames=first."
         )
-    if file.truncated and all((frame == frame[:1, :1]).all() for frame in frames):
-        raise UndecodablePicture(f"Nothing of the {file.source.format.title}'s pixels can be decoded.")
     return Raster(
         frames=samples.same_form(frames),
         format=file.source.format.title,

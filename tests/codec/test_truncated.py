@@ -10,6 +10,8 @@ import tifffile
 from PIL import Image
 
 from app.codec import webp_chunks
+from app.codec.reader import read
+from app.codec.types import DecodeLimits
 from app.errors import UndecodablePicture
 from app.formats import INPUT_FORMATS
 from tests.codec.png_reference import write_png
@@ -237,3 +239,32 @@ def test_a_deep_tiff_that_is_compressed_is_refused_if_it_is_cut() -> None:
 def test_a_file_that_ends_in_its_header_is_refused(form: str) -> None:
     with pytest.raises(UndecodablePicture):
         codec().decode(saved(_smooth(), form)[:16], ALLOW)
+
+
+@pytest.mark.parametrize(
+    ("form", "settings", "missing"),
+    [("PNG", {}, 12), ("JPEG", {}, 2), ("JPEG", {"progressive": True}, 2), ("GIF", {}, 1), ("WEBP", {}, 1)],
+)
+def test_a_picture_of_one_colour_that_lacks_its_end_mark_alone_is_taken(
+    form: str, settings: dict[str, Any], missing: int
+) -> None:
+    whole = saved(np.full((16, 24, 3), (250, 250, 250), np.uint8), form, **settings)
+    raster = read(whole[:-missing], wanted(2, truncated="allow", frames="all"), DecodeLimits())
+    assert raster.truncated
+    assert (raster.frames[0][..., :3] == 250).all()
+
+
+def test_a_film_whose_first_picture_is_of_one_colour_is_taken_as_far_as_it_is_there() -> None:
+    file, stills = io.BytesIO(), [Image.fromarray(_smooth(1)[..., 0] * share) for share in (0, 1)]
+    stills[0].save(file, "GIF", save_all=True, append_images=stills[1:])
+    whole = file.getvalue()
+    raster = read(whole[: len(whole) * 6 // 10], wanted(2, truncated="allow", frames="all"), DecodeLimits())
+    assert raster.truncated
+    assert len(raster.frames) == 2
+    assert (raster.frames[0][..., :3] == 0).all()
+
+
+def test_a_gif_of_which_no_pixel_is_there_is_refused() -> None:
+    whole = saved(_smooth(), "GIF")
+    with pytest.raises(UndecodablePicture, match="Nothing of the GIF's pixels"):
+        read(whole[: whole.rindex(b",", 0, 810) + 12], wanted(2, truncated="allow"), DecodeLimits())

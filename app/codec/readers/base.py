@@ -46,7 +46,7 @@ class Reader(ABC):
 
     Any exception that is not a ClientError means that the file cannot be decoded; app.codec.reader turns it into one.
     `frames` is called first, then `frame` for each of them; `orientation`, `cmyk`, `loop`, `compression`,
-    `metadata` and `truncated` are read after that.
+    `metadata`, `truncated` and `lacks_pixels` are read after that.
     """
 
     decodes_truncated: ClassVar[bool] = True
@@ -56,6 +56,8 @@ class Reader(ABC):
         self.source = source
         self.truncated = False
         """Whether the file was incomplete or damaged and only a part of it was decoded."""
+        self.lacks_pixels = False
+        """Whether some of the samples, or all, may be what a decoder puts for what is missing."""
         self.orientation = 1
         """The EXIF orientation, 1 to 8, of the samples that `frame` returns."""
 

@@ -186,7 +186,7 @@ class BmpReader(Reader):
                 )
             if body.size < stride:
                 raise UndecodablePicture("The BMP holds no whole row of pixels.")
-            self.truncated = True
+            self.truncated = self.lacks_pixels = True
             body = np.pad(body, (0, needed - body.size))
         rows = body.reshape(header.height, stride)
         return rows if header.top_down else rows[::-1]
@@ -244,7 +244,7 @@ class BmpReader(Reader):
                     "The BMP's run lengths are cut short. Send the whole file, or ask for what is there with "
                     "truncated=allow."
                 )
-            self.truncated = True
+            self.truncated = self.lacks_pixels = True
         return indices if header.top_down else indices[::-1]
 
 

@@ -65,7 +65,8 @@ class JpegReader(PillowReader):
         # Without what stands between the segments of the header, which libjpeg warns of, and no pixel needs.
         coded = self._data[: len(self._data) - self._added]
         end = None if self._end is None else self._end - (len(self.source.data) - len(coded))
-        damage = fault(coded, end, _COLORSPACES.get(self._image.mode, "GRAY"))
+        colorspace = _COLORSPACES.get(self._image.mode, "GRAY")
+        damage = fault(coded, end, colorspace)
         if damage is not None:
             if not self.source.allow_truncated:
                 raise UndecodablePicture(
@@ -73,6 +74,7 @@ class JpegReader(PillowReader):
                     "truncated=allow."
                 )
             self.truncated = True
+            self.lacks_pixels = not self._added or fault(self._data, None, colorspace) is not None
         return super()._samples(animated)
 
 

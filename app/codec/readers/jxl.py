@@ -152,7 +152,7 @@ class JxlReader(CarryingReader):
                 return Frame(samples, self._milliseconds(header.duration))
             elif event == jxl.NEED_MORE_INPUT and self._taken_in_part(samples):
                 assert samples is not None
-                self.truncated = True
+                self.truncated = self.lacks_pixels = True
                 return Frame(samples, self._milliseconds(header.duration))
             else:
                 raise ValueError("it ends before its picture")

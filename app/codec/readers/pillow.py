@@ -83,7 +83,7 @@ class PillowReader(CarryingReader):
                 raise
             if isinstance(image, ImageFile.ImageFile):
                 image.tile = []
-            self.truncated = True
+            self.truncated = self.lacks_pixels = True
             if image.size != size:
                 raise UndecodablePicture("The picture's size changes while it is decoded.") from error
 

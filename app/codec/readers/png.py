@@ -48,7 +48,8 @@ class PngReader(PillowReader):
                 raise UndecodablePicture(
                     f"The PNG is damaged: {fault}. Send the whole file, or ask for what is there with truncated=allow."
                 )
-            data, self.truncated, self._announced = png_chunks.repaired(data), True, 0
+            self.truncated, self.lacks_pixels = True, png_chunks.short(data, header) is not None
+            data, self._announced = png_chunks.repaired(data), 0
         elif self._announced:
             data = apng.still(data)
         self._key = png_chunks.transparent_color(data, header)

@@ -144,7 +144,7 @@ class TiffReader(PillowReader):
             raise UndecodablePicture(f"The TIFF has {number} samples a pixel: send gray, RGB or CMYK.")
         if is_deep_tiff(tags):
             deep, cut = read_tiff(self._data, tags, self.source.allow_truncated)
-            self.truncated |= cut
+            self.truncated = self.lacks_pixels = cut
             return deep
         if _is_subsampled(tags):
             return tiff_page.read_rgb(self._data)

@@ -46,7 +46,7 @@ class WebpReader(PillowReader):
             if not is_animated(data) and not (whole and _libwebp() is None):
                 image, complete = rows(self._separated(data), *canvas)
                 if not (whole and complete):
-                    self.truncated = True
+                    self.truncated, self.lacks_pixels = True, not complete
                     return image
             elif not whole:
                 data, self.truncated = whole_frames(data), True
