@@ -1,8 +1,10 @@
 """Bodies: what is refused, when, and that nothing stays counted afterwards."""
 
+import asyncio
 import gc
 import itertools
 import re
+import time
 import weakref
 
 import httpx
@@ -17,7 +19,7 @@ from app.errors import MalformedRequest, QueueFull, TooManyBytes
 from app.service.upload_budget import UploadBudget
 from tests import pictures
 from tests.api.raw import Exchange
-from tests.conftest import Running, app_of, service_of
+from tests.conftest import Running, app_of, service_of, until
 
 PNG = pictures.png(pictures.gray())
 BOUNDARY = "XXX"
@@ -139,6 +141,23 @@ async def test_a_body_that_stalls_is_408(serve: Running, settings: dict[str, flo
         assert exchange.status == 408
         assert f"{seconds} s".encode() in exchange.body
         assert service_of(client).quota.under_way() == 0
+
+
+async def test_a_slow_body_whose_memory_others_need_is_408(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(max_input_bytes=3000, max_body_bytes_in_flight=3000) as client:
+        budget = service_of(client).budget
+        headers = {"content-type": "image/png", "content-length": "3000"}
+        exchange = Exchange("POST", "/upscale", headers, [bytes(900)], stall=True)
+        running = asyncio.create_task(exchange.run(app_of(client)))
+        await until(lambda: budget.held_bytes)
+        budget.reserve("another").grow(1500)
+        monkeypatch.setattr(budget._transfers, "_clock", lambda: time.monotonic() + 60.0)
+        asking = budget.reserve("a third")
+        asking.grow(1500)
+        await asyncio.wait_for(running, 10.0)
+        assert exchange.status == 408
+        assert b"arrived slowly while others found no room" in exchange.body
+        assert budget.held_bytes == 3000
 
 
 async def test_too_many_pixels_is_413_from_the_header(serve: Running) -> None:
