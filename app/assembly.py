@@ -79,10 +79,16 @@ def build_sender(settings: Settings) -> Sender | None:
 
 
 def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Division]:
-    """`settings` with limits that fit into the available memory, and how that is divided. Raises StartupError."""
+    """`settings` with limits that fit into the available memory, and how that is divided. Raises StartupError.
+
+    Replicas have equal parts of the memory.
+    """
     memory = available()
     if settings.memory_bytes is not None:
         memory = Available(settings.memory_bytes, "LAPSRN_MEMORY_BYTES")
+    if isinstance(settings.replicas, int) and settings.replicas > 1:
+        part = f"the part of each of LAPSRN_REPLICAS={settings.replicas} in {memory.source}"
+        memory = Available(memory.bytes // settings.replicas, part)
     base = Base(source.memory, build.decoder_count(settings), build.codec_threads(settings), source.accelerator)
     settings = fitted(settings, memory, base)
     return settings, divided(settings, memory, base)
@@ -139,12 +145,11 @@ def replica_count(settings: Settings) -> int:
 
 
 def settings_of_replica(settings: Settings, count: int) -> Settings:
-    """The settings of each of `count` replicas: an equal part of the memory, and of the cores if no number is set."""
+    """The settings of each of `count` replicas: an equal part of the cores if no number is set."""
     share = max(1, build.cores() // count)
     return settings.model_copy(
         update={
-            "replicas": 1,
-            "memory_bytes": (settings.memory_bytes or available().bytes) // count,
+            "replicas": count,
             "cpu_workers": settings.cpu_workers or share,
             "codec_threads": settings.codec_threads or max(1, share // 2),
         }

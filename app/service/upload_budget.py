@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 
-from app.errors import SlowClient
+from app.errors import SlowClient, TooManyBytes
 from app.service.transfers import Transfer, Transfers
 from app.shares import Shares
 
@@ -21,6 +21,7 @@ class UploadBudget:
         """`max_bytes` is for one client alone, see Shares for several; an upload that takes more than `slow_seconds` at
         its pace is slow.
         """
+        self._max_bytes = max_bytes
         self._shares = Shares(max_bytes)
         self._transfers = Transfers(slow_seconds, clock)
 
@@ -31,14 +32,15 @@ class UploadBudget:
 
     def reserve(self, client: str = "") -> "Reservation":
         """A part of the budget for one of the client's bodies, empty at first."""
-        return Reservation(self._shares, self._transfers, client)
+        return Reservation(self._max_bytes, self._shares, self._transfers, client)
 
 
 class Reservation:
     """One request's part."""
 
-    def __init__(self, shares: Shares, transfers: Transfers, client: str) -> None:
-        """Starts at nothing."""
+    def __init__(self, max_bytes: int, shares: Shares, transfers: Transfers, client: str) -> None:
+        """Starts at nothing; more than `max_bytes` never fit."""
+        self._max_bytes = max_bytes
         self._shares, self._transfers, self._client = shares, transfers, client
         self._bytes = 0
         self._transfer: Transfer | None = None
@@ -48,8 +50,9 @@ class Reservation:
         """The body begins to arrive, of at least `declared` bytes.
 
         Until `arrived`, others that find no room may have it cut off: the bytes are given back, `wake` is called, and
-        the other calls raise SlowClient.
+        the other calls raise SlowClient. Raises TooManyBytes.
         """
+        self._fit(declared)
 
         def cut_off() -> None:
             self._cut_off = True
@@ -72,8 +75,12 @@ class Reservation:
         self._end()
 
     def grow(self, count: int) -> None:
-        """Holds `count` bytes more. Raises QueueFull or TooManyRequests when the client has no room, or SlowClient."""
+        """Holds `count` bytes more.
+
+        Raises QueueFull or TooManyRequests when the client has no room, SlowClient, or TooManyBytes.
+        """
         self.check()
+        self._fit(self._bytes + count)
         while count > self._shares.room(self._client):
             others = self._shares.of(self._client) - self._bytes
             if not self._transfers.cut_off_slowest(self._shares, self._client, others, self._transfer):
@@ -92,6 +99,10 @@ class Reservation:
         self._end()
         self._shares.remove(self._client, self._bytes)
         self._bytes = 0
+
+    def _fit(self, count: int) -> None:
+        if count > self._max_bytes:
+            raise TooManyBytes(f"The request's body may have at most {self._max_bytes} bytes. Send a smaller picture.")
 
     def _end(self) -> None:
         if self._transfer is not None:

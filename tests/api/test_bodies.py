@@ -177,11 +177,26 @@ async def test_accepted_formats_are_a_setting(serve: Running) -> None:
 
 
 async def test_bodies_of_all_clients_share_a_budget(serve: Running) -> None:
-    async with serve(max_body_bytes_in_flight=len(PNG) - 1) as client:
-        answer = await client.post("/upscale", files={"image": PNG})
+    async with serve(max_body_bytes_in_flight=10_000) as client:
+        budget = service_of(client).budget
+        other = budget.reserve("another")
+        other.grow(10_000 - len(PNG) // 4)
+        answer = await client.post("/upscale", content=PNG + bytes(4000))
         assert answer.status_code == 503
         assert answer.json()["type"] == "urn:lapsrn:problem:queue-full"
         assert answer.headers["retry-after"] == "2"
+        other.release()
+        assert budget.held_bytes == 0
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_that_could_never_fit_is_413(serve: Running, declared: bool) -> None:
+    """It was a 503 for ever."""
+    async with serve(max_body_bytes_in_flight=len(PNG) - 1) as client:
+        length = {"content-length": f"{len(PNG)}"} if declared else {}
+        exchange = await Exchange("POST", "/upscale", length, [PNG[:20], PNG[20:]]).run(app_of(client))
+        assert (exchange.status, exchange.taken) == (413, 0 if declared else 2)
+        assert f"at most {len(PNG) - 1} bytes".encode() in exchange.body
         assert service_of(client).budget.held_bytes == 0
 
 

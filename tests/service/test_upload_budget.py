@@ -25,7 +25,7 @@ def clients() -> Clients:
     return Clients()
 
 
-def filled(clients: Clients, declared: int = 100) -> dict[str, Reservation]:
+def filled(clients: Clients, declared: int = 80) -> dict[str, Reservation]:
     """Ten clients that hold all but ten bytes, the first of them the slowest; none has room for more."""
     uploads = {f"{index}": clients.begin(f"{index}", declared + 10 - index) for index in range(10)}
     for upload in uploads.values():
@@ -51,7 +51,7 @@ def test_the_slowest_uploads_are_cut_off_when_somebody_finds_no_room(clients: Cl
     assert clients.budget.held_bytes == 7 * 11 + 25 + 1
 
 
-@pytest.mark.parametrize(("declared", "seconds"), [(100, 4.9), (100, 0.0), (12, 27.0), (0, 29.0)])
+@pytest.mark.parametrize(("declared", "seconds"), [(90, 4.9), (90, 0.0), (12, 27.0), (0, 29.0)])
 def test_nobody_who_is_fast_enough_or_has_just_begun_is_cut_off(
     clients: Clients, declared: int, seconds: float
 ) -> None:
