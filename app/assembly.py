@@ -20,6 +20,7 @@ from app.errors import StartupError
 from app.gpu_metrics import watch_gpus
 from app.memory import Available, Base, Division, available, divided, fitted
 from app.metrics import Metrics
+from app.process import threads
 from app.results import JobBoard, MemoryStore, ResultStore
 from app.service.codec_threads import CodecThreads
 from app.service.service import Service
@@ -31,6 +32,8 @@ from model.memory import freed_memory_returned
 if TYPE_CHECKING:
     from app.results.redis import RedisStore
 
+_THREADS = 8
+"""Beside those of the workers and of the codec: the event loop's helpers, and decoder processes."""
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
@@ -42,6 +45,8 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
     source = build.open_model(settings, models)
     settings, division = within_memory(settings, source)
     structlog.get_logger("lapsrn").info("memory in MiB", **division.mebibytes())
+    codec_threads = CodecThreads(build.codec_threads(settings))
+    threads.require(len(source.factories) + _THREADS)
     first: list[ModelSource] = [source]  # the first engine takes it, so that a reload frees it
     del source
     metrics = build_metrics()
@@ -54,7 +59,7 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         build.build_codec(settings, decoders),
         store,
         metrics,
-        CodecThreads(build.codec_threads(settings)),
+        codec_threads,
         lambda: build.build_engine(settings, metrics, first.pop() if first else build.open_model(settings, models)),
         decoders,
         board,
@@ -74,10 +79,16 @@ def build_sender(settings: Settings) -> Sender | None:
 
 
 def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Division]:
-    """`settings` with limits that fit into the available memory, and how that is divided. Raises StartupError."""
+    """`settings` with limits that fit into the available memory, and how that is divided. Raises StartupError.
+
+    Replicas have equal parts of the memory.
+    """
     memory = available()
     if settings.memory_bytes is not None:
         memory = Available(settings.memory_bytes, "LAPSRN_MEMORY_BYTES")
+    if isinstance(settings.replicas, int) and settings.replicas > 1:
+        part = f"the part of each of LAPSRN_REPLICAS={settings.replicas} in {memory.source}"
+        memory = Available(memory.bytes // settings.replicas, part)
     base = Base(source.memory, build.decoder_count(settings), build.codec_threads(settings), source.accelerator)
     settings = fitted(settings, memory, base)
     return settings, divided(settings, memory, base)
@@ -134,12 +145,11 @@ def replica_count(settings: Settings) -> int:
 
 
 def settings_of_replica(settings: Settings, count: int) -> Settings:
-    """The settings of each of `count` replicas: an equal part of the memory, and of the cores if no number is set."""
+    """The settings of each of `count` replicas: an equal part of the cores if no number is set."""
     share = max(1, build.cores() // count)
     return settings.model_copy(
         update={
-            "replicas": 1,
-            "memory_bytes": (settings.memory_bytes or available().bytes) // count,
+            "replicas": count,
             "cpu_workers": settings.cpu_workers or share,
             "codec_threads": settings.codec_threads or max(1, share // 2),
         }

@@ -184,7 +184,8 @@ def _replica(
     try:
         app = create_app(settings, models)
     except StartupError as error:
-        print(f"lapsrn: {error}", file=sys.stderr)
+        if again or _first_to_refuse(replicas):
+            print(f"lapsrn: {error}", file=sys.stderr)
         leave(EXIT_STARTUP)
     app.state.hold = again
     app.state.scrape = SharedScrape(ScrapeOfAll(replicas, index, app.state.service))
@@ -193,6 +194,15 @@ def _replica(
     assert parent is not None and parent.pid is not None
     app.state.reloaded = partial(_have_all_reloaded, parent.pid)
     leave(run_server(app, listener, [own, *_with_metrics(app, metrics)], int(parent.sentinel)))
+
+
+def _first_to_refuse(replicas: "Replicas") -> bool:
+    """Whether no other replica has said yet why it cannot start: the reason is the same."""
+    try:
+        (replicas.folder / "refused").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _have_all_reloaded(parent: int) -> None:

@@ -202,7 +202,13 @@ class Settings(BaseSettings):
         Positive, Field(description="Headers of a request, and parameters of its address; more is a 431.")
     ] = 100
     body_idle_seconds: Annotated[Seconds, Field(description="Longest pause within a body; then a 408.")] = 10.0
-    body_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a whole body; then a 408.")] = 120.0
+    body_timeout_seconds: Annotated[
+        Seconds,
+        Field(
+            description="Longest time for a whole body, or, if others need its memory, four times the longest at its "
+            "pace; then a 408."
+        ),
+    ] = 120.0
     write_idle_seconds: Annotated[
         Seconds, Field(description="A client that reads nothing of its answer for this long is cut off.")
     ] = 30.0

@@ -159,6 +159,17 @@ def test_replicas_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "cores", lambda: 12)
     settings = Settings(replicas=3, redis_url="redis://localhost")  # type: ignore[arg-type]
     each = assembly.settings_of_replica(settings, 3)
-    assert (each.replicas, each.cpu_workers, each.codec_threads, each.redis_url) == (1, 4, 2, settings.redis_url)
+    assert (each.replicas, each.cpu_workers, each.codec_threads, each.redis_url) == (3, 4, 2, settings.redis_url)
     set_by_hand = assembly.settings_of_replica(settings.model_copy(update={"cpu_workers": 9, "codec_threads": 5}), 3)
     assert (set_by_hand.cpu_workers, set_by_hand.codec_threads) == (9, 5)
+
+
+def test_too_many_replicas_are_told_as_such() -> None:
+    """It was LAPSRN_MEMORY_BYTES, which nobody had set."""
+    settings = Settings(replicas=64, redis_url="redis://localhost", memory_bytes=8 << 30)  # type: ignore[arg-type]
+    with pytest.raises(
+        StartupError, match=r"each of LAPSRN_REPLICAS=64 in LAPSRN_MEMORY_BYTES is 128 MiB.*smaller LAPSRN_REP"
+    ):
+        assembly.within_memory(settings, build.ModelSource([]))
+    _, division = assembly.within_memory(settings.model_copy(update={"replicas": 2}), build.ModelSource([]))
+    assert division.available == 4 << 30

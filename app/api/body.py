@@ -1,7 +1,6 @@
 """Takes the picture out of a request's body, which is counted and timed while it arrives."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,13 +74,7 @@ async def read_picture(request: Request, limits: BodyLimits, reservation: Reserv
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > ceiling:
         raise _too_large(limits.max_bytes)
-    count = 0
-    async for chunk in _timed(request.stream(), limits):
-        count += len(chunk)
-        if count > ceiling:
-            raise _too_large(limits.max_bytes)
-        reservation.grow(len(chunk))
-        sink.feed(chunk)
+    await _receive(request, limits, ceiling, reservation, sink)
     return sink.finish()
 
 
@@ -106,22 +99,34 @@ def _sink_for(content_type: str, max_bytes: int) -> tuple[Sink, int]:
     )
 
 
-async def _timed(chunks: AsyncIterator[bytes], limits: BodyLimits) -> AsyncIterator[bytes]:
-    """The same chunks, none later than the limits allow."""
-    end = asyncio.get_running_loop().time() + limits.total_seconds
-    while True:
-        idle = asyncio.get_running_loop().time() + limits.idle_seconds
-        try:
-            async with asyncio.timeout_at(min(idle, end)):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise SlowClient(
-                f"The body arrived too slowly: at most {limits.idle_seconds:g} s between two pieces and "
-                f"{limits.total_seconds:g} s in all are allowed."
-            ) from None
-        yield chunk
+async def _receive(request: Request, limits: BodyLimits, ceiling: int, reservation: Reservation, sink: Sink) -> None:
+    """Feeds the body's chunks to `sink`, at most `ceiling` bytes and none later than the limits allow."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limits.total_seconds
+
+    def wake() -> None:
+        if not timer.expired():
+            timer.reschedule(loop.time())
+
+    declared = request.headers.get("content-length", "")
+    try:
+        async with asyncio.timeout_at(min(loop.time() + limits.idle_seconds, end)) as timer:
+            reservation.arriving(int(declared) if declared.isdecimal() else 0, wake)
+            count = 0
+            async for chunk in request.stream():
+                timer.reschedule(min(loop.time() + limits.idle_seconds, end))
+                count += len(chunk)
+                if count > ceiling:
+                    raise _too_large(limits.max_bytes)
+                reservation.grow(len(chunk))
+                sink.feed(chunk)
+            reservation.arrived()
+    except TimeoutError:
+        reservation.check()
+        raise SlowClient(
+            f"The body arrived too slowly: at most {limits.idle_seconds:g} s between two pieces and "
+            f"{limits.total_seconds:g} s in all are allowed."
+        ) from None
 
 
 def _too_large(max_bytes: int) -> TooManyBytes:

@@ -33,6 +33,7 @@ RUNS = 5
 def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
     """Prints a report; 0, or 1 if nothing can be upscaled here. Raises StartupError for wrong settings."""
     settings = with_network(load_settings(), weights, device)
+    settings = assembly.settings_of_replica(settings, assembly.replica_count(settings))
     networks: Sequence[NetworkInfo] = ()
     engine: dict[str, Any] = {}
     problem = None

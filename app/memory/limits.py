@@ -91,7 +91,8 @@ def fitted(settings: Settings, memory: Available, base: Base) -> Settings:
     if "max_queue_bytes" not in chosen:
         taken = sum(update[name] for name in free if _held_here(settings, name))
         update["max_queue_bytes"] = min(settings.max_queue_bytes, rest - taken)
-    return settings.model_copy(update=update)
+    fit = settings.model_copy(update=update)
+    return fit.model_copy(update={"max_input_bytes": min(fit.max_input_bytes, fit.max_body_bytes_in_flight)})
 
 
 def divided(settings: Settings, memory: Available, base: Base) -> Division:
@@ -125,7 +126,8 @@ def _refusal(settings: Settings, memory: Available, base: Base, chosen: list[str
     if not chosen and "max_input_pixels" not in settings.model_fields_set:
         return text + (
             "too little is left for pictures. Give it more memory, set LAPSRN_MORE_WEIGHTS=none or a smaller "
-            "LAPSRN_CPU_WORKERS, or, if the service may use more than that, LAPSRN_MEMORY_BYTES"
+            f"{'LAPSRN_REPLICAS' if settings.replicas != 1 else 'LAPSRN_CPU_WORKERS'}, or, if the service may use more "
+            "than that, LAPSRN_MEMORY_BYTES"
         )
     names = [*chosen, *(["max_input_pixels"] if "max_input_pixels" in settings.model_fields_set else [])]
     values = ", ".join(f"LAPSRN_{name.upper()}={getattr(settings, name)}" for name in names)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from app.codec import give_way
 from app.errors import StartupError
+from app.process.threads import TOO_FEW
 from app.turns import Seats
 
 T = TypeVar("T")
@@ -108,9 +109,7 @@ def _started(executor: ThreadPoolExecutor, count: int) -> ThreadPoolExecutor:
             executor.submit(go.wait)
     except RuntimeError as error:
         executor.shutdown(wait=False, cancel_futures=True)
-        raise StartupError(
-            "the system allows too few threads; raise the container's pids_limit, systemd's TasksMax= or ulimit -u"
-        ) from error
+        raise StartupError(TOO_FEW) from error
     finally:
         go.set()
     return executor

@@ -63,7 +63,7 @@ class Service:
         self.quota = ClientQuota()
         self.fetches = FetchQuota(settings.client_max_fetches)
         self.answers = AnswerBudget(settings.max_answer_bytes_in_flight, settings.write_timeout_seconds)
-        self.uploads = UploadBudget(settings.max_body_bytes_in_flight)
+        self.uploads = UploadBudget(settings.max_body_bytes_in_flight, settings.body_timeout_seconds / 4)
         self.keeper = Keeper(store, metrics, settings.result_max_bytes, settings.store_retry_seconds)
         self.pictures = PictureBudget(settings.max_queue_bytes)
         pipeline = Pipeline(codec, self, metrics, threads, self.keeper, self.pictures)

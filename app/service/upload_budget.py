@@ -1,14 +1,29 @@
 """Bytes of bodies that may be held at once: uploads cannot exhaust the memory, nor one client's the whole budget."""
 
+import math
+import time
+from collections.abc import Callable
+
+from app.errors import SlowClient, TooManyBytes
+from app.service.transfers import Transfer, Transfers
 from app.shares import Shares
 
 
 class UploadBudget:
-    """Bytes by client, admitted by shares. Not thread-safe: it lives on the event loop."""
+    """Bytes by client, admitted by shares. Not thread-safe: it lives on the event loop.
 
-    def __init__(self, max_bytes: int) -> None:
-        """`max_bytes` is for one client alone; see Shares for several."""
+    If there is no room, slow uploads are cut off, the slowest first, as slow answers are: see AnswerBudget.
+    """
+
+    def __init__(
+        self, max_bytes: int, slow_seconds: float = math.inf, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`max_bytes` is for one client alone, see Shares for several; an upload that takes more than `slow_seconds` at
+        its pace is slow.
+        """
+        self._max_bytes = max_bytes
         self._shares = Shares(max_bytes)
+        self._transfers = Transfers(slow_seconds, clock)
 
     @property
     def held_bytes(self) -> int:
@@ -17,39 +32,78 @@ class UploadBudget:
 
     def reserve(self, client: str = "") -> "Reservation":
         """A part of the budget for one of the client's bodies, empty at first."""
-        return Reservation(self, client)
-
-    def take(self, client: str, count: int) -> None:
-        """Counts `count` bytes. Raises QueueFull or TooManyRequests when the client has no room for them."""
-        if count > self._shares.room(client):
-            raise self._shares.refusal(
-                client,
-                "Too many uploads are under way. Wait a little and send it again.",
-                f"Your uploads under way have {self._shares.of(client):,} bytes, which is your share while other "
-                "clients are here. Wait for one of your pictures to be decoded, and send fewer at once.",
-                retry_after=2.0,
-            )
-        self._shares.add(client, count)
-
-    def give(self, client: str, count: int) -> None:
-        """Counts `count` bytes less."""
-        self._shares.remove(client, count)
+        return Reservation(self._max_bytes, self._shares, self._transfers, client)
 
 
 class Reservation:
     """One request's part."""
 
-    def __init__(self, budget: UploadBudget, client: str) -> None:
-        """Starts at nothing."""
-        self._budget, self._client = budget, client
+    def __init__(self, max_bytes: int, shares: Shares, transfers: Transfers, client: str) -> None:
+        """Starts at nothing; more than `max_bytes` never fit."""
+        self._max_bytes = max_bytes
+        self._shares, self._transfers, self._client = shares, transfers, client
         self._bytes = 0
+        self._transfer: Transfer | None = None
+        self._cut_off = False
+
+    def arriving(self, declared: int, wake: Callable[[], None]) -> None:
+        """The body begins to arrive, of at least `declared` bytes.
+
+        Until `arrived`, others that find no room may have it cut off: the bytes are given back, `wake` is called, and
+        the other calls raise SlowClient. Raises TooManyBytes.
+        """
+        self._fit(declared)
+
+        def cut_off() -> None:
+            self._cut_off = True
+            self.release()
+            wake()
+
+        self._transfer = self._transfers.begin(self._client, declared, lambda: self._bytes, cut_off)
+
+    def check(self) -> None:
+        """Raises SlowClient if it was cut off."""
+        if self._cut_off:
+            raise SlowClient(
+                "The body arrived slowly while others found no room for theirs. Send it again a little later, or over "
+                "a faster connection."
+            )
+
+    def arrived(self) -> None:
+        """Nothing more comes; from now on nobody cuts it off. Raises SlowClient."""
+        self.check()
+        self._end()
 
     def grow(self, count: int) -> None:
-        """Holds `count` bytes more. Raises QueueFull or TooManyRequests."""
-        self._budget.take(self._client, count)
+        """Holds `count` bytes more.
+
+        Raises QueueFull or TooManyRequests when the client has no room, SlowClient, or TooManyBytes.
+        """
+        self.check()
+        self._fit(self._bytes + count)
+        while count > self._shares.room(self._client):
+            others = self._shares.of(self._client) - self._bytes
+            if not self._transfers.cut_off_slowest(self._shares, self._client, others, self._transfer):
+                raise self._shares.refusal(
+                    self._client,
+                    "Too many uploads are under way. Wait a little and send it again.",
+                    f"Your uploads under way have {self._shares.of(self._client):,} bytes, which is your share while "
+                    "other clients are here. Wait for one of your pictures to be decoded, and send fewer at once.",
+                    retry_after=2.0,
+                )
+        self._shares.add(self._client, count)
         self._bytes += count
 
     def release(self) -> None:
         """Gives everything back; a second call changes nothing."""
-        self._budget.give(self._client, self._bytes)
+        self._end()
+        self._shares.remove(self._client, self._bytes)
         self._bytes = 0
+
+    def _fit(self, count: int) -> None:
+        if count > self._max_bytes:
+            raise TooManyBytes(f"The request's body may have at most {self._max_bytes} bytes. Send a smaller picture.")
+
+    def _end(self) -> None:
+        if self._transfer is not None:
+            self._transfers.end(self._transfer)

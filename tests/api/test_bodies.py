@@ -1,8 +1,10 @@
 """Bodies: what is refused, when, and that nothing stays counted afterwards."""
 
+import asyncio
 import gc
 import itertools
 import re
+import time
 import weakref
 
 import httpx
@@ -17,7 +19,7 @@ from app.errors import MalformedRequest, QueueFull, TooManyBytes
 from app.service.upload_budget import UploadBudget
 from tests import pictures
 from tests.api.raw import Exchange
-from tests.conftest import Running, app_of, service_of
+from tests.conftest import Running, app_of, service_of, until
 
 PNG = pictures.png(pictures.gray())
 BOUNDARY = "XXX"
@@ -141,6 +143,23 @@ async def test_a_body_that_stalls_is_408(serve: Running, settings: dict[str, flo
         assert service_of(client).quota.under_way() == 0
 
 
+async def test_a_slow_body_whose_memory_others_need_is_408(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(max_input_bytes=3000, max_body_bytes_in_flight=3000) as client:
+        budget = service_of(client).uploads
+        headers = {"content-type": "image/png", "content-length": "3000"}
+        exchange = Exchange("POST", "/upscale", headers, [bytes(900)], stall=True)
+        running = asyncio.create_task(exchange.run(app_of(client)))
+        await until(lambda: budget.held_bytes)
+        budget.reserve("another").grow(1500)
+        monkeypatch.setattr(budget._transfers, "_clock", lambda: time.monotonic() + 60.0)
+        asking = budget.reserve("a third")
+        asking.grow(1500)
+        await asyncio.wait_for(running, 10.0)
+        assert exchange.status == 408
+        assert b"arrived slowly while others found no room" in exchange.body
+        assert budget.held_bytes == 3000
+
+
 async def test_too_many_pixels_is_413_from_the_header(serve: Running) -> None:
     async with serve(max_input_pixels=53) as client:
         answer = await client.post("/upscale", files={"image": PNG})
@@ -158,11 +177,26 @@ async def test_accepted_formats_are_a_setting(serve: Running) -> None:
 
 
 async def test_bodies_of_all_clients_share_a_budget(serve: Running) -> None:
-    async with serve(max_body_bytes_in_flight=len(PNG) - 1) as client:
-        answer = await client.post("/upscale", files={"image": PNG})
+    async with serve(max_body_bytes_in_flight=10_000) as client:
+        budget = service_of(client).uploads
+        other = budget.reserve("another")
+        other.grow(10_000 - len(PNG) // 4)
+        answer = await client.post("/upscale", content=PNG + bytes(4000))
         assert answer.status_code == 503
         assert answer.json()["type"] == "urn:lapsrn:problem:queue-full"
         assert answer.headers["retry-after"] == "2"
+        other.release()
+        assert budget.held_bytes == 0
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_that_could_never_fit_is_413(serve: Running, declared: bool) -> None:
+    """It was a 503 for ever."""
+    async with serve(max_body_bytes_in_flight=len(PNG) - 1) as client:
+        length = {"content-length": f"{len(PNG)}"} if declared else {}
+        exchange = await Exchange("POST", "/upscale", length, [PNG[:20], PNG[20:]]).run(app_of(client))
+        assert (exchange.status, exchange.taken) == (413, 0 if declared else 2)
+        assert f"at most {len(PNG) - 1} bytes".encode() in exchange.body
         assert service_of(client).uploads.held_bytes == 0
 
 

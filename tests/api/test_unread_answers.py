@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from app.results.redis import RedisStore
-from app.service import answer_budget
+from app.service import transfers
 from app.service.service import Service
 from bench.redis_server import RedisServer
 from tests import pictures
@@ -146,7 +146,7 @@ def test_answers_of_all_clients_share_a_budget_of_which_one_may_have_half() -> N
 
 
 def test_an_answer_read_slowly_is_cut_off_when_another_client_needs_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_budget, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(transfers, "_GRACE_SECONDS", 0.0)
     with service(api_keys=KEYS, max_answer_bytes_in_flight=1, write_timeout_seconds=1e-6) as (url, running):
         ann, size = made(url)
         bob, _ = made(url, "bob")

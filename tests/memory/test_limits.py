@@ -76,6 +76,13 @@ def test_a_set_limit_leaves_less_to_the_others() -> None:
     assert division(2048, result_max_bytes=400 * MIB).pictures < division(2048).pictures - 200 * MIB
 
 
+def test_a_body_is_no_larger_than_all_bodies_together() -> None:
+    """What is announced could be a 503 for ever."""
+    memory = Available(2048 * MIB, "the container's limit")
+    assert fitted(Settings(max_body_bytes_in_flight=5 * MIB), memory, BASE).max_input_bytes == 5 * MIB
+    assert fitted(Settings(), memory, BASE).max_input_bytes == 32 * MIB
+
+
 def test_results_in_redis_take_no_memory_here() -> None:
     found = division(2048, redis_url="redis://127.0.0.1/0", result_max_bytes=2**40)
     assert found.results == 0

@@ -140,3 +140,49 @@ def test_an_answer_without_a_reader_is_not_cut_off() -> None:
     clients.now = 20.0
     with pytest.raises(QueueFull):
         clients.begin("bob", 1)
+
+
+def test_who_begins_anew_before_the_grace_time_is_over_has_none() -> None:
+    """Many that asked again every few seconds and read nothing kept others out."""
+    clients = Clients()
+    clients.budget.hold("bob", 60)
+    for _ in range(2):
+        release = clients.begin("ann", 30)
+        clients.now += 4.0
+        release()
+    clients.begin("ann", 30)
+    clients.now += 3.0
+    clients.begin("dan", 20)
+    assert clients.cut_off == ["ann"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "read", "pause"), [(4.0, 2, 0.0), (4.0, 0, 60.0), (0.9, 0, 0.0)], ids=["fast", "long over", "too short"]
+)
+def test_whose_last_answer_was_not_slow_has_its_grace_time(seconds: float, read: int, pause: float) -> None:
+    clients = Clients()
+    clients.budget.hold("bob", 60)
+    release = clients.begin("ann", 30)
+    clients.now += seconds
+    clients.taken["ann"] += read
+    release()
+    clients.now += pause
+    clients.begin("ann", 30)
+    clients.now += 0.5
+    with pytest.raises(QueueFull):
+        clients.begin("dan", 20)
+    assert clients.cut_off == []
+
+
+def test_whose_answer_was_read_fast_has_its_grace_time_again() -> None:
+    clients = Clients()
+    clients.budget.hold("bob", 60)
+    for read in (0, 30):
+        release = clients.begin("ann", 30)
+        clients.now += 4.0
+        clients.taken["ann"] += read
+        release()
+    clients.begin("ann", 30)
+    clients.now += 0.5
+    with pytest.raises(QueueFull):
+        clients.begin("dan", 20)
