@@ -197,9 +197,11 @@ class Settings(BaseSettings):
         Positive, Field(description="Connections at once; beyond them only health checks and scrapes are answered.")
     ] = 1024
     header_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a request's headers.")] = 10.0
-    max_header_bytes: Annotated[Positive, Field(description="Address and headers of a request; more is a 431.")] = 65536
+    max_header_bytes: Annotated[
+        int, Field(ge=512, le=MOST, description="Address and headers of a request; more is a 431.")
+    ] = 65536
     max_header_fields: Annotated[
-        Positive, Field(description="Headers of a request, and parameters of its address; more is a 431.")
+        int, Field(ge=16, le=MOST, description="Headers of a request, and parameters of its address; more is a 431.")
     ] = 100
     body_idle_seconds: Annotated[Seconds, Field(description="Longest pause within a body; then a 408.")] = 10.0
     body_timeout_seconds: Annotated[

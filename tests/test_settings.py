@@ -74,6 +74,9 @@ def test_settings_cannot_change() -> None:
         ("LAPSRN_DTYPE", "float8", "'float16'"),
         ("LAPSRN_MAX_INPUT_BYTES", "0", "LAPSRN_MAX_INPUT_BYTES: "),
         ("LAPSRN_FORMATS", " , ", "at least one"),
+        # With less, even a health check would be a 431.
+        ("LAPSRN_MAX_HEADER_BYTES", "511", "greater than or equal to 512"),
+        ("LAPSRN_MAX_HEADER_FIELDS", "15", "greater than or equal to 16"),
         ("LAPSRN_CORS_ORIGINS", "*", "'*' is not an origin"),
         ("LAPSRN_CORS_ORIGINS", "https://a.example/path", "no path"),
         ("LAPSRN_API_KEYS", '[{"name": "a b", "sha256": "' + DIGEST + '"}]', "LAPSRN_API_KEYS[0][name]"),

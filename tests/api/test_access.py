@@ -82,6 +82,12 @@ async def test_no_key_or_a_wrong_one_is_401(serve: Running, headers: dict[str, s
             assert "X-API-Key" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(("headers", "says"), [({}, "key is required"), ({"x-api-key": "eve"}, "key is invalid")])
+async def test_a_missing_key_is_told_from_a_wrong_one(serve: Running, headers: dict[str, str], says: str) -> None:
+    async with serve(api_keys=KEYS) as client:
+        assert says in (await client.get("/jobs/a", headers=headers)).json()["detail"]
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/model", "/", "/docs", "/openapi.json"])
 async def test_open_without_a_key(serve: Running, path: str) -> None:
     async with serve(api_keys=KEYS) as client:

@@ -38,7 +38,7 @@ END = f"--{BOUNDARY}--\r\n".encode()
     ("headers", "body", "status", "slug", "says"),
     [
         (FORM, b"", 400, "malformed-request", "ends before"),
-        (FORM, END, 400, "malformed-request", "image"),
+        (FORM, END, 400, "malformed-request", "The form has no picture"),
         (FORM, part("picture") + END, 400, "malformed-request", "'picture'"),
         (FORM, part("image") + part("image") + END, 400, "malformed-request", "two pictures"),
         (FORM, part("image") + part("file") + END, 400, "malformed-request", "two pictures"),
@@ -125,10 +125,12 @@ async def test_undeclared_length_is_refused_while_it_arrives(serve: Running) -> 
         assert service_of(client).uploads.held_bytes == 0
 
 
-async def test_file_in_a_form_counts_without_the_form(serve: Running) -> None:
+async def test_a_picture_may_have_the_most_bytes_exactly_also_in_a_form(serve: Running) -> None:
     async with serve(max_input_bytes=len(PNG)) as client:
         assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
         assert (await client.post("/upscale", files={"image": PNG + b"\0"})).status_code == 413
+        assert (await client.post("/upscale", content=PNG)).status_code == 200
+        assert (await client.post("/upscale", content=PNG + b"\0")).status_code == 413
 
 
 @pytest.mark.parametrize(
