@@ -558,9 +558,9 @@ def test_a_connection_that_breaks_is_tried_again_as_often_and_as_patiently(monke
     assert len(pauses) == 3
 
 
-def untrusted() -> httpx.ConnectError:
+def untrusted(code: int, message: str) -> httpx.ConnectError:
     cause = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1)")
-    cause.verify_message = "self-signed"
+    cause.verify_code, cause.verify_message = code, message
     error = httpx.ConnectError(str(cause))
     error.__cause__ = cause
     return error
@@ -573,8 +573,12 @@ def untrusted() -> httpx.ConnectError:
         (httpx.ReadTimeout(""), "it took too long"),
         (httpx.ReadTimeout("timed out"), "timed out"),
         (
-            untrusted(),
+            untrusted(18, "self-signed"),
             "its certificate is not trusted (self-signed); SSL_CERT_FILE may name the file of its authority",
+        ),
+        (
+            untrusted(62, "Hostname mismatch"),
+            "its certificate is not for this address (Hostname mismatch); check the address",
         ),
     ],
 )

@@ -13,6 +13,9 @@ from lapsrn_client.errors import Unreachable
 
 T = TypeVar("T")
 
+_OF_ANOTHER = (62, 64)
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
 
 def open_client(client: Callable[..., T], url: str, **settings: Any) -> T:
     """An httpx client for the service at `url`.
@@ -53,6 +56,8 @@ def reason_of(error: httpx.TransportError) -> str:
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
+        if cause.verify_code in _OF_ANOTHER:
+            return f"its certificate is not for this address ({cause.verify_message}); check the address"
         return (
             f"its certificate is not trusted ({cause.verify_message}); SSL_CERT_FILE may name the file of its authority"
         )
