@@ -29,7 +29,7 @@ SIZES = [5, 20, 40]
 KEYS = json.dumps(
     [
         {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "requests_per_minute": rate}
-        for name, rate in (("often", 1_000_000), ("seldom", 1))
+        for name, rate in (("often", 1_000_000), ("seldom", 1), ("slowly", 1))
     ]
 )
 IMAGE = {"Content-Type": "image/png", "X-API-Key": "often"}
@@ -40,7 +40,7 @@ REFUSALS = [
     ("unsupported-format", 415, "", IMAGE | {"Content-Type": "text/plain"}, SIZES),
     ("bad-parameter", 422, "?scale=9", IMAGE, SIZES),
     ("too-many-requests", 429, "", IMAGE | {"X-API-Key": "seldom"}, SIZES),
-    ("queue-full", 503, "", IMAGE, [5, 20]),
+    ("queue-full", 503, "", IMAGE, [20]),
 ]
 CASES = [
     pytest.param(slug, status, query, headers, mebibytes, id=f"{status}-{mebibytes}MiB")
@@ -51,11 +51,15 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """Refuses every body of more than a mebibyte while it arrives."""
+    """Holds so much of a body that does not go on that one of 20 MiB, which could fit, is refused while it arrives."""
     folder = tmp_path_factory.mktemp("service")
-    with fake_service(folder, api_keys=KEYS, max_body_bytes_in_flight=str(MIB)) as process:
+    patient = {"body_idle_seconds": "1000", "body_timeout_seconds": "4000"}
+    with fake_service(folder, api_keys=KEYS, max_body_bytes_in_flight=str(20 * MIB), **patient) as process:
         httpx.post(f"{process.url}/upscale", content=PNG, headers=IMAGE | {"X-API-Key": "seldom"}).raise_for_status()
-        yield process
+        with connected(process.url) as connection:
+            lines = b"Host: x", b"Content-Type: image/png", b"X-API-Key: slowly", b"Content-Length: %d" % (16 * MIB)
+            connection.sendall(b"POST /upscale HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n" + bytes(15 * MIB))
+            yield process
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,11 @@ async def test_one_source_cannot_take_all_connections_of_the_balancer(tmp_path: 
 
     try:
         await asyncio.to_thread(wait_for_port, port)
-        assert [await admitted("127.0.0.2") for _ in range(7)] == [True] * 5 + [False] * 2
+        tries = [await admitted("127.0.0.2") for _ in range(5)]
+        while sum(tries) < 5 and len(tries) < 100:  # the connection that waited for the port may still be counted
+            tries.append(await admitted("127.0.0.2"))
+        assert tries[:4] == [True] * 4
+        assert [sum(tries), await admitted("127.0.0.2"), await admitted("127.0.0.2")] == [5, False, False]
         assert await admitted("127.0.0.3")
     finally:
         for writer in opened:
