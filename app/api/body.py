@@ -71,10 +71,11 @@ async def read_picture(request: Request, limits: BodyLimits, reservation: Reserv
                 "It hardly makes pictures smaller."
             )
     sink, ceiling = _sink_for(request.headers.get("content-type", ""), limits.max_bytes)
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > ceiling:
+    length = request.headers.get("content-length", "")
+    declared = int(length) if length.isdecimal() else 0
+    if declared > ceiling:
         raise _too_large(limits.max_bytes)
-    await _receive(request, limits, ceiling, reservation, sink)
+    await _receive(request, limits, declared, ceiling, reservation, sink)
     return sink.finish()
 
 
@@ -99,8 +100,13 @@ def _sink_for(content_type: str, max_bytes: int) -> tuple[Sink, int]:
     )
 
 
-async def _receive(request: Request, limits: BodyLimits, ceiling: int, reservation: Reservation, sink: Sink) -> None:
-    """Feeds the body's chunks to `sink`, at most `ceiling` bytes and none later than the limits allow."""
+async def _receive(
+    request: Request, limits: BodyLimits, declared: int, ceiling: int, reservation: Reservation, sink: Sink
+) -> None:
+    """Feeds the body's chunks to `sink`, at most `ceiling` bytes and none later than the limits allow.
+
+    `declared` is the length that the client has told, 0 if none.
+    """
     loop = asyncio.get_running_loop()
     end = loop.time() + limits.total_seconds
 
@@ -108,10 +114,9 @@ async def _receive(request: Request, limits: BodyLimits, ceiling: int, reservati
         if not timer.expired():
             timer.reschedule(loop.time())
 
-    declared = request.headers.get("content-length", "")
     try:
         async with asyncio.timeout_at(min(loop.time() + limits.idle_seconds, end)) as timer:
-            reservation.arriving(int(declared) if declared.isdecimal() else 0, wake)
+            reservation.arriving(declared, wake)
             count = 0
             async for chunk in request.stream():
                 timer.reschedule(min(loop.time() + limits.idle_seconds, end))

@@ -1,23 +1,31 @@
 """Threads that the system allows, also by a limit on processes."""
 
-from threading import Event, Thread
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from app.errors import StartupError
 
-TOO_FEW = "the system allows too few threads; raise the container's pids_limit, systemd's TasksMax= or ulimit -u"
+
+def started(executor: ThreadPoolExecutor, count: int) -> ThreadPoolExecutor:
+    """With all its `count` threads: when there is a request for them, the system may allow no more.
+
+    Raises StartupError.
+    """
+    go = Event()
+    try:
+        for _ in range(count):
+            executor.submit(go.wait)
+    except RuntimeError as error:
+        go.set()
+        executor.shutdown(cancel_futures=True)
+        raise StartupError(
+            "the system allows too few threads; raise the container's pids_limit, systemd's TasksMax= or ulimit -u"
+        ) from error
+    finally:
+        go.set()
+    return executor
 
 
 def require(count: int) -> None:
     """Raises StartupError where `count` more threads may not run at once."""
-    go, started = Event(), list[Thread]()
-    try:
-        for _ in range(count):
-            thread = Thread(target=go.wait)
-            thread.start()
-            started.append(thread)
-    except RuntimeError as error:
-        raise StartupError(TOO_FEW) from error
-    finally:
-        go.set()
-        for thread in started:
-            thread.join()
+    started(ThreadPoolExecutor(count), count).shutdown()

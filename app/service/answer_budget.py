@@ -30,7 +30,7 @@ class AnswerBudget:
         """`max_bytes` is the ceiling; an answer that takes more than `slow_seconds` at its pace is slow."""
         self._max_bytes = max_bytes
         self._shares = Shares(max_bytes // 2, max_bytes)
-        self._transfers = Transfers(slow_seconds, clock)
+        self._transfers = Transfers(self._shares, slow_seconds, clock)
 
     @property
     def held_bytes(self) -> int:
@@ -44,7 +44,7 @@ class AnswerBudget:
         TooManyRequests or QueueFull.
         """
         while refusal := self._refusal(client, count):
-            if not self._transfers.cut_off_slowest(self._shares, client, self._shares.of(client)):
+            if not self._transfers.cut_off_slowest(client, self._shares.of(client)):
                 raise refusal
         self._shares.add(client, count)
         if reader is None:

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event, Lock
+from threading import Lock
 from typing import Generic, TypeVar
 
 from app.codec import give_way
-from app.errors import StartupError
-from app.process.threads import TOO_FEW
+from app.process.threads import started
 from app.turns import Seats
 
 T = TypeVar("T")
@@ -63,7 +62,7 @@ class _Lane:
     """Threads of one kind, and who waits for them."""
 
     def __init__(self, count: int, name: str, initializer: Callable[[], None] | None = None) -> None:
-        self._executor = _started(ThreadPoolExecutor(count + 1, name, initializer), count + 1)
+        self._executor = started(ThreadPoolExecutor(count + 1, name, initializer), count + 1)
         self._seats: Seats[_Piece[object]] = Seats(count)
         self._lock = Lock()
 
@@ -99,17 +98,3 @@ class _Lane:
                 del found, piece
                 with self._lock:
                     self._seats.leave(client)
-
-
-def _started(executor: ThreadPoolExecutor, count: int) -> ThreadPoolExecutor:
-    """With all its threads: when there is a request for them, the system may allow no more. Raises StartupError."""
-    go = Event()
-    try:
-        for _ in range(count):
-            executor.submit(go.wait)
-    except RuntimeError as error:
-        executor.shutdown(wait=False, cancel_futures=True)
-        raise StartupError(TOO_FEW) from error
-    finally:
-        go.set()
-    return executor

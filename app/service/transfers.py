@@ -37,9 +37,9 @@ class Transfer:
 class Transfers:
     """Those of all clients. Lives on the event loop."""
 
-    def __init__(self, slow_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """A transfer that takes more than `slow_seconds` at its pace is slow."""
-        self._slow_seconds, self._clock = slow_seconds, clock
+    def __init__(self, shares: Shares, slow_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`shares`: the bytes of clients; a transfer that takes more than `slow_seconds` at its pace is slow."""
+        self._shares, self._slow_seconds, self._clock = shares, slow_seconds, clock
         self._running: dict[Transfer, None] = {}
         self._slow: dict[Transfer, None] = {}  # the slowest first, as of the last look
         self._slow_clients: dict[str, float] = {}  # when their last slow transfer ended, in this order
@@ -65,7 +65,7 @@ class Transfers:
         self._forget(now)
         return True
 
-    def cut_off_slowest(self, shares: Shares, client: str, own: int, asking: Transfer | None = None) -> bool:
+    def cut_off_slowest(self, client: str, own: int, asking: Transfer | None = None) -> bool:
         """Cuts off the slowest transfer of another client that holds more than `own`; False if there is none.
 
         `own` is what `client` holds besides what it asks for, as `asking` if that has begun. One that is slow itself
@@ -75,7 +75,7 @@ class Transfers:
         if asking in self._slow:
             return False
         for transfer in self._slow:
-            if transfer.client != client and shares.of(transfer.client) > own:
+            if transfer.client != client and self._shares.of(transfer.client) > own:
                 self.end(transfer)
                 transfer.cut_off()
                 return True

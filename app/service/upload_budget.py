@@ -23,7 +23,7 @@ class UploadBudget:
         """
         self._max_bytes = max_bytes
         self._shares = Shares(max_bytes)
-        self._transfers = Transfers(slow_seconds, clock)
+        self._transfers = Transfers(self._shares, slow_seconds, clock)
 
     @property
     def held_bytes(self) -> int:
@@ -83,7 +83,7 @@ class Reservation:
         self._fit(self._bytes + count)
         while count > self._shares.room(self._client):
             others = self._shares.of(self._client) - self._bytes
-            if not self._transfers.cut_off_slowest(self._shares, self._client, others, self._transfer):
+            if not self._transfers.cut_off_slowest(self._client, others, self._transfer):
                 raise self._shares.refusal(
                     self._client,
                     "Too many uploads are under way. Wait a little and send it again.",
