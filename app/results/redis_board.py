@@ -16,11 +16,12 @@ redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
 return 0
 """
 _AGREE = """
--- KEYS: a state. ARGV: the one that may be replaced, its successor, and for how many milliseconds that is kept. Returns
--- the one that is there then.
+-- KEYS: a state, and its lease. ARGV: the state that may be replaced, its successor, and for how many milliseconds that
+-- and the lease are kept. Returns the one that is there then.
 local there = redis.call('GET', KEYS[1])
 if there and there ~= ARGV[1] then return there end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[4])
 return ARGV[2]
 """
 _CANCEL = """
@@ -55,10 +56,11 @@ class RedisBoard:
             lease_ms = int(self.lease_seconds * 1000)
             return bool(await self._show(self._keys(job_id, owner), [document, self._ttl_ms, lease_ms]))
 
-    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str, fresh_seconds: float) -> str:
         """See JobBoard."""
         async with self._link.talking():
-            shown = await self._agree(self._keys(job_id, owner)[:1], [before or "", document, self._ttl_ms])
+            fresh_ms = int(fresh_seconds * 1000)
+            shown = await self._agree(self._keys(job_id, owner)[:2], [before or "", document, self._ttl_ms, fresh_ms])
         return _text(shown)
 
     async def read(self, job_id: str, owner: str) -> Shown:
