@@ -37,12 +37,12 @@ class RedisBoard:
     """A JobBoard on three Redis keys per job, none of which holds the job's id: state, lease, wish to cancel."""
 
     def __init__(self, link: RedisLink, ttl_seconds: float, lease_seconds: float) -> None:
-        """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`, its lease much sooner."""
+        """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`, its lease before it."""
         self._link = link
         self._show = link.redis.register_script(_SHOW)
         self._agree = link.redis.register_script(_AGREE)
         self._cancel = link.redis.register_script(_CANCEL)
-        self._ttl_ms = int(ttl_seconds * 1000)
+        self._ttl_ms = int(max(ttl_seconds, lease_seconds) * 1000)
         self.lease_seconds = lease_seconds
 
     @property
