@@ -13,7 +13,8 @@ from model.backends.backend import Tiles
 from model.checkpoint import NetworkInfo, WeightsError, load_weights, parameters_of, save_weights
 from model.mixing import begins_as, mixed
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import MOST_MIXES, Mix, Runtime, Weights, join, load
+from model.relations import join
+from model.runtime import MOST_MIXES, Mix, Runtime, Weights, load
 from model.weights import KINDS, Parameters, Waypoint
 from tests.model.networks import SERVED, SHARED, luma, plane, random_network
 from tests.model.test_flat import EVERY_8_BIT, flat_tiles
