@@ -25,7 +25,7 @@ _MISUSED = (
 )
 _SHOWN = TypeAdapter(tuple[str, str])
 _PATIENCE_SECONDS, _POLL_SECONDS = 2.0, 0.05
-"""For a job that another process has just begun to be shown by it."""
+"""For the job to be shown of a request that has just taken a key, here or in another process."""
 
 
 class Repeats:
@@ -58,17 +58,17 @@ class Repeats:
         self, board: JobBoard, place: str, caller: Caller, mine: "_Began"
     ) -> tuple["_Began | None", JobView | None]:
         """What all processes take for begun with a key: `mine`, without a job, or another one and its job."""
-        before = (await board.read(place, caller.owner)).document
-        began, patience = _read(before), 0.0
+        shown = await board.read(place, caller.owner)
+        before, began = shown.document, _read(shown.document)
+        patience = _PATIENCE_SECONDS if shown.leased else 0.0
         while True:
             job = None if began is None else await self._job(began, caller, patience)
             if job is not None:
                 return began, job
-            shown = await board.agree(place, caller.owner, before, json.dumps(mine))
-            began = _read(shown)
+            before = await board.agree(place, caller.owner, before, json.dumps(mine), _PATIENCE_SECONDS)
+            began, patience = _read(before), _PATIENCE_SECONDS
             if began in (mine, None):  # nothing of ours, if it cannot be read
                 return mine, None
-            before, patience = shown, _PATIENCE_SECONDS  # another process has just taken the key, and begins its job
 
     async def _job(self, began: "_Began", caller: Caller, patience: float = 0.0) -> JobView | None:
         """The job, which may take so many seconds to appear; None if it does not, or is forgotten."""
