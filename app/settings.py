@@ -110,7 +110,9 @@ class Settings(BaseSettings):
             ge=0, le=64, description="Workers if the network runs on the CPU; 0 means one per core that may be used."
         ),
     ] = 0
-    hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
+    hang_seconds: Annotated[
+        float, Field(ge=5, le=_YEAR, description="A worker whose batch takes longer is replaced.")
+    ] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
     codec_threads: Annotated[
         int, Field(ge=0, le=64, description="Threads for the large pictures of a client; 0 means half the cores.")

@@ -133,7 +133,8 @@ async def test_asking_for_unknown_jobs_leaves_nothing_in_redis(serve: Running, r
 
 async def test_what_another_program_wrote_is_no_job(serve: Running, redis_server: RedisServer) -> None:
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
-        await redis.set(f"{KEYS}job:{storage_key('D' * 32, '')}", b"\xff{", ex=60)
+        key = f"{KEYS}job:{storage_key('D' * 32, '')}"
+        await redis.hset(key, mapping={"document": b"\xff{", "leased_until": "soon"})
         assert (await client.get(f"/jobs/{'D' * 32}")).status_code == 404
         assert (await client.get(f"/jobs/{'D' * 32}/events")).status_code == 404
 
@@ -188,6 +189,7 @@ async def test_a_job_of_a_process_that_died_is_lost(
     async with serve(redis_url=redis_server.url) as there:
         answer = await there.get(f"/jobs/{running.id}")
         while answer.json()["state"] == "running":
+            await asyncio.sleep(0.05)
             answer = await there.get(f"/jobs/{running.id}")
         assert answer.json()["state"] == "failed"
         assert answer.json()["error"]["type"] == "urn:lapsrn:problem:job-lost"
