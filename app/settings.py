@@ -110,7 +110,9 @@ class Settings(BaseSettings):
             ge=0, le=64, description="Workers if the network runs on the CPU; 0 means one per core that may be used."
         ),
     ] = 0
-    hang_seconds: Annotated[Seconds, Field(description="A worker whose batch takes longer is replaced.")] = 120.0
+    hang_seconds: Annotated[
+        float, Field(ge=5, le=_YEAR, description="A worker whose batch takes longer is replaced.")
+    ] = 120.0
     worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
     codec_threads: Annotated[
         int, Field(ge=0, le=64, description="Threads for the large pictures of a client; 0 means half the cores.")
@@ -160,7 +162,13 @@ class Settings(BaseSettings):
     job_deadline_seconds: Annotated[Seconds, Field(description="The same for jobs (Prefer: respond-async).")] = 3600.0
     job_ttl_seconds: Annotated[Seconds, Field(description="A finished job is remembered this long.")] = 600.0
     job_lease_seconds: Annotated[
-        Seconds, Field(description="After this long without a sign of life from a process, others call its jobs lost.")
+        float,
+        Field(
+            ge=2,
+            le=_YEAR,
+            description="After this long without a sign of life from a process, others call its jobs lost. There is "
+            "one every 0.6 s, and later under load.",
+        ),
     ] = 10.0
     max_jobs: Annotated[Positive, Field(description="Jobs remembered, also finished ones, one client alone.")] = 1000
     webhook_hosts: Annotated[
@@ -255,7 +263,10 @@ class Settings(BaseSettings):
     ] = 64
     client_max_connections: Annotated[
         Positive,
-        Field(description="Connections per address or /64; any number for proxies of LAPSRN_FORWARDED_ALLOW_IPS."),
+        Field(
+            description="Connections per address or /64, at most three quarters of LAPSRN_MAX_CONNECTIONS; any number "
+            "for proxies of LAPSRN_FORWARDED_ALLOW_IPS."
+        ),
     ] = 256
     client_max_fetches: Annotated[
         Positive, Field(description="Levels, job states and event streams being fetched at once per client.")

@@ -134,7 +134,7 @@ def _tags(profile: bytes) -> range:
 
 
 def cmyk_to_rgb(inks: Samples) -> Samples:
-    """CMYK of no known profile, full scale = full ink: each ink takes its share of the light, as browsers reckon."""
+    """CMYK of no known profile, full scale = full ink: each ink takes its share of the light, as in browsers."""
     full = np.iinfo(inks.dtype).max
     light = full - inks.astype(np.uint32)
     return ((light[..., :3] * light[..., 3:] + full // 2) // full).astype(inks.dtype)

@@ -7,41 +7,55 @@ from app.results.board import Shown
 from app.results.redis_link import KEYS, RedisLink
 
 _PREFIX = f"{KEYS}job:"
-_SHOW = """
--- KEYS: state, lease, and wish to cancel, of one job. ARGV: the state, and for how many milliseconds it and the lease
--- are kept. Returns whether the job is wanted cancelled; then it is not shown.
-if redis.call('EXISTS', KEYS[3]) == 1 then return 1 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+_WRITE = """
+local function write(state, kept_ms, leased_ms)
+  local now = redis.call('TIME')
+  local leased_until = now[1] * 1000 + math.floor(now[2] / 1000) + leased_ms
+  redis.call('HSET', KEYS[1], 'document', state, 'leased_until', string.format('%.0f', leased_until))
+  redis.call('PEXPIRE', KEYS[1], kept_ms)
+end
+"""
+_SHOW = f"""
+-- KEYS: a job. ARGV: its state, and for how many milliseconds it and its lease are kept. Returns whether the job is
+-- wanted cancelled; then it is not shown.
+{_WRITE}
+if redis.call('HEXISTS', KEYS[1], 'cancelled') == 1 then return 1 end
+write(ARGV[1], ARGV[2], ARGV[3])
 return 0
 """
-_AGREE = """
--- KEYS: a state. ARGV: the one that may be replaced, its successor, and for how many milliseconds that is kept. Returns
--- the one that is there then.
-local there = redis.call('GET', KEYS[1])
+_AGREE = f"""
+-- KEYS: where a state is. ARGV: the one that may be replaced, its successor, and for how many milliseconds that and its
+-- lease are kept. Returns the one that is there then.
+{_WRITE}
+local there = redis.call('HGET', KEYS[1], 'document')
 if there and there ~= ARGV[1] then return there end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+write(ARGV[2], ARGV[3], ARGV[4])
 return ARGV[2]
 """
 _CANCEL = """
--- KEYS as above. ARGV: for how many milliseconds the wish is kept. Returns whether there was such a job. Without one
+-- KEYS: a job. ARGV: for how many milliseconds the wish is kept. Returns whether there was such a job. Without one
 -- nothing is written: whoever asks for jobs that are not there would fill Redis.
-if redis.call('DEL', KEYS[1]) == 0 then return 0 end
-redis.call('SET', KEYS[3], '1', 'PX', ARGV[1])
+if redis.call('HDEL', KEYS[1], 'document', 'leased_until') == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'cancelled', '1')
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 
 
 class RedisBoard:
-    """A JobBoard on three Redis keys per job, none of which holds the job's id: state, lease, wish to cancel."""
+    """A JobBoard on one Redis hash per job, without its id: its state, the end of its lease, or a wish to cancel it.
+
+    One key, so that a Redis that evicts keys loses all of a job or nothing, and so that no lease looks ended because it
+    alone was lost.
+    """
 
     def __init__(self, link: RedisLink, ttl_seconds: float, lease_seconds: float) -> None:
-        """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`, its lease much sooner."""
+        """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`; its lease ends sooner."""
         self._link = link
         self._show = link.redis.register_script(_SHOW)
         self._agree = link.redis.register_script(_AGREE)
         self._cancel = link.redis.register_script(_CANCEL)
-        self._ttl_ms = int(ttl_seconds * 1000)
+        self._ttl_ms = int(max(ttl_seconds, lease_seconds) * 1000)
         self.lease_seconds = lease_seconds
 
     @property
@@ -51,41 +65,47 @@ class RedisBoard:
 
     async def show(self, job_id: str, owner: str, document: str) -> bool:
         """See JobBoard. A job that is wanted cancelled is not shown any more."""
+        lease_ms = int(self.lease_seconds * 1000)
         async with self._link.talking():
-            lease_ms = int(self.lease_seconds * 1000)
-            return bool(await self._show(self._keys(job_id, owner), [document, self._ttl_ms, lease_ms]))
+            return bool(await self._show([_key(job_id, owner)], [document, self._ttl_ms, lease_ms]))
 
-    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str, fresh_seconds: float) -> str:
         """See JobBoard."""
         async with self._link.talking():
-            shown = await self._agree(self._keys(job_id, owner)[:1], [before or "", document, self._ttl_ms])
+            fresh_ms = int(fresh_seconds * 1000)
+            shown = await self._agree([_key(job_id, owner)], [before or "", document, self._ttl_ms, fresh_ms])
         return _text(shown)
 
     async def read(self, job_id: str, owner: str) -> Shown:
         """See JobBoard."""
         async with self._link.talking() as redis, redis.pipeline(transaction=False) as pipe:
-            pipe.mget(self._keys(job_id, owner))
+            pipe.hmget(_key(job_id, owner), ["document", "leased_until", "cancelled"])
             pipe.time()
-            (document, lease, cancel), told = await pipe.execute()
+            (document, leased_until, cancelled), told = await pipe.execute()
             self._link.told_time(told)
-        text = None if document is None else _text(document)
-        return Shown(text, leased=lease is not None, cancelled=cancel is not None)
+        leased = leased_until is not None and _in_future(_text(leased_until), told)
+        return Shown(None if document is None else _text(document), leased, cancelled is not None)
 
     async def cancel(self, job_id: str, owner: str) -> bool:
         """See JobBoard."""
         async with self._link.talking():
-            return bool(await self._cancel(self._keys(job_id, owner), [self._ttl_ms]))
+            return bool(await self._cancel([_key(job_id, owner)], [self._ttl_ms]))
 
     async def cancelled(self, jobs: Sequence[tuple[str, str]]) -> Sequence[bool]:
         """See JobBoard."""
-        async with self._link.talking() as redis:
-            wishes = await redis.mget([self._keys(*job)[2] for job in jobs])
-        return [wish is not None for wish in wishes]
+        async with self._link.talking() as redis, redis.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                pipe.hexists(_key(*job), "cancelled")
+            return [bool(wish) for wish in await pipe.execute()]
 
-    def _keys(self, job_id: str, owner: str) -> list[str]:
-        """State, lease, wish to cancel."""
-        key = _PREFIX + storage_key(job_id, owner)
-        return [key, f"{key}:lease", f"{key}:cancel"]
+
+def _key(job_id: str, owner: str) -> str:
+    return _PREFIX + storage_key(job_id, owner)
+
+
+def _in_future(milliseconds: str, now: tuple[int, int]) -> bool:
+    """`now` is in seconds and microseconds, as Redis tells it. False for what another program has written."""
+    return milliseconds.isdecimal() and int(milliseconds) > now[0] * 1000 + now[1] // 1000
 
 
 def _text(value: bytes | str) -> str:

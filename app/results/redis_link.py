@@ -16,7 +16,7 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from app.errors import StoreUnavailable
 from app.results.base import StoreState
 
-FORM = 1
+FORM = 2
 """Of all that is written to Redis: keys, fields, the JSON of jobs and idempotency keys, and what the scripts do. It is
 part of every key, so that a version with another one finds nothing there, rather than something to misread; it is
 raised when two versions that share a Redis could not read each other (tests/results/test_stored_form.py)."""

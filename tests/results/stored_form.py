@@ -82,7 +82,8 @@ async def restore(url: str, written: Written) -> None:
             elif _is_sorted(value):
                 await redis.zadd(key, {name: time.time() + 600 if at == _TIME else at for name, at in value.items()})
             else:
-                await redis.hset(key, mapping=value)
+                soon = round((time.time() + 600) * 1000)
+                await redis.hset(key, mapping={name: soon if text == _TIME else text for name, text in value.items()})
 
 
 async def _value(redis: Redis, key: str) -> Any:
@@ -92,7 +93,7 @@ async def _value(redis: Redis, key: str) -> Any:
             return {name: _TIME if score > _LEAST_TIME else score for name, score in scores}
         case "hash":
             fields: Any = await redis.hgetall(key)
-            return dict(sorted(fields.items()))
+            return {name: _TIME if name == "leased_until" else fields[name] for name in sorted(fields)}
         case _:
             return str(await redis.get(key))
 

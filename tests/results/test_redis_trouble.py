@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from app.errors import StoreUnavailable
-from app.results import StoredPicture, storage_key
+from app.results import Shown, StoredPicture, storage_key
 from app.results.redis import CHUNK_BYTES, RedisStore
 from app.results.redis_board import RedisBoard
 from app.results.redis_link import KEYS, RedisLink
@@ -498,6 +498,32 @@ async def test_after_a_break_a_lease_that_ran_out_proves_nothing(
     await asyncio.sleep(0.02)
     await link.probe()
     assert board.watched_seconds == 0.0
+    await link.close()
+
+
+async def test_a_redis_that_evicts_keys_loses_no_lease_alone(clean: RedisServer) -> None:
+    """As one with the policy volatile-ttl would, which begins with what expires first."""
+    link = RedisLink(clean.url)
+    board = RedisBoard(link, 60.0, 10.0)
+    async with Redis.from_url(clean.url) as redis:
+        await board.show("a", "", "a state")
+        assert await board.read("a", "") == Shown("a state", leased=True, cancelled=False)
+        for key in await redis.keys():
+            kept = await redis.dump(key) or b""
+            await redis.delete(key)
+            seen = await board.read("a", "")
+            assert seen.leased == (seen.document is not None)
+            await redis.restore(key, 60_000, kept)
+    await link.close()
+
+
+async def test_a_lease_ends_unless_it_is_renewed_and_the_state_stays(clean: RedisServer) -> None:
+    link = RedisLink(clean.url)
+    board = RedisBoard(link, 60.0, 0.0)
+    await board.show("a", "", "a state")
+    assert await board.read("a", "") == Shown("a state", leased=False, cancelled=False)
+    await RedisBoard(link, 60.0, 10.0).show("a", "", "the next")
+    assert await board.read("a", "") == Shown("the next", leased=True, cancelled=False)
     await link.close()
 
 
