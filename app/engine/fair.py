@@ -28,11 +28,11 @@ class _Client:
         """Work that it had in its turn, and more than its turn in those before."""
 
     def next_request(self, shape: Shape | None = None) -> Request:
-        """The request whose turn it is, among those with tiles of `shape`, of which there is one."""
+        """The request whose turn it is among those with tiles of `shape`; there has to be one."""
         return next(request for request in self.requests.order() if shape is None or shape in request.pending)
 
     def take(self, shape: Shape, request: Request) -> Tile:
-        """Removes and returns a request's next tile of `shape`, of which there is one."""
+        """Removes and returns a request's next tile of `shape`; there has to be one."""
         tile = request.pending[shape].popleft()
         self.requests.served(request)
         if not request.pending[shape]:

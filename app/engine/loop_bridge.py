@@ -38,7 +38,7 @@ class LoopBridge:
         self._call(self._settle, error)
 
     def close(self) -> None:
-        """Reports nothing more, and lets go of the callback.
+        """Reports nothing more, and drops the callback.
 
         Callback and request refer to each other, which would keep every plane until the garbage collector runs.
         """

@@ -117,7 +117,7 @@ class WorkerThread:
             error = error.__cause__ or error.__context__
 
     def _serve(self, runner: BatchRunner) -> bool:
-        """Runs one batch; False when there are none any more. An idle worker so keeps no picture alive."""
+        """Runs one batch; False when there are none any more. So an idle worker keeps no picture alive."""
         batch = self._scheduler.take(self, runner.limit)
         if batch is not None:
             runner.run(batch)
@@ -148,4 +148,4 @@ class WorkerThread:
 
 
 def _ignore(_: object) -> None:
-    """Stands for a callback that was let go of."""
+    """Takes the place of a callback that was dropped."""

@@ -109,5 +109,5 @@ def suitable(strengths: Strengths, finding: Finding, losses: float = 0.0) -> flo
 
 
 def snapped(strength: float) -> float:
-    """The nearest strength that there is."""
+    """The nearest strength that can be computed, a whole number of steps."""
     return round(strength * STEPS) / STEPS

@@ -29,8 +29,8 @@ class Made(BaseModel):
 
 
 class JobSnapshot(BaseModel):
-    """`version` grows with every change; tiles are counted from admission; `levels` can be fetched; `made` is told of
-    a job that is done."""
+    """`version` grows with every change; tiles are counted from admission; `levels` can be fetched; `made` is there
+    once the job is done."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -92,7 +92,7 @@ class Job:
         return elapsed / done * (self.total_tiles - self.done_tiles) if done > 0 and elapsed > 0 else None
 
     def snapshot(self) -> JobSnapshot:
-        """What can be told of it now."""
+        """The job at this moment."""
         left = self.seconds_left
         return JobSnapshot(
             version=self.version,

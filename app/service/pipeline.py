@@ -69,7 +69,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Upscaled:
-    """What came out: every level's picture, and whether they can be had again under the order's id, or why not."""
+    """The result: every level's picture, and whether they can be fetched again under the order's id, or why not."""
 
     levels: Mapping[int, StoredPicture]
     level: int
@@ -121,8 +121,8 @@ class Pipeline:
     ) -> Upscaled:
         """Upscales one picture at every level up to the order's. Raises the codec's and the engine's errors.
 
-        `patient`: the picture can be had from the store alone, so that a store which is away is tried again. Cancelling
-        it withdraws the tiles. Raises DeadlineExceeded when the order's time is up.
+        `patient`: the picture can be fetched from the store alone, so one that is away is tried again. Cancelling the
+        call withdraws the tiles. Raises DeadlineExceeded when the order's time is up.
         """
         seconds = order.deadline_seconds
         try:

@@ -37,7 +37,7 @@ class Repeats:
         self._known: dict[str, dict[str, _Began]] = {}  # by client
 
     async def find(self, key: str, caller: Caller, asked: str, job_id: str) -> JobView | None:
-        """The job that a request with this key began; None: there is none, and `job_id` is to be begun at once.
+        """The job that a request with this key began; if None, `job_id` is to be begun at once.
 
         If that is never begun, the next request with the key takes its place. Raises BadParameter if the first request
         asked for something else, and StoreUnavailable.

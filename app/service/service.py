@@ -53,8 +53,8 @@ class Service:
         is called here, and again at every reload.
 
         `decoders` are started and closed with the service; None decodes in this process. `board` shows jobs to other
-        processes. `sender` sends webhooks; None: there are none. What is freed in `returning_memory` goes
-        back to the system.
+        processes. `sender` sends webhooks; None: none are sent. Memory that is freed in `returning_memory`
+        goes back to the system.
         """
         self.settings = settings
         self.store = store
@@ -180,7 +180,7 @@ class Service:
         await self.directory.close()
 
     async def stop(self) -> None:
-        """Drains, and lets go of everything."""
+        """Drains, and releases everything."""
         for task in (self._warming, self._watching):
             if task is not None:
                 task.cancel()

@@ -51,7 +51,7 @@ class Hook:
         self.on_change: Callable[[], None] = lambda: None
 
     def release(self) -> None:
-        """There is no such job after all."""
+        """The job was not begun after all: nothing will be sent."""
         self._webhooks.release(self)
 
     def fire(self, job: JobSnapshot) -> None:
