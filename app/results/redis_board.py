@@ -55,7 +55,7 @@ class RedisBoard:
         self._show = link.redis.register_script(_SHOW)
         self._agree = link.redis.register_script(_AGREE)
         self._cancel = link.redis.register_script(_CANCEL)
-        self._ttl_ms = int(ttl_seconds * 1000)
+        self._ttl_ms = int(max(ttl_seconds, lease_seconds) * 1000)
         self.lease_seconds = lease_seconds
 
     @property
