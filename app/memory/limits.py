@@ -1,7 +1,7 @@
-"""From the memory that there is to the limits of the service: defaults that fit, or a refusal that says what to set.
+"""Derives the service's limits from the available memory: defaults that fit, or a refusal that says what to set.
 
 The limits on bytes in Settings are the most that each may be. Where memory is short, those that were not set are
-lowered, by fixed parts of what is left when the process, the networks and the decoders have theirs.
+lowered to fixed parts of what the process, the networks and the decoders leave.
 """
 
 from collections.abc import Mapping
