@@ -1,4 +1,4 @@
-"""Jobs in Redis, for the other processes and replicas to see and to cancel."""
+"""Publishes jobs in Redis, where other processes and replicas can read and cancel them."""
 
 from collections.abc import Sequence
 
@@ -37,14 +37,14 @@ return 1
 
 
 class RedisBoard:
-    """A JobBoard on one Redis hash per job, without its id: its state, the end of its lease, or a wish to cancel it.
+    """A JobBoard with one Redis hash per job, without its id: its state, the end of its lease, or a cancellation.
 
-    One key, so that a Redis that evicts keys loses all of a job or nothing, and so that no lease looks ended because it
-    alone was lost.
+    A single key, so that a Redis that evicts keys loses all of a job or nothing: an evicted lease alone would look like
+    one that has ended.
     """
 
     def __init__(self, link: RedisLink, ttl_seconds: float, lease_seconds: float) -> None:
-        """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`; its lease ends sooner."""
+        """Borrows `link`. A state that is not renewed expires after `ttl_seconds`, its lease after `lease_seconds`."""
         self._link = link
         self._show = link.redis.register_script(_SHOW)
         self._agree = link.redis.register_script(_AGREE)
@@ -58,7 +58,7 @@ class RedisBoard:
         return self._link.up_seconds
 
     async def show(self, job_id: str, owner: str, document: str) -> bool:
-        """See JobBoard. A job that is wanted cancelled is not shown any more."""
+        """See JobBoard. A cancelled job is not shown any more."""
         lease_ms = int(self.lease_seconds * 1000)
         async with self._link.talking():
             return bool(await self._show([_key(job_id, owner)], [document, self._ttl_ms, lease_ms]))
@@ -74,9 +74,9 @@ class RedisBoard:
         async with self._link.talking() as redis, redis.pipeline(transaction=False) as pipe:
             pipe.hmget(_key(job_id, owner), ["document", "leased_until", "cancelled"])
             pipe.time()
-            (document, leased_until, cancelled), told = await pipe.execute()
-            self._link.told_time(told)
-        leased = leased_until is not None and _in_future(_text(leased_until), told)
+            (document, leased_until, cancelled), now = await pipe.execute()
+            self._link.observe_time(now)
+        leased = leased_until is not None and _in_future(_text(leased_until), now)
         return Shown(None if document is None else _text(document), leased, cancelled is not None)
 
     async def cancel(self, job_id: str, owner: str) -> bool:
@@ -89,7 +89,7 @@ class RedisBoard:
         async with self._link.talking() as redis, redis.pipeline(transaction=False) as pipe:
             for job in jobs:
                 pipe.hexists(_key(*job), "cancelled")
-            return [bool(wish) for wish in await pipe.execute()]
+            return [bool(cancelled) for cancelled in await pipe.execute()]
 
 
 def _key(job_id: str, owner: str) -> str:
@@ -97,7 +97,7 @@ def _key(job_id: str, owner: str) -> str:
 
 
 def _in_future(milliseconds: str, now: tuple[int, int]) -> bool:
-    """`now` is in seconds and microseconds, as Redis tells it. False for what another program has written."""
+    """`now` is (seconds, microseconds), as returned by TIME. False for values that another program has written."""
     return milliseconds.isdecimal() and int(milliseconds) > now[0] * 1000 + now[1] // 1000
 
 
