@@ -176,7 +176,8 @@ def open_weights(settings: Settings) -> "list[Weights]":
     networks with a purpose of their own last: a request that names no network gets the first one with its scale, which
     should be one for pictures of any kind. Those that go together are joined.
     """
-    from model.runtime import Weights, join
+    from model.relations import join
+    from model.runtime import Weights
 
     found: list[Weights] = []
     for group in weights_files(settings):

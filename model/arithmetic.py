@@ -1,4 +1,4 @@
-"""How much work a tile is: floating point operations of the folded network, an addition being one of its own."""
+"""The work of a tile: floating-point operations of the folded network; a multiplication and an addition are two."""
 
 from functools import lru_cache
 
@@ -7,9 +7,9 @@ from model.config import NEIGHBOURS, LapSRNConfig
 
 @lru_cache(maxsize=4096)
 def tile_flops(config: LapSRNConfig, height: int, width: int, scale: int = 0) -> int:
-    """One tile's core of height x width with the margins that it really computes, on features.
+    """Operations on features for a tile with a core of `height` x `width`, in the margins that it really computes, too.
 
-    Of every level up to `scale`; 0: of all.
+    They are those of every level up to `scale`; 0 stands for all levels.
     """
     levels = (scale or config.scale).bit_length() - 1
     height, width = height + 2 * config.margin - 2, width + 2 * config.margin - 2

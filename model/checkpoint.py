@@ -13,7 +13,7 @@ from torch import Tensor
 from model.files import replacing
 from model.network import LapSRN
 from model.weights import NetworkInfo as NetworkInfo
-from model.weights import Parameters, read_metadata, read_weights
+from model.weights import Parameters, read_safetensors, read_weights
 from model.weights import WeightsError as WeightsError
 
 
@@ -39,7 +39,7 @@ def in_order(data: bytes) -> bytes:
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and metadata of `save_tensors`. Raises WeightsError."""
-    return read_metadata(path, "pt")
+    return read_safetensors(path, "pt")
 
 
 def save_weights(path: Path, network: LapSRN, **about: Any) -> None:
@@ -58,7 +58,7 @@ def parameters_of(network: LapSRN) -> Parameters:
 
 
 def load_weights(path: Path) -> tuple[LapSRN, NetworkInfo]:
-    """The network of a weights file, in eval mode, and what the file says of itself. Raises WeightsError."""
+    """The network of a weights file, in eval mode, and its description. Raises WeightsError."""
     parameters, info = read_weights(path)
     network = LapSRN(info.config)
     network.load_state_dict({name: torch.from_numpy(values) for name, values in parameters.items()})

@@ -1,4 +1,4 @@
-"""What this CPU can do, as Linux or else numpy tells."""
+"""What this CPU can do, according to Linux or, failing that, numpy."""
 
 import ctypes
 import platform
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 BASELINES = {"x86_64": {"sse2"}, "aarch64": {"asimd"}}
-"""What every CPU of a kind has."""
+"""What every CPU of an architecture has."""
 _OTHER_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}  # of Windows and macOS
 V3 = frozenset({"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"})
-"""What x86-64-v3 means, of which avx2 is the part that is best known."""
+"""What x86-64-v3 adds, of which avx2 is the best known."""
 V4 = V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _LEVELS = {"X86_V3": V3, "X86_V4": V4}  # as numpy names them
 AMX = {"amx_tile", "amx_bf16", "avx512_bf16"}
@@ -21,10 +21,10 @@ ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18
 
 
 def features() -> set[str]:
-    """As Linux names them, and permits them; at least what every CPU of this kind has.
+    """The features that the system permits, as Linux names them; at least those of every CPU of this architecture.
 
-    Where Linux does not list them, numpy does: on other systems, and where x86-64 is translated for ARM, whose
-    features are the ones listed.
+    Where Linux does not list them, numpy does: on other systems, and where x86-64 is translated for ARM, as
+    /proc/cpuinfo then lists the features of the ARM CPU.
     """
     machine = platform.machine().lower()
     machine = _OTHER_NAMES.get(machine, machine)
@@ -38,7 +38,7 @@ def features() -> set[str]:
 
 
 def _numpy_extensions() -> list[str]:
-    """numpy asks the CPU, and also whether the system keeps the registers; for systems without /proc."""
+    """numpy asks the CPU, and whether the system saves the registers; for systems without /proc."""
     config = np.show_config(mode="dicts") or {}
     extensions = config.get("SIMD Extensions", {})
     return [*extensions.get("baseline", ()), *extensions.get("found", ())]
@@ -51,7 +51,7 @@ def has_amx() -> bool:
 
 
 def _may_use_tiles() -> bool:
-    """Ask Linux for the registers that AMX needs, for this process and all of its threads."""
+    """Asks Linux for the registers that AMX needs, for this process and all of its threads."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
     syscall = ctypes.CDLL(None).syscall

@@ -72,6 +72,6 @@ def through_jpeg(picture: Picture, quality: int) -> Picture:
 
 
 def cut_before_jpeg(picture: Picture, quality: int, top: int, left: int) -> Picture:
-    """As `through_jpeg`, with the grid of 8x8 blocks `top` rows and `left` columns earlier: cut since it was saved."""
+    """As `through_jpeg`, cropped since: its grid of 8x8 blocks begins `top` rows and `left` columns earlier."""
     padding = [(top, 0), (left, 0), (0, 0)][: picture.ndim]
     return through_jpeg(np.pad(picture, padding, mode="edge"), quality)[top:, left:]

@@ -6,14 +6,14 @@ from pathlib import Path
 from model.cpu import features, has_amx
 
 NVIDIA = Path("/dev/nvidiactl")
-"""There where NVIDIA's driver is. torch is only asked for GPUs where it may find one, as loading it takes seconds."""
+"""Exists where NVIDIA's driver is loaded. torch is asked for GPUs only there, as importing it takes seconds."""
 
 
 def devices(wanted: str) -> list[str]:
-    """Where to run: "auto" is every CUDA device, or the CPU where there is none; else names with commas between.
+    """The devices to run on: for "auto" every CUDA device, or the CPU if there is none; else names between commas.
 
-    A device that is named twice is there twice, which lets one worker's copies go on while the other computes.
-    Raises ValueError for a device that torch does not know or this machine has not, and for the CPU beside others.
+    A device that is named twice gets two workers, so that one copies while the other computes. Raises ValueError for a
+    device that torch does not know or this machine does not have, and for the CPU together with others.
     """
     if wanted == "cpu" or (wanted == "auto" and not (NVIDIA.exists() and has_torch())):
         return ["cpu"]
@@ -50,7 +50,7 @@ def _device(name: str, count: int) -> str:
 
 
 def best_dtype(device: str) -> str:
-    """bfloat16 where the hardware multiplies it faster than float32: on CPUs, where they have AMX. Else float32."""
+    """bfloat16 on CPUs with AMX, else float32; on GPUs bfloat16 if they multiply it in hardware, else float16."""
     if device.startswith("cuda"):
         import torch
 
@@ -67,7 +67,7 @@ def training_dtype(device: str) -> str:
 
 
 def exact_float32() -> None:
-    """Have accelerators compute float32 as such, not with the ten bits that TF32 keeps: 0.1 of a level of 255."""
+    """Turns TF32 off on GPUs, whose mantissa of ten bits costs 0.1 of a level of 255."""
     import torch
 
     torch.backends.cuda.matmul.allow_tf32 = False

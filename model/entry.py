@@ -1,4 +1,4 @@
-"""What the programs of this package share: a user's error is one line."""
+"""What the programs of this package share: a user's mistake ends them with one line, not a traceback."""
 
 import argparse
 import io
@@ -14,13 +14,13 @@ from model.weights import WeightsError
 
 
 class UsageError(ValueError):
-    """What was asked for cannot be done; the message is one line that says what to do."""
+    """What was asked for cannot be done; the message is one line that says what to do instead."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Of `python -m MODULE`: help keeps the lines of the docstring, and a wrong argument ends with one line.
+    """The arguments of `python -m MODULE`: help keeps the docstring's lines, and a wrong argument ends with one line.
 
-    argparse would name the file, which cannot be run by that name, and list every option before the error.
+    By itself, argparse names the file, which cannot be run by that name, and lists every option before the error.
     """
 
     def __init__(self, module: str, docstring: str | None) -> None:
@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 def file_errors(program: str) -> Iterator[None]:
     """Ends `program` with one line and exit code 1 for what its user can fix: files, folders, pictures, settings.
 
-    From then on, standard output takes any text: what its encoding lacks, as of names of files, is escaped.
+    From then on, standard output takes any text: characters that its encoding lacks, as in file names, are escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does by itself
@@ -51,7 +51,7 @@ def file_errors(program: str) -> Iterator[None]:
 
 
 def check_output(path: Path | None, *suffixes: str) -> None:
-    """Raises UsageError where a file cannot be written, or does not end in one of `suffixes`: before the work."""
+    """Raises UsageError, before any work, if a file cannot be written or its name does not end in one of `suffixes`."""
     if path is None:
         return
     if not path.parent.is_dir():
@@ -63,19 +63,19 @@ def check_output(path: Path | None, *suffixes: str) -> None:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """For argparse: whole numbers from `least` on."""
+    """For argparse: parses whole numbers of at least `least`."""
 
     def parse(text: str) -> int:
         if (value := int(text)) < least:
             raise argparse.ArgumentTypeError(f"{value} is not allowed; it must be at least {least}")
         return value
 
-    parse.__name__ = "int"  # what argparse says of text that is no number
+    parse.__name__ = "int"  # argparse names this type if the text is not a number
     return parse
 
 
 def jpeg_quality(text: str) -> int:
-    """For argparse: 1 to 100."""
+    """For argparse: parses a JPEG quality, 1 to 100."""
     if not text.isdecimal() or not 1 <= int(text) <= 100:
         raise argparse.ArgumentTypeError(f"{text} is not a JPEG quality; give 1 to 100")
     return int(text)

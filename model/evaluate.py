@@ -29,7 +29,7 @@ Enlarge = Callable[[FoldedLapSRN, Luma], list[NDArray[np.float32]]]
 def pad(plane: NDArray[np.float32], margin: int, window_margin: int = 0) -> NDArray[np.float32]:
     """The canonical border: reflection, or edge replication along a side that is not longer than the margin.
 
-    Up to a larger `window_margin`, more pixels, whose values do not matter.
+    A larger `window_margin` adds further pixels, whose values do not matter.
     """
     for axis, length in enumerate(plane.shape):
         widths = [(margin, margin) if a == axis else (0, 0) for a in range(2)]
@@ -39,13 +39,13 @@ def pad(plane: NDArray[np.float32], margin: int, window_margin: int = 0) -> NDAr
 
 @torch.inference_mode()
 def upscale(folded: FoldedLapSRN, plane: Luma) -> list[NDArray[np.float32]]:
-    """One luma plane (H, W), 0..1, whole, in float32, where the network is: [(2H, 2W), (4H, 4W), ...]."""
+    """A luma plane (H, W), 0..1, in one piece and in float32 on the network's device, to [(2H, 2W), (4H, 4W), ...]."""
     padded = torch.from_numpy(pad(plane.astype(np.float32), folded.margin)).to(folded.device)
     return [level[0, 0].cpu().numpy() for level in folded(padded[None, None])]
 
 
 def upscale_ensemble(folded: FoldedLapSRN, plane: Luma) -> list[NDArray[np.float32]]:
-    """As `upscale`, the mean over four quarter turns, each mirrored or not.
+    """As `upscale`, but the mean over four quarter turns, each with and without mirroring.
 
     The geometric self-ensemble of Lim et al., CVPR Workshops 2017, section 3.4; eight times the work.
     """
@@ -58,13 +58,13 @@ def upscale_ensemble(folded: FoldedLapSRN, plane: Luma) -> list[NDArray[np.float
 
 
 def upscale_twice(folded: FoldedLapSRN, plane: Luma) -> list[NDArray[np.float32]]:
-    """As `upscale`, the mean over the picture and a quarter turn of it; twice the work."""
+    """As `upscale`, but the mean over the picture and a quarter turn of it; twice the work."""
     turned = [np.rot90(level, -1) for level in upscale(folded, np.rot90(plane))]
     return [(one + other) / np.float32(2) for one, other in zip(upscale(folded, plane), turned, strict=True)]
 
 
 def validate(network: LapSRN, pictures: Iterable[tuple[Picture, list[Picture]]]) -> dict[int, float]:
-    """Mean PSNR in dB at each scale over (low resolution, [x2, x4, ...]) in 8-bit gray; {} when there are none."""
+    """Mean PSNR in dB at each scale over (low resolution, [x2, x4, ...]) in 8-bit gray; {} for no pictures."""
     with torch.no_grad():
         folded = network.fold()
     scores: dict[int, list[float]] = {scale: [] for scale in network.config.scales}
@@ -76,7 +76,7 @@ def validate(network: LapSRN, pictures: Iterable[tuple[Picture, list[Picture]]])
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One picture at one scale: dB and 0..1."""
+    """One picture at one scale: PSNR in dB, SSIM in 0..1."""
 
     picture: str
     scale: int
@@ -121,9 +121,9 @@ def score_picture(
     enlarge: Enlarge = upscale,
     rgb: bool = False,
 ) -> list[Score]:
-    """Scores of the picture that `low` becomes, at each scale, against `truth` (the finest) and its degradations.
+    """Scores of `low`, enlarged to each scale, against `truth` at the finest scale and its degradations at the others.
 
-    `rgb` has PSNR over R'G'B' as well.
+    `rgb` adds PSNR over R'G'B'.
     """
     finest = scales[-1]
     results = []
@@ -146,10 +146,10 @@ def evaluate(
     jpeg: int | None = None,
     rgb: bool = False,
 ) -> list[Score]:
-    """Scores of every picture in `hr`; its low resolution is in `lr` (a.png, ax4.png), else made by the 8-bit recipe.
+    """Scores of every picture in `hr`; its low resolution is in `lr` (a.png or ax4.png), or made by the 8-bit recipe.
 
-    Folders in `hr` may be folders in `lr`, too. `jpeg` is the quality that the low resolution is compressed with first,
-    to see what that does. `rgb` has PSNR over R'G'B' as well, with chroma enlarged bicubically.
+    Folders in `hr` may be folders in `lr`, too. `jpeg` is a JPEG quality that the low resolution is compressed with
+    first. `rgb` adds PSNR over R'G'B', with chroma enlarged bicubically.
     """
     network, _ = load_weights(weights)
     with torch.no_grad():
@@ -178,7 +178,7 @@ def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture,
                 f"{path} has {truth.shape[0]}x{truth.shape[1]} pixels; scores at x{scale} need {least}: move it away"
             )
         truth = truth[:height, :width]
-        low = read(low_resolution_of(path, _beside(path, hr, lr), scale)) if lr else degrade(truth, scale)
+        low = read(low_resolution_of(path, _low_folder(path, hr, lr), scale)) if lr else degrade(truth, scale)
         if low.shape[:2] != (height // scale, width // scale):
             raise PictureError(
                 f"the low resolution of {path} is {low.shape[0]}x{low.shape[1]}, not {height // scale}x{width // scale}"
@@ -186,8 +186,8 @@ def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture,
         yield path.stem, truth, low
 
 
-def _beside(path: Path, hr: Path, lr: Path) -> Path:
-    """The folder in `lr` that stands for that of `path` in `hr`, where `lr` has the same folders; else `lr`."""
+def _low_folder(path: Path, hr: Path, lr: Path) -> Path:
+    """The folder in `lr` that has the name of the one of `path` in `hr`, or `lr` itself if there is none."""
     same = lr / path.parent.relative_to(hr)
     return same if same.is_dir() else lr
 

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def waypoint_of(network: str, strength: str, kind: str) -> Waypoint:
-    """From the words of a command line. Raises UsageError."""
+    """The waypoint that a command line describes. Raises UsageError."""
     number = float(strength) if strength.replace(".", "", 1).isdecimal() else 0.0
     if not 0 < number <= 1:
         raise UsageError(f"the strength of a waypoint is above 0 and at most 1, not {strength}")
@@ -72,7 +72,7 @@ def waypoint_of(network: str, strength: str, kind: str) -> Waypoint:
 
 
 def export(source: Path, options: argparse.Namespace) -> None:
-    """Scores weights on folders that hold HR/ and perhaps LRx4/, and writes them with all of that."""
+    """Scores weights on folders that hold HR/ and perhaps LRx4/, and writes them with scores and descriptions."""
     network, info = load_weights(source)
     scores = {} if options.score else dict(info.scores)
     for folder in options.score:

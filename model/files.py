@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and their names as they can be shown."""
+"""Files that are written whole or not at all, and text that is safe to print."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Has an OSError that names no file, as for a full disk, name this one."""
+    """Adds the name of this file to an OSError without one, as raised for a full disk."""
     try:
         yield
     except OSError as error:
@@ -20,9 +20,9 @@ def named(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` once it is complete and on disk.
+    """A file to write, which replaces `path` once it is complete and on disk.
 
-    Whatever goes wrong leaves what was there, and nothing beside it. Raises OSError, which names a file.
+    After any error, `path` is what it was, and nothing is left beside it. Raises OSError, which names a file.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -37,5 +37,5 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def printable(text: str) -> str:
-    r"""`text` in one line, with what a terminal could obey or cannot show escaped as in Python: \n, \x1b, \udcff."""
+    r"""`text` in one line, with control characters and what cannot be shown escaped as in Python: \n, \x1b, \udcff."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

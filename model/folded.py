@@ -66,8 +66,8 @@ class FoldedLapSRN:
     def __call__(self, padded: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
         """Luma with its margin (N, 1, H + 2m, W + 2m), 0..1, to [(N, 1, 2H, 2W), (N, 1, 4H, 4W), ...].
 
-        `dtype` is that of the features (None: the input's). Flat in is flat out, whatever it is: the residual that a
-        flat picture would get is taken off, and it comes from the same arithmetic.
+        `dtype` is that of the features (None: the input's). Flat in is flat out in any dtype: the residual that a flat
+        picture would get is subtracted, and it comes from the same arithmetic.
         """
         zeros = padded.new_zeros(1, 1, 2 * self.margin + 1, 2 * self.margin + 1)
         return self.combine(padded, self.residuals(padded, dtype), one_period(self.residuals(zeros, dtype)))
@@ -99,7 +99,8 @@ class FoldedLapSRN:
     def residuals(self, padded: Tensor, dtype: torch.dtype | None = None, levels: int | None = None) -> list[Tensor]:
         """Residual of each level as four phases at the level's input resolution, in the input's dtype.
 
-        (N, 4, h, w), the core in the middle; what is round it depends on the level.
+        (N, 4, h, w), with the core in the middle; how much is around it depends on the level. `levels`: of the first
+        few only.
         """
         dtype = dtype or padded.dtype
         # Backward in float32 is faster on oneDNN's own blocked layout; reduced precision has kernels for channels last.
@@ -129,7 +130,7 @@ class FoldedLapSRN:
         return features
 
     def map(self, features: Callable[[Conv], Conv], image: Callable[[Conv], Conv]) -> "FoldedLapSRN":
-        """The same network with other convolutions: on features, first and last ones included, and on the image."""
+        """The same network with convolutions replaced: on features, first and last ones included, and on the image."""
         levels = tuple(
             FoldedLevel(
                 convs=tuple(features(conv) for conv in level.convs),
@@ -232,7 +233,7 @@ def crop_to(picture: Tensor, height: int, width: int) -> Tensor:
 
 
 def one_period(residuals: list[Tensor]) -> list[Tensor]:
-    """One period (1, 4, p, p), p = 1, 2, 4, ..., of what each level's residual answers to a flat picture."""
+    """One period (1, 4, p, p), p = 1, 2, 4, ..., of each level's residual for a flat picture."""
     return [crop_to(residual, 2**i, 2**i) for i, residual in enumerate(residuals)]
 
 

@@ -44,7 +44,7 @@ class Folded:
 
 
 def fold(parameters: Parameters, config: LapSRNConfig) -> Folded:
-    """The network with each transposed convolution merged into what follows it, and with residuals round zero."""
+    """The network with each transposed convolution merged into what follows it, and with residuals around zero."""
 
     def conv(name: str) -> Conv:
         return Conv(*(parameters[f"{name}.{part}"].astype(np.float64) for part in ("weight", "bias")))
@@ -80,12 +80,12 @@ def _compose(up: Conv, conv: Conv) -> Conv:
 
 
 def _image(kernel: Array) -> Conv:
-    """The image's upsampling by a kernel (1, 1, 4, 4) whose phases are moved to sum one, as a convolution."""
+    """The image's upsampling by a kernel (1, 1, 4, 4) whose phases are shifted to sum to one, as a convolution."""
     phases = kernel.reshape(1, 1, 2, 2, 2, 2)
     kernel = (phases + (1 - phases.sum(axis=(2, 4), keepdims=True)) / 4).reshape(kernel.shape)
-    does_nothing = np.zeros((1, 1, 3, 3))
-    does_nothing[0, 0, 1, 1] = 1
-    return _compose(Conv(kernel, np.zeros(1)), Conv(does_nothing, np.zeros(1)))
+    identity = np.zeros((1, 1, 3, 3))
+    identity[0, 0, 1, 1] = 1
+    return _compose(Conv(kernel, np.zeros(1)), Conv(identity, np.zeros(1)))
 
 
 def _phases_first(conv: Conv) -> Conv:
@@ -96,7 +96,7 @@ def _phases_first(conv: Conv) -> Conv:
 
 
 def _centred(network: Folded) -> Folded:
-    """Biases of residuals less what a flat picture gets, which is taken off anyway: model.folded.centred."""
+    """Biases of residuals minus what a flat picture gets, which is subtracted anyway: model.folded.centred."""
     levels = []
     features = _leaky(network.entry.bias, network.slope)[:, None, None]
     for level in network.levels:
@@ -113,7 +113,7 @@ def _centred(network: Folded) -> Folded:
 
 
 def _through(convs: tuple[Conv, ...], features: Array, network: Folded) -> Array:
-    """Features that repeat, after a level's convolutions: model.folded.FoldedLapSRN._through."""
+    """Periodic features after a level's convolutions: model.folded.FoldedLapSRN._through."""
     start = features
     for i, conv in enumerate(convs):
         out = _periodic(conv, features)
@@ -125,7 +125,7 @@ def _through(convs: tuple[Conv, ...], features: Array, network: Folded) -> Array
 
 
 def _periodic(conv: Conv, features: Array) -> Array:
-    """A convolution of features that repeat: one period (C, p, p) to one period (O, p, p)."""
+    """A convolution of periodic features: one period (C, p, p) to one period (O, p, p)."""
     out = np.zeros((len(conv.weight), *features.shape[1:]))
     for y in range(3):
         for x in range(3):

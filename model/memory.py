@@ -11,10 +11,10 @@ _KEPT = 128 << 20
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc to keep freed buffers rather than hand them back: fresh pages cost more than the arithmetic.
+    """Tells glibc to keep freed buffers rather than return them: fresh pages cost more than the arithmetic.
 
-    What is kept is kept per arena, so there must not be many of them. What others left behind, such as a worker that
-    died, goes back now.
+    Every arena keeps its own, so there must not be many of them. What was freed before, as by a worker that died, is
+    returned now.
     """
     libc = _glibc()
     if libc is None:  # slower, not wrong
@@ -33,9 +33,9 @@ def return_freed_memory() -> None:
 
 @contextlib.contextmanager
 def freed_memory_returned() -> Iterator[None]:
-    """What is freed in the block goes back to the system.
+    """Memory that is freed in the block is returned to the system.
 
-    To trim it afterwards is not enough: that leaves out what is free at the end of every arena but the main one.
+    Trimming afterwards is not enough: it does not reach what is free at the end of other arenas than the main one.
     """
     libc = _glibc()
     if libc is not None:

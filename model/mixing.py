@@ -1,7 +1,7 @@
-"""Networks between two of one form: the mean of their parameters, weighted by how strongly to clean up.
+"""Networks between two of one architecture: the mean of their parameters, weighted by the strength of clean-up.
 
 Deep network interpolation (Wang et al., "Deep Network Interpolation for Continuous Imagery Effect Transition", CVPR
-2019): where the training of one network began at the other, the networks between do what is between.
+2019): if one network was trained from the other, those between have effects between theirs.
 """
 
 import itertools
@@ -17,9 +17,9 @@ from model.weights import Parameters
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Networks of one form by strength: some that are given, and between neighbours the mean of their parameters.
+    """Networks of one architecture by strength: some are given, the others are means of the two nearest.
 
-    `strengths` ascend from 0 to 1, and `networks` has as many.
+    `strengths` ascend from 0 to 1, one for each of `networks`.
     """
 
     strengths: tuple[float, ...]
@@ -36,9 +36,9 @@ class Line:
         return mixed(*self.between(strength))
 
     def between(self, strength: float) -> tuple[Parameters, Parameters, float]:
-        """The given networks that one of 0 to 1 lies between, and how far from the first to the second, 0 to 1.
+        """The given networks on both sides of a strength of 0 to 1, and the weight of the second, 0 to 1.
 
-        The second is the first where the strength is that of a given network.
+        Both are the same at the strength of a given network. Raises ValueError for strengths out of range.
         """
         for i, (near, far) in enumerate(itertools.pairwise(self.strengths)):
             if near <= strength < far:

@@ -1,4 +1,4 @@
-"""What is written of weights files in Markdown: tables of scores and recipes, and the front matter of Hugging Face."""
+"""Weights files described in Markdown: tables of scores and recipes, and the front matter of Hugging Face."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ PUBLISHED = {
 
 
 def score_table(scores: Mapping[str, Any]) -> str:
-    """Markdown: a row per set and scale with bicubic and this network; of x4 weights with what is published, too."""
+    """Markdown: a row per set and scale with bicubic and this network; for x4 weights with published scores, too."""
     comparable = all(list(levels)[-1] == "4" for levels in scores.values())
     others = [other for other in PUBLISHED if comparable and PUBLISHED[other].keys() & scores.keys()]
     head = ["set", "scale", "bicubic", "**these weights**", *others]
@@ -31,7 +31,7 @@ def score_table(scores: Mapping[str, Any]) -> str:
 
 
 def recipe_table(recipe: Mapping[str, Any]) -> str:
-    """Markdown: what the network was trained with, every field."""
+    """Markdown: every setting that the network was trained with."""
     rows = [("setting", "value"), ("---", "---"), *((f"`{name}`", f"{value}") for name, value in recipe.items())]
     return "\n".join(f"| {name} | {value} |" for name, value in rows)
 
@@ -43,14 +43,14 @@ def write_block(text: str, name: str, block: str) -> str:
 
 
 def with_tables(text: str, weights: Path) -> str:
-    """Markdown with the blocks "scores NAME" and "recipe NAME" as the weights file of this name says of itself."""
+    """Markdown with the blocks "scores NAME" and "recipe NAME" renewed from the metadata of the weights file NAME."""
     info = load_weights(weights)[1]
     text = write_block(text, f"scores {weights.stem}", score_table(info.scores))
     return write_block(text, f"recipe {weights.stem}", recipe_table(info.recipe))
 
 
 def with_front_matter(text: str, folder: Path) -> str:
-    """Markdown that begins with front matter, with that of all weights files in a folder; other text as it is."""
+    """Markdown with its front matter renewed from all weights files in a folder; text without any is left as it is."""
     if not text.startswith("---\n"):
         return text
     _, _, body = text.partition("\n---\n")

@@ -59,7 +59,7 @@ class LapSRN(nn.Module):
     def forward(self, padded: Tensor) -> list[Tensor]:
         """Luma with its margin (N, 1, H + 2m, W + 2m), 0..1, to [(N, 1, 2H, 2W), (N, 1, 4H, 4W), ...].
 
-        Layers pad with zeros, which reaches no further than the margin; what it reached is cropped.
+        Layers pad with zeros, which affects no pixel beyond the margin; those that it affects are cropped.
         """
         margin = self.config.margin
         zeros = padded.new_zeros(1, 1, 2 * margin + 1, 2 * margin + 1)
@@ -101,7 +101,7 @@ class LapSRN(nn.Module):
     def fold(self) -> FoldedLapSRN:
         """The same function with each transposed convolution merged into what follows it.
 
-        Differentiable; made where gradients are off, its parameters require none.
+        Differentiable; where gradients are off, its parameters are constants.
         """
         levels = []
         first = self.levels[0].convs[0]  # type: ignore[index]
@@ -123,7 +123,7 @@ class LapSRN(nn.Module):
 
 
 def constant(conv: Conv) -> Conv:
-    """The same convolution as constants."""
+    """The same convolution, detached from what it was computed from."""
     assert isinstance(conv, EagerConv)
     return EagerConv(conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
 
@@ -147,7 +147,7 @@ def bilinear_kernel() -> Tensor:
 
 
 def centre_tap(like: Tensor) -> Tensor:
-    """A 3x3 convolution kernel (1, 1, 3, 3) that does nothing."""
+    """The convolution kernel (1, 1, 3, 3) that changes nothing, of the dtype and device of `like`."""
     kernel = like.new_zeros(1, 1, 3, 3)
     kernel[0, 0, 1, 1].fill_(1)
     return kernel

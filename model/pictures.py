@@ -1,4 +1,4 @@
-"""Picture files for training and scoring: which there are, and their samples."""
+"""Picture files for training and scoring: finding them, and reading their samples."""
 
 import io
 import stat
@@ -35,9 +35,9 @@ def find_pictures(folders: Sequence[Path]) -> list[Path]:
 
 
 def _is_picture(path: Path, folder: Path) -> bool:
-    """By its name, as what a Mac puts beside pictures (`._a.png`) is none; and no folder or pipe is, whatever its name.
+    """Whether a file below `folder` is a regular one with a picture's name, and not hidden, as a Mac's `._a.png` is.
 
-    A link to nowhere is one: whoever reads it says what is wrong.
+    A dangling link counts as one: reading it raises the error that says so.
     """
     if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in path.relative_to(folder).parts):
         return False
@@ -68,7 +68,7 @@ def read(path: Path) -> Picture:
     inks of 16 bits.
     """
     try:
-        data = path.read_bytes()  # of uncompressed TIFFs that are files, Pillow maps the pixels, and turns them wrongly
+        data = path.read_bytes()  # Pillow maps the pixels of uncompressed TIFFs that are files, and turns them wrongly
         with Image.open(io.BytesIO(data)) as image:
             if (deep := _sixteen_bits(image, data, path)) is not None:
                 return _upright(_in_eight_bits(deep, path), _orientation(image))
@@ -84,7 +84,7 @@ def read(path: Path) -> Picture:
 
 
 def _sixteen_bits(image: Image.Image, data: bytes, path: Path) -> NDArray[np.generic] | None:
-    """The samples of a PNG or TIFF of 16 bits, of which Pillow keeps eight or clips the rest; None for other files."""
+    """The samples of a PNG or TIFF of 16 bits, which Pillow cuts to eight or clips; None for other files."""
     if image.format == "PNG":
         return np.asarray(imagecodecs.png_decode(data)) if data[24:25] == b"\x10" else None
     if isinstance(image, TiffImagePlugin.TiffImageFile) and (
@@ -115,7 +115,7 @@ def _in_eight_bits(samples: NDArray[np.generic], path: Path) -> Picture:
 
 
 def _orientation(image: Image.Image) -> int:
-    """As EXIF says it; 1, upright, where it says nothing that can be read."""
+    """EXIF's orientation; 1, upright, if there is none that can be read."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     # What is raised for damaged EXIF is of many types.
@@ -124,7 +124,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(picture: Picture, orientation: int) -> Picture:
-    """As EXIF's orientation (1 to 8) has it shown; others are none."""
+    """The picture as EXIF's orientation (1 to 8) has it shown; unchanged for other numbers."""
     if orientation in (2, 3, 7, 8):
         picture = picture[:, ::-1]
     if orientation in (3, 4, 6, 7):

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,16 +15,16 @@ from model.backends.registry import choose
 from model.config import LapSRNConfig
 from model.memory import keep_freed_memory, return_freed_memory
 from model.mixing import Line, begins_as
-from model.weights import NetworkInfo, Parameters, WeightsError, read_weights
+from model.weights import NetworkInfo, Parameters, read_weights
 
 MOST_MIXES = 8
-"""Mixed networks that are kept of all that are served together: as a backend computes them, each takes some MiB."""
+"""Mixed networks that are kept, over all networks served together: as built for a backend, each takes some MiB."""
 
 
 class Mix(NamedTuple):
-    """Which of the networks from none to full strength of clean-up is wanted.
+    """A strength of clean-up, 0 to 1, and the kind of picture that it is for.
 
-    `compressed` says whether the picture has losses of compression: the two kinds may take different ways.
+    `compressed` says whether the picture has losses of compression: the two kinds may pass different waypoints.
     """
 
     strength: float = 0.0
@@ -32,10 +32,10 @@ class Mix(NamedTuple):
 
 
 class Runtime:
-    """A network on one device, as one worker runs it. Not for several threads at once."""
+    """A network on one device, as one worker runs it. Not thread-safe."""
 
     def __init__(self, info: NetworkInfo, at: Callable[[Mix], "Computed"]) -> None:
-        """`at` gives what computes the network with clean-up."""
+        """`at` gives the network at a strength of clean-up, as a backend computes it."""
         self.info = info
         self._at = at
         self._plain = at(Mix())
@@ -79,14 +79,14 @@ class Computed(NamedTuple):
 
 
 class _Mixes:
-    """What computes mixed networks, made when first needed; the least recently used are let go. Thread-safe."""
+    """A cache of mixed networks, made when first needed; drops the least recently used. Thread-safe."""
 
     def __init__(self) -> None:
         self._made: OrderedDict[Hashable, Computed] = OrderedDict()
         self._making = threading.Lock()
 
     def at(self, key: Hashable, make: Callable[[], Computed]) -> Computed:
-        """What `make` gives, or gave before, for a key."""
+        """The network of a key; `make` makes it if it is not there."""
         with self._making:
             if key not in self._made:
                 self._made[key] = make()
@@ -136,9 +136,9 @@ class Weights:
         return Runtime(info, at)
 
     def clean_with(self, end: "Weights", waypoints: Iterable["Weights"] = ()) -> None:
-        """Lets `end`, of the same form as this network's first levels, be the other end of its strengths of clean-up.
+        """Makes `end`, of the same architecture as this network's first levels, its full strength of clean-up.
 
-        `waypoints`, of that form too, lie between; one at full strength is the other end for its kind of pictures.
+        `waypoints`, of the same architecture, lie between; one at full strength takes the place of `end` for its kind.
         """
         stops: dict[bool, dict[float, Parameters]] = {True: {}, False: {}}
         found: dict[str, str] = {}
@@ -151,7 +151,7 @@ class Weights:
         self.info = replace(self.info, strengths=end.info.strengths, waypoints=found)
 
     def share_mixes(self, other: "Weights") -> None:
-        """Counts mixed networks together with those of another that is served beside it, of another name."""
+        """Keeps mixed networks in one cache with those of another network of another name, served beside it."""
         self._mixes = other._mixes
 
     def begins_as(self, base: "Weights") -> bool:
@@ -159,7 +159,7 @@ class Weights:
         return begins_as(self._parameters, base._parameters)
 
     def _compute(self, mix: Mix, device: str, dtype: str, backend: Backend) -> Computed:
-        """What is made later holds the parameters and not these weights, which hold it: a cycle would outlive them."""
+        """What is made later refers to the parameters, not to this object, which refers to it: cycles outlive use."""
         if mix.strength and self._ways is None:
             raise ValueError(f"{self.info.name} has no clean-up")
         parameters, config = partial(_mixed, self._parameters, self._ways, mix), self.info.config
@@ -173,77 +173,15 @@ class Weights:
         return Computed(_Deferred(lambda: _full_precision(parameters(), config, device, backend)), served)
 
 
-def join(weights: Sequence[Weights]) -> list[Weights]:
-    """Makes every network that is another at full strength of clean-up the other end of that one's strengths.
-
-    It is also that of every network whose first levels are the same. Waypoints of it are no longer networks of their
-    own: returns the others. Where the other network is not among them, an end, a waypoint or a deep companion is a
-    network like others. Raises WeightsError where the two of a line differ in form, or a companion does not fit.
-    """
-    named = {each.info.name: each for each in weights}
-    waypoints: list[Weights] = []
-    for end in (each for each in weights if each.info.full_strength_of):
-        base = named.get(end.info.full_strength_of)
-        if base is None:
-            end.info = replace(end.info, full_strength_of="", strengths={})
-        else:
-            _check_form(end, base)
-            between = [each for each in weights if each.info.waypoint and each.info.waypoint.base == base.info.name]
-            for each in between:
-                _check_form(each, base)
-            waypoints += between
-            for each in weights:
-                if each is base or (each not in (end, *between) and each.begins_as(base)):
-                    each.clean_with(end, between)
-    left = [each for each in weights if each not in waypoints]
-    for each in left[1:]:
-        each.share_mixes(left[0])
-    _join_companions(left)
-    return left
-
-
-def _join_companions(weights: Sequence[Weights]) -> None:
-    """Checks deep companions, and makes those whose network is not there networks of their own. Raises WeightsError."""
-    named = {each.info.name: each.info for each in weights}
-    companions: dict[str, str] = {}
-    for each in (each for each in weights if each.info.deep_of):
-        base, deep = named.get(each.info.deep_of), each.info
-        if base is None:
-            each.info = replace(deep, deep_of="")
-            continue
-        if base.scales != deep.scales:
-            wrong = f"they have the scales {base.scales} and {deep.scales}"
-        elif base.deep_of or base.full_strength_of or deep.full_strength_of:
-            wrong = "a deep companion is of a network of its own, and at no strength of clean-up"
-        elif base.name in companions:
-            wrong = f"{companions[base.name]} is that already"
-        else:
-            companions[base.name] = deep.name
-            continue
-        raise WeightsError(
-            f"{deep.name} is the deep companion of {base.name}, but {wrong}; serve them apart, or export {deep.name} "
-            "again"
-        )
-
-
-def _check_form(end: Weights, base: Weights) -> None:
-    """Raises WeightsError where two networks cannot be mixed."""
-    if base.info.config != end.info.config:
-        raise WeightsError(
-            f"{end.info.name} cleans up for {base.info.name}, but that is of another form: {base.info.config} and "
-            f"{end.info.config}; serve them apart, or train {end.info.name} from {base.info.name}"
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class _Ways:
-    """From a network to its full strength of clean-up: for pictures with losses of compression, and without."""
+    """The networks up to full strength of clean-up: for pictures with losses of compression, and for those without."""
 
     compressed: Line
     uncompressed: Line
 
     def differ(self, strength: float) -> bool:
-        """Whether they are two networks at a strength."""
+        """Whether they have different networks at a strength."""
         (near, far, share), (other_near, other_far, other_share) = (
             way.between(strength) for way in (self.compressed, self.uncompressed)
         )
@@ -269,7 +207,7 @@ def _full_precision(parameters: Parameters, config: LapSRNConfig, device: str, s
 
 
 class _Deferred:
-    """What computes a network, made when it is first needed; thread-safe."""
+    """A network that is built when it is first called; thread-safe."""
 
     def __init__(self, make: Callable[[], Compute]) -> None:
         self._make = make

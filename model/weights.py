@@ -1,4 +1,4 @@
-"""Weights files as the service reads them: parameters as NumPy arrays, and what the file says of its network."""
+"""Weights files as the service reads them: parameters as NumPy arrays, and the description of the network."""
 
 import hashlib
 import json
@@ -19,16 +19,16 @@ Parameters: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 
 KINDS = ("jpeg", "webp", "avif", "noise", "jpeg_noise", "area")
-"""What a picture may have been through, for which a network at full strength of clean-up says which strength suits;
-`jpeg_noise` is noise below losses of compression.
+"""What a picture may have been through; a network at full strength of clean-up says which strengths suit each.
+`jpeg_noise` is noise that was compressed with losses afterwards.
 """
 
 
 class Waypoint(NamedTuple):
-    """What a network is that takes part in another's clean-up between none and full strength.
+    """The place of a network that another one's clean-up passes through on the way to full strength.
 
     It is what `base` becomes at `strength`, above 0 and at most 1, for pictures that are `compressed` with losses, or
-    for those that are not; what lies between it and its neighbours is mixed.
+    for those that are not; networks between it and its neighbours are mixed.
     """
 
     base: str
@@ -45,7 +45,7 @@ class NetworkInfo:
     """Facts about a network: from its weights file, and where and how it runs (empty until it is put on a device)."""
 
     name: str
-    """The file's, without its ending."""
+    """The name of the file without its ending."""
     config: LapSRNConfig
     sha256: str
     """Of the file, in hexadecimal."""
@@ -62,13 +62,13 @@ class NetworkInfo:
     full_strength_of: str = ""
     """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
     strengths: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    """Of clean-up, 0 to 1, that suit each of KINDS: points (amount, strength), ascending; {} if it has no clean-up, and
-    nothing of a kind that was not measured. The amount is the quality of compression, 0 to 100, the standard deviation
+    """Of clean-up, 0 to 1, that suit each of KINDS: points (amount, strength), ascending. {} if it has no clean-up;
+    kinds that were not measured are missing. The amount is the quality of compression, 0 to 100, the standard deviation
     of noise in levels of 255, or 0."""
     waypoint: Waypoint | None = None
-    """What it is on another's way to full strength of clean-up; None if it is no such network."""
+    """Its place on another's way to full strength of clean-up; None if it has none."""
     waypoints: dict[str, str] = field(default_factory=dict)
-    """The SHA-256 of the networks on its own way, by name."""
+    """The SHA-256 of the waypoints of its own clean-up, by name."""
     deep_of: str = ""
     """The network whose deep companion this one is: of the same scales, with more convolutions, for high quality and
     clean-up; "" if it is a network of its own."""
@@ -94,7 +94,7 @@ class NetworkInfo:
         return tile_flops(self.config, height, width, scale)
 
 
-def read_metadata(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_safetensors(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors, as arrays of a framework ("np" or "pt"), and the metadata of a safetensors file.
 
     Raises WeightsError.
@@ -110,8 +110,8 @@ def read_metadata(path: Path, framework: str) -> tuple[dict[str, Any], dict[str,
 
 
 def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], NetworkInfo]:
-    """The parameters of a weights file, checked, and what the file says of itself. Raises WeightsError."""
-    tensors, metadata = read_metadata(path, "np")
+    """The parameters of a weights file, checked, and its description. Raises WeightsError."""
+    tensors, metadata = read_safetensors(path, "np")
     try:
         config = LapSRNConfig(**metadata["config"])
     except (KeyError, TypeError, ValueError) as error:

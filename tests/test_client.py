@@ -75,6 +75,7 @@ class Scripted:
 
 
 PROBLEM = {"Content-Type": "application/problem+json"}
+EVENTS = {"Content-Type": "text/event-stream"}
 BUSY = (503, PROBLEM | {"Retry-After": "2"}, b'{"type": "urn:x", "title": "Busy", "status": 503, "detail": "Wait."}')
 LIMITED = (429, {"Retry-After": "0"}, b"")
 GOOD = (200, {"Content-Type": "image/png", "Content-Location": "/upscale?level=4&id=abc"}, b"picture")
@@ -195,7 +196,7 @@ def test_a_stream_that_breaks_off_is_taken_up_again() -> None:
         whole = (
             f"id: {number}\nevent: state\ndata: {json.dumps(state(number, 'done' if number == 3 else 'running'))}\n\n"
         )
-        return httpx.Response(200, content=whole + "data: {cut")
+        return httpx.Response(200, content=whole + "data: {cut", headers=EVENTS)
 
     class Cut(Upscaler):
         _client = staticmethod(partial(httpx.Client, transport=httpx.MockTransport(answer)))  # type: ignore[assignment]
@@ -274,7 +275,7 @@ def test_tells_progress_in_tiles(url: str) -> None:
         assert upscaler.level(result.id, 4).body == result.body
     np.testing.assert_array_equal(pictures.opened(result.body), enlarged(4))
     assert seen[-1] == (1, 1)
-    assert seen == sorted(seen)
+    assert seen == sorted(set(seen))  # each once
 
 
 async def test_asyncio_client_does_the_same_several_at_once(url: str) -> None:
@@ -310,6 +311,14 @@ def test_sends_the_api_key() -> None:
         assert caught.value.status == 401
         with Upscaler(url, api_key="secret") as upscaler:
             np.testing.assert_array_equal(pictures.opened(upscaler.upscale(FILE).body), enlarged(4))
+
+
+@pytest.mark.parametrize("key", ["secret\n", "sécret", "secret\x00"])
+def test_a_key_that_cannot_be_sent_is_told_without_it(key: str) -> None:
+    """A line break at the end comes from a file with one line."""
+    with pytest.raises(NotAuthorized, match="this API key cannot be sent") as caught:
+        Upscaler("http://service", key)
+    assert "cret" not in str(caught.value)
 
 
 def test_tries_again_after_as_long_as_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +374,52 @@ def test_a_page_is_not_taken_for_a_picture_or_a_job(headers: dict[str, str]) -> 
             upscaler.upscale(FILE)
         with pytest.raises(UpscaleError, match=f"/upscale does not answer with a job: {kind}"):
             upscaler.begin(FILE)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "told"),
+    [
+        ({"Content-Type": "text/html"}, b"<!doctype html>", "/events does not answer with events: text/html"),
+        (EVENTS, b"event: state\ndata: {cut\n\n", "does not answer with a job"),
+        (EVENTS, b"event: state\ndata: [1]\n\n", "does not answer with a job"),
+        (EVENTS, b'event: state\ndata: {"id": "a"}\n\n', "does not answer with a job"),
+        (EVENTS, b"", "no events from http://.*: the stream ends as soon as it begins"),
+    ],
+)
+def test_what_is_no_stream_of_a_job_is_told_and_not_asked_for_for_ever(
+    headers: dict[str, str], body: bytes, told: str
+) -> None:
+    other = Scripted((200, headers, body))
+    with listening(other) as url, Upscaler(url, retries=1) as upscaler, pytest.raises(UpscaleError, match=told):
+        upscaler.wait("a")
+    assert len(other.requests) <= 2
+
+
+def test_a_job_that_names_no_result_is_an_error() -> None:
+    done = {"id": "a", "state": "done", "progress": {"done": 1, "total": 1}, "results": {}}
+    body = f"event: state\ndata: {json.dumps(done)}\n\n".encode()
+    told = pytest.raises(JobFailed, match="the job is done: it names no result")
+    with listening(Scripted((200, EVENTS, body))) as url, Upscaler(url) as upscaler, told:
+        upscaler.wait("a")
+
+
+@pytest.mark.parametrize("status", [200, 422])
+def test_a_body_that_does_not_decompress_is_an_error_of_the_client(status: int) -> None:
+    garbled = Scripted((status, EVENTS | {"Content-Encoding": "gzip"}, b"not gzip"))
+    with listening(garbled) as url, Upscaler(url, retries=0) as upscaler:
+        with pytest.raises(Unreachable, match="decompressing"):
+            upscaler.upscale(FILE)
+        with pytest.raises(Unreachable, match="decompressing"):
+            upscaler.wait("a")
+
+
+def test_the_id_of_a_job_is_one_part_of_a_path() -> None:
+    other = Scripted((404, PROBLEM, b"{}"))
+    with listening(other) as url, Upscaler(url) as upscaler:
+        for ask in (upscaler.job, upscaler.cancel, upscaler.wait):
+            with pytest.raises(NotFound):
+                ask("../model\n?a#b")
+    assert {request.split("/jobs/")[1].count("\n") for request in other.requests} == {1}
 
 
 async def test_asyncio_client_tries_again() -> None:
@@ -445,7 +500,7 @@ def test_a_service_that_does_not_answer_holds_up_nobody_who_leaves() -> None:
         if request.method == "POST":
             return httpx.Response(202, json=job)
         if request.method == "GET":
-            return httpx.Response(200, content=f"event: state\ndata: {json.dumps(job)}\n\n")
+            return httpx.Response(200, headers=EVENTS, content=f"event: state\ndata: {json.dumps(job)}\n\n")
         timeouts.append(request.extensions["timeout"]["read"])
         raise httpx.ReadTimeout("no answer", request=request)
 

@@ -1,1 +1,1 @@
-"""Pictures past any limit, in bands of rows: read, upscaled and written a band at a time, and gone on with later."""
+"""Pictures beyond any limit: read, upscaled and written a band of rows at a time, and resumed after a stop."""

@@ -1,8 +1,10 @@
-"""Locks on open files, which end with their process, however that ends."""
+"""File locks that end with their process, however that ends."""
 
 import contextlib
 import importlib
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 with contextlib.suppress(ImportError):  # Windows has none
@@ -11,8 +13,16 @@ with contextlib.suppress(ImportError):  # Windows has none
 _PAUSE_SECONDS = 0.05
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lets one process in at a time, as long as others wait; makes the file. Raises OSError."""
+    with path.open("ab") as file:
+        lock(file, wait=True)
+        yield
+
+
 def lock(file: BinaryIO, *, wait: bool) -> None:
-    """Holds until the file is closed. Raises BlockingIOError where another process has it and `wait` is false."""
+    """Holds until the file is closed. Raises BlockingIOError if another process has it and `wait` is false."""
     if "fcntl" in globals():
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         return

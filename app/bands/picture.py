@@ -1,4 +1,4 @@
-"""A large picture before its bands: what has to be known of the whole of it, found in passes over its rows."""
+"""What bands need to know of the whole of a large picture, found in passes over its rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from app.options import UpscaleOptions
 _MERGE_REACH = 11
 """Source rows that a result row needs beyond its own for chroma and consistency, at most."""
 _GRID = 16
-"""Rows of context are a multiple of this, so that tiles lie on the picture's own grid."""
+"""Rows of context are a multiple of this, so that tiles lie where they would in the whole picture."""
 _ROWS = 128
 _ANY = 1 << 62
 _LIMITS = DecodeLimits(_ANY, _ANY, _ANY)
@@ -31,7 +31,7 @@ Alpha = Literal["none", "opaque", "varies"]
 
 
 def context_of(window_margin: int) -> int:
-    """Source rows above and below a band that it is computed with: as far as a tile's window and merging reach.
+    """Source rows that are computed above and below a band: as far as a tile's window and merging reach.
 
     Less, such as the network's own margin, would change the last bits of sums.
     """
@@ -40,7 +40,7 @@ def context_of(window_margin: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What a band cannot tell of the picture (height, width): `channels` and `depth` are those of its samples."""
+    """What a band cannot tell of the picture. `channels` and `depth`, in bits, are those of the samples."""
 
     height: int
     width: int
@@ -53,7 +53,7 @@ class LargePicture:
     """Reads any rows of a source as the service's codec reads the whole."""
 
     def __init__(self, source: Source, options: UpscaleOptions, formulas: Formulas) -> None:
-        """Raises BadParameter for several pages, and UndecodablePicture for a picture that is to be turned."""
+        """Takes over `source`. Raises BadParameter for several pages, and UndecodablePicture for a turned picture."""
         self._source, self._options, self._formulas = source, options, formulas
         try:
             self._look()
@@ -95,7 +95,7 @@ class LargePicture:
         return Whole(self._source.height, self._source.width, self._channels, self._depth, alpha)
 
     def findings(self) -> list[Finding]:
-        """What its pixels tell of its history."""
+        """What the pixels tell of the picture's history."""
         return findings_of_rows(self._source.height, self._source.width, self._luma, lossless=True)
 
     def decoded(self, first: int, last: int, whole: Whole) -> Decoded:
@@ -127,7 +127,7 @@ def _orientation(data: bytes, options: UpscaleOptions) -> int:
     return file.orientation
 
 
-def stored(path: Path) -> dict[str, int]:
-    """What tells one version of a file from another."""
+def version_of(path: Path) -> dict[str, int]:
+    """What differs between two versions of a file."""
     status = path.stat()
     return {"bytes": status.st_size, "modified": status.st_mtime_ns}

@@ -1,6 +1,5 @@
 """Bands of a PNG, unpacked once into a file of raw rows, as a PNG can only be read from its start."""
 
-import contextlib
 import os
 import struct
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ import imagecodecs
 import numpy as np
 from isal import igzip_lib, isal_zlib
 
-from app.bands.lock import lock
+from app.bands.lock import locked
 from app.codec import png_chunks
 from app.codec.png_chunks import SIGNATURE, chunk
 from app.errors import UndecodablePicture
@@ -36,13 +35,13 @@ class PngSource:
             header = self._header
             if header.interlaced:
                 raise UndecodablePicture(
-                    "The PNG is interlaced, so its rows cannot be had from the top down: save it without."
+                    "The PNG is interlaced, so its rows cannot be read from the top down: save it without interlacing."
                 )
             self.height, self.width = header.height, header.width
             bits = header.depth * _CHANNELS[header.color_type]
             self._stride, self._pixel = (header.width * bits + 7) // 8, max(1, bits // 8)
             unpacked = folder / "source.rows"
-            with _alone(folder / "source.lock"):
+            with locked(folder / "source.lock"):
                 if not unpacked.exists():
                     part = folder / f"source.{os.getpid()}.part"
                     with part.open("wb") as target:
@@ -60,7 +59,7 @@ class PngSource:
         """The rows are a mapping, which ends with this object."""
 
     def _unpack(self, file: BinaryIO, target: BinaryIO) -> None:
-        """Writes the unfiltered rows of the IDAT chunks that `file` stands before."""
+        """Writes the unfiltered rows of the IDAT chunks, at the first of which `file` is positioned."""
         above, line = bytes(self._stride), 1 + self._stride
         most = max(1, _PART // line) * line
         waiting, rows = bytearray(), 0
@@ -76,7 +75,7 @@ class PngSource:
             raise UndecodablePicture("The PNG ends before its last row. Send the whole file.")
 
     def _unfilter(self, filtered: bytes, above: bytes, target: BinaryIO) -> bytes:
-        """Writes whole rows; `above` is the raw row before them, and the result is the last one. libpng does it."""
+        """Writes whole rows, unfiltered by libpng; `above` is the raw row before them. Returns the last one."""
         color, depth = _AS_FILTERED[self._pixel]
         count = len(filtered) // (1 + self._stride)
         head = struct.pack(">I", self._stride // self._pixel)
@@ -95,7 +94,7 @@ def _file(width: bytes, height: int, tail: bytes, others: bytes, raw: bytes) -> 
 
 
 def _beginning(file: BinaryIO) -> tuple[bytes, bytes, png_chunks.Header]:
-    """IHDR's body, the chunks between it and the picture's data, and the header; `file` is then before the data."""
+    """IHDR's body, the chunks between it and the picture's data, and the header; leaves `file` at the data."""
     if file.read(len(SIGNATURE)) != SIGNATURE:
         raise UndecodablePicture("The file is not a PNG.")
     kept, body = [], b""
@@ -110,7 +109,7 @@ def _beginning(file: BinaryIO) -> tuple[bytes, bytes, png_chunks.Header]:
         data, checksum = file.read(length), file.read(4)
         sound = isal_zlib.crc32(data, isal_zlib.crc32(kind)) == int.from_bytes(checksum, "big")
         if kind == b"acTL":
-            raise UndecodablePicture("The PNG is an animation, which cannot be upscaled in bands.")
+            raise UndecodablePicture("The PNG is an animation, which bands do not take: save one frame as a still PNG.")
         if kind == b"IHDR":
             body = data
         elif sound:
@@ -158,11 +157,3 @@ def _data(file: BinaryIO) -> Iterator[bytes]:
             yield piece
         if file.read(4) != checksum.to_bytes(4, "big"):
             raise UndecodablePicture("The PNG is damaged: chunk 'IDAT' is cut short or has a wrong checksum.")
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Lets one process in at a time; a lock of one that is killed is free."""
-    with path.open("ab") as file:
-        lock(file, wait=True)
-        yield

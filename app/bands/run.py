@@ -1,4 +1,4 @@
-"""The way of a large picture: a plan, its bands by whoever is there, its file."""
+"""Upscales a large picture: one plan, its bands by any number of processes, and the file."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.bands.assemble import assemble
-from app.bands.picture import LargePicture, Whole, context_of, stored
+from app.bands.picture import LargePicture, Whole, context_of, version_of
 from app.bands.source import open_source
 from app.bands.work import Work
 from app.codec import Formulas
@@ -20,8 +20,8 @@ from app.errors import BadParameter, LapsrnError
 from app.options import UpscaleOptions
 from app.service import choice, clean_up, plan
 
-_STEP = 64  # source rows that a band has a multiple of
-_MOST_ROWS = 1024  # so that little is lost with a process, and several find work
+_STEP = 64  # the source rows of a band are a multiple of this
+_MOST_ROWS = 1024  # so that a killed process loses little, and several find work
 _LOOK_AGAIN_SECONDS = 0.5
 
 Report = Callable[[int, int], None]
@@ -61,7 +61,7 @@ class BandUpscaler:
         self._threads = ThreadPoolExecutor(thread_name_prefix="merge")
 
     async def run(self, report: Report) -> None:
-        """Returns when the result is there. Cancelled or killed, it is gone on with by the next run.
+        """Returns when the result is there. After a cancelled or killed run, the next one goes on with its work.
 
         Raises OSError, InferenceFailed and UndecodablePicture.
         """
@@ -81,16 +81,16 @@ class BandUpscaler:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     def _prepare(self) -> None:
-        """The plan, which all processes share."""
+        """Makes the plan, or takes the one that another process has made."""
         options = self._options
-        asked: dict[str, Any] = {"source": stored(self._path), "options": asdict(options)}
+        asked: dict[str, Any] = {"source": version_of(self._path), "options": asdict(options)}
         made = None if options.sized else plan.plan(self._engine, options, 1, 1)
         if made is None or made.size is not None:
             raise BadParameter("In bands, scale is one of the levels 2, 4 and 8, and no size is given.")
         networks = self._engine.networks
         self._network, self._scale = networks[made.network], made.compute
         asked["network"] = [made.network, choice.family(networks, self._network)]
-        known = self._work.plan(asked, self._made)
+        known = self._work.plan(asked, self._new_plan)
         self._whole, self._rows = Whole(**known["whole"]), int(known["rows"])
         self._clean, self._compressed = float(known["clean"]), bool(known.get("compressed", True))
         self._options = replace(options, clean=self._clean)
@@ -103,25 +103,29 @@ class BandUpscaler:
     def _context_for(self, chosen: choice.Choice) -> int:
         return context_of(self._engine.networks[chosen.network].window_margin)
 
-    def _made(self) -> dict[str, Any]:
+    def _new_plan(self) -> dict[str, Any]:
+        """Looks through the picture for what its bands have to agree on."""
         whole = self._picture.whole()
         networks, clean = self._engine.networks, self._options.clean
         look = clean != 0 and clean_up.strengths_of(networks, self._network)
         chosen = clean_up.choose(networks, self._network, clean, self._picture.findings() if look else ())
+        rows = self._rows_in_memory(whole, self._context_for(self._choose(chosen.strength)))
+        return {"whole": asdict(whole), "rows": rows, "clean": chosen.strength, "compressed": chosen.compressed}
+
+    def _rows_in_memory(self, whole: Whole, context: int) -> int:
+        """The source rows of a band whose arrays, with `context` rows above and below, fit into the memory."""
         levels = self._engine.levels(self._network.name, self._scale)
         planes = 1 + (whole.alpha == "varies")
         floats = planes * (2 + sum(level**2 for level in levels)) + 4
         pixel = 4 * floats + whole.channels * whole.depth // 8 * (4 + self._scale**2)
-        context = self._context_for(self._choose(chosen.strength))
         rows = self._memory // (whole.width * pixel) - 2 * context
-        rows = max(_STEP, min(rows, _MOST_ROWS) // _STEP * _STEP)
-        return {"whole": asdict(whole), "rows": rows, "clean": chosen.strength, "compressed": chosen.compressed}
+        return max(_STEP, min(rows, _MOST_ROWS) // _STEP * _STEP)
 
     def _count_done(self, count: int) -> int:
         return sum(map(self._work.done, range(count)))
 
     async def _one_band(self, count: int, report: Report) -> bool:
-        """Makes the next band that nobody makes; False if there is none."""
+        """Computes the next band that no process has claimed; False if there is none."""
         for band in range(count):
             if self._work.done(band):
                 continue
@@ -172,5 +176,5 @@ class BandUpscaler:
 
 
 def folder_of(target: Path) -> Path:
-    """Where the bands of a result are while it is made."""
+    """The folder of a result's bands until it is complete."""
     return target.with_name(f"{target.name}.bands")

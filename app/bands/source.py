@@ -1,6 +1,6 @@
 """The source of a large picture: any band of its rows as a small file of its own, which the codec reads as any other.
 
-So samples, colours and transparency are what the service makes of the whole file, whatever the file's kind of them is.
+So samples, colours and transparency are what the service makes of the whole file, of whatever kind they are.
 """
 
 from pathlib import Path

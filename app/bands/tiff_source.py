@@ -28,7 +28,7 @@ _ORIENTATION, _ICC = 274, 34675
 
 
 class TiffSource:
-    """The first page. What is read are the strips or tiles that a band touches, and no others."""
+    """The first page. Only the strips or tiles that a band touches are read."""
 
     def __init__(self, path: Path) -> None:
         """Raises UndecodablePicture, also for kinds that cannot be read in bands."""
@@ -116,7 +116,7 @@ class TiffSource:
 
 
 def _check(page: tifffile.TiffPage) -> None:
-    """UndecodablePicture for what cannot be read in bands just as the service would read it whole."""
+    """Raises UndecodablePicture for what could not be read in bands exactly as the service reads it whole."""
     photometric, compression = int(page.photometric), int(page.compression)
     if _TAG not in page.tags:
         raise UndecodablePicture(

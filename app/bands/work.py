@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from app.bands.lock import lock
+from app.bands.lock import lock, locked
 from app.codec.types import Samples
 from app.errors import StartupError
 
@@ -30,12 +30,12 @@ class Work:
         folder.mkdir(parents=True, exist_ok=True)
 
     def plan(self, asked: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The plan that the first process has made; `asked` is what has to be the same in all of them.
+        """The plan that the first process made with `make`; `asked` has to be the same in all of them.
 
         Raises StartupError if it is not.
         """
         file = self.folder / _PLAN
-        with self._locked("plan"):
+        with locked(self.folder / "plan.lock"):
             if not file.exists():
                 self._put(file, json.dumps({"asked": asked, "made": make()}).encode())
         found = json.loads(file.read_text())
@@ -50,7 +50,7 @@ class Work:
 
     @contextlib.contextmanager
     def claim(self, name: str) -> Iterator[bool]:
-        """Whether this process may do what is called `name`; another one may not until this is left."""
+        """Whether this process may do the work called `name`; if so, no other one may until the context ends."""
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context((self.folder / f"{name}.lock").open("ab"))
@@ -61,32 +61,26 @@ class Work:
             yield True
 
     def done(self, band: int) -> bool:
-        """Whether a band is there."""
+        """Whether a band is complete."""
         return self._band(band).exists()
 
     def put(self, band: int, samples: Samples) -> None:
-        """Keeps a band; it is on disk when this returns."""
+        """Writes a band; it is on disk when this returns."""
         self._put(self._band(band), samples)
 
     def get(self, band: int) -> Samples:
-        """A band, read as it is used."""
+        """A band, mapped from its file."""
         samples: Samples = np.load(self._band(band), mmap_mode="r")
         return samples
 
     def remove(self) -> None:
-        """Everything, once the result is there."""
+        """Removes the folder, once the result is there."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def forget(self) -> None:
-        """Everything, unless there is a plan that a process may be following."""
+        """Removes the folder, unless there is a plan that a process may be following."""
         if not (self.folder / _PLAN).exists():
             self.remove()
-
-    @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        with (self.folder / f"{name}.lock").open("ab") as file:
-            lock(file, wait=True)
-            yield
 
     def _band(self, band: int) -> Path:
         return self.folder / f"{band:06}.npy"

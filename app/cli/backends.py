@@ -44,7 +44,7 @@ async def open_backend(
 
 def _remote(place: Place, server: str, options: UpscaleOptions, level: int | None) -> Backend:
     """Raises StartupError."""
-    from lapsrn_client import Options, Unreachable
+    from lapsrn_client import Options, UpscaleError
 
     from app.cli.remote import RemoteBackend
 
@@ -52,7 +52,7 @@ def _remote(place: Place, server: str, options: UpscaleOptions, level: int | Non
     del asked["scale"]
     try:
         return RemoteBackend(server, options.scale, level, Options(**asked), place.api_key, place.jobs)
-    except Unreachable as error:
+    except UpscaleError as error:
         raise StartupError(str(error)) from None
 
 

@@ -13,7 +13,9 @@ from typing import NoReturn
 import typer
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C or SIGTERM."""
+"""The exit code after Ctrl-C, SIGTERM or SIGHUP."""
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The last one comes when the terminal is closed."""
 
 
 def prepare_streams() -> None:
@@ -32,7 +34,7 @@ def prepare_streams() -> None:
 def end(run: Callable[[], int], *, hint: str = "", interrupted: int = INTERRUPTED) -> NoReturn:
     """Ends the command with the exit code that `run` returns, or with one line for an error that was foreseen.
 
-    While it runs, SIGTERM does the same as Ctrl-C. `hint` is what to tell somebody who interrupts it; with
+    While it runs, SIGTERM and SIGHUP do the same as Ctrl-C. `hint` is what to tell somebody who interrupts it; with
     another exit code for that than INTERRUPTED, an interruption is how the command is meant to end.
     """
     from app.cli.inputs import PlanError
@@ -77,10 +79,10 @@ def _interruptible() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _ENDING}
     try:
         for number, handler in before.items():
-            if handler is not signal.SIG_IGN:  # as in a background job
+            if handler is not signal.SIG_IGN:  # as in a background job, or with nohup
                 signal.signal(number, interrupt)
         yield
     finally:

@@ -131,9 +131,8 @@ class Pipeline:
                 deadline = None if seconds is None else time.monotonic() + seconds
                 return await self._run(order, upload, stages, progress, patient, deadline)
         except TimeoutError:
-            raise DeadlineExceeded(
-                f"Not done within {seconds:g} s. Send a smaller picture, or ask for a job (Prefer: respond-async)."
-            ) from None
+            otherwise = "" if patient else ", or ask for a job (Prefer: respond-async)"
+            raise DeadlineExceeded(f"Not done within {seconds:g} s. Send a smaller picture{otherwise}.") from None
 
     async def _run(
         self,

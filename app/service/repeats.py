@@ -25,7 +25,7 @@ _MISUSED = (
 )
 _DOCUMENT = TypeAdapter(tuple[str, str])
 _PATIENCE_SECONDS, _POLL_SECONDS = 2.0, 0.05
-"""How long, and how often, to look for a job that another process has just begun and not published yet."""
+"""How long, and how often, to look for the job of a request that has just claimed a key, here or elsewhere."""
 
 
 class Repeats:
@@ -61,16 +61,16 @@ class Repeats:
         self, board: JobBoard, place: str, caller: Caller, own: "_Claim"
     ) -> tuple["_Claim", JobView | None]:
         """The claim on a key that all processes agree on: `own`, without a job, or another one with its job."""
-        before = (await board.read(place, caller.owner)).document
-        claim, patience = _parsed(before), 0.0
+        shown = await board.read(place, caller.owner)
+        before, claim = shown.document, _parsed(shown.document)
+        patience = _PATIENCE_SECONDS if shown.leased else 0.0
         while True:
             if claim is not None and (job := await self._job(claim, caller, patience)) is not None:
                 return claim, job
-            agreed = await board.agree(place, caller.owner, before, json.dumps(own))
-            claim = _parsed(agreed)
+            before = await board.agree(place, caller.owner, before, json.dumps(own), _PATIENCE_SECONDS)
+            claim, patience = _parsed(before), _PATIENCE_SECONDS
             if claim in (own, None):  # a document that cannot be read is not a claim
                 return own, None
-            before, patience = agreed, _PATIENCE_SECONDS  # another process has just claimed the key and begins its job
 
     async def _job(self, claim: "_Claim", caller: Caller, patience: float = 0.0) -> JobView | None:
         """The job, waiting up to `patience` seconds for it to appear; None if it does not, or is forgotten."""

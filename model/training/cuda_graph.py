@@ -1,4 +1,4 @@
-"""Work on a GPU without the time that launching it takes."""
+"""Work on a GPU without the cost of launching its kernels one by one."""
 
 from collections.abc import Callable
 

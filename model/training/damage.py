@@ -7,16 +7,16 @@ import numpy as np
 from model.degradations import KERNELS, blurred, cut_before_jpeg, noisy, shrink, through_jpeg
 from model.pictures import Picture
 
-SPREAD = 0.15  # strengths beside its own that a network in the middle is shown damage for
-BEYOND = 1.25  # the strength that damage for the far end goes up to
-LARGER = 2.5  # times the low resolution that a picture saved before it was shrunk has at most
+SPREAD = 0.15  # how far from its own strength the damage may be that a network in the middle is shown
+BEYOND = 1.25  # the highest strength whose damage the far end is shown
+LARGER = 2.5  # most times the low resolution at which a picture was saved before it was shrunk
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
     """What low resolutions go through, in this order, and how probable each step is; see `TrainConfig` for the units.
 
-    kernels: of shrinking, each as probable as it is often named. quality: the range of JPEG's, or None for no JPEG.
+    kernels: of shrinking, each as probable as often as it is named. quality: the range of JPEG's, or None for no JPEG.
     """
 
     kernels: tuple[str, ...] = ("bicubic",)
@@ -73,7 +73,7 @@ class Damage:
         return low
 
     def _quality(self, rng: np.random.Generator, strength: float | None) -> int:
-        """Uniform over the range or, given a strength, over the qualities that are near to what it is for."""
+        """Uniform over the range or, given a strength, over the qualities near those that it is for."""
         assert self.quality is not None
         least, most = self.quality
         if strength is None:

@@ -1,4 +1,4 @@
-"""What training is fed with: pictures as pyramids of luma, in one memory-mapped uint8 file."""
+"""Training data: pictures as pyramids of luma, in one memory-mapped uint8 file."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from model.pictures import Picture, PictureError, find_pictures, read
 from model.resample import degrade, resize, round_to_uint8
 from model.training.damage import NO_DAMAGE, Damage
 
-FORM = 4  # of what is in the cache; another number has it made again
+FORM = 4  # version of the cache; with another number, it is built again
 CELL = 8  # low-resolution pixels per side of a cell of the sampling map
 GAIN, BLACK = float(YCBCR_FROM_RGB[0].sum()), float(YCBCR_OFFSET[0])
 
@@ -117,12 +117,12 @@ class Variant:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal: what a picture is known by, wherever it lies."""
+    """SHA-256 of a file, in hexadecimal: what identifies a picture, wherever it is stored."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def known(folders: Sequence[Path], skip_bad: bool = False) -> tuple[dict[str, Path], list[str]]:
-    """Every picture below `folders` by its digest, and what is wrong with files that were left out.
+    """Every picture below `folders` by its digest, and what is wrong with those left out.
 
     Raises FileNotFoundError as `find_pictures`, and PictureError for a file that cannot be opened unless `skip_bad`.
     """
@@ -138,13 +138,13 @@ def known(folders: Sequence[Path], skip_bad: bool = False) -> tuple[dict[str, Pa
 
 
 def refuse(bad: Sequence[str]) -> None:
-    """Raises PictureError for the first of them, if there is one."""
+    """Raises PictureError for the first of these messages, if there is one."""
     if bad:
         raise PictureError(f"{bad[0]}; repair it or remove it, or give --skip-bad to train without such files")
 
 
 def open_pyramids(pictures: Mapping[str, Path], config: DataConfig, cache: Path, skip_bad: bool = False) -> Pyramids:
-    """Those of exactly these pictures, by digest, and settings; mapped from `cache`, made first where it lacks them.
+    """The pyramids of these pictures, by digest, and settings; mapped from `cache`, and built there if missing.
 
     Raises PictureError for a file that cannot be read, unless `skip_bad` leaves it out, and UsageError when no picture
     is as large as a patch, or memory does not suffice.
@@ -168,7 +168,7 @@ def open_pyramids(pictures: Mapping[str, Path], config: DataConfig, cache: Path,
     shapes = [_cells(height, width, config.core) for height, width in zip(heights[:, 0], widths[:, 0], strict=True)]
     ends = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
     split = np.split(np.load(maps), ends)
-    # Mapped as if it could be written to, which it never is: torch takes no read-only arrays.
+    # Mapped copy-on-write, though it is never written to: torch takes no read-only arrays.
     return Pyramids(
         np.memmap(pixels, dtype=np.uint8, mode="c"),
         starts,
@@ -206,7 +206,7 @@ def _build(pictures: Mapping[str, Path], config: DataConfig, index: Path, pixels
                     energies.append(variant.energy.ravel())
     with replacing(maps) as out:
         np.save(out, np.concatenate(energies) if energies else np.empty(0, np.float32))
-    with replacing(index) as out:  # last: where it is, the others are
+    with replacing(index) as out:  # last: if it exists, the others do
         out.write(json.dumps({"entries": entries, "bad": bad}).encode())
 
 
@@ -245,7 +245,7 @@ def _variants(name: str, path: Path, config: DataConfig) -> list[Variant] | str:
 
 
 def _damaged(finest: Gray, config: DataConfig, rng: np.random.Generator) -> Iterator[tuple[int, Gray]]:
-    """`damages` low resolutions for each strength, with the strength's place among them."""
+    """`damages` low resolutions for each strength, each with the index of its strength."""
     for kind, strength in enumerate(config.strengths or (None,)):
         for _ in range(config.damages):
             yield kind, config.damage.apply(finest, config.scale, rng, strength)
@@ -254,7 +254,7 @@ def _damaged(finest: Gray, config: DataConfig, rng: np.random.Generator) -> Iter
 def held_out_of(digests: Collection[str], one_in: int) -> set[str]:
     """Of pictures by digest, those kept for validation: about one in `one_in`, never all, of several at least one.
 
-    It depends on a picture alone whether it is, so one more changes nothing, and a copy is where its original is.
+    This depends on each picture alone: adding others changes nothing, and a copy is held out if its original is.
     """
     if not one_in:
         return set()

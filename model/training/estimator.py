@@ -1,8 +1,8 @@
-"""Trains what tells how a picture was shrunk, and how noisy it is: `python -m model.training.estimator`.
+"""Trains the estimator of how a picture was shrunk and how noisy it is: `python -m model.training.estimator`.
 
 A small convolutional network of which only moments over the picture are kept: the logarithms of the mean and the mean
-square of every feature. A second one of two layers tells from these how the picture was shrunk (one of WAYS), and its
-noise. The service has it in app/codec/history/estimator.py.
+square of every feature. A second one of two layers finds from these how the picture was shrunk (one of WAYS), and its
+noise. The service runs it in app/codec/history/estimator.py.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from model.pictures import find_pictures, read
 from model.training.data import Gray, gray_of
 
 WAYS = (*KERNELS, "none")
-"""How pictures were shrunk; the last: not at all."""
+"""How pictures were shrunk; the last one stands for not at all."""
 FEATURES = (16, 16, 24, 32)
 SIDES, STRIDES = (5, 3, 3, 3), (1, 2, 1, 2)
 HIDDEN = 48
@@ -121,7 +121,7 @@ def _of_file(path: Path, seed: int) -> list[tuple[int, Gray]]:
 
 
 def _made_up(number: int) -> list[tuple[int, Gray]]:
-    """Of drawings, which as they are have edges that no picture has, and of textures, alternating."""
+    """Variants of drawings, without the unshrunk one, whose edges no picture has, and of textures, alternating."""
     if number % 2:
         return variants_of(texture(number), number)
     return [each for each in variants_of(drawing(number), number) if each[0] < len(KERNELS)]

@@ -26,7 +26,7 @@ from model.training.data import (
     pyramid,
 )
 
-DIGITS = 16  # of a digest, that tell a picture
+DIGITS = 16  # of a digest, which are enough to identify a picture
 
 
 class PatchSource:
@@ -45,7 +45,7 @@ class PatchSource:
         keep_out: Collection[str] = (),
         skip_bad: bool = False,
     ) -> None:
-        """`keep_out`: beginnings of digests of pictures that are held out, too, as an earlier run had them.
+        """`keep_out`: beginnings of digests of further pictures to hold out, such as those of an earlier run.
 
         Raises PictureError for a file that cannot be read, unless `skip_bad` leaves it out; FileNotFoundError; and
         UsageError where no picture is as large as a patch.
@@ -70,7 +70,7 @@ class PatchSource:
             "sha256": hashlib.sha256("".join(sorted(self.used)).encode()).hexdigest(),
             "held_out": sorted(name[:DIGITS] for name in self.held_out),
         }
-        """What a run keeps of its pictures; "sha256" is of the digests of those that it learns from, sorted."""
+        """A run's record of its pictures; "sha256" is of the sorted digests of those that it learns from."""
         there = [self.pyramids.pixels, self.pyramids.starts, self.pyramids.heights, self.pyramids.widths]
         self._pixels, self._starts, self._heights, self._widths = (torch.from_numpy(each).to(device) for each in there)
         kinds = self.pyramids.kinds
@@ -114,12 +114,12 @@ class PatchSource:
         return batch
 
     def check(self, paths: Iterable[Path]) -> None:
-        """Raises PictureError for one that cannot be read, unless bad ones are skipped."""
+        """Raises PictureError for a picture that cannot be read, unless bad ones are skipped."""
         for path in () if self._skip_bad else paths:
             read(path)
 
     def validation(self, kind: int = 0) -> Iterator[tuple[Gray, list[Gray]]]:
-        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray, damaged as a kind's; always alike.
+        """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray, damaged as for a kind; always the same.
 
         Those too small to be scored are left out.
         """
@@ -168,7 +168,7 @@ class Sampler:
 
 
 def turned(rows: Tensor, columns: Tensor, turns: Tensor, flips: Tensor) -> tuple[Tensor, Tensor]:
-    """What to add up for each row and column of N patches that are mirrored left to right, then turned a quarter each.
+    """Offsets of the rows and columns of N patches that are mirrored left to right, then turned by quarters.
 
     `rows` and `columns` (N, S): pixel (i, j) of a patch that is not turned is at rows[i] + columns[j]. `turns` (0 to 3)
     and `flips` (0 or 1) are (N, 1).

@@ -113,13 +113,13 @@ class TrainConfig:
 
     @classmethod
     def from_recipe(cls, recipe: Mapping[str, Any]) -> "TrainConfig":
-        """The recipe that a weights file tells; what it says besides is left out. Raises ValueError."""
+        """The recipe in the metadata of a weights file; other entries are left out. Raises ValueError."""
         names = {item.name for item in fields(cls)}
         known: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in recipe.items() if name in names
         }
         if not known:
-            raise ValueError("the weights tell no recipe; give the settings instead")
+            raise ValueError("the weights have no recipe in their metadata; give the settings instead")
         return cls(**known)
 
     def data(self) -> DataConfig:

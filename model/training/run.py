@@ -1,4 +1,4 @@
-"""A training run: steps, log, validation, checkpoints, and what keeps it from going on with nonsense."""
+"""A training run: steps, log, validation, checkpoints, and the checks that stop or refuse a bad one."""
 
 import math
 import os
@@ -75,7 +75,7 @@ def run(config: TrainConfig, options: RunOptions) -> None:
 
 
 def go_on(trainer: Trainer, options: RunOptions) -> None:
-    """Begins, or takes up the state in the run's folder, and trains to the end."""
+    """Begins, or resumes from the state in the run's folder, and trains to the end."""
     config, state = trainer.config, options.output / "state.safetensors"
     if state.exists():
         resume(trainer, state, options)
@@ -107,7 +107,7 @@ def go_on(trainer: Trainer, options: RunOptions) -> None:
 
 
 def join(device: str) -> str:
-    """Meet the other processes that torchrun started; returns this one's device: on GPUs, each takes its own."""
+    """Joins the processes that torchrun started; returns this one's device, on GPUs one of its own."""
     cuda = device.startswith("cuda")
     if cuda:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
@@ -117,7 +117,7 @@ def join(device: str) -> str:
 
 
 def alone(folder: Path) -> AbstractContextManager[object]:
-    """Keeps other runs out of a folder until it is left, or the process ends. Raises UsageError where one is there."""
+    """Locks a folder against other runs, at most until the process ends. Raises UsageError if another run has it."""
     try:
         return FileLock(folder / "run.lock").acquire(blocking=False)
     except Timeout:
@@ -125,7 +125,7 @@ def alone(folder: Path) -> AbstractContextManager[object]:
 
 
 def resume(trainer: Trainer, state: Path, options: RunOptions) -> None:
-    """Takes up a state. Raises UsageError where it was made with other settings, or from other weights.
+    """Resumes from a state. Raises UsageError if it was made with other settings, or from other weights.
 
     With `--allow-changes`, other settings are used from here on, and the recipe says from which step.
     """
@@ -154,7 +154,7 @@ def resume(trainer: Trainer, state: Path, options: RunOptions) -> None:
 
 
 def check_pictures(trainer: Trainer, source: PatchSource, options: RunOptions) -> None:
-    """Note what is learnt from. Raises UsageError where a run goes on with other pictures without `--allow-changes`."""
+    """Records the pictures of a run. Raises UsageError if it resumes with others without `--allow-changes`."""
     before, now = trainer.pictures, source.about
     if "sha256" in before and before["sha256"] != now["sha256"]:
         if not options.allow_changes:
@@ -170,7 +170,7 @@ def check_pictures(trainer: Trainer, source: PatchSource, options: RunOptions) -
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
+    """As it comes back from JSON."""
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -193,7 +193,7 @@ class Run:
         self._saved: int | None = trainer.step or None
 
     def go(self) -> None:
-        """Every step that is left. Raises UsageError where training diverges; what was saved before stays."""
+        """Trains every step that is left. Raises UsageError if training diverges; what was saved before stays."""
         trainer, options = self._trainer, self._options
         steps, main = trainer.config.steps, trainer.rank == 0
         bar = tqdm(total=steps, initial=trainer.step, disable=not main, mininterval=10, unit="step")
@@ -218,7 +218,7 @@ class Run:
                     self._save()
 
     def _measured(self) -> dict[str, Any]:
-        """Step, loss since the last record, rate, and time. Raises UsageError for a loss that says divergence."""
+        """Step, loss since the last record, rates, and time. Raises UsageError if training diverges."""
         trainer = self._trainer
         loss = float(trainer.mean_of_all(torch.stack(self._losses).mean()))
         self._losses.clear()
@@ -242,7 +242,7 @@ class Run:
         }
 
     def _validated(self) -> dict[str, Any]:
-        """Scores of the averaged weights, which are written as the best so far if they are."""
+        """Scores of the averaged weights; writes these if they are the best so far."""
         trainer = self._trainer
         scores = self._validation.scores(trainer)
         if psnr := scores.get("psnr"):

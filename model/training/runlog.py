@@ -1,4 +1,4 @@
-"""What a training run tells while it goes: log.jsonl, and TensorBoard's file where that is installed."""
+"""The log of a training run: log.jsonl, and TensorBoard's file if that is installed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from model.files import named
 
 
 def lines(path: Path) -> list[str]:
-    """Those of a log, without a last one that a run was killed in, or a disk was full for. Raises OSError."""
+    """The complete lines of a log: without a last one that a killed run or a full disk cut short. Raises OSError."""
     return path.read_text().split("\n")[:-1]
 
 
@@ -25,7 +25,7 @@ class RunLog:
         self._path = folder / "log.jsonl"
         self._writer: Any = None
         if active:
-            if self._path.exists():  # else the next record would be the end of one that was broken off
+            if self._path.exists():  # else the next record would be appended to one that was cut short
                 os.truncate(self._path, len("".join(f"{line}\n" for line in lines(self._path)).encode()))
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -55,7 +55,7 @@ class RunLog:
 
     @property
     def shows_pictures(self) -> bool:
-        """Whether `show` has somewhere to show them."""
+        """Whether TensorBoard is there for `show`."""
         return self._writer is not None
 
     def show(self, step: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:

@@ -31,7 +31,7 @@ def loss_of(
     epsilon: float,
     dtype: torch.dtype,
 ) -> Tensor:
-    """What a folded network's predictions for a batch cost."""
+    """The loss of a folded network's predictions for a batch."""
     return pyramid_loss(folded(padded, dtype), targets, level_weights, epsilon)
 
 
@@ -100,7 +100,7 @@ class Trainer:
         return [*made, Muon(muon, lr=self._rate)] if muon else made
 
     def train_step(self, source: PatchSource) -> Tensor:
-        """One update of weights and average; returns this process's loss, which nobody has waited for yet."""
+        """One update of weights and average; returns this process's loss, which the device may still be computing."""
         chosen = source.choose(self.step, self.config.batch // self.world, self.rank)
         self._schedule()
         self._strength.fill_(self.config.strengths[source.kind(self.step)] if self.config.strengths else 1.0)
@@ -116,12 +116,12 @@ class Trainer:
         return loss
 
     def _schedule(self) -> None:
-        """Sets the learning rate of this step, and how far the average goes after the weights."""
+        """Sets the learning rate of this step, and the share of the weights in the moving average."""
         self._rate.fill_(self.config.rate_at(self.step))
         self._following.fill_(1 - min(self.config.ema, (2 + self.step) / (11 + self.step)))
 
     def _advance(self, source: PatchSource, chosen: Tensor, epsilon: float) -> Tensor:
-        """The part of a step that the device does."""
+        """The part of a step that runs on the device; returns this process's loss."""
         config = self.config
         patches = source.cut(chosen)
         mine = len(patches[0])
@@ -142,7 +142,7 @@ class Trainer:
         return total
 
     def _hand_over(self) -> None:
-        """Gradients of the network in the middle as those of the far end, which moves it by the strength."""
+        """Passes gradients of the mixed network to the far end: its share in the mix is the strength."""
         for name, parameter in self._middle.named_parameters():
             if parameter.grad is not None:
                 self.named[name].grad = parameter.grad * self._strength
@@ -167,7 +167,7 @@ class Trainer:
                 averages[name].lerp_(value, self._following)
 
     def start_from(self, weights: Path, anchor: Path | None = None) -> None:
-        """Begins with the network of a weights file of the same depth; levels that it lacks begin as its finest.
+        """Begins with the network of a weights file of the same depth; levels that it lacks begin as its finest one.
 
         `anchor` is the near end where strengths are trained, by default the same weights.
         """
@@ -190,7 +190,7 @@ class Trainer:
                 level.load_state_dict(same.state_dict())
 
     def _check(self, config: LapSRNConfig, weights: Path) -> None:
-        """Raises UsageError where the levels of these weights are not those of this run."""
+        """Raises UsageError if the levels of these weights are not those of this run."""
         mine = self.config.network()
         theirs = (config.depth_of_levels + config.depth_of_levels[-1:] * mine.levels)[: mine.levels]
         shapes = (("depths", theirs, mine.depth_of_levels), ("skips", config.skips, mine.skips))
@@ -239,11 +239,11 @@ class Trainer:
 
     @staticmethod
     def peek(path: Path) -> dict[str, Any]:
-        """What a state says of itself: step, config, origin, anchor, changes, best, pictures. Raises WeightsError."""
+        """The metadata of a state: step, config, origin, anchor, changes, best, pictures. Raises WeightsError."""
         return load_tensors(path)[1]
 
     def load(self, path: Path) -> None:
-        """Takes up the state of `save`."""
+        """Restores what `save` wrote. Raises WeightsError."""
         tensors, metadata = load_tensors(path)
         self.step = metadata["step"]
         self.origin, self.anchored = metadata.get("origin"), metadata.get("anchor")
@@ -276,12 +276,12 @@ def mix(into: LapSRN, near: LapSRN, far: LapSRN, strength: float | Tensor) -> La
 
 
 def detached(folded: FoldedLapSRN, fused: bool) -> tuple[FoldedLapSRN, dict[Tensor, Tensor]]:
-    """The same network on leaves of its own, and which leaf stands for which folded kernel or bias.
+    """The same network on new leaf tensors, and the leaf of each folded kernel and bias.
 
     Micro-batches gather their gradients there, in float32, so that folding and its backward are paid once a step.
     `fused` computes features with oneDNN's fused convolutions. Residuals are centred by constants, as in serving: what
-    their biases add is taken off again, so they have no gradient but the noise of the arithmetic, by which Adam would
-    carry them off until reduced precision had no bits left for the picture.
+    their biases add is subtracted again, so their gradients are nothing but rounding noise, on which Adam would let
+    them drift until reduced precision had no bits left for the picture.
     """
     leaves: dict[Tensor, Tensor] = {}
     with torch.no_grad():

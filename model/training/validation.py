@@ -1,4 +1,4 @@
-"""What a run is judged by: pictures that it does not learn from, scored and shown."""
+"""Validation of a run: pictures that it does not learn from, scored and shown."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ class Validation:
         self._check()
 
     def _check(self) -> None:
-        """Raises FileNotFoundError or PictureError for what could not be scored: before training, not in the middle."""
+        """Raises FileNotFoundError or PictureError before training, not in the middle, if pictures cannot be scored."""
         if self._folder is not None:
             high = self._folder / "HR"
             self._source.check(find_pictures([high if high.is_dir() else self._folder]))

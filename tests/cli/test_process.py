@@ -108,7 +108,7 @@ def test_missing_weights_are_one_line(tmp_path: Path) -> None:
     assert "gone.safetensors" in done.stderr
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_at_once_and_leaves_nothing_half_done(tmp_path: Path, sent: signal.Signals) -> None:
     gate = threading.Event()
     for name in ("a.png", "b.png"):

@@ -116,6 +116,16 @@ def test_indices_beyond_a_short_palette_are_black() -> None:
     np.testing.assert_array_equal(decoded(bmp(packed(indices, 8), 8, 4, palette=palette)), expected)
 
 
+@pytest.mark.parametrize(
+    ("row", "shown"), [([2, 1, 0, 1], [[0, 1, 2], [9] * 3, [9] * 3, [9] * 3]), ([1, 0, 1, 0], [[9]] * 4)]
+)
+def test_colors_that_begin_in_the_pixels_are_taken_where_they_are_used(row: list[int], shown: list[list[int]]) -> None:
+    """As Chromium, Pillow and ImageMagick do."""
+    data = bytearray(bmp(np.array([row], np.uint8), 8, 4, palette=np.full((2, 3), 9, np.uint8)))
+    data[46:50] = bytes(4)  # as many colours as 8 bits can name, of which two have a place of their own
+    np.testing.assert_array_equal(decoded(bytes(data)), [shown])
+
+
 @pytest.mark.parametrize("header", [40, 52, 56, 108, 124])
 @pytest.mark.parametrize("name", BIT_FIELDS)
 def test_bit_fields(name: str, header: int) -> None:

@@ -343,3 +343,46 @@ def test_strips_without_number_are_refused() -> None:
     strips = one[:at] + struct.pack("<HHII", 273, 4, count, len(one)) + one[at + 12 :] + bytes(4 * count)
     with pytest.raises(UndecodablePicture, match=r"262,145 strips or tiles; at most 262,144"):
         decoded(strips)
+
+
+def unlisted(samples: Samples, lost: str, **settings: Any) -> tuple[bytes, bytes, int]:
+    """A TIFF, the same without the place of its last strip or tile, and how many it has."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, samples, photometric="rgb", **settings)
+    data = bytearray(file.getvalue())
+    tag, count = (324, 4) if "tile" in settings else (273, 3 if "planarconfig" in settings else 2)
+    at = data.index(struct.pack("<HHI", tag, 4, count))
+    places = int.from_bytes(data[at + 8 : at + 12], "little")
+    if lost == "in the header":
+        struct.pack_into("<I", data, places + 4 * (count - 1), 0)
+    else:
+        struct.pack_into("<I", data, at + 4, count - 1)
+        if count == 2:  # a single value stands where the pointer to several does
+            data[at + 8 : at + 12] = data[places : places + 4]
+    return file.getvalue(), bytes(data), count
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 16}, {"tile": (16, 16)}, {"planarconfig": "separate"}], ids=str)
+@pytest.mark.parametrize("lost", ["left out", "in the header"])
+def test_strips_and_tiles_that_are_not_listed_are_missing(
+    lost: str, layout: dict[str, Any], dtype: type, compression: str | None
+) -> None:
+    """They were black without a word, or showed the file's header."""
+    samples = picture(32, 32, 3, dtype)
+    stored = np.moveaxis(samples, 2, 0) if "planarconfig" in layout else samples
+    whole, damaged, count = unlisted(stored, lost, compression=compression, **layout)
+    assert np.array_equal(decoded(whole), samples)
+    with pytest.raises(UndecodablePicture, match=f"where 1 of its {count} strips or tiles are"):
+        decoded(damaged)
+
+
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 16}, {"tile": (16, 16)}], ids=str)
+@pytest.mark.parametrize("lost", ["left out", "in the header"])
+def test_strips_and_tiles_that_are_listed_are_taken(lost: str, layout: dict[str, Any]) -> None:
+    samples = picture(32, 32, 3)
+    raster = read(unlisted(samples, lost, **layout)[1], wanted(2, truncated="allow"), DecodeLimits())
+    assert raster.truncated
+    assert np.array_equal(raster.frames[0][:16], samples[:16])
+    assert (raster.frames[0][16:, 16:] == 0).all()

@@ -8,7 +8,8 @@ import pytest
 
 from model.checkpoint import NetworkInfo, WeightsError, load_weights, parameters_of, save_weights
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import Runtime, Weights, join
+from model.relations import join
+from model.runtime import Runtime, Weights
 from model.weights import KINDS, Waypoint
 from tests.model.networks import luma, random_network
 from tests.model.test_flat import EVERY_8_BIT, flat_tiles

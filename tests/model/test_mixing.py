@@ -11,9 +11,10 @@ import pytest
 
 from model.backends.backend import Tiles
 from model.checkpoint import NetworkInfo, WeightsError, load_weights, parameters_of, save_weights
-from model.mixing import begins_as, mixed
+from model.mixing import Line, begins_as, mixed
 from model.network import LapSRN, LapSRNConfig
-from model.runtime import MOST_MIXES, Mix, Runtime, Weights, join, load
+from model.relations import join
+from model.runtime import MOST_MIXES, Mix, Runtime, Weights, load
 from model.weights import KINDS, Parameters, Waypoint
 from tests.model.networks import SERVED, SHARED, luma, plane, random_network
 from tests.model.test_flat import EVERY_8_BIT, flat_tiles
@@ -81,6 +82,19 @@ def test_the_mean_is_weighted_and_its_ends_are_exact() -> None:
         np.testing.assert_array_equal(found["b"], one["b"])
     np.testing.assert_array_equal(mixed(one, other, 0.0)["a"], one["a"])
     np.testing.assert_array_equal(mixed(one, other, 1.0)["a"], other["a"])
+
+
+def test_a_strength_lies_between_its_neighbours_and_a_given_one_stands_alone() -> None:
+    """Where both kinds of pictures have the same network, they then share one copy of it."""
+    none, some, full = ({"a": np.array([value], np.float32)} for value in (0, 1, 2))
+    line = Line.through({1.0: full, 0.25: some, 0.0: none})
+    for strength, wanted in {0.0: (none, none), 0.25: (some, some), 0.625: (some, full), 1.0: (full, full)}.items():
+        near, far, weight = line.between(strength)
+        assert near is wanted[0] and far is wanted[1]
+        assert weight == (0.5 if near is not far else 0.0)
+    for strength in (-0.125, 1.125):
+        with pytest.raises(ValueError, match="from 0 to 1, not"):
+            line.between(strength)
 
 
 def test_a_network_begins_as_another_only_bit_for_bit() -> None:

@@ -163,7 +163,7 @@ class BmpReader(Reader):
         if header.bits > 8:
             return Frame(self._fields(self._words()), 0)
         indices = self._run_lengths() if header.compression in (_RLE8, _RLE4) else self._indices()
-        return Frame(self._palette()[indices], 0)
+        return Frame(self._palette(int(indices.max(initial=0)))[indices], 0)
 
     def metadata(self, channels: int) -> Metadata:
         """The profile, and the density if that is kept."""
@@ -199,10 +199,14 @@ class BmpReader(Reader):
             rows = np.bitwise_and(rows[:, :, None] >> shifts, (1 << bits) - 1, dtype=np.uint8).reshape(len(rows), -1)
         return rows[:, : self._header.width]
 
-    def _palette(self) -> Samples:
-        """(256, 1 or 3): what each index shows, black where the file names no colour; gray if all of them are."""
+    def _palette(self, last: int) -> Samples:
+        """(256, 1 or 3): what each index up to `last` shows, black where the file names no colour; gray if all are.
+
+        Colours that are needed and do not fit before the pixels are read out of these, as all known readers do.
+        """
         header = self._header
-        room = np.frombuffer(self.source.data, np.uint8)[header.palette_at : header.pixels_at]
+        end = max(header.pixels_at, header.palette_at + (last + 1) * header.palette_entry)
+        room = np.frombuffer(self.source.data, np.uint8)[header.palette_at : end]
         count = min(header.colors, room.size // header.palette_entry)
         entries = room[: count * header.palette_entry].reshape(count, header.palette_entry)[:, 2::-1]
         palette = np.zeros((256, 3), np.uint8)

@@ -20,6 +20,7 @@ _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 
 _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 322, 323, 338
 _PLANES, _SEPARATE = 284, 2
 _COMPRESSION, _FILL_ORDER, _STRIPS, _TILES = 259, 266, 273, 324
+_ROWS_PER_STRIP, _OLD_JPEG, _HEADER = 278, 6, 8
 _STRIP_BYTES, _TILE_BYTES = 279, 325
 _MOST_SAMPLES = 8
 _MOST_PARTS = 262_144  # strips or tiles, which are decoded one by one; writers make one a row at most
@@ -142,15 +143,35 @@ class TiffReader(PillowReader):
         check_tiles(tags, self.source.limits)
         if (number := _values(tags, _PER_PIXEL, (1,))[0]) > _MOST_SAMPLES:
             raise UndecodablePicture(f"The TIFF has {number} samples a pixel: send gray, RGB or CMYK.")
+        self._check_listed(tags)
         if is_deep_tiff(tags):
             deep, cut = read_tiff(self._data, tags, self.source.allow_truncated)
-            self.truncated = self.lacks_pixels = cut
+            self.truncated = self.lacks_pixels = cut or self.truncated
             return deep
         if _is_subsampled(tags):
             return tiff_page.read_rgb(self._data)
         if (bits := _odd_bits(tags)) is not None or not self._image.has_mode:
             return tiff_page.read(self._data, bits or _values(tags, _BITS, (1,))[0])
         return super()._samples(animated)
+
+    def _check_listed(self, tags: TiffImagePlugin.ImageFileDirectory_v2) -> None:
+        """UndecodablePicture if strips or tiles are not in the file's list, or said to be in its header.
+
+        The decoders leave them black without a word, or show the header.
+        """
+        needed = _parts_needed(tags)
+        listed = (_values(tags, _STRIPS, ()) or _values(tags, _TILES, ()))[:needed]
+        missing = needed - sum(start >= _HEADER for start in listed)
+        if not missing:
+            return
+        if not self.source.allow_truncated:
+            raise UndecodablePicture(
+                f"The TIFF does not say where {missing:,} of its {needed:,} strips or tiles are. Send the whole file, "
+                "or ask for what is there with truncated=allow."
+            )
+        self.truncated = self.lacks_pixels = True
+        assert isinstance(self._image, TiffFile)
+        self._image.tile = [part for part in self._image.tile if part.codec_name == "libtiff" or part.offset >= _HEADER]
 
 
 def _camera_raw() -> UnsupportedFormat:
@@ -178,6 +199,19 @@ def _check_parts(tags: Mapping[int, Any]) -> None:
             f"The TIFF is stored in {parts:,} strips or tiles; at most {_MOST_PARTS:,} are read. Save it "
             "with larger ones."
         )
+
+
+def _parts_needed(tags: Mapping[int, Any]) -> int:
+    """How many strips or tiles the picture has by its size; 0 for an old JPEG, which may be in the file as a whole."""
+    if _values(tags, _COMPRESSION, (_UNCOMPRESSED,))[0] == _OLD_JPEG:
+        return 0
+    height, width = _values(tags, _HEIGHT, (0,))[0], _values(tags, _WIDTH, (0,))[0]
+    if _TILES in tags and _STRIPS not in tags:
+        part = _values(tags, _TILE_HEIGHT, (height,))[0], _values(tags, _TILE_WIDTH, (width,))[0]
+    else:
+        part = min(height, _values(tags, _ROWS_PER_STRIP, (height,))[0]), width
+    planes = _values(tags, _PER_PIXEL, (1,))[0] if _values(tags, _PLANES, (1,))[0] == _SEPARATE else 1
+    return planes * -(-height // max(1, part[0])) * -(-width // max(1, part[1]))
 
 
 def _check_kind(tags: Mapping[int, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from model.train import main, parse
+from model.training.damage import NO_DAMAGE, Damage
 from model.training.recipe import PRESETS, TrainConfig
 
 
@@ -93,6 +94,7 @@ def test_rate_warms_up_holds_and_falls() -> None:
         (["--frozen", "2"], "at least one of 2 levels must learn"),
         (["--min-quality", "80", "--max-quality", "70"], "must be a range within 1 to 100, or both 0"),
         (["--max-quality", "90"], "must be a range within 1 to 100, or both 0"),
+        (["--kernels", "sinc"], "unknown kernels sinc; use bicubic, "),
     ],
 )
 def test_recipes_that_cannot_be_trained_are_refused(
@@ -108,3 +110,22 @@ def test_the_last_steps_have_an_epsilon_of_their_own() -> None:
     config = TrainConfig(steps=100, last=0.3, epsilon=1e-3, last_epsilon=0.05)
     assert [config.epsilon_at(step) for step in (0, 69, 70, 99)] == [1e-3, 1e-3, 0.05, 0.05]
     assert PRESETS["paper"].epsilon_at(PRESETS["paper"].steps - 1) == 1e-3
+
+
+def test_damage_is_what_the_recipe_sets_and_nothing_of_what_it_leaves_out() -> None:
+    config = TrainConfig(
+        kernels=("box", "lanczos"),
+        blur=0.5,
+        blur_chance=0.1,
+        noise=4.0,
+        noise_chance=0.2,
+        min_quality=1,
+        max_quality=1,
+        jpeg_chance=0.3,
+        jpeg_twice=0.6,
+        jpeg_before=0.7,
+    )
+    assert config.damage() == Damage(("box", "lanczos"), 0.5, 0.1, 4.0, 0.2, (1, 1), 0.3, 0.6, 0.7)
+    assert config.data().damage == config.damage()
+    nothing = replace(config, kernels=("bicubic",), blur=0.0, noise=0.0, min_quality=0, max_quality=0)
+    assert nothing.damage() == NO_DAMAGE

@@ -50,7 +50,7 @@ def _is_here(url: str) -> bool:
         return False
 
 
-def reason_of(error: httpx.TransportError) -> str:
+def reason_of(error: httpx.RequestError) -> str:
     """Why there was no answer, in words: what httpx raises has none at times, or those of OpenSSL."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):

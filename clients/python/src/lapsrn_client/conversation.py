@@ -10,18 +10,20 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from lapsrn_client.connection import open_client, proxy_for, reason_of
-from lapsrn_client.errors import JobFailed, Unreachable, UpscaleError, error_of
-from lapsrn_client.events import Event, events
+from lapsrn_client.errors import JobFailed, NotAuthorized, Unreachable, UpscaleError, error_of
+from lapsrn_client.events import events
 from lapsrn_client.pictures import Picture, data_of
 from lapsrn_client.types import Job, Options, Progress, Upscaled
 
 _AGAIN = (429, 503)
 _FIRST_PAUSE = 0.5
 """Seconds before a second attempt; doubled for each one after that."""
+_ENDED = "the stream ends as soon as it begins; something in front of the service may not let it through"
 
 
 class Conversation(ABC):
@@ -35,8 +37,12 @@ class Conversation(ABC):
     ) -> None:
         """`timeout` is in seconds, for one request. 429 and 503 are tried again, at most `retries` times in a row.
 
-        Not if Retry-After is over `max_wait` seconds. Raises Unreachable where no client can be made for `url`.
+        Not if Retry-After is over `max_wait` seconds. Raises Unreachable where no client can be made for `url`, and
+        NotAuthorized for a key that no header can hold.
         """
+        if not (api_key.isascii() and api_key.isprintable()):
+            detail = "it holds a line break, or something else that is not printable ASCII; check where it is read from"
+            raise NotAuthorized(title="this API key cannot be sent", detail=detail, status=0)
         headers = {"X-API-Key": api_key} if api_key else {}
         self._http = open_client(self._client, url, timeout=timeout, headers=headers)
         self._url, self._retries, self._max_wait = url, retries, max_wait
@@ -61,13 +67,14 @@ class Conversation(ABC):
         # With the key, a request whose answer was lost can be repeated: it makes no second job.
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
         answer = await self._send(self._post(picture, scale, options, headers), repeatable=True)
-        return _job_in(answer)
+        return _job_in(answer.content, answer)
 
     async def _job(self, id: str) -> Job:
-        return _job_in(await self._send(self._http.build_request("GET", f"/jobs/{id}")))
+        answer = await self._send(self._http.build_request("GET", _path(id)))
+        return _job_in(answer.content, answer)
 
     async def _cancel(self, id: str) -> None:
-        await self._send(self._http.build_request("DELETE", f"/jobs/{id}"))
+        await self._send(self._http.build_request("DELETE", _path(id)))
 
     async def _wait(self, id: str, progress: Progress | None, cancel: bool = False) -> Upscaled:
         """The result of a job. `cancel`: what interrupts this cancels the job, too."""
@@ -76,43 +83,49 @@ class Conversation(ABC):
         except BaseException:
             if cancel:
                 with contextlib.suppress(httpx.HTTPError):  # the caller is leaving, whatever the service answers
-                    await self._fetch(self._http.build_request("DELETE", f"/jobs/{id}", timeout=5.0), 0.0)
+                    await self._fetch(self._http.build_request("DELETE", _path(id), timeout=5.0), 0.0)
             raise
         if job.state != "done":
             raise JobFailed(**{"title": f"the job is {job.state}"} | dict(job.error or {}))
+        if not job.levels:
+            raise JobFailed(title=f"the job is {job.state}", detail="it names no result")
         made = await self._level(id, job.levels[-1])
         return replace(made, left_out=job.left_out, model=job.model, truncated=job.truncated)
 
     async def _follow(self, id: str, progress: Progress) -> Job:
         """The job once it has finished, by its events."""
         told = None
-        async with contextlib.aclosing(self._events(id)) as stream:
+        async with contextlib.aclosing(self._states(id)) as stream:
             while True:
-                job = Job.of(json.loads((await anext(stream)).data))
+                job = await anext(stream)
                 if told != (job.done, job.total):
                     told = (job.done, job.total)
                     progress(job.done, job.total)
                 if job.finished:
                     return job
 
-    async def _events(self, id: str) -> AsyncGenerator[Event, None]:
-        """The events with a job's state, without end: a stream that breaks off is resumed after its last event."""
+    async def _states(self, id: str) -> AsyncGenerator[Job, None]:
+        """A job as it changes, without end: a stream of events that breaks off is resumed after its last one."""
         seen, attempts = "", _Attempts(self._retries, self._max_wait)
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": seen} if seen else {})
-            request = self._http.build_request("GET", f"/jobs/{id}/events", headers=headers)
+            request = self._http.build_request("GET", f"{_path(id)}/events", headers=headers)
             try:
                 async with self._stream(request, attempts.pause) as (answer, lines):
                     if not answer.is_success:
                         self._refused(answer, attempts)
                         continue
+                    if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+                        raise _foreign(answer, "events")
+                    attempts.pause, told = _FIRST_PAUSE, False
                     async for event in events(lines):
-                        seen = event.id or seen
+                        seen, told = event.id or seen, True
                         attempts.succeeded()
                         if event.kind == "state":
-                            yield event
-                    attempts.pause = _FIRST_PAUSE
-            except httpx.TransportError as error:
+                            yield _job_in(event.data, answer)
+                    if not told:
+                        attempts.failed(Unreachable(title=f"no events from {self._url}", detail=_ENDED, status=0))
+            except httpx.RequestError as error:
                 attempts.failed(self._unreachable(error))
 
     async def _level(self, id: str, level: int) -> Upscaled:
@@ -136,7 +149,7 @@ class Conversation(ABC):
         while True:
             try:
                 answer = await self._fetch(request, attempts.pause)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 # Where nobody listens, waiting does not help.
                 if not repeatable or isinstance(error, httpx.ConnectError):
                     raise self._unreachable(error) from error
@@ -159,7 +172,7 @@ class Conversation(ABC):
             return {"detail": f"it may be the proxy {proxy} that says so, which the environment names"}
         return {"detail": f"this is not the service's own answer; check what runs at {self._url}, or in front of it"}
 
-    def _unreachable(self, error: httpx.TransportError) -> Unreachable:
+    def _unreachable(self, error: httpx.RequestError) -> Unreachable:
         proxy = proxy_for(self._url)
         way = f" through the proxy {proxy}, which the environment names" if proxy else ""
         return Unreachable(title=f"no answer from {self._url}{way}", detail=reason_of(error), status=0)
@@ -213,10 +226,15 @@ def _seconds(wanted: str, sent: str) -> float | None:
     return max(0.0, then - now)
 
 
-def _job_in(answer: httpx.Response) -> Job:
-    """Raises UpscaleError where the answer is no job's."""
+def _path(job: str) -> str:
+    """Of a job, whatever its id holds."""
+    return f"/jobs/{quote(job, safe='')}"
+
+
+def _job_in(document: bytes | str, answer: httpx.Response) -> Job:
+    """The job in a document that an answer holds. Raises UpscaleError where it is no job's."""
     try:
-        return Job.of(answer.json())
+        return Job.of(json.loads(document))
     except (ValueError, KeyError, TypeError):
         raise _foreign(answer, "a job") from None
 
