@@ -38,9 +38,9 @@ class JobBoard(Protocol):
         ...
 
     async def agree(self, job_id: str, owner: str, before: str | None, document: str, fresh_seconds: float) -> str:
-        """Shows `document`, unless something is shown that is not `before`. What is shown then, to all alike.
+        """Shows `document` unless something other than `before` is shown (compare and set); returns what is shown then.
 
-        For `fresh_seconds` after that, `read` says that it is leased.
+        `document` is leased for `fresh_seconds`.
         """
         ...
 

@@ -16,16 +16,16 @@ local function write(state, kept_ms, leased_ms)
 end
 """
 _SHOW = f"""
--- KEYS: a job. ARGV: its state, and for how many milliseconds it and its lease are kept. Returns whether the job is
--- wanted cancelled; then it is not shown.
+-- KEYS: a job. ARGV: its state, and the TTLs of the state and of its lease in milliseconds. Returns whether the job's
+-- cancellation was requested, in which case nothing is written.
 {_WRITE}
 if redis.call('HEXISTS', KEYS[1], 'cancelled') == 1 then return 1 end
 write(ARGV[1], ARGV[2], ARGV[3])
 return 0
 """
 _AGREE = f"""
--- KEYS: where a state is. ARGV: the one that may be replaced, its successor, and for how many milliseconds that and its
--- lease are kept. Returns the one that is there then.
+-- KEYS: a job. ARGV: the state that may be replaced, its successor, and the TTLs of the successor and of its lease in
+-- milliseconds. Returns the resulting state (compare and set).
 {_WRITE}
 local there = redis.call('HGET', KEYS[1], 'document')
 if there and there ~= ARGV[1] then return there end
@@ -33,8 +33,8 @@ write(ARGV[2], ARGV[3], ARGV[4])
 return ARGV[2]
 """
 _CANCEL = """
--- KEYS: a job. ARGV: for how many milliseconds the wish is kept. Returns whether there was such a job. Without one
--- nothing is written: whoever asks for jobs that are not there would fill Redis.
+-- KEYS: a job. ARGV: the TTL of the cancellation in milliseconds. Returns whether the job existed. Otherwise nothing is
+-- written: requests for unknown jobs could fill Redis.
 if redis.call('HDEL', KEYS[1], 'document', 'leased_until') == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'cancelled', '1')
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
