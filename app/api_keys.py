@@ -1,4 +1,4 @@
-"""API keys: what one is, and how secrets are read from files."""
+"""API keys, and reading secrets from files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +13,11 @@ _IN_WORDS = {
     PREFIX: "give a path that begins with /, such as /sr, of letters, digits and . _ ~ -",
     _NAME: "give 1 to 64 letters, digits and _ . -",
 }
-"""What a setting has to look like, for those who do not read patterns."""
+"""Readable error messages for patterns."""
 
 
 class ApiKey(BaseModel):
-    """One client's key: only its SHA-256 is kept, so that the settings give no key away."""
+    """One client's key. Only its SHA-256 is stored, so that the settings reveal no key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,7 +32,7 @@ _LIST = TypeAdapter(tuple[ApiKey, ...])
 
 
 def text_of(file: Path, variable: str) -> str:
-    """The file's text, without the mark that editors on Windows put before it. Raises ValueError."""
+    """The file's text, without a byte order mark. Raises ValueError."""
     try:
         return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -41,7 +41,7 @@ def text_of(file: Path, variable: str) -> str:
 
 
 def keys_in(file: Path) -> tuple[ApiKey, ...]:
-    """The keys in a file. Raises ValueError in one line, which shows nothing of what the file holds."""
+    """The keys in a file. Raises a one-line ValueError that reveals nothing of the file's contents."""
     variable = "LAPSRN_API_KEYS_FILE"
     text = text_of(file, variable)
     try:

@@ -1,4 +1,4 @@
-"""Puts the service together from Settings: what app.build builds, within the available memory, with its metrics."""
+"""Assembles the service from Settings and the parts of app.build, within the available memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from app.results.redis import RedisStore
 
 _THREADS = 8
-"""Beside those of the workers and of the codec: the event loop's helpers, and decoder processes."""
+"""Threads besides those of the workers and the codec: the event loop's helpers, and decoder processes."""
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
-    """The service, not started yet, with limits that fit into its memory. `models` as in `open_model`.
+    """The service, not started yet, with limits that fit into its memory. `models` are those of `open_model`.
 
     Raises StartupError.
     """
@@ -47,7 +47,7 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
     structlog.get_logger("lapsrn").info("memory in MiB", **division.mebibytes())
     codec_threads = CodecThreads(build.codec_threads(settings))
     threads.require(len(source.factories) + _THREADS)
-    first: list[ModelSource] = [source]  # the first engine takes it, so that a reload frees it
+    first: list[ModelSource] = [source]  # popped by the first engine, so that a reload can free it
     del source
     metrics = build_metrics()
     decoders = build.build_decoders(settings, metrics)
@@ -79,9 +79,9 @@ def build_sender(settings: Settings) -> Sender | None:
 
 
 def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Division]:
-    """`settings` with limits that fit into the available memory, and how that is divided. Raises StartupError.
+    """`settings` with limits that fit into the available memory, and its division. Raises StartupError.
 
-    Replicas have equal parts of the memory.
+    Replicas get equal parts of the memory.
     """
     memory = available()
     if settings.memory_bytes is not None:
@@ -95,7 +95,7 @@ def within_memory(settings: Settings, source: ModelSource) -> tuple[Settings, Di
 
 
 def build_metrics() -> Metrics:
-    """The collectors on a registry of their own, with those of the process, of Python and of GPUs."""
+    """The service's collectors on a new registry, along with those of the process, of Python and of GPUs."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = Metrics(CollectorRegistry())
     metrics.built(build.package_version())
@@ -106,9 +106,9 @@ def build_metrics() -> Metrics:
 
 
 def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobBoard | None]:
-    """Where results are kept, and where other processes see jobs: in Redis if one is named, otherwise in memory.
+    """The results store, and the board that shares jobs: in Redis if it is configured; otherwise in memory, and None.
 
-    Raises StartupError for an address that cannot be read.
+    Raises StartupError for a malformed URL.
     """
     store = build_redis(settings, metrics)
     if store is None:
@@ -117,7 +117,7 @@ def build_store(settings: Settings, metrics: Metrics) -> tuple[ResultStore, JobB
 
 
 def build_redis(settings: Settings, metrics: Metrics) -> "RedisStore | None":
-    """The Redis that is named, if one is. Raises StartupError for an address that cannot be read."""
+    """The configured Redis; None if there is none. Raises StartupError for a malformed URL."""
     if settings.redis_url is None:
         return None
     from app.results.redis import RedisStore  # imports redis, which only this store needs
@@ -126,7 +126,7 @@ def build_redis(settings: Settings, metrics: Metrics) -> "RedisStore | None":
     limits = settings.result_max_bytes, settings.result_ttl_seconds
     try:
         return RedisStore(url, *limits, on_emptied=metrics.store_emptied)
-    except ValueError:  # its text, and the traceback, may hold a part of the password
+    except ValueError:  # its text and traceback may contain a part of the password
         raise StartupError(
             "LAPSRN_REDIS_URL: cannot be read as redis://:PASSWORD@HOST:PORT/NUMBER or unix:///PATH; write / # ? @ : "
             "and % in a password as %2F %23 %3F %40 %3A and %25, and leave out options that redis-py does not have"
@@ -134,9 +134,9 @@ def build_redis(settings: Settings, metrics: Metrics) -> "RedisStore | None":
 
 
 def replica_count(settings: Settings) -> int:
-    """How many processes serve: as set; `auto` is one for every three cores next to a GPU, and otherwise one.
+    """The number of replicas: as set; `auto` is one for every three cores with a GPU and Redis, otherwise one.
 
-    On a CPU the network takes nearly all of the time and uses every core from one process.
+    On a CPU, the network takes nearly all of the time and uses every core from a single process.
     """
     if settings.replicas != "auto":
         return settings.replicas
@@ -145,7 +145,7 @@ def replica_count(settings: Settings) -> int:
 
 
 def settings_of_replica(settings: Settings, count: int) -> Settings:
-    """The settings of each of `count` replicas: an equal part of the cores if no number is set."""
+    """The settings for each of `count` replicas: an equal part of the cores unless numbers are set."""
     share = max(1, build.cores() // count)
     return settings.model_copy(
         update={

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Checked weights: a factory for each worker, and the engine configuration that suits their backend."""
+    """Checked weights: a factory for each worker, and an engine configuration that suits their backend."""
 
     factories: Sequence[ModelFactory]
     engine: EngineConfig = field(default_factory=EngineConfig)
     memory: int = 0
-    """Bytes of the host's memory that the networks take when they are warm."""
+    """Bytes of host memory that the networks take once they are warm."""
     accelerator: bool = False
 
 
 def build_formulas() -> Formulas:
-    """The project's one definition of colour and resampling, as the codec wants it."""
+    """The project's single definition of colour conversion and resampling, in the form that the codec needs."""
     return Formulas(
         YCBCR_FROM_RGB,
         YCBCR_OFFSET,
@@ -52,7 +52,7 @@ def build_formulas() -> Formulas:
 
 
 def build_limits(settings: Settings) -> DecodeLimits:
-    """What the decoder accepts: of LAPSRN_FORMATS, what it has the packages for."""
+    """What the decoder accepts: the formats in LAPSRN_FORMATS whose packages are installed."""
     formats = readable(settings.formats)
     return DecodeLimits(settings.max_input_bytes, settings.max_input_pixels, settings.max_output_pixels, formats)
 
@@ -64,7 +64,7 @@ def build_codec(settings: Settings, decoders: DecoderPool | None = None) -> Code
 
 
 def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
-    """Processes to decode in, not started yet; None: decoding is done in this one."""
+    """The decoder processes, not started yet; None if pictures are decoded in this process."""
     if decodes_inline(settings):
         return None
     metrics.decoders_up(False)
@@ -77,12 +77,12 @@ def build_decoders(settings: Settings, metrics: Metrics) -> DecoderPool | None:
 
 
 def decodes_inline(settings: Settings) -> bool:
-    """Whether pictures are decoded in this process: as set, or where the system leaves no choice."""
+    """Whether pictures are decoded in this process: by the settings, or because the system permits nothing else."""
     return settings.decode == "inline" or not decoder_child.POSSIBLE
 
 
 def decoder_count(settings: Settings) -> int:
-    """Processes to decode in: one more than a client may use."""
+    """The number of decoder processes: one more than a single client may use."""
     return 0 if decodes_inline(settings) else max(2, codec_threads(settings)) + 1
 
 
@@ -106,7 +106,7 @@ def engine_config(tiling: "Tiling") -> EngineConfig:
 
 
 def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> ModelSource:
-    """The networks' factories, after their weights have been checked. Raises StartupError in one line."""
+    """The networks' factories, after their weights have been checked. Raises a one-line StartupError."""
     if models is not None:
         return ModelSource(models)
     weights_files(settings)  # missing files are reported before any is read
@@ -136,14 +136,14 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
         for device in devices
     ]
     backend = chosen[0].backend
-    computing = [each.info.config for each in weights if not each.info.full_strength_of]  # ends are strengths of these
+    computing = [each.info.config for each in weights if not each.info.full_strength_of]  # others are strengths of them
     memory = backend.memory(computing, len(factories))
     return ModelSource(factories, engine_config(backend.tiling(devices[0])), memory, devices[0] != "cpu")
 
 
 @contextlib.contextmanager
 def _as_startup_error(prefix: str = "") -> Iterator[None]:
-    """Turns every error into a StartupError; `prefix` names the setting that it is about."""
+    """Turns every error into a StartupError; `prefix` names the setting at fault."""
     try:
         yield
     except Exception as error:
@@ -151,10 +151,10 @@ def _as_startup_error(prefix: str = "") -> Iterator[None]:
 
 
 def weights_files(settings: Settings) -> list[list[Path]]:
-    """The weights files of all networks, the first network's first, in groups. None of them is read.
+    """The weights files of all networks in groups, the first network's first. They are not read.
 
-    A folder stands for those of its files whose names are not taken by then, which are a group. Raises StartupError
-    when a file or a folder is missing.
+    Each file or folder is a group; a folder contributes those files whose names do not occur in earlier groups. Raises
+    StartupError if a file or a folder is missing.
     """
     groups = [[settings.weights]]
     for place in settings.other_weights:
@@ -170,11 +170,11 @@ def weights_files(settings: Settings) -> list[list[Path]]:
 
 
 def open_weights(settings: Settings) -> "list[Weights]":
-    """Every network's weights, read and checked, the first one first. Raises model.weights.WeightsError.
+    """The weights of every network, read and checked, the default one first. Raises model.weights.WeightsError.
 
-    A folder adds its files whose names are not in use yet, sorted by name, deep companions behind the others and
-    networks with a purpose of their own last: a request that names no network gets the first one with its scale, which
-    should be one for pictures of any kind. Those that go together are joined.
+    The files of a folder are sorted by name, with deep companions after the others and special-purpose networks last: a
+    request that names no network gets the first one with its scale, which should suit pictures of any kind. Weights
+    that belong together are joined.
     """
     from model.relations import join
     from model.runtime import Weights
@@ -190,14 +190,14 @@ def _rank(info: "NetworkInfo") -> tuple[bool, bool, str]:
 
 
 def codec_threads(settings: Settings) -> int:
-    """Threads that write large pictures beside the network: what is set, or half the cores."""
+    """Threads that write large pictures while the network works: as set, otherwise half the cores."""
     return settings.codec_threads or max(1, cores() // 2)
 
 
 def cores() -> int:
-    """Cores that this process may use, by its affinity and by the limits of its control groups.
+    """Cores that this process may use, by its affinity and the limits of its control groups.
 
-    More threads than a limit allows would be stopped all at once for most of the time, the event loop with them.
+    With more threads than the quota allows, the kernel would throttle all of them at once, including the event loop.
     """
     count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return min(count, cores_allowed() or count)

@@ -1,4 +1,4 @@
-"""The engine inside of a program, without a server: pictures in, pictures of the same kind out."""
+"""The engine inside a program, without a server: the result has the same kind as the picture passed in."""
 
 import asyncio
 import io
@@ -26,10 +26,10 @@ Progress = Callable[[int, int], None]
 
 
 class Upscaler:
-    """Loads the networks once, with threads of its own; `upscale` may be called from any thread, also at once."""
+    """Loads the networks once, with its own threads; `upscale` may be called from several threads concurrently."""
 
     def __init__(self, *, weights: str | Path | None = None, device: str | None = None) -> None:
-        """The shipped networks on the best device, or these weights, or this device ("cpu", "cuda:0").
+        """Uses the shipped networks on the best device, unless `weights` or `device` ("cpu", "cuda:0") are given.
 
         Settings come from the environment (LAPSRN_*). Raises app.errors.StartupError.
         """
@@ -100,7 +100,7 @@ class Upscaler:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def close(self) -> None:
-        """Ends the threads. A second call changes nothing."""
+        """Ends the threads. A second call has no effect."""
         if not self._closed:
             self._run(self._backend.close())
             self._end()
@@ -123,7 +123,7 @@ _lock = threading.Lock()
 
 
 def upscale(picture: Any, scale: float = 4, *, progress: Progress | None = None, **options: Any) -> Any:
-    """As Upscaler.upscale, with the shipped networks, which the first call loads and keeps to the program's end."""
+    """Upscaler.upscale with the shipped networks; the first call loads them, and they stay loaded."""
     global _default
     with _lock:
         if _default is None:

@@ -1,9 +1,9 @@
-"""What can go wrong, as the domain sees it; app.api.problems alone knows which status each one becomes."""
+"""The errors of the domain; only app.api.problems maps them to HTTP status codes."""
 
 from typing import ClassVar
 
 PROBLEM_TYPE = "urn:lapsrn:problem:"
-"""In front of a slug it is the `type` of a problem document and of the command line's JSON."""
+"""Followed by a slug, this is the `type` of a problem document and of errors in the command line's JSON."""
 EXIT_STARTUP = 2
 """The exit code of a service that cannot start."""
 INTERNAL_ERROR = "internal-error"
@@ -11,7 +11,7 @@ INTERNAL_ERROR = "internal-error"
 
 
 class LapsrnError(Exception):
-    """Base of every error the service raises on purpose. `str(error)` is fit to show: what was wrong, what to do."""
+    """Base of every error the service raises on purpose. `str(error)` is for users: what was wrong, what to do."""
 
     slug: ClassVar[str] = INTERNAL_ERROR
     """Stable name of the kind of error, for clients and for metrics."""
@@ -22,7 +22,7 @@ class ClientError(LapsrnError):
 
 
 class MalformedRequest(ClientError):
-    """The request has no picture, two pictures, or a body that is not what its headers say."""
+    """The request has no picture, two pictures, or a body that contradicts its headers."""
 
     slug = "malformed-request"
 
@@ -40,13 +40,13 @@ class TooManyBytes(ClientError):
 
 
 class TooManyPixels(ClientError):
-    """The picture, or the picture that would come out, has more pixels than the limit; known before decoding."""
+    """The picture, or its result, has more pixels than the limit; detected before decoding."""
 
     slug = "too-many-pixels"
 
 
 class HeadersTooLarge(ClientError):
-    """The address and the headers together are larger than the limit, or there are too many headers."""
+    """The URL and the headers together are larger than the limit, or there are too many headers or parameters."""
 
     slug = "headers-too-large"
 
@@ -76,7 +76,7 @@ class NotAcceptable(ClientError):
 
 
 class NotFound(ClientError):
-    """Unknown, expired, or somebody else's: the three are not distinguished."""
+    """Unknown, expired, or another owner's: the three are not distinguished."""
 
     slug = "not-found"
 
@@ -87,7 +87,7 @@ class NotReady(ClientError):
     slug = "not-ready"
 
     def __init__(self, message: str, job_id: str) -> None:
-        """`job_id` is the job that tells when it is done."""
+        """`job_id` is the job to wait for."""
         super().__init__(message)
         self.job_id = job_id
 
@@ -99,7 +99,7 @@ class PreconditionFailed(ClientError):
 
 
 class RangeNotSatisfiable(ClientError):
-    """The part that is asked for begins behind the end."""
+    """The requested range begins after the end."""
 
     slug = "range-not-satisfiable"
 
@@ -116,19 +116,19 @@ class Unauthorized(ClientError):
 
 
 class CrossSite(ClientError):
-    """A browser sends this for a page of another site."""
+    """A browser sent the request for a page of another site."""
 
     slug = "cross-site"
 
 
 class UnknownHost(ClientError):
-    """The request is for a host that this service is not known as."""
+    """The request's Host is not a name of this service."""
 
     slug = "unknown-host"
 
 
 class Forbidden(ClientError):
-    """The API key is right, but not for this."""
+    """The API key is valid, but lacks the right."""
 
     slug = "forbidden"
 
@@ -178,7 +178,7 @@ class WarmingUp(ServerError):
 
 
 class DecodersUnavailable(ServerError):
-    """No process to decode in can be started."""
+    """No decoder process can be started."""
 
     slug = "decoders-unavailable"
 
@@ -218,13 +218,13 @@ class InferenceFailed(ServerError):
 
 
 class StartupError(LapsrnError):
-    """The service cannot start; the message is one line that says why and what to do."""
+    """The service cannot start; the message is one line with the reason and what to do."""
 
     slug = "weights-refused"
 
 
 class SettingsRefused(StartupError):
-    """Settings that can be read again while the service runs are not valid; the old ones stay."""
+    """Settings that were read again while the service runs are invalid; the old ones are kept."""
 
     slug = "settings-refused"
 
@@ -235,5 +235,5 @@ def slug_of(error: BaseException) -> str:
 
 
 def all_slugs(base: type[LapsrnError] = LapsrnError) -> set[str]:
-    """The slugs of every kind of error there is, with INTERNAL_ERROR."""
+    """The slugs of all kinds of errors, including INTERNAL_ERROR."""
     return {base.slug}.union(*(all_slugs(kind) for kind in base.__subclasses__()))

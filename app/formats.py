@@ -1,7 +1,7 @@
-"""The picture formats: names, signatures, and what a result in each can hold.
+"""The picture formats: names, signatures, and what each can store.
 
-Facts only, as the settings, the command line and the HTTP layer use them too; app.codec.formats names the code that
-reads and writes each format. For a new one add a row to both: tests/test_formats.py names whatever else is missing.
+Facts only, as the settings, the command line and the HTTP layer use them, too; app.codec.formats names the code that
+reads and writes each format. To add one, add a row to both: tests/test_formats.py reports what else is missing.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 OutputFormat: TypeAlias = Literal["png", "webp", "jpeg", "avif", "tiff", "jxl"]
-"""The formats of results by name, the preferred first: a client that accepts several equally gets the first of them."""
+"""The formats of results in order of preference: a client that accepts several equally gets the first of them."""
 
 DEFAULT_FORMAT: OutputFormat = "png"
-"""Of a result for which none was chosen."""
+"""The format of results if none was chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A format that pictures may be sent in."""
+    """A format of input pictures."""
 
     name: str
     media_type: str
     suffixes: tuple[str, ...]
-    """Of file names, in lower case with the dot; the command line writes results with the first."""
+    """Suffixes of file names, in lower case with the dot; the command line writes results with the first."""
     rare_suffixes: tuple[str, ...] = ()
-    """Suffixes that are searched for in folders too, but do not make a file of `lapsrn upscale -o`."""
+    """Further suffixes that are found in folders, but with which `lapsrn upscale -o` does not name a file."""
     matches: Callable[[bytes], bool]
     """Whether a file that begins with these bytes is in this format."""
 
@@ -36,28 +36,28 @@ class Format:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritableFormat(Format):
-    """A format that results may be written in too, and what it can hold."""
+    """A format of results as well, and what it can store."""
 
     alpha: bool
     animation: bool
     sixteen_bits: bool
     """Whether 16-bit samples stay 16-bit; otherwise they are reduced to 8."""
     gray: bool = True
-    """Whether gray is one channel; otherwise it is written as three, which no gray profile describes."""
+    """Whether gray is one channel; otherwise it is written as three, to which no gray profile applies."""
     code_points: bool = False
     """Whether colours can be named by code points (ITU-T H.273), as PQ and HLG have to be."""
     deep_hdr: bool = False
-    """Whether PQ and HLG of 16 bits keep more than 8 where other samples are reduced to 8."""
+    """Whether 16-bit PQ and HLG keep more than 8 bits, although other samples are reduced to 8."""
     lossless: bool
     lossy: bool
     """Whether `quality=` applies."""
     max_side: int | None = None
-    """In pixels; None if no result can be too large."""
+    """Maximum width and height in pixels; None if no result can be too large."""
     bytes_per_sample: float = 1.5
-    """Memory that writing takes for every sample byte of the result, its file included; less for what is written row by
-    row, since the planes' rows are given back meanwhile."""
+    """Memory for writing per sample byte of the result, including its file; less for formats that are written row by
+    row, since rows of the planes are freed meanwhile."""
     bytes_per_pixel: int = 44
-    """The same for every pixel of a frame, where the encoder works on the whole of it."""
+    """Memory per pixel of a frame in addition, if the encoder works on whole frames."""
 
 
 def _starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -65,7 +65,7 @@ def _starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
 
 
 def _has_brand(*brands: bytes) -> Callable[[bytes], bool]:
-    """Files in boxes (ISO/IEC 14496-12) that name one of the brands, as the major brand or a compatible one."""
+    """Matches ISO base media files (ISO/IEC 14496-12) with one of the brands, as the major or a compatible brand."""
 
     def matches(data: bytes) -> bool:
         if data[4:8] != b"ftyp":
@@ -171,18 +171,18 @@ FORMATS: tuple[Format, ...] = (
         lossy=True,
     ),
 )
-"""In the order in which error messages list them; the first whose signature matches is taken."""
+"""In the order in which error messages list them; the first whose signature matches is used."""
 
 INPUT_FORMATS = tuple(row.title for row in FORMATS)
-"""What LAPSRN_FORMATS may name."""
+"""The names that LAPSRN_FORMATS accepts."""
 
 _WRITABLE = {row.name: row for row in FORMATS if isinstance(row, WritableFormat)}
 OUTPUT_FORMATS: Mapping[OutputFormat, WritableFormat] = {
     name: _WRITABLE[name] for name in get_args(OutputFormat) if name in _WRITABLE
 }
-"""The rows of the formats of results, in the order of `OutputFormat`."""
+"""The formats of results, in the order of `OutputFormat`."""
 
 
 def format_of(data: bytes) -> Format | None:
-    """The format of a file by its first bytes, never by its name."""
+    """The format of a file by its first bytes; None if it is unknown."""
     return next((row for row in FORMATS if row.matches(data)), None)

@@ -1,4 +1,4 @@
-"""The Prometheus collector of the machine's NVIDIA GPUs, where there are any."""
+"""The Prometheus collector of the machine's NVIDIA GPUs, if there are any."""
 
 import importlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 
 class GpuCollector(Collector):
-    """What the NVIDIA driver says of each GPU, asked at every scrape."""
+    """Figures of each GPU from the NVIDIA driver, read at every scrape."""
 
     def __init__(self, nvml: Any) -> None:
         """`nvml` is the module pynvml, initialised."""
@@ -36,11 +36,11 @@ class GpuCollector(Collector):
 
 
 def watch_gpus(registry: CollectorRegistry) -> bool:
-    """Adds GPU figures where there is a driver and the extra `gpu` is installed; False where there is not."""
+    """Adds GPU figures; False if there is no driver or the extra `gpu` is not installed."""
     try:
         nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()
         registry.register(GpuCollector(nvml))
-    except Exception:  # no module, no driver, or a driver that does not answer: figures are not worth a failed start
+    except Exception:  # no module, no driver, or an unresponsive driver: none of these should prevent the start
         return False
     return True

@@ -1,4 +1,4 @@
-"""Logs on standard output: JSON for programs, text for people. What cannot be written is lost, never a request."""
+"""Logging to standard output, as JSON or text. Messages that cannot be written are dropped and never block requests."""
 
 import functools
 import logging
@@ -12,17 +12,17 @@ from typing import TextIO
 import structlog
 
 PATIENCE_SECONDS = 0.5
-"""How long a line waits for whoever reads, such as a program behind a pipe that is slow for a moment."""
+"""How long a line waits for its reader, such as a program behind a pipe that is slow for a moment."""
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-"""From which level on syslog has which."""
+"""(minimum logging level, syslog priority)."""
 
 
 class LossyWriter:
-    """A text stream that drops what it cannot write: on a full disk, and where nobody reads what was written before.
+    """A text stream that drops what it cannot write: on a full disk, or if the reader does not keep up.
 
-    A pipe takes 64 KiB and then lets its writer wait, as does a terminal that was stopped with Ctrl-S; the service
-    would stand still with it.
+    A pipe whose 64 KiB are full blocks its writer, as does a terminal that was stopped with Ctrl-S, and the service
+    would block with it.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -30,11 +30,11 @@ class LossyWriter:
         self._stream = stream
         self._descriptor: _Descriptor | None = None
         if hasattr(select, "poll"):
-            with suppress(OSError, ValueError, AttributeError):  # it has none
+            with suppress(OSError, ValueError, AttributeError):  # the stream has no descriptor
                 self._descriptor = _Descriptor(stream.fileno())
 
     def write(self, text: str) -> int:
-        """Writes as far as possible; the length of `text`, as if all of it was written."""
+        """Writes as much as possible; returns the length of `text`, as if all of it had been written."""
         with suppress(OSError, ValueError):
             if self._descriptor is None:
                 self._stream.write(text)
@@ -43,7 +43,7 @@ class LossyWriter:
         return len(text)
 
     def flush(self) -> None:
-        """Flushes as far as possible."""
+        """Flushes; errors are ignored."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
@@ -51,7 +51,7 @@ class LossyWriter:
 
 
 class _Descriptor:
-    """Writes to a descriptor; waits for room for PATIENCE_SECONDS, and then not again until there is some."""
+    """Writes to a descriptor; waits up to PATIENCE_SECONDS for room, but not again until there is room."""
 
     def __init__(self, number: int) -> None:
         self._number = _reopened(number)
@@ -61,7 +61,7 @@ class _Descriptor:
 
     def write(self, data: bytes) -> None:
         if self._cut:
-            data = b"\n" + data  # ends the line of which the rest was dropped
+            data = b"\n" + data  # ends the line whose rest was dropped
         written = 0
         try:
             while written < len(data) and self._has_room():
@@ -71,16 +71,17 @@ class _Descriptor:
                 self._cut = written < len(data)
 
     def _has_room(self) -> bool:
-        """Whether PIPE_BUF bytes can be written without waiting."""
+        """Whether PIPE_BUF bytes can be written without blocking."""
         room = bool(self._room.poll(0 if self._stuck else 1000 * PATIENCE_SECONDS))
         self._stuck = not room
         return room
 
 
 def _reopened(number: int) -> int:
-    """A pipe or terminal once more, on which no write waits, as other processes write to it, too; else `number`.
+    """A new, non-blocking descriptor of a pipe or terminal; otherwise `number`.
 
-    The flag is not set on the descriptor itself, which may be shared with a shell.
+    Even after a poll, a write may block, as other processes write to it, too. O_NONBLOCK is not set on the descriptor
+    itself, which may be shared with a shell.
     """
     if stat.S_ISFIFO(os.fstat(number).st_mode) or os.isatty(number):
         with suppress(OSError):
@@ -89,16 +90,16 @@ def _reopened(number: int) -> int:
 
 
 class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
-    """Begins each message with its priority, which systemd's journal takes off again (sd-daemon(3))."""
+    """Prefixes each message with its priority, which systemd's journal parses (sd-daemon(3))."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Such as "<4>" and the message, for a warning."""
+        """The message with its prefix, such as "<4>" for a warning."""
         priority = next((number for least, number in _PRIORITIES if record.levelno >= least), 7)
         return f"<{priority}>{super().format(record)}"
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Whether it leads to systemd's journal, which says so by device and inode (systemd.exec(5))."""
+    """Whether the stream is connected to systemd's journal, by its device and inode (systemd.exec(5))."""
     with suppress(OSError, ValueError, AttributeError):
         place = os.fstat(stream.fileno())
         return os.environ.get("JOURNAL_STREAM") == f"{place.st_dev}:{place.st_ino}"
@@ -106,10 +107,10 @@ def _is_journal(stream: TextIO) -> bool:
 
 
 def configure(level: str, form: str, stream: TextIO | None = None, replica: int | None = None) -> None:
-    """Sends structlog's and the standard library's messages of at least `level` to `stream` (standard output).
+    """Sends structlog's and the standard library's messages of at least `level` to `stream`, by default stdout.
 
-    `form` is "json", "console" (text) or "auto": text on a terminal, JSON elsewhere. Systemd's journal is told the
-    level of each message. With `replica` every message says which one of several processes it is from.
+    `form` is "json", "console" (text) or "auto": text on a terminal, JSON elsewhere. Messages to systemd's journal have
+    its priorities. With `replica`, every message contains this number.
     """
     stream = stream or sys.stdout
     text = form == "console" or (form == "auto" and stream.isatty())
@@ -122,7 +123,7 @@ def configure(level: str, form: str, stream: TextIO | None = None, replica: int 
         shared.append(functools.partial(_marked, replica))
     last: list[structlog.typing.Processor]
     if text:
-        plain = structlog.dev.plain_traceback  # the default shows local variables too, and so secrets
+        plain = structlog.dev.plain_traceback  # the default shows local variables, and thereby secrets
         renderer = structlog.dev.ConsoleRenderer(
             colors=False, pad_event_to=0, sort_keys=False, exception_formatter=plain
         )
@@ -150,11 +151,11 @@ def configure(level: str, form: str, stream: TextIO | None = None, replica: int 
         logger.handlers = []
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # which tells of every probe and scrape
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every probe and scrape at INFO
 
 
 def _shortened(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Without what joins log lines across systems, which would fill the lines of a terminal."""
+    """Drops fields that only serve to correlate logs across systems, to keep lines on a terminal short."""
     return {name: value for name, value in event.items() if name not in ("logger", "trace_id")}
 
 

@@ -1,4 +1,4 @@
-"""Serves: makes the application and runs it until a signal ends it; nothing happens at import."""
+"""Builds the application and runs the server until a signal ends it; importing does nothing."""
 
 import asyncio
 import errno
@@ -41,13 +41,13 @@ def create_app(
 ) -> "FastAPI":
     """The application, ready for an ASGI server; its lifespan starts and stops the service.
 
-    `models` has one factory per worker; None is the real networks, from the settings' weights. With `start_decoders`
-    the first process to decode in is started before the lifespan, which then has to follow. Raises StartupError.
+    `models` has one factory per worker; None loads the networks from the settings' weights. With `start_decoders` the
+    first decoder process is started before the lifespan, which must then follow. Raises StartupError.
     """
     service = build_service(settings, models)
     if start_decoders:
         service.start_decoders()
-    from app.api.access import Access  # takes as long as the process that is warming up meanwhile
+    from app.api.access import Access  # imported late: a decoder process warms up meanwhile
     from app.api.application import build_application
 
     access = Access(settings.keys_now, settings.client_max_concurrent, settings.client_requests_per_minute)
@@ -55,22 +55,22 @@ def create_app(
 
 
 def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | None = None) -> int:
-    """`lapsrn serve`: runs until a signal ends it; the exit code. Raises StartupError before it listens.
+    """`lapsrn serve`: runs until a signal, and returns the exit code. Raises StartupError if it cannot start.
 
-    `models` as in `create_app`; with replicas they are pickled.
+    `models` are those of `create_app`; with replicas they are pickled.
     """
     settings = settings or load_settings()
     logging.configure(settings.log_level, settings.log_format)
-    _have_a_directory()
+    _ensure_working_directory()
     open_files.require()
-    _have_extras(settings)
+    _check_support(settings)
     for name in unknown_settings(os.environ):
         structlog.get_logger("lapsrn").warning("not a setting; see docs/configuration.md", variable=name)
     listener = listen(settings.host, settings.port)
     metrics = None
     if settings.metrics_port is not None:
         metrics = listen(settings.host, settings.metrics_port, "LAPSRN_METRICS_PORT")
-    _tell_address(listener)
+    _print_address(listener)
     count = replica_count(settings)
     if count > 1 and not hasattr(socket, "AF_UNIX"):
         raise StartupError(f"LAPSRN_REPLICAS={count}: this system has no Unix sockets, which replicas need; set 1")
@@ -82,8 +82,8 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     return run_server(app, listener, _with_metrics(app, metrics))
 
 
-def _have_extras(settings: Settings) -> None:
-    """Raises StartupError for a setting that would have no effect here."""
+def _check_support(settings: Settings) -> None:
+    """Raises StartupError for a setting that this installation or system does not support."""
     if settings.tracing and find_spec("opentelemetry.sdk") is None:
         raise StartupError("LAPSRN_TRACING: spans need packages that are not installed; install lapsrn[tracing]")
     if settings.pin_replicas and not cpu.CAN_PIN:
@@ -91,7 +91,7 @@ def _have_extras(settings: Settings) -> None:
 
 
 def listen(host: str, port: int, variable: str = "LAPSRN_PORT or --port") -> socket.socket:
-    """A socket that listens on `host`. Raises StartupError in one line, which names what sets the port."""
+    """A socket that listens on `host`. Raises a one-line StartupError that names the `variable` for the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
@@ -119,7 +119,7 @@ def _serve_replicas(
     listener: socket.socket,
     metrics: socket.socket | None,
 ) -> int:
-    """The parent of `count` processes that serve on the same sockets."""
+    """Runs as the parent of `count` processes that serve on the same sockets."""
     from app.api.replicas import Replicas  # imports httpx, which only replicas need
     from app.api.server import LAST_SECONDS
     from app.supervisor import Supervisor
@@ -130,7 +130,7 @@ def _serve_replicas(
         replicas = Replicas(folder, count)
 
         def start(index: int, again: bool) -> BaseProcess:
-            _have_a_directory()
+            _ensure_working_directory()
             folder.mkdir(mode=0o700, exist_ok=True)
             replicas.socket(index).unlink(missing_ok=True)
             process = spawn.Process(
@@ -148,14 +148,14 @@ def _serve_replicas(
 
 @contextmanager
 def _folder_for_sockets() -> Iterator[Path]:
-    """Where replicas reach one another. Raises StartupError if there can be no such folder."""
+    """A temporary folder for the replicas' sockets. Raises StartupError if it cannot be created or used."""
     with ExitStack() as stack:
         try:
             folder = Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="lapsrn-", ignore_cleanup_errors=True))
             )
             with socket.socket(socket.AF_UNIX) as trial:
-                trial.bind(str(folder / "trial.sock"))  # its path may be too long
+                trial.bind(str(folder / "trial.sock"))  # fails if the path is too long
         except OSError as error:
             raise StartupError(f"replicas need a folder for their sockets ({error}); name one in TMPDIR") from None
         yield folder
@@ -170,7 +170,7 @@ def _replica(
     listener: socket.socket,
     metrics: socket.socket | None,
 ) -> NoReturn:
-    """A process started by the parent; with `again`, to replace one that has ended."""
+    """The main function of a replica; `again` if it replaces one that has ended."""
     from app.api.application import build_metrics_application
     from app.api.replicas import ScrapeOfAll
     from app.api.scrape import SharedScrape
@@ -184,7 +184,7 @@ def _replica(
     try:
         app = create_app(settings, models)
     except StartupError as error:
-        if again or _first_to_refuse(replicas):
+        if again or _is_first_refusal(replicas):
             print(f"lapsrn: {error}", file=sys.stderr)
         leave(EXIT_STARTUP)
     app.state.hold = again
@@ -192,12 +192,12 @@ def _replica(
     own = build_metrics_application(app.state.service), replicas.socket(index)
     parent = multiprocessing.parent_process()
     assert parent is not None and parent.pid is not None
-    app.state.reloaded = partial(_have_all_reloaded, parent.pid)
+    app.state.reloaded = partial(_reload_all, parent.pid)
     leave(run_server(app, listener, [own, *_with_metrics(app, metrics)], int(parent.sentinel)))
 
 
-def _first_to_refuse(replicas: "Replicas") -> bool:
-    """Whether no other replica has said yet why it cannot start: the reason is the same."""
+def _is_first_refusal(replicas: "Replicas") -> bool:
+    """Whether no other replica has reported why it cannot start: the reason is the same for all."""
     try:
         (replicas.folder / "refused").touch(exist_ok=False)
     except FileExistsError:
@@ -205,22 +205,22 @@ def _first_to_refuse(replicas: "Replicas") -> bool:
     return True
 
 
-def _have_all_reloaded(parent: int) -> None:
-    """Tells the parent, if it still exists: its successor may be the system's first process."""
+def _reload_all(parent: int) -> None:
+    """Has the parent reload all replicas, if it still exists: otherwise this process's parent may be init."""
     if os.getppid() == parent:
         os.kill(parent, signal.SIGHUP)
 
 
-def _have_a_directory() -> None:
-    """Changes to the root if the working directory has been deleted, as no process can be started there."""
+def _ensure_working_directory() -> None:
+    """Changes to the root if the working directory was deleted, as no process can be started in a deleted one."""
     try:
         Path.cwd()
     except FileNotFoundError:
         os.chdir("/")
 
 
-def _tell_address(listener: socket.socket) -> None:
-    """On a terminal, where to point a browser."""
+def _print_address(listener: socket.socket) -> None:
+    """On a terminal, prints the address for a browser."""
     if sys.stdout.isatty():
         host, port = listener.getsockname()[:2]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
@@ -229,14 +229,14 @@ def _tell_address(listener: socket.socket) -> None:
 
 
 def _open_standard_streams() -> None:
-    """If they were closed, what is written to them is dropped, instead of going to the socket opened next."""
+    """If they are closed, redirects them to the null device, so that output does not go to the next opened socket."""
     open_closed()
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def main() -> NoReturn:
-    """`python -m app.main`: as `serve`, with one line on standard error if it cannot start."""
+    """`python -m app.main`: `serve`, with one line on standard error if it cannot start."""
     _open_standard_streams()
     early_signals.listen()
     try:

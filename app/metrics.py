@@ -11,26 +11,26 @@ from app.errors import all_slugs
 NOT_KEPT = ("too-large", "full", "unavailable")
 DECODER_LOSSES = ("died", "timeout", "malformed")
 OUTCOMES = ("done", "refused", "failed", "cancelled")
-"""Of jobs: "refused" is the client's fault or a lack of room, "failed" the service's fault."""
+"""Outcomes of jobs: "refused" is the client's fault or a lack of room, "failed" the service's fault."""
 SIZES: Mapping[str, float] = {"small": 2**20, "medium": 2**24, "large": float("inf")}
-"""Classes of results, by the most pixels that each has."""
+"""Size classes of results, with the maximum number of pixels."""
 CLEAN_STRENGTHS = ("0", "0.25", "0.5", "0.75", "1")
-"""Classes of strengths of clean-up, each up to this one."""
+"""Upper bounds of the classes of clean-up strengths."""
 CLEAN_REASONS = ("nothing", "asked", "jpeg", "webp", "avif", "grid", "noise", "area")
 WEBHOOK_RESULTS = ("ok", "status", "unreachable", "timeout", "refused")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
 _STATUSES = ("200", "500", "503", "504")
-"""Of pictures, those that the alerts are about: answered, failed and refused."""
+"""Statuses of POST /upscale that the alerts use: answered, failed and refused."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
 class Metrics:
-    """The collectors, and the few calls that move them; observes the engine and the decoders, too."""
+    """The collectors, and methods that update them; also the observer of the engine and the decoders."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Registers everything on `registry`; label values come from fixed sets, so their number is bounded."""
+        """Registers everything on `registry`. Label values come from fixed sets, so that cardinality is bounded."""
         self.registry = registry
         self._requests = Counter(
             "lapsrn_http_requests_total", "HTTP requests answered", ["route", "method", "status"], registry=registry
@@ -118,7 +118,7 @@ class Metrics:
         self._start_at_zero()
 
     def _start_at_zero(self) -> None:
-        """Makes every series that there will be: to Prometheus, one that appears with the value 1 has not increased."""
+        """Creates every series in advance: Prometheus does not count a series that appears with 1 as an increase."""
         for status in _STATUSES:
             self._requests.labels("/upscale", "POST", status)
         for slug in all_slugs():
@@ -146,13 +146,13 @@ class Metrics:
         self._decoder_up.set(1)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """One HTTP request answered; `route` is a template such as /jobs/{job_id}, or "unmatched"."""
+        """An HTTP request was answered; `route` is a template such as /jobs/{job_id}, or "unmatched"."""
         known = method if method in _METHODS else "other"
         self._requests.labels(route, known, str(status)).inc()
         self._request_seconds.labels(route, known, _class(status)).observe(seconds)
 
     def upscaled(self, model: str, pixels: int, status: int, seconds: float) -> None:
-        """One POST /upscale answered, with a result of `pixels`, or 0; `model` is one that is served, or ""."""
+        """A POST /upscale was answered, with a result of `pixels` or 0; `model` is a served model or ""."""
         size = next(name for name, most in SIZES.items() if pixels <= most) if pixels else "none"
         self._upscale_seconds.labels(model, size, _class(status)).observe(seconds)
 
@@ -161,23 +161,23 @@ class Metrics:
         self._jobs.labels(outcome).inc()
 
     def webhook_tried(self, result: str) -> None:
-        """A webhook was sent, or could not be; `result` is one of WEBHOOK_RESULTS."""
+        """A delivery was attempted; `result` is one of WEBHOOK_RESULTS."""
         self._webhook_tries.labels(result).inc()
 
     def webhook_ended(self, outcome: str) -> None:
-        """A webhook was "delivered", or it "failed" for good."""
+        """A webhook was "delivered", or has finally "failed"."""
         self._webhooks.labels(outcome).inc()
 
     def webhooks_pending(self, count: int) -> None:
-        """So many are to be delivered, now or when their jobs end."""
+        """`count` webhooks are to be delivered, now or when their jobs end."""
         self._webhooks_pending.set(count)
 
     def built(self, version: str) -> None:
-        """Which version this is."""
+        """Sets the version of the service."""
         self._build.labels(version).set(1)
 
     def stage(self, name: str, seconds: float) -> None:
-        """One stage of one request took `seconds`; `name` is one of STAGES."""
+        """A stage of a request took `seconds`; `name` is one of STAGES."""
         self._stage_seconds.labels(name).observe(seconds)
 
     def batch(self, tiles: int, seconds: float, worker: str) -> None:
@@ -186,7 +186,7 @@ class Metrics:
         self._busy.labels(worker).inc(seconds)
 
     def queue(self, tiles: int, age: float) -> None:
-        """`tiles` wait, the oldest for `age` seconds."""
+        """`tiles` are waiting, the oldest for `age` seconds."""
         self._queue_tiles.set(tiles)
         self._queue_age.set(age)
 
@@ -203,7 +203,7 @@ class Metrics:
         self._in_flight.inc()
 
     def upscale_ended(self) -> None:
-        """An accepted upscale ended, however it did."""
+        """An accepted upscale ended, with any outcome."""
         self._in_flight.dec()
 
     def rejected(self, reason: str) -> None:
@@ -215,7 +215,7 @@ class Metrics:
         self._cancelled.labels(stage).inc()
 
     def connections(self, count: int) -> None:
-        """So many connections are open."""
+        """`count` connections are open."""
         self._connections.set(count)
 
     def connection_dropped(self, reason: str) -> None:
@@ -228,11 +228,11 @@ class Metrics:
         self._pixels.labels("out").inc(pixels_out)
 
     def cleaned(self, strength: float, reason: str) -> None:
-        """A picture was upscaled with this strength of clean-up, 0..1; `reason` is one of CLEAN_REASONS."""
+        """A picture was upscaled with this clean-up strength, 0..1; `reason` is one of CLEAN_REASONS."""
         self._cleaned.labels(next(each for each in CLEAN_STRENGTHS if strength <= float(each)), reason).inc()
 
     def decoder_wait(self, seconds: float) -> None:
-        """A picture waited so long for a free decoder process."""
+        """A picture waited `seconds` for a free decoder process."""
         self._decoder_wait.observe(seconds)
 
     def decoder_lost(self, reason: str) -> None:
@@ -244,12 +244,12 @@ class Metrics:
         self._decoder_up.set(int(up))
 
     def watch_store(self, size_bytes: Callable[[], int], up: Callable[[], bool]) -> None:
-        """Asks for the bytes kept, and whether more can be, at every scrape."""
+        """Reads the store's size and whether it works at every scrape."""
         self._store_bytes.set_function(size_bytes)
         self._store_up.set_function(up)
 
     def store_emptied(self) -> None:
-        """The store has lost everything that it had."""
+        """The store was found to have lost everything."""
         self._store_emptied.inc()
 
     def result_not_kept(self, reason: str) -> None:
@@ -257,7 +257,7 @@ class Metrics:
         self._not_kept.labels(reason).inc()
 
     def models(self, infos: Iterable[Mapping[str, str]]) -> None:
-        """Says which networks are served: name, sha256, device, dtype of each. Those before are forgotten."""
+        """Replaces the served networks: the name, sha256, device and dtype of each."""
         self._model_info.clear()
         for info in infos:
             self._model_info.labels(**info).set(1)
@@ -269,5 +269,5 @@ class Metrics:
 
 
 def _class(status: int) -> str:
-    """Such as "2xx"."""
+    """The class of a status, such as "2xx"."""
     return f"{status // 100}xx"

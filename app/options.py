@@ -1,7 +1,7 @@
-"""What can be asked of one upscale: the one declaration that HTTP, jobs, the command line and the codec read.
+"""The options of an upscale: the single declaration that HTTP, jobs, the command line and the codec use.
 
-Plain dataclasses, as decoder processes and `lapsrn --help` should not load pydantic. lapsrn_client stands alone and
-mirrors them by hand; tests/test_options.py holds the two and docs/api.md together.
+Plain dataclasses, so that decoder processes and `lapsrn --help` do not load pydantic. lapsrn_client is independent and
+repeats them; tests/test_options.py keeps both and docs/api.md consistent.
 """
 
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from typing import Annotated, Literal, TypeAlias, get_args
 from app.formats import DEFAULT_FORMAT, OutputFormat
 
 LevelChoice: TypeAlias = Literal[2, 4, 8]
-"""The levels that a network can have."""
+"""The pyramid levels that a network can have."""
 _LEVELS: tuple[int, ...] = get_args(LevelChoice)
 MoreEffort: TypeAlias = Literal["medium", "high", "best"]
-"""Words for a better result in more time."""
+"""Names of efforts above the standard: a better result in more time."""
 MORE_EFFORT: tuple[str, ...] = get_args(MoreEffort)
 Effort: TypeAlias = Literal["standard", MoreEffort]
-"""What is done for a result; app.service.choice says what each is."""
+"""How much work is done for a result; app.service.choice defines each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """How an option is described: in the OpenAPI document, and in the help of the command line."""
+    """How an option is documented: `description` in OpenAPI, `help` and `metavar` on the command line."""
 
     description: str
     help: str
@@ -31,16 +31,16 @@ class Option:
     max_length: int | None = None
     least: float | None = None
     most: float | None = None
-    """Of a number, both inclusive."""
+    """Limits of a number, both inclusive."""
     aliases: tuple[tuple[str, str], ...] = ()
-    """Other names of values in a query, each with the value that it means; they are taken, but not advertised."""
+    """(alias, value) pairs that are accepted in a query, but not documented."""
     general: bool = False
-    """On the command line, listed with the general options and not among those about pictures."""
+    """Whether the command line lists it with the general options instead of those about pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpscaleOptions:
-    """The values have been validated by whoever took them from a request or a command line."""
+    """The options of an upscale. Whatever reads them from a request or a command line has validated the values."""
 
     scale: Annotated[
         float,
@@ -183,12 +183,12 @@ class UpscaleOptions:
 
     @property
     def sized(self) -> bool:
-        """Whether a size is wished for, instead of a scale."""
+        """Whether a size is asked for, instead of a scale."""
         return self.width is not None or self.height is not None or self.long_side is not None
 
     @property
     def least_level(self) -> int:
-        """The smallest level that can be needed, whatever the picture's size is."""
+        """The smallest level that may be needed, for a picture of any size."""
         return _LEVELS[0] if self.sized else next(level for level in _LEVELS if level >= self.scale)
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
@@ -198,17 +198,17 @@ class UpscaleOptions:
             factor = Fraction(self.long_side, max(height, width))
         elif self.sized:
             limits = ((self.height, height), (self.width, width))
-            factor = min(Fraction(wished, side) for wished, side in limits if wished is not None)
+            factor = min(Fraction(limit, side) for limit, side in limits if limit is not None)
         return max(1, _rounded(height * factor)), max(1, _rounded(width * factor))
 
     @property
     def cleans(self) -> bool:
-        """Whether luma is cleaned up. To be asked once "auto" has been replaced by a strength."""
+        """Whether luma is cleaned up. Only meaningful once "auto" has been replaced by a strength."""
         return self.clean not in ("auto", 0)
 
     @property
     def output_format(self) -> OutputFormat:
-        """The format to write; PNG where none was chosen."""
+        """The format to write; PNG by default."""
         return self.format or DEFAULT_FORMAT
 
     @property
@@ -218,16 +218,16 @@ class UpscaleOptions:
 
     @property
     def asked_effort(self) -> Effort:
-        """How much is done for the result: the most that is asked for, by any name."""
+        """The highest effort asked for by any of `effort`, `quality` and `ensemble`."""
         asked = (self.effort, self.quality, "best" if self.ensemble else None)
         return next((each for each in reversed(get_args(MoreEffort)) if each in asked), "standard")
 
 
 def listed(words: tuple[str, ...]) -> str:
-    """Such as "medium, high or best"."""
+    """A list as text, such as "medium, high or best"."""
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _rounded(value: Fraction) -> int:
-    """To the nearest whole number, halves up."""
+    """The nearest integer; halves are rounded up."""
     return int(value + Fraction(1, 2))

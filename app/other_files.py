@@ -1,4 +1,4 @@
-"""Files that are no pictures in an accepted format, by name, for those who send one by mistake."""
+"""Recognises common files that are not pictures in a known format, so that error messages can name them."""
 
 _BEGINNINGS = {
     b"PK\x03\x04": "a ZIP archive, or a document that is kept in one",
@@ -44,12 +44,12 @@ _BRANDS |= dict.fromkeys(
     (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"3gp4", b"3gp5"),
     "a film",
 )
-_TEXT = 1024  # bytes in which a text tells what it is
+_TEXT = 1024  # bytes of a text that are searched
 _MAX_NAME = 255
 
 
 def name_of(data: bytes) -> str:
-    """What a file seems to be by its first bytes, or ""."""
+    """What a file seems to be by its first bytes; "" if unknown."""
     if data[4:8] == b"ftyp":
         return _BRANDS.get(bytes(data[8:12]), "")
     if data[:4] == b"RIFF" and data[8:12] == b"AVI ":

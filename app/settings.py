@@ -1,4 +1,4 @@
-"""Every knob of the service: one frozen class, read from the environment (LAPSRN_*) and checked once, at the start."""
+"""The settings of the service: one frozen class, read from the environment (LAPSRN_*) and validated at startup."""
 
 import ipaddress
 import re
@@ -25,20 +25,20 @@ _ROOT = Path(__file__).resolve().parent.parent
 _SHIPPED = next(
     (place for place in (_ROOT / "weights", _ROOT / "lapsrn" / "weights") if place.is_dir()), Path("weights")
 )
-"""In a checkout, or in an installed wheel."""
+"""The folder of shipped weights, in a checkout or in an installed wheel."""
 _DEFAULT_WEIGHTS = _SHIPPED / "lapsrn_x4.safetensors"
 
 _YEAR = 365 * 24 * 3600
-"""Clocks and timers of the system take no time without end, and some of them far less than a float can say."""
+"""Maximum of durations: timers of the system accept neither infinity nor values near a float's maximum."""
 MOST = 1 << 50
-"""Bytes, pixels, counts: sums of a few such limits still fit what the system takes."""
+"""Maximum of bytes, pixels and counts: sums of a few still fit the system's integers."""
 Positive = Annotated[int, Field(ge=1, le=MOST)]
 Seconds = Annotated[float, Field(gt=0, le=_YEAR)]
 WholeSeconds = Annotated[int, Field(ge=1, le=_YEAR)]
 
 
 class Settings(BaseSettings):
-    """What the service runs with. Bytes, pixels and seconds are in the names; sizes are inclusive limits."""
+    """The settings of the service. Names contain their units (bytes, pixels, seconds); limits are inclusive."""
 
     model_config = SettingsConfigDict(env_prefix="LAPSRN_", env_ignore_empty=True, frozen=True, extra="forbid")
 
@@ -293,7 +293,7 @@ class Settings(BaseSettings):
     @field_validator("formats", "cors_origins", "more_weights", "webhook_hosts", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """Commas separate; a list stays a list, and the word none is an empty one."""
+        """Splits text at commas; the word none is an empty list."""
         if value == "none":
             return ()
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -306,7 +306,7 @@ class Settings(BaseSettings):
     @field_validator("forwarded_allow_ips")
     @classmethod
     def _proxies(cls, value: str) -> str:
-        """uvicorn would take anything else for a name, which no proxy has."""
+        """Refuses anything but addresses and networks, which uvicorn would treat as a name that no proxy has."""
         for part in filter(None, map(str.strip, [] if value.strip() == "*" else value.split(","))):
             try:
                 ipaddress.ip_network(part)
@@ -370,15 +370,15 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Secrets from their files, as if they had been in the environment."""
+        """Reads secrets from their files, as if they were in the environment."""
         for name in ("api_keys", "redis_url", "webhook_secret"):
             variable, file = f"LAPSRN_{name.upper()}", values.get(f"{name}_file")
             if not file:
                 continue
             if values.get(name):
                 raise ValueError(f"{variable} and {variable}_FILE are both set; keep one of them")
-            held = keys_in(Path(file)) if name == "api_keys" else text_of(Path(file), f"{variable}_FILE").strip()
-            values = values | {name: held}
+            secret = keys_in(Path(file)) if name == "api_keys" else text_of(Path(file), f"{variable}_FILE").strip()
+            values = values | {name: secret}
         return values
 
     @model_validator(mode="after")
@@ -409,7 +409,7 @@ class Settings(BaseSettings):
             )
 
     def keys_now(self) -> tuple[ApiKey, ...]:
-        """The API keys: what LAPSRN_API_KEYS_FILE holds by now, if there is one. Raises SettingsRefused."""
+        """The current API keys, read again from LAPSRN_API_KEYS_FILE if it is set. Raises SettingsRefused."""
         if self.api_keys_file is None:
             return self.api_keys
         try:
@@ -421,12 +421,12 @@ class Settings(BaseSettings):
 
     @property
     def webhook_keys(self) -> tuple[bytes, ...]:
-        """What webhooks are signed with."""
+        """The keys with which webhooks are signed."""
         return () if self.webhook_secret is None else secrets_in(self.webhook_secret.get_secret_value())
 
     @property
     def other_weights(self) -> tuple[Path, ...]:
-        """Files of more networks, and folders of them; the shipped ones only beside the shipped weights."""
+        """Weights files and folders of further networks; the shipped ones only along with the shipped weights."""
         return self.more_weights if self.weights == _DEFAULT_WEIGHTS or self.more_weights != (_SHIPPED,) else ()
 
 
@@ -453,6 +453,6 @@ def load_settings() -> Settings:
 
 
 def unknown_settings(names: Iterable[str]) -> list[str]:
-    """Those of `names` that start with LAPSRN_ and mean nothing: slips, which would otherwise go unseen."""
+    """Those of `names` that start with LAPSRN_ but are unknown: typing errors, which would otherwise go unnoticed."""
     known = {f"LAPSRN_{name.upper()}" for name in Settings.model_fields} | {"LAPSRN_SERVER", "LAPSRN_API_KEY"}
     return sorted(name for name in names if name.startswith("LAPSRN_") and name not in known)

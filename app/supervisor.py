@@ -1,4 +1,4 @@
-"""Several processes of the service on one socket: starts them, passes signals on, replaces those that die or hang."""
+"""Supervises the replicas of the service on one socket: starts them, forwards signals, replaces dead or hung ones."""
 
 import asyncio
 import contextlib
@@ -16,31 +16,31 @@ from app.errors import EXIT_STARTUP
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds before a replica is started again, by how often it died in a row."""
+"""Delay in seconds before a replica is restarted, by its number of consecutive deaths."""
 _STEADY_SECONDS = 60.0
-"""A replica that lived so long did not die in a row with the one before."""
+"""A replica that lived longer than this resets the count."""
 _PROBE_SECONDS = 5.0
 _PROBES_FAILED = 3
-"""So many health checks in a row without an answer, or with another one than 200, end a replica."""
+"""A replica is killed after this many consecutive health checks without an answer of 200."""
 _KILL_SECONDS = 20.0
-"""What a replica may take beyond its own deadlines before it is killed."""
+"""How far a replica may exceed its own deadlines before it is killed."""
 
 Start = Callable[[int, bool], BaseProcess]
-"""Starts the replica with this number; the other argument is whether another one had its place before."""
+"""Starts the replica with this number; the second argument is whether it replaces an earlier one."""
 
 
 class Supervisor:
     """The parent of the replicas.
 
-    Every signal that the service knows goes to all of them, and this process ends once they have. A replica that ends
-    by itself is started again and listens once it is warm; one whose health check fails is killed first. A replica that
-    cannot start (EXIT_STARTUP) at the first time ends them all, as the others could not either.
+    Signals are forwarded to all replicas, and this process ends once they have ended. A replica that ends by itself is
+    restarted, and listens once it is warm; one whose health checks fail is killed first. If a replica cannot start
+    (EXIT_STARTUP) initially, all are stopped, as the others could not start either.
     """
 
     def __init__(self, count: int, start: Start, sockets: Callable[[int], Path], stop_seconds: float) -> None:
-        """`sockets` has the path of each replica's own socket, where it answers health checks.
+        """`sockets` returns the path of each replica's own socket, on which it answers health checks.
 
-        `stop_seconds` is how long one may take to end after a signal.
+        `stop_seconds` is how long a replica may take to end after a signal.
         """
         self._start = start
         self._sockets = sockets
@@ -51,7 +51,7 @@ class Supervisor:
         self._log = structlog.get_logger("lapsrn")
 
     async def run(self) -> int:
-        """Until all replicas have ended; the exit code."""
+        """Runs until all replicas have ended; returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in _PASSED_ON:
             loop.add_signal_handler(number, self._signalled, number)
@@ -64,20 +64,20 @@ class Supervisor:
         if number != signal.SIGHUP:
             self._stop(number)
         else:
-            self._tell(number)
+            self._forward(number)
 
     def _stop(self, number: signal.Signals) -> None:
         self._stopping.set()
-        self._tell(number)
+        self._forward(number)
 
-    def _tell(self, number: signal.Signals) -> None:
+    def _forward(self, number: signal.Signals) -> None:
         for process in self._running.values():
             if process is not None and process.pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, number)
 
     async def _keep(self, index: int) -> None:
-        """Has replica `index` running until all are to stop."""
+        """Keeps replica `index` running until all are stopped."""
         again, deaths = False, 0
         while not self._stopping.is_set():
             born = time.monotonic()
@@ -99,7 +99,7 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _outcome(self, index: int, process: BaseProcess) -> int:
-        """The exit code, once `process` has ended: by itself, or because it hung."""
+        """Waits until `process` has ended, by itself or killed; returns the exit code."""
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(process.sentinel, ended.set)
@@ -114,7 +114,7 @@ class Supervisor:
         return process.exitcode or 0
 
     async def _watch(self, index: int, process: BaseProcess) -> None:
-        """Kills `process` when its health check, which answered once, fails too often in a row."""
+        """Kills `process` after too many consecutive failed health checks, once the first one has succeeded."""
         transport = httpx.AsyncHTTPTransport(uds=str(self._sockets(index)))
         seen, failed = False, 0
         async with httpx.AsyncClient(transport=transport, base_url="http://replica", timeout=_PROBE_SECONDS) as client:
@@ -124,7 +124,7 @@ class Supervisor:
                     well = (await client.get("/healthz")).status_code == 200
                 except httpx.HTTPError:
                     well = False
-                if seen and not self._sockets(index).exists():  # whoever cleans up there, takes those of all
+                if seen and not self._sockets(index).exists():  # a clean-up of temporary files removes all
                     self._log.error("a replica's socket was removed; its health is not checked any more", replica=index)
                     return
                 seen |= well
@@ -133,7 +133,7 @@ class Supervisor:
         process.kill()
 
     async def _insist(self, process: BaseProcess) -> None:
-        """Kills `process` when it has not ended long after it should have."""
+        """Kills `process` if it has not ended long after its deadline."""
         await self._stopping.wait()
         await asyncio.sleep(self._stop_seconds + _KILL_SECONDS)
         process.kill()

@@ -1,4 +1,4 @@
-"""Whose turn it is: round-robin over clients, also for work that needs one of a few seats. Not thread-safe."""
+"""Round-robin over clients, also for work that needs one of a few seats. Not thread-safe."""
 
 from collections import deque
 from typing import Generic, TypeVar
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class RoundRobin(Generic[T]):
-    """A round-robin whose newcomers need not wait for a whole round.
+    """A round-robin in which newcomers need not wait for a whole round.
 
-    A newcomer's first turn comes after one more turn of the round, or after that of the newcomer before it and one
-    more: however many newcomers there are, every second turn is left to the others.
+    A newcomer's first turn comes after the next turn of the round, or, if another newcomer is waiting, after that one
+    and one more turn: however many newcomers there are, every second turn is left to the others.
     """
 
     def __init__(self) -> None:
@@ -23,18 +23,18 @@ class RoundRobin(Generic[T]):
         return bool(self._order)
 
     def add(self, member: T) -> None:
-        """Lets somebody take part, unless they do already."""
+        """Adds a member, which must not take part already."""
         last = self._order.index(next(reversed(self._newcomers))) if self._newcomers else -1
         self._order.insert(last + 2, member)
         self._newcomers[member] = None
 
     def remove(self, member: T) -> None:
-        """Takes a member out."""
+        """Removes a member."""
         self._order.remove(member)
         self._newcomers.pop(member, None)
 
     def served(self, member: T) -> None:
-        """Sends a member to the end of the round."""
+        """Moves a member to the end of the round."""
         self.remove(member)
         self._order.append(member)
 
@@ -44,10 +44,10 @@ class RoundRobin(Generic[T]):
 
 
 class Seats(Generic[T]):
-    """Who waits for one of a few seats, such as threads or processes, and who has one.
+    """Assigns a few seats, such as threads or processes, to waiting items of clients.
 
-    A seat that is free goes to the waiting client that has the fewest, in turn among equals. One client has at most
-    `count` of them; a last one, beyond these, is kept for clients that have none.
+    A free seat goes to the waiting client that has the fewest, in turn among equals. One client has at most `count`
+    seats; one more is reserved for clients that have none.
     """
 
     def __init__(self, count: int) -> None:
@@ -57,14 +57,14 @@ class Seats(Generic[T]):
         self._turns: RoundRobin[str] = RoundRobin()
 
     def wait(self, client: str, item: T) -> None:
-        """Queues an item of a client, behind its others."""
+        """Queues an item of a client, after its others."""
         if client not in self._waiting:
             self._waiting[client] = deque()
             self._turns.add(client)
         self._waiting[client].append(item)
 
     def take(self) -> tuple[str, T] | None:
-        """Gives a seat to the next item, until `leave`; None if nothing waits that may have one."""
+        """Gives a seat to the next item, until `leave`; returns (client, item), or None if no item may have a seat."""
         client = self._next()
         if client is None:
             return None
@@ -80,14 +80,14 @@ class Seats(Generic[T]):
         self._taken.remove(client)
 
     def clear(self) -> list[T]:
-        """Removes and returns what waits."""
+        """Removes and returns all waiting items."""
         items = [item for waiting in self._waiting.values() for item in waiting]
         for client in list(self._waiting):
             self._forget(client)
         return items
 
     def _next(self) -> str | None:
-        """The client with the fewest seats that may have one more. Looks at no more of those that wait than it must."""
+        """The client with the fewest seats that may have one more. Stops at the first one without any."""
         if self._taken.total > self._count:
             return None
         fewest = None

@@ -1,4 +1,4 @@
-"""Where webhooks may go and what they are signed with: the values of LAPSRN_WEBHOOK_HOSTS and LAPSRN_WEBHOOK_SECRET."""
+"""Where webhooks may be sent and how they are signed: parses LAPSRN_WEBHOOK_HOSTS and LAPSRN_WEBHOOK_SECRET."""
 
 import base64
 import binascii
@@ -10,19 +10,19 @@ from urllib.parse import SplitResult, urlsplit
 
 Address = IPv4Address | IPv6Address
 MAX_URL = 2048
-"""Characters of an address."""
+"""Maximum length of a URL, in characters."""
 _HOST = re.compile(r"(?:\.?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
-_MOST_OF_HOST = 253
-"""Characters of a host's name (RFC 1035 allows 255 bytes as they are sent)."""
+_MAX_HOST = 253
+"""Maximum length of a host name (RFC 1035 allows 255 bytes on the wire)."""
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _SITE_LOCAL = IPv6Network("fec0::/10")
-"""What fc00::/7 has replaced (RFC 3879); still private where it is used."""
+"""Replaced by fc00::/7 (RFC 3879), but still private where it is used."""
 _NAT64 = IPv6Network("64:ff9b::/96")
 _SECRET_BYTES = range(24, 65)
 
 
 class Refused(Exception):
-    """A name leads to no address that is allowed."""
+    """A name resolves to no allowed address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Rules:
     """An allow-list. A name in `hosts` may resolve to public addresses, and to those in `networks`."""
 
     hosts: tuple[str, ...] = ()
-    """Names; .example.org stands for all below it, * for every name."""
+    """Names; .example.org stands for all names below it, * for every name."""
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Addresses that are allowed although they are private, and that may be spoken to without TLS."""
+    """Addresses that are allowed even if they are private, and without TLS."""
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> "Rules":
-        """From names, names with a leading dot, *, addresses and networks. Raises ValueError."""
+        """Parses names, names with a leading dot, *, addresses and networks. Raises ValueError."""
         hosts, networks = [], []
         for entry in entries:
             try:
@@ -54,7 +54,7 @@ class Rules:
         return cls(tuple(hosts), tuple(networks))
 
     def complaint(self, url: str) -> str:
-        """Why no webhook may go there, or "". Names are not resolved; see `allows`."""
+        """Why webhooks to this URL are not allowed, or "". Names are not resolved; see `allows`."""
         if len(url) > MAX_URL or not (url.isascii() and url.isprintable()) or " " in url:
             return f"has to be an address of at most {MAX_URL} printable ASCII characters"
         parts = _split(url)
@@ -67,7 +67,7 @@ class Rules:
         return "" if self._is_listed(parts.hostname) else f"{parts.hostname} is none of the hosts that are allowed here"
 
     def allows(self, address: str, *, encrypted: bool) -> bool:
-        """Whether a connection may be made to this address, which a name has been resolved to."""
+        """Whether a connection to this address, to which a name was resolved, is allowed."""
         found = _plain(ip_address(address.partition("%")[0]))
         if any(found in network for network in self.networks):
             return True
@@ -85,19 +85,19 @@ class Rules:
 
 
 def is_host_pattern(name: str) -> bool:
-    """Whether this is a host's name in lower case, or one with a dot before it that stands for all below."""
-    return len(name) <= _MOST_OF_HOST and _HOST.fullmatch(name) is not None
+    """Whether this is a host name in lower case, possibly with a leading dot that stands for all names below."""
+    return len(name) <= _MAX_HOST and _HOST.fullmatch(name) is not None
 
 
 def is_one_of(host: str, patterns: Iterable[str]) -> bool:
-    """Whether a host in lower case is one of those that `is_host_pattern`, or "*" for any, stand for."""
+    """Whether a host in lower case matches one of `patterns`, each "*" or as in `is_host_pattern`."""
     return any(each in ("*", host) or (each[0] == "." and host.endswith(each)) for each in patterns)
 
 
 def secrets_in(text: str) -> tuple[bytes, ...]:
-    """The keys in a setting: whsec_ and base64 of 24 to 64 bytes each, with spaces between. Raises ValueError.
+    """The keys in a setting (Standard Webhooks): each whsec_ and the base64 of 24 to 64 bytes, separated by spaces.
 
-    (Standard Webhooks.) Messages are signed with all of them, so that receivers can change from one to the next.
+    Messages are signed with all of them, so that keys can be rotated. Raises ValueError.
     """
     keys = []
     for word in text.split():
@@ -112,9 +112,9 @@ def secrets_in(text: str) -> tuple[bytes, ...]:
 
 
 def _is_name(host: str) -> bool:
-    """Whether it can be a host's name, which everybody who parses an address finds in it.
+    """Whether this is a host name that all URL parsers read alike.
 
-    What ends in a number is an IPv4 address in a spelling of its own, such as 127.1 or 0x7f.0.0.1.
+    A last label that is a number makes it an IPv4 address in an unusual notation, such as 127.1 or 0x7f.0.0.1.
     """
     labels = host.split(".")
     return is_host_pattern(host) and all(labels) and not _NUMBER.fullmatch(labels[-1])
@@ -129,7 +129,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 def _plain(address: Address) -> Address:
-    """The IPv4 address inside of an IPv6 one that leads to it."""
+    """The IPv4 address embedded in an IPv6 address that leads to it; otherwise the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:

@@ -171,8 +171,8 @@ def test_a_reload_is_told_to_the_parent_and_to_nobody_who_took_its_place(monkeyp
     told: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda *to: told.append(to))
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    main._have_all_reloaded(4321)
+    main._reload_all(4321)
     assert told == []
     monkeypatch.setattr(os, "getppid", lambda: 4321)
-    main._have_all_reloaded(4321)
+    main._reload_all(4321)
     assert told == [(4321, signal.SIGHUP)]

@@ -1,4 +1,4 @@
-"""Takes connections from a socket that several processes listen on."""
+"""Accepts connections from a socket that several processes share."""
 
 import asyncio
 import contextlib
@@ -6,24 +6,24 @@ import socket
 from collections.abc import Callable
 
 _STEP_ASIDE_SECONDS = 0.002
-"""After each turn, in which another process may have the next one."""
-_MOST_AT_ONCE = 64
-"""Connections taken in one turn, however many wait."""
+"""Pause after each turn, which leaves the next one to another process."""
+_MAX_AT_ONCE = 64
+"""Maximum number of connections accepted in one turn."""
 _PAUSE_SECONDS = 1.0
-"""After a connection could not be taken, as for want of descriptors."""
+"""Pause after a failure to accept, for example for lack of file descriptors."""
 
 
 class Acceptor:
-    """Takes one connection, then leaves the next one to others for a moment.
+    """Accepts one connection, then leaves the next one to other processes for a moment.
 
-    The loop's own server takes all that wait, so that the first process to wake would have every one of a crowd of
-    clients, and keep them. Here the processes share them, and one that is busy takes fewer. While connections are left
-    waiting each turn takes one more than the one before, so that those of one client, however fast it opens them, do
-    not fill the queue for others. Has the methods of asyncio.Server that uvicorn calls.
+    asyncio's own server accepts all waiting connections, so the first process to wake would get every client of a
+    burst, and keep them. Here the processes share them, and a busy one accepts fewer. While connections remain waiting,
+    each turn accepts one more than the last, so that a client that opens many cannot keep the queue full for others.
+    Has the methods of asyncio.Server that uvicorn calls.
     """
 
     def __init__(self, listener: socket.socket, make_protocol: Callable[[], asyncio.Protocol]) -> None:
-        """Begins at once, on the running loop; `listener` is not closed here."""
+        """Starts at once, on the running loop; does not close `listener`."""
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._make_protocol = make_protocol
@@ -34,13 +34,13 @@ class Acceptor:
         self._resume()
 
     def close(self) -> None:
-        """Takes no more; the connections that were taken stay."""
+        """Accepts no more connections; those that were accepted stay open."""
         if self._paused is not None:
             self._paused.cancel()
         self._loop.remove_reader(self._listener)
 
     async def wait_closed(self) -> None:
-        """Until what was taken has its protocol."""
+        """Waits until every accepted connection has its protocol."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _resume(self) -> None:
@@ -52,24 +52,24 @@ class Acceptor:
         self._paused = self._loop.call_later(seconds, self._resume)
 
     def _accept(self) -> None:
-        taken = 0
+        accepted = 0
         try:
-            while taken < self._at_once:
-                self._take(self._listener.accept()[0])
-                taken += 1
+            while accepted < self._at_once:
+                self._connect(self._listener.accept()[0])
+                accepted += 1
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            self._at_once = 1  # no more wait, another process was faster, or the client has gone
+            self._at_once = 1  # none is waiting, another process was faster, or the client is gone
         except OSError:
             self._pause(_PAUSE_SECONDS)
             return
         else:
-            self._at_once = min(self._at_once + 1, _MOST_AT_ONCE)
-        if taken:
+            self._at_once = min(self._at_once + 1, _MAX_AT_ONCE)
+        if accepted:
             self._pause(_STEP_ASIDE_SECONDS)
 
-    def _take(self, connection: socket.socket) -> None:
+    def _connect(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        with contextlib.suppress(OSError):  # the client has gone
+        with contextlib.suppress(OSError):  # the client is gone
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._loop.connect_accepted_socket(self._make_protocol, connection))
         self._tasks.add(task)

@@ -1,4 +1,4 @@
-"""Who is calling: an API key where keys are on, else the network of the peer."""
+"""Identifies the caller: by its API key if keys are configured, otherwise by its network."""
 
 import hashlib
 import hmac
@@ -15,29 +15,30 @@ _HOW = "Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
 
 
 class Access:
-    """Identifies callers by the keys' digests, and gives them their limits."""
+    """Identifies callers by the digests of their keys, and assigns their limits."""
 
     def __init__(
         self, read_keys: Callable[[], Sequence[ApiKey]], max_concurrent: int, requests_per_minute: int
     ) -> None:
         """`read_keys` is called here, and again by `reload`.
 
-        No keys: everybody may call, and is known by `network_of` the address."""
+        Without keys, everybody may call, and is identified by `network_of` the address.
+        """
         self._read_keys = read_keys
         self._keys = tuple(read_keys())
         self._max_concurrent = max_concurrent
         self._requests_per_minute = requests_per_minute
 
     def reload(self) -> int:
-        """Reads the keys again; returns how many there are.
+        """Reads the keys again; returns their number.
 
-        Raises SettingsRefused, and then keeps the old ones.
+        Raises SettingsRefused, in which case the old keys are kept.
         """
         self._keys = tuple(self._read_keys())
         return len(self._keys)
 
     def identify(self, request: Request) -> Caller:
-        """The caller. Raises Unauthorized when keys are on and none of them was sent."""
+        """The caller. Raises Unauthorized if keys are configured and none of them was sent."""
         if not self._keys:
             return Caller(
                 network_of(request.client.host if request.client else ""),
@@ -56,7 +57,7 @@ class Access:
         )
 
     def identify_admin(self, request: Request) -> Caller:
-        """The caller, who may administer. Raises Unauthorized or Forbidden; without keys nobody may."""
+        """The caller, an administrator. Raises Unauthorized or Forbidden; without keys, nobody is."""
         if not self._keys:
             raise Forbidden(
                 "No API key is configured, so this call is disabled. Set LAPSRN_API_KEYS, or send SIGHUP instead."
@@ -67,7 +68,7 @@ class Access:
         return caller
 
     def _match(self, sent: str) -> ApiKey:
-        """Compares with every key, in constant time each, so that timing tells nothing."""
+        """Compares with every key, each in constant time, so that timing reveals nothing. Raises Unauthorized."""
         if not sent:
             raise Unauthorized(f"An API key is required. {_HOW}")
         digest = hashlib.sha256(sent.encode()).hexdigest()
@@ -85,7 +86,7 @@ def network_of(address: str) -> str:
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return "unknown"  # whatever a proxy has passed on: as a name it could be any text, and another one each time
+        return "unknown"  # arbitrary text that a proxy passed on; each variation of it would be another client
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
     if found.ipv4_mapped is not None:
@@ -94,7 +95,7 @@ def network_of(address: str) -> str:
 
 
 def _sent_key(request: Request) -> str:
-    """The key in the request's headers, or nothing. Clients that can send both may send one of them empty."""
+    """The key in the request's headers, or "". Either header may be present but empty."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()

@@ -1,15 +1,15 @@
-"""Addresses as clients see them: behind a proxy that serves below a prefix (LAPSRN_ROOT_PATH), with that prefix."""
+"""Addresses as clients see them: with the prefix under which a proxy serves them (LAPSRN_ROOT_PATH)."""
 
 from collections.abc import MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
 _PREFIX = "lapsrn.prefix"
-"""Key in the scope; `root_path`, which starts as the same, grows on the way into mounted applications."""
+"""Key of the prefix in the scope. `root_path` has the same value at first, but mounted applications extend it."""
 
 
 def below(root_path: str, scope: Scope) -> None:
-    """Notes the prefix in an ASGI scope, whether or not the proxy has removed it from the path."""
+    """Puts the prefix into an ASGI scope, whether or not the proxy has removed it from the path."""
     scope["root_path"] = scope[_PREFIX] = root_path
     if path_of(scope) == scope["path"]:
         scope["path"] = root_path + scope["path"]
@@ -17,9 +17,9 @@ def below(root_path: str, scope: Scope) -> None:
 
 
 def without_last_slash(scope: Scope) -> None:
-    """Takes a slash too many from the path of what carries a body, or deletes, so that it is not redirected.
+    """Removes a trailing slash from the path of requests other than GET and HEAD, so that they are not redirected.
 
-    Of the clients that follow a redirect of such a request, some send its body broken, or none, the second time.
+    Some clients that follow such a redirect send a broken body, or none, the second time.
     """
     if scope["method"] not in ("GET", "HEAD") and path_of(scope) != "/":
         scope["path"] = scope["path"].removesuffix("/")
@@ -38,10 +38,10 @@ def prefix_of(scope: Scope) -> str:
 
 
 def picture_address(prefix: str, result_id: str, level: int) -> str:
-    """Where GET finds a level of a result."""
+    """The address of a level of a result."""
     return f"{prefix}/upscale?level={level}&id={result_id}"
 
 
 def job_address(prefix: str, job_id: str) -> str:
-    """Where GET finds a job."""
+    """The address of a job."""
     return f"{prefix}/jobs/{job_id}"

@@ -48,11 +48,10 @@ _DESCRIPTION = (
 
 
 def build_metrics_application(service: Service, scrape: Scrape | None = None) -> FastAPI:
-    """Metrics and health of the same service, which it neither starts nor stops, for a port of their own.
+    """An application for a separate port, with the metrics and health of `service`, which it neither starts nor stops.
 
-    They are answered by whatever name: replicas ask one another by none of the service's.
-
-    `scrape` makes the metrics; None is those of this process.
+    `Host` is not checked, as replicas request each other's metrics under other names. `scrape` provides the metrics; by
+    default those of this process.
     """
     app = FastAPI(title="LapSRN metrics", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
@@ -67,10 +66,10 @@ def build_metrics_application(service: Service, scrape: Scrape | None = None) ->
 
 
 def build_application(service: Service, access: Access, version: str, page: Path | None) -> FastAPI:
-    """The application. Its lifespan starts and stops `service`; `page` is the folder of the page, if there is one.
+    """The application. Its lifespan starts and stops `service`; `page` is the folder of the web page, if there is one.
 
-    What a replica does in its own way is in its state: `scrape` makes the metrics, `reloaded` is called after a reload
-    that a client asked for, and with `hold` the lifespan begins only once the service is warm.
+    Replicas change its state: `scrape` provides the metrics, `reloaded` is called after a reload by a client, and with
+    `hold` the lifespan's startup waits until the service is warm.
     """
 
     @asynccontextmanager
@@ -123,7 +122,7 @@ def build_application(service: Service, access: Access, version: str, page: Path
 
 
 def _add_middleware(app: FastAPI, service: Service) -> None:
-    """From the innermost to the outermost."""
+    """Adds the middleware, innermost first."""
     app.add_middleware(HeadAsGet)
     app.add_middleware(KnownHosts, names=names_of(service.settings))
     app.add_middleware(Fallback)  # within the others, so that its answers have the headers that they add

@@ -1,4 +1,4 @@
-"""Takes the picture out of a request's body, which is counted and timed while it arrives."""
+"""Reads the picture from a request's body, within limits on its size and time."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from app.service.upload_budget import Reservation
 
 _FORM_OVERHEAD = 16 * 1024
 _MAX_CONTENT_TYPE = 1024
-"""Characters that are read of it: to parse 64 KiB of parameters would keep other clients waiting for 0.1 s."""
+"""Characters of the header that are parsed: 64 KiB of parameters would block the event loop for 0.1 s."""
 _COMPRESSIONS = frozenset(("br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"))
-"""Content codings that a client may have applied. Anything else in the header is not a coding."""
+"""Content codings that are refused; other values of the header are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """The largest picture in bytes; the longest pause and the longest time for a whole body, in seconds."""
+    """The maximum size of a picture, in bytes; the longest pause and the longest time for a whole body, in seconds."""
 
     max_bytes: int
     idle_seconds: float
@@ -29,10 +29,10 @@ class BodyLimits:
 
 
 class Sink(Protocol):
-    """Where the chunks go."""
+    """Receives the chunks of a body."""
 
     def feed(self, chunk: bytes) -> None:
-        """Takes the next chunk. Raises MalformedRequest or TooManyBytes."""
+        """Receives the next chunk. Raises MalformedRequest or TooManyBytes."""
         ...
 
     def finish(self) -> bytes:
@@ -41,7 +41,7 @@ class Sink(Protocol):
 
 
 class RawSink:
-    """The body is the picture."""
+    """For a body that is the picture itself."""
 
     def __init__(self) -> None:
         """Starts empty."""
@@ -61,8 +61,8 @@ class RawSink:
 async def read_picture(request: Request, limits: BodyLimits, reservation: Reservation) -> bytes:
     """The picture's bytes, at most `limits.max_bytes`, counted on `reservation` as they arrive.
 
-    Raises UnsupportedFormat for a content type that is neither a form nor a picture, UnsupportedCoding, TooManyBytes as
-    soon as it is known, SlowClient, MalformedRequest, QueueFull, TooManyRequests, and starlette's ClientDisconnect.
+    Raises UnsupportedFormat for a content type that is neither a form nor a picture, UnsupportedCoding, TooManyBytes
+    (as early as possible), SlowClient, MalformedRequest, QueueFull, TooManyRequests, and starlette's ClientDisconnect.
     """
     for coding in beginning_of(",".join(request.headers.getlist("content-encoding"))).split(","):
         if coding.strip().lower() in _COMPRESSIONS:
@@ -80,9 +80,9 @@ async def read_picture(request: Request, limits: BodyLimits, reservation: Reserv
 
 
 def _sink_for(content_type: str, max_bytes: int) -> tuple[Sink, int]:
-    """The sink for this content type, and the most bytes its body may have.
+    """The sink for this content type, and the maximum size of its body in bytes.
 
-    Without one it is the picture: its format is recognised by its bytes anyway (RFC 9110, section 8.3).
+    A body without a content type is a picture, as formats are recognised by their bytes anyway (RFC 9110, section 8.3).
     """
     kind, options = parse_options_header(content_type[:_MAX_CONTENT_TYPE])
     if kind == b"multipart/form-data":
@@ -103,9 +103,9 @@ def _sink_for(content_type: str, max_bytes: int) -> tuple[Sink, int]:
 async def _receive(
     request: Request, limits: BodyLimits, declared: int, ceiling: int, reservation: Reservation, sink: Sink
 ) -> None:
-    """Feeds the body's chunks to `sink`, at most `ceiling` bytes and none later than the limits allow.
+    """Feeds the body's chunks to `sink`: at most `ceiling` bytes, within the time limits.
 
-    `declared` is the length that the client has told, 0 if none.
+    `declared` is the Content-Length, 0 if there is none.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + limits.total_seconds

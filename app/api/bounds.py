@@ -1,4 +1,4 @@
-"""What a connection may cost: its limits, and the counts and clocks that hold a client to them."""
+"""Limits of a connection, and the counters and timers that enforce them."""
 
 import asyncio
 import math
@@ -10,16 +10,16 @@ from app.errors import HeadersTooLarge
 from app.settings import Settings
 
 _LITTLE_BYTES = 64 * 1024
-"""Of a body whose request has been answered: soon read, so that the connection serves for the next request."""
+"""The rest of an answered request's body up to which the connection is kept open: it is read quickly."""
 _FIELD_BYTES = len(": \r\n")
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolLimits:
-    """Header bytes include the address; times are in seconds.
+    """Header bytes include the URL; times are in seconds.
 
-    `body_idle_seconds` is the longest pause in a body, `body_seconds` the longest time for a body, and
-    `write_idle_seconds` how long a client may take nothing of its answer.
+    `body_idle_seconds` is the longest pause within a body, `body_seconds` the longest time for a whole body, and
+    `write_idle_seconds` how long a client may read nothing of its answer.
     """
 
     header_seconds: float
@@ -31,7 +31,7 @@ class ProtocolLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> "ProtocolLimits":
-        """What the settings say."""
+        """The limits in the settings."""
         return cls(
             header_seconds=settings.header_timeout_seconds,
             header_bytes=settings.max_header_bytes,
@@ -51,16 +51,16 @@ class Timer:
 
     @property
     def running(self) -> bool:
-        """Whether the call is still to come."""
+        """Whether the callback is pending."""
         return self._handle is not None
 
     def start(self, seconds: float) -> None:
-        """Starts, or starts again from now."""
+        """Starts or restarts the timer."""
         self.stop()
         self._handle = self._loop.call_later(seconds, self._fire)
 
     def stop(self) -> None:
-        """Calls nobody; a timer that is not running stays so."""
+        """Cancels the callback, if one is pending."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -71,7 +71,7 @@ class Timer:
 
 
 class HeaderCount:
-    """Counts the address, its parameters and the headers of one request at a time, trailers included."""
+    """Counts the URL, its parameters and the headers of one request at a time, including trailers."""
 
     def __init__(self, limits: ProtocolLimits) -> None:
         self._max_bytes, self._max_fields = limits.header_bytes, limits.header_fields
@@ -79,11 +79,11 @@ class HeaderCount:
         self._unparsed = 0
 
     def begin(self) -> None:
-        """A request begins."""
+        """Resets the counts for a new request."""
         self._bytes = self._fields = self._parameters = self._unparsed = 0
 
     def address(self, piece: bytes) -> None:
-        """A piece of the address. Raises HeadersTooLarge."""
+        """Counts a piece of the URL. Raises HeadersTooLarge."""
         self._parameters += piece.count(b"&")
         if self._parameters >= self._max_fields:
             raise HeadersTooLarge(
@@ -92,7 +92,7 @@ class HeaderCount:
         self._count(len(piece))
 
     def field(self, name: bytes, value: bytes) -> None:
-        """A header or trailer. Raises HeadersTooLarge."""
+        """Counts a header or trailer. Raises HeadersTooLarge."""
         self._fields += 1
         if self._fields > self._max_fields:
             raise HeadersTooLarge(
@@ -101,16 +101,16 @@ class HeaderCount:
         self._count(len(name) + len(value) + _FIELD_BYTES)
 
     def body(self) -> None:
-        """A piece of the body."""
+        """Call for a piece of the body: the parser has reported all of its input."""
         self._unparsed = 0
 
     def fed(self, count: int) -> None:
-        """The parser is about to get `count` bytes."""
+        """Call before the parser gets `count` bytes."""
         self._unparsed += count
 
     @property
     def overfed(self) -> bool:
-        """Whether the parser keeps more bytes to itself than headers may have: an unfinished one without end."""
+        """Whether the parser has buffered more bytes than headers may have: a single field that never ends."""
         return self._unparsed > self._max_bytes
 
     def _count(self, more: int) -> None:
@@ -127,33 +127,33 @@ class HeaderCount:
 
 
 class Outstanding:
-    """How much of a body is still to come, by the headers of its request."""
+    """How much of a body is outstanding, by the headers of its request."""
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]], *, asks: bool) -> None:
-        """`asks`: with Expect, the client waits for 100 (Continue) and may not send the body at all."""
+        """`asks`: the client sent Expect and waits for 100 (Continue); it may never send the body."""
         lengths = {name: value for name, value in headers if name in (b"content-length", b"transfer-encoding")}
         self._bytes = math.inf if b"transfer-encoding" in lengths else int(lengths.get(b"content-length", 0))
         self._asks = asks
 
     def took(self, count: int) -> None:
-        """So many more bytes have come."""
+        """Call when `count` more bytes have arrived."""
         self._bytes -= count
         self._asks = False
 
     def complete(self) -> None:
-        """The last of it has come."""
+        """Call when the body is complete."""
         self._bytes, self._asks = 0, False
 
     @property
     def little(self) -> bool:
-        """Whether it will come, and soon."""
+        """Whether the rest is small and certain to arrive."""
         return not self._asks and self._bytes <= _LITTLE_BYTES
 
 
 class Remainder:
-    """Bounds on reading what is left of a body whose request has been answered: pauses, time, and how many at once.
+    """Limits on reading the rest of a body whose request is answered: pauses, total time, and how many at once.
 
-    Not bytes: many clients read no answer before they have sent everything, however large the wrong file is.
+    Bytes are not limited: many clients read no answer before they have sent the whole file, however large it is.
     """
 
     def __init__(
@@ -169,11 +169,11 @@ class Remainder:
 
     @property
     def running(self) -> bool:
-        """Whether a remainder is being read."""
+        """Whether the rest of a body is being read."""
         return self._end.running
 
     def start(self, client: str) -> None:
-        """Begins, as one of those of this client; while one is being read, this changes nothing."""
+        """Starts the timers, and counts it for this client; no effect while it is running."""
         if self.running:
             return
         self._client = client
@@ -182,11 +182,11 @@ class Remainder:
         self._connections.linger(client, self._give_up)
 
     def took(self) -> None:
-        """More has been read."""
+        """Call when more has been read."""
         self._idle.start(self._limits.body_idle_seconds)
 
     def stop(self) -> None:
-        """Ends."""
+        """Stops the timers and the count."""
         self._idle.stop()
         self._end.stop()
         self._connections.stop_lingering(self._client, self._give_up)

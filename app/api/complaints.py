@@ -1,4 +1,4 @@
-"""What is wrong with a parameter, in the words of HTTP instead of pydantic's."""
+"""Explains what is wrong with a parameter, in terms of HTTP instead of pydantic's."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,18 +18,18 @@ _WORDS = {
     "finite_number": "must be a number",
     "literal_error": "must be {expected}",
 }
-"""By pydantic's type of error, with the names of its context. Values that were sent are not repeated."""
+"""Messages by pydantic's error type, with placeholders for its context. They do not repeat values that were sent."""
 
-_LONGEST_NAME = 100
+_MAX_NAME = 100
 
 
 def complaint(error: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:
-    """One of pydantic's errors as a member of a problem's `parameters`; `known` are the parameters that there are."""
+    """One of pydantic's errors as an item of a problem's `parameters`; `known` are the existing parameters."""
     location = error["loc"]
     where = [str(part) for part in location] if isinstance(location, tuple) else []
     return {
         "in": where[0] if where else "",
-        "name": ".".join(where[1:])[:_LONGEST_NAME],
+        "name": ".".join(where[1:])[:_MAX_NAME],
         "message": _message(error, known),
     }
 
@@ -43,7 +43,7 @@ def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """A limit, or choices, for people."""
+    """A limit, or the choices, as readable text."""
     return f"{value:g}" if isinstance(value, float) else str(value).replace("'", "")
 
 

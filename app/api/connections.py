@@ -1,4 +1,4 @@
-"""How many connections there may be: in all, and from one client; a few more are kept back for probes."""
+"""Limits the number of connections, in total and per client; a few more are reserved for probes."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from app.metrics import Metrics
 from app.process.open_files import raised_limit
 
 PROBES = ("/healthz", "/readyz", "/metrics")
-"""Addresses that orchestrators and Prometheus ask for."""
+"""Paths that orchestrators and Prometheus request."""
 RESERVE = 32
-"""Connections beyond the limit, which are answered only if they ask for one of PROBES."""
+"""Connections beyond the limit, on which only requests for PROBES are served."""
 _LINGERING = 64
-"""Connections of a client, also through a proxy, on which what is left of a body may be waited for."""
+"""Connections of one client, including those through a proxy, that may linger for the rest of a body."""
 _OWN_FILES = 192
-"""Descriptors for everything that is no connection: decoder processes, libraries, standard streams, Redis."""
+"""File descriptors needed for anything but connections: decoder processes, libraries, standard streams, Redis."""
 
 Admission = Literal["open", "probes", "refused"]
 
 
 class Connections:
-    """Counts those of one port. Lives on the event loop."""
+    """Counts the connections of one port. Used on the event loop only."""
 
     def __init__(
         self,
@@ -31,19 +31,19 @@ class Connections:
         metrics: Metrics | None = None,
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`limit` is for all together, `per_client` for each network (see `network_of`) but those of proxies.
+        """`limit` is the total, `per_client` the limit for each network (see `network_of`) except those of proxies.
 
-        `metrics` gets their number. `leaving` says whether the service is about to stop: then each
-        connection ends with its next answer.
+        `metrics` gets their number. `leaving` returns whether the service is about to stop: each connection then ends
+        with its next answer.
         """
         self._limit, self._per_client = limit, per_client
         self._metrics, self._is_proxy = metrics, is_proxy
         self.leaving = leaving
         self._by_client: Counter[str] = Counter()
-        self._lingering: dict[str, dict[Callable[[], None], None]] = {}  # what ends them, the oldest first
+        self._lingering: dict[str, dict[Callable[[], None], None]] = {}  # client -> callbacks to end them, oldest first
 
     def enter(self, address: str) -> Admission:
-        """Counts one more, also if it is refused; `leave` counts it out."""
+        """Counts a connection, even if it is refused, until `leave`."""
         total = self._count(address, 1)
         crowd = self._by_client[network_of(address)] > self._per_client and not self._is_proxy(address)
         if crowd or total > self._limit + RESERVE:
@@ -52,13 +52,14 @@ class Connections:
         return "open" if total <= self._limit else "probes"
 
     def leave(self, address: str) -> None:
-        """Counts one out."""
+        """Uncounts a connection."""
         self._count(address, -1)
 
     def linger(self, client: str, end: Callable[[], None]) -> None:
-        """A connection of this client waits for the rest of a body; of too many, the one that has waited longest ends.
+        """Counts a connection that waits for the rest of a body; if there are too many, ends the client's oldest one.
 
-        The limits on requests no longer count what has been answered, and that on connections exempts proxies.
+        Other limits do not cover these: request limits no longer count answered requests, and the connection limit
+        exempts proxies.
         """
         waiting = self._lingering.setdefault(client, {})
         waiting[end] = None
@@ -68,19 +69,19 @@ class Connections:
             longest()
 
     def stop_lingering(self, client: str, end: Callable[[], None]) -> None:
-        """The rest has come, or is not waited for any more."""
+        """Uncounts a connection whose body has arrived, or is not waited for any more."""
         waiting = self._lingering.get(client, {})
         waiting.pop(end, None)
         if not waiting:
             self._lingering.pop(client, None)
 
     def dropped(self, reason: Literal["too-many", "unread", "slow"]) -> None:
-        """The service closed a connection without an answer, or in the middle of one."""
+        """Counts a connection that the service closed without an answer, or in the middle of one."""
         if self._metrics is not None:
             self._metrics.connection_dropped(reason)
 
     def _count(self, address: str, change: int) -> int:
-        """The new total."""
+        """Changes the count of an address; returns the new total."""
         client = network_of(address)
         self._by_client[client] += change
         if not self._by_client[client]:
@@ -97,9 +98,9 @@ def most_of_one(wanted: int, limit: int) -> int:
 
 
 def affordable_connections(wanted: int) -> int:
-    """How many of the `wanted` connections the limit on open files allows; raises that limit as far as it may.
+    """How many of the `wanted` connections the limit on open files permits, after raising that limit if possible.
 
-    Each connection may have a file open that is being sent.
+    Two descriptors per connection: it may also have a file open that is being sent.
     """
     needed = 2 * (wanted + RESERVE) + _OWN_FILES
     limit = raised_limit(needed)

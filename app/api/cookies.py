@@ -1,4 +1,4 @@
-"""The service's one cookie, which names a result: set, expired, and taken out of what a browser sends along."""
+"""The service's only cookie, which names a result: setting, expiring and extracting it."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 def set_cookie(response: Response, request: Request, result_id: str, seconds: int) -> None:
-    """The cookie by which GET /upscale finds the result; it lives as long as the result."""
+    """Sets the cookie by which GET /upscale finds the result; it lasts as long as the result."""
     response.set_cookie(
         COOKIE,
         result_id,
@@ -27,26 +27,26 @@ def set_cookie(response: Response, request: Request, result_id: str, seconds: in
 
 
 def expire_cookie(response: Response, request: Request) -> None:
-    """Has the browser forget it."""
+    """Makes the browser delete the cookie."""
     response.delete_cookie(COOKIE, path=_path(request), httponly=True, samesite="strict")
 
 
 def only_ours(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """The headers of an ASGI scope, and of cookies nothing but COOKIE, the last of several, without quotes.
+    """The headers of an ASGI scope, without cookies other than COOKIE; of several, the last one, without quotes.
 
-    FastAPI parses all cookies for every route, and where Python is older than 3.11.10 or 3.12.6, unquoting takes time
-    with the square of their length (CVE-2024-7592): 64 KiB of backslashes stop the event loop for 13 s.
+    FastAPI parses all cookies for every route, and before Python 3.11.10 and 3.12.6, unquoting takes quadratic time
+    (CVE-2024-7592): 64 KiB of backslashes block the event loop for 13 s.
     """
     return [(name, _ours(value) if name == b"cookie" else value) for name, value in headers]
 
 
 def _path(request: Request) -> str:
-    """The addresses that get the cookie."""
+    """The path for which browsers send the cookie."""
     return f"{prefix_of(request.scope)}/upscale"
 
 
 def _ours(value: bytes) -> bytes:
-    """Looks at what begins with the name alone: to split 60 KiB of semicolons would keep others waiting."""
+    """The last COOKIE in a Cookie header. Searches for its name, as splitting 60 KiB of semicolons would be slow."""
     ours = b""
     for found in _OURS.finditer(value):
         begin = value.rfind(b";", 0, found.start()) + 1

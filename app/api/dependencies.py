@@ -1,6 +1,6 @@
-"""What routes ask for by type: the service, the caller, the trace.
+"""FastAPI dependencies of the routes: the service, the caller, the trace.
 
-Dependencies are coroutines even where nothing is awaited: FastAPI runs each plain function in a thread.
+They are coroutines even where nothing is awaited, as FastAPI runs plain functions in threads.
 """
 
 from collections import Counter
@@ -27,12 +27,12 @@ def service_of(request: Request) -> Service:
 
 
 async def get_service(request: Request) -> Service:
-    """The same as a dependency."""
+    """The service, as a dependency."""
     return service_of(request)
 
 
 async def get_access(request: Request) -> Access:
-    """The keys that this application knows."""
+    """The API keys of this application."""
     return _access_of(request)
 
 
@@ -45,14 +45,14 @@ AccessDep = Annotated[Access, Depends(get_access)]
 
 
 async def get_caller(request: Request) -> Caller:
-    """Who calls; the log line names it. Raises Unauthorized."""
+    """The caller, whose name is added to the log line. Raises Unauthorized."""
     caller = _access_of(request).identify(request)
     facts_of(request)["client"] = caller.name
     return caller
 
 
 async def get_admin(request: Request) -> Caller:
-    """Who calls, and may administer. Raises Unauthorized or Forbidden."""
+    """The caller, an administrator. Raises Unauthorized or Forbidden."""
     return _access_of(request).identify_admin(request)
 
 
@@ -62,19 +62,19 @@ def trace_of_request(request: Request) -> Trace:
 
 
 def facts_of(request: Request) -> dict[str, Any]:
-    """What the request's log line will also say."""
+    """Additional fields of the request's log line."""
     return cast(dict[str, Any], request.scope["lapsrn.facts"])
 
 
 def reader_of(request: Request) -> Reader | None:
-    """Who reads the answer, if the server says so."""
+    """The connection that reads the answer; None if the server does not provide it."""
     return cast(Reader | None, request.scope.get("lapsrn.reader"))
 
 
 async def once_each(request: Request) -> None:
-    """Raises RequestValidationError for a query parameter, or a header of one value, that is there twice.
+    """Raises RequestValidationError for a query parameter or a single-valued header that occurs more than once.
 
-    Frameworks take the first or the last of them, proxies and caches the other one.
+    The framework would pick one of the values, and a proxy or cache in front possibly the other.
     """
     places = Counter(("query", name) for name, _ in request.query_params.multi_items())
     places.update(("header", name) for name, _ in request.headers.items() if name in _SINGLE)
@@ -84,10 +84,10 @@ async def once_each(request: Request) -> None:
 
 
 async def same_site(request: Request) -> None:
-    """Raises CrossSite for what a browser sends for a page of another site, unless the operator has listed its origin.
+    """Raises CrossSite for requests that a browser sends for a page of another site, unless its origin is allowed.
 
-    A form needs no permission to be sent. Any page could have the visitor's own service work, and take up the share of
-    those who use it. Browsers that say nothing of the site, and programs, are served.
+    Forms need no permission by CORS, so any page could put its visitors' own service to work, at the expense of its
+    users. Programs, and browsers without Sec-Fetch-Site, are served.
     """
     origin = request.headers.get("origin", "")
     allowed = service_of(request).settings.cors_origins
@@ -99,7 +99,7 @@ async def same_site(request: Request) -> None:
 
 
 async def until_answered() -> AsyncIterator[ExitStack]:
-    """What is put on this stack is undone once the answer has been sent, or the client is gone."""
+    """A stack whose callbacks run once the answer has been sent, or the client is gone."""
     with ExitStack() as stack:
         yield stack
 

@@ -1,4 +1,4 @@
-"""Work that ends when its client leaves."""
+"""Cancels work when its client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """The client closed the connection; nobody reads an answer."""
+    """The client closed the connection, so there is nobody to answer."""
 
 
 async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Awaits `work` while it listens on `receive` (the body must have been read to its end).
+    """Awaits `work` while listening on `receive` (the body must have been read completely).
 
     Raises ClientGone after `work` was cancelled and has cleaned up. If this call itself is cancelled, so is `work`.
     """

@@ -1,4 +1,4 @@
-"""The documents that routes answer with: the models of `schemas`, filled from the service's objects."""
+"""Builds the JSON documents of responses: the models of `schemas`, filled from the service's objects."""
 
 from collections.abc import Mapping
 
@@ -14,18 +14,18 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 def document_response(document: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """The document as JSON that may not be cached. Members that were not set are left out."""
+    """The document as JSON that must not be cached. Unset members are left out."""
     body = document.model_dump_json(exclude_unset=True)
     return Response(body, status, {**NO_STORE, **(headers or {})}, "application/json")
 
 
 def webhook_document(job: JobSnapshot, prefix: str) -> dict[str, object]:
-    """The job's document as plain data, for its webhook: without the state of the webhook itself."""
+    """The job's document as plain data, for its webhook, without the state of the webhook itself."""
     return job_document(job, prefix).model_dump(mode="json", exclude_unset=True, exclude={"webhook"})
 
 
 def job_document(job: JobSnapshot, prefix: str) -> JobDocument:
-    """The job, with the addresses of its results or the problem that it ended with."""
+    """The job's document, with the addresses of its results or the problem it ended with."""
     error = job.error
     webhook = {} if job.webhook is None else {"webhook": job.webhook}
     made = job.made

@@ -1,8 +1,8 @@
-"""The middleware that lets requests in one at a time, clients in turn, so that a flood waits behind its own.
+"""The middleware that admits requests one at a time, clients in turn, so that a flood delays only its own client.
 
-Everything in Python that a request needs is done on the event loop, pass by pass. If all of a flood's requests began as
-they come, each pass would do a piece of each of them, and a request of another client, which takes some twenty passes,
-would wait for all of that twenty times. So in each pass no more than one begins.
+All Python code of a request runs on the event loop, in several iterations. If all requests of a flood started on
+arrival, each iteration would run a step of each, and a request of another client, which takes about twenty iterations,
+would wait for all of them twenty times. So at most one request starts in each iteration.
 """
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,7 +12,7 @@ from app.api.turnstile import Turnstile
 
 
 class Entrance:
-    """Holds requests back while another one has begun in the same pass of the event loop."""
+    """Starts at most one request per iteration of the event loop."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The middleware that answers what no route does: refusals by the protocol, unexpected errors, cancelled requests."""
+"""The middleware that answers what routes do not: refusals by the protocol, unexpected errors, cancelled requests."""
 
 import asyncio
 
@@ -9,19 +9,19 @@ from app.api.problems import problem_of
 from app.errors import Draining, LapsrnError
 
 REFUSAL = "lapsrn.refusal"
-"""In the scope, a LapsrnError: why the protocol refuses the request; to be sent to the client."""
+"""Key in the scope of the LapsrnError with which the protocol refuses the request."""
 _CUT_OFF = "The service shut down before this was done. Send it again, to another instance or a little later."
 
 
 class Fallback:
-    """Belongs inside the middleware that adds headers to every response, so that these answers have them too."""
+    """Belongs inside the middleware that adds headers to every response, so that these answers have them, too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._log = structlog.get_logger("lapsrn.request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on unless it is refused, and answers if nobody else did."""
+        """Passes the request on unless it is refused, and answers if nothing else did."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -33,7 +33,7 @@ class Fallback:
             await send(message)
 
         async def received() -> Message:
-            """A body may turn out to be malformed while the application reads it."""
+            """Also raises refusals that occur while the application reads the body."""
             message = await receive()
             if REFUSAL in scope:
                 raise scope[REFUSAL]
@@ -54,5 +54,5 @@ class Fallback:
         except Exception as error:
             self._log.error("unexpected error", request_id=scope["lapsrn.trace"].request_id, exc_info=error)
             await answer(error)
-        except asyncio.CancelledError:  # by the server, whose grace time is over; the task ends here anyway
+        except asyncio.CancelledError:  # by the server, at the end of the grace time; the task ends here anyway
             await answer(Draining(_CUT_OFF))

@@ -11,32 +11,32 @@ FIELDS = ("image", "file")
 _HOW = "Send one file in the field 'image' (curl -F image=@photo.png); parameters go into the query."
 _MAX_BOUNDARY = 256
 _MAX_LINE = 1024
-"""Bytes that a boundary's line, or one before the first boundary, may have."""
+"""Maximum bytes of a boundary line, and of a line before the first boundary."""
 _MAX_PART_HEADERS = 8192
 _HEADERS_END = re.compile(rb"(?:\A|\r?\n)(\r?\n)")
 _LINE_END = re.compile(rb"\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
-"""Where a header goes on in the next line."""
+"""A header that continues on the next line."""
 _AFTER_BOUNDARY = rb"(?:(--)|[ \t]*\r?\n)"
 _UNFINISHED = re.compile(rb"-|[ \t]*\r?")
-"""What may stand there so far, when more is to come."""
+"""An incomplete beginning of what _AFTER_BOUNDARY matches."""
 
 
 class FormSink:
     """Keeps the bytes of the field `image` (or `file`), and refuses any other field.
 
-    What RFC 2046 allows and few clients send is understood: text before the first boundary and after the last one,
-    and blanks behind a boundary. So are lines that end with LF alone; a form's own headers tell how its lines end.
+    Supports what RFC 2046 allows and few clients send: text before the first boundary and after the last one, and
+    blanks after a boundary. Also supports lines that end with LF alone, as detected from a part's headers.
     """
 
     def __init__(self, boundary: bytes, max_bytes: int) -> None:
-        """`boundary` as in the Content-Type; the file may have `max_bytes`. Raises MalformedRequest."""
+        """`boundary` is that of the Content-Type; the file may have `max_bytes`. Raises MalformedRequest."""
         if len(boundary) > _MAX_BOUNDARY:
             raise MalformedRequest(f"The multipart boundary has more than {_MAX_BOUNDARY} bytes. {_HOW}")
         self._max_bytes = max_bytes
         self._dashes = b"--" + boundary
         self._first = re.compile(rb"(?:\A|\n)" + re.escape(self._dashes) + _AFTER_BOUNDARY)
-        self._end = self._first  # of the part; known when its headers are
+        self._end = self._first  # the end of the part; set when its headers are parsed
         self._delimiter = b""
         self._buffer = bytearray()
         self._data: bytearray | None = None
@@ -51,7 +51,7 @@ class FormSink:
             pass
 
     def finish(self) -> bytes:
-        """The file. Raises MalformedRequest when the form ended early, or had no file or an empty one."""
+        """The file. Raises MalformedRequest if the form is incomplete, or has no file or an empty one."""
         if self._step is FormSink._preamble and not self._empty:
             raise self._no_boundary()
         if self._step is not FormSink._epilogue:
@@ -62,7 +62,7 @@ class FormSink:
             raise MalformedRequest("The picture in the form is empty (0 bytes). Send a file that is not.")
         return bytes(self._data)
 
-    # The steps: each takes what it can from the buffer, and says whether the next one may have work.
+    # The steps: each consumes what it can of the buffer, and returns whether the current step should run again.
 
     def _preamble(self) -> bool:
         found = self._first.search(self._buffer)
@@ -93,7 +93,7 @@ class FormSink:
         return True
 
     def _part_data(self) -> bool:
-        at = self._buffer.find(self._delimiter)  # many times as fast as the pattern
+        at = self._buffer.find(self._delimiter)  # many times faster than the pattern
         found = None if at < 0 else self._end.search(self._buffer, at)
         if found is None:
             self._keep(self._end_may_begin())
@@ -111,7 +111,7 @@ class FormSink:
         self._step = FormSink._epilogue if last else FormSink._part_headers
 
     def _end_may_begin(self) -> int:
-        """Where the buffer ends with bytes that the next piece may complete to the end of the part."""
+        """The start of a possibly incomplete end of the part, at the end of the buffer; the buffer's length if none."""
         buffer, delimiter = self._buffer, self._delimiter
         at = buffer.rfind(delimiter)
         if at >= 0 and len(buffer) - at < _MAX_LINE and _UNFINISHED.fullmatch(buffer, at + len(delimiter)):

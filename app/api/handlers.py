@@ -15,11 +15,11 @@ from app.errors import LapsrnError
 
 
 def install(app: FastAPI) -> None:
-    """Registers the handlers. Exceptions of other kinds reach the middleware, which answers with a fixed text."""
+    """Registers the handlers. Other exceptions reach the Fallback middleware, which answers with a fixed text."""
     for kind in (LapsrnError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _problem)
-    app.add_exception_handler(ClientDisconnect, _left_while_reading)
-    app.add_exception_handler(ClientGone, _left)
+    app.add_exception_handler(ClientDisconnect, _gone_while_reading)
+    app.add_exception_handler(ClientGone, _gone)
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -49,16 +49,16 @@ def _parameters(request: Request) -> list[str]:
 
 
 def _allowed(request: Request, named: str) -> str:
-    """Every method of this path: the documented ones, as the framework has `named` those of one route only."""
+    """Every method of this path: the framework's `named` ones are those of one route only."""
     methods = {method.upper() for method in request.app.openapi()["paths"].get(route_of(request.scope), ())}
     methods |= {method.strip() for method in named.split(",") if method}
     return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
-async def _left_while_reading(request: Request, error: Exception) -> Response:
+async def _gone_while_reading(request: Request, error: Exception) -> Response:
     service_of(request).metrics.cancelled("read")
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-async def _left(request: Request, error: Exception) -> Response:
+async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=CLIENT_CLOSED_REQUEST)

@@ -1,9 +1,9 @@
-"""HEAD on every address that has GET."""
+"""HEAD for every path that has GET."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _OF_GET = (b"range", b"if-range")
-"""Headers that mean nothing for HEAD (RFC 9110, section 14.2)."""
+"""Headers without meaning for HEAD (RFC 9110, section 14.2)."""
 
 
 class HeadAsGet:

@@ -1,7 +1,7 @@
-"""The middleware that answers only to the names of this service, so that no web page makes one of its own for it.
+"""The middleware that checks `Host`: only requests for the names of this service are served.
 
-A page may have its own name resolve to 127.0.0.1 (DNS rebinding): for a browser the service is then of the page's own
-site, and without API keys the page could use it like its visitor. It cannot choose what stands in `Host`, though.
+This prevents DNS rebinding: a web page can let its own name resolve to 127.0.0.1, so that browsers take the service for
+a part of the page's site, and without API keys the page could use it as its visitor can. But it cannot change `Host`.
 """
 
 import ipaddress
@@ -16,14 +16,14 @@ from app.settings import Settings, is_loopback
 from app.webhook_rules import is_host_pattern, is_one_of
 
 HEALTH = ("/healthz", "/readyz")
-"""What orchestrators ask for, by whatever name."""
+"""Paths that orchestrators request, under any name."""
 _RESERVED = "localhost local internal home.arpa test lan home corp intranet private localdomain"
-"""Names that no public registry gives away (RFC 6761, 6762 with its appendix G, 8375; ICANN's .internal)."""
+"""Domains that no public registry assigns (RFC 6761, 6762 with its appendix G, 8375; ICANN's .internal)."""
 _LOCAL = tuple(f".{name}" for name in _RESERVED.split())
 
 
 class KnownHosts:
-    """Refuses requests for other hosts than `names`, which are entries of LAPSRN_ALLOWED_HOSTS."""
+    """Refuses requests for hosts other than `names`, which are entries of LAPSRN_ALLOWED_HOSTS."""
 
     def __init__(self, app: ASGIApp, names: Sequence[str]) -> None:
         self._app, self._names = app, names
@@ -42,10 +42,10 @@ class KnownHosts:
 
 
 def names_of(settings: Settings) -> tuple[str, ...]:
-    """The entries of LAPSRN_ALLOWED_HOSTS or, where there are none, those that suit the service.
+    """The entries of LAPSRN_ALLOWED_HOSTS or, if it is not set, a default that suits the service.
 
-    With keys a page would need one of them, and whoever listens beyond loopback without keys has said that anybody may
-    send work.
+    All names are allowed with API keys, of which a page would need one, and beyond loopback, where a service without
+    keys was explicitly opened to anybody.
     """
     if settings.allowed_hosts:
         return settings.allowed_hosts
@@ -54,7 +54,7 @@ def names_of(settings: Settings) -> tuple[str, ...]:
 
 
 def host_of(header: str) -> str:
-    """The name or address in `Host`, in lower case, without port, brackets and the root's dot."""
+    """The name or address in `Host`, in lower case, without port, brackets and trailing dot."""
     host = header.strip().lower()
     name, colon, port = host.rpartition(":")
     if colon and (not port or (port.isascii() and port.isdigit())) and (":" not in name or name.endswith("]")):
@@ -63,10 +63,9 @@ def host_of(header: str) -> str:
 
 
 def is_known(host: str, names: Sequence[str], *, is_encrypted: bool) -> bool:
-    """Whether one of `names` stands for this host. `is_encrypted`: a proxy has the request by TLS, for its own name.
+    """Whether one of `names` covers this host. `is_encrypted`: a proxy received the request by TLS, under its own name.
 
-    Addresses are not looked up in the DNS, and localhost is looked up nowhere: they are always known, and so is a
-    client too old to name a host.
+    Addresses and localhost are always known, as they are not resolved by DNS; so are clients too old to send `Host`.
     """
     if "*" in names or host in ("", "localhost") or _is_address(host):
         return True
@@ -86,9 +85,9 @@ def _is_address(host: str) -> bool:
 
 
 def _is_encrypted(headers: Headers) -> bool:
-    """By what the proxy says, and the browser does not deny: a page may send any header but Origin.
+    """Whether the proxy reports TLS and Origin does not contradict it: a page can set any header except Origin.
 
-    By TLS a page gets to no other server than that of its name, which has a certificate for it.
+    DNS rebinding fails with TLS: the server needs a certificate for the page's name.
     """
     forwarded, origin = headers.get("x-forwarded-proto", ""), headers.get("origin", "https:")
     return forwarded.partition(",")[0].strip().lower() == "https" and origin.startswith("https:")

@@ -1,4 +1,4 @@
-"""The transport under a connection: asks before it closes, and notices a client that takes nothing of its answer."""
+"""A transport wrapper that asks before it closes, and detects a client that does not read its answer."""
 
 import asyncio
 import contextlib
@@ -10,16 +10,16 @@ from typing import Any
 
 from app.api.bounds import Timer
 
-with contextlib.suppress(ImportError):  # Windows does not tell
+with contextlib.suppress(ImportError):  # Windows lacks both
     import fcntl
     import termios
 
-_LOOKS = 4
-"""In the time that a client may take nothing, so often it is looked at."""
+_CHECKS = 4
+"""Checks per idle time."""
 
 
 class Line(asyncio.Transport):
-    """What uvicorn takes for its transport; it leaves closing to the protocol, and notices when nobody reads."""
+    """The transport that uvicorn sees; it leaves closing to the protocol, and detects clients that do not read."""
 
     def __init__(
         self,
@@ -29,9 +29,9 @@ class Line(asyncio.Transport):
         on_close: Callable[[], None],
         on_unread: Callable[[], None],
     ) -> None:
-        """`on_close` is asked to close, and may read on before it calls `end`.
+        """`on_close` is called to close the connection; it may keep reading before it calls `end`.
 
-        `on_unread` is called when something waits to be sent and the client has taken nothing for `idle_seconds`.
+        `on_unread` is called when data is waiting and the client has acknowledged nothing for `idle_seconds`.
         """
         super().__init__()
         self._transport, self._loop = transport, loop
@@ -39,7 +39,7 @@ class Line(asyncio.Transport):
         self._on_close, self._on_unread = on_close, on_unread
         self._half_closed = False
         self._paused = self._held = False
-        self._watch = Timer(loop, self._look)
+        self._watch = Timer(loop, self._check)
         self._written = self._taken = 0
         self._progress_at = 0.0
 
@@ -48,7 +48,7 @@ class Line(asyncio.Transport):
         self._on_close()
 
     def half_close(self) -> None:
-        """Ends the writing side once everything is written; counts as closing from now on."""
+        """Half-closes the connection once everything is written; counts as closing from now on."""
         self._half_closed = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -58,13 +58,13 @@ class Line(asyncio.Transport):
         self._transport.close()
 
     def abort(self) -> None:
-        """Resets the connection: what the client has not read is dropped, also by the system."""
+        """Resets the connection; unread data is dropped, including the kernel's buffer."""
         with contextlib.suppress(OSError, ValueError, AttributeError):  # uvloop: ValueError once it is closed
             self.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def lost(self) -> None:
-        """The connection is gone: nothing is watched any more."""
+        """Stops the checks, once the connection is lost."""
         self._watch.stop()
 
     def is_closing(self) -> bool:
@@ -72,45 +72,45 @@ class Line(asyncio.Transport):
         return self._half_closed or self._transport.is_closing()
 
     def write(self, data: Any) -> None:
-        """Sends bytes, or keeps them until they can be sent."""
+        """Sends bytes, or buffers them until they can be sent."""
         if not self._watch.running:
             self._taken, self._progress_at = self.taken_so_far(), self._loop.time()
-            self._watch.start(self._idle_seconds / _LOOKS)
+            self._watch.start(self._idle_seconds / _CHECKS)
         self._transport.write(data)
         self._written += len(data)
 
     def pause_reading(self) -> None:
-        """Lets the client wait."""
+        """Stops reading: backpressure by uvicorn."""
         self._paused = True
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Reads on, unless the line is held; harmless once the connection is being closed."""
+        """Resumes reading, unless held; has no effect once the connection is being closed."""
         self._paused = False
-        self._read_on()
+        self._resume_if_free()
 
     def hold(self) -> None:
-        """Reads nothing until `let_go`, whatever uvicorn says meanwhile."""
+        """Stops reading until `unhold`, independently of uvicorn's own pausing."""
         self._held = True
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
-    def let_go(self) -> bool:
-        """Reads on, unless uvicorn has paused it; returns whether anything can still come."""
+    def unhold(self) -> bool:
+        """Resumes reading, unless uvicorn has paused it; False if the connection is closing."""
         self._held = False
-        self._read_on()
+        self._resume_if_free()
         return not self._transport.is_closing()
 
-    def _read_on(self) -> None:
+    def _resume_if_free(self) -> None:
         if not (self._paused or self._held or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As the transport says."""
+        """The underlying transport's information."""
         return self._transport.get_extra_info(name, default)
 
-    def _look(self) -> None:
-        """Compares what the client has taken with what it had taken before, as long as something waits here."""
+    def _check(self) -> None:
+        """Checks the client's progress, as long as data is waiting to be sent."""
         if not self._transport.get_write_buffer_size():
             return
         taken, now = self.taken_so_far(), self._loop.time()
@@ -119,17 +119,17 @@ class Line(asyncio.Transport):
         elif now - self._progress_at >= self._idle_seconds:
             self._on_unread()
             return
-        self._watch.start(self._idle_seconds / _LOOKS)
+        self._watch.start(self._idle_seconds / _CHECKS)
 
     def taken_so_far(self) -> int:
-        """Bytes that the client's system has confirmed."""
+        """Bytes that the client's TCP stack has acknowledged."""
         return self._written - self._transport.get_write_buffer_size() - _unacknowledged(self.get_extra_info("socket"))
 
 
 def _unacknowledged(connection: Any) -> int:
-    """Bytes that the system holds for a socket because the other side has not confirmed them; 0 where it cannot say.
+    """Bytes in the kernel's send buffer that the peer has not acknowledged; 0 if the system cannot tell.
 
-    Without them a slow reader looks idle: the system takes new bytes only when much of its own buffer is free.
+    Without this, a slow reader would look idle: the kernel accepts new bytes only when much of its buffer is free.
     """
     try:
         return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)

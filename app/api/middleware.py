@@ -38,14 +38,14 @@ class RequestEnvelope:
     """The outermost middleware of this application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, root_path: str = "") -> None:
-        """`metrics` counts what passes; `root_path` is the prefix in front of every address."""
+        """`metrics` counts requests; `root_path` is the prefix of every path."""
         self._app = app
         self._root_path = root_path
         self._metrics = metrics
         self._log = structlog.get_logger("lapsrn.request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on, and notes what comes back."""
+        """Passes the request on, and records the response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -62,12 +62,12 @@ class RequestEnvelope:
         try:
             await self._app(scope, receive, answer.send)
         finally:
-            self._tell(scope, trace, answer, time.perf_counter() - began, facts)
+            self._record(scope, trace, answer, time.perf_counter() - began, facts)
 
-    def _tell(
+    def _record(
         self, scope: Scope, trace: Trace, answer: "_Answer", seconds: float, facts: MutableMapping[str, Any]
     ) -> None:
-        """One log line and one count. Neither holds keys, ids of results, or anything of the picture."""
+        """Writes one log line and updates the metrics. Neither contains keys, ids of results, or picture content."""
         route = route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
         self._metrics.request(route, scope["method"], status, seconds)
@@ -88,7 +88,7 @@ class RequestEnvelope:
 
 
 class _Answer:
-    """What is sent back: counts it, and adds the headers that every response has."""
+    """Counts what is sent, and adds the headers that every response has."""
 
     def __init__(self, send: Send, trace: Trace, path: str) -> None:
         self._send = send
@@ -103,7 +103,7 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._trace.request_id
             headers["traceparent"] = self._trace.traceparent
-            if "location" in headers:  # with or without a last slash; starlette puts the client's Host into it
+            if "location" in headers:  # starlette's redirects contain the client's Host, which is not to be trusted
                 place = urlsplit(headers["location"])
                 headers["Location"] = urlunsplit(("", "", place.path, place.query, ""))
             headers.setdefault("Content-Security-Policy", self._policy)
@@ -115,7 +115,7 @@ class _Answer:
         await self._send(message)
 
     async def _send_body(self, body: bytes, more: bool) -> None:
-        """Sends a body in pieces, each of which waits for those before: nearly all is sent when this returns."""
+        """Sends a body in pieces, with backpressure: when this returns, all but about one piece has been sent."""
         self.bytes_out += len(body)
         view, last = memoryview(body), max(0, len(body) - 1) // _PIECE * _PIECE
         for start in range(0, last, _PIECE):
@@ -125,7 +125,7 @@ class _Answer:
 
 
 def route_of(scope: Scope) -> str:
-    """The route's template, from a bounded set: never the path that was asked for."""
+    """The route's template, from a bounded set: never the requested path itself."""
     path = getattr(scope.get("route"), "path", "")
     if isinstance(path, str) and path:
         return path

@@ -1,4 +1,4 @@
-"""What the client's headers ask for: picture format, revalidation, asynchrony."""
+"""Content negotiation: the picture formats, revalidation and asynchrony that a client's headers ask for."""
 
 from collections.abc import Mapping
 
@@ -6,17 +6,17 @@ from app.errors import NotAcceptable
 from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat
 
 _JSON = ("application/json", "application/problem+json")
-"""What answers may be besides pictures. Where one may be JSON, OpenAPI Generator's clients ask for that alone."""
+"""Types of answers other than pictures. OpenAPI Generator's clients accept only JSON if one of the answers is JSON."""
 
-_MOST = 2048
-"""Characters that are read of a list, all the entries that end within them: a client needs no more to say what it
-wants, and to read 64 KiB would keep others waiting for 20 ms."""
+_MAX_LIST = 2048
+"""Characters of a list header that are parsed, up to the last complete entry: clients need no more, and parsing 64 KiB
+would block the event loop for 20 ms."""
 
 
 def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputFormat, ...]:
-    """The formats that `accept` (RFC 9110, section 12.5.1) allows, the best first; PNG where it is indifferent.
+    """The formats that `accept` (RFC 9110, section 12.5.1) allows, best first; PNG is the first among equals.
 
-    Raises NotAcceptable when it excludes them all; PNG instead where it allows JSON, or where not `strict`, as the
+    Raises NotAcceptable if it excludes them all; instead returns PNG if it allows JSON, or if not `strict`, because the
     answer is a job's JSON.
     """
     accept = beginning_of(accept)
@@ -34,9 +34,9 @@ def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputForma
 
 
 def _ranges(accept: str) -> dict[str, float]:
-    """Media range -> q. A q that is no number counts as 0.
+    """Media range -> q. An invalid q counts as 0.
 
-    Java's HttpURLConnection sends `*; q=.2, */*; q=.2` before version 18.
+    Java's HttpURLConnection before version 18 sends `*; q=.2, */*; q=.2`.
     """
     ranges: dict[str, float] = {}
     for part in accept.split(","):
@@ -52,35 +52,35 @@ def _ranges(accept: str) -> dict[str, float]:
 
 
 def _number(text: str) -> float:
-    """0..1, or 0 when `text` is no such number."""
+    """The number 0..1 in `text`; 0 if it is invalid."""
     whole, _, fraction = text.partition(".")
     plain = (whole in ("0", "1") and (not fraction or fraction.isdecimal())) or (not whole and fraction.isdecimal())
     return min(1.0, float(text)) if plain else 0.0
 
 
 def _weight(media_type: str, ranges: Mapping[str, float]) -> float:
-    """The q of the most specific range that covers `media_type`; 0 when none does."""
+    """The q of the most specific range that covers `media_type`; 0 if none does."""
     family = media_type.partition("/")[0] + "/*"
     return next((ranges[key] for key in (media_type, family, "*/*") if key in ranges), 0.0)
 
 
 def is_meant(if_match: str, etag: str) -> bool:
-    """Whether If-Match, if there is any, allows this representation (strong comparison; RFC 9110, section 13.1.1)."""
+    """Whether If-Match is absent or matches this representation (strong comparison; RFC 9110, section 13.1.1)."""
     tags = [tag.strip() for tag in beginning_of(if_match).split(",")]
     return not if_match.strip() or "*" in tags or etag in tags
 
 
 def revalidates(if_none_match: str, etag: str) -> bool:
-    """Whether If-None-Match says that the client has this very representation (weak comparison)."""
+    """Whether the client has this representation, according to If-None-Match (weak comparison)."""
     tags = [tag.strip().removeprefix("W/") for tag in beginning_of(if_none_match).split(",")]
     return "*" in tags or etag in tags
 
 
 def wants_async(prefer: str) -> bool:
-    """Whether Prefer (RFC 7240) holds respond-async."""
+    """Whether Prefer (RFC 7240) contains respond-async."""
     return any(part.split(";")[0].strip().lower() == "respond-async" for part in beginning_of(prefer).split(","))
 
 
 def beginning_of(entries: str) -> str:
-    """Of a header's list with commas, what _MOST says."""
-    return entries if len(entries) <= _MOST else entries[:_MOST].rpartition(",")[0]
+    """The complete entries within the first _MAX_LIST characters of a comma-separated header."""
+    return entries if len(entries) <= _MAX_LIST else entries[:_MAX_LIST].rpartition(",")[0]

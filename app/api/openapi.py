@@ -1,4 +1,4 @@
-"""Finishes the OpenAPI document: what FastAPI cannot know about answers that routes build themselves."""
+"""Completes the OpenAPI document with what FastAPI cannot know about responses that routes build themselves."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ _SCHEMES = {
 
 
 def complete(app: FastAPI) -> None:
-    """Replaces `app.openapi` by one that builds the finished document, once."""
+    """Replaces `app.openapi` with a function that builds the complete document once."""
 
     def document() -> Document:
         if app.openapi_schema is None:
@@ -55,7 +55,7 @@ def build(app: FastAPI) -> Document:
 
 
 def _finish(operation: Document, guarded: bool) -> None:
-    """What holds for every operation: ids in every answer, and the errors that any request may meet."""
+    """Adds what applies to every operation: ids in every response, and the errors that any request may get."""
     if guarded:
         operation["security"] = [{}, {"bearer": []}, {"key": []}]
     operation["responses"] = dict(sorted((EVERYWHERE | operation["responses"]).items()))
@@ -66,12 +66,12 @@ def _finish(operation: Document, guarded: bool) -> None:
     for parameter in operation.get("parameters", []):
         parameter["schema"] = _without_null(parameter["schema"])
         parameter["schema"].pop("description", None)
-        if "anyOf" in parameter["schema"]:  # OpenAPI Generator's Go of a default among several types does not compile
+        if "anyOf" in parameter["schema"]:  # OpenAPI Generator's Go code for a default of a union does not compile
             parameter["schema"].pop("default", None)
 
 
 def _without_null(schema: Document) -> Document:
-    """A parameter is left out, never sent as null."""
+    """A parameter's schema without null: optional parameters are left out, never sent as null."""
     kinds: list[Document] = schema.get("anyOf", [])
     others = [kind for kind in kinds if kind != {"type": "null"}]
     if others == kinds:

@@ -1,4 +1,4 @@
-"""What OpenAPI says about each route beyond its types: bodies, headers, problems, examples."""
+"""The OpenAPI descriptions of routes beyond their types: bodies, headers, problems, examples."""
 
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -23,9 +23,9 @@ _COOKIE = _header(
     "The id again: HttpOnly, SameSite=Strict, path /upscale.", "upscale_id=8L2s...; HttpOnly; Path=/upscale"
 )
 _CLEAN = _header(
-    "The strength of clean-up, and what `clean=auto` chose it for: compression with its quality, that of the file or, "
-    "as `grid`, that of a JPEG that the pixels have been; `noise` with its standard deviation in levels; or `area`, a "
-    "way of shrinking.",
+    "The clean-up strength, and what `clean=auto` chose it for: compression with its quality, either that of the file "
+    "or, as `grid`, that of an earlier JPEG; `noise` with its standard deviation in levels; or `area`, a way of "
+    "shrinking.",
     "0.5; jpeg=90",
 )
 _RETRY = _header("Seconds to wait before the next attempt.", "5")
@@ -81,7 +81,7 @@ EVERYWHERE: dict[str, Any] = {
     "431": _problem(431, [KINDS[errors.HeadersTooLarge]]),
     "500": _problem(500, [INTERNAL]),
 }
-"""What any operation may answer."""
+"""Responses that any operation may give."""
 
 
 def _parameter(name: str, place: Literal["header", "cookie"], description: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Responses that carry a picture, and say where its other levels are."""
+"""Responses that carry a picture, with links to its other levels."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ CACHE_CONTROL = "private, no-cache"
 def upscaled_response(
     request: Request, order: Order, upscaled: Upscaled, stages: Stages, kept_seconds: int
 ) -> Response:
-    """200 with the largest picture of an order, and where to find its levels if they are kept, for so many seconds."""
+    """200 with the largest picture of an order and, if stored, links to its levels; the cookie lasts `kept_seconds`."""
     picture = upscaled.levels[upscaled.level]
     headers = {
         "ETag": picture.etag,
@@ -45,7 +45,7 @@ def upscaled_response(
 
 
 def picture_response(request: Request, picture: StoredPicture, level: int) -> Response:
-    """200 with the picture, 206 with the part that the client lacks, or 304 when it has it already.
+    """200 with the picture, 206 with the requested range, or 304 if the client has it already.
 
     Raises PreconditionFailed, RangeNotSatisfiable.
     """
@@ -64,7 +64,7 @@ def picture_response(request: Request, picture: StoredPicture, level: int) -> Re
     if wanted is None:
         return Response(picture.body, 200, headers, picture.media_type)
     headers["Content-Range"] = f"bytes {wanted[0]}-{wanted[-1]}/{size}"
-    body = memoryview(picture.body)[wanted.start : wanted.stop]  # no copy: others would wait for those of a flood
+    body = memoryview(picture.body)[wanted.start : wanted.stop]  # no copy: copies for a flood would block the loop
     return Response(body, 206, headers, picture.media_type)
 
 
@@ -82,10 +82,10 @@ def _link_headers(prefix: str, result_id: str, level: int, levels: Iterable[int]
 
 
 def _content_disposition(media_type: str, made: str) -> str:
-    """The name under which a browser saves the picture; `made` says how it was."""
+    """Suggests a file name to browsers; `made` is from `_made`."""
     return f'inline; filename="upscaled_{made}.{media_type.partition("/")[2]}"'
 
 
 def _made(options: UpscaleOptions, upscaled: Upscaled) -> str:
-    """What a file's name says about the result: its size if that was wished for, else the scale."""
+    """The part of the file name that describes the result: its size if one was asked for, otherwise the scale."""
     return f"{upscaled.width}x{upscaled.height}" if options.sized else f"x{options.scale:g}"

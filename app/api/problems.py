@@ -15,12 +15,12 @@ from app.api.schemas import ProblemDocument
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SECONDS = 5.0
-_MOST_COMPLAINTS = 10
+_MAX_COMPLAINTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row of the table: status, the stable last part of the type, and a title that never changes."""
+    """One row of the table: the status, the stable last part of the type, and a title that never changes."""
 
     status: int
     slug: str
@@ -65,7 +65,7 @@ INTERNAL_DETAIL = "The service failed unexpectedly. If it happens again, report 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What went wrong, ready to be sent."""
+    """An error, ready to be sent."""
 
     kind: Kind
     detail: str
@@ -96,14 +96,14 @@ class Problem:
 
 
 def kind_of(error: errors.LapsrnError) -> Kind:
-    """The row for `error`, looked up along its class's ancestors."""
+    """The row for the class of `error`, or for its nearest base class with a row."""
     return next((KINDS[base] for base in type(error).__mro__ if base in KINDS), INTERNAL)
 
 
 def problem_of(error: Exception, prefix: str = "") -> Problem:
-    """The problem that `error` becomes; anything that was not raised on purpose becomes a fixed text.
+    """The problem for `error`; errors that are not LapsrnErrors get a fixed text.
 
-    `prefix` is that of addresses.
+    `prefix` precedes the paths of addresses.
     """
     if not isinstance(error, errors.LapsrnError) or kind_of(error) is INTERNAL:
         return Problem(INTERNAL, INTERNAL_DETAIL, {})
@@ -125,17 +125,17 @@ def problem_of(error: Exception, prefix: str = "") -> Problem:
 
 
 def problem_of_slug(slug: str, detail: str) -> Problem:
-    """The problem of an error that is known by its slug only."""
+    """The problem for an error of which only the slug and the text are known."""
     kind = next((kind for kind in KINDS.values() if kind.slug == slug), INTERNAL)
     return Problem(kind, INTERNAL_DETAIL if kind is INTERNAL else detail, {})
 
 
 def problem_of_parameters(errors_found: Sequence[Mapping[str, Any]], known: Sequence[str] = ()) -> Problem:
-    """The problem for parameters that did not validate, from pydantic's errors; an unknown one lists `known`.
+    """The problem for invalid parameters, from pydantic's errors; for an unknown parameter it lists `known`.
 
-    Only the first errors are reported: a short request must not have a long answer.
+    Only the first errors are reported, so that a short request cannot cause a long answer.
     """
-    parameters = [complaint(error, known) for error in errors_found[:_MOST_COMPLAINTS]]
+    parameters = [complaint(error, known) for error in errors_found[:_MAX_COMPLAINTS]]
     detail = "; ".join(f"{item['name']}: {item['message']}" for item in parameters)
     if more := len(errors_found) - len(parameters):
         detail += f"; and {more} more"
@@ -143,7 +143,7 @@ def problem_of_parameters(errors_found: Sequence[Mapping[str, Any]], known: Sequ
 
 
 def problem_of_status(status: int, prefix: str, path: str, headers: Mapping[str, str]) -> Problem:
-    """The problem for what the framework itself refuses: no such route, no such method."""
+    """The problem for requests that the framework itself refuses: unknown path, wrong method."""
     see = f"See {prefix}/docs."
     if status == 404:
         return Problem(KINDS[errors.NotFound], f"There is nothing at {prefix}{path[:200]}. {see}", headers)

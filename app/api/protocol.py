@@ -1,4 +1,4 @@
-"""HTTP/1.1 with bounds on what a client may send, hold back or leave unread."""
+"""HTTP/1.1 with limits on what a client may send, hold back or leave unread."""
 
 import asyncio
 from typing import Any, Literal, cast
@@ -17,29 +17,30 @@ from app.errors import LapsrnError, MalformedRequest, QueueFull
 from app.service.answer_budget import Reader
 
 _MAX_PIPELINED = 16
-"""Requests on one connection that wait for the answer to the one before; each costs memory."""
+"""Pipelined requests that may wait on one connection; each costs memory."""
 _FRAMING = (b"connection", b"content-length", b"transfer-encoding")
-"""The headers that tell where a body ends, and whether another request may follow."""
+"""The headers that decide where a body ends, and whether another request may follow."""
 _PROBE_SECONDS = 2.0
-"""For the headers on a connection that is kept back for probes, so that it is soon free for the next one."""
+"""Timeout for headers on a connection reserved for probes, so that it is soon free for the next one."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
-    Headers are counted before the parser collects them. A request that breaks a limit, or is no HTTP, goes to the
-    application like any other, with the reason in its scope: so its answer has an id, a log line and the usual headers.
+    Headers are counted before the parser collects them. A request that exceeds a limit, or is not HTTP, is passed to
+    the application like any other, with the reason in its scope, so that its answer has an id, a log line and the usual
+    headers.
 
-    A request may be answered before its body has arrived, as most refusals are. To close then would reset the
-    connection, and the reset destroys the answer before the client, or the proxy in front, has read it. So the rest of
-    the body is read and dropped, within the limits of a body. If the connection is to be closed, its writing side ends
-    at once and the client closes the other one.
+    A request may be answered before its body has arrived, as most refusals are. Closing the connection then would reset
+    it, and the reset discards the answer before the client, or the proxy in front, has read it. So the rest of the body
+    is read and dropped, within the limits of a body (lingering close). If the connection is to end, it is half-closed
+    at once, and the client closes the other half.
 
-    An early answer says that the connection ends, unless little of the body is to come. Clients that see it can then
-    stop sending. And one that asked with Expect may never send the body: its next request would be taken for that.
+    An early answer announces the end of the connection, unless little of the body is outstanding: clients can then stop
+    sending. A client that sent Expect may never send the body, so its next request would be mistaken for the body.
 
-    Bodies are read piece by piece, one in each pass of the event loop, clients in turn: else each pass would take a
-    piece of every body of a flood.
+    Bodies are read in pieces, one piece per iteration of the event loop, clients in turn: otherwise each iteration
+    would process a piece of every body of a flood.
     """
 
     def __init__(
@@ -56,17 +57,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._remainder = Remainder(self.loop, limits, connections, give_up=self._end)
         self._probes_only = False
         self._in_headers = False
-        self._running: RequestResponseCycle | None = None  # the request being answered; those behind it wait
+        self._running: RequestResponseCycle | None = None  # the request being answered; pipelined ones wait
         self._arriving: RequestResponseCycle | None = None  # the request whose body has not arrived completely
         self._outstanding = Outstanding((), asks=False)
-        self._lasts = True  # whether the connection is to stay open once that request is answered and its body is here
-        self._deaf = False  # whatever still comes is not for the parser
-        self._pieces: list[bytes] = []  # of a body, as the parser has found them in what came last
-        self._framing = b""  # of the body that the parser left out because of an upgrade
+        self._keep_open = True  # after this request is answered and its body has arrived
+        self._discarding = False  # input is dropped, not parsed
+        self._pieces: list[bytes] = []  # pieces of the body that the parser found in the last data
+        self._framing = b""  # framing headers of a body that the parser skipped because of an upgrade
         self._reframing = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Waits for the first request, as long as headers may take."""
+        """Waits for the first request, within the timeout for headers."""
         limits = self._limits
         self._line = Line(
             transport, self.loop, limits.write_idle_seconds, on_close=self._close, on_unread=self._drop_unread
@@ -76,7 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._address = self.client[0] if self.client else ""
         admission = self._connections.enter(self._address)
         if admission == "refused":
-            self._deaf = True
+            self._discarding = True
             self._line.abort()
             return
         self._probes_only = admission == "probes"
@@ -85,10 +86,10 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops every clock."""
+        """Stops all timers."""
         self._arriving = None
         if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True  # uvicorn says so to the last one alone
+            self._running.disconnected = True  # uvicorn tells only the last request of a pipeline
             self._running.message_event.set()
         self.pipeline.clear()
         self._connections.leave(self._address)
@@ -99,13 +100,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what has come, or drops it if nobody wants it any more."""
+        """Parses the data, or drops it if it is not needed any more."""
         if self._remainder.running:
             self._remainder.took()
-        if (self._deaf or self._arriving is not None) and not self._turnstile.take():
+        if (self._discarding or self._arriving is not None) and not self._turnstile.take():
             self._line.hold()
-            self._turnstile.wait(self._sender(), self._line.let_go)
-        if self._deaf:
+            self._turnstile.wait(self._sender(), self._line.unhold)
+        if self._discarding:
             return
         self._headers.fed(len(data))
         try:
@@ -118,10 +119,11 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(self._headers.too_many_bytes())
 
     def _parse(self, data: bytes) -> None:
-        """Also past requests that ask for an upgrade, which is not spoken here: they are answered as they are.
+        """Feeds the parser, also past requests for an upgrade; upgrades are ignored.
 
-        The parser stops behind their headers. What follows is their body all the same (RFC 9110, section 7.8), and
-        would be taken for the next request: so a parser gets a second head, which says nothing but how it is framed.
+        The parser stops after the headers of such a request. The data that follows is still its body (RFC 9110, section
+        7.8), but would be parsed as the next request. So a new parser is first fed a second head that contains only the
+        framing headers.
         """
         while data:
             try:
@@ -133,12 +135,12 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._framing:
                 head, self._framing = b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n", b""
                 self._reframing = True
-                self.parser = httptools.HttpRequestParser(self)  # the other takes nothing after Connection: close
+                self.parser = httptools.HttpRequestParser(self)  # the old one accepts nothing after Connection: close
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
                 self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:
-        """Gives a further request on the same connection as much time as the first."""
+        """Restarts the header timeout for a further request on the same connection."""
         if self._reframing:
             return
         self._unset_keepalive_if_required()
@@ -149,16 +151,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._header_timer.start(self._limits.header_seconds)
 
     def on_url(self, url: bytes) -> None:
-        """Takes a piece of the address."""
+        """Counts and keeps a piece of the URL."""
         if self._reframing:
             return
         self._headers.address(url)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a header. A trailer after a chunked body is counted and dropped.
+        """Counts and keeps a header; a trailer after a chunked body is counted and dropped.
 
-        As a header it would say what proxies, which pass trailers on, never saw: another address, say, or key.
+        Treated as a header, a trailer could smuggle past a proxy what it removes from headers, such as a forwarded
+        address or a key.
         """
         if self._reframing:
             return
@@ -176,7 +179,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise MalformedRequest("A request has to have one header Host (RFC 9112, section 3.2).")
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
-        if codings not in ([], [b"chunked"]):  # the parser takes a body whose last coding is chunked, and removes that
+        if codings not in ([], [b"chunked"]):  # the parser accepts all that end with chunked, but decodes only that
             raise MalformedRequest(
                 "Transfer-Encoding: the body may be chunked, but not coded in another way. Send it as it is."
             )
@@ -188,24 +191,26 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._framing = b"".join(b"%s: %s\r\n" % each for each in self.headers if each[0] in _FRAMING)
         if self._probes_only and cycle.scope["path"] not in PROBES:
-            self._tell(cycle, QueueFull("Too many connections are open. Try again in a few seconds.", retry_after=2.0))
-        self._lasts = cycle.keep_alive and not self._probes_only and not self._connections.leaving()
+            self._reject(
+                cycle, QueueFull("Too many connections are open. Try again in a few seconds.", retry_after=2.0)
+            )
+        self._keep_open = cycle.keep_alive and not self._probes_only and not self._connections.leaving()
         self._outstanding = Outstanding(self.headers, asks=cycle.waiting_for_100_continue)
-        self._weigh(cycle)
+        self._decide_keep_alive(cycle)
 
     def on_body(self, body: bytes) -> None:
-        """Notes a piece of the body: of chunks of one byte each there are 40,000 in what comes at once."""
+        """Collects a piece of the body: one read may contain 40,000 chunks of one byte each."""
         self._pieces.append(body)
 
     def _take_body(self) -> None:
-        """Takes what the parser has found of the body."""
+        """Passes on the pieces of the body that the parser has found."""
         if not self._pieces:
             return
         body = b"".join(self._pieces)
         self._pieces.clear()
         self._headers.body()
         self._outstanding.took(len(body))
-        self._weigh(self.cycle)
+        self._decide_keep_alive(self.cycle)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -214,7 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return  # the body is still to come
         self._take_body()
         self._outstanding.complete()
-        self._weigh(self.cycle)
+        self._decide_keep_alive(self.cycle)
         self._arriving = None
         super().on_message_complete()
         if self._remainder.running:
@@ -224,7 +229,7 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def on_response_complete(self) -> None:
-        """Reads on if the body is still arriving, or waits for the next request."""
+        """Keeps reading if the body is still arriving, otherwise waits for the next request."""
         super().on_response_complete()
         if self._in_headers or self._arriving is not None:
             self._unset_keepalive_if_required()
@@ -232,8 +237,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._remainder.start(self._sender())
 
     def shutdown(self) -> None:
-        """Closes when what is under way has been answered."""
-        self._lasts = False
+        """Closes the connection once requests under way are answered."""
+        self._keep_open = False
         if not self._line.is_closing():
             super().shutdown()
 
@@ -242,22 +247,22 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._arriving is not None and self._arriving.response_complete
 
     def _sender(self) -> str:
-        """The client whose body this is: a request that has begun says whom a proxy has sent, or whose key it has."""
+        """The client that sends the body: by its key or forwarded address, once a request has begun."""
         scope: Any = self.cycle.scope if self.cycle else {}
         address = scope["client"][0] if scope.get("client") else self._address
         return str(scope.get("lapsrn.facts", {}).get("client") or network_of(address))
 
-    def _weigh(self, cycle: RequestResponseCycle) -> None:
-        """Decides whether an answer that begins now leaves the connection open."""
+    def _decide_keep_alive(self, cycle: RequestResponseCycle) -> None:
+        """Sets whether an answer that starts now leaves the connection open."""
         if not cycle.response_started:
-            cycle.keep_alive = self._lasts and self._outstanding.little
+            cycle.keep_alive = self._keep_open and self._outstanding.little
 
     def _close(self) -> None:
-        """What uvicorn's `transport.close()` comes to."""
+        """Handles uvicorn's `transport.close()`: closes, or lingers while a body is still arriving."""
         if not self._answered_early or self._line.is_closing():
             self._end()
         else:
-            self._deaf = True
+            self._discarding = True
             self._line.half_close()
             self.flow.resume_reading()
             self._remainder.start(self._sender())
@@ -272,7 +277,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._drop("slow", "others needed the memory of an answer read slowly")
 
     def _drop(self, reason: Literal["unread", "slow"], event: str) -> None:
-        """In the middle of an answer."""
+        """Resets the connection in the middle of an answer."""
         self._connections.dropped(reason)
         structlog.get_logger("lapsrn").info(event, client=self._address)
         self._line.abort()
@@ -287,25 +292,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = self.cycle
         cast(dict[str, Any], self.cycle.scope)["lapsrn.reader"] = self._reader
         if self.cycle.scope["http_version"] != "1.1":
-            _speak_older(self.cycle)
+            _answer_as_http_1_0(self.cycle)
         return self.cycle
 
     def _refuse(self, error: LapsrnError) -> None:
-        """Lets the application answer the request that is arriving with `error`; the connection ends after that."""
-        self._deaf = True
+        """Has the application answer the arriving request with `error`; the connection ends after that."""
+        self._discarding = True
         self._header_timer.stop()
         if self._answered_early:
             self._end()
             return
-        self._tell(self._arriving or self._start_unparsed(), error)
+        self._reject(self._arriving or self._start_unparsed(), error)
 
-    def _tell(self, cycle: RequestResponseCycle, error: LapsrnError) -> None:
+    def _reject(self, cycle: RequestResponseCycle, error: LapsrnError) -> None:
         cast(dict[str, Any], cycle.scope)[REFUSAL] = error
-        cycle.keep_alive = self._lasts = False
+        cycle.keep_alive = self._keep_open = False
         cycle.message_event.set()
 
     def _start_unparsed(self) -> RequestResponseCycle:
-        """Starts a request whose headers have not all been read; the address, and perhaps the method, is not known."""
+        """Starts a request with incomplete headers: its path, and perhaps its method, is unknown."""
         if not self._in_headers:
             self.on_message_begin()
         known, self.url = bool(self.url), b"/"
@@ -316,10 +321,10 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle
 
 
-def _speak_older(cycle: RequestResponseCycle) -> None:
-    """To a client of HTTP/1.0, which knows neither chunks nor 100 (Continue): RFC 9112, 6.1, and RFC 9110, 10.1.1.
+def _answer_as_http_1_0(cycle: RequestResponseCycle) -> None:
+    """Sends neither chunks nor 100 (Continue), which HTTP/1.0 lacks: RFC 9112, 6.1, and RFC 9110, 10.1.1.
 
-    Of an answer whose length is not known, it takes what comes until the connection is closed.
+    An answer of unknown length ends with the connection.
     """
     cycle.waiting_for_100_continue = False
     send, framed = cycle.send, True

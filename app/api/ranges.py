@@ -1,4 +1,4 @@
-"""A part of a picture, for clients that go on with a transfer which broke off (RFC 9110, section 14)."""
+"""Range requests, for clients that resume an interrupted transfer (RFC 9110, section 14)."""
 
 import re
 
@@ -8,10 +8,10 @@ _ONE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 
 def part(wanted: str, if_range: str, etag: str, size: int) -> range | None:
-    """The part of `size` bytes that the header Range asks for; None where it is to be ignored, and all are sent.
+    """The part of `size` bytes that the header Range asks for; None if the header is ignored and everything is sent.
 
-    So are several ranges, other units, and what is malformed; and a range of another file than `etag` is that of, if
-    If-Range names one. Raises RangeNotSatisfiable.
+    Ignored are several ranges, other units, malformed headers, and ranges whose If-Range is not `etag`. Raises
+    RangeNotSatisfiable.
     """
     found = _ONE.fullmatch(wanted.strip())
     if found is None or (if_range and if_range.strip() != etag):

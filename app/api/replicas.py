@@ -1,4 +1,4 @@
-"""What replicas know of each other: where each of them answers, and the metrics of all."""
+"""What replicas know of each other: their sockets, and the metrics of all."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -16,36 +16,36 @@ from prometheus_client.samples import Sample
 from app.service.service import Service
 
 _SECONDS = 2.0
-"""For one replica's answer: less than Prometheus's own limit."""
+"""Timeout for one replica's answer: less than Prometheus's own timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """Where each of `count` replicas answers health checks and scrapes: on a Unix socket in `folder`."""
+    """The Unix sockets in `folder` on which `count` replicas answer health checks and scrapes."""
 
     folder: Path
     count: int
 
     def socket(self, index: int) -> Path:
-        """The path of replica `index`."""
+        """The socket's path of replica `index`."""
         return self.folder / f"{index}.sock"
 
 
 class ScrapeOfAll:
     """The metrics of every replica, each with its number as the label `replica`.
 
-    They are not added up here: a replica that is replaced starts its counters at zero, and Prometheus would take the
-    fall of a sum for a restart of them all, and count the others a second time.
+    They are not summed here: a replica that is replaced starts its counters at zero, and Prometheus would treat the
+    drop of a sum as a reset of all of them, and count the others a second time.
     """
 
     def __init__(self, replicas: Replicas, own: int, service: Service) -> None:
-        """This process is replica `own`, with `service`."""
+        """This process is replica `own` and runs `service`."""
         self._replicas = replicas
         self._own = own
         self._service = service
 
     async def __call__(self, accept: str) -> tuple[bytes, str]:
-        """As `Scrape`; `lapsrn_replica_up` is 0 for replicas that did not answer."""
+        """See Scrape; `lapsrn_replica_up` is 0 for replicas that did not answer."""
         texts = await asyncio.gather(*map(self._text, range(self._replicas.count)))
         return await asyncio.to_thread(merged, texts, accept)
 
@@ -63,13 +63,13 @@ class ScrapeOfAll:
 
 
 class _Families(Collector):
-    """Metrics that were collected elsewhere."""
+    """A collector of metrics that were collected elsewhere."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 
     def collect(self) -> Iterator[Metric]:
-        """Them."""
+        """Yields these metrics."""
         yield from self._families
 
 

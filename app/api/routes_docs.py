@@ -1,4 +1,4 @@
-"""GET /docs: Swagger UI from files of this installation, under the same strict policy as everything else."""
+"""GET /docs: Swagger UI from locally installed files, under the same strict policy as everything else."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +29,7 @@ _CACHE = {"Cache-Control": "public, max-age=86400"}
 
 
 def mount_docs(app: FastAPI) -> None:
-    """Serves /docs and the three files that it consists of; FastAPI's own page loads them from a third party."""
+    """Serves /docs and its three files; FastAPI's own page would load them from a third party."""
     files = _files()
 
     @app.get("/docs", include_in_schema=False)
@@ -49,7 +49,7 @@ def mount_docs(app: FastAPI) -> None:
 
     @app.get("/docs/swagger-ui.css", include_in_schema=False)
     async def style() -> FileResponse:
-        """Its style."""
+        """Swagger UI's style sheet."""
         return FileResponse(files / "swagger-ui.css", headers=_CACHE, media_type="text/css")
 
 

@@ -54,7 +54,7 @@ async def events(
 
 @router.delete("/{job_id}", summary="Cancel a job", status_code=204, response_class=Response, **responses.CANCEL)
 async def cancel(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Response:
-    """Stops a job and forgets it. A result that it has made already stays; DELETE /upscale forgets that."""
+    """Stops a job and forgets it. A result that it has already made is kept; DELETE /upscale deletes that."""
     await service.directory.cancel(job_id, caller.owner)
     return Response(status_code=204)
 
@@ -62,9 +62,9 @@ async def cancel(job_id: JobPath, service: ServiceDep, caller: CallerDep) -> Res
 async def state_events(
     job: JobView, seen: int, heartbeat_seconds: float, prefix: str, turn: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[str]:
-    """One event for every change since `seen`, several changes in a row as one; comments as signs of life.
+    """An event for every change since version `seen`, consecutive changes combined; comments as heartbeats.
 
-    For each it awaits a `turn`: events for all listeners of a job at once would keep other clients waiting.
+    Awaits a `turn` before each: sending events to all listeners of a job at once would delay other clients.
     """
     yield "retry: 1000\n\n"
     while True:

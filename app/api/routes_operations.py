@@ -30,9 +30,9 @@ async def healthz(service: ServiceDep) -> Response:
 
 @health.get("/readyz", summary="Readiness", response_model=Readiness, **responses.READY)
 async def readyz(service: ServiceDep) -> Response:
-    """200 once the weights are warm and pictures can be decoded, until the service is told to stop.
+    """200 once the weights are warm and pictures can be decoded, until the service is asked to stop.
 
-    A results store in trouble only degrades it.
+    If the results store is unavailable, the status is only `degraded`.
     """
     document = Readiness(status=service.readiness, store=service.store.state, decoders=service.decoders)
     ready = document.status in ("ready", "degraded")
@@ -41,7 +41,7 @@ async def readyz(service: ServiceDep) -> Response:
 
 @metrics_router.get("/metrics", summary="Prometheus metrics", response_class=Response, **responses.METRICS)
 async def metrics(request: Request) -> Response:
-    """In Prometheus's text format, or OpenMetrics if Accept asks for it; every replica's, with a label for each."""
+    """In Prometheus's text format, or OpenMetrics if Accept asks for it; of all replicas, each with its own label."""
     scrape: Scrape = request.app.state.scrape
     body, content_type = await scrape(request.headers.get("accept", ""))
     return Response(body, headers={**NO_STORE, "Content-Type": content_type})
@@ -49,16 +49,16 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/model", summary="What is served", response_model=ModelDocument, **responses.MODEL)
 async def model(service: ServiceDep) -> Response:
-    """Every network with levels, margin, weights and scores; device, arithmetic, workers, limits on what comes in."""
+    """Every network with its levels, margin, weights and scores; the device, data type, workers, and input limits."""
     return document_response(_describe(service, service.accepting_engine))
 
 
 @router.post("/admin/reload", summary="Swap keys and weights", response_model=ModelDocument, **responses.RELOAD)
 async def reload(request: Request, service: ServiceDep, access: AccessDep, admin: AdminDep) -> Response:
-    """Reads LAPSRN_API_KEYS_FILE again, if there is one, and then the weights; no request is lost.
+    """Reads LAPSRN_API_KEYS_FILE again, if it is set, and then the weights; no request is lost.
 
-    A file that does not pass its checks changes nothing, and ends the call. Of several replicas, one is done when the
-    answer comes, and the others follow.
+    A file that does not pass its checks changes nothing, and ends the call. With several replicas, the answer comes
+    when one has reloaded, and the others follow.
     """
     await asyncio.to_thread(access.reload)
     document = _describe(service, await service.reload())

@@ -16,7 +16,7 @@ from app.api.documents import document_response, job_document, webhook_document
 from app.api.negotiation import acceptable_formats, wants_async
 from app.api.pictures import picture_response, upscaled_response
 from app.api.schemas import ForgetQuery, IdempotencyKey, ResultQuery, WebhookUrl
-from app.api.tracing import tell_span
+from app.api.tracing import record_in_span
 from app.api.upscale_query import OptionsDep
 from app.errors import BadParameter, MalformedRequest, NotFound, NotReady
 from app.options import UpscaleOptions
@@ -82,7 +82,7 @@ async def upscale(
         clean=picture.clean,
         stages=stages.milliseconds(),
     )
-    tell_span(stages.milliseconds())
+    record_in_span(stages.milliseconds())
     return upscaled_response(request, order, upscaled, stages, service.settings.result_ttl_seconds)
 
 
@@ -102,7 +102,7 @@ async def result(
 
         picture = await service.store.get(result_id, caller.owner, query.level, count)
         if picture is None and await _made_by_job(service, caller, result_id):
-            picture = await service.store.get(result_id, caller.owner, query.level, count)  # made in between
+            picture = await service.store.get(result_id, caller.owner, query.level, count)  # stored meanwhile
         if picture is None:
             raise NotFound(_UNKNOWN)
     response = picture_response(request, picture, query.level)
@@ -123,7 +123,7 @@ async def forget(
 
 
 def _order(request: Request, options: UpscaleOptions, service: Service, caller: Caller, patient: bool) -> Order:
-    """What is asked for, checked against what is served; `patient` clients get a job.
+    """The request's order, checked against the served networks; `patient` clients get a job.
 
     Raises BadParameter, NotAcceptable, Draining, WarmingUp.
     """
@@ -151,9 +151,9 @@ def _limits(service: Service) -> BodyLimits:
 async def _repeated(
     service: Service, caller: Caller, order: Order, upload: Upload, key: str | None, webhook: str | None
 ) -> JobSnapshot | None:
-    """The job that an earlier request with this Idempotency-Key began; where there is none, it is to be begun at once.
+    """The job that an earlier request with this Idempotency-Key began; None if the caller must begin it at once.
 
-    Raises BadParameter if that one asked for something else, and StoreUnavailable.
+    Raises BadParameter if that request asked for something else, and StoreUnavailable.
     """
     if not key:
         return None
@@ -171,7 +171,7 @@ def _begun(
     cleanup: ExitStack,
     webhook: str | None,
 ) -> JobSnapshot:
-    """A new job, whose end is told to `webhook`. Raises QueueFull, TooManyRequests or Draining."""
+    """A new job, whose end is reported to `webhook`. Raises QueueFull, TooManyRequests or Draining."""
     prefix = prefix_of(request.scope)
     with ExitStack() as unless_begun:
         hook = None
@@ -185,7 +185,7 @@ def _begun(
 
 
 def _accepted(request: Request, service: Service, job: JobSnapshot) -> Response:
-    """202, with where to look."""
+    """202 with the address of the job."""
     prefix = prefix_of(request.scope)
     response = document_response(job_document(job, prefix), 202)
     response.headers["Location"] = job_address(prefix, job.id)
@@ -196,7 +196,7 @@ def _accepted(request: Request, service: Service, job: JobSnapshot) -> Response:
 
 
 async def _made_by_job(service: Service, caller: Caller, result_id: str) -> bool:
-    """Whether a job has made this result. Raises NotReady if one is making it."""
+    """Whether a finished job made this result. Raises NotReady if the job is still under way."""
     try:
         job = (await service.directory.find(result_id, caller.owner)).snapshot
     except NotFound:
@@ -208,7 +208,7 @@ async def _made_by_job(service: Service, caller: Caller, result_id: str) -> bool
 
 
 def _which(request: Request, asked: str | None) -> str:
-    """The id from the query, or else from the cookie. Raises MalformedRequest if there is neither."""
+    """The id from the query, otherwise from the cookie. Raises MalformedRequest without either."""
     result_id = asked or request.cookies.get(COOKIE, "")
     if not result_id:
         raise MalformedRequest(

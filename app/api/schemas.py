@@ -1,4 +1,4 @@
-"""The shapes of parameters and of JSON answers."""
+"""Pydantic models of parameters and of JSON responses."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from app.options import LevelChoice
 
 
 def whole(value: object) -> object:
-    """Query parameters are text, and a Literal of numbers takes numbers only."""
+    """Converts digits to an int: query parameters are text, but a Literal of numbers accepts only numbers."""
     return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
 
 
@@ -18,7 +18,8 @@ IdempotencyKey = Annotated[
     Field(
         min_length=1,
         max_length=255,
-        description="Of a job: the same key, picture and options again get the same job, as long as it is remembered.",
+        description="For jobs: a repeated request with the same key, picture and options gets the same job, as long as "
+        "it is remembered.",
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),
 ]
@@ -27,7 +28,7 @@ WebhookUrl = Annotated[
     Field(
         min_length=1,
         max_length=2048,
-        description="Of a job: where its end is reported, signed as in Standard Webhooks. Only hosts that the operator "
+        description="For jobs: where the end is reported, signed as in Standard Webhooks. Only hosts that the operator "
         "allows.",
         examples=["https://example.org/lapsrn"],
     ),
@@ -102,7 +103,7 @@ class Worker(BaseModel):
 
 
 class InputLimits(BaseModel):
-    """What is accepted."""
+    """Limits on input and output pictures."""
 
     max_input_bytes: int
     max_input_pixels: int
@@ -111,7 +112,7 @@ class InputLimits(BaseModel):
 
 
 class Network(BaseModel):
-    """One network that is served."""
+    """A served network."""
 
     name: Annotated[str, Field(description="What `model=` asks for.", examples=["lapsrn_x4"])]
     purpose: Annotated[
@@ -120,26 +121,26 @@ class Network(BaseModel):
     ] = ""
     clean: Annotated[bool, Field(description="Whether `clean=` applies to it.")] = False
     full_strength_of: Annotated[
-        str, Field(description="The network that this one is at `clean=1`; empty if it is one of its own.")
+        str, Field(description="The network that equals this one at `clean=1`; empty if there is none.")
     ] = ""
     deep_of: Annotated[
         str,
         Field(
-            description="The network whose deep companion this one is: it computes what asks that one for high quality "
-            "or is cleaned up. Empty if it is one of its own.",
+            description="The network whose deep companion this one is: the companion computes its pictures of high "
+            "quality and those that are cleaned up. Empty if it is not a companion.",
             examples=["lapsrn_x4"],
         ),
     ] = ""
     levels: Annotated[list[int], Field(examples=[[2, 4]])]
-    margin: Annotated[int, Field(description="Source pixels that an output pixel can see on each side.")]
-    sha256: Annotated[str, Field(description="Of the weights file.")]
+    margin: Annotated[int, Field(description="Radius of the receptive field, in source pixels.")]
+    sha256: Annotated[str, Field(description="SHA-256 of the weights file.")]
     scores: Annotated[dict[str, object], Field(description="Measured quality, from the weights' own metadata.")]
 
 
 class ModelDocument(Network):
-    """What is served: the network that takes what asks for no other, and where it runs."""
+    """The default network, all served networks, and where they run."""
 
-    models: Annotated[list[Network], Field(description="All networks, that one first.")]
+    models: Annotated[list[Network], Field(description="All networks, the default one first.")]
     device: Annotated[str, Field(examples=["cpu"])]
     dtype: Annotated[str, Field(examples=["float32"])]
     workers: list[Worker]
@@ -159,7 +160,7 @@ class JobDocument(BaseModel):
     id: Annotated[str, Field(description="Also the id of its result.")]
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     progress: TileProgress
-    seconds_left: Annotated[float | None, Field(description="By the rate so far; null when not known.")]
+    seconds_left: Annotated[float | None, Field(description="Estimate by the rate so far; null when not known.")]
     results: Annotated[
         dict[str, str],
         Field(description="Level to address, once done.", examples=[{"4": "/upscale?level=4&id=..."}]),

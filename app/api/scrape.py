@@ -1,4 +1,4 @@
-"""What a scrape of the metrics answers."""
+"""Answers scrapes of the metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,41 +7,42 @@ from app.api.negotiation import beginning_of
 from app.service.service import Service
 
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
-"""From the Accept header to the body and its content type."""
+"""Accept header -> (body, content type)."""
 _OPENMETRICS = "application/openmetrics-text"
 _REST = 2
-"""So many times as long as a scrape took, the next one waits."""
+"""The pause after a scrape, in multiples of its duration."""
 
 
 class ScrapeOfOne:
     """The metrics of this process."""
 
     def __init__(self, service: Service) -> None:
-        """`service` brings its gauges up to date before each scrape."""
+        """The gauges of `service` are updated before each scrape."""
         self._service = service
 
     async def __call__(self, accept: str) -> tuple[bytes, str]:
-        """As `Scrape`."""
+        """See Scrape."""
         self._service.measure()
         return self._service.metrics.expose(accept)
 
 
 class SharedScrape:
-    """One scrape at a time, for all who asked before it began, and a rest after it; see _REST.
+    """Runs one scrape at a time, for all requests that came before it, with a pause after it; see _REST.
 
-    A scrape takes milliseconds of the event loop, and with replicas several times as many, and anybody may ask for it.
+    A scrape blocks the event loop for milliseconds, with replicas for several times as long, and anybody may request
+    one.
     """
 
     def __init__(self, scrape: Scrape) -> None:
-        """`scrape` is what is shared."""
+        """`scrape` is the shared scrape."""
         self._scrape = scrape
         self._turn = asyncio.Lock()
         self._rested_at = 0.0
         self._to_come: dict[str, asyncio.Task[tuple[bytes, str]]] = {}
-        """By dialect, the scrapes that have not begun."""
+        """Dialect -> scrape that has not begun."""
 
     async def __call__(self, accept: str) -> tuple[bytes, str]:
-        """As `Scrape`."""
+        """See Scrape."""
         dialect = dialect_of(accept)
         if dialect not in self._to_come:
             self._to_come[dialect] = asyncio.create_task(self._next(dialect))
@@ -60,9 +61,10 @@ class SharedScrape:
 
 
 def dialect_of(accept: str) -> str:
-    """What to ask the metrics for: OpenMetrics, where `accept` has it in version 1.0.0 or in none, or "" for text.
+    """The Accept header for prometheus_client: OpenMetrics if `accept` has it in version 1.0.0 or without a version,
+    otherwise "" for text.
 
-    prometheus_client fails on versions that are no numbers, and sends others back as they came.
+    prometheus_client fails on versions that are not numbers, and echoes others.
     """
     for part in beginning_of(accept).lower().split(","):
         kind, *parameters = (piece.strip() for piece in part.split(";"))

@@ -1,4 +1,4 @@
-"""uvicorn with what operators need: a careful stop on SIGTERM, reload on SIGHUP, a second port for metrics."""
+"""uvicorn with what operators need: graceful shutdown on SIGTERM, reload on SIGHUP, a second port for metrics."""
 
 import asyncio
 import contextlib
@@ -29,25 +29,25 @@ from app.service.service import Service
 from app.settings import Settings
 
 Beside = tuple[FastAPI, socket.socket | Path]
-"""An application on a socket of its own, such as the metrics port, or on a Unix socket at a path."""
+"""An additional application on another socket, such as the metrics port, or on a Unix socket at a path."""
 
 LAST_SECONDS = 10.0
-"""After the grace time: for a batch that still runs, a picture that is being written, and the last answers."""
+"""After the grace time: for a running batch, a picture that is being written, and the last answers."""
 
 
 class DrainingServer(uvicorn.Server):
-    """Stops without refusing anybody who could not know.
+    """A server that shuts down gracefully.
 
-    SIGTERM first makes only readiness fail: for the lame duck time everything is served as before, while whoever sends
-    work here notices. Then, or at once on SIGINT, the drain begins: admitted work is finished, and the port stays open,
-    so that probes and latecomers get an honest 503. The grace time sets one deadline for everything: work, uploads, and
-    answers that are still being read. What is not done by then is answered with 503 or cut off, and the server has
-    ended 10 s later. SIGTERM again changes nothing, as supervisors repeat themselves; SIGINT twice and SIGQUIT make the
-    deadline now.
+    SIGTERM first makes only readiness fail: during the lame duck time requests are served as before, while load
+    balancers notice. Then, or at once on SIGINT, the drain begins: admitted work is finished, and the port stays open,
+    so that probes and late requests get a 503. The grace time sets one deadline for everything: work, uploads, and
+    answers that are still being read. What is not done by then is answered with 503 or cut off, and the server ends at
+    most 10 s later. A repeated SIGTERM has no effect, as supervisors may send it several times; a second SIGINT, or
+    SIGQUIT, ends the grace time at once.
     """
 
     overdue = False
-    """Whether something (a thread in a driver, say) did not even end in those 10 s, and was left behind."""
+    """Whether something (such as a thread inside a driver) did not end even in those 10 s, and was abandoned."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class DrainingServer(uvicorn.Server):
         access: Access,
         guardian: int | None = None,
     ) -> None:
-        """`service` is drained on SIGTERM, SIGINT and SIGQUIT; on SIGHUP `access` reloads its keys, it its weights.
+        """On SIGTERM, SIGINT and SIGQUIT `service` is drained; on SIGHUP `access` reloads keys, and `service` weights.
 
         `guardian` as in `run_server`.
         """
@@ -66,12 +66,12 @@ class DrainingServer(uvicorn.Server):
         self._access = access
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_at = 0.0
-        self._told = self._interrupted = False
+        self._leaving = self._interrupted = False
         self._hurry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
-        """Also listens for SIGHUP and SIGQUIT."""
+        """Starts the server, and listens for SIGHUP and SIGQUIT."""
         self._loop = asyncio.get_running_loop()
         with contextlib.suppress(AttributeError, NotImplementedError):  # Windows has neither
             self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._reload)
@@ -100,7 +100,7 @@ class DrainingServer(uvicorn.Server):
         self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What the class says of this signal."""
+        """Starts, or hurries, the shutdown as the class describes."""
         if self._loop is None:  # still starting, with nothing to finish
             self.should_exit = self.force_exit = True
             return
@@ -111,20 +111,20 @@ class DrainingServer(uvicorn.Server):
             self._stop_at = time.monotonic()
             self._service.phase = "draining"
             self.should_exit = True
-        elif not self._told:
-            self._told = True
+        elif not self._leaving:
+            self._leaving = True
             self._loop.call_soon_threadsafe(self._begin, self._leave)
         if now or sig == signal.SIGINT:
             self._loop.call_soon_threadsafe(self._hurry.set)
 
     async def on_tick(self, counter: int) -> bool:
-        """Ends when the network could not be loaded."""
+        """Ends the server if the network could not be loaded."""
         if self._service.phase == "failed":
             self.should_exit = True
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Fails what was not done by the deadline, and closes connections and the application."""
+        """Fails work that was not done by the deadline, and closes connections and the application."""
         left = max(0.0, self._stop_at - time.monotonic())
         if self._service.jobs.under_way:
             self._begin(self._give_up)
@@ -134,7 +134,7 @@ class DrainingServer(uvicorn.Server):
                 await super().shutdown(sockets)
         except TimeoutError:
             self.overdue = True
-            structlog.get_logger("lapsrn").error("something did not end in time and is left behind")
+            structlog.get_logger("lapsrn").error("something did not end in time and is abandoned")
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.create_task(work())
@@ -142,7 +142,7 @@ class DrainingServer(uvicorn.Server):
         task.add_done_callback(self._tasks.discard)
 
     async def _leave(self) -> None:
-        """Waits out the lame duck time, drains, and exits."""
+        """Waits for the lame duck time, drains, and exits."""
         service, log = self._service, structlog.get_logger("lapsrn")
         seconds = service.settings.lame_duck_seconds
         if service.phase == "ready" and seconds and not self._hurry.is_set():
@@ -181,10 +181,10 @@ class DrainingServer(uvicorn.Server):
 def run_server(
     app: FastAPI, listener: socket.socket, beside: Sequence[Beside] = (), guardian: int | None = None
 ) -> int:
-    """Serves on `listener` until a signal ends it. The exit code: 0, or EXIT_STARTUP if the network cannot be loaded.
+    """Serves on `listener` until a signal. Returns the exit code: 0, or EXIT_STARTUP if the network cannot be loaded.
 
-    `beside` are more applications on sockets of their own, which end last. When the descriptor `guardian` becomes
-    readable, the parent process has died, which is as a SIGTERM.
+    `beside` are additional applications on other sockets, which end last. When the descriptor `guardian` becomes
+    readable, the parent process has died, which has the effect of SIGTERM.
     """
     service: Service = app.state.service
     settings = service.settings
@@ -206,20 +206,20 @@ def run_server(
     try:
         runner.run(_serve_all(server, listener, sides))
     finally:
-        if not server.overdue:  # else it would wait for the thread that did not end
+        if not server.overdue:  # otherwise it would wait for the abandoned thread
             runner.close()
     return EXIT_STARTUP if service.phase == "failed" else 0
 
 
 def bounded_protocol(settings: Settings, connections: Connections) -> Any:
-    """The protocol with the settings' limits, as uvicorn.Config takes it."""
+    """The protocol with the limits in the settings, in the form that uvicorn.Config expects."""
     return functools.partial(
         BoundedProtocol, limits=ProtocolLimits.of(settings), connections=connections, turnstile=Turnstile()
     )
 
 
 def _connections(app: Any, service: Service) -> Connections:
-    """Those of the service's port."""
+    """The connections of the service's port."""
     settings = service.settings
     limit = affordable_connections(settings.max_connections)
     if limit < settings.max_connections:
@@ -237,7 +237,7 @@ def _connections(app: Any, service: Service) -> Connections:
 
 
 def _side_server(app: FastAPI, place: socket.socket | Path, settings: Settings) -> "_SideServer":
-    """A server beside the service's own, for a few connections."""
+    """An additional server, for a few connections."""
     config = uvicorn.Config(
         app,
         http=bounded_protocol(settings, Connections(RESERVE, RESERVE)),
@@ -254,7 +254,7 @@ def _side_server(app: FastAPI, place: socket.socket | Path, settings: Settings) 
 
 
 async def _serve_all(server: DrainingServer, listener: socket.socket, sides: Sequence["_SideServer"]) -> None:
-    """The service, and beside it the other servers; those end last."""
+    """Runs the service's server and the additional ones, which end last."""
     host, port = listener.getsockname()[:2]
     structlog.get_logger("lapsrn").info("listening", host=host, port=port)
     beside = [asyncio.create_task(side.serve()) for side in sides]
@@ -268,14 +268,14 @@ class _SideServer(uvicorn.Server):
     """A server that leaves signals to the main one."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket] | None) -> None:
-        """Listens on `sockets`, or where `config` says."""
+        """Listens on `sockets`, or on the address in `config`."""
         super().__init__(config)
         self._sockets = sockets
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Until `should_exit`."""
+        """Serves until `should_exit`."""
         await super().serve(sockets or self._sockets)
 
     def capture_signals(self) -> Any:
-        """None of them."""
+        """Captures none."""
         return contextlib.nullcontext()

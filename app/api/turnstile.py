@@ -1,4 +1,4 @@
-"""One at a time in each pass of the event loop, clients in turn."""
+"""Admits one piece of work per iteration of the event loop, clients in turn."""
 
 import asyncio
 from collections import deque
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 
 class Turnstile:
-    """What would make a pass long if all of a flood did it at once. Lives on the event loop."""
+    """Spreads work that would block the event loop if a flood did all of it at once. Used on the event loop only."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[Callable[[], bool]]] = {}  # the clients in the order of their turns
+        self._waiting: dict[str, deque[Callable[[], bool]]] = {}  # clients in the order of their turns
         self._taken = False
 
     def take(self) -> bool:
-        """Whether this pass is free; then it is taken. While somebody waits none is."""
+        """Takes this iteration if it is free; False if it is taken, or if work is waiting."""
         if self._taken:
             return False
         self._taken = True
@@ -21,18 +21,18 @@ class Turnstile:
         return True
 
     def wait(self, client: str, begin: Callable[[], bool]) -> None:
-        """After `take` said no: calls `begin` in the client's turn. It returns whether there still was work."""
+        """After `take` failed: calls `begin` when it is the client's turn. It returns whether it had work to do."""
         self._waiting.setdefault(client, deque()).append(begin)
 
     async def passed(self, client: str) -> None:
-        """Returns in a pass that is free, in the client's turn."""
+        """Returns in a free iteration, when it is the client's turn."""
         if not self.take():
             turn = asyncio.get_running_loop().create_future()
             self.wait(client, lambda: _begun(turn))
             await turn
 
     def _next_pass(self) -> None:
-        """Lets the next one in, if there is one; a client that has more comes again after all others."""
+        """Starts the next waiting piece of work; its client then goes to the end of the queue."""
         while self._waiting:
             client = next(iter(self._waiting))
             turns = self._waiting.pop(client)
@@ -46,7 +46,7 @@ class Turnstile:
 
 
 def _begun(turn: asyncio.Future[None]) -> bool:
-    """Whether somebody still waits for this; else it was cancelled."""
+    """Wakes the waiting task; False if it was cancelled."""
     if turn.done():
         return False
     turn.set_result(None)

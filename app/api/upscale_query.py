@@ -17,11 +17,11 @@ _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 Strength = Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
 
 
-# A value of one of two types is checked here, as pydantic would report two errors, one for each type.
+# Values of union types are checked here, as pydantic would report one error for each type.
 
 
 def _quality(value: object) -> object:
-    """1 to 100, or a word."""
+    """1 to 100, or one of MORE_EFFORT."""
     value = whole(value)
     if value is None or value in MORE_EFFORT or (isinstance(value, int) and 1 <= value <= 100):
         return value
@@ -38,19 +38,19 @@ def _strength(value: object) -> object:
 
 
 def _without_underscores(value: object) -> object:
-    """Pydantic reads numbers as Python does, where 1_0 is ten; in a query it is a typing error."""
+    """Refuses 1_0: pydantic reads it as ten, as Python does, but in a query it is a typing error."""
     if isinstance(value, str) and "_" in value:
         raise PydanticCustomError("underscores", "must be a number, in digits")
     return value
 
 
 def _as_int(value: float) -> float:
-    """A factor that is whole as an int, so that it is written without a point."""
+    """A whole factor as an int, so that it is written without a decimal point."""
     return int(value) if value == int(value) else value
 
 
 def _validated(annotation: Any, option: Option) -> Any:
-    """The annotation with what turns a query's text into its values."""
+    """The annotation with validators that convert a query's text into its values."""
     aliases, parts = dict(option.aliases), get_args(annotation)
     limits = Field(ge=option.least, le=option.most, allow_inf_nan=None if int in parts else False)
     if aliases:
@@ -84,7 +84,7 @@ UpscaleQuery: Any = _query_model()
 
 
 async def upscale_options(query: Annotated[UpscaleQuery, Query()]) -> UpscaleOptions:
-    """What the request's query asks for."""
+    """The options in the request's query."""
     return UpscaleOptions(**dict(query))
 
 

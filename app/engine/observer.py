@@ -57,4 +57,4 @@ class GuardedObserver:
         try:
             call()
         except Exception:
-            _log.exception("the engine's observer failed; the engine goes on")
+            _log.exception("the engine's observer failed; the engine continues")

@@ -1,4 +1,4 @@
-"""The memory that this process may use: the least of its control groups' limits, its own and the machine's."""
+"""The memory that this process may use: the minimum of its control groups' limits, its own, and the machine's."""
 
 import contextlib
 import ctypes
@@ -14,7 +14,7 @@ with contextlib.suppress(ImportError):  # Windows has no such limits
     import resource
 
 _UNLIMITED = 1 << 60
-"""Version 1 says "no limit" with the largest multiple of a page; nothing real is as large."""
+"""Version 1 reports "no limit" as the largest multiple of a page; no real limit is as large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,16 @@ class Available:
 
 
 def available(root: Path = ROOT) -> Available:
-    """What the kernel says now, of control groups of version 1 and 2, nested ones included, and of the process.
+    """The current limit, by control groups of version 1 and 2, including nested ones, and by the process's limits.
 
-    `root` is where /proc and /sys are.
+    `root` contains /proc and /sys.
     """
     machine = Available(_installed(), "this machine's memory")
     return min((*_group_limits(root), *_own_limits(), machine), key=lambda each: each.bytes)
 
 
 class _MemoryStatus(ctypes.Structure):
-    """MEMORYSTATUSEX of Windows."""
+    """Windows's MEMORYSTATUSEX."""
 
     _fields_ = [
         ("length", ctypes.c_uint32),
@@ -46,7 +46,7 @@ class _MemoryStatus(ctypes.Structure):
 
 
 def _installed() -> int:
-    """Bytes that this machine has."""
+    """The machine's memory in bytes."""
     if hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     status = _MemoryStatus(ctypes.sizeof(_MemoryStatus))
@@ -64,7 +64,7 @@ def _group_limits(root: Path) -> Iterator[Available]:
 
 
 def _own_limits() -> Iterator[Available]:
-    """The limits on this process alone. They hold for addresses, of which there are some more than memory is used."""
+    """The limits on this process alone. They limit address space, which is somewhat larger than the memory in use."""
     if "resource" in globals():
         for number, name in ((resource.RLIMIT_AS, "ulimit -v"), (resource.RLIMIT_DATA, "ulimit -d")):
             limit = resource.getrlimit(number)[0]
@@ -73,6 +73,6 @@ def _own_limits() -> Iterator[Available]:
 
 
 def _limit(path: Path) -> int | None:
-    """What the file says, in bytes; None where there is no file or no limit."""
+    """The limit in a file, in bytes; None without a file or a limit."""
     text = "".join(lines_of(path)).strip()
     return int(text) if text.isdigit() and int(text) < _UNLIMITED else None

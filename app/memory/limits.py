@@ -14,28 +14,28 @@ from app.settings import Settings
 
 MIB = 1024 * 1024
 PROCESS = 192 * MIB
-"""Python, libraries, and what the allocator keeps for later."""
+"""Python, libraries, and memory that the allocator keeps."""
 ACCELERATOR = 2048 * MIB
-"""What a driver and its libraries take of the host, an estimate."""
+"""Host memory of a driver and its libraries (an estimate)."""
 DECODER = 48 * MIB
-"""A decoder process that is idle."""
+"""An idle decoder process."""
 THREAD = 32 * MIB
 """The bands that a codec thread is working on."""
 DECODING = 24
-"""Bytes for each pixel of the largest picture, in each decoder and on its way from there into planes."""
+"""Bytes per pixel of the largest picture, in each decoder and on the way from there into planes."""
 RESERVE = 16
-"""The kernel's buffers and its cache get one part in this many."""
+"""The kernel's buffers and page cache get 1/RESERVE of the memory."""
 PARTS: Mapping[str, int] = MappingProxyType(
     {"max_body_bytes_in_flight": 16, "max_answer_bytes_in_flight": 12, "result_max_bytes": 12}
 )
-"""One part in so many of the room for each; pictures in progress have the rest."""
+"""Each limit gets one part in this many of the room; pictures in progress get the rest."""
 LEAST = 64 * MIB
-"""For pictures in progress; with less there is nothing to serve with."""
+"""Minimum for pictures in progress, without which the service would be useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What is there before the first picture comes: bytes of all networks in all workers, and numbers of others."""
+    """What takes memory before the first picture: `networks` in bytes, for all workers; the others are counts."""
 
     networks: int
     decoders: int
@@ -44,14 +44,14 @@ class Base:
 
     @property
     def bytes(self) -> int:
-        """All of it."""
+        """The total."""
         fixed = PROCESS + ACCELERATOR * self.accelerator + self.networks
         return fixed + DECODER * self.decoders + THREAD * self.codec_threads
 
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """How the memory is divided, in bytes; the fields are in the order in which they are taken off."""
+    """How the memory is divided, in bytes; the fields are in the order in which they are subtracted."""
 
     available: int
     source: str
@@ -73,7 +73,7 @@ class Division:
 
 
 def fitted(settings: Settings, memory: Available, base: Base) -> Settings:
-    """`settings` with every limit that was not set at most what fits. Raises StartupError if those that were do not."""
+    """`settings` with unset limits lowered to what fits. Raises StartupError if those that were set do not fit."""
     usable = memory.bytes - memory.bytes // RESERVE - base.bytes
     update: dict[str, int] = {}
     if "max_input_pixels" not in settings.model_fields_set:
@@ -96,7 +96,7 @@ def fitted(settings: Settings, memory: Available, base: Base) -> Settings:
 
 
 def divided(settings: Settings, memory: Available, base: Base) -> Division:
-    """What the limits in `settings`, as `fitted` returned them, leave to each."""
+    """The division of memory by the limits in `settings`, which are from `fitted`."""
     return Division(
         memory.bytes,
         memory.source,
@@ -120,7 +120,7 @@ def _held_here(settings: Settings, name: str) -> bool:
 
 
 def _refusal(settings: Settings, memory: Available, base: Base, chosen: list[str]) -> str:
-    """One line."""
+    """The error text, in one line."""
     taken = f"{base.bytes // MIB:,} MiB are for the process, its networks and its decoders"
     text = f"{memory.source} is {memory.bytes // MIB:,} MiB, of which {taken}; "
     if not chosen and "max_input_pixels" not in settings.model_fields_set:

@@ -1,1 +1,1 @@
-"""What the system does to this process and allows it: signals, standard streams, open files, control groups."""
+"""This process and the operating system: signals, standard streams, open files, threads, CPUs, control groups."""

@@ -1,17 +1,17 @@
-"""The CPU that this process runs on: whether it is one for numpy, and which of its cores are used."""
+"""The CPU that this process runs on: whether numpy supports it, and pinning to cores."""
 
 import os
 import platform
 from pathlib import Path
 
 _V2 = {"cx16", "popcnt", "sse4_1", "sse4_2", "ssse3"}
-"""What x86-64-v2 adds to the first x86-64, as Linux names it; numpy's wheels are compiled for it since 2.4."""
+"""Features that x86-64-v2 adds to the x86-64 baseline, by their Linux names; numpy's wheels need them since 2.4."""
 CAN_PIN = hasattr(os, "sched_setaffinity")
-"""Whether this system can keep a process to some cores."""
+"""Whether this system can pin a process to cores."""
 
 
 def features() -> set[str] | None:
-    """What Linux lists for this CPU, and permits; None where the system lists nothing."""
+    """The CPU features that Linux reports; None on systems without such a list."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -20,9 +20,9 @@ def features() -> set[str] | None:
 
 
 def complaint() -> str:
-    """Why nothing can run on this CPU, and what to do; empty where it can, or where the system lists no features.
+    """Why this CPU is unsupported, and what to do; "" if it is supported, or the system does not list its features.
 
-    On older CPUs numpy's wheels crash before they can say why.
+    On older CPUs, numpy's wheels crash without a message.
     """
     listed = features()
     if listed is None or listed >= _V2 or platform.machine().lower() not in ("x86_64", "amd64"):
@@ -34,9 +34,9 @@ def complaint() -> str:
 
 
 def pin(index: int, count: int) -> None:
-    """Keeps this process, number `index` of `count`, to its share of the cores it has: neighbours, which share caches.
+    """Pins this process, number `index` of `count`, to its share of the available cores: adjacent ones share caches.
 
-    Where there are fewer cores than processes it keeps all of them. To be called before threads start.
+    With fewer cores than processes, it has no effect. Call it before threads start.
     """
     cores = sorted(os.sched_getaffinity(0))
     if count <= len(cores):

@@ -1,4 +1,4 @@
-"""What signals do to the service while it starts, until its server listens for them."""
+"""Signal handling while the service starts, until its server installs its own handlers."""
 
 import contextlib
 import os
@@ -14,32 +14,32 @@ _reload_wanted = False
 
 
 def listen() -> None:
-    """From now on SIGTERM, SIGINT and SIGQUIT end the process with 0, and SIGHUP is noted; see `reload_wanted`.
+    """From now on, SIGTERM, SIGINT and SIGQUIT end the process with 0, and SIGHUP is recorded; see `reload_wanted`.
 
-    The system's own way is to end the process with an error, or, where it is the first one of a container, to drop the
-    signal, so that nobody hears of it. Also takes what `held_back` has kept from this process.
+    By default, they would end the process with an error or, if it is the first one of a container, be ignored. Also
+    delivers signals that `held_back` has blocked.
     """
     for number in _STOP:
         signal.signal(number, _leave)
     for number in _RELOAD:
         signal.signal(number, _note)
     if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who inherits that it is ignored never learns how a child ended
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored (inherited), exit codes of children are lost
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP + _RELOAD)
 
 
 def reload_wanted() -> bool:
-    """Whether a SIGHUP came since `listen`."""
+    """Whether SIGHUP has been received since `listen`."""
     return _reload_wanted
 
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """A process that is started meanwhile gets its signals when it calls `listen`."""
+    """Blocks signals for processes that are started in the block, until they call `listen`."""
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # which multiprocessing starts otherwise, and then lets signals through
+    resource_tracker.ensure_running()  # otherwise multiprocessing starts it meanwhile, which unblocks signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP + _RELOAD)
     try:
         yield
@@ -57,7 +57,7 @@ def _note(number: int, frame: FrameType | None) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process, even where a thread hangs in a device driver and would turn the exit into an abort."""
+    """Ends the process, even if a thread hangs in a device driver, which would turn a normal exit into an abort."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # a full disk costs log lines
             stream.flush()

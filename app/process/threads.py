@@ -1,4 +1,4 @@
-"""Threads that the system allows, also by a limit on processes."""
+"""Starts threads early, as the system may limit their number."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -7,7 +7,7 @@ from app.errors import StartupError
 
 
 def started(executor: ThreadPoolExecutor, count: int) -> ThreadPoolExecutor:
-    """With all its `count` threads: when there is a request for them, the system may allow no more.
+    """The executor with all of its `count` threads started: later, the system may refuse to start them.
 
     Raises StartupError.
     """
@@ -27,5 +27,5 @@ def started(executor: ThreadPoolExecutor, count: int) -> ThreadPoolExecutor:
 
 
 def require(count: int) -> None:
-    """Raises StartupError where `count` more threads may not run at once."""
+    """Raises StartupError if `count` more threads cannot run at once."""
     started(ThreadPoolExecutor(count), count).shutdown()

@@ -1,4 +1,4 @@
-"""Where finished pictures wait for GET /upscale. Redis is imported where it is used: app.results.redis."""
+"""Stores of finished pictures for GET /upscale. Redis is imported only where it is used: app.results.redis."""
 
 from app.results.base import ResultStore, StoredPicture, StoreState, new_id, size_of, storage_key
 from app.results.board import JobBoard, Shown

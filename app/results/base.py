@@ -1,4 +1,4 @@
-"""What a results store is: finished pictures, found again by a secret id and its owner."""
+"""The interface of results stores: finished pictures, by a secret id and their owner."""
 
 import hashlib
 import secrets
@@ -11,9 +11,9 @@ from xxhash import xxh3_128_hexdigest
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:
-    """One encoded picture: bytes, media type such as "image/png", and strong entity tag, quotes included.
+    """One encoded picture: bytes, media type such as "image/png", and strong entity tag, including quotes.
 
-    `clean` is the strength of clean-up that it was made with, and why, such as "0.5; jpeg=90"; "" if that is not known.
+    `clean` is the clean-up strength and its reason, such as "0.5; jpeg=90"; "" if unknown.
     """
 
     body: bytes
@@ -23,35 +23,36 @@ class StoredPicture:
 
     @classmethod
     def of(cls, body: bytes, media_type: str, clean: str = "") -> "StoredPicture":
-        """Tags the bytes with a digest of themselves: not against forgers, who have nothing to gain, but cheap."""
+        """Uses a digest of the bytes as the entity tag: not cryptographic, as forging one gains nothing, but fast."""
         return cls(body, media_type, f'"{xxh3_128_hexdigest(body)}"', clean)
 
 
 RECORD_BYTES = 1024
-"""What a result takes beside its pictures' bytes: small ones, of which there may be many, are hardly anything else."""
+"""Overhead of a result besides its pictures' bytes; it dominates for small pictures, of which there may be many."""
 
 
 def size_of(levels: Mapping[int, StoredPicture]) -> int:
-    """Bytes that a result takes in a store."""
+    """Bytes that a result occupies in a store."""
     return RECORD_BYTES + sum(len(picture.body) for picture in levels.values())
 
 
 StoreState = Literal["ok", "full", "emptied", "unavailable"]
-"""Whether results can be kept and fetched: "full" keeps no new ones; "emptied" can, but has just lost all it had."""
+"""Whether results can be kept and fetched: a "full" store keeps no new ones; an "emptied" one works, but has just lost
+all it had."""
 
 
 def ignore(size: int) -> None:
-    """Nobody counts what is read."""
+    """A `before_reading` that does nothing."""
 
 
 class ResultStore(Protocol):
-    """Finished pictures by (id, owner). An unknown, an expired and somebody else's id look the same: None."""
+    """Finished pictures by (id, owner). Unknown and expired ids, and those of other owners, are not distinguished."""
 
     async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
-        """Keeps `levels` (scale -> picture); where there is no room, older results of the largest user are evicted.
+        """Keeps `levels` (scale -> picture); if there is no room, the oldest results of the largest user are evicted.
 
-        False if it is more than may be kept. That is everything for a client alone; what takes more than half of it is
-        kept only if it fits beside other clients' results. Raises errors.StoreUnavailable.
+        False if it is too large. A client alone may fill the whole store, but a result of more than half of it is kept
+        only if it fits beside other clients' results. Raises errors.StoreUnavailable.
         """
         ...
 
@@ -60,7 +61,7 @@ class ResultStore(Protocol):
     ) -> StoredPicture | None:
         """The picture at ×`level`, or None. Raises errors.StoreUnavailable.
 
-        `before_reading` is called with a size in bytes where so much is about to be read into memory; it may raise.
+        `before_reading` is called with the size in bytes before a picture is read into memory; it may raise.
         """
         ...
 
@@ -69,7 +70,7 @@ class ResultStore(Protocol):
         ...
 
     def start(self) -> None:
-        """Begins to keep `state` up to date in the background, on the running event loop."""
+        """Starts updating `state` in the background, on the running event loop."""
         ...
 
     async def available(self) -> bool:
@@ -97,7 +98,7 @@ def new_id() -> str:
 
 
 def storage_key(result_id: str, owner: str) -> str:
-    """Hex SHA-256 under which a result is kept: the id itself is never stored, and another owner's key differs."""
+    """Hex SHA-256 under which a result is kept: the id itself is never stored, and the key depends on the owner."""
     digest = hashlib.sha256(len(owner).to_bytes(4, "big"))
     digest.update(owner.encode())
     digest.update(result_id.encode())

@@ -1,4 +1,4 @@
-"""Where jobs can be seen from other processes: their state as JSON, a lease, and the wish to cancel them."""
+"""The interface of a board, through which processes see each other's jobs: state as JSON, lease, cancellation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,51 +7,51 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a board knows of a job: its state as last shown, if it is still there; whether its process lives."""
+    """What a board knows of a job; `document` is its state as last shown, None if there is none."""
 
     document: str | None
     leased: bool
-    """Whether the process that runs the job has shown it lately."""
+    """Whether the process that runs the job has renewed its lease in time."""
     cancelled: bool
-    """Whether somebody asked for it to be cancelled."""
+    """Whether its cancellation was requested."""
 
 
 class JobBoard(Protocol):
     """Jobs by (id, owner), for processes that do not run them. All calls raise errors.StoreUnavailable."""
 
     lease_seconds: float
-    """A process that has not shown an unfinished job for so long does not run it any more."""
+    """A process that has not shown an unfinished job for this long has lost it."""
 
     @property
     def watched_seconds(self) -> float:
-        """How long the board has worked without a break, as this process sees it: in an outage no lease is renewed.
+        """How long this process has seen the board work without a break: in an outage no lease is renewed.
 
-        To have been stopped is a break, too, and so is a jump of the clock that leases run by.
+        A suspension of this process is a break, too, and so is a jump of the board's clock.
         """
         ...
 
     async def show(self, job_id: str, owner: str, document: str) -> bool:
         """Shows a job's state, for as long as a finished job is remembered, and renews its lease.
 
-        True if somebody wants it cancelled.
+        True if its cancellation was requested.
         """
         ...
 
     async def agree(self, job_id: str, owner: str, before: str | None, document: str, fresh_seconds: float) -> str:
-        """Shows `document`, unless something is shown that is not `before`. What is shown then, to all alike.
+        """Shows `document` unless something other than `before` is shown (compare and set); returns what is shown then.
 
-        For `fresh_seconds` after that, `read` says that it is leased.
+        `document` is leased for `fresh_seconds`.
         """
         ...
 
     async def read(self, job_id: str, owner: str) -> Shown:
-        """What is known of a job."""
+        """What the board knows of a job."""
         ...
 
     async def cancel(self, job_id: str, owner: str) -> bool:
-        """Asks the process that runs the job to cancel it, and takes it off; False if it is not there."""
+        """Asks the process that runs the job to cancel it, and removes its state; False if there is none."""
         ...
 
     async def cancelled(self, jobs: Sequence[tuple[str, str]]) -> Sequence[bool]:
-        """Whether somebody asked for each of these to be cancelled, by id and owner."""
+        """For each of these jobs, by id and owner, whether its cancellation was requested."""
         ...

@@ -1,4 +1,4 @@
-"""Results in this process's memory: a byte cap, a time to live, and the largest user's least recently used go first."""
+"""Results in this process's memory, with a byte limit, a TTL, and eviction of the largest user's LRU result."""
 
 import time
 from collections import OrderedDict
@@ -17,7 +17,7 @@ class _Entry:
 
 
 class MemoryStore:
-    """A ResultStore for one process. All methods run on the event loop and never wait."""
+    """A ResultStore for one process. All methods run on the event loop and never block."""
 
     def __init__(self, max_bytes: int, ttl_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Keeps at most `max_bytes` of picture bytes, each for `ttl_seconds`; `clock` is in seconds."""
@@ -25,12 +25,12 @@ class MemoryStore:
         self._ttl = ttl_seconds
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
-        self._by_client: dict[str, OrderedDict[str, None]] = {}  # the keys of each, the least recently used first
-        self._expires: OrderedDict[str, float] = OrderedDict()  # the oldest, which is the next to expire, first
+        self._by_client: dict[str, OrderedDict[str, None]] = {}  # client -> keys, least recently used first
+        self._expires: OrderedDict[str, float] = OrderedDict()  # key -> expiry time, ascending
         self._shares = Shares(max_bytes)
 
     async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
-        """See ResultStore. What is not kept pushes nothing out."""
+        """See ResultStore. A result that is not kept evicts nothing."""
         size = size_of(levels)
         key = storage_key(result_id, owner)
         self._drop(key)
@@ -50,7 +50,7 @@ class MemoryStore:
     async def get(
         self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
     ) -> StoredPicture | None:
-        """See ResultStore. Reading makes it the most recently used; it does not lengthen its life."""
+        """See ResultStore. Reading makes a result the most recently used, but does not extend its TTL."""
         self.expire()
         key = storage_key(result_id, owner)
         entry = self._entries.get(key)
@@ -65,10 +65,10 @@ class MemoryStore:
         return self._drop(storage_key(result_id, owner))
 
     def start(self) -> None:
-        """There is nothing to look after."""
+        """Does nothing."""
 
     async def available(self) -> bool:
-        """Memory always answers."""
+        """Always True."""
         return True
 
     @property
@@ -78,7 +78,7 @@ class MemoryStore:
 
     @property
     def size_bytes(self) -> int:
-        """Picture bytes held now, expired ones not counted."""
+        """Picture bytes held now, without expired ones."""
         self.expire()
         return self._shares.total
 
@@ -88,7 +88,7 @@ class MemoryStore:
             self._drop(key)
 
     def expire(self) -> None:
-        """Drops what has outlived its time."""
+        """Drops expired results."""
         now = self._clock()
         while self._expires:
             key, expires = next(iter(self._expires.items()))

@@ -1,4 +1,4 @@
-"""Results in Redis, shared by processes and replicas: it expires them, and at the cap the largest user's oldest go."""
+"""Results in Redis, shared by processes and replicas, with a TTL and eviction of the largest user's oldest result."""
 
 import asyncio
 import hashlib
@@ -16,9 +16,9 @@ from app.results.redis_link import KEYS, RedisLink
 from app.results.redis_scripts import COMPLETE, MAKE_ROOM, Call
 
 CHUNK_BYTES = 1024 * 1024
-"""Bytes of pictures sent at once. A link that moves these within the timeout can carry a picture of any size."""
-_MOST_FIELD_BYTES = 200
-"""Of what is kept beside a picture's bytes."""
+"""Bytes of pictures per command. A link that transfers these within the timeout can carry a picture of any size."""
+_MAX_FIELD_BYTES = 200
+"""Maximum size of a field other than a picture's bytes."""
 _EVICTED = "The results store needed the room while this result was written. Ask again in a few seconds."
 _CANCEL_SECONDS = 0.5
 PROBE_SECONDS = 1.0
@@ -28,9 +28,9 @@ PROBE_SECONDS = 1.0
 class RedisStore:
     """A ResultStore on one Redis hash per result.
 
-    A level's picture is in the fields `{level}:0`, `{level}:1` and so on, of CHUNK_BYTES each. Written last,
-    `{level}:chunks` (how many), `{level}:type` and `{level}:etag` make it one that can be fetched; `{level}:clean` is
-    StoredPicture's, and `{level}:bytes` how long it is.
+    A level's picture is in the fields `{level}:0`, `{level}:1` and so on, of CHUNK_BYTES each. The fields that are
+    written last make it fetchable: `{level}:chunks` (their number), `{level}:bytes` (its size), and `{level}:type`,
+    `{level}:etag` and `{level}:clean`, which are those of StoredPicture.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class RedisStore:
         prefix: str = f"{KEYS}result:",
         on_emptied: Callable[[], None] = lambda: None,
     ) -> None:
-        """Connects lazily, at the first call. Keeps at most `max_bytes` of picture bytes, all processes together.
+        """Connects lazily, at the first call. Keeps at most `max_bytes` of picture bytes, for all processes together.
 
-        A `maxmemory` of Redis's own is above that, by what Redis needs for itself. `timeout_seconds` is for one
-        command. `on_emptied` is called when Redis turns out to have lost everything.
+        If Redis has a `maxmemory`, it must be higher, as Redis needs memory for itself. `timeout_seconds` is for one
+        command. `on_emptied` is called when Redis is found to have lost everything.
         """
         self._link = RedisLink(url, timeout_seconds, f"{prefix}marker", on_emptied)
         self._make_room = self._link.redis.register_script(MAKE_ROOM)
@@ -62,24 +62,26 @@ class RedisStore:
         self._keep(asyncio.create_task(self._watch()))
 
     async def put(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str = "") -> bool:
-        """See ResultStore. What is not kept pushes nothing out; what is evicted as it is written may be put again."""
+        """See ResultStore. A result that is not kept evicts nothing. Raises StoreUnavailable if it is evicted while it
+        is written; it may be put again.
+        """
         size = size_of(levels)
         if size > self._max_bytes:
             return False
         key = self._key(result_id, owner)
         room = Call(self._make_room, [*self._accounts, key], [self._ttl, size, self._max_bytes, _hidden(client)])
-        end = Call(self._complete, [self._accounts[1], key], [self._ttl, *_told_of(levels)])
+        end = Call(self._complete, [self._accounts[1], key], [self._ttl, *_fields_of(levels)])
         batches = list(_batches(levels))
         complete = False
         try:
             for number, batch in enumerate(batches):
                 first, last = number == 0, number == len(batches) - 1
-                said = await self._write(key, batch, room if first else None, end if last else None)
-                if first and not said[0][2]:
+                replies = await self._write(key, batch, room if first else None, end if last else None)
+                if first and not replies[0][2]:
                     return False
-                complete = last and bool(said[-1])
+                complete = last and bool(replies[-1])
         finally:
-            if not complete:  # also when it was cancelled
+            if not complete:  # including cancellation
                 self._keep(asyncio.create_task(self._forget_part(key)))
         if not complete:
             raise StoreUnavailable(_EVICTED, full=True)
@@ -88,7 +90,7 @@ class RedisStore:
     async def _write(
         self, key: str, chunks: Mapping[str, memoryview], before: Call | None, after: Call | None
     ) -> list[Any]:
-        """Writes chunks, and what Redis says to each command; all that is known is sent at once, to wait but once."""
+        """Writes chunks, with a script before and after; returns Redis's replies. One pipeline, so one round trip."""
 
         async def send(redis: Redis) -> list[Any]:
             async with redis.pipeline(transaction=False) as pipe:
@@ -103,7 +105,7 @@ class RedisStore:
         async with self._link.talking() as redis:
             try:
                 return await send(redis)
-            except NoScriptError:  # it was started again, or is asked for the first time
+            except NoScriptError:  # Redis was restarted, or this is the first call
                 for script in (self._make_room, self._complete):
                     await redis.script_load(script.script)
                 return await send(redis)
@@ -111,31 +113,31 @@ class RedisStore:
     async def get(
         self, result_id: str, owner: str, level: int, before_reading: Callable[[int], None] = ignore
     ) -> StoredPicture | None:
-        """See ResultStore. What another program has written there is none."""
+        """See ResultStore. Data that another program has written there counts as no result."""
         key = self._key(result_id, owner)
         async with self._link.talking() as redis:
             names = ("chunks", "bytes", "type", "etag", "clean")
-            count, size, *told = map(_raw, await redis.hmget(key, [f"{level}:{name}" for name in names]))
-        fields = (count, size, *told)
-        if not (count.isdigit() and size.isdigit() and all(told[:2]) and all(map(_is_field, fields))):
+            count, size, *facts = map(_raw, await redis.hmget(key, [f"{level}:{name}" for name in names]))
+        fields = (count, size, *facts)
+        if not (count.isdigit() and size.isdigit() and all(facts[:2]) and all(map(_is_field, fields))):
             return None
         before_reading(int(size))
         chunks = []
         for number in range(int(count)):
             async with self._link.talking() as redis:
                 chunk = await redis.hget(key, f"{level}:{number}")
-            if chunk is None:  # it expired, or was evicted, while it was read
+            if chunk is None:  # expired or evicted while being read
                 return None
             chunks.append(_raw(chunk))
         body = b"".join(chunks)
-        return StoredPicture(body, *(value.decode() for value in told)) if len(body) == int(size) else None
+        return StoredPicture(body, *(value.decode() for value in facts)) if len(body) == int(size) else None
 
     async def delete(self, result_id: str, owner: str) -> bool:
         """See ResultStore."""
         return await self._forget(self._key(result_id, owner))
 
     async def available(self) -> bool:
-        """See ResultStore. Redis is also asked to forget what has expired, and for the bytes held: `size_bytes`."""
+        """See ResultStore. Also deletes what has expired, and updates `size_bytes`."""
         await self._link.probe(self._try_out)
         return self.state in ("ok", "emptied")
 
@@ -151,7 +153,7 @@ class RedisStore:
 
     @property
     def size_bytes(self) -> int:
-        """Picture bytes held by all processes together when Redis was last asked by `available` or `delete`."""
+        """Picture bytes held for all processes together, as of the last `available` or `delete`."""
         return self._size
 
     def board(self, ttl_seconds: float, lease_seconds: float) -> RedisBoard:
@@ -161,7 +163,7 @@ class RedisStore:
     async def close(self) -> None:
         """Ends the probes, and closes the connections."""
         pending = set(self._tasks)
-        while pending:  # a cancellation that comes just as a time limit runs out can be taken for that
+        while pending:  # a cancellation at the moment of a timeout can be mistaken for the timeout
             for task in pending:
                 task.cancel()
             _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
@@ -176,9 +178,9 @@ class RedisStore:
                     await self._link.doubt.wait()
 
     async def _try_out(self) -> None:
-        """Sends every kind of command once. Raises what Redis says where one is not permitted, or memory has run out.
+        """Sends every kind of command once. Raises Redis's error if one is not permitted, or memory has run out.
 
-        Else results would not be kept, and jobs not end, while the service says that all is well.
+        Otherwise results would not be kept, and jobs not end, while the service reports that it is ready.
         """
         await self._expire()
         key = f"{self._prefix}probe"
@@ -191,17 +193,17 @@ class RedisStore:
             await pipe.execute()
 
     async def _forget_part(self, key: str) -> None:
-        """Frees the room of an incomplete result at once; if that fails, it expires."""
+        """Frees an incomplete result at once; if that fails, it expires."""
         with suppress(StoreUnavailable):
             await self._forget(key)
 
     async def _forget(self, key: str) -> bool:
-        """Deletes a result, and what has expired; False if the result was not there."""
+        """Deletes a result, and what has expired; False if there was no such result."""
         async with self._link.talking():
             return await self._expire(key)
 
     async def _expire(self, *keys: str) -> bool:
-        """Deletes what has expired, and `keys`; False if these were not there."""
+        """Deletes what has expired, and `keys`; False if these did not exist."""
         before, self._size, _ = await self._make_room([*self._accounts, *keys], [self._ttl, 0, self._max_bytes, ""])
         return bool(before)
 
@@ -214,7 +216,7 @@ class RedisStore:
 
 
 def _batches(levels: Mapping[int, StoredPicture]) -> Iterator[dict[str, memoryview]]:
-    """The fields that hold pictures, as many together as are sent in one command: up to CHUNK_BYTES."""
+    """The fields that hold pictures, in batches of up to CHUNK_BYTES for one command each."""
     batch: dict[str, memoryview] = {}
     room = CHUNK_BYTES
     for level, picture in levels.items():
@@ -229,8 +231,8 @@ def _batches(levels: Mapping[int, StoredPicture]) -> Iterator[dict[str, memoryvi
     yield batch
 
 
-def _told_of(levels: Mapping[int, StoredPicture]) -> Iterator[str | int]:
-    """The fields beside them, name and value in turn."""
+def _fields_of(levels: Mapping[int, StoredPicture]) -> Iterator[str | int]:
+    """Names and values, alternating, of the fields that make the pictures fetchable."""
     for level, picture in levels.items():
         fields: dict[str, str | int] = {
             "chunks": -(-len(picture.body) // CHUNK_BYTES),
@@ -244,15 +246,15 @@ def _told_of(levels: Mapping[int, StoredPicture]) -> Iterator[str | int]:
 
 
 def _raw(value: bytes | str | None) -> bytes:
-    """What redis sends back is bytes unless it was told to decode, which it was not; nothing is b""."""
+    """A reply as bytes; None becomes b"". (redis types replies as str, too, but does not decode them here.)"""
     return value.encode() if isinstance(value, str) else value or b""
 
 
 def _is_field(value: bytes) -> bool:
-    """Whether it can stand in a header; of a number, also that it has an end."""
-    return len(value) <= _MOST_FIELD_BYTES and value.isascii() and value.decode().isprintable()
+    """Whether the value is short, and valid in a header."""
+    return len(value) <= _MAX_FIELD_BYTES and value.isascii() and value.decode().isprintable()
 
 
 def _hidden(client: str) -> str:
-    """A client's name as Redis may see it: addresses are nobody's business."""
+    """A client's name for Redis, hashed so that no addresses are stored."""
     return hashlib.sha256(client.encode()).hexdigest()[:32]

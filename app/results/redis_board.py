@@ -1,4 +1,4 @@
-"""Jobs in Redis, for the other processes and replicas to see and to cancel."""
+"""Publishes jobs in Redis, where other processes and replicas can read and cancel them."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,16 @@ local function write(state, kept_ms, leased_ms)
 end
 """
 _SHOW = f"""
--- KEYS: a job. ARGV: its state, and for how many milliseconds it and its lease are kept. Returns whether the job is
--- wanted cancelled; then it is not shown.
+-- KEYS: a job. ARGV: its state, and the TTLs of the state and of its lease in milliseconds. Returns whether the job's
+-- cancellation was requested, in which case nothing is written.
 {_WRITE}
 if redis.call('HEXISTS', KEYS[1], 'cancelled') == 1 then return 1 end
 write(ARGV[1], ARGV[2], ARGV[3])
 return 0
 """
 _AGREE = f"""
--- KEYS: where a state is. ARGV: the one that may be replaced, its successor, and for how many milliseconds that and its
--- lease are kept. Returns the one that is there then.
+-- KEYS: a job. ARGV: the state that may be replaced, its successor, and the TTLs of the successor and of its lease in
+-- milliseconds. Returns the resulting state (compare and set).
 {_WRITE}
 local there = redis.call('HGET', KEYS[1], 'document')
 if there and there ~= ARGV[1] then return there end
@@ -33,8 +33,8 @@ write(ARGV[2], ARGV[3], ARGV[4])
 return ARGV[2]
 """
 _CANCEL = """
--- KEYS: a job. ARGV: for how many milliseconds the wish is kept. Returns whether there was such a job. Without one
--- nothing is written: whoever asks for jobs that are not there would fill Redis.
+-- KEYS: a job. ARGV: the TTL of the cancellation in milliseconds. Returns whether the job existed. Otherwise nothing is
+-- written: requests for unknown jobs could fill Redis.
 if redis.call('HDEL', KEYS[1], 'document', 'leased_until') == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'cancelled', '1')
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
@@ -43,14 +43,14 @@ return 1
 
 
 class RedisBoard:
-    """A JobBoard on one Redis hash per job, without its id: its state, the end of its lease, or a wish to cancel it.
+    """A JobBoard with one Redis hash per job, without its id: its state, the end of its lease, or a cancellation.
 
-    One key, so that a Redis that evicts keys loses all of a job or nothing, and so that no lease looks ended because it
-    alone was lost.
+    A single key, so that a Redis that evicts keys loses all of a job or nothing: an evicted lease alone would look like
+    one that has ended.
     """
 
     def __init__(self, link: RedisLink, ttl_seconds: float, lease_seconds: float) -> None:
-        """Borrows `link`; a state that is not shown again disappears after `ttl_seconds`; its lease ends sooner."""
+        """Borrows `link`. A state that is not renewed expires after `ttl_seconds`, its lease after `lease_seconds`."""
         self._link = link
         self._show = link.redis.register_script(_SHOW)
         self._agree = link.redis.register_script(_AGREE)
@@ -64,7 +64,7 @@ class RedisBoard:
         return self._link.up_seconds
 
     async def show(self, job_id: str, owner: str, document: str) -> bool:
-        """See JobBoard. A job that is wanted cancelled is not shown any more."""
+        """See JobBoard. A cancelled job is not shown any more."""
         lease_ms = int(self.lease_seconds * 1000)
         async with self._link.talking():
             return bool(await self._show([_key(job_id, owner)], [document, self._ttl_ms, lease_ms]))
@@ -81,9 +81,9 @@ class RedisBoard:
         async with self._link.talking() as redis, redis.pipeline(transaction=False) as pipe:
             pipe.hmget(_key(job_id, owner), ["document", "leased_until", "cancelled"])
             pipe.time()
-            (document, leased_until, cancelled), told = await pipe.execute()
-            self._link.told_time(told)
-        leased = leased_until is not None and _in_future(_text(leased_until), told)
+            (document, leased_until, cancelled), now = await pipe.execute()
+            self._link.observe_time(now)
+        leased = leased_until is not None and _in_future(_text(leased_until), now)
         return Shown(None if document is None else _text(document), leased, cancelled is not None)
 
     async def cancel(self, job_id: str, owner: str) -> bool:
@@ -96,7 +96,7 @@ class RedisBoard:
         async with self._link.talking() as redis, redis.pipeline(transaction=False) as pipe:
             for job in jobs:
                 pipe.hexists(_key(*job), "cancelled")
-            return [bool(wish) for wish in await pipe.execute()]
+            return [bool(cancelled) for cancelled in await pipe.execute()]
 
 
 def _key(job_id: str, owner: str) -> str:
@@ -104,7 +104,7 @@ def _key(job_id: str, owner: str) -> str:
 
 
 def _in_future(milliseconds: str, now: tuple[int, int]) -> bool:
-    """`now` is in seconds and microseconds, as Redis tells it. False for what another program has written."""
+    """`now` is (seconds, microseconds), as returned by TIME. False for values that another program has written."""
     return milliseconds.isdecimal() and int(milliseconds) > now[0] * 1000 + now[1] // 1000
 
 

@@ -1,4 +1,4 @@
-"""The connection to Redis: a client, a probe, and a circuit breaker for while Redis does not answer."""
+"""The connection to Redis: a client, a probe, and a circuit breaker for outages."""
 
 import asyncio
 import secrets
@@ -17,27 +17,28 @@ from app.errors import StoreUnavailable
 from app.results.base import StoreState
 
 FORM = 2
-"""Of all that is written to Redis: keys, fields, the JSON of jobs and idempotency keys, and what the scripts do. It is
-part of every key, so that a version with another one finds nothing there, rather than something to misread; it is
-raised when two versions that share a Redis could not read each other (tests/results/test_stored_form.py)."""
+"""The version of everything written to Redis: keys, fields, the JSON of jobs and idempotency keys, and what the scripts
+do. It is part of every key, so that releases with different versions do not misread each other's data. Increment it
+when two releases that share a Redis could not read each other's (tests/results/test_stored_form.py)."""
 KEYS = f"lapsrn:{FORM}:"
-"""What every key begins with."""
+"""The prefix of every key."""
 _AWAY = "The results store does not answer. Ask again in a few seconds."
 _FULL = "The results store has no memory left. Ask again in a few minutes."
 _MARKER_MS = 3_600_000
-_MOST_CONNECTIONS = 2**31
-"""No fewer than there are requests: whoever finds none left is refused, also the probe, and Redis seems to be away."""
+_MAX_CONNECTIONS = 2**31
+"""Effectively unlimited: at a limit, calls would fail, including the probe, and Redis would seem to be away."""
 _EMPTIED_SECONDS = 60.0
 _FULL_SECONDS = 45.0
-"""How long a refusal for want of memory is told: a probe, which is tiny, finds room where a picture does not."""
+"""How long the state is "full" after a refusal for lack of memory: the tiny probe may find room where a picture does
+not."""
 _BREAK_SECONDS = 3.0
-"""More time of Redis's between two answers than this is a break: probes come every second."""
+"""A longer gap in Redis's time between two answers is a break: probes come every second."""
 
 
 class RedisLink:
     """Commands are sent inside `talking`; `probe`, to be called periodically, decides whether Redis answers.
 
-    Once a probe has failed, `talking` fails at once, and commands under way are cut off, until a probe succeeds.
+    From a failed probe until the next one that succeeds, `talking` fails at once; commands under way are cut off.
     """
 
     def __init__(
@@ -50,20 +51,20 @@ class RedisLink:
     ) -> None:
         """Connects lazily. `timeout_seconds` is for one command, so commands must be small (see RedisStore).
 
-        `marker` is a key that disappears with everything else when Redis is emptied; then `on_emptied` is called.
-        Raises ValueError for an address that cannot be read, or options in it that there are not.
+        `marker` is a key that disappears with everything else when Redis is emptied; `on_emptied` is then called.
+        Raises ValueError for a malformed URL, or one with unknown options.
         """
         self._redis: Redis = Redis.from_url(
             url,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            max_connections=_MOST_CONNECTIONS,
+            max_connections=_MAX_CONNECTIONS,
             **({} if url.startswith("unix:") else {"socket_keepalive": True}),
-            retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),  # a connection of before a restart; no second timeout
+            retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),  # for stale connections; timeouts are not retried
         )
         try:
             self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        except TypeError as error:  # it would be raised by the first command
+        except TypeError as error:  # otherwise raised by the first command
             raise ValueError(str(error)) from None
         self._timeout = timeout_seconds
         self._marker, self._mark = marker, b""
@@ -75,9 +76,9 @@ class RedisLink:
         self._redis_time: float | None = None
         self._emptied, self._refused = -_EMPTIED_SECONDS, -_FULL_SECONDS
         self.reason = ""
-        """Why Redis could not be used when it was last probed, in its words or the system's; "" if it could."""
+        """Why Redis was unusable at the last probe, in its words or the system's; "" if it was usable."""
         self.doubt = asyncio.Event()
-        """Set when a call failed: time for a probe."""
+        """Set when a call failed, so that Redis is probed at once."""
 
     @property
     def redis(self) -> Redis:
@@ -86,8 +87,8 @@ class RedisLink:
 
     @property
     def state(self) -> StoreState:
-        """As of the last probe; "full" also for a while after anything was refused for want of memory, and "emptied"
-        for a minute after everything had disappeared while Redis answered."""
+        """As of the last probe; also "full" for a while after a refusal for lack of memory, and "emptied" for a minute
+        after everything disappeared while Redis answered."""
         if not self._up:
             return "unavailable"
         if self._full or self._clock() - self._refused < _FULL_SECONDS:
@@ -96,16 +97,16 @@ class RedisLink:
 
     @property
     def up_seconds(self) -> float:
-        """How long Redis has answered, had room for what others write, and kept it; 0 while it does not."""
+        """How long Redis has answered, accepted writes, and kept its data; 0 while it does not."""
         return self._clock() - self._up_since if self._up and not self._full else 0.0
 
-    def told_time(self, told: tuple[int, int]) -> None:
-        """Takes Redis's time, seconds and microseconds, to notice a break; see `up_seconds`.
+    def observe_time(self, now: tuple[int, int]) -> None:
+        """Takes Redis's time, (seconds, microseconds), and restarts `up_seconds` after a break.
 
-        What has a time to live in Redis may then be gone although nobody was too late: this process, or the machine,
-        was stopped for a while, or Redis's clock was set.
+        After a break, keys with a TTL may have expired although nobody was late to renew them: this process or the
+        machine was suspended, or Redis's clock was changed.
         """
-        before, self._redis_time = self._redis_time, told[0] + told[1] / 1e6
+        before, self._redis_time = self._redis_time, now[0] + now[1] / 1e6
         if before is not None and self._redis_time - before > _BREAK_SECONDS:
             self._up_since = self._clock()
 
@@ -125,16 +126,16 @@ class RedisLink:
             self._refused = self._clock()
             self.doubt.set()
             raise StoreUnavailable(_FULL, full=True) from error
-        except Exception as error:  # what is no Redis may answer with anything, also with what redis cannot parse
+        except Exception as error:  # a server that is not Redis may answer with anything, even unparsable
             self.doubt.set()
-            _log().debug("the results store did not do as told", reason=_reason(error))
+            _log().debug("a call of the results store failed", reason=_reason(error))
             raise StoreUnavailable(_AWAY) from error
         self._heard = self._clock()
 
     async def probe(self, use: Callable[[], Awaitable[object]] | None = None) -> None:
-        """Asks whether Redis answers, can write, and can be used as it is to be; updates `state`.
+        """Checks whether Redis answers, can write, and permits what is needed; updates `state`.
 
-        `use` raises where it cannot, such as for want of a permission.
+        `use` tries out further commands, and raises if one fails, for example for lack of a permission.
         """
         began = self._clock()
         try:
@@ -143,11 +144,11 @@ class RedisLink:
                 pipe.get(self._marker)
                 pipe.pexpire(self._marker, _MARKER_MS)
                 pipe.time()
-                written, mark, _, told = await pipe.execute(raise_on_error=False)
-            for answer in (written, told):
+                written, mark, _, now = await pipe.execute(raise_on_error=False)
+            for answer in (written, now):
                 if isinstance(answer, Exception) and not isinstance(answer, OutOfMemoryError):
-                    raise answer  # read-only, may not write to its disk, or a permission
-            self.told_time(told)
+                    raise answer  # read-only, unable to write to disk, or a missing permission
+            self.observe_time(now)
             full = isinstance(written, OutOfMemoryError)
             try:
                 if use is not None:
@@ -156,11 +157,11 @@ class RedisLink:
             except OutOfMemoryError:
                 full = True
         except Exception as error:
-            # On a slow link the probe may queue behind pictures; as long as their pieces get through, Redis is up. A
-            # refusal is one all the same.
+            # On a slow link the probe may queue behind pictures; as long as their chunks get through, Redis is up. An
+            # error response is a failure in any case.
             if self._heard <= began or isinstance(error, ResponseError):
                 self._lost(error)
-                await self._connect_anew()
+                await self._drop_idle_connections()
             return
         self._found(full=full, mark=mark)
 
@@ -176,8 +177,8 @@ class RedisLink:
         for limit in self._calls:
             limit.reschedule(asyncio.get_running_loop().time())
 
-    async def _connect_anew(self) -> None:
-        """Where the address leads to another server after a failover, open connections still end at the old one."""
+    async def _drop_idle_connections(self) -> None:
+        """After a failover the address leads to another server, but open connections still lead to the old one."""
         with suppress(Exception):
             await self._redis.connection_pool.disconnect(inuse_connections=False)
 
@@ -196,11 +197,11 @@ class RedisLink:
         if not isinstance(mark, bytes):
             return
         if self._mark and mark != self._mark:
-            self._up_since = self._heard  # leases may be gone, too
-            self._refused = self._heard - _FULL_SECONDS  # and what took the memory
+            self._up_since = self._heard  # leases may have been lost, too
+            self._refused = self._heard - _FULL_SECONDS  # the memory is free again
             self._on_emptied()
-            if not back:  # after a restart the outage has been reported already
-                if self.state != "emptied":  # or it evicts the marker again and again
+            if not back:  # after a restart, the outage has been reported already
+                if self.state != "emptied":  # log once even if Redis evicts the marker repeatedly
                     _log().warning("the results store was emptied: results and states of jobs are lost")
                 self._emptied = self._heard
         self._mark = mark

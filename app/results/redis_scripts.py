@@ -1,4 +1,4 @@
-"""What Redis does in one step for a store of results, and how it is called among other commands."""
+"""Lua scripts that Redis runs atomically for a results store, and how they are called in a pipeline."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,18 +7,17 @@ from redis.asyncio.client import Pipeline
 from redis.commands.core import AsyncScript
 
 MAKE_ROOM = """
--- KEYS: ages (sorted set: result -> when it expires), sizes (hash: result -> bytes, "total" -> their sum), holders
--- (hash: result -> client), shares (sorted set: client -> bytes), and the result that is put or deleted, if any.
--- ages .. ":" .. client has the results of that client, as ages has those of all.
--- ARGV: seconds to live, bytes that are put, bytes allowed, and the client.
--- Returns whether that result was there before, the bytes now accounted for, and whether there is room for what is put.
+-- KEYS: ages (sorted set: result -> expiry time), sizes (hash: result -> bytes, "total" -> their sum), holders
+-- (hash: result -> client), shares (sorted set: client -> bytes), and the result to put or delete, if any.
+-- ages .. ":" .. client is the same as ages for one client's results.
+-- ARGV: TTL in seconds, bytes to put, bytes allowed, and the client.
+-- Returns whether that result existed before, the bytes now accounted for, and whether there is room for the new ones.
 local ages, sizes, holders, shares, result = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local seconds, size, allowed, client = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local function forget(key)
-  -- UNLINK comes first: without memory left, Redis refuses HINCRBY unless the script has begun with a write that needs
-  -- none.
+  -- UNLINK comes first: when out of memory, Redis refuses HINCRBY unless the script's first write needs no memory.
   local there = redis.call('UNLINK', key)
   local held, holder = redis.call('HGET', sizes, key) or 0, redis.call('HGET', holders, key)
   redis.call('HINCRBY', sizes, 'total', 0 - held)
@@ -37,7 +36,7 @@ end
 local function oldest_of_largest()
   for _, each in ipairs(redis.call('ZREVRANGE', shares, 0, 1)) do
     local oldest = redis.call('ZRANGE', ages .. ':' .. each, 0, 0)[1]
-    if oldest then return oldest end  -- the client's first result is counted already, but not there yet
+    if oldest then return oldest end  -- none if it is the client's first result: counted, but not added yet
   end
   return redis.call('ZRANGE', ages, 0, 0)[1]
 end
@@ -65,8 +64,8 @@ end
 return {before, total(), 1}
 """
 COMPLETE = """
--- KEYS: sizes, and a result whose chunks have all been written. ARGV: seconds to live, and the fields that make it
--- one that can be fetched, name and value in turn. Returns 0 if the result was evicted meanwhile, for larger ones.
+-- KEYS: sizes, and a result whose chunks have all been written. ARGV: TTL in seconds, and the names and values,
+-- alternating, of the fields that make it fetchable. Returns 0 if the result was evicted meanwhile.
 local sizes, result = KEYS[1], KEYS[2]
 if redis.call('HEXISTS', sizes, result) == 0 then
   redis.call('UNLINK', result)
@@ -79,12 +78,12 @@ return 1
 
 
 class Call(NamedTuple):
-    """A script, and what it is called with."""
+    """A script and its arguments."""
 
     script: AsyncScript
     keys: Sequence[str]
     arguments: Sequence[str | int]
 
     def add_to(self, pipe: Pipeline) -> None:
-        """As a command among others. Redis must know the script."""
+        """Adds the call to a pipeline. The script must be loaded in Redis."""
         pipe.evalsha(self.script.sha, len(self.keys), *self.keys, *map(str, self.arguments))

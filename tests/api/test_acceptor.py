@@ -41,9 +41,9 @@ class Counted(Acceptor):
         self.turns += 1
         super()._pause(seconds)
 
-    def _take(self, connection: socket.socket) -> None:
+    def _connect(self, connection: socket.socket) -> None:
         self.taken += 1
-        super()._take(connection)
+        super()._connect(connection)
 
 
 @pytest.fixture

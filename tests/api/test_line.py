@@ -171,21 +171,21 @@ def test_a_line_that_is_held_reads_nothing_until_both_let_it(rig: Rig) -> None:
     line.pause_reading()
     line.resume_reading()
     assert not pipe.reading
-    assert line.let_go()
+    assert line.unhold()
     assert pipe.reading
     line.hold()
     line.pause_reading()
-    assert line.let_go()
+    assert line.unhold()
     assert not pipe.reading
     line.resume_reading()
     assert pipe.reading
 
 
-def test_a_line_that_is_closing_is_let_go_for_nothing(rig: Rig) -> None:
+def test_a_line_that_is_closing_has_nothing_more_to_read(rig: Rig) -> None:
     line, pipe = rig.line, rig.pipe
     line.hold()
     pipe.ended = True
-    assert not line.let_go()
+    assert not line.unhold()
     assert not pipe.reading
 
 
