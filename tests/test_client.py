@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import hashlib
 import io
 import json
@@ -445,6 +446,19 @@ def test_a_forked_process_has_connections_of_its_own(url: str) -> None:
         assert len(opened) == 2
     for client in opened:
         client.close()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_asyncio_client_outlives_an_event_loop(url: str) -> None:
+    """As in a program that calls asyncio.run for each picture."""
+    upscaler = AsyncUpscaler(url)
+
+    async def last() -> bytes:
+        async with upscaler:
+            return (await upscaler.upscale(FILE)).body
+
+    assert len({asyncio.run(upscaler.upscale(FILE)).body, asyncio.run(last())}) == 1
+    gc.collect()  # so that what the first loop has left open, as loops do, is not found during another test
 
 
 @pytest.mark.parametrize("through", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])

@@ -86,9 +86,16 @@ class Upscaler(Conversation):
 
 
 class AsyncUpscaler(Conversation):
-    """The same for asyncio. Cancelling the task that upscales with `progress` cancels the job."""
+    """The same for asyncio, by one event loop at a time.
+
+    Cancelling the task that upscales with `progress` cancels the job.
+    """
 
     _client = httpx.AsyncClient
+
+    def _here(self) -> object:
+        """This process, and the event loop that reads and writes."""
+        return super()._here(), asyncio.get_running_loop()
 
     async def upscale(
         self, picture: Picture, scale: float = 4, options: Options = _DEFAULTS, progress: Progress | None = None

@@ -47,15 +47,22 @@ class Conversation(ABC):
             raise NotAuthorized(title="this API key cannot be sent", detail=detail, status=0)
         headers = {"X-API-Key": api_key} if api_key else {}
         self._open = partial(open_client, self._client, url, timeout=timeout, headers=headers)
-        self._connections, self._owner = self._open(), os.getpid()
+        self._connections = self._open()
+        self._owner: object = None
         self._url, self._retries, self._max_wait = url, retries, max_wait
 
     @property
     def _http(self) -> Any:
-        """The httpx client of this process: what comes on connections that a fork inherits is its parent's."""
-        if self._owner != os.getpid():
-            self._connections, self._owner = self._open(), os.getpid()
+        """The httpx client for here: what comes on connections that a fork inherits, say, is its parent's."""
+        here = self._here()
+        if self._owner not in (None, here):
+            self._connections = self._open()
+        self._owner = here
         return self._connections
+
+    def _here(self) -> object:
+        """What connections belong to: this process."""
+        return os.getpid()
 
     @abstractmethod
     async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:
