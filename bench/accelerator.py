@@ -25,7 +25,7 @@ _LEAST_SECONDS = 0.3
 
 
 def measure(plan: Plan) -> Section:
-    """Medians; rates count a direct convolution's arithmetic without the margins'."""
+    """Medians; rates count the arithmetic of direct convolutions, without that of the margins."""
     section = Section("accelerator", "An accelerator's batches: luma in host memory to ×2 and ×4 in host memory")
     device = devices("auto")[0]
     if device == "cpu":
@@ -65,7 +65,7 @@ def convolution_rate(device: str, dtype: str) -> float:
 
 
 def _on_device(runtime: Runtime, tiles: np.ndarray) -> tuple[Callable[[], object], Callable[[], object]]:
-    """The network on tiles that are there already: launched as served, and replayed."""
+    """The network on tiles that are already on the device: launched as served, and replayed."""
     padded = torch.from_numpy(tiles)[:, None].to(runtime.info.device)
 
     served = runtime._plain.served

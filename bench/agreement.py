@@ -1,4 +1,4 @@
-"""What it costs that results agree with their source in brightness: `python -m bench.agreement`.
+"""The cost of making results agree with their source in brightness: `python -m bench.agreement`.
 
 CPU milliseconds of merging 256x256 pixels at x2 and x4, without and with the step, alternating in one run; medians.
 """

@@ -1,4 +1,4 @@
-"""How many floating point operations the folded network takes; a multiplication and an addition are two."""
+"""Floating-point operations of the folded network; a multiplication and an addition are two."""
 
 from app.engine import EngineConfig
 from app.engine.tiles import cut_axes

@@ -5,7 +5,7 @@
 
 Pictures are shrunk by the base's scale, compressed with Pillow at several qualities or made noisy, or shrunk in other
 ways, and enlarged at every strength as the service would: at strength 0 by the network whose deep companion the base
-is, if it is one. Of each, the best strength in the mean of luma's PSNR is kept.
+is, if it is one. For each, the strength with the best mean PSNR of luma is kept.
 """
 
 import io
@@ -99,14 +99,14 @@ def degraded(picture: Rgb, kind: str, amount: int, scale: int) -> bytes:
 
 
 def saved(picture: Rgb, form: str, **options: Any) -> bytes:
-    """As Pillow writes it."""
+    """The picture as Pillow writes it, as a file."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, form, **options)
     return file.getvalue()
 
 
 def middles(folder: Path) -> Iterator[Rgb]:
-    """The middle of every picture in colour, at most SIDE pixels high and wide."""
+    """The middle of every colour picture, at most SIDE pixels high and wide."""
     for path in find_pictures([folder]):
         picture = read(path)
         height, width = (min(SIDE, length // 8 * 8) for length in picture.shape[:2])

@@ -1,4 +1,4 @@
-"""Who upscales luma how fast: each contestant in a process of its own, with every core, asked in turn."""
+"""How fast others upscale luma: each contestant in a process of its own, with every core, measured in turn."""
 
 import asyncio
 import importlib
@@ -190,5 +190,5 @@ def _compete(name: str, pipe: Connection) -> None:
             began, cpu = time.perf_counter(), time.process_time()
             run()
             pipe.send((time.perf_counter() - began, time.process_time() - cpu))
-        except Exception as error:  # the parent tells it; a peer that fails must not end the others' race
+        except Exception as error:  # the parent reports it; a peer that fails must not stop the others
             pipe.send(repr(error))

@@ -3,7 +3,7 @@
     python -m bench.crops --to docs/images/clean-up.png
 
 Photographs and scans are those that scikit-image and matplotlib come with; text and drawings are made here. Each is a
-file that goes through the service's own way. It needs the extra [dev].
+file that goes through the service's pipeline. It needs the extra [dev].
 """
 
 import asyncio
@@ -76,7 +76,7 @@ def strokes(shrink: Image.Resampling) -> Rgb:
 
 
 def cartoon() -> Rgb:
-    """Flat colours with outlines."""
+    """A drawing of flat colours with outlines."""
     picture = Image.new("RGB", (640, 480), (180, 220, 245))
     draw = ImageDraw.Draw(picture)
     for i, color in enumerate(FLAT):
@@ -119,7 +119,7 @@ CASES = (
 
 
 async def strip(backend: LocalBackend, case: Case) -> list[tuple[str, Image.Image]]:
-    """The details of one case, each with what is said of it."""
+    """The details of one case, each with its caption."""
     data = case.file()
     left, top = case.corner
     with Image.open(io.BytesIO(data)) as opened:
@@ -151,7 +151,7 @@ def sheet(strips: Sequence[Sequence[tuple[str, Image.Image]]]) -> Image.Image:
 
 
 async def strips() -> list[list[tuple[str, Image.Image]]]:
-    """Of every case."""
+    """The strip of every case."""
     backend = LocalBackend(local_settings(None, "cpu"), UpscaleOptions(), SCALE)
     await backend.start()
     try:

@@ -1,4 +1,4 @@
-"""Scores what people send: Set5 and Set14 compressed, shrunk in other ways, or noisy, through the service's own way.
+"""Scores pictures as people send them: Set5 and Set14 compressed, shrunk in other ways, or noisy, as served.
 
     python -m bench.degraded --cards docs/training.md
 
@@ -38,7 +38,7 @@ Degrade = Callable[[Rgb, Rgb], bytes]
 
 
 def png(picture: Rgb) -> bytes:
-    """Without losses."""
+    """The picture as a PNG."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG", compress_level=1)
     return file.getvalue()
@@ -115,7 +115,7 @@ def score(image: NDArray[np.uint8], truth: NDArray[np.float64]) -> float:
 async def measure(
     backend: LocalBackend, file: bytes, truth: Rgb, strengths: Sequence[float], quality: MoreEffort | None = None
 ) -> Scores:
-    """One file, at every strength."""
+    """The scores of one file at every strength."""
     target = luma_8bit(truth)
     with Image.open(io.BytesIO(file)) as opened:
         low = luma_8bit(np.asarray(opened.convert("L" if opened.mode == "L" else "RGB")))
@@ -141,7 +141,7 @@ async def scores(
     strengths: Sequence[float],
     quality: MoreEffort | None = None,
 ) -> list[list[str]]:
-    """Lines of the table, a column for each of auto and strengths, sets with slashes between."""
+    """The lines of the table: a column for auto and for each strength, sets separated by slashes."""
     backend = LocalBackend(local_settings(None, "cpu"), UpscaleOptions(), SCALE)
     await backend.start()
     lines = []

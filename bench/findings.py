@@ -27,7 +27,7 @@ KINDS = ("noise", "area")
 
 
 def shrunk(picture: Picture, kernel: str = "bicubic") -> Picture:
-    """Its low resolution; rows and columns that are left over are cut off."""
+    """The low resolution of a picture; rows and columns that are left over are cut off."""
     height, width = (side // SCALE for side in picture.shape[:2])
     return shrink(picture[: height * SCALE, : width * SCALE], height, width, kernel)
 
@@ -54,7 +54,7 @@ def recognised(picture: Picture) -> set[str]:
 
 
 def lines(pictures: Sequence[Picture]) -> Iterator[str]:
-    """Of the table, Markdown."""
+    """The lines of the table in Markdown."""
     yield f"| of {len(pictures)} pictures, {SCALE} times smaller | noise is recognised | shrinking by area is |"
     yield "|---|---:|---:|"
     for name, change in ROWS.items():

@@ -43,7 +43,7 @@ def measure(plan: Plan) -> Section:
 
 
 def _leaks(section: Section, plan: Plan) -> None:
-    """Memory after some mixed requests and after many more; the store of results is kept small, and so full early."""
+    """Memory after some mixed requests and after many more; the store of results is small, so it is full early."""
     done, memory = 0, []
     goals = (4, 8, 12) if plan.quick else (200, 1200, 4000)
     with Server.ours(result_max_bytes=str(4 << 20)) as server:

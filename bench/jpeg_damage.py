@@ -1,7 +1,7 @@
-"""How much damage to a JPEG is noticed: `python -m bench.jpeg_damage [--seeds N]`.
+"""How often damage to a JPEG is noticed: `python -m bench.jpeg_damage [--seeds N]`.
 
 A few bytes of the coded data of made-up photographs are set to zero, replaced by noise, or left out, at its beginning,
-in its middle and near its end. Damage that every decoder takes for valid code is seen by none.
+in its middle and near its end. No decoder sees damage that happens to be valid code.
 """
 
 import io
@@ -39,7 +39,7 @@ SIDE = 256
 
 
 def refused(data: bytes) -> bool:
-    """Whether the picture is a 4xx."""
+    """Whether the service would refuse the picture."""
     try:
         read(data, UpscaleOptions(), DecodeLimits())
     except ClientError:

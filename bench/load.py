@@ -30,7 +30,7 @@ JSON_PATH = "/predict"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of it. `times` are the seconds of the answers with 200, `seconds` goes to the last answer.
+    """The outcome. `times` are the seconds of the answers with 200, `seconds` goes to the last answer.
 
     `cpu_seconds` are the generator's own.
     """
@@ -42,11 +42,11 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """Good answers a second."""
+        """Answers with 200 a second."""
         return len(self.times) / self.seconds
 
     def p(self, share: float) -> float:
-        """Seconds that `share` of the good answers took at most."""
+        """Seconds within which `share` (0..1) of the answers with 200 came."""
         return percentile(self.times, share)
 
 
@@ -151,7 +151,7 @@ class _Client:
 
 
 def main() -> None:
-    """The child."""
+    """The child's command line."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""The machine that the numbers are of."""
+"""The machine on which the numbers were measured."""
 
 import os
 import platform
@@ -40,7 +40,7 @@ class Machine:
 
 
 def describe() -> Machine:
-    """As Linux and torch tell it; empty where they do not."""
+    """This machine, according to Linux and torch; fields that they do not know are empty."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     values = {name.strip(): value.strip() for name, value in fields.items()}

@@ -1,4 +1,4 @@
-"""What a picture of a megapixel costs beside the network: CPU time, bytes, and Redis' part in it."""
+"""What a picture of a megapixel costs besides the network: CPU time, bytes, and Redis' share of them."""
 
 import tempfile
 import time
@@ -45,7 +45,7 @@ def measure(plan: Plan) -> Section:
 
 
 def _sizes(section: Section, url: str, side: int) -> None:
-    """Of what comes and what goes."""
+    """The bytes of requests and answers."""
     picture = jpeg(side, side, 0)
     section.add("upload (JPEG)", len(picture) / 1e6, "MB")
     for _ in range(5):  # a result is not kept while Redis is slow to answer

@@ -1,4 +1,4 @@
-"""Made-up photographs: noise whose spectrum falls off as a photograph's does, the same for everybody."""
+"""Made-up photographs: noise whose spectrum falls off as a photograph's does, the same on every machine."""
 
 import io
 from functools import lru_cache

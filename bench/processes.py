@@ -10,7 +10,7 @@ _PROC = Path("/proc")
 
 
 def children_of(process: int) -> list[int]:
-    """The processes that it has started and that live at this moment."""
+    """The processes that it has started and that are still running."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in (_PROC / str(process) / "task").iterdir():
@@ -19,7 +19,7 @@ def children_of(process: int) -> list[int]:
 
 
 def family(*roots: int) -> list[int]:
-    """These processes, and below each all children that live at this moment, parents first."""
+    """These processes and all of their descendants that are still running, parents first."""
     found = list(roots)
     for process in found:
         found += children_of(process)
@@ -27,7 +27,7 @@ def family(*roots: int) -> list[int]:
 
 
 def cpu_seconds(processes: Iterable[int]) -> float:
-    """User and system time so far; that of a process that has ended is missing."""
+    """User and system time so far, without that of processes that have ended."""
     total = 0
     for process in processes:
         with contextlib.suppress(OSError):
@@ -47,7 +47,7 @@ def memory_mib(processes: Iterable[int]) -> float:
 
 
 def command_of(process: int) -> str:
-    """Its command line with spaces between the arguments, "" when it has ended."""
+    """Its command line with spaces between the arguments; "" if it has ended."""
     try:
         return (_PROC / str(process) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:

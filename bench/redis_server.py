@@ -1,4 +1,4 @@
-"""A real Redis for chaos and for tests, on loopback and without a disk."""
+"""A real Redis for chaos and for tests, on loopback, kept in memory only."""
 
 import shutil
 import socket

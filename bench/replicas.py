@@ -1,4 +1,4 @@
-"""How throughput grows with processes beside a device that one of them cannot keep busy."""
+"""How throughput grows with processes that share a device, which one of them cannot keep busy."""
 
 import os
 import tempfile
@@ -80,7 +80,7 @@ def _variants(redis: RedisServer, cores: int) -> Iterator[tuple[str, int, dict[s
 
 
 def _wait_for_workers(server: Server, count: int, end: float) -> None:
-    """Until all are up: one process that is ready speaks for itself. Raises RuntimeError at `end`."""
+    """Waits until all are up: a ready process answers for itself alone. Raises RuntimeError at `end`."""
     while True:
         lines = httpx.get(server.url + "/metrics", timeout=10, trust_env=False).text.splitlines()
         up = sum(line.startswith("lapsrn_worker_up{") and float(line.split()[-1]) == 1 for line in lines)
@@ -112,7 +112,7 @@ def _loaded(
     generators: int,
     seconds: tuple[float, float],
 ) -> tuple[load.Load, dict[str, float]]:
-    """Load for a warm-up and for a measurement of these `seconds`; what came of it, and who took CPU time."""
+    """Load for a warm-up and for a measurement of `seconds`; its outcome, and who took CPU time."""
     url = server.url + PATH
     load.run_several(url, clients, generators, seconds[0], SIZE)
     before = _cpu_seconds(server, redis, folder)

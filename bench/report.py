@@ -1,4 +1,4 @@
-"""What a measure hands back, and the tables and JSON that are made of it."""
+"""The results of a measure, and the tables and JSON that are made of them."""
 
 import statistics
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number. `target` is what was set out to be reached, in words, "" where nothing was."""
+    """One number. `target` is the goal in words, "" for none."""
 
     what: str
     value: float
@@ -49,7 +49,7 @@ class Section:
 
 
 def number(value: float) -> str:
-    """Three digits that count, or whole thousands."""
+    """Three significant digits, or whole thousands."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

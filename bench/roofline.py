@@ -125,7 +125,7 @@ def _products(side: int, runs: int) -> float:
 
 
 def _amx(side: int, runs: int) -> float:
-    """Fifteen convolutions in a row: a network of one level that is little else."""
+    """Fifteen convolutions in a row: a network of one level that does little else."""
     config = LapSRNConfig(scale=2, depth=16)
     network = AmxNetwork(fold(parameters_of(LapSRN(config)), config))
     edge = side + 2 * config.margin

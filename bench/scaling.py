@@ -56,7 +56,7 @@ class Figures:
     requests: int = 0
 
     def row(self) -> str:
-        """Of the table in Markdown."""
+        """The row of the table in Markdown."""
         numbers = [number(each) for each in (self.per_second, self.p99, self.cpu, self.memory)]
         return "| " + " | ".join([self.name, *numbers, self.part, self._loss()]) + " |"
 
@@ -84,7 +84,7 @@ def measured(name: str, arrangement: Arrangement, seconds: float) -> Figures:
 
 
 def _while_killed(url: str, kill: Callable[[], None], seconds: float) -> dict[str, int]:
-    """What came of all requests, by status, with a kill after a third of the time."""
+    """How many requests got which status, with a kill after a third of the time."""
     process = subprocess.Popen(load.command(url, CLIENTS, seconds, SIZE), stdout=subprocess.PIPE, text=True)
     time.sleep(seconds / 3)
     kill()

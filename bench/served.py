@@ -1,8 +1,8 @@
-"""What is served scores: Y-PSNR of whole results, with the step that makes them agree with their source and without.
+"""Scores results as they are served: Y-PSNR with and without the step that makes them agree with their source.
 
     python -m bench.served
 
-model.evaluate scores the network alone: luma as it is computed, without colours, clipping in them and rounding of them.
+model.evaluate scores the network alone: luma as it is computed, without colours and the clipping and rounding of these.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m bench.simulated_device FOLDER`: the service before a GPU that is none, shared by all of its replicas.
+"""`python -m bench.simulated_device FOLDER`: the service with a simulated GPU, shared by all of its replicas.
 
 A batch takes the time that it takes on a fast GPU, in which this process only waits, and one batch runs at a time.
 The pixels are those of the real network, which the CPU makes the first time that a tile comes: show every picture once
@@ -77,7 +77,7 @@ class SimulatedDevice:
 
 
 def cpu_seconds(folder: Path) -> float:
-    """What the device in this folder took of the CPU so far: for finding and copying pixels, which a GPU would not."""
+    """CPU time that the device in this folder took so far, to find and copy pixels, which a GPU would not take."""
     return float(_SECONDS.unpack((folder / _DEVICE).read_bytes())[0])
 
 

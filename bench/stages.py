@@ -26,7 +26,7 @@ Tiles = NDArray[np.float32]
 
 
 class Clocked:
-    """A TileModel that counts the CPU time of the threads that run it."""
+    """A TileModel that adds up the CPU time of the threads that run it."""
 
     lock = threading.Lock()
     seconds = 0.0
@@ -92,7 +92,7 @@ async def _in_process(picture: bytes, runs: int, plan: Plan) -> dict[str, list[f
     async with Engine(models, config) as engine:
         for run in range(runs + 1):
             if run == 1:
-                found.clear()  # the first was for nothing
+                found.clear()  # the first run was a warm-up
             began = time.process_time()
             decoded = codec.decode(picture, UpscaleOptions(scale=4))
             note("decode", time.process_time() - began - decoded.split_seconds)

@@ -1,4 +1,4 @@
-"""The client of the checks: it sends pictures to the service on this machine, checks the PNGs, asks Prometheus."""
+"""The checks' client: sends pictures to the service on this machine, checks the PNGs, and asks Prometheus."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What every check of a deployment needs: promises that have to hold, waiting with an end, and steps that are timed.
+"""What every check of a deployment needs: assertions, waiting with a time limit, and timed steps.
 
 Like all that the checks with Docker import, it needs nothing but Python's standard library.
 """
@@ -14,7 +14,7 @@ PATIENCE = 900
 
 
 class CheckFailed(Exception):
-    """Something that was promised did not hold; the text says what."""
+    """A promise did not hold; the text says which."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -24,7 +24,7 @@ def require(condition: bool, message: str) -> None:
 
 
 def poll(what: str, probe: Callable[[], bool], seconds: float) -> None:
-    """Asks `probe` until it says yes; raises CheckFailed after `seconds`."""
+    """Calls `probe` until it returns true; raises CheckFailed after `seconds`."""
     end = time.monotonic() + seconds
     while not probe():
         require(time.monotonic() < end, f"{what}: not within {seconds:.0f} s")
@@ -41,7 +41,7 @@ def step(check: str, name: str) -> Iterator[None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on at this moment, all different."""
+    """Ports of 127.0.0.1 that are free at the moment, all different."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in sockets]

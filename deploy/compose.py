@@ -40,7 +40,7 @@ class Docker:
 
 
 def checked(name: str, docker: Docker, steps: Callable[[], None]) -> int:
-    """Runs `steps`, shows what the containers say where one fails, and cleans up; the exit code."""
+    """Runs `steps`, shows the containers' logs if one fails, and cleans up; returns the exit code."""
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
         print(f"{name}: no Docker engine answers (docker info failed)", file=sys.stderr)
         return 1

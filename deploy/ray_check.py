@@ -103,7 +103,7 @@ def under_load(clients: list[Client], act: Callable[[], None]) -> list[Outcome]:
 
 
 def finish(clients: list[Client]) -> list[Outcome]:
-    """Ends clients; what came of all their requests."""
+    """Ends clients; returns the outcomes of all their requests."""
     for client in clients:
         client.over.set()
     for client in clients:
@@ -112,7 +112,7 @@ def finish(clients: list[Client]) -> list[Outcome]:
 
 
 def killed(name: str, clients: list[Client], kill: Callable[[], None]) -> None:
-    """Says what was lost, and raises CheckFailed for what must not be."""
+    """Prints what was lost, and raises CheckFailed for losses that a kill does not excuse."""
     outcomes = under_load(clients, kill)
     lost = [each for each in outcomes if each.status != 200]
     print(f"ray-check: {name}: {len(outcomes)} requests, statuses of those lost: {[each.status for each in lost]}")

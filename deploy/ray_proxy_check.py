@@ -29,7 +29,7 @@ def check_proxy(port: int, data: bytes, expected: bytes) -> None:
 
 
 def _request_ids(port: int) -> None:
-    """The client's own, or one that is made, and only once."""
+    """The client's own id or a new one, and only once."""
     for sent in ({"X-Request-Id": "mine"}, {}):
         with _asked(port, "GET", "/healthz", headers=sent) as answer:
             ids = [value for name, value in answer.getheaders() if name.lower() == "x-request-id"]

@@ -278,7 +278,7 @@ def test_tells_progress_in_tiles(url: str) -> None:
         assert upscaler.level(result.id, 4).body == result.body
     np.testing.assert_array_equal(pictures.opened(result.body), enlarged(4))
     assert seen[-1] == (1, 1)
-    assert seen == sorted(seen)
+    assert seen == sorted(set(seen))  # each once
 
 
 async def test_asyncio_client_does_the_same_several_at_once(url: str) -> None:

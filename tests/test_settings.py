@@ -77,6 +77,8 @@ def test_settings_cannot_change() -> None:
         # With less, even a health check would be a 431.
         ("LAPSRN_MAX_HEADER_BYTES", "511", "greater than or equal to 512"),
         ("LAPSRN_MAX_HEADER_FIELDS", "15", "greater than or equal to 16"),
+        # With less, jobs under way were called lost.
+        ("LAPSRN_JOB_LEASE_SECONDS", "1.9", "greater than or equal to 2"),
         ("LAPSRN_CORS_ORIGINS", "*", "'*' is not an origin"),
         ("LAPSRN_CORS_ORIGINS", "https://a.example/path", "no path"),
         ("LAPSRN_API_KEYS", '[{"name": "a b", "sha256": "' + DIGEST + '"}]', "LAPSRN_API_KEYS[0][name]"),

@@ -91,6 +91,11 @@ class Connections:
         return total
 
 
+def most_of_one(wanted: int, limit: int) -> int:
+    """Connections of one client, of `limit` in all: as many as are `wanted`, if that leaves a quarter to the others."""
+    return min(wanted, max(1, limit * 3 // 4))
+
+
 def affordable_connections(wanted: int) -> int:
     """How many of the `wanted` connections the limit on open files allows; raises that limit as far as it may.
 

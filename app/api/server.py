@@ -20,7 +20,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app.api.acceptor import Acceptor
 from app.api.access import Access
 from app.api.bounds import ProtocolLimits
-from app.api.connections import RESERVE, Connections, affordable_connections
+from app.api.connections import RESERVE, Connections, affordable_connections, most_of_one
 from app.api.protocol import BoundedProtocol
 from app.api.turnstile import Turnstile
 from app.errors import EXIT_STARTUP, LapsrnError
@@ -229,7 +229,7 @@ def _connections(app: Any, service: Service) -> Connections:
     proxies = ProxyHeadersMiddleware(app, settings.forwarded_allow_ips).trusted_hosts
     return Connections(
         limit,
-        settings.client_max_connections,
+        most_of_one(settings.client_max_connections, limit),
         proxies.__contains__,
         service.metrics,
         leaving=lambda: service.phase in ("leaving", "draining"),

@@ -157,4 +157,3 @@ def _data(file: BinaryIO) -> Iterator[bytes]:
             yield piece
         if file.read(4) != checksum.to_bytes(4, "big"):
             raise UndecodablePicture("The PNG is damaged: chunk 'IDAT' is cut short or has a wrong checksum.")
-

@@ -1,4 +1,4 @@
-"""Code points and quantiser of an AV1 key frame: its headers are read as far as to that. (AV1 Bitstream, 5.3 to 5.9.)
+"""Code points and quantiser of an AV1 key frame: its headers are read only up to these. (AV1 Bitstream, 5.3 to 5.9.)
 
 Names are the specification's.
 """
@@ -56,7 +56,7 @@ def base_quantizer(data: bytes) -> int | None:
 
 
 def code_points(data: bytes) -> CodePoints | None:
-    """Those of the first sequence header; None if it does not name them."""
+    """The code points of the first sequence header; None if it does not name them."""
     try:
         return next((_sequence(body).points for kind, body in _units(data) if kind == _SEQUENCE_HEADER), None)
     except IndexError:

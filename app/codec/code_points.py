@@ -84,7 +84,7 @@ def is_srgb(points: CodePoints, gray: bool = False) -> bool:
 
 
 def metadata_of(points: CodePoints | None, gray: bool = False) -> Metadata:
-    """What says these colours in any format: sRGB by its name, or the code points and a profile if there is one."""
+    """Metadata for these colours in any format: sRGB by its name, or the code points and a profile if there is one."""
     if points is None or not is_known(points):
         return Metadata()
     if is_srgb(points):
@@ -96,7 +96,7 @@ def metadata_of(points: CodePoints | None, gray: bool = False) -> Metadata:
 def profile(points: CodePoints, gray: bool = False) -> bytes | None:
     """The profile that says the same; of gray, the transfer characteristics alone count.
 
-    None for what `is_srgb` says, and where there is none.
+    None for those of `is_srgb`, and for those that have no profile.
     """
     if is_srgb(points, gray) or not is_known(points):
         return None

@@ -170,7 +170,7 @@ class Codec:
 
 
 def _findings(raster: Raster, luma: Plane) -> tuple[Finding, ...]:
-    """What the file says, and what its first frame's pixels tell of before."""
+    """What the file says of its compression, and what the pixels of its first frame say of the time before."""
     said = raster.compression
     before = findings_of(luma, lossless=said is None)
     return tuple(before) if said is None else (said, *before)

@@ -68,7 +68,7 @@ _PR_SET_NO_NEW_PRIVS, _SET_MODE_FILTER, _ALL_THREADS = 38, 1, 1
 
 
 def limit_memory(extra_bytes: int) -> None:
-    """No more address space than `extra_bytes` on top of what is there, nor than before; no written files or core dump.
+    """Allows `extra_bytes` of address space beyond what is in use, no more than before, and no files or core dump.
 
     Only Linux tells how much is there, and enforces the limit.
     """
@@ -84,7 +84,7 @@ def limit_memory(extra_bytes: int) -> None:
 
 
 def die_first() -> None:
-    """Where memory runs out, the kernel is to end this process and not the service."""
+    """Has the kernel end this process, and not the service, when memory runs out."""
     with contextlib.suppress(OSError):  # no Linux, or no /proc
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -78,7 +78,7 @@ class DecoderChild:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The number of the process."""
         return self._child.pid
 
     @property
@@ -173,7 +173,7 @@ class DecoderChild:
 
 
 def _widen(pipe: int) -> None:
-    """Has it hold most messages whole, where the system can: else both sides wait for each other at every piece."""
+    """Lets a pipe hold most messages whole, where the system can: else both sides wait at every piece."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with contextlib.suppress(OSError):  # a user's pipes may have no more than so many pages together
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -53,18 +53,18 @@ class Inflater(Protocol):
 
     @property
     def unconsumed_tail(self) -> bytes:
-        """Of what it was given last."""
+        """The part of the last input that was not used yet."""
         ...
 
     def decompress(self, data: bytes | memoryview, max_length: int) -> bytes:
-        """At most so many bytes."""
+        """The output for this input, at most so many bytes."""
         ...
 
 
 def inflated(inflater: Inflater, data: bytes | memoryview, step: int) -> Iterator[bytes]:
     """What `data`, the next of a stream, inflates to, at most `step` bytes at a time. Raises the inflater's errors.
 
-    When a step is full, an inflater may have more that it needs no further input for.
+    After a full step, an inflater may have more output that needs no further input.
     """
     while not inflater.eof:
         out = inflater.decompress(data, step)

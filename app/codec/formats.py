@@ -64,7 +64,7 @@ if find_spec("pillow_heif") is not None:  # the extra `heif`
 
 
 def readable(titles: Iterable[str]) -> tuple[str, ...]:
-    """Of these titles of formats, those that there are packages for."""
+    """Those of these titles of formats that there are packages to read."""
     return tuple(title for title in titles if title.lower() in READERS)
 
 

@@ -1,4 +1,4 @@
-"""The code points in the parameter sets of an HEVC picture: read as far as to those. (ITU-T H.265, 7.3, E.2.1.)
+"""The code points in the parameter sets of an HEVC picture: read only up to these. (ITU-T H.265, 7.3, E.2.1.)
 
 Names are the specification's.
 """

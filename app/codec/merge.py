@@ -132,7 +132,7 @@ class Merger:
     def _find_residuals(
         self, native: ctypes.CDLL | None, job: _Merge, planes: Sequence[Plane], last: int, executor: Executor | None
     ) -> None:
-        """Those that source rows down to `last` need and that are not known yet."""
+        """Computes the residuals that source rows down to `last` need, as far as they are not there yet."""
 
         def strip(top: int, bottom: int) -> None:
             for i in self._projected:
@@ -176,7 +176,7 @@ class Merger:
             target[..., -1] = self._full
 
     def _consistently(self, planes: Sequence[Plane], top: int, bottom: int) -> NDArray[np.float32]:
-        """As `_values`, with the offsets of blocks, which lean on the block rows above and below."""
+        """As `_values`, with the offsets of blocks, which depend on the block rows above and below."""
         first = max(top // BLOCK - 1, 0) * BLOCK
         last = min((blocks(bottom) + 1) * BLOCK, self._picture.height)
         values = self._values(planes, first, last)
@@ -222,7 +222,7 @@ def _in_strips(
 ) -> None:
     """Work on [first, last) in pieces, side by side if there are threads for it; without, in one if it may be `whole`.
 
-    Every piece more hands over the interpreter lock once more.
+    Each further piece hands over the interpreter lock once more.
     """
     step = max(1, last - first) if whole and executor is None else _STRIP
     mapper: Callable[..., Iterable[None]] = map if executor is None else executor.map

@@ -16,7 +16,7 @@ LIBRARIES = {"_native_avx2.so": _V3, "_native.so": set[str]()}
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """What is compiled of the sources in C, or None where nothing is, or not for this system."""
+    """The compiled sources in C; None if they are not compiled, or not for this system."""
     features = _cpu_features()
     for name in (name for name, needed in LIBRARIES.items() if needed <= features):
         try:
@@ -29,7 +29,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def _declare(found: ctypes.CDLL) -> None:
-    """What its functions take. Raises AttributeError where one is not there."""
+    """Declares what its functions take. Raises AttributeError if one is missing."""
     size, address, real = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_float
     found.png_filter_rows.argtypes = [address, address, size, size, size, address, size, address]
     found.huffman_deflate.argtypes, found.huffman_deflate.restype = [address, size, ctypes.c_int, address], size
@@ -42,7 +42,7 @@ def _declare(found: ctypes.CDLL) -> None:
 
 
 def kind() -> str:
-    """Who does it: the library's name, or numpy."""
+    """What does the work: the library's name, or numpy."""
     found = library()
     return "numpy" if found is None else Path(found._name).stem.removeprefix("_")
 

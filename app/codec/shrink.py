@@ -1,4 +1,4 @@
-"""A level reduced to the size that is wished for: antialiased bicubic, in float, before the one rounding."""
+"""A level reduced to the size asked for: antialiased bicubic, in float, before the one rounding."""
 
 from typing import Any, Literal
 

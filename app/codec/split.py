@@ -28,7 +28,7 @@ def _gray(samples: Samples, formulas: Formulas, full: int) -> list[Plane]:
 
 
 def _color(samples: Samples, formulas: Formulas, full: int) -> list[Plane]:
-    """By how red and blue differ from green: of gray, luma is that of `_gray`, and chroma is exactly 0."""
+    """From the differences of red and blue to green: gray has the luma of `_gray`, and chroma of exactly 0."""
     height, width = samples.shape[:2]
     matrix = (formulas.ycbcr_from_rgb / full).astype(np.float32)
     planes: NDArray[np.float32] = np.empty((3, height, width), np.float32)

@@ -66,9 +66,9 @@ class StreamEncoder:
         """Wall time so far."""
 
     def advance(self, planes: Sequence[Sequence[Plane]], rows: int) -> bool:
-        """Takes the next band of source rows [0, rows), which are there; False if there is none to take.
+        """Takes the next band of source rows [0, rows), which are complete; False if none can be taken.
 
-        A band is taken when the rows below it are there that it needs, too.
+        A band also needs a few rows below its own.
         """
         if self._stream is None:
             return False
@@ -99,7 +99,7 @@ class StreamEncoder:
 
     @property
     def rows(self) -> int:
-        """Source rows [0, rows) are needed no more."""
+        """Source rows [0, rows) are no longer needed."""
         return max(0, self._rows - self._reach[0])
 
     def finish(self, planes: Sequence[Sequence[Plane]]) -> Encoded:
@@ -119,7 +119,7 @@ class StreamEncoder:
         return Encoded(body, self._format.media_type)
 
     def _whole(self, planes: Sequence[Sequence[Plane]]) -> list[Samples]:
-        """Every frame; one that is reduced is so in strips, as its values take four times the room of samples."""
+        """Every frame, reduced in strips if it has another size, as values take four times the memory of samples."""
         height, step = self._decoded.height, _STRIP if self._shrinkers else self._decoded.height
         strips = [self._merged(planes, top, min(top + step, height)) for top in range(0, height, step)]
         return [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*strips, strict=True)]

@@ -1,4 +1,4 @@
-"""Everyone's tiles, batched and fairly shared, on a pool of workers; knows a TileModel, but no torch and no HTTP."""
+"""Batches the tiles of all requests, with fair scheduling, on a pool of workers; depends on neither torch nor HTTP."""
 
 from app.engine.config import EngineConfig
 from app.engine.engine import Engine

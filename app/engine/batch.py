@@ -1,4 +1,4 @@
-"""One batch through the network: windows in, cores out, and what to do when it fails."""
+"""Runs one batch through the network, and handles its failures: out of memory, broken tiles, values not finite."""
 
 import logging
 import threading
@@ -25,14 +25,14 @@ _Group: TypeAlias = tuple[list[Tile], bool]
 
 
 class WorkerBroken(BaseException):
-    """The worker is at fault, not the tile: it also fails on a gray one, or it was released as hung.
+    """The worker is at fault, not the tile: a gray tile fails as well, or the worker was released as hung.
 
-    Not an Exception, so that nothing that handles a failing tile mistakes it for one.
+    Not an Exception, so that handlers of failing tiles do not catch it.
     """
 
 
 class BatchLimit:
-    """How many tiles a batch may have; halved when memory runs out, and doubled again after many good batches."""
+    """How many tiles a batch may have; halved when memory runs out, and doubled again after many successful batches."""
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
@@ -40,16 +40,16 @@ class BatchLimit:
         self._good = 0
 
     def __call__(self, shape: Shape) -> int:
-        """The most tiles of a shape, at least one."""
+        """The maximum number of tiles of a shape, at least one."""
         return max(1, min(self._config.max_batch_tiles, self._pixels // shape.pixels))
 
     def halve(self, shape: Shape, tiles: int) -> None:
-        """Half of this batch must do from now on."""
+        """Limits batches to half of this one from now on."""
         self._pixels = max(1, min(self._pixels, shape.pixels * tiles // 2))
         self._good = 0
 
     def succeeded(self) -> None:
-        """Counts a good batch."""
+        """Counts a successful batch."""
         self._good += 1
         if self._good >= self._config.memory_recovery_batches:
             self._pixels = min(self._config.max_batch_pixels, self._pixels * 2)
@@ -59,8 +59,8 @@ class BatchLimit:
 class BatchRunner:
     """Runs batches on one worker's models, in one thread, with one input buffer that every batch reuses.
 
-    `holder` is who took the tiles from the scheduler. `may_write` is held while cores are written: whoever releases
-    the holder from outside holds it too and so knows that nothing is written afterwards.
+    `holder` is the holder of the tiles in the scheduler. `may_write` is locked while cores are written; `release` locks
+    it too, so that nothing is written afterwards.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class BatchRunner:
         self.limit = BatchLimit(config)
         self.may_write = threading.Lock()
         self.busy_since: float | None = None
-        """When the call of the network that is running began, in time.monotonic() seconds."""
+        """When the current call of the network began, in time.monotonic() seconds."""
         self._released = False
         self._models = models
         self._scheduler = scheduler
@@ -84,15 +84,16 @@ class BatchRunner:
         self._buffer = np.empty(0, np.float32)
 
     def release(self) -> None:
-        """Writes nothing from now on."""
+        """Prevents all further writes."""
         with self.may_write:
             self._released = True
 
     def run(self, batch: list[Tile]) -> None:
-        """Writes every tile of the batch, or fails its request.
+        """Computes and writes every tile of the batch, or fails its request.
 
-        A batch that fails is split down to its tiles; one that fails alone is tried once more. A tile with a value
-        that is not finite is computed again in full precision. Raises WorkerBroken when the worker is at fault.
+        A failing batch is halved repeatedly, down to single tiles; a failing single tile is tried once more. A tile
+        with values that are not finite is computed again in full precision. Raises WorkerBroken when the worker is at
+        fault.
         """
         groups: list[_Group] = [(batch, False)]
         while groups:
@@ -105,12 +106,12 @@ class BatchRunner:
                 groups += self._compute(tiles, full_precision)
 
     def _still_wanted(self, tiles: list[Tile]) -> list[Tile]:
-        """Lets go of the tiles whose requests have ended meanwhile."""
+        """Hands back the tiles whose requests have ended meanwhile, and returns the others."""
         self._scheduler.finished(self._holder, [tile for tile in tiles if tile.request.closed])
         return [tile for tile in tiles if not tile.request.closed]
 
     def _compute(self, tiles: list[Tile], full_precision: bool) -> list[_Group]:
-        """Runs a group; returns the groups that are to be run instead of it or after it, the last one first."""
+        """Runs a group; returns the groups to run instead of it or after it, last one first."""
         shape, began = tiles[0].shape, time.monotonic()
         try:
             bad = self._attempt(tiles, full_precision)
@@ -131,35 +132,35 @@ class BatchRunner:
         good = [tile for tile in tiles if tile not in bad]
         self._scheduler.finished(self._holder, good, time.monotonic() - began)
         if bad and not full_precision:
-            _log.warning("%d of %d tiles came out not finite; again in full precision", len(bad), len(tiles))
+            _log.warning("%d of %d tiles are not finite; computing them in full precision", len(bad), len(tiles))
             return [(bad, True)]
         for tile in bad:
-            failure = InferenceFailed("the network's output is not finite, in full precision too")
+            failure = InferenceFailed("the network's output is not finite, even in full precision")
             self._scheduler.failed(self._holder, tile, failure)
         return []
 
     def _retry(self, tile: Tile, full_precision: bool, error: Exception) -> list[Tile]:
-        """Tries a tile that failed alone once more; returns it if its output is not finite."""
+        """Retries a single tile that failed; returns it if its output is not finite."""
         try:
             return self._attempt([tile], full_precision)
         except Exception as again:
             if not isinstance(again, MemoryError):
                 self._probe(tile.shape)
-            _log.error("a tile of %s failed twice alone, its request fails", tile.shape, exc_info=again)
+            _log.error("a single tile of %s failed twice, its request fails", tile.shape, exc_info=again)
             failure = InferenceFailed("the network failed twice on a part of this picture; another picture may work")
             failure.__cause__ = error
             self._scheduler.failed(self._holder, tile, failure)
             return []
 
     def _probe(self, shape: Shape) -> None:
-        """Raises WorkerBroken unless a gray tile can be computed."""
+        """Raises WorkerBroken if a gray tile fails, too."""
         try:
             self._infer(self._input(1, shape, fill=0.5), shape, full_precision=False, wanted=1)
         except Exception as error:
             raise WorkerBroken(f"a gray tile fails as well: {error!r}") from error
 
     def _attempt(self, tiles: list[Tile], full_precision: bool) -> list[Tile]:
-        """Computes the tiles and writes them; returns those that were not written since they are not finite."""
+        """Computes and writes the tiles; returns those that were not written because they are not finite."""
         shape = tiles[0].shape
         windows = self._input(self._size(tiles), shape)
         for window, tile in zip(windows, tiles, strict=False):
@@ -178,11 +179,11 @@ class BatchRunner:
         return [tiles[index] for index in bad]
 
     def _size(self, tiles: list[Tile]) -> int:
-        """How many tiles a batch of these is computed as."""
+        """The batch size for these tiles, which may include padding."""
         return max(len(tiles), self.limit(tiles[0].shape)) if self._fill else len(tiles)
 
     def _input(self, count: int, shape: Shape, fill: float | None = None) -> NDArray[np.float32]:
-        """(count, H + 2 window_margin, W + 2 window_margin) of the buffer, as it is or filled."""
+        """A view (count, H + 2 window_margin, W + 2 window_margin) of the buffer, uninitialised without `fill`."""
         margin = self._models[shape.network].info.window_margin
         height, width = shape.height + 2 * margin, shape.width + 2 * margin
         needed = count * height * width
@@ -195,7 +196,7 @@ class BatchRunner:
     def _infer(
         self, windows: NDArray[np.float32], shape: Shape, full_precision: bool, wanted: int
     ) -> dict[int, NDArray[np.float32]]:
-        """Calls the network, checks its answer's levels and shapes, and tells the observer of the tiles `wanted`."""
+        """Calls the network, checks the levels and shapes it returns, and reports a batch of `wanted` tiles."""
         model = self._models[shape.network]
         self.busy_since = began = time.monotonic()
         try:

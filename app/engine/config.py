@@ -1,4 +1,4 @@
-"""The engine's limits and times."""
+"""The engine's configuration: tile sizes, limits and timeouts."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,8 +7,8 @@ from app.engine.ports import NetworkInfo
 from app.engine.tiles import Cutting, TileSizes
 
 WarmUp = Literal["nothing", "smallest", "tiles", "shapes"]
-MOST_MARGINS = 16
-"""The most window margins that a tall tile's core is high."""
+MAX_MARGINS = 16
+"""The maximum height of a tall tile's core, in window margins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,53 +19,51 @@ class EngineConfig:
     """
 
     tile_widths: tuple[int, ...] = (16, 32, 48, 64)
-    """Widths that a tile's core can have, and heights, ascending; the shapes are their pairs, so keep them few."""
+    """Core widths, ascending; also the heights unless `tile_heights` is set. Keep them few: shapes are all pairs."""
     tile_heights: tuple[int, ...] = ()
-    """Its heights, where they are not the same as its widths."""
+    """Core heights, ascending, where they differ from the widths."""
     tall_heights: tuple[int, ...] = ()
-    """Further heights, each for networks whose windows have margins of at least a sixteenth of it: what margins add to
-    the work is then much the same for every network."""
+    """Additional heights, each only for networks whose window margin is at least 1/MAX_MARGINS of it, so that margins
+    add about the same share of work for every network."""
     tile_overhead: float = 1.0
-    """What a tile costs along an axis beyond its core, in margins; it decides between few large tiles and many small
-    ones that cover no more than there is."""
+    """The cost of a tile along an axis in addition to its core, in window margins; it balances few large tiles against
+    many small ones that fit the picture more closely."""
     split_above: int = 66
-    """Tiles are cut further so that every worker has one, unless they have at most so many source pixels along both
-    axes."""
+    """Cores longer than this many source pixels along an axis are split further if that gives every worker a tile."""
     split_above_idle: int = 66
-    """The same while nothing else is under way. Not the same number only where a pixel is the same in any tile, since a
-    request must give the same bytes at any load."""
+    """The same while the engine is otherwise idle. It may differ from `split_above` only if a pixel's value does not
+    depend on the tile, since a request must give the same bytes at any load."""
     max_batch_tiles: int = 16
     max_batch_pixels: int = 128 * 128
     """Core pixels in one batch; a single tile is always allowed."""
     max_tiles: int = 8192
-    """Tiles that one client alone may have under way, waiting or being computed; a self-ensemble has eight times as
-    many. See app.shares for several clients."""
+    """Tiles, waiting or being computed, that one client alone may have; each pass of a self-ensemble counts. See
+    app.shares for several clients."""
     max_bytes: int = 2 * 2**30
-    """Bytes of input and output planes that one client alone may have under way."""
+    """Bytes of input and output planes that one client alone may have in progress."""
     retry_seconds: float = 5.0
-    """Retry-After of a refusal while no rate has been measured."""
+    """The Retry-After of a refusal before any rate was measured."""
     hang_seconds: float = 120.0
-    """A worker whose network call takes longer is given up and replaced."""
+    """A worker whose network call takes longer counts as hung and is replaced."""
     restart_seconds: float = 0.5
-    """Wait before a worker is replaced; doubles with every death in a row."""
+    """Delay before a worker is replaced; doubles with every consecutive failure."""
     restart_max_seconds: float = 30.0
     max_failed_attempts: int = 2
-    """A request fails when this many workers went down with one of its tiles."""
+    """A request fails after this many workers died or hung while they held one of its tiles."""
     memory_recovery_batches: int = 256
-    """After so many good batches, a batch limit that lack of memory had halved is doubled again."""
+    """After this many successful batches, a batch limit that was halved for lack of memory is doubled again."""
     fill_batches: bool = False
-    """Compute every batch as if it were full, for devices that choose kernels, and so the rounding, by its size: a tile
-    then comes out the same whatever comes with it."""
+    """Pad every batch to its full size, for devices that choose kernels, and thereby the rounding, by batch size: a
+    tile's result then does not depend on the rest of the batch."""
     warm_up: WarmUp = "tiles"
-    """What a worker runs before it is up: nothing (a command that serves one picture, and makes a network when it is
-    needed), the smallest tile of the first network (others are made when they are needed, too), or of every network one
-    square tile of each size or every batch that can ever come (kernels are chosen for each, for which no picture should
-    wait)."""
+    """What a worker runs before it is up: "nothing" (for a command that computes one picture), the "smallest" tile of
+    the first network only, one square tile of each size ("tiles") for every network, or all batch shapes that can occur
+    ("shapes", for devices that choose kernels by shape, which would delay the first picture of each)."""
     progress_seconds: float = 0.1
-    """Shortest time between two progress reports of one request."""
+    """Minimum interval between two progress reports of one request."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for values that cannot work."""
+        """Raises ValueError for invalid values."""
         heights = (self.tile_heights or self.tile_widths) + self.tall_heights
         for name, sizes in (("tile_widths", self.tile_widths), ("tile_heights and tall_heights", heights)):
             if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
@@ -75,16 +73,16 @@ class EngineConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
     def tile_sizes(self, scale: int, window_margin: int = 0) -> TileSizes:
-        """What cores can be at a scale: beyond x4 none that gives more output pixels than the largest does at x4."""
+        """The core sizes at a scale: beyond x4, none whose output is larger than that of the largest core at x4."""
 
         def fitting(sizes: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(size for size in sizes if size * scale <= 4 * sizes[-1]) or sizes[:1]
 
-        tall = tuple(size for size in self.tall_heights if size <= MOST_MARGINS * window_margin)
+        tall = tuple(size for size in self.tall_heights if size <= MAX_MARGINS * window_margin)
         return TileSizes(fitting((self.tile_heights or self.tile_widths) + tall), fitting(self.tile_widths))
 
     def cutting(self, network: NetworkInfo, scale: int, workers: int, *, idle: bool) -> Cutting:
-        """How planes are cut for a pass up to `scale`; `idle`: nothing else is under way."""
+        """How planes are cut for a pass up to `scale`; `idle` is whether no other request is in progress."""
         return Cutting(
             self.tile_sizes(scale, network.window_margin),
             network.margin,

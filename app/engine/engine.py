@@ -1,4 +1,4 @@
-"""The engine's asyncio interface: upscale planes, start, stop, report its state."""
+"""The engine's asyncio interface: upscale planes, start, stop, report the status."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ _JOIN_SECONDS = 5.0
 class Engine:
     """Upscales planes on a pool of workers, one for each factory in `models`.
 
-    Belongs to the event loop that starts it. Command line tools use it within `asyncio.run`:
+    Bound to the event loop that starts it. Command-line tools use it within `asyncio.run`:
 
         async with Engine([factory], EngineConfig()) as engine:
             levels = await engine.upscale([plane], scale=4, client="me")
@@ -45,7 +45,7 @@ class Engine:
         self._config = config or EngineConfig()
         self._observer = GuardedObserver(observer or SilentObserver())
         self.scheduler = Scheduler(self._config)
-        """Counts what is under way."""
+        """Public for its counts of admitted work."""
         self._pool: Pool | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -60,24 +60,21 @@ class Engine:
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """The scales that can be asked for; () before the start."""
+        """The available scales, ascending; () before the start."""
         return scales_of(self.networks.values())
 
     @property
     def networks(self) -> Networks:
-        """Every network by name, the first one first; {} before the start."""
+        """Every network by name, in order of preference; {} before the start."""
         return self._pool.networks if self._pool else {}
 
     @property
     def first(self) -> NetworkInfo:
-        """The first network, which serves requests that name none if it has the scale.
-
-        Raises StartupError before the start.
-        """
+        """The first network: the default for its scales. Raises StartupError before the start."""
         return next(iter(self._ready_networks().values()))
 
     def choose(self, scale: int, network: str | None = None) -> str:
-        """The name of the network that `upscale` would take. Raises BadParameter, and StartupError before the start."""
+        """The name of the network that `upscale` would use. Raises BadParameter, and StartupError before the start."""
         return choose(self._ready_networks(), scale, network).name
 
     def levels(self, network: str, scale: int) -> tuple[int, ...]:
@@ -92,7 +89,7 @@ class Engine:
     async def start(self) -> None:
         """Builds and warms up every model; raises StartupError when none of them comes up."""
         if self._pool:
-            raise StartupError("this engine was started before; make a new one")
+            raise StartupError("this engine was started before; create a new one")
         built = LoopBridge()
         self._pool = pool = Pool(
             self._models, self.scheduler, self._config, self._observer, lambda: built.settled(None)
@@ -110,11 +107,11 @@ class Engine:
             raise StartupError(f"no worker could load its model: {reason}") from (errors[0] if errors else None)
 
     def oldest_first(self) -> None:
-        """From now on finish pictures in the order of admission instead of in turns; new ones are still admitted."""
+        """From now on, finishes requests in order of admission instead of in turns; new ones are still admitted."""
         self.scheduler.oldest_first()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuses new work, finishes what was admitted, then ends the workers.
+        """Refuses new work, finishes what was admitted, then stops the workers.
 
         What is not finished after `grace_seconds` fails with Draining.
         """
@@ -126,7 +123,7 @@ class Engine:
                 finished.set_exception(Draining("the service shut down before this picture was done; send it again"))
         self.scheduler.close()
         if self._pool and not await asyncio.to_thread(self._pool.stop, _JOIN_SECONDS):
-            _log.error("a worker did not end within %.0f s; its thread is left behind", _JOIN_SECONDS)
+            _log.error("a worker did not stop within %.0f s; its thread is abandoned", _JOIN_SECONDS)
 
     async def upscale(
         self,
@@ -143,19 +140,20 @@ class Engine:
         on_rows: Callable[[int, Outputs], None] | None = None,
         on_stage: Callable[[str, float], None] | None = None,
     ) -> Outputs:
-        """Upscales float32 planes (height, width), which must not change meanwhile; one dict {level: plane} for each.
+        """Upscales float32 planes (height, width), which must not change meanwhile, to one {level: plane} for each.
 
-        The levels are those of the network up to `scale`; without a name it is the first that has this scale. `client`
-        is whom fairness is measured by. `clean` has a strength of clean-up, in eighths, for each plane, or is empty for
-        none; `compressed` is whether it is for losses of compression. With 8 `passes` the result is the mean over the
-        symmetries of the square, with 2 that of the picture and a quarter turn of it, for as many times the tiles and
-        the work. `deadline` is in time.monotonic() seconds.
-        `on_progress` gets (tiles done, tiles in all), `on_rows` gets (rows, outputs) when source rows [0, rows) of
-        every plane are done, and may `release` them; `on_stage` gets ("queue", seconds) and ("infer", seconds). All in
-        the event loop. Cancelling the task takes its tiles out of the queue.
+        The levels are those of the network up to `scale`; `network` defaults to the first one with this scale. `client`
+        is the unit of fair scheduling. `clean` has the clean-up strength of each plane, a multiple of 1/8, or is empty
+        for no clean-up; `compressed` is whether the picture has compression losses. With 8 `passes` the result is the
+        mean over the symmetries of the square, with 2 that over the picture and a quarter turn of it; tiles and work
+        multiply accordingly. `deadline` is in time.monotonic() seconds.
 
-        Raises BadParameter (a scale or a network that is not there), QueueFull, TooManyRequests, Draining,
-        DeadlineExceeded and InferenceFailed.
+        The callbacks run on the event loop: `on_progress` gets (tiles done, all tiles); `on_rows` gets (rows, outputs)
+        when source rows [0, rows) of every plane are done, and may `release` them; `on_stage` gets ("queue", seconds)
+        and ("infer", seconds). Cancelling the task takes its tiles out of the queue.
+
+        Raises BadParameter (an unknown scale or network), QueueFull, TooManyRequests, Draining, DeadlineExceeded and
+        InferenceFailed.
         """
         chosen = choose(self._ready_networks(), scale, network)
         _check(planes)
@@ -200,7 +198,7 @@ class Engine:
             self._waiting.discard(bridge.finished)
             self.scheduler.withdraw(request)
             self._observer.queue(*self.scheduler.waiting())
-        self._tell_stages(request, on_stage)
+        self._report_stages(request, on_stage)
         return request.outputs
 
     def status(self) -> EngineStatus:
@@ -213,7 +211,7 @@ class Engine:
             queue_age_seconds=age,
         )
 
-    def _tell_stages(self, request: Request, on_stage: Callable[[str, float], None] | None) -> None:
+    def _report_stages(self, request: Request, on_stage: Callable[[str, float], None] | None) -> None:
         started, finished = request.started_at, request.finished_at
         if started is None or finished is None:
             return
@@ -224,7 +222,7 @@ class Engine:
 
 
 def _check(planes: Sequence[Plane]) -> None:
-    """Raises ValueError for planes that cannot be upscaled."""
+    """Raises ValueError for planes of a wrong type or shape."""
     for plane in planes:
         if plane.dtype != np.float32 or plane.ndim != 2 or not plane.size:
             raise ValueError(f"a plane is float32 (height, width) of at least 1x1, not {plane.dtype} {plane.shape}")

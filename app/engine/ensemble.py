@@ -1,7 +1,7 @@
-"""The geometric self-ensemble: one window seen in its symmetries, and the mean of what the network makes of them.
+"""The geometric self-ensemble: the mean of a network's results over the symmetries of a window.
 
 Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPR Workshops 2017, section 3.4. Each
-symmetry is a tile of its own, so that whatever counts, shares out or limits tiles counts eight passes as eight.
+symmetry is a separate tile, so that eight passes count as eight for scheduling and limits.
 """
 
 import threading
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 SYMMETRIES = range(8)
-"""Of the square: 4 transposes, then 2 mirrors top to bottom, then 1 mirrors left to right; 0 changes nothing."""
+"""The symmetries of the square, as bits: 4 transposes, then 2 flips top to bottom, then 1 flips left to right."""
 PASSES: Mapping[int, tuple[int, ...]] = {1: (0,), 2: (0, 6), 8: tuple(SYMMETRIES)}
-"""The symmetries by number of passes; two are the picture and a quarter turn of it."""
+"""Number of passes -> symmetries; two passes are the picture and a quarter turn of it."""
 
 
 def turned_back(picture: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
-    """A view of a turned (height, width) as it was before: (width, height) if the symmetry transposes."""
+    """A view of a transformed (height, width) with the symmetry undone: (width, height) if the symmetry transposes."""
     if symmetry & 1:
         picture = picture[:, ::-1]
     if symmetry & 2:
@@ -26,24 +26,24 @@ def turned_back(picture: NDArray[np.float32], symmetry: int) -> NDArray[np.float
 
 
 class Mean:
-    """Adds up the cores of one window at every level, one for each symmetry, as they come, from any thread.
+    """Averages the cores of one window at every level, one core per symmetry, added in any order from any thread.
 
-    The sums are those of a fixed tree, 8 leaves to 4 pairs to 2 halves to 1, so the result does not depend on who comes
-    first. It pairs a symmetry with that one mirrored: turning the picture swaps branches, and float addition does not
-    mind that. Eight times the same value adds up without rounding, so flat colours stay exact.
+    The cores are added in a fixed tree, 8 leaves to 4 pairs to 2 halves to 1, so the result does not depend on the
+    order of arrival. Siblings are a symmetry and its mirror image: turning the picture only swaps branches, and float
+    addition is commutative. Eight equal values add up without rounding, so flat colours stay exact.
     """
 
     def __init__(self, symmetries: Sequence[int] = SYMMETRIES) -> None:
-        """As many symmetries as a power of two."""
+        """The number of symmetries is a power of two."""
         self._symmetries = symmetries
         self._lock = threading.Lock()
         self._seen: set[tuple[int, int]] = set()
         self._sums: dict[tuple[int, int], NDArray[np.float32]] = {}
 
     def add(self, level: int, symmetry: int, core: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """Counts a core, turned back, and copied if it has to wait; `out` holds the mean once all are there.
+        """Adds a core, with its symmetry undone, copying it if it has to wait. Once all are added, `out` is the mean.
 
-        Until then `out` is where one half waits. A core that comes again, as after a worker was given up, is ignored.
+        Until then, `out` stores one of the halves. A core that was added before (a worker was replaced) is ignored.
         """
         with self._lock:
             if (level, symmetry) in self._seen:

@@ -1,8 +1,8 @@
-"""Whose tile is next: round-robin over clients, then over a client's requests, tile by tile. Not thread-safe.
+"""The fair queue of tiles: round-robin over clients, then over a client's requests, tile by tile. Not thread-safe.
 
-Tiles differ in work by three orders of magnitude: by their size, scale and network. A client's turn is as much work as
-the largest tile that waits, so that clients get equal parts of the workers' time, whatever they send (deficit round
-robin: Shreedhar and Varghese, SIGCOMM 1995).
+The work of tiles differs by three orders of magnitude, depending on size, scale and network. A client's turn is as much
+work as the most expensive waiting tile, so that clients get equal parts of the workers' time, whatever they send
+(deficit round robin: Shreedhar and Varghese, SIGCOMM 1995).
 
 While the service drains, the oldest request comes first instead.
 """
@@ -25,14 +25,14 @@ class _Client:
         self.requests: RoundRobin[Request] = RoundRobin()
         self.waiting: Counter[Shape] = Counter()
         self.spent = 0
-        """Work that it had in its turn, and more than its turn in those before."""
+        """Work done in its current turn, including the excess over its previous turns."""
 
     def next_request(self, shape: Shape | None = None) -> Request:
-        """The request whose turn it is, among those with tiles of `shape`, of which there is one."""
+        """The request whose turn it is, among those with tiles of `shape`; there must be one."""
         return next(request for request in self.requests.order() if shape is None or shape in request.pending)
 
     def take(self, shape: Shape, request: Request) -> Tile:
-        """Removes and returns a request's next tile of `shape`, of which there is one."""
+        """Removes and returns a request's next tile of `shape`; there must be one."""
         tile = request.pending[shape].popleft()
         self.requests.served(request)
         if not request.pending[shape]:
@@ -44,7 +44,7 @@ class _Client:
 
 
 class FairQueue:
-    """Tiles that wait, by client and request."""
+    """Waiting tiles, by client and request."""
 
     def __init__(self) -> None:
         self._clients: dict[str, _Client] = {}
@@ -52,13 +52,13 @@ class FairQueue:
         self._waiting: Counter[Shape] = Counter()
         self.tiles = 0
         self.oldest_first = False
-        """Whether requests are finished one after the other, in the order of their admission, instead of in turns.
+        """Whether requests are finished one after the other, in order of admission, instead of in turns.
 
-        Then those that cannot be finished in the time that is left do not take it from those that can.
+        When time is limited, requests that cannot be finished then take none of it from those that can.
         """
 
     def add(self, tiles: Iterable[Tile]) -> None:
-        """Queues tiles, each at its place among those of its request, as what is given back comes before what waits."""
+        """Queues tiles in order of their index within a request: tiles that are given back go before later ones."""
         for tile in tiles:
             request, shape = tile.request, tile.shape
             client = self._clients.get(request.client)
@@ -77,16 +77,16 @@ class FairQueue:
             self.tiles += 1
 
     def take(self, limit: Callable[[Shape], int], takers: int = 1) -> list[Tile]:
-        """Removes and returns the next batch: tiles of one shape, [] if nothing waits.
+        """Removes and returns the next batch: tiles of one shape; [] if nothing waits.
 
-        The client whose turn it is decides the shape, and keeps its turn until it has had its part of the work; all
-        clients that have such tiles then give one each in turn, until `limit(shape)` or no more are there. With
-        `oldest_first` the oldest request decides, and gives all it has before the next one does. Idle workers, `takers`
-        in all, share what there is. Sizes are powers of two, so that devices see few of them.
+        The client whose turn it is decides the shape, and keeps its turn until it has used up its quantum of work. All
+        clients with tiles of that shape contribute one each in turn, up to `limit(shape)` tiles. With `oldest_first`
+        the oldest request decides, and contributes all its tiles before the next one does. The tiles are divided among
+        `takers` idle workers. Batch sizes are powers of two, so that devices see few different ones.
         """
         if not self.tiles:
             return []
-        _, first = next(self._givers())
+        _, first = next(self._contributors())
         pending = first.pending
         shape = min(pending, key=lambda shape: pending[shape][0].index)
         size = min(max(1, limit(shape)), -(-self._waiting[shape] // takers))
@@ -94,7 +94,7 @@ class FairQueue:
         turn = max(each.work for each in self._waiting)
         batch: list[Tile] = []
         while len(batch) < size:
-            for client, request in list(islice(self._givers(shape), size - len(batch))):
+            for client, request in list(islice(self._contributors(shape), size - len(batch))):
                 batch.append(client.take(shape, request))
                 client.spent += shape.work
                 if client.spent >= turn:
@@ -105,8 +105,8 @@ class FairQueue:
         _subtract(self._waiting, shape, len(batch))
         return batch
 
-    def _givers(self, shape: Shape | None = None) -> Iterator[tuple[_Client, Request]]:
-        """Who gives the next tiles, one each, of `shape` if it is known: the clients in turn, or the oldest request."""
+    def _contributors(self, shape: Shape | None = None) -> Iterator[tuple[_Client, Request]]:
+        """The sources of the next tiles, of `shape` or any, one each: the clients in turn, or the oldest request."""
         clients = (client for client in self._turns.order() if shape is None or shape in client.waiting)
         if not self.oldest_first:
             yield from ((client, client.next_request(shape)) for client in clients)
@@ -117,7 +117,7 @@ class FairQueue:
             for request in client.requests.order()
             if shape is None or shape in request.pending
         )
-        yield min(waiting, key=lambda giver: giver[1].admitted_at)
+        yield min(waiting, key=lambda entry: entry[1].admitted_at)
 
     def discard(self, request: Request) -> None:
         """Removes all tiles of a request."""
@@ -139,7 +139,7 @@ class FairQueue:
 
 
 def _subtract(counter: Counter[Shape], shape: Shape, count: int) -> None:
-    """Subtracts, and forgets the shape at zero."""
+    """Subtracts, and deletes the shape at zero."""
     counter[shape] -= count
     if not counter[shape]:
         del counter[shape]

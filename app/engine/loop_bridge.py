@@ -1,4 +1,4 @@
-"""From worker threads to the event loop: one wake-up for a finished request, throttled ones for its progress."""
+"""Passes a request's end and its throttled progress from worker threads to the event loop."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ _log = logging.getLogger(__name__)
 
 
 class LoopBridge:
-    """The Listener of one request; `finished` is its future, in the loop it was made in."""
+    """The Listener of one request; `finished` is a future of the loop in which the bridge was created."""
 
     def __init__(
         self, on_progress: Callable[[int, int, int], None] | None = None, interval_seconds: float = 0.0
@@ -23,7 +23,7 @@ class LoopBridge:
         self._scheduled = False
 
     def progressed(self, done: int, total: int, rows: int) -> None:
-        """Takes note from any thread, and reports in the loop: the end at once, else when the interval has passed."""
+        """Schedules a report on the loop, from any thread: at once when all is done, else when the interval is over."""
         if self._on_progress is None:
             return
         self._progress = max(self._progress, (done, total, rows))
@@ -34,11 +34,11 @@ class LoopBridge:
             self._call(self._report_in_time)
 
     def settled(self, error: Exception | None) -> None:
-        """Ends the wait, from any thread."""
+        """Settles `finished`, from any thread."""
         self._call(self._settle, error)
 
     def close(self) -> None:
-        """Reports nothing more, and lets go of the callback.
+        """Stops reporting, and drops the callback.
 
         Callback and request refer to each other, which would keep every plane until the garbage collector runs.
         """
@@ -48,7 +48,7 @@ class LoopBridge:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:
-            _log.debug("nobody waits: the event loop is closed")
+            _log.debug("a request ended after its event loop was closed")
 
     def _report_in_time(self) -> None:
         self._loop.call_later(max(0.0, self._last + self._interval - time.monotonic()), self._report)
@@ -62,7 +62,7 @@ class LoopBridge:
         try:
             self._on_progress(*progress)
         except Exception:
-            _log.exception("a progress callback failed; the request goes on")
+            _log.exception("a progress callback failed; the request continues")
 
     def _settle(self, error: Exception | None) -> None:
         if self.finished.done():

@@ -1,4 +1,4 @@
-"""The networks of an engine: choosing one for a request, and checking that all workers have the same ones."""
+"""The networks of an engine: chooses one for a request, and checks that all workers have the same ones."""
 
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
@@ -7,11 +7,11 @@ from app.engine.ports import NetworkInfo
 from app.errors import BadParameter, StartupError
 
 Networks: TypeAlias = Mapping[str, NetworkInfo]
-"""By name, in order: a request that names none gets the first one with its scale."""
+"""By name, in order of preference: a request that names none gets the first one with its scale."""
 
 
 def scales_of(networks: Iterable[NetworkInfo]) -> tuple[int, ...]:
-    """The scales that any of them has, ascending."""
+    """All scales of the networks, ascending."""
     return tuple(sorted({scale for network in networks for scale in network.scales}))
 
 
@@ -21,32 +21,33 @@ def levels_of(network: NetworkInfo, scale: int) -> tuple[int, ...]:
 
 
 def choose(networks: Networks, scale: int, name: str | None) -> NetworkInfo:
-    """The network called `name`, else the first that has this scale. Raises BadParameter."""
+    """The network called `name`, or the first one with this scale. Raises BadParameter."""
     if name is not None and name not in networks:
         raise BadParameter(f"there is no model {name!r} here; there are {', '.join(networks)}")
-    among = list(networks.values()) if name is None else [networks[name]]
-    for network in among:
+    candidates = list(networks.values()) if name is None else [networks[name]]
+    for network in candidates:
         if scale in network.scales:
             return network
     whose = "" if name is None else f" of {name}"
-    allowed = ", ".join(map(str, scales_of(among)))
+    allowed = ", ".join(map(str, scales_of(candidates)))
     raise BadParameter(f"scale {scale}{whose} is not available; allowed: {allowed}")
 
 
-def require_same(mine: Networks, ours: Networks) -> None:
+def require_same(new: Networks, known: Networks) -> None:
     """Raises StartupError unless two workers' networks have the same names, margins and scales."""
-    for name in mine.keys() | ours.keys():
-        its, known = _described(mine.get(name)), _described(ours.get(name))
-        if its != known:
+    for name in new.keys() | known.keys():
+        new_form, known_form = _described(new.get(name)), _described(known.get(name))
+        if new_form != known_form:
             raise StartupError(
-                f"{_owner(mine)}: {name} has {its}, but of {_owner(ours)} it has {known}; give all workers one model"
+                f"workers differ: {name} is {new_form} for {_owner(new)}, but {known_form} for {_owner(known)}; "
+                "give all workers one model"
             )
 
 
 def _described(network: NetworkInfo | None) -> str:
     if network is None:
-        return "no place"
-    return f"margin {network.margin}, windows with {network.window_margin} and scales {tuple(network.scales)}"
+        return "missing"
+    return f"a network with margin {network.margin}, window margin {network.window_margin}, scales {network.scales}"
 
 
 def _owner(networks: Networks) -> str:

@@ -1,4 +1,4 @@
-"""The engine's own observers: one ignores everything, and one shields the engine from another's failures."""
+"""The engine's own observers: one ignores everything, and one shields the engine from failures of another."""
 
 import logging
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class SilentObserver:
 
 
 class GuardedObserver:
-    """Passes everything on, and logs what the other observer raises instead of letting a worker fail."""
+    """Forwards everything, and logs the other observer's exceptions instead of letting a worker fail."""
 
     def __init__(self, observer: EngineObserver) -> None:
         self._observer = observer

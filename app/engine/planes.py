@@ -1,4 +1,4 @@
-"""Memory of large planes: mapped separately, so that rows that are no longer needed can be given back."""
+"""Allocates planes; large ones as separate memory mappings, so that rows can be returned to the system early."""
 
 import mmap
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from app.engine.ports import Plane
 
-_LARGE = 32 << 20  # bytes; below, fresh pages cost more than they save
+_LARGE = 32 << 20  # bytes; for smaller planes, page faults on fresh pages cost more than this saves
 
 
 def new_plane(height: int, width: int) -> Plane:
@@ -18,20 +18,20 @@ def new_plane(height: int, width: int) -> Plane:
 
 
 class Outputs(list[dict[int, Plane]]):
-    """For each plane of a request its results, {level: plane}, from `new_plane`."""
+    """The results of a request: for each of its planes, {level: plane}, from `new_plane`."""
 
     def release(self, level: int, rows: int) -> None:
-        """Gives back the memory of source rows [0, rows) at `level`, whose values are then undefined."""
+        """Returns the memory of source rows [0, rows) at `level` to the system; their values are then undefined."""
         for planes in self:
             _discard_rows(planes[level], rows * level)
 
 
 def _discard_rows(plane: Plane, last: int) -> None:
-    """Gives back the memory of rows [0, last) of a plane that has a mapping of its own; others keep theirs."""
+    """Returns the memory of rows [0, last) to the system if the plane is a separate mapping."""
     buffer = plane.base.base if isinstance(plane.base, np.ndarray) else None
     mapped = buffer.obj if isinstance(buffer, memoryview) else None
     if isinstance(mapped, mmap.mmap):
         page = mmap.PAGESIZE
         end = last * plane.strides[0] // page * page
-        if end and hasattr(mapped, "madvise"):  # Windows has none; there it is given back with the plane
+        if end and hasattr(mapped, "madvise"):  # Windows has none; there, memory is freed with the whole plane
             mapped.madvise(mmap.MADV_DONTNEED, 0, end)

@@ -1,4 +1,4 @@
-"""The workers, one for each model, and the keeper that replaces those that die or hang."""
+"""The workers, one for each model, and the supervisor that replaces those that die or hang."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ _TICK_SECONDS = 0.5
 
 @dataclass(slots=True)
 class _Slot:
-    """A worker's slot; threads come and go."""
+    """A worker's place in the pool, which successive threads occupy."""
 
     name: str
     factory: ModelFactory
@@ -29,13 +29,13 @@ class _Slot:
     dtype: str = ""
     restarts: int = 0
     deaths: int = 0
-    """In a row; a thread that stayed up longer than the longest wait ends the row."""
+    """Consecutive ones; a thread that stays up longer than the longest restart delay resets the count."""
     up_since: float = 0.0
     replace_at: float | None = None
 
 
 class Pool:
-    """Starts the workers and keeps them up; thread-safe.
+    """Starts the workers and restarts them when needed; thread-safe.
 
     `built` is called once, from a worker's thread, when every worker has come up or died for the first time.
     """
@@ -57,41 +57,41 @@ class Pool:
         self._networks: Networks = {}
         self._wake = threading.Event()
         self._stopping = False
-        self._keeper = threading.Thread(target=self._keep, name="engine-keeper", daemon=True)
+        self._supervisor = threading.Thread(target=self._supervise, name="engine-supervisor", daemon=True)
 
     @property
     def networks(self) -> Networks:
-        """The networks of the worker that was built first, which all others must have too; {} before that."""
+        """The networks of the worker that was built first; all others must have the same. {} before that."""
         return self._networks
 
     @property
     def alive(self) -> bool:
-        """Whether the keeper runs and at least one worker is up."""
-        return self._keeper.is_alive() and any(worker.up for worker in self.status())
+        """Whether the supervisor runs and at least one worker is up."""
+        return self._supervisor.is_alive() and any(worker.up for worker in self.status())
 
     def start(self) -> None:
-        """Starts the workers and the keeper."""
+        """Starts the workers and the supervisor."""
         for slot in self._slots:
             self._begin(slot)
-        self._keeper.start()
+        self._supervisor.start()
 
     def stop(self, timeout: float) -> bool:
-        """Waits for all threads to end, and says whether they did in time. The scheduler has to be closed before."""
+        """Waits for all threads to end, and returns whether they did in time. The scheduler must be closed before."""
         self._stopping = True
         self._wake.set()
         deadline = time.monotonic() + timeout
-        if self._keeper.ident is not None:
-            self._keeper.join(timeout)
+        if self._supervisor.ident is not None:
+            self._supervisor.join(timeout)
         threads = [slot.thread for slot in self._slots if slot.thread]
         ended = [thread.join(max(0.0, deadline - time.monotonic())) for thread in threads]
         return all(ended)
 
     def errors(self) -> list[BaseException]:
-        """Why the dead workers died."""
+        """The errors that ended the dead workers."""
         return [slot.thread.error for slot in self._slots if slot.thread and slot.thread.error]
 
     def status(self) -> tuple[WorkerStatus, ...]:
-        """The truth about every worker, even when the keeper has not seen it yet."""
+        """The current state of every worker, even if the supervisor has not noticed it yet."""
         return tuple(
             WorkerStatus(slot.name, slot.device, slot.dtype, self._state(slot), slot.restarts) for slot in self._slots
         )
@@ -119,14 +119,14 @@ class Pool:
         slot.thread.start()
 
     def _accept(self, models: Mapping[str, TileModel]) -> None:
-        """Raises StartupError for models that are not those of the other workers. Keeps no reference to them."""
-        mine = {name: model.info for name, model in models.items()}
+        """Raises StartupError for models that differ from those of the other workers. Keeps no reference to them."""
+        new = {name: model.info for name, model in models.items()}
         with self._lock:
-            ours = self._networks = self._networks or mine
-        require_same(mine, ours)
+            known = self._networks = self._networks or new
+        require_same(new, known)
 
     def _changed(self, slot: _Slot, thread: WorkerThread) -> None:
-        """Takes note that a thread is up or over; called from its thread."""
+        """Records that a thread is up or over; called from that thread."""
         with self._lock:
             if slot.thread is not thread:
                 return
@@ -152,33 +152,33 @@ class Pool:
         wait = min(self._config.restart_max_seconds, self._config.restart_seconds * 2 ** min(slot.deaths, 30))
         slot.state, slot.deaths, slot.replace_at = state, slot.deaths + 1, now + wait
 
-    def _keep(self) -> None:
+    def _supervise(self) -> None:
         while not self._stopping:
-            self._wake.wait(self._next_look())
+            self._wake.wait(self._seconds_to_next_check())
             self._wake.clear()
             try:
                 for slot in self._slots:
                     if not self._stopping:
-                        self._look_after(slot)
+                        self._check(slot)
                 self._observer.queue(*self._scheduler.waiting())
             except Exception:
-                _log.exception("the keeper of the workers goes on after an error")
+                _log.exception("the workers' supervisor continues after an error")
 
-    def _next_look(self) -> float:
+    def _seconds_to_next_check(self) -> float:
         times = [slot.replace_at for slot in self._slots if slot.replace_at is not None]
         tick = min(_TICK_SECONDS, self._config.hang_seconds / 4)
         return max(0.0, min([tick, *(at - time.monotonic() for at in times)]))
 
-    def _look_after(self, slot: _Slot) -> None:
-        """Replaces a worker whose time has come; gives up on one that hangs."""
+    def _check(self, slot: _Slot) -> None:
+        """Restarts a worker that is due, and abandons one that hangs."""
         thread = slot.thread
         hung = False
         with self._lock:
             if slot.state == "up" and thread and thread.stuck_for() > self._config.hang_seconds:
-                _log.error("%s has hung for %.1f s and is replaced", slot.name, thread.stuck_for())
+                _log.error("%s has hung for %.1f s and will be replaced", slot.name, thread.stuck_for())
                 self._schedule(slot, "hung")
                 hung = True
-            elif thread and thread.ended and slot.replace_at is None:  # it ended, or did not start, without a report
+            elif thread and thread.ended and slot.replace_at is None:  # it ended, or failed to start, unreported
                 self._schedule(slot, "down")
             due = slot.replace_at is not None and time.monotonic() >= slot.replace_at and not hung
         if hung and thread:

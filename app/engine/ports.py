@@ -1,4 +1,4 @@
-"""What the engine needs from its surroundings: a model that maps tiles to cores, and an observer."""
+"""The interfaces the engine depends on: a model that maps tiles to cores, and an observer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
@@ -11,7 +11,7 @@ Plane: TypeAlias = NDArray[np.float32]
 
 
 class NetworkInfo(Protocol):
-    """Facts about a network on a device: made once, when its weights are opened, and never changed."""
+    """Immutable facts about a network on a device, read once, when its weights are opened."""
 
     @property
     def name(self) -> str:
@@ -23,19 +23,19 @@ class NetworkInfo(Protocol):
 
     @property
     def full_strength_of(self) -> str:
-        """The network that this one is at full strength of clean-up; "" if it is a network of its own."""
+        """The network that equals this one at full clean-up strength; "" if there is none."""
 
     @property
     def deep_of(self) -> str:
-        """The network whose deep companion this one is; "" if it is a network of its own."""
+        """The network whose deep companion this one is; "" if it is not a companion."""
 
     @property
     def strengths(self) -> Mapping[str, Sequence[tuple[int, float]]]:
-        """Strengths of clean-up by kind of finding: points (amount, strength); {} if it has no clean-up."""
+        """Clean-up strengths: kind of finding -> points (amount, strength); {} if it has no clean-up."""
 
     @property
     def waypoints(self) -> Mapping[str, str]:
-        """The SHA-256 of the weights files between the two ends of its clean-up, by name."""
+        """Name -> SHA-256 of the weights files for clean-up strengths between 0 and 1."""
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -43,23 +43,23 @@ class NetworkInfo(Protocol):
 
     @property
     def margin(self) -> int:
-        """Source pixels that an output pixel can see on each side."""
+        """The radius of the receptive field, in source pixels."""
 
     @property
     def window_margin(self) -> int:
-        """Source pixels that a tile has on each side of its core; at least the margin."""
+        """Source pixels that a tile has on each side of its core; at least `margin`."""
 
     def work(self, height: int, width: int, scale: int) -> int:
-        """How much work a tile's core of height x width is at every level up to `scale`, in any unit that all networks
-        of an engine share."""
+        """The work for a core of height x width source pixels at all levels up to `scale`, in any unit that all
+        networks of an engine share."""
 
     @property
     def config(self) -> object:
-        """Its architecture, in the model's own terms."""
+        """The architecture, in a form of the model's choice."""
 
     @property
     def sha256(self) -> str:
-        """Of its weights file, in hexadecimal."""
+        """The hash of the weights file, in hexadecimal."""
 
     @property
     def scores(self) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
@@ -71,7 +71,7 @@ class NetworkInfo(Protocol):
 
     @property
     def dtype(self) -> str:
-        """What it computes features in: "float32", "bfloat16"."""
+        """The type in which features are computed: "float32", "bfloat16"."""
 
     @property
     def backend(self) -> str:
@@ -96,35 +96,35 @@ class TileModel(Protocol):
     ) -> dict[int, NDArray[np.float32]]:
         """Maps (N, H + 2 window_margin, W + 2 window_margin) to {s: (N, H s, W s)} for every level s <= scale.
 
-        `clean` is a strength of clean-up in eighths, other than 0.0 only where `info.strengths` is not empty;
-        `compressed` is whether it is for a picture with losses of compression.
+        `clean` is a clean-up strength, a multiple of 1/8 in 0..1, and 0.0 if `info.strengths` is empty; `compressed` is
+        whether the picture has compression losses.
         A tile's result must not depend on its neighbours in the batch. The arrays may be overwritten by the next call.
-        Raises MemoryError when the batch does not fit; any other exception is taken for a failure of a tile.
+        Raises MemoryError when the batch does not fit; any other exception counts as a failure of a tile.
         """
 
     def warm_up(self, shapes: Sequence[tuple[int, int, int]]) -> None:
-        """Gets ready for inputs of these shapes, each the (N, height, width) of cores, at every level."""
+        """Prepares for inputs of these shapes, each the (N, height, width) of cores, at every level."""
 
 
 ModelFactory: TypeAlias = Callable[[], Mapping[str, TileModel]]
-"""Builds one worker's networks by name, at least one; called in the worker's thread. A request that names none gets
-the first one with its scale."""
+"""Builds one worker's networks by name, at least one; called in the worker's thread. A request that names no network
+gets the first one with its scale."""
 
 
 class EngineObserver(Protocol):
-    """Is notified of what the engine does, from worker threads as well as the event loop, so it must be quick."""
+    """Receives the engine's events, on worker threads as well as on the event loop, so it must return quickly."""
 
     def batch(self, tiles: int, seconds: float, worker: str) -> None:
-        """One call of the network is over: how many tiles it had, and how long it took."""
+        """The network has computed a batch of `tiles` in `seconds`."""
 
     def queue(self, tiles: int, age: float) -> None:
-        """So many tiles wait, the oldest request of them for `age` seconds."""
+        """`tiles` are waiting; the oldest request among them has waited for `age` seconds."""
 
     def worker(self, worker: str, device: str, up: bool) -> None:
         """A worker came up or went down."""
 
     def worker_restarted(self, worker: str) -> None:
-        """A worker that had died or hung was replaced."""
+        """A worker that died or hung was replaced."""
 
     def stage(self, name: str, seconds: float) -> None:
         """A request spent `seconds` in the stage "queue" (waiting for its first tile) or "infer"."""

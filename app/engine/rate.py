@@ -1,4 +1,4 @@
-"""How much work the workers do in a second while they are busy. Not thread-safe."""
+"""Measures how much work the workers do per second while they are busy. Not thread-safe."""
 
 import math
 from collections.abc import Hashable
@@ -7,7 +7,7 @@ _MEMORY_SECONDS = 10.0
 
 
 class WorkRate:
-    """Work over busy time for each worker, where a batch's weight falls to 1/e after 10 busy seconds."""
+    """Work per busy time of each worker, where a batch's weight decays to 1/e after 10 busy seconds."""
 
     def __init__(self) -> None:
         self._workers: dict[Hashable, tuple[float, float]] = {}
@@ -19,9 +19,9 @@ class WorkRate:
         self._workers[worker] = old_work * kept + work, old_seconds * kept + seconds
 
     def forget(self, worker: Hashable) -> None:
-        """Leaves a worker out that no longer works."""
+        """Drops a worker that has ended."""
         self._workers.pop(worker, None)
 
     def per_second(self) -> float:
-        """The workers' rates, added up; 0.0 before the first batch."""
+        """The sum of the workers' rates; 0.0 before the first batch."""
         return sum(work / max(seconds, 1e-9) for work, seconds in self._workers.values()) or 0.0

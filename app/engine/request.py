@@ -1,4 +1,4 @@
-"""One request inside the engine: its planes, its tiles, and what has become of them."""
+"""One request inside the engine: its planes, its tiles, and their progress."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -17,18 +17,18 @@ from app.engine.tiles import CutPlane, Cutting, Shape, Span
 
 
 class Listener(Protocol):
-    """Who waits for a request; called from worker threads."""
+    """Is notified of a request's progress and end, on worker threads."""
 
     def progressed(self, done: int, total: int, rows: int) -> None:
-        """`done` of `total` tiles are written, and with them source rows [0, rows) of every plane."""
+        """`done` of `total` tiles are written, and source rows [0, rows) of every plane are complete."""
 
     def settled(self, error: Exception | None) -> None:
-        """The request is over: every tile is written, or `error` says why not. Called once."""
+        """The request has ended: every tile is written, or `error` says why not. Called once."""
 
 
 @dataclass(eq=False, slots=True)
 class Tile:
-    """One window of one plane of a request; as one of its symmetries where there is a `mean` to contribute to."""
+    """One window of one plane of a request; with a `mean`, one symmetry of that window."""
 
     request: "Request"
     source: CutPlane
@@ -39,18 +39,18 @@ class Tile:
     symmetry: int = 0
     mean: Mean | None = None
     index: int = 0
-    """Its place in the request: a request's tiles are computed in this order, as far as batches of one shape allow."""
+    """Its place in the request, whose tiles are computed in this order as far as batches of one shape allow."""
     failed_attempts: int = 0
-    """Workers that went down while they held this tile."""
+    """Workers that died or hung while they held this tile."""
 
     def read(self, out: NDArray[np.float32]) -> None:
-        """Copies the window, margins included and turned by the symmetry, to `out`."""
+        """Copies the window, including margins and transformed by the symmetry, to `out`."""
         self.source.read(self.row, self.column, turned_back(out, self.symmetry))
 
     def write(self, level: int, core: NDArray[np.float32]) -> None:
-        """Copies what belongs to the picture of `core` (height level, width level) to its place in the output.
+        """Copies the part of `core` (height level, width level) inside the picture to its place in the output.
 
-        With a `mean`, the place is complete when all of its tiles are written.
+        With a `mean`, the place is complete once all symmetries are written.
         """
         row, column = self.row, self.column
         height, width = row.length * level, column.length * level
@@ -65,27 +65,28 @@ class Tile:
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """Planes to upscale together. All of its counters belong to the scheduler and change under its lock only."""
+    """Planes to upscale together. Its counters belong to the scheduler and change only under its lock."""
 
     client: str
     listener: Listener
     outputs: Outputs
     tiles: list[Tile] = field(default_factory=list)
     height: int = 0
-    """Source rows of the highest plane."""
+    """Source rows of the tallest plane."""
     bytes: int = 0
-    """Of the input planes and of every output level."""
+    """Size of the input planes and of every output level."""
     pending: dict[Shape, deque[Tile]] = field(default_factory=dict)
+    """Tiles in the queue."""
     total: int = 0
-    """Tiles in all."""
+    """All tiles."""
     remaining: int = 0
     """Tiles not written yet."""
     unwritten: dict[int, int] = field(default_factory=dict)
-    """Of these, how many begin at a source row, from the top down."""
+    """First source row -> tiles not written yet that begin there, from the top down."""
     held: int = 0
     """Tiles that workers hold."""
     closed: bool = False
-    """Settled or withdrawn: what workers still hold of it is not worth writing."""
+    """Settled or withdrawn: tiles that workers still hold need not be written."""
     admitted_at: float = 0.0
     started_at: float | None = None
     finished_at: float | None = None
@@ -104,10 +105,10 @@ class Request:
         compressed: bool = True,
         passes: int = 1,
     ) -> "Request":
-        """Cuts planes of at least one pixel each, for a network; their outputs are allocated but not touched.
+        """Cuts planes of at least one pixel each into tiles for a network; allocates the outputs without touching them.
 
-        `clean` has the strength of clean-up for each plane; without it there is none. `compressed` is whether they have
-        losses of compression. With several `passes`, of PASSES, every window becomes as many tiles in a row.
+        `clean` has the clean-up strength of each plane; empty means none. `compressed` is whether the picture has
+        compression losses. `passes` is a key of PASSES; every window becomes that many consecutive tiles.
         """
         request, symmetries = cls(client, listener, Outputs()), PASSES[passes]
         for plane, strength in zip(planes, clean or [0.0] * len(planes), strict=True):
@@ -133,7 +134,7 @@ class Request:
         return request
 
     def wrote(self, tile: Tile) -> None:
-        """Counts a tile."""
+        """Counts a tile as written."""
         self.remaining -= 1
         self.unwritten[tile.row.start] -= 1
         while self.unwritten and not next(iter(self.unwritten.values())):
@@ -146,5 +147,5 @@ class Request:
 
     @property
     def rows(self) -> int:
-        """Source rows [0, rows) are written, of every plane."""
+        """Source rows [0, rows) of every plane are written."""
         return next(iter(self.unwritten), self.height)

@@ -1,4 +1,4 @@
-"""The one place that knows which tiles wait, which are held by whom, and what is under way; thread-safe, no asyncio."""
+"""Admits requests and hands out their tiles: which wait, which holder has which. Thread-safe, without asyncio."""
 
 import threading
 import time
@@ -14,10 +14,10 @@ from app.shares import Shares
 
 
 class Scheduler:
-    """Admits requests, hands out batches, and counts.
+    """Admits requests, hands out batches, and counts both.
 
-    A holder is whatever takes batches: one life of a worker. Tiles that it took are its own until it says that they
-    are finished or failed; `release` takes them all away from it, and what it says afterwards is ignored.
+    A holder takes batches; each worker thread is one. It holds a tile until it reports it as finished or failed.
+    `release` takes all tiles from a holder, and later reports of it are ignored.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -28,10 +28,10 @@ class Scheduler:
         self._requests: dict[Request, None] = {}
         self._tiles, self._bytes = Shares(config.max_tiles), Shares(config.max_bytes)
         self._work = 0
-        """Of the tiles that are counted."""
+        """The work of all tiles that wait or are held."""
         self._in_flight = 0
         self.idle = 0
-        """Workers that wait for a batch."""
+        """Holders that wait for a batch."""
         self._rate = WorkRate()
         self._draining = False
         self._closed = False
@@ -39,8 +39,8 @@ class Scheduler:
     def admit(self, request: Request) -> None:
         """Queues a request's tiles.
 
-        Raises Draining, and QueueFull or TooManyRequests when its client has no room left for its tiles or bytes; see
-        Shares. A request that is larger than a limit by itself is admitted when nothing else is under way.
+        Raises Draining, and QueueFull or TooManyRequests if its client has no room for its tiles or bytes; see Shares.
+        A request that alone exceeds a limit is admitted when no other is in progress.
         """
         with self._changed:
             if self._draining:
@@ -67,26 +67,26 @@ class Scheduler:
         rate = self._rate.per_second()
         wait = max(1.0, min(1.0, share) * self._work / rate if rate else limits.retry_seconds)
         scarce = self._tiles if surplus_tiles > 0 else self._bytes
-        here, again = f"{tiles} tiles and {size >> 20} MiB", f"try again in {wait:.0f} s"
+        under_way, retry = f"{tiles} tiles and {size >> 20} MiB", f"try again in {wait:.0f} s"
         unfit = f"this picture's {request.total} tiles and {request.bytes >> 20} MiB do not fit"
         raise scarce.refusal(
             client,
-            f"{here} are under way, and {unfit} below the limits of {limits.max_tiles} tiles and "
-            f"{limits.max_bytes >> 20} MiB, which all clients share; {again}",
+            f"{under_way} are under way, and {unfit} below the limits of {limits.max_tiles} tiles and "
+            f"{limits.max_bytes >> 20} MiB, which all clients share; {retry}",
             f"{self._tiles.of(client)} tiles and {self._bytes.of(client) >> 20} MiB of yours are under way, and "
-            f"{unfit} into your share while other clients are here; {again}, or send fewer at once",
+            f"{unfit} into your share while other clients are here; {retry}, or send fewer at once",
             retry_after=wait,
         )
 
     def enlist(self, holder: Hashable) -> None:
-        """Lets a holder take batches, until it is released."""
+        """Registers a holder, which may take batches until it is released."""
         with self._changed:
             self._held[holder] = set()
 
     def take(self, holder: Hashable, limit: Callable[[Shape], int]) -> list[Tile] | None:
-        """Waits for work and returns a batch, or None once the scheduler is closed or the holder was released.
+        """Waits for work and returns a batch; None once the scheduler is closed or the holder is released.
 
-        Work-conserving: whatever waits is handed out at once, shared among the idle; nothing waits for a batch to fill.
+        Work-conserving: tiles are handed out at once, divided among idle holders, and never wait for a batch to fill.
         """
         with self._changed:
             while True:
@@ -108,14 +108,14 @@ class Scheduler:
             return batch
 
     def finished(self, holder: Hashable, tiles: Iterable[Tile], seconds: float | None = None) -> None:
-        """Counts tiles that the holder is done with, and how long they took it if it has computed them."""
+        """Counts tiles that the holder is done with; `seconds` is their computing time, None if they were skipped."""
         with self._changed:
-            mine = self._let_go(holder, tiles)
-            if mine and seconds is not None:
-                self._rate.add(holder, _work_of(mine), seconds)
+            taken = self._take_back(holder, tiles)
+            if taken and seconds is not None:
+                self._rate.add(holder, _work_of(taken), seconds)
             touched: dict[Request, tuple[int, int, int]] = {}
             settled = []
-            for tile in mine:
+            for tile in taken:
                 request = tile.request
                 if request.closed:
                     continue
@@ -125,7 +125,7 @@ class Scheduler:
                     request.finished_at = time.monotonic()
                     self._close(request)
                     settled.append(request)
-            self._forget_idle(tile.request for tile in mine)
+            self._forget_ended(tile.request for tile in taken)
         for request, progress in touched.items():
             request.listener.progressed(*progress)
         for request in settled:
@@ -134,32 +134,32 @@ class Scheduler:
     def failed(self, holder: Hashable, tile: Tile, error: Exception) -> None:
         """Fails the tile's request."""
         with self._changed:
-            mine = self._let_go(holder, [tile])
-            settled = [each.request for each in mine if self._close(each.request)]
-            self._forget_idle(each.request for each in mine)
+            taken = self._take_back(holder, [tile])
+            settled = [each.request for each in taken if self._close(each.request)]
+            self._forget_ended(each.request for each in taken)
         for request in settled:
             request.listener.settled(error)
 
     def release(self, holder: Hashable, cause: BaseException | None = None) -> None:
-        """Queues again, each at its place in its request, whatever a dead or hung holder still held.
+        """Removes a dead or hung holder, and queues its tiles again, each at its place in its request.
 
         A request whose tile was held by too many such holders fails with InferenceFailed.
         """
         with self._changed:
-            mine = self._let_go(holder, list(self._held.get(holder, ())))
+            taken = self._take_back(holder, list(self._held.get(holder, ())))
             self._held.pop(holder, None)
             self._rate.forget(holder)
             settled = []
-            for tile in mine:
+            for tile in taken:
                 tile.failed_attempts += 1
                 if tile.failed_attempts >= self._config.max_failed_attempts and self._close(tile.request):
                     settled.append(tile.request)
-            again = [tile for tile in mine if not tile.request.closed]
-            for tile in again:
+            requeued = [tile for tile in taken if not tile.request.closed]
+            for tile in requeued:
                 self._tiles.add(tile.request.client)
-            self._work += _work_of(again)
-            self._queue.add(again)
-            self._forget_idle(tile.request for tile in mine)
+            self._work += _work_of(requeued)
+            self._queue.add(requeued)
+            self._forget_ended(tile.request for tile in taken)
             self._changed.notify_all()
         for request in settled:
             error = InferenceFailed(f"{self._config.max_failed_attempts} workers went down with a tile of this picture")
@@ -167,35 +167,35 @@ class Scheduler:
             request.listener.settled(error)
 
     def withdraw(self, request: Request) -> None:
-        """Takes a request's tiles out of the queue; what workers hold of it will not be written. Idempotent."""
+        """Takes a request's tiles out of the queue; tiles that holders have are not written any more. Idempotent."""
         with self._changed:
             self._close(request)
-            self._forget_idle([request])
+            self._forget_ended([request])
 
     def oldest_first(self) -> None:
-        """From now on finish requests in the order of their admission: the time may not be enough for all."""
+        """From now on, finishes requests in order of admission, as there may not be enough time for all."""
         with self._changed:
             self._queue.oldest_first = True
 
     def drain(self) -> None:
-        """Admits nothing from now on, and finishes what was admitted, the oldest first."""
+        """Admits nothing from now on, and finishes what was admitted, oldest first."""
         with self._changed:
             self._draining = self._queue.oldest_first = True
 
     def close(self) -> None:
-        """Drains, and has every `take` return None."""
+        """Drains, and makes every `take` return None."""
         with self._changed:
             self._draining = self._closed = True
             self._changed.notify_all()
 
     @property
     def draining(self) -> bool:
-        """Whether requests are refused because the service ends."""
+        """Whether requests are refused because the service is shutting down."""
         return self._draining
 
     @property
     def requests(self) -> int:
-        """Requests under way: admitted, and not over or still held by a worker."""
+        """Requests in progress, or of which a holder still has tiles."""
         return len(self._requests)
 
     @property
@@ -205,35 +205,35 @@ class Scheduler:
 
     @property
     def bytes_under_way(self) -> int:
-        """Bytes of the planes of every request under way, input and output."""
+        """Bytes of the input and output planes of these requests."""
         return self._bytes.total
 
     def backlog_seconds(self) -> float:
-        """How long the workers will take for what has been admitted, at their rate; 0 before the first batch."""
+        """Estimated time for all admitted work, at the measured rate; 0 before the first batch."""
         with self._changed:
             rate = self._rate.per_second()
             return self._work / rate if rate else 0.0
 
     def waiting(self) -> tuple[int, float]:
-        """How many tiles wait, and for how many seconds the oldest request that has one has waited."""
+        """(waiting tiles, seconds for which the oldest request among them has waited)."""
         with self._changed:
             oldest = next((request for request in self._requests if request.pending), None)
             return self._queue.tiles, time.monotonic() - oldest.admitted_at if oldest else 0.0
 
-    def _let_go(self, holder: Hashable, tiles: Iterable[Tile]) -> list[Tile]:
-        """Takes tiles from a holder and returns those that were its own."""
+    def _take_back(self, holder: Hashable, tiles: Iterable[Tile]) -> list[Tile]:
+        """Takes tiles from a holder; returns those that it did hold."""
         held = self._held.get(holder, set())
-        mine = [tile for tile in tiles if tile in held]
-        held.difference_update(mine)
-        for tile in mine:
+        taken = [tile for tile in tiles if tile in held]
+        held.difference_update(taken)
+        for tile in taken:
             tile.request.held -= 1
             self._tiles.remove(tile.request.client)
-        self._work -= _work_of(mine)
-        self._in_flight -= len(mine)
-        return mine
+        self._work -= _work_of(taken)
+        self._in_flight -= len(taken)
+        return taken
 
     def _close(self, request: Request) -> bool:
-        """Ends a request, and says whether it was open."""
+        """Ends a request; False if it had ended already."""
         if request.closed:
             return False
         request.closed = True
@@ -242,8 +242,8 @@ class Scheduler:
         self._queue.discard(request)
         return True
 
-    def _forget_idle(self, requests: Iterable[Request]) -> None:
-        """Stops counting requests that are over and that no worker holds any more."""
+    def _forget_ended(self, requests: Iterable[Request]) -> None:
+        """Stops counting those requests that have ended and of which no holder has tiles."""
         for request in requests:
             if request.closed and not request.held and request in self._requests:
                 del self._requests[request]

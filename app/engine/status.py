@@ -1,4 +1,4 @@
-"""What the engine says about itself."""
+"""Snapshots of the engine's state."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ WorkerState = Literal["starting", "up", "hung", "down"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker; `device` and `dtype` are "" until its model was built for the first time."""
+    """One worker; `device` and `dtype` are "" until its model is built for the first time."""
 
     name: str
     device: str
@@ -18,18 +18,18 @@ class WorkerStatus:
 
     @property
     def up(self) -> bool:
-        """Whether it takes work."""
+        """Whether it accepts work."""
         return self.state == "up"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """A snapshot, of the workers and of the queue."""
+    """A snapshot of the workers and the queue."""
 
     alive: bool
-    """The keeper of the workers runs, and at least one worker is up."""
+    """The supervisor thread runs, and at least one worker is up."""
     workers: tuple[WorkerStatus, ...]
     queue_tiles: int
-    """Tiles that wait for a worker."""
+    """Tiles waiting for a worker."""
     queue_age_seconds: float
-    """How long the oldest request that still waits has waited; 0.0 if none waits."""
+    """How long the oldest request with waiting tiles has waited; 0.0 if there is none."""

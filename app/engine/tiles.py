@@ -1,9 +1,9 @@
-"""Where a picture is cut, and how a tile's window is read from it: any cut gives the same output pixels.
+"""Cuts pictures into tiles, and reads the tiles' windows: any cut gives the same output pixels.
 
 The picture is padded at its own border by reflection (`numpy.pad(mode="reflect")`), or by edge replication along an
-axis no longer than the network's margin. A tile's window may go further than that margin, and so does the padding: what
-it holds out there moves no output pixel by more than a rounding, and is the same for any cut. The padded picture is
-never stored: an axis of it is a list of source indices.
+axis no longer than the network's margin. A tile's window may extend beyond that margin, and so does the padding: the
+values out there change no output pixel by more than a rounding error, and are the same for any cut. The padded picture
+is never stored: each of its axes is an array of source indices.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from app.engine.ports import Plane
 
 
 class Shape(NamedTuple):
-    """What tiles must share to be batched: the core's sides in source pixels, the target scale, the network, its
-    strength of clean-up, and whether that is for a picture with losses of compression (as it is at 0, where this makes
-    no difference). `work` is how much one of them takes, which the others decide.
+    """What the tiles of a batch have in common: the core's sides in source pixels, the target scale, the network, the
+    clean-up strength, and whether the picture has compression losses (always True at strength 0, where it makes no
+    difference). `work` is the work for one tile, and follows from the other fields.
     """
 
     height: int
@@ -37,7 +37,7 @@ class Shape(NamedTuple):
 
 
 class TileSizes(NamedTuple):
-    """Heights and widths that cores can have, each ascending."""
+    """The possible heights and widths of cores, each ascending."""
 
     heights: tuple[int, ...]
     widths: tuple[int, ...]
@@ -49,15 +49,15 @@ class Cutting:
 
     sizes: TileSizes
     margin: int
-    """What an output pixel can see on each side; it decides how a plane is padded."""
+    """The radius of the receptive field; it decides how a plane is padded."""
     window_margin: int
-    """What a tile's window has on each side of its core; at least `margin`."""
+    """The margin of a tile's window on each side of its core; at least `margin`."""
     overhead: int
-    """What a tile costs along an axis in addition to its core; see cut_axis."""
+    """The cost of a tile along an axis in addition to its core; see cut_axis."""
     workers: int = 1
-    """At least so many tiles, of much the same size, are cut, unless they get small: see `split_above`."""
+    """The minimum number of tiles, of about equal size, as far as `split_above` permits."""
     split_above: int = 0
-    """Tiles that are no longer than this along both axes are not cut further for the sake of `workers`."""
+    """Cores no longer than this along both axes are not split further for the sake of `workers`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,14 @@ def _cover(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[int, tup
     for size in reversed(sizes):
         cost, rest = _cover(length - size, sizes, overhead)
         covers.append((cost + size + overhead, (size, *rest)))
-    return min(covers, key=lambda cover: cover[0])  # the first of equals: the one with the largest size in front
+    return min(covers, key=lambda cover: cover[0])  # among equals the first, which starts with the largest size
 
 
 def cut_axis(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[Span, ...]:
     """Cuts an axis into spans that cover every pixel once, largest sizes first.
 
-    The largest size is used while much is left; the rest is covered at the least cost. A tile costs its size and
-    `overhead` more pixels, for what its margins add to the work and for what small tiles lose.
+    The largest size is used as long as two of it fit; the rest is covered at minimum cost. A tile costs its size plus
+    `overhead` pixels, which account for its margins and for the lower efficiency of small tiles.
     """
     largest = sizes[-1]
     bodies = max(0, length // largest - 1)
@@ -98,7 +98,7 @@ def cut_axis(length: int, sizes: tuple[int, ...], overhead: int) -> tuple[Span, 
 
 
 def cut_axes(height: int, width: int, cutting: Cutting) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Cuts the rows and the columns of a plane, for as many tiles as workers unless they get small; see Cutting."""
+    """Cuts the rows and the columns of a plane, into at least as many tiles as workers if possible; see Cutting."""
     lengths, sides = (height, width), list(cutting.sizes)
     while True:
         rows, columns = (cut_axis(*each, cutting.overhead) for each in zip(lengths, sides, strict=True))
@@ -107,7 +107,7 @@ def cut_axes(height: int, width: int, cutting: Cutting) -> tuple[tuple[Span, ...
         if len(rows) * len(columns) >= cutting.workers or not axes:
             return rows, columns
         axis = max(axes, key=longest.__getitem__)
-        part = -(-lengths[axis] // (len((rows, columns)[axis]) + 1))  # one more than there are
+        part = -(-lengths[axis] // (len((rows, columns)[axis]) + 1))  # one more tile than before
         smaller = tuple(size for size in sides[axis] if size < longest[axis])
         below = sum(size < part for size in smaller)
         sides[axis] = smaller[: below + 1]
@@ -116,7 +116,7 @@ def cut_axes(height: int, width: int, cutting: Cutting) -> tuple[tuple[Span, ...
 def padded_axis(length: int, margin: int, window_margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
     """The source index of every position of the padded axis; index 0 is position -window_margin.
 
-    It reaches as far as the last tile does. What lies past the picture's own margin changes no kept pixel's value.
+    It extends to the end of the last window. Values beyond the network's margin do not change any kept pixel.
     """
     reach = spans[-1].start + spans[-1].size
     positions = np.arange(-window_margin, reach + window_margin)
@@ -128,7 +128,7 @@ def padded_axis(length: int, margin: int, window_margin: int, spans: tuple[Span,
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CutPlane:
-    """A plane with its cuts; windows are copied out of it when they are needed."""
+    """A plane and its cuts; windows are copied from it when they are needed."""
 
     plane: Plane
     window_margin: int
@@ -158,5 +158,5 @@ class CutPlane:
         row_sources = self._row_sources[row.start : bottom + margin]
         column_sources = self._column_sources[column.start : right + margin]
         first, last = column_sources.min(), column_sources.max()
-        rows = self.plane[row_sources, first : last + 1]  # pieces of rows at once: far faster than one pixel at a time
+        rows = self.plane[row_sources, first : last + 1]  # slices of rows: far faster than indexing single pixels
         out[...] = rows.take(column_sources - first, axis=1)

@@ -1,4 +1,4 @@
-"""One life of a worker: a thread that builds its models and runs batches until it is stopped or fails."""
+"""A worker's thread, which builds its models and runs batches until it is stopped or fails."""
 
 import logging
 import threading
@@ -15,9 +15,9 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerThread:
-    """A worker's thread and its models. `changed` is called, from that thread, when it is up and when it is over.
+    """A worker's thread and its models. `changed` is called, in that thread, when it is up and when it is over.
 
-    `accept` is called with the models before they are used, and may raise to refuse them.
+    `accept` is called with the models before they are used, and may raise to reject them.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class WorkerThread:
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Waits for the thread's end, and says whether it came."""
+        """Waits for the thread to end; False if it did not within `timeout` seconds."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -63,16 +63,16 @@ class WorkerThread:
 
     @property
     def dead(self) -> bool:
-        """Whether it takes no work any more; the thread may still be about to end."""
+        """Whether it no longer accepts work; the thread itself may not have ended yet."""
         return self.over or self.ended
 
     def stuck_for(self) -> float:
-        """For how many seconds the current call of the network has been running; 0.0 if there is none."""
+        """How many seconds the current call of the network has taken so far; 0.0 if there is none."""
         began = self._runner.busy_since if self._runner else None
         return time.monotonic() - began if began is not None else 0.0
 
     def abandon(self) -> None:
-        """Gives up on a hung thread: whatever it still computes is not written, its tiles go back to the queue."""
+        """Gives up a hung thread: its results are discarded, and its tiles go back to the queue."""
         self.up = False
         if self._runner:
             self._runner.release()
@@ -91,7 +91,7 @@ class WorkerThread:
             self._changed(self)
             while self._serve(runner):
                 pass
-        except BaseException as error:  # whatever it is, the thread ends here and the keeper replaces it
+        except BaseException as error:  # for whatever reason, the thread ends here and the supervisor replaces it
             self.error = error
             _log.exception("worker %s went down", self.name)
         finally:
@@ -99,14 +99,14 @@ class WorkerThread:
             self.over = True
             self._scheduler.release(self, self.error)
             changed = self._changed
-            self._let_go()
+            self._drop_references()
             changed(self)
 
-    def _let_go(self) -> None:
-        """Drops what would keep the dead worker's network in memory: its own references, and the error's frames.
+    def _drop_references(self) -> None:
+        """Drops everything that would keep the dead worker's network in memory, including the error's frames.
 
-        The pool's callbacks go too: they lead to the pool, and the pool to this object, a cycle that only the garbage
-        collector would free.
+        The pool's callbacks are dropped, too: with the pool's reference to this object they form a cycle, which only
+        the garbage collector would free.
         """
         self._runner = None
         self.models = {}
@@ -117,19 +117,19 @@ class WorkerThread:
             error = error.__cause__ or error.__context__
 
     def _serve(self, runner: BatchRunner) -> bool:
-        """Runs one batch; False when there are none any more. An idle worker so keeps no picture alive."""
+        """Runs one batch; False when there are no more. A separate frame, so that an idle worker holds no tiles."""
         batch = self._scheduler.take(self, runner.limit)
         if batch is not None:
             runner.run(batch)
         return batch is not None
 
     def _warmed_up(self, models: Mapping[str, TileModel]) -> list[TileModel]:
-        """The networks that are run before the first picture comes."""
+        """The networks to run before the worker is up."""
         count = {"nothing": 0, "smallest": 1}.get(self._config.warm_up, len(models))
         return list(models.values())[:count]
 
     def _warm_shapes(self, scale: int) -> list[tuple[int, int, int]]:
-        """The (N, height, width) of the cores to run before the first picture comes, at this scale."""
+        """The (N, height, width) of the cores to run before the worker is up, at this scale."""
         (heights, widths), limit = self._config.tile_sizes(scale), BatchLimit(self._config)
         if self._config.warm_up == "shapes":
             cores = [Shape(height, width, 1) for height in heights for width in widths]
@@ -148,4 +148,4 @@ class WorkerThread:
 
 
 def _ignore(_: object) -> None:
-    """Stands for a callback that was let go of."""
+    """Replaces a callback that was dropped."""

@@ -124,10 +124,10 @@ def _refusal(settings: Settings, memory: Available, base: Base, chosen: list[str
     taken = f"{base.bytes // MIB:,} MiB are for the process, its networks and its decoders"
     text = f"{memory.source} is {memory.bytes // MIB:,} MiB, of which {taken}; "
     if not chosen and "max_input_pixels" not in settings.model_fields_set:
+        smaller = "LAPSRN_CPU_WORKERS or LAPSRN_CODEC_THREADS" if settings.replicas == 1 else "LAPSRN_REPLICAS"
         return text + (
             "too little is left for pictures. Give it more memory, set LAPSRN_MORE_WEIGHTS=none or a smaller "
-            f"{'LAPSRN_REPLICAS' if settings.replicas != 1 else 'LAPSRN_CPU_WORKERS'}, or, if the service may use more "
-            "than that, LAPSRN_MEMORY_BYTES"
+            f"{smaller}, or, if the service may use more than that, LAPSRN_MEMORY_BYTES"
         )
     names = [*chosen, *(["max_input_pixels"] if "max_input_pixels" in settings.model_fields_set else [])]
     values = ", ".join(f"LAPSRN_{name.upper()}={getattr(settings, name)}" for name in names)

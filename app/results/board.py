@@ -37,8 +37,11 @@ class JobBoard(Protocol):
         """
         ...
 
-    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
-        """Shows `document`, unless something is shown that is not `before`. What is shown then, to all alike."""
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str, fresh_seconds: float) -> str:
+        """Shows `document`, unless something is shown that is not `before`. What is shown then, to all alike.
+
+        For `fresh_seconds` after that, `read` says that it is leased.
+        """
         ...
 
     async def read(self, job_id: str, owner: str) -> Shown:

@@ -7,23 +7,29 @@ from app.results.board import Shown
 from app.results.redis_link import KEYS, RedisLink
 
 _PREFIX = f"{KEYS}job:"
-_SHOW = """
+_WRITE = """
+local function write(state, kept_ms, leased_ms)
+  local now = redis.call('TIME')
+  local leased_until = now[1] * 1000 + math.floor(now[2] / 1000) + leased_ms
+  redis.call('HSET', KEYS[1], 'document', state, 'leased_until', string.format('%.0f', leased_until))
+  redis.call('PEXPIRE', KEYS[1], kept_ms)
+end
+"""
+_SHOW = f"""
 -- KEYS: a job. ARGV: its state, and for how many milliseconds it and its lease are kept. Returns whether the job is
 -- wanted cancelled; then it is not shown.
+{_WRITE}
 if redis.call('HEXISTS', KEYS[1], 'cancelled') == 1 then return 1 end
-local now = redis.call('TIME')
-local leased_until = now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[3]
-redis.call('HSET', KEYS[1], 'document', ARGV[1], 'leased_until', string.format('%.0f', leased_until))
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+write(ARGV[1], ARGV[2], ARGV[3])
 return 0
 """
-_AGREE = """
--- KEYS: where a state is. ARGV: the one that may be replaced, its successor, and for how many milliseconds that is
--- kept. Returns the one that is there then.
+_AGREE = f"""
+-- KEYS: where a state is. ARGV: the one that may be replaced, its successor, and for how many milliseconds that and its
+-- lease are kept. Returns the one that is there then.
+{_WRITE}
 local there = redis.call('HGET', KEYS[1], 'document')
 if there and there ~= ARGV[1] then return there end
-redis.call('HSET', KEYS[1], 'document', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+write(ARGV[2], ARGV[3], ARGV[4])
 return ARGV[2]
 """
 _CANCEL = """
@@ -49,7 +55,7 @@ class RedisBoard:
         self._show = link.redis.register_script(_SHOW)
         self._agree = link.redis.register_script(_AGREE)
         self._cancel = link.redis.register_script(_CANCEL)
-        self._ttl_ms = int(ttl_seconds * 1000)
+        self._ttl_ms = int(max(ttl_seconds, lease_seconds) * 1000)
         self.lease_seconds = lease_seconds
 
     @property
@@ -63,10 +69,11 @@ class RedisBoard:
         async with self._link.talking():
             return bool(await self._show([_key(job_id, owner)], [document, self._ttl_ms, lease_ms]))
 
-    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str, fresh_seconds: float) -> str:
         """See JobBoard."""
         async with self._link.talking():
-            shown = await self._agree([_key(job_id, owner)], [before or "", document, self._ttl_ms])
+            fresh_ms = int(fresh_seconds * 1000)
+            shown = await self._agree([_key(job_id, owner)], [before or "", document, self._ttl_ms, fresh_ms])
         return _text(shown)
 
     async def read(self, job_id: str, owner: str) -> Shown:

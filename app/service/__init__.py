@@ -1,1 +1,1 @@
-"""The way of a picture: what an upload goes through, from bytes to finished levels; knows no HTTP framework."""
+"""What the service does with an upload, from its bytes to the finished levels; independent of the HTTP framework."""

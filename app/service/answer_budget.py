@@ -1,4 +1,4 @@
-"""Bytes of pictures on their way to clients: those that are read slowly or not at all cannot fill the memory."""
+"""Bytes of pictures being sent to clients: clients that read slowly or not at all cannot exhaust the memory."""
 
 import time
 from collections.abc import Callable
@@ -11,37 +11,40 @@ from app.shares import Shares
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads an answer: how many bytes it has taken so far, of this answer and those before, and how to end it."""
+    """The connection that reads an answer.
+
+    `taken` returns the bytes it has read so far, of this answer and earlier ones; `cut_off` ends it.
+    """
 
     taken: Callable[[], int]
     cut_off: Callable[[], None]
 
 
 class AnswerBudget:
-    """A ceiling for all clients together, which they share; one alone may have half. Lives on the event loop.
+    """A ceiling for all clients together, which they share; one alone may have half. Used on the event loop only.
 
-    A client's first answer may take all that is free, and one that is larger than the ceiling is let through when
-    nothing else is counted. If there is no room, slow answers are cut off, the slowest first: otherwise clients at many
-    addresses, each reading a byte now and then, keep everybody out. Who has slow answers and holds no more than whoever
-    asks is left alone.
+    A client's first answer may take all that is free, and an answer larger than the ceiling is admitted when nothing
+    else is counted. If there is no room, slow answers are cut off, slowest first: otherwise clients at many addresses,
+    each reading a byte now and then, could lock everybody out. Only clients that hold more than the one that asks are
+    cut off.
     """
 
     def __init__(self, max_bytes: int, slow_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`max_bytes` is the ceiling; an answer that takes more than `slow_seconds` at its pace is slow."""
+        """`max_bytes` is the ceiling; an answer that would take over `slow_seconds` at its rate so far is slow."""
         self._max_bytes = max_bytes
         self._shares = Shares(max_bytes // 2, max_bytes)
         self._transfers = Transfers(self._shares, slow_seconds, clock)
 
     @property
     def held_bytes(self) -> int:
-        """Bytes counted in and not yet out."""
+        """Bytes held for all clients."""
         return self._shares.total
 
     def hold(self, client: str, count: int, reader: Reader | None = None) -> Callable[[], None]:
-        """Counts `count` bytes for `client`; the returned call, made once, counts them out.
+        """Counts `count` bytes for `client`; call the returned function once, to give them back.
 
-        With 0 it only asks for room, before any work is done. Without a `reader` they are not cut off. Raises
-        TooManyRequests or QueueFull.
+        A `count` of 0 only checks for room, before any work is done. Without a `reader` the answer cannot be cut off.
+        Raises TooManyRequests or QueueFull.
         """
         while refusal := self._refusal(client, count):
             if not self._transfers.cut_off_slowest(client, self._shares.of(client)):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` appears in logs and is what fairness is measured by; `owner` is what results and jobs are bound to."""
+    """`name` identifies the client in logs, quotas and shares; results and jobs belong to `owner`."""
 
     name: str
     owner: str

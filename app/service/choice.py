@@ -1,7 +1,7 @@
-"""Which network computes a picture, and in how many passes: by the network asked for, the quality, and the strength.
+"""Which network computes a picture, and in how many passes: by the network asked for, the effort, and the strength.
 
-A network may have a deep companion among the others: one of the same scales with more convolutions. It computes what
-asks for high quality, and what is cleaned up, where it has strengths of clean-up.
+A network may have a deep companion: another network with the same scales and more convolutions. The companion computes
+pictures for which high effort is asked, and pictures that are cleaned up, if it has clean-up strengths.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,11 @@ from app.options import Effort
 
 
 class Work(NamedTuple):
-    """What an effort is: whether the deep companion computes what needs no clean-up, and passes with it and without.
+    """What an effort stands for.
 
-    More passes than one are over symmetries of the square, and the result is their mean; see app.engine.ensemble.
+    `deep`: the deep companion also computes pictures that need no clean-up. `passes` is for deep companions,
+    `passes_without` for all other networks; several passes run over symmetries of the square and are averaged, see
+    app.engine.ensemble.
     """
 
     deep: bool
@@ -31,7 +33,7 @@ WORK: Mapping[Effort, Work] = {
 
 
 class Choice(NamedTuple):
-    """`name` is what answers say; `network` is what the engine runs, as the former may be a strength of it."""
+    """`name` is the network's name in responses; `network` is what the engine runs: `name` may be a strength of it."""
 
     name: str
     network: str
@@ -39,34 +41,34 @@ class Choice(NamedTuple):
 
 
 def companion_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo | None:
-    """Its deep companion, if that is served."""
+    """The network's deep companion; None if none is served."""
     return next((each for each in networks.values() if each.deep_of == network.name), None)
 
 
 def cleaner_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
-    """The network that cleans up pictures of a network: its companion if that has strengths, or else itself."""
+    """The network that cleans up pictures for `network`: its companion if that has strengths, otherwise itself."""
     companion = companion_of(networks, network)
     return companion if companion is not None and companion.strengths else network
 
 
 def base_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> NetworkInfo:
-    """The network that a network at full strength of clean-up is another name of clean=1 for, or the network itself."""
+    """If `network` is another name for clean=1 of some network, that network; otherwise `network` itself."""
     return networks.get(network.full_strength_of, network)
 
 
 def family(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> dict[str, str]:
-    """The SHA-256 of every weights file that can have a part in pictures of a network, by name."""
+    """Name -> SHA-256 of every weights file that may be used for pictures of `network`."""
     base = base_of(networks, network)
     companion = companion_of(networks, base)
     bases = {base.name, companion.name if companion else ""} - {""}
     found = {
         name: each.sha256 for name, each in networks.items() if not bases.isdisjoint({name, each.full_strength_of})
     }
-    return found | {way: digest for name in bases for way, digest in networks[name].waypoints.items()}
+    return found | {waypoint: digest for name in bases for waypoint, digest in networks[name].waypoints.items()}
 
 
 def choose(networks: Mapping[str, NetworkInfo], network: NetworkInfo, effort: Effort, strength: float) -> Choice:
-    """For a picture of `network` with a strength of clean-up, 0 to 1. Network and strength go together."""
+    """What computes a picture of `network` at a clean-up strength in 0..1, which must be one that the network has."""
     work, base = WORK[effort], base_of(networks, network)
     companion = companion_of(networks, base) if work.deep else None
     runs = cleaner_of(networks, base) if strength else companion or base

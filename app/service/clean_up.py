@@ -1,4 +1,4 @@
-"""Which strength of clean-up a picture gets, and why: what was asked for, or what suits its history."""
+"""Chooses the clean-up strength of a picture: the one asked for, or one that suits what was found in the picture."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from app.errors import BadParameter
 from app.service.choice import base_of, cleaner_of
 
 Strengths: TypeAlias = Mapping[str, Sequence[tuple[int, float]]]
-"""By kind of finding: points (amount, strength)."""
+"""Kind of finding -> points (amount, strength) of a piecewise linear function."""
 STEPS = 8
-"""Strengths are whole eighths: between two networks, no more than these are made."""
+"""Strengths are multiples of 1/8: no others are interpolated between two networks."""
 COMPRESSION = ("jpeg", "webp", "avif", "grid")
-"""Kinds of findings that are losses of compression."""
+"""Kinds of findings that are compression losses."""
 _TABLES = {"grid": "jpeg"}
-"""Kinds of findings that have no table of their own."""
+"""Kinds of findings that use the table of another kind."""
 _NOISE_IN_LOSSES = "jpeg_noise"
-"""The table of noise where the losses of compression want at least _MUCH."""
-_MUCH = 0.5
-"""Where they want less, what is for noise in pictures without losses is better for noise."""
+"""The table for noise in pictures whose compression losses need a strength of at least _HEAVY_LOSSES."""
+_HEAVY_LOSSES = 0.5
+"""Below this strength, the table for noise in uncompressed pictures gives better results."""
 
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """`strength` in 0..1, and for what it was chosen; None if it was asked for, or nothing was found.
+    """`strength` in 0..1, and the finding it was chosen for; None if it was asked for, or nothing was found.
 
-    `compressed` is whether the picture has losses of compression that are worth cleaning up.
+    `compressed` is whether the picture has compression losses that are worth cleaning up.
     """
 
     strength: float = 0.0
@@ -38,7 +38,7 @@ class CleanUp:
     compressed: bool = True
 
     def __str__(self) -> str:
-        """As in X-Upscale-Clean: "0.5; jpeg=90", "1; noise=12", "0.5; area"."""
+        """The value of X-Upscale-Clean: "0.5; jpeg=90", "1; noise=12", "0.5; area"."""
         found = self.finding
         if found is None:
             return f"{self.strength:g}"
@@ -51,7 +51,7 @@ class CleanUp:
 
 
 def check(networks: Mapping[str, NetworkInfo], network: NetworkInfo, clean: float | Literal["auto"]) -> None:
-    """Raises BadParameter for a strength that pictures of the network cannot have."""
+    """Raises BadParameter for a strength that the network does not offer."""
     if network.full_strength_of and clean not in ("auto", 1):
         raise BadParameter(
             f"model={network.name} is another name of clean=1. Leave one of the two out, or choose "
@@ -62,7 +62,7 @@ def check(networks: Mapping[str, NetworkInfo], network: NetworkInfo, clean: floa
 
 
 def strengths_of(networks: Mapping[str, NetworkInfo], network: NetworkInfo) -> Strengths:
-    """By kind of finding, from the table of what cleans up pictures of a network; {} if nothing does."""
+    """The table of the network that cleans up pictures for `network`; {} if there is no clean-up."""
     return cleaner_of(networks, network).strengths
 
 
@@ -72,10 +72,10 @@ def choose(
     clean: float | Literal["auto"],
     findings: Sequence[Finding],
 ) -> CleanUp:
-    """The strength for a picture of a network, checked before; `findings` are what it has been through.
+    """The clean-up for a picture of `network`; `clean` was checked by `check`.
 
-    What needs most decides; how it was shrunk does only where nothing was lost by compression since. Where noise
-    decides, and compression has cost little beside it, the picture counts as one without losses.
+    The finding that needs the highest strength decides; "area" (how the picture was shrunk) counts only without
+    compression losses. Where noise decides and the losses beside it are small, the picture counts as uncompressed.
     """
     if network.full_strength_of:
         network, clean = base_of(networks, network), 1.0
@@ -87,20 +87,20 @@ def choose(
         return CleanUp(snapped(clean), asked=True, compressed=losses > 0)
     others = [each for each in findings if each not in strengths and not (losses and each.kind == "area")]
     strengths |= {each: suitable(table, each, losses) for each in others}
-    most = max(strengths, key=lambda each: strengths[each], default=None)
-    if most is None:
+    strongest = max(strengths, key=lambda each: strengths[each], default=None)
+    if strongest is None:
         return CleanUp()
-    compressed = losses > 0 and (most.kind != "noise" or losses >= _MUCH)
-    return CleanUp(strengths[most], most, compressed=compressed)
+    compressed = losses > 0 and (strongest.kind != "noise" or losses >= _HEAVY_LOSSES)
+    return CleanUp(strengths[strongest], strongest, compressed=compressed)
 
 
 def suitable(strengths: Strengths, finding: Finding, losses: float = 0.0) -> float:
-    """The strength for one finding, from the points of its table; beyond them, that of the last one; 0 without any.
+    """The strength for one finding: interpolated between the points of its table, clamped at both ends; 0 without one.
 
-    `losses` is the strength for the losses of compression beside it.
+    `losses` is the strength that the picture's compression losses need.
     """
     kind = _TABLES.get(finding.kind, finding.kind)
-    if kind == "noise" and losses >= _MUCH:
+    if kind == "noise" and losses >= _HEAVY_LOSSES:
         kind = _NOISE_IN_LOSSES
     if kind not in strengths:
         return 0.0
@@ -109,5 +109,5 @@ def suitable(strengths: Strengths, finding: Finding, losses: float = 0.0) -> flo
 
 
 def snapped(strength: float) -> float:
-    """The nearest strength that there is."""
+    """The nearest multiple of 1/STEPS."""
     return round(strength * STEPS) / STEPS

@@ -1,4 +1,4 @@
-"""What one client may have under way, and how often it may ask."""
+"""Limits per client: concurrent requests, concurrent fetches, and requests per minute."""
 
 import time
 from collections import Counter, OrderedDict
@@ -9,25 +9,25 @@ from app.errors import TooManyRequests
 from app.service.caller import Caller
 
 MAX_BUCKETS = 65_536
-"""Clients whose rate is remembered; about 16 MB."""
+"""Clients whose token bucket is kept; about 16 MB."""
 
 
 class UnderWay:
-    """Counts by client. Lives on the event loop."""
+    """Counts operations under way, by client. Used on the event loop only."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
     def of(self, client: str) -> int:
-        """What this client has under way."""
+        """The count of one client."""
         return self._counts[client]
 
     def total(self) -> int:
-        """The same of all clients."""
+        """The count of all clients."""
         return self._counts.total()
 
     def enter(self, client: str, count: int = 1) -> Callable[[], None]:
-        """Counts `count` more; the returned call, made once, counts them out."""
+        """Counts `count` more; call the returned function once, when they end."""
         self._counts[client] += count
         return lambda: self._leave(client, count)
 
@@ -38,15 +38,15 @@ class UnderWay:
 
 
 class FetchQuota:
-    """Bounds what a client fetches at once: levels, states of jobs, and streams of events."""
+    """Limits what a client fetches concurrently: levels, job states and event streams."""
 
     def __init__(self, limit: int) -> None:
-        """`limit` is for each client."""
+        """`limit` applies to each client."""
         self._limit = limit
         self._under_way = UnderWay()
 
     def enter(self, caller: Caller) -> Callable[[], None]:
-        """Counts one more for `caller`; the returned call, made once, counts it out. Raises TooManyRequests."""
+        """Counts a fetch of `caller`; call the returned function once, when it ends. Raises TooManyRequests."""
         if self._under_way.of(caller.name) >= self._limit:
             raise TooManyRequests(
                 f"You are fetching {self._limit} pictures, states and event streams at once, which is the limit. "
@@ -56,29 +56,29 @@ class FetchQuota:
         return self._under_way.enter(caller.name)
 
     def under_way(self) -> int:
-        """Fetches counted in and not yet out, all clients."""
+        """Fetches in progress, of all clients."""
         return self._under_way.total()
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """A token bucket: `tokens` were there at `at` seconds."""
+    """A token bucket: it held `tokens` at time `at`, in seconds."""
 
     tokens: float
     at: float
 
 
 class ClientQuota:
-    """Counts requests under way and keeps one token bucket per client. Lives on the event loop."""
+    """Counts requests under way and keeps one token bucket per client. Used on the event loop only."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is in seconds."""
         self._clock = clock
         self._under_way = UnderWay()
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()  # who asked longest ago first
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()  # least recently used first
 
     def enter(self, caller: Caller) -> Callable[[], None]:
-        """Counts one more for `caller`; the returned call, made once, counts it out. Raises TooManyRequests."""
+        """Counts a request of `caller`; call the returned function once, when it ends. Raises TooManyRequests."""
         name = caller.name
         if self._under_way.of(name) >= caller.max_concurrent:
             raise TooManyRequests(
@@ -90,13 +90,13 @@ class ClientQuota:
         return self._under_way.enter(name)
 
     def under_way(self) -> int:
-        """Requests counted in and not yet out, all clients."""
+        """Requests in progress, of all clients."""
         return self._under_way.total()
 
     def _spend(self, name: str, per_minute: int) -> None:
-        """Takes one token from a bucket that holds a minute's worth and fills evenly.
+        """Takes one token from the client's bucket, which holds a minute's worth and refills at a constant rate.
 
-        A bucket that nobody took from for a minute is full, as a new one is, so it need not be remembered.
+        A bucket that was not used for a minute is full, just like a new one, so it is dropped.
         """
         now = self._clock()
         bucket = self._buckets.setdefault(name, _Bucket(float(per_minute), now))

@@ -1,4 +1,4 @@
-"""The threads that decode and encode: small pictures do not wait behind large ones, nor one client behind another."""
+"""Thread pools for decoding and encoding: small pictures do not wait behind large ones, nor one client for another."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from app.turns import Seats
 
 T = TypeVar("T")
 SMALL_PIXELS = 2**20
-"""Results up to this size are small: their work takes milliseconds."""
+"""Results of up to this many pixels count as small: their work takes milliseconds."""
 
 
 class CodecThreads:
-    """`count` threads for large pictures, which give way, and at least two for small ones: a level each.
+    """`count` low-priority threads for large pictures, and at least two for small ones: one per level.
 
-    Clients take turns on them, piece by piece of work. That many are for one client; one thread of each kind more is
-    kept for clients that have none, so that nobody waits for another client's long piece.
+    Clients take turns, one piece of work at a time. A single client can occupy all of these threads; each pool has one
+    more, reserved for clients that occupy none, so that nobody waits for another client's long piece of work.
     """
 
     def __init__(self, count: int) -> None:
@@ -28,38 +28,41 @@ class CodecThreads:
         self._large = _Lane(count, "codec", give_way)
 
     async def run(self, work: Callable[[], T], pixels: int, client: str = "") -> T:
-        """What `work` returns or raises, for a result of so many pixels. Cancelling does not stop what has begun."""
+        """Returns or raises what `work` does. `pixels` is the size of the result and decides the pool.
+
+        Cancelling has no effect on work that has started.
+        """
         lane = self._small if pixels <= SMALL_PIXELS else self._large
         return await asyncio.wrap_future(lane.submit(client, work))
 
     async def close(self) -> None:
-        """Waits for what has begun; what has not is cancelled."""
+        """Waits for work that has started, and cancels the rest."""
         for lane in (self._small, self._large):
             await asyncio.to_thread(lane.close)
 
 
 class _Piece(Generic[T]):
-    """Work that waits for a thread."""
+    """A piece of work, and the future for its result."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
         self.future: Future[T] = Future()
 
     def run(self) -> None:
-        """Does it, unless it was cancelled."""
+        """Runs the work and settles the future, unless it was cancelled."""
         if not self.future.set_running_or_notify_cancel():
             return
         try:
             result = self._work()
         except BaseException as error:
             self.future.set_exception(error)
-            self = None  # type: ignore[assignment]  # or error, its traceback and the future would hold each other
+            self = None  # type: ignore[assignment]  # breaks the cycle of error, traceback frame and future
         else:
             self.future.set_result(result)
 
 
 class _Lane:
-    """Threads of one kind, and who waits for them."""
+    """One thread pool and its queue."""
 
     def __init__(self, count: int, name: str, initializer: Callable[[], None] | None = None) -> None:
         self._executor = started(ThreadPoolExecutor(count + 1, name, initializer), count + 1)
@@ -69,7 +72,7 @@ class _Lane:
     def submit(self, client: str, work: Callable[[], T]) -> Future[T]:
         piece = _Piece(work)
         with self._lock:
-            self._seats.wait(client, piece)  # type: ignore[arg-type]  # whoever takes it needs not know its result
+            self._seats.wait(client, piece)  # type: ignore[arg-type]  # the pool does not look at the result
         self._executor.submit(self._serve)
         return piece.future
 
@@ -81,10 +84,9 @@ class _Lane:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _serve(self) -> None:
-        """Runs what waits, until nothing does that may have a thread.
+        """Runs queued pieces until none is left that may have a thread.
 
-        Each piece that is queued starts one such loop, and a piece that had to wait is taken by the loop of whoever
-        made room for it.
+        Every submitted piece starts one such loop. A piece that has to wait is picked up by the loop that frees a seat.
         """
         while True:
             with self._lock:

@@ -10,7 +10,7 @@ DecoderState = Literal["ok", "starting", "unavailable"]
 
 
 class Decoders(Protocol):
-    """Processes to decode in, beside the service."""
+    """The decoder processes."""
 
     @property
     def state(self) -> DecoderState:
@@ -19,29 +19,29 @@ class Decoders(Protocol):
 
     @property
     def fault(self) -> str:
-        """Why they cannot; "" unless `state` is "unavailable"."""
+        """Why pictures cannot be decoded; "" unless `state` is "unavailable"."""
         ...
 
     @property
     def gap(self) -> str | None:
-        """What is missing of the processes' isolation; "" is nothing, and None that it is not known yet."""
+        """Which part of the processes' isolation is missing; "" if none is, None if that is not known yet."""
         ...
 
     def start(self) -> None:
-        """Begins."""
+        """Starts the first process."""
         ...
 
     def check(self) -> None:
-        """Replaces processes that have died, and updates `state`; may block for long, so call it in a thread."""
+        """Replaces dead processes, and updates `state`; may block for long, so call it in a thread."""
         ...
 
     def close(self) -> None:
-        """Ends."""
+        """Stops all processes."""
         ...
 
 
 async def watch(decoders: Decoders) -> None:
-    """Checks until it is cancelled; logs changes."""
+    """Checks the decoders until cancelled; logs changes."""
     log = structlog.get_logger("lapsrn")
     fault, gap = "", ""
     while True:

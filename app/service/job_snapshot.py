@@ -1,4 +1,4 @@
-"""A job at one moment, for whoever asks about it; as JSON it travels between processes."""
+"""The state of a job at one moment; processes exchange it as JSON."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ class JobError(BaseModel):
 
 
 class Made(BaseModel):
-    """What there is to say of a result beside its pixels, as in Upscaled; `clean` is as in StoredPicture."""
+    """Information about a result besides its pixels, as in Upscaled; `clean` is as in StoredPicture."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,8 +29,9 @@ class Made(BaseModel):
 
 
 class JobSnapshot(BaseModel):
-    """`version` grows with every change; tiles are counted from admission; `levels` can be fetched; `made` is told of
-    a job that is done."""
+    """`version` grows with every change; tiles are known from admission on; `levels` are those that can be fetched;
+    `made` is set once the job is done.
+    """
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""A job as it can be watched: one of this process, or one of another that a board shows."""
+"""Views of a job that can be watched: of this process, or of another process that publishes it on a board."""
 
 import asyncio
 import time
@@ -49,10 +49,10 @@ class LocalView:
 
 
 class RemoteView:
-    """A job of another process, as the board last showed it.
+    """A job of another process, as last read from the board.
 
-    If that process has not shown it for as long as its lease, it has failed: it is lost. This can only be told if the
-    board worked all that time: in an outage even a live process cannot renew a lease.
+    If the job's lease runs out, the job is lost and counts as failed. That holds only if the board was available for
+    the whole lease time: in an outage, a live process cannot renew a lease either.
     """
 
     def __init__(
@@ -60,15 +60,15 @@ class RemoteView:
         board: JobBoard,
         job_id: str,
         owner: str,
-        told: JobSnapshot,
+        snapshot: JobSnapshot,
         leased: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`told` and `leased` are what the board says now; `clock` is in seconds."""
+        """`snapshot` and `leased` were just read from the board; `clock` is in seconds."""
         self._board, self._id, self._owner = board, job_id, owner
         self._clock = clock
         self._gone_since: float | None = None
-        self._snapshot = self._told(told, leased)
+        self._snapshot = self._checked(snapshot, leased)
 
     @property
     def snapshot(self) -> JobSnapshot:
@@ -76,7 +76,7 @@ class RemoteView:
         return self._snapshot
 
     async def changed(self, since: int, seconds: float) -> bool:
-        """Polls the board. While it is away there is no change."""
+        """Polls the board; while it is away, nothing changes."""
         end = self._clock() + seconds
         while self._snapshot.version == since:
             left = end - self._clock()
@@ -88,25 +88,26 @@ class RemoteView:
             except StoreUnavailable:
                 self._gone_since = None
                 continue
-            self._snapshot = self._seen(shown)
+            self._snapshot = self._after(shown)
         return True
 
-    def _seen(self, shown: Shown) -> JobSnapshot:
-        if (told := told_by(shown)) is not None:
+    def _after(self, shown: Shown) -> JobSnapshot:
+        """The job after a read of the board."""
+        if (snapshot := snapshot_of(shown)) is not None:
             self._gone_since = None
-            return self._told(told, shown.leased)
+            return self._checked(snapshot, shown.leased)
         if shown.cancelled:
             return self._ended("cancelled")
-        # The board was emptied. If the job's process is alive, it will show the job again.
+        # The board was emptied. If the job's process is alive, it will publish the job again.
         if self._gone_since is None:
             self._gone_since = self._clock()
         if self._clock() - self._gone_since < self._board.lease_seconds:
             return self._snapshot
         return self._ended("failed", _LOST)
 
-    def _told(self, told: JobSnapshot, leased: bool) -> JobSnapshot:
-        """What the job's process said, unless it is gone."""
-        self._snapshot = told
+    def _checked(self, snapshot: JobSnapshot, leased: bool) -> JobSnapshot:
+        """The published snapshot, or a failed one if the job's process is gone."""
+        self._snapshot = snapshot
         if self._snapshot.finished or leased or self._board.watched_seconds < self._board.lease_seconds:
             return self._snapshot
         return self._ended("failed", _LOST)
@@ -116,8 +117,8 @@ class RemoteView:
         return self._snapshot.model_copy(update=update)
 
 
-def told_by(shown: Shown) -> JobSnapshot | None:
-    """The job's state; None without one, or where another program, or another version of this one, has written it."""
+def snapshot_of(shown: Shown) -> JobSnapshot | None:
+    """The published snapshot; None if there is none, or one that this version cannot read."""
     try:
         return None if shown.document is None else JobSnapshot.model_validate_json(shown.document)
     except ValidationError:

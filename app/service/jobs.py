@@ -1,4 +1,4 @@
-"""Upscales under way and lately finished. A synchronous request is a job that is waited for."""
+"""Upscales in progress and recently finished. A synchronous request is a job that is waited for."""
 
 import asyncio
 import time
@@ -25,12 +25,12 @@ from app.service.webhooks import Hook
 from app.shares import Shares
 
 REFUSALS = (ClientError, QueueFull, Draining, WarmingUp, DecodersUnavailable)
-"""What is the client's to change, or may be sent again a little later: no fault of the service."""
+"""Errors that are not failures of the service: the client must change the request, or send it again later."""
 UNKNOWN_JOB = "No such job: it never existed, has expired, or belongs to another client."
 
 
 class Job:
-    """One upscale: what is known of it, and a way to wait until that changes."""
+    """The state of one upscale, and a way to wait for it to change."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Job:
         clock: Callable[[], float] = time.monotonic,
         hook: Hook | None = None,
     ) -> None:
-        """Queued, with no tiles known yet; `clock` is in seconds; `hook` tells somebody of its end."""
+        """Starts as queued, without a tile count. `clock` is in seconds; `hook` is the webhook for its end."""
         self.order = order
         self.stages = stages
         self.state: State = "queued"
@@ -66,7 +66,7 @@ class Job:
         self.move("running" if done else "queued")
 
     def move(self, state: State) -> None:
-        """Takes a state, and wakes whoever waits for a change."""
+        """Enters `state`, and wakes everything that waits for a change."""
         self.state = state
         if state in LAST_STATES:
             self.ended = self._clock()
@@ -84,7 +84,7 @@ class Job:
 
     @property
     def seconds_left(self) -> float | None:
-        """By the rate so far; None before there is one, and once it is over."""
+        """Extrapolated from the rate so far; None before the first tiles are done, and after the end."""
         if self.finished or self._first is None:
             return None
         began_with, began_at = self._first
@@ -92,7 +92,7 @@ class Job:
         return elapsed / done * (self.total_tiles - self.done_tiles) if done > 0 and elapsed > 0 else None
 
     def snapshot(self) -> JobSnapshot:
-        """What can be told of it now."""
+        """The current state, as shown to clients."""
         left = self.seconds_left
         return JobSnapshot(
             version=self.version,
@@ -130,8 +130,8 @@ class Jobs:
         max_jobs: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Remembers jobs that may be asked for, each `ttl_seconds` after its end by `clock`: at most `max_jobs` of one
-        client alone; see Shares for several.
+        """Remembers jobs of `begin` until `ttl_seconds` after their end by `clock`: at most `max_jobs` of one client
+        alone; see Shares for several.
         """
         self._pipeline = pipeline
         self._metrics = metrics
@@ -148,7 +148,7 @@ class Jobs:
         return await self._start(Job(order, stages, self._clock), upload, cleanup)
 
     def begin(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack, hook: Hook | None = None) -> Job:
-        """Starts an order that will be asked about; `hook` tells somebody of its end.
+        """Starts an order as a job that can be looked up; `hook` is the webhook for its end.
 
         Raises QueueFull or TooManyRequests when too many are remembered, or Draining.
         """
@@ -163,7 +163,7 @@ class Jobs:
             )
         job = Job(order, stages, self._clock, hook)
         task = self._start(job, upload, cleanup, patient=True)
-        task.add_done_callback(lambda _: self._end_unwatched(job))
+        task.add_done_callback(lambda _: self._end_background(job))
         if hook is not None:
             task.add_done_callback(lambda _: hook.fire(job.snapshot()))
         self._known[order.result_id] = job
@@ -171,18 +171,18 @@ class Jobs:
         return job
 
     def get(self, job_id: str, owner: str) -> Job | None:
-        """The job, or None if it is unknown, expired, or somebody else's."""
+        """The job; None if it is unknown, has expired, or belongs to another owner."""
         self._expire()
         job = self._known.get(job_id)
         return job if job is not None and job.order.owner == owner else None
 
     def finished(self) -> list[tuple[str, str]]:
-        """Id and owner of each that has ended and is remembered."""
+        """The id and owner of each remembered job that has ended."""
         self._expire()
         return [(job.order.result_id, job.order.owner) for job in self._known.values() if job.finished]
 
     def cancel(self, job_id: str, owner: str) -> bool:
-        """Stops the job if it is under way, and forgets it. False if it is not known here."""
+        """Stops the job if it is under way, and forgets it. False if it is unknown here."""
         job = self.get(job_id, owner)
         if job is None:
             return False
@@ -192,7 +192,7 @@ class Jobs:
         return True
 
     async def drain(self, grace_seconds: float) -> None:
-        """Refuses new orders and waits for those under way, at most so long."""
+        """Refuses new orders and waits up to `grace_seconds` for those under way."""
         self._draining = True
         tasks = [job.task for job in self._under_way if job.task is not None]
         if tasks:
@@ -200,11 +200,11 @@ class Jobs:
 
     @property
     def under_way(self) -> int:
-        """Jobs not finished."""
+        """The number of unfinished jobs."""
         return len(self._under_way)
 
     def _start(self, job: Job, upload: Upload, cleanup: ExitStack, patient: bool = False) -> asyncio.Task[Upscaled]:
-        """The job's task; `cleanup` is closed when it ends, however it does. Raises Draining."""
+        """The job's task; `cleanup` is closed when it ends, for whatever reason. Raises Draining."""
         if self._draining:
             raise Draining("The service is shutting down. Send it again, to another instance or a little later.")
         task = asyncio.create_task(self._pipeline.run(job.order, upload, job.stages, job.progress, patient))
@@ -218,7 +218,7 @@ class Jobs:
         return task
 
     def _end(self, job: Job, cleanup: ExitStack) -> None:
-        """Runs as the task's callback, so also when it was cancelled before its first step."""
+        """Runs as a callback of the task, so that it also runs if the task was cancelled before its first step."""
         self._under_way.discard(job)
         cleanup.close()
         task = job.task
@@ -226,7 +226,7 @@ class Jobs:
             self._metrics.cancelled(job.stages.current)
             job.move("cancelled")
         elif (error := task.exception()) is not None:
-            job.error = _told(error)
+            job.error = _job_error(error)
             job.move("failed")
         else:
             job.done_tiles = job.total_tiles
@@ -240,8 +240,8 @@ class Jobs:
             )
             job.move("done")
 
-    def _end_unwatched(self, job: Job) -> None:
-        """For a job that nobody waits for: its errors are told here, and its pictures are left to the store."""
+    def _end_background(self, job: Job) -> None:
+        """Ends a job without a waiting request: reports its errors, and leaves its pictures to the store."""
         task, job.task = job.task, None
         if task is None or task.cancelled():
             self._metrics.job_ended("cancelled")
@@ -253,7 +253,7 @@ class Jobs:
             if not isinstance(error, LapsrnError):
                 structlog.get_logger("lapsrn").error("job failed", exc_info=error)
         elif not task.result().stored:
-            job.error = _told(StoreUnavailable(task.result().not_stored_because))
+            job.error = _job_error(StoreUnavailable(task.result().not_stored_because))
             job.move("failed")
             self._metrics.job_ended("failed")
         else:
@@ -270,9 +270,9 @@ class Jobs:
         self._shares.remove(job.order.client)
 
 
-def _told(error: BaseException) -> JobError:
-    """What is kept of an error: not its traceback, whose frames hold the upload.
+def _job_error(error: BaseException) -> JobError:
+    """The error without its traceback, whose frames hold the upload.
 
-    The text of an unexpected one is for the log only.
+    The text of an unexpected error is for the log only.
     """
     return JobError(slug=slug_of(error), detail=str(error) if isinstance(error, LapsrnError) else "")

@@ -1,4 +1,4 @@
-"""Puts finished pictures into the results store, and says why where it cannot."""
+"""Puts finished pictures into the results store, and explains failures to do so."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ RETRY_SECONDS = 0.5
 
 
 class Keeper:
-    """Stores results, and retries those that only the store can deliver. For use on the event loop."""
+    """Stores results, and retries those that only the store can deliver. Used on the event loop only."""
 
     def __init__(
         self,
@@ -24,7 +24,9 @@ class Keeper:
         patience_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Patient results are retried for `patience_seconds`; those of one client alone that wait hold `max_bytes`."""
+        """Patient results are retried for `patience_seconds`. Those of one client alone may hold `max_bytes` meanwhile;
+        see Shares for several.
+        """
         self._store = store
         self._metrics = metrics
         self._waiting = Shares(max_bytes)
@@ -34,11 +36,11 @@ class Keeper:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of the results that are being retried."""
+        """Bytes of results that are being retried."""
         return self._waiting.total
 
     def hurry(self) -> None:
-        """Ends all retries, also later ones: the service is stopping."""
+        """Stops all retries, including future ones: the service is stopping."""
         self._ending.set()
 
     async def keep(
@@ -50,7 +52,10 @@ class Keeper:
         client: str = "",
         patient: bool = False,
     ) -> str:
-        """Stores a result of `client`. Returns why it could not be stored, or ""; never raises StoreUnavailable."""
+        """Stores a result of `client`. Returns "", or why it could not be stored; never raises StoreUnavailable.
+
+        With `patient`, it is retried while the store is unavailable.
+        """
         size = size_of(levels)
         try:
             if await self._store.put(result_id, owner, levels, client):
@@ -71,7 +76,7 @@ class Keeper:
         return f"The picture was made, but the results store {what}, so it is lost. Send it again a little later."
 
     async def _keep_later(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str) -> bool:
-        """Retries until the store takes it; False when time is up."""
+        """Retries until the store answers: True if it keeps the result. False when time is up."""
         end = self._clock() + self._patience
         while not self._ending.is_set() and self._clock() < end:
             with suppress(TimeoutError):

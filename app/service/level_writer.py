@@ -1,4 +1,4 @@
-"""The files of one picture, one a level, written while the network works on the rows further down."""
+"""Writes the files of one picture, one per level, while the network computes the rows below."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class LevelWriter:
-    """Belongs to the event loop that makes it; its work is done by `threads`, the levels side by side."""
+    """Used on the event loop that created it; `threads` do the work, for all levels in parallel."""
 
     def __init__(
         self,
@@ -29,7 +29,8 @@ class LevelWriter:
     ) -> None:
         """`options` have been checked for `decoded`; `levels` are those to write, ascending, for `client`.
 
-        With `size` (height, width), the one level is reduced to it. `clean` goes with the pictures, see StoredPicture.
+        With `size` (height, width), there is one level, which is reduced to that size. `clean` is stored with the
+        pictures, see StoredPicture.
         """
         self._size = size
         self._codec, self._decoded, self._options, self._threads = codec, decoded, options, threads
@@ -41,9 +42,9 @@ class LevelWriter:
         self._under_way: asyncio.Task[None] | None = None
 
     def advance(self, rows: int, outputs: Outputs) -> None:
-        """Source rows [0, rows) of every plane are computed; what is no longer needed of them is released.
+        """Call when source rows [0, rows) of every plane are computed; releases outputs that are no longer needed.
 
-        The last rows are left to `finish`, which follows at once.
+        Leaves the last rows to `finish`, which follows at once.
         """
         if self._rows < rows < self._decoded.height:
             self._rows = rows
@@ -51,11 +52,11 @@ class LevelWriter:
                 outputs.release(level, rows)
             if self._under_way is None and self._in_bands:
                 self._under_way = asyncio.create_task(self._follow(outputs))
-                # `finish` raises its error; if the picture fails otherwise first, asyncio must not log this one too.
+                # `finish` raises the task's error; if the picture fails elsewhere first, asyncio must not log it too.
                 self._under_way.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def finish(self, outputs: Outputs) -> dict[int, StoredPicture]:
-        """Every level's file. Raises what writing it raised."""
+        """The file of every level. Raises the errors of writing them."""
         if self._under_way is not None:
             await self._under_way
         if self._in_bands:
@@ -65,17 +66,17 @@ class LevelWriter:
 
     @property
     def _in_bands(self) -> bool:
-        """Whether a level may be written in bands: small ones are in one piece in any format."""
+        """Whether levels are written in bands; if even the largest is small, each is written in one piece."""
         return self._pixels(self._levels[-1]) > SMALL_PIXELS
 
     @property
     def merge_seconds(self) -> float:
-        """Time that merging the largest level took."""
+        """Time spent on merging the largest level."""
         return self._encoders[self._levels[-1]].merge_seconds
 
     @property
     def encode_seconds(self) -> float:
-        """Time that compressing the largest level took."""
+        """Time spent on compressing the largest level."""
         return self._encoders[self._levels[-1]].encode_seconds
 
     @property
@@ -84,17 +85,17 @@ class LevelWriter:
         return self._under_way is not None and not self._under_way.done()
 
     def close(self) -> None:
-        """Starts nothing more. Work that runs in a thread ends by itself."""
+        """Starts no more work. Work that already runs in a thread is not interrupted."""
         if self._under_way is not None:
             self._under_way.cancel()
 
     async def _follow(self, outputs: Outputs) -> None:
-        """Writes the bands that are complete."""
+        """Writes all bands that are complete."""
         await self._for_each_level(lambda level: self._catch_up(outputs, level))
         self._under_way = None
 
     async def _catch_up(self, outputs: Outputs, level: int) -> None:
-        """Writes band after band, each as its own piece of work, so that other pictures get their turn in between."""
+        """Writes one band at a time, each as a separate piece of work, so that other pictures get turns in between."""
         while await self._in_thread(self._band, outputs, level):
             pass
 
@@ -106,17 +107,17 @@ class LevelWriter:
         return await self._threads.run(lambda: work(outputs, level), self._pixels(level), self._client)
 
     def _pixels(self, level: int) -> int:
-        """Of the result."""
+        """The number of pixels of the result at this level."""
         return self._decoded.height * self._decoded.width * level**2
 
     def _encoder(self, level: int) -> StreamEncoder:
-        """Made in the thread that first needs it; a level is only ever in one thread at a time."""
+        """Created in the first thread that needs it; at most one thread at a time works on a level."""
         if level not in self._encoders:
             self._encoders[level] = self._codec.encoder(self._decoded, level, self._options, self._size)
         return self._encoders[level]
 
     def _band(self, outputs: Outputs, level: int) -> bool:
-        """Writes the next band and releases its rows; False if it is not complete yet."""
+        """Writes the next band and releases its rows; False if the band is not complete yet."""
         encoder = self._encoder(level)
         wrote = encoder.advance(self._decoded.by_frame(outputs, level), self._rows)
         if wrote:

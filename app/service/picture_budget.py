@@ -1,4 +1,4 @@
-"""Memory of pictures in progress, from decoded to written: what does not fit is refused before it is worked on."""
+"""Limits the memory of pictures in progress, from decoded to written: what does not fit is refused before any work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _RETRY_SECONDS = 5.0
 
 
 class PictureBudget:
-    """A ceiling for all pictures together, which clients share. Lives on the event loop.
+    """A ceiling for all pictures together, which clients share. Used on the event loop only.
 
     A client's first picture may take all that is free.
     """
@@ -23,14 +23,14 @@ class PictureBudget:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes counted in and not yet out."""
+        """Bytes held for all clients."""
         return self._shares.total
 
     @contextmanager
     def hold(self, client: str, count: int) -> Iterator[None]:
         """Counts `count` bytes for `client` while the block runs.
 
-        Raises TooManyPixels for a picture that needs more than there is by itself, and QueueFull or TooManyRequests.
+        Raises TooManyPixels if the picture alone exceeds the ceiling, and otherwise QueueFull or TooManyRequests.
         """
         if count > self._max_bytes:
             raise TooManyPixels(

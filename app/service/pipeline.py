@@ -1,4 +1,4 @@
-"""The way of one picture: bytes, planes, tiles, planes, bytes, store. The core of POST /upscale and of every job."""
+"""Takes one picture through decoding, network, encoding and storing. The core of POST /upscale and of every job."""
 
 import asyncio
 import time
@@ -25,16 +25,17 @@ from app.service.stages import Stages
 from app.service.upload_budget import Reservation
 
 PIXELS_PER_BYTE = 4
-"""Of a JPEG, about; other formats have fewer."""
+"""Typical of a JPEG file; files of other formats have fewer pixels per byte."""
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be made, for whom.
+    """What to make, and for whom.
 
-    No deadline: None. `formats` are those that the client accepts, the best first; with none, the options' format is
-    written. Of a pass without a size, all levels are written; without `smaller`, only the last, or the one of `level`.
+    A deadline of None is no deadline. `formats` are those that the client accepts, best first; if empty, the format of
+    the options is written. If the options ask for a scale, all levels up to it are written; without `smaller`, only
+    `level`, or the largest if that is None.
     """
 
     options: UpscaleOptions
@@ -49,19 +50,19 @@ class Order:
 
 
 class Upload:
-    """The body of one request: taken once, so that nothing holds it while the network works."""
+    """The body of one request, which can be released once it is decoded, before the network works."""
 
     def __init__(self, data: bytes, reservation: Reservation | None = None) -> None:
-        """`reservation` is the bytes' part of the upload budget, where there is one."""
+        """`reservation` is what the bytes hold of the upload budget, if it is limited."""
         self._data: bytes | None = data
         self._reservation = reservation
 
     def read(self) -> bytes:
-        """The bytes."""
+        """The bytes; empty once released."""
         return self._data or b""
 
     def release(self) -> None:
-        """Lets go of the bytes and of their part of the budget; a second call changes nothing."""
+        """Drops the bytes and their reservation; a second call has no effect."""
         self._data = None
         if self._reservation is not None:
             self._reservation.release()
@@ -69,30 +70,30 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Upscaled:
-    """What came out: every level's picture, and whether they can be had again under the order's id, or why not."""
+    """The pictures of all written levels, and whether the store keeps them under the order's id, or why not."""
 
     levels: Mapping[int, StoredPicture]
     level: int
-    """The largest of them, which was asked for."""
+    """The largest of `levels`, which was asked for."""
     network: str
-    """That which computed it."""
+    """The name of the network that computed them."""
     passes: int
     stored: bool
     not_stored_because: str
     truncated: bool
     left_out: tuple[str, ...]
-    """The metadata blocks that are missing from the result, each with the reason."""
+    """Metadata blocks that are missing from the result, each with the reason."""
     height: int
     width: int
     clean_up: CleanUp
 
 
 class EngineSource(Protocol):
-    """Where the engine of this moment is; it changes when weights are swapped."""
+    """Provides the current engine, which changes when weights are reloaded."""
 
     @property
     def engine(self) -> Engine:
-        """The engine that takes new work. Raises errors.WarmingUp or errors.Draining."""
+        """The engine for new work. Raises errors.WarmingUp or errors.Draining."""
         ...
 
 
@@ -119,10 +120,10 @@ class Pipeline:
     async def run(
         self, order: Order, upload: Upload, stages: Stages, progress: Progress, patient: bool = False
     ) -> Upscaled:
-        """Upscales one picture at every level up to the order's. Raises the codec's and the engine's errors.
+        """Upscales one picture as ordered. Raises the codec's and the engine's errors.
 
-        `patient`: the picture can be had from the store alone, so that a store which is away is tried again. Cancelling
-        it withdraws the tiles. Raises DeadlineExceeded when the order's time is up.
+        With `patient`, an unavailable store is retried, as only the store can deliver the result. Cancelling withdraws
+        the tiles. Raises DeadlineExceeded when the order's time is up.
         """
         seconds = order.deadline_seconds
         try:
@@ -130,9 +131,8 @@ class Pipeline:
                 deadline = None if seconds is None else time.monotonic() + seconds
                 return await self._run(order, upload, stages, progress, patient, deadline)
         except TimeoutError:
-            raise DeadlineExceeded(
-                f"Not done within {seconds:g} s. Send a smaller picture, or ask for a job (Prefer: respond-async)."
-            ) from None
+            otherwise = "" if patient else ", or ask for a job (Prefer: respond-async)"
+            raise DeadlineExceeded(f"Not done within {seconds:g} s. Send a smaller picture{otherwise}.") from None
 
     async def _run(
         self,
@@ -144,7 +144,7 @@ class Pipeline:
         deadline: float | None,
     ) -> Upscaled:
         with stages.measure("decode"):
-            # How large the picture is only decoding tells; until then its bytes do, most often.
+            # The number of pixels is known only after decoding; until then it is estimated from the bytes.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.options.least_level**2
             engine = self._engines.engine
             decoded, made, options, left_out = await self._threads.run(
@@ -206,9 +206,9 @@ class Pipeline:
     def _decode(
         self, engine: Engine, order: Order, upload: Upload
     ) -> tuple[Decoded, Plan, UpscaleOptions, tuple[str, ...]]:
-        """The planes, what is made of them, the options with the format to write, and notes on metadata.
+        """The picture, the plan for it, the options with the format to write, and the metadata that is left out.
 
-        Refuses what cannot be made or written.
+        Raises the codec's errors for pictures that cannot be read, computed or written, and BadParameter.
         """
         preferred = replace(order.options, format=order.formats[0]) if order.formats else order.options
         decoded = self._codec.decode(upload.read(), preferred, order.client)

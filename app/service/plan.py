@@ -1,4 +1,4 @@
-"""Which network makes a picture, up to which level, and what is written of it: decided by its size and the options."""
+"""Which network computes a picture, up to which level, and which levels are written: by its size and the options."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from app.service import clean_up
 
 
 class Networks(Protocol):
-    """An engine that is ready."""
+    """The networks of an engine that is ready."""
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """Of all networks, ascending."""
+        """The scales of all networks, ascending."""
 
     @property
     def networks(self) -> Mapping[str, NetworkInfo]:
-        """By name."""
+        """The networks by name."""
 
     def choose(self, scale: int, network: str | None = None) -> str:
         """The network for this scale. Raises BadParameter."""
@@ -30,11 +30,11 @@ class Networks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`network` is the one asked for; app.service.choice says which computes, once the picture's strength is known.
+    """`network` is the one asked for; app.service.choice decides which one computes, once the strength is known.
 
-    `compute` is the level up to which it works; `levels` are those to write, ascending.
+    `compute` is the level up to which to compute; `levels` are those to write, ascending.
 
-    With `size` (height, width), the one level is reduced to it.
+    With `size` (height, width), there is one level, which is reduced to that size.
     """
 
     network: str
@@ -49,7 +49,7 @@ class Plan:
 
 
 def check(engine: Networks, options: UpscaleOptions) -> str | None:
-    """The network, if it does not depend on the picture's size. Raises BadParameter for what no picture can have."""
+    """The network; None if it depends on the picture's size. Raises BadParameter for options that fit no picture."""
     scales = _scales(engine, options)
     if options.sized:
         if options.long_side is not None and (options.width is not None or options.height is not None):
@@ -60,7 +60,7 @@ def check(engine: Networks, options: UpscaleOptions) -> str | None:
 
 
 def plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> Plan:
-    """For a picture of this size. Raises BadParameter."""
+    """The plan for a picture of this size. Raises BadParameter."""
     check(engine, options)
     scales, size = _scales(engine, options), options.size_of(height, width)
     if options.sized:
@@ -80,20 +80,20 @@ def plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> 
 
 
 def _network(engine: Networks, level: int, options: UpscaleOptions) -> str:
-    """The one for this level. Raises BadParameter, also for a strength of clean-up that it has not."""
+    """The network for this level. Raises BadParameter, also if it lacks the clean-up strength that is asked for."""
     name = engine.choose(level, options.model)
     clean_up.check(engine.networks, engine.networks[name], options.clean)
     return name
 
 
 def _scales(engine: Networks, options: UpscaleOptions) -> Sequence[int]:
-    """Of the network that is named, or of all."""
+    """The scales of the network that `options` name, or of all."""
     named = engine.networks.get(options.model or "")
     return engine.scales if named is None else named.scales
 
 
 def _level(options: UpscaleOptions, scales: Sequence[int]) -> int:
-    """The smallest that reaches the scale. Raises BadParameter."""
+    """The smallest level that is at least the scale asked for. Raises BadParameter."""
     for level in scales:
         if level >= options.scale:
             return level

@@ -1,6 +1,6 @@
-"""Requests that are sent again: by their Idempotency-Key they get the job that the first one began.
+"""Idempotency keys: a request that is sent again gets the job that the first one with its Idempotency-Key began.
 
-(draft-ietf-httpapi-idempotency-key-header.) A key is remembered as long as its job.
+See draft-ietf-httpapi-idempotency-key-header. A key is remembered as long as its job.
 """
 
 import asyncio
@@ -23,99 +23,101 @@ from app.service.pipeline import Order
 _MISUSED = (
     "Idempotency-Key: it was used for another picture or other options. Take a new key for each job, such as a UUID."
 )
-_SHOWN = TypeAdapter(tuple[str, str])
+_DOCUMENT = TypeAdapter(tuple[str, str])
 _PATIENCE_SECONDS, _POLL_SECONDS = 2.0, 0.05
-"""For a job that another process has just begun to be shown by it."""
+"""How long, and how often, to look for the job of a request that has just claimed a key, here or elsewhere."""
 
 
 class Repeats:
-    """Keys of this process and, where there is a board, of the others."""
+    """The keys of this process and, if there is a board, of all processes."""
 
-    def __init__(self, directory: JobDirectory, board: JobBoard | None, most: int) -> None:
-        """Remembers at most `most` keys, which should be as many as jobs are; beyond, the largest user's oldest go."""
-        self._directory, self._board, self._most = directory, board, most
-        self._known: dict[str, dict[str, _Began]] = {}  # by client
+    def __init__(self, directory: JobDirectory, board: JobBoard | None, max_keys: int) -> None:
+        """Remembers at most `max_keys`, which should be the limit of jobs; beyond that, the client with the most keys
+        loses its oldest.
+        """
+        self._directory, self._board, self._max_keys = directory, board, max_keys
+        self._known: dict[str, dict[str, _Claim]] = {}  # by client, then by place
 
     async def find(self, key: str, caller: Caller, asked: str, job_id: str) -> JobView | None:
-        """The job that a request with this key began; None: there is none, and `job_id` is to be begun at once.
+        """The job that an earlier request with this key began.
 
-        If that is never begun, the next request with the key takes its place. Raises BadParameter if the first request
-        asked for something else, and StoreUnavailable.
+        None if there is none: the key now belongs to `job_id`, which the caller must begin at once. If it never does,
+        the next request with the key takes it over. `asked` is the request's fingerprint. Raises BadParameter if the
+        earlier request asked for something else, and StoreUnavailable.
         """
-        place, mine = _place(key, caller), _Began(job_id, asked)
-        began = self._known.get(caller.name, {}).get(place)
-        job = None if began is None else await self._job(began, caller)
+        place, own = _place(key, caller), _Claim(job_id, asked)
+        claim = self._known.get(caller.name, {}).get(place)
+        job = None if claim is None else await self._job(claim, caller)
         if job is None and self._board is not None:
-            began, job = await self._agreed(self._board, place, caller, mine)
-        if job is None or began is None:
-            self._remember(place, caller, mine)
+            claim, job = await self._agreed(self._board, place, caller, own)
+        if job is None or claim is None:
+            self._remember(place, caller, own)
             return None
-        if began.asked != asked:
+        if claim.asked != asked:
             raise BadParameter(_MISUSED)
         return job
 
     async def _agreed(
-        self, board: JobBoard, place: str, caller: Caller, mine: "_Began"
-    ) -> tuple["_Began | None", JobView | None]:
-        """What all processes take for begun with a key: `mine`, without a job, or another one and its job."""
-        before = (await board.read(place, caller.owner)).document
-        began, patience = _read(before), 0.0
+        self, board: JobBoard, place: str, caller: Caller, own: "_Claim"
+    ) -> tuple["_Claim", JobView | None]:
+        """The claim on a key that all processes agree on: `own`, without a job, or another one with its job."""
+        shown = await board.read(place, caller.owner)
+        before, claim = shown.document, _parsed(shown.document)
+        patience = _PATIENCE_SECONDS if shown.leased else 0.0
         while True:
-            job = None if began is None else await self._job(began, caller, patience)
-            if job is not None:
-                return began, job
-            shown = await board.agree(place, caller.owner, before, json.dumps(mine))
-            began = _read(shown)
-            if began in (mine, None):  # nothing of ours, if it cannot be read
-                return mine, None
-            before, patience = shown, _PATIENCE_SECONDS  # another process has just taken the key, and begins its job
+            if claim is not None and (job := await self._job(claim, caller, patience)) is not None:
+                return claim, job
+            before = await board.agree(place, caller.owner, before, json.dumps(own), _PATIENCE_SECONDS)
+            claim, patience = _parsed(before), _PATIENCE_SECONDS
+            if claim in (own, None):  # a document that cannot be read is not a claim
+                return own, None
 
-    async def _job(self, began: "_Began", caller: Caller, patience: float = 0.0) -> JobView | None:
-        """The job, which may take so many seconds to appear; None if it does not, or is forgotten."""
+    async def _job(self, claim: "_Claim", caller: Caller, patience: float = 0.0) -> JobView | None:
+        """The job, waiting up to `patience` seconds for it to appear; None if it does not, or is forgotten."""
         end = time.monotonic() + patience
         while True:
             with suppress(NotFound):
-                return await self._directory.find(began.job_id, caller.owner)
+                return await self._directory.find(claim.job_id, caller.owner)
             if time.monotonic() >= end:
                 return None
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _remember(self, place: str, caller: Caller, began: "_Began") -> None:
-        self._known.setdefault(caller.name, {})[place] = began
-        if sum(map(len, self._known.values())) > self._most:
+    def _remember(self, place: str, caller: Caller, claim: "_Claim") -> None:
+        self._known.setdefault(caller.name, {})[place] = claim
+        if sum(map(len, self._known.values())) > self._max_keys:
             client = max(self._known, key=lambda client: len(self._known[client]))
             del self._known[client][next(iter(self._known[client]))]
             if not self._known[client]:
                 del self._known[client]
 
 
-class _Began(NamedTuple):
-    """What is remembered of a key: the job, and the fingerprint of what was asked for."""
+class _Claim(NamedTuple):
+    """What is remembered about a key: its job, and the fingerprint of the request that began it."""
 
     job_id: str
     asked: str
 
 
 def fingerprint(order: Order, data: bytes, webhook: str = "") -> str:
-    """What was asked for: the picture, the options, the format that is preferred, and where its end is told.
+    """SHA-256 of a request: the picture, the options, the preferred format, and the webhook's address.
 
-    Options at their defaults do not count, nor do further formats: the version before an upgrade, which has fewer of
-    them, sees the same.
+    Options at their defaults are left out, as are further formats, so that versions with fewer of them, during an
+    upgrade, compute the same fingerprint.
     """
-    plain = asdict(type(order.options)())
-    options = {name: value for name, value in asdict(order.options).items() if value != plain[name]}
-    told = json.dumps([options, order.formats[:1], webhook]).encode()
-    return hashlib.sha256(hashlib.sha256(told).digest() + hashlib.sha256(data).digest()).hexdigest()
+    defaults = asdict(type(order.options)())
+    options = {name: value for name, value in asdict(order.options).items() if value != defaults[name]}
+    header = json.dumps([options, order.formats[:1], webhook]).encode()
+    return hashlib.sha256(hashlib.sha256(header).digest() + hashlib.sha256(data).digest()).hexdigest()
 
 
-def _read(shown: str | None) -> _Began | None:
-    """As another process has shown it; None without, or where something else is there."""
+def _parsed(document: str | None) -> _Claim | None:
+    """A claim from the board; None if there is none, or if the document is not a claim."""
     try:
-        return None if shown is None else _Began(*_SHOWN.validate_json(shown))
+        return None if document is None else _Claim(*_DOCUMENT.validate_json(document))
     except ValidationError:
         return None
 
 
 def _place(key: str, caller: Caller) -> str:
-    """Keys are a client's own."""
+    """Where the board keeps a key: each client has its own key space."""
     return hashlib.sha256("\0".join(("idempotency", caller.owner, caller.name, key)).encode()).hexdigest()

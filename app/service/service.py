@@ -1,4 +1,4 @@
-"""The service as a whole: what it is made of, which phase it is in, and how it starts, swaps weights and stops."""
+"""The service as a whole: its parts, its phase, and how it starts, reloads weights and stops."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,11 +30,11 @@ from app.settings import Settings
 from app.webhook_rules import Rules
 
 Phase = Literal["warming", "ready", "leaving", "draining", "failed"]
-"""While leaving, everything is served, but readiness says no, so that load balancers look elsewhere."""
+"""While leaving, requests are still served, but readiness fails, so that load balancers send them elsewhere."""
 
 
 class Service:
-    """Everything that outlives a request. Routes read its parts; main builds it."""
+    """Everything that outlives a request. Routes use its parts."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Service:
         """`open_engine` checks the weights and returns an engine for them, not started yet, or raises StartupError. It
         is called here, and again at every reload.
 
-        `decoders` are started and closed with the service; None decodes in this process. `board` shows jobs to other
-        processes. `sender` sends webhooks; None: there are none. What is freed in `returning_memory` goes
-        back to the system.
+        `decoders` are started and closed with the service; None decodes in this process. `board` publishes jobs to
+        other processes. `sender` sends webhooks; None turns them off. Memory that is freed inside `returning_memory`
+        is returned to the system.
         """
         self.settings = settings
         self.store = store
@@ -94,21 +94,21 @@ class Service:
 
     @property
     def engine(self) -> Engine:
-        """The engine of this moment, also while draining: what was admitted is finished on it. Raises WarmingUp."""
+        """The current engine, even while draining: admitted work is finished on it. Raises WarmingUp."""
         return self._engine if self._engine is not None else self.accepting_engine
 
     def require_ready(self) -> None:
-        """Raises WarmingUp or Draining unless new work is taken."""
+        """Raises WarmingUp or Draining unless new work is accepted."""
         _ = self.accepting_engine
 
     def check_level(self, level: int, parameter: str) -> None:
-        """Raises BadParameter when no model that is served has such a level."""
+        """Raises BadParameter if no served model has this level."""
         if self._engine is not None and level not in self._engine.scales:
             allowed = ", ".join(map(str, self._engine.scales))
             raise BadParameter(f"{parameter}: {level} is not served; allowed are {allowed}.")
 
     def check(self, options: UpscaleOptions) -> str | None:
-        """The model that new work with these options gets, if that does not depend on its size.
+        """The model for new work with these options; None if that depends on the picture's size.
 
         Raises BadParameter, WarmingUp and Draining.
         """
@@ -128,7 +128,7 @@ class Service:
 
     @property
     def readiness(self) -> Literal["warming", "ready", "degraded", "leaving", "draining", "failed", "dead"]:
-        """Whether new work should come here, as last known: asking costs nothing."""
+        """Whether new work should be sent here, from state that is known already: cheap enough for frequent probes."""
         if self.phase != "ready":
             return self.phase
         if self.decoders == "starting":
@@ -139,22 +139,22 @@ class Service:
 
     @property
     def backlog_seconds(self) -> float:
-        """How long the network will take for what has been admitted."""
+        """Estimated time until all admitted work is computed."""
         return 0.0 if self._engine is None else self._engine.scheduler.backlog_seconds()
 
     def measure(self) -> None:
-        """Brings the gauges of the engine's queue up to this moment."""
+        """Updates the gauges of the engine's queue."""
         if self._engine is not None:
             status = self._engine.status()
             self.metrics.queue(status.queue_tiles, status.queue_age_seconds)
 
     def start_decoders(self) -> None:
-        """Starts a process to decode in, which warms up while the rest is loaded. `start` does so, too."""
+        """Starts a decoder process early, so that it warms up while the rest is loaded. `start` does so, too."""
         if self._decoders is not None:
             self._decoders.start()
 
     def start(self) -> None:
-        """Begins to load and warm the network, in the background. Once only."""
+        """Starts loading and warming the network in the background. Can be called once only."""
         engine, self._opened = self._opened, None  # not kept, so that a reload frees the first weights
         if engine is None:
             raise RuntimeError("this service was started before; build another one")
@@ -165,12 +165,12 @@ class Service:
         self._warming = asyncio.create_task(self._warm(engine))
 
     async def warmed(self) -> None:
-        """Waits until the network is warm, or could not be loaded; `phase` tells which."""
+        """Waits until the network is warm or could not be loaded; see `phase`."""
         if self._warming is not None:
             await asyncio.shield(self._warming)
 
     async def drain(self) -> None:
-        """Refuses new work, and waits until what was admitted is done, the oldest first, at most the grace time."""
+        """Refuses new work and finishes what was admitted, oldest first, within the grace time."""
         self.phase = "draining"
         if self._engine is not None:
             self._engine.oldest_first()
@@ -180,12 +180,12 @@ class Service:
         await self.directory.close()
 
     async def stop(self) -> None:
-        """Drains, and lets go of everything."""
+        """Drains, and closes everything."""
         for task in (self._warming, self._watching):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        if self.phase == "draining":  # by a signal, and the grace time is over
+        if self.phase == "draining":  # a signal began the drain, and the grace time is over
             self.keeper.hurry()
         await self.drain()
         await self.webhooks.close()
@@ -197,9 +197,9 @@ class Service:
         await self.store.close()
 
     async def reload(self) -> Engine:
-        """Opens the weights again, warms a second engine with them, and only then lets the first one finish and go.
+        """Opens the weights again, warms a second engine with them, and only then drains and stops the first one.
 
-        Raises StartupError when the weights do not pass their checks; the old ones go on serving.
+        Raises StartupError when the weights do not pass their checks; the old ones remain in use.
         """
         async with self._reloading:
             before = self.accepting_engine
@@ -226,7 +226,7 @@ class Service:
         log.info("ready", model=engine.first.name, device=engine.first.device)
 
     async def _serve(self, engine: Engine) -> None:
-        """Starts and warms an engine, which takes new work from then on."""
+        """Starts and warms an engine, and directs new work to it."""
         await engine.start()
         self._engine = engine
         self.metrics.models(

@@ -1,4 +1,4 @@
-"""Pictures on their way to or from clients: the slowest are cut off when somebody else needs their memory."""
+"""Uploads and answers in transit: the slowest are cut off when another client needs their memory."""
 
 import math
 import time
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from app.shares import Shares
 
 _GRACE_SECONDS = 5.0
-"""A transfer's pace says nothing before."""
+"""A younger transfer is not judged by its rate yet."""
 _LOOK_SECONDS = 1.0
-"""Paces are looked at no more often: with a thousand transfers that takes milliseconds, and a flood may be refused."""
+"""Minimum interval between two looks at all rates: one takes milliseconds for a thousand transfers, and each refused
+request of a flood would cause one."""
 _JUDGED_SECONDS = 1.0
 """A transfer that ended sooner says nothing about its client."""
 _REMEMBERED_SECONDS = 60.0
-"""For so long a client whose transfer was slow has no grace time: else it begins anew every few seconds."""
+"""How long a client has no grace time after a slow transfer; otherwise it could start a new one every few seconds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transfer:
-    """`count` bytes that are being moved; its client had moved `before` when it began."""
+    """A transfer of `count` bytes. `moved` returns the bytes its client has moved, which were `before` at the start."""
 
     client: str
     count: int
@@ -29,30 +30,30 @@ class Transfer:
     before: int
 
     def seconds(self, now: float) -> float:
-        """How long all of it takes at its pace until now; `count` may be less than what comes."""
+        """The estimated duration of the whole transfer at its rate so far; more than `count` bytes may be moved."""
         moved = max(1, self.moved() - self.before)
         return (now - self.began) * max(self.count, moved) / moved
 
 
 class Transfers:
-    """Those of all clients. Lives on the event loop."""
+    """The transfers of all clients. Used on the event loop only."""
 
     def __init__(self, shares: Shares, slow_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`shares`: the bytes of clients; a transfer that takes more than `slow_seconds` at its pace is slow."""
+        """`shares` counts the clients' bytes; a transfer is slow if it would take more than `slow_seconds`."""
         self._shares, self._slow_seconds, self._clock = shares, slow_seconds, clock
         self._running: dict[Transfer, None] = {}
         self._slow: dict[Transfer, None] = {}  # the slowest first, as of the last look
-        self._slow_clients: dict[str, float] = {}  # when their last slow transfer ended, in this order
+        self._slow_clients: dict[str, float] = {}  # client -> end of its last slow transfer, ascending
         self._looked_at = -math.inf
 
     def begin(self, client: str, count: int, moved: Callable[[], int], cut_off: Callable[[], None]) -> Transfer:
-        """`moved` tells bytes, of this transfer and of those before; `cut_off` is called at most once."""
+        """`moved` returns the bytes of this and earlier transfers; `cut_off` is called at most once."""
         transfer = Transfer(client, count, moved, cut_off, self._clock(), moved())
         self._running[transfer] = None
         return transfer
 
     def end(self, transfer: Transfer) -> bool:
-        """Whether it was still running; then its pace is remembered."""
+        """Ends a transfer, and remembers if it was slow. False if it had ended already."""
         if transfer not in self._running:
             return False
         del self._running[transfer]
@@ -66,10 +67,10 @@ class Transfers:
         return True
 
     def cut_off_slowest(self, client: str, own: int, asking: Transfer | None = None) -> bool:
-        """Cuts off the slowest transfer of another client that holds more than `own`; False if there is none.
+        """Cuts off the slowest transfer among other clients that hold more than `own`; False if there is none.
 
-        `own` is what `client` holds besides what it asks for, as `asking` if that has begun. One that is slow itself
-        cuts nobody off.
+        `own` is what `client` holds besides the transfer that needs room, which is `asking` if it has begun. A transfer
+        that is slow itself cannot cut off others.
         """
         self._look()
         if asking in self._slow:
@@ -82,7 +83,7 @@ class Transfers:
         return False
 
     def _look(self) -> None:
-        """Finds the slow ones, unless that was done just now."""
+        """Updates the slow transfers, unless that was done just now."""
         now = self._clock()
         if now - self._looked_at < _LOOK_SECONDS:
             return
@@ -97,7 +98,7 @@ class Transfers:
         self._slow = dict.fromkeys(sorted(slow, key=seconds.__getitem__, reverse=True))
 
     def _forget(self, now: float) -> None:
-        """Forgets the clients whose last slow transfer is long over."""
+        """Forgets clients whose last slow transfer ended long ago."""
         while self._slow_clients:
             client = next(iter(self._slow_clients))
             if now - self._slow_clients[client] < _REMEMBERED_SECONDS:

@@ -1,4 +1,4 @@
-"""Bytes of bodies that may be held at once: uploads cannot exhaust the memory, nor one client's the whole budget."""
+"""Limits the bytes of request bodies in memory: neither can uploads exhaust it, nor one client the whole budget."""
 
 import math
 import time
@@ -10,16 +10,16 @@ from app.shares import Shares
 
 
 class UploadBudget:
-    """Bytes by client, admitted by shares. Not thread-safe: it lives on the event loop.
+    """Bytes by client, admitted by shares. Not thread-safe: for use on the event loop only.
 
-    If there is no room, slow uploads are cut off, the slowest first, as slow answers are: see AnswerBudget.
+    If there is no room, slow uploads are cut off, slowest first, as slow answers are: see AnswerBudget.
     """
 
     def __init__(
         self, max_bytes: int, slow_seconds: float = math.inf, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`max_bytes` is for one client alone, see Shares for several; an upload that takes more than `slow_seconds` at
-        its pace is slow.
+        """`max_bytes` is for one client alone, see Shares for several; an upload is slow if it would take more than
+        `slow_seconds` at its rate so far.
         """
         self._max_bytes = max_bytes
         self._shares = Shares(max_bytes)
@@ -31,15 +31,15 @@ class UploadBudget:
         return self._shares.total
 
     def reserve(self, client: str = "") -> "Reservation":
-        """A part of the budget for one of the client's bodies, empty at first."""
+        """A reservation for one of the client's bodies, empty at first."""
         return Reservation(self._max_bytes, self._shares, self._transfers, client)
 
 
 class Reservation:
-    """One request's part."""
+    """The bytes of the budget that one request's body holds."""
 
     def __init__(self, max_bytes: int, shares: Shares, transfers: Transfers, client: str) -> None:
-        """Starts at nothing; more than `max_bytes` never fit."""
+        """Starts at 0 bytes; a body of more than `max_bytes` never fits."""
         self._max_bytes = max_bytes
         self._shares, self._transfers, self._client = shares, transfers, client
         self._bytes = 0
@@ -47,10 +47,10 @@ class Reservation:
         self._cut_off = False
 
     def arriving(self, declared: int, wake: Callable[[], None]) -> None:
-        """The body begins to arrive, of at least `declared` bytes.
+        """Call when the body starts to arrive; it has at least `declared` bytes. Raises TooManyBytes.
 
-        Until `arrived`, others that find no room may have it cut off: the bytes are given back, `wake` is called, and
-        the other calls raise SlowClient. Raises TooManyBytes.
+        Until `arrived`, the upload may be cut off to make room for others: its bytes are given back, `wake` is called,
+        and later calls raise SlowClient.
         """
         self._fit(declared)
 
@@ -62,7 +62,7 @@ class Reservation:
         self._transfer = self._transfers.begin(self._client, declared, lambda: self._bytes, cut_off)
 
     def check(self) -> None:
-        """Raises SlowClient if it was cut off."""
+        """Raises SlowClient if the upload was cut off."""
         if self._cut_off:
             raise SlowClient(
                 "The body arrived slowly while others found no room for theirs. Send it again a little later, or over "
@@ -70,7 +70,7 @@ class Reservation:
             )
 
     def arrived(self) -> None:
-        """Nothing more comes; from now on nobody cuts it off. Raises SlowClient."""
+        """Call when the body is complete; from then on it cannot be cut off. Raises SlowClient."""
         self.check()
         self._end()
 
@@ -95,7 +95,7 @@ class Reservation:
         self._bytes += count
 
     def release(self) -> None:
-        """Gives everything back; a second call changes nothing."""
+        """Gives all bytes back; a second call has no effect."""
         self._end()
         self._shares.remove(self._client, self._bytes)
         self._bytes = 0

@@ -1,4 +1,4 @@
-"""Tells others of jobs that have ended: who may have how many told, when it is tried again, and when given up."""
+"""Delivers webhooks for jobs that have ended: limits per client, retries, and when to give up."""
 
 import asyncio
 import json
@@ -19,30 +19,30 @@ from app.webhook_rules import Refused, Rules
 
 HEADER = "Webhook-Url"
 AT_ONCE = 64
-"""Messages being sent at the same time; of one client, AT_ONCE_OF_CLIENT."""
+"""Messages sent concurrently, of all clients; of one client, AT_ONCE_OF_CLIENT."""
 AT_ONCE_OF_CLIENT = 4
 FIRST_PAUSE_SECONDS = 1.0
 LAST_SECONDS = 1.0
-"""For what has ended when the time to stop is over already."""
+"""Time to deliver what ends only when the grace time is over."""
 GROWTH = 3
-"""Each pause is so many times as long as the one before."""
+"""Each pause between two tries is this many times as long as the one before."""
 State = Literal["pending", "delivered", "failed"]
 Render = Callable[[JobSnapshot], dict[str, Any]]
-"""A job as GET /jobs/{id} shows it."""
+"""Renders a job as GET /jobs/{id} shows it."""
 
 
 class Sender(Protocol):
-    """What sends a message once."""
+    """Sends a message, without retries."""
 
     async def send(self, url: str, message_id: str, body: bytes) -> int:
-        """The status of the answer; raises whatever went wrong."""
+        """The status of the response; raises whatever went wrong."""
 
     async def close(self) -> None:
-        """Lets go of everything."""
+        """Closes the connections."""
 
 
 class Hook:
-    """What is to be told about one job."""
+    """The webhook of one job."""
 
     def __init__(self, webhooks: "Webhooks", client: str, url: str, render: Render) -> None:
         self._webhooks = webhooks
@@ -51,29 +51,32 @@ class Hook:
         self.on_change: Callable[[], None] = lambda: None
 
     def release(self) -> None:
-        """There is no such job after all."""
+        """Gives the reserved room back: the job was not started."""
         self._webhooks.release(self)
 
     def fire(self, job: JobSnapshot) -> None:
-        """The job has ended."""
+        """Starts the delivery, once the job has ended."""
         self._webhooks.begin(self, job)
 
 
 class Webhooks:
-    """Messages that are to be delivered. Lives on the event loop; what is not delivered when it stops is lost."""
+    """Pending messages. Used on the event loop only; what is not delivered when the loop stops is lost."""
 
     def __init__(
         self,
         rules: Rules | None,
         sender: Sender | None,
         metrics: Metrics,
-        most: int,
-        tries: int,
+        max_pending: int,
+        max_tries: int,
     ) -> None:
-        """Off without `rules` and `sender`. At most `most` of one client alone wait; see Shares for several."""
+        """Off without `rules` and `sender`. Up to `max_pending` messages of one client alone; see Shares for several.
+
+        A message is given up after `max_tries`.
+        """
         self._rules, self._sender, self._metrics = rules, sender, metrics
-        self._tries = tries
-        self._shares = Shares(most)
+        self._max_tries = max_tries
+        self._shares = Shares(max_pending)
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._turns_of: dict[str, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,14 +84,14 @@ class Webhooks:
         self._closed = False
 
     def check(self, url: str) -> None:
-        """Raises BadParameter where no webhook can go there."""
+        """Raises BadParameter if webhooks are off, or `url` is not allowed."""
         if self._rules is None or self._sender is None:
             raise BadParameter(f"{HEADER}: webhooks are off here; ask for the job's state instead.")
         if complaint := self._rules.complaint(url):
             raise BadParameter(f"{HEADER}: {complaint}.")
 
     def reserve(self, client: str, url: str, render: Render) -> Hook:
-        """Room for one message. Raises BadParameter, QueueFull and TooManyRequests."""
+        """Reserves room for one message. Raises BadParameter, QueueFull and TooManyRequests."""
         self.check(url)
         if self._shares.room(client) < 1:
             raise self._shares.refusal(
@@ -110,7 +113,7 @@ class Webhooks:
             self._turns_of.pop(hook.client, None)
 
     def begin(self, hook: Hook, job: JobSnapshot) -> None:
-        """Delivers it in the background; not any more once closed."""
+        """Delivers the message in the background; after `close` it fails at once."""
         if self._closed:
             self._end(hook, job, "failed", 0)
             return
@@ -122,7 +125,10 @@ class Webhooks:
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self, seconds: float) -> None:
-        """One last try for everything, without pauses; waits for that at most so long, the second time less."""
+        """Tries every message one last time, without pauses, and waits up to `seconds` for that.
+
+        A second call waits LAST_SECONDS at most.
+        """
         if self._hurry.is_set():
             seconds = min(seconds, LAST_SECONDS)
         self._hurry.set()
@@ -130,7 +136,7 @@ class Webhooks:
             await asyncio.wait(self._tasks, timeout=seconds)
 
     async def close(self) -> None:
-        """Gives up what is not delivered."""
+        """Gives up undelivered messages, and closes the sender."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
@@ -141,21 +147,21 @@ class Webhooks:
     async def _deliver(self, hook: Hook, job: JobSnapshot, body: bytes) -> None:
         message_id = f"msg_{new_id()}"
         state: State = "failed"
-        number = 0
+        tries = 0
         try:
             while True:
                 last = self._hurry.is_set()
                 async with self._turn(hook.client):
                     result = await self._try(hook.url, message_id, body)
                 self._metrics.webhook_tried(result)
-                number += 1
+                tries += 1
                 if result == "ok":
                     state = "delivered"
-                if result == "ok" or last or number >= self._tries:
+                if result == "ok" or last or tries >= self._max_tries:
                     return
-                await self._wait(FIRST_PAUSE_SECONDS * GROWTH ** (number - 1) * random.uniform(0.8, 1.2))
+                await self._wait(FIRST_PAUSE_SECONDS * GROWTH ** (tries - 1) * random.uniform(0.8, 1.2))
         finally:
-            self._end(hook, job, state, number)
+            self._end(hook, job, state, tries)
 
     def _end(self, hook: Hook, job: JobSnapshot, state: State, tries: int) -> None:
         self.release(hook)
@@ -176,19 +182,19 @@ class Webhooks:
             return "timeout"
         except Refused:
             return "refused"
-        except Exception as error:  # whatever the other side does, it is not this service's failure
+        except Exception as error:  # whatever the receiver does must not count as a failure of this service
             structlog.get_logger("lapsrn").debug("webhook", error=type(error).__name__)
             return "unreachable"
         return "ok" if 200 <= status < 300 else "status"
 
     async def _wait(self, seconds: float) -> None:
-        """The pause, or until it is to be hurried."""
+        """Pauses, but not beyond the start of `drain`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
 
     @asynccontextmanager
     async def _turn(self, client: str) -> AsyncIterator[None]:
-        """One client's receivers that do not answer keep no more than its own turns."""
+        """A turn to send. Limited per client, so that its unresponsive receivers cannot take the turns of others."""
         async with self._turns_of.setdefault(client, asyncio.Semaphore(AT_ONCE_OF_CLIENT)), self._turns:
             yield

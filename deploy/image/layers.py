@@ -1,4 +1,4 @@
-"""Builds the image twice, the second time with one more line of code, and says what an update moves.
+"""Builds the image twice, the second time with one more line of code, and prints what an update downloads.
 
 `python3 -m deploy.image.layers` from the repository's root. Exits with 1 if layers of more than 5 MB changed.
 """

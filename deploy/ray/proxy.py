@@ -1,4 +1,4 @@
-"""What stands before Serve's proxy: honest errors where a replica dies, limits on headers, one request id.
+"""Middleware of Serve's proxy: honest errors if a replica dies, limits on headers, one request id.
 
 RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=deploy.ray.proxy:middlewares, in the environment of every node.
 """
@@ -54,7 +54,7 @@ class HonestErrors:
 
 
 class Bounds:
-    """431 where the service would answer it, which cannot see what the proxy has let in.
+    """Answers 431 where the service would, which cannot limit what the proxy has let in.
 
     Headers that are for operators of Serve are taken out.
     """
@@ -86,7 +86,7 @@ def middlewares() -> list[Middleware]:
 
 
 def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The proxy adds its id to that of the service, which took it over."""
+    """Headers with one request id: the proxy adds its own to that of the service, which took it over."""
     ids = [each for each in headers if each[0].lower() == _ID]
     return [each for each in headers if each[0].lower() != _ID] + ids[:1]
 

@@ -37,7 +37,7 @@ class Lapsrn:
             raise RuntimeError(f"the service is {state}")
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What `replicas_for` goes by."""
+        """What `replicas_for` decides by."""
         return {"backlog_seconds": self._app.state.service.backlog_seconds}
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from app.api.connections import RESERVE, Connections, affordable_connections
+from app.api.connections import RESERVE, Connections, affordable_connections, most_of_one
 
 INFINITY = resource.RLIM_INFINITY
 
@@ -27,6 +27,11 @@ def test_each_client_has_a_limit_of_its_own_but_a_proxy_has_none() -> None:
     connections.leave("192.0.2.1")
     connections.leave("192.0.2.1")
     assert connections.enter("192.0.2.1") == "open"
+
+
+@pytest.mark.parametrize(("wanted", "limit", "most"), [(256, 1024, 256), (256, 200, 150), (1000, 4, 3), (5, 1, 1)])
+def test_no_limit_on_one_client_lets_it_take_all_connections(wanted: int, limit: int, most: int) -> None:
+    assert most_of_one(wanted, limit) == most
 
 
 def test_a_network_of_ipv6_addresses_is_one_client() -> None:

@@ -316,6 +316,7 @@ async def test_jobs_have_a_deadline_of_their_own(serve: Running) -> None:
     async with serve([lambda: FakeModel(gate=gate)], job_deadline_seconds=0.05) as client:
         document = await finished(client, (await begin(client)).headers["location"])
         assert document["error"]["type"] == "urn:lapsrn:problem:deadline-exceeded"
+        assert document["error"]["detail"] == "Not done within 0.05 s. Send a smaller picture."
         gate.set()
 
 

@@ -11,6 +11,7 @@ import pytest
 from app.errors import BadParameter, NotFound
 from app.options import UpscaleOptions
 from app.results import Shown
+from app.results.redis import RedisStore
 from app.service.caller import Caller
 from app.service.pipeline import Order
 from app.service.repeats import Repeats, fingerprint
@@ -86,12 +87,13 @@ async def test_keys_are_a_clients_own(serve: Running) -> None:
 
 
 class Board:
-    """Two processes' common board, without leases."""
+    """Two processes' common board. What is on it is leased if it is `fresh`."""
 
     lease_seconds = watched_seconds = 10.0
 
-    def __init__(self) -> None:
+    def __init__(self, *, fresh: bool = False) -> None:
         self.shown: dict[tuple[str, str], str] = {}
+        self._fresh = fresh
 
     async def show(self, job_id: str, owner: str, document: str) -> bool:
         self.shown[job_id, owner] = document
@@ -99,9 +101,9 @@ class Board:
 
     async def read(self, job_id: str, owner: str) -> Shown:
         await asyncio.sleep(0)
-        return Shown(self.shown.get((job_id, owner)), leased=True, cancelled=False)
+        return Shown(self.shown.get((job_id, owner)), leased=self._fresh, cancelled=False)
 
-    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str, fresh_seconds: float) -> str:
         await asyncio.sleep(0)
         if self.shown.get((job_id, owner), before) == before:
             self.shown[job_id, owner] = document
@@ -187,6 +189,28 @@ async def test_so_do_two_services(serve: Running, redis_server: RedisServer) -> 
             assert [answer.status_code for answer in answers] == [202] * 4
             assert len({answer.json()["id"] for answer in answers}) == 1
             assert (await begin(other, key, "?scale=2")).status_code == 422
+
+
+async def test_a_request_waits_for_the_job_of_one_that_has_just_taken_the_key() -> None:
+    directory, one, other = processes(Board(fresh=True))
+    assert await one.find("key", ME, "asked", "first") is None
+    second = asyncio.create_task(other.find("key", ME, "asked", "second"))
+    await asyncio.sleep(0.01)
+    directory.begun.add("first")
+    assert str(await second) == "first"
+
+
+async def test_whoever_takes_a_key_has_it_for_a_moment(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url, 1, 600)
+    board = store.board(600, 600)
+    try:
+        assert [await board.agree("id", "owner", None, text, 60) for text in ("one", "other")] == ["one", "one"]
+        assert await board.read("id", "owner") == Shown("one", leased=True, cancelled=False)
+        assert await board.agree("id", "owner", "one", "later", 0.001) == "later"
+        await asyncio.sleep(0.01)
+        assert await board.read("id", "owner") == Shown("later", leased=False, cancelled=False)
+    finally:
+        await store.close()
 
 
 @pytest.mark.parametrize("board", [None, Board()])

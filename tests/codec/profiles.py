@@ -4,13 +4,16 @@ import itertools
 import struct
 
 
-def cmyk_profile() -> bytes:
-    """An ICC version 2 profile of 16 measured colours: every ink full or absent. (ICC.1:2001-04, 6.5.8: lut8Type.)"""
+def cmyk_profile(chroma: float = 0.6) -> bytes:
+    """An ICC version 2 profile of 16 measured colours: every ink full or absent. (ICC.1:2001-04, 6.5.8: lut8Type.)
+
+    With `chroma` from 1 on, inks are more colourful than sRGB can show.
+    """
     corners = bytearray()
     for cyan, magenta, yellow, black in itertools.product((0, 1), repeat=4):
         lightness = (100 - 30 * cyan - 40 * magenta - 8 * yellow) * (1 - 0.85 * black)
         a, b = (-35 * cyan + 70 * magenta - 6 * yellow), (-45 * cyan - 5 * magenta + 90 * yellow)
-        fade = 0 if black else 0.6
+        fade = 0 if black else chroma
         corners += bytes([round(lightness * 2.55), round(128 + a * fade), round(128 + b * fade)])
     ramp, identity = bytes(range(256)), struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + bytes(corners) + ramp * 3

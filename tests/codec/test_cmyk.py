@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from app.codec.color_management import to_srgb
 from tests.codec.png_reference import chunks
 from tests.codec.profiles import cmyk_profile
 from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled
@@ -66,3 +67,29 @@ def test_a_profile_for_other_inks_is_let_go() -> None:
     _, expected = upscaled(saved(inks, "TIFF", "CMYK"))
     _, encoded = upscaled(saved(inks, "TIFF", "CMYK", icc_profile=with_rgb))
     assert np.array_equal(pixels(encoded.body), pixels(expected.body))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("channel", "ink"), [(0, (178, 84, 72)), (1, (153, 216, 122)), (2, (235, 120, 240)), (3, (38, 128, 128))], ids=str
+)
+def test_inks_more_colorful_than_srgb_end_at_its_edge(channel: int, ink: tuple[int, ...], dtype: type) -> None:
+    """Between white and an ink, the profile is linear in CIELAB; by LittleCMS's shortcut it was up to 23 levels off."""
+    share = np.linspace(0, 1, 256)[:, None]
+    profile, full = cmyk_profile(1.25), np.iinfo(dtype).max
+    assert bytes(ink) in profile
+    inks: Array = np.zeros((1, 256, 4), dtype)
+    inks[0, :, channel] = np.rint(share[:, 0] * full)
+    lab = (share * ink + (1 - share) * (255, 128, 128)) * (100 / 255, 1, 1) - (0, 128, 128)
+    shown = to_srgb(inks, profile)
+    assert shown is not None
+    assert np.abs(shown[0] / full - _srgb(lab)).max() < 1.2 / 255
+
+
+def _srgb(lab: Array) -> Array:
+    """CIELAB (n, 3) of D50 as sRGB, 0 to 1. (IEC 61966-2-1, Bradford.)"""
+    above = (lab[:, :1] + 16) / 116 + lab[:, 1:2] * (0.002, 0, 0) + lab[:, 2:] * (0, 0, -0.005)
+    xyz = np.where(above > 6 / 29, above**3, 3 * (6 / 29) ** 2 * (above - 4 / 29)) * (0.9642, 1, 0.8249)
+    linear = xyz @ np.linalg.inv([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]]).T
+    linear = linear.clip(0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)

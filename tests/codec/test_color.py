@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from app.codec.color_management import made_profile, to_srgb
 from app.codec.merge import merge
 from app.codec.split import split
 from model import color, resample
@@ -144,3 +145,25 @@ def test_threads_and_strips_do_not_change_a_bit() -> None:
     with ThreadPoolExecutor(3) as pool:
         together = merge(planes, enlarged, 4, 8, FORMULAS, pool)
     assert np.array_equal(together, merge(planes, enlarged, 4, 8, FORMULAS))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colors_beyond_srgb_end_at_its_edge(dtype: type) -> None:
+    """Adobe RGB by curves and a matrix in float64; 16 bits were up to 20 levels of 255 off, by a shortcut."""
+    full = np.iinfo(dtype).max
+    samples: Array = np.random.default_rng(3).integers(0, full, (60, 60, 3), dtype=dtype, endpoint=True)
+    white, green = (0.3127, 0.329, 1.0), (0.21, 0.71, 1.0)
+    primaries = [0.64, 0.33, 1.0, *green, 0.15, 0.06, 1.0]
+    shown = to_srgb(samples, made_profile("rgb", white, primaries=primaries, gamma=2.19921875))
+    assert shown is not None
+    linear = (samples / full) ** 2.19921875 @ np.linalg.solve(_to_xyz(0.3, 0.6), _to_xyz(*green[:2])).T
+    linear = linear.clip(0, 1)
+    expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+    assert np.abs(shown / full - expected).max() < 1.1 / 255
+
+
+def _to_xyz(x: float, y: float) -> Array:
+    """RGB to XYZ of D65, with sRGB's red and blue and a green of this chromaticity. (SMPTE RP 177.)"""
+    ends = np.array([(0.64, 0.33), (x, y), (0.15, 0.06)])
+    columns = np.stack([ends[:, 0] / ends[:, 1], np.ones(3), (1 - ends.sum(axis=1)) / ends[:, 1]])
+    return columns * np.linalg.solve(columns, [0.3127 / 0.329, 1, (1 - 0.3127 - 0.329) / 0.329])

@@ -87,6 +87,19 @@ def test_dashboard_queries_parse(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_lines_of_replicas_have_names_of_their_own() -> None:
+    """Queries that keep the label `instance` keep `replica`, too, unless they sum over replicas."""
+    named = {
+        target["expr"]: target["legendFormat"]
+        for panel in DASHBOARD["panels"]
+        for target in panel.get("targets", [])
+        if "{{instance}}" in target["legendFormat"]
+    }
+    alike = {query for query, name in named.items() if "{{replica}}" not in name}
+    assert {query for query in alike if not re.search(r"by \(instance\)|^instance:", query)} == set()
+    assert len(named) > len(alike) > 0
+
+
 def test_panels_do_not_overlap_and_explain_themselves() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:

@@ -129,5 +129,5 @@ async def test_workers_with_other_networks_are_refused(caplog: pytest.LogCapture
     assert isinstance(error, StartupError)
     assert "x8" in str(error)
     assert "margin 6" in str(error)
-    assert "no place" in str(error)
+    assert "missing" in str(error)
     await engine.stop(0)

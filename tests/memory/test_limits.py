@@ -92,7 +92,8 @@ def test_results_in_redis_take_no_memory_here() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({}, "LAPSRN_MORE_WEIGHTS=none"),
+        ({}, "LAPSRN_MORE_WEIGHTS=none or a smaller LAPSRN_CPU_WORKERS or LAPSRN_CODEC_THREADS, or"),
+        ({"replicas": 2, "redis_url": "redis://127.0.0.1/0"}, "a smaller LAPSRN_REPLICAS, or"),
         ({"result_max_bytes": 1 << 30}, "LAPSRN_RESULT_MAX_BYTES=1073741824"),
         ({"max_queue_bytes": 1 << 30}, "LAPSRN_MAX_QUEUE_BYTES=1073741824"),
         ({"max_input_pixels": 1 << 26}, "LAPSRN_MAX_INPUT_PIXELS=67108864"),

@@ -9,8 +9,9 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-from app.results import storage_key
+from app.results import Shown, storage_key
 from app.results.redis import RedisStore
+from app.results.redis_board import RedisBoard
 from app.results.redis_link import KEYS
 from app.service.job_snapshot import JobSnapshot
 from bench.redis_server import RedisServer
@@ -167,7 +168,9 @@ async def test_events_of_another_process_outlive_an_outage_and_leave_no_tracebac
             assert (await there.get(url)).json()["state"] == "done"
 
 
-async def test_a_job_of_a_process_that_died_is_lost(serve: Running, redis_server: RedisServer) -> None:
+async def test_a_job_of_a_process_that_died_is_lost(
+    serve: Running, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is told within the lease, not after the ten minutes for which a finished job is remembered."""
     running = JobSnapshot(
         version=3,
@@ -182,7 +185,8 @@ async def test_a_job_of_a_process_that_died_is_lost(serve: Running, redis_server
     )
     store = RedisStore(redis_server.url, 1000, 60)
     await store.board(600.0, 0.001).show(running.id, "", running.model_dump_json())
-    async with serve(redis_url=redis_server.url, job_lease_seconds=2.0) as there:
+    monkeypatch.setattr(RedisStore, "board", lambda self, ttl, lease: RedisBoard(self._link, ttl, 0.001))
+    async with serve(redis_url=redis_server.url) as there:
         answer = await there.get(f"/jobs/{running.id}")
         while answer.json()["state"] == "running":
             await asyncio.sleep(0.05)
@@ -191,4 +195,14 @@ async def test_a_job_of_a_process_that_died_is_lost(serve: Running, redis_server
         assert answer.json()["error"]["type"] == "urn:lapsrn:problem:job-lost"
         assert answer.json()["error"]["detail"].endswith("Send the picture again.")
         assert '"state":"failed"' in (await there.get(f"/jobs/{running.id}/events")).text
+    await store.close()
+
+
+async def test_a_state_is_shown_no_shorter_than_its_lease_lasts(redis_server: RedisServer) -> None:
+    """Else a job of a process that died would be unknown before it is lost."""
+    store = RedisStore(redis_server.url, 1000, 60)
+    board = store.board(0.001, 60.0)
+    await board.show("short", "", "a state")
+    await asyncio.sleep(0.01)
+    assert await board.read("short", "") == Shown("a state", leased=True, cancelled=False)
     await store.close()

@@ -55,7 +55,7 @@ class Board:
     async def show(self, job_id: str, owner: str, document: str) -> bool:
         raise AssertionError("another process shows it")
 
-    async def agree(self, job_id: str, owner: str, before: str | None, document: str) -> str:
+    async def agree(self, job_id: str, owner: str, before: str | None, document: str, fresh_seconds: float) -> str:
         raise AssertionError("nobody shows anything else")
 
     async def cancel(self, job_id: str, owner: str) -> bool:

@@ -5,7 +5,7 @@ from app.codec.heif import HEADERS, Items
 
 
 def quality_of(data: bytes) -> int | None:
-    """0 to 100, as libavif maps it linearly to the quantiser; None if it is lossless or not to be read."""
+    """0 to 100, as libavif maps it linearly to the quantiser; None if it is lossless or cannot be read."""
     try:
         index = av1.base_quantizer(Items(data).beginning(data, HEADERS))
     except IndexError:

@@ -1,4 +1,4 @@
-"""Tells from pixels how a picture was shrunk, and how noisy it is, by a small network that learned it.
+"""Estimates from pixels how a picture was shrunk, and how noisy it is, by a small trained network.
 
 Four convolutions over a few tiles, of which only moments are kept: the logarithms of the mean and the mean square of
 every feature, so that contrast and content matter little. Two layers more make of them the probability of each way of
@@ -85,9 +85,9 @@ class Estimator:
         return cls(parameters, about["ways"], about["strides"], about["gain"], about["floors"])
 
     def of(self, tiles: Sequence[Plane]) -> Estimate | None:
-        """What tiles (H, W) of a picture tell, luma in units of full scale, studio range up to a constant.
+        """The estimate from tiles (H, W) of a picture, luma in units of full scale, studio range up to a constant.
 
-        None where none has `least_side` rows and columns.
+        None if no tile has `least_side` rows and columns.
         """
         tiles = [tile for tile in tiles if min(tile.shape) >= self.least_side]
         if not tiles:

@@ -31,7 +31,7 @@ _LEAST_MEAN, _LEAST_SCORE, _MOST_ELSEWHERE = 0.2, 7.0, 0.6
 
 
 def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
-    """The quality that a picture was coded with, of which these are parts, as of `tiles_of`; None if it shows none."""
+    """The quality that a picture was coded with, from its parts as of `tiles_of`; None if they show none."""
     sums, counts = _sums(histograms(tiles))
     counts = counts.clip(1)
     scores = sums / np.sqrt(counts / 2)  # of a cosine with no preference for any angle, in standard deviations
@@ -47,7 +47,7 @@ def tiles_of(height: int, width: int, rows: Callable[[int, int], NDArray[np.floa
     """Parts that begin at multiples of 8, in levels of the full range that JPEG codes, up to a constant.
 
     Of luma in units of full scale, studio range, of which `rows` gives rows [first, last), from the top down and then a
-    few again. None of pictures that are too small to tell.
+    few again. There are none of pictures that are too small.
     """
     if min(height, width) < _LEAST_SIDE:
         return

@@ -1,4 +1,4 @@
-"""What pixels tell of a picture's history: JPEG, by the steps of coefficients or by what rings around edges, and noise
+"""What pixels tell of a picture's history: JPEG, by the steps of coefficients or by ringing around edges, and noise
 and shrinking, by the estimator."""
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ LEAST_PROBABILITY = 0.5
 def findings_of(luma: Plane, lossless: bool) -> list[Finding]:
     """What luma (H, W), studio range in units of full scale, went through.
 
-    `lossless`: the file that it comes from has no losses itself. Otherwise what rings is that file's.
+    `lossless`: the file that it comes from has no losses itself. Otherwise ringing is due to that file.
     """
     height, width = luma.shape
     return findings_of_rows(height, width, lambda first, last: luma[first:last], lossless)
@@ -49,7 +49,7 @@ def _estimated(tiles: Sequence[Plane]) -> Iterator[Finding]:
 
 
 def _parts(tile: Plane) -> Iterator[Plane]:
-    """Its corners, of at most TILE x TILE."""
+    """The corners of luma, of at most TILE x TILE."""
     height, width = tile.shape
     for top in sorted({0, max(0, height - TILE)}):
         for left in sorted({0, max(0, width - TILE)}):

@@ -23,7 +23,7 @@ _LEVELS, _QUALITIES = (1.2, 1.75, 3.3, 4.8, 7.0, 9.5, 10.5), (96, 95, 90, 85, 75
 
 
 def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
-    """The quality that a picture was about coded with, of which these are parts, as of `grid.tiles_of`; None: none."""
+    """About the quality that a picture was coded with, from its parts as of `grid.tiles_of`; None if they show none."""
     flat, total = np.zeros((8, 8)), np.zeros((8, 8))
     stepped = ((tile, np.abs(np.diff(tile))) for tile in tiles)
     drawn = [(tile, steps) for tile, steps in stepped if (steps < _SPECK).mean() > _LEAST_FLAT]

@@ -12,7 +12,7 @@ _COARSEST = 127
 
 
 def quality_of(data: bytes) -> int | None:
-    """libwebp's quality, 0 to 100, whose quantiser the first frame has; None if it is lossless or not to be read."""
+    """libwebp's quality, 0 to 100, whose quantiser the first frame has; None if it is lossless or cannot be read."""
     frame = next(_frames(data), None)
     if frame is None or len(frame) <= _HEADER or frame[0] & 1:
         return None  # none, or one that depends on others, which no WebP has

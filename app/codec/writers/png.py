@@ -88,7 +88,7 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
 class _Plan:
     """How a picture is written: which filters its rows choose from, and who compresses them.
 
-    By the factor `worth` it has to be smaller than the fastest, which is several times as fast.
+    `worth`: by what factor its file has to be smaller than that of the fastest, which takes a fraction of the time.
     """
 
     filters: tuple[int, ...]
@@ -217,7 +217,7 @@ class PngStream:
         self._file.write(chunk(b"IEND"))
 
     def finish(self) -> bytes:
-        """The file, if it was none of the caller's; every row has been added."""
+        """The file, unless it is the caller's; every row has been added."""
         self.end()
         return self._memory.getvalue()
 
