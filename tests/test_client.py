@@ -1,13 +1,16 @@
 """The Python client against the real service on loopback, with a network that repeats pixels."""
 
 import asyncio
+import copy
+import gc
 import hashlib
 import io
 import json
+import pickle
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -420,6 +423,50 @@ def test_the_id_of_a_job_is_one_part_of_a_path() -> None:
             with pytest.raises(NotFound):
                 ask("../model\n?a#b")
     assert {request.split("/jobs/")[1].count("\n") for request in other.requests} == {1}
+
+
+def test_a_forked_process_has_connections_of_its_own(url: str) -> None:
+    """On one that both processes use, one of them would get the other's picture."""
+    opened: list[httpx.Client] = []
+
+    class Counted(httpx.Client):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            opened.append(self)
+
+    class Here(Upscaler):
+        _client = Counted
+
+    with Here(url) as upscaler, pytest.MonkeyPatch.context() as patch:
+        assert upscaler.upscale(FILE).body
+        assert len(opened) == 1
+        patch.setattr("lapsrn_client.conversation.os.getpid", lambda: 1)
+        assert upscaler.upscale(FILE).body
+        assert upscaler.upscale(FILE).body
+        assert len(opened) == 2
+    for client in opened:
+        client.close()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_asyncio_client_outlives_an_event_loop(url: str) -> None:
+    """As in a program that calls asyncio.run for each picture."""
+    upscaler = AsyncUpscaler(url)
+
+    async def last() -> bytes:
+        async with upscaler:
+            return (await upscaler.upscale(FILE)).body
+
+    assert len({asyncio.run(upscaler.upscale(FILE)).body, asyncio.run(last())}) == 1
+    gc.collect()  # so that what the first loop has left open, as loops do, is not found during another test
+
+
+@pytest.mark.parametrize("through", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_error_comes_whole_from_another_process(through: Callable[[UpscaleError], UpscaleError]) -> None:
+    error = NotFound("urn:x", "No result", "It has expired.", 404, request_id="a1")
+    there = through(error)
+    assert type(there) is NotFound
+    assert (str(there), vars(there)) == (str(error), vars(error))
 
 
 async def test_asyncio_client_tries_again() -> None:

@@ -50,12 +50,60 @@ def test_progress_is_told_in_percent(service: Running, visit: Visit) -> None:
     done = float(text(page, "#work-text").split(" ")[0]) / 100
     assert 0 < done < 1
     share = float(page.locator("#work-bar").evaluate("bar => bar.value"))
-    assert share == pytest.approx(0.1 + 0.9 * done, abs=0.01)
+    assert share == pytest.approx(0.1 + 0.8 * done, abs=0.01)
     assert page.locator("#tools").is_hidden()
     service.pace.go()
     wait_done(page)
     assert page.locator("#work").is_hidden()
     assert page.locator("#tile-overlay").is_hidden()
+
+
+@pytest.mark.parametrize("key", ["“quoted”", "broken\u200bkey", "鍵"])
+def test_a_key_that_cannot_be_sent_is_refused_where_it_is_typed(locked: Running, visit: Visit, key: str) -> None:
+    page = visit(locked.url, may_complain=True)
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector("#key[open]")
+    page.fill("#key-value", key)
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.querySelector('#key').open")
+    words = "The service did not accept this key. Look for a typing error, or ask for another."
+    assert page.evaluate("document.querySelector('#key-value').validationMessage") == words
+    page.fill("#key-value", f" {KEY}\u00a0")
+    page.keyboard.press("Enter")
+    wait_done(page)
+
+
+HELD_HALFWAY = """() => {
+  const real = window.fetch;
+  window.fetch = async (url, options) => {
+    const answer = await real(url, options);
+    if (!String(url).includes("level=")) return answer;
+    const whole = new Uint8Array(await answer.arrayBuffer());
+    const half = Math.round(whole.length / 2);
+    const start = async (out) => {
+      out.enqueue(whole.slice(0, half));
+      await new Promise((go) => (window.go = go));
+      out.enqueue(whole.slice(half));
+      out.close();
+    };
+    return new Response(new ReadableStream({ start }), { headers: answer.headers });
+  };
+}"""
+"""Lets half of a result through, and the rest after `go()`."""
+
+
+def test_fetching_the_result_is_told_in_percent(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    page.evaluate(HELD_HALFWAY)
+    picture = png(40, 60)
+    upload(page, ("hill.png", picture))
+    until(page, "document.querySelector('#work-text').textContent === 'Fetching the result, 50 %'")
+    assert float(page.locator("#work-bar").evaluate("bar => bar.value")) == pytest.approx(0.95, abs=0.001)
+    page.evaluate("go()")
+    wait_done(page)
+    with page.expect_download() as caught:
+        page.click("#download")
+    assert Path(caught.value.path()).read_bytes() == service.upscale(picture, 4)
 
 
 def test_a_row_of_pictures_is_worked_off_and_each_can_be_looked_at(service: Running, visit: Visit) -> None:

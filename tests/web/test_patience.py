@@ -32,6 +32,7 @@ def test_a_lost_connection_fails_no_picture(service: Running, visit: Visit) -> N
     upload(page, *((f"{n}.png", png(20 + n, 30)) for n in range(5)))
     page.wait_for_selector("#banner:not([hidden])")
     assert text(page, "#banner-words") == "The service cannot be reached. Your pictures wait."
+    assert page.locator("#said").text_content() == "The service cannot be reached. Your pictures wait."
     until(page, "document.querySelector('#banner-quiet').textContent.startsWith('Trying again in ')")
     until(page, "document.querySelectorAll('.entry[data-state=held], .entry[data-state=waiting]').length === 5")
     assert page.locator(".entry[data-state=waiting]").count() >= 3  # nothing more is sent meanwhile

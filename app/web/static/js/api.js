@@ -118,12 +118,28 @@ export class Api {
     this.#fetch(`upscale?id=${encodeURIComponent(id)}`, { method: "DELETE", keepalive: true }).catch(() => {});
   }
 
-  /** @param {string} id of a result @param {number} level @param {AbortSignal} [signal] @returns {Promise<Blob>} */
-  async picture(id, level, signal) {
+  /**
+   * @param {string} id of a result
+   * @param {number} level
+   * @param {AbortSignal} signal
+   * @param {(share: number) => void} [onShare] share of the bytes that are here, 0..1; not called if their number is not told
+   * @returns {Promise<Blob>}
+   */
+  async picture(id, level, signal, onShare = () => {}) {
     const address = `upscale?level=${level}&id=${encodeURIComponent(id)}`;
-    const response = await this.#fetch(address, { signal: signal ?? null });
+    const response = await this.#fetch(address, { signal });
+    const total = Number(response.headers.get("Content-Length"));
+    let here = 0;
+    /** @type {TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>} */
+    const counted = new TransformStream({
+      transform(bytes, out) {
+        here += bytes.byteLength;
+        if (here <= total) onShare(here / total); // of a body that a proxy has compressed, it counts other bytes
+        out.enqueue(bytes);
+      },
+    });
     try {
-      return await response.blob();
+      return await new Response(response.body?.pipeThrough(counted), { headers: response.headers }).blob();
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") throw error;
       throw new ApiError(ownProblem("unreachable"));

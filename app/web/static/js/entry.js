@@ -38,6 +38,8 @@ export class Entry {
     /** @type {EntryState} */
     this.state = "waiting";
     this.uploaded = 0;
+    /** Share of the result's bytes that are here; null: not known. @type {number | null} */
+    this.fetched = null;
     /** @type {import("./api.js").Job | null} */
     this.job = null;
     /** Seconds until the service is asked again, while held; 0: until the connection is back. */
@@ -102,12 +104,12 @@ export class Entry {
     return this.job && this.job.progress.total > 0 ? this.job.progress : null;
   }
 
-  /** @returns {number | null} 0..1 over upload and tiles together; null where nothing can be said */
+  /** @returns {number} 0..1 over upload, tiles and result together */
   get share() {
     if (this.state === "uploading") return 0.1 * this.uploaded;
-    if (this.state === "running" && this.tiles) return 0.1 + (0.9 * this.tiles.done) / this.tiles.total;
+    if (this.state === "running" && this.tiles) return 0.1 + (0.8 * this.tiles.done) / this.tiles.total;
     if (this.state === "queued") return 0.1;
-    return this.state === "fetching" ? 1 : 0;
+    return this.state === "fetching" ? 0.9 + 0.1 * (this.fetched ?? 1) : 0;
   }
 
   /** @param {Settings} settings @returns {boolean} whether they ask for what it is, or is to become */

@@ -4,6 +4,8 @@ import { part } from "./dom.js";
 import { text } from "./texts.js";
 
 const PLACE = "lapsrn-api-key";
+/** What a header can hold: others, such as typographic quotes, come along when a key is copied. */
+const SENDABLE = /^\s*[ -~]*\s*$/;
 
 /** @returns {string} the key of this tab, or empty */
 export function storedKey() {
@@ -28,6 +30,7 @@ export function attachKey(onKey) {
   const dialog = part("key", HTMLDialogElement);
   const value = part("key-value", HTMLInputElement);
   part("key-cancel", HTMLElement).onclick = () => dialog.close();
+  value.oninput = () => value.setCustomValidity(SENDABLE.test(value.value) ? "" : text("key.wrong"));
   part("key-form", HTMLFormElement).addEventListener("submit", () => {
     const key = value.value.trim();
     value.value = "";

@@ -33,8 +33,8 @@ const api = new Api(document.baseURI);
 api.key = storedKey();
 const connection = new Connection(api);
 const queue = new Queue(api, connection);
-const toast = new Toast();
-const banner = new Notice("banner");
+const toast = new Toast(say);
+const banner = new Notice("banner", say);
 const attention = new Attention();
 const panel = new SettingsPanel(() => {
   stage.follow();

@@ -9,9 +9,14 @@ export class Notice {
   #words;
   #quiet;
   #button;
+  #say;
 
-  /** @param {string} id of its element; those of its parts begin with it */
-  constructor(id) {
+  /**
+   * @param {string} id of its element; those of its parts begin with it
+   * @param {(words: string) => void} [say] for a screen reader, which may miss what was hidden until now
+   */
+  constructor(id, say = () => {}) {
+    this.#say = say;
     this.#root = part(id, HTMLElement);
     this.#words = part(`${id}-words`, HTMLElement);
     this.#quiet = part(`${id}-quiet`, HTMLElement);
@@ -22,8 +27,8 @@ export class Notice {
   show(told) {
     this.#root.hidden = told === null;
     const words = told?.words ?? "";
-    // A screen reader reads the words whenever they are set.
-    if (this.#words.textContent !== words) this.#words.textContent = words;
+    if (words && this.#words.textContent !== words) this.#say(words);
+    this.#words.textContent = words;
     this.#quiet.textContent = told?.quiet ?? "";
     this.#button.hidden = !told?.act;
     this.#button.textContent = told?.label ?? "";

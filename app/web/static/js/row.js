@@ -51,7 +51,7 @@ export class Row {
     this.#what.textContent = whatIs(entry);
     this.#state.textContent = entry.state === "done" ? madeOf(entry) : progressOf(entry);
     this.#bar.hidden = !entry.isBusy || entry.state === "waiting";
-    this.#bar.value = entry.share ?? 0;
+    this.#bar.value = entry.share;
     this.#save.hidden = entry.state !== "done";
     this.#next.hidden = entry.state !== "waiting" || isNext;
     this.#drawThumb();

@@ -69,9 +69,14 @@ export class Run {
     const levels = Object.keys(job.results).map(Number);
     const result = new Result(job.id, entry.settings, levels.sort((a, b) => a - b), entry.format);
     result.partial = entry.remedy.includes("truncated=allow");
+    entry.fetched = null;
     this.#enter("fetching");
     const level = result.levelFor(entry.settings);
-    await result.keep(level, await this.#api.picture(job.id, level, this.#signal));
+    const picture = await this.#api.picture(job.id, level, this.#signal, (share) => {
+      entry.fetched = share;
+      this.#enter("fetching");
+    });
+    await result.keep(level, picture);
     result.seconds = (performance.now() - entry.startedAt) / 1000;
     return result;
   }

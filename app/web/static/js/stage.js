@@ -145,7 +145,7 @@ export class Stage {
 
   /** @param {Entry} entry */
   #showWork(entry) {
-    part("work-bar", HTMLProgressElement).value = entry.share ?? 0;
+    part("work-bar", HTMLProgressElement).value = entry.share;
     part("work-text", HTMLElement).textContent = progressOf(entry);
     part("work-cancel", HTMLElement).textContent = text("do.cancel");
     if (this.#right || this.#left) {

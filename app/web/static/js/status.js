@@ -80,7 +80,7 @@ export function progressOf(entry) {
       return typeof left === "number" && left >= 1 ? text("state.left", { percent: done, time: roughly(left) }) : done;
     }
     case "fetching":
-      return text("state.fetching");
+      return entry.fetched === null ? text("state.fetching") : text("state.fetched", { percent: percent(entry.fetched) });
     case "failed":
       return titleOf(entry);
     case "done":

@@ -9,10 +9,13 @@ const STAYS_MS = 8000;
 export class Toast {
   #root = part("toast", HTMLElement);
   #timer = 0;
+  #say;
   /** @type {Removal | null} */
   #removal = null;
 
-  constructor() {
+  /** @param {(words: string) => void} say for a screen reader, which may miss what was hidden until now */
+  constructor(say) {
+    this.#say = say;
     part("toast-undo", HTMLElement).onclick = () => {
       const removal = this.#removal;
       this.#removal = null;
@@ -31,6 +34,7 @@ export class Toast {
     part("toast-words", HTMLElement).textContent = words;
     part("toast-undo", HTMLElement).hidden = removal === null;
     this.#root.hidden = false;
+    this.#say(words);
     this.#wait();
   }
 

@@ -414,6 +414,14 @@ export const TEXTS = {
     zh: "正在获取结果",
     ja: "結果を取得中",
   },
+  "state.fetched": {
+    en: "Fetching the result, {percent}",
+    de: "Ergebnis wird geholt, {percent}",
+    fr: "Récupération du résultat, {percent}",
+    es: "Recibiendo el resultado, {percent}",
+    zh: "正在获取结果 {percent}",
+    ja: "結果を取得中 {percent}",
+  },
   "state.done": { en: "Done", de: "Fertig", fr: "Prête", es: "Lista", zh: "已完成", ja: "完了" },
   progress: { en: "Progress", de: "Fortschritt", fr: "Avancement", es: "Progreso", zh: "进度", ja: "進行状況" },
 

@@ -19,7 +19,7 @@ _DEFAULTS = Options()
 class Upscaler(Conversation):
     """`Upscaler("http://127.0.0.1:8000").upscale("photo.jpg").save("big.png")` writes a PNG four times as large.
 
-    For use by one thread at a time. Everything raises UpscaleError.
+    For use by one thread at a time; a forked process makes connections of its own. Everything raises UpscaleError.
     """
 
     _client = httpx.Client
@@ -86,9 +86,16 @@ class Upscaler(Conversation):
 
 
 class AsyncUpscaler(Conversation):
-    """The same for asyncio. Cancelling the task that upscales with `progress` cancels the job."""
+    """The same for asyncio, by one event loop at a time.
+
+    Cancelling the task that upscales with `progress` cancels the job.
+    """
 
     _client = httpx.AsyncClient
+
+    def _here(self) -> object:
+        """This process, and the event loop that reads and writes."""
+        return super()._here(), asyncio.get_running_loop()
 
     async def upscale(
         self, picture: Picture, scale: float = 4, options: Options = _DEFAULTS, progress: Progress | None = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -9,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, replace
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -44,8 +46,23 @@ class Conversation(ABC):
             detail = "it holds a line break, or something else that is not printable ASCII; check where it is read from"
             raise NotAuthorized(title="this API key cannot be sent", detail=detail, status=0)
         headers = {"X-API-Key": api_key} if api_key else {}
-        self._http = open_client(self._client, url, timeout=timeout, headers=headers)
+        self._open = partial(open_client, self._client, url, timeout=timeout, headers=headers)
+        self._connections = self._open()
+        self._owner: object = None
         self._url, self._retries, self._max_wait = url, retries, max_wait
+
+    @property
+    def _http(self) -> Any:
+        """The httpx client for here: what comes on connections that a fork inherits, say, is its parent's."""
+        here = self._here()
+        if self._owner not in (None, here):
+            self._connections = self._open()
+        self._owner = here
+        return self._connections
+
+    def _here(self) -> object:
+        """What connections belong to: this process."""
+        return os.getpid()
 
     @abstractmethod
     async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:

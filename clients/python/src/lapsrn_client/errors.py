@@ -1,5 +1,6 @@
 """What can go wrong, by kind; every error is an UpscaleError."""
 
+from functools import partial
 from typing import Any
 
 
@@ -13,6 +14,10 @@ class UpscaleError(Exception):
         self.type, self.title, self.detail, self.status = type, title, detail, status
         self.members = members
         """The other members of the problem document, such as `request_id` and `parameters`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whole when it is copied, or comes from another process."""
+        return partial(type(self), self.type, self.title, self.detail, self.status, **self.members), ()
 
 
 class Unreachable(UpscaleError):
