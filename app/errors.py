@@ -104,7 +104,7 @@ class RangeNotSatisfiable(ClientError):
     slug = "range-not-satisfiable"
 
     def __init__(self, message: str, size: int) -> None:
-        """`size` is the full size in bytes."""
+        """`size` is that of the whole file, in bytes."""
         super().__init__(message)
         self.size = size
 

@@ -101,7 +101,7 @@ def screenshot(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def pictures(data: Path) -> Iterator[tuple[str, Samples]]:
-    """(set, result) for every picture that can be had."""
+    """(set, result) for every picture that is available."""
     name, upscale = upscaler()
     print(f"enlarged by: {name}")
     for group in ("Set5", "Set14"):

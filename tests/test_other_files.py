@@ -54,7 +54,7 @@ PNG = pictures.png(pictures.gray())
         (300 * b"nothing in particular", ""),
     ],
 )
-def test_names(data: bytes, name: str) -> None:
+def test_files_are_named_by_their_first_bytes(data: bytes, name: str) -> None:
     assert name_of(data) == name
 
 

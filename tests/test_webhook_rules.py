@@ -139,7 +139,7 @@ def secret(length: int) -> str:
     return "whsec_" + base64.b64encode(bytes(range(length))).decode()
 
 
-def test_secrets() -> None:
+def test_secrets_are_read_in_their_order() -> None:
     assert secrets_in(secret(24)) == (bytes(range(24)),)
     assert secrets_in(f"{secret(32)}\n{secret(64)} ") == (bytes(range(32)), bytes(range(64)))
 

@@ -95,7 +95,7 @@ class LargePicture:
         return Whole(self._source.height, self._source.width, self._channels, self._depth, alpha)
 
     def findings(self) -> list[Finding]:
-        """What the pixels tell of the picture's history."""
+        """What the pixels show of the picture's history."""
         return findings_of_rows(self._source.height, self._source.width, self._luma, lossless=True)
 
     def decoded(self, first: int, last: int, whole: Whole) -> Decoded:

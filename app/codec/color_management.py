@@ -18,7 +18,7 @@ _SPACES = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 _NAMES = {1: "gray", 3: "rgb", 4: "cmyk"}
 _NO_OPTIMIZATION = 0x100  # cmsFLAGS_NOOPTIMIZE
 _RELATIVE = 1  # relative colorimetric
-_MOST_TAGS = 100  # that LittleCMS reads
+_MOST_TAGS = 100  # LittleCMS takes no profile with more
 _DATE = slice(24, 36)  # when a profile was made (ICC.1:2022, 7.2.1)
 _D50 = (0.3457, 0.3585, 1.0)  # as x, y, Y
 SRGB_GAMMA = 1 / 2.2
@@ -101,6 +101,7 @@ def _gray_levels(dtype: np.dtype[Any], profile: bytes) -> NDArray[np.unsignedint
 
 
 def _transformed(colors: Samples, profile: bytes) -> Samples:
+    profile = _of_few_steps(profile)
     name = _NAMES[colors.shape[2] if colors.ndim == 3 else 1]
     # LittleCMS's shortcut for curves and a matrix is exact to a level, and ten times as fast. The others are coarse
     # tables, up to thirty levels off where colours leave the gamut of sRGB.
@@ -110,10 +111,26 @@ def _transformed(colors: Samples, profile: bytes) -> Samples:
     return np.asarray(imagecodecs.cms_transform(np.ascontiguousarray(colors), profile, srgb_profile(), **settings))
 
 
+def _of_few_steps(profile: bytes) -> bytes:
+    """The profile with its tags D2B0 to D2B3 renamed, which LittleCMS prefers: they may list thousands of steps to be
+    taken for each pixel. What they say more precisely, others have to say, too. (ICC.1:2022, 8.3.2.)
+    """
+    data = bytearray(profile)
+    for at in _tags(profile):
+        if data[at : at + 3] == b"D2B":
+            data[at : at + 3] = b"d2b"
+    return bytes(data)
+
+
 def _has_tables(profile: bytes) -> bool:
-    """Whether tables map its colours (tags A2B0 to D2B3), and not curves and a matrix alone. (ICC.1:2022, 8.3.)"""
+    """Whether tables map its colours (tags A2B0 to A2B2), and not curves and a matrix alone."""
+    return any(profile[at : at + 3] == b"A2B" for at in _tags(profile))
+
+
+def _tags(profile: bytes) -> range:
+    """Where the entries of its tags begin; further ones are not read by LittleCMS. (ICC.1:2022, 7.3.)"""
     count = min(struct.unpack_from(">I", profile, 128)[0], _MOST_TAGS)
-    return any(profile[at + 1 : at + 3] == b"2B" for at in range(132, 132 + 12 * count, 12))
+    return range(132, 132 + 12 * count, 12)
 
 
 def cmyk_to_rgb(inks: Samples) -> Samples:

@@ -37,7 +37,7 @@ static inline __attribute__((always_inline)) void shrink_down(
             for (size_t phase = 0; phase < scale; phase++) {
                 const float* row = rows[a * scale + phase];
                 const lanes_t values = clamped(load(row, x, length), low, high);
-                __builtin_prefetch(row + x + 8 * LANES);  // more rows than the CPU foresees
+                __builtin_prefetch(row + x + 8 * LANES);  // more rows than the CPU prefetches by itself
 #pragma GCC unroll 4
                 for (size_t i = 0; i < TOGETHER; i++)
                     if (i <= a && a - i < SEEN) sums[i] += merge->shrinking[(a - i) * scale + phase] * values;

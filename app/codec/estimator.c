@@ -71,7 +71,7 @@ static inline __attribute__((always_inline)) void run_row(
     const float* from = in.values + y * stride * line;
     Lanes totals[BLOCKS] = {{0}}, squares[BLOCKS] = {{0}};
     for (size_t x = 0; x < out.width; x += PIXELS) {
-        // The last ones begin sooner where they would be fewer, and some are then there already.
+        // The last group begins earlier if it would be smaller, and computes some again.
         const int whole = out.width >= PIXELS;
         const size_t begin = whole && x + PIXELS > out.width ? out.width - PIXELS : x;
         const size_t count = whole ? PIXELS : out.width;

@@ -34,7 +34,7 @@ typedef struct {
 
 typedef uint64_t words_t __attribute__((vector_size(32)));
 
-// Zeros behind another one.
+// Zeros that follow another zero.
 typedef struct {
     uint32_t start, length;
 } run_t;
@@ -64,7 +64,7 @@ static inline void align(writer_t* writer) {
     flush(writer);
 }
 
-// Sorts by what is above the lowest nine bits, of which there are 17; equals stay in their order.
+// A stable sort by the 17 bits above the lowest nine.
 static void sort_by_count(uint32_t* values, size_t number) {
     uint32_t other[SYMBOLS];
     for (unsigned shift = 9; shift < 26; shift += 9) {

@@ -11,7 +11,7 @@ typedef uint32_t bits_t __attribute__((vector_size(LANES * sizeof(uint32_t))));
 typedef code_t codes_t __attribute__((vector_size(LANES * sizeof(code_t))));
 typedef uint8_t bytes_t __attribute__((vector_size(LANES)));
 
-// The nearest codes, of two equally near the even one.
+// Rounds to the nearest codes, ties to even.
 static inline bits_t rounded(lanes_t values, float full) {
     values = clamped(values, 0, full);
     values += 0x1.8p23f;  // floats of this size are whole numbers, and end in their bits
@@ -81,7 +81,7 @@ static inline __attribute__((always_inline)) void mixed(
     for (size_t k = 0; k < COLORS; k++) extend(merge, added + k * wide, wide);
 }
 
-// What a residual adds to a row of its plane, likewise.
+// What a residual adds to a row of its plane, as above.
 static inline void alone(
     const merge_t* merge, const float* residual, float gain, float bias, size_t row, float* restrict added, size_t wide
 ) {
@@ -288,7 +288,7 @@ static void put_pixels(const merge_t* merge, const float* values, size_t wide, s
     }
 }
 
-// Where the strip of one call is worked on.
+// The working memory of one call, for a strip.
 typedef struct {
     size_t wide;                     // from a channel of a row to the next
     float *room, *values, *offsets;  // one row, or two block rows; of three block rows
@@ -318,7 +318,7 @@ static void finish(const merge_t* merge, desk_t* desk, const float* values) {
     desk->out += length * merge->channels * merge->itemsize;
 }
 
-// Source rows [first, last) as the planes say.
+// Source rows [first, last) of the planes, unchanged.
 static void as_they_are(const merge_t* merge, size_t first, size_t last, desk_t* desk) {
     for (size_t row = first * merge->scale; row < last * merge->scale; row++) {
         compute(merge, row, desk->room, desk->values, desk->wide);

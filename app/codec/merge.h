@@ -31,7 +31,7 @@ static inline size_t computed_channels(const merge_t* merge) {
     return (merge->chroma[0] ? COLORS : 1) + (merge->alpha != NULL);
 }
 
-// Of blocks along a side of the source.
+// How many blocks cover a side of the source.
 static inline size_t blocks_of(size_t length) { return (length + BLOCK - 1) / BLOCK; }
 
 static inline size_t whole_lanes(size_t length) { return (length + LANES - 1) / LANES * LANES; }
@@ -41,7 +41,7 @@ static inline lanes_t clamped(lanes_t values, float low, float high) {
     return __builtin_elementwise_min(__builtin_elementwise_max(values, zero + low), zero + high);
 }
 
-// LANES values that are all there.
+// LANES values, all of which exist.
 static inline lanes_t load_all(const float* at) {
     lanes_t values;
     memcpy(&values, at, sizeof values);

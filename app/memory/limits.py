@@ -1,7 +1,7 @@
-"""Derives the service's limits from the available memory: defaults that fit, or an error that says what to set.
+"""Derives the service's limits from the available memory: defaults that fit, or a refusal that says what to set.
 
-The byte limits in Settings are maxima. If memory is scarce, those that were not set are lowered to fixed parts of what
-the process, the networks and the decoders leave.
+The limits on bytes in Settings are the most that each may be. Where memory is short, those that were not set are
+lowered to fixed parts of what the process, the networks and the decoders leave.
 """
 
 from collections.abc import Mapping

@@ -2,10 +2,12 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 from app.errors import NotFound, StoreUnavailable
 from app.results import JobBoard
-from app.service.job_view import POLL_SECONDS, JobView, LocalView, RemoteView, snapshot_of
+from app.service.job_polls import POLL_SECONDS, JobPolls
+from app.service.job_view import JobView, LocalView, RemoteView, snapshot_of
 from app.service.jobs import UNKNOWN_JOB, Job, Jobs
 
 SWEEP_SECONDS = 5.0
@@ -21,6 +23,7 @@ class JobDirectory:
         """Without a board, only jobs of this process are known."""
         self._jobs = jobs
         self._board = board
+        self._polls = JobPolls()
         self._showing: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
         self._closing = False
@@ -47,7 +50,7 @@ class JobDirectory:
             raise StoreUnavailable(_NOT_SHOWN)
         if snapshot is None:
             raise NotFound(UNKNOWN_JOB)
-        return RemoteView(self._board, job_id, owner, snapshot, shown.leased)
+        return RemoteView(self._board, partial(self._polls.next, self._board, job_id, owner), snapshot, shown.leased)
 
     async def cancel(self, job_id: str, owner: str) -> None:
         """Stops the job if it is under way, and forgets it. Raises NotFound or StoreUnavailable."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -12,7 +12,6 @@ from app.results import JobBoard, Shown
 from app.service.job_snapshot import JobError, JobSnapshot, State
 from app.service.jobs import Job
 
-POLL_SECONDS = 0.5
 _LOST = JobError(
     slug=JobLost.slug,
     detail="The process that ran this job is gone, and its work with it. Send the picture again.",
@@ -58,14 +57,16 @@ class RemoteView:
     def __init__(
         self,
         board: JobBoard,
-        job_id: str,
-        owner: str,
+        next_read: Callable[[], Awaitable[Shown]],
         snapshot: JobSnapshot,
         leased: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`snapshot` and `leased` were just read from the board; `clock` is in seconds."""
-        self._board, self._id, self._owner = board, job_id, owner
+        """`snapshot` and `leased` were just read from the board; `clock` is in seconds.
+
+        `next_read` waits for the job to be read again. It raises StoreUnavailable.
+        """
+        self._board, self._next_read = board, next_read
         self._clock = clock
         self._gone_since: float | None = None
         self._snapshot = self._checked(snapshot, leased)
@@ -76,15 +77,17 @@ class RemoteView:
         return self._snapshot
 
     async def changed(self, since: int, seconds: float) -> bool:
-        """Polls the board; while it is away, nothing changes."""
+        """Follows the board; while it is away, nothing changes."""
         end = self._clock() + seconds
         while self._snapshot.version == since:
             left = end - self._clock()
             if left <= 0:
                 return False
-            await asyncio.sleep(min(POLL_SECONDS, left))
             try:
-                shown = await self._board.read(self._id, self._owner)
+                async with asyncio.timeout(left):
+                    shown = await self._next_read()
+            except TimeoutError:
+                return False
             except StoreUnavailable:
                 self._gone_since = None
                 continue

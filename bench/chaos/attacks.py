@@ -229,7 +229,7 @@ async def connections(attack: Attack) -> None:
 
 
 async def polls(attack: Attack) -> None:
-    """GETs of a level that there is not, on 200 connections, as fast as they are answered."""
+    """GETs of a level that does not exist, on 200 connections, as fast as they are answered."""
     again = head("GET", f"/upscale?level=2&id={'A' * 32}", 0, last=False)
 
     async def one() -> None:

@@ -54,6 +54,7 @@ class Pipe(asyncio.Transport):
         self.waiting = 0
         self.ended = False
         self.reading = True
+        self.takes_eof, self.eof = True, False
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -63,6 +64,13 @@ class Pipe(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self.waiting += len(data)
+
+    def can_write_eof(self) -> bool:
+        return self.takes_eof
+
+    def write_eof(self) -> None:
+        assert self.takes_eof
+        self.eof = True
 
     def get_write_buffer_size(self) -> int:
         return self.waiting
@@ -179,3 +187,44 @@ def test_a_line_that_is_closing_has_nothing_more_to_read(rig: Rig) -> None:
     pipe.ended = True
     assert not line.unhold()
     assert not pipe.reading
+
+
+@pytest.mark.parametrize("takes_eof", [True, False], ids=["plain", "TLS"])
+def test_a_half_closed_line_sends_nothing_more_but_reads_on(rig: Rig, takes_eof: bool) -> None:
+    rig.pipe.takes_eof = takes_eof
+    assert not rig.line.is_closing()
+    rig.line.half_close()
+    assert rig.line.is_closing()
+    assert (rig.pipe.eof, rig.pipe.ended, rig.pipe.reading) == (takes_eof, False, True)
+
+
+def test_uvicorn_can_pause_reading(rig: Rig) -> None:
+    rig.line.pause_reading()
+    assert not rig.pipe.reading
+    rig.line.resume_reading()
+    assert rig.pipe.reading
+
+
+def test_what_the_client_has_not_read_is_dropped_with_the_connection() -> None:
+    """A client that is cut off must not take an incomplete answer without a length for a whole one."""
+
+    async def cut_off() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            there = socket.create_connection(listener.getsockname())
+            here, _ = listener.accept()
+        loop = asyncio.get_running_loop()
+        with there:
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=here)
+            line = Line(transport, loop, 8.0, on_close=print, on_unread=print)
+            line.write(b"incomplete")
+            line.abort()
+            await asyncio.sleep(0.01)
+            there.settimeout(5.0)
+            with pytest.raises(ConnectionResetError):
+                while there.recv(100):
+                    pass
+                raise AssertionError("the answer ended as if it were complete")
+            line.lost()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(cut_off())

@@ -40,7 +40,7 @@ def choose_format(accept: str, *, strict: bool = True) -> OutputFormat:
         ("image/png;q=0.9, image/webp;q=1.000", "webp"),
     ],
 )
-def test_choice(accept: str, name: str) -> None:
+def test_the_format_that_accept_prefers_comes_first(accept: str, name: str) -> None:
     assert acceptable_formats(accept)[0] == name
 
 
@@ -163,7 +163,7 @@ def test_second_choices_follow(accept: str, names: tuple[str, ...]) -> None:
     ("header", "same"),
     [("", False), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ("*", True), ('"b"', False), ("a", False)],
 )
-def test_revalidation(header: str, same: bool) -> None:
+def test_if_none_match_compares_weakly(header: str, same: bool) -> None:
     assert revalidates(header, '"a"') is same
 
 
@@ -179,5 +179,5 @@ def test_if_match_compares_strongly(header: str, meant: bool) -> None:
     [("", False), ("respond-async", True), ("Respond-Async", True), ("wait=5, respond-async", True),
      ("respond-async; wait=5", True), ("return=minimal", False), ("respond-asynchronously", False)],
 )  # fmt: skip
-def test_asynchrony(prefer: str, patient: bool) -> None:
+def test_a_job_is_wanted_with_respond_async(prefer: str, patient: bool) -> None:
     assert wants_async(prefer) is patient

@@ -99,7 +99,7 @@ async def test_level_4_got_again_is_the_posts_bytes_and_tag(client: httpx.AsyncC
     assert again.headers["etag"] == made.headers["etag"]
 
 
-async def test_by_cookie(client: httpx.AsyncClient) -> None:
+async def test_the_cookie_finds_the_result(client: httpx.AsyncClient) -> None:
     await client.post("/upscale?scale=4", files={"image": pictures.png(pictures.gray())})
     answer = await client.get("/upscale?level=2")
     assert pictures.opened(answer.content).shape == (12, 18)
@@ -172,7 +172,7 @@ async def test_scale_2_runs_the_first_level_only(serve: Running) -> None:
     assert asked == [2]
 
 
-async def test_revalidation(client: httpx.AsyncClient) -> None:
+async def test_a_tag_that_still_fits_is_answered_with_304(client: httpx.AsyncClient) -> None:
     made = await post(client)
     url, tag = made.headers["content-location"], made.headers["etag"]
     same = await client.get(url, headers={"if-none-match": f'"other", W/{tag}'})

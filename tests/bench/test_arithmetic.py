@@ -46,14 +46,14 @@ def test_engine_flops_are_the_tiles_sum() -> None:
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 3), (0.95, 5), (1.0, 5)])
-def test_percentile(share: float, expected: float) -> None:
+def test_a_percentile_is_one_of_the_values(share: float, expected: float) -> None:
     assert percentile([5, 1, 4, 2, 3], share) == expected
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(12345.6, "12,346"), (1000.0, "1,000"), (999.4, "999"), (8.071, "8.07"), (0.0, "0")]
 )
-def test_number(value: float, text: str) -> None:
+def test_numbers_have_three_significant_digits_or_are_whole(value: float, text: str) -> None:
     assert number(value) == text
 
 

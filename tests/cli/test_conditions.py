@@ -62,7 +62,9 @@ def refused(lapsrn: Lapsrn) -> Callable[..., str]:
         (["--no-lossless"], "--no-lossless does not go with png: choose webp, jpeg, avif or jxl."),
     ],
 )
-def test_upscale(refused: Callable[..., str], options: list[str], message: str) -> None:
+def test_upscale_refuses_arguments_that_do_not_fit(
+    refused: Callable[..., str], options: list[str], message: str
+) -> None:
     assert refused("upscale", "a.png", "-o", "out", *options).startswith(f"lapsrn: {message}")
 
 
@@ -95,7 +97,9 @@ def test_upscale_by_its_output(refused: Callable[..., str], arguments: list[str]
         (["-o", "a.png/sheet.png"], "-o a.png/sheet.png cannot be written: a.png is not a folder."),
     ],
 )
-def test_compare(refused: Callable[..., str], options: list[str], message: str) -> None:
+def test_compare_refuses_arguments_that_do_not_fit(
+    refused: Callable[..., str], options: list[str], message: str
+) -> None:
     assert refused("compare", "a.png", "-o", "sheet.png", *options).startswith(f"lapsrn: {message}")
 
 

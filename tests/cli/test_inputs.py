@@ -84,7 +84,9 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
         ),
     ],
 )  # fmt: skip
-def test_places(planned: Plan, arguments: list[str], output: str, expected: dict[str, str]) -> None:
+def test_results_go_where_the_arguments_say(
+    planned: Plan, arguments: list[str], output: str, expected: dict[str, str]
+) -> None:
     assert planned(*arguments, output=output) == expected
 
 

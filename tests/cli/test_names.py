@@ -22,7 +22,9 @@ from tests.cli.conftest import Lapsrn
         ("{stem}.{model}{suffix}", {"model": "four"}, None, "{stem}.four{suffix}"),
     ],
 )
-def test_templates(typed: str | None, options: dict[str, Any], level: int | None, expected: str) -> None:
+def test_results_are_named_by_the_template(
+    typed: str | None, options: dict[str, Any], level: int | None, expected: str
+) -> None:
     assert template(typed, UpscaleOptions(**options), level) == expected
 
 

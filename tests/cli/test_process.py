@@ -77,7 +77,7 @@ def test_on_this_machine_no_server_is_loaded(tmp_path: Path, weights: Path) -> N
     assert modules & {"fastapi", "starlette", "uvicorn", "redis", "httpx"} == set()
 
 
-def test_pipes(url: str) -> None:
+def test_a_picture_goes_through_pipes(url: str) -> None:
     command = [*LAPSRN, "upscale", "-", "-o", "-", "--server", url]
     done = subprocess.run(command, input=pictures.png(GRAY), env=environment(), capture_output=True, check=True)
     np.testing.assert_array_equal(pictures.opened(done.stdout), GRAY.repeat(4, axis=0).repeat(4, axis=1))

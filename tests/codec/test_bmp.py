@@ -128,7 +128,7 @@ def test_colors_that_begin_in_the_pixels_are_taken_where_they_are_used(row: list
 
 @pytest.mark.parametrize("header", [40, 52, 56, 108, 124])
 @pytest.mark.parametrize("name", BIT_FIELDS)
-def test_bit_fields(name: str, header: int) -> None:
+def test_bit_fields_are_scaled_from_their_own_full_scale(name: str, header: int) -> None:
     bits, masks = BIT_FIELDS[name]
     if header < 56 and masks[3]:
         pytest.skip("these headers have no place for alpha")

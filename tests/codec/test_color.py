@@ -1,5 +1,7 @@
 """Colour comes out as it went in: flat pictures exactly, ramps within a level of float64, depth without loss."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -147,19 +149,52 @@ def test_threads_and_strips_do_not_change_a_bit() -> None:
     assert np.array_equal(together, merge(planes, enlarged, 4, 8, FORMULAS))
 
 
+WHITE = (0.3127, 0.329, 1.0)
+ADOBE = made_profile("rgb", WHITE, primaries=[0.64, 0.33, 1, 0.21, 0.71, 1, 0.15, 0.06, 1], gamma=2.19921875)
+
+
+def _noise(dtype: type) -> Array:
+    samples: Array = np.random.default_rng(3).integers(0, np.iinfo(dtype).max, (60, 60, 3), dtype, endpoint=True)
+    return samples
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_colors_beyond_srgb_end_at_its_edge(dtype: type) -> None:
-    """Adobe RGB by curves and a matrix in float64; 16 bits were up to 20 levels of 255 off, by a shortcut."""
-    full = np.iinfo(dtype).max
-    samples: Array = np.random.default_rng(3).integers(0, full, (60, 60, 3), dtype=dtype, endpoint=True)
-    white, green = (0.3127, 0.329, 1.0), (0.21, 0.71, 1.0)
-    primaries = [0.64, 0.33, 1.0, *green, 0.15, 0.06, 1.0]
-    shown = to_srgb(samples, made_profile("rgb", white, primaries=primaries, gamma=2.19921875))
+    """Adobe RGB by its gamma and a matrix in float64; 16 bits were up to 20 levels of 255 off, by a shortcut."""
+    samples, full = _noise(dtype), np.iinfo(dtype).max
+    shown = to_srgb(samples, ADOBE)
     assert shown is not None
-    linear = (samples / full) ** 2.19921875 @ np.linalg.solve(_to_xyz(0.3, 0.6), _to_xyz(*green[:2])).T
+    linear = (samples / full) ** 2.19921875 @ np.linalg.solve(_to_xyz(0.3, 0.6), _to_xyz(0.21, 0.71)).T
     linear = linear.clip(0, 1)
     expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
     assert np.abs(shown / full - expected).max() < 1.1 / 255
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_steps_that_a_profile_lists_are_not_taken(dtype: type) -> None:
+    """There may be thousands for each pixel. Here one makes everything black. (ICC.1:2022, 10.18.)"""
+    black = b"matf\0\0\0\0" + struct.pack(">2H12f", 3, 3, *[0] * 12)
+    steps = b"mpet\0\0\0\0" + struct.pack(">2H3I", 3, 3, 1, 24, len(black)) + black
+    profile = ADOBE[:8] + b"\4\x30" + ADOBE[10:]
+    expected = to_srgb(_noise(dtype), profile)
+    for name in (b"D2B0", b"D2B1"):
+        profile = _with_tag(profile, name, steps)
+    shown = to_srgb(_noise(dtype), profile)
+    assert expected is not None
+    assert shown is not None
+    assert np.array_equal(shown, expected)
+
+
+def _with_tag(profile: bytes, name: bytes, body: bytes) -> bytes:
+    """A profile with one more tag at its end; what there was moves by an entry."""
+    (count,) = struct.unpack_from(">I", profile, 128)
+    entries = [struct.unpack_from(">4sII", profile, 132 + 12 * index) for index in range(count)]
+    table = b"".join(struct.pack(">4sII", kind, at + 12, size) for kind, at, size in entries)
+    rest = profile[132 + 12 * count :]
+    entry = struct.pack(">4sII", name, len(profile) + 12, len(body))
+    return struct.pack(">I", len(profile) + 12 + len(body)) + b"".join(
+        (profile[4:128], struct.pack(">I", count + 1), table, entry, rest, body)
+    )
 
 
 def _to_xyz(x: float, y: float) -> Array:

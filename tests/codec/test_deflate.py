@@ -59,7 +59,7 @@ def test_a_tree_that_is_too_deep_is_flattened() -> None:
 @pytest.mark.skipif(native.library() is None, reason="huffman.c is not compiled here")
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(1, 3000)), min_size=1, max_size=300), st.booleans())
-def test_any_bytes(runs: list[tuple[int, int]], last: bool) -> None:
+def test_any_bytes_inflate_to_themselves(runs: list[tuple[int, int]], last: bool) -> None:
     raw = np.repeat([value for value, _ in runs], [count for _, count in runs]).astype(np.uint8)
     decoder = zlib.decompressobj(-15)
     assert decoder.decompress(huffman(raw, last)) == raw.tobytes()

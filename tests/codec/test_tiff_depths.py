@@ -97,6 +97,23 @@ def test_palettes_with_alpha(extra: int, bits: int) -> None:
     np.testing.assert_array_equal(found, np.concatenate((shown, alpha), axis=2))
 
 
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("colors", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_premultiplied_alpha_is_divided_out_and_rounded(dtype: type, colors: int, compression: str | None) -> None:
+    """Of eight bits, Pillow rounded down."""
+    full = np.iinfo(dtype).max
+    samples = np.random.default_rng(colors).integers(0, full, (20, 20, colors + 1), dtype, endpoint=True)
+    alpha = samples[..., -1:]
+    samples[..., :-1] = np.minimum(samples[..., :-1], alpha)
+    file, photometric = io.BytesIO(), "rgb" if colors == 3 else "minisblack"
+    stored = samples if colors == 3 else samples[None]
+    tifffile.imwrite(file, stored, photometric=photometric, planarconfig="contig", extrasamples=["assocalpha"],
+                     compression=compression)  # fmt: skip
+    straight = np.rint(samples[..., :-1] * float(full) / np.maximum(alpha, 1))
+    np.testing.assert_array_equal(decoded(file.getvalue()), np.concatenate((straight, alpha), axis=2))
+
+
 def test_twelve_bits_of_gray() -> None:
     samples = decoded((CASES / "tiff_gray12_le.tif").read_bytes())
     assert samples.dtype == np.uint16

@@ -33,7 +33,7 @@ def test_ports_are_published_on_loopback_only(name: str) -> None:
 
 
 @EVERY
-def test_hardened(name: str) -> None:
+def test_containers_are_hardened(name: str) -> None:
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -43,7 +43,7 @@ def test_hardened(name: str) -> None:
 
 
 @EVERY
-def test_limited(name: str) -> None:
+def test_containers_and_their_logs_are_limited(name: str) -> None:
     assert {"cpus", "mem_limit", "pids_limit", "tmpfs"} <= SERVICES[name].keys()
     assert SERVICES[name]["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
 

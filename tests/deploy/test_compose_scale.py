@@ -63,6 +63,12 @@ def test_the_balancer_waits_longer_than_the_service() -> None:
     assert seconds["http-keep-alive"] < float(SERVICES["lapsrn"]["environment"]["LAPSRN_KEEP_ALIVE_SECONDS"])
 
 
+def test_a_container_takes_all_connections_that_the_balancer_opens() -> None:
+    """Beyond its limit it would refuse whoever comes next, as it cannot tell apart whose they are."""
+    opened = re.findall(r"\n    maxconn (\d+)", HAPROXY.read_text())
+    assert opened == [SERVICES["lapsrn"]["environment"]["LAPSRN_MAX_CONNECTIONS"]]
+
+
 def test_the_balancer_takes_its_configuration() -> None:
     haproxy = shutil.which("haproxy")
     if haproxy is None:

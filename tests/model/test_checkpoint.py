@@ -91,13 +91,13 @@ def message(path: Path) -> str:
     return text.replace(str(path), "PATH")
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     text = message(tmp_path / "none.safetensors")
     assert text == "no weights at PATH; train some with `python -m model.train` or restore it"
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x80\x02}q\x00."], ids=["empty", "text", "pickle"])
-def test_corrupt(tmp_path: Path, content: bytes) -> None:
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(content)
     text = message(path)
@@ -105,12 +105,12 @@ def test_corrupt(tmp_path: Path, content: bytes) -> None:
     assert text.endswith("; restore it")
 
 
-def test_cut_short(path: Path) -> None:
+def test_a_file_that_is_cut_short_is_refused(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     assert message(path).startswith("PATH is not a readable safetensors file (")
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert message(tmp_path).startswith("PATH is not a readable safetensors file (")
 
 

@@ -46,7 +46,9 @@ def test_dtype_by_what_the_accelerator_has(native: bool, dtype: str, monkeypatch
         ("cuda:1, cuda:1", 2, ["cuda:1", "cuda:1"]),
     ],
 )
-def test_devices(wanted: str, count: int, found: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_devices_are_found_by_name(
+    wanted: str, count: int, found: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(module, "NVIDIA", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)

@@ -89,7 +89,7 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
         (train.main, ["--data", "hr", "--start-from", "gone", *TINY], "no weights at gone; train some with "),
     ],
 )
-def test_one_line(
+def test_what_a_user_can_fix_ends_with_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     program: Callable[[Sequence[str]], None],

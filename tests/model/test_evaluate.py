@@ -125,7 +125,7 @@ SCORES = [
 ]
 
 
-def test_table() -> None:
+def test_the_table_has_every_picture_and_the_means() -> None:
     assert table(SCORES).splitlines() == [
         "picture          scale   PSNR dB     SSIM  bicubic dB     SSIM",
         "a                   x2    36.000   0.9500      33.000   0.9000",
@@ -137,7 +137,7 @@ def test_table() -> None:
     ]
 
 
-def test_summary() -> None:
+def test_the_summary_has_the_means_of_each_scale() -> None:
     assert summary(SCORES) == {
         "2": {"psnr": 37.0, "ssim": 0.96, "bicubic_psnr": 33.5, "bicubic_ssim": 0.91},
         "4": {"psnr": 31.0, "ssim": 0.85, "bicubic_psnr": 28.5, "bicubic_ssim": 0.75},
@@ -145,7 +145,9 @@ def test_summary() -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_command(as_json: bool, tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_evaluate_scores(
+    as_json: bool, tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_pictures(tmp_path / "hr", [(64, 72), (80, 64)])
     arguments = ["--weights", str(weights_file), "--hr", str(tmp_path / "hr")]
     main([*arguments, "--json"] if as_json else arguments)

@@ -16,7 +16,7 @@ from model.runtime import Weights, load
 from tests.model.networks import SHARED, luma, random_network, runtime_at, runtime_of
 
 
-def test_load_several(tmp_path: Path) -> None:
+def test_networks_loaded_together_compute_as_alone(tmp_path: Path) -> None:
     """Each is what it is alone, whoever ran before."""
     files = []
     for name, scale in (("first", 4), ("second", 8), ("third", 4)):

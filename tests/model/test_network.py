@@ -35,7 +35,9 @@ from tests.model.networks import FORMS, SKIPPING, luma, random_network
         (8, 10, 3, (2, 4, 8), 19),
     ],
 )
-def test_config(scale: int, depth: int, levels: int, scales: tuple[int, ...], margin: int) -> None:
+def test_levels_scales_and_margin_follow_from_the_config(
+    scale: int, depth: int, levels: int, scales: tuple[int, ...], margin: int
+) -> None:
     config = LapSRNConfig(scale=scale, depth=depth)
     assert (config.levels, config.scales, config.margin) == (levels, scales, margin)
 

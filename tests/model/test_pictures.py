@@ -38,7 +38,7 @@ def test_what_only_has_the_name_of_a_picture_is_none(tmp_path: Path) -> None:
     assert [path.name for path in find_pictures([folder])] == ["gone.png", "a.png"]
 
 
-def test_no_pictures(tmp_path: Path) -> None:
+def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no pictures below .*; give folders that hold PNG or JPEG"):
         find_pictures([tmp_path])
 

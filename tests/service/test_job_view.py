@@ -1,11 +1,14 @@
 """A job of another process: what becomes of it when that process dies, or the board is away or emptied."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
 from app.errors import JobLost, StoreUnavailable
 from app.results import Shown
+from app.service.job_polls import JobPolls
 from app.service.job_snapshot import JobError, JobSnapshot, State
 from app.service.job_view import RemoteView
 
@@ -71,10 +74,13 @@ Watch = Callable[..., RemoteView]
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """A view of job "a" on a board, in version 1, which runs at the board's pace."""
-    monkeypatch.setattr("app.service.job_view.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("app.service.job_polls.POLL_SECONDS", 0.0)
+
+    polls = JobPolls()
 
     def view(board: Board, leased: bool = True) -> RemoteView:
-        return RemoteView(board, "a", "ann", job(1), leased, clock=lambda: board.now)
+        next_read = partial(polls.next, board, "a", "ann")
+        return RemoteView(board, next_read, job(1), leased, clock=lambda: board.now)
 
     return view
 
@@ -145,3 +151,26 @@ async def test_what_is_no_job_is_as_nothing(watch: Watch, text: str) -> None:
     view = watch(Board(Shown(text, leased=True, cancelled=False), shown(2)))
     assert await view.changed(1, 60.0)
     assert view.snapshot.version == 2
+
+
+async def test_a_thousand_that_watch_a_job_read_it_as_often_as_one(watch: Watch) -> None:
+    board = Board(shown(1), shown(1), shown(2))
+    views = [watch(board) for _ in range(1000)]
+    assert all(await asyncio.gather(*(view.changed(1, 60.0) for view in views)))
+    assert {view.snapshot.version for view in views} == {2}
+    assert board.now == 3.0
+
+
+async def test_who_waits_no_longer_leaves_the_read_to_the_others(watch: Watch) -> None:
+    board = Board(shown(1), shown(2))
+    first, second = watch(board), watch(board)
+    leaving, waiting = asyncio.create_task(first.changed(1, 60.0)), asyncio.create_task(second.changed(1, 60.0))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await waiting
+    assert board.now == 2.0
+
+
+async def test_a_change_is_waited_for_no_longer_than_asked(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.service.job_polls.POLL_SECONDS", 60.0)
+    assert not await watch(Board(shown(2))).changed(1, 0.01)

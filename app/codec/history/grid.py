@@ -47,7 +47,7 @@ def tiles_of(height: int, width: int, rows: Callable[[int, int], NDArray[np.floa
     """Parts that begin at multiples of 8, in levels of the full range that JPEG codes, up to a constant.
 
     Of luma in units of full scale, studio range, of which `rows` gives rows [first, last), from the top down and then a
-    few again. There are none of pictures that are too small.
+    few again. There are none for pictures that are too small.
     """
     if min(height, width) < _LEAST_SIDE:
         return

@@ -12,7 +12,7 @@ from PIL import Image, TiffImagePlugin
 
 from app.codec.readers import tiff_page
 from app.codec.readers.pillow import PillowReader
-from app.codec.samples import sixteen_bits
+from app.codec.samples import sixteen_bits, straight
 from app.codec.types import DecodeLimits, Samples
 from app.errors import BadParameter, TooManyPixels, UndecodablePicture, UnsupportedFormat
 
@@ -58,6 +58,8 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
     """Pillow's TIFF, which also opens layouts that Pillow has no mode for or cannot load; those it must not load."""
 
     has_mode = True
+    premultiplied = False
+    """Whether samples with premultiplied alpha are left so: Pillow rounds down where it divides alpha out."""
 
     def _open(self) -> None:
         assert isinstance(self.fp, io.BytesIO)
@@ -75,6 +77,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
             )
         try:
             super()._setup()
+            self._leave_premultiplied()
         except (SyntaxError, IndexError):  # the second for planes apart that it has no name for
             _check_kind(self.tag_v2)
             self.has_mode = False
@@ -85,6 +88,12 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
             per_inch = _PER_INCH.get(self.tag_v2.get(_UNIT, 2))
             if x and y and per_inch:
                 self.info["dpi"] = (x * per_inch, y * per_inch)
+
+    def _leave_premultiplied(self) -> None:
+        for index, part in enumerate(self.tile):
+            if isinstance(part.args, tuple) and part.args[0].startswith(("RGBa", "La")):
+                self.premultiplied, self._mode = True, self._mode.upper()
+                self.tile[index] = part._replace(args=(part.args[0].upper(), *part.args[1:]))
 
 
 class TiffReader(PillowReader):
@@ -152,7 +161,8 @@ class TiffReader(PillowReader):
             return tiff_page.read_rgb(self._data)
         if (bits := _odd_bits(tags)) is not None or not self._image.has_mode:
             return tiff_page.read(self._data, bits or _values(tags, _BITS, (1,))[0])
-        return super()._samples(animated)
+        decoded = super()._samples(animated)
+        return straight(decoded) if self._image.premultiplied else decoded
 
     def _check_listed(self, tags: TiffImagePlugin.ImageFileDirectory_v2) -> None:
         """UndecodablePicture if strips or tiles are not in the file's list, or said to be in its header.

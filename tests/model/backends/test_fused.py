@@ -15,7 +15,7 @@ needs_onednn = pytest.mark.skipif(not torch._C._has_mkldnn, reason="this build o
 @pytest.mark.parametrize("slope", [None, 0.2])
 @pytest.mark.parametrize("kernel", [1, 3])
 @torch.inference_mode()
-def test_packed_is_eager(kernel: int, slope: float | None) -> None:
+def test_packed_convolutions_compute_as_eager_ones(kernel: int, slope: float | None) -> None:
     weight = luma(16, 8, kernel, kernel).sub(0.5).to(memory_format=torch.channels_last)
     bias = luma(16, seed=1) - 0.5
     features = luma(3, 8, 9, 11, seed=2).sub(0.5).to(memory_format=torch.channels_last)
