@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """`lapsrn`. The standard streams come first, as a library that is imported may keep a file open."""
+    """`lapsrn`. Opens closed standard streams first, before an imported library opens a file in their place."""
     open_closed()
     if problem := cpu.complaint():
         sys.exit(f"lapsrn: {problem}")

@@ -1,4 +1,4 @@
-"""Which files of a watched folder are pictures that are complete and not yet made. Knows no clock and no network."""
+"""Finds complete pictures without a result in a watched folder. Independent of clocks and of the network."""
 
 import os
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from app.cli.ledger import Ledger, Mark
 from app.cli.search import EVERYTHING, search
 
 MOST_TRIES = 5
-"""For a file that keeps changing, or that fails and changes; after that it is left alone."""
+"""Maximum number of attempts for a file that keeps changing; after that it is left alone."""
 GIVEN_UP = f"it changed again and again, {MOST_TRIES} times; it is left alone until the next start"
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A file: its state, since when it is in that, how often it has been tried in vain, and in which state last."""
+    """A file: its state, since when it has been unchanged, its failed attempts, and the state at the last of them."""
 
     mark: Mark
     since: float
@@ -30,14 +30,14 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A picture that is to be made, and the state that it was found in."""
+    """A picture to upscale, and the state in which its file was found."""
 
     work: Work
     source: str
     mark: Mark
 
     def changed(self) -> str:
-        """Why a result of it would not be one of the file as it is now, or ""."""
+        """Why a result would not belong to the file's present state; "" if it would."""
         try:
             now = Mark.of(self.work.source) if self.work.source else None
         except OSError as error:
@@ -46,27 +46,27 @@ class Arrival:
 
 
 class Arrivals:
-    """Looks at a folder again and again."""
+    """Repeatedly scans a folder."""
 
     def __init__(
         self, folder: Path, output: Path, suffix: str, name: str, ledger: Ledger, settle: float, *, overwrite: bool
     ) -> None:
-        """Results end in `suffix` and are named by the template `name`.
+        """Results have the extension `suffix` and are named by the template `name`.
 
-        A file is complete once it has not changed for `settle` seconds.
-        With `overwrite`, everything is made once, whatever there is.
+        A file is complete once it has not changed for `settle` seconds. With `overwrite`, everything is upscaled once,
+        whether or not results exist.
         """
         self._folder, self._output, self._suffix, self._name = folder, output, suffix, name
         self._ledger, self._settle, self._overwrite = ledger, settle, overwrite
         self._seen: dict[Path, _Seen] = {}
-        self._told: set[Path] = set()
+        self._reported: set[Path] = set()
         self.unsettled = False
-        """Whether the last look found files that are to be looked at again soon."""
+        """Whether the last scan found files that must be checked again soon."""
 
     def look(self, now: float) -> Iterator[Arrival | tuple[Work, Outcome]]:
-        """Pictures to make, each given out once until `ended`, and what else there is to tell. `now` in seconds.
+        """Scans the folder: yields pictures to upscale, each once until `ended`, and other outcomes to report.
 
-        A folder that is gone, such as one of a drive, is reported once, and may come back.
+        `now` is in seconds. A missing folder, such as that of a removed drive, is reported once, and may come back.
         """
         found = set()
         self.unsettled = False
@@ -74,22 +74,22 @@ class Arrivals:
             self._folder.stat()
         except OSError as error:
             found.add(self._folder)
-            yield from self._tell(self._folder, Outcome("waiting", error=f"{files.reason(error)}; it may come back"))
+            yield from self._report(self._folder, Outcome("waiting", error=f"{files.reason(error)}; it may come back"))
         for path, problem in search(self._folder, EVERYTHING, {os.path.realpath(self._output)}):
             found.add(path)
             if problem:
-                yield from self._tell(path, Outcome("failed", error=f"this folder cannot be read: {problem}"))
+                yield from self._report(path, Outcome("failed", error=f"this folder cannot be read: {problem}"))
             elif path.suffix.lower() not in SUFFIXES:
-                yield from self._tell(path, Outcome("ignored", error="its ending is not that of a picture"))
+                yield from self._report(path, Outcome("ignored", error="its extension is not that of a picture"))
             else:
                 yield from self._look_at(path, now)
         for path in self._seen.keys() - found:
             if not self._seen[path].taken:
                 del self._seen[path]
-        self._told &= found
+        self._reported &= found
 
     def ended(self, arrival: Arrival, outcome: Outcome, now: float) -> Outcome:
-        """Notes how it ended; returns what to tell of it: a file that changes is tried again. Raises OSError."""
+        """Records the outcome; returns the one to report, as a file that changed is tried again. Raises OSError."""
         path = self._folder / arrival.source
         seen = self._seen[path]
         seen.taken = False
@@ -117,13 +117,13 @@ class Arrivals:
         source = path.relative_to(self._folder).as_posix()
         if mark == seen.failed or (self._ledger.has(source, mark) and not self._is_wanted_again(path)):
             return
-        # Each time that it changed under the reader's hands it is given twice as long.
+        # The settle time doubles each time that the file changed while it was worked on.
         if now - seen.since < self._settle * 2**seen.tries or mark.size == 0:
             self.unsettled = True
             return
         target = self._output / self._ledger.target(source, self._places(path))
         work = Work(str(path), path, target, files.unreadable(path))
-        self._told.add(path)
+        self._reported.add(path)
         if work.problem:
             seen.failed = mark
             yield work, Outcome("failed", error=work.problem)
@@ -135,20 +135,21 @@ class Arrivals:
             yield Arrival(work, source, mark)
 
     def _is_wanted_again(self, path: Path) -> bool:
-        """Whether it has not been made yet by a command that makes everything once."""
-        return self._overwrite and path not in self._told
+        """Whether `overwrite` still requires this file to be upscaled once."""
+        return self._overwrite and path not in self._reported
 
     def _is_made(self, source: str, target: Path) -> bool:
-        """Whether there is a result that another command has made."""
+        """Whether another command has made a result."""
         return not self._ledger.knows(source) and target.exists()
 
     def _places(self, path: Path) -> Iterator[str]:
-        """For its result, in OUT: its name; where another picture has that, with its ending; then with a number."""
+        """Candidates for the result's path in OUT: the file's name without extension, with it, then numbered."""
         below = path.relative_to(self._folder)
         for stem in chain((path.stem, path.name), (f"{path.name}-{number}" for number in count(2))):
             yield below.with_name(self._name.format(stem=stem, suffix=self._suffix)).as_posix()
 
-    def _tell(self, path: Path, outcome: Outcome) -> Iterator[tuple[Work, Outcome]]:
-        if path not in self._told:
-            self._told.add(path)
+    def _report(self, path: Path, outcome: Outcome) -> Iterator[tuple[Work, Outcome]]:
+        """Yields the outcome, once for each path."""
+        if path not in self._reported:
+            self._reported.add(path)
             yield Work(str(path), None, None), outcome

@@ -26,10 +26,10 @@ class Place:
 async def open_backend(
     place: Place, options: UpscaleOptions, level: int | None, loading: Callable[[], None]
 ) -> AsyncIterator[Backend]:
-    """A backend for pictures with these options; `level` is a smaller one of the pass; None: its last.
+    """A backend for pictures with these options; `level` is a smaller level of the pass, None the largest.
 
-    `loading` is called before the network is loaded, after everything that can be checked without it. Raises
-    StartupError. When the body is interrupted, the work in progress is not waited for: the command ends.
+    `loading` is called before the network is loaded, after all checks that do not need it. Raises StartupError. If the
+    body is interrupted, work in progress is not awaited, as the command ends.
     """
     backend = (
         _remote(place, place.server, options, level) if place.server else await _local(place, options, level, loading)

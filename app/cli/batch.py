@@ -1,4 +1,4 @@
-"""Takes a list of pictures through a backend, several at once, and goes on after a bad one."""
+"""Upscales a list of pictures through a backend, several at once; a bad picture does not stop the others."""
 
 import asyncio
 import time
@@ -11,17 +11,17 @@ from app.cli.inputs import Work
 from app.cli.wording import as_flags
 
 Status = Literal["done", "skipped", "failed", "ignored", "waiting"]
-"""ignored: no picture; waiting: it is tried again. Both are for watching a folder."""
+"""ignored: not a picture; waiting: to be tried again. Both occur only when watching a folder."""
 Progress = Callable[[int, int], None]
 
 
 class PictureError(Exception):
-    """This picture cannot be upscaled; `type` is the problem's type as in the service's answers."""
+    """This picture cannot be upscaled; `type` is the problem's type, as in the service's responses."""
 
     def __init__(self, message: str, type: str = "", *, passing: bool = False) -> None:
-        """`message` is fit to be shown; it may name options as the parameters of a request.
+        """`message` is for users; it may name options in the form of request parameters.
 
-        `passing`: it has nothing to do with the picture, such as a service that is unreachable or busy.
+        `passing`: the error is temporary and not caused by the picture, such as an unreachable or busy service.
         """
         super().__init__(message)
         self.type, self.passing = type, passing
@@ -29,9 +29,9 @@ class PictureError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The file of a result, the strength of clean-up with its reason, such as "0.5; jpeg=90", and what was left out.
+    """The result's file; the clean-up strength with its reason, such as "0.5; jpeg=90"; and the metadata left out.
 
-    The last as X-Upscale-Metadata says it, such as "exif dropped (unreadable)". `truncated`: a part of the source was
+    The last is as in X-Upscale-Metadata, such as "exif dropped (unreadable)". `truncated`: a part of the source was
     missing.
     """
 
@@ -45,7 +45,7 @@ class Backend(Protocol):
     """Where pictures are upscaled: on this machine, or by a service."""
 
     at_once: int
-    """How many pictures are worth having in progress at the same time."""
+    """How many pictures should be in progress at the same time."""
 
     async def upscale(self, data: bytes, progress: Progress | None) -> Result:
         """The result for the file of a picture. Raises PictureError."""
@@ -61,7 +61,7 @@ class Report(Protocol):
         """The network is being loaded, which takes seconds."""
 
     def begin(self, work: Work) -> Progress | None:
-        """A picture is begun; the answer, if any, is called with (tiles done, tiles in all)."""
+        """A picture is started; the returned function, if any, is called with (tiles done, all tiles)."""
 
     def end(self, work: Work, outcome: "Outcome") -> None:
         """A picture has ended."""
@@ -69,9 +69,9 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a picture ended. `seconds` until it was written; `size` of the result in bytes.
+    """How a picture ended: `seconds` until it was written, `size` of the result in bytes.
 
-    `clean`, `left_out` and `truncated` as in Result; `passing` as in PictureError.
+    `clean`, `left_out` and `truncated` are as in Result, `passing` is as in PictureError.
     """
 
     status: Status
@@ -109,7 +109,7 @@ def _settled(work: Work, overwrite: bool) -> Outcome | None:
 async def run(works: Sequence[Work], backend: Backend, report: Report, *, stdin: bytes = b"") -> Mapping[Work, Outcome]:
     """The outcome of each picture. Results that exist are replaced. Cancelling it leaves no half-written file.
 
-    `stdin` is what standard input held, for works without a source. Raises OSError when the report does.
+    `stdin` is the content of standard input, for works without a source. Raises OSError when the report does.
     """
     outcomes: dict[Work, Outcome] = {}
     waiting = iter(works)
@@ -131,9 +131,9 @@ async def run(works: Sequence[Work], backend: Backend, report: Report, *, stdin:
 async def one(
     work: Work, backend: Backend, report: Report, *, stdin: bytes = b"", objection: Callable[[], str] = str
 ) -> Outcome:
-    """The outcome of one picture, whose end is not reported yet.
+    """The outcome of one picture; the caller reports it.
 
-    `objection` is asked right before the result is written: why it should not be, or "".
+    `objection` is called right before the result is written, and returns why it must not be, or "".
     """
     progress = report.begin(work)
     began = time.monotonic()
@@ -148,7 +148,7 @@ async def one(
         return failed(str(error), error.type, passing=error.passing)
     except OSError as error:
         return failed(files.reason(error))
-    except Exception as error:  # whatever it was, the other pictures are not to blame
+    except Exception as error:  # must not affect the other pictures
         return failed(f"{type(error).__name__}: {error}")
     if problem := objection():
         return failed(problem)

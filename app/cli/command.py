@@ -1,4 +1,4 @@
-"""The class of the commands: typer's, but empty arguments are usage errors, and help fills the terminal's width."""
+"""The class of commands: typer's, but empty arguments are usage errors, and help fills the terminal's width."""
 
 import inspect
 from typing import Any
@@ -8,10 +8,10 @@ from typer.core import TyperCommand
 
 
 class Command(TyperCommand):
-    """Refuses empty arguments. Most come from a variable that is not set, and would stand for the current folder."""
+    """Refuses empty arguments: most come from an unset variable, and would mean the current folder."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        """As TyperCommand, but lines of the source do not end lines of the help."""
+        """As TyperCommand, but line breaks of the docstring are not kept in the help."""
         super().__init__(*arguments, **settings)
         paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
         self.help = "\n\n".join(" ".join(each.split("\n")) for each in paragraphs)

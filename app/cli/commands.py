@@ -119,7 +119,7 @@ def upscale(
     "color",
     "depth",
     "frames",
-    narrower={"scale": LEVELS, "format": ("png|tiff", "Format of the result; otherwise the ending of OUT decides.")},
+    narrower={"scale": LEVELS, "format": ("png|tiff", "Format of the result; otherwise the extension of OUT decides.")},
 )
 def upscale_large(
     source: Annotated[Path, typer.Argument(metavar="IN", readable=False, help="A TIFF, BigTIFF or PNG.")],
@@ -178,7 +178,7 @@ def watch(
     """Enlarge the pictures in a folder, and those that arrive later, until interrupted.
 
     Includes subfolders, and keeps their tree under OUT. After a restart, finished pictures are not enlarged again; a
-    picture that has been replaced by another one is. Files that are not pictures are named once and left alone.
+    picture that has been replaced by another one is. Files that are not pictures are reported once and left alone.
 
     lapsrn watch inbox/ -o outbox/
 
@@ -269,7 +269,7 @@ def serve(
             os.environ[name] = str(value)
     from app.process import early_signals
 
-    early_signals.listen()  # before what takes the time
+    early_signals.listen()  # before the slow imports
     from app import main as service
 
     raise typer.Exit(service.main())
@@ -295,7 +295,7 @@ def evaluate(context: typer.Context) -> None:
 
 @contextmanager
 def _training_packages(command: str) -> Iterator[None]:
-    """Ends a command with one line where the packages that it imports are not installed."""
+    """Ends a command with a one-line error if the packages that it imports are not installed."""
     try:
         yield
     except ModuleNotFoundError as error:

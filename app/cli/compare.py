@@ -41,8 +41,8 @@ def compare(
     """Writes the sheet and returns 0. Scale, network and effort are those of `options`.
 
     `details` are boxes as typed; without any, `count` of them are chosen. `typed` holds the names of the parameters
-    that were given on the command line. Raises PlanError for arguments that do not fit, StartupError where the network
-    cannot be loaded or the sheet cannot be written.
+    that were given on the command line. Raises PlanError for invalid arguments, and StartupError if the network cannot
+    be loaded or the sheet cannot be written.
     """
     conditions.check_place(place, typed)
     if details and "crops" in typed:
@@ -135,7 +135,7 @@ def _rgb(data: bytes) -> Rgb:
 
 
 def _fit(truth: Rgb, height: int, width: int) -> Rgb:
-    """The original without the last rows and columns that are no whole pixel of the small picture."""
+    """The original without the last rows and columns that do not fill a pixel of the small picture."""
     rows, columns = truth.shape[0] - height, truth.shape[1] - width
     if min(rows, columns) < 0 or max(rows * width, columns * height) >= width * height:
         raise PlanError(
@@ -146,7 +146,7 @@ def _fit(truth: Rgb, height: int, width: int) -> Rgb:
 
 
 def _scores(picture: Rgb, truth: Rgb, shave: int) -> str:
-    """PSNR and SSIM on luma, with `shave` pixels of the border left out, as they are published."""
+    """PSNR and SSIM on luma without `shave` border pixels, as published results are computed."""
     ours, wanted = (round_to_uint8(luma(it) * 255) for it in (picture, truth))
     try:
         return f"{psnr(ours, wanted, shave):.2f} dB / {ssim(ours, wanted, shave):.4f}"

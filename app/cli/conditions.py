@@ -1,4 +1,4 @@
-"""Refuses options that contradict each other or can have no effect, before anything is read or loaded."""
+"""Refuses options that contradict each other or have no effect, before anything is read or loaded."""
 
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from app.options import UpscaleOptions
 
 
 def check_place(place: Place, typed: Collection[str]) -> None:
-    """Raises PlanError for options of a service without one, options of this machine beside one, or a bad address.
+    """Raises PlanError for options that need a service or exclude one, and for a bad address.
 
     `typed` holds the names of the parameters that were given on the command line.
     """
@@ -41,7 +41,7 @@ def check_size(options: UpscaleOptions) -> None:
 
 
 def check_scale(options: UpscaleOptions) -> None:
-    """Raises PlanError unless the scale is a level of a network, for commands that make nothing else."""
+    """Raises PlanError unless the scale is a level of a network, for commands that support nothing else."""
     if options.scale != options.least_level:
         raise PlanError(f"--scale {options.scale:g} is not a level of a network: give 2, 4 or 8.")
 
@@ -58,7 +58,7 @@ def check_level(level: int, options: UpscaleOptions) -> None:
 
 
 def check_format(options: UpscaleOptions, form: OutputFormat) -> None:
-    """Raises PlanError where results in this format cannot have the quality that was asked for."""
+    """Raises PlanError if this format cannot provide the quality that was asked for."""
     numbered = options.lossy_quality is not None
     row = OUTPUT_FORMATS[form]
     if not row.lossy and numbered:
@@ -74,7 +74,7 @@ def check_format(options: UpscaleOptions, form: OutputFormat) -> None:
 
 
 def _formats(*, lossy: bool) -> str:
-    """The formats that can be lossy, or lossless, for people."""
+    """The formats that can be lossy, or lossless, as text."""
     *others, last = (name for name, row in OUTPUT_FORMATS.items() if (row.lossy if lossy else row.lossless))
     return f"{', '.join(others)} or {last}"
 

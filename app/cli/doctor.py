@@ -1,4 +1,4 @@
-"""`lapsrn doctor`: reports what this machine runs the networks on, how fast, and within which limits."""
+"""`lapsrn doctor`: reports on what this machine runs the networks, how fast, and within which limits."""
 
 import asyncio
 import io
@@ -31,7 +31,7 @@ RUNS = 5
 
 
 def doctor(weights: Path | None, device: str | None, *, as_json: bool) -> int:
-    """Prints a report; 0, or 1 if nothing can be upscaled here. Raises StartupError for wrong settings."""
+    """Prints a report. Returns 0, or 1 if nothing can be upscaled here. Raises StartupError for invalid settings."""
     settings = with_network(load_settings(), weights, device)
     settings = assembly.settings_of_replica(settings, assembly.replica_count(settings))
     networks: Sequence[NetworkInfo] = ()
@@ -87,7 +87,7 @@ def _version(package: str) -> str:
 
 
 def _decoders(settings: Settings) -> tuple[dict[str, Any], str]:
-    """How the service would decode here, and why it could not, or ""."""
+    """How the service would decode here, and why it cannot ("" if it can)."""
     pool = build.build_decoders(settings, Metrics(CollectorRegistry()))
     if pool is None:
         reason = "LAPSRN_DECODE=inline" if settings.decode == "inline" else "this system"
@@ -101,18 +101,18 @@ def _decoders(settings: Settings) -> tuple[dict[str, Any], str]:
 
 
 async def _results(settings: Settings) -> dict[str, Any]:
-    """Where the service would keep results, and whether it could."""
+    """Where the service would keep results, and whether that works."""
     store = assembly.build_redis(settings, Metrics(CollectorRegistry()))
     if store is None:
         return {"kept": "in memory"}
-    with redirect_stdout(io.StringIO()):  # it logs the same
+    with redirect_stdout(io.StringIO()):  # drops its log messages, which say the same
         await store.available()
     await store.close()
     return {"kept": "in Redis", "state": f"{store.state}: {store.reason}" if store.reason else store.state}
 
 
 def _backends(settings: Settings, config: object) -> list[dict[str, Any]]:
-    """The backends, the fastest first, each with the reason why it cannot be used here; None if it can."""
+    """The backends, fastest first, each with the reason why it cannot be used here, or None."""
     from model.backends.registry import survey
     from model.config import LapSRNConfig
     from model.devices import devices
@@ -163,7 +163,7 @@ async def _run(settings: Settings, source: build.ModelSource) -> tuple[list[Netw
 
 
 async def _time(engine: Engine, scale: int) -> float:
-    """Median seconds of a few pictures, one after the other, luma only, without decoding and encoding."""
+    """Median seconds per picture, of a few in sequence, for luma only, without decoding and encoding."""
     rows, columns = np.indices((EDGE, EDGE))
     plane = ((rows * 7 + columns * 13) % 256 / 255).astype(np.float32)
     times = []
@@ -187,7 +187,7 @@ def _show(facts: Mapping[str, Any]) -> None:
 
 
 def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The headings with the lines below each."""
+    """The headings, each with the lines below it."""
     yield "machine", facts["machine"]
     yield (
         "backends",
@@ -218,7 +218,7 @@ def _score_lines(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dic
 
 
 def _score(figures: Mapping[str, float], prefix: str) -> str:
-    """Such as "31.77 dB, SSIM 0.8894", as far as it was measured."""
+    """The measured scores as text, such as "31.77 dB, SSIM 0.8894"."""
     shown = {"psnr": "{:.2f} dB", "ssim": "SSIM {:.4f}"}
     return ", ".join(text.format(figures[prefix + name]) for name, text in shown.items() if prefix + name in figures)
 

@@ -1,4 +1,4 @@
-"""Files named on a command line: whether one can be read or written, and writing a result whole or not at all."""
+"""Files named on a command line: whether they can be read or written, and writing results atomically."""
 
 import contextlib
 import errno
@@ -12,15 +12,15 @@ from pathlib import Path
 
 NOT_REGULAR = "not a regular file"
 Sameness = Callable[[Path | str], str]
-"""Gives the same text for paths that are one."""
+"""Maps equivalent paths to the same text."""
 _unfinished: set[Path] = set()
 """Temporary files that are being written now."""
 
 
 def unreadable(path: Path) -> str:
-    """Why no picture can be read from `path`, in a few words; "" for a regular file that may be read.
+    """Why no picture can be read from `path`, in a few words; "" for a readable regular file.
 
-    Pipes and devices are refused because opening or reading one may never end.
+    Pipes and devices are refused because opening or reading one may block forever.
     """
     try:
         mode = path.stat().st_mode
@@ -34,7 +34,7 @@ def unreadable(path: Path) -> str:
 
 
 def unwritable(target: Path, *, folder: bool) -> str:
-    """Why `target`, a file or a folder, cannot be made or written to, in a few words; "" if nothing is in the way."""
+    """Why `target`, a file or a folder, cannot be created or written to, in a few words; "" if it can."""
     for place in (target, *target.parents):
         try:
             mode = place.stat().st_mode
@@ -53,7 +53,7 @@ def unwritable(target: Path, *, folder: bool) -> str:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something at `path`. Raises OSError where that is not known, in every version of Python."""
+    """Whether `path` exists. Raises OSError if that cannot be determined, in every version of Python."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -62,9 +62,9 @@ def exists(path: Path) -> bool:
 
 
 def sameness(folder: Path) -> Sameness:
-    """What tells paths apart as the file system of `folder` does, which may not exist yet.
+    """How the file system of `folder`, which may not exist yet, compares paths.
 
-    On macOS, Windows and memory cards, names that differ in upper and lower case are one.
+    On macOS, Windows and memory cards, names that differ only in case are the same.
     """
     return _folded if _ignores_case(Path(os.path.realpath(folder))) else str
 
@@ -74,7 +74,7 @@ def _folded(path: Path | str) -> str:
 
 
 def _ignores_case(folder: Path) -> bool:
-    """By the first existing one of `folder` and those above it whose name has letters."""
+    """Whether case is ignored, tested on the first existing folder, from `folder` upwards, whose name has letters."""
     for place in (folder, *folder.parents):
         other = place.parent / place.name.swapcase()
         try:
@@ -86,7 +86,7 @@ def _ignores_case(folder: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether `path` is a folder; False as well where that cannot be found out."""
+    """Whether `path` is a folder; also False if that cannot be determined."""
     try:
         return path.is_dir()
     except OSError:
@@ -94,21 +94,21 @@ def is_folder(path: Path) -> bool:
 
 
 def reason(error: OSError) -> str:
-    """What went wrong, without error number and path."""
+    """The error's text, without error number and path."""
     return error.strerror or str(error)
 
 
 def write(target: Path | None, body: bytes) -> None:
-    """Writes a file, making its folder, or to standard output for None. Raises OSError.
+    """Writes a file, creating its folder, or to standard output for None. Raises OSError.
 
-    The file appears under its name once it is complete and on disk: it is written next to it first, then renamed.
+    The write is atomic: a temporary file in the same folder is written, synced, and then renamed.
     """
     if target is None:
         sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Not derived from the target's name, which may already be as long as a name can be.
+    # Not derived from the target's name, which may already have the maximum length.
     temporary = target.with_name(f".lapsrn-{secrets.token_hex(8)}.part")
     _unfinished.add(temporary)
     try:
@@ -125,7 +125,7 @@ def write(target: Path | None, body: bytes) -> None:
 
 
 def discard() -> None:
-    """Removes what other threads are still writing, when the process ends without waiting for them."""
+    """Removes temporary files of other threads, before the process ends without waiting for them."""
     for temporary in list(_unfinished):
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -1,4 +1,4 @@
-"""Which pictures a command line means, and where each result goes."""
+"""Which pictures the arguments name, and where each result goes."""
 
 import glob
 import mimetypes
@@ -13,13 +13,13 @@ from app.cli.search import EVERYTHING, search
 from app.formats import DEFAULT_FORMAT, FORMATS, OUTPUT_FORMATS, OutputFormat
 
 SUFFIXES = frozenset(suffix for row in FORMATS for suffix in row.suffixes + row.rare_suffixes)
-"""The endings that folders and patterns are searched for; a file that is named is read whatever its ending."""
+"""The extensions found in folders and by patterns; a file named explicitly may have any extension."""
 FORMAT_OF_SUFFIX = {suffix: name for name, row in OUTPUT_FORMATS.items() for suffix in row.suffixes}
-"""The format of a result by the ending of its file name."""
+"""The format of a result by its file's extension."""
 
 
 KEEP = "{stem}{suffix}"
-"""The name of a result that is called as its source is."""
+"""The template for results with the names of their sources."""
 
 
 class PlanError(ValueError):
@@ -30,7 +30,7 @@ class PlanError(ValueError):
 class Work:
     """One picture: its file (None: standard input) and the file of its result (None: standard output).
 
-    `problem` says why it cannot be read, so that the others can still be done; it is empty otherwise.
+    `problem` is why it cannot be read, which does not stop the others; it is empty otherwise.
     """
 
     name: str
@@ -52,12 +52,12 @@ class _Found:
 def plan(
     arguments: Sequence[str], output: str, chosen: OutputFormat | None, name: str = KEEP
 ) -> tuple[list[Work], OutputFormat]:
-    """The pictures that `arguments` name, in order, and the format of the results (`chosen`, or as `output` ends).
+    """The pictures that `arguments` name, in order, and the format of the results (`chosen`, or by `output`).
 
     An argument is a file, a folder (searched with its subfolders), a pattern, or "-". `output` is "-", a file (if it
     has a picture's suffix, and there is one picture), or a folder: in it a file keeps its name, a folder its name and
-    its tree, and a pattern the tree below its fixed part. `name` is how files are called there, by `stem` and `suffix`.
-    Raises PlanError.
+    its tree, and a pattern the tree below its fixed part. `name` is the template for names there, with {stem} and
+    {suffix}. Raises PlanError.
     """
     found = list(dict.fromkeys(item for argument in arguments for item in _find(argument, Path(output))))
     if output == "-":
@@ -98,7 +98,7 @@ def _find(argument: str, output: Path) -> Iterator[_Found]:
 
 
 def _checked(name: str, path: Path, place: Path) -> _Found:
-    """The picture at `path`, or what is wrong with it."""
+    """The picture at `path`, or the reason why it cannot be read."""
     problem = files.unreadable(path)
     if problem == files.NOT_REGULAR:
         problem += "; to read a pipe, pass - for IN"
@@ -122,7 +122,7 @@ def _match(pattern: str, output: Path) -> Iterator[_Found]:
 
 
 def _search(folder: Path, pattern: tuple[str, ...], place: Path, results: Sequence[Path]) -> list[_Found]:
-    """The pictures that match, each with its path below `folder` as its place in `place`."""
+    """The matching pictures; each one's path below `folder` becomes its path below `place`."""
     excluded = {os.path.realpath(path) for path in results} - {os.path.realpath(folder)}
     found = []
     for path, problem in search(folder, pattern, excluded):
@@ -134,13 +134,13 @@ def _search(folder: Path, pattern: tuple[str, ...], place: Path, results: Sequen
 
 
 def _is_picture_name(name: str) -> bool:
-    """Whether `name` ends as pictures do, including formats that are neither read nor written here."""
+    """Whether `name` has a picture's extension, including formats that are neither read nor written here."""
     known, _ = mimetypes.MimeTypes().guess_type(name)
     return Path(name).suffix.lower() in SUFFIXES or (known or "").startswith("image/")
 
 
 def _into_folder(found: Sequence[_Found], folder: Path, suffix: str, name: str, same: files.Sameness) -> list[Work]:
-    """The work, with results that end in `suffix`. Pictures that differ only in their suffix keep it before that."""
+    """The work, with results that end in `suffix`. Pictures that differ only in their suffix keep theirs before it."""
     stems, places = (
         Counter(same(item.place.with_suffix("")) for item in found),
         Counter(same(item.place) for item in found),

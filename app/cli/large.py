@@ -1,4 +1,4 @@
-"""`lapsrn upscale-large`: from the arguments to the exit code."""
+"""The command `lapsrn upscale-large`."""
 
 import asyncio
 import sys
@@ -21,7 +21,7 @@ from app.options import UpscaleOptions
 from app.settings import Settings
 
 _BAND_BYTES = 768 << 20
-_SHARE = 3  # of the memory there is, one part is for a band: the network's workers and caches need their own
+_SHARE = 3  # a band gets at most 1/_SHARE of the memory: the network's workers and caches need the rest
 
 
 def upscale_large(
@@ -34,7 +34,7 @@ def upscale_large(
     overwrite: bool,
     quiet: bool,
 ) -> int:
-    """0 when the result exists. Raises PlanError, StartupError and KeyboardInterrupt."""
+    """Returns 0 once the result exists. Raises PlanError, StartupError and KeyboardInterrupt."""
     form = options.format or FORMAT_OF_SUFFIX.get(target.suffix.lower(), "png")
     if form not in ("png", "tiff"):
         raise PlanError(f"-o {target}: a large result is written as PNG or TIFF, not {form}.")

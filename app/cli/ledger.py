@@ -1,4 +1,4 @@
-"""What has been made of a watched folder, kept among the results, so that it is not made again after a restart."""
+"""The record of results for a watched folder, kept among them, so that they are not made again after a restart."""
 
 import json
 from collections.abc import Iterable
@@ -12,26 +12,26 @@ NAME = ".lapsrn-watch.jsonl"
 
 
 class Mark(NamedTuple):
-    """What tells one state of a file from another."""
+    """Identifies a state of a file."""
 
     size: int
     mtime_ns: int
 
     @classmethod
     def of(cls, path: Path) -> "Mark":
-        """Of the file as it is. Raises OSError."""
+        """The file's present state. Raises OSError."""
         status = path.stat()
         return cls(status.st_size, status.st_mtime_ns)
 
 
 class Ledger:
-    """For each picture, by its path in the watched folder: where its result is, and of which state of it that is.
+    """For each picture, by its path in the watched folder: the path of its result, and the state it was made from.
 
-    A line of JSON for each result is appended to a file; a line that a crash has cut off is left out.
+    Each result appends a line of JSON to a file; a line that was cut off by a crash is ignored.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Reads that of a folder of results, where there is one. Raises OSError."""
+        """Reads the ledger in a folder of results, if there is one. Raises OSError."""
         self._path = folder / NAME
         self._same = files.sameness(folder)
         self._marks: dict[str, Mark] = {}
@@ -40,14 +40,14 @@ class Ledger:
         with suppress(FileNotFoundError):
             for line in self._path.read_text(encoding="utf-8").splitlines():
                 with suppress(ValueError, KeyError, TypeError):
-                    said = json.loads(line)
-                    mark = said["mark"]
-                    self._note(said["source"], said["target"], None if mark is None else Mark(*map(int, mark)))
+                    entry = json.loads(line)
+                    mark = entry["mark"]
+                    self._note(entry["source"], entry["target"], None if mark is None else Mark(*map(int, mark)))
 
     def target(self, source: str, candidates: Iterable[str]) -> str:
-        """Where the result of `source` belongs: where it is already, or the first place that no other picture has.
+        """The path for the result of `source`: its present one, or the first candidate that no other picture has.
 
-        There have to be as many candidates as it takes.
+        `candidates` must not run out.
         """
         if source not in self._targets:
             self._note(source, next(place for place in candidates if self._same(place) not in self._taken), None)
@@ -62,16 +62,16 @@ class Ledger:
         return source in self._marks
 
     def add(self, source: str, mark: Mark) -> None:
-        """There is a result, at the target. Raises OSError."""
+        """Records a result at the target of `source`. Raises OSError."""
         self._marks[source] = mark
         line = json.dumps({"source": source, "target": self._targets[source], "mark": list(mark)})
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
-            # The first line after one that was cut off begins on its own.
+            # After a line that was cut off, start a new one.
             file.write(f"\n{line}\n" if self._is_cut_off() else f"{line}\n")
 
     def compact(self) -> None:
-        """Leaves one line for each picture. Raises OSError."""
+        """Rewrites the file with one line for each picture. Raises OSError."""
         lines = [
             json.dumps({"source": source, "target": self._targets[source], "mark": list(mark)})
             for source, mark in self._marks.items()

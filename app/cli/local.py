@@ -29,11 +29,11 @@ WIDE: dict[str, Any] = {
     "max_queue_tiles": 2**24,
     "max_queue_bytes": 2**38,
 }
-"""Limits where the environment sets none: whoever runs the command owns the machine and chose the pictures."""
+"""Limits unless the environment sets them: the user of the command owns the machine and chose the pictures."""
 
 
 def local_settings(weights: Path | None, device: str | None) -> Settings:
-    """The settings of the environment, with wide limits, and with these weights and this device where given.
+    """The settings of the environment, with wide limits, and with these weights and this device if given.
 
     Raises StartupError.
     """
@@ -44,7 +44,7 @@ def local_settings(weights: Path | None, device: str | None) -> Settings:
 
 
 def with_network(settings: Settings, weights: Path | None, device: str | None) -> Settings:
-    """The settings with these weights as the only ones, and with this device, where given."""
+    """The settings with these weights as the only ones, and with this device, if given."""
     update: dict[str, Any] = {}
     if weights is not None:
         update |= {"weights": weights, "weights_sha256": None, "more_weights": ()}
@@ -54,7 +54,7 @@ def with_network(settings: Settings, weights: Path | None, device: str | None) -
 
 
 def check_network(settings: Settings, name: str | None) -> None:
-    """Raises StartupError where weights are missing or no file is called `name`, before any of them is read."""
+    """Raises StartupError if weights are missing or there is no model `name`, if possible before any file is read."""
     names = [file.stem for group in build.weights_files(settings) for file in group]
     if name is not None and name not in names:
         with contextlib.suppress(WeightsError):
@@ -67,14 +67,14 @@ def _no_model(name: str, names: Iterable[str]) -> StartupError:
 
 
 class LocalBackend:
-    """Loads the network once; while it works on one picture, the next is decoded."""
+    """Loads the network once; decodes the next picture while the network works on one."""
 
     at_once = 2
 
     def __init__(self, settings: Settings, options: UpscaleOptions, level: int | None) -> None:
-        """`level` is the wanted one of the pass; None: its last. Raises StartupError."""
+        """`level` is a smaller level of the pass, None the largest. Raises StartupError."""
         metrics = Metrics(CollectorRegistry())
-        # Warming up takes seconds, and a command would run longer for it than it gains.
+        # Warming up takes seconds, more than a command would gain.
         self.engine = build.build_engine(settings, metrics, build.open_model(settings, None), warm_up="nothing")
         self._codec = build.build_codec(settings)
         self._threads = CodecThreads(build.codec_threads(settings))
@@ -85,7 +85,7 @@ class LocalBackend:
         self._options, self._level = options, level
 
     async def start(self) -> None:
-        """Loads the network and starts the workers. Raises StartupError, also for a file that is no network alone."""
+        """Loads the network and starts the workers. Raises StartupError, also for files that are not models alone."""
         await self.engine.start()
         if (name := self._options.model) is not None and name not in self.engine.networks:
             error = _no_model(name, self.engine.networks)
@@ -93,7 +93,7 @@ class LocalBackend:
             raise error
 
     async def upscale(self, data: bytes, progress: Progress | None, options: UpscaleOptions | None = None) -> Result:
-        """Decodes, upscales and encodes one picture, with these options if not with all the others'. PictureError."""
+        """Decodes, upscales and encodes one picture, with `options` or the backend's. Raises PictureError."""
         try:
             result = await self._pipeline.run(self._order(options), Upload(data), Stages(_ignore), progress or _ignore)
         except LapsrnError as error:

@@ -1,4 +1,4 @@
-"""What results in a folder are called: the template of --name."""
+"""The names of results in a folder: the template of --name."""
 
 import string
 
@@ -9,7 +9,7 @@ FIELDS = ("stem", "suffix", "scale", "model")
 
 
 def template(typed: str | None, options: UpscaleOptions, level: int | None) -> str:
-    """The template for each picture, in which only stem and suffix are left. Raises PlanError."""
+    """The template for each picture, in which only {stem} and {suffix} are left. Raises PlanError."""
     if typed is None:
         return KEEP
     try:

@@ -21,9 +21,9 @@ def with_upscale_options(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that replaces the parameter `options` of a command by an option for each field of UpscaleOptions.
 
-    With `names`, only for those fields. The command still gets an UpscaleOptions. A value that is not allowed is a
-    usage error of its option. `narrower` has metavar and help of the fields of which the command takes fewer values;
-    it has to refuse the others itself.
+    With `names`, only for those fields. The command still gets an UpscaleOptions. An invalid value is a usage error of
+    its option. `narrower` has (metavar, help) of fields for which the command accepts fewer values; it must refuse the
+    others itself.
     """
     chosen = [field for field in fields(UpscaleOptions) if not names or field.name in names]
 
@@ -89,7 +89,7 @@ def _typed(kinds: tuple[Any, ...], about: Option) -> tuple[Any, Callable[[Any], 
 
 
 def _number(typed: str | None, kind: type[int] | type[float], about: Option) -> float | None:
-    """Within the limits of the option; what is whole becomes an int."""
+    """The typed number, within the limits of the option; whole numbers become an int."""
     if typed is None:
         return None
     low, high = about.least or 0, about.most
@@ -101,7 +101,7 @@ def _number(typed: str | None, kind: type[int] | type[float], about: Option) -> 
 
 
 def _value(typed: str, kind: type[int] | type[float]) -> float:
-    """The number that is typed, as HTTP takes it: in ASCII digits, and without Python's underscores; else NaN."""
+    """The typed number, by the rules of the HTTP API: ASCII digits, without Python's underscores; otherwise NaN."""
     with contextlib.suppress(ValueError):
         if typed.isascii() and "_" not in typed:
             return kind(typed)

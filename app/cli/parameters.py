@@ -1,4 +1,4 @@
-"""The parameters that several commands have."""
+"""Parameters that several commands share."""
 
 from pathlib import Path
 from typing import Annotated, Literal

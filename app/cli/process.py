@@ -1,4 +1,4 @@
-"""How the program begins and ends: its streams, signals, exit codes, errors in one line."""
+"""Start and end of the program: streams, signals, exit codes, one-line errors."""
 
 import contextlib
 import io
@@ -15,13 +15,13 @@ import typer
 INTERRUPTED = 130
 """The exit code after Ctrl-C, SIGTERM or SIGHUP."""
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""The last one comes when the terminal is closed."""
+"""SIGHUP is sent when the terminal is closed."""
 
 
 def prepare_streams() -> None:
-    """Makes standard output and standard error take any text: names that their encoding lacks are escaped.
+    """Makes standard output and standard error accept any text: characters that their encoding lacks are escaped.
 
-    COLUMNS=0 means that the width is not known; taken literally, nothing would be printed.
+    Also removes COLUMNS=0, which means an unknown width; taken literally, nothing would be printed.
     """
     if os.environ.get("COLUMNS") == "0":
         del os.environ["COLUMNS"]
@@ -32,10 +32,10 @@ def prepare_streams() -> None:
 
 
 def end(run: Callable[[], int], *, hint: str = "", interrupted: int = INTERRUPTED) -> NoReturn:
-    """Ends the command with the exit code that `run` returns, or with one line for an error that was foreseen.
+    """Ends the command with the exit code that `run` returns, or with a one-line message for an expected error.
 
-    While it runs, SIGTERM and SIGHUP do the same as Ctrl-C. `hint` is what to tell somebody who interrupts it; with
-    another exit code for that than INTERRUPTED, an interruption is how the command is meant to end.
+    While it runs, SIGTERM and SIGHUP act like Ctrl-C. `hint` is added to the message of an interruption; an exit code
+    `interrupted` other than INTERRUPTED means that an interruption is the normal way to end the command.
     """
     from app.cli.inputs import PlanError
     from app.errors import StartupError
@@ -60,7 +60,7 @@ def leave(code: int = INTERRUPTED) -> NoReturn:
 
     files.discard()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads it any more
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or its reader is gone
             stream.flush()
     os._exit(code)
 
@@ -74,7 +74,7 @@ def _print_error(message: str, code: int) -> int:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Raises KeyboardInterrupt at a signal, also where asyncio would wait for the code that is running to return."""
+    """Raises KeyboardInterrupt on a signal, even where asyncio would wait for the running code to return."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ class RemoteBackend:
     """Sends pictures to a service, several at once."""
 
     def __init__(self, url: str, scale: float, level: int | None, options: Options, api_key: str, at_once: int) -> None:
-        """`url` is the address of the service; `level` is a smaller one of the pass; None: its last."""
+        """`url` is the address of the service; `level` is a smaller level of the pass, None the largest."""
         self.at_once = at_once
         self._scale, self._level, self._options = scale, level, options
         self._client = AsyncUpscaler(url, api_key)

@@ -1,4 +1,4 @@
-"""How a run is shown: lines and progress bars on standard error, or JSON lines for programs on standard output."""
+"""Reports of a run: lines and progress bars on standard error, or JSON lines for programs on standard output."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ class TextReport:
     """One line per picture; on a terminal also a bar for the run, and one for each picture in progress."""
 
     def __init__(self, total: int | None, console: Console | None = None, *, quiet: bool = False) -> None:
-        """`total` pictures, None if that is not known; `quiet` prints nothing but failures."""
+        """`total` is the number of pictures, None if unknown; `quiet` prints nothing but failures."""
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._quiet = quiet
         self._bars = Progress(
@@ -49,10 +49,10 @@ class TextReport:
             self._console.print("[dim]loading the network...[/]")
 
     def begin(self, work: Work) -> batch.Progress | None:
-        """Adds a bar on a terminal; elsewhere there is none, and asking a service for progress would cost requests."""
+        """Adds a bar on a terminal; otherwise returns None, so that no requests are spent on a service's progress."""
         if self._bars.disable:
             return None
-        if work in self._in_progress:  # it is tried again
+        if work in self._in_progress:  # tried again
             self._bars.remove_task(self._in_progress.pop(work))
         bar = self._in_progress[work] = self._bars.add_task(f"[dim]{_text(Path(work.name).name)}", total=None)
         return lambda done, total: self._bars.update(bar, completed=done, total=total)
@@ -81,7 +81,7 @@ class TextReport:
                 self._console.print(f"        {_text(outcome.left_out)}")
 
     def summary(self, outcomes: Sequence[Outcome], seconds: float) -> None:
-        """Prints the totals of several pictures, and what to do about skipped ones; quietly, only those of failures."""
+        """Prints the totals of several pictures, and advice on skipped ones; if quiet, only totals with failures."""
         if self._quiet and not any(outcome.status == "failed" for outcome in outcomes):
             return
         if len(outcomes) > 1:
@@ -93,9 +93,9 @@ class TextReport:
 
 
 class JsonReport:
-    """One JSON object a line for each picture, and one with the totals at the end; ASCII, so any encoding can hold it.
+    """One line of JSON for each picture, and one with the totals at the end; in ASCII, which suits any encoding.
 
-    Raises OSError where standard output cannot be written.
+    Raises OSError if standard output cannot be written.
     """
 
     def __enter__(self) -> Self:
@@ -105,7 +105,7 @@ class JsonReport:
         return None
 
     def loading(self) -> None:
-        """Prints nothing: programs can wait."""
+        """Prints nothing, as programs need no such message."""
 
     def begin(self, work: Work) -> batch.Progress | None:
         """None: no progress is printed."""

@@ -1,4 +1,4 @@
-"""Finds files below a folder by a pattern, without following links to folders; what cannot be listed is reported."""
+"""Finds files below a folder by a pattern, without following links to folders; reports unreadable folders."""
 
 import fnmatch
 import glob
@@ -13,11 +13,11 @@ EVERYTHING = ("**", "*")
 
 
 def search(folder: Path, pattern: tuple[str, ...], excluded: Collection[str] = ()) -> Iterator[tuple[Path, str]]:
-    """The files below `folder` that match `pattern`, a glob split into its components, each with "".
+    """Yields (file, "") for files below `folder` that match `pattern`, a glob split into its components.
 
-    `**` stands for any number of folders. Names that begin with a dot match only a component that does. Subfolders
-    whose real paths are in `excluded` are left out. A folder that cannot be listed is included, with the reason instead
-    of "". Names are in order, the files of a folder before those of its subfolders.
+    `**` stands for any number of folders. Names that begin with a dot match only components that do, too. Subfolders
+    whose real paths are in `excluded` are skipped. A folder that cannot be listed yields (folder, reason). Names are
+    sorted, and the files of a folder come before those of its subfolders.
     """
     waiting = [(folder, pattern)]
     seen = set()
@@ -43,7 +43,7 @@ def search(folder: Path, pattern: tuple[str, ...], excluded: Collection[str] = (
 
 
 def _children(folder: Path, name: str) -> list[Path]:
-    """What `folder` holds under `name`, a pattern or a plain name, sorted. Raises OSError."""
+    """The entries of `folder` that match `name`, a pattern or a plain name, sorted. Raises OSError."""
     if not glob.has_magic(name):
         os.lstat(folder / name)
         return [folder / name]
@@ -53,7 +53,7 @@ def _children(folder: Path, name: str) -> list[Path]:
 
 
 def _folders(found: Sequence[Path], excluded: Collection[str]) -> Iterator[Path]:
-    """The folders to descend into, in reverse order, as the last one added is searched first."""
+    """The folders to descend into, in reverse order, as they are put on a stack."""
     for path in reversed(found):
         if files.is_folder(path) and not path.is_symlink() and os.path.realpath(path) not in excluded:
             yield path

@@ -1,4 +1,4 @@
-"""`lapsrn upscale`: from the arguments to the exit code."""
+"""The command `lapsrn upscale`."""
 
 import asyncio
 import sys
@@ -29,10 +29,10 @@ def upscale(
     name: str | None = None,
     typed: Collection[str] = (),
 ) -> int:
-    """0 when every result exists, else 1. `level` is a smaller one of the pass, None its last; `name` is a template.
+    """Returns 0 if all results exist, otherwise 1. `level` is a smaller level of the pass, None the largest.
 
-    `typed` holds the names of the parameters that were given on the command line. Raises PlanError, StartupError and
-    KeyboardInterrupt.
+    `name` is a template for the names of results; `typed` holds the names of the parameters that were given on the
+    command line. Raises PlanError, StartupError and KeyboardInterrupt.
     """
     conditions.check_place(place, typed)
     conditions.check_size(options)
@@ -55,13 +55,13 @@ def upscale(
                 outcomes |= asyncio.run(_run(waiting, options, level, place, report))
         ended = [outcomes[work] for work in works]
         report.summary(ended, time.monotonic() - began)
-    except OSError as error:  # only reporting raises it: what happens to a picture is an outcome
+    except OSError as error:  # raised only by reports; errors of pictures are outcomes
         raise StartupError(f"the report cannot be written: {files.reason(error)}") from None
     return int(any(outcome.status == "failed" for outcome in ended))
 
 
 def _check_streams(arguments: Sequence[str], output: str, *, overwrite: bool, as_json: bool) -> None:
-    """Raises PlanError where standard input or output cannot be used as asked."""
+    """Raises PlanError if standard input or output cannot be used as asked."""
     if output == "-":
         if as_json:
             raise PlanError("--json and -o - both want standard output: choose one.")
@@ -78,7 +78,7 @@ def _check_streams(arguments: Sequence[str], output: str, *, overwrite: bool, as
 
 
 def _check_writable(output: str, works: Sequence[Work]) -> None:
-    """Raises PlanError where no result could be written."""
+    """Raises PlanError if no result could be written."""
     if output == "-":
         return
     reason = files.unwritable(Path(output), folder=works[0].target != Path(output))

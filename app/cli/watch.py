@@ -1,4 +1,4 @@
-"""`lapsrn watch`: enlarges what a folder holds and what is put into it, until it is interrupted."""
+"""`lapsrn watch`: enlarges the pictures in a folder, and those that arrive later, until interrupted."""
 
 import asyncio
 import contextlib
@@ -19,11 +19,11 @@ from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS
 from app.options import UpscaleOptions
 
 LOOK_SECONDS = 5.0
-"""At the latest after so long it is looked again: network file systems do not tell of changes made elsewhere."""
+"""Maximum interval between two scans: network file systems do not report changes made elsewhere."""
 _LISTENING_MS = 500
-"""So long after the first look the system has been asked to tell of changes, and it is looked once more."""
-LONGEST_PAUSE_SECONDS = 60.0
-"""Between two tries while the service is unreachable; the first is a second long."""
+"""Time until the system reports changes; another scan then finds what was missed meanwhile."""
+MAX_PAUSE_SECONDS = 60.0
+"""Maximum pause between attempts while the service is unreachable; the first pause is one second."""
 
 
 def watch(
@@ -40,7 +40,7 @@ def watch(
     name: str | None = None,
     typed: Collection[str] = (),
 ) -> int:
-    """Never returns by itself. The parameters are those of `upscale`; `settle` in seconds.
+    """Runs until interrupted. The parameters are those of `upscale`; `settle` is in seconds.
 
     Raises PlanError, StartupError and KeyboardInterrupt.
     """
@@ -62,7 +62,7 @@ def watch(
             asyncio.run(_run(folder, arrivals, replace(options, format=form), level, place, report, settle))
     except OSError as error:
         raise StartupError(f"{error.filename or 'the report'}: {files.reason(error)}") from None
-    raise AssertionError("watching has no end")
+    raise AssertionError("watching ends only by an exception")
 
 
 def _check_folders(folder: Path, output: Path) -> None:
@@ -90,7 +90,7 @@ async def _run(
 
 
 class Watch:
-    """Takes what arrives through a backend, several at once."""
+    """Upscales arriving pictures through a backend, several at once."""
 
     def __init__(self, arrivals: Arrivals, backend: Backend, report: JsonReport | TextReport) -> None:
         """Borrows everything."""
@@ -99,7 +99,7 @@ class Watch:
         self._pause = 0.0
 
     async def run(self, changes: AsyncIterator[object]) -> None:
-        """Looks at the folder at the beginning and at each of the `changes`. Raises OSError."""
+        """Scans the folder at the beginning and after each of the `changes`. Raises OSError."""
         try:
             async with asyncio.TaskGroup() as group:
                 takers = [group.create_task(self._take()) for _ in range(self._backend.at_once)]
@@ -129,22 +129,22 @@ class Watch:
             self._report.end(arrival.work, self._arrivals.ended(arrival, outcome, time.monotonic()))
 
     async def _wait(self, arrival: Arrival, outcome: Outcome) -> None:
-        """For a service that is unreachable or busy; said once."""
+        """Waits for a service that is unreachable or busy, which is reported once."""
         if not self._pause:
             self._report.end(arrival.work, Outcome("waiting", error=outcome.error, type=outcome.type))
-        self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE_SECONDS)
+        self._pause = min(max(1.0, 2 * self._pause), MAX_PAUSE_SECONDS)
         await asyncio.sleep(self._pause)
         self._waiting.put_nowait(arrival)
 
 
 async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncGenerator[object, None]:
-    """Something may have changed: reported by the system, or because files were not complete, or after a while."""
+    """Yields when something may have changed: the system reports it, files were incomplete, or LOOK_SECONDS passed."""
     from watchfiles import awatch
 
     changed = asyncio.Event()
 
     async def listen() -> None:
-        # Where the system has no more watches to give, or the folder is gone, there are still the looks after a while.
+        # If the system has no more watches, or the folder is gone, the periodic scans remain.
         with contextlib.suppress(Exception):
             listening = False
             async for changes in awatch(
@@ -155,7 +155,7 @@ async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncGene
                 yield_on_timeout=True,
                 ignore_permission_denied=True,
             ):
-                if changes or not listening:  # at first, for what came after the look before
+                if changes or not listening:  # the first time, for what arrived since the last scan
                     changed.set()
                 listening = True
 
@@ -166,7 +166,7 @@ async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncGene
                 async with asyncio.timeout(min(settle, LOOK_SECONDS) if arrivals.unsettled else LOOK_SECONDS):
                     await changed.wait()
             changed.clear()
-            if place != (place := _place(folder)):  # it is another one, of which the system has not been asked to tell
+            if place != (place := _place(folder)):  # the folder was replaced, and the new one is not watched yet
                 listener.cancel()
                 listener = asyncio.create_task(listen())
             yield None
@@ -175,7 +175,7 @@ async def _changes(folder: Path, arrivals: Arrivals, settle: float) -> AsyncGene
 
 
 def _place(folder: Path) -> tuple[int, int] | None:
-    """What tells one folder from another at the same path; None if there is none."""
+    """Identifies the folder that is currently at this path; None if there is none."""
     try:
         found = folder.stat()
     except OSError:

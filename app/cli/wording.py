@@ -1,4 +1,4 @@
-"""Texts from elsewhere as the command line shows them: options by their flags, control characters harmless."""
+"""Adapts texts for the command line: options become flags, control characters are escaped."""
 
 import re
 from dataclasses import fields
@@ -10,14 +10,14 @@ _FLAGS = {"true": "--{}", "false": "--no-{}"}
 
 
 def as_flags(text: str) -> str:
-    """`text` with the parameters of a request in it, such as frames=first, as flags: --frames first."""
+    """`text` with request parameters, such as frames=first, replaced by flags: --frames first."""
     return _SETTING.sub(lambda found: _FLAGS.get(found[2], "--{} " + found[2]).format(found[1]), text)
 
 
 def printable(text: str) -> str:
-    r"""`text` with everything that a terminal could obey, or cannot show, escaped as in Python: \x1b, \n.
+    r"""`text` with control characters and other unprintable ones escaped as in Python: \x1b, \n.
 
-    File names may hold any of it; bytes of theirs that are not UTF-8 are shown as such: \xff.
+    File names may contain any of them; their bytes that are not UTF-8 are shown in hexadecimal: \xff.
     """
     return "".join(each if each.isprintable() else _escaped(each) for each in text)
 

@@ -1,4 +1,4 @@
-"""Messages to addresses that clients name: signed, and sent only where the operator allows it."""
+"""Sends signed messages to URLs that clients name, as far as the operator allows them."""
 
 from app.webhooks.sender import Sender
 from app.webhooks.signature import signed

@@ -1,34 +1,34 @@
-"""Connections to receivers of messages, who may answer with anything, without an end."""
+"""Connections to webhook receivers, with a limit on what they may answer."""
 
 import ssl
 from typing import Any
 
 import httpcore
 
-MOST_BYTES = 32 * 1024
-"""Read from one connection: the headers of an answer, and any interim answers (1xx) before."""
+MAX_BYTES = 32 * 1024
+"""Maximum bytes read from one connection: the headers of a response, and interim responses (1xx) before it."""
 
 
 class BoundedBackend(httpcore.AnyIOBackend):
-    """Connects as httpcore does; see MOST_BYTES."""
+    """httpcore's backend with a limit of MAX_BYTES."""
 
     async def connect_tcp(self, *arguments: Any, **named: Any) -> httpcore.AsyncNetworkStream:
-        """As httpcore's."""
+        """See httpcore."""
         return _Bounded(await super().connect_tcp(*arguments, **named))
 
 
 class _Bounded(httpcore.AsyncNetworkStream):
-    """A connection; raises httpcore.RemoteProtocolError where the other side sends too much."""
+    """A connection; raises httpcore.RemoteProtocolError if the peer sends too much."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
-        self._left = MOST_BYTES
+        self._left = MAX_BYTES
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         data = await self._stream.read(max_bytes, timeout)
         self._left -= len(data)
         if self._left < 0:
-            raise httpcore.RemoteProtocolError(f"the answer has more than {MOST_BYTES} bytes before its body")
+            raise httpcore.RemoteProtocolError(f"the answer has more than {MAX_BYTES} bytes before its body")
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109

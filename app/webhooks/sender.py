@@ -1,4 +1,4 @@
-"""Sends one message, once: to an address that was checked and is the one connected to."""
+"""Sends a message, without retries, to an address that was checked and is the one connected to."""
 
 import asyncio
 import socket
@@ -17,14 +17,14 @@ from app.webhooks.signature import signed
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _RESOLVERS = 16
-_MOST_ADDRESSES = 4
-"""Of a name, tried one after the other while none answers."""
+_MAX_ADDRESSES = 4
+"""Addresses of a name that are tried, one after the other, until a connection succeeds."""
 
 
 class Sender:
-    """Follows no redirects, asks no proxy, and keeps neither connections nor cookies.
+    """Follows no redirects, uses no proxy, and keeps neither connections nor cookies.
 
-    Of an answer no more than the headers is read, and of those no more than connections.MOST_BYTES.
+    Of a response, only the headers are read, up to connections.MAX_BYTES.
     """
 
     def __init__(
@@ -35,13 +35,12 @@ class Sender:
         verify: ssl.SSLContext | None = None,
         resolve: Resolve | None = None,
     ) -> None:
-        """`keys` sign; the time is for one message from the name's resolution to the answer's headers.
-
-        `verify` knows whose certificates are trusted; None: those that httpx trusts.
+        """Messages are signed with `keys`. The timeout covers a message from resolving the name to the response's
+        headers. `verify` defaults to httpx's trusted certificates.
         """
         self._rules, self._keys, self._timeout = rules, keys, timeout_seconds
         self._resolve = resolve or self._addresses
-        # Not the loop's own threads: a name server may take its time, and others need those.
+        # Not the loop's default executor, which a slow name server could block for others.
         self._threads = ThreadPoolExecutor(_RESOLVERS, "webhook-names")
         self._connections = httpcore.AsyncConnectionPool(
             ssl_context=verify or httpx.create_ssl_context(trust_env=False),
@@ -51,7 +50,7 @@ class Sender:
         )
 
     async def send(self, url: str, message_id: str, body: bytes) -> int:
-        """The status of the answer. Raises Refused, TimeoutError, OSError and httpcore's errors."""
+        """The status of the response. Raises Refused, TimeoutError, OSError and httpcore's errors."""
         address = httpx.URL(url)
         headers = signed(self._keys, message_id, int(time.time()), body) | {
             "Host": address.netloc.decode(),
@@ -64,20 +63,20 @@ class Sender:
             found = await self._resolve(address.host, port)
             allowed = [each for each in found if self._rules.allows(each, encrypted=address.scheme == "https")]
             if not allowed:
-                raise Refused(f"{address.host} leads to no address that is allowed")
-            *others, last = allowed[:_MOST_ADDRESSES]
+                raise Refused(f"{address.host} resolves to no allowed address")
+            *others, last = allowed[:_MAX_ADDRESSES]
             for each in others:
                 with suppress(httpcore.ConnectError):
                     return await self._post(address, each, headers, body)
             return await self._post(address, last, headers, body)
 
     async def close(self) -> None:
-        """Closes what is open."""
+        """Closes the connections, and stops the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._connections.aclose()
 
     async def _post(self, url: httpx.URL, address: str, headers: dict[str, str], body: bytes) -> int:
-        """The address itself is connected to, so that the name cannot lead elsewhere in the meantime."""
+        """Connects to `address` itself, so that the name cannot resolve to another one in the meantime."""
         async with self._connections.stream(
             "POST",
             httpcore.URL(

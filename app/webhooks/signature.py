@@ -1,4 +1,4 @@
-"""Signatures as Standard Webhooks has them (standardwebhooks.com, specification 1.0)."""
+"""Signatures of Standard Webhooks (standardwebhooks.com, specification 1.0)."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def signed(keys: Iterable[bytes], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of a message; `timestamp` in seconds since 1970."""
+    """The headers that sign a message; `timestamp` is in seconds since 1970."""
     content = f"{message_id}.{timestamp}.".encode() + body
     digests = (hmac.digest(key, content, hashlib.sha256) for key in keys)
     return {

@@ -101,7 +101,7 @@ def test_subfolders_keep_their_places_and_results_are_no_pictures_to_make(tmp_pa
 def test_what_is_no_picture_is_told_once(folder: Folder) -> None:
     folder.put("notes.txt")
     folder.put(".hidden.jpg")
-    assert folder.look() == ([], [("notes.txt", Outcome("ignored", error="its ending is not that of a picture"))])
+    assert folder.look() == ([], [("notes.txt", Outcome("ignored", error="its extension is not that of a picture"))])
     assert folder.look(SETTLE) == ([], [])
 
 
