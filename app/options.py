@@ -147,8 +147,8 @@ class UpscaleOptions:
     lossless: Annotated[
         bool | None,
         Option(
-            "For WebP: lossless unless `quality` is given or this is false.",
-            "For WebP: lossless, which is the default without --quality.",
+            "For WebP and JPEG XL: lossless unless `quality` is given or this is false.",
+            "For WebP and JPEG XL: lossless, which is the default without --quality.",
         ),
     ] = None
     depth: Annotated[
@@ -162,8 +162,8 @@ class UpscaleOptions:
     metadata: Annotated[
         Literal["drop", "keep", "all"],
         Option(
-            "Drop EXIF and XMP, keep them without the position, or keep everything.",
-            "EXIF and XMP: drop them, keep them without the position, or keep everything.",
+            "Drop EXIF, XMP, IPTC and resolution, keep them without the position, or keep everything.",
+            "EXIF, XMP, IPTC and resolution: drop them, keep them without the position, or keep everything.",
         ),
     ] = "drop"
     frames: Annotated[

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from typing import Literal
 
 from app.errors import StoreUnavailable
 from app.metrics import Metrics
@@ -11,6 +13,10 @@ from app.results import ResultStore, StoredPicture, size_of
 from app.shares import Shares
 
 RETRY_SECONDS = 0.5
+NotKept = Literal["too-large", "full", "unavailable"]
+"""Why a result was not stored."""
+_TRANSIENT: Mapping[NotKept | None, str] = {"full": "had no memory left", "unavailable": "did not answer"}
+"""The reasons that may pass, in words."""
 
 
 class Keeper:
@@ -57,31 +63,37 @@ class Keeper:
         With `patient`, it is retried while the store is unavailable.
         """
         size = size_of(levels)
-        try:
-            if await self._store.put(result_id, owner, levels, client):
-                return ""
-            self._metrics.result_not_kept("too-large")
-            return f"The result has {size:,} bytes, more than the results store keeps. Ask for it without a job."
-        except StoreUnavailable as error:
-            problem = error
-        if patient and size <= self._waiting.room(client):
+        put = partial(self._put, result_id, owner, levels, client)
+        problem = await put()
+        if problem in _TRANSIENT and patient and size <= self._waiting.room(client):
             self._waiting.add(client, size)
             try:
-                if await self._keep_later(result_id, owner, levels, client):
-                    return ""
+                problem = await self._retried(put, problem)
             finally:
                 self._waiting.remove(client, size)
-        self._metrics.result_not_kept("full" if problem.full else "unavailable")
-        what = "had no memory left" if problem.full else "did not answer"
+        if problem is None:
+            return ""
+        self._metrics.result_not_kept(problem)
+        if problem == "too-large":
+            return f"The result has {size:,} bytes, more than the results store keeps. Ask for it without a job."
+        what = _TRANSIENT[problem]
         return f"The picture was made, but the results store {what}, so it is lost. Send it again a little later."
 
-    async def _keep_later(self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str) -> bool:
-        """Retries until the store answers: True if it keeps the result. False when time is up."""
+    async def _put(
+        self, result_id: str, owner: str, levels: Mapping[int, StoredPicture], client: str
+    ) -> NotKept | None:
+        """Why the store did not take the result; None if it did."""
+        try:
+            return None if await self._store.put(result_id, owner, levels, client) else "too-large"
+        except StoreUnavailable as error:
+            return "full" if error.full else "unavailable"
+
+    async def _retried(self, put: Callable[[], Awaitable[NotKept | None]], problem: NotKept | None) -> NotKept | None:
+        """What `put` returns once the store is available again, or what it last returned when time is up."""
         end = self._clock() + self._patience
-        while not self._ending.is_set() and self._clock() < end:
+        while problem in _TRANSIENT and not self._ending.is_set() and self._clock() < end:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY_SECONDS):
                     await self._ending.wait()
-            with suppress(StoreUnavailable):
-                return await self._store.put(result_id, owner, levels, client)
-        return False
+            problem = await put()
+        return problem

@@ -95,6 +95,14 @@ async def test_what_is_too_large_is_not_tried_again(metrics: Metrics) -> None:
     assert (store.asked, not_kept(metrics)["too-large"]) == (1, 1.0)
 
 
+async def test_what_turns_out_too_large_once_the_store_is_back_is_called_so(metrics: Metrics) -> None:
+    store = Store(StoreUnavailable("away"))
+    levels = {2: StoredPicture.of(b"x" * 1001, "image/png")}
+    problem = await Keeper(store, metrics, 2000, 60.0).keep("a", "", levels, patient=True)
+    assert problem.startswith("The result has 1,001 bytes, more than the results store keeps.")
+    assert (store.asked, not_kept(metrics)) == (2, {"too-large": 1.0, "full": 0.0, "unavailable": 0.0})
+
+
 async def test_what_waits_is_bounded(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     """Results in memory, for a store that is away: no more than the store may hold."""
     monkeypatch.setattr("app.service.keeper.RETRY_SECONDS", 600.0)
