@@ -36,9 +36,16 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def started(command: list[str], **options: Any) -> subprocess.Popen[str]:
-    """The process, which hears SIGINT also where the tests run in the background; its standard error is a pipe."""
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heard, **options)
+    """The process, with its standard error in a pipe.
+
+    It does not ignore signals even if the tests do, as in the background (SIGINT) or with nohup (SIGHUP).
+    """
+
+    def heed() -> None:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heed, **options)
 
 
 def is_asleep(pid: int) -> bool:
