@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from app import build
 from app.cli.batch import PictureError, Progress, Result
-from app.errors import PROBLEM_TYPE, LapsrnError, StartupError
+from app.errors import PROBLEM_TYPE, LapsrnError, StartupError, TooManyPixels
 from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import MemoryStore
@@ -30,6 +30,10 @@ WIDE: dict[str, Any] = {
     "max_queue_bytes": 2**38,
 }
 """Limits unless the environment sets them: the user of the command owns the machine and chose the pictures."""
+_LARGE = (
+    " LAPSRN_MAX_INPUT_PIXELS and LAPSRN_MAX_OUTPUT_PIXELS set the limits here; lapsrn upscale-large takes a TIFF or PNG "
+    "of any size."
+)
 
 
 def local_settings(weights: Path | None, device: str | None) -> Settings:
@@ -97,7 +101,8 @@ class LocalBackend:
         try:
             result = await self._pipeline.run(self._order(options), Upload(data), Stages(_ignore), progress or _ignore)
         except LapsrnError as error:
-            raise PictureError(str(error), PROBLEM_TYPE + error.slug) from error
+            hint = _LARGE if isinstance(error, TooManyPixels) else ""
+            raise PictureError(str(error) + hint, PROBLEM_TYPE + error.slug) from error
         body, left_out = result.levels[result.level].body, "; ".join(result.left_out)
         return Result(body, str(result.clean_up), left_out, result.truncated)
 

@@ -375,7 +375,9 @@ def test_limits_that_are_set_hold_here_too(lapsrn: Lapsrn, monkeypatch: pytest.M
     monkeypatch.setenv("LAPSRN_MAX_INPUT_PIXELS", "34")
     Path("a.png").write_bytes(FILE)
     result = lapsrn("upscale", "a.png", "-o", "out", "--json")
-    assert json.loads(result.stdout.splitlines()[0])["type"] == "urn:lapsrn:problem:too-many-pixels"
+    told = json.loads(result.stdout.splitlines()[0])
+    assert told["type"] == "urn:lapsrn:problem:too-many-pixels"
+    assert told["error"].endswith("lapsrn upscale-large takes a TIFF or PNG of any size.")
 
 
 @pytest.mark.slow
