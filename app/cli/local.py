@@ -31,8 +31,8 @@ WIDE: dict[str, Any] = {
 }
 """Limits unless the environment sets them: the user of the command owns the machine and chose the pictures."""
 _LARGE = (
-    " LAPSRN_MAX_INPUT_PIXELS and LAPSRN_MAX_OUTPUT_PIXELS set the limits here; lapsrn upscale-large takes a TIFF or PNG "
-    "of any size."
+    " LAPSRN_MAX_INPUT_PIXELS and LAPSRN_MAX_OUTPUT_PIXELS set the limits here; lapsrn upscale-large takes a TIFF or "
+    "PNG of any size."
 )
 
 
