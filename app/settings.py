@@ -228,9 +228,9 @@ class Settings(BaseSettings):
     ] = 300.0
     keep_alive_seconds: Annotated[WholeSeconds, Field(description="Idle connections are closed after this.")] = 5
 
-    result_max_bytes: Annotated[int, Field(ge=0, description="Finished pictures kept, in memory (M) or in Redis.")] = (
-        512 * _MIB
-    )
+    result_max_bytes: Annotated[
+        int, Field(ge=0, description="Finished pictures kept, in memory (M) or in Redis; 0: none, and no jobs.")
+    ] = 512 * _MIB
     result_ttl_seconds: Annotated[WholeSeconds, Field(description="Finished pictures are kept this long.")] = 600
     store_retry_seconds: Annotated[
         float,

@@ -51,6 +51,8 @@ async def upscale(
 ) -> Response:
     """Answers with the picture, `scale` times as wide and high, or with a job (`Prefer: respond-async`)."""
     patient = wants_async(request.headers.get("prefer", ""))
+    if patient and not service.settings.result_max_bytes:
+        raise BadParameter("Prefer: no results are kept here, so there are no jobs; send it without respond-async.")
     if webhook is not None:
         if not patient:
             raise BadParameter(f"{HEADER}: only jobs have webhooks; send Prefer: respond-async with it.")

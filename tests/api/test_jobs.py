@@ -48,6 +48,14 @@ def events_of(text: str) -> list[dict[str, str]]:
     return events
 
 
+async def test_without_room_for_results_there_are_no_jobs(serve: Running) -> None:
+    async with serve(result_max_bytes=0) as client:
+        refused = await begin(client)
+        assert refused.status_code == 422
+        assert refused.json()["detail"].startswith("Prefer: no results are kept here, so there are no jobs;")
+        assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
+
+
 async def test_accepted_then_done_then_fetched(client: httpx.AsyncClient) -> None:
     accepted = await begin(client, "?scale=4")
     assert accepted.status_code == 202
