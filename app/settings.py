@@ -48,7 +48,7 @@ class Settings(BaseSettings):
         str,
         Field(
             pattern=PREFIX,
-            description="Prefix of every address behind a proxy, such as /sr for https://example.org/sr/.",
+            description="Path prefix under which a proxy serves everything, such as /sr for https://example.org/sr/.",
         ),
     ] = ""
     metrics_port: Annotated[
@@ -57,8 +57,8 @@ class Settings(BaseSettings):
     forwarded_allow_ips: Annotated[
         str,
         Field(
-            description="Addresses and networks of proxies whose X-Forwarded-For and -Proto are believed, separated by "
-            "commas; * for any."
+            description="Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, "
+            "separated by commas; * for any."
         ),
     ] = "127.0.0.1"
     replicas: Annotated[
@@ -71,13 +71,13 @@ class Settings(BaseSettings):
     pin_replicas: Annotated[
         bool,
         Field(
-            description="Whether each replica keeps to its own share of the cores: more answers where nothing else "
-            "runs on them, and fewer where something does. Linux only."
+            description="Restrict each replica to its own share of the cores: faster if nothing else runs on them, and "
+            "slower otherwise. Linux only."
         ),
     ] = False
     processes: Annotated[
         Positive,
-        Field(description="Services that answer at one address, such as containers; more than 1 needs Redis."),
+        Field(description="Number of services behind one address, such as containers; more than 1 needs Redis."),
     ] = 1
 
     weights: Annotated[Path, Field(description="The network's weights, a safetensors file.")] = _DEFAULT_WEIGHTS
@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         ),
     ] = (_SHIPPED,)
     weights_sha256: Annotated[
-        str | None, Field(pattern=SHA256, description="If given, the weights must have this SHA-256.")
+        str | None, Field(pattern=SHA256, description="SHA-256 that the weights must have, if set.")
     ] = None
     devices: Annotated[
         str,
@@ -102,23 +102,24 @@ class Settings(BaseSettings):
     ] = "auto"
     backend: Annotated[
         str,
-        Field(description="What computes the networks: one of the backends below, or auto for the fastest that can."),
+        Field(
+            description="One of the backends below, or auto for the fastest that supports the network and this machine."
+        ),
     ] = "auto"
     cpu_workers: Annotated[
         int,
-        Field(
-            ge=0, le=64, description="Workers if the network runs on the CPU; 0 means one per core that may be used."
-        ),
+        Field(ge=0, le=64, description="Workers if the network runs on the CPU; 0: one for each available core."),
     ] = 0
     hang_seconds: Annotated[
         float, Field(ge=5, le=_YEAR, description="A worker whose batch takes longer is replaced.")
     ] = 120.0
-    worker_threads: Annotated[Positive, Field(description="CPU threads inside one worker.")] = 1
+    worker_threads: Annotated[Positive, Field(description="CPU threads of each worker.")] = 1
     codec_threads: Annotated[
-        int, Field(ge=0, le=64, description="Threads for the large pictures of a client; 0 means half the cores.")
+        int, Field(ge=0, le=64, description="Threads for the large pictures of a client; 0: half as many as cores.")
     ] = 0
     decode: Annotated[
-        Literal["inline", "process"], Field(description="Decode in this process, or in others that can be killed.")
+        Literal["inline", "process"],
+        Field(description="Decode in this process, or in separate processes that can be killed."),
     ] = "process"
     decode_timeout_seconds: Annotated[
         float,
@@ -130,7 +131,8 @@ class Settings(BaseSettings):
     max_input_bytes: Annotated[Positive, Field(description="Largest request body.")] = 32 * _MIB
     max_input_pixels: Annotated[Positive, Field(description="Largest input picture, height x width (M).")] = 16 * _MIB
     max_output_pixels: Annotated[
-        Positive, Field(description="Largest picture that the network may make, height x width, at the level it needs.")
+        Positive,
+        Field(description="Largest picture that the network may produce, height x width, at the level it needs."),
     ] = 64 * _MIB
     memory_bytes: Annotated[
         Positive | None,
@@ -139,127 +141,138 @@ class Settings(BaseSettings):
             "If it is scarce, limits marked (M) that are not set become smaller."
         ),
     ] = None
-    max_body_bytes_in_flight: Annotated[Positive, Field(description="Request bodies held, one client alone (M).")] = (
-        256 * _MIB
-    )
+    max_body_bytes_in_flight: Annotated[
+        Positive, Field(description="Bytes of request bodies in memory, for a single client (M).")
+    ] = 256 * _MIB
     max_answer_bytes_in_flight: Annotated[
         Positive,
-        Field(description="Pictures being sent at once, all clients together; one alone may have half (M)."),
+        Field(description="Bytes of responses being sent, for all clients; a single one may have half (M)."),
     ] = 512 * _MIB
     formats: Annotated[
         tuple[str, ...], NoDecode, Field(description="Accepted picture formats, separated by commas.")
     ] = INPUT_FORMATS
 
-    max_queue_tiles: Annotated[Positive, Field(description="Tiles admitted and not yet done, one client alone.")] = 8192
+    max_queue_tiles: Annotated[Positive, Field(description="Tiles waiting or being computed, for a single client.")] = (
+        8192
+    )
     max_queue_bytes: Annotated[
         Positive,
         Field(
-            description="Memory for pictures in progress, all clients, from decoding to writing; one picture that "
-            "needs more is a 413 (M)."
+            description="Memory for the pictures in progress of all clients, from decoding to writing; one picture "
+            "that needs more is a 413 (M)."
         ),
     ] = 4096 * _MIB
-    deadline_seconds: Annotated[Seconds, Field(description="A request that is not done by then is a 504.")] = 300.0
+    deadline_seconds: Annotated[Seconds, Field(description="Maximum time for a request; then a 504.")] = 300.0
     job_deadline_seconds: Annotated[Seconds, Field(description="The same for jobs (Prefer: respond-async).")] = 3600.0
-    job_ttl_seconds: Annotated[Seconds, Field(description="A finished job is remembered this long.")] = 600.0
+    job_ttl_seconds: Annotated[Seconds, Field(description="How long a finished job is remembered.")] = 600.0
     job_lease_seconds: Annotated[
         float,
         Field(
             ge=2,
             le=_YEAR,
-            description="After this long without a sign of life from a process, others call its jobs lost. There is "
-            "one every 0.6 s, and later under load.",
+            description="Lease of a job in Redis. It is renewed every 0.6 s, or later under load; once it has expired, "
+            "other processes report the job as lost.",
         ),
     ] = 10.0
-    max_jobs: Annotated[Positive, Field(description="Jobs remembered, also finished ones, one client alone.")] = 1000
+    max_jobs: Annotated[
+        Positive, Field(description="Jobs remembered, including finished ones, for a single client.")
+    ] = 1000
     webhook_hosts: Annotated[
         tuple[str, ...],
         NoDecode,
         Field(
-            description="Where webhooks of jobs may go, separated by commas: hosts, .example.org for all below it, * "
-            "for any public one; addresses and networks, which may be private. Empty: webhooks are off."
+            description="Allowed targets of webhooks, separated by commas: hosts, .example.org for all below it, * for "
+            "any public one; addresses and networks, which may be private. Empty: webhooks are off."
         ),
     ] = ()
     webhook_secret: Annotated[
-        SecretStr | None, Field(description="What signs webhooks: whsec_ and base64; several separated by spaces.")
+        SecretStr | None,
+        Field(description="Secret that signs webhooks: whsec_ and base64; several separated by spaces."),
     ] = None
-    webhook_secret_file: Annotated[Path | None, Field(description="A file with that secret instead.")] = None
+    webhook_secret_file: Annotated[Path | None, Field(description="A file that contains this secret.")] = None
     webhook_timeout_seconds: Annotated[Seconds, Field(description="Time for one attempt to deliver a webhook.")] = 10.0
     webhook_tries: Annotated[
         int, Field(ge=1, le=12, description="Attempts, with pauses of 1, 3, 9... seconds: eight are 18 minutes.")
     ] = 8
     max_webhooks: Annotated[
-        Positive, Field(description="Webhooks not delivered yet, also those of running jobs, one client alone.")
+        Positive, Field(description="Pending webhooks, including those of running jobs, for a single client.")
     ] = 1000
-    heartbeat_seconds: Annotated[Seconds, Field(description="Pause between signs of life in an event stream.")] = 15.0
+    heartbeat_seconds: Annotated[Seconds, Field(description="Interval of heartbeats in an event stream.")] = 15.0
     lame_duck_seconds: Annotated[
         float,
         Field(
             ge=0,
             le=_YEAR,
-            description="After SIGTERM, time to keep serving while readiness fails, before the grace time begins.",
+            description="Time after SIGTERM to keep serving with failing readiness, before the grace time begins.",
         ),
     ] = 0.0
     grace_seconds: Annotated[Seconds, Field(description="Time to finish admitted work when the service stops.")] = 30.0
 
     max_connections: Annotated[
-        Positive, Field(description="Connections at once; beyond them only health checks and scrapes are answered.")
+        Positive,
+        Field(description="Maximum number of connections; beyond it, only health checks and scrapes are served."),
     ] = 1024
-    header_timeout_seconds: Annotated[Seconds, Field(description="Longest time for a request's headers.")] = 10.0
+    header_timeout_seconds: Annotated[Seconds, Field(description="Maximum time for a request's headers.")] = 10.0
     max_header_bytes: Annotated[
-        int, Field(ge=512, le=MOST, description="Address and headers of a request; more is a 431.")
+        int, Field(ge=512, le=MOST, description="Bytes of a request's URL and headers; more is a 431.")
     ] = 65536
     max_header_fields: Annotated[
-        int, Field(ge=16, le=MOST, description="Headers of a request, and parameters of its address; more is a 431.")
+        int, Field(ge=16, le=MOST, description="Headers of a request, and parameters in its URL; more is a 431.")
     ] = 100
     body_idle_seconds: Annotated[Seconds, Field(description="Longest pause within a body; then a 408.")] = 10.0
     body_timeout_seconds: Annotated[
         Seconds,
         Field(
-            description="Longest time for a whole body, or, if others need its memory, four times the longest at its "
-            "pace; then a 408."
+            description="Maximum time for a whole body; then a 408. If others need its memory, a body that would take "
+            "more than a quarter of this at its pace is a 408, too."
         ),
     ] = 120.0
     write_idle_seconds: Annotated[
-        Seconds, Field(description="A client that reads nothing of its answer for this long is cut off.")
+        Seconds, Field(description="A client that reads nothing of its response for this long is cut off.")
     ] = 30.0
     write_timeout_seconds: Annotated[
         Seconds,
-        Field(description="An answer that takes longer at its client's pace is cut off if others need its memory."),
+        Field(
+            description="A response that would take longer at its client's pace is cut off if others need its memory."
+        ),
     ] = 300.0
-    keep_alive_seconds: Annotated[WholeSeconds, Field(description="Idle connections are closed after this.")] = 5
+    keep_alive_seconds: Annotated[WholeSeconds, Field(description="Idle connections are closed after this time.")] = 5
 
     result_max_bytes: Annotated[
-        int, Field(ge=0, description="Finished pictures kept, in memory (M) or in Redis; 0: none, and no jobs.")
+        int, Field(ge=0, description="Bytes of results kept in memory (M) or in Redis; 0: no results and no jobs.")
     ] = 512 * _MIB
-    result_ttl_seconds: Annotated[WholeSeconds, Field(description="Finished pictures are kept this long.")] = 600
+    result_ttl_seconds: Annotated[WholeSeconds, Field(description="How long results are kept.")] = 600
     store_retry_seconds: Annotated[
         float,
-        Field(ge=0, le=_YEAR, description="How long a job's result is offered to a Redis that does not take it."),
+        Field(
+            ge=0, le=_YEAR, description="How long storing the result of a job is retried while Redis is unavailable."
+        ),
     ] = 60.0
     redis_url: Annotated[
-        SecretStr | None, Field(description="Keep finished pictures in this Redis (redis://, rediss:// or unix://).")
+        SecretStr | None, Field(description="Keep results in this Redis (redis://, rediss:// or unix://).")
     ] = None
-    redis_url_file: Annotated[Path | None, Field(description="A file with that address instead.")] = None
+    redis_url_file: Annotated[Path | None, Field(description="A file that contains this address.")] = None
 
     api_keys: Annotated[tuple[ApiKey, ...], Field(description="JSON list of keys; empty: no key is needed.")] = ()
     api_keys_file: Annotated[
         Path | None,
-        Field(description="A file with that list instead; reread on SIGHUP and `POST /admin/reload`."),
+        Field(description="A file that contains this list; reread on SIGHUP and `POST /admin/reload`."),
     ] = None
     allow_anonymous: Annotated[
-        bool, Field(description="Listen beyond loopback without keys, although anybody may then send work.")
+        bool,
+        Field(description="Allow listening beyond loopback without keys: anybody who can connect may then send work."),
     ] = False
     allowed_hosts: Annotated[
         tuple[str, ...],
         NoDecode,
         Field(
-            description="Names that the service answers to, separated by commas: hosts, .example.org for all below "
-            "it, local for those that only local networks have and any that a proxy has by TLS, * for any. By default "
-            "local on loopback without keys, else *. Addresses, localhost and health checks are always answered."
+            description="Host names that are served, separated by commas: hosts, .example.org for all below it, local "
+            "for names of local networks and any name behind a proxy with TLS, * for any. By default, local on "
+            "loopback without keys, and otherwise *. IP addresses, localhost and health checks are always served."
         ),
     ] = ()
     client_max_concurrent: Annotated[
-        Positive, Field(description="Upscales running at once per client: requests until they are answered, and jobs.")
+        Positive, Field(description="Upscales running at once per client: jobs, and requests until they are answered.")
     ] = 64
     client_max_connections: Annotated[
         Positive,
@@ -269,16 +282,19 @@ class Settings(BaseSettings):
         ),
     ] = 256
     client_max_fetches: Annotated[
-        Positive, Field(description="Levels, job states and event streams being fetched at once per client.")
+        Positive, Field(description="Concurrent fetches of levels, job states and event streams per client.")
     ] = 128
     client_requests_per_minute: Annotated[
         int,
         Field(
-            ge=0, description="Upscale requests a minute per client (a key, an address, or an IPv6 /64); 0: any number."
+            ge=0,
+            description="Upscale requests per minute and client (a key, an address, or an IPv6 /64); 0: unlimited.",
         ),
     ] = 0
     cors_origins: Annotated[
-        tuple[str, ...], NoDecode, Field(description="Web origins that may call from a browser, separated by commas.")
+        tuple[str, ...],
+        NoDecode,
+        Field(description="Origins of web pages that may call the service, separated by commas."),
     ] = ()
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Lowest level logged.")] = (
