@@ -17,13 +17,15 @@ class JobPolls:
     async def next(self, board: JobBoard, job_id: str, owner: str) -> Shown:
         """The job when it is next read, within `POLL_SECONDS`. Raises StoreUnavailable."""
         key = job_id, owner
-        if key not in self._reads:
-            self._reads[key] = asyncio.create_task(_read_later(board, job_id, owner))
-            self._reads[key].add_done_callback(lambda read: self._forget(key, read))
-        return await asyncio.shield(self._reads[key])
+        read = self._reads.get(key)
+        if read is None or read.done():  # an ended one would be returned at once, again and again
+            read = self._reads[key] = asyncio.create_task(_read_later(board, job_id, owner))
+            read.add_done_callback(lambda read: self._forget(key, read))
+        return await asyncio.shield(read)
 
     def _forget(self, key: tuple[str, str], read: asyncio.Task[Shown]) -> None:
-        del self._reads[key]
+        if self._reads.get(key) is read:
+            del self._reads[key]
         if not read.cancelled():
             read.exception()  # if nobody waits any more, asyncio must not log it
 

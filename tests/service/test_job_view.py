@@ -174,3 +174,24 @@ async def test_who_waits_no_longer_leaves_the_read_to_the_others(watch: Watch) -
 async def test_a_change_is_waited_for_no_longer_than_asked(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.service.job_polls.POLL_SECONDS", 60.0)
     assert not await watch(Board(shown(2))).changed(1, 0.01)
+
+
+async def test_who_comes_just_as_a_read_ends_waits_for_the_next_one(watch: Watch) -> None:
+    """In the pass of the event loop in which it ends: the same one over and over would keep everybody else waiting."""
+    ended = asyncio.Event()
+
+    class Ending(Board):
+        async def read(self, job_id: str, owner: str) -> Shown:
+            ended.set()  # whoever waits for that runs before anybody is told of the read
+            return await super().read(job_id, owner)
+
+    board, polls = Ending(shown(1), shown(2)), JobPolls()
+
+    async def late() -> Shown:
+        await ended.wait()
+        return await polls.next(board, "a", "ann")
+
+    coming = asyncio.create_task(late())
+    await asyncio.sleep(0)
+    first = await polls.next(board, "a", "ann")
+    assert (first, await coming) == (shown(1), shown(2))
