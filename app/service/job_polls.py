@@ -16,20 +16,13 @@ class JobPolls:
 
     async def next(self, board: JobBoard, job_id: str, owner: str) -> Shown:
         """The job when it is next read, within `POLL_SECONDS`. Raises StoreUnavailable."""
-        key = job_id, owner
-        read = self._reads.get(key)
-        if read is None or read.done():  # an ended one would be returned at once, again and again
-            read = self._reads[key] = asyncio.create_task(_read_later(board, job_id, owner))
-            read.add_done_callback(lambda read: self._forget(key, read))
-        return await asyncio.shield(read)
+        if (job_id, owner) not in self._reads:
+            read = self._reads[job_id, owner] = asyncio.create_task(self._read(board, job_id, owner))
+            # If nobody waits any more, asyncio must not log its error.
+            read.add_done_callback(lambda read: read.cancelled() or read.exception())
+        return await asyncio.shield(self._reads[job_id, owner])
 
-    def _forget(self, key: tuple[str, str], read: asyncio.Task[Shown]) -> None:
-        if self._reads.get(key) is read:
-            del self._reads[key]
-        if not read.cancelled():
-            read.exception()  # if nobody waits any more, asyncio must not log it
-
-
-async def _read_later(board: JobBoard, job_id: str, owner: str) -> Shown:
-    await asyncio.sleep(POLL_SECONDS)
-    return await board.read(job_id, owner)
+    async def _read(self, board: JobBoard, job_id: str, owner: str) -> Shown:
+        await asyncio.sleep(POLL_SECONDS)
+        del self._reads[job_id, owner]  # before it ends: one that has ended would be returned at once, again and again
+        return await board.read(job_id, owner)
