@@ -46,10 +46,8 @@ def _srgb(levels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 _CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-    1: _bt709,
     4: lambda levels: levels**2.2,
     5: lambda levels: levels**2.8,
-    6: _bt709,
     7: _smpte240,
     8: lambda levels: levels,
     9: lambda levels: np.where(levels > 0, 10 ** (2 * (levels - 1)), 0),
@@ -57,12 +55,12 @@ _CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     11: _bt709,
     12: _bt709,
     13: _srgb,
-    14: _bt709,
-    15: _bt709,
     17: lambda levels: levels**2.6,
 }
 """Levels 0..1 to light 0..1 by transfer characteristics (table 3)."""
-_LIKE_SRGB = (1, 6, 13, 14, 15)
+_SRGB, _UNSPECIFIED = 13, 2
+_LIKE_SRGB = (1, 6, 14, 15)
+"""Transfer characteristics of video, which browsers show in an AVIF as they show sRGB's."""
 _CIE_XYZ = 10  # of which no profile is made
 
 
@@ -75,20 +73,30 @@ class CodePoints(NamedTuple):
 
 def is_known(points: CodePoints) -> bool:
     """Whether both have a meaning; "unspecified" is none."""
-    return points.primaries in (*_PRIMARIES, _CIE_XYZ) and points.transfer in (*_CURVES, *HDR_TRANSFERS)
+    return points.primaries in (*_PRIMARIES, _CIE_XYZ) and points.transfer in (*_CURVES, *_LIKE_SRGB, *HDR_TRANSFERS)
 
 
 def is_srgb(points: CodePoints, gray: bool = False) -> bool:
     """Whether they stand for sRGB, or for BT.709, which viewers show alike; gray has no primaries."""
-    return (gray or points.primaries == 1) and points.transfer in _LIKE_SRGB
+    return (gray or points.primaries == 1) and points.transfer in (_SRGB, *_LIKE_SRGB)
+
+
+def as_shown(points: CodePoints) -> CodePoints:
+    """What browsers show an AVIF by: sRGB's in place of unspecified ones and of video's transfer characteristics."""
+    primaries, transfer = points
+    like_srgb = transfer in (_UNSPECIFIED, *_LIKE_SRGB)
+    return CodePoints(1 if primaries == _UNSPECIFIED else primaries, _SRGB if like_srgb else transfer)
 
 
 def metadata_of(points: CodePoints | None, gray: bool = False) -> Metadata:
-    """Metadata for these colours in any format: sRGB by its name, or the code points and a profile if there is one."""
+    """Metadata for these colours in any format: sRGB by its name, or the code points and a profile if there is one.
+
+    BT.709 keeps its code points too: the browsers that show it like sRGB in an AVIF show it darker in a PNG.
+    """
     if points is None or not is_known(points):
         return Metadata()
     if is_srgb(points):
-        return Metadata(srgb=True)
+        return Metadata(srgb=True, cicp=None if points.transfer == _SRGB else points)
     return Metadata(icc=profile(points, gray), cicp=points)
 
 
@@ -100,6 +108,7 @@ def profile(points: CodePoints, gray: bool = False) -> bytes | None:
     """
     if is_srgb(points, gray) or not is_known(points):
         return None
+    points = as_shown(points)
     with contextlib.suppress(UnsupportedFormat):  # of a system where libjxl cannot be called
         if (made := jxl_profile.made(points, gray)) is not None:
             return made

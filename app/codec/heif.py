@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import chain, count, islice
 
 from app.codec.boxes import bounded, boxes
-from app.codec.code_points import CodePoints, metadata_of
+from app.codec.code_points import CodePoints, as_shown, metadata_of
 from app.codec.types import Metadata
 
 Properties = Mapping[bytes, memoryview]
@@ -163,7 +163,8 @@ def colors(own: Properties, gray: bool, coded: Callable[[], CodePoints | None]) 
     """What `colr` says by code points (ITU-T H.273), or else the coded picture, with `mdcv` and `clli`."""
     box = own.get(b"colr", _NOTHING)
     boxed = bytes(box[:4]) == b"nclx" and len(box) >= 11
-    found = metadata_of(CodePoints(*struct.unpack_from(">HH", box, 4)) if boxed else coded(), gray)
+    points = CodePoints(*struct.unpack_from(">HH", box, 4)) if boxed else coded()
+    found = metadata_of(None if points is None else as_shown(points), gray)
     if found.cicp is None:
         return Metadata()  # sRGB is what is assumed without any word
     mastering, light = own.get(b"mdcv", _NOTHING), own.get(b"clli", _NOTHING)

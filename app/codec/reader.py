@@ -102,6 +102,8 @@ def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[
     colors = 4 if file.cmyk else channels - (channels in (2, 4))
     if metadata.icc is not None and color_management.profile_channels(metadata.icc) != colors:
         metadata = _without_profile(metadata)
+    if metadata.srgb and file.source.options.color == "srgb":
+        metadata = replace(metadata, cicp=None, mastering=None, light=None)
     icc = metadata.icc
     target = OUTPUT_FORMATS[file.source.options.output_format]
     keeps = target.gray or colors != 1 or (target.code_points and metadata.cicp is not None)

@@ -130,11 +130,15 @@ def test_what_is_no_aperture_of_whole_pixels_inside_the_picture_is_ignored(apert
 
 @pytest.mark.parametrize(
     ("primaries", "transfer", "expected"),
-    [(12, 13, (193, 83, 51)), (1, 13, (180, 90, 60)), (1, 1, (180, 90, 60)), (2, 16, (180, 90, 60))],
+    [
+        *((12, transfer, (193, 83, 51)) for transfer in (1, 2, 6, 13, 14, 15)),
+        *((primaries, transfer, (180, 90, 60)) for primaries in (1, 2) for transfer in (1, 2, 6, 13, 14, 15)),
+    ],
 )
 def test_code_points_are_converted_where_a_profile_describes_them(
     primaries: int, transfer: int, expected: tuple[int, int, int]
 ) -> None:
+    """As Chromium shows these files: video's transfer characteristics are sRGB's, and so is what is unspecified."""
     file = io.BytesIO()
     Image.new("RGB", (16, 16), (180, 90, 60)).save(file, "AVIF", quality=100, subsampling="4:4:4")
     data = file.getvalue()
@@ -142,7 +146,9 @@ def test_code_points_are_converted_where_a_profile_describes_them(
     data = data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
     raster = read(data, wanted(2, color="srgb"), DecodeLimits())
     assert np.abs(raster.frames[0].astype(int) - expected).max() <= 2
-    assert (read(data, wanted(2), DecodeLimits()).metadata.icc is not None) is (primaries == 12)
+    kept = read(data, wanted(2), DecodeLimits()).metadata
+    assert kept.cicp == ((12, 13) if primaries == 12 else None)
+    assert (kept.icc is not None) is (primaries == 12)
 
 
 def test_the_frames_of_a_sequence_keep_their_ten_bits() -> None:

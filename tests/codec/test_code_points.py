@@ -88,6 +88,25 @@ def test_they_go_before_every_other_word_on_colours() -> None:
     assert (srgb[b"sRGB"], b"cICP" in srgb, b"iCCP" in srgb) == (b"\1", False, False)
 
 
+@pytest.mark.parametrize("transfer", [1, 6, 14, 15])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bt709_is_srgb_and_still_called_bt709(transfer: int, channels: int) -> None:
+    """ffmpeg names it in the PNGs that it makes of videos, and Chromium shows those darker than sRGB."""
+    data = _png(_smooth(channels=channels), (1, transfer))
+    found = _found(data)
+    assert (found[b"cICP"], found[b"sRGB"], b"iCCP" in found) == (bytes((1, transfer, 0, 1)), b"\1", False)
+    plain = _found(data, color="srgb")
+    assert (b"cICP" in plain, plain[b"sRGB"]) == (False, b"\1")
+    for target in ("tiff", "jpeg", "webp"):
+        assert _left_out(upscaled(data)[0], target) == ()
+
+
+@pytest.mark.parametrize("transfer", [1, 6, 14, 15])
+@pytest.mark.parametrize("primaries", [5, 6, 9, 12])
+def test_the_profile_of_video_has_the_curve_of_srgb(primaries: int, transfer: int) -> None:
+    assert profile(CodePoints(primaries, transfer)) == profile(CodePoints(primaries, 13))
+
+
 def test_the_mastering_display_and_the_light_go_with_them() -> None:
     more = (b"mDCV", struct.pack(">8H2I", *MASTERING)), (b"cLLI", struct.pack(">2I", *LIGHT))
     data = _png(_smooth(), PQ, *more)
@@ -308,7 +327,7 @@ def test_exiftool_reads_the_chunks_of_results(tmp_path: Path) -> None:
     assert (said["ColorPrimaries"], said["TransferCharacteristics"]) == (9, 18)
 
 
-@pytest.mark.parametrize("points", [PQ, HLG, (12, 13), (9, 1)])
+@pytest.mark.parametrize("points", [PQ, HLG, (12, 13), (9, 8)])
 @pytest.mark.parametrize("bits", [8, 10, 12])
 def test_an_avif_without_colr_has_those_of_its_av1(points: tuple[int, int], bits: int) -> None:
     with_box = _avif(points, bits)
