@@ -13,7 +13,7 @@ from app.codec.types import Finding, Samples
 from app.codec.webp_chunks import MAX_CHUNKS, chunks, is_animated, is_whole, size, whole_frames
 from app.errors import UndecodablePicture
 
-_ALPHA = 0x10  # a flag of VP8X
+_ALPHA = 0x10  # a flag of VP8X, and of the fifth byte of VP8L
 _ENDLESS = 0xFFFFFFF6  # the largest size that a RIFF may have
 _RGBA, _OK = 1, 0  # of libwebp: MODE_RGBA, VP8_STATUS_OK
 _KEPT = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
@@ -31,7 +31,7 @@ class WebpReader(PillowReader):
         return None if quality is None else Finding("webp", quality)
 
     def _samples(self, animated: bool) -> Samples:
-        """Without the alpha of a still whose header says that it has none, as libwebp and browsers show it."""
+        """Without the alpha of a still that is said to have none, as browsers show it."""
         decoded = super()._samples(animated)
         return decoded[..., :3] if not is_animated(self._data) and not _has_alpha(self._data) else decoded
 
@@ -82,10 +82,13 @@ def rows(data: bytes, height: int, width: int) -> tuple[Image.Image, bool]:
 
 
 def _has_alpha(data: bytes) -> bool:
-    kind = data[12:16]
-    if kind == b"VP8L":
-        return bool(data[24] & 0x10)
-    return kind == b"VP8X" and bool(data[20] & _ALPHA)
+    """Whether VP8X says so, or the lossless picture itself: exiftool adds a VP8X without the flag."""
+    for chunk in islice(chunks(data), MAX_CHUNKS):
+        if chunk.kind == b"VP8X" and chunk.body and chunk.body[0] & _ALPHA:
+            return True
+        if chunk.kind == b"VP8L":
+            return len(chunk.body) > 4 and bool(chunk.body[4] & _ALPHA)
+    return False
 
 
 @lru_cache(maxsize=1)
