@@ -5,9 +5,15 @@ from app.codec.heif import HEADERS, Items
 
 
 def quality_of(data: bytes) -> int | None:
-    """0 to 100, as libavif maps it linearly to the quantiser; None if it is lossless or cannot be read."""
+    """0 to 100, as libavif maps it linearly to the quantiser; None if it is lossless or cannot be read.
+
+    None for a picture in layers too (`a1lx`): its first frame is a coarse preview of what is shown.
+    """
     try:
-        index = av1.base_quantizer(Items(data).beginning(data, HEADERS))
+        items = Items(data)
+        if b"a1lx" in items.properties(items.first_id):
+            return None
+        index = av1.base_quantizer(items.beginning(data, HEADERS))
     except IndexError:
         return None
     return round(100 * (1 - index / av1.COARSEST)) if index else None

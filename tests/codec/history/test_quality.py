@@ -125,6 +125,13 @@ def test_av1_headers_of_large_pictures_are_read(options: dict[str, Any]) -> None
     assert abs((avif.quality_of(data) or 0) - small.amount) <= 8
 
 
+def test_the_first_of_several_layers_says_nothing_of_the_picture() -> None:
+    """That of a progressive AVIF is a preview; here, a box is made that of layers."""
+    data = saved("AVIF", quality=50)
+    assert avif.quality_of(data) is not None
+    assert avif.quality_of(data.replace(b"colrnclx", b"a1lxnclx")) is None
+
+
 FILES = {kind: saved(kind, quality=50) for kind in ("WEBP", "AVIF")}
 
 
