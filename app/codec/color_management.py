@@ -21,6 +21,7 @@ _RELATIVE = 1  # relative colorimetric
 _MOST_TAGS = 100  # LittleCMS takes no profile with more
 _DATE = slice(24, 36)  # when a profile was made (ICC.1:2022, 7.2.1)
 _D50 = (0.3457, 0.3585, 1.0)  # as x, y, Y
+_SAME = 2 * 257  # levels of 16 bits, two of 8
 SRGB_GAMMA = 1 / 2.2
 SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 
@@ -41,8 +42,11 @@ def profile_channels(profile: bytes | None) -> int | None:
 
 
 def belongs(profile: bytes | None, channels: int) -> bool:
-    """Whether the profile is for samples of 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha) `channels`."""
-    return profile_channels(profile) == (1 if channels <= 2 else 3)
+    """Whether the profile is for samples of 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha) `channels`.
+
+    One for RGB is for gray, too: see `gray_profile`.
+    """
+    return profile_channels(profile) in ((1, 3) if channels <= 2 else (3,))
 
 
 def made_profile(kind: Literal["gray", "rgb"], whitepoint: Sequence[float] = _D50, **more: Any) -> bytes:
@@ -52,6 +56,23 @@ def made_profile(kind: Literal["gray", "rgb"], whitepoint: Sequence[float] = _D5
     """
     profile = bytes(imagecodecs.cms_profile(kind, whitepoint=whitepoint, **more))
     return profile[: _DATE.start] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[_DATE.stop :]
+
+
+def gray_profile(profile: bytes) -> bytes | None:
+    """A profile for gray that says of its levels what one for RGB says of equal red, green and blue.
+
+    Programs that turn a picture gray leave the profile as it was, and browsers show gray by it. None if the levels are
+    sRGB's, which needs no profile, or not neutral.
+    """
+    levels = np.linspace(0, 65535, 4096).round().astype(np.uint16)
+    shown = to_srgb(levels[None, :, None].repeat(3, axis=2), profile)
+    if shown is None or np.ptp(shown, axis=2).max() > _SAME or (np.diff(shown[0, :, 1].astype(int)) < 0).any():
+        return None
+    if np.abs(shown[0, :, 1].astype(int) - levels).max() <= _SAME:
+        return None
+    signal = shown[0, :, 1] / 65535
+    light = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+    return made_profile("gray", transferfunction=light.astype(np.float32))
 
 
 def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None, gray: bool = False) -> bytes | None:

@@ -94,14 +94,16 @@ def _raster(file: Reader) -> Raster:
 
 
 def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[list[Samples], Metadata]:
-    """CMYK, and everything for color=srgb, converted to sRGB; a profile that is not for these samples is dropped.
+    """CMYK, and everything for color=srgb, converted to sRGB; a profile that is not for these samples is dropped,
+    but one for RGB serves gray.
 
     So is gray with a profile for a format that has no gray, unless it takes code points instead.
     """
     channels = frames[0].shape[2]
     colors = 4 if file.cmyk else channels - (channels in (2, 4))
-    if metadata.icc is not None and color_management.profile_channels(metadata.icc) != colors:
-        metadata = _without_profile(metadata)
+    if metadata.icc is not None and (found := color_management.profile_channels(metadata.icc)) != colors:
+        gray = color_management.gray_profile(metadata.icc) if (found, colors) == (3, 1) else None
+        metadata = _without_profile(metadata) if gray is None else replace(metadata, icc=gray)
     if metadata.srgb and file.source.options.color == "srgb":
         metadata = replace(metadata, cicp=None, mastering=None, light=None)
     icc = metadata.icc

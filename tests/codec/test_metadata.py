@@ -11,8 +11,10 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from app.codec.code_points import CodePoints, profile
-from app.codec.color_management import profile_channels, profile_from_png, to_srgb
+from app.codec.color_management import profile_channels, profile_from_png, srgb_profile, to_srgb
+from app.codec.reader import read
 from app.codec.stream_encoder import metadata_of
+from app.codec.types import DecodeLimits
 from tests.codec.png_reference import chunks, write_png
 from tests.codec.support import Array, assert_same, opened, picture, pixels, saved, upscaled, wanted
 
@@ -250,6 +252,32 @@ def test_gray_with_a_profile_is_converted_as_gray() -> None:
     _, encoded = upscaled(saved(gray, "PNG", icc_profile=GRAY_LINEAR), color="srgb")
     expected = np.rint(_srgb_from_linear(gray / 255) * 255).astype(np.uint8)
     assert_same(pixels(encoded.body), expected, "gray-to-srgb", tolerance=1)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "AVIF"])
+def test_gray_is_shown_by_a_profile_for_rgb(form: str) -> None:
+    """As in browsers: programs that turn a picture gray leave its profile as it was."""
+    gray = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8, 1)
+    data = saved(gray, form, icc_profile=LINEAR)
+    kept, encoded = upscaled(data)
+    assert kept.metadata.dropped == ()
+    assert opened(encoded.body).info["icc_profile"][16:20] == b"GRAY"
+    expected = np.rint(_srgb_from_linear(read(data, wanted(2), DecodeLimits()).frames[0] / 255) * 255).astype(np.uint8)
+    for body in (data, encoded.body):
+        _, converted = upscaled(body, color="srgb")
+        assert_same(pixels(converted.body), expected, f"gray-by-rgb-{form}", data, tolerance=1)
+
+
+@pytest.mark.parametrize("kind", ["sRGB", "tinted"])
+def test_gray_needs_no_profile_of_srgb_and_takes_none_that_is_tinted(kind: str) -> None:
+    linear = b"para" + bytes(8) + struct.pack(">i", 1 << 16)
+    assert LINEAR.count(linear) == 3
+    tinted = LINEAR.replace(linear, linear[:-4] + struct.pack(">i", 3 << 16), 1)
+    decoded, encoded = upscaled(
+        saved(picture(8, 8, 1), "JPEG", icc_profile=srgb_profile() if kind == "sRGB" else tinted)
+    )
+    assert decoded.metadata.dropped == ("icc dropped (not for these samples)",)
+    assert "icc_profile" not in opened(encoded.body).info
 
 
 def test_gamma_and_primaries_of_a_png_become_a_profile() -> None:
