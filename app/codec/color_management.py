@@ -75,6 +75,11 @@ def gray_profile(profile: bytes) -> bytes | None:
     return made_profile("gray", transferfunction=light.astype(np.float32))
 
 
+def is_gamma_of_srgb(gamma: float) -> bool:
+    """Whether the gamma of a PNG is the one that stands for sRGB, within the precision of writers."""
+    return abs(gamma - SRGB_GAMMA) < 0.005
+
+
 def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None, gray: bool = False) -> bytes | None:
     """A profile for what PNG's gAMA and cHRM say: the file's gamma, and white, red, green, blue as x, y pairs.
 
@@ -85,10 +90,9 @@ def profile_from_png(gamma: float | None, chromaticities: Sequence[float] | None
     points = tuple(chromaticities) if chromaticities and len(chromaticities) == 8 else SRGB_CHROMATICITIES
     exponent = gamma if gamma is not None and 0.01 < gamma < 10 else SRGB_GAMMA
     if gray:
-        usual = abs(exponent - SRGB_GAMMA) < 0.005
-        return None if usual else made_profile("gray", gamma=1 / exponent)
+        return None if is_gamma_of_srgb(exponent) else made_profile("gray", gamma=1 / exponent)
     usual = max(abs(a - b) for a, b in zip(points, SRGB_CHROMATICITIES, strict=True)) < 0.002
-    if usual and abs(exponent - SRGB_GAMMA) < 0.005:
+    if usual and is_gamma_of_srgb(exponent):
         return None
     if not all(0 <= value <= 1 for value in points) or not all(points[i] > 0.001 for i in (1, 3, 5, 7)):
         return profile_from_png(gamma, None)

@@ -72,6 +72,7 @@ class Samples(_Message):
     truncated: bool
     compression: _Finding | None
     srgb: bool
+    gamma: bool
     cicp: tuple[_Byte, _Byte] | None
     mastering: tuple[_Short, _Short, _Short, _Short, _Short, _Short, _Short, _Short, _Wide, _Wide] | None
     light: tuple[_Wide, _Wide] | None
@@ -121,6 +122,7 @@ class Samples(_Message):
         found = Metadata(
             **kept,
             srgb=self.srgb,
+            gamma=self.gamma,
             cicp=self.cicp,
             mastering=self.mastering,
             light=self.light,

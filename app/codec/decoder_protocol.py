@@ -68,6 +68,7 @@ def answer(raster: Raster) -> list[Part]:
         "truncated": raster.truncated,
         "compression": None if raster.compression is None else asdict(raster.compression),
         "srgb": raster.metadata.srgb,
+        "gamma": raster.metadata.gamma,
         "cicp": raster.metadata.cicp,
         "mastering": raster.metadata.mastering,
         "light": raster.metadata.light,

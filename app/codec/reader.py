@@ -104,8 +104,8 @@ def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[
     if metadata.icc is not None and (found := color_management.profile_channels(metadata.icc)) != colors:
         gray = color_management.gray_profile(metadata.icc) if (found, colors) == (3, 1) else None
         metadata = _without_profile(metadata) if gray is None else replace(metadata, icc=gray)
-    if metadata.srgb and file.source.options.color == "srgb":
-        metadata = replace(metadata, cicp=None, mastering=None, light=None)
+    if file.source.options.color == "srgb" and (metadata.srgb or metadata.gamma):
+        metadata = replace(metadata, gamma=False, cicp=None, mastering=None, light=None)
     icc = metadata.icc
     target = OUTPUT_FORMATS[file.source.options.output_format]
     keeps = target.gray or colors != 1 or (target.code_points and metadata.cicp is not None)

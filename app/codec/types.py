@@ -37,7 +37,8 @@ class DecodeLimits:
 class Metadata:
     """What travels from the source file to the result besides pixels.
 
-    `icc` is a profile; `srgb` says that the samples are sRGB by conversion or by the file's own word; `cicp` are colour
+    `icc` is a profile; `srgb` says that the samples are sRGB by conversion or by the file's own word; `gamma`, that a
+    PNG gives the gamma and primaries of sRGB, by which Chromium shows it darker in the shadows; `cicp` are colour
     primaries and transfer characteristics (ITU-T H.273) of RGB or gray of full range, which go before a profile.
     `mastering` and `light` go with them: x and y of a display's red, green, blue and white, in 0.00002, and its most
     and least luminance; the most light of a pixel, and of a frame's mean; both in 0.0001 cd/m².
@@ -50,6 +51,7 @@ class Metadata:
 
     icc: bytes | None = None
     srgb: bool = False
+    gamma: bool = False
     cicp: tuple[int, int] | None = None
     mastering: tuple[int, ...] | None = None
     light: tuple[int, int] | None = None

@@ -54,6 +54,7 @@ GOOD: dict[str, Any] = {
     "truncated": False,
     "compression": None,
     "srgb": False,
+    "gamma": False,
     "cicp": None,
     "mastering": None,
     "light": None,

@@ -30,6 +30,9 @@ _GAMMA_1 = (b"gAMA", (100000).to_bytes(4, "big"))
 _PRIMARIES = [
     (b"cHRM", b"".join(v.to_bytes(4, "big") for v in (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)))
 ]
+_PRIMARIES_OF_SRGB = [
+    (b"cHRM", b"".join(v.to_bytes(4, "big") for v in (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)))
+]
 DISPLAY_P3 = bytes(
     imagecodecs.cms_profile(
         "rgb", whitepoint=[0.3127, 0.329, 1], primaries=[0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1], gamma=2.2
@@ -407,9 +410,27 @@ def test_points_that_span_no_colours_leave_the_gamma(points: tuple[int, ...]) ->
     assert_same(pixels(alone.body), samples, "chrm")
 
 
-def test_the_gamma_of_srgb_is_not_made_a_profile() -> None:
-    _, encoded = upscaled(write_png(picture(8, 8, 3), 2, 8, extra=[(b"gAMA", (45455).to_bytes(4, "big"))]))
-    assert {kind for kind, _ in chunks(encoded.body)} == {b"IHDR", b"IDAT", b"IEND"}
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_gamma_and_primaries_of_srgb_stay(channels: int) -> None:
+    """ImageMagick writes them into every PNG, and Chromium shows those darker than sRGB in the shadows."""
+    gamma, color_type = (b"gAMA", (45455).to_bytes(4, "big")), {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    both = [*_PRIMARIES_OF_SRGB, gamma]
+    data = write_png(picture(8, 8, channels) | 1, color_type, 8, extra=both)
+    _, encoded = upscaled(data)
+    assert [item for item in chunks(encoded.body) if item[0] not in (b"IHDR", b"IDAT", b"IEND")] == both
+    _, alone = upscaled(write_png(picture(8, 8, channels) | 1, color_type, 8, extra=[gamma]))
+    assert {kind for kind, _ in chunks(alone.body)} == {b"IHDR", b"IDAT", b"IEND"}
+    _, converted = upscaled(data, color="srgb")
+    assert {kind for kind, _ in chunks(converted.body)} == {b"IHDR", b"IDAT", b"IEND"}
+    assert_same(pixels(converted.body), pixels(data), "gamma")
+
+
+@pytest.mark.parametrize("target", ["jpeg", "webp", "avif", "tiff", "jxl"])
+def test_the_gamma_of_srgb_is_not_made_a_profile(target: Any) -> None:
+    gamma = (b"gAMA", (45455).to_bytes(4, "big"))
+    data = write_png(picture(8, 8, 3), 2, 8, extra=[*_PRIMARIES_OF_SRGB, gamma])
+    _, plain = upscaled(write_png(picture(8, 8, 3), 2, 8), encode=wanted(format=target))
+    assert upscaled(data, encode=wanted(format=target))[1].body == plain.body
 
 
 @pytest.mark.parametrize("channels", [1, 3])

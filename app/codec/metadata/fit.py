@@ -49,6 +49,7 @@ def fitted(metadata: Metadata, scale: int | Fraction, height: int, width: int, t
     return Metadata(
         icc=held("icc", metadata.icc),
         srgb=metadata.srgb,
+        gamma=metadata.gamma,
         cicp=colors.cicp,
         mastering=colors.mastering,
         light=colors.light,

@@ -144,4 +144,5 @@ class PngReader(PillowReader):
         # What cannot be used leaves room for what goes after it (PNG, third edition, 4.3).
         gamma, points = info.get("gamma"), info.get("chromaticity")
         other = None if srgb else color_management.profile_from_png(gamma, points, gray=channels <= 2)
-        return instead(icc, Metadata(icc=other, srgb=srgb))
+        usual = gamma is not None and points is not None and color_management.is_gamma_of_srgb(gamma)
+        return instead(icc, Metadata(icc=other, srgb=srgb, gamma=usual and other is None and not srgb))

@@ -13,7 +13,7 @@ import numpy as np
 from isal import isal_zlib
 
 from app.codec import png_color
-from app.codec.color_management import profile_channels
+from app.codec.color_management import SRGB_CHROMATICITIES, SRGB_GAMMA, profile_channels
 from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
 from app.codec.metadata.png import iptc_text
 from app.codec.native import library
@@ -73,6 +73,9 @@ def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
         yield chunk(b"iCCP", b"ICC profile\0\0", isal_zlib.compress(metadata.icc))
     elif metadata.srgb:
         yield chunk(b"sRGB", b"\1")  # relative colorimetric, the intent of the conversion
+    elif metadata.gamma:
+        yield chunk(b"cHRM", struct.pack(">8I", *(round(100_000 * value) for value in SRGB_CHROMATICITIES)))
+        yield chunk(b"gAMA", struct.pack(">I", round(100_000 * SRGB_GAMMA)))
     if metadata.dpi is not None:
         vertical, horizontal = (min(2**31 - 1, max(1, round(value / _METER))) for value in metadata.dpi)
         yield chunk(b"pHYs", struct.pack(">IIB", horizontal, vertical, 1))
