@@ -80,6 +80,15 @@ def spread(values: NDArray[np.uint16], bits: int) -> Samples:
     return ((wide * np.uint32(2 * 65535) + np.uint32(full)) // np.uint32(2 * full)).astype(np.uint16)
 
 
+def eight_bits(samples: Samples) -> Samples:
+    """Samples (H, W, C) of 16 bits rounded to 8, row by row, since numpy makes a wider copy of what it looks up."""
+    levels: NDArray[np.uint8] = np.rint(np.arange(65536) / 257).astype(np.uint8)
+    rounded = np.empty(samples.shape, np.uint8)
+    for row, target in zip(samples, rounded, strict=True):
+        target[:] = levels[row]
+    return rounded
+
+
 def full_range(samples: Samples) -> Samples:
     """Samples (H, W, C) of narrow range, 16 to 235 of 8 bits, over the full range, rounded; alpha stays as it is.
 

@@ -16,7 +16,7 @@ def test_every_file_comes_out_as_the_table_says(case: Case) -> None:
     if actual.shape == expected.shape and expected.shape[2] in (2, 4):
         hidden = expected[..., -1] == 0  # colour there is the codec's to choose; test_alpha.py says how
         actual[hidden, :-1] = expected[hidden, :-1]
-    assert_same(actual, expected, f"{case.format} {case.what}", data)
+    assert_same(actual, expected, f"{case.format} {case.what}", data, tolerance=case.tolerance)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.format} {case.what}")

@@ -14,6 +14,7 @@ from app.codec.limits import MAX_FRAMES
 from app.codec.raster import Raster
 from app.codec.readers.base import Frame, Source
 from app.codec.readers.carrying import CarryingReader
+from app.codec.samples import eight_bits
 from app.codec.types import Metadata, Samples
 from app.codec.writers import jxl as writer
 from app.errors import TooManyPixels, UndecodablePicture
@@ -149,11 +150,11 @@ class JxlReader(CarryingReader):
             elif event == jxl.NEED_IMAGE_BUFFER:
                 samples = self._buffer()
             elif event == jxl.FULL_IMAGE and samples is not None:
-                return Frame(samples, self._milliseconds(header.duration))
+                return Frame(self._of_its_depth(samples), self._milliseconds(header.duration))
             elif event == jxl.NEED_MORE_INPUT and self._taken_in_part(samples):
                 assert samples is not None
                 self.truncated = self.lacks_pixels = True
-                return Frame(samples, self._milliseconds(header.duration))
+                return Frame(self._of_its_depth(samples), self._milliseconds(header.duration))
             else:
                 raise ValueError("it ends before its picture")
 
@@ -163,12 +164,14 @@ class JxlReader(CarryingReader):
         return int(self._decoder.library.JxlDecoderFlushImage(self._decoder.pointer)) == jxl.SUCCESS
 
     def _buffer(self) -> Samples:
-        """The array that the decoder writes the frame into; samples of fewer bits are spread by it."""
+        """The array that the decoder writes the frame into; samples of fewer than 16 bits are spread by it.
+
+        It dithers what it rounds to 8 bits, so that flat colours were not flat.
+        """
         info, decoder = self._info, self._decoder
         channels = (3 if info.num_color_channels == 3 else 1) + (info.alpha_bits > 0)
-        deep = info.bits_per_sample > 8 or info.alpha_bits > 8
-        samples = np.zeros((*self.size, channels), np.uint16 if deep else np.uint8)
-        layout, needed = jxl.PixelFormat(channels, jxl.UINT16 if deep else jxl.UINT8, 0, 0), ctypes.c_size_t()
+        samples = np.zeros((*self.size, channels), np.uint16)
+        layout, needed = jxl.PixelFormat(channels, jxl.UINT16, 0, 0), ctypes.c_size_t()
         decoder.library.JxlDecoderImageOutBufferSize(decoder.pointer, byref(layout), byref(needed))
         if needed.value != samples.nbytes:
             raise ValueError("its size changes")
@@ -176,6 +179,10 @@ class JxlReader(CarryingReader):
         if decoder.library.JxlDecoderSetImageOutBuffer(decoder.pointer, byref(layout), address, samples.nbytes):
             raise ValueError("its samples cannot be read")
         return samples
+
+    def _of_its_depth(self, samples: Samples) -> Samples:
+        deep = self._info.bits_per_sample > 8 or self._info.alpha_bits > 8
+        return samples if deep else eight_bits(samples)
 
     def _milliseconds(self, ticks: int) -> int:
         if not self._info.have_animation or not self._info.tps_numerator:
