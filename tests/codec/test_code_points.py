@@ -99,6 +99,8 @@ def test_bt709_is_srgb_and_still_called_bt709(transfer: int, channels: int) -> N
     assert (b"cICP" in plain, plain[b"sRGB"]) == (False, b"\1")
     for target in ("tiff", "jpeg", "webp"):
         assert _left_out(upscaled(data)[0], target) == ()
+    _, encoded = upscaled(data, encode=wanted(format="jxl"))
+    assert read(encoded.body, wanted(2), LIMITS).metadata.srgb
 
 
 @pytest.mark.parametrize("transfer", [1, 6, 14, 15])

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from app.codec import jxl_profile
-from app.codec.code_points import CodePoints, is_srgb
+from app.codec.code_points import CodePoints, as_shown, is_srgb
 from app.codec.color_management import profile_channels
 from app.codec.metadata import exif, jpeg, xmp_packet
 from app.codec.metadata.blocks import note
@@ -66,6 +66,8 @@ def _colors(metadata: Metadata, target: str, dropped: list[str]) -> Metadata:
     cicp, mastering, light = metadata.cicp, metadata.mastering, metadata.light
     if cicp is None:
         return Metadata()
+    if target == "jxl":  # whose viewers would undo the camera's curve
+        cicp = as_shown(CodePoints(*cicp))
     if target not in _WITH_CODE_POINTS or (target == "jxl" and not jxl_profile.has_name(cicp)):
         if metadata.icc is None and not is_srgb(CodePoints(*cicp), gray=True):
             dropped.append(note("cicp", f"no place in {target}"))
