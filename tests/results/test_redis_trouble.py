@@ -2,18 +2,19 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.exceptions import NoPermissionError
 
 from app.errors import StoreUnavailable
 from app.results import Shown, StoredPicture, storage_key
-from app.results.redis import CHUNK_BYTES, RedisStore
+from app.results.redis import _TRANSFERS, CHUNK_BYTES, RedisStore
 from app.results.redis_board import RedisBoard
 from app.results.redis_link import KEYS, RedisLink
 from bench.redis_server import RedisServer
@@ -59,6 +60,35 @@ async def test_a_large_result_takes_as_long_as_it_takes(proxy: Proxy, store: Red
     assert await store.put("a", "", LARGE)
     assert await store.get("a", "", 4) == LARGE[4]
     assert store.state == "ok"
+
+
+async def test_few_pictures_are_transferred_at_once(clean: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of many pictures that share a slow link would all take longer than a command may."""
+    store, most, gate = RedisStore(clean.url, 1 << 30, 60), 0, asyncio.Event()
+    under_way: set[object] = set()
+
+    def counted(send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def sent(*arguments: Any, **options: Any) -> Any:
+            nonlocal most
+            under_way.add(call := object())
+            most = max(most, len(under_way))
+            await gate.wait()
+            under_way.remove(call)
+            return await send(*arguments, **options)
+
+        return sent
+
+    monkeypatch.setattr(Pipeline, "execute", counted(Pipeline.execute))
+    monkeypatch.setattr(Redis, "hget", counted(Redis.hget))
+    names = [str(number) for number in range(20)]
+    for calls in ([store.put(name, "", SMALL) for name in names], [store.get(name, "", 2) for name in names]):
+        gate.clear()
+        doing = asyncio.gather(*calls)
+        await until(lambda: len(under_way) == _TRANSFERS)
+        gate.set()
+        assert await doing in ([True] * 20, [SMALL[2]] * 20)
+    assert most == _TRANSFERS
+    await store.close()
 
 
 async def test_it_is_reached_by_a_socket(clean: RedisServer) -> None:
