@@ -5,16 +5,18 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from app.errors import StoreUnavailable
 from app.results.base import StoreState
+from app.results.redis_tls import share_context
 
 FORM = 2
 """The version of everything written to Redis: keys, fields, the JSON of jobs and idempotency keys, and what the scripts
@@ -54,6 +56,7 @@ class RedisLink:
         `marker` is a key that disappears with everything else when Redis is emptied; `on_emptied` is then called.
         Raises ValueError for a malformed URL, or one with unknown options.
         """
+        _check(url)
         self._redis: Redis = Redis.from_url(
             url,
             socket_timeout=timeout_seconds,
@@ -63,8 +66,8 @@ class RedisLink:
             retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),  # for stale connections; timeouts are not retried
         )
         try:
-            self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        except TypeError as error:  # otherwise raised by the first command
+            share_context(self._redis.connection_pool, clock)
+        except (TypeError, RedisError) as error:  # otherwise raised by the first command
             raise ValueError(str(error)) from None
         self._timeout = timeout_seconds
         self._marker, self._mark = marker, b""
@@ -205,6 +208,17 @@ class RedisLink:
                     _log().warning("the results store was emptied: results and states of jobs are lost")
                 self._emptied = self._heard
         self._mark = mark
+
+
+def _check(url: str) -> None:
+    """Raises ValueError for an address with parts that redis-py ignores.
+
+    They are usually the rest of a password that was not encoded; the host, which is logged, would be its beginning.
+    """
+    parts = urlsplit(url)
+    ignored = parts.hostname if parts.scheme == "unix" else parts.path.strip("/").lstrip("0123456789")
+    if ignored or parts.fragment or not all("=" in option for option in parts.query.split("&") if option):
+        raise ValueError("the address has parts that would be ignored")
 
 
 def _reason(error: Exception) -> str:
