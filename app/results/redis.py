@@ -106,7 +106,7 @@ class RedisStore:
                     after.add_to(pipe)
                 return await pipe.execute()
 
-        async with self._link.talking() as redis, self._transfers:
+        async with self._transfers, self._link.talking() as redis:
             try:
                 return await send(redis)
             except NoScriptError:  # Redis was restarted, or this is the first call
@@ -128,7 +128,7 @@ class RedisStore:
         before_reading(int(size))
         chunks = []
         for number in range(int(count)):
-            async with self._link.talking() as redis, self._transfers:
+            async with self._transfers, self._link.talking() as redis:
                 chunk = await redis.hget(key, f"{level}:{number}")
             if chunk is None:  # expired or evicted while being read
                 return None

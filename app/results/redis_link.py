@@ -29,6 +29,8 @@ _FULL = "The results store has no memory left. Ask again in a few minutes."
 _MARKER_MS = 3_600_000
 _MAX_CONNECTIONS = 2**31
 """Effectively unlimited: at a limit, calls would fail, including the probe, and Redis would seem to be away."""
+_CALLS_AT_ONCE = 16
+"""More calls wait. A thousand jobs would otherwise open a thousand connections, and in bursts delay everybody else."""
 _EMPTIED_SECONDS = 60.0
 _FULL_SECONDS = 45.0
 """How long the state is "full" after a refusal for lack of memory: the tiny probe may find room where a picture does
@@ -74,6 +76,7 @@ class RedisLink:
         self._on_emptied = on_emptied
         self._clock = clock
         self._calls: set[asyncio.Timeout] = set()
+        self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._up, self._full = True, False
         self._up_since = self._heard = clock()
         self._redis_time: float | None = None
@@ -122,7 +125,8 @@ class RedisLink:
             async with asyncio.timeout(None) as limit:
                 self._calls.add(limit)
                 try:
-                    yield self._redis
+                    async with self._turns:
+                        yield self._redis
                 finally:
                     self._calls.discard(limit)
         except OutOfMemoryError as error:

@@ -16,7 +16,7 @@ from app.errors import StoreUnavailable
 from app.results import Shown, StoredPicture, storage_key
 from app.results.redis import _TRANSFERS, CHUNK_BYTES, RedisStore
 from app.results.redis_board import RedisBoard
-from app.results.redis_link import KEYS, RedisLink
+from app.results.redis_link import _CALLS_AT_ONCE, KEYS, RedisLink
 from bench.redis_server import RedisServer
 from tests.conftest import until
 from tests.service_process import free_port
@@ -118,6 +118,17 @@ async def test_those_who_ask_at_once_do_not_run_out_of_connections(proxy: Proxy,
     proxy.go_on()
     assert await asyncio.gather(*reading) == [SMALL[2]] * len(reading)
     assert await available
+
+
+async def test_a_thousand_jobs_do_not_take_a_thousand_connections(clean: RedisServer) -> None:
+    """Many Redis servers allow a few hundred, for all replicas."""
+    store = RedisStore(clean.url, 1 << 20, 60)
+    board = store.board(60, 60)
+    assert not any(await asyncio.gather(*(board.show(str(number), "", "{}") for number in range(1000))))
+    pool = store._link.redis.connection_pool
+    assert len(pool._available_connections) == _CALLS_AT_ONCE
+    assert all([(await board.read(str(number), "")).leased for number in range(1000)])
+    await store.close()
 
 
 async def test_chunks_are_written_whole_or_not_at_all(proxy: Proxy, store: RedisStore) -> None:
