@@ -173,8 +173,9 @@ class RedisLink:
         self._found(full=full, mark=mark)
 
     async def close(self) -> None:
-        """Closes the connections."""
-        await self._redis.aclose()
+        """Closes the connections, even if Redis does not confirm the end of TLS in time."""
+        with suppress(Exception):
+            await self._redis.aclose()
 
     def _lost(self, error: Exception) -> None:
         self.reason = _reason(error)

@@ -12,6 +12,7 @@ import pytest
 from app.results.redis_link import RedisLink
 from bench.redis_server import RedisServer
 from tests.service_process import free_port
+from tests.tcp_proxy import proxied
 
 pytestmark = pytest.mark.server
 
@@ -100,3 +101,13 @@ async def test_nobody_is_asked_for_the_password_of_a_key(
         assert link.state == state
         await link.close()
     assert "pass phrase" not in "".join(capfd.readouterr())
+
+
+async def test_connections_are_closed_even_if_redis_hangs(url: str, certificate: Path) -> None:
+    port = url.partition("?")[0].removesuffix("/0").rpartition(":")[2]
+    async with proxied(int(port)) as proxy:
+        link = RedisLink(f"{url.replace(port, str(proxy.port))}&ssl_ca_certs={certificate}")
+        await link.probe()
+        assert link.state == "ok"
+        proxy.hang()
+        await link.close()
