@@ -4,6 +4,7 @@ import asyncio
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -193,7 +194,10 @@ def _replica(
     parent = multiprocessing.parent_process()
     assert parent is not None and parent.pid is not None
     app.state.reloaded = partial(_reload_all, parent.pid)
-    leave(run_server(app, listener, [own, *_with_metrics(app, metrics)], int(parent.sentinel)))
+    code = run_server(app, listener, [own, *_with_metrics(app, metrics)], int(parent.sentinel))
+    if os.getppid() != parent.pid:  # it was killed, and removes nothing
+        shutil.rmtree(replicas.folder, ignore_errors=True)
+    leave(code)
 
 
 def _is_first_refusal(replicas: "Replicas") -> bool:

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         str,
         Field(
             description="Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, "
-            "separated by commas; * for any."
+            "separated by commas; * for any, which must then replace X-Forwarded-For: what a client sends would count."
         ),
     ] = "127.0.0.1"
     replicas: Annotated[

@@ -10,9 +10,9 @@ from pathlib import Path
 class RedisServer:
     """One redis-server; the data is gone with a stop."""
 
-    def __init__(self, port: int, folder: Path) -> None:
-        """Not started yet; `folder` is its working directory."""
-        self.port, self._folder = port, folder
+    def __init__(self, port: int, folder: Path, *options: str) -> None:
+        """Not started yet; `folder` is its working directory, and `options` are for its command line."""
+        self.port, self._folder, self._options = port, folder, options
         self.url = f"redis://127.0.0.1:{port}/0"
         self.socket_url = f"unix://{folder}/redis.sock"
         self._process: subprocess.Popen[bytes] | None = None
@@ -33,6 +33,7 @@ class RedisServer:
                 binary,
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", "redis.sock"),
                 *("--save", "", "--appendonly", "no"),
+                *self._options,
             ],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,

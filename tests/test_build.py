@@ -144,6 +144,13 @@ def test_as_many_replicas_as_pay(
         "redis://host:x",
         "redis://[::1",
         "redis://:hunter@host?hunter=1",
+        "redis://:p@hunter/2@host",
+        "redis://:p@hunter#2@host",
+        "redis://:p@hunter?2@host",
+        "redis://host/hunter",
+        "rediss://host?ssl_cert_reqs=hunter",
+        "unix://:p@hunter/2@/run/redis.sock",
+        "unix://hunter/redis.sock",
         "unix:///run/redis.sock?socket_keepalive=1",
     ],
 )

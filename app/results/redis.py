@@ -17,6 +17,9 @@ from app.results.redis_scripts import COMPLETE, MAKE_ROOM, Call
 
 CHUNK_BYTES = 1024 * 1024
 """Bytes of pictures per command. A link that transfers these within the timeout can carry a picture of any size."""
+_TRANSFERS = 4
+"""Commands with pictures that one process has under way: more would not be faster, but each would take longer, and on a
+slow link exceed the timeout."""
 _MAX_FIELD_BYTES = 200
 """Maximum size of a field other than a picture's bytes."""
 _EVICTED = "The results store needed the room while this result was written. Ask again in a few seconds."
@@ -54,6 +57,7 @@ class RedisStore:
         self._ttl = ttl_seconds
         self._prefix = prefix
         self._accounts = [f"{prefix}{name}" for name in ("ages", "sizes", "holders", "shares")]
+        self._transfers = asyncio.Semaphore(_TRANSFERS)
         self._size = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -102,7 +106,7 @@ class RedisStore:
                     after.add_to(pipe)
                 return await pipe.execute()
 
-        async with self._link.talking() as redis:
+        async with self._transfers, self._link.talking() as redis:
             try:
                 return await send(redis)
             except NoScriptError:  # Redis was restarted, or this is the first call
@@ -124,7 +128,7 @@ class RedisStore:
         before_reading(int(size))
         chunks = []
         for number in range(int(count)):
-            async with self._link.talking() as redis:
+            async with self._transfers, self._link.talking() as redis:
                 chunk = await redis.hget(key, f"{level}:{number}")
             if chunk is None:  # expired or evicted while being read
                 return None

@@ -5,16 +5,18 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from app.errors import StoreUnavailable
 from app.results.base import StoreState
+from app.results.redis_tls import share_context
 
 FORM = 2
 """The version of everything written to Redis: keys, fields, the JSON of jobs and idempotency keys, and what the scripts
@@ -27,6 +29,8 @@ _FULL = "The results store has no memory left. Ask again in a few minutes."
 _MARKER_MS = 3_600_000
 _MAX_CONNECTIONS = 2**31
 """Effectively unlimited: at a limit, calls would fail, including the probe, and Redis would seem to be away."""
+_CALLS_AT_ONCE = 16
+"""More calls wait. A thousand jobs would otherwise open a thousand connections, and in bursts delay everybody else."""
 _EMPTIED_SECONDS = 60.0
 _FULL_SECONDS = 45.0
 """How long the state is "full" after a refusal for lack of memory: the tiny probe may find room where a picture does
@@ -54,6 +58,7 @@ class RedisLink:
         `marker` is a key that disappears with everything else when Redis is emptied; `on_emptied` is then called.
         Raises ValueError for a malformed URL, or one with unknown options.
         """
+        _check(url)
         self._redis: Redis = Redis.from_url(
             url,
             socket_timeout=timeout_seconds,
@@ -63,14 +68,15 @@ class RedisLink:
             retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),  # for stale connections; timeouts are not retried
         )
         try:
-            self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        except TypeError as error:  # otherwise raised by the first command
+            share_context(self._redis.connection_pool, clock)
+        except (TypeError, RedisError) as error:  # otherwise raised by the first command
             raise ValueError(str(error)) from None
         self._timeout = timeout_seconds
         self._marker, self._mark = marker, b""
         self._on_emptied = on_emptied
         self._clock = clock
         self._calls: set[asyncio.Timeout] = set()
+        self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._up, self._full = True, False
         self._up_since = self._heard = clock()
         self._redis_time: float | None = None
@@ -119,7 +125,8 @@ class RedisLink:
             async with asyncio.timeout(None) as limit:
                 self._calls.add(limit)
                 try:
-                    yield self._redis
+                    async with self._turns:
+                        yield self._redis
                 finally:
                     self._calls.discard(limit)
         except OutOfMemoryError as error:
@@ -166,8 +173,9 @@ class RedisLink:
         self._found(full=full, mark=mark)
 
     async def close(self) -> None:
-        """Closes the connections."""
-        await self._redis.aclose()
+        """Closes the connections, even if Redis does not confirm the end of TLS in time."""
+        with suppress(Exception):
+            await self._redis.aclose()
 
     def _lost(self, error: Exception) -> None:
         self.reason = _reason(error)
@@ -205,6 +213,17 @@ class RedisLink:
                     _log().warning("the results store was emptied: results and states of jobs are lost")
                 self._emptied = self._heard
         self._mark = mark
+
+
+def _check(url: str) -> None:
+    """Raises ValueError for an address with parts that redis-py ignores.
+
+    They are usually the rest of a password that was not encoded; the host, which is logged, would be its beginning.
+    """
+    parts = urlsplit(url)
+    ignored = parts.hostname if parts.scheme == "unix" else parts.path.strip("/").lstrip("0123456789")
+    if ignored or parts.fragment or not all("=" in option for option in parts.query.split("&") if option):
+        raise ValueError("the address has parts that would be ignored")
 
 
 def _reason(error: Exception) -> str:

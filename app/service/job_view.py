@@ -50,8 +50,9 @@ class LocalView:
 class RemoteView:
     """A job of another process, as last read from the board.
 
-    If the job's lease runs out, the job is lost and counts as failed. That holds only if the board was available for
-    the whole lease time: in an outage, a live process cannot renew a lease either.
+    If the job's lease runs out, the job is lost and counts as failed, and so does its webhook; the lease of a finished
+    job is renewed until its webhook has ended. That holds only if the board was available for the whole lease time: in
+    an outage, a live process cannot renew a lease either.
     """
 
     def __init__(
@@ -106,14 +107,19 @@ class RemoteView:
             self._gone_since = self._clock()
         if self._clock() - self._gone_since < self._board.lease_seconds:
             return self._snapshot
-        return self._ended("failed", _LOST)
+        return self._lost()
 
     def _checked(self, snapshot: JobSnapshot, leased: bool) -> JobSnapshot:
-        """The published snapshot, or a failed one if the job's process is gone."""
+        """The published snapshot, or one with what has failed if the job's process is gone."""
         self._snapshot = snapshot
-        if self._snapshot.finished or leased or self._board.watched_seconds < self._board.lease_seconds:
+        if leased or self._board.watched_seconds < self._board.lease_seconds:
             return self._snapshot
-        return self._ended("failed", _LOST)
+        return self._lost()
+
+    def _lost(self) -> JobSnapshot:
+        """The job now that nobody works on it any more, nor on its webhook."""
+        last = self._snapshot if self._snapshot.finished else self._ended("failed", _LOST)
+        return last.model_copy(update={"webhook": "failed"}) if last.webhook == "pending" else last
 
     def _ended(self, state: State, error: JobError | None = None) -> JobSnapshot:
         update = {"version": self._snapshot.version + 1, "state": state, "seconds_left": None, "error": error}

@@ -178,10 +178,17 @@ def test_ctrl_c_reaches_each_of_them_once(pair: Process) -> None:
     assert pair.wait(READY_SECONDS) == 0
 
 
-def test_replicas_do_not_outlive_their_parent(pair: Process) -> None:
-    pids = children(pair)
-    pair.kill()
-    until(lambda: all(map(gone, pids)))
+def test_replicas_do_not_outlive_their_parent(
+    tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does the folder with their sockets."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with two(tmp_path, redis_server) as service:
+        pids = children(service)
+        assert list(tmp_path.glob("lapsrn-*/0.sock"))
+        service.kill()
+        until(lambda: all(map(gone, pids)))
+        assert not list(tmp_path.glob("lapsrn-*"))
 
 
 def test_a_reload_reaches_every_replica(lasting: Process) -> None:

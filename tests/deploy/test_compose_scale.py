@@ -237,9 +237,11 @@ async def test_a_connection_to_the_balancer_is_one_request_at_a_time(tmp_path: P
 
 @pytest.mark.parametrize(("proxy", "told"), [("192.0.2.1", {"127.0.0.2"}), ("127.0.0.2", {"203.0.113.9", "https"})])
 async def test_only_a_proxy_is_believed_what_it_says_about_clients(tmp_path: Path, proxy: str, told: set[str]) -> None:
+    """And only what it has added itself: the address before that is whatever the client has sent."""
     behind = Behind(answers=True)
     async with balancer(tmp_path, behind, {"192.0.2.1": proxy}) as entry:
-        (await entry.source()).ask("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https")
+        addresses = "X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 198.51.100.2, 203.0.113.9"
+        (await entry.source()).ask(*addresses, "X-Forwarded-Proto: https")
         head = (await behind.heads.get()).decode().lower()
     assert set(re.findall(r"x-forwarded-\w+: (\S+)", head)) == told
 

@@ -2,20 +2,21 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.exceptions import NoPermissionError
 
 from app.errors import StoreUnavailable
 from app.results import Shown, StoredPicture, storage_key
-from app.results.redis import CHUNK_BYTES, RedisStore
+from app.results.redis import _TRANSFERS, CHUNK_BYTES, RedisStore
 from app.results.redis_board import RedisBoard
-from app.results.redis_link import KEYS, RedisLink
+from app.results.redis_link import _CALLS_AT_ONCE, KEYS, RedisLink
 from bench.redis_server import RedisServer
 from tests.conftest import until
 from tests.service_process import free_port
@@ -61,6 +62,35 @@ async def test_a_large_result_takes_as_long_as_it_takes(proxy: Proxy, store: Red
     assert store.state == "ok"
 
 
+async def test_few_pictures_are_transferred_at_once(clean: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of many pictures that share a slow link would all take longer than a command may."""
+    store, most, gate = RedisStore(clean.url, 1 << 30, 60), 0, asyncio.Event()
+    under_way: set[object] = set()
+
+    def counted(send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def sent(*arguments: Any, **options: Any) -> Any:
+            nonlocal most
+            under_way.add(call := object())
+            most = max(most, len(under_way))
+            await gate.wait()
+            under_way.remove(call)
+            return await send(*arguments, **options)
+
+        return sent
+
+    monkeypatch.setattr(Pipeline, "execute", counted(Pipeline.execute))
+    monkeypatch.setattr(Redis, "hget", counted(Redis.hget))
+    names = [str(number) for number in range(20)]
+    for calls in ([store.put(name, "", SMALL) for name in names], [store.get(name, "", 2) for name in names]):
+        gate.clear()
+        doing = asyncio.gather(*calls)
+        await until(lambda: len(under_way) == _TRANSFERS)
+        gate.set()
+        assert await doing in ([True] * 20, [SMALL[2]] * 20)
+    assert most == _TRANSFERS
+    await store.close()
+
+
 async def test_it_is_reached_by_a_socket(clean: RedisServer) -> None:
     store = RedisStore(clean.socket_url, 1 << 20, 60)
     assert await store.available()
@@ -88,6 +118,17 @@ async def test_those_who_ask_at_once_do_not_run_out_of_connections(proxy: Proxy,
     proxy.go_on()
     assert await asyncio.gather(*reading) == [SMALL[2]] * len(reading)
     assert await available
+
+
+async def test_a_thousand_jobs_do_not_take_a_thousand_connections(clean: RedisServer) -> None:
+    """Many Redis servers allow a few hundred, for all replicas."""
+    store = RedisStore(clean.url, 1 << 20, 60)
+    board = store.board(60, 60)
+    assert not any(await asyncio.gather(*(board.show(str(number), "", "{}") for number in range(1000))))
+    pool = store._link.redis.connection_pool
+    assert len(pool._available_connections) == _CALLS_AT_ONCE
+    assert all([(await board.read(str(number), "")).leased for number in range(1000)])
+    await store.close()
 
 
 async def test_chunks_are_written_whole_or_not_at_all(proxy: Proxy, store: RedisStore) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import pytest
 
@@ -18,7 +19,7 @@ LOST = JobError(
 )
 
 
-def job(version: int, state: State = "running") -> JobSnapshot:
+def job(version: int, state: State = "running", webhook: Literal["pending", "delivered"] | None = None) -> JobSnapshot:
     return JobSnapshot(
         version=version,
         id="a",
@@ -29,6 +30,7 @@ def job(version: int, state: State = "running") -> JobSnapshot:
         seconds_left=2.0,
         levels=(),
         error=None,
+        webhook=webhook,
     )
 
 
@@ -102,6 +104,25 @@ async def test_a_job_whose_process_is_gone_is_lost(watch: Watch) -> None:
 
 def test_it_is_lost_for_who_asks_later_too(watch: Watch) -> None:
     assert watch(Board(NOBODY), leased=False).snapshot.error == LOST
+
+
+@pytest.mark.parametrize(
+    ("state", "leased", "webhook", "then"),
+    [
+        ("running", True, "pending", "pending"),
+        ("running", False, "pending", "failed"),
+        ("running", False, None, None),
+        ("done", True, "pending", "pending"),
+        ("done", False, "pending", "failed"),
+        ("done", False, "delivered", "delivered"),
+    ],
+)
+async def test_a_webhook_is_lost_with_the_process_that_would_have_delivered_it(
+    watch: Watch, state: State, leased: bool, webhook: Literal["pending", "delivered"] | None, then: str | None
+) -> None:
+    view = watch(Board(Shown(job(2, state, webhook).model_dump_json(), leased=leased, cancelled=False)))
+    assert await view.changed(1, 60.0)
+    assert view.snapshot.webhook == then
 
 
 async def test_a_finished_job_needs_no_lease(watch: Watch) -> None:
