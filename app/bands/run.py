@@ -49,12 +49,12 @@ class BandUpscaler:
         self._work = Work(folder_of(target))
         try:
             self._picture = LargePicture(open_source(source, self._work.folder), options, formulas)
-        except LapsrnError:
+        except (LapsrnError, OSError):
             self._work.forget()
             raise
         try:
             self._prepare()
-        except LapsrnError:
+        except (LapsrnError, OSError):
             self._picture.close()
             self._work.forget()
             raise

@@ -24,7 +24,9 @@ _PHOTOMETRIC = {
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
 _LOSSLESS = (1, 5, 8, 32773, 32946, 34925, 50000)
 """None, LZW, Deflate (two numbers), PackBits, LZMA and Zstandard."""
-_ORIENTATION, _ICC = 274, 34675
+_ORIENTATION, _XMP, _ICC, _DNG_VERSION = 274, 700, 34675, 50706
+_STRAIGHT = 2  # of ExtraSamples: alpha that is not premultiplied
+_HEADER = 8  # bytes, in which no strip or tile begins
 
 
 class TiffSource:
@@ -57,7 +59,8 @@ class TiffSource:
         page, photometric = self._page, int(self._page.photometric)
         samples = self._samples(first, last)
         extra = [int(kind) for kind in page.extrasamples]
-        tags: list[Any] = [(_ORIENTATION, "H", 1, self._orientation, True)] if self._orientation != 1 else []
+        if not extra and samples.shape[2] == _COLORS[photometric] + 1:
+            extra = [_STRAIGHT]  # as the codec takes it where nothing is said; tifffile would say that it is no alpha
         file = io.BytesIO()
         tifffile.imwrite(
             file,
@@ -67,7 +70,8 @@ class TiffSource:
             planarconfig="contig" if samples.shape[2] > 1 else None,
             extrasamples=extra or None,
             iccprofile=page.tags[_ICC].value if _ICC in page.tags else None,
-            extratags=tags,
+            subfiletype=int(page.subfiletype),
+            extratags=self._passed_on(),
             metadata=None,
             software=False,
         )
@@ -76,6 +80,16 @@ class TiffSource:
     def close(self) -> None:
         """See Source."""
         self._file.close()
+
+    def _passed_on(self) -> list[Any]:
+        """Tags by which the codec turns a picture, or refuses a camera's raw file."""
+        tags: list[Any] = [(_ORIENTATION, "H", 1, self._orientation, True)] if self._orientation != 1 else []
+        if (xmp := self._page.tags.valueof(_XMP)) is not None:
+            body = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
+            tags.append((_XMP, "B", len(body), body, True))
+        if _DNG_VERSION in self._page.tags:
+            tags.append((_DNG_VERSION, "B", 4, (1, 0, 0, 0), True))
+        return tags
 
     def _samples(self, first: int, last: int) -> NDArray[Any]:
         """Rows [first, last) as they are stored (rows, W, samples)."""
@@ -90,9 +104,7 @@ class TiffSource:
             begin = (plane * down + first // depth) * across
             end = (plane * down + (last - 1) // depth + 1) * across
             for index in range(begin, end):
-                segment, (_, _, top, left, _), shape = page.decode(self._stored(index), index)
-                if segment is None:
-                    continue
+                segment, (_, _, top, left, _), shape = self._decoded(index)
                 part = segment.reshape(segment.shape[-3:])[: shape[1], : shape[2]]
                 low, high = max(top, first), min(top + part.shape[0], last)
                 channels = slice(plane, plane + 1) if planes > 1 else slice(None)
@@ -100,13 +112,25 @@ class TiffSource:
                 target[...] = part[low - top : high - top, : target.shape[1]]
         return out
 
-    def _stored(self, index: int) -> bytes | None:
+    def _decoded(self, index: int) -> Any:
+        """A strip or tile as `TiffPage.decode` returns it."""
+        stored = self._stored(index)
+        try:
+            return self._page.decode(stored, index)
+        except (RuntimeError, ValueError) as error:  # those of imagecodecs, and of data that has another size
+            raise UndecodablePicture(
+                f"Strip or tile {index} of the TIFF does not decode: its data is damaged. Use an undamaged copy."
+            ) from error
+
+    def _stored(self, index: int) -> bytes:
         page = self._page
         if index >= len(page.dataoffsets) or index >= len(page.databytecounts):
             raise UndecodablePicture("The TIFF's directory names fewer strips or tiles than its size needs.")
         offset, count = page.dataoffsets[index], page.databytecounts[index]
-        if not count:
-            return None
+        if not count or offset < _HEADER:  # tifffile would leave it black
+            raise UndecodablePicture(
+                f"The TIFF does not say where its strip or tile {index} is. Save it with all of them."
+            )
         handle = self._file.filehandle
         handle.seek(offset)
         data = handle.read(count)
@@ -123,7 +147,8 @@ def _check(page: tifffile.TiffPage) -> None:
             f"The TIFF does not say what its samples mean (tag {_TAG}, PhotometricInterpretation). Save it again."
         )
     kind = None if page.dtype is None else np.dtype(page.dtype)
-    if photometric not in _PHOTOMETRIC or page.samplesperpixel < _COLORS[photometric]:
+    palette_and_more = photometric == _PALETTE and page.samplesperpixel > 1  # which tifffile does not write
+    if photometric not in _PHOTOMETRIC or page.samplesperpixel < _COLORS[photometric] or palette_and_more:
         raise UndecodablePicture(
             f"The TIFF's colours (photometric interpretation {photometric}) cannot be read in bands: convert it to "
             "gray, RGB or CMYK."

@@ -91,7 +91,10 @@ class Work:
             if isinstance(content, bytes):
                 file.write(content)
             else:
-                np.save(file, content)
+                # np.save's errors do not say that a disk is full, only how many samples were written.
+                rows = np.ascontiguousarray(content)
+                np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(rows))
+                file.write(rows.data)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)

@@ -55,7 +55,7 @@ def upscale_large(
     try:
         asyncio.run(_run(source, target, options, settings, quiet))
     except OSError as error:
-        raise StartupError(f"{source}: {files.reason(error)}") from error
+        raise StartupError(f"{source} cannot be upscaled to {target}: {files.reason(error)}") from error
     except LapsrnError as error:
         if isinstance(error, StartupError):
             raise

@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import imagecodecs
 import numpy as np
@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.bands.png_source import PngSource
 from app.bands.run import BandUpscaler, folder_of
 from app.build import build_formulas
 from app.cli.local import LocalBackend, local_settings
@@ -117,7 +118,45 @@ SOURCES: dict[str, Callable[[], bytes]] = {
     ),
     "tiff profile": lambda: tiff(samples(3), iccprofile=P3),
     "tiff pyramid": lambda: pages(smaller=True),
+    "tiff undeclared alpha": lambda: undeclared(tiff(with_alpha(HALF)[..., 2:], planarconfig="contig")),
 }
+
+
+def entry_at(data: bytes, tag: int) -> int:
+    """Where the entry of a tag is in the only directory of a little-endian TIFF, which is before the pixels."""
+    start = int.from_bytes(data[4:8], "little") + 2
+    return next(at for at in range(start, len(data), 12) if data[at : at + 2] == tag.to_bytes(2, "little"))
+
+
+def undeclared(data: bytes) -> bytes:
+    """The TIFF without ExtraSamples: in its place is the SampleFormat of unsigned integers."""
+    at = entry_at(data, 338)
+    return data[:at] + (339).to_bytes(2, "little") + data[at + 2 : at + 8] + b"\1\0" + data[at + 10 :]
+
+
+def missing_strip(tag: int) -> bytes:
+    """A TIFF of strips, whose third one has a zero for its offset (273) or number of bytes (279)."""
+    data = tiff(samples(3), rowsperstrip=8)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        entry = file.pages.first.tags[tag]
+    size, at = entry.valuebytecount // entry.count, entry.valueoffset
+    return data[: at + 2 * size] + bytes(size) + data[at + 3 * size :]
+
+
+def damaged_strip(compression: str) -> bytes:
+    data = tiff(samples(3), rowsperstrip=8, compression=compression)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        assert isinstance(page, tifffile.TiffPage)
+        at, size = page.dataoffsets[20], page.databytecounts[20]
+    return data[:at] + bytes(size) + data[at + size :]
+
+
+TURNED_XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
 
 
 def jpeg(values: Samples) -> bytes:
@@ -247,6 +286,29 @@ REFUSED: dict[str, tuple[Callable[[], bytes], type[LapsrnError], str]] = {
     "a transparent colour": (lambda: png(samples(1), transparency=255), UndecodablePicture, "fully transparent"),
     "interlaced": (interlaced, UndecodablePicture, "interlaced"),
     "turned": (lambda: tiff(samples(3), extratags=[(274, "H", 1, 6, True)]), UndecodablePicture, "orientation"),
+    "turned by xmp": (
+        lambda: tiff(samples(3), extratags=[(700, "B", len(TURNED_XMP), TURNED_XMP, True)]),
+        UndecodablePicture,
+        "orientation",
+    ),
+    "smaller version": (lambda: tiff(samples(3), subfiletype=1), UnsupportedFormat, "smaller version"),
+    "camera raw": (
+        lambda: tiff(samples(3), extratags=[(50706, "B", 4, (1, 4, 0, 0), True)]),
+        UnsupportedFormat,
+        "camera's raw file",
+    ),
+    "palette and alpha": (
+        lambda: undeclared(tiff(with_alpha(HALF)[..., 2:], planarconfig="contig")).replace(
+            b"\x06\x01\3\0\1\0\0\0\1", b"\x06\x01\3\0\1\0\0\0\3", 1
+        ),
+        UndecodablePicture,
+        "colours",
+    ),
+    "strip without a place": (lambda: missing_strip(273), UndecodablePicture, "does not say where"),
+    "strip without bytes": (lambda: missing_strip(279), UndecodablePicture, "does not say where"),
+    "damaged lzw": (lambda: damaged_strip("lzw"), UndecodablePicture, "does not decode"),
+    "damaged deflate": (lambda: damaged_strip("adobe_deflate"), UndecodablePicture, "does not decode"),
+    "damaged packbits": (lambda: damaged_strip("packbits"), UndecodablePicture, "does not decode"),
     "turned by exif": (lambda: png(samples(3), exif=turned_exif()), UndecodablePicture, "orientation"),
     "jpeg in tiff": (lambda: tiff(samples(1), compression="jpeg"), UndecodablePicture, "compression"),
     "floats": (lambda: tiff(samples(1).astype(np.float32)), UndecodablePicture, "float32"),
@@ -331,6 +393,24 @@ async def test_goes_on_with_what_is_there_and_with_nothing_else(tmp_path: Path) 
     finally:
         await backend.close()
     assert target.read_bytes() == whole.body
+
+
+def test_a_png_that_has_been_replaced_is_unpacked_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(deep_png(samples(3)))
+    os.utime(path, ns=(1, 1))
+    PngSource(path, tmp_path).close()
+    other = samples(3)[::-1].copy()
+    path.write_bytes(deep_png(other))
+    os.utime(path, ns=(2, 2))
+    source = PngSource(path, tmp_path)
+    np.testing.assert_array_equal(imagecodecs.png_decode(source.rows(0, HEIGHT)), other)
+
+
+def test_nothing_stays_of_a_source_that_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        BandUpscaler(tmp_path / "a.png", tmp_path / "b.png", UpscaleOptions(), cast(Any, None), build_formulas(), 1)
+    assert not list(tmp_path.iterdir())
 
 
 async def test_several_share_the_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

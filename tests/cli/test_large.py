@@ -46,6 +46,19 @@ def test_killed_it_goes_on_where_it_was(tall: Path) -> None:
 
 
 @pytest.mark.server
+def test_a_full_disk_is_named_and_the_work_goes_on_later(tall: Path) -> None:
+    target = tall.with_name("out.png")
+    command = [*COMMAND, str(tall), "-o", str(target)]
+    # Files of up to 137 KiB, which the unpacked source fits into and a band does not.
+    limited = ["bash", "-c", 'ulimit -f 137 && exec "$@"', "bash", *command]
+    failed = subprocess.run(limited, stderr=subprocess.PIPE, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.endswith(f"lapsrn: {tall} cannot be upscaled to {target}: File too large\n")
+    subprocess.run(command, stderr=subprocess.DEVNULL, check=True)
+    assert sorted(path.name for path in tall.parent.iterdir()) == ["out.png", "tall.png"]
+
+
+@pytest.mark.server
 def test_two_processes_make_one_result(tall: Path) -> None:
     target = tall.with_name("out.tif")
     command = [*COMMAND, str(tall), "-o", str(target)]
