@@ -40,7 +40,8 @@ class PngSource:
             self.height, self.width = header.height, header.width
             bits = header.depth * _CHANNELS[header.color_type]
             self._stride, self._pixel = (header.width * bits + 7) // 8, max(1, bits // 8)
-            unpacked = folder / "source.rows"
+            status = os.fstat(file.fileno())  # after an interruption, the file may have changed
+            unpacked = folder / f"source.{status.st_size}.{status.st_mtime_ns}.rows"
             with locked(folder / "source.lock"):
                 if not unpacked.exists():
                     part = folder / f"source.{os.getpid()}.part"

@@ -37,6 +37,8 @@ class Work:
         file = self.folder / _PLAN
         with locked(self.folder / "plan.lock"):
             if not file.exists():
+                for left in self.folder.glob("*.npy"):  # by a process that was killed while it removed them
+                    left.unlink()
                 self._put(file, json.dumps({"asked": asked, "made": make()}).encode())
         found = json.loads(file.read_text())
         different = sorted(name for name in asked if found["asked"].get(name) != asked[name])
