@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.errors import QueueFull, StoreUnavailable
-from app.results import MemoryStore, ResultStore, StoredPicture, new_id, storage_key
+from app.results import MemoryStore, ResultStore, StoredPicture, new_id, size_of, storage_key
 from app.results.redis import RedisStore
 from app.results.redis_link import KEYS
 from bench.redis_server import RedisServer
@@ -182,6 +182,37 @@ async def test_memory_forgets_after_its_time_and_reading_does_not_prolong_it() -
     now = 9.0
     assert await store.get("a", "", 4) == BIG
     now = 10.0
+    assert await store.get("a", "", 4) is None
+    assert store.size_bytes == 0
+
+
+async def test_memory_deletes_and_counts_nothing_that_has_expired() -> None:
+    now = 0.0
+    store = MemoryStore(10_000, 10.0, clock=lambda: now)
+    await store.put("a", "", LEVELS)
+    now = 10.0
+    assert store.size_bytes == 0
+    await store.put("b", "", LEVELS)
+    now = 20.0
+    assert not await store.delete("b", "")
+
+
+async def test_memory_makes_room_of_what_has_expired_before_anything_else() -> None:
+    now = 0.0
+    store = MemoryStore(3 * size_of(LEVELS), 10.0, clock=lambda: now)
+    await store.put("old", "", LEVELS, "small user")
+    now = 5.0
+    for name in ("first", "second"):
+        await store.put(name, "", LEVELS, "large user")
+    now = 10.0
+    await store.put("new", "", LEVELS, "large user")
+    assert await store.get("first", "", 4) == BIG
+
+
+async def test_memory_forgets_everything_when_it_is_closed() -> None:
+    store = MemoryStore(10_000, 10.0)
+    await store.put("a", "", LEVELS)
+    await store.close()
     assert await store.get("a", "", 4) is None
     assert store.size_bytes == 0
 

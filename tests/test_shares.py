@@ -45,6 +45,14 @@ def test_as_soon_as_others_are_there_the_largest_user_is_refused_first() -> None
     assert shares.room("a") <= 0 < shares.room("b")
 
 
+def test_a_client_that_has_given_everything_back_counts_no_more() -> None:
+    shares = filled(1200, "a")
+    shares.add("b", 200)
+    assert isinstance(shares.refusal("a", "crowded", "own", 1.0), TooManyRequests)
+    shares.remove("b", 200)
+    assert isinstance(shares.refusal("a", "crowded", "own", 1.0), QueueFull), "a is alone"
+
+
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_clients_that_take_what_they_can_come_to_equal_parts(count: int) -> None:
     """Whoever was first: work ends, and its place goes to whoever has room."""

@@ -57,6 +57,29 @@ def test_who_has_the_fewest_seats_comes_first_and_equals_come_in_turn() -> None:
     assert order == ["c1", "b2", "a3", "", "a4", ""]
 
 
+def test_the_client_with_the_fewest_seats_comes_before_those_whose_turn_is_earlier() -> None:
+    seats = waiting(4, "a1", "a2", "b1")
+    assert seated(seats) == ["a1", "b1", "a2"]
+    for item in ("a3", "b2"):
+        seats.wait(item[0], item)
+    assert seats.take() == ("b", "b2")
+    for gone in "abb":
+        seats.leave(gone)
+    for item in ("b3", "c1"):
+        seats.wait(item[0], item)
+    assert seats.take() == ("b", "b3"), "neither b nor c has any, and b was first"
+
+
+def test_of_clients_that_all_have_seats_the_one_with_fewest_is_next_and_equals_come_in_turn() -> None:
+    seats = waiting(6, "a1", "b1", "b2")
+    assert seated(seats) == ["a1", "b1", "b2"]
+    for item in ("a2", "b3"):
+        seats.wait(item[0], item)
+    assert seats.take() == ("a", "a2")
+    seats.wait("a", "a3")
+    assert seats.take() == ("b", "b3")
+
+
 def test_a_free_seat_is_given_to_whoever_waits() -> None:
     seats = waiting(3, "a1", "b1", "c1", "d1", "d2")
     assert seated(seats) == ["a1", "b1", "c1", "d1"]

@@ -72,11 +72,10 @@ class BandUpscaler:
                 continue
             if self._count_done(count) == count:
                 with self._work.claim("result") as mine:
-                    if mine and self._work.folder.exists():
-                        self._finish(count)
                     if mine:
+                        self._finish(count)
                         return
-            if not self._work.folder.exists():  # another process has finished it
+            if not self._work.under_way:  # another process has finished it
                 return
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
@@ -130,7 +129,7 @@ class BandUpscaler:
             if self._work.done(band):
                 continue
             with self._work.claim(f"{band:06}") as mine:
-                if mine and not self._work.done(band) and self._work.folder.exists():
+                if mine and not self._work.done(band):
                     await asyncio.to_thread(self._work.put, band, await self._band(band))
                     report(self._count_done(count), count)
                     return True

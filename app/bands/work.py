@@ -37,6 +37,8 @@ class Work:
         file = self.folder / _PLAN
         with locked(self.folder / "plan.lock"):
             if not file.exists():
+                for left in self.folder.glob("*.npy"):  # by a process that was killed while it removed them
+                    left.unlink()
                 self._put(file, json.dumps({"asked": asked, "made": make()}).encode())
         found = json.loads(file.read_text())
         different = sorted(name for name in asked if found["asked"].get(name) != asked[name])
@@ -50,15 +52,24 @@ class Work:
 
     @contextlib.contextmanager
     def claim(self, name: str) -> Iterator[bool]:
-        """Whether this process may do the work called `name`; if so, no other one may until the context ends."""
+        """Whether this process may do the work called `name`; if so, no other one may until the context ends.
+
+        False also once the work is over: bands that are being removed are not missing.
+        """
         with contextlib.ExitStack() as stack:
-            try:
-                file = stack.enter_context((self.folder / f"{name}.lock").open("ab"))
-                lock(file, wait=False)
-            except (BlockingIOError, FileNotFoundError):  # another has it, or has finished and removed the folder
-                yield False
-                return
-            yield True
+            mine = self.under_way
+            if mine:
+                try:
+                    file = stack.enter_context((self.folder / f"{name}.lock").open("ab"))
+                    lock(file, wait=False)
+                except (BlockingIOError, FileNotFoundError):  # another has it, or has just removed the folder
+                    mine = False
+            yield mine and self.under_way
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is a plan: from when it is made until the result is there."""
+        return (self.folder / _PLAN).exists()
 
     def done(self, band: int) -> bool:
         """Whether a band is complete."""
@@ -74,12 +85,13 @@ class Work:
         return samples
 
     def remove(self) -> None:
-        """Removes the folder, once the result is there."""
+        """Removes the folder, once the result is there. The plan goes first, as removing the bands may take a while."""
+        (self.folder / _PLAN).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def forget(self) -> None:
         """Removes the folder, unless there is a plan that a process may be following."""
-        if not (self.folder / _PLAN).exists():
+        if not self.under_way:
             self.remove()
 
     def _band(self, band: int) -> Path:

@@ -121,9 +121,9 @@ class FairQueue:
 
     def discard(self, request: Request) -> None:
         """Removes all tiles of a request."""
-        client = self._clients.get(request.client)
-        if client is None or not request.pending:
+        if not request.pending:
             return
+        client = self._clients[request.client]
         for shape, tiles in request.pending.items():
             _subtract(client.waiting, shape, len(tiles))
             _subtract(self._waiting, shape, len(tiles))

@@ -115,6 +115,32 @@ def test_a_batch_holds_one_shape_and_one_scale_only(other: dict[str, int]) -> No
     assert served(queue_of(*requests), requests, limit=4) == "acac bb"
 
 
+def test_a_batch_takes_from_clients_that_still_have_tiles_of_its_shape() -> None:
+    """Clients may have had tiles of the shape, taken or discarded, and have others now."""
+    mixed = [request("x", 1), request("x", 2, size=16), request("y", 2), request("y", 2, size=16), request("z", 3)]
+    queue = queue_of(*mixed)
+    queue.discard(mixed[2])
+    assert served(queue, mixed, limit=2) == "ae db ee db"
+
+
+def test_a_request_is_served_from_the_top_down_whatever_shapes_its_tiles_have() -> None:
+    made = Request.cut(
+        [picture(40, 8)],
+        Worked(scales=(4,)),
+        cutting(8, 16),
+        client="x",
+        scale=4,
+        listener=Nobody(),
+    )
+    shapes = {tile.shape for tile in made.tiles}
+    queue = queue_of(made)
+    order = []
+    while batch := queue.take(lambda shape: 1):
+        order += [tile.index for tile in batch]
+    assert len(shapes) > 1
+    assert order == sorted(order)
+
+
 @pytest.mark.parametrize(
     ("waiting", "limit", "size"), [(1, 8, 1), (3, 8, 2), (7, 8, 4), (9, 8, 8), (9, 6, 4), (5, 0, 1)]
 )

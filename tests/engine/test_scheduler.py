@@ -101,6 +101,19 @@ def test_a_withdrawn_request_is_counted_until_no_worker_holds_its_tiles() -> Non
     assert ear.progress == []
 
 
+def test_a_request_withdrawn_while_it_waits_leaves_nothing_counted() -> None:
+    scheduler = Scheduler(EngineConfig(max_tiles=4))
+    scheduler.enlist("w")
+    for _ in range(3):
+        made, _ = request(4)
+        scheduler.admit(made)
+        scheduler.withdraw(made)
+        assert state(scheduler) == (0, 0, 0, 0)
+    scheduler.admit(request(1)[0])
+    scheduler.admit(request(3)[0])
+    assert scheduler.waiting()[0] == 4
+
+
 def test_a_failed_tile_ends_its_request_once() -> None:
     scheduler = Scheduler(EngineConfig())
     made, ear = request(4)
@@ -131,8 +144,10 @@ def test_what_a_released_holder_had_comes_first_and_what_it_says_later_is_ignore
     assert refusal.value.retry_after == 7.5, "no rate was measured"
     scheduler.enlist("v")
     assert scheduler.take("v", at_most(1)) == batch
-    scheduler.release("v", cause=OSError("lost"))
+    cause = OSError("lost")
+    scheduler.release("v", cause)
     assert isinstance(ear.ends[0], InferenceFailed)
+    assert ear.ends[0].__cause__ is cause
     assert state(scheduler) == (0, 0, 0, 0)
 
 
@@ -190,6 +205,21 @@ def test_bytes_are_shared_as_tiles_are() -> None:
         scheduler.admit(request(1, "large")[0])
 
 
+def test_a_refusal_blames_the_largest_user_of_what_is_short() -> None:
+    scheduler = Scheduler(EngineConfig(max_tiles=1000, max_bytes=400 * BYTES))
+    scheduler.admit(request(40, "many")[0])
+    large = request(1, "few")[0]
+    large.bytes = 200 * BYTES
+    scheduler.admit(large)
+    more = request(1, "few")[0]
+    more.bytes = 300 * BYTES
+    with pytest.raises(TooManyRequests):
+        scheduler.admit(more)
+    more.client = "many"
+    with pytest.raises(QueueFull):
+        scheduler.admit(more)
+
+
 def test_a_request_that_is_larger_than_the_limit_leaves_room_for_others() -> None:
     scheduler = Scheduler(EngineConfig(max_tiles=12))
     scheduler.admit(request(100, "large")[0])
@@ -235,6 +265,28 @@ def test_a_waiting_holder_gets_work_when_it_comes_and_goes_home_at_the_end() -> 
     assert taken == [1, None]
     with pytest.raises(Draining):
         scheduler.admit(request(1)[0])
+
+
+def test_a_waiting_holder_gets_what_a_released_one_had() -> None:
+    scheduler = Scheduler(EngineConfig())
+    scheduler.enlist("hung")
+    scheduler.admit(request(1)[0])
+    batch = scheduler.take("hung", at_most(1))
+    taken: list[object] = []
+
+    def work() -> None:
+        scheduler.enlist("idle")
+        taken.append(scheduler.take("idle", at_most(1)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    end = time.monotonic() + 30
+    while not scheduler.idle:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    scheduler.release("hung")
+    thread.join(30)
+    assert taken == [batch]
 
 
 def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
