@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -78,6 +78,8 @@ def read(path: Path) -> Picture:
             return _upright(picture, _orientation(image))  # of a TIFF, which Pillow has turned by now, 1
     except FileNotFoundError:
         raise
+    except UnidentifiedImageError:  # its message has an address in memory instead of the file's name
+        raise PictureError(f"{path}: not a readable picture (no PNG, JPEG, TIFF, BMP or WebP of 8 or 16 bits)") from None
     # What decoders raise for damaged files is of many types.
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path}: not a readable picture ({' '.join(str(error).split())})") from None

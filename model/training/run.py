@@ -255,8 +255,9 @@ class Run:
         return scores
 
     def _save(self) -> None:
-        self._trainer.save(self._folder / "state.safetensors")
+        # The state last: a run that ends before it repeats the steps since the last one, and then writes both.
         self._export("weights.safetensors")
+        self._trainer.save(self._folder / "state.safetensors")
         self._saved = self._trainer.step
 
     def _export(self, name: str) -> None:

@@ -31,7 +31,7 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
             ["--weights", "w", "--hr", "hr", "--lr", "gone"],
             "gone has no low resolution of a.png; name it",
         ),
-        (evaluate.main, ["--weights", "w", "--hr", "bad"], "bad/a.png: not a readable picture (cannot identify "),
+        (evaluate.main, ["--weights", "w", "--hr", "bad"], "bad/a.png: not a readable picture (no PNG, JPEG, "),
         (
             evaluate.main,
             ["--weights", "w", "--hr", "small"],
@@ -73,7 +73,7 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
             "--crop a:1 is not a detail; write PICTURE:X,Y",
         ),
         (train.main, ["--data", "empty", *TINY], "no pictures below empty; give folders that hold PNG"),
-        (train.main, ["--data", "bad", *TINY], "bad/a.png: not a readable picture (cannot identify "),
+        (train.main, ["--data", "bad", *TINY], "bad/a.png: not a readable picture (no PNG, JPEG, "),
         (
             train.main,
             ["--data", "hr", *TINY, "--core", "99"],

@@ -1,5 +1,6 @@
 """A run refuses to go on with what it did not begin with, stops where it diverges, and keeps its best weights."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.checkpoint import load_tensors, load_weights
+from model.checkpoint import load_tensors, load_weights, save_weights
 from model.train import main
 from model.training.patches import PatchSource
 from model.training.run import alone
@@ -174,6 +175,26 @@ def test_the_best_weights_are_kept_beside_the_last(pictures: Path, monkeypatch: 
     assert not equal(best.state_dict(), seen[3])
     assert info.recipe["steps"] == 2
     assert load_tensors(pictures.parent / "run" / "state.safetensors")[1]["best"] == {"step": 2, "psnr": 22.0}
+
+
+def test_a_run_whose_last_weights_were_not_written_writes_them_when_it_goes_on(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full between the two files that the last step writes; the state must not say that it is done."""
+    save = save_weights
+
+    def full(path: Path, *arguments: Any, **about: Any) -> None:
+        if path.name == "weights.safetensors" and path.exists():
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(path, *arguments, **about)
+
+    monkeypatch.setattr("model.training.run.save_weights", full)
+    assert "weights.safetensors: No space left" in refused(command(pictures, "run", "--steps", 4, "--save-every", 2))
+    monkeypatch.undo()
+    main(command(pictures, "run", "--steps", 4, "--save-every", 2))
+    main(command(pictures, "whole", "--steps", 4))
+    run, whole = (load_weights(pictures.parent / name / "weights.safetensors")[0] for name in ("run", "whole"))
+    assert equal(run.state_dict(), whole.state_dict())
 
 
 def test_validation_and_log_need_not_keep_step(pictures: Path) -> None:
