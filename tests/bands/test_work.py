@@ -1,16 +1,13 @@
 """Bands and results count as done only once they are on disk, and processes do not do work twice."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
 
 from app.bands.assemble import assemble
-from app.bands.png_source import PngSource
 from app.bands.work import Work
 from app.codec.types import Metadata
 from app.options import UpscaleOptions
@@ -90,13 +87,3 @@ def test_bands_without_a_plan_are_not_used(tmp_path: Path) -> None:
     work.put(0, SAMPLES)
     work.plan({}, dict)
     assert work.done(0)
-
-
-def test_a_png_that_has_changed_is_unpacked_again(tmp_path: Path) -> None:
-    """Without a plan, nothing else notices that it has."""
-    path = tmp_path / "a.png"
-    for value in (1, 2):
-        path.write_bytes(imagecodecs.png_encode(np.full((4, 4), value, np.uint8)))
-        os.utime(path, ns=(value, value))
-        source = PngSource(path, tmp_path)
-        assert imagecodecs.png_decode(source.rows(0, 4)).tolist() == [[value] * 4] * 4
