@@ -67,6 +67,8 @@ class RedisLink:
             **({} if url.startswith("unix:") else {"socket_keepalive": True}),
             retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),  # for stale connections; timeouts are not retried
         )
+        # An address may be shared with programs that keep text in Redis; pictures are no text.
+        self._redis.connection_pool.connection_kwargs["decode_responses"] = False
         try:
             share_context(self._redis.connection_pool, clock)
         except (TypeError, RedisError) as error:  # otherwise raised by the first command

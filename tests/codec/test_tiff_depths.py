@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from app.codec.reader import read
+from app.codec.readers import tiff_page
 from app.codec.types import DecodeLimits, Samples
 from app.errors import TooManyPixels, UndecodablePicture, UnsupportedFormat
 from tests.codec.support import picture, wanted
@@ -245,6 +246,29 @@ def test_a_strip_that_does_not_decode_is_no_picture(truncated: str) -> None:
     """libtiff said nothing, and left the memory as it found it."""
     with pytest.raises(UndecodablePicture):
         decoded((CASES / "tiff_uninitialised.tif").read_bytes(), truncated=truncated)
+
+
+def with_planes_of_kind(planes: int, channels: int) -> bytes:
+    """A compressed TIFF of one strip with this PlanarConfiguration."""
+    file, samples = io.BytesIO(), picture(5, 7, channels, np.uint16)
+    kind = "rgb" if channels == 3 else "minisblack"
+    tifffile.imwrite(file, samples, photometric=kind, planarconfig="contig", compression="lzw", metadata=None)
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as written:
+        at = written.pages.first.tags[284].valueoffset
+    return file.getvalue()[:at] + struct.pack("<H", planes) + file.getvalue()[at + 2 :]
+
+
+@pytest.mark.parametrize("planes", [0, 3, 99])
+@pytest.mark.parametrize("truncated", ["reject", "allow"])
+def test_channels_stored_in_no_known_way_are_refused(planes: int, truncated: str) -> None:
+    with pytest.raises(UndecodablePicture, match=f"PlanarConfiguration, is {planes};"):
+        decoded(with_planes_of_kind(planes, 3), truncated=truncated)
+
+
+def test_a_part_of_a_page_that_nothing_is_stored_for_shows_no_earlier_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float, **_: np.full(shape, 77, dtype))
+    found = tiff_page.decoded(with_planes_of_kind(99, 3))
+    np.testing.assert_array_equal(found[2:], 0)
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])

@@ -91,6 +91,14 @@ async def test_few_pictures_are_transferred_at_once(clean: RedisServer, monkeypa
     await store.close()
 
 
+async def test_an_address_that_asks_for_text_gets_pictures(clean: RedisServer) -> None:
+    store = RedisStore(f"{clean.url}?decode_responses=true", 1 << 30, 60)
+    assert await store.available()
+    assert await store.put("a", "", LARGE)
+    assert await store.get("a", "", 4) == LARGE[4]
+    await store.close()
+
+
 async def test_it_is_reached_by_a_socket(clean: RedisServer) -> None:
     store = RedisStore(clean.socket_url, 1 << 20, 60)
     assert await store.available()

@@ -18,7 +18,7 @@ from app.errors import BadParameter, TooManyPixels, UndecodablePicture, Unsuppor
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PER_PIXEL, _FORMAT = 256, 257, 258, 262, 277, 339
 _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 322, 323, 338
-_PLANES, _SEPARATE = 284, 2
+_PLANES, _TOGETHER, _SEPARATE = 284, 1, 2
 _COMPRESSION, _FILL_ORDER, _STRIPS, _TILES = 259, 266, 273, 324
 _ROWS_PER_STRIP, _OLD_JPEG, _HEADER = 278, 6, 8
 _STRIP_BYTES, _TILE_BYTES = 279, 325
@@ -75,6 +75,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
             raise UndecodablePicture(
                 "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it again."
             )
+        _check_planes(self.tag_v2)
         try:
             super()._setup()
             self._leave_premultiplied()
@@ -208,6 +209,16 @@ def _check_parts(tags: Mapping[int, Any]) -> None:
         raise UndecodablePicture(
             f"The TIFF is stored in {parts:,} strips or tiles; at most {_MOST_PARTS:,} are read. Save it "
             "with larger ones."
+        )
+
+
+def _check_planes(tags: Mapping[int, Any]) -> None:
+    """UndecodablePicture if nothing says how channels are stored: libtiff refuses it, tifffile takes it for planes."""
+    planes = _values(tags, _PLANES, (_TOGETHER,))[0]
+    if planes not in (_TOGETHER, _SEPARATE) and _values(tags, _PER_PIXEL, (1,))[0] > 1:
+        raise UndecodablePicture(
+            f"The TIFF does not say how its channels are stored (tag 284, PlanarConfiguration, is {planes}; only 1 and "
+            "2 have a meaning). Save it again."
         )
 
 

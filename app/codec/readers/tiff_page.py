@@ -64,7 +64,8 @@ def holds_several(file: tifffile.TiffFile) -> bool:
 
 
 def _values(page: tifffile.TiffPage) -> NDArray[Any]:
-    values = np.asarray(page.asarray())
+    # tifffile's own array is uninitialised: what no strip or tile covers would show pictures decoded before this one.
+    values = np.asarray(page.asarray(out=np.zeros(page.shape, page.dtype)))
     values = values.astype(np.uint8) if values.dtype == bool else values
     if page.planarconfig == 2 and values.ndim == 3:
         values = np.moveaxis(values, 0, 2)
