@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from app.service.service import Service
@@ -39,6 +40,25 @@ def problem(answer: bytes) -> dict[str, Any]:
 
 def fields(count: int) -> bytes:
     return b"".join(b"X-%d: y\r\n" % number for number in range(count))
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /mo", MODEL, MODEL + b"\r\n"])
+def test_a_connection_is_counted_until_it_is_closed_whatever_was_sent(
+    running: tuple[str, Service], sent: bytes
+) -> None:
+    url, service = running
+
+    def until(count: bytes) -> None:
+        end = time.monotonic() + SECONDS
+        while b"\nlapsrn_connections %s\n" % count not in generate_latest(service.metrics.registry):
+            assert time.monotonic() < end, "too many, or too few, are counted"
+            time.sleep(0.01)
+
+    until(b"0.0")
+    with connected(url) as connection:
+        connection.sendall(sent)
+        until(b"1.0")
+    until(b"0.0")
 
 
 @pytest.mark.parametrize(
