@@ -10,18 +10,19 @@ case ${picture##*/} in
     *) name=$picture ;;
 esac
 headers=$(mktemp)
-trap 'rm -f "$headers"' EXIT
+body=$(mktemp)
+trap 'rm -f "$headers" "$body"' EXIT
 
 # The picture is the body, as in --form commas, semicolons and quotes in its name would be more than that.
 # curl retries 503 and 429 after Retry-After. An error's body, a problem document, goes to standard error.
 curl --silent --show-error --fail-with-body --retry 5 \
     --data-binary "@$picture" --header "Content-Type: application/octet-stream" \
-    --dump-header "$headers" --output "${name}_x4.png" \
+    --dump-header "$headers" --output "$body" \
     "$service/upscale?scale=4" || {
-    if [ -f "${name}_x4.png" ]; then cat "${name}_x4.png" >&2; fi
-    rm -f "${name}_x4.png"
+    cat "$body" >&2
     exit 1
 }
+cat "$body" >"${name}_x4.png"
 
 id=$(tr -d '\r' <"$headers" | sed -n 's/^x-upscale-id: //Ip')
 curl --silent --show-error --fail --output "${name}_x2.png" "$service/upscale?level=2&id=$id"

@@ -76,10 +76,13 @@ def test_a_bad_picture_is_told_and_leaves_nothing(url: str, tmp_path: Path, name
 def test_a_service_that_is_off_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     picture = tmp_path / "photo.png"
     picture.write_bytes(pictures.png(GRAY))
+    earlier = tmp_path / "photo_x4.png"
+    earlier.write_bytes(b"an earlier result")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     done = example(name, str(picture), f"http://127.0.0.1:{port}")
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert str(port) in line or "127.0.0.1" in line
-    assert os.listdir(tmp_path) == ["photo.png"]  # noqa: PTH208
+    assert earlier.read_bytes() == b"an earlier result"
+    assert sorted(os.listdir(tmp_path)) == ["photo.png", "photo_x4.png"]  # noqa: PTH208

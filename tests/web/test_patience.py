@@ -1,6 +1,7 @@
 """A service that is away, starting, locked, or has forgotten: nothing is lost, and the page says what it waits for."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -106,6 +107,27 @@ def test_what_is_in_the_way_of_one_picture_only_is_said(service: Running, visit:
     page.unroute("**/upscale*")
     page.click("#trouble-again")
     wait_done(page)
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+def test_a_file_that_is_gone_is_told_from_a_service_that_is_away(
+    service: Running, visit: Visit, tmp_path: Path, looked_at: bool
+) -> None:
+    page = visit(service.url, may_complain=True)
+    service.pace.hold()
+    ahead = [tmp_path / f"{n}.png" for n in range(2)]
+    gone = tmp_path / "gone.png"
+    for path in (*ahead, gone):
+        path.write_bytes(png(20, 30))
+    page.set_input_files("#files", [*map(str, ahead), str(gone)])
+    if looked_at:
+        page.wait_for_selector(".entry:nth-child(3) .entry-thumb > *")
+    gone.unlink()
+    service.pace.go()
+    page.wait_for_selector(".entry:nth-child(3)[data-state=failed]")
+    page.click(".entry:nth-child(3) .entry-open")
+    assert text(page, "#trouble-title") == "The file can no longer be read"
+    assert page.locator("#banner").is_hidden()
 
 
 def test_all_that_failed_can_be_tried_again_at_once(service: Running, visit: Visit) -> None:

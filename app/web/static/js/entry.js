@@ -146,6 +146,11 @@ export class Entry {
     return this.#reading;
   }
 
+  /** @returns {Promise<boolean>} whether the file is still as it was chosen; one that was gone before it was looked at seems empty */
+  isReadable() {
+    return this.file.slice(0, 1).arrayBuffer().then((start) => start.byteLength > 0, () => false);
+  }
+
   /** Decode the file, for a small copy and the size as it is shown. */
   async decode() {
     const picture = await createImageBitmap(this.file).catch(() => null);

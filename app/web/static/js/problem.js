@@ -3,7 +3,7 @@
 /**
  * @typedef {{type: string, title: string, detail: string, status: number, retryAfter: number | null, id: string}} Problem
  *   type: the last part of the service's `type`, one of its own kinds of error, or one of the page's: "unreachable",
- *   "cancelled", "page", or "" for an answer that is not the service's; status 0: no answer at all; retryAfter in
+ *   "unreadable", "cancelled", "page", or "" for an answer that is not the service's; status 0: no answer at all; retryAfter in
  *   seconds; id: of the request
  */
 

@@ -1,7 +1,7 @@
 /** One picture's way through the service: sent, followed, fetched; patient with a service that is busy or away. */
 
 import { follow, pause } from "./job.js";
-import { ApiError, failureOf, isUnreachable, problemOf } from "./problem.js";
+import { ApiError, failureOf, isUnreachable, ownProblem, problemOf } from "./problem.js";
 import { Result } from "./result.js";
 
 /** @typedef {import("./api.js").Api} Api */
@@ -46,6 +46,7 @@ export class Run {
         if (!(error instanceof ApiError)) throw error;
         const problem = problemOf(error);
         if (isUnreachable(problem)) {
+          if (!this.#entry.job && !(await this.#entry.isReadable())) throw new ApiError(ownProblem("unreadable"));
           losses = this.#entry.job ? 1 : losses + 1;
           tries += 1;
           if (losses > MOST_LOSSES || tries > 2 * MOST_TRIES) throw error;

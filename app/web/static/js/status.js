@@ -47,12 +47,13 @@ const GROUPS = {
   "unsupported-coding": "failed",
   "range-not-satisfiable": "failed",
   unreachable: "unreachable",
+  unreadable: "unreadable",
   page: "page",
 };
 /** Groups for which the same file, asked for in the same way, fails again. */
 const HOPELESS = new Set(["bytes", "pixels", "reach", "format", "damaged", "settings", "animation"]);
 /** Groups for which the file fails whatever is asked for. */
-const ABOUT_THE_FILE = new Set(["bytes", "format", "damaged"]);
+const ABOUT_THE_FILE = new Set(["bytes", "format", "damaged", "unreadable"]);
 /** Formats that decode whole or not at all. */
 const ALL_OR_NOTHING = new Set(["avif", "heic"]);
 const FILMS = new Set(["png", "webp"]);

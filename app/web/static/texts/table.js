@@ -1108,6 +1108,22 @@ export const TEXTS = {
     zh: "服务可用，但此图片没有得到响应。可能被中途拦截：请换用其他网络或较小的文件。",
     ja: "サービスは動いていますが、この画像には応答がありません。別のネットワークか、小さいファイルで試してください。",
   },
+  "trouble.unreadable": {
+    en: "The file can no longer be read",
+    de: "Die Datei lässt sich nicht mehr lesen",
+    fr: "Le fichier n’est plus lisible",
+    es: "El archivo ya no se puede leer",
+    zh: "无法再读取该文件",
+    ja: "ファイルを読み取れなくなりました",
+  },
+  "trouble.unreadable.detail": {
+    en: "It has been moved, changed or deleted, or its drive is gone. Choose it again.",
+    de: "Sie wurde verschoben, geändert oder gelöscht, oder ihr Laufwerk ist nicht mehr da. Wählen Sie sie noch einmal aus.",
+    fr: "Il a été déplacé, modifié ou supprimé, ou son support n’est plus là. Choisissez-le à nouveau.",
+    es: "Se ha movido, modificado o eliminado, o su unidad ya no está. Elíjalo de nuevo.",
+    zh: "文件已被移动、修改或删除，或其所在的驱动器已断开。请重新选择。",
+    ja: "移動、変更、削除されたか、ドライブが取り外されました。もう一度選択してください。",
+  },
   "trouble.page": {
     en: "The page made a mistake",
     de: "Die Seite hat einen Fehler gemacht",
