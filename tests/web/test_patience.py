@@ -61,6 +61,24 @@ def test_a_job_goes_on_where_it_was_when_the_connection_is_back(service: Running
     assert "POST" not in sent
 
 
+def test_a_picture_whose_acceptance_was_lost_is_not_computed_twice(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    begun: list[str] = []
+
+    def lost(route: Any) -> None:
+        begun.append(route.fetch().json()["id"])
+        if len(begun) == 1:
+            route.abort()
+        else:
+            route.fulfill(status=202, json={"id": begun[-1], "state": "queued", "progress": {"done": 0, "total": 0}})
+
+    page.route("**/upscale?*", lambda route: lost(route) if route.request.method == "POST" else route.continue_())
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert len(begun) == 2
+    assert begun[0] == begun[1]
+
+
 WATCHED = """() => {
     window.seen = [];
     const quiet = document.querySelector("#banner-quiet");

@@ -69,16 +69,18 @@ export class Api {
    * Send a picture; the work goes on after this returns. XMLHttpRequest, as fetch does not tell how far an upload is.
    * @param {File} file
    * @param {string} parameters such as "scale=4&frames=first"
+   * @param {string} key sent again when the response was lost, so that the picture is not computed twice
    * @param {AbortSignal} signal
    * @param {(share: number) => void} onUpload share of the bytes sent, 0..1
    * @returns {Promise<Job>}
    */
-  submit(file, parameters, signal, onUpload) {
+  submit(file, parameters, key, signal, onUpload) {
     const form = new FormData();
     form.append("image", file, file.name);
     const request = new XMLHttpRequest();
     request.open("POST", this.url(`upscale?${parameters}`));
     request.setRequestHeader("Prefer", "respond-async");
+    request.setRequestHeader("Idempotency-Key", key);
     request.setRequestHeader("Accept", "image/png, application/json");
     for (const [name, value] of Object.entries(this.#auth())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && onUpload(event.loaded / event.total);

@@ -16,12 +16,19 @@ const FIRST_WAIT_S = 2;
 /** Statuses that ask for patience: too much under way, queue full, starting. */
 const BUSY = new Set([429, 503]);
 
+/** @returns {string} an Idempotency-Key; crypto.randomUUID is missing on pages without TLS */
+function newKey() {
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
+}
+
 export class Run {
   #api;
   #connection;
   #entry;
   #enter;
   #signal;
+  /** The key of the job that may have been begun, and what was asked for under it. */
+  #asked = { key: "", parameters: "" };
 
   /**
    * @param {Api} api @param {Connection} connection @param {Entry} entry
@@ -55,6 +62,7 @@ export class Run {
           const isLost = problem.status === 404 && this.#entry.job !== null;
           if (!(isLost || BUSY.has(problem.status)) || tries >= MOST_TRIES) throw error;
           this.#entry.job = null;
+          this.#asked.key = ""; // a failed job would be found under it again
           if (!isLost) await this.#hold(problem.retryAfter ?? FIRST_WAIT_S * tries);
           tries += 1;
         }
@@ -87,7 +95,9 @@ export class Run {
     entry.startedAt = performance.now();
     entry.uploaded = 0;
     this.#enter("uploading");
-    const job = await this.#api.submit(entry.file, entry.parameters, this.#signal, (share) => {
+    const { parameters } = entry;
+    if (!this.#asked.key || this.#asked.parameters !== parameters) this.#asked = { key: newKey(), parameters };
+    const job = await this.#api.submit(entry.file, parameters, this.#asked.key, this.#signal, (share) => {
       entry.uploaded = share;
       this.#enter("uploading");
     });
