@@ -79,7 +79,9 @@ def read(path: Path) -> Picture:
     except FileNotFoundError:
         raise
     except UnidentifiedImageError:  # its message has an address in memory instead of the file's name
-        raise PictureError(f"{path}: not a readable picture (no PNG, JPEG, TIFF, BMP or WebP of 8 or 16 bits)") from None
+        raise PictureError(
+            f"{path}: not a readable picture (no PNG, JPEG, TIFF, BMP or WebP of 8 or 16 bits)"
+        ) from None
     # What decoders raise for damaged files is of many types.
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path}: not a readable picture ({' '.join(str(error).split())})") from None

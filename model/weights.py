@@ -116,7 +116,8 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], NetworkInf
         config = LapSRNConfig(**metadata["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} has no usable LapSRN config ({error}); export it with model.train") from None
-    if {name: values.shape for name, values in tensors.items()} != shapes(config):
+    too_few = len(tensors) < 2 * sum(config.depth_of_levels)  # a depth of a billion is refused without listing it
+    if too_few or {name: values.shape for name, values in tensors.items()} != shapes(config):
         raise WeightsError(f"the tensors in {path} do not fit its config {config}; export it again")
     if not all(np.isfinite(values).all() for values in tensors.values()):
         raise WeightsError(f"{path} holds values that are not finite; restore it")

@@ -121,10 +121,27 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         {"scale": 3, "depth": 1, "width": 2, "slope": 0.2},
         {"scale": 4, "depth": 0, "width": 2},
         {"scale": 4, "depth": 1, "width": 2, "colour": True},
+        {"scale": 4.0, "depth": 1, "width": 2},
+        {"scale": 4, "depth": 1.0, "width": 2},
+        {"scale": 4, "depth": 1, "width": 2, "depths": "ab"},
+        {"scale": 4, "depth": 1, "width": 2, "slope": "0.2"},
+        {"scale": 4, "depth": 1, "width": 2, "slope": float("nan")},
         [4, 1, 2],
         "LapSRN",
     ],
-    ids=["none", "scale 3", "depth 0", "unknown field", "list", "text"],
+    ids=[
+        "none",
+        "scale 3",
+        "depth 0",
+        "unknown field",
+        "scale 4.0",
+        "depth 1.0",
+        "depths of text",
+        "slope of text",
+        "slope not a number",
+        "list",
+        "text",
+    ],
 )
 def test_config_that_is_not_one(path: Path, config: Any) -> None:
     rewrite(path, {} if config is None else {"config": json.dumps(config)})
@@ -152,8 +169,9 @@ def test_tensors_that_do_not_fit(path: Path, changes: Changes) -> None:
     assert message(path) == f"the tensors in PATH do not fit its config {CONFIG}; export it again"
 
 
-def test_config_of_another_network(path: Path) -> None:
-    other = LapSRNConfig(scale=4, depth=2, width=2)
+@pytest.mark.parametrize("depth", [2, 10**12], ids=["2", "a depth that nothing could list"])
+def test_config_of_another_network(path: Path, depth: int) -> None:
+    other = LapSRNConfig(scale=4, depth=depth, width=2)
     rewrite(path, {"config": json.dumps(asdict(other))})
     assert message(path) == f"the tensors in PATH do not fit its config {other}; export it again"
 
