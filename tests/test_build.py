@@ -43,7 +43,7 @@ def test_every_file_beside_the_shipped_weights_is_served(weights: Path) -> None:
     assert served.index("lapsrn_x8") < served.index("lapsrn_x4_jpeg")
 
 
-def test_deep_companions_are_behind_their_networks() -> None:
+def test_deep_companions_follow_the_other_networks() -> None:
     found = open_weights(Settings())
     assert [each.info.name for each in found] == [
         "lapsrn_x4",
@@ -55,7 +55,7 @@ def test_deep_companions_are_behind_their_networks() -> None:
     assert [each.info.deep_of for each in found] == ["", "", "lapsrn_x4", "", ""]
 
 
-def test_a_folder_s_companions_are_no_first_choice(tmp_path: Path) -> None:
+def test_companions_in_a_folder_never_become_the_first_network(tmp_path: Path) -> None:
     """However they are called."""
     for name, about in (("b", {}), ("c_x8", {}), ("a_deep", {"deep": {"of": "b"}}), ("b_x8", {"deep": {"of": "c_x8"}})):
         scale = 8 if name.endswith("x8") else 4
@@ -70,12 +70,12 @@ def test_the_purpose_of_a_network_comes_from_its_file(weights: Path) -> None:
     assert [purposes[name] for name in ("lapsrn_x4", "lapsrn_x8", "lapsrn_x4_jpeg")] == ["", "", "Clean up JPEG traces"]
 
 
-def test_a_folder_stands_for_its_files_those_with_a_purpose_last(folder: Path) -> None:
+def test_a_folder_adds_its_files_and_those_with_a_purpose_come_last(folder: Path) -> None:
     first = folder / "d_x2.safetensors"
     assert names(Settings(weights=first, more_weights=(folder,))) == ["d_x2", "b_x4", "c_x8", "a_cleaner"]
 
 
-def test_files_keep_the_order_they_are_given_in_and_folders_add_what_is_not_there_yet(folder: Path) -> None:
+def test_files_keep_their_given_order_and_folders_add_the_missing_ones(folder: Path) -> None:
     given = (folder / "a_cleaner.safetensors", folder)
     assert names(Settings(weights=folder / "c_x8.safetensors", more_weights=given)) == [
         "c_x8",
@@ -85,7 +85,7 @@ def test_files_keep_the_order_they_are_given_in_and_folders_add_what_is_not_ther
     ]
 
 
-def test_two_files_of_one_name_end_the_start(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_two_files_of_the_same_name_fail_the_start(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other") / "b_x4.safetensors"
     save_weights(other, random_network(LapSRNConfig(depth=1, width=2)))
     with pytest.raises(StartupError, match=r"weights files must differ in name, .*: b_x4, b_x4"):
@@ -102,20 +102,22 @@ def test_two_files_of_one_name_end_the_start(folder: Path, tmp_path_factory: pyt
         ({"devices": "gpu"}, "LAPSRN_DEVICES or --device: unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
     ],
 )
-def test_what_cannot_be_served_ends_the_start(folder: Path, settings: dict[str, object], says: str) -> None:
+def test_networks_that_cannot_be_served_fail_the_start_in_one_line(
+    folder: Path, settings: dict[str, object], says: str
+) -> None:
     given: dict[str, object] = {"weights": folder / "b_x4.safetensors", "more_weights": ()} | settings
     with pytest.raises(StartupError, match=says) as stopped:
         open_model(Settings(**given), None)  # type: ignore[arg-type]
     assert "\n" not in str(stopped.value)
 
 
-def test_a_bad_file_in_a_folder_ends_the_start(folder: Path) -> None:
+def test_a_bad_file_in_a_folder_fails_the_start(folder: Path) -> None:
     (folder / "state.safetensors").write_bytes(b"")
     with pytest.raises(StartupError, match=r"state\.safetensors is not a readable safetensors file"):
         open_model(Settings(weights=folder / "b_x4.safetensors", more_weights=(folder,)), None)
 
 
-def test_a_folder_for_the_first_network_ends_the_start(folder: Path) -> None:
+def test_a_folder_as_the_first_network_fails_the_start(folder: Path) -> None:
     with pytest.raises(StartupError, match="is not a readable safetensors file"):
         open_model(Settings(weights=folder), None)
 
@@ -124,7 +126,7 @@ def test_a_folder_for_the_first_network_ends_the_start(folder: Path) -> None:
     ("replicas", "gpus", "redis", "count"),
     [(1, 0, False, 1), (4, 0, True, 4), ("auto", 0, True, 1), ("auto", 1, True, 4), ("auto", 1, False, 1)],
 )
-def test_as_many_replicas_as_pay(
+def test_automatic_replicas_depend_on_cores_and_gpus(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, replicas: int | str, gpus: int, redis: bool, count: int
 ) -> None:
     """Twelve cores."""
@@ -154,7 +156,7 @@ def test_as_many_replicas_as_pay(
         "unix:///run/redis.sock?socket_keepalive=1",
     ],
 )
-def test_an_address_of_redis_that_cannot_be_read_is_told_without_it(url: str) -> None:
+def test_an_invalid_redis_url_is_reported_without_its_password(url: str) -> None:
     """A password with a slash looks like the end of the port, which errors of the libraries show."""
     with pytest.raises(StartupError, match=r"^LAPSRN_REDIS_URL: [^\n]*%2F") as refused:
         assembly.build_store(Settings(redis_url=url), Metrics(CollectorRegistry()))  # type: ignore[arg-type]
@@ -162,7 +164,7 @@ def test_an_address_of_redis_that_cannot_be_read_is_told_without_it(url: str) ->
     assert refused.value.__suppress_context__
 
 
-def test_replicas_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replicas_share_the_cores_equally(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "cores", lambda: 12)
     settings = Settings(replicas=3, redis_url="redis://localhost")  # type: ignore[arg-type]
     each = assembly.settings_of_replica(settings, 3)
@@ -171,7 +173,7 @@ def test_replicas_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (set_by_hand.cpu_workers, set_by_hand.codec_threads) == (9, 5)
 
 
-def test_too_many_replicas_are_told_as_such() -> None:
+def test_too_little_memory_for_the_replicas_is_blamed_on_their_number() -> None:
     """It was LAPSRN_MEMORY_BYTES, which nobody had set."""
     settings = Settings(replicas=64, redis_url="redis://localhost", memory_bytes=8 << 30)  # type: ignore[arg-type]
     with pytest.raises(

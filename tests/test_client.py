@@ -86,7 +86,7 @@ GOOD = (200, {"Content-Type": "image/png", "Content-Location": "/upscale?level=4
 
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("kind", ["bytes", "path", "text", "stream", "pillow", "array", "view"])
-def test_sends_any_kind_of_picture(url: str, tmp_path: Path, kind: str, scale: int) -> None:
+def test_every_kind_of_picture_can_be_sent(url: str, tmp_path: Path, kind: str, scale: int) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(FILE)
     kinds: dict[str, Picture] = {
@@ -114,7 +114,7 @@ def test_sends_any_kind_of_picture(url: str, tmp_path: Path, kind: str, scale: i
     ],
     ids=["ensemble", "best", "high", "medium"],
 )
-def test_better_qualities_have_several_times_the_tiles(url: str, options: Options, passes: int) -> None:
+def test_higher_efforts_compute_several_times_the_tiles(url: str, options: Options, passes: int) -> None:
     totals: list[int] = []
     with Upscaler(url) as upscaler:
         upscaler.upscale(FILE, progress=lambda done, total: totals.append(total))
@@ -126,7 +126,7 @@ def test_better_qualities_have_several_times_the_tiles(url: str, options: Option
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 2), (5, 7, 3), (5, 7, 4)])
-def test_arrays_are_files_of_exactly_their_samples(shape: tuple[int, ...], dtype: type) -> None:
+def test_arrays_are_sent_as_files_with_exactly_their_samples(shape: tuple[int, ...], dtype: type) -> None:
     samples = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
     for array in (samples, np.asfortranarray(samples)):
         assert np.array_equal(read_png(data_of(array)).reshape(shape), samples)
@@ -140,12 +140,12 @@ def test_arrays_are_files_of_exactly_their_samples(shape: tuple[int, ...], dtype
         (np.zeros((0, 3), np.uint8), ValueError),
     ],
 )
-def test_other_arrays_are_refused(array: Any, error: type[Exception]) -> None:
+def test_arrays_of_other_types_and_shapes_are_refused(array: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="an array has to be"):
         data_of(array)
 
 
-def test_results_go_where_they_are_wanted(url: str, tmp_path: Path) -> None:
+def test_results_can_be_saved_or_opened_as_pillow_images_and_arrays(url: str, tmp_path: Path) -> None:
     with Upscaler(url) as upscaler:
         result = upscaler.upscale(GRAY, 2)
     result.save(tmp_path / "big.png")
@@ -164,14 +164,16 @@ def test_results_go_where_they_are_wanted(url: str, tmp_path: Path) -> None:
         (4, {"width": 14}, (10, 14)),
     ],
 )
-def test_sizes_wished_for(url: str, scale: float, options: dict[str, Any], size: tuple[int, int]) -> None:
+def test_results_have_the_requested_size(
+    url: str, scale: float, options: dict[str, Any], size: tuple[int, int]
+) -> None:
     with Upscaler(url) as upscaler:
         assert upscaler.upscale(GRAY, scale, Options(**options)).array().shape == size
         job = upscaler.upscale(GRAY, scale, Options(**options), progress=lambda done, total: None)
         assert job.array().shape == size
 
 
-def test_jobs_are_had_by_their_id(url: str) -> None:
+def test_jobs_can_be_followed_by_their_id(url: str) -> None:
     with Upscaler(url) as upscaler:
         begun = upscaler.begin(FILE, 4)
         assert begun.state in ("queued", "running", "done")
@@ -184,7 +186,7 @@ def test_jobs_are_had_by_their_id(url: str) -> None:
             upscaler.job(begun.id)
 
 
-def test_a_stream_that_breaks_off_is_taken_up_again() -> None:
+def test_a_broken_event_stream_is_resumed() -> None:
     def state(number: int, name: str) -> dict[str, Any]:
         results = {"2": "/upscale?level=2&id=1"} if name == "done" else {}
         return {"id": "1", "state": name, "progress": {"done": number, "total": 3}, "results": results}
@@ -211,20 +213,20 @@ def test_a_stream_that_breaks_off_is_taken_up_again() -> None:
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_a_job_that_fails_is_an_error_of_its_own(url: str) -> None:
+def test_a_failed_job_raises_job_failed(url: str) -> None:
     with Upscaler(url) as upscaler, pytest.raises(JobFailed) as caught:
         upscaler.wait(upscaler.begin(b"no picture").id)
     assert caught.value.status == 415
 
 
-def test_nobody_there_is_told_in_one_line() -> None:
+def test_an_unreachable_service_is_reported_in_one_line() -> None:
     with Upscaler("http://127.0.0.1:9") as upscaler, pytest.raises(Unreachable) as caught:
         upscaler.upscale(FILE)
     assert str(caught.value).startswith("no answer from http://127.0.0.1:9: ")
     assert "\n" not in str(caught.value)
 
 
-def test_errors_have_kinds(url: str) -> None:
+def test_errors_have_classes_of_their_own(url: str) -> None:
     with Upscaler(url) as upscaler, pytest.raises(UnsupportedFormat):
         upscaler.upscale(b"no picture")
     stub = Scripted(LIMITED)
@@ -232,7 +234,7 @@ def test_errors_have_kinds(url: str) -> None:
         upscaler.upscale(FILE)
 
 
-def test_fetches_another_level_of_the_same_pass(url: str) -> None:
+def test_another_level_of_the_same_pass_can_be_fetched(url: str) -> None:
     with Upscaler(url) as upscaler:
         result = upscaler.upscale(FILE)
         half = upscaler.level(result.id, 2)
@@ -241,14 +243,14 @@ def test_fetches_another_level_of_the_same_pass(url: str) -> None:
     np.testing.assert_array_equal(pictures.opened(half.body), enlarged(2))
 
 
-def test_passes_options_on(url: str) -> None:
+def test_options_are_sent(url: str) -> None:
     with Upscaler(url) as upscaler:
         result = upscaler.upscale(FILE, options=Options(format="webp", lossless=True))
     assert result.media_type == "image/webp"
     np.testing.assert_array_equal(pictures.opened(result.body)[..., 0], enlarged(4))
 
 
-def test_names_the_model(url: str) -> None:
+def test_the_model_can_be_chosen_and_is_named_in_the_result(url: str) -> None:
     with Upscaler(url) as upscaler:
         result = upscaler.upscale(FILE, options=Options(model="fake_x4"))
         assert (result.media_type, result.model) == ("image/png", "fake_x4")
@@ -258,20 +260,20 @@ def test_names_the_model(url: str) -> None:
 
 
 @pytest.mark.parametrize("progress", [None, lambda done, total: None], ids=["at once", "as a job"])
-def test_tells_of_a_picture_that_was_incomplete(url: str, progress: Any) -> None:
+def test_a_result_says_whether_its_picture_was_truncated(url: str, progress: Any) -> None:
     with Upscaler(url) as upscaler:
         for data, expected in [(FILE[:-20], True), (FILE, False)]:
             assert upscaler.upscale(data, options=Options(truncated="allow"), progress=progress).truncated is expected
 
 
 @pytest.mark.parametrize("progress", [None, lambda done, total: None], ids=["at once", "as a job"])
-def test_says_which_metadata_was_left_out(url: str, progress: Any) -> None:
+def test_a_result_says_which_metadata_was_left_out(url: str, progress: Any) -> None:
     with Upscaler(url) as upscaler:
         result = upscaler.upscale(png((b"eXIf", b"no directory of anything")), progress=progress)
         assert result.left_out == "exif dropped (unreadable)"
 
 
-def test_tells_progress_in_tiles(url: str) -> None:
+def test_progress_is_reported_in_tiles(url: str) -> None:
     seen: list[tuple[int, int]] = []
     with Upscaler(url) as upscaler:
         result = upscaler.upscale(FILE, progress=lambda done, total: seen.append((done, total)))
@@ -281,7 +283,7 @@ def test_tells_progress_in_tiles(url: str) -> None:
     assert seen == sorted(set(seen))  # each once
 
 
-async def test_asyncio_client_does_the_same_several_at_once(url: str) -> None:
+async def test_the_asyncio_client_runs_several_requests_at_once(url: str) -> None:
     async with AsyncUpscaler(url) as upscaler:
         results = await asyncio.gather(*(upscaler.upscale(FILE, 2) for _ in range(5)))
         half = await upscaler.level((await upscaler.upscale(FILE, progress=lambda done, total: None)).id, 2)
@@ -291,7 +293,7 @@ async def test_asyncio_client_does_the_same_several_at_once(url: str) -> None:
 
 
 @pytest.mark.parametrize("as_job", [False, True])
-def test_problems_are_exceptions_with_their_fields(url: str, as_job: bool) -> None:
+def test_problem_documents_are_raised_with_their_fields(url: str, as_job: bool) -> None:
     with Upscaler(url) as upscaler, pytest.raises(UpscaleError) as caught:
         upscaler.upscale(b"no picture", progress=(lambda done, total: None) if as_job else None)
     error = caught.value
@@ -300,13 +302,13 @@ def test_problems_are_exceptions_with_their_fields(url: str, as_job: bool) -> No
     assert "PNG" in error.detail
 
 
-def test_unknown_result_is_404(url: str) -> None:
+def test_an_unknown_result_is_404(url: str) -> None:
     with Upscaler(url) as upscaler, pytest.raises(UpscaleError) as caught:
         upscaler.level("unknown")
     assert caught.value.status == 404
 
 
-def test_sends_the_api_key() -> None:
+def test_the_api_key_is_sent() -> None:
     key = {"name": "me", "sha256": hashlib.sha256(b"secret").hexdigest()}
     with service(api_keys=(key,)) as (url, _):
         with Upscaler(url) as upscaler, pytest.raises(UpscaleError) as caught:
@@ -317,14 +319,14 @@ def test_sends_the_api_key() -> None:
 
 
 @pytest.mark.parametrize("key", ["secret\n", "sécret", "secret\x00"])
-def test_a_key_that_cannot_be_sent_is_told_without_it(key: str) -> None:
+def test_an_invalid_key_is_reported_without_showing_it(key: str) -> None:
     """A line break at the end comes from a file with one line."""
     with pytest.raises(NotAuthorized, match="this API key cannot be sent") as caught:
         Upscaler("http://service", key)
     assert "cret" not in str(caught.value)
 
 
-def test_tries_again_after_as_long_as_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_wait_as_long_as_retry_after_says(monkeypatch: pytest.MonkeyPatch) -> None:
     stub = Scripted(BUSY, LIMITED, (503, {}, b""), GOOD)
     with listening(stub) as url, Upscaler(url) as upscaler:
         slept: list[float] = []
@@ -348,7 +350,7 @@ def test_tries_again_after_as_long_as_it_was_told(monkeypatch: pytest.MonkeyPatc
         ("", 0.5),
     ],
 )
-def test_waits_until_a_date_and_by_itself_where_it_is_told_nothing(
+def test_retries_wait_until_a_date_or_a_default_time(
     monkeypatch: pytest.MonkeyPatch, wanted: str, seconds: float
 ) -> None:
     busy = (503, {"Date": "Fri, 31 Jan 2026 12:00:00 GMT", "Retry-After": wanted}, b"")
@@ -360,7 +362,7 @@ def test_waits_until_a_date_and_by_itself_where_it_is_told_nothing(
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"\xff", b'{"self": 1, "status": "?"}'])
-def test_a_problem_that_is_none_is_an_error_all_the_same(body: bytes) -> None:
+def test_a_malformed_problem_document_is_still_an_error(body: bytes) -> None:
     """What stands between client and service answers as it likes."""
     with listening(Scripted((500, PROBLEM, body))) as url, Upscaler(url) as upscaler:
         with pytest.raises(ServerError, match="Internal Server Error") as caught:
@@ -369,7 +371,7 @@ def test_a_problem_that_is_none_is_an_error_all_the_same(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Content-Type": "text/html; charset=utf-8"}, {}])
-def test_a_page_is_not_taken_for_a_picture_or_a_job(headers: dict[str, str]) -> None:
+def test_an_html_page_is_not_taken_for_a_picture_or_a_job(headers: dict[str, str]) -> None:
     """Of a login, or of another program on that port."""
     kind = headers.get("Content-Type", "something without a type")
     with listening(Scripted((200, headers, b"<!doctype html>"))) as url, Upscaler(url) as upscaler:
@@ -389,7 +391,7 @@ def test_a_page_is_not_taken_for_a_picture_or_a_job(headers: dict[str, str]) -> 
         (EVENTS, b"", "no events from http://.*: the stream ends as soon as it begins"),
     ],
 )
-def test_what_is_no_stream_of_a_job_is_told_and_not_asked_for_for_ever(
+def test_a_response_that_is_not_an_event_stream_is_an_error_and_not_retried_forever(
     headers: dict[str, str], body: bytes, told: str
 ) -> None:
     other = Scripted((200, headers, body))
@@ -398,7 +400,7 @@ def test_what_is_no_stream_of_a_job_is_told_and_not_asked_for_for_ever(
     assert len(other.requests) <= 2
 
 
-def test_a_job_that_names_no_result_is_an_error() -> None:
+def test_a_finished_job_without_results_is_an_error() -> None:
     done = {"id": "a", "state": "done", "progress": {"done": 1, "total": 1}, "results": {}}
     body = f"event: state\ndata: {json.dumps(done)}\n\n".encode()
     told = pytest.raises(JobFailed, match="the job is done: it names no result")
@@ -407,7 +409,7 @@ def test_a_job_that_names_no_result_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 422])
-def test_a_body_that_does_not_decompress_is_an_error_of_the_client(status: int) -> None:
+def test_a_body_that_cannot_be_decompressed_raises_an_error_of_the_client(status: int) -> None:
     garbled = Scripted((status, EVENTS | {"Content-Encoding": "gzip"}, b"not gzip"))
     with listening(garbled) as url, Upscaler(url, retries=0) as upscaler:
         with pytest.raises(Unreachable, match="decompressing"):
@@ -416,7 +418,7 @@ def test_a_body_that_does_not_decompress_is_an_error_of_the_client(status: int) 
             upscaler.wait("a")
 
 
-def test_the_id_of_a_job_is_one_part_of_a_path() -> None:
+def test_job_ids_are_escaped_in_paths() -> None:
     other = Scripted((404, PROBLEM, b"{}"))
     with listening(other) as url, Upscaler(url) as upscaler:
         for ask in (upscaler.job, upscaler.cancel, upscaler.wait):
@@ -449,7 +451,7 @@ def test_a_forked_process_has_connections_of_its_own(url: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_asyncio_client_outlives_an_event_loop(url: str) -> None:
+def test_the_asyncio_client_can_be_used_in_several_event_loops(url: str) -> None:
     """As in a program that calls asyncio.run for each picture."""
     upscaler = AsyncUpscaler(url)
 
@@ -462,14 +464,14 @@ def test_asyncio_client_outlives_an_event_loop(url: str) -> None:
 
 
 @pytest.mark.parametrize("through", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
-def test_an_error_comes_whole_from_another_process(through: Callable[[UpscaleError], UpscaleError]) -> None:
+def test_errors_can_be_pickled_with_their_fields(through: Callable[[UpscaleError], UpscaleError]) -> None:
     error = NotFound("urn:x", "No result", "It has expired.", 404, request_id="a1")
     there = through(error)
     assert type(there) is NotFound
     assert (str(there), vars(there)) == (str(error), vars(error))
 
 
-async def test_asyncio_client_tries_again() -> None:
+async def test_the_asyncio_client_retries() -> None:
     stub = Scripted(LIMITED, LIMITED, GOOD)
     with listening(stub) as url:
         async with AsyncUpscaler(url) as upscaler:
@@ -487,7 +489,7 @@ async def test_asyncio_client_tries_again() -> None:
         ((504, PROBLEM, b'{"title": "Deadline exceeded"}'), {}, 1),
     ],
 )
-def test_gives_up_within_its_bounds(
+def test_retries_end_within_their_limits(
     answer: tuple[int, dict[str, str], bytes], arguments: dict[str, Any], requests: int
 ) -> None:
     stub = Scripted(answer)
@@ -510,7 +512,7 @@ class Left(Exception):
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, Left])
-def test_what_interrupts_a_job_cancels_it(interruption: type[BaseException]) -> None:
+def test_an_exception_while_waiting_cancels_the_job(interruption: type[BaseException]) -> None:
     def interrupt(done: int, total: int) -> None:
         raise interruption
 
@@ -539,7 +541,7 @@ async def test_cancelling_the_task_cancels_the_job() -> None:
             gate.set()
 
 
-def test_a_service_that_does_not_answer_holds_up_nobody_who_leaves() -> None:
+def test_an_interrupted_client_does_not_wait_for_an_unresponsive_service() -> None:
     job = {"id": "1", "state": "queued", "progress": {"done": 0, "total": 1}}
     timeouts: list[float] = []
 
@@ -572,7 +574,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://127.0.0.1:1"])
-def test_a_service_on_this_machine_is_reached_without_a_proxy(
+def test_a_service_on_loopback_is_reached_without_a_proxy(
     url: str, surroundings: pytest.MonkeyPatch, proxy: str
 ) -> None:
     surroundings.setenv("ALL_PROXY", proxy)
@@ -582,7 +584,7 @@ def test_a_service_on_this_machine_is_reached_without_a_proxy(
 
 @pytest.mark.parametrize(("name", "value"), [("HTTP_PROXY", "ftp://127.0.0.1:1"), ("SSL_CERT_FILE", "/nowhere.pem")])
 @pytest.mark.parametrize("kind", [Upscaler, AsyncUpscaler])
-def test_an_environment_that_cannot_be_used_is_said(
+def test_invalid_proxy_settings_of_the_environment_are_reported(
     surroundings: pytest.MonkeyPatch, kind: type[Upscaler | AsyncUpscaler], name: str, value: str
 ) -> None:
     surroundings.setenv(name, value)
@@ -590,7 +592,7 @@ def test_an_environment_that_cannot_be_used_is_said(
         kind("http://pictures.test")
 
 
-def test_an_answer_of_another_program_is_told_as_such(surroundings: pytest.MonkeyPatch) -> None:
+def test_an_error_from_another_program_is_reported_as_such(surroundings: pytest.MonkeyPatch) -> None:
     """Such as of a web server at the address that was mistyped; it was no more than "Not Implemented"."""
     answers = Scripted((501, {"Content-Type": "text/html"}, b"<h1>no</h1>"))
     with listening(answers) as url, Upscaler(url) as upscaler, pytest.raises(ServerError) as refused:
@@ -600,7 +602,7 @@ def test_an_answer_of_another_program_is_told_as_such(surroundings: pytest.Monke
     )
 
 
-def test_the_proxy_that_is_in_the_way_is_named(surroundings: pytest.MonkeyPatch) -> None:
+def test_an_error_from_a_proxy_names_it_without_its_password(surroundings: pytest.MonkeyPatch) -> None:
     """Without the password that its address may hold."""
     answers = Scripted((403, {"Content-Type": "text/html"}, b"<h1>Forbidden</h1>"))
     with listening(answers) as proxy:
@@ -648,7 +650,7 @@ def busy(**headers: str) -> httpx.Response:
 QUEUED = {"id": "a", "state": "queued", "progress": {"done": 0, "total": 0}}
 
 
-def test_a_connection_that_breaks_is_tried_again_as_often_and_as_patiently(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_connections_are_retried_with_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = [httpx.ReadError("broken") for _ in range(3)]
     upscaler, pauses = scripted(monkeypatch, *broken, httpx.Response(200, json=QUEUED), retries=3)
     assert upscaler.job("a").state == "queued"
@@ -684,7 +686,7 @@ def untrusted(code: int, message: str) -> httpx.ConnectError:
         ),
     ],
 )
-def test_why_there_is_no_answer_is_in_words(
+def test_reasons_for_connection_errors_are_given_in_plain_words(
     monkeypatch: pytest.MonkeyPatch, error: httpx.TransportError, reason: str
 ) -> None:
     upscaler, _ = scripted(monkeypatch, error, retries=0)
@@ -693,20 +695,20 @@ def test_why_there_is_no_answer_is_in_words(
     assert caught.value.detail == reason
 
 
-def test_a_service_without_tls_is_told_from_one_that_is_away(url: str) -> None:
+def test_a_service_without_tls_is_distinguished_from_an_unreachable_one(url: str) -> None:
     with Upscaler(url.replace("http://", "https://")) as upscaler, pytest.raises(Unreachable) as caught:
         upscaler.job("a")
     assert caught.value.detail.endswith("; perhaps it does not speak https: try http")
 
 
-def test_a_pause_that_is_too_long_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_time_above_the_limit_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     upscaler, pauses = scripted(monkeypatch, busy(retry_after="10"), busy(retry_after="11"), max_wait=10)
     with pytest.raises(Busy):
         upscaler.job("a")
     assert pauses == [0.0, 10.0]
 
 
-def test_events_of_another_kind_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_of_unknown_kinds_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     done = QUEUED | {"state": "done", "results": {"4": ""}}
     lines = f"event: news\ndata: [1]\n\ndata: plain\n\nevent: state\ndata: {json.dumps(done)}\n\n"
     stream = httpx.Response(200, headers={"Content-Type": "text/event-stream"}, text=lines)

@@ -83,7 +83,7 @@ def test_dead_links_are_found(text: str, dead: list[str]) -> None:
     ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_help_shows_how_a_program_is_called(program: Path) -> None:
+def test_help_of_a_program_shows_how_to_call_it(program: Path) -> None:
     module = ".".join(program.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
     text = program.read_text()
     assert f'Parser("{module}", __doc__)' in text or f'prog="python -m {module}"' in text

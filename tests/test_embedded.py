@@ -25,7 +25,7 @@ def upscaler() -> Iterator[lapsrn.Upscaler]:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(9, 12), (9, 12, 1), (9, 12, 3), (9, 12, 4)])
-def test_arrays_come_back_as_arrays(upscaler: lapsrn.Upscaler, shape: tuple[int, ...], dtype: type) -> None:
+def test_arrays_are_returned_for_arrays(upscaler: lapsrn.Upscaler, shape: tuple[int, ...], dtype: type) -> None:
     samples: Array = np.full(shape, np.iinfo(dtype).max // 3, dtype)
     found = upscaler.upscale(samples, 2)
     assert found.shape == (18, 24, *shape[2:])
@@ -33,7 +33,7 @@ def test_arrays_come_back_as_arrays(upscaler: lapsrn.Upscaler, shape: tuple[int,
     assert (found == samples.flat[0]).all(), "a flat picture stays exact"
 
 
-def test_pillow_and_files_get_the_same_pixels(upscaler: lapsrn.Upscaler, tmp_path: Path) -> None:
+def test_pillow_images_and_files_give_the_same_pixels(upscaler: lapsrn.Upscaler, tmp_path: Path) -> None:
     samples: Array = picture(9, 12, 3)
     (tmp_path / "a.png").write_bytes(saved(samples, "PNG"))
     image = upscaler.upscale(Image.fromarray(samples), 4)
@@ -44,7 +44,7 @@ def test_pillow_and_files_get_the_same_pixels(upscaler: lapsrn.Upscaler, tmp_pat
         assert body.startswith(b"\x89PNG")
 
 
-def test_options_and_sizes(upscaler: lapsrn.Upscaler) -> None:
+def test_options_and_sizes_are_accepted(upscaler: lapsrn.Upscaler) -> None:
     small: Array = picture(10, 20, 3)
     assert upscaler.upscale(small, long_side=50).shape == (25, 50, 3)
     assert upscaler.upscale(saved(picture(10, 20, 3), "PNG"), 2, format="jpeg").startswith(b"\xff\xd8")
@@ -54,7 +54,7 @@ def test_options_and_sizes(upscaler: lapsrn.Upscaler) -> None:
         upscaler.upscale(b"nothing")
 
 
-def test_several_threads_at_once(upscaler: lapsrn.Upscaler) -> None:
+def test_several_threads_can_use_one_upscaler(upscaler: lapsrn.Upscaler) -> None:
     def enlarged(before: Array) -> Array:
         return upscaler.upscale(before)
 
@@ -66,14 +66,14 @@ def test_several_threads_at_once(upscaler: lapsrn.Upscaler) -> None:
         assert np.array_equal(after, upscaler.upscale(before))
 
 
-def test_the_function_loads_once_and_progress_is_told() -> None:
+def test_the_function_loads_the_networks_once_and_reports_progress() -> None:
     told: list[tuple[int, int]] = []
     first = lapsrn.upscale(picture(9, 12, 1), progress=lambda done, total: told.append((done, total)))
     assert first.shape == (36, 48, 1)
     assert told[-1][0] == told[-1][1] > 0
 
 
-def test_a_closed_one_says_so() -> None:
+def test_a_closed_upscaler_raises_an_error() -> None:
     made = lapsrn.Upscaler(device="cpu")
     made.close()
     made.close()
@@ -81,7 +81,7 @@ def test_a_closed_one_says_so() -> None:
         made.upscale(b"")
 
 
-def test_a_program_that_used_it_ends_by_itself_and_without_a_word() -> None:
+def test_a_program_that_used_it_exits_cleanly_without_output() -> None:
     program = "import lapsrn, numpy as np; print(lapsrn.upscale(np.zeros((5, 6), np.uint8)).shape)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (0, "(20, 24)\n", "")

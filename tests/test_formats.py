@@ -25,12 +25,12 @@ def test_no_two_formats_share_a_name_a_media_type_or_a_suffix() -> None:
     assert {name for name, count in Counter(names).items() if count > 1} == set()
 
 
-def test_every_format_that_can_be_written_may_be_asked_for() -> None:
+def test_every_writable_format_can_be_requested() -> None:
     writable = {row.name for row in FORMATS if isinstance(row, WritableFormat)}
     assert set(get_args(OutputFormat)) == writable, "app.formats: OutputFormat names the rows of WritableFormat"
 
 
-def test_the_python_client_may_ask_for_every_format() -> None:
+def test_every_writable_format_can_be_requested_from_the_python_client() -> None:
     literal = get_args(get_type_hints(Options)["format"])[0]
     assert set(get_args(literal)) == set(OUTPUT_FORMATS), (
         "lapsrn_client: Options.format mirrors app.formats.OutputFormat"
@@ -52,7 +52,7 @@ def test_every_output_format_is_negotiated_and_named_on_the_command_line(row: Wr
 
 
 @pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.name)
-def test_every_format_has_files_in_the_table_of_what_comes_in(row: WritableFormat) -> None:
+def test_every_format_has_cases_in_the_table_of_input_files(row: WritableFormat) -> None:
     files = [case.make()[0] for case in CASES if case.format == row.title]
     assert files, f"tests/codec/formats_table.py: CASES has no {row.title}"
     assert {format_of(data) for data in files} == {row}
@@ -70,10 +70,10 @@ def test_the_documentation_says_what_each_format_holds(row: WritableFormat) -> N
     assert row.max_side is None or f"{row.max_side:,}" in PAGE, f"docs/formats.md: {row.max_side:,} pixels a side"
 
 
-def test_the_documentation_has_no_other_formats() -> None:
+def test_the_documentation_lists_no_other_formats() -> None:
     assert set(WRITTEN) == set(OUTPUT_FORMATS)
 
 
-def test_the_documentation_names_the_suffixes_that_make_out_a_file() -> None:
+def test_the_documentation_names_the_suffixes_that_choose_a_format() -> None:
     named = set(re.findall(r"`(\.\w+)`", (DOCS / "cli.md").read_text()))
     assert {suffix for row in OUTPUT_FORMATS.values() for suffix in row.suffixes} - named == set(), "docs/cli.md"

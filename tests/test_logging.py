@@ -43,7 +43,7 @@ def logged(form: str, stream: io.StringIO) -> list[str]:
 
 
 @pytest.mark.parametrize(("form", "stream"), [("json", Terminal()), ("auto", io.StringIO()), ("json", io.StringIO())])
-def test_programs_get_json(form: str, stream: io.StringIO) -> None:
+def test_log_lines_are_json_for_programs(form: str, stream: io.StringIO) -> None:
     first, second = map(json.loads, logged(form, stream))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", first.pop("timestamp"))
     del second["timestamp"]
@@ -54,7 +54,9 @@ def test_programs_get_json(form: str, stream: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("journal", [True, False])
-def test_the_journal_is_told_how_grave_each_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: bool) -> None:
+def test_log_lines_have_a_priority_for_the_systemd_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: bool
+) -> None:
     """`journalctl -p warning` shows warnings and worse; a file gets nothing but JSON, although systemd started it."""
     with (tmp_path / "log").open("w+") as stream:
         place = os.fstat(stream.fileno())
@@ -72,7 +74,7 @@ def test_the_journal_is_told_how_grave_each_is(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("form", "stream"), [("console", Terminal()), ("auto", Terminal()), ("console", io.StringIO())]
 )
-def test_people_get_text(form: str, stream: io.StringIO) -> None:
+def test_log_lines_are_text_on_a_terminal(form: str, stream: io.StringIO) -> None:
     first, second = logged(form, stream)
     assert re.fullmatch(r"\d\d:\d\d:\d\d \[info     \] ready model=x4 device=cpu", first)
     assert re.fullmatch(r"\d\d:\d\d:\d\d \[warning  \] Shutting down", second)
@@ -103,7 +105,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, logging.LossyWr
         os.close(reading)
 
 
-def test_a_pipe_that_nobody_reads_holds_up_nobody(pipe: tuple[int, logging.LossyWriter]) -> None:
+def test_a_pipe_that_is_not_read_does_not_block_the_service(pipe: tuple[int, logging.LossyWriter]) -> None:
     reading, writer = pipe
     line = "x" * 100 + "\n"
     for _ in range(2000):
@@ -115,7 +117,7 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody(pipe: tuple[int, logging.Lossy
     assert os.read(reading, 1 << 20) == b"back again\n"
 
 
-def test_only_the_first_line_without_room_waits_for_it(
+def test_only_the_first_line_that_finds_the_pipe_full_waits(
     pipe: tuple[int, logging.LossyWriter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
@@ -132,7 +134,7 @@ def test_only_the_first_line_without_room_waits_for_it(
     assert waits == [1000 * logging.PATIENCE_SECONDS, 0, 0]
 
 
-def test_a_line_that_was_cut_is_ended(pipe: tuple[int, logging.LossyWriter]) -> None:
+def test_a_line_that_was_cut_off_is_terminated(pipe: tuple[int, logging.LossyWriter]) -> None:
     reading, writer = pipe
     writer.write("y" * (1 << 20) + "\n")
     taken = os.read(reading, 1 << 20)
@@ -149,7 +151,7 @@ def test_a_file_gets_every_line(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "before\n" + "z" * 100_000 + "\n"
 
 
-def test_a_pipe_that_nobody_has_any_more_holds_up_nobody(pipe: tuple[int, logging.LossyWriter]) -> None:
+def test_a_closed_pipe_does_not_raise(pipe: tuple[int, logging.LossyWriter]) -> None:
     reading, writer = pipe
     os.close(reading)
     assert writer.write("text") == 4

@@ -11,7 +11,7 @@ from app.settings import Settings
 
 
 @pytest.mark.parametrize(("arguments", "named"), [((), "LAPSRN_PORT or --port"), (("LAPSRN_X_PORT",), "LAPSRN_X_PORT")])
-def test_a_port_that_is_taken_names_what_chooses_another(arguments: tuple[str, ...], named: str) -> None:
+def test_a_port_in_use_is_reported_with_the_setting_to_change(arguments: tuple[str, ...], named: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StartupError) as stopped:
@@ -23,12 +23,12 @@ def test_a_port_that_is_taken_names_what_chooses_another(arguments: tuple[str, .
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "a" * 64 + ".example"])
-def test_an_address_of_another_machine_names_the_setting(host: str) -> None:
+def test_an_address_of_another_machine_is_reported_with_the_setting_to_change(host: str) -> None:
     with pytest.raises(StartupError, match=rf"^cannot listen on {host} port 0: [^\n]*; set LAPSRN_HOST or --host to "):
         listen(host, 0)
 
 
-def test_tracing_without_its_packages_is_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracing_without_its_packages_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was on, and no span went anywhere."""
     monkeypatch.setattr("app.main.logging.configure", lambda *_: None)
     monkeypatch.setattr("app.main.find_spec", lambda name: None if name == "opentelemetry.sdk" else find_spec(name))
@@ -36,7 +36,7 @@ def test_tracing_without_its_packages_is_no_start(monkeypatch: pytest.MonkeyPatc
         serve(Settings(tracing=True, port=0))
 
 
-def test_replicas_are_not_pinned_where_that_is_not_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pinning_replicas_is_refused_on_systems_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.main.logging.configure", lambda *_: None)
     monkeypatch.setattr("app.main.cpu.CAN_PIN", False)
     with pytest.raises(StartupError, match=r"^LAPSRN_PIN_REPLICAS: this system cannot"):

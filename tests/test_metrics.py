@@ -67,7 +67,7 @@ async def samples(client: httpx.AsyncClient) -> dict[str, float]:
     return found
 
 
-async def test_every_name_of_the_contract_is_there(client: httpx.AsyncClient) -> None:
+async def test_every_documented_metric_is_exposed(client: httpx.AsyncClient) -> None:
     await client.post("/upscale", files={"image": PNG})
     await client.post("/upscale", content=b"", headers={"content-type": "image/png"})
     service_of(client).metrics.cancelled("queue")
@@ -125,7 +125,7 @@ async def test_known_work_gives_exact_counts(client: httpx.AsyncClient) -> None:
     ("pixels", "size"),
     [(0, "none"), (1, "small"), (2**20, "small"), (2**20 + 1, "medium"), (2**24, "medium"), (2**24 + 1, "large")],
 )
-def test_sizes_are_classes(pixels: int, size: str) -> None:
+def test_pictures_are_counted_by_size_class(pixels: int, size: str) -> None:
     metrics = Metrics(CollectorRegistry())
     metrics.upscaled("lapsrn_x4", pixels, 200, 0.1)
     labels = {"model": "lapsrn_x4", "size": size, "status": "2xx"}
@@ -135,14 +135,14 @@ def test_sizes_are_classes(pixels: int, size: str) -> None:
 @pytest.mark.parametrize(
     ("strength", "label"), [(0.0, "0"), (0.125, "0.25"), (0.25, "0.25"), (0.26, "0.5"), (0.875, "1"), (1.0, "1")]
 )
-def test_strengths_are_classes(strength: float, label: str) -> None:
+def test_clean_up_is_counted_by_strength_class(strength: float, label: str) -> None:
     metrics = Metrics(CollectorRegistry())
     metrics.cleaned(strength, "asked")
     labels = {"strength": label, "reason": "asked"}
     assert metrics.registry.get_sample_value("lapsrn_clean_up_total", labels) == 1.0
 
 
-def test_who_decodes_without_processes_can() -> None:
+def test_decoders_are_up_if_decoding_needs_no_processes() -> None:
     assert Metrics(CollectorRegistry()).registry.get_sample_value("lapsrn_decoder_up") == 1.0
 
 
@@ -183,7 +183,7 @@ async def test_jobs_are_counted_by_how_they_ended(serve: Running) -> None:
         assert busy > 0.0
 
 
-async def test_gauges_tell_what_waits(serve: Running) -> None:
+async def test_gauges_show_queued_and_running_work(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         first = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
@@ -202,7 +202,7 @@ async def test_gauges_tell_what_waits(serve: Running) -> None:
         assert found["lapsrn_queue_age_seconds"] == 0.0
 
 
-async def test_a_job_that_fails_is_counted_once(client: httpx.AsyncClient) -> None:
+async def test_a_failed_job_is_counted_once(client: httpx.AsyncClient) -> None:
     made = await client.post("/upscale", files={"image": PNG[:-20]}, headers={"prefer": "respond-async"})
     await client.get(f"{made.headers['location']}/events")
     assert (await samples(client))['lapsrn_rejected_total{reason="undecodable-picture"}'] == 1.0
@@ -216,19 +216,21 @@ async def test_a_job_that_fails_is_counted_once(client: httpx.AsyncClient) -> No
         ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text"),
     ],
 )
-async def test_both_dialects(client: httpx.AsyncClient, accept: str, content_type: str) -> None:
+async def test_metrics_are_exposed_in_both_text_formats(
+    client: httpx.AsyncClient, accept: str, content_type: str
+) -> None:
     answer = await client.get("/metrics", headers={"accept": accept})
     assert answer.headers["content-type"].startswith(content_type)
 
 
-def test_every_application_has_metrics_of_its_own() -> None:
+def test_applications_do_not_share_metrics() -> None:
     first, second = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
     first.batch(3, 0.1, "worker-0")
     assert b"lapsrn_batch_tiles_sum 3.0" in first.expose("")[0]
     assert b"lapsrn_batch_tiles_sum 0.0" in second.expose("")[0]
 
 
-def test_only_the_model_of_the_moment_is_named() -> None:
+def test_only_the_current_models_are_exposed() -> None:
     metrics = Metrics(CollectorRegistry())
     for name in ("one", "two"):
         metrics.models([{"name": name, "sha256": "s", "device": "cpu", "dtype": "float32"}])
@@ -237,7 +239,7 @@ def test_only_the_model_of_the_moment_is_named() -> None:
     ]
 
 
-def test_gpu_figures_where_there_is_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_metrics_are_exposed_if_there_is_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = SimpleNamespace(
         NVML_TEMPERATURE_GPU=0,
         nvmlInit=lambda: None,
@@ -258,12 +260,12 @@ def test_gpu_figures_where_there_is_a_driver(monkeypatch: pytest.MonkeyPatch) ->
     assert 'lapsrn_gpu_power_watts{device="cuda:0"} 70.5' in shown
 
 
-def test_no_gpu_figures_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gpu_metrics_are_exposed_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert not watch_gpus(CollectorRegistry())
 
 
-def test_values_of_labels_exist_from_the_start() -> None:
+def test_every_label_value_is_exposed_from_the_start() -> None:
     """Else the first event of a kind would be no increase, and no alert would fire."""
     shown = Metrics(CollectorRegistry()).expose("")[0].decode()
     for name, reasons in {"results_not_kept": NOT_KEPT, "decoder_restarts": DECODER_LOSSES}.items():

@@ -39,7 +39,7 @@ def test_the_docs_name_every_option_and_value(field: Any) -> None:
     assert named - set(re.findall(r"`(\w+)`", ROWS[field.name])) == set(), f"docs/api.md: the row of {field.name}"
 
 
-def test_words_of_quality_are_efforts_and_no_numbers() -> None:
+def test_quality_words_are_efforts_and_not_encoder_qualities() -> None:
     efforts = [UpscaleOptions(quality=each).asked_effort for each in (None, 80, "medium", "high", "best")]
     assert efforts == ["standard", "standard", "medium", "high", "best"]
     for each in get_args(MoreEffort):

@@ -54,11 +54,11 @@ PNG = pictures.png(pictures.gray())
         (300 * b"nothing in particular", ""),
     ],
 )
-def test_files_are_named_by_their_first_bytes(data: bytes, name: str) -> None:
+def test_files_are_recognised_by_their_first_bytes(data: bytes, name: str) -> None:
     assert name_of(data) == name
 
 
-def test_pictures_have_other_beginnings() -> None:
+def test_pictures_are_not_recognised_as_other_files() -> None:
     for form in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"):
         file = io.BytesIO()
         Image.new("RGB", (4, 4)).save(file, form)
@@ -66,7 +66,7 @@ def test_pictures_have_other_beginnings() -> None:
         assert name_of(file.getvalue()) == ("" if form != "PNG" else name_of(PNG))
 
 
-async def test_the_answer_says_what_was_sent(client: httpx.AsyncClient) -> None:
+async def test_the_error_names_the_kind_of_file_that_was_sent(client: httpx.AsyncClient) -> None:
     answer = await client.post("/upscale", content=b"%PDF-1.7\n", headers={"content-type": "image/png"})
     assert answer.status_code == 415
     assert answer.json()["detail"].startswith(

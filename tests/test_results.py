@@ -26,7 +26,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[ResultStore]:
     await kept.close()
 
 
-async def test_what_was_put_is_got(store: ResultStore) -> None:
+async def test_stored_levels_can_be_fetched(store: ResultStore) -> None:
     result_id = new_id()
     assert await store.put(result_id, "ann", LEVELS)
     assert await store.get(result_id, "ann", 4) == BIG
@@ -34,7 +34,7 @@ async def test_what_was_put_is_got(store: ResultStore) -> None:
     assert await store.get(result_id, "ann", 8) is None
 
 
-async def test_what_is_about_to_be_read_is_told_and_may_be_refused(store: ResultStore) -> None:
+async def test_the_size_is_announced_before_reading_and_reading_can_be_refused(store: ResultStore) -> None:
     """Only Redis reads; what is in memory is there already."""
     sizes: list[int] = []
 
@@ -52,7 +52,7 @@ async def test_what_is_about_to_be_read_is_told_and_may_be_refused(store: Result
         assert await store.get("a", "", 2, refuse) == SMALL
 
 
-async def test_somebody_elses_is_unknown(store: ResultStore) -> None:
+async def test_results_of_other_owners_are_unknown(store: ResultStore) -> None:
     result_id = new_id()
     await store.put(result_id, "ann", LEVELS)
     assert await store.get(result_id, "bob", 4) is None
@@ -61,7 +61,7 @@ async def test_somebody_elses_is_unknown(store: ResultStore) -> None:
     assert await store.get(result_id, "ann", 4) == BIG
 
 
-async def test_deleted_is_gone(store: ResultStore) -> None:
+async def test_a_deleted_result_is_gone(store: ResultStore) -> None:
     result_id = new_id()
     await store.put(result_id, "", LEVELS)
     assert await store.delete(result_id, "")
@@ -77,7 +77,7 @@ async def test_putting_again_replaces_every_level(store: ResultStore) -> None:
     assert await store.get(result_id, "", 2) == SMALL
 
 
-async def test_it_is_available(store: ResultStore) -> None:
+async def test_a_working_store_is_available(store: ResultStore) -> None:
     assert await store.available()
 
 
@@ -96,7 +96,7 @@ async def small(request: pytest.FixtureRequest) -> AsyncIterator[ResultStore]:
     await store.close()
 
 
-async def test_the_largest_user_s_oldest_result_is_evicted_first(small: ResultStore) -> None:
+async def test_the_oldest_result_of_the_largest_user_is_evicted_first(small: ResultStore) -> None:
     for name in ("b1", "a1", "a2", "a3", "a4", "a5"):
         assert await small.put(name, "", {4: BIG}, client=name[0])
     assert await kept(small, "b1", "a1", "a2", "a3", "a4", "a5") == ["b1", "a2", "a3", "a4", "a5"]
@@ -105,7 +105,7 @@ async def test_the_largest_user_s_oldest_result_is_evicted_first(small: ResultSt
     assert await kept(small, "b1", "b2", "c1", "a2", "a3", "a4", "a5") == ["b1", "b2", "c1", "a4", "a5"]
 
 
-async def test_a_newcomer_s_result_is_kept_however_many_others_have_some(small: ResultStore) -> None:
+async def test_the_result_of_a_new_client_is_kept_however_many_others_have_results(small: ResultStore) -> None:
     half = StoredPicture.of(b"h" * 500, "image/png")
     for name in "abcde":
         assert await small.put(name, "", {4: BIG}, client=name)
@@ -114,7 +114,7 @@ async def test_a_newcomer_s_result_is_kept_however_many_others_have_some(small: 
     assert await kept(small, "f") == ["f"]
 
 
-async def test_a_result_of_more_than_half_pushes_nothing_out_of_others(small: ResultStore) -> None:
+async def test_a_result_of_more_than_half_the_store_evicts_no_results_of_other_clients(small: ResultStore) -> None:
     large = StoredPicture.of(b"l" * 800, "image/png")
     for name in ("b1", "a1"):
         await small.put(name, "", {4: BIG}, client=name[0])
@@ -139,7 +139,7 @@ async def test_clients_are_forgotten_with_their_results(small: ResultStore) -> N
     assert await kept(small, *(f"x{number}" for number in range(6))) == ["x1", "x2", "x3", "x4", "x5"]
 
 
-async def test_many_small_results_take_more_than_their_pictures(
+async def test_small_results_are_counted_with_their_overhead(
     store: ResultStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.results.base.RECORD_BYTES", 1024)
@@ -168,14 +168,14 @@ async def test_memory_forgets_the_least_recently_used() -> None:
     assert store.size_bytes == 500
 
 
-async def test_memory_refuses_what_is_over_the_cap_and_keeps_the_rest() -> None:
+async def test_memory_refuses_a_result_above_the_cap_and_keeps_the_others() -> None:
     store = MemoryStore(300, 60.0)
     await store.put("a", "", LEVELS)
     assert not await store.put("b", "", {4: BIG, 2: BIG})
     assert await store.get("a", "", 4) == BIG
 
 
-async def test_memory_forgets_after_its_time_and_reading_does_not_prolong_it() -> None:
+async def test_memory_forgets_results_after_their_time_which_reading_does_not_extend() -> None:
     now = 0.0
     store = MemoryStore(1000, 10.0, clock=lambda: now)
     await store.put("a", "", LEVELS)
@@ -227,7 +227,7 @@ async def let_pass(server: RedisServer, seconds: int) -> None:
 
 
 @pytest.mark.server
-async def test_redis_forgets_after_its_time(redis_server: RedisServer) -> None:
+async def test_redis_forgets_results_after_their_time(redis_server: RedisServer) -> None:
     store = RedisStore(redis_server.url, 10_000, 60)
     await store.put("a", "", LEVELS)
     await let_pass(redis_server, 30)
@@ -238,7 +238,7 @@ async def test_redis_forgets_after_its_time(redis_server: RedisServer) -> None:
 
 
 @pytest.mark.server
-async def test_redis_never_sees_an_id_and_everything_in_it_expires(redis_server: RedisServer) -> None:
+async def test_redis_stores_hashed_ids_and_every_key_expires(redis_server: RedisServer) -> None:
     store, result_id = RedisStore(redis_server.url, 10_000, 60), new_id()
     await store.put(result_id, "ann", LEVELS)
     key = f"{KEYS}result:{storage_key(result_id, 'ann')}"
@@ -278,7 +278,7 @@ async def test_redis_counts_bytes(clean: RedisServer) -> None:
 
 
 @pytest.mark.server
-async def test_redis_forgets_the_oldest_at_the_cap_of_all_processes(clean: RedisServer) -> None:
+async def test_redis_forgets_the_oldest_result_at_the_cap_shared_by_all_processes(clean: RedisServer) -> None:
     first, second = RedisStore(clean.url, 600, 60), RedisStore(clean.url, 600, 60)
     for store, name in ((first, "a"), (second, "b"), (first, "c")):
         assert await store.put(name, "", LEVELS)
@@ -289,7 +289,7 @@ async def test_redis_forgets_the_oldest_at_the_cap_of_all_processes(clean: Redis
 
 
 @pytest.mark.server
-async def test_redis_refuses_what_is_over_the_cap_and_keeps_the_rest(clean: RedisServer) -> None:
+async def test_redis_refuses_a_result_above_the_cap_and_keeps_the_others(clean: RedisServer) -> None:
     store = RedisStore(clean.url, 300, 60)
     await store.put("a", "", LEVELS)
     assert not await store.put("b", "", {4: BIG, 2: BIG})
@@ -298,7 +298,7 @@ async def test_redis_refuses_what_is_over_the_cap_and_keeps_the_rest(clean: Redi
 
 
 @pytest.mark.server
-async def test_redis_counts_no_bytes_that_have_expired(clean: RedisServer) -> None:
+async def test_redis_does_not_count_expired_bytes(clean: RedisServer) -> None:
     store = RedisStore(clean.url, 1000, 60)
     await store.put("a", "", LEVELS)
     await let_pass(clean, 59)
@@ -309,7 +309,7 @@ async def test_redis_counts_no_bytes_that_have_expired(clean: RedisServer) -> No
 
 
 @pytest.mark.server
-async def test_two_processes_share_a_redis(redis_server: RedisServer) -> None:
+async def test_two_processes_share_results_in_redis(redis_server: RedisServer) -> None:
     first, second = RedisStore(redis_server.url, 10_000, 60), RedisStore(redis_server.url, 10_000, 60)
     await first.put("shared", "", LEVELS)
     assert await second.get("shared", "", 2) == SMALL
@@ -318,7 +318,7 @@ async def test_two_processes_share_a_redis(redis_server: RedisServer) -> None:
 
 
 @pytest.mark.server
-async def test_redis_away_and_back_again(redis_server: RedisServer) -> None:
+async def test_redis_becomes_unavailable_and_available_again(redis_server: RedisServer) -> None:
     store = RedisStore(redis_server.url, 10_000, 60)
     assert await store.available()
     redis_server.stop()
@@ -339,10 +339,10 @@ def test_ids_are_long_and_random() -> None:
     assert {len(result_id) for result_id in ids} == {32}
 
 
-def test_storage_keys_do_not_run_owner_and_id_together() -> None:
+def test_storage_keys_keep_owner_and_id_apart() -> None:
     assert storage_key("c", "ab") != storage_key("bc", "a")
 
 
-def test_etags_tell_bytes_apart() -> None:
+def test_etags_differ_for_different_bytes() -> None:
     assert StoredPicture.of(b"a", "image/png").etag != StoredPicture.of(b"b", "image/png").etag
     assert StoredPicture.of(b"a", "image/png").etag == StoredPicture.of(b"a", "image/png").etag

@@ -13,7 +13,7 @@ DIGEST = "0" * 64
 KEY = f'{{"name": "ann", "sha256": "{DIGEST}"}}'
 
 
-def test_defaults_are_for_a_laptop() -> None:
+def test_defaults_suit_a_laptop() -> None:
     settings = Settings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.weights == Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
@@ -30,7 +30,7 @@ def test_defaults_are_for_a_laptop() -> None:
         ("mine.safetensors", "a.safetensors", ["a"]),
     ],
 )
-def test_shipped_networks_come_with_the_shipped_weights_alone(
+def test_shipped_networks_are_only_added_to_the_shipped_weights(
     monkeypatch: pytest.MonkeyPatch, weights: str, more: str, others: list[str]
 ) -> None:
     monkeypatch.setenv("LAPSRN_WEIGHTS", weights)
@@ -38,7 +38,7 @@ def test_shipped_networks_come_with_the_shipped_weights_alone(
     assert [file.stem for file in load_settings().other_weights] == others
 
 
-def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSRN_PORT", "9000")
     monkeypatch.setenv("LAPSRN_FORMATS", "png, jpeg")
     monkeypatch.setenv("LAPSRN_CORS_ORIGINS", "https://a.example,http://localhost:3000")
@@ -56,7 +56,7 @@ def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_settings() == Settings()
 
 
-def test_slips_are_found() -> None:
+def test_misspelled_settings_are_found() -> None:
     names = ["LAPSRN_PORT", "LAPSRN_PROT", "LAPSRN_SERVER", "PORT", "LAPSRN_GRACE_SECOND"]
     assert unknown_settings(names) == ["LAPSRN_GRACE_SECOND", "LAPSRN_PROT"]
 
@@ -106,7 +106,9 @@ def test_settings_cannot_change() -> None:
         ("LAPSRN_REPLICAS", "many", "LAPSRN_REPLICAS"),
     ],
 )
-def test_a_bad_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+def test_a_bad_setting_is_reported_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(StartupError) as stopped:
         load_settings()
@@ -122,7 +124,7 @@ def test_every_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
-def test_whole_numbers_are_such_that_the_system_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_integers_beyond_the_range_of_the_system_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 2**63 the decoders did not start."""
     monkeypatch.setenv("LAPSRN_MAX_INPUT_BYTES", str(2**63))
     with pytest.raises(StartupError, match=r"^LAPSRN_MAX_INPUT_BYTES: [^\n]*$"):
@@ -131,7 +133,7 @@ def test_whole_numbers_are_such_that_the_system_takes_them(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_seconds")])
 @pytest.mark.parametrize("value", ["inf", "1e30", "nan", "-1"])
-def test_times_are_such_that_clocks_take_them(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_times_beyond_the_range_of_clocks_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """Without an end, the decoders did not start, and a drain ended with a traceback."""
     monkeypatch.setenv(f"LAPSRN_{name.upper()}", value)
     with pytest.raises(StartupError, match=f"^LAPSRN_{name.upper()}: [^\n]*$"):
@@ -141,7 +143,7 @@ def test_times_are_such_that_clocks_take_them(monkeypatch: pytest.MonkeyPatch, n
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
-def test_other_addresses_need_keys_or_a_word(host: str) -> None:
+def test_addresses_other_than_loopback_need_keys_or_explicit_permission(host: str) -> None:
     key = {"name": "ann", "sha256": DIGEST}
     with pytest.raises(ValidationError, match="without API keys"):
         Settings(host=host)
@@ -156,7 +158,7 @@ def key_file(folder: Path, *names: str) -> Path:
     return file
 
 
-def test_files_of_editors_on_windows_are_read(tmp_path: Path) -> None:
+def test_secret_files_with_a_byte_order_mark_and_crlf_are_read(tmp_path: Path) -> None:
     """They begin with a mark, which was "Invalid JSON"."""
     keys, address = tmp_path / "keys", tmp_path / "address"
     keys.write_text(f"[{KEY}]\r\n", "utf-8-sig")
@@ -178,7 +180,7 @@ def test_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert "hunter2" not in repr(settings)
 
 
-def test_keys_are_read_again(tmp_path: Path) -> None:
+def test_api_keys_are_read_again_from_their_file(tmp_path: Path) -> None:
     settings = Settings(api_keys_file=key_file(tmp_path, "ann"))
     key_file(tmp_path, "bob", "eve")
     assert [key.name for key in settings.keys_now()] == ["bob", "eve"]
@@ -197,7 +199,7 @@ def test_keys_are_read_again(tmp_path: Path) -> None:
         ("[]", "refusing to listen on 0.0.0.0 without API keys"),
     ],
 )
-def test_a_bad_file_of_keys_is_refused_at_the_start_and_later(
+def test_a_bad_key_file_is_refused_at_the_start_and_on_reload(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, says: str
 ) -> None:
     file = key_file(tmp_path, "ann")
@@ -216,26 +218,26 @@ def test_a_bad_file_of_keys_is_refused_at_the_start_and_later(
 
 
 @pytest.mark.parametrize("name", ["API_KEYS", "REDIS_URL"])
-def test_a_secret_is_given_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     monkeypatch.setenv(f"LAPSRN_{name}", '[{"name": "a", "sha256": "' + DIGEST + '"}]')
     monkeypatch.setenv(f"LAPSRN_{name}_FILE", str(tmp_path / "file"))
     with pytest.raises(StartupError, match=f"LAPSRN_{name} and LAPSRN_{name}_FILE are both set; keep one"):
         load_settings()
 
 
-def test_a_missing_file_with_the_address_of_redis_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_redis_url_file_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LAPSRN_REDIS_URL_FILE", str(tmp_path / "none"))
     with pytest.raises(StartupError, match=r"LAPSRN_REDIS_URL_FILE: .*none cannot be read \(No such file"):
         load_settings()
 
 
-def test_two_keys_of_one_name_are_refused() -> None:
+def test_two_keys_of_the_same_name_are_refused() -> None:
     keys = ({"name": "ann", "sha256": DIGEST}, {"name": "ann", "sha256": "1" * 64})
     with pytest.raises(ValidationError, match="same name"):
         Settings(api_keys=keys)  # type: ignore[arg-type]
 
 
-def test_several_processes_with_redis() -> None:
+def test_several_processes_are_allowed_with_redis() -> None:
     assert Settings(processes=2, redis_url="redis://localhost").processes == 2  # type: ignore[arg-type]
 
 
@@ -252,7 +254,7 @@ def test_loopback_hosts_are_recognised(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-def test_names_of_the_service_are_hosts_without_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allowed_hosts_are_host_names_without_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSRN_ALLOWED_HOSTS", "Example.org, .example.net,local")
     assert load_settings().allowed_hosts == ("example.org", ".example.net", "local")
     for wrong in ("example.org:8000", "https://example.org", "*.example.org", "a b", "a..b"):
@@ -269,6 +271,6 @@ def test_a_prefix_may_end_with_a_slash(given: str, root_path: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["sr", "https://example.org/sr", "/a b", "/a//b", "/sr?x"])
-def test_a_prefix_that_is_no_path_is_refused(given: str) -> None:
+def test_a_prefix_that_is_not_a_path_is_refused(given: str) -> None:
     with pytest.raises(ValidationError, match="root_path"):
         Settings(root_path=given)

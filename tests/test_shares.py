@@ -20,7 +20,7 @@ def filled(alone: int, *clients: str, ceiling: int | None = None) -> Shares:
 
 
 @pytest.mark.parametrize("alone", [1, 2, 3, 10, 1000, 2**31])
-def test_a_client_alone_may_have_everything(alone: int) -> None:
+def test_a_single_client_may_hold_everything(alone: int) -> None:
     shares = Shares(alone)
     assert shares.room("a") == alone
     shares.add("a", alone - 1)
@@ -29,7 +29,7 @@ def test_a_client_alone_may_have_everything(alone: int) -> None:
     assert shares.room("a") == 0
 
 
-def test_a_newcomer_finds_a_quarter_whatever_one_client_holds() -> None:
+def test_a_new_client_finds_a_quarter_whatever_another_holds() -> None:
     shares = filled(1200, "a")
     assert shares.of("a") == 1200
     assert shares.room("b") == 300
@@ -38,7 +38,7 @@ def test_a_newcomer_finds_a_quarter_whatever_one_client_holds() -> None:
     assert shares.room("a") < 0
 
 
-def test_as_soon_as_others_are_there_the_largest_user_is_refused_first() -> None:
+def test_with_several_clients_the_largest_user_is_refused_first() -> None:
     shares = filled(1200, "a")
     shares.add("b", 200)
     shares.remove("a", 150)
@@ -54,7 +54,7 @@ def test_a_client_that_has_given_everything_back_counts_no_more() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 10])
-def test_clients_that_take_what_they_can_come_to_equal_parts(count: int) -> None:
+def test_clients_that_take_all_they_can_converge_to_equal_parts(count: int) -> None:
     """Whoever was first: work ends, and its place goes to whoever has room."""
     shares, names = filled(12_000_000, "0"), [str(number) for number in range(count)]
     for _ in range(400):
@@ -66,12 +66,12 @@ def test_clients_that_take_what_they_can_come_to_equal_parts(count: int) -> None
     assert shares.total <= 16_000_000
 
 
-def test_something_is_left_for_the_next_one_however_many_have_come() -> None:
+def test_something_is_left_for_the_next_client_however_many_there_are() -> None:
     shares = filled(2**31, *(str(number) for number in range(10)))
     assert shares.room("late") > 500
 
 
-def test_what_comes_in_pieces_of_one_leaves_one_for_a_newcomer() -> None:
+def test_single_units_leave_one_for_a_new_client() -> None:
     shares = filled(2, "a", ceiling=3)
     assert shares.room("b") == 1
     shares.add("b")
@@ -86,7 +86,7 @@ def test_what_comes_in_pieces_of_one_leaves_one_for_a_newcomer() -> None:
     steps=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-30, 40))),
 )
 @settings(deadline=None)
-def test_room_is_what_the_definition_says(alone: int, reserve: int, steps: list[tuple[str, int]]) -> None:
+def test_room_follows_its_definition(alone: int, reserve: int, steps: list[tuple[str, int]]) -> None:
     """What a client then holds is at most alone / reserve times what is then free."""
     shares, held = Shares(alone, alone + reserve), Counter[str]()
     for client, change in steps:
@@ -111,7 +111,7 @@ def test_room_is_what_the_definition_says(alone: int, reserve: int, steps: list[
         ({"a": 3, "b": 1, "c": 6}, QueueFull),
     ],
 )
-def test_who_holds_its_part_is_told_so_and_others_that_the_service_is_full(
+def test_a_client_at_its_share_is_told_so_and_others_that_the_service_is_full(
     held: dict[str, int], kind: type[QueueFull | TooManyRequests]
 ) -> None:
     shares = Shares(10)

@@ -79,7 +79,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_what_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_PAUSES", (0.0,))
     started = Started(0, 1, EXIT_STARTUP)  # the last one is no first start, so others may still be well
     async with running(supervised(started, tmp_path)) as task:
@@ -89,7 +89,7 @@ async def test_what_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("steady", "pauses"), [(60.0, [0.01, 0.02, 0.02]), (0.0, [0.0, 0.0, 0.0])])
-async def test_pauses_grow_with_deaths_in_a_row(
+async def test_pauses_grow_with_consecutive_deaths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steady: float, pauses: list[float]
 ) -> None:
     monkeypatch.setattr(supervisor, "_PAUSES", (0.0, 0.01, 0.02))
@@ -101,14 +101,14 @@ async def test_pauses_grow_with_deaths_in_a_row(
     assert [line["seconds"] for line in logs] == pauses
 
 
-async def test_what_could_never_start_ends_all(tmp_path: Path) -> None:
+async def test_a_replica_that_cannot_start_at_first_ends_all(tmp_path: Path) -> None:
     started = Started(EXIT_STARTUP)
     async with running(supervised(started, tmp_path, 2)) as task:
         assert await asyncio.wait_for(task, 60) == EXIT_STARTUP
     assert [process.is_alive() for process in started.processes] == [False, False]
 
 
-async def test_who_no_longer_answers_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_no_longer_answers_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_PROBE_SECONDS", 0.05)
     monkeypatch.setattr(supervisor, "_PAUSES", (0.0,))
     answers = [b"HTTP/1.1 503 Unavailable", b"HTTP/1.1 200 OK", b"HTTP/1.1 503 Unavailable", b"HTTP/1.1 200 OK"]
@@ -127,7 +127,9 @@ async def test_who_no_longer_answers_is_killed(tmp_path: Path, monkeypatch: pyte
         assert started.processes[0].exitcode == -signal.SIGKILL
 
 
-async def test_who_cannot_be_asked_any_more_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_whose_socket_was_removed_is_not_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A program that cleans up takes the sockets of all replicas, which would all be killed at once."""
     monkeypatch.setattr(supervisor, "_PROBE_SECONDS", 0.02)
     asked = asyncio.Event()
@@ -151,7 +153,7 @@ async def test_who_cannot_be_asked_any_more_lives_on(tmp_path: Path, monkeypatch
     assert len(started.calls) == 1
 
 
-async def test_who_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_KILL_SECONDS", 0.0)
     told = tmp_path / "told"
     process = SPAWN.Process(target=ignore_sigterm, args=(told,))
@@ -167,7 +169,7 @@ async def test_who_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.Mo
     assert process.exitcode == -signal.SIGKILL
 
 
-def test_a_reload_is_told_to_the_parent_and_to_nobody_who_took_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reload_signals_the_parent_only_if_it_is_still_the_same_process(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda *to: told.append(to))
     monkeypatch.setattr(os, "getppid", lambda: 1)

@@ -36,12 +36,12 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_what_tests_start_is_not_looked_for_through_a_proxy(host: str) -> None:
+def test_tests_reach_their_own_servers_without_a_proxy(host: str) -> None:
     """As tests/conftest.py sees to it for developers whose environment names one."""
     assert proxy_bypass(f"{host}:8000")
 
 
-def test_a_relative_folder_of_modules_is_no_folder_once_the_directory_is_gone(
+def test_relative_import_paths_are_dropped_once_the_working_directory_is_gone(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, "relative"])
@@ -52,7 +52,7 @@ def test_a_relative_folder_of_modules_is_no_folder_once_the_directory_is_gone(
 
 
 @pytest.mark.server
-def test_a_service_starts_where_its_directory_is_gone(directory: Path) -> None:
+def test_a_service_starts_in_a_deleted_working_directory(directory: Path) -> None:
     service = start(directory.parent / "log", {}, REAL, preexec=partial(_into_nowhere, directory))
     try:
         service.get_ready()
@@ -62,7 +62,7 @@ def test_a_service_starts_where_its_directory_is_gone(directory: Path) -> None:
 
 
 @pytest.mark.server
-def test_replicas_and_decoders_are_replaced_after_the_directory_is_gone(
+def test_replicas_and_decoders_are_replaced_after_the_working_directory_was_deleted(
     directory: Path, redis_server: RedisServer
 ) -> None:
     settings = {"replicas": "2", "redis_url": redis_server.url}
@@ -95,7 +95,7 @@ def _answers(service: Process) -> bool:
 
 @pytest.mark.server
 @pytest.mark.parametrize("limit", [16, 63])
-def test_too_few_open_files_are_one_line_and_exit_2(tmp_path: Path, limit: int) -> None:
+def test_too_few_open_files_give_one_line_and_exit_status_2(tmp_path: Path, limit: int) -> None:
     few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (limit, limit))
     service = start(tmp_path / "log", {}, REAL, preexec=few)
     assert service.wait() == 2
@@ -104,7 +104,7 @@ def test_too_few_open_files_are_one_line_and_exit_2(tmp_path: Path, limit: int) 
 
 
 @pytest.mark.parametrize("name", ["none", 110 * "x"])
-def test_replicas_without_a_folder_for_sockets_are_one_line(
+def test_a_missing_folder_for_replica_sockets_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """There is none to write in, or its path is longer than those of sockets may be."""
@@ -120,7 +120,7 @@ def test_replicas_without_a_folder_for_sockets_are_one_line(
 
 
 @pytest.mark.server
-def test_the_least_number_of_open_files_serves(tmp_path: Path) -> None:
+def test_the_service_works_with_the_least_number_of_open_files(tmp_path: Path) -> None:
     few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (16, open_files.LEAST))
     service = start(tmp_path / "log", {}, REAL, preexec=few)
     try:
@@ -131,7 +131,7 @@ def test_the_least_number_of_open_files_serves(tmp_path: Path) -> None:
         service.kill()
 
 
-def test_a_low_limit_is_raised_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_low_soft_limit_of_open_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     raised = []
     monkeypatch.setattr(resource, "getrlimit", lambda which: (16, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda which, pair: raised.append(pair))

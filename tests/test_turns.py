@@ -5,7 +5,7 @@ import pytest
 from app.turns import RoundRobin, Seats
 
 
-def test_newcomers_leave_every_second_turn_to_the_round() -> None:
+def test_new_clients_leave_every_second_turn_to_the_others() -> None:
     turns: RoundRobin[str] = RoundRobin()
     for name in ("old1", "old2", "old3"):
         turns.add(name)
@@ -36,7 +36,7 @@ def waiting(count: int, *items: str) -> Seats[str]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_client_has_all_seats_but_the_last_which_is_for_one_that_has_none(count: int) -> None:
+def test_the_last_seat_is_kept_for_a_client_that_has_none(count: int) -> None:
     seats = waiting(count, *(f"a{number}" for number in range(9)))
     assert seated(seats) == [f"a{number}" for number in range(count)]
     for item in ("b1", "b2", "c1"):
@@ -44,7 +44,7 @@ def test_a_client_has_all_seats_but_the_last_which_is_for_one_that_has_none(coun
     assert seated(seats) == ["b1"]
 
 
-def test_who_has_the_fewest_seats_comes_first_and_equals_come_in_turn() -> None:
+def test_the_client_with_the_fewest_seats_is_next_and_equals_take_turns() -> None:
     seats = waiting(2, "a1", "a2", "a3", "a4")
     assert seated(seats) == ["a1", "a2"]
     for item in ("b1", "b2", "c1"):
@@ -80,7 +80,7 @@ def test_of_clients_that_all_have_seats_the_one_with_fewest_is_next_and_equals_c
     assert seats.take() == ("b", "b3")
 
 
-def test_a_free_seat_is_given_to_whoever_waits() -> None:
+def test_a_free_seat_goes_to_a_waiting_client() -> None:
     seats = waiting(3, "a1", "b1", "c1", "d1", "d2")
     assert seated(seats) == ["a1", "b1", "c1", "d1"]
     for gone in "ab":
@@ -88,7 +88,7 @@ def test_a_free_seat_is_given_to_whoever_waits() -> None:
     assert seated(seats) == ["d2"]
 
 
-def test_what_waits_can_be_sent_away() -> None:
+def test_waiting_items_can_be_cleared() -> None:
     seats = waiting(1, "a1", "a2", "b1", "b2")
     assert seated(seats) == ["a1", "b1"]
     assert seats.clear() == ["a2", "b2"]
@@ -108,7 +108,7 @@ class _Counting:
     __hash__ = object.__hash__
 
 
-def test_a_thousand_newcomers_are_let_in_without_comparing_each_with_all() -> None:
+def test_a_thousand_new_clients_are_added_without_comparing_each_with_all() -> None:
     turns: RoundRobin[_Counting] = RoundRobin()
     crowd = [_Counting() for _ in range(1000)]
     for member in crowd:

@@ -21,7 +21,7 @@ RULES = Rules.of(("hooks.example.org", ".example.net", "10.1.0.0/16", "fd00::1")
         "https://[fd00::1]/",
     ],
 )
-def test_what_is_listed_is_allowed(url: str) -> None:
+def test_listed_hosts_are_allowed(url: str) -> None:
     assert RULES.complaint(url) == ""
 
 
@@ -51,7 +51,7 @@ def test_what_is_listed_is_allowed(url: str) -> None:
         ("https://hooks.example.org/" + 2048 * "a", "at most 2048"),
     ],
 )
-def test_everything_else_is_not(url: str, complaint: str) -> None:
+def test_hosts_that_are_not_listed_are_refused(url: str, complaint: str) -> None:
     assert complaint in RULES.complaint(url)
 
 
@@ -71,15 +71,15 @@ def test_everything_else_is_not(url: str, complaint: str) -> None:
         "[::1].example.net",
     ],
 )
-def test_hosts_that_parsers_may_read_differently_are_not_allowed(host: str) -> None:
+def test_hosts_that_parsers_may_read_differently_are_refused(host: str) -> None:
     assert Rules.of(("*", ".example.net")).complaint(f"https://{host}/")
 
 
-def test_without_networks_there_has_to_be_tls() -> None:
+def test_https_is_required_unless_networks_are_listed() -> None:
     assert Rules.of(("example.org",)).complaint("http://example.org/") == "has to begin with https://"
 
 
-def test_any_public_host() -> None:
+def test_a_star_allows_every_public_host_and_no_internal_one() -> None:
     rules = Rules.of(("*",))
     assert [rules.complaint(f"https://{host}/") for host in ("example.com", "8.8.8.8", "[2606:4700::1111]")] == 3 * [""]
     for host in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "[fe80::1]", "0.0.0.0"):
@@ -118,11 +118,11 @@ def test_any_public_host() -> None:
         ("2002:a00:1::1", False),
     ],
 )
-def test_a_name_may_lead_to_public_and_listed_addresses_only(address: str, allowed: bool) -> None:
+def test_a_name_may_resolve_to_public_and_listed_addresses_only(address: str, allowed: bool) -> None:
     assert RULES.allows(address, encrypted=True) is allowed
 
 
-def test_without_tls_only_listed_addresses_are_spoken_to() -> None:
+def test_without_tls_only_listed_addresses_are_allowed() -> None:
     assert RULES.allows("10.1.0.1", encrypted=False)
     assert not RULES.allows("93.184.216.34", encrypted=False)
 
@@ -130,7 +130,7 @@ def test_without_tls_only_listed_addresses_are_spoken_to() -> None:
 @pytest.mark.parametrize(
     "entry", ["", "https://example.org", "example.org/x", "a b", "*.example.org", "10.0.0.1/8", "-", "a." * 127 + "b"]
 )
-def test_what_is_no_host_is_refused(entry: str) -> None:
+def test_an_entry_that_is_not_a_host_or_network_is_refused(entry: str) -> None:
     with pytest.raises(ValueError, match="is neither a host"):
         Rules.of((entry,))
 
@@ -139,7 +139,7 @@ def secret(length: int) -> str:
     return "whsec_" + base64.b64encode(bytes(range(length))).decode()
 
 
-def test_secrets_are_read_in_their_order() -> None:
+def test_secrets_keep_their_order() -> None:
     assert secrets_in(secret(24)) == (bytes(range(24)),)
     assert secrets_in(f"{secret(32)}\n{secret(64)} ") == (bytes(range(32)), bytes(range(64)))
 
@@ -147,7 +147,7 @@ def test_secrets_are_read_in_their_order() -> None:
 @pytest.mark.parametrize(
     "text", [secret(23), secret(65), "whsec_AAAA", "whsec_!", base64.b64encode(bytes(32)).decode()]
 )
-def test_what_is_no_secret_is_refused_without_showing_it(text: str) -> None:
+def test_an_invalid_secret_is_refused_without_showing_it(text: str) -> None:
     with pytest.raises(ValueError, match="a secret is whsec_") as caught:
         secrets_in(text)
     assert text not in str(caught.value)

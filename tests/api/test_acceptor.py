@@ -56,7 +56,7 @@ def crowd() -> Iterator[tuple[socket.socket, int]]:
         yield listener, count
 
 
-async def test_a_crowd_is_shared_and_taken_in_few_turns(crowd: tuple[socket.socket, int]) -> None:
+async def test_a_crowd_of_connections_is_shared_and_accepted_in_few_passes(crowd: tuple[socket.socket, int]) -> None:
     """One each turn would be 500 a second, which a single client can open, so that others wait for seconds."""
     listener, count = crowd
     with listener.dup() as same:

@@ -48,7 +48,7 @@ def bearer(name: str) -> dict[str, str]:
         bearer("ann") | {"x-api-key": ""},
     ],
 )
-async def test_a_known_key_opens(serve: Running, headers: dict[str, str]) -> None:
+async def test_a_known_key_is_accepted(serve: Running, headers: dict[str, str]) -> None:
     async with serve(api_keys=KEYS) as client:
         assert (await client.post("/upscale", files=FILES, headers=headers)).status_code == 200
 
@@ -72,7 +72,7 @@ GUARDED = [
 
 
 @pytest.mark.parametrize("headers", WRONG)
-async def test_no_key_or_a_wrong_one_is_401(serve: Running, headers: dict[str, str]) -> None:
+async def test_a_missing_or_wrong_key_is_401(serve: Running, headers: dict[str, str]) -> None:
     async with serve(api_keys=KEYS) as client:
         for method, path in GUARDED:
             raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -83,18 +83,20 @@ async def test_no_key_or_a_wrong_one_is_401(serve: Running, headers: dict[str, s
 
 
 @pytest.mark.parametrize(("headers", "says"), [({}, "key is required"), ({"x-api-key": "eve"}, "key is invalid")])
-async def test_a_missing_key_is_told_from_a_wrong_one(serve: Running, headers: dict[str, str], says: str) -> None:
+async def test_missing_and_wrong_keys_have_different_messages(
+    serve: Running, headers: dict[str, str], says: str
+) -> None:
     async with serve(api_keys=KEYS) as client:
         assert says in (await client.get("/jobs/a", headers=headers)).json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/model", "/", "/docs", "/openapi.json"])
-async def test_open_without_a_key(serve: Running, path: str) -> None:
+async def test_public_routes_need_no_key(serve: Running, path: str) -> None:
     async with serve(api_keys=KEYS) as client:
         assert (await client.get(path)).status_code == 200
 
 
-async def test_results_belong_to_the_key_that_made_them(serve: Running) -> None:
+async def test_results_are_only_visible_with_the_key_that_made_them(serve: Running) -> None:
     async with serve(api_keys=KEYS) as client:
         made = await client.post("/upscale", files=FILES, headers=bearer("ann"))
         url = made.headers["content-location"]
@@ -106,7 +108,7 @@ async def test_results_belong_to_the_key_that_made_them(serve: Running) -> None:
         assert (await client.get(url, headers=bearer("ann"))).content == made.content
 
 
-async def test_jobs_belong_to_the_key_that_made_them(serve: Running) -> None:
+async def test_jobs_are_only_visible_with_the_key_that_made_them(serve: Running) -> None:
     async with serve(api_keys=KEYS) as client:
         made = await client.post("/upscale", files=FILES, headers=bearer("ann") | {"prefer": "respond-async"})
         url = made.headers["location"]
@@ -115,7 +117,7 @@ async def test_jobs_belong_to_the_key_that_made_them(serve: Running) -> None:
         assert (await client.get(url, headers=bearer("ann"))).status_code == 200
 
 
-async def test_administration_needs_an_administrators_key(serve: Running) -> None:
+async def test_administration_needs_an_admin_key(serve: Running) -> None:
     async with serve(api_keys=KEYS) as client:
         assert (await client.post("/admin/reload", headers=bearer("ann"))).status_code == 403
         assert (await client.post("/admin/reload", headers=bearer("root"))).status_code == 200
@@ -129,7 +131,7 @@ def write_keys(file: Path, *keys: ApiKey) -> None:
     file.write_text(json.dumps([each.model_dump() for each in keys]))
 
 
-async def test_keys_are_changed_without_a_restart(serve: Running, tmp_path: Path) -> None:
+async def test_keys_can_be_changed_without_a_restart(serve: Running, tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     write_keys(file, *KEYS)
     async with serve(api_keys_file=file) as client:
@@ -140,7 +142,7 @@ async def test_keys_are_changed_without_a_restart(serve: Running, tmp_path: Path
         assert statuses == [401, 200, 200]
 
 
-async def test_a_bad_file_of_keys_changes_nothing(serve: Running, tmp_path: Path) -> None:
+async def test_a_bad_key_file_changes_nothing(serve: Running, tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     write_keys(file, *KEYS)
     async with serve(api_keys_file=file) as client:
@@ -151,7 +153,7 @@ async def test_a_bad_file_of_keys_changes_nothing(serve: Running, tmp_path: Path
         assert (await client.post("/upscale", files=FILES, headers=bearer("ann"))).status_code == 200
 
 
-async def test_rate_per_client(serve: Running) -> None:
+async def test_the_request_rate_is_limited_per_client(serve: Running) -> None:
     keys = (key("ann", "ann's key", requests_per_minute=2), key("bob", "bob's key"))
     async with serve(api_keys=keys) as client:
         statuses = [(await client.post("/upscale", files=FILES, headers=bearer("ann"))).status_code for _ in range(3)]
@@ -162,7 +164,7 @@ async def test_rate_per_client(serve: Running) -> None:
         assert (await client.post("/upscale", files=FILES, headers=bearer("bob"))).status_code == 200
 
 
-async def test_concurrency_per_client(serve: Running) -> None:
+async def test_concurrent_requests_are_limited_per_client(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)], client_max_concurrent=2) as client:
         first = [asyncio.create_task(client.post("/upscale", files=FILES)) for _ in range(2)]
@@ -185,7 +187,7 @@ async def test_keys_never_reach_the_log(serve: Running, capsys: pytest.CaptureFi
         assert made.headers["x-upscale-id"] not in printed
 
 
-def test_bucket_fills_with_time() -> None:
+def test_a_bucket_refills_with_time() -> None:
     now = 0.0
     limits = ClientQuota(clock=lambda: now)
     caller = Caller("a", "", max_concurrent=100, requests_per_minute=6, admin=False)
@@ -223,7 +225,7 @@ class _Watched(OrderedDict[str, Any]):
         return super().items()
 
 
-def test_clients_beyond_any_number_take_bounded_memory_and_no_walk_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_clients_takes_bounded_memory_and_constant_time_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bucket each for the names asked with last; what is remembered is not gone through for every request."""
     monkeypatch.setattr("app.service.client_quota.MAX_BUCKETS", 5000)
     limits = ClientQuota(clock=lambda: 0.0)
@@ -233,7 +235,7 @@ def test_clients_beyond_any_number_take_bounded_memory_and_no_walk_each(monkeypa
     assert (list(watched), watched.walks) == ([str(number) for number in range(1000, 6000)], 0)
 
 
-def test_who_asks_again_is_not_forgotten_for_who_asks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_client_is_not_forgotten_in_favour_of_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.service.client_quota.MAX_BUCKETS", 3)
     limits = ClientQuota(clock=lambda: 0.0)
     busy = Caller("busy", "", 1, 4, admin=False)
@@ -259,11 +261,11 @@ def test_who_asks_again_is_not_forgotten_for_who_asks_once(monkeypatch: pytest.M
         ("\x9b31m", "unknown"),
     ],
 )
-def test_clients_without_keys_are_known_by_their_network(address: str, name: str) -> None:
+def test_clients_without_keys_are_identified_by_their_network(address: str, name: str) -> None:
     assert network_of(address) == name
 
 
-async def test_addresses_are_clients_without_keys(
+async def test_a_client_without_a_key_is_logged_by_its_address(
     client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await client.post("/upscale", files=FILES)

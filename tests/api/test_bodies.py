@@ -55,7 +55,7 @@ END = f"--{BOUNDARY}--\r\n".encode()
         ({"content-type": "image/png"}, PNG[:-20], 422, "undecodable-picture", ""),
     ],
 )
-async def test_refused_bodies(
+async def test_bad_bodies_are_refused_with_a_problem_document(
     client: httpx.AsyncClient, headers: dict[str, str], body: bytes, status: int, slug: str, says: str
 ) -> None:
     answer = await client.post("/upscale", content=body, headers=headers)
@@ -73,7 +73,7 @@ async def test_refused_bodies(
 
 @pytest.mark.parametrize("coding", ["gzip", "identity, X-GZIP", "deflate", "br", "zstd"])
 @pytest.mark.parametrize("headers", [FORM, {"content-type": "image/png"}], ids=["form", "raw"])
-async def test_a_compressed_body_is_told_as_such(
+async def test_a_compressed_body_is_refused_as_such(
     client: httpx.AsyncClient, headers: dict[str, str], coding: str
 ) -> None:
     """Decompressed, a form would have its boundary, and a picture its format."""
@@ -84,24 +84,24 @@ async def test_a_compressed_body_is_told_as_such(
 
 
 @pytest.mark.parametrize("coding", ["identity", "", "binary", "utf-8"])
-async def test_what_says_that_it_is_not_compressed_is_taken(client: httpx.AsyncClient, coding: str) -> None:
+async def test_a_body_with_an_identity_content_encoding_is_accepted(client: httpx.AsyncClient, coding: str) -> None:
     answer = await client.post("/upscale", content=PNG, headers={"content-encoding": coding})
     assert answer.status_code == 200
 
 
-async def test_a_body_of_no_type_is_the_picture(client: httpx.AsyncClient) -> None:
+async def test_a_body_without_a_content_type_is_the_picture(client: httpx.AsyncClient) -> None:
     """As requests sends it with data=, and curl with -T."""
     assert (await client.post("/upscale", content=PNG)).status_code == 200
 
 
 @pytest.mark.parametrize("fold", [b"\r\n ", b"\r\n\t", b"\n  "])
-async def test_a_header_of_a_form_may_go_on_in_the_next_line(client: httpx.AsyncClient, fold: bytes) -> None:
+async def test_headers_of_a_form_part_may_be_folded(client: httpx.AsyncClient, fold: bytes) -> None:
     body = (part("image") + END).replace(b"form-data; ", b"form-data;" + fold)
     assert (await client.post("/upscale", content=body, headers=FORM)).status_code == 200
 
 
 @pytest.mark.parametrize("cut", [1, 7, 63, 1000])
-async def test_a_form_in_pieces(app: FastAPI, cut: int) -> None:
+async def test_a_form_may_arrive_in_pieces(app: FastAPI, cut: int) -> None:
     body = part("image") + END
     pieces = [body[start : start + cut] for start in range(0, len(body), cut)]
     exchange = await Exchange("POST", "/upscale", FORM, pieces).run(app)
@@ -109,14 +109,14 @@ async def test_a_form_in_pieces(app: FastAPI, cut: int) -> None:
     assert pictures.opened(exchange.body).shape == (24, 36)
 
 
-async def test_declared_length_is_refused_before_anything_is_read(serve: Running) -> None:
+async def test_a_declared_length_above_the_limit_is_refused_before_reading(serve: Running) -> None:
     async with serve(max_input_bytes=1000) as client:
         headers = {"content-type": "image/png", "content-length": "1001"}
         exchange = await Exchange("POST", "/upscale", headers, [bytes(1001)]).run(app_of(client))
         assert (exchange.status, exchange.taken) == (413, 0)
 
 
-async def test_undeclared_length_is_refused_while_it_arrives(serve: Running) -> None:
+async def test_a_body_of_undeclared_length_is_refused_once_above_the_limit(serve: Running) -> None:
     async with serve(max_input_bytes=1000) as client:
         exchange = Exchange("POST", "/upscale", {"content-type": "image/png"}, [bytes(300)] * 50)
         await exchange.run(app_of(client))
@@ -125,7 +125,7 @@ async def test_undeclared_length_is_refused_while_it_arrives(serve: Running) -> 
         assert service_of(client).uploads.held_bytes == 0
 
 
-async def test_a_picture_may_have_the_most_bytes_exactly_also_in_a_form(serve: Running) -> None:
+async def test_a_picture_may_have_exactly_the_maximum_of_bytes_also_in_a_form(serve: Running) -> None:
     async with serve(max_input_bytes=len(PNG)) as client:
         assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
         assert (await client.post("/upscale", files={"image": PNG + b"\0"})).status_code == 413
@@ -145,7 +145,9 @@ async def test_a_body_that_stalls_is_408(serve: Running, settings: dict[str, flo
         assert service_of(client).quota.under_way() == 0
 
 
-async def test_a_slow_body_whose_memory_others_need_is_408(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_body_whose_memory_another_client_needs_is_408(
+    serve: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serve(max_input_bytes=3000, max_body_bytes_in_flight=3000) as client:
         budget = service_of(client).uploads
         headers = {"content-type": "image/png", "content-length": "3000"}
@@ -171,14 +173,14 @@ async def test_too_many_pixels_is_413_from_the_header(serve: Running) -> None:
         assert (await client.post("/upscale?scale=2", files={"image": PNG})).status_code == 200
 
 
-async def test_accepted_formats_are_a_setting(serve: Running) -> None:
+async def test_accepted_formats_can_be_set(serve: Running) -> None:
     async with serve(formats="jpeg, webp") as client:
         answer = await client.post("/upscale", files={"image": PNG})
         assert answer.status_code == 415
         assert "JPEG, WEBP" in answer.json()["detail"]
 
 
-async def test_bodies_of_all_clients_share_a_budget(serve: Running) -> None:
+async def test_bodies_of_all_clients_share_one_budget(serve: Running) -> None:
     async with serve(max_body_bytes_in_flight=10_000) as client:
         budget = service_of(client).uploads
         other = budget.reserve("another")
@@ -202,7 +204,7 @@ async def test_a_body_that_could_never_fit_is_413(serve: Running, declared: bool
         assert service_of(client).uploads.held_bytes == 0
 
 
-def test_budget_counts_holds_and_releases_once() -> None:
+def test_the_upload_budget_counts_reservations_and_releases_them_once() -> None:
     budget = UploadBudget(10)
     first, second = budget.reserve(), budget.reserve()
     first.grow(6)
@@ -215,7 +217,7 @@ def test_budget_counts_holds_and_releases_once() -> None:
     assert budget.held_bytes == 4
 
 
-def test_sinks_take_bytes_as_they_are() -> None:
+def test_sinks_return_the_bytes_unchanged() -> None:
     raw = RawSink()
     raw.feed(b"ab")
     raw.feed(b"c")
@@ -262,7 +264,7 @@ TRICKY = [
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, 64, 100_000])
 @pytest.mark.parametrize("shape", LENIENT.values(), ids=LENIENT)
-def test_forms_of_every_allowed_shape_give_the_very_bytes(shape: dict[str, bytes], cut: int) -> None:
+def test_forms_of_every_allowed_shape_give_exactly_the_bytes_sent(shape: dict[str, bytes], cut: int) -> None:
     for data in TRICKY:
         if shape.get("eol") == b"\n" and b"\n--XXX\n" in data:
             continue  # there it is a boundary
@@ -278,7 +280,7 @@ def test_forms_of_every_allowed_shape_give_the_very_bytes(shape: dict[str, bytes
     cuts=st.lists(st.integers(1, 30), min_size=1),
 )
 @settings(derandomize=True)
-def test_any_bytes_come_through_in_any_pieces(data: bytes, cuts: list[int]) -> None:
+def test_any_bytes_survive_a_form_in_any_pieces(data: bytes, cuts: list[int]) -> None:
     assume(re.search(rb"\r\n--XXX(--|[ \t]*\r?\n)", data + b"\r\n") is None)
     body, sink = form(data), FormSink(BOUNDARY.encode(), 1_000_000)
     for cut in itertools.cycle(cuts):
@@ -307,14 +309,14 @@ async def test_forms_of_every_allowed_shape_are_accepted(client: httpx.AsyncClie
         (form(PNG)[:-2], "before its last boundary"),
     ],
 )
-def test_forms_that_are_none_are_refused_in_plain_words(body: bytes, says: str) -> None:
+def test_malformed_forms_are_refused_in_plain_words(body: bytes, says: str) -> None:
     sink = FormSink(BOUNDARY.encode(), 10_000)
     with pytest.raises(MalformedRequest, match=says):
         sink.feed(body)
         sink.finish()
 
 
-def test_a_form_keeps_nothing_that_only_the_garbage_collector_would_find() -> None:
+def test_a_form_leaves_no_reference_cycles() -> None:
     gc.disable()
     try:
         sink = FormSink(BOUNDARY.encode(), 10_000)
@@ -327,12 +329,12 @@ def test_a_form_keeps_nothing_that_only_the_garbage_collector_would_find() -> No
         gc.enable()
 
 
-def test_form_stops_at_the_byte_limit() -> None:
+def test_a_form_is_refused_above_the_byte_limit() -> None:
     form = FormSink(BOUNDARY.encode(), 3)
     with pytest.raises(TooManyBytes):
         form.feed(part("image", b"abcd"))
 
 
-def test_form_refuses_an_unusable_boundary() -> None:
+def test_an_unusable_form_boundary_is_refused() -> None:
     with pytest.raises(MalformedRequest, match="boundary"):
         FormSink(b"x" * 5000, 3)

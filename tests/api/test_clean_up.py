@@ -68,7 +68,9 @@ def brightness(answer: httpx.Response) -> float:
     ],
     ids=lambda value: value if isinstance(value, str) else value[:3].hex(),
 )
-async def test_it_is_done_and_told(serve: Running, body: bytes, query: str, told: str) -> None:
+async def test_a_picture_is_cleaned_up_and_the_header_says_so(
+    serve: Running, body: bytes, query: str, told: str
+) -> None:
     async with serve(MODELS) as client:
         answer = await post(client, query, body)
         metrics = (await client.get("/metrics")).text
@@ -86,7 +88,7 @@ async def test_it_is_done_and_told(serve: Running, body: bytes, query: str, told
     assert strength <= float(counted[1]) < strength + 0.25
 
 
-async def test_what_the_pixels_tell_counts_too(serve: Running) -> None:
+async def test_compression_found_in_the_pixels_counts_too(serve: Running) -> None:
     photo = Image.fromarray(photograph(48, 64)).resize((128, 96), Image.Resampling.BICUBIC)  # its texture is no noise
     coded = Image.open(io.BytesIO(saved("JPEG", photo, quality=60)))
     async with serve(MODELS) as client:
@@ -95,7 +97,7 @@ async def test_what_the_pixels_tell_counts_too(serve: Running) -> None:
             assert (await post(client, "", body)).headers["x-upscale-clean"] == "1; grid=60"
 
 
-async def test_noise_that_the_pixels_tell_of_is_told(serve: Running) -> None:
+async def test_noise_found_in_the_pixels_is_reported(serve: Running) -> None:
     noisy = np.clip(np.random.default_rng(0).normal(128, 12, (64, 64)), 0, 255).astype(np.uint8)
     async with serve(MODELS) as client:
         for body in (saved("PNG", Image.fromarray(noisy)), saved("JPEG", Image.fromarray(noisy), quality=95)):
@@ -105,7 +107,7 @@ async def test_noise_that_the_pixels_tell_of_is_told(serve: Running) -> None:
     assert re.search(r'lapsrn_clean_up_total\{reason="noise",strength="(1|1.0|0.75)"\} [12]', metrics)
 
 
-async def test_every_level_of_a_result_tells(serve: Running) -> None:
+async def test_every_level_of_a_result_reports_its_clean_up(serve: Running) -> None:
     async with serve(MODELS) as client:
         answer = await post(client, "", saved("JPEG", quality=90))
         for level in (2, 4):
@@ -114,7 +116,7 @@ async def test_every_level_of_a_result_tells(serve: Running) -> None:
             assert brightness(stored) == pytest.approx(brightness(answer), abs=1)
 
 
-async def test_results_of_two_strengths_have_two_tags(serve: Running) -> None:
+async def test_results_of_different_strengths_have_different_etags(serve: Running) -> None:
     async with serve(MODELS) as client:
         tags = {(await post(client, f"?clean={strength}", saved("PNG"))).headers["etag"] for strength in (0, 0.5, 1)}
     assert len(tags) == 3
@@ -129,7 +131,7 @@ async def test_alpha_is_not_cleaned_up(serve: Running) -> None:
     assert brightness(answer) < 100
 
 
-async def test_a_job_tells_when_it_is_done(serve: Running) -> None:
+async def test_a_finished_job_reports_its_clean_up(serve: Running) -> None:
     async with serve(MODELS) as client:
         body, headers = saved("JPEG", quality=90), {"Prefer": "respond-async", "Content-Type": "image/jpeg"}
         accepted = await client.post("/upscale", content=body, headers=headers)
@@ -140,7 +142,7 @@ async def test_a_job_tells_when_it_is_done(serve: Running) -> None:
     assert '"clean":"0.5; jpeg=90"' in events.splitlines()[-2]
 
 
-async def test_the_networks_say_whether_they_clean_up(serve: Running) -> None:
+async def test_the_model_document_says_which_networks_clean_up(serve: Running) -> None:
     async with serve(MODELS) as client:
         models = (await client.get("/model")).json()["models"]
     assert {each["name"]: (each["clean"], each["full_strength_of"]) for each in models} == {
@@ -165,14 +167,14 @@ async def test_the_networks_say_whether_they_clean_up(serve: Running) -> None:
         ("?clean=0&model=cleaner", "or choose model=cleans."),
     ],
 )
-async def test_what_cannot_be_is_refused(serve: Running, query: str, complaint: str) -> None:
+async def test_impossible_strengths_are_refused(serve: Running, query: str, complaint: str) -> None:
     async with serve(MODELS) as client:
         answer = await post(client, query, saved("PNG"))
     assert answer.status_code == 422
     assert complaint in answer.text
 
 
-async def test_pages_of_other_origins_may_read_it(serve: Running) -> None:
+async def test_the_clean_up_header_is_exposed_to_listed_origins(serve: Running) -> None:
     async with serve(MODELS, cors_origins=("https://a.example",)) as client:
         answer = await client.get("/readyz", headers={"Origin": "https://a.example"})
     assert "X-Upscale-Clean" in answer.headers["access-control-expose-headers"]

@@ -50,7 +50,7 @@ def networks() -> list[FakeModel]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_computes_a_picture(
+async def test_which_network_computes_a_picture(
     serve: Running, body: bytes, query: str, model: str, clean: str, passes: int
 ) -> None:
     made = networks()
@@ -66,7 +66,7 @@ async def test_what_computes_a_picture(
         assert brightness(answer) == pytest.approx((126 * darker - 16) * 255 / 219, abs=2)
 
 
-async def test_alpha_goes_along_with_luma(serve: Running) -> None:
+async def test_alpha_is_computed_by_the_network_that_computes_luma(serve: Running) -> None:
     """Without clean-up, on the network that computes luma."""
     made, picture = networks(), GRAY.convert("RGBA")
     picture.putalpha(Image.linear_gradient("L").resize(picture.size))
@@ -75,7 +75,7 @@ async def test_alpha_goes_along_with_luma(serve: Running) -> None:
     assert {each.info.name: each.tiles_run for each in made if each.tiles_run} == {"deep": 2}
 
 
-async def test_a_job_tells_what_computed_it(serve: Running) -> None:
+async def test_a_job_reports_which_network_computed_it(serve: Running) -> None:
     async with serve([networks]) as client:
         headers = {"Prefer": "respond-async", "Content-Type": "image/jpeg"}
         accepted = await client.post("/upscale?quality=high", content=JPEG, headers=headers)
@@ -84,7 +84,7 @@ async def test_a_job_tells_what_computed_it(serve: Running) -> None:
     assert (document["model"], document["clean"]) == ("deep", "0.5; jpeg=90")
 
 
-async def test_the_networks_say_whose_companions_they_are(serve: Running) -> None:
+async def test_the_model_document_says_whose_companion_a_network_is(serve: Running) -> None:
     async with serve([networks]) as client:
         models = (await client.get("/model")).json()["models"]
     assert {each["name"]: (each["clean"], each["deep_of"]) for each in models} == {
@@ -103,7 +103,9 @@ async def test_the_networks_say_whose_companions_they_are(serve: Running) -> Non
         ("?scale=8&model=deep", "scale: 8 is not served by deep; allowed are 1 to 4."),
     ],
 )
-async def test_what_cannot_be_is_refused(serve: Running, query: str, complaint: str) -> None:
+async def test_impossible_combinations_of_network_and_effort_are_refused(
+    serve: Running, query: str, complaint: str
+) -> None:
     async with serve([networks]) as client:
         answer: httpx.Response = await post(client, query, PNG)
     assert answer.status_code == 422

@@ -10,7 +10,7 @@ from app.api.connections import RESERVE, Connections, affordable_connections, mo
 INFINITY = resource.RLIM_INFINITY
 
 
-def test_beyond_the_limit_there_is_a_reserve_for_probes_and_then_nothing() -> None:
+def test_above_the_limit_only_a_reserve_for_probes_is_left() -> None:
     connections = Connections(2, per_client=1000)
     admitted = [connections.enter("192.0.2.1") for _ in range(2 + RESERVE + 1)]
     assert admitted == ["open"] * 2 + ["probes"] * RESERVE + ["refused"]
@@ -19,7 +19,7 @@ def test_beyond_the_limit_there_is_a_reserve_for_probes_and_then_nothing() -> No
     assert connections.enter("192.0.2.1") == "open"
 
 
-def test_each_client_has_a_limit_of_its_own_but_a_proxy_has_none() -> None:
+def test_each_client_has_its_own_limit_and_a_proxy_has_none() -> None:
     connections = Connections(100, per_client=2, is_proxy=lambda address: address == "192.0.2.9")
     assert [connections.enter("192.0.2.1") for _ in range(3)] == ["open", "open", "refused"]
     assert connections.enter("192.0.2.2") == "open"
@@ -30,7 +30,7 @@ def test_each_client_has_a_limit_of_its_own_but_a_proxy_has_none() -> None:
 
 
 @pytest.mark.parametrize(("wanted", "limit", "most"), [(256, 1024, 256), (256, 200, 150), (1000, 4, 3), (5, 1, 1)])
-def test_no_limit_on_one_client_lets_it_take_all_connections(wanted: int, limit: int, most: int) -> None:
+def test_the_limit_per_client_never_covers_all_connections(wanted: int, limit: int, most: int) -> None:
     assert most_of_one(wanted, limit) == most
 
 
@@ -43,7 +43,7 @@ def test_a_network_of_ipv6_addresses_is_one_client() -> None:
     assert connections.enter("2001:db8::9") == "open"
 
 
-def test_of_too_many_that_wait_for_the_rest_of_a_body_the_oldest_of_the_client_ends() -> None:
+def test_the_oldest_of_a_clients_too_many_lingering_connections_is_closed() -> None:
     """Through a proxy one client could take all connections, as those that are answered are no requests any more."""
     connections, ended = Connections(1000, per_client=1000), list[str]()
     waiting = [partial(ended.append, f"ann {number}") for number in range(66)]
@@ -69,7 +69,7 @@ def test_of_too_many_that_wait_for_the_rest_of_a_body_the_oldest_of_the_client_e
         ((100, 100), 1, (100, 100)),
     ],
 )
-def test_open_files_are_kept_back_for_probes_and_for_what_is_being_sent(
+def test_open_files_are_reserved_for_probes_and_transfers(
     monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], affordable: int, raised: tuple[int, int] | None
 ) -> None:
     set_to: list[tuple[int, int]] = []

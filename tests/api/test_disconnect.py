@@ -43,7 +43,7 @@ async def occupied(client: httpx.AsyncClient, app: FastAPI) -> "asyncio.Task[Exc
     return task
 
 
-async def test_leaving_while_the_tiles_wait_takes_them_out(serve: Running) -> None:
+async def test_disconnecting_removes_waiting_tiles_from_the_queue(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         app = app_of(client)
@@ -61,7 +61,7 @@ async def test_leaving_while_the_tiles_wait_takes_them_out(serve: Running) -> No
         await at_rest(client)
 
 
-async def test_leaving_while_the_body_is_read(client: httpx.AsyncClient, app: FastAPI) -> None:
+async def test_disconnecting_during_the_upload_ends_the_request(client: httpx.AsyncClient, app: FastAPI) -> None:
     exchange = Exchange("POST", "/upscale", RAW, [PNG[:10]], stall=True)
     exchange.leave.set()
     await exchange.run(app)
@@ -70,7 +70,7 @@ async def test_leaving_while_the_body_is_read(client: httpx.AsyncClient, app: Fa
     await at_rest(client)
 
 
-async def test_many_leave_at_once(serve: Running) -> None:
+async def test_many_clients_may_disconnect_at_once(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)], client_max_concurrent=1000) as client:
         app = app_of(client)
@@ -99,7 +99,7 @@ async def test_a_passed_deadline_is_504_and_frees_the_queue(serve: Running) -> N
         assert (await counters(client))['lapsrn_rejected_total{reason="deadline-exceeded"}'] == 1.0
 
 
-async def test_a_full_queue_is_503_at_once(serve: Running) -> None:
+async def test_a_full_queue_is_503_immediately(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)], max_queue_tiles=1) as client:
         first = await occupied(client, app_of(client))
@@ -112,7 +112,7 @@ async def test_a_full_queue_is_503_at_once(serve: Running) -> None:
         await at_rest(client)
 
 
-async def test_work_that_ends_first_wins() -> None:
+async def test_work_that_ends_before_a_disconnect_returns_its_result() -> None:
     async def never() -> dict[str, str]:
         await asyncio.Event().wait()
         raise AssertionError
@@ -124,7 +124,7 @@ async def test_work_that_ends_first_wins() -> None:
     assert await unless_client_leaves(never, work()) == 7
 
 
-async def test_work_is_cancelled_and_has_cleaned_up_before_the_call_returns() -> None:
+async def test_a_disconnect_cancels_the_work_and_waits_for_its_cleanup() -> None:
     cleaned = False
 
     async def gone() -> dict[str, str]:
@@ -143,7 +143,7 @@ async def test_work_is_cancelled_and_has_cleaned_up_before_the_call_returns() ->
     assert cleaned
 
 
-async def test_errors_of_the_work_come_through() -> None:
+async def test_errors_of_the_work_are_passed_on() -> None:
     async def never() -> dict[str, str]:
         await asyncio.Event().wait()
         raise AssertionError
@@ -155,7 +155,7 @@ async def test_errors_of_the_work_come_through() -> None:
         await unless_client_leaves(never, work())
 
 
-def test_leaving_reaches_the_request_that_is_being_answered_also_when_others_wait_behind_it() -> None:
+def test_a_disconnect_reaches_the_request_being_answered_even_if_others_are_pipelined() -> None:
     """Only the last one of a pipeline was told, and the others' pictures were made for nobody."""
     began, left = list[str](), threading.Event()
 

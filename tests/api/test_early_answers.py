@@ -82,7 +82,7 @@ def posted(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
 
 @pytest.mark.parametrize(("slug", "status", "query", "headers", "mebibytes"), CASES)
 @pytest.mark.parametrize("way", ["direct", "proxy"])
-def test_every_refusal_arrives(
+def test_every_early_refusal_reaches_the_client(
     service: Process,
     request: pytest.FixtureRequest,
     way: str,
@@ -98,7 +98,7 @@ def test_every_refusal_arrives(
     assert answers == [(status, f"urn:lapsrn:problem:{slug}")] * 3
 
 
-def test_refusals_while_draining_arrive_too(tmp_path: Path) -> None:
+def test_early_refusals_while_draining_reach_the_client(tmp_path: Path) -> None:
     with (
         fake_service(tmp_path, "600", hang_seconds="1000") as service,
         nginx(tmp_path, f"location / {{ proxy_pass {service.url}; }}") as proxy,
@@ -122,7 +122,7 @@ def head(*headers: bytes, version: bytes = b"1.1") -> bytes:
     return b"".join(line + b"\r\n" for line in lines) + b"\r\n"
 
 
-def test_a_connection_stays_open_where_little_of_a_body_is_to_come(service: Process) -> None:
+def test_a_connection_is_kept_open_if_little_of_the_body_is_left(service: Process) -> None:
     with connected(service.url) as connection:
         connection.sendall(head(b"Content-Length: 65536"))
         refused = connection.recv(65536)
@@ -133,21 +133,21 @@ def test_a_connection_stays_open_where_little_of_a_body_is_to_come(service: Proc
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 65537", b"Transfer-Encoding: chunked"])
-def test_where_more_is_to_come_the_client_is_told_that_the_connection_ends(service: Process, framing: bytes) -> None:
+def test_a_connection_is_announced_to_close_if_much_of_the_body_is_left(service: Process, framing: bytes) -> None:
     """Node's client would stop sending, and its next request wait for the connection until that is given up."""
     answer = exchanged(service.url, head(framing))
     assert statuses(answer) == [401]
     assert b"\r\nconnection: close\r\n" in answer
 
 
-def test_a_client_that_asks_first_need_not_send_the_body(service: Process) -> None:
+def test_a_client_that_expects_100_continue_need_not_send_a_refused_body(service: Process) -> None:
     """Apache's, Go's and Ruby's go on with the next request, which must not be taken for the body."""
     answer = exchanged(service.url, head(b"Content-Length: 100", b"Expect: 100-continue"))
     assert statuses(answer) == [401]
     assert b"\r\nconnection: close\r\n" in answer
 
 
-def test_a_client_that_asks_first_and_sends_the_body_keeps_its_connection(service: Process) -> None:
+def test_a_client_that_expects_100_continue_and_sends_the_body_keeps_its_connection(service: Process) -> None:
     asked = head(b"Content-Length: %d" % len(PNG), b"Expect: 100-continue", b"X-API-Key: often")
     with connected(service.url) as connection:
         connection.sendall(asked)
@@ -156,7 +156,7 @@ def test_a_client_that_asks_first_and_sends_the_body_keeps_its_connection(servic
         assert statuses(received(connection)) == [200, 200]
 
 
-def test_http_1_0_has_neither_continue_nor_chunks(service: Process) -> None:
+def test_http_1_0_gets_neither_100_continue_nor_chunks(service: Process) -> None:
     """What has no known length ends with the connection (RFC 9112, section 6.1)."""
     key = b"X-API-Key: often"
     asked = head(b"Content-Length: %d" % len(PNG), b"Expect: 100-continue", key, version=b"1.0")
@@ -170,7 +170,7 @@ def test_http_1_0_has_neither_continue_nor_chunks(service: Process) -> None:
     assert json.loads(events.rpartition(b"data: ")[2])["state"] == "done"
 
 
-def test_reading_on_is_bounded_for_each_client() -> None:
+def test_reading_the_rest_of_refused_bodies_is_limited_per_client() -> None:
     """Through a proxy, one that sent a byte now and then after its answers took all connections of the service."""
     keys = (key("ann", "ann"), key("bob", "bob"))
     with live.service(api_keys=keys) as (url, running), ExitStack() as connections:
@@ -184,7 +184,7 @@ def test_reading_on_is_bounded_for_each_client() -> None:
             time.sleep(0.01)
 
 
-def test_reading_on_is_bounded(tmp_path: Path) -> None:
+def test_reading_the_rest_of_a_refused_body_is_limited_in_time(tmp_path: Path) -> None:
     """A client that stops in the middle of a body that nobody wants is not waited for."""
     head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000000000\r\n"
     with fake_service(tmp_path, body_idle_seconds="0.5", body_timeout_seconds="2") as service:

@@ -46,7 +46,7 @@ class Desk:
             self._pass += 1
 
 
-async def test_one_begins_in_a_pass_and_clients_come_in_turn() -> None:
+async def test_one_request_starts_per_pass_and_clients_take_turns() -> None:
     desk = Desk()
     counting = asyncio.create_task(desk.count_passes())
     requests = [desk.request(FLOOD) for _ in range(100)]
@@ -58,7 +58,7 @@ async def test_one_begins_in_a_pass_and_clients_come_in_turn() -> None:
     assert len(set(desk.passes)) == 103
 
 
-async def test_a_request_that_comes_alone_does_not_wait() -> None:
+async def test_a_single_request_does_not_wait() -> None:
     desk = Desk()
     for _ in range(3):
         request = desk.request(FLOOD)
@@ -69,7 +69,7 @@ async def test_a_request_that_comes_alone_does_not_wait() -> None:
         await asyncio.sleep(0)
 
 
-async def test_one_that_is_cancelled_costs_the_others_no_turn() -> None:
+async def test_a_cancelled_request_costs_the_others_no_turn() -> None:
     desk = Desk()
     waiting = [asyncio.create_task(desk.request(address)) for address in (FLOOD, FLOOD, ANOTHER)]
     await asyncio.sleep(0)
@@ -149,7 +149,7 @@ async def turns_of(peers: Sequence[Peer]) -> list[int]:
     return order
 
 
-async def test_of_all_bodies_one_piece_is_read_in_a_pass_and_clients_come_in_turn() -> None:
+async def test_one_piece_of_all_bodies_is_read_per_pass_and_clients_take_turns() -> None:
     port = a_port()
     peers = [Peer(port, FLOOD) for _ in range(10)] + [Peer(port, ANOTHER)]
     await asyncio.sleep(0)
@@ -164,7 +164,7 @@ async def test_of_all_bodies_one_piece_is_read_in_a_pass_and_clients_come_in_tur
 
 
 @pytest.mark.parametrize("keys", [("ann", "bob"), ("", "")])
-async def test_clients_behind_one_proxy_are_those_whose_turn_it_is(keys: tuple[str, str]) -> None:
+async def test_clients_behind_one_proxy_take_turns_like_others(keys: tuple[str, str]) -> None:
     """With keys or, as a middleware of uvicorn has told the addresses, without."""
     port = a_port()
     peers = [Peer(port, FLOOD, keys[0]) for _ in range(10)] + [Peer(port, FLOOD, keys[1])]
@@ -176,7 +176,7 @@ async def test_clients_behind_one_proxy_are_those_whose_turn_it_is(keys: tuple[s
     assert (await turns_of(peers))[:6] == [1, 10, 2, 10, 3, 10]
 
 
-async def test_a_body_that_comes_alone_is_read_in_every_pass() -> None:
+async def test_a_single_body_is_read_in_every_pass() -> None:
     peer = Peer(a_port(), FLOOD)
     for _ in range(5):
         await asyncio.sleep(0)
@@ -184,7 +184,7 @@ async def test_a_body_that_comes_alone_is_read_in_every_pass() -> None:
         assert peer.reading
 
 
-async def test_small_chunks_that_come_at_once_are_taken_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_small_chunks_that_arrive_together_are_read_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one, 40,000 of a byte each took a pass of 80 ms."""
     taken = []
     monkeypatch.setattr(HttpToolsProtocol, "on_body", lambda self, body: taken.append(body))
@@ -194,7 +194,7 @@ async def test_small_chunks_that_come_at_once_are_taken_as_one(monkeypatch: pyte
     assert taken == [b"a" * 1000, b"b" * 1000]
 
 
-async def test_a_connection_that_is_gone_costs_the_others_no_turn() -> None:
+async def test_a_lost_connection_costs_the_others_no_turn() -> None:
     port = a_port()
     peers = [Peer(port, FLOOD) for _ in range(5)]
     await asyncio.sleep(0)

@@ -84,7 +84,7 @@ def test_a_connection_is_counted_until_it_is_closed_whatever_was_sent(
         "both together",
     ],
 )
-def test_the_limits_are_exact(url: str, head: bytes, status: int) -> None:
+def test_header_limits_are_exact(url: str, head: bytes, status: int) -> None:
     end = b"\r\n" if head.endswith(b"\r\n") else b"\r\n\r\n"
     assert statuses(exchanged(url, head + end)) == [status]
 
@@ -94,7 +94,7 @@ def test_the_limits_are_exact(url: str, head: bytes, status: int) -> None:
     [bytes([120]) * 65536, fields(5000)],
     ids=["one long header", "many headers"],
 )
-def test_headers_without_end_are_refused_before_they_end(url: str, piece: bytes) -> None:
+def test_endless_headers_are_refused(url: str, piece: bytes) -> None:
     with connected(url) as connection:
         connection.sendall(MODEL + b"X-Long: ")
         for _ in range(40 * MIB // len(piece)):
@@ -105,7 +105,7 @@ def test_headers_without_end_are_refused_before_they_end(url: str, piece: bytes)
     assert problem(answer)["type"] == "urn:lapsrn:problem:headers-too-large"
 
 
-def test_trailers_count_as_headers(url: str) -> None:
+def test_trailers_count_towards_the_header_limits(url: str) -> None:
     head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
     for trailer in (fields(100) + b"\r\n", b"X-Long: " + bytes([120]) * MIB):
         answer = exchanged(url, head + b"3\r\nabc\r\n0\r\n" + trailer)
@@ -113,7 +113,7 @@ def test_trailers_count_as_headers(url: str) -> None:
 
 
 @pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"], ids=["plain", "upgrade"])
-def test_trailers_are_no_headers(url: str, upgrade: bytes) -> None:
+def test_trailers_are_not_taken_for_headers(url: str, upgrade: bytes) -> None:
     """HAProxy passes them on: X-Forwarded-For in one made a client any other."""
     head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nX-Request-Id: of-the-head\r\n" + upgrade
     trailers = b"X-Request-Id: of-the-trailer\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Type: text/plain\r\n"
@@ -124,7 +124,7 @@ def test_trailers_are_no_headers(url: str, upgrade: bytes) -> None:
 
 
 @pytest.mark.parametrize("codings", [b"gzip, chunked", b"identity\r\nTransfer-Encoding: chunked", b", chunked"])
-def test_a_body_that_is_coded_in_another_way_is_refused(url: str, codings: bytes) -> None:
+def test_other_transfer_codings_than_chunked_are_refused(url: str, codings: bytes) -> None:
     """What is behind it would be read otherwise by a proxy that knows the coding."""
     head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + codings + b"\r\n\r\n"
     answer = exchanged(url, head + b"3\r\nabc\r\n0\r\n\r\n" + MODEL + b"Connection: close\r\n\r\n")
@@ -154,7 +154,7 @@ def test_a_chunked_body_is_read(url: str, coding: bytes) -> None:
     ],
     ids=["TLS", "HTTP/9.9", "HTTP/2", "no colon", "chunk size", "too many"],
 )
-def test_what_the_protocol_refuses_is_answered_like_everything_else(url: str, sent: bytes, status: int) -> None:
+def test_requests_refused_by_the_parser_get_problem_documents_and_log_lines(url: str, sent: bytes, status: int) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     with capture_logs() as logs:
         head, _, body = exchanged(url, sent).partition(b"\r\n\r\n")
@@ -174,7 +174,7 @@ def test_what_the_protocol_refuses_is_answered_like_everything_else(url: str, se
     assert line["problem"] == ("headers-too-large" if status == 431 else "malformed-request")
 
 
-def test_refusals_are_counted(url: str) -> None:
+def test_requests_refused_by_the_parser_are_counted(url: str) -> None:
     def count() -> float:
         lines = httpx.get(f"{url}/metrics").text.splitlines()
         name = 'lapsrn_http_requests_total{method="GET",route="unmatched",status="431"} '
@@ -185,18 +185,18 @@ def test_refusals_are_counted(url: str) -> None:
     assert count() == before + 1
 
 
-def test_answers_come_in_order(url: str) -> None:
+def test_pipelined_requests_are_answered_in_order(url: str) -> None:
     """A request that cannot be read does not overtake, or take down, the one before it."""
     slow = b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n"
     assert statuses(exchanged(url, slow + b"no HTTP at all\r\n\r\n")) == [200, 400]
     assert statuses(exchanged(url, slow * 2 + MODEL + fields(101) + b"\r\n")) == [200, 200, 431]
 
 
-def test_no_more_than_a_few_requests_wait_on_one_connection(url: str) -> None:
+def test_pipelined_requests_on_one_connection_are_limited(url: str) -> None:
     assert statuses(exchanged(url, (MODEL + b"\r\n") * 5000)) == [200] * 17 + [503]
 
 
-def test_a_request_after_a_stray_line_end_still_has_a_deadline(url: str) -> None:
+def test_a_stray_line_end_does_not_keep_a_connection_open(url: str) -> None:
     """What is no request does not keep a connection open."""
     with connected(url) as connection:
         connection.sendall(MODEL + b"\r\n")
@@ -216,12 +216,12 @@ def test_a_request_after_a_stray_line_end_still_has_a_deadline(url: str) -> None
         (b"GET /healthz HTTP/1.0\r\n", 200),
     ],
 )
-def test_a_request_has_one_host(url: str, head: bytes, status: int) -> None:
+def test_a_request_must_have_exactly_one_host(url: str, head: bytes, status: int) -> None:
     """Proxies, caches and servers may each believe another one of two."""
     assert statuses(exchanged(url, head + b"\r\n")) == [status]
 
 
-def test_a_request_that_arrives_in_pieces_is_not_cut_off(url: str) -> None:
+def test_a_request_that_arrives_in_pieces_is_not_timed_out(url: str) -> None:
     """The wait for a next request ends with its first byte, also when that came during the one before."""
     with connected(url) as connection:
         connection.sendall(MODEL + b"\r\n" + b"GET /healthz HTT")

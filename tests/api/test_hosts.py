@@ -31,7 +31,7 @@ KEY = {"name": "ann", "sha256": DIGEST}
         ("localhost/.evil.example", "localhost/.evil.example"),
     ],
 )
-def test_the_host_of_a_header(header: str, host: str) -> None:
+def test_the_host_name_is_parsed_from_the_header(header: str, host: str) -> None:
     assert host_of(header) == host
 
 
@@ -52,7 +52,7 @@ def test_the_host_of_a_header(header: str, host: str) -> None:
         (("*",), "evil.example nas 10.1.2.3", ""),
     ],
 )
-def test_known_names(names: tuple[str, ...], known: str, unknown: str) -> None:
+def test_names_are_matched_against_the_allowed_hosts(names: tuple[str, ...], known: str, unknown: str) -> None:
     assert [host for host in known.split() if not is_known(host, names, is_encrypted=False)] == []
     assert [host for host in unknown.split() if is_known(host, names, is_encrypted=False)] == []
     assert is_known("", names, is_encrypted=False), "HTTP/1.0"
@@ -70,13 +70,13 @@ def test_known_names(names: tuple[str, ...], known: str, unknown: str) -> None:
         ({"host": "0.0.0.0", "allow_anonymous": True, "allowed_hosts": "local"}, ("local",)),
     ],
 )
-def test_by_default_only_a_page_of_a_local_service_has_to_have_a_local_name(
+def test_by_default_only_local_services_require_local_names(
     settings: dict[str, object], names: tuple[str, ...]
 ) -> None:
     assert names_of(Settings(**settings)) == names  # type: ignore[arg-type]
 
 
-async def test_a_page_of_a_name_that_leads_here_gets_nothing(client: httpx.AsyncClient) -> None:
+async def test_requests_from_a_page_under_a_rebound_name_are_refused(client: httpx.AsyncClient) -> None:
     page = {"host": "evil.example:8000", "origin": "http://evil.example:8000"}
     refused = await client.post("/upscale", files={"image": PNG}, headers=page)
     assert (refused.status_code, refused.json()["type"]) == (421, "urn:lapsrn:problem:unknown-host")
@@ -102,14 +102,14 @@ async def test_a_page_of_a_name_that_leads_here_gets_nothing(client: httpx.Async
         ("https", "null", 421),
     ],
 )
-async def test_a_proxy_with_tls_needs_no_setting_and_no_page_passes_for_one(
+async def test_a_tls_proxy_needs_no_setting_and_a_page_cannot_pose_as_one(
     client: httpx.AsyncClient, proto: str, origin: str | None, status: int
 ) -> None:
     headers = {"host": "example.org", "x-forwarded-proto": proto} | ({"origin": origin} if origin else {})
     assert (await client.post("/upscale", files={"image": PNG}, headers=headers)).status_code == status
 
 
-async def test_names_that_are_listed_are_the_only_ones(serve: Running) -> None:
+async def test_only_listed_names_are_accepted(serve: Running) -> None:
     async with serve(allowed_hosts="example.org,.example.net") as client:
         for host, status in [("example.org", 200), ("a.example.net", 200), ("other.org", 421), ("10.0.0.1:8000", 200)]:
             headers = {"host": host, "x-forwarded-proto": "https"}

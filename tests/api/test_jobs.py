@@ -48,7 +48,7 @@ def events_of(text: str) -> list[dict[str, str]]:
     return events
 
 
-async def test_without_room_for_results_there_are_no_jobs(serve: Running) -> None:
+async def test_jobs_are_refused_if_no_results_are_kept(serve: Running) -> None:
     async with serve(result_max_bytes=0) as client:
         refused = await begin(client)
         assert refused.status_code == 422
@@ -56,7 +56,7 @@ async def test_without_room_for_results_there_are_no_jobs(serve: Running) -> Non
         assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
 
 
-async def test_accepted_then_done_then_fetched(client: httpx.AsyncClient) -> None:
+async def test_a_job_is_accepted_then_done_then_its_result_fetched(client: httpx.AsyncClient) -> None:
     accepted = await begin(client, "?scale=4")
     assert accepted.status_code == 202
     job_id = accepted.json()["id"]
@@ -81,7 +81,7 @@ async def test_accepted_then_done_then_fetched(client: httpx.AsyncClient) -> Non
     assert picture.content == synchronous.content
 
 
-async def test_a_job_waits_for_its_tiles(serve: Running) -> None:
+async def test_a_job_is_queued_until_its_tiles_are_computed(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         accepted = await begin(client)
@@ -93,7 +93,7 @@ async def test_a_job_waits_for_its_tiles(serve: Running) -> None:
         assert (await finished(client, url))["state"] == "done"
 
 
-async def test_a_level_of_a_job_that_is_under_way_is_not_ready(serve: Running) -> None:
+async def test_a_level_of_a_running_job_is_not_ready(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)], root_path="/sr") as client:
         accepted = await begin(client)
@@ -110,7 +110,7 @@ async def test_a_level_of_a_job_that_is_under_way_is_not_ready(serve: Running) -
         assert (await client.get(picture)).status_code == 200
 
 
-async def test_a_result_that_is_made_while_it_is_looked_for_is_found(
+async def test_a_result_that_is_stored_during_the_lookup_is_found(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accepted = await begin(client)
@@ -127,7 +127,7 @@ async def test_a_result_that_is_made_while_it_is_looked_for_is_found(
     assert answers == []
 
 
-async def test_a_job_that_fails_says_why(client: httpx.AsyncClient) -> None:
+async def test_a_failed_job_has_an_error_document(client: httpx.AsyncClient) -> None:
     accepted = await begin(client, body=PNG[:-20])
     document = await finished(client, accepted.headers["location"])
     assert document["state"] == "failed"
@@ -136,9 +136,7 @@ async def test_a_job_that_fails_says_why(client: httpx.AsyncClient) -> None:
     assert (await client.get(f"/upscale?level=4&id={document['id']}")).status_code == 404
 
 
-async def test_a_job_that_failed_keeps_nothing_of_its_upload(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_job_frees_its_upload(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The frames of its error's traceback held the bytes while the job was remembered, and nothing counted them."""
     uploads = list[weakref.ref[Upload]]()
 
@@ -161,12 +159,12 @@ async def test_a_result_too_large_to_keep_fails_the_job(serve: Running) -> None:
         assert document["error"]["type"] == "urn:lapsrn:problem:store-unavailable"
 
 
-async def test_a_bad_body_is_refused_at_once(client: httpx.AsyncClient) -> None:
+async def test_a_bad_body_is_refused_without_creating_a_job(client: httpx.AsyncClient) -> None:
     answer = await client.post("/upscale", content=b"x", headers=ASYNC | {"content-type": "text/plain"})
     assert answer.status_code == 415
 
 
-async def test_cancelling_frees_everything_and_forgets(serve: Running) -> None:
+async def test_cancelling_a_job_frees_everything_and_forgets_it(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         blocker = await begin(client)
@@ -186,7 +184,7 @@ async def test_cancelling_frees_everything_and_forgets(serve: Running) -> None:
         assert "lapsrn_requests_in_flight 0.0" in metrics
 
 
-async def test_events_end_with_the_result(client: httpx.AsyncClient) -> None:
+async def test_the_event_stream_ends_with_the_result(client: httpx.AsyncClient) -> None:
     accepted = await begin(client)
     answer = await client.get(f"{accepted.headers['location']}/events")
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -198,7 +196,7 @@ async def test_events_end_with_the_result(client: httpx.AsyncClient) -> None:
     assert json.loads(events[-1]["data"]) == (await client.get(accepted.headers["location"])).json()
 
 
-async def test_events_are_not_told_twice(client: httpx.AsyncClient) -> None:
+async def test_events_before_last_event_id_are_not_sent_again(client: httpx.AsyncClient) -> None:
     accepted = await begin(client)
     url = f"{accepted.headers['location']}/events"
     last = events_of((await client.get(url)).text)[-1]["id"]
@@ -222,7 +220,7 @@ def at(state: State, version: int) -> JobSnapshot:
     )
 
 
-async def test_of_all_who_listen_one_is_told_in_a_pass() -> None:
+async def test_one_event_stream_is_served_per_pass() -> None:
     """A thousand streams of one job, told at once, kept others waiting for a second."""
     turnstile, passes, number = Turnstile(), list[int](), 0
 
@@ -244,7 +242,7 @@ async def test_of_all_who_listen_one_is_told_in_a_pass() -> None:
     assert len(set(passes)) == 50
 
 
-async def test_events_show_signs_of_life() -> None:
+async def test_event_streams_send_heartbeats() -> None:
     class Slow:
         """A job that changes after two heartbeats, and is done."""
 
@@ -275,7 +273,7 @@ async def test_events_show_signs_of_life() -> None:
     ]
 
 
-async def test_events_of_a_cancelled_job_end(serve: Running) -> None:
+async def test_the_event_stream_of_a_cancelled_job_ends(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         url = (await begin(client)).headers["location"]
@@ -288,7 +286,7 @@ async def test_events_of_a_cancelled_job_end(serve: Running) -> None:
         gate.set()
 
 
-async def test_head_of_events_does_not_wait_for_them(serve: Running) -> None:
+async def test_head_of_an_event_stream_returns_immediately(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         url = (await begin(client)).headers["location"]
@@ -311,7 +309,7 @@ async def test_finished_jobs_expire(serve: Running, monkeypatch: pytest.MonkeyPa
         assert (await client.get(url)).status_code == 404
 
 
-async def test_no_more_jobs_than_may_be_remembered(serve: Running) -> None:
+async def test_the_number_of_remembered_jobs_is_limited(serve: Running) -> None:
     async with serve(max_jobs=1) as client:
         await begin(client)
         refused = await begin(client)
@@ -319,7 +317,7 @@ async def test_no_more_jobs_than_may_be_remembered(serve: Running) -> None:
         assert service_of(client).quota.under_way() <= 1
 
 
-async def test_jobs_have_a_deadline_of_their_own(serve: Running) -> None:
+async def test_jobs_have_their_own_deadline(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)], job_deadline_seconds=0.05) as client:
         document = await finished(client, (await begin(client)).headers["location"])

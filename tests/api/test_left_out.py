@@ -8,13 +8,13 @@ IMAGE_PNG = {"content-type": "image/png"}
 GARBAGE = png((b"eXIf", b"no directory of anything"))
 
 
-async def test_exif_that_cannot_be_read_is_told_and_costs_no_picture(client: httpx.AsyncClient) -> None:
+async def test_unreadable_exif_is_reported_and_the_picture_upscaled(client: httpx.AsyncClient) -> None:
     answer = await client.post("/upscale?scale=2", content=GARBAGE, headers=IMAGE_PNG)
     assert answer.status_code == 200
     assert answer.headers["x-upscale-metadata"] == "exif dropped (unreadable)"
 
 
-async def test_everything_that_is_left_out_is_told(client: httpx.AsyncClient) -> None:
+async def test_all_metadata_that_is_left_out_is_reported(client: httpx.AsyncClient) -> None:
     block = exif_block(exif(ImageDescription="x" * 70_000))
     body = png((b"eXIf", block), (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"), raw_profile("8bim", resources(IPTC)))
     answer = await client.post("/upscale?scale=2&metadata=keep&format=jpeg", content=body, headers=IMAGE_PNG)
@@ -22,14 +22,14 @@ async def test_everything_that_is_left_out_is_told(client: httpx.AsyncClient) ->
     assert answer.headers["x-upscale-metadata"] == "xmp dropped (unreadable); exif dropped (too large for jpeg)"
 
 
-async def test_where_nothing_is_left_out_nothing_is_told(client: httpx.AsyncClient) -> None:
+async def test_no_header_is_sent_if_no_metadata_is_left_out(client: httpx.AsyncClient) -> None:
     body = png((b"eXIf", exif_block(exif())))
     answer = await client.post("/upscale?scale=2&metadata=keep", content=body, headers=IMAGE_PNG)
     assert answer.status_code == 200
     assert "x-upscale-metadata" not in answer.headers
 
 
-async def test_a_job_tells_what_the_headers_of_the_picture_do(client: httpx.AsyncClient) -> None:
+async def test_a_job_reports_the_same_as_the_headers_of_the_picture(client: httpx.AsyncClient) -> None:
     for body, query in [(GARBAGE, "?scale=2"), (png()[:-60], "?truncated=allow&scale=2"), (png(), "?scale=2")]:
         at_once = (await client.post(f"/upscale{query}", content=body, headers=IMAGE_PNG)).headers
         accepted = await client.post(f"/upscale{query}", content=body, headers=IMAGE_PNG | {"prefer": "respond-async"})

@@ -21,7 +21,7 @@ from tests.fakes import FakeModel, worker
 PNG = pictures.png(pictures.gray())
 
 
-async def test_not_ready_while_warming_up(serve: Running) -> None:
+async def test_the_service_is_not_ready_while_warming_up(serve: Running) -> None:
     loaded = threading.Event()
 
     def slow() -> FakeModel:
@@ -52,7 +52,7 @@ async def test_a_model_that_cannot_be_built_fails_the_start(serve: Running) -> N
         assert (await client.get("/readyz")).json()["status"] == "failed"
 
 
-def test_missing_weights_stop_the_start_in_one_line(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_missing_weights_fail_the_start_in_one_line(tmp_path_factory: pytest.TempPathFactory) -> None:
     missing = tmp_path_factory.mktemp("none") / "missing.safetensors"
     with pytest.raises(StartupError) as stopped:
         create_app(Settings(weights=missing))
@@ -60,7 +60,7 @@ def test_missing_weights_stop_the_start_in_one_line(tmp_path_factory: pytest.Tem
     assert "\n" not in str(stopped.value)
 
 
-async def test_draining_finishes_what_was_admitted_and_refuses_the_rest(serve: Running) -> None:
+async def test_draining_finishes_admitted_requests_and_refuses_new_ones(serve: Running) -> None:
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
         service = service_of(client)
@@ -93,7 +93,7 @@ async def test_draining_ends_after_the_grace_time(serve: Running) -> None:
 
 
 @pytest.mark.parametrize("stuck", [True, False])
-async def test_what_does_not_end_after_the_grace_time_is_left_behind(
+async def test_a_shutdown_that_does_not_end_is_abandoned_after_the_grace_time(
     serve: Running, monkeypatch: pytest.MonkeyPatch, stuck: bool
 ) -> None:
     """A thread in a driver, say, for which the application's end would wait for ever."""
@@ -113,7 +113,7 @@ async def test_what_does_not_end_after_the_grace_time_is_left_behind(
         assert draining.overdue is stuck
 
 
-async def test_a_request_that_the_server_cuts_off_is_told_so(serve: Running) -> None:
+async def test_a_request_cut_off_by_the_shutdown_gets_an_error(serve: Running) -> None:
     """uvicorn cancels the tasks of requests that are not done at the end of the grace time."""
     gate = threading.Event()
     async with serve([lambda: FakeModel(gate=gate)]) as client:
@@ -128,7 +128,7 @@ async def test_a_request_that_the_server_cuts_off_is_told_so(serve: Running) -> 
         gate.set()
 
 
-async def test_probes_are_logged_for_debugging_unless_they_fail(serve: Running) -> None:
+async def test_probes_are_logged_at_debug_level_unless_they_fail(serve: Running) -> None:
     async with serve() as client:
         phases: tuple[Phase, ...] = ("ready", "failed")
         for phase in phases:
@@ -141,7 +141,7 @@ async def test_probes_are_logged_for_debugging_unless_they_fail(serve: Running) 
             assert levels == [("/healthz", told), ("/readyz", told), ("/metrics", "debug")]
 
 
-async def test_weights_are_swapped_without_losing_a_request() -> None:
+async def test_reloading_weights_loses_no_request() -> None:
     gate = threading.Event()
     names = iter(["old", "new"])
     app = create_app(Settings(), [worker(lambda: FakeModel(gate=gate, name=next(names)))])
@@ -163,7 +163,7 @@ async def test_weights_are_swapped_without_losing_a_request() -> None:
         assert 'lapsrn_worker_up{device="cpu",worker="worker-0"} 1.0' in metrics
 
 
-async def test_weights_that_are_refused_change_nothing(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_reload_changes_nothing(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve() as client:
         service = service_of(client)
 
@@ -176,7 +176,7 @@ async def test_weights_that_are_refused_change_nothing(serve: Running, monkeypat
         assert (await client.post("/upscale", files={"image": PNG})).status_code == 200
 
 
-async def test_a_store_that_is_away_degrades_but_answers(serve: Running) -> None:
+async def test_an_unreachable_store_degrades_the_service_but_pictures_are_made(serve: Running) -> None:
     async with serve(redis_url="redis://127.0.0.1:1/0") as client:
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()) == (
@@ -192,7 +192,7 @@ async def test_a_store_that_is_away_degrades_but_answers(serve: Running) -> None
         assert gone.status_code == 503
 
 
-async def test_model_document(client: httpx.AsyncClient) -> None:
+async def test_the_model_document_describes_the_network(client: httpx.AsyncClient) -> None:
     network = {"name": "fake_x4", "purpose": "", "levels": [2, 4], "margin": 9, "sha256": "", "scores": {}}
     network |= {"clean": False, "full_strength_of": "", "deep_of": ""}
     assert (await client.get("/model")).json() == {
@@ -211,7 +211,7 @@ async def test_model_document(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.server
-async def test_decoding_in_processes_of_its_own_gives_the_same_bytes(serve: Running) -> None:
+async def test_decoding_in_processes_gives_the_same_bytes(serve: Running) -> None:
     answers = []
     for decode in ("inline", "process"):
         async with serve(decode=decode, codec_threads=1) as client:

@@ -97,7 +97,7 @@ def rig() -> Rig:
     return Rig()
 
 
-def test_who_takes_nothing_is_given_up_after_the_time(rig: Rig) -> None:
+def test_a_client_that_reads_nothing_is_given_up_after_the_timeout(rig: Rig) -> None:
     rig.line.write(bytes(100))
     rig.clock.pass_by(7.9)
     assert rig.unread == 0
@@ -106,7 +106,7 @@ def test_who_takes_nothing_is_given_up_after_the_time(rig: Rig) -> None:
     assert rig.clock.idle
 
 
-def test_who_takes_a_little_now_and_then_is_waited_for(rig: Rig) -> None:
+def test_a_client_that_reads_slowly_is_waited_for(rig: Rig) -> None:
     rig.line.write(bytes(100))
     for _ in range(50):
         rig.clock.pass_by(7.9)
@@ -115,7 +115,7 @@ def test_who_takes_a_little_now_and_then_is_waited_for(rig: Rig) -> None:
     assert rig.unread == 0
 
 
-def test_bytes_that_only_the_system_has_sent_count_as_well(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_acknowledged_from_the_kernels_buffer_count_as_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes new ones from us only when much of its buffer is free, which a slow reader needs minutes for."""
     held = 1000
     monkeypatch.setattr(line, "_unacknowledged", lambda socket: held)
@@ -128,7 +128,7 @@ def test_bytes_that_only_the_system_has_sent_count_as_well(rig: Rig, monkeypatch
     assert rig.unread == 1
 
 
-def test_an_idle_connection_is_not_looked_at(rig: Rig) -> None:
+def test_an_idle_connection_is_not_checked(rig: Rig) -> None:
     rig.line.write(bytes(100))
     rig.pipe.waiting = 0
     rig.clock.pass_by(2.0)
@@ -141,7 +141,7 @@ def test_an_idle_connection_is_not_looked_at(rig: Rig) -> None:
     assert rig.unread == 1
 
 
-def test_a_connection_that_is_lost_already_can_be_cut_off() -> None:
+def test_cutting_off_a_lost_connection_is_harmless() -> None:
     """A slow answer may be chosen for that in the moment in which its client leaves."""
 
     async def cut_off() -> int:
@@ -158,14 +158,14 @@ def test_a_connection_that_is_lost_already_can_be_cut_off() -> None:
         assert runner.run(cut_off()) == 0
 
 
-def test_a_lost_connection_is_not_looked_at(rig: Rig) -> None:
+def test_a_lost_connection_is_not_checked(rig: Rig) -> None:
     rig.line.write(bytes(100))
     rig.line.lost()
     rig.clock.pass_by(100.0)
     assert (rig.unread, rig.clock.idle) == (0, True)
 
 
-def test_a_line_that_is_held_reads_nothing_until_both_let_it(rig: Rig) -> None:
+def test_a_held_connection_resumes_reading_only_when_released_and_unpaused(rig: Rig) -> None:
     line, pipe = rig.line, rig.pipe
     line.hold()
     line.pause_reading()
@@ -181,7 +181,7 @@ def test_a_line_that_is_held_reads_nothing_until_both_let_it(rig: Rig) -> None:
     assert pipe.reading
 
 
-def test_a_line_that_is_closing_has_nothing_more_to_read(rig: Rig) -> None:
+def test_a_closing_connection_does_not_resume_reading(rig: Rig) -> None:
     line, pipe = rig.line, rig.pipe
     line.hold()
     pipe.ended = True
@@ -190,7 +190,7 @@ def test_a_line_that_is_closing_has_nothing_more_to_read(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("takes_eof", [True, False], ids=["plain", "TLS"])
-def test_a_half_closed_line_sends_nothing_more_but_reads_on(rig: Rig, takes_eof: bool) -> None:
+def test_a_half_closed_connection_sends_nothing_more_but_reads_on(rig: Rig, takes_eof: bool) -> None:
     rig.pipe.takes_eof = takes_eof
     assert not rig.line.is_closing()
     rig.line.half_close()
@@ -205,7 +205,7 @@ def test_uvicorn_can_pause_reading(rig: Rig) -> None:
     assert rig.pipe.reading
 
 
-def test_what_the_client_has_not_read_is_dropped_with_the_connection() -> None:
+def test_unread_bytes_are_dropped_when_a_connection_is_cut_off() -> None:
     """A client that is cut off must not take an incomplete answer without a length for a whole one."""
 
     async def cut_off() -> None:

@@ -37,7 +37,7 @@ def lines(log: io.StringIO, event: str = "request") -> list[dict[str, Any]]:
     return [entry for entry in map(json.loads, log.getvalue().splitlines()) if entry["event"] == event]
 
 
-async def test_one_line_a_request(log: io.StringIO, client: httpx.AsyncClient) -> None:
+async def test_each_request_is_logged_in_one_line(log: io.StringIO, client: httpx.AsyncClient) -> None:
     answer = await client.post("/upscale?scale=2", files={"image": PNG}, headers={"x-request-id": "mine-1"})
     (line,) = lines(log)
     assert {key: line[key] for key in ("request_id", "method", "route", "status", "client", "height", "width")} == {
@@ -55,7 +55,7 @@ async def test_one_line_a_request(log: io.StringIO, client: httpx.AsyncClient) -
     assert line["seconds"] > 0
 
 
-async def test_no_ids_of_results_in_the_log(log: io.StringIO, client: httpx.AsyncClient) -> None:
+async def test_result_ids_are_not_logged(log: io.StringIO, client: httpx.AsyncClient) -> None:
     made = await client.post("/upscale", files={"image": PNG}, headers={"prefer": "respond-async"})
     await client.get(made.headers["location"])
     await client.get(f"/upscale?level=2&id={made.headers['x-upscale-id']}")
@@ -65,7 +65,7 @@ async def test_no_ids_of_results_in_the_log(log: io.StringIO, client: httpx.Asyn
     assert made.headers["x-upscale-id"] not in "".join(own)
 
 
-async def test_a_problem_is_named(log: io.StringIO, client: httpx.AsyncClient) -> None:
+async def test_the_kind_of_problem_is_logged(log: io.StringIO, client: httpx.AsyncClient) -> None:
     await client.post("/upscale", content=b"x", headers={"content-type": "text/plain"})
     assert [(line["status"], line["problem"]) for line in lines(log)] == [(415, "unsupported-format")]
 
@@ -76,7 +76,7 @@ async def test_probes_are_not_logged(log: io.StringIO, client: httpx.AsyncClient
     assert lines(log) == []
 
 
-def test_a_full_disk_costs_log_lines_and_nothing_else(log: io.StringIO) -> None:
+def test_a_full_disk_loses_log_lines_and_nothing_else(log: io.StringIO) -> None:
     class FullDisk(io.StringIO):
         def write(self, text: str) -> int:
             raise OSError(28, "No space left on device")
@@ -89,11 +89,11 @@ def test_a_full_disk_costs_log_lines_and_nothing_else(log: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "with space", "x" * 65, "a/b", "ümlaut", "a\tb"])
-def test_ids_that_are_not_well_formed_are_replaced(sent: str) -> None:
+def test_malformed_request_ids_are_replaced(sent: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{16}", trace_of(sent, "").request_id)
 
 
-async def test_request_id_goes_in_and_out(client: httpx.AsyncClient) -> None:
+async def test_a_request_id_is_returned_or_generated(client: httpx.AsyncClient) -> None:
     assert (await client.get("/model", headers={"x-request-id": "A.b_c-9"})).headers["x-request-id"] == "A.b_c-9"
     first, second = [(await client.get("/model")).headers["x-request-id"] for _ in range(2)]
     assert first != second
@@ -109,7 +109,7 @@ async def test_request_id_goes_in_and_out(client: httpx.AsyncClient) -> None:
         ("nonsense", False),
     ],
 )
-async def test_trace_context(client: httpx.AsyncClient, sent: str, kept: bool) -> None:
+async def test_a_trace_context_is_continued(client: httpx.AsyncClient, sent: str, kept: bool) -> None:
     answer = (await client.get("/model", headers={"traceparent": sent})).headers["traceparent"]
     version, trace, span, flags = answer.split("-")
     assert (version, len(trace), len(span)) == ("00", 32, 16)
@@ -118,7 +118,7 @@ async def test_trace_context(client: httpx.AsyncClient, sent: str, kept: bool) -
 
 
 @pytest.mark.parametrize("path", ["/", "/model", "/nowhere", "/metrics", "/docs"])
-async def test_security_headers(client: httpx.AsyncClient, path: str) -> None:
+async def test_responses_have_security_headers(client: httpx.AsyncClient, path: str) -> None:
     headers = (await client.get(path)).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
@@ -127,7 +127,7 @@ async def test_security_headers(client: httpx.AsyncClient, path: str) -> None:
     assert "unsafe" not in headers["content-security-policy"]
 
 
-async def test_the_pages_policy_lets_it_work_and_nothing_more(client: httpx.AsyncClient) -> None:
+async def test_the_content_security_policy_allows_only_what_the_page_needs(client: httpx.AsyncClient) -> None:
     policy = (await client.get("/")).headers["content-security-policy"].split("; ")
     assert {"script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "connect-src 'self'"} <= set(policy)
     assert (await client.get("/static/js/main.js")).headers["content-security-policy"].split("; ") == policy
@@ -138,7 +138,7 @@ async def test_cors_is_off_by_default(client: httpx.AsyncClient) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_cors_for_listed_origins(serve: Running) -> None:
+async def test_cors_allows_listed_origins(serve: Running) -> None:
     async with serve(cors_origins="https://a.example") as client:
         allowed = await client.get("/model", headers={"origin": "https://a.example"})
         assert allowed.headers["access-control-allow-origin"] == "https://a.example"
@@ -156,7 +156,7 @@ async def test_cors_for_listed_origins(serve: Running) -> None:
         assert preflight.status_code == 200
 
 
-async def test_cors_exposes_every_header_that_is_documented(serve: Running) -> None:
+async def test_cors_exposes_every_documented_header(serve: Running) -> None:
     async with serve(cors_origins="https://a.example") as client:
         answer = await client.get("/openapi.json", headers={"origin": "https://a.example"})
     exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
@@ -173,7 +173,7 @@ async def test_cors_exposes_every_header_that_is_documented(serve: Running) -> N
     assert {name for name in documented if name.startswith("x-upscale-")} <= exposed
 
 
-async def test_pages_of_other_origins_may_read_faults(
+async def test_listed_origins_can_read_internal_errors(
     serve: Running, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
 ) -> None:
     def explode(accept: str, *, strict: bool) -> None:
@@ -214,7 +214,7 @@ async def test_head_of_results_jobs_events_and_metrics(client: httpx.AsyncClient
     assert (await client.head(f"/upscale?level=4&id={'A' * 32}")).status_code == 404
 
 
-async def test_no_page_folder_no_page(client: httpx.AsyncClient, tmp_path: Any) -> None:
+async def test_without_its_folder_there_is_no_page(client: httpx.AsyncClient, tmp_path: Any) -> None:
     from fastapi import FastAPI
 
     from app.api.routes_page import mount_page
@@ -236,7 +236,7 @@ async def test_no_page_folder_no_page(client: httpx.AsyncClient, tmp_path: Any) 
         ({}, 200),
     ],
 )
-async def test_pages_of_other_sites_have_nothing_made_unless_they_are_listed(
+async def test_cross_site_posts_are_refused_unless_the_origin_is_listed(
     serve: Running, headers: dict[str, str], status: int
 ) -> None:
     async with serve(cors_origins="https://a.example") as client:
@@ -247,7 +247,7 @@ async def test_pages_of_other_sites_have_nothing_made_unless_they_are_listed(
 
 
 @pytest.mark.parametrize("path", ["/", "/static/js/main.js", "/static/css/base.css"])
-async def test_the_page_and_its_files_are_never_of_two_versions(client: httpx.AsyncClient, path: str) -> None:
+async def test_the_page_is_revalidated_on_each_load(client: httpx.AsyncClient, path: str) -> None:
     """Caches ask each time."""
     answer = await client.get(path)
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
@@ -257,7 +257,7 @@ async def test_the_page_and_its_files_are_never_of_two_versions(client: httpx.As
     )
 
 
-async def test_a_file_of_the_page_that_has_not_changed_is_not_sent_again(client: httpx.AsyncClient) -> None:
+async def test_an_unchanged_file_of_the_page_is_answered_with_304(client: httpx.AsyncClient) -> None:
     tag = (await client.get("/static/js/main.js")).headers["etag"]
     same = await client.get("/static/js/main.js", headers={"if-none-match": tag})
     assert (same.status_code, same.headers["cache-control"]) == (304, "no-cache")

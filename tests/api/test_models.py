@@ -26,7 +26,7 @@ def three() -> list[FakeModel]:
         ("?scale=2&model=fake_x8", "fake_x8", 2),
     ],
 )
-async def test_a_request_gets_the_model_it_names_else_the_first_with_its_scale(
+async def test_a_request_gets_the_named_model_or_else_the_first_with_its_scale(
     serve: Running, query: str, name: str, scale: int
 ) -> None:
     async with serve([three]) as client:
@@ -55,7 +55,9 @@ async def test_every_level_of_a_pass_at_8_can_be_fetched(serve: Running) -> None
         ("?scale=8&model=fake_x4", "scale: 8 is not served by fake_x4; allowed are 1 to 4."),
     ],
 )
-async def test_what_is_not_served_is_refused_before_the_body(serve: Running, query: str, complaint: str) -> None:
+async def test_unknown_models_and_scales_are_refused_before_the_body_is_read(
+    serve: Running, query: str, complaint: str
+) -> None:
     async with serve([three]) as client:
         answer = await client.post(f"/upscale{query}", content=b"not a picture", headers={"content-type": "image/png"})
         assert answer.status_code == 422
@@ -63,7 +65,7 @@ async def test_what_is_not_served_is_refused_before_the_body(serve: Running, que
         assert complaint in answer.json()["detail"]
 
 
-async def test_jobs_take_a_model_too(serve: Running) -> None:
+async def test_jobs_accept_a_model(serve: Running) -> None:
     async with serve([three]) as client:
         begun = await client.post("/upscale?scale=8", files={"image": PNG}, headers={"prefer": "respond-async"})
         assert begun.status_code == 202
@@ -73,7 +75,7 @@ async def test_jobs_take_a_model_too(serve: Running) -> None:
         assert "level=8" in text
 
 
-async def test_the_model_document_names_them_all(serve: Running) -> None:
+async def test_the_model_document_lists_all_networks(serve: Running) -> None:
     async with serve([three]) as client:
         document: httpx.Response = await client.get("/model")
         found = document.json()

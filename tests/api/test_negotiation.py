@@ -40,12 +40,12 @@ def choose_format(accept: str, *, strict: bool = True) -> OutputFormat:
         ("image/png;q=0.9, image/webp;q=1.000", "webp"),
     ],
 )
-def test_the_format_that_accept_prefers_comes_first(accept: str, name: str) -> None:
+def test_the_format_preferred_by_accept_is_first(accept: str, name: str) -> None:
     assert acceptable_formats(accept)[0] == name
 
 
 @pytest.mark.parametrize("entries", [511, 512, 513, 20_000])
-def test_of_a_list_without_end_only_the_beginning_is_read(entries: int) -> None:
+def test_only_the_beginning_of_a_very_long_list_is_read(entries: int) -> None:
     """By one client's, of 60 KiB each, others were kept waiting for 0.1 s; the entry that is cut through is none."""
     assert acceptable_formats("image/webp," + "a/b," * entries + "image/png") == ("webp",)
     assert acceptable_formats("image/webp," + "a/b," * 507 + "image/png;q=0.5") == ("webp",)
@@ -59,7 +59,7 @@ def test_of_a_list_without_end_only_the_beginning_is_read(entries: int) -> None:
 @pytest.mark.parametrize(
     "accept", ["text/html", "image/gif", "*/*;q=0", "image/png;q=0", ";", "image/*;q=nan", "*/*;q=.", "*;q=0"]
 )
-def test_nothing_fits(accept: str) -> None:
+def test_accept_without_a_writable_format_is_not_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="image/png, image/webp"):
         acceptable_formats(accept)
 
@@ -102,7 +102,7 @@ def liked(accepted: Sequence[Range]) -> dict[str, int]:
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(accepted=st.lists(ranges(), min_size=1, max_size=6))
-def test_the_format_with_the_highest_weight_is_chosen_however_it_is_written(accepted: list[Range]) -> None:
+def test_the_format_with_the_highest_weight_is_chosen_in_any_notation(accepted: list[Range]) -> None:
     header, weights = ",".join(each.written for each in accepted), liked(accepted)
     best = max(weights.values())
     if best:
@@ -118,7 +118,7 @@ PIECES = st.sampled_from([*"*/;,=. q\t01", "image/png", "image/", "q=", "0.5", "
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(header=st.text() | st.lists(PIECES).map("".join))
-def test_garbage_is_a_format_or_not_acceptable(header: str) -> None:
+def test_any_accept_header_gives_a_format_or_not_acceptable(header: str) -> None:
     assert choose_format(header, strict=False) in MEDIA_TYPES
     try:
         assert choose_format(header) in MEDIA_TYPES
@@ -127,7 +127,7 @@ def test_garbage_is_a_format_or_not_acceptable(header: str) -> None:
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/problem+json", "APPLICATION/*;q=0.1"])
-def test_clients_that_know_of_json_only_get_png(accept: str) -> None:
+def test_clients_that_accept_only_json_get_png(accept: str) -> None:
     """As OpenAPI Generator makes them for Python, Go, Ruby and C#: a picture is what they are for."""
     assert acceptable_formats(accept) == ("png",)
     assert acceptable_formats(f"{accept}, image/webp") == ("webp",)
@@ -135,7 +135,7 @@ def test_clients_that_know_of_json_only_get_png(accept: str) -> None:
         acceptable_formats("application/json;q=0, text/*")
 
 
-def test_a_job_is_not_refused_for_wanting_json() -> None:
+def test_a_job_is_not_refused_for_accepting_only_json() -> None:
     assert acceptable_formats("text/html", strict=False) == ("png",)
     assert acceptable_formats("application/json, image/webp", strict=False) == ("webp",)
 
@@ -155,7 +155,7 @@ def test_a_job_is_not_refused_for_wanting_json() -> None:
         ("image/*;q=0.5,image/png;q=0,image/tiff", ("tiff", "webp", "jpeg", "avif", "jxl")),
     ],
 )
-def test_second_choices_follow(accept: str, names: tuple[str, ...]) -> None:
+def test_acceptable_formats_are_ordered_by_preference(accept: str, names: tuple[str, ...]) -> None:
     assert acceptable_formats(accept) == names
 
 
@@ -179,5 +179,5 @@ def test_if_match_compares_strongly(header: str, meant: bool) -> None:
     [("", False), ("respond-async", True), ("Respond-Async", True), ("wait=5, respond-async", True),
      ("respond-async; wait=5", True), ("return=minimal", False), ("respond-asynchronously", False)],
 )  # fmt: skip
-def test_a_job_is_wanted_with_respond_async(prefer: str, patient: bool) -> None:
+def test_prefer_respond_async_requests_a_job(prefer: str, patient: bool) -> None:
     assert wants_async(prefer) is patient

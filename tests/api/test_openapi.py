@@ -29,7 +29,7 @@ def paths() -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_the_document_is_the_one_that_was_reviewed() -> None:
+def test_the_document_equals_the_reviewed_snapshot() -> None:
     assert json.loads(SNAPSHOT.read_text()) == document(), f"rewrite it with: {REWRITE}"
 
 
@@ -53,7 +53,7 @@ def test_every_status_is_documented(paths: dict[str, Any], method: str, path: st
     assert " ".join(paths[path][method]["responses"]) == statuses
 
 
-def test_parameters_of_several_types_have_no_default(paths: dict[str, Any]) -> None:
+def test_parameters_with_several_types_have_no_default(paths: dict[str, Any]) -> None:
     """Of clean=auto, OpenAPI Generator makes Go that does not compile."""
     parameters = paths["/upscale"]["post"]["parameters"]
     several = {each["name"]: each["schema"] for each in parameters if "anyOf" in each["schema"]}
@@ -61,7 +61,7 @@ def test_parameters_of_several_types_have_no_default(paths: dict[str, Any]) -> N
     assert all("default" not in schema for schema in several.values())
 
 
-def test_bodies_are_binary(paths: dict[str, Any]) -> None:
+def test_picture_bodies_are_binary(paths: dict[str, Any]) -> None:
     body = paths["/upscale"]["post"]["requestBody"]
     binary = {"type": "string", "format": "binary"}
     assert body["required"] is True
@@ -87,7 +87,7 @@ def test_every_problem_is_a_problem_document_with_an_example(paths: dict[str, An
                     assert ("Retry-After" in response["headers"]) is (status in ("429", "503"))
 
 
-def test_operations_have_short_names_of_their_own(paths: dict[str, Any]) -> None:
+def test_operations_have_short_unique_names(paths: dict[str, Any]) -> None:
     names = [operation["operationId"] for operations in paths.values() for operation in operations.values()]
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() and "_" not in name for name in names)

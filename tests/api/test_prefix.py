@@ -55,7 +55,7 @@ def size(body: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.server
-def test_every_address_in_an_answer_can_be_followed(url: str) -> None:
+def test_every_url_in_a_response_can_be_followed(url: str) -> None:
     with httpx.Client() as client:
         made = client.post(f"{url}/upscale", files={"image": PNG})
         assert size(client.get(made.url.join(made.headers["content-location"])).content) == (20, 28)
@@ -81,7 +81,7 @@ def test_a_job_can_be_followed(url: str) -> None:
 
 
 @pytest.mark.server
-def test_client_and_command_line(url: str, tmp_path: Path) -> None:
+def test_the_client_and_the_command_line_work_below_a_prefix(url: str, tmp_path: Path) -> None:
     with Upscaler(url) as upscaler:
         made = upscaler.upscale(PNG)
         assert made.url == f"{url}/upscale?level=4&id={made.id}"
@@ -94,7 +94,7 @@ def test_client_and_command_line(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-def test_the_page_its_files_and_the_documents(url: str) -> None:
+def test_the_page_its_files_and_the_api_documents_are_served_below_a_prefix(url: str) -> None:
     for path, kind in (("/", "text/html"), ("/static/js/main.js", "text/javascript"), ("/docs", "text/html")):
         answer = httpx.get(url + path)
         assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, kind)
@@ -106,7 +106,7 @@ def test_the_page_its_files_and_the_documents(url: str) -> None:
 
 
 @pytest.mark.server
-def test_the_client_needs_no_setting_of_the_service(tmp_path: Path) -> None:
+def test_the_client_works_without_a_prefix_setting_of_the_service(tmp_path: Path) -> None:
     """Whoever runs a proxy may not run the service."""
     with (
         fake_service(tmp_path) as service,
@@ -118,7 +118,7 @@ def test_the_client_needs_no_setting_of_the_service(tmp_path: Path) -> None:
         assert size(upscaler.level(made.id, 2).body) == (10, 14)
 
 
-async def test_log_and_metrics_know_routes_without_the_prefix(serve: Running) -> None:
+async def test_log_and_metrics_name_routes_without_the_prefix(serve: Running) -> None:
     async with serve(root_path="/sr") as client:
         for path in ("/sr/model", "/model", "/sr/static/js/main.js", "/sr/openapi.json", "/srmodel"):
             await client.get(path)
@@ -130,14 +130,14 @@ async def test_log_and_metrics_know_routes_without_the_prefix(serve: Running) ->
 
 
 @pytest.mark.parametrize("prefix", ["", "/sr"])
-async def test_a_slash_too_many_is_redirected_without_the_host_that_was_sent(serve: Running, prefix: str) -> None:
+async def test_a_trailing_slash_is_redirected_without_repeating_the_host_header(serve: Running, prefix: str) -> None:
     async with serve(root_path=prefix, allowed_hosts="*") as client:
         answer = await client.get(f"{prefix}/model/?x=1", headers={"host": "evil.example"})
         assert (answer.status_code, answer.headers["location"]) == (307, f"{prefix}/model?x=1")
 
 
 @pytest.mark.parametrize("prefix", ["", "/sr"])
-async def test_a_picture_with_a_slash_too_many_is_sent_once(serve: Running, prefix: str) -> None:
+async def test_a_picture_posted_to_a_trailing_slash_is_not_redirected(serve: Running, prefix: str) -> None:
     """Node's fetch sends a form again with another boundary than its header names."""
     async with serve(root_path=prefix) as client:
         made = await client.post(f"{prefix}/upscale/?scale=2", content=PNG)

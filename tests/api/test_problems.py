@@ -46,7 +46,7 @@ PNG = pictures.png(pictures.gray())
         (errors.DeadlineExceeded("x"), 504, "deadline-exceeded"),
     ],
 )
-def test_status_and_type(error: errors.LapsrnError, status: int, slug: str) -> None:
+def test_errors_have_a_status_and_a_type(error: errors.LapsrnError, status: int, slug: str) -> None:
     problem = problem_of(error)
     assert problem.document("r").model_dump(exclude_unset=True) == {
         "type": f"urn:lapsrn:problem:{slug}",
@@ -57,7 +57,7 @@ def test_status_and_type(error: errors.LapsrnError, status: int, slug: str) -> N
     }
 
 
-def test_what_is_not_ready_names_its_job() -> None:
+def test_a_not_ready_problem_names_its_job() -> None:
     problem = problem_of(errors.NotReady("x", "j"), prefix="/sr")
     assert problem.document("r").model_dump(exclude_unset=True) == {
         "type": "urn:lapsrn:problem:not-ready",
@@ -70,7 +70,7 @@ def test_what_is_not_ready_names_its_job() -> None:
     assert problem.headers == {"Link": '</sr/jobs/j>; rel="monitor"'}
 
 
-def test_every_domain_error_has_a_row() -> None:
+def test_every_error_class_has_a_problem_kind() -> None:
     bases = {errors.LapsrnError, errors.ClientError, errors.ServerError}
     leaves = {kind for _, kind in inspect.getmembers(errors, inspect.isclass)} - bases
     assert {kind for kind in leaves if issubclass(kind, errors.LapsrnError)} == set(KINDS)
@@ -80,7 +80,7 @@ def test_slugs_are_unique() -> None:
     assert len({kind.slug for kind in KINDS.values()}) == len(KINDS)
 
 
-def test_a_subclass_is_found_by_its_ancestor() -> None:
+def test_a_subclass_has_the_kind_of_its_ancestor() -> None:
     class TooTall(errors.TooManyPixels):
         pass
 
@@ -97,17 +97,17 @@ def test_a_subclass_is_found_by_its_ancestor() -> None:
         (errors.StoreUnavailable("x"), "5"),
     ],
 )
-def test_429_and_503_say_when_to_come_back(error: errors.LapsrnError, header: str) -> None:
+def test_429_and_503_have_a_retry_after(error: errors.LapsrnError, header: str) -> None:
     assert problem_of(error).headers["Retry-After"] == header
 
 
 @pytest.mark.parametrize("error", [ValueError("secret path /etc"), errors.LapsrnError("odd"), MemoryError()])
-def test_the_unexpected_tells_nothing(error: Exception) -> None:
+def test_unexpected_errors_reveal_nothing(error: Exception) -> None:
     problem = problem_of(error)
     assert (problem.kind, problem.detail) == (INTERNAL, INTERNAL_DETAIL)
 
 
-def test_parameters_are_named_and_their_values_are_not_repeated() -> None:
+def test_invalid_parameters_are_named_without_repeating_their_values() -> None:
     problem = problem_of_parameters([{"loc": ("query", "scale"), "msg": "must be 2", "input": "<script>"}])
     assert problem.detail == "scale: must be 2"
     assert problem.document("r").parameters == [{"in": "query", "name": "scale", "message": "must be 2"}]
@@ -127,18 +127,18 @@ def test_parameters_are_named_and_their_values_are_not_repeated() -> None:
         ("/jobs/a~b", "job_id: may have letters, digits, hyphens and underscores only"),
     ],
 )
-async def test_parameters_are_refused_in_plain_words(client: httpx.AsyncClient, path: str, detail: str) -> None:
+async def test_invalid_parameters_are_refused_in_plain_words(client: httpx.AsyncClient, path: str, detail: str) -> None:
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["detail"]) == (422, detail)
 
 
 @pytest.mark.parametrize("path", ["/?a=1&a=2", "/metrics?name[]=a&name[]=b", "/healthz?a=1&a=2"])
-async def test_what_has_no_parameters_ignores_all(client: httpx.AsyncClient, path: str) -> None:
+async def test_routes_without_parameters_ignore_unknown_ones(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["Authorization", "Content-Type", "Idempotency-Key", "Webhook-Url", "X-API-Key"])
-async def test_a_header_of_one_value_may_be_sent_only_once(client: httpx.AsyncClient, name: str) -> None:
+async def test_a_single_valued_header_may_be_sent_only_once(client: httpx.AsyncClient, name: str) -> None:
     sent = [("Content-Type", "image/png"), (name, "image/png"), (name.lower(), "image/jpeg")]
     headers = sent if name != "Content-Type" else sent[1:]
     answer = await client.post("/upscale?scale=2", content=PNG, headers=headers)
@@ -147,7 +147,7 @@ async def test_a_header_of_one_value_may_be_sent_only_once(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize(("sent", "words"), [("x", "a whole number"), ("-1", "at least 0")])
-async def test_headers_are_refused_in_plain_words(client: httpx.AsyncClient, sent: str, words: str) -> None:
+async def test_invalid_headers_are_refused_in_plain_words(client: httpx.AsyncClient, sent: str, words: str) -> None:
     answer = await client.get("/jobs/a/events", headers={"last-event-id": sent})
     assert (answer.status_code, answer.json()["detail"]) == (422, f"last-event-id: must be {words}")
 
@@ -164,7 +164,7 @@ async def test_headers_are_refused_in_plain_words(client: httpx.AsyncClient, sen
         ("GET", "/jobs/unknown", 404, "not-found"),
     ],
 )
-async def test_the_frameworks_own_errors(
+async def test_errors_of_the_framework_are_problem_documents(
     client: httpx.AsyncClient, method: str, path: str, status: int, slug: str
 ) -> None:
     answer = await client.request(method, path)
@@ -174,14 +174,14 @@ async def test_the_frameworks_own_errors(
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_405_names_every_method(client: httpx.AsyncClient) -> None:
+async def test_405_lists_every_allowed_method(client: httpx.AsyncClient) -> None:
     answer = await client.put("/upscale")
     assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
     assert (await client.put("/docs")).headers["allow"] == "GET, HEAD"
     assert (await client.head("/admin/reload")).headers["allow"] == "POST"
 
 
-async def test_unexpected_errors_are_logged_whole_and_answered_with_a_fixed_text(
+async def test_unexpected_errors_are_logged_in_full_and_answered_with_a_fixed_text(
     serve: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve() as client:
@@ -202,7 +202,7 @@ async def test_unexpected_errors_are_logged_whole_and_answered_with_a_fixed_text
     assert str(logged[0]["exc_info"]) == "the secret reason"
 
 
-async def test_a_network_that_fails_is_500_and_the_service_goes_on(serve: Running) -> None:
+async def test_a_failing_network_is_500_and_the_service_goes_on(serve: Running) -> None:
     async with serve([lambda: FakeModel(error=RuntimeError("boom"))]) as client:
         for _ in range(2):
             answer = await client.post("/upscale", files={"image": PNG})
@@ -211,7 +211,7 @@ async def test_a_network_that_fails_is_500_and_the_service_goes_on(serve: Runnin
             assert "boom" not in answer.text
 
 
-async def test_no_file_is_looked_for_in_thousands_of_folders(
+async def test_paths_with_thousands_of_folders_are_not_looked_up(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
@@ -227,7 +227,7 @@ async def test_no_file_is_looked_for_in_thousands_of_folders(
     assert looked == ["js/main.js"]
 
 
-async def test_a_short_request_with_many_faults_has_no_long_answer(client: httpx.AsyncClient) -> None:
+async def test_a_request_with_many_faults_gets_a_short_response(client: httpx.AsyncClient) -> None:
     many = await client.post("/upscale?" + "&".join(f"a{number}=1" for number in range(3000)), content=b"x")
     assert many.status_code == 422
     assert [each["name"] for each in many.json()["parameters"]] == [f"a{number}" for number in range(10)]

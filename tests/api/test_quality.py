@@ -39,7 +39,7 @@ def leaning() -> type[FakeModel]:
         "quality=high&ensemble=true",
     ],
 )
-async def test_ensemble_is_the_mean_over_the_turned_picture(serve: Running, query: str) -> None:
+async def test_an_ensemble_is_the_mean_over_the_symmetries_of_the_picture(serve: Running, query: str) -> None:
     gray = np.asarray(pictures.gray())
     padded = np.pad(gray, 1, mode="edge").astype(np.float64)
     padded[0], padded[-1] = padded[2], padded[-3]  # reflected
@@ -53,7 +53,7 @@ async def test_ensemble_is_the_mean_over_the_turned_picture(serve: Running, quer
     assert np.abs(small - around)[1:-1, 1:-1].max() <= 0.51
 
 
-async def test_medium_is_the_mean_over_the_picture_and_a_quarter_turn(serve: Running) -> None:
+async def test_medium_effort_is_the_mean_over_the_picture_and_a_quarter_turn(serve: Running) -> None:
     """The network leans to the row above; in the quarter turn that is the column on the right."""
     gray = np.asarray(pictures.gray())
     padded = np.pad(gray, 1, mode="edge").astype(np.float64)
@@ -75,7 +75,7 @@ async def test_every_pass_counts_its_tiles(serve: Running, quality: str, passes:
 
 
 @pytest.mark.parametrize("effort", ["ensemble=true", "effort=best", "effort=high"])
-async def test_effort_and_quality_of_the_encoder_go_together(serve: Running, effort: str) -> None:
+async def test_effort_and_encoder_quality_can_be_combined(serve: Running, effort: str) -> None:
     async with serve([leaning()]) as client:
         rough, fine, plain, alone = [
             await post(client, f"?format=jpeg&{query}")
@@ -88,7 +88,7 @@ async def test_effort_and_quality_of_the_encoder_go_together(serve: Running, eff
 
 
 @pytest.mark.parametrize("quality", ["0", "101", "worst", "standard", "1.5", ""])
-async def test_quality_that_is_neither_a_number_nor_a_word_for_more(client: httpx.AsyncClient, quality: str) -> None:
+async def test_quality_must_be_a_number_or_an_effort(client: httpx.AsyncClient, quality: str) -> None:
     answer = await post(client, f"?format=jpeg&quality={quality}")
     assert answer.status_code == 422
     assert answer.json()["detail"] == "quality: must be 1 to 100, medium, high or best"

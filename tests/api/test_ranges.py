@@ -32,12 +32,12 @@ TAG = '"a"'
         ("bytes=" + 5000 * "9" + "-", None),
     ],
 )
-def test_what_range_asks_for(wanted: str, expected: range | None) -> None:
+def test_ranges_are_resolved_to_parts(wanted: str, expected: range | None) -> None:
     assert part(wanted, "", TAG, 10) == expected
 
 
 @pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=999999999999999999-"])
-def test_what_lies_behind_the_end(wanted: str) -> None:
+def test_a_range_beyond_the_end_is_not_satisfiable(wanted: str) -> None:
     with pytest.raises(RangeNotSatisfiable):
         part(wanted, "", TAG, 10)
 
@@ -45,11 +45,11 @@ def test_what_lies_behind_the_end(wanted: str) -> None:
 @pytest.mark.parametrize(
     ("if_range", "is_part"), [(TAG, True), ('W/"a"', False), ('"b"', False), ("Fri, 31 Jan 2026 12:00:00 GMT", False)]
 )
-def test_a_part_of_another_file_is_not_sent(if_range: str, is_part: bool) -> None:
+def test_a_part_is_only_sent_if_if_range_matches(if_range: str, is_part: bool) -> None:
     assert (part("bytes=3-", if_range, TAG, 10) is not None) == is_part
 
 
-async def test_a_transfer_that_broke_off_is_gone_on_with(client: httpx.AsyncClient) -> None:
+async def test_a_broken_transfer_can_be_resumed(client: httpx.AsyncClient) -> None:
     made = await post(client)
     url, tag, whole = made.headers["content-location"], made.headers["etag"], made.content
     had = len(whole) // 2
@@ -60,7 +60,7 @@ async def test_a_transfer_that_broke_off_is_gone_on_with(client: httpx.AsyncClie
     assert (rest.headers["etag"], rest.headers["content-type"]) == (tag, "image/png")
 
 
-async def test_what_is_complete_has_no_rest(client: httpx.AsyncClient) -> None:
+async def test_resuming_a_complete_transfer_is_416(client: httpx.AsyncClient) -> None:
     made = await post(client)
     answer = await client.get(made.headers["content-location"], headers={"range": f"bytes={len(made.content)}-"})
     assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(made.content)}")
@@ -71,7 +71,7 @@ async def test_what_is_complete_has_no_rest(client: httpx.AsyncClient) -> None:
     ("if_match", "status"),
     [("{}", 200), ('"x", {}', 200), ("*", 200), ("", 200), ('"x"', 412), ("W/{}", 412), ('"x", "y"', 412)],
 )
-async def test_if_match_names_the_picture_that_is_meant(client: httpx.AsyncClient, if_match: str, status: int) -> None:
+async def test_if_match_must_match_the_picture(client: httpx.AsyncClient, if_match: str, status: int) -> None:
     """Strongly compared (RFC 9110, section 13.1.1), and before If-None-Match and Range."""
     made = await post(client)
     url, tag = made.headers["content-location"], made.headers["etag"]
@@ -84,7 +84,7 @@ async def test_if_match_names_the_picture_that_is_meant(client: httpx.AsyncClien
     assert (had.status_code, rest.status_code) == expected
 
 
-async def test_range_comes_after_the_other_conditions_and_means_nothing_to_head(client: httpx.AsyncClient) -> None:
+async def test_range_is_evaluated_after_other_conditions_and_ignored_for_head(client: httpx.AsyncClient) -> None:
     made = await post(client)
     url = made.headers["content-location"]
     had = await client.get(url, headers={"range": "bytes=0-1", "if-none-match": made.headers["etag"]})

@@ -20,7 +20,7 @@ ASYNC = {"prefer": "respond-async"}
 
 
 @pytest.mark.slow
-async def test_decoders_that_do_not_start_keep_work_away(
+async def test_the_service_is_not_ready_if_its_decoders_do_not_start(
     serve: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Every picture would be refused, and a load balancer would not notice."""
@@ -50,7 +50,9 @@ async def test_decoders_that_do_not_start_keep_work_away(
 
 
 @pytest.mark.slow
-async def test_it_is_not_ready_before_its_decoders_are(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_service_is_not_ready_before_its_decoders_are(
+    serve: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = "import time; time.sleep(600)"
     monkeypatch.setattr("app.build.DecoderPool", functools.partial(DecoderPool, program=program))
     async with serve(decode="process") as client:
@@ -66,7 +68,7 @@ async def ended(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
 
 
 @pytest.mark.server
-async def test_a_store_that_hangs_holds_nobody_up(serve: Running, redis_server: RedisServer) -> None:
+async def test_a_hanging_store_does_not_delay_requests(serve: Running, redis_server: RedisServer) -> None:
     """Readiness and pictures do not wait for it: once it is known to hang, nothing more is sent to it."""
     async with proxied(redis_server.port) as proxy, serve(redis_url=proxy.url) as client:
         made = await client.post("/upscale", files=FILES)
@@ -90,7 +92,7 @@ async def test_a_store_that_hangs_holds_nobody_up(serve: Running, redis_server: 
 
 
 @pytest.mark.server
-async def test_a_store_without_memory_or_without_its_data_degrades(
+async def test_a_full_or_emptied_store_degrades_the_service(
     serve: Running, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
@@ -117,7 +119,7 @@ async def test_a_store_without_memory_or_without_its_data_degrades(
         assert 'lapsrn_results_not_kept_total{reason="full"} 1.0' in metrics
 
 
-async def test_a_job_that_ends_while_the_store_is_away_says_so(serve: Running) -> None:
+async def test_a_job_that_ends_during_an_outage_of_the_store_fails_with_the_reason(serve: Running) -> None:
     async with serve(redis_url="redis://127.0.0.1:1/0", store_retry_seconds=0) as client:
         made = await client.post("/upscale", files=FILES, headers=ASYNC)
         document = await ended(client, made.headers["location"])
@@ -127,7 +129,7 @@ async def test_a_job_that_ends_while_the_store_is_away_says_so(serve: Running) -
 
 
 @pytest.mark.server
-async def test_a_job_that_ends_while_the_store_is_away_waits_for_it(
+async def test_a_job_that_ends_during_an_outage_of_the_store_waits_for_it(
     serve: Running, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.service.keeper.RETRY_SECONDS", 0.01)
@@ -144,7 +146,7 @@ async def test_a_job_that_ends_while_the_store_is_away_waits_for_it(
         assert pictures.opened((await client.get(document["results"]["2"])).content).shape == (12, 18)
 
 
-async def test_the_end_of_the_service_does_not_wait_for_the_store(serve: Running) -> None:
+async def test_shutdown_does_not_wait_for_the_store(serve: Running) -> None:
     settings = {"redis_url": "redis://127.0.0.1:1/0", "store_retry_seconds": 6000, "grace_seconds": 0.01}
     async with asyncio.timeout(60), serve(**settings) as client:
         await client.post("/upscale", files=FILES, headers=ASYNC)

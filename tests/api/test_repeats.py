@@ -36,7 +36,7 @@ async def begin(
     return answer
 
 
-async def test_the_same_key_is_the_same_job(client: httpx.AsyncClient) -> None:
+async def test_a_repeated_key_gives_the_same_job(client: httpx.AsyncClient) -> None:
     first, again = await begin(client, "a"), await begin(client, "a")
     assert (first.status_code, again.status_code) == (202, 202)
     assert first.json()["id"] == again.json()["id"]
@@ -44,18 +44,18 @@ async def test_the_same_key_is_the_same_job(client: httpx.AsyncClient) -> None:
     assert first.headers["X-Upscale-Id"] == again.headers["X-Upscale-Id"]
 
 
-async def test_several_at_once_are_one_job(client: httpx.AsyncClient) -> None:
+async def test_concurrent_requests_with_one_key_give_one_job(client: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(*(begin(client, "at-once") for _ in range(5)))
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-async def test_other_keys_and_none_are_jobs_of_their_own(client: httpx.AsyncClient) -> None:
+async def test_different_or_missing_keys_give_separate_jobs(client: httpx.AsyncClient) -> None:
     answers = [await begin(client, key) for key in ("a", "b", None, None)]
     assert len({answer.json()["id"] for answer in answers}) == 4
 
 
 @pytest.mark.parametrize(("query", "body"), [("?scale=2", FILE), ("", OTHER), ("?format=webp", FILE)])
-async def test_a_key_for_something_else_is_422(client: httpx.AsyncClient, query: str, body: bytes) -> None:
+async def test_a_key_used_for_another_request_is_422(client: httpx.AsyncClient, query: str, body: bytes) -> None:
     await begin(client, "used")
     answer = await begin(client, "used", query, body)
     assert answer.status_code == 422
@@ -71,13 +71,13 @@ async def test_a_key_is_forgotten_with_its_job(client: httpx.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-async def test_no_key_and_a_long_one_are_422(client: httpx.AsyncClient, key: str) -> None:
+async def test_an_empty_or_too_long_key_is_422(client: httpx.AsyncClient, key: str) -> None:
     answer = await begin(client, key)
     assert answer.status_code == 422
     assert "idempotency" in answer.json()["detail"].lower()
 
 
-async def test_keys_are_a_clients_own(serve: Running) -> None:
+async def test_clients_do_not_share_keys(serve: Running) -> None:
     import hashlib
 
     keys = tuple({"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest()} for name in ("one", "two"))
@@ -138,7 +138,7 @@ def processes(board: Board | None, most: int = 10) -> tuple[Directory, Repeats, 
     return directory, one, other
 
 
-async def test_another_process_finds_it_on_the_board() -> None:
+async def test_another_process_finds_the_job_of_a_key() -> None:
     board = Board()
     directory, one, other = processes(board)
     order = Order(UpscaleOptions(), "me", "owner", "the id", "", None)
@@ -160,7 +160,7 @@ class NextOptions(UpscaleOptions):
 
 
 @pytest.mark.parametrize("formats", [("webp",), ("webp", "png", "a new one")])
-def test_an_upgrade_between_a_request_and_its_repeat_changes_nothing(formats: tuple[Any, ...]) -> None:
+def test_a_key_is_recognised_after_an_upgrade_of_the_service(formats: tuple[Any, ...]) -> None:
     """With one option more, and one format more for clients that accept all, the key was "used for other options"."""
     order = Order(UpscaleOptions(scale=2), "me", "owner", "the id", "", None, ("webp", "png"))
     same = replace(order, options=NextOptions(scale=2), formats=formats)
@@ -168,7 +168,7 @@ def test_an_upgrade_between_a_request_and_its_repeat_changes_nothing(formats: tu
     assert fingerprint(same, FILE) == fingerprint(order, FILE) != fingerprint(other, FILE)
 
 
-async def test_two_processes_that_are_asked_at_once_begin_one_job() -> None:
+async def test_two_processes_given_one_key_at_once_begin_one_job() -> None:
     directory, *both = processes(Board())
 
     async def ask(repeats: Repeats, job_id: str) -> str:
@@ -182,7 +182,7 @@ async def test_two_processes_that_are_asked_at_once_begin_one_job() -> None:
     assert len({*answers, *directory.begun}) == 1
 
 
-async def test_so_do_two_services(serve: Running, redis_server: RedisServer) -> None:
+async def test_two_services_given_one_key_at_once_begin_one_job(serve: Running, redis_server: RedisServer) -> None:
     async with serve(redis_url=redis_server.url) as one, serve(redis_url=redis_server.url) as other:
         for key in ("a", "b", "c"):
             answers = await asyncio.gather(*(begin(client, key) for client in (one, other, one, other)))
@@ -191,7 +191,7 @@ async def test_so_do_two_services(serve: Running, redis_server: RedisServer) -> 
             assert (await begin(other, key, "?scale=2")).status_code == 422
 
 
-async def test_a_request_waits_for_the_job_of_one_that_has_just_taken_the_key() -> None:
+async def test_a_request_waits_for_the_job_of_another_that_has_just_claimed_the_key() -> None:
     directory, one, other = processes(Board(fresh=True))
     assert await one.find("key", ME, "asked", "first") is None
     second = asyncio.create_task(other.find("key", ME, "asked", "second"))
@@ -200,7 +200,7 @@ async def test_a_request_waits_for_the_job_of_one_that_has_just_taken_the_key() 
     assert str(await second) == "first"
 
 
-async def test_whoever_takes_a_key_has_it_for_a_moment(redis_server: RedisServer) -> None:
+async def test_a_claim_on_a_key_expires(redis_server: RedisServer) -> None:
     store = RedisStore(redis_server.url, 1, 600)
     board = store.board(600, 600)
     try:
@@ -214,7 +214,7 @@ async def test_whoever_takes_a_key_has_it_for_a_moment(redis_server: RedisServer
 
 
 @pytest.mark.parametrize("board", [None, Board()])
-async def test_a_job_that_is_never_begun_gives_its_key_back(
+async def test_a_key_whose_job_is_never_begun_becomes_free(
     board: Board | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.service.repeats._PATIENCE_SECONDS", 0.02)
@@ -228,14 +228,14 @@ async def test_a_job_that_is_never_begun_gives_its_key_back(
 
 
 @pytest.mark.parametrize("text", ["garbage", "[1]", '["only one"]', "{}"])
-async def test_what_is_no_key_on_the_board_is_as_none(text: str) -> None:
+async def test_malformed_key_entries_are_ignored(text: str) -> None:
     board = Board()
     board.read = lambda *_: asyncio.sleep(0, Shown(text, leased=True, cancelled=False))  # type: ignore[method-assign]
     board.agree = lambda *_: asyncio.sleep(0, text)  # type: ignore[method-assign]
     assert await processes(board)[1].find("key", ME, "asked", "id") is None
 
 
-async def test_one_client_s_keys_do_not_make_another_s_forgotten() -> None:
+async def test_keys_of_one_client_do_not_evict_those_of_another() -> None:
     directory, repeats, _ = processes(None, most=5)
     ann, bob = (Caller(name, "", 1, 0, False) for name in ("ann", "bob"))
     directory.begun |= {"job b", *(f"job {number}" for number in range(20))}

@@ -103,7 +103,7 @@ def post(picture: bytes, client: httpx.Client) -> httpx.Response:
     return client.post("/upscale", files={"image": picture})
 
 
-def test_a_crowd_is_shared_and_every_replica_finds_every_result(lasting: Process) -> None:
+def test_replicas_share_requests_and_find_each_others_results(lasting: Process) -> None:
     with crowd(lasting, 12) as (clients, under_way):
         answers = list(under_way)
         assert [answer.status_code for answer in answers] == [200] * len(clients)
@@ -116,13 +116,13 @@ def test_a_crowd_is_shared_and_every_replica_finds_every_result(lasting: Process
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core for both")
-def test_each_replica_keeps_to_cores_of_its_own(lasting: Process) -> None:
+def test_pinned_replicas_have_separate_cores(lasting: Process) -> None:
     shares = [os.sched_getaffinity(pid) for pid in children(lasting)]
     assert shares[0].isdisjoint(shares[1])
     assert shares[0] | shares[1] == os.sched_getaffinity(0)
 
 
-def test_a_job_is_followed_through_any_replica(lasting: Process) -> None:
+def test_a_job_can_be_followed_through_any_replica(lasting: Process) -> None:
     job = httpx.post(f"{lasting.url}/upscale", files={"image": PNG}, headers={"prefer": "respond-async"}).headers
     states = until(
         lambda: [
@@ -134,7 +134,7 @@ def test_a_job_is_followed_through_any_replica(lasting: Process) -> None:
     assert {answer.status_code for answer in states} <= {200, 303}
 
 
-def test_a_replica_that_dies_is_replaced_while_the_other_serves(pair: Process) -> None:
+def test_a_dead_replica_is_replaced_while_the_other_serves(pair: Process) -> None:
     before = children(pair)
     os.kill(before[0], signal.SIGKILL)
     until(lambda: gone(before[0]))
@@ -147,7 +147,7 @@ def test_a_replica_that_dies_is_replaced_while_the_other_serves(pair: Process) -
     assert "a replica ended and is started again" in pair.log.read_text()
 
 
-def test_a_replica_that_is_told_to_leave_finishes_its_work_and_is_replaced(pair: Process) -> None:
+def test_a_replica_that_gets_sigterm_finishes_its_work_and_is_replaced(pair: Process) -> None:
     """What an operator does to restart one after the other."""
     before = children(pair)
     with crowd(pair, 4, LARGE) as (_, answers):
@@ -158,7 +158,7 @@ def test_a_replica_that_is_told_to_leave_finishes_its_work_and_is_replaced(pair:
     until(lambda: all_up(pair))
 
 
-def test_sigterm_ends_them_all_once_their_work_is_done(pair: Process) -> None:
+def test_sigterm_ends_all_replicas_once_their_work_is_done(pair: Process) -> None:
     with crowd(pair, 4, LARGE) as (clients, answers):
         until(lambda: sum(by_replica(pair, "lapsrn_requests_in_flight").values()) == len(clients))
         pids = children(pair)
@@ -168,7 +168,7 @@ def test_sigterm_ends_them_all_once_their_work_is_done(pair: Process) -> None:
     assert all(map(gone, pids))
 
 
-def test_ctrl_c_reaches_each_of_them_once(pair: Process) -> None:
+def test_ctrl_c_reaches_each_replica_once(pair: Process) -> None:
     """Twice would mean "at once" to them."""
     with httpx.Client(base_url=pair.url, timeout=60) as client, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(post, LARGE, client)
@@ -203,7 +203,7 @@ def test_replicas_are_scraped_whatever_names_the_service_has(tmp_path: Path, red
         until(lambda: all_up(service))
 
 
-def test_what_cannot_start_is_not_started_again_and_again(tmp_path: Path) -> None:
+def test_replicas_that_cannot_start_are_not_restarted_forever(tmp_path: Path) -> None:
     settings = {"replicas": "2", "redis_url": "redis://127.0.0.1:1/0", "weights": str(tmp_path / "none.safetensors")}
     service = start(tmp_path / "service.log", settings, REAL)
     try:

@@ -93,15 +93,15 @@ def drive(api: Any, path: str, method: str, mode: Any) -> None:
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_what_the_document_allows(api: Any, path: str, method: str) -> None:
+def test_valid_requests_get_documented_responses(api: Any, path: str, method: str) -> None:
     drive(api, path, method, GenerationMode.POSITIVE)
 
 
 @pytest.mark.parametrize(("path", "method"), WITH_PARAMETERS)
-def test_what_the_document_forbids(api: Any, path: str, method: str) -> None:
+def test_invalid_requests_get_documented_responses(api: Any, path: str, method: str) -> None:
     drive(api, path, method, GenerationMode.NEGATIVE)
 
 
-def test_no_operation_is_left_out(api: Any) -> None:
+def test_every_operation_is_tested(api: Any) -> None:
     found = [(result.ok().path, result.ok().method.upper()) for result in api.get_all_operations()]
     assert sorted(found) == sorted(OPERATIONS)

@@ -29,7 +29,7 @@ def exposed(pixels: int) -> str:
 @pytest.mark.parametrize(
     ("accept", "parse"), [("", parse_text), ("application/openmetrics-text; version=1.0.0", parse_openmetrics)]
 )
-def test_every_sample_says_whose_it_is(accept: str, parse: object) -> None:
+def test_every_sample_is_labelled_with_its_replica(accept: str, parse: object) -> None:
     body, content_type = merged([exposed(3), None, exposed(5)], accept)
     assert ("openmetrics" in content_type) is bool(accept)
     families = {family.name: family for family in parse(body.decode())}  # type: ignore[operator]
@@ -44,7 +44,7 @@ def test_every_sample_says_whose_it_is(accept: str, parse: object) -> None:
     assert (stages.type, {sample.labels["replica"] for sample in stages.samples}) == ("histogram", {"0", "2"})
 
 
-async def test_who_asks_while_one_is_under_way_shares_the_next() -> None:
+async def test_concurrent_scrapes_share_the_next_collection() -> None:
     """Each has what was so when it asked; and however many ask at once, the others are held up for one scrape."""
     began, gates = [], [asyncio.Event() for _ in range(3)]
 
@@ -68,7 +68,7 @@ async def test_who_asks_while_one_is_under_way_shares_the_next() -> None:
     assert len(began) == 3
 
 
-async def test_between_two_scrapes_others_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_collections_are_spaced_so_that_other_requests_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast somebody asks again, the event loop has twice as long for everybody else as a scrape took."""
     at = []
     now = 100.0
@@ -106,6 +106,8 @@ async def test_between_two_scrapes_others_come_in(monkeypatch: pytest.MonkeyPatc
         ("text/html,*/*;q=0.1", "text/plain; version=0.0.4; charset=utf-8"),
     ],
 )
-async def test_whatever_is_accepted_there_are_two_dialects(client: httpx.AsyncClient, accept: str, kind: str) -> None:
+async def test_any_accept_header_gets_one_of_two_text_formats(
+    client: httpx.AsyncClient, accept: str, kind: str
+) -> None:
     answer = await client.get("/metrics", headers={"accept": accept})
     assert (answer.status_code, answer.headers["content-type"]) == (200, kind)

@@ -105,7 +105,7 @@ def rejections(client: Client, reason: str) -> float:
     )
 
 
-def test_one_clients_ensemble_fills_the_tiles_and_another_gets_in() -> None:
+def test_one_client_fills_the_queue_of_tiles_and_another_is_served() -> None:
     """4 KB of a flat picture are 8,192 tiles, which is all that the queue has by default."""
     go = threading.Event()
     with two_clients([lambda: HeldModel(go)]) as (ann, bob, running):
@@ -125,7 +125,7 @@ def test_one_clients_ensemble_fills_the_tiles_and_another_gets_in() -> None:
             client.delete(job.headers["location"])
 
 
-def test_one_client_fills_the_memory_for_pictures_and_another_gets_in() -> None:
+def test_one_client_fills_the_memory_for_pictures_and_another_is_served() -> None:
     go, large = threading.Event(), list[httpx.Response]()
     with two_clients([lambda: HeldModel(go)], max_queue_bytes=1 << 26) as (ann, bob, running):
 
@@ -147,7 +147,7 @@ def test_one_client_fills_the_memory_for_pictures_and_another_gets_in() -> None:
         assert all(ann.state(job)["state"] in ("queued", "running", "done") for job in large[:-1])
 
 
-def test_stalled_uploads_of_one_client_hold_the_body_budget_and_another_sends_its_picture() -> None:
+def test_one_client_fills_the_upload_budget_and_another_is_served() -> None:
     piece, head = bytes(64 * 1024), "POST /upscale HTTP/1.1\r\nHost: x\r\nX-API-Key: ann\r\nContent-Type: image/png\r\n"
     limits = {"max_body_bytes_in_flight": 64 * len(piece), "body_idle_seconds": 600.0, "body_timeout_seconds": 600.0}
     with two_clients(client_max_concurrent=65, **limits) as (ann, bob, running), ExitStack() as stalled:
@@ -164,7 +164,7 @@ def test_stalled_uploads_of_one_client_hold_the_body_budget_and_another_sends_it
         refused(ann.upscale(), 429, "your share while other clients are here")
 
 
-def test_one_client_fills_the_table_of_jobs_and_another_has_its_job_done() -> None:
+def test_one_client_fills_the_table_of_jobs_and_another_is_served() -> None:
     with two_clients(max_jobs=100, client_max_concurrent=200) as (ann, bob, _):
         jobs = [ann.job() for _ in range(100)]
         refused(ann.job(), 503, "100 jobs are remembered")
@@ -180,7 +180,9 @@ def test_one_client_fills_the_table_of_jobs_and_another_has_its_job_done() -> No
 
 
 @pytest.mark.parametrize("redis", [False, True])
-def test_results_of_one_client_evict_its_own_and_not_another_s(redis: bool, request: pytest.FixtureRequest) -> None:
+def test_results_of_one_client_evict_its_own_and_not_those_of_another(
+    redis: bool, request: pytest.FixtureRequest
+) -> None:
     where: dict[str, Any] = {}
     if redis:
         server: RedisServer = request.getfixturevalue("redis_server")
@@ -201,7 +203,7 @@ def test_results_of_one_client_evict_its_own_and_not_another_s(redis: bool, requ
             client.delete("/upscale")
 
 
-def test_pictures_of_one_client_that_are_long_to_decode_do_not_hold_up_another_s() -> None:
+def test_slow_decoding_for_one_client_does_not_delay_another() -> None:
     """They take every thread that one client may have, and queue up for more, small ones and large ones."""
     go, held = threading.Event(), threading.Semaphore(0)
     decode = Codec.decode

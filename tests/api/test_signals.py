@@ -56,7 +56,7 @@ def posted(service: Process, picture: bytes, count: int = 1) -> Iterator[list[Fu
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-def test_signals_that_are_repeated_do_not_cut_the_drain_short(tmp_path: Path, first: signal.Signals) -> None:
+def test_repeated_signals_do_not_cut_the_drain_short(tmp_path: Path, first: signal.Signals) -> None:
     """`make` and its child both get one, and supervisors repeat themselves."""
     with fake_service(tmp_path, "0.05") as service, posted(service, LARGE) as (answer,):
         service.signal(first)
@@ -73,7 +73,7 @@ def test_signals_that_are_repeated_do_not_cut_the_drain_short(tmp_path: Path, fi
 @pytest.mark.parametrize(
     "signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGQUIT,)], ids=["SIGINT twice", "SIGQUIT"]
 )
-def test_who_insists_is_obeyed(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
+def test_insistent_signals_end_the_drain(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
     settings = {"hang_seconds": "1000", "grace_seconds": "1000", "lame_duck_seconds": "1000"}
     with fake_service(tmp_path, "600", **settings) as service, posted(service, LARGE) as (answer,):
         service.signal(signal.SIGTERM)
@@ -86,7 +86,7 @@ def test_who_insists_is_obeyed(tmp_path: Path, signals: tuple[signal.Signals, ..
         assert service.wait(SECONDS) == 0
 
 
-def test_what_can_be_finished_in_the_grace_time_is_finished(tmp_path: Path) -> None:
+def test_a_drain_finishes_as_many_requests_as_the_grace_time_allows(tmp_path: Path) -> None:
     """The oldest first: in turns, none of these would be."""
     with fake_service(tmp_path, "0.05", grace_seconds="4") as service, posted(service, LARGE, 6) as answers:
         service.signal(signal.SIGTERM)
@@ -95,7 +95,7 @@ def test_what_can_be_finished_in_the_grace_time_is_finished(tmp_path: Path) -> N
         assert service.wait() == 0
 
 
-def test_a_lame_duck_serves_on_while_readiness_fails(tmp_path: Path) -> None:
+def test_a_lame_duck_keeps_serving_while_readiness_fails(tmp_path: Path) -> None:
     with fake_service(tmp_path, lame_duck_seconds="3") as service, httpx.Client(base_url=service.url) as client:
         assert "connection" not in client.get("/readyz").headers
         service.signal(signal.SIGTERM)
@@ -109,7 +109,7 @@ def test_a_lame_duck_serves_on_while_readiness_fails(tmp_path: Path) -> None:
         assert service.wait(SECONDS) == 0
 
 
-def test_at_a_terminal_nobody_waits_for_a_lame_duck(tmp_path: Path) -> None:
+def test_ctrl_c_skips_the_lame_duck_time(tmp_path: Path) -> None:
     for first in ((), (signal.SIGTERM,)):
         with fake_service(tmp_path, lame_duck_seconds="1000") as service:
             for number in first:
@@ -165,7 +165,7 @@ def restarted(balancer: Balancer, name: str, service: Process) -> Process:
     return fresh
 
 
-def test_nobody_notices_a_rolling_restart(tmp_path: Path) -> None:
+def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     ports = {name: free_port() for name in "ab"}
     with ExitStack() as stack:
         services = {}

@@ -26,7 +26,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     provider.shutdown()
 
 
-async def test_one_span_for_an_upscale(serve: Running, spans: InMemorySpanExporter) -> None:
+async def test_an_upscale_has_one_span(serve: Running, spans: InMemorySpanExporter) -> None:
     async with serve(tracing=True) as client:
         made = await client.post("/upscale", files=FILES, headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
         await client.get(made.headers["content-location"])
@@ -39,7 +39,7 @@ async def test_one_span_for_an_upscale(serve: Running, spans: InMemorySpanExport
     assert made.headers["x-upscale-id"] not in str(dict(span.attributes))
 
 
-async def test_no_spans_by_default(serve: Running, spans: InMemorySpanExporter) -> None:
+async def test_there_are_no_spans_by_default(serve: Running, spans: InMemorySpanExporter) -> None:
     async with serve() as client:
         await client.post("/upscale", files=FILES)
     assert spans.get_finished_spans() == ()

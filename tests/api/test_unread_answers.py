@@ -79,7 +79,7 @@ def at_rest(running: Service) -> bool:
     return (running.fetches.under_way(), running.quota.under_way(), running.answers.held_bytes) == (0, 0, 0)
 
 
-def test_an_answer_that_is_not_read_is_given_up() -> None:
+def test_a_response_that_is_not_read_is_given_up() -> None:
     with service(write_idle_seconds=0.5, api_keys=KEYS) as (url, running):
         result_id, size = made(url)
         for head, body in ((GET, b""), (POST, NOISE)):
@@ -92,7 +92,7 @@ def test_an_answer_that_is_not_read_is_given_up() -> None:
         assert size > 4_000_000
 
 
-def test_an_answer_that_is_read_late_is_whole() -> None:
+def test_a_response_that_is_read_late_is_complete() -> None:
     with service(api_keys=KEYS) as (url, running):
         result_id, size = made(url)
         with unread(url, GET, id=result_id, key="ann") as connection:
@@ -102,7 +102,7 @@ def test_an_answer_that_is_read_late_is_whole() -> None:
         until(lambda: at_rest(running))
 
 
-def test_fetches_of_one_client_are_bounded() -> None:
+def test_concurrent_fetches_of_one_client_are_limited() -> None:
     with service(client_max_fetches=2, api_keys=KEYS) as (url, running), ExitStack() as open_answers:
         ann, _ = made(url)
         bob, _ = made(url, "bob")
@@ -120,7 +120,7 @@ def test_fetches_of_one_client_are_bounded() -> None:
         assert fetched(url, ann).status_code == 200
 
 
-def test_an_upscale_is_under_way_until_its_answer_is_read() -> None:
+def test_an_upscale_counts_as_under_way_until_its_response_is_read() -> None:
     with service(client_max_concurrent=1, api_keys=KEYS) as (url, running):
         with unread(url, POST, NOISE, key="ann"):
             until(lambda: running.answers.held_bytes)
@@ -129,7 +129,7 @@ def test_an_upscale_is_under_way_until_its_answer_is_read() -> None:
         made(url)
 
 
-def test_answers_of_all_clients_share_a_budget_of_which_one_may_have_half() -> None:
+def test_responses_share_a_budget_of_which_one_client_may_hold_half() -> None:
     with service(api_keys=KEYS, max_answer_bytes_in_flight=1) as (url, running):
         ann, size = made(url)
         bob, _ = made(url, "bob")
@@ -145,7 +145,9 @@ def test_answers_of_all_clients_share_a_budget_of_which_one_may_have_half() -> N
         assert fetched(url, bob, "bob").status_code == 200
 
 
-def test_an_answer_read_slowly_is_cut_off_when_another_client_needs_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slowly_read_response_is_cut_off_when_another_client_needs_its_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(transfers, "_GRACE_SECONDS", 0.0)
     with service(api_keys=KEYS, max_answer_bytes_in_flight=1, write_timeout_seconds=1e-6) as (url, running):
         ann, size = made(url)
@@ -160,7 +162,7 @@ def test_an_answer_read_slowly_is_cut_off_when_another_client_needs_its_memory(m
         until(lambda: at_rest(running))
 
 
-def test_what_is_fetched_from_redis_counts_while_it_is_read(redis_server: RedisServer) -> None:
+def test_bytes_being_read_from_redis_count_towards_the_budget(redis_server: RedisServer) -> None:
     """A fetch takes memory before its answer does, and a client may have many."""
     go = threading.Event()
     read, sizes = RedisStore.get, list[int]()
@@ -186,7 +188,7 @@ def test_what_is_fetched_from_redis_counts_while_it_is_read(redis_server: RedisS
         until(lambda: at_rest(running))
 
 
-def test_streams_of_events_of_one_client_are_bounded(tmp_path: Path) -> None:
+def test_event_streams_of_one_client_are_limited(tmp_path: Path) -> None:
     with fake_service(tmp_path, "600", hang_seconds="1000", client_max_fetches="2") as running:
         job = httpx.post(f"{running.url}/upscale", content=NOISE, headers=RAW | {"Prefer": "respond-async"})
         events = f"{running.url}{job.headers['location']}/events"
@@ -195,7 +197,7 @@ def test_streams_of_events_of_one_client_are_bounded(tmp_path: Path) -> None:
             assert httpx.get(events).status_code == 429
 
 
-def test_connections_of_one_client_are_bounded_but_not_those_of_a_proxy(tmp_path: Path) -> None:
+def test_connections_of_one_client_are_limited_but_not_those_of_a_proxy(tmp_path: Path) -> None:
     for proxies, refused in (("192.0.2.1", True), ("127.0.0.1", False)):
         settings = {"client_max_connections": "3", "forwarded_allow_ips": proxies, "keep_alive_seconds": "60"}
         with fake_service(tmp_path, **settings) as running, ExitStack() as idle:

@@ -58,7 +58,7 @@ def await_continue(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("framed", [by_length, chunked])
 @pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
-def test_its_body_is_read(url: str, upgrade: bytes, framed: Framed, later: bool) -> None:
+def test_the_body_of_an_upgrade_request_is_read(url: str, upgrade: bytes, framed: Framed, later: bool) -> None:
     framing, body = framed(PICTURE)
     with connected(url) as connection:
         if later:
@@ -73,7 +73,9 @@ def test_its_body_is_read(url: str, upgrade: bytes, framed: Framed, later: bool)
 
 
 @pytest.mark.parametrize("framed", [by_length, chunked])
-def test_its_body_is_never_the_next_request(url: str, upgrade: bytes, framed: Framed) -> None:
+def test_the_body_of_an_upgrade_request_is_never_taken_for_the_next_request(
+    url: str, upgrade: bytes, framed: Framed
+) -> None:
     """Behind a proxy that keeps connections open, the answer to that would be somebody else's."""
     framing, body = framed(HIDDEN)
     with connected(url) as connection:
@@ -85,7 +87,7 @@ def test_its_body_is_never_the_next_request(url: str, upgrade: bytes, framed: Fr
 
 @pytest.mark.parametrize("framed", [by_length, chunked])
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
-def test_the_last_request_of_a_connection_keeps_its_body_too(
+def test_an_upgrade_request_that_closes_the_connection_keeps_its_body(
     url: str, upgrade: bytes, framed: Framed, version: bytes
 ) -> None:
     framing, body = framed(PICTURE)
@@ -93,17 +95,17 @@ def test_the_last_request_of_a_connection_keeps_its_body_too(
     assert statuses(exchanged(url, head + body + LAST)) == [200]
 
 
-def test_a_body_that_nobody_wants_is_dropped(url: str, upgrade: bytes) -> None:
+def test_an_unused_body_of_an_upgrade_request_is_dropped(url: str, upgrade: bytes) -> None:
     framing, body = by_length(HIDDEN)
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + upgrade + framing + b"\r\n"
     assert statuses(exchanged(url, head, body, LAST)) == [200, 200]
 
 
-def test_several_on_one_connection_are_all_answered(url: str, upgrade: bytes) -> None:
+def test_several_upgrade_requests_on_one_connection_are_all_answered(url: str, upgrade: bytes) -> None:
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n"
     assert statuses(exchanged(url, 3 * head + LAST)) == [200, 200, 200, 200]
 
 
-def test_a_body_that_is_malformed_is_refused(url: str, upgrade: bytes) -> None:
+def test_a_malformed_body_of_an_upgrade_request_is_refused(url: str, upgrade: bytes) -> None:
     framing = b"Transfer-Encoding: chunked\r\n"
     assert statuses(exchanged(url, post(upgrade, framing), b"zz\r\n")) == [400]

@@ -40,26 +40,28 @@ async def test_gray_is_repeated_pixel_by_pixel(client: httpx.AsyncClient, scale:
     np.testing.assert_array_equal(pictures.opened(answer.content), expected)
 
 
-async def test_scale_is_4_when_not_said(client: httpx.AsyncClient) -> None:
+async def test_the_default_scale_is_4(client: httpx.AsyncClient) -> None:
     answer = await post(client, body=pictures.png(pictures.rgb(5, 7)))
     assert pictures.opened(answer.content).shape == (20, 28, 3)
 
 
 @pytest.mark.parametrize("field", ["image", "file"])
-async def test_both_field_names(client: httpx.AsyncClient, field: str) -> None:
+async def test_both_field_names_of_the_form_are_accepted(client: httpx.AsyncClient, field: str) -> None:
     answer = await client.post("/upscale", files={field: ("x", pictures.png(pictures.gray()))})
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/x-anything", "application/octet-stream"])
-async def test_raw_body_and_the_bytes_decide_the_type(client: httpx.AsyncClient, content_type: str) -> None:
+async def test_the_format_of_a_raw_body_is_detected_from_its_bytes(
+    client: httpx.AsyncClient, content_type: str
+) -> None:
     body = pictures.png(pictures.gray())
     answer = await client.post("/upscale", content=body, headers={"content-type": content_type})
     assert answer.status_code == 200
     assert pictures.opened(answer.content).shape == (24, 36)
 
 
-async def test_headers_of_the_answer(client: httpx.AsyncClient) -> None:
+async def test_the_response_has_the_documented_headers(client: httpx.AsyncClient) -> None:
     answer = await client.post("/upscale?scale=4", files={"image": pictures.png(pictures.gray())})
     result_id = answer.headers["x-upscale-id"]
     assert ID.fullmatch(result_id)
@@ -74,7 +76,7 @@ async def test_headers_of_the_answer(client: httpx.AsyncClient) -> None:
     assert stages == ["read", "decode", "queue", "infer", "merge", "encode", "total"]
 
 
-async def test_cookie_is_secure_under_https(serve: Running) -> None:
+async def test_the_cookie_is_secure_under_https(serve: Running) -> None:
     async with serve() as client:
         client.base_url = httpx.URL("https://test")
         answer = await client.post("/upscale", files={"image": pictures.png(pictures.gray())})
@@ -82,7 +84,7 @@ async def test_cookie_is_secure_under_https(serve: Running) -> None:
 
 
 @pytest.mark.parametrize("level", [2, 4])
-async def test_levels_of_one_pass_by_id(client: httpx.AsyncClient, level: int) -> None:
+async def test_every_level_of_a_pass_can_be_fetched_by_id(client: httpx.AsyncClient, level: int) -> None:
     made = await post(client, "?scale=4")
     answer = await client.get(f"/upscale?level={level}&id={made.headers['x-upscale-id']}")
     assert answer.status_code == 200
@@ -92,14 +94,14 @@ async def test_levels_of_one_pass_by_id(client: httpx.AsyncClient, level: int) -
     np.testing.assert_array_equal(pictures.opened(answer.content), expected)
 
 
-async def test_level_4_got_again_is_the_posts_bytes_and_tag(client: httpx.AsyncClient) -> None:
+async def test_fetching_level_4_again_gives_the_same_bytes_and_etag(client: httpx.AsyncClient) -> None:
     made = await post(client, "?scale=4")
     again = await client.get(made.headers["content-location"])
     assert again.content == made.content
     assert again.headers["etag"] == made.headers["etag"]
 
 
-async def test_the_cookie_finds_the_result(client: httpx.AsyncClient) -> None:
+async def test_the_cookie_identifies_the_result(client: httpx.AsyncClient) -> None:
     await client.post("/upscale?scale=4", files={"image": pictures.png(pictures.gray())})
     answer = await client.get("/upscale?level=2")
     assert pictures.opened(answer.content).shape == (12, 18)
@@ -134,12 +136,12 @@ async def test_other_cookies_are_not_parsed(
     assert set(seen) == {f"upscale_id={result_id}", ""}
 
 
-async def test_cookie_is_for_upscale_only(client: httpx.AsyncClient) -> None:
+async def test_the_cookie_is_limited_to_the_upscale_path(client: httpx.AsyncClient) -> None:
     await client.post("/upscale", files={"image": pictures.png(pictures.gray())})
     assert [cookie.path for cookie in client.cookies.jar] == ["/upscale"]
 
 
-async def test_never_the_last_one(client: httpx.AsyncClient) -> None:
+async def test_without_id_and_cookie_no_result_is_returned(client: httpx.AsyncClient) -> None:
     await post(client)
     answer = await client.get("/upscale?level=2")
     assert answer.status_code == 400
@@ -147,7 +149,7 @@ async def test_never_the_last_one(client: httpx.AsyncClient) -> None:
     assert "cookie" in answer.json()["detail"]
 
 
-async def test_level_not_made_and_unknown_id_are_one_404(client: httpx.AsyncClient) -> None:
+async def test_a_level_that_was_not_made_and_an_unknown_id_get_the_same_404(client: httpx.AsyncClient) -> None:
     small = await post(client, "?scale=2")
     not_made = await client.get(f"/upscale?level=4&id={small.headers['x-upscale-id']}")
     unknown = await client.get(f"/upscale?level=4&id={'A' * 32}")
@@ -172,7 +174,7 @@ async def test_scale_2_runs_the_first_level_only(serve: Running) -> None:
     assert asked == [2]
 
 
-async def test_a_tag_that_still_fits_is_answered_with_304(client: httpx.AsyncClient) -> None:
+async def test_a_matching_etag_is_answered_with_304(client: httpx.AsyncClient) -> None:
     made = await post(client)
     url, tag = made.headers["content-location"], made.headers["etag"]
     same = await client.get(url, headers={"if-none-match": f'"other", W/{tag}'})
@@ -181,7 +183,7 @@ async def test_a_tag_that_still_fits_is_answered_with_304(client: httpx.AsyncCli
     assert changed.status_code == 200
 
 
-async def test_delete_forgets_every_level_and_the_cookie(client: httpx.AsyncClient) -> None:
+async def test_delete_removes_every_level_and_the_cookie(client: httpx.AsyncClient) -> None:
     made = await client.post("/upscale", files={"image": pictures.png(pictures.gray())})
     result_id = made.headers["x-upscale-id"]
     gone = await client.delete(f"/upscale?id={result_id}")
@@ -193,7 +195,7 @@ async def test_delete_forgets_every_level_and_the_cookie(client: httpx.AsyncClie
     assert service_of(client).store.size_bytes == 0
 
 
-async def test_a_finished_upscale_leaves_nothing_for_the_garbage_collector(serve: Running) -> None:
+async def test_a_finished_upscale_leaves_no_reference_cycles(serve: Running) -> None:
     """Which may not come by for hundreds of requests, each with a large picture."""
     # Not isinstance, which asks every object for its class, and some of PyTorch warn then.
 
@@ -211,12 +213,12 @@ async def test_a_finished_upscale_leaves_nothing_for_the_garbage_collector(serve
             gc.enable()
 
 
-async def test_ids_differ(client: httpx.AsyncClient) -> None:
+async def test_result_ids_differ(client: httpx.AsyncClient) -> None:
     ids = {(await post(client)).headers["x-upscale-id"] for _ in range(5)}
     assert len(ids) == 5
 
 
-async def test_same_request_same_bytes(client: httpx.AsyncClient) -> None:
+async def test_the_same_request_gives_the_same_bytes(client: httpx.AsyncClient) -> None:
     body = pictures.png(pictures.rgb(40, 50))
     first, second = await post(client, body=body), await post(client, body=body)
     assert first.content == second.content
@@ -266,7 +268,9 @@ async def test_bad_parameters_are_422(client: httpx.AsyncClient, query: str) -> 
         ),
     ],
 )
-async def test_parameters_are_refused_in_plain_words(client: httpx.AsyncClient, query: str, detail: str) -> None:
+async def test_invalid_parameters_are_refused_in_plain_words(
+    client: httpx.AsyncClient, query: str, detail: str
+) -> None:
     answer = await post(client, f"?{query}")
     assert (answer.status_code, answer.json()["detail"]) == (422, detail)
     (parameter,) = answer.json()["parameters"]
@@ -274,17 +278,17 @@ async def test_parameters_are_refused_in_plain_words(client: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize(("alias", "media_type"), [("jpg", "image/jpeg"), ("tif", "image/tiff")])
-async def test_formats_have_their_usual_short_names(client: httpx.AsyncClient, alias: str, media_type: str) -> None:
+async def test_common_aliases_of_formats_are_accepted(client: httpx.AsyncClient, alias: str, media_type: str) -> None:
     assert (await post(client, f"?format={alias}")).headers["content-type"] == media_type
 
 
-async def test_scale_8_is_refused_with_what_is_allowed(client: httpx.AsyncClient) -> None:
+async def test_scale_8_is_refused_with_the_allowed_scales(client: httpx.AsyncClient) -> None:
     assert (await post(client, "?scale=8")).json()["detail"] == "scale: 8 is not served; allowed are 1 to 4."
     level = await client.get(f"/upscale?level=8&id={'A' * 32}")
     assert level.json()["detail"] == "level: 8 is not served; allowed are 2, 4."
 
 
-async def test_scale_8_where_the_model_has_it(serve: Running) -> None:
+async def test_scale_8_is_served_if_the_model_has_it(serve: Running) -> None:
     async with serve([lambda: FakeModel(scales=(2, 4, 8))]) as client:
         made = await post(client, "?scale=8")
         assert pictures.opened(made.content).shape == (48, 72)
@@ -301,7 +305,9 @@ async def test_scale_8_where_the_model_has_it(serve: Running) -> None:
         ("?format=tiff", "image/webp", "image/tiff"),
     ],
 )
-async def test_format_of_the_answer(client: httpx.AsyncClient, query: str, accept: str, media_type: str) -> None:
+async def test_the_format_follows_the_query_and_accept(
+    client: httpx.AsyncClient, query: str, accept: str, media_type: str
+) -> None:
     answer = await post(client, query, headers={"accept": accept})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == media_type
@@ -309,7 +315,7 @@ async def test_format_of_the_answer(client: httpx.AsyncClient, query: str, accep
     assert pictures.opened(answer.content).shape[:2] == (24, 36)
 
 
-async def test_gray_with_a_profile_becomes_srgb_in_a_format_without_gray(client: httpx.AsyncClient) -> None:
+async def test_gray_with_a_profile_becomes_srgb_in_formats_without_gray(client: httpx.AsyncClient) -> None:
     file = io.BytesIO()
     linear = bytes(imagecodecs.cms_profile("gray", gamma=1.0))
     Image.new("L", (4, 4), 128).save(file, "PNG", icc_profile=linear)
@@ -347,7 +353,7 @@ WIDE = pictures.png(pictures.gray(1, 4100))
     ],
     ids=["too wide", "too wide twice", "transparent", "animated", "one frame", "with a quality"],
 )
-async def test_the_format_is_the_first_accepted_that_can_hold_the_result(
+async def test_the_first_accepted_format_that_can_hold_the_result_is_used(
     client: httpx.AsyncClient, body: bytes, query: str, accept: str, media_type: str
 ) -> None:
     answer = await post(client, f"?scale=4{query}", body, headers={"accept": accept})
@@ -372,13 +378,13 @@ async def test_a_result_that_no_accepted_format_can_hold_is_422(
     assert says in answer.json()["detail"]
 
 
-async def test_nothing_acceptable_is_406(client: httpx.AsyncClient) -> None:
+async def test_accept_without_a_writable_format_is_406(client: httpx.AsyncClient) -> None:
     answer = await post(client, headers={"accept": "text/html, image/png;q=0"})
     assert answer.status_code == 406
     assert "image/webp" in answer.json()["detail"]
 
 
-async def test_truncated_file(client: httpx.AsyncClient) -> None:
+async def test_a_truncated_file_is_refused_unless_allowed(client: httpx.AsyncClient) -> None:
     whole = pictures.encoded(np.tile(pictures.rgb(40, 40), (4, 4, 1)), "JPEG")
     broken = whole[: len(whole) * 2 // 3]
     assert (await post(client, body=broken)).status_code == 422
@@ -387,7 +393,7 @@ async def test_truncated_file(client: httpx.AsyncClient) -> None:
     assert answer.headers["x-upscale-truncated"] == "true"
 
 
-async def test_a_result_too_large_to_keep_is_still_answered(serve: Running) -> None:
+async def test_a_result_too_large_to_keep_is_still_returned(serve: Running) -> None:
     async with serve(result_max_bytes=10) as client:
         answer = await post(client)
         assert answer.status_code == 200
@@ -407,7 +413,7 @@ async def test_a_result_too_large_to_keep_is_still_answered(serve: Running) -> N
         ("?width=20&height=100", (13, 20), "20x13"),
     ],
 )
-async def test_sizes_that_are_no_level(
+async def test_results_are_reduced_to_a_requested_size(
     client: httpx.AsyncClient, query: str, shape: tuple[int, int], name: str
 ) -> None:
     answer = await post(client, query)
@@ -418,12 +424,12 @@ async def test_sizes_that_are_no_level(
     assert again.content == answer.content
 
 
-async def test_a_size_that_is_a_level_is_that_level(client: httpx.AsyncClient) -> None:
+async def test_a_requested_size_equal_to_a_level_gives_that_level(client: httpx.AsyncClient) -> None:
     sized, level = await post(client, "?width=18"), await post(client, "?scale=2")
     assert sized.content == level.content
 
 
-async def test_what_a_size_makes_of_the_network_is_limited(serve: Running) -> None:
+async def test_the_level_computed_for_a_size_counts_towards_the_pixel_limit(serve: Running) -> None:
     async with serve(max_output_pixels=6 * 9 * 4) as client:
         assert (await post(client, "?width=18")).status_code == 200
         answer = await post(client, "?width=19")

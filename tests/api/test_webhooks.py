@@ -42,7 +42,7 @@ async def delivered(client: httpx.AsyncClient, job: httpx.Response) -> dict[str,
     raise AssertionError("the webhook was neither delivered nor given up")
 
 
-async def test_the_end_of_a_job_is_told_signed_as_the_job_is_shown(serve: Running) -> None:
+async def test_the_signed_message_holds_the_job_document(serve: Running) -> None:
     receiver = Receiver()
     async with receiving(receiver) as port, serve(**ON) as client:
         job = await begin(client, f"http://127.0.0.1:{port}/hook")
@@ -58,7 +58,7 @@ async def test_the_end_of_a_job_is_told_signed_as_the_job_is_shown(serve: Runnin
     )
 
 
-async def test_a_failure_and_a_cancellation_are_told(serve: Running) -> None:
+async def test_failed_and_cancelled_jobs_are_reported(serve: Running) -> None:
     gate, receiver = threading.Event(), Receiver()
     async with receiving(receiver) as port, serve([lambda: FakeModel(gate=gate)], **ON) as client:
         url = f"http://127.0.0.1:{port}/"
@@ -72,7 +72,7 @@ async def test_a_failure_and_a_cancellation_are_told(serve: Running) -> None:
     assert events[0]["data"]["error"]["type"] == "urn:lapsrn:problem:undecodable-picture"
 
 
-async def test_it_is_told_again_until_it_is_taken(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_is_retried_until_it_is_accepted(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "FIRST_PAUSE_SECONDS", 1e-3)
     receiver = Receiver(b"HTTP/1.1 503 Later\r\n\r\n")
     async with receiving(receiver) as port, serve(**ON, webhook_tries=9) as client:
@@ -83,7 +83,7 @@ async def test_it_is_told_again_until_it_is_taken(serve: Running, monkeypatch: p
     assert len({headers["webhook-id"] for _, headers, _ in receiver.requests}) == 1
 
 
-async def test_where_nobody_takes_it_the_job_says_so(serve: Running) -> None:
+async def test_a_job_says_if_its_message_could_not_be_delivered(serve: Running) -> None:
     async with serve(**ON, webhook_tries=1) as client:
         document = await delivered(client, await begin(client, "http://127.0.0.1:1/"))
     assert (document["state"], document["webhook"]) == ("done", "failed")
@@ -99,7 +99,7 @@ async def test_where_nobody_takes_it_the_job_says_so(serve: Running) -> None:
         (ON, "nonsense", "has to be an address"),
     ],
 )
-async def test_what_is_not_allowed_is_422(serve: Running, settings: Any, url: str, words: str) -> None:
+async def test_webhooks_that_are_not_allowed_are_422(serve: Running, settings: Any, url: str, words: str) -> None:
     async with serve(**settings) as client:
         answer = await begin(client, url)
         assert service_of(client).jobs.under_way == 0
@@ -107,18 +107,18 @@ async def test_what_is_not_allowed_is_422(serve: Running, settings: Any, url: st
     assert words in answer.json()["detail"]
 
 
-async def test_a_request_that_waits_has_none(serve: Running) -> None:
+async def test_a_synchronous_request_cannot_have_a_webhook(serve: Running) -> None:
     async with serve(**ON) as client:
         answer = await client.post("/upscale", files={"image": PNG}, headers={"Webhook-Url": "http://127.0.0.1/"})
     assert (answer.status_code, answer.json()["detail"][:34]) == (422, "Webhook-Url: only jobs have webhoo")
 
 
-async def test_a_job_without_one_says_nothing_of_it(client: httpx.AsyncClient) -> None:
+async def test_a_job_without_a_webhook_does_not_mention_it(client: httpx.AsyncClient) -> None:
     job = await client.post("/upscale", files={"image": PNG}, headers=ASYNC)
     assert "webhook" not in job.json()
 
 
-async def test_a_repeated_request_is_told_of_once_and_another_address_is_another_request(serve: Running) -> None:
+async def test_a_repeated_request_is_reported_once_and_another_webhook_url_is_another_request(serve: Running) -> None:
     receiver = Receiver()
     async with receiving(receiver) as port, serve(**ON) as client:
         url = f"http://127.0.0.1:{port}/"
@@ -130,7 +130,7 @@ async def test_a_repeated_request_is_told_of_once_and_another_address_is_another
     assert len(receiver.requests) == 1
 
 
-async def test_no_more_wait_than_is_allowed(serve: Running) -> None:
+async def test_the_number_of_pending_webhooks_is_limited(serve: Running) -> None:
     """A job that was refused for it holds nothing."""
     gate, receiver = threading.Event(), Receiver()
     async with receiving(receiver) as port, serve([lambda: FakeModel(gate=gate)], **ON, max_webhooks=1) as client:
@@ -144,7 +144,7 @@ async def test_no_more_wait_than_is_allowed(serve: Running) -> None:
         assert (await begin(client, url)).status_code == 202
 
 
-async def test_a_drain_tells_of_the_jobs_that_it_finishes(serve: Running) -> None:
+async def test_a_drain_reports_the_jobs_that_it_finishes(serve: Running) -> None:
     gate, receiver = threading.Event(), Receiver()
     async with receiving(receiver) as port, serve([lambda: FakeModel(gate=gate)], **ON) as client:
         await begin(client, f"http://127.0.0.1:{port}/")
@@ -157,7 +157,7 @@ async def test_a_drain_tells_of_the_jobs_that_it_finishes(serve: Running) -> Non
 
 
 @pytest.mark.server
-async def test_another_process_shows_that_it_was_delivered(serve: Running, redis_server: RedisServer) -> None:
+async def test_another_process_shows_that_a_message_was_delivered(serve: Running, redis_server: RedisServer) -> None:
     gate, receiver = threading.Event(), Receiver()
     shared = {**ON, "redis_url": redis_server.url, "processes": 2}
     async with (
@@ -185,12 +185,12 @@ async def test_another_process_shows_that_it_was_delivered(serve: Running, redis
         ({"webhook_secret": SECRET, "webhook_secret_file": "x"}, "are both set"),
     ],
 )
-def test_settings_that_cannot_be(settings: Any, words: str) -> None:
+def test_contradictory_webhook_settings_are_refused(settings: Any, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Settings(**settings)
 
 
-def test_the_secret_may_be_in_a_file_and_is_not_shown(tmp_path: Path) -> None:
+def test_the_secret_can_be_read_from_a_file_and_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     settings = Settings(webhook_hosts="example.org", webhook_secret_file=tmp_path / "secret")  # type: ignore[arg-type]
     assert settings.webhook_keys == (KEY,)

@@ -35,7 +35,7 @@ class Counted(Work):
 
 
 @pytest.mark.parametrize("output_format", ["png", "tiff"])
-def test_a_few_bands_are_held_at_once(tmp_path: Path, output_format: OutputFormat) -> None:
+def test_only_a_few_bands_are_in_memory_at_once(tmp_path: Path, output_format: OutputFormat) -> None:
     rows, columns = np.mgrid[: COUNT * ROWS, :WIDTH]
     picture = np.stack([rows % 251, columns % 241, (rows ^ columns) % 256], axis=2).astype(np.uint8)
     work, target = Counted(picture), tmp_path / f"out.{output_format}"

@@ -188,7 +188,7 @@ async def in_bands_and_whole(
 
 
 @pytest.mark.parametrize("name", SOURCES)
-async def test_a_png_has_the_very_bytes_of_the_whole(tmp_path: Path, name: str) -> None:
+async def test_a_png_made_in_bands_has_the_same_bytes_as_the_whole(tmp_path: Path, name: str) -> None:
     options = UpscaleOptions(scale=2, format="png")
     bands, whole, count = await in_bands_and_whole(tmp_path, SOURCES[name](), options)
     assert count == -(-HEIGHT // 64)
@@ -210,7 +210,7 @@ async def test_a_png_has_the_very_bytes_of_the_whole(tmp_path: Path, name: str) 
     ],
     ids=["x4", "x8", "ensemble", "medium", "clean", "half clean", "8 bits", "srgb"],
 )
-async def test_options_do_the_same(tmp_path: Path, options: UpscaleOptions) -> None:
+async def test_every_option_gives_the_same_result_as_the_whole(tmp_path: Path, options: UpscaleOptions) -> None:
     data = tiff(samples(3, np.uint16), iccprofile=P3)
     bands, whole, count = await in_bands_and_whole(tmp_path, data, options)
     assert count > 1
@@ -218,7 +218,7 @@ async def test_options_do_the_same(tmp_path: Path, options: UpscaleOptions) -> N
 
 
 @pytest.mark.parametrize("config", [DEEP, LapSRNConfig(scale=8, depths=(15, 3, 3), skips=True)], ids=form)
-async def test_networks_that_see_further_do_the_same(
+async def test_networks_with_wide_margins_give_the_same_result_as_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: LapSRNConfig
 ) -> None:
     """In 16 bits, where the last bits of sums show."""
@@ -242,7 +242,9 @@ async def test_a_large_png_is_written_from_the_top_down(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-async def test_a_tiff_has_the_pixels_of_the_whole(tmp_path: Path, channels: int, dtype: type) -> None:
+async def test_a_tiff_made_in_bands_has_the_same_pixels_as_the_whole(
+    tmp_path: Path, channels: int, dtype: type
+) -> None:
     data = deep_png(samples(channels, dtype, low=1))
     bands, whole, _ = await in_bands_and_whole(tmp_path, data, UpscaleOptions(scale=4, format="tiff"))
     with tifffile.TiffFile(io.BytesIO(bands)) as file:
@@ -344,7 +346,7 @@ def spoilt(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_what_cannot_be_done_in_bands_is_refused(tmp_path: Path, name: str) -> None:
+async def test_pictures_and_formats_that_cannot_be_made_in_bands_are_refused(tmp_path: Path, name: str) -> None:
     make, kind, text = REFUSED[name]
     with pytest.raises(kind, match=text):
         await in_bands_and_whole(tmp_path, make(), UpscaleOptions(scale=2, format="png"))
@@ -352,12 +354,12 @@ async def test_what_cannot_be_done_in_bands_is_refused(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("options", [UpscaleOptions(scale=3, format="png"), UpscaleOptions(width=99, format="png")])
-async def test_sizes_that_are_no_level_are_refused(tmp_path: Path, options: UpscaleOptions) -> None:
+async def test_sizes_other_than_levels_are_refused(tmp_path: Path, options: UpscaleOptions) -> None:
     with pytest.raises(BadParameter, match="levels"):
         await in_bands_and_whole(tmp_path, png(samples(3)), options)
 
 
-async def test_goes_on_with_what_is_there_and_with_nothing_else(tmp_path: Path) -> None:
+async def test_a_run_resumes_with_bands_of_the_same_work_only(tmp_path: Path) -> None:
     source, target, options = tmp_path / "a.png", tmp_path / "b.png", UpscaleOptions(scale=2, format="png")
     source.write_bytes(png(samples(3)))
     backend = LocalBackend(local_settings(None, "cpu"), options, None)
@@ -413,7 +415,7 @@ def test_nothing_stays_of_a_source_that_cannot_be_opened(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-async def test_several_share_the_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_several_processes_share_the_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target, options = tmp_path / "a.png", tmp_path / "b.png", UpscaleOptions(scale=2, format="png")
     source.write_bytes(png(samples(3)))
     backend = LocalBackend(local_settings(None, "cpu"), options, None)

@@ -15,7 +15,7 @@ from app.options import UpscaleOptions
 SAMPLES = (np.arange(6 * 5 * 3) % 256).astype(np.uint8).reshape(6, 5, 3)
 
 
-def test_a_band_is_synced_before_it_counts_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_band_is_synced_to_disk_before_it_counts_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = Work(tmp_path / "out.bands")
     done_while_synced: list[bool] = []
     monkeypatch.setattr("os.fsync", lambda descriptor: done_while_synced.append(work.done(0)))
@@ -25,7 +25,7 @@ def test_a_band_is_synced_before_it_counts_as_done(tmp_path: Path, monkeypatch: 
     np.testing.assert_array_equal(work.get(0), SAMPLES)
 
 
-def test_a_result_is_synced_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_synced_to_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work, target = Work(tmp_path / "out.bands"), tmp_path / "out.png"
     work.put(0, SAMPLES)
     there_while_synced: list[bool] = []

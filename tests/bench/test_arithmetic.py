@@ -38,7 +38,7 @@ def test_a_tile_up_to_a_level_takes_less_and_a_deep_one_more() -> None:
     assert info.work(64, 48, 2) == tile_flops(config, 64, 48, 2)
 
 
-def test_engine_flops_are_the_tiles_sum() -> None:
+def test_engine_flops_are_the_sum_over_tiles() -> None:
     config = LapSRNConfig()
     info = NetworkInfo("x", config, "", window_margin=config.margin)
     engine = EngineConfig(tile_widths=(64,))
@@ -57,7 +57,7 @@ def test_numbers_have_three_significant_digits_or_are_whole(value: float, text: 
     assert number(value) == text
 
 
-def test_section_as_markdown() -> None:
+def test_a_section_is_printed_as_markdown() -> None:
     section = Section("name", "Title", seconds=2.4)
     section.add("speed", 8.07, "×", "≥ 4.5")
     assert section.markdown().splitlines() == [
@@ -69,7 +69,7 @@ def test_section_as_markdown() -> None:
     ]
 
 
-def test_public_network_is_the_served_one_but_for_a_constant_pattern() -> None:
+def test_the_public_network_equals_the_served_one_up_to_a_constant_pattern() -> None:
     torch.manual_seed(0)
     network = LapSRN(LapSRNConfig(depth=2, width=8)).eval()
     margin = network.config.margin

@@ -6,7 +6,7 @@ from bench.chaos import bystander
 from bench.chaos.bystander import Seen, attacked, promised, row
 
 
-def test_what_is_over_the_promise_is_told() -> None:
+def test_times_above_the_promise_are_marked() -> None:
     alone = Seen("nothing", times=[0.1] * 20)
     assert promised(alone) == pytest.approx(1.3)
     assert row(Seen("x", times=[1.2] * 20), alone).endswith("| yes |")
@@ -16,7 +16,9 @@ def test_what_is_over_the_promise_is_told() -> None:
 
 @pytest.mark.slow
 @pytest.mark.server
-async def test_a_bystander_gets_every_picture(weights: object, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bystander_gets_every_picture_during_an_attack(
+    weights: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However long it takes; `python -m bench.chaos.bystander` has all attacks."""
     monkeypatch.setattr(bystander, "LEAST", 5)
     for seen in await attacked(["xmp", "headers", "jobs"], 0.0):

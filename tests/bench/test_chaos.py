@@ -52,7 +52,7 @@ async def visitors_of(answer: bytes) -> AsyncIterator[Visitors]:
         (b"", ["no answer: IncompleteReadError('0 bytes read on a total of undefined expected bytes')"]),
     ],
 )
-async def test_what_answers_to_a_picture_break_a_promise(answer: bytes, broken: list[str]) -> None:
+async def test_responses_that_break_a_promise_are_counted(answer: bytes, broken: list[str]) -> None:
     async with visitors_of(answer) as visitors:
         await visitors.ask()
         assert visitors.finding.broken == broken
@@ -73,7 +73,9 @@ def test_garbage_differs_from_the_picture() -> None:
 @pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.parametrize("names", [("die", "hang", "fail", "memory"), ("disk",), ("redis",)], ids=" ".join)
-def test_no_fault_breaks_a_promise(tmp_path: Path, weights: Path, redis_server: object, names: tuple[str, ...]) -> None:
+def test_injected_faults_break_no_promise(
+    tmp_path: Path, weights: Path, redis_server: object, names: tuple[str, ...]
+) -> None:
     """Small and short; `python -m bench.chaos` is the same for longer."""
     file = tmp_path / "chaos.json"
     seconds = str(max(2, len(names)))

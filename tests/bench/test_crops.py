@@ -15,7 +15,7 @@ def test_every_detail_lies_in_its_picture(case: Case) -> None:
         assert 0 <= case.corner[1] <= picture.height - HEIGHT
 
 
-def test_details_lie_beside_each_other_and_cases_below() -> None:
+def test_details_are_placed_side_by_side_and_cases_below_each_other() -> None:
     colors = ["red", "green", "blue"]
     details = [
         [(f"{row} {color}", Image.new("RGB", (SCALE * WIDTH, SCALE * HEIGHT), color)) for color in colors]

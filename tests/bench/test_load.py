@@ -73,7 +73,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.load.time", clock)
 
 
-def test_every_client_sends_at_least_one_picture_from_an_address_of_its_own(server: Counting) -> None:
+def test_every_client_sends_at_least_one_picture_from_its_own_address(server: Counting) -> None:
     found = generate(f"{server.url}/upscale", 4, 0.0, SIZES, first=249)
     assert (found.statuses, len(found.times)) == ({"200": 4}, 4)
     assert {address for address, _, _ in server.bodies} == {"127.0.1.250", "127.0.2.1", "127.0.2.2", "127.0.2.3"}
@@ -81,14 +81,14 @@ def test_every_client_sends_at_least_one_picture_from_an_address_of_its_own(serv
     assert {body for _, _, body in server.bodies} <= {jpeg(*size, seed) for size in SIZES for seed in range(4)}
 
 
-def test_a_client_sends_every_picture_in_turn_until_the_time_is_over(server: Counting, ticking: None) -> None:
+def test_a_client_sends_all_pictures_in_turn_until_the_time_is_over(server: Counting, ticking: None) -> None:
     found = generate(f"{server.url}/upscale", 1, 60.0, SIZES, first=0)
     sent = Counter(body for _, _, body in server.bodies)
     assert len(sent) == 8 and sent.total() == len(found.times) in (20, 21)  # the clock is looked at thrice for each
     assert max(sent.values()) - min(sent.values()) == 1
 
 
-def test_what_is_refused_or_lost_is_counted_and_the_client_goes_on(server: Counting, ticking: None) -> None:
+def test_refused_and_lost_requests_are_counted_and_the_client_goes_on(server: Counting, ticking: None) -> None:
     server.statuses = [503, None, 413, 200]
     found = generate(f"{server.url}/upscale", 1, 20.0, SIZES, first=0)
     assert {name: found.statuses[name] for name in ("503", LOST, "413")} == {"503": 1, LOST: 1, "413": 1}
@@ -102,6 +102,6 @@ def test_litserve_gets_base64_in_json(server: Counting) -> None:
     assert base64.b64decode(json.loads(body)["image"]) == jpeg(*SIZES[0], 0)
 
 
-def test_the_figures_of_a_load() -> None:
+def test_a_load_has_a_rate_and_percentiles() -> None:
     load = Load(2.0, {"200": 4, "503": 1}, [0.4, 0.1, 0.3, 0.2], 0.5)
     assert (load.per_second, load.p(0.5), load.p(0.99)) == (2.0, 0.3, 0.4)

@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.slow
-def test_quick_bench(tmp_path: Path, weights: Path) -> None:
+def test_the_quick_bench_runs_and_writes_its_results(tmp_path: Path, weights: Path) -> None:
     file = tmp_path / "bench.json"
     command = [sys.executable, "-m", "bench", "--quick", "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=weights.parent.parent, check=False)

@@ -15,12 +15,12 @@ from bench.scaling import Figures
     ("lost", "cell"),
     [(None, ""), ({}, "none, of 100"), ({"ReadError": 2, "502": 1}, "1 × 502, 2 × ReadError, of 100")],
 )
-def test_a_row_says_what_a_kill_lost(lost: dict[str, int] | None, cell: str) -> None:
+def test_a_row_shows_the_requests_lost_by_a_kill(lost: dict[str, int] | None, cell: str) -> None:
     row = Figures("x", 12.34, 0.5, 0.125, 1234, "a replica", lost, 100).row()
     assert row == f"| x | 12.3 | 0.5 | 0.125 | 1,234 | a replica | {cell} |"
 
 
-def test_a_family_is_counted_with_its_grandchildren() -> None:
+def test_cpu_time_includes_grandchildren() -> None:
     inner = "import sys; sum(range(10**7)); print('ready', flush=True); sys.stdin.read()"
     outer = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
     child = subprocess.Popen(
@@ -39,7 +39,7 @@ def test_a_family_is_counted_with_its_grandchildren() -> None:
     assert cpu_seconds(members) == 0 and command_of(child.pid) == ""
 
 
-def test_an_arrangement_without_its_tools_is_named(
+def test_an_arrangement_without_its_tools_is_reported_as_not_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(scaling, "RAY", Path("/nowhere"))
@@ -48,7 +48,7 @@ def test_an_arrangement_without_its_tools_is_named(
 
 
 @pytest.mark.slow
-def test_one_process_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_process_can_be_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(scaling, "CLIENTS", 2)
     monkeypatch.setattr(scaling, "SIZE", (32, 32))
     scaling.main(["--only", "one", "--seconds", "1"])

@@ -9,7 +9,7 @@ from bench.simulated_device import build, cpu_seconds
 
 
 @pytest.mark.parametrize(("scale", "levels"), [(2, {2}), (4, {2, 4})])
-def test_it_answers_with_the_pixels_of_the_network(tmp_path: Path, scale: int, levels: set[int]) -> None:
+def test_the_simulated_device_gives_the_pixels_of_the_network(tmp_path: Path, scale: int, levels: set[int]) -> None:
     (device,) = build(tmp_path).values()
     height, width = (side + 2 * device.info.window_margin for side in (24, 32))
     tiles = np.random.default_rng(0).random((2, height, width), np.float32)

@@ -81,13 +81,13 @@ def test_a_file_counts_once_it_has_not_changed_for_a_while(folder: Folder) -> No
     assert not folder.arrivals.unsettled
 
 
-def test_an_empty_file_is_waited_for(folder: Folder) -> None:
+def test_an_empty_file_is_not_settled(folder: Folder) -> None:
     folder.put("a.jpg", b"")
     assert folder.settled() == []
     assert folder.arrivals.unsettled
 
 
-def test_subfolders_keep_their_places_and_results_are_no_pictures_to_make(tmp_path: Path) -> None:
+def test_subfolders_are_mirrored_and_results_are_not_taken_for_sources(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.output = folder.source / "results"
     folder.start()
@@ -98,14 +98,14 @@ def test_subfolders_keep_their_places_and_results_are_no_pictures_to_make(tmp_pa
     assert targets(folder, folder.settled()) == ["b.png", "sub/deep/a.png"]
 
 
-def test_what_is_no_picture_is_told_once(folder: Folder) -> None:
+def test_files_that_are_not_pictures_are_reported_once(folder: Folder) -> None:
     folder.put("notes.txt")
     folder.put(".hidden.jpg")
     assert folder.look() == ([], [("notes.txt", Outcome("ignored", error="its extension is not that of a picture"))])
     assert folder.look(SETTLE) == ([], [])
 
 
-def test_what_is_done_is_not_done_again_after_a_restart(folder: Folder) -> None:
+def test_finished_pictures_are_not_made_again_after_a_restart(folder: Folder) -> None:
     """Also if the result has been taken away; a picture that is another by then is."""
     for name in ("a.jpg", "b.jpg"):
         folder.put(name)
@@ -119,7 +119,7 @@ def test_what_is_done_is_not_done_again_after_a_restart(folder: Folder) -> None:
     assert targets(folder, folder.settled()) == ["b.png"]
 
 
-def test_a_picture_that_is_replaced_is_made_again(folder: Folder) -> None:
+def test_a_replaced_picture_is_made_again(folder: Folder) -> None:
     folder.put("a.jpg")
     folder.make(folder.settled()[0])
     folder.put("a.jpg", b"another")
@@ -147,7 +147,7 @@ def test_overwrite_makes_everything_once(folder: Folder) -> None:
     assert folder.settled() == []
 
 
-def test_names_that_differ_in_the_ending_have_results_of_their_own_whatever_comes_when(folder: Folder) -> None:
+def test_names_that_differ_only_in_the_suffix_have_separate_results_in_any_order(folder: Folder) -> None:
     folder.put("a.jpg")
     folder.make(folder.settled()[0])
     folder.put("a.tif")
@@ -162,7 +162,7 @@ def test_names_that_differ_in_the_ending_have_results_of_their_own_whatever_come
     assert targets(folder, folder.settled()) == ["a.png", "a.jpg.png", "a.tif.png"]
 
 
-def test_where_case_does_not_count_names_are_told_apart_without_it(tmp_path: Path) -> None:
+def test_names_that_differ_only_in_case_have_separate_results_on_case_insensitive_systems(tmp_path: Path) -> None:
     other = tmp_path.with_name(tmp_path.name.swapcase())
     other.symlink_to(tmp_path)  # what would be found there
     folder = Folder(tmp_path)
@@ -173,7 +173,7 @@ def test_where_case_does_not_count_names_are_told_apart_without_it(tmp_path: Pat
     other.unlink()
 
 
-def test_where_every_name_is_taken_there_is_a_number(folder: Folder) -> None:
+def test_a_number_is_added_if_every_name_is_taken(folder: Folder) -> None:
     for name in ("a.jpg", "a.tif.bmp", "a.tif"):
         folder.put(name)
         folder.make(folder.settled()[0])
@@ -199,7 +199,7 @@ def test_a_failure_is_final_until_the_file_changes(folder: Folder) -> None:
     assert folder.settled() == []
 
 
-def test_failures_are_tried_again_after_a_restart(folder: Folder) -> None:
+def test_failures_are_retried_after_a_restart(folder: Folder) -> None:
     folder.put("a.jpg")
     folder.make(folder.settled()[0], Outcome("failed", error="damaged"))
     folder.start()
@@ -225,7 +225,7 @@ def test_a_file_that_keeps_changing_is_given_up(folder: Folder) -> None:
     assert folder.look(1000) == folder.look(1000) == ([], [])
 
 
-def test_a_file_that_goes_away_is_forgotten(folder: Folder) -> None:
+def test_a_file_that_disappears_is_forgotten(folder: Folder) -> None:
     path = folder.put("a.jpg")
     arrival = folder.settled()[0]
     path.unlink()
@@ -237,7 +237,7 @@ def test_a_file_that_goes_away_is_forgotten(folder: Folder) -> None:
     assert len(folder.settled()) == 1
 
 
-def test_a_folder_that_goes_away_is_told_of_once_each_time(folder: Folder) -> None:
+def test_a_folder_that_disappears_is_reported_once_each_time(folder: Folder) -> None:
     folder.source.rmdir()
     for _ in range(2):
         arrived, ((name, outcome),) = folder.look()
@@ -248,7 +248,7 @@ def test_a_folder_that_goes_away_is_told_of_once_each_time(folder: Folder) -> No
         folder.source.rmdir()
 
 
-def test_a_line_that_a_crash_cut_off_costs_that_picture_only(folder: Folder) -> None:
+def test_a_ledger_line_cut_off_by_a_crash_only_affects_its_picture(folder: Folder) -> None:
     ledger = Ledger(folder.output)
     for name in ("a", "b"):
         ledger.target(name, [f"{name}.png"])
@@ -263,6 +263,6 @@ def test_a_line_that_a_crash_cut_off_costs_that_picture_only(folder: Folder) -> 
 
 
 @pytest.mark.parametrize("line", ["", "{}", "[]", '{"source": "a", "target": "a.png", "mark": [1]}', "\x00"])
-def test_nonsense_in_the_ledger_is_left_out(tmp_path: Path, line: str) -> None:
+def test_malformed_ledger_lines_are_ignored(tmp_path: Path, line: str) -> None:
     (tmp_path / NAME).write_text(f"{line}\n")
     assert not Ledger(tmp_path).knows("a")

@@ -69,7 +69,7 @@ async def whole_run(todo: list[Work], backend: Backend, report: Report, *, overw
     return [outcomes[work] for work in todo]
 
 
-async def test_goes_on_after_bad_pictures(tmp_path: Path) -> None:
+async def test_a_run_continues_after_bad_pictures(tmp_path: Path) -> None:
     backend = Backend(errors={b"bad": PictureError("does not decode", "urn:bad"), b"bug": ZeroDivisionError("oops")})
     todo = [
         *works(tmp_path, "one", "bad", "bug", "two"),
@@ -92,7 +92,9 @@ async def test_goes_on_after_bad_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("at_once", "count", "most"), [(1, 5, 1), (3, 9, 3), (4, 2, 2)])
-async def test_as_many_at_once_as_the_backend_likes(tmp_path: Path, at_once: int, count: int, most: int) -> None:
+async def test_as_many_pictures_run_at_once_as_the_backend_allows(
+    tmp_path: Path, at_once: int, count: int, most: int
+) -> None:
     backend = Backend(at_once)
     outcomes = await whole_run(works(tmp_path, *map(str, range(count))), backend, Report())
     assert [outcome.status for outcome in outcomes] == ["done"] * count
@@ -100,7 +102,9 @@ async def test_as_many_at_once_as_the_backend_likes(tmp_path: Path, at_once: int
 
 
 @pytest.mark.parametrize(("overwrite", "status", "content"), [(False, "skipped", b"old"), (True, "done", b"eno")])
-async def test_results_that_are_there(tmp_path: Path, overwrite: bool, status: str, content: bytes) -> None:
+async def test_existing_results_are_skipped_unless_overwriting(
+    tmp_path: Path, overwrite: bool, status: str, content: bytes
+) -> None:
     todo = works(tmp_path, "one")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "one").write_bytes(b"old")
@@ -110,12 +114,14 @@ async def test_results_that_are_there(tmp_path: Path, overwrite: bool, status: s
     assert report.begun == (["one"] if overwrite else [])
 
 
-async def test_standard_input_and_output(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+async def test_a_picture_is_read_from_stdin_and_written_to_stdout(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     await run([Work("-", None, None)], Backend(), Report(), stdin=b"abc")
     assert capfdbinary.readouterr().out == b"cba"
 
 
-async def test_a_target_that_cannot_be_written_fails_its_picture_alone(tmp_path: Path) -> None:
+async def test_a_target_that_cannot_be_written_fails_only_its_picture(tmp_path: Path) -> None:
     todo = works(tmp_path, "one", "two")
     (tmp_path / "out" / "one").mkdir(parents=True)
     outcomes = await whole_run(todo, Backend(), Report(), overwrite=True)
@@ -127,7 +133,7 @@ async def test_a_target_that_cannot_be_written_fails_its_picture_alone(tmp_path:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one", "two"]
 
 
-async def test_cancelling_stops_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+async def test_cancelling_leaves_no_partial_files(tmp_path: Path) -> None:
     backend = Backend()
     task = asyncio.create_task(run(works(tmp_path, *map(str, range(9))), backend, Report()))
     await backend.entered.wait()

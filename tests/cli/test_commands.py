@@ -21,7 +21,7 @@ from tests.fakes import FakeModel, worker
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["--data", "a", "b", "--rate=3", "-x"]])
-def test_train_and_evaluate_get_every_argument_as_it_is(
+def test_train_and_evaluate_get_their_arguments_unchanged(
     lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, command: str, arguments: list[str]
 ) -> None:
     calls: list[Sequence[str]] = []
@@ -41,7 +41,7 @@ def test_train_and_evaluate_get_every_argument_as_it_is(
         (["--host", "::1"], {"LAPSRN_PORT": "9"}, "::1", "9"),
     ],
 )
-def test_serve_runs_the_service_with_options_above_the_environment(
+def test_options_of_serve_override_the_environment(
     lapsrn: Lapsrn,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -66,7 +66,7 @@ def test_serve_runs_the_service_with_options_above_the_environment(
     assert seen == [(host, port)]
 
 
-def test_doctor_tells_programs(lapsrn: Lapsrn) -> None:
+def test_doctor_prints_json_for_programs(lapsrn: Lapsrn) -> None:
     result = lapsrn("doctor", "--json")
     assert result.exit_code == 0
     facts = json.loads(result.stdout)
@@ -88,14 +88,14 @@ def test_doctor_tells_programs(lapsrn: Lapsrn) -> None:
 
 
 @pytest.mark.slow
-def test_doctor_tells_how_pictures_are_decoded(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_how_pictures_are_decoded(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSRN_DECODE", "process")
     decoders = json.loads(lapsrn("doctor", "--json").stdout)["decoders"]
     assert decoders["processes"] >= 2
     assert decoders["isolated"] == "yes" or "filter of system calls" in decoders["isolated"]
 
 
-def test_doctor_says_when_pictures_cannot_be_decoded(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_decoders_that_do_not_start(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSRN_DECODE", "process")
     monkeypatch.setattr("app.build.DecoderPool", functools.partial(DecoderPool, program="raise SystemExit('no way')"))
     result = lapsrn("doctor", "--json")
@@ -106,7 +106,7 @@ def test_doctor_says_when_pictures_cannot_be_decoded(lapsrn: Lapsrn, monkeypatch
 
 
 @pytest.mark.server
-def test_doctor_says_why_results_cannot_be_kept(
+def test_doctor_reports_why_results_cannot_be_kept(
     lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
 ) -> None:
     """It said nothing of Redis, whatever was wrong with it."""
@@ -124,7 +124,7 @@ def test_doctor_says_why_results_cannot_be_kept(
     assert told(redis_server.url.replace("//", "//somebody:else@"))["state"].startswith("unavailable: invalid username")
 
 
-def test_doctor_tells_people(lapsrn: Lapsrn) -> None:
+def test_doctor_prints_text_for_people(lapsrn: Lapsrn) -> None:
     result = lapsrn("doctor")
     assert result.exit_code == 0
     words = " ".join(result.stdout.split())
@@ -136,7 +136,7 @@ def test_doctor_tells_people(lapsrn: Lapsrn) -> None:
     assert "kept in memory" in words
 
 
-def test_doctor_says_why_it_cannot_run(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_a_failed_start(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     from app.errors import StartupError
 
     def fail(*_: object) -> None:
@@ -150,7 +150,7 @@ def test_doctor_says_why_it_cannot_run(lapsrn: Lapsrn, monkeypatch: pytest.Monke
     assert facts["problem"] == "weights/x.safetensors is [not] there"
 
 
-def test_doctor_says_that_the_network_fails(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_a_failing_network(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = ModelSource([worker(lambda: FakeModel(error=RuntimeError("no device")))])
     monkeypatch.setattr("app.build.open_model", lambda *_: broken)
     result = lapsrn("doctor", "--json")
@@ -160,7 +160,7 @@ def test_doctor_says_that_the_network_fails(lapsrn: Lapsrn, monkeypatch: pytest.
     assert facts["machine"]["cores"] >= 1
 
 
-def test_the_version_can_be_asked_for(lapsrn: Lapsrn) -> None:
+def test_version_prints_the_version(lapsrn: Lapsrn) -> None:
     result = lapsrn("--version")
     assert (result.exit_code, result.stdout) == (0, f"lapsrn {package_version()}\n")
 
@@ -204,7 +204,7 @@ def test_help_has_examples(lapsrn: Lapsrn, command: str) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_help_is_filled_to_the_width_there_is(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+def test_help_is_wrapped_to_the_terminal_width(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     for command in ("upscale", "upscale-large", "watch"):
         lines = [line.strip() for line in lapsrn(command, "--help").stdout.partition("╭")[0].splitlines()]

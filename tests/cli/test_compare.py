@@ -32,7 +32,7 @@ def busy(height: int, width: int, *spots: tuple[int, int, int]) -> NDArray[np.ui
     return picture
 
 
-def test_chooses_the_details_with_the_most_going_on_from_top_to_bottom() -> None:
+def test_the_busiest_details_are_chosen_from_top_to_bottom() -> None:
     picture = busy(60, 90, (30, 10, 100), (5, 60, 50))
     boxes = choose(picture, 2)
     assert [box.size for box in boxes] == [20, 20]
@@ -42,7 +42,7 @@ def test_chooses_the_details_with_the_most_going_on_from_top_to_bottom() -> None
     assert abs(best.top - 30) <= 1, "the stronger of the two"
 
 
-def test_details_do_not_overlap_and_may_be_fewer_than_wished() -> None:
+def test_details_do_not_overlap_and_may_be_fewer_than_requested() -> None:
     boxes = choose(busy(30, 30, (5, 5, 100)), 4)
     assert 1 <= len(boxes) <= 4
     for first in boxes:
@@ -52,7 +52,7 @@ def test_details_do_not_overlap_and_may_be_fewer_than_wished() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 50), (50, 2), (7, 5)])
-def test_tiny_pictures_have_a_detail_too(height: int, width: int) -> None:
+def test_tiny_pictures_have_a_detail(height: int, width: int) -> None:
     boxes = choose(pictures.rgb(height, width), 2)
     assert boxes
     for box in boxes:
@@ -78,7 +78,7 @@ def test_details_are_enlarged_pixel_for_pixel_and_framed() -> None:
             np.testing.assert_array_equal(tile[0], np.broadcast_to(np.array(COLOURS[row]), tile[0].shape))
 
 
-def test_bicubic_is_the_projects_own() -> None:
+def test_bicubic_is_the_resampling_of_the_project() -> None:
     picture = pictures.rgb(5, 7)
     with Image.fromarray(picture) as image:
         pillow = np.asarray(image.resize((28, 20), Image.Resampling.BICUBIC)).astype(int)
@@ -98,7 +98,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Column]:
     return columns
 
 
-def test_sheet_of_a_photo_with_the_truth(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sheet_with_the_original_shows_scores(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = pictures.rgb(49, 66)
     small = truth[:48:4, :64:4]
     Path("small.png").write_bytes(pictures.png(small))
@@ -117,7 +117,7 @@ def test_sheet_of_a_photo_with_the_truth(lapsrn: Lapsrn, monkeypatch: pytest.Mon
     assert pictures.opened(Path("sheet.png").read_bytes()).shape[2] == 3
 
 
-def test_sheet_without_the_truth_has_two_columns(lapsrn: Lapsrn) -> None:
+def test_a_sheet_without_the_original_has_two_columns(lapsrn: Lapsrn) -> None:
     Path("photo.jpg").write_bytes(pictures.encoded(pictures.rgb(40, 30), "JPEG"))
     widths = []
     for hr in ([], ["--hr", "large.png"]):
@@ -142,7 +142,9 @@ def test_sheet_without_the_truth_has_two_columns(lapsrn: Lapsrn) -> None:
         (["photo.png", "-o", "sheet.png", "--crop", "20,20,40"], "is not inside the result of 48x64 pixels"),
     ],
 )
-def test_what_does_not_fit_is_a_usage_error(lapsrn: Lapsrn, arguments: list[str], message: str) -> None:
+def test_pictures_that_do_not_fit_together_are_a_usage_error(
+    lapsrn: Lapsrn, arguments: list[str], message: str
+) -> None:
     Path("photo.png").write_bytes(pictures.png(pictures.rgb(12, 16)))
     Path("text.png").write_bytes(b"text")
     result = lapsrn("compare", *arguments)
@@ -162,7 +164,7 @@ def test_the_enlargement_can_come_from_a_service(lapsrn: Lapsrn, url: str, monke
     assert "there is no model 'other' here; there are fake_x4" in result.stderr
 
 
-def test_model_and_effort_are_those_of_upscale(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_and_effort_are_passed_on_like_in_upscale(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[UpscaleOptions] = []
 
     class Backend:
@@ -189,7 +191,7 @@ def test_model_and_effort_are_those_of_upscale(lapsrn: Lapsrn, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", ["fifo.png", "cut.png", "bomb.png", "folder.png"])
-def test_what_is_no_picture_is_one_line(lapsrn: Lapsrn, name: str) -> None:
+def test_files_that_are_not_pictures_are_reported_in_one_line(lapsrn: Lapsrn, name: str) -> None:
     whole = pictures.png(pictures.rgb(12, 16))
     os.mkfifo("fifo.png")
     Path("cut.png").write_bytes(whole[:60])
@@ -205,7 +207,7 @@ def test_what_is_no_picture_is_one_line(lapsrn: Lapsrn, name: str) -> None:
         assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_picture_that_may_not_be_read_is_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_picture_is_reported_in_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("small.png", "secret.png"):
         Path(name).write_bytes(pictures.png(pictures.rgb(12, 16)))
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "secret.png")

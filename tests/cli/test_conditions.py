@@ -62,9 +62,7 @@ def refused(lapsrn: Lapsrn) -> Callable[..., str]:
         (["--no-lossless"], "--no-lossless does not go with png: choose webp, jpeg, avif or jxl."),
     ],
 )
-def test_upscale_refuses_arguments_that_do_not_fit(
-    refused: Callable[..., str], options: list[str], message: str
-) -> None:
+def test_upscale_refuses_contradictory_arguments(refused: Callable[..., str], options: list[str], message: str) -> None:
     assert refused("upscale", "a.png", "-o", "out", *options).startswith(f"lapsrn: {message}")
 
 
@@ -79,7 +77,9 @@ def test_upscale_refuses_arguments_that_do_not_fit(
         (["-o", "a.bmp"], "-o a.bmp: results cannot be written as .bmp; name a file that ends in .png, .webp, .jpg, "),
     ],
 )
-def test_upscale_by_its_output(refused: Callable[..., str], arguments: list[str], message: str) -> None:
+def test_upscale_refuses_arguments_that_contradict_its_output(
+    refused: Callable[..., str], arguments: list[str], message: str
+) -> None:
     assert refused("upscale", "a.png", *arguments).startswith(f"lapsrn: {message}")
 
 
@@ -97,13 +97,11 @@ def test_upscale_by_its_output(refused: Callable[..., str], arguments: list[str]
         (["-o", "a.png/sheet.png"], "-o a.png/sheet.png cannot be written: a.png is not a folder."),
     ],
 )
-def test_compare_refuses_arguments_that_do_not_fit(
-    refused: Callable[..., str], options: list[str], message: str
-) -> None:
+def test_compare_refuses_contradictory_arguments(refused: Callable[..., str], options: list[str], message: str) -> None:
     assert refused("compare", "a.png", "-o", "sheet.png", *options).startswith(f"lapsrn: {message}")
 
 
-def test_pictures_that_are_too_small_for_a_score_are_refused_at_once(
+def test_pictures_too_small_to_score_are_refused_before_loading(
     refused: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("tiny")

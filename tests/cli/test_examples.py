@@ -38,7 +38,7 @@ def test_every_example_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_writes_both_levels(url: str, tmp_path: Path, name: str) -> None:
+def test_an_example_writes_both_levels(url: str, tmp_path: Path, name: str) -> None:
     picture = tmp_path / "photo.one.png"
     picture.write_bytes(pictures.png(GRAY))
     done = example(name, str(picture), f"{url}/")  # as browsers show the address
@@ -50,7 +50,7 @@ def test_writes_both_levels(url: str, tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("stem", ['so, or; "so"', "a.b/photo"])
-def test_names_are_taken_as_they_are(url: str, tmp_path: Path, name: str, stem: str) -> None:
+def test_file_names_are_used_unchanged(url: str, tmp_path: Path, name: str, stem: str) -> None:
     """With what tools have a meaning for, and without an ending in a folder that has one."""
     picture = tmp_path / (stem if "/" in stem else f"{stem}.png")
     picture.parent.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def test_names_are_taken_as_they_are(url: str, tmp_path: Path, name: str, stem: 
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_bad_picture_is_told_and_leaves_nothing(url: str, tmp_path: Path, name: str) -> None:
+def test_a_bad_picture_is_reported_and_leaves_no_files(url: str, tmp_path: Path, name: str) -> None:
     picture = tmp_path / "photo.png"
     picture.write_bytes(b"no picture")
     done = example(name, str(picture), url)
@@ -73,7 +73,7 @@ def test_a_bad_picture_is_told_and_leaves_nothing(url: str, tmp_path: Path, name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_service_that_is_off_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+def test_an_unreachable_service_is_reported_in_one_line(tmp_path: Path, name: str) -> None:
     picture = tmp_path / "photo.png"
     picture.write_bytes(pictures.png(GRAY))
     earlier = tmp_path / "photo_x4.png"

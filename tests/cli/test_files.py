@@ -9,14 +9,14 @@ import pytest
 from app.cli import files
 
 
-def test_writes_into_folders_that_are_not_there_yet(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path: Path) -> None:
     target = tmp_path / "new" / "deep" / "out.png"
     files.write(target, b"body")
     assert target.read_bytes() == b"body"
     assert os.listdir(target.parent) == ["out.png"]  # noqa: PTH208
 
 
-def test_file_has_the_usual_permissions(tmp_path: Path) -> None:
+def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
     usual = tmp_path / "usual"
     usual.touch()
     files.write(tmp_path / "out.png", b"body")
@@ -25,7 +25,7 @@ def test_file_has_the_usual_permissions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("failing", ["os.fsync", "pathlib.Path.replace"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_a_write_that_fails_leaves_what_was_there(
+def test_a_failed_write_leaves_the_existing_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: BaseException
 ) -> None:
     def fail(*_: object) -> None:
@@ -42,14 +42,14 @@ def test_a_write_that_fails_leaves_what_was_there(
 
 
 @pytest.mark.parametrize("name", ["x" * 251 + ".png", "é" * 125 + ".png", "語" * 83 + ".png", "\udcff" * 251 + ".png"])
-def test_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+def test_names_of_maximum_length_can_be_written(tmp_path: Path, name: str) -> None:
     target = tmp_path / name
     files.write(target, b"body")
     assert target.read_bytes() == b"body"
     assert os.listdir(tmp_path) == [name]  # noqa: PTH208
 
 
-def test_what_is_being_written_can_be_discarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partly_written_files_can_be_discarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
 
     def interrupted(*_: object) -> None:
@@ -64,7 +64,7 @@ def test_what_is_being_written_can_be_discarded(tmp_path: Path, monkeypatch: pyt
     files.discard()
 
 
-def test_only_regular_files_that_may_be_read_are_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_regular_files_with_permission_are_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("file")
     (tmp_path / "loop").symlink_to("loop")
@@ -106,7 +106,7 @@ def test_only_regular_files_that_may_be_read_are_readable(tmp_path: Path, monkey
         ("x" * 256 + ".png", False, "File name too long"),
     ],
 )
-def test_what_stands_in_the_way_of_writing(tmp_path: Path, target: str, folder: bool, reason: str) -> None:
+def test_reasons_why_a_path_cannot_be_written_are_named(tmp_path: Path, target: str, folder: bool, reason: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     assert files.unwritable(tmp_path / target, folder=folder) == reason.format(tmp_path)
@@ -117,7 +117,7 @@ def test_folders_without_permission_cannot_be_written(tmp_path: Path, monkeypatc
     assert files.unwritable(tmp_path / "new" / "deep", folder=True) == f"{tmp_path} is not writable"
 
 
-def test_what_cannot_be_looked_at_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_cannot_be_inspected_is_not_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise PermissionError
 

@@ -121,7 +121,7 @@ def test_format_is_chosen_or_named_by_the_output(
         (["twins/a.jpg", "album"], "album", None, "album/a.png would replace the source album/a.png: give another -o."),
     ],
 )
-def test_what_would_lose_something_is_refused(
+def test_outputs_that_would_lose_a_picture_are_refused(
     planned: Plan, arguments: list[str], output: str, format: OutputFormat | None, message: str | None
 ) -> None:
     if message is None:
@@ -137,7 +137,9 @@ def test_two_pictures_never_share_a_result(planned: Plan) -> None:
         planned("album/a.png", "album/sub/a.png")
 
 
-def test_where_case_does_not_count_names_are_told_apart_without_it(planned: Plan, tmp_path: Path) -> None:
+def test_names_that_differ_only_in_case_are_separated_on_case_insensitive_systems(
+    planned: Plan, tmp_path: Path
+) -> None:
     """As on macOS, where Photo.PNG and its result Photo.png are one file, and é is one however it is written."""
     for name in ("Photo.PNG", "twins/A.webp", "caf\u00e9.jpg", "sub/cafe\u0301.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -154,7 +156,7 @@ def test_where_case_does_not_count_names_are_told_apart_without_it(planned: Plan
 
 
 @pytest.mark.parametrize("argument", ["album", "album/**/*.png", "."])
-def test_results_inside_the_source_folder_are_no_sources_next_time(
+def test_results_inside_the_source_folder_are_not_taken_for_sources(
     planned: Plan, tmp_path: Path, argument: str
 ) -> None:
     before = planned(argument, output="album/out")
@@ -182,7 +184,7 @@ def test_links_to_folders_are_not_followed(planned: Plan, argument: str) -> None
     assert planned(argument) == before
 
 
-def test_a_link_that_is_named_is_followed(planned: Plan) -> None:
+def test_a_link_given_as_an_argument_is_followed(planned: Plan) -> None:
     os.symlink("album/sub", "link")  # noqa: PTH211
     assert planned("link") == {"link/a.png": "out/link/a.png"}
     assert planned("link/*.png") == {"link/a.png": "out/a.png"}
@@ -229,20 +231,18 @@ def test_pipes_and_devices_are_not_read(planned: Plan, argument: str) -> None:
         ("x*/" * 300, "nothing matches this pattern"),
     ],
 )
-def test_arguments_that_name_nothing_are_a_problem_of_their_own(planned: Plan, argument: str, problem: str) -> None:
+def test_arguments_that_match_nothing_are_reported(planned: Plan, argument: str, problem: str) -> None:
     assert planned(argument, "photo.jpg") == {argument: problem, "photo.jpg": "out/photo.png"}
 
 
 @pytest.mark.parametrize("argument", [".", "./", "../empty"])
-def test_an_empty_folder_is_a_problem_wherever_it_is(
-    planned: Plan, monkeypatch: pytest.MonkeyPatch, argument: str
-) -> None:
+def test_an_empty_folder_is_reported(planned: Plan, monkeypatch: pytest.MonkeyPatch, argument: str) -> None:
     monkeypatch.chdir("empty")
     assert list(planned(argument, output="../out").values()) == ["there are no pictures in this folder"]
 
 
 @pytest.mark.parametrize("output", ["out.bmp", "deep/out.GIF", "out.jfif", "out.heic", "out.svg", "out.ppm"])
-def test_a_file_in_a_format_that_is_not_written_is_refused(planned: Plan, output: str) -> None:
+def test_an_output_in_a_format_that_cannot_be_written_is_refused(planned: Plan, output: str) -> None:
     suffix = Path(output).suffix
     with pytest.raises(PlanError) as caught:
         planned("photo.jpg", output=output)
@@ -265,6 +265,6 @@ def test_an_impossible_output_can_be_planned(planned: Plan, output: str) -> None
     assert planned("notes.txt", output=output) == {"notes.txt": target}
 
 
-def test_the_output_folder_may_be_the_one_that_is_searched(planned: Plan) -> None:
+def test_the_output_folder_may_be_the_searched_folder(planned: Plan) -> None:
     assert planned("twins/*.jpg", output="twins", format="webp") == {"twins/a.jpg": "twins/a.webp"}
     assert planned("*.jpg", output=".") == {"photo.jpg": "photo.png"}

@@ -24,7 +24,7 @@ def tall(tmp_path: Path) -> Path:
 
 
 @pytest.mark.server
-def test_killed_it_goes_on_where_it_was(tall: Path) -> None:
+def test_a_killed_run_resumes_where_it_was(tall: Path) -> None:
     target, whole = tall.with_name("out.png"), tall.with_name("whole.png")
     command = [*COMMAND, str(tall), "-o", str(target)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -59,7 +59,7 @@ def test_a_full_disk_is_named_and_the_work_goes_on_later(tall: Path) -> None:
 
 
 @pytest.mark.server
-def test_two_processes_make_one_result(tall: Path) -> None:
+def test_two_processes_make_one_result_together(tall: Path) -> None:
     target = tall.with_name("out.tif")
     command = [*COMMAND, str(tall), "-o", str(target)]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -79,14 +79,16 @@ def test_two_processes_make_one_result(tall: Path) -> None:
         (("tall.png", "-o", "out.png", "--model", "no"), 1, "no model"),
     ],
 )
-def test_refuses_in_one_line(lapsrn: Lapsrn, tall: Path, arguments: tuple[str, ...], code: int, text: str) -> None:
+def test_impossible_work_is_refused_in_one_line(
+    lapsrn: Lapsrn, tall: Path, arguments: tuple[str, ...], code: int, text: str
+) -> None:
     result = lapsrn("upscale-large", *arguments)
     assert result.exit_code == code
     assert text in result.stderr.splitlines()[-1]
     assert not Path("out.png.bands").exists()
 
 
-def test_a_result_that_exists_is_left(lapsrn: Lapsrn, tall: Path) -> None:
+def test_an_existing_result_is_kept(lapsrn: Lapsrn, tall: Path) -> None:
     Path("out.png").write_bytes(b"mine")
     result = lapsrn("upscale-large", "tall.png", "-o", "out.png")
     assert result.exit_code == 0

@@ -45,13 +45,13 @@ def test_results_are_named_by_the_template(
         ("{stem}_{model}{suffix}", {}, "needs --model"),
     ],
 )
-def test_what_is_no_template(typed: str, options: dict[str, Any], words: str) -> None:
+def test_an_invalid_template_is_refused(typed: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(PlanError) as caught:
         template(typed, UpscaleOptions(**options), None)
     assert words in str(caught.value)
 
 
-def test_results_get_their_names(lapsrn: Lapsrn) -> None:
+def test_results_are_written_under_their_template_names(lapsrn: Lapsrn) -> None:
     Path("album").mkdir()
     for name in ("a.png", "b.jpg", "b.webp"):
         Path("album", name).write_bytes(pictures.png(pictures.rgb(5, 7)))
@@ -61,7 +61,7 @@ def test_results_get_their_names(lapsrn: Lapsrn) -> None:
 
 
 @pytest.mark.parametrize("output", ["a_x4.png", "-"])
-def test_a_single_file_has_its_name_already(lapsrn: Lapsrn, output: str) -> None:
+def test_a_template_is_refused_for_a_single_output_file(lapsrn: Lapsrn, output: str) -> None:
     Path("a.png").write_bytes(pictures.png(pictures.rgb(5, 7)))
     done = lapsrn("upscale", "a.png", "-o", output, "--name", "{stem}_big{suffix}")
     assert done.exit_code == 2

@@ -65,11 +65,11 @@ def imported(*arguments: str) -> set[str]:
     return {name.split(".")[0] for name in done.stderr.splitlines()}
 
 
-def test_help_loads_nothing_heavy() -> None:
+def test_help_imports_no_heavy_modules() -> None:
     assert imported("--help") & {"torch", "numpy", "fastapi", "httpx", "pydantic", "PIL", "model"} == set()
 
 
-def test_through_a_service_no_torch_is_loaded(url: str, tmp_path: Path) -> None:
+def test_upscaling_through_a_service_imports_no_torch(url: str, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
     modules = imported("upscale", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--server", url)
     assert (tmp_path / "out" / "a.png").exists()
@@ -77,28 +77,28 @@ def test_through_a_service_no_torch_is_loaded(url: str, tmp_path: Path) -> None:
     assert modules & {"torch", "numpy", "fastapi", "PIL", "model"} == set()
 
 
-def test_on_this_machine_no_server_is_loaded(tmp_path: Path, weights: Path) -> None:
+def test_upscaling_locally_imports_no_server(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
     modules = imported("upscale", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--weights", str(weights))
     assert (tmp_path / "out" / "a.png").exists()
     assert modules & {"fastapi", "starlette", "uvicorn", "redis", "httpx"} == set()
 
 
-def test_a_picture_goes_through_pipes(url: str) -> None:
+def test_a_picture_can_be_piped_through_a_service(url: str) -> None:
     command = [*LAPSRN, "upscale", "-", "-o", "-", "--server", url]
     done = subprocess.run(command, input=pictures.png(GRAY), env=environment(), capture_output=True, check=True)
     np.testing.assert_array_equal(pictures.opened(done.stdout), GRAY.repeat(4, axis=0).repeat(4, axis=1))
 
 
 @pytest.mark.slow
-def test_pipes_with_the_real_network(weights: Path) -> None:
+def test_a_picture_can_be_piped_through_the_real_network(weights: Path) -> None:
     flat = np.full((6, 9, 3), (200, 30, 90), np.uint8)
     command = [*LAPSRN, "upscale", "-", "-o", "-", "--weights", str(weights), "--device", "cpu"]
     done = subprocess.run(command, input=pictures.png(flat), env=environment(), capture_output=True, check=True)
     np.testing.assert_array_equal(pictures.opened(done.stdout), np.full((24, 36, 3), (200, 30, 90), np.uint8))
 
 
-def test_missing_weights_are_one_line(tmp_path: Path) -> None:
+def test_missing_weights_are_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
     command = [
         *LAPSRN,
@@ -116,7 +116,7 @@ def test_missing_weights_are_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_at_once_and_leaves_nothing_half_done(tmp_path: Path, sent: signal.Signals) -> None:
+def test_a_signal_ends_the_command_immediately_without_partial_files(tmp_path: Path, sent: signal.Signals) -> None:
     gate = threading.Event()
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(pictures.png(GRAY))
@@ -146,7 +146,7 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing_half_done(tmp_path: Path, s
         ("lapsrn upscale --ser", 2, {"--server"}),
     ],
 )
-def test_shell_completion(typed: str, word: int, expected: set[str]) -> None:
+def test_shell_completion_completes_commands_and_options(typed: str, word: int, expected: set[str]) -> None:
     more = {"_LAPSRN_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(word)}
     code = "import sys, app.cli; sys.argv = ['lapsrn']; app.cli.main()"
     done = subprocess.run(
@@ -181,7 +181,7 @@ WEIGHTS, WORKER = "never", "lambda *_: app.build.ModelSource([never])"
     ],
     ids=["upscale-weights-2", "upscale-worker-15", "compare-weights-15", "compare-worker-2"],
 )
-def test_a_signal_ends_the_loading_of_the_network(
+def test_a_signal_interrupts_loading_the_network(
     tmp_path: Path, weights: Path, command: str, model: str, sent: signal.Signals
 ) -> None:
     (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
@@ -199,7 +199,7 @@ def test_a_signal_ends_the_loading_of_the_network(
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_wait_for_standard_input(tmp_path: Path, sent: signal.Signals) -> None:
+def test_a_signal_interrupts_waiting_for_stdin(tmp_path: Path, sent: signal.Signals) -> None:
     code = (
         "import io, sys, app.cli\n"
         "class Told(io.BufferedReader):\n"
@@ -221,7 +221,7 @@ def test_a_signal_ends_the_wait_for_standard_input(tmp_path: Path, sent: signal.
     process.communicate()
 
 
-def test_pipes_and_devices_end_it_at_once(tmp_path: Path) -> None:
+def test_pipes_and_devices_are_reported_without_reading_them(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.png")
     command = [*LAPSRN, "upscale", "fifo.png", ".", "*.png", "/dev/zero", "-o", "out"]
     done = subprocess.run(
@@ -248,7 +248,7 @@ def test_json_can_be_written_in_any_encoding(url: str, tmp_path: Path, encoding:
     assert lines[-1]["summary"]["done"] == len(names)
 
 
-def test_names_are_shown_harmlessly(url: str, tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped(url: str, tmp_path: Path) -> None:
     for name in ("\x1b[31m\n.png", "\udcff.png", "é.png"):
         (tmp_path / name).write_bytes(pictures.png(GRAY))
     command = [*LAPSRN, "upscale", ".", "\x1b]0;gone\x07", "-o", "out", "--server", url]
@@ -266,21 +266,21 @@ def test_names_are_shown_harmlessly(url: str, tmp_path: Path) -> None:
     assert lines[-1].startswith("3 done, 1 failed in ") or lines[-1].startswith("1 done, 1 failed, 2 done")
 
 
-def test_names_in_a_usage_error_are_shown_harmlessly(tmp_path: Path) -> None:
+def test_control_characters_in_usage_errors_are_escaped(tmp_path: Path) -> None:
     command = [*LAPSRN, "upscale", "\x1b[31m.png", "-o", "\x1b[31m.gif"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(r"lapsrn: -o \x1b[31m.gif: results cannot be written as .gif; ")
 
 
-def test_where_the_width_of_the_terminal_is_not_known_messages_are_printed(tmp_path: Path) -> None:
+def test_messages_are_printed_if_the_terminal_width_is_unknown(tmp_path: Path) -> None:
     command = [*LAPSRN, "upscale", str(tmp_path / "none.png"), "-o", str(tmp_path / "out")]
     done = subprocess.run(command, env=environment(COLUMNS="0"), capture_output=True, text=True)
     assert (done.returncode, "no such file" in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_a_closed_stream_changes_nothing_else(url: str, tmp_path: Path, closed: str) -> None:
+def test_a_closed_output_stream_does_not_stop_the_work(url: str, tmp_path: Path, closed: str) -> None:
     (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
     number = {"stdout": 1, "stderr": 2}[closed]
     command = [*LAPSRN, "upscale", "a.png", "-o", "out", "--server", url]
@@ -289,7 +289,7 @@ def test_a_closed_stream_changes_nothing_else(url: str, tmp_path: Path, closed: 
     assert (tmp_path / "out" / "a.png").exists()
 
 
-def test_a_report_that_cannot_be_written_is_one_line(url: str, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_an_error_of_one_line(url: str, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(pictures.png(GRAY))
     command = [*LAPSRN, "upscale", "a.png", "-o", "out", "--json", "--server", url]
     with Path("/dev/full").open("wb") as full:
@@ -310,7 +310,7 @@ def read_until(source: int, text: bytes, before: bytes = b"") -> bytes:
     return before
 
 
-def test_serve_at_a_terminal_shows_its_address_and_readable_lines(weights: Path) -> None:
+def test_serve_at_a_terminal_prints_its_address_and_text_lines(weights: Path) -> None:
     here, there = pty.openpty()
     command = [*LAPSRN, "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment(), stdout=there, stderr=there) as process:
@@ -329,7 +329,7 @@ def test_serve_at_a_terminal_shows_its_address_and_readable_lines(weights: Path)
     assert f"listening host=127.0.0.1 port={port}\n" in shown
 
 
-def test_serve_runs_with_streams_that_were_closed(weights: Path, tmp_path: Path) -> None:
+def test_serve_runs_with_closed_standard_streams(weights: Path, tmp_path: Path) -> None:
     """All three; tests/process has each alone."""
 
     def close() -> None:
@@ -348,7 +348,7 @@ def test_serve_runs_with_streams_that_were_closed(weights: Path, tmp_path: Path)
         running.kill()
 
 
-def test_serve_in_a_pipe_writes_json_lines(weights: Path) -> None:
+def test_serve_writes_json_lines_to_a_pipe(weights: Path) -> None:
     command = [*LAPSRN, "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         try:

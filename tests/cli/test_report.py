@@ -72,7 +72,7 @@ def test_a_terminal_has_bars_for_the_run_and_for_each_picture() -> None:
     assert "1/3" in text
 
 
-def test_a_quiet_run_without_failures_says_nothing() -> None:
+def test_a_quiet_run_without_failures_prints_nothing() -> None:
     """A cron job would send it by mail each time."""
     console = Console(file=io.StringIO())
     TextReport(2, console, quiet=True).summary([OUTCOMES[0][1], OUTCOMES[2][1]], 3.14)
@@ -80,14 +80,14 @@ def test_a_quiet_run_without_failures_says_nothing() -> None:
     assert console.file.getvalue() == ""
 
 
-def test_one_picture_needs_no_summary() -> None:
+def test_a_single_picture_has_no_summary() -> None:
     console = Console(file=io.StringIO())
     TextReport(1, console).summary([Outcome("done")], 1.0)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == ""
 
 
-def test_programs_get_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_reports_have_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     told(JsonReport())
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
         {

@@ -55,11 +55,11 @@ def found(pattern: str, *excluded: Path) -> list[str]:
         ("b.png/*", []),
     ],
 )
-def test_matches_as_glob_does(tree: Path, pattern: str, expected: list[str]) -> None:
+def test_patterns_match_like_glob(tree: Path, pattern: str, expected: list[str]) -> None:
     assert found(pattern) == expected
 
 
-def test_everything_is_every_file(tree: Path) -> None:
+def test_the_everything_pattern_matches_every_file(tree: Path) -> None:
     assert "/".join(EVERYTHING) == "**/*"
 
 
@@ -77,12 +77,12 @@ def test_links_to_files_and_dangling_links_are_found(tree: Path) -> None:
     assert found("*") == ["a.png", "b.png", "c.png", "d.png"]
 
 
-def test_a_folder_that_starts_as_a_link_is_searched(tree: Path) -> None:
+def test_a_linked_start_folder_is_searched(tree: Path) -> None:
     os.symlink("one", "link")  # noqa: PTH211
     assert [str(path) for path, _ in search(Path("link"), EVERYTHING)] == ["link/a.png", "link/deep/a.png"]
 
 
-def test_excluded_folders_are_left_out(tree: Path) -> None:
+def test_excluded_folders_are_skipped(tree: Path) -> None:
     assert found("**/*", tree / "one", tree / "two" / "one") == ["a.png", "b.png", "two/b.jpg"]
     assert found("**/*", tree) == found("**/*"), "the folder that is searched is not one of its subfolders"
 

@@ -43,7 +43,7 @@ def where(request: pytest.FixtureRequest) -> list[str]:
     return [] if request.param == "here" else ["--server", request.getfixturevalue("url")]
 
 
-def test_mirrors_a_tree_past_a_bad_picture(lapsrn: Lapsrn, where: list[str]) -> None:
+def test_a_tree_is_mirrored_despite_a_bad_picture(lapsrn: Lapsrn, where: list[str]) -> None:
     album()
     result = lapsrn("upscale", "album", "-o", "out", *where)
     assert result.exit_code == 1
@@ -67,7 +67,7 @@ def test_the_model_can_be_named(lapsrn: Lapsrn, where: list[str]) -> None:
     assert not Path("other.png").exists()
 
 
-def test_json_lines(lapsrn: Lapsrn, where: list[str]) -> None:
+def test_json_prints_one_line_per_picture_and_a_summary(lapsrn: Lapsrn, where: list[str]) -> None:
     album()
     result = lapsrn("upscale", "album", "gone.png", "-o", "out", "--json", *where)
     *lines, summary = (json.loads(line) for line in result.stdout.splitlines())
@@ -93,7 +93,9 @@ def test_json_lines(lapsrn: Lapsrn, where: list[str]) -> None:
         (["--level", "2", "--format", "tiff", "-o", "x.tif"], 2, "TIFF"),
     ],
 )
-def test_scale_level_and_format(lapsrn: Lapsrn, where: list[str], arguments: list[str], scale: int, form: str) -> None:
+def test_scale_level_and_format_can_be_chosen(
+    lapsrn: Lapsrn, where: list[str], arguments: list[str], scale: int, form: str
+) -> None:
     Path("a.png").write_bytes(FILE)
     result = lapsrn("upscale", "a.png", *arguments, *where)
     assert result.exit_code == 0, result.stderr
@@ -103,7 +105,7 @@ def test_scale_level_and_format(lapsrn: Lapsrn, where: list[str], arguments: lis
         np.testing.assert_array_equal(np.asarray(picture.convert("L")), enlarged(scale))
 
 
-def test_standard_input_to_standard_output(lapsrn: Lapsrn, where: list[str]) -> None:
+def test_a_picture_from_stdin_goes_to_stdout(lapsrn: Lapsrn, where: list[str]) -> None:
     result = lapsrn("upscale", "-", "-o", "-", *where, stdin=FILE)
     assert result.exit_code == 0
     np.testing.assert_array_equal(pictures.opened(result.stdout_bytes), enlarged(4))
@@ -155,7 +157,7 @@ def test_ensemble_runs_eight_passes(
     assert pictures.opened(made.read_bytes()).shape[:2] == (20, 28)
 
 
-def test_skips_what_is_there_until_told_otherwise(lapsrn: Lapsrn) -> None:
+def test_existing_results_are_skipped_unless_overwriting(lapsrn: Lapsrn) -> None:
     Path("a.png").write_bytes(FILE)
     Path("out").mkdir()
     Path("out/a.png").write_bytes(b"mine")
@@ -166,7 +168,7 @@ def test_skips_what_is_there_until_told_otherwise(lapsrn: Lapsrn) -> None:
     np.testing.assert_array_equal(pictures.opened(Path("out/a.png").read_bytes()), enlarged(4))
 
 
-def test_picture_options_reach_the_codec(lapsrn: Lapsrn, where: list[str]) -> None:
+def test_picture_options_are_passed_to_the_codec(lapsrn: Lapsrn, where: list[str]) -> None:
     whole = pictures.encoded(pictures.rgb(40, 40), "JPEG")
     Path("half.jpg").write_bytes(whole[: len(whole) * 3 // 4])
     refused = lapsrn("upscale", "half.jpg", "-o", "out", *where)
@@ -199,7 +201,7 @@ def _nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         (["a.png", "-o", "out", "--weights", "typo"], 1, "lapsrn: no weights at typo; set LAPSRN_WEIGHTS, or train"),
     ],
 )
-def test_nothing_is_loaded_where_nothing_can_be_done(
+def test_the_network_is_not_loaded_if_there_is_no_work(
     lapsrn: Lapsrn, arguments: list[str], code: int, told: str
 ) -> None:
     Path("a.png").write_bytes(FILE)
@@ -213,7 +215,7 @@ def test_nothing_is_loaded_where_nothing_can_be_done(
     assert not Path("out").exists()
 
 
-def test_problems_are_told_before_the_network_is_loaded(lapsrn: Lapsrn) -> None:
+def test_problems_are_reported_before_the_network_is_loaded(lapsrn: Lapsrn) -> None:
     for name in ("a.png", "b.png"):
         Path(name).write_bytes(FILE)
     Path("out").mkdir()
@@ -230,7 +232,7 @@ def test_problems_are_told_before_the_network_is_loaded(lapsrn: Lapsrn) -> None:
 
 
 @pytest.mark.parametrize("option", ["--json", "--quiet"])
-def test_the_line_about_loading_is_for_people_who_want_lines(lapsrn: Lapsrn, option: str) -> None:
+def test_quiet_and_json_suppress_the_loading_message(lapsrn: Lapsrn, option: str) -> None:
     Path("a.png").write_bytes(FILE)
     result = lapsrn("upscale", "a.png", "-o", "out", option)
     assert (result.exit_code, result.stderr) == (0, "")
@@ -255,7 +257,7 @@ def test_a_result_that_cannot_be_written_is_named(lapsrn: Lapsrn, where: list[st
     assert result.stderr.splitlines()[-1] == "failed  a.png: out/a.png cannot be written: Is a directory"
 
 
-def test_metadata_that_is_left_out_is_told(lapsrn: Lapsrn, where: list[str]) -> None:
+def test_metadata_that_is_left_out_is_reported(lapsrn: Lapsrn, where: list[str]) -> None:
     Path("a.png").write_bytes(png((b"eXIf", b"no directory of anything")))
     result = lapsrn("upscale", "a.png", "-o", "b.png", *where)
     assert result.exit_code == 0
@@ -266,7 +268,7 @@ def test_metadata_that_is_left_out_is_told(lapsrn: Lapsrn, where: list[str]) -> 
     assert result.stderr.splitlines()[-1].strip() == "exif dropped (unreadable)"
 
 
-def test_a_picture_that_is_incomplete_is_told(lapsrn: Lapsrn, where: list[str]) -> None:
+def test_a_truncated_picture_is_reported(lapsrn: Lapsrn, where: list[str]) -> None:
     Path("a.png").write_bytes(FILE[:-20])
     asked = ["upscale", "a.png", "--truncated", "allow", *where]
     for more in ([], ["--level", "2"]):
@@ -283,7 +285,7 @@ def test_a_picture_that_is_incomplete_is_told(lapsrn: Lapsrn, where: list[str]) 
     ("options", "told"),
     [([], "0.5; jpeg=90"), (["--clean", "auto"], "0.5; jpeg=90"), (["--clean", "0"], "0"), (["--clean", "1"], "1")],
 )
-def test_clean_up_is_done_and_told(
+def test_clean_up_is_applied_and_reported(
     lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, options: list[str], told: str
 ) -> None:
     models = ModelSource([worker(lambda: FakeModel(strengths={"jpeg": [(80, 1.0), (100, 0.0)], "noise": [(2, 0.5)]}))])
@@ -297,7 +299,7 @@ def test_clean_up_is_done_and_told(
     assert pictures.opened(Path("a.png").read_bytes()).mean() == pytest.approx(expected, abs=1)
 
 
-def test_clean_up_that_is_not_there_is_refused(lapsrn: Lapsrn, where: list[str]) -> None:
+def test_clean_up_is_refused_if_the_network_has_none(lapsrn: Lapsrn, where: list[str]) -> None:
     Path("a.png").write_bytes(FILE)
     result = lapsrn("upscale", "a.png", "-o", "out", "--clean", "0.5", *where)
     assert result.exit_code == 1
@@ -306,7 +308,9 @@ def test_clean_up_that_is_not_there_is_refused(lapsrn: Lapsrn, where: list[str])
 
 
 @pytest.mark.parametrize(("option", "chunk"), [("--lossless", b"VP8L"), ("--no-lossless", b"VP8 ")])
-def test_webp_is_written_as_asked(lapsrn: Lapsrn, where: list[str], option: str, chunk: bytes) -> None:
+def test_webp_is_written_lossy_or_lossless_as_requested(
+    lapsrn: Lapsrn, where: list[str], option: str, chunk: bytes
+) -> None:
     Path("a.png").write_bytes(FILE)
     assert lapsrn("upscale", "a.png", "-o", "a.webp", option, *where).exit_code == 0
     assert Path("a.webp").read_bytes()[12:16] == chunk
@@ -341,7 +345,7 @@ def test_webp_is_written_as_asked(lapsrn: Lapsrn, where: list[str], option: str,
         (["a.png", "-o", "out", "--weights="], "--weights= has no value."),
     ],
 )
-def test_usage_errors_are_2_and_write_nothing(lapsrn: Lapsrn, arguments: list[str], message: str) -> None:
+def test_usage_errors_exit_with_2_and_write_nothing(lapsrn: Lapsrn, arguments: list[str], message: str) -> None:
     Path("a.png").write_bytes(FILE)
     result = lapsrn("upscale", *arguments)
     assert result.exit_code == 2
@@ -349,14 +353,14 @@ def test_usage_errors_are_2_and_write_nothing(lapsrn: Lapsrn, arguments: list[st
     assert os.listdir() == ["a.png"]  # noqa: PTH208
 
 
-def test_a_service_that_is_not_there_fails_each_picture(lapsrn: Lapsrn) -> None:
+def test_an_unreachable_service_fails_each_picture(lapsrn: Lapsrn) -> None:
     Path("a.png").write_bytes(FILE)
     result = lapsrn("upscale", "a.png", "-o", "out", "--server", "http://127.0.0.1:9")
     assert result.exit_code == 1
     assert result.stderr.startswith("failed  a.png: no answer from http://127.0.0.1:9: ")
 
 
-def test_wrong_settings_are_told_in_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_reported_in_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSRN_PORT", "many")
     Path("a.png").write_bytes(FILE)
     result = lapsrn("upscale", "a.png", "-o", "out")
@@ -365,13 +369,13 @@ def test_wrong_settings_are_told_in_one_line(lapsrn: Lapsrn, monkeypatch: pytest
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_pictures_larger_than_the_service_takes_are_done_here(lapsrn: Lapsrn) -> None:
+def test_pictures_above_the_limits_of_the_service_are_upscaled_locally(lapsrn: Lapsrn) -> None:
     Path("wide.png").write_bytes(pictures.png(np.zeros((1, 4_200_000 // 64), np.uint8).repeat(65, axis=0)))
     assert lapsrn("upscale", "wide.png", "-o", "out", "--scale", "2").exit_code == 0
     assert pictures.opened(Path("out/wide.png").read_bytes()).shape == (130, 131_250)
 
 
-def test_limits_that_are_set_hold_here_too(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_that_are_set_apply_locally(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSRN_MAX_INPUT_PIXELS", "34")
     Path("a.png").write_bytes(FILE)
     result = lapsrn("upscale", "a.png", "-o", "out", "--json")
@@ -381,7 +385,7 @@ def test_limits_that_are_set_hold_here_too(lapsrn: Lapsrn, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_level_2_of_a_pass_at_4_is_the_picture_of_a_pass_at_2(weights: Path, tmp_path: Path) -> None:
+def test_level_2_of_a_pass_at_4_equals_a_pass_at_2(weights: Path, tmp_path: Path) -> None:
     picture = tmp_path / "photo.png"
     picture.write_bytes(pictures.png(pictures.rgb(40, 30)))
     bodies = []
@@ -393,7 +397,7 @@ def test_level_2_of_a_pass_at_4_is_the_picture_of_a_pass_at_2(weights: Path, tmp
     assert bodies[0] == bodies[1]
 
 
-def test_an_environment_that_leads_nowhere_is_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_environment_is_reported_in_one_line(lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("a.png").write_bytes(FILE)
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
     result = lapsrn("upscale", "a.png", "-o", "out", "--server", "https://pictures.test")
@@ -402,7 +406,7 @@ def test_an_environment_that_leads_nowhere_is_one_line(lapsrn: Lapsrn, monkeypat
     assert line.startswith("lapsrn: no way to https://pictures.test: [Errno 2] No such file or directory; check ")
 
 
-def test_what_is_only_a_strength_of_another_network_is_no_model(
+def test_weights_that_are_only_a_strength_cannot_be_chosen_as_a_model(
     lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its weights are a file beside the others: each picture failed on its own, and it was named as a choice."""

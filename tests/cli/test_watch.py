@@ -46,7 +46,9 @@ ENLARGED = GRAY.repeat(4, axis=0).repeat(4, axis=1)
         (["in", "-o", "out", "--name", "x"], "has to hold {stem}"),
     ],
 )
-def test_what_cannot_work_is_a_usage_error(lapsrn: Lapsrn, tmp_path: Path, arguments: list[str], words: str) -> None:
+def test_impossible_arguments_are_a_usage_error(
+    lapsrn: Lapsrn, tmp_path: Path, arguments: list[str], words: str
+) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(pictures.png(GRAY))
     result = lapsrn("watch", *arguments)
@@ -83,7 +85,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.server
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_there_and_what_comes_is_enlarged_until_a_signal_ends_it(
+def test_existing_and_arriving_pictures_are_upscaled_until_a_signal(
     url: str, folder: Path, sent: signal.Signals
 ) -> None:
     (folder / "in" / "a.png").write_bytes(pictures.png(GRAY))
@@ -110,7 +112,7 @@ def test_what_is_there_and_what_comes_is_enlarged_until_a_signal_ends_it(
 
 
 @pytest.mark.server
-def test_a_file_that_is_still_being_written_is_made_when_it_is_whole(url: str, folder: Path) -> None:
+def test_a_file_still_being_written_is_upscaled_once_complete(url: str, folder: Path) -> None:
     """What is there of it does not decode; then comes the rest."""
     body = pictures.png(GRAY)
     path = folder / "in" / "a.png"
@@ -124,7 +126,7 @@ def test_a_file_that_is_still_being_written_is_made_when_it_is_whole(url: str, f
 
 
 @pytest.mark.server
-def test_a_signal_while_pictures_are_under_way_leaves_nothing_half_done(folder: Path) -> None:
+def test_a_signal_during_work_leaves_no_partial_files(folder: Path) -> None:
     gate = threading.Event()
     (folder / "in" / "a.png").write_bytes(pictures.png(GRAY))
     with service([partial(FakeModel, gate=gate)]) as (url, running_service):
@@ -143,7 +145,7 @@ def test_a_signal_while_pictures_are_under_way_leaves_nothing_half_done(folder: 
 
 
 @pytest.mark.server
-def test_on_this_machine(folder: Path, weights: Path) -> None:
+def test_a_folder_can_be_watched_without_a_service(folder: Path, weights: Path) -> None:
     flat = np.full((6, 9, 3), (200, 30, 90), np.uint8)
     (folder / "in" / "a.png").write_bytes(pictures.png(flat))
     with process(str(folder / "in"), "-o", str(folder / "out"), "--weights", str(weights), "--scale", "2") as running:
@@ -156,7 +158,7 @@ def test_on_this_machine(folder: Path, weights: Path) -> None:
 
 
 @pytest.mark.server
-def test_a_folder_that_is_taken_away_is_waited_for(url: str, folder: Path) -> None:
+def test_a_removed_folder_is_waited_for(url: str, folder: Path) -> None:
     with process(str(folder / "in"), "-o", str(folder / "out"), "--server", url) as running:
         (folder / "in" / "a.png").write_bytes(pictures.png(GRAY))
         assert said(running)["status"] == "done"
@@ -209,7 +211,7 @@ class Away(Backend):
         return await super().upscale(data, progress)
 
 
-async def test_a_service_that_is_away_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_service_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With growing pauses, and said once."""
     pauses: list[float] = []
     sleep = asyncio.sleep
@@ -230,7 +232,7 @@ async def test_a_service_that_is_away_is_waited_for(folder: Path, monkeypatch: p
     assert (folder / "out" / "a.png").read_bytes() == b"erutcip"
 
 
-async def test_a_picture_that_changes_under_way_gives_no_result_of_what_it_was(folder: Path) -> None:
+async def test_no_result_is_written_for_a_picture_that_changed_during_work(folder: Path) -> None:
     path = folder / "in" / "a.png"
     path.write_bytes(b"old")
 
@@ -247,7 +249,9 @@ async def test_a_picture_that_changes_under_way_gives_no_result_of_what_it_was(f
     assert (folder / "out" / "a.png").read_bytes() == b"rewen"
 
 
-async def test_it_looks_once_more_when_it_is_told_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_folder_is_scanned_again_once_notifications_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What comes between the first look and that moment would wait for the next one."""
     monkeypatch.setattr(watching, "LOOK_SECONDS", 3600.0)
     settled = cast(Arrivals, SimpleNamespace(unsettled=False))

@@ -30,7 +30,7 @@ PARAMETER = re.compile(rf"\b({'|'.join(field.name for field in fields(UpscaleOpt
         ("LAPSRN_DECODE=process, a=b and subformat=png stay", "LAPSRN_DECODE=process, a=b and subformat=png stay"),
     ],
 )
-def test_parameters_become_flags(text: str, shown: str) -> None:
+def test_parameter_names_in_errors_become_flags(text: str, shown: str) -> None:
     assert as_flags(text) == shown
 
 
@@ -71,5 +71,5 @@ def test_no_error_about_a_picture_names_a_parameter_of_a_request(folder: str) ->
         ("lone \ud800", r"lone \ud800"),
     ],
 )
-def test_what_a_terminal_could_obey_is_escaped(text: str, shown: str) -> None:
+def test_terminal_control_sequences_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown

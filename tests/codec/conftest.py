@@ -1,4 +1,4 @@
-"""What is written in C runs in every way that this machine can run it."""
+"""Fixtures that run code with an implementation in C in every way that this machine supports."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ NUMPY = "numpy"
 
 @pytest.fixture
 def loaded_anew() -> Iterator[None]:
-    """The library is looked for by the test, and by the next one."""
+    """Makes the test, and the one after it, look for the library again."""
     native.library.cache_clear()
     yield
     native.library.cache_clear()
@@ -19,13 +19,13 @@ def loaded_anew() -> Iterator[None]:
 
 @pytest.fixture(params=[*native.LIBRARIES, NUMPY])
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loaded_anew: None) -> str:
-    """The name of the one library that is there, or that of none."""
+    """The name of the only library made available, or `NUMPY` for none."""
     return _only(request.param, monkeypatch)
 
 
 @pytest.fixture(params=native.LIBRARIES)
 def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, loaded_anew: None) -> str:
-    """The same for what numpy does not do."""
+    """The same for functions without a numpy version."""
     return _only(request.param, monkeypatch)
 
 

@@ -1,4 +1,4 @@
-"""The table of what may come in and what then comes out: the tests run it, and docs/formats.md is made of it.
+"""The table of accepted inputs and their results: the tests run it, and docs/formats.md contains it.
 
 `python -m tests.codec.formats_table` rewrites the table in docs/formats.md.
 """
@@ -20,7 +20,7 @@ from tests.codec.support import picture, saved
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "formats.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
-HEIGHT, WIDTH = 24, 20  # tiles and subsampled chroma need a few
+HEIGHT, WIDTH = 24, 20  # large enough for tiles and subsampled chroma
 KINDS = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGB and alpha"}
 
 Made = tuple[bytes, Array]
@@ -28,17 +28,17 @@ Made = tuple[bytes, Array]
 
 @dataclass(frozen=True)
 class Case:
-    """A row: the file, and the samples that must come out at scale 1."""
+    """A row: the file, and the samples expected at scale 1."""
 
     format: str
     what: str
     make: Callable[[], Made]
     tolerance: int = 0
-    """Levels by which samples may be off."""
+    """The levels by which samples may differ."""
 
     @property
     def result(self) -> str:
-        """In words, what comes out."""
+        """A description of the expected samples."""
         expected = self.make()[1]
         return f"{KINDS[expected.shape[2]]}, {expected.itemsize * 8} bits"
 
@@ -48,7 +48,7 @@ def _samples(channels: int, dtype: type = np.uint8) -> Array:
 
 
 def _smooth(channels: int) -> Array:
-    """Something a lossy encoder can hold, with an alpha that is never zero."""
+    """A picture that survives lossy encoding, with an alpha that is never zero."""
     rows, columns = np.indices((HEIGHT, WIDTH))
     parts = (rows * 9 + 20, columns * 11 + 10, 250 - rows * 5 - columns * 4, 90 + rows * 6)
     chosen = parts[:channels] if channels != 2 else (parts[0], parts[3])
@@ -60,7 +60,7 @@ def _png(color_type: int, depth: int, channels: int, **settings: Any) -> Callabl
         full = (1 << depth) - 1
         stored = np.random.default_rng(depth).integers(0, full, (HEIGHT, WIDTH, channels), endpoint=True)
         if color_type in (4, 6):
-            stored[..., -1] = np.maximum(stored[..., -1], 1)  # under alpha 0 the colour would be replaced
+            stored[..., -1] = np.maximum(stored[..., -1], 1)  # colour under alpha 0 would be replaced
         expected = stored * ((65535 if depth == 16 else 255) // full)
         return write_png(stored, color_type, depth, **settings), expected.astype(np.uint16 if depth == 16 else np.uint8)
 
@@ -87,7 +87,7 @@ def _png_keyed(color_type: int, channels: int) -> Callable[[], Made]:
         stored = np.full((HEIGHT, WIDTH, channels), 200)
         stored[:, : WIDTH // 2] = 40
         extra = [(b"tRNS", struct.pack(f">{channels}H", *[40] * channels))]
-        colors = np.full((HEIGHT, WIDTH, channels), 200, np.uint8)  # the visible colour, bled under the invisible
+        colors = np.full((HEIGHT, WIDTH, channels), 200, np.uint8)  # the visible colour, bled into the invisible pixels
         alpha = np.where(stored[..., :1] == 40, 0, 255).astype(np.uint8)
         return write_png(stored, color_type, 8, extra=extra), np.concatenate([colors, alpha], axis=2)
 
@@ -105,7 +105,7 @@ def _lossless(form: str, channels: int, mode: str | None = None, **settings: Any
 
 
 def _lossy(form: str, channels: int, target: str, **settings: Any) -> Callable[[], Made]:
-    """Pillow judges what a lossy file holds."""
+    """The expected samples are those that Pillow decodes from the lossy file."""
 
     def make() -> Made:
         data = saved(_smooth(channels), form, **settings)
@@ -129,7 +129,7 @@ def _deep_avif(channels: int, bits: int) -> Callable[[], Made]:
 
 
 def _exact(form: str, channels: int, bits: int = 8) -> Callable[[], Made]:
-    """Lossless, by another encoder; more than 8 bits are spread over 16."""
+    """Lossless, by another encoder; levels of more than 8 bits are spread over 16."""
 
     def make() -> Made:
         full, dtype = (1 << bits) - 1, np.uint16 if bits > 8 else np.uint8
@@ -145,7 +145,7 @@ def _exact(form: str, channels: int, bits: int = 8) -> Callable[[], Made]:
 
 
 def _lossy_jxl(channels: int) -> Callable[[], Made]:
-    """imagecodecs judges what the file holds, up to its dithering."""
+    """The expected samples are those that imagecodecs decodes, up to its dithering."""
 
     def make() -> Made:
         data = bytes(imagecodecs.jpegxl_encode(_smooth(channels), distance=1.0))
@@ -155,7 +155,7 @@ def _lossy_jxl(channels: int) -> Callable[[], Made]:
 
 
 def _deep_ink(**settings: Any) -> Callable[[], Made]:
-    """CMYK of 16 bits without a profile."""
+    """16-bit CMYK without a profile."""
 
     def make() -> Made:
         inks = _samples(4, np.uint16)
@@ -169,7 +169,7 @@ def _deep_ink(**settings: Any) -> Callable[[], Made]:
 
 
 def _ink(form: str, patch: Callable[[bytes], bytes] = bytes, **settings: Any) -> Callable[[], Made]:
-    """CMYK without a profile: every ink takes its share of the light."""
+    """CMYK without a profile: every ink absorbs its share of the light."""
 
     def make() -> Made:
         data = patch(saved(_smooth(4), form, "CMYK", **settings))
@@ -181,7 +181,7 @@ def _ink(form: str, patch: Callable[[bytes], bytes] = bytes, **settings: Any) ->
 
 
 def _as_ycck(data: bytes) -> bytes:
-    """The Adobe marker says that the four components are YCCK."""
+    """The file with an Adobe marker that declares its four components as YCCK."""
     at = data.index(b"Adobe")
     return data[: at + 11] + b"\2" + data[at + 12 :]
 
@@ -231,7 +231,7 @@ def _tiff(channels: int, dtype: type, *, inverted: bool = False, **settings: Any
 
 
 def _bmp_alpha() -> Made:
-    """BITMAPV4HEADER with a mask for alpha, bottom row first."""
+    """A BITMAPV4HEADER with an alpha mask, bottom row first."""
     samples = _samples(4)
     samples[..., 3] = np.maximum(samples[..., 3], 1)
     body = samples[::-1][..., [2, 1, 0, 3]].tobytes()
@@ -335,7 +335,7 @@ def table() -> str:
 
 
 def page_with(new: str) -> str:
-    """docs/formats.md with this table in it."""
+    """The text of docs/formats.md with this table."""
     page = PAGE.read_text()
     head, rest = page.split(BEGIN)
     return f"{head}{BEGIN}\n{new}\n{END}{rest.split(END)[1]}"

@@ -1,8 +1,8 @@
-"""Runs what is in C with every buffer right at a page that nobody may touch; exits 0 if all is well.
+"""Runs the C code with every buffer right next to an inaccessible page; exits with 0 if no access is out of bounds.
 
     python -m tests.codec.guarded before|behind LIBRARY
 
-For a process of its own: what reaches outside a buffer ends it.
+To be run in a process of its own, which any access outside a buffer kills.
 """
 
 import sys
@@ -23,11 +23,11 @@ from tests.codec.support import FORMULAS, Array, bicubic
 from tests.guarded import guarded
 
 KINDS: list[tuple[int, Literal[8, 16]]] = [(1, 8), (3, 8), (3, 16), (4, 16)]
-"""Channels and depth."""
+"""Numbers of channels, with their depth."""
 
 
 def main(side: str, name: str) -> None:
-    """Sizes that fill the vectors and sizes that do not."""
+    """Runs every function with sizes that fill whole vectors and sizes that do not."""
 
     def at_the_edge(values: Array) -> Array:
         copy = guarded(side, values.shape, values.dtype.type)

@@ -1,4 +1,4 @@
-"""PNG written and read by the letter of the specification, slowly and apart from the codec: the tests' own judge."""
+"""A slow reference writer and reader of PNG that follows the specification literally and uses no code of the codec."""
 
 import struct
 import zlib
@@ -34,7 +34,7 @@ def write_png(
     extra: Sequence[tuple[bytes, bytes]] = (),
     level: int = 6,
 ) -> bytes:
-    """A PNG of samples (H, W, C) in units of the file's depth; rows take the filters 0 to 4 in turn."""
+    """A PNG of samples (H, W, C) in units of the file's depth; rows use the filters 0 to 4 in turn."""
     height, width, _ = samples.shape
     raw = b""
     for left, top, step_x, step_y in PASSES if interlaced else ((0, 0, 1, 1),):
@@ -57,7 +57,7 @@ def _packed(row: Array, depth: int) -> bytes:
 
 
 def predicted(kind: int, left: int, up: int, corner: int) -> int:
-    """Clause 9.2's prediction of a byte from its neighbours."""
+    """The prediction of a byte from its neighbours, by clause 9.2."""
     if kind == 4:
         estimate = left + up - corner
         return min((left, up, corner), key=lambda value: abs(estimate - value))
@@ -79,7 +79,7 @@ def _filtered(part: Array, depth: int) -> bytes:
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, body) of every chunk, checksums checked."""
+    """(kind, body) of every chunk, with its checksum verified."""
     at = 8
     while at < len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -90,7 +90,7 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def read_png(data: bytes) -> Array:
-    """Samples (H, W, C) of a PNG of 8 or 16 bits without palette and interlacing, which is what the codec writes."""
+    """Samples (H, W, C) of a PNG of 8 or 16 bits without palette or interlacing, as the codec writes them."""
     found = list(chunks(data))
     width, height, depth, color_type, _, _, interlaced = struct.unpack(">IIBBBBB", found[0][1])
     assert depth in (8, 16)

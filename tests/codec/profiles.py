@@ -1,4 +1,4 @@
-"""A CMYK profile made by hand, since LittleCMS makes none: a table from inks to CIELAB, corner by corner."""
+"""A CMYK profile built by hand, as LittleCMS cannot create one: a table from inks to CIELAB at the corners."""
 
 import itertools
 import struct
@@ -7,7 +7,7 @@ import struct
 def cmyk_profile(chroma: float = 0.6) -> bytes:
     """An ICC version 2 profile of 16 measured colours: every ink full or absent. (ICC.1:2001-04, 6.5.8: lut8Type.)
 
-    With `chroma` from 1 on, inks are more colourful than sRGB can show.
+    With a `chroma` of 1 or more, inks are more colourful than sRGB can show.
     """
     corners = bytearray()
     for cyan, magenta, yellow, black in itertools.product((0, 1), repeat=4):

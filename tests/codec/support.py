@@ -1,4 +1,4 @@
-"""A codec on the project's formulas, fake upscalers, and comparison of pictures that leaves the evidence behind."""
+"""A codec with the project's formulas, fake upscalers, and a comparison of pictures that saves both if they differ."""
 
 import io
 from collections.abc import Callable
@@ -29,17 +29,17 @@ def nearest(plane: Plane, scale: int) -> Plane:
 
 
 def bicubic(plane: Plane, scale: int) -> Plane:
-    """The plane enlarged as the chroma is."""
+    """The plane enlarged as chroma is."""
     return resample.resize(plane, plane.shape[0] * scale, plane.shape[1] * scale).astype(np.float32)
 
 
 def codec(*, consistent: bool = False, **limits: Any) -> Codec:
-    """A codec with the project's formulas, single-threaded; results are what the planes say, unless `consistent`."""
+    """A single-threaded codec with the project's formulas; planes are not corrected unless `consistent`."""
     return Codec(FORMULAS, DecodeLimits(**limits), threads=1, consistent=consistent)
 
 
 def wanted(scale: int = 1, **options: Any) -> UpscaleOptions:
-    """Options, also at scale 1: no client may ask for it, but there every pixel must come out as it went in."""
+    """Options, also at scale 1: clients cannot request it, but it must reproduce every pixel."""
     return UpscaleOptions(scale=cast(LevelChoice, scale), **options)
 
 
@@ -51,7 +51,7 @@ def upscaled(
     encode: UpscaleOptions | None = None,
     **options: Any,
 ) -> tuple[Decoded, Encoded]:
-    """The way of a picture through the codec with a fake network. At scale 1 every pixel must come out as it was."""
+    """Decodes and encodes a picture, with a fake network in between. At scale 1 every pixel must be unchanged."""
     service = codec()
     decoded = service.decode(data, wanted(scale=scale, **options))
     planes = [[upscaler(plane, scale) for plane in frame.planes] for frame in decoded.frames]
@@ -59,14 +59,14 @@ def upscaled(
 
 
 def opened(body: bytes) -> Image.Image:
-    """A file as Pillow, the independent decoder, sees it; loaded."""
+    """A file opened and loaded by Pillow, the independent decoder."""
     image = Image.open(io.BytesIO(body))
     image.load()
     return image
 
 
 def pixels(body: bytes) -> Array:
-    """The pixels of a file by decoders that are not the codec's: Pillow, and libpng by hand for 16-bit colour."""
+    """The pixels of a file by decoders other than the codec's: png_reference, imagecodecs (JPEG XL) or Pillow."""
     from tests.codec.png_reference import read_png
 
     if body.startswith(b"\x89PNG"):
@@ -79,7 +79,7 @@ def pixels(body: bytes) -> Array:
 
 
 def assert_same(actual: Array, expected: Array, name: str, source: bytes = b"", tolerance: int = 0) -> None:
-    """Equal shape, dtype and samples, within `tolerance` levels; else input, output and difference are saved."""
+    """Asserts equal shape, dtype and samples within `tolerance` levels; else saves input, output and difference."""
     assert (actual.shape, actual.dtype) == (expected.shape, expected.dtype)
     difference = np.abs(actual.astype(np.int64) - expected)
     if difference.max(initial=0) <= tolerance:
@@ -99,7 +99,7 @@ def assert_same(actual: Array, expected: Array, name: str, source: bytes = b"", 
 
 
 def saved(samples: Array, form: str, mode: str | None = None, **settings: Any) -> bytes:
-    """A file of these samples by Pillow's writer, or for formats that it lacks by another; HEIC and JXL lossless."""
+    """A file of these samples by Pillow, or by another writer for HEIC and JXL, which are lossless."""
     if form == "HEIC":
         return _heic(samples, **settings)
     if form == "JXL":
@@ -113,7 +113,7 @@ def saved(samples: Array, form: str, mode: str | None = None, **settings: Any) -
 
 
 def _heic(samples: Array, bits: int | None = None, **settings: Any) -> bytes:
-    """Lossless, by libx265; gray with alpha is stored as gray with an alpha of its own."""
+    """A lossless HEIC by libx265; gray with alpha is stored as gray and a separate alpha picture."""
     channels = samples.shape[2] if samples.ndim == 3 else 1
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels] + (f";{bits}" if bits else "")
     size = samples.shape[1], samples.shape[0]
@@ -124,6 +124,6 @@ def _heic(samples: Array, bits: int | None = None, **settings: Any) -> bytes:
 
 
 def picture(height: int, width: int, channels: int, dtype: type = np.uint8, seed: int = 0) -> Array:
-    """Random samples, all of them different in kind along each axis and channel."""
+    """Random samples over the whole range of the dtype."""
     full = np.iinfo(dtype).max
     return np.random.default_rng(seed).integers(0, full, (height, width, channels), dtype=dtype, endpoint=True)

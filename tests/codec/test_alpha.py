@@ -1,4 +1,4 @@
-"""Transparency: there if it was there, absent if it was absent, and no fringe of colours that nobody could see."""
+"""Transparency is kept if the source has it and never added; invisible colours leave no fringe."""
 
 import struct
 from typing import Any
@@ -47,14 +47,14 @@ def test_an_opaque_alpha_stays_opaque_and_needs_no_network() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_alpha_that_is_absent_stays_absent(channels: int) -> None:
+def test_no_alpha_is_added_to_pictures_without_it(channels: int) -> None:
     decoded, encoded = upscaled(saved(picture(7, 5, channels), "PNG"), 4)
     assert decoded.frames[0].alpha is None
     assert pixels(encoded.body).shape[2] == channels
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_alpha_goes_through_the_network_as_its_own_plane(channels: int) -> None:
+def test_alpha_is_a_plane_of_its_own_for_the_network(channels: int) -> None:
     samples = picture(7, 5, channels)
     decoded, encoded = upscaled(saved(samples, "PNG"), 4)
     assert np.array_equal(decoded.frames[0].planes[1], samples[..., -1] / np.float32(255))
@@ -71,17 +71,17 @@ def test_visible_pixels_keep_their_color_bit_for_bit() -> None:
     assert np.array_equal(bleeding.luma[visible], whole.luma[visible])
 
 
-def test_invisible_pixels_take_a_mean_of_their_visible_neighbours() -> None:
+def test_invisible_pixels_get_a_mean_of_their_visible_neighbours() -> None:
     plane = np.array([[0.2, 9.0, 0.4], [0.2, 9.0, 0.4], [9.0, 9.0, 9.0]], np.float32)
     visible = np.array([[1, 0, 1], [1, 0, 1], [0, 0, 0]], bool)
     (filled,) = bled([plane], visible)
     assert np.array_equal(filled[visible], plane[visible])
-    assert filled[0, 1] == pytest.approx(0.2)  # shares its 2 x 2 with the left column only
+    assert filled[0, 1] == pytest.approx(0.2)  # its 2 x 2 block only holds the left column
     assert filled[2, 2] == pytest.approx(0.3)
     assert filled.max() <= np.float32(0.4)
 
 
-def test_a_picture_that_is_all_invisible_is_left_alone() -> None:
+def test_a_fully_transparent_picture_is_left_unchanged() -> None:
     samples = picture(5, 5, 4)
     samples[..., 3] = 0
     decoded, encoded = upscaled(saved(samples, "PNG"))
@@ -92,10 +92,12 @@ def test_a_picture_that_is_all_invisible_is_left_alone() -> None:
 @pytest.mark.parametrize("truncated", ["reject", "allow"])
 @pytest.mark.parametrize("flag", [0, 0x10])
 @pytest.mark.parametrize("lossless", [True, False])
-def test_where_a_webp_says_whether_there_is_alpha(lossless: bool, flag: int, truncated: Any) -> None:
-    """In the header of features or, as browsers see it, in a lossless picture; exiftool adds a header without the flag.
+def test_webp_alpha_must_be_declared_in_the_header_or_by_a_lossless_picture(
+    lossless: bool, flag: int, truncated: Any
+) -> None:
+    """In the VP8X header or, as in browsers, in a lossless picture; exiftool adds a header without the flag.
 
-    A chunk of alpha alone, beside a lossy picture, does not count.
+    An ALPH chunk next to a lossy picture does not count by itself.
     """
     plain = saved(picture(20, 30, 4), "WEBP", lossless=lossless, exact=True)
     chunks = plain[12:] if lossless else plain[30:]

@@ -1,4 +1,4 @@
-"""Animations and pages: refused unless it is said what to take, and then taken whole, times included."""
+"""Animations and pages: refused unless `frames` says which to use, and then kept complete, with their durations."""
 
 import io
 import struct
@@ -60,7 +60,7 @@ def test_an_animation_is_refused_by_default(form: str, channels: int, settings: 
 
 
 @pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
-def test_the_first_frame_on_request(form: str, channels: int, settings: dict[str, Any]) -> None:
+def test_frames_first_reads_the_first_frame(form: str, channels: int, settings: dict[str, Any]) -> None:
     data, frames = film_of(form, channels, **settings)
     decoded, encoded = upscaled(data, frames="first")
     assert (len(decoded.frames), decoded.durations_ms) == (1, ())
@@ -70,11 +70,13 @@ def test_the_first_frame_on_request(form: str, channels: int, settings: dict[str
 @pytest.mark.parametrize("target", ["png", "webp"])
 @pytest.mark.parametrize("scale", [1, 4])
 @pytest.mark.parametrize(("form", "channels", "settings"), FILMS)
-def test_all_frames_on_request(form: str, channels: int, settings: dict[str, Any], scale: int, target: Any) -> None:
+def test_frames_all_reads_every_frame(
+    form: str, channels: int, settings: dict[str, Any], scale: int, target: Any
+) -> None:
     data, frames = film_of(form, channels, **settings)
     decoded, encoded = upscaled(data, scale, frames="all", encode=wanted(format=target))
     found, times = _frames(encoded.body)
-    plays = 3 if form == "GIF" else 2  # a GIF says how often it is repeated
+    plays = 3 if form == "GIF" else 2  # a GIF counts repetitions, not plays
     assert (decoded.durations_ms, times, decoded.loop) == (tuple(DURATIONS), DURATIONS, plays)
     assert [frame.shape for frame in found] == [(6 * scale, 5 * scale, 4)] * 3
     if scale == 1:
@@ -92,7 +94,7 @@ def test_the_loop_count_is_kept() -> None:
 
 
 @pytest.mark.parametrize(("repeats", "plays"), [(None, 1), (0, 0), (1, 2), (65534, 65535), (65535, 65535)])
-def test_a_gif_is_played_once_more_than_it_is_repeated(repeats: int | None, plays: int) -> None:
+def test_the_loop_count_of_a_gif_is_one_more_than_its_repetitions(repeats: int | None, plays: int) -> None:
     says = {} if repeats is None else {"loop": repeats}
     frames = [Image.fromarray(picture(6, 5, 3, seed=seed)).quantize(8) for seed in range(2)]
     file = io.BytesIO()
@@ -101,7 +103,7 @@ def test_a_gif_is_played_once_more_than_it_is_repeated(repeats: int | None, play
     assert opened(encoded.body).info["loop"] == plays
 
 
-def test_a_transparent_gif_keeps_its_holes() -> None:
+def test_a_transparent_gif_stays_transparent() -> None:
     frames = []
     for seed in range(2):
         image = Image.fromarray(picture(6, 5, 3, seed=seed)).quantize(8)
@@ -124,7 +126,7 @@ def test_formats_without_animation_refuse_it(target: Any) -> None:
         service.check(decoded, 2, wanted(format=target))
 
 
-def test_the_still_of_an_apng_is_not_part_of_its_film() -> None:
+def test_the_default_image_of_an_apng_is_not_part_of_its_animation() -> None:
     data, frames = film_of("PNG", default_image=True)
     decoded = codec().decode(data, wanted(scale=1, frames="all"))
     assert len(decoded.frames) == 2
@@ -132,7 +134,7 @@ def test_the_still_of_an_apng_is_not_part_of_its_film() -> None:
     assert_same(pixels(encoded.body), frames[1], "default-image", data)
 
 
-def test_every_frame_counts_against_the_limits() -> None:
+def test_every_frame_counts_towards_the_limits() -> None:
     data, _ = film_of("GIF")
     with pytest.raises(TooManyPixels, match="3 frames"):
         codec(max_input_pixels=89).decode(data, wanted(scale=2, frames="all"))
@@ -143,7 +145,7 @@ def test_every_frame_counts_against_the_limits() -> None:
     )
 
 
-def test_an_apng_that_promises_a_million_frames_is_refused_before_decoding() -> None:
+def test_an_apng_that_declares_a_million_frames_is_refused_before_decoding() -> None:
     data = saved(picture(60, 50, 3), "PNG")
     lying = data[:33] + chunk(b"acTL", (10**6).to_bytes(4, "big") + bytes(4)) + data[33:]
     with pytest.raises(TooManyPixels, match="1000000 frames"):
@@ -151,7 +153,7 @@ def test_an_apng_that_promises_a_million_frames_is_refused_before_decoding() -> 
 
 
 def _gif(frames: int, canvas: tuple[int, int], frame: tuple[int, int], data: bytes = b"\2\2D\1\0") -> bytes:
-    """Frames of one size on a canvas, (height, width) both, with the data of one black pixel in each."""
+    """Frames of one size on a canvas, both (height, width), each with the data of a single black pixel."""
     head = b"GIF89a" + struct.pack("<HHBBB", canvas[1], canvas[0], 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     each = b"," + struct.pack("<HHHHB", 0, 0, frame[1], frame[0], 0) + data
     return head + each * frames + b";"
@@ -168,7 +170,7 @@ def test_a_flood_of_frames_in_a_small_gif_is_refused_before_decoding(monkeypatch
         codec().decode(_gif(5000, (1, 1), (1, 1)), wanted(scale=2, frames="all"))
 
 
-def test_frames_that_reach_out_of_their_gif_count_in_full() -> None:
+def test_gif_frames_beyond_the_canvas_count_in_full() -> None:
     small, large = _gif(1, (1, 1), (1, 1))[:-1], _gif(4, (2, 2), (2500, 2500))
     with pytest.raises(TooManyPixels, match=r"2500 x 2500 in 5 frames"):
         codec().decode(small + large[19:], wanted(scale=2, frames="all"))
@@ -193,12 +195,12 @@ def test_the_number_of_frames_is_limited(form: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("film", [film_of("GIF")[0], _gif(3, (9, 7), (5, 4))])
-def test_a_gif_is_counted_without_being_decoded(film: bytes) -> None:
+def test_gif_frames_are_counted_as_pillow_counts_them(film: bytes) -> None:
     image = Image.open(io.BytesIO(film))
     assert gif.contents(film) == (getattr(image, "n_frames", 1), image.height, image.width, True)
 
 
-def test_pages_of_a_tiff() -> None:
+def test_a_tiff_of_several_pages_needs_frames_first() -> None:
     pages = [picture(6, 5, 3, seed=seed) for seed in range(3)]
     images = [Image.fromarray(page) for page in pages]
     file = io.BytesIO()
@@ -213,7 +215,7 @@ def test_pages_of_a_tiff() -> None:
 
 @pytest.mark.parametrize(("kind", "alone"), [(0, False), (1, True), (2, False), (3, False)])
 @pytest.mark.parametrize("frames", ["single", "all"])
-def test_smaller_versions_of_a_tiff_are_no_pages(kind: int, alone: bool, frames: Any) -> None:
+def test_reduced_resolution_versions_of_a_tiff_are_not_pages(kind: int, alone: bool, frames: Any) -> None:
     page = picture(12, 10, 3)
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
@@ -228,14 +230,14 @@ def test_smaller_versions_of_a_tiff_are_no_pages(kind: int, alone: bool, frames:
             codec().decode(file.getvalue(), wanted(scale=4, frames=frames))
 
 
-def test_a_still_of_sixteen_bits_keeps_them_when_all_frames_are_asked_for() -> None:
+def test_a_still_keeps_sixteen_bits_with_frames_all() -> None:
     samples = picture(6, 5, 3, np.uint16)
     decoded, encoded = upscaled(write_png(samples, 2, 16), frames="all")
     assert decoded.depth == 16
     assert_same(pixels(encoded.body), samples, "deep-still")
 
 
-def test_a_still_may_be_asked_for_all_its_frames() -> None:
+def test_frames_all_accepts_a_still() -> None:
     decoded, encoded = upscaled(saved(picture(6, 5, 3), "PNG"), frames="all")
     assert (len(decoded.frames), decoded.durations_ms) == (1, ())
     assert opened(encoded.body).format == "PNG"

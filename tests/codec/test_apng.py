@@ -1,4 +1,4 @@
-"""Films in PNGs, composed by the specification: every disposal, blend and colour type, against a model in float64."""
+"""APNGs are composed as specified: every disposal, blend and colour type, against a model in float64."""
 
 import itertools
 import struct
@@ -33,7 +33,7 @@ class Control(NamedTuple):
 
 
 def apng(frames: list[tuple[NDArray[Any], Control]], color: int, depth: int, extra: list[tuple[bytes, bytes]]) -> bytes:
-    """The file of these stored samples."""
+    """An APNG of these stored samples."""
     parts, sequence = [], 0
     for index, (samples, control) in enumerate(frames):
         png = write_png(samples, color, depth, extra=extra)
@@ -55,7 +55,7 @@ def apng(frames: list[tuple[NDArray[Any], Control]], color: int, depth: int, ext
 
 
 def composed(frames: list[tuple[NDArray[Any], Control]]) -> list[NDArray[Any]]:
-    """What is shown of RGBA frames, 0..1."""
+    """What a viewer shows for these RGBA frames, 0..1."""
     canvas, shown = np.zeros((HEIGHT, WIDTH, 4)), []
     for index, (frame, control) in enumerate(frames):
         high, wide, top, left = control.place
@@ -76,7 +76,7 @@ def composed(frames: list[tuple[NDArray[Any], Control]]) -> list[NDArray[Any]]:
 
 
 def frames_of(color: int, depth: int, disposals: Any, blends: Any) -> tuple[bytes, list[NDArray[Any]]]:
-    """An APNG with transparent, opaque and half transparent pixels, and what it must show as RGBA, 0..1."""
+    """An APNG with transparent, opaque and translucent pixels, and its expected frames as RGBA, 0..1."""
     random, full = np.random.default_rng(color * 16 + depth), (1 << depth) - 1
     palette = random.integers(0, 256, (full + 1, 4)) if color == 3 else np.zeros((1, 4), int)
     key = random.integers(0, full, CHANNELS[color], endpoint=True)
@@ -115,7 +115,7 @@ def decoded(data: bytes, frames: str = "all", **more: Any) -> Raster:
 @pytest.mark.parametrize(
     ("color", "depth"), [(0, 1), (0, 8), (0, 16), (2, 8), (2, 16), (3, 4), (3, 8), (4, 8), (4, 16), (6, 8), (6, 16)]
 )
-def test_frames_are_composed_by_the_specification(color: int, depth: int, blends: Any, disposals: Any) -> None:
+def test_frames_are_composed_as_specified(color: int, depth: int, blends: Any, disposals: Any) -> None:
     data, right = frames_of(color, depth, disposals, blends)
     raster = decoded(data)
     assert (raster.durations_ms, raster.loop, len(raster.frames)) == ((70, 70, 70), 3, 3)
@@ -123,7 +123,7 @@ def test_frames_are_composed_by_the_specification(color: int, depth: int, blends
         full = np.iinfo(frame.dtype).max
         assert full == (65535 if depth == 16 else 255)
         colors = frame[..., :-1] if frame.shape[2] == 4 else frame[..., :1].repeat(3, axis=2)
-        # Two frames over each other round twice; colour that cannot be seen does not count.
+        # Blending two frames rounds twice; invisible colour does not count.
         np.testing.assert_allclose(frame[..., -1] / full, expected[..., 3], atol=1.1 / full)
         seen = expected[..., 3] > 0
         tolerance = 1.6 / full / np.maximum(expected[..., 3:], 1 / full)[seen]
@@ -148,7 +148,7 @@ def test_a_frame_whose_data_ends_too_early_is_refused() -> None:
 
 
 @pytest.mark.parametrize("damage", ["checksum", "outside", "no picture", "fewer than announced"])
-def test_an_unsound_film_does_not_cost_the_still(damage: str) -> None:
+def test_a_malformed_animation_is_refused_but_its_first_frame_is_read(damage: str) -> None:
     data, _ = frames_of(6, 8, (0, 0, 0), (0, 0, 0))
     items = [[item.kind, bytes(item.body)] for item in png_chunks.chunks(data)]
     controls = [item for item in items if item[0] == b"fcTL"]
@@ -170,7 +170,7 @@ def test_an_unsound_film_does_not_cost_the_still(damage: str) -> None:
 
 
 def _behind_a_still(data: bytes, color: int, depth: int, frames: int) -> bytes:
-    """The film of `frames` frames with another picture, of zeros, in front, which is no part of it."""
+    """The animation of `frames` frames behind a default image of zeros that is not part of it."""
     items = [(item.kind, bytes(item.body)) for item in png_chunks.chunks(data)]
     hidden = write_png(np.zeros((HEIGHT, WIDTH, CHANNELS[color]), int), color, depth)
     zeros = next(bytes(item.body) for item in png_chunks.chunks(hidden) if item.kind == b"IDAT")
@@ -186,7 +186,7 @@ def _behind_a_still(data: bytes, color: int, depth: int, frames: int) -> bytes:
 
 
 @pytest.mark.parametrize(("color", "depth"), KINDS)
-def test_a_still_that_is_not_in_the_film_is_not_its_first_frame(color: int, depth: int) -> None:
+def test_a_default_image_outside_the_animation_is_not_its_first_frame(color: int, depth: int) -> None:
     data, _ = frames_of(color, depth, (0, 0, 0), (1, 0, 0))
     film = decoded(data).frames
     hidden = _behind_a_still(data, color, depth, 3)
@@ -198,21 +198,21 @@ def test_a_still_that_is_not_in_the_film_is_not_its_first_frame(color: int, dept
         np.testing.assert_array_equal(decoded(alone, frames).frames[0], film[0])
 
 
-def test_the_first_frame_of_a_film_without_alpha_has_none() -> None:
+def test_the_first_frame_of_an_opaque_animation_has_no_alpha() -> None:
     samples = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3))
     data = _behind_a_still(apng([(samples, Control(0, 0, PLACES[0]))], 2, 8, []), 2, 8, 1)
     np.testing.assert_array_equal(decoded(data, "single").frames[0], samples)
 
 
-def test_where_the_first_frame_is_damaged_the_still_is_taken() -> None:
+def test_if_the_first_frame_is_damaged_the_default_image_is_used() -> None:
     data = _behind_a_still(frames_of(2, 8, (0, 0, 0), (0, 0, 0))[0], 2, 8, 3)
     at = data.index(b"fdAT") + 20
     assert not decoded(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], "first").frames[0][..., :3].any()
 
 
-def test_a_first_gif_frame_that_goes_back_to_nothing_is_cleared() -> None:
+def test_a_first_gif_frame_with_disposal_to_previous_is_cleared() -> None:
     raster = decoded((CASES / "gif_disp3_first.gif").read_bytes())
     assert raster.frames[0].reshape(-1, 3).tolist() == [[255, 0, 0]] * 384
-    # What is cleared is the background colour where the file names no transparent one.
+    # Without a transparent colour in the file, cleared pixels take the background colour.
     colors, counts = np.unique(raster.frames[1].reshape(-1, 3), axis=0, return_counts=True)
     assert (colors.tolist(), counts.tolist()) == ([[0, 0, 0], [0, 255, 0]], [320, 64])

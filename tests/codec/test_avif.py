@@ -1,4 +1,4 @@
-"""AVIF: the clean aperture, colours by code points, sequences of more than 8 bits."""
+"""AVIF: the clean aperture, colours given by code points, and sequences of more than 8 bits."""
 
 import io
 import struct
@@ -17,13 +17,13 @@ from app.codec.types import DecodeLimits
 from tests.codec.support import Array, picture, wanted
 
 CASE = (Path(__file__).parent / "cases" / "avif_clap_8.avif").read_bytes()
-"""64x48 with an aperture of 40x30 in the middle, moved right by 4 and down by 2."""
+"""64x48 with a centred aperture of 40x30, moved right by 4 and down by 2."""
 
 SEQUENCE = (Path(__file__).parent / "cases" / "avif_seq10.avif").read_bytes()
-"""Three frames, of which the first is red."""
+"""Three frames, the first of them red."""
 
 LIMITED = (Path(__file__).parent / "cases" / "avif_seq10_limited.avif").read_bytes()
-"""Four frames of a test card by avifenc, BT.2020 and PQ, of narrow range."""
+"""Four frames of a test card by avifenc, in BT.2020, PQ and limited range."""
 
 
 def _decoded(data: bytes) -> Array:
@@ -39,7 +39,7 @@ def _whole() -> Array:
     return np.asarray(Image.open(io.BytesIO(CASE)).convert("RGB"))
 
 
-def test_the_aperture_is_what_is_decoded() -> None:
+def test_the_clean_aperture_is_applied() -> None:
     assert np.array_equal(_decoded(CASE), _whole()[11:41, 16:56])
 
 
@@ -58,7 +58,7 @@ def test_reversible_ycgco_is_exact() -> None:
     mean = blue + (orange >> 1)
     green_less = green - mean
     luma = mean + (green_less >> 1)
-    # Coded as RGB of ten bits, of which green is the first plane, blue the second and red the third.
+    # Coded as 10-bit RGB, whose planes are stored in the order green, blue, red.
     coded = np.stack([512 + orange, luma, 512 + green_less], axis=-1).astype(np.uint16)
     data = bytes(imagecodecs.avif_encode(coded, 100, bitspersample=10, pixelformat="444", matrix=0))
     at = data.index(b"nclx") + 8
@@ -66,7 +66,7 @@ def test_reversible_ycgco_is_exact() -> None:
 
 
 def _with_a_box_each(data: bytes) -> bytes:
-    """An AVIF of two pictures, colours and alpha, whose properties are in a box `ipma` of their own."""
+    """An AVIF whose two pictures, colour and alpha, each have their properties in a separate `ipma` box."""
     at = data.index(b"ipma") - 4
     size, flags, count, first = struct.unpack_from(">I4xIIH", data, at)
     assert (flags, count, first) == (0, 2, 1)
@@ -81,14 +81,14 @@ def _with_a_box_each(data: bytes) -> bytes:
         struct.pack_into(">I", grown, place, struct.unpack_from(">I", grown, place)[0] + 16)
     place = grown.index(b"iloc") + 4
     assert bytes(grown[place : place + 8]) == struct.pack(">IBBH", 0, 0x44, 0, 2)
-    for item in range(2):  # number, which file, number of extents; offset and length
+    for item in range(2):  # item ID, data reference, number of extents; then offset and length
         offset = place + 8 + 14 * item + 6
         struct.pack_into(">I", grown, offset, struct.unpack_from(">I", grown, offset)[0] + 16)
     return bytes(grown)
 
 
 @pytest.mark.parametrize("bits", [8, 10])
-def test_pictures_whose_properties_are_in_boxes_of_their_own(bits: int) -> None:
+def test_properties_may_be_in_separate_boxes(bits: int) -> None:
     samples = (picture(40, 56, 4).astype(np.uint16) << bits - 8).astype(np.uint8 if bits == 8 else np.uint16)
     data = bytes(imagecodecs.avif_encode(samples, 100, bitspersample=bits))
     apart = _with_a_box_each(data)
@@ -107,7 +107,9 @@ def test_pictures_whose_properties_are_in_boxes_of_their_own(bits: int) -> None:
         ((39, 1, 29, 1, 1, 2, -1, 2), slice(9, 38), slice(13, 52)),
     ],
 )
-def test_apertures_in_fractions_and_at_the_edges(aperture: tuple[int, ...], rows: slice, columns: slice) -> None:
+def test_fractional_apertures_and_those_at_the_edges_are_applied(
+    aperture: tuple[int, ...], rows: slice, columns: slice
+) -> None:
     assert np.array_equal(_decoded(_with_aperture(*aperture)), _whole()[rows, columns])
 
 
@@ -124,7 +126,7 @@ def test_apertures_in_fractions_and_at_the_edges(aperture: tuple[int, ...], rows
         (-1, 1, -1, 1, -(2**31), 1, 2**31 - 1, 1),
     ],
 )
-def test_what_is_no_aperture_of_whole_pixels_inside_the_picture_is_ignored(aperture: tuple[Any, ...]) -> None:
+def test_invalid_apertures_are_ignored(aperture: tuple[Any, ...]) -> None:
     assert np.array_equal(_decoded(_with_aperture(*aperture)), _whole())
 
 
@@ -135,10 +137,10 @@ def test_what_is_no_aperture_of_whole_pixels_inside_the_picture_is_ignored(apert
         *((primaries, transfer, (180, 90, 60)) for primaries in (1, 2) for transfer in (1, 2, 6, 13, 14, 15)),
     ],
 )
-def test_code_points_are_converted_where_a_profile_describes_them(
+def test_code_points_are_converted_if_a_profile_describes_them(
     primaries: int, transfer: int, expected: tuple[int, int, int]
 ) -> None:
-    """As Chromium shows these files: video's transfer characteristics are sRGB's, and so is what is unspecified."""
+    """As in Chromium, the transfer characteristics of video, and unspecified ones, are treated as those of sRGB."""
     file = io.BytesIO()
     Image.new("RGB", (16, 16), (180, 90, 60)).save(file, "AVIF", quality=100, subsampling="4:4:4")
     data = file.getvalue()
@@ -151,7 +153,7 @@ def test_code_points_are_converted_where_a_profile_describes_them(
     assert (kept.icc is not None) is (primaries == 12)
 
 
-def test_the_frames_of_a_sequence_keep_their_ten_bits() -> None:
+def test_frames_of_a_sequence_keep_ten_bits() -> None:
     y, x = np.mgrid[0:48, 0:64]
     film = [np.stack([(x * 16 + i * 50) % 1024, (y * 20 + i * 30) % 1024, 8 * (x + y)], -1) for i in range(3)]
     samples = np.stack(film).astype(np.uint16)
@@ -166,8 +168,8 @@ def test_the_frames_of_a_sequence_keep_their_ten_bits() -> None:
     assert np.array_equal(read(SEQUENCE, wanted(2, frames="all"), DecodeLimits()).frames[0], first)
 
 
-def test_a_sequence_of_narrow_range_keeps_its_ten_bits() -> None:
-    """Of which Pillow has blue up to 18 of 255 levels off, as libyuv has no number for it."""
+def test_a_limited_range_sequence_keeps_ten_bits() -> None:
+    """Pillow reads its blue up to 18 of 255 levels off, as libyuv lacks a constant for this conversion."""
     stored = np.asarray(imagecodecs.avif_decode(LIMITED))
     for frames in ("first", "all"):
         for frame, expected in zip(
@@ -178,7 +180,7 @@ def test_a_sequence_of_narrow_range_keeps_its_ten_bits() -> None:
 
 
 @pytest.mark.parametrize("film", [np.full((3, 64, 64, 4), 900, np.uint16), np.zeros((3, 4, 4), np.uint16), None])
-def test_a_film_that_is_not_the_one_that_pillow_reads_is_not_taken_for_it(
+def test_a_sequence_that_differs_from_what_pillow_reads_is_not_used(
     film: Array | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other(data: bytes) -> Array:
@@ -192,14 +194,14 @@ def test_a_film_that_is_not_the_one_that_pillow_reads_is_not_taken_for_it(
     assert np.abs(raster.frames[0].astype(int) - (255, 0, 0, 255)).max() <= 1
 
 
-def test_the_first_frame_of_a_sequence_keeps_its_ten_bits() -> None:
+def test_the_first_frame_of_a_sequence_keeps_ten_bits() -> None:
     (frame,) = read(SEQUENCE, wanted(2, frames="first"), DecodeLimits()).frames
     assert frame.dtype == np.uint16
     assert np.abs(frame / 257 - (255, 0, 0, 255)).max() <= 1
 
 
 @pytest.mark.parametrize("cover", [np.full((64, 64, 4), 1000, np.uint16), np.zeros((4, 4, 4), np.uint16), None])
-def test_a_cover_that_is_not_the_first_frame_is_not_taken_for_it(
+def test_a_primary_picture_that_differs_from_the_first_frame_is_not_used_for_it(
     cover: Array | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other(data: bytes, bits: int) -> Array:
@@ -219,7 +221,7 @@ def _box(kind: bytes, *body: bytes) -> bytes:
 
 
 def _movie(version: int, flags: int, whole: int, once: int) -> bytes:
-    """A track whose edit list takes so long once, and the track as a whole."""
+    """A track that lasts `whole`, with an edit list that lasts `once` per play."""
     wide, long = (4, ">I") if version == 0 else (8, ">Q")
     header = _box(b"tkhd", bytes([version, 0, 0, 3]), bytes(2 * wide + 8), struct.pack(long, whole))
     head = bytes([version, 0, 0, flags]) + struct.pack(">I", 1)
@@ -232,7 +234,7 @@ def _movie(version: int, flags: int, whole: int, once: int) -> bytes:
     ("flags", "whole", "once", "expected"),
     [(1, 20, 5, 4), (1, 21, 5, 5), (1, 5, 5, 1), (0, 5, 5, 1), (1, -1, 5, 0), (1, 20, 0, 0), (1, 2**31, 1, 0)],
 )
-def test_how_often_an_edit_list_says_that_a_film_is_played(
+def test_the_loop_count_is_read_from_the_edit_list(
     version: int, flags: int, whole: int, once: int, expected: int
 ) -> None:
     whole = whole if whole >= 0 else 2 ** (64 if version else 32) - 1
@@ -240,16 +242,16 @@ def test_how_often_an_edit_list_says_that_a_film_is_played(
 
 
 @pytest.mark.parametrize("cut", range(0, 120, 8))
-def test_a_film_without_an_edit_list_is_played_for_ever(cut: int) -> None:
+def test_a_sequence_without_an_edit_list_loops_forever(cut: int) -> None:
     movie = _movie(1, 1, 20, 5)
     assert plays(movie[:cut]) in (0, 4)
     assert plays(movie.replace(b"elst", b"free")) == plays(b"") == 0
 
 
-def test_a_sequence_is_played_as_often_as_its_source() -> None:
+def test_the_loop_count_of_a_sequence_is_kept() -> None:
     images, file = [Image.fromarray(picture(16, 16, 3, seed=seed)) for seed in range(2)], io.BytesIO()
     images[0].save(file, "AVIF", save_all=True, append_images=images[1:], duration=50)
-    film, whole = file.getvalue(), b"\xff" * 8  # Pillow's is endless
+    film, whole = file.getvalue(), b"\xff" * 8  # Pillow writes an endless loop
     at, edits = film.index(whole, film.index(b"tkhd")), film.index(b"elst") + 12
     thrice = 3 * int.from_bytes(film[edits : edits + 8], "big")
     for data, expected in [(film, 0), (film[:at] + thrice.to_bytes(8, "big") + film[at + 8 :], 3)]:

@@ -1,4 +1,4 @@
-"""Whatever the bytes are: a ClientError with words that help, and never more memory than the limits say."""
+"""Any bytes give at worst a ClientError with a helpful message, and never use more memory than the limits allow."""
 
 import gzip
 import io
@@ -44,14 +44,14 @@ NOT_PICTURES = {
 
 
 @pytest.mark.parametrize("data", NOT_PICTURES.values(), ids=NOT_PICTURES)
-def test_what_is_no_picture_is_told_what_is_accepted(data: bytes) -> None:
+def test_files_that_are_not_pictures_are_refused_with_the_accepted_formats(data: bytes) -> None:
     with pytest.raises(UnsupportedFormat) as caught:
         codec().decode(data, OPTIONS)
     for name in INPUT_FORMATS:
         assert name in str(caught.value)
 
 
-def test_the_list_of_formats_is_a_setting() -> None:
+def test_the_accepted_formats_can_be_limited() -> None:
     service = codec(formats=("PNG", "JPEG"))
     with pytest.raises(UnsupportedFormat, match=r"GIF is not accepted here. Accepted formats: PNG, JPEG\."):
         service.decode(saved(picture(3, 3, 1), "GIF"), OPTIONS)
@@ -59,7 +59,7 @@ def test_the_list_of_formats_is_a_setting() -> None:
 
 
 def _spoilt(kind: bytes) -> bytes:
-    """A PNG one chunk of which has a wrong checksum."""
+    """A PNG in which one chunk has a wrong checksum."""
     bodies = {
         b"gAMA": struct.pack(">I", 45455),
         b"tRNS": bytes(6),
@@ -73,7 +73,7 @@ def _spoilt(kind: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"iCCP", b"gAMA", b"tIME", b"cICP", b"prVt"])
 @pytest.mark.parametrize("metadata", ["drop", "keep"])
-def test_a_chunk_that_pixels_can_do_without_is_dropped_if_its_checksum_is_wrong(kind: bytes, metadata: str) -> None:
+def test_a_metadata_or_colour_chunk_with_a_wrong_checksum_is_dropped(kind: bytes, metadata: str) -> None:
     decoded = codec().decode(_spoilt(kind), wanted(scale=2, metadata=metadata))
     whole = codec().decode(write_png(picture(9, 7, 3), 2, 8), wanted(scale=2))
     np.testing.assert_array_equal(decoded.frames[0].luma, whole.frames[0].luma)
@@ -82,12 +82,12 @@ def test_a_chunk_that_pixels_can_do_without_is_dropped_if_its_checksum_is_wrong(
 
 
 @pytest.mark.parametrize("kind", [b"tRNS", b"acTL", b"fcTL", b"PLTE", b"ABCD"])
-def test_a_chunk_that_pixels_need_is_not(kind: bytes) -> None:
+def test_an_essential_chunk_with_a_wrong_checksum_is_refused(kind: bytes) -> None:
     with pytest.raises(UndecodablePicture, match=f"chunk '{kind.decode()}' is cut short or has a wrong checksum"):
         codec().decode(_spoilt(kind), OPTIONS)
 
 
-def test_a_header_names_a_few_of_many_spoilt_chunks() -> None:
+def test_only_a_few_of_many_damaged_chunks_are_named() -> None:
     kinds = [bytes((97 + i // 26, 97 + i % 26, 65, 97)) for i in range(600)]
     spoilt = b"".join(chunk(kind, b"")[:-4] + b"\0\0\0\0" for kind in kinds)
     data = write_png(picture(9, 7, 3), 2, 8)
@@ -95,7 +95,7 @@ def test_a_header_names_a_few_of_many_spoilt_chunks() -> None:
 
 
 @pytest.mark.parametrize("form", INPUT_FORMATS)
-def test_the_type_comes_from_the_bytes(form: str) -> None:
+def test_the_format_is_detected_from_the_bytes(form: str) -> None:
     assert codec().decode(saved(picture(16, 16, 3), form), OPTIONS).format == form
 
 
@@ -146,7 +146,7 @@ LYING = {
 
 
 @pytest.mark.parametrize("data", LYING.values(), ids=LYING)
-def test_a_header_that_promises_too_much_is_refused_before_anything_is_decoded(data: bytes) -> None:
+def test_a_header_that_declares_too_many_pixels_is_refused_before_decoding(data: bytes) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(TooManyPixels, match="accepted"):
@@ -156,7 +156,7 @@ def test_a_header_that_promises_too_much_is_refused_before_anything_is_decoded(d
         tracemalloc.stop()
 
 
-def test_the_limit_on_pixels_is_inclusive_and_counts_the_result_too() -> None:
+def test_the_pixel_limits_are_inclusive_and_cover_the_result() -> None:
     data = saved(picture(10, 10, 3), "PNG")
     codec(max_input_pixels=100, max_output_pixels=1600).decode(data, OPTIONS)
     with pytest.raises(TooManyPixels, match=r"10 x 10, 100 pixels; at most 99"):
@@ -166,7 +166,7 @@ def test_the_limit_on_pixels_is_inclusive_and_counts_the_result_too() -> None:
     codec(max_output_pixels=1599).decode(data, wanted(scale=2))
 
 
-def test_the_limit_on_bytes() -> None:
+def test_the_byte_limit_is_inclusive() -> None:
     data = saved(picture(10, 10, 3), "PNG")
     codec(max_input_bytes=len(data)).decode(data, OPTIONS)
     with pytest.raises(TooManyBytes):
@@ -202,8 +202,7 @@ DAMAGED = _damaged_png()
 
 
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
-@pytest.mark.parametrize("depth", [8, 16])
-def test_a_damaged_png_is_refused(data: bytes, depth: int) -> None:
+def test_a_damaged_png_is_refused(data: bytes) -> None:
     with pytest.raises(UndecodablePicture):
         codec().decode(data, OPTIONS)
 
@@ -215,7 +214,7 @@ def _with_data(color_type: int, depth: int, interlaced: bool, data: bytes, *extr
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("color_type", "depth"), [(0, 1), (0, 8), (0, 16), (2, 8), (3, 4), (4, 8), (6, 8), (6, 16)])
-def test_a_png_whose_data_ends_in_order_but_too_early_is_refused(color_type: int, depth: int, interlaced: bool) -> None:
+def test_a_png_whose_data_ends_cleanly_but_too_early_is_refused(color_type: int, depth: int, interlaced: bool) -> None:
     palette = chunk(b"PLTE", bytes(range(48)))
     size = png_chunks.Header(9, 7, depth, color_type, interlaced).raw_size
     codec().decode(_with_data(color_type, depth, interlaced, bytes(size), palette), OPTIONS)
@@ -225,13 +224,13 @@ def test_a_png_whose_data_ends_in_order_but_too_early_is_refused(color_type: int
             codec().decode(data, OPTIONS)
 
 
-def test_a_png_is_whole_whose_last_bytes_need_no_more_input_to_be_inflated() -> None:
-    icon = np.zeros((512, 512, 4), np.uint8)  # with its filter bytes a little more than a mebibyte
+def test_a_png_whose_last_bytes_need_no_further_input_is_complete() -> None:
+    icon = np.zeros((512, 512, 4), np.uint8)  # with its filter bytes, slightly more than a mebibyte
     decoded = codec().decode(saved(icon, "PNG"), wanted(scale=2))
     assert (decoded.height, decoded.width, decoded.truncated) == (512, 512, False)
 
 
-def test_the_rows_of_such_a_png_are_there_if_it_is_allowed() -> None:
+def test_truncated_allow_reads_the_rows_of_a_png_that_ends_too_early() -> None:
     rows = b"".join(b"\0" + bytes(range(row, row + 7)) for row in range(4))
     for padding in (b"", chunk(b"IDAT", b"")):
         data = _with_data(0, 8, False, rows).replace(IEND, padding + IEND)
@@ -241,7 +240,7 @@ def test_the_rows_of_such_a_png_are_there_if_it_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("spoilt", [0, -1])
-def test_of_a_png_whose_compression_has_a_wrong_header_or_checksum_all_rows_are_there(spoilt: int) -> None:
+def test_truncated_allow_accepts_a_png_with_a_wrong_zlib_header_or_checksum(spoilt: int) -> None:
     rows = b"".join(b"\0" + bytes(range(row, row + 7)) for row in range(9))
     stream = bytearray(zlib.compress(rows))
     stream[spoilt] ^= 1
@@ -288,7 +287,7 @@ def test_a_zip_bomb_in_a_png_is_refused(kind: bytes) -> None:
 
 
 def _gif() -> bytes:
-    """Cut off inside of its image descriptor."""
+    """A GIF cut off inside its image descriptor."""
     file = io.BytesIO()
     Image.new("P", (1, 1)).save(file, "GIF")
     data = file.getvalue()
@@ -296,7 +295,7 @@ def _gif() -> bytes:
 
 
 def _deflated_tiff() -> bytes:
-    """Deflated, with a byte of the data changed."""
+    """A deflated TIFF with one byte of the data changed."""
     file = io.BytesIO()
     Image.effect_noise((9, 9), 50).save(file, "TIFF", compression="tiff_adobe_deflate")
     data = bytearray(file.getvalue())
@@ -305,7 +304,7 @@ def _deflated_tiff() -> bytes:
 
 
 def _packed_tiff(compression: str) -> bytes:
-    """Of 16 bits, with the data cut short by zeros."""
+    """A 16-bit TIFF whose compressed data is overwritten with zeros."""
     file = io.BytesIO()
     tifffile.imwrite(file, picture(9, 7, 3, np.uint16), photometric="rgb", compression=compression, metadata=None)
     data = file.getvalue()
@@ -317,7 +316,7 @@ def _packed_tiff(compression: str) -> bytes:
 
 
 NO_PICTURE = b"\xff\xd8\xff\xe1\0\x08Exif\0\0\xff\xd9"
-"""A JPEG of metadata alone."""
+"""A JPEG that holds only metadata."""
 
 
 TINY_WEBP = saved(picture(9, 7, 3), "WEBP")
@@ -333,28 +332,28 @@ WRITTEN_BADLY = {
 
 
 @pytest.mark.parametrize("data", WRITTEN_BADLY.values(), ids=WRITTEN_BADLY)
-def test_words_of_the_decoders_own_code_are_not_passed_on(data: bytes) -> None:
+def test_internal_messages_of_decoders_are_not_passed_on(data: bytes) -> None:
     with pytest.raises(UndecodablePicture) as refused:
         codec().decode(data, wanted(2))
     assert not re.search(r"index|range|error|buffer|driver|object|returned|_|-\d", str(refused.value))
     assert "Send the whole, undamaged file." in str(refused.value)
 
 
-def test_a_png_of_a_million_chunks_is_refused_at_once() -> None:
+def test_a_png_with_a_million_chunks_is_refused() -> None:
     data = write_png(picture(9, 7, 3), 2, 8)
     flood = data[:33] + chunk(b"teSt", b"") * 1_000_000 + data[33:]
     with pytest.raises(UndecodablePicture, match="more than 65,536 chunks"):
         codec().decode(flood, OPTIONS)
 
 
-def test_a_film_of_tiny_chunks_is_refused_too() -> None:
+def test_an_apng_with_too_many_chunks_is_refused() -> None:
     data = write_png(picture(9, 7, 3), 2, 8)
     film = data[:33] + chunk(b"acTL", struct.pack(">II", 1, 0)) + chunk(b"fcTL", bytes(26)) * 65_536 + data[33:]
     with pytest.raises(UndecodablePicture, match="more than 65,536 chunks"):
         codec().decode(film, wanted(2, frames="first"))
 
 
-def test_picture_data_that_never_ends_is_not_inflated_past_the_picture() -> None:
+def test_picture_data_is_not_inflated_beyond_the_picture() -> None:
     endless = zlib.compress(bytes(60 << 20), 9)
     data = PNG_SIGNATURE + header(9, 7, 8, 2) + chunk(b"IDAT", endless) + IEND
     tracemalloc.start()
@@ -368,7 +367,7 @@ def test_picture_data_that_never_ends_is_not_inflated_past_the_picture() -> None
     assert peak < 16 << 20
 
 
-def test_floating_point_samples_are_refused_in_words() -> None:
+def test_floating_point_samples_are_refused_with_a_clear_message() -> None:
     file = io.BytesIO()
     Image.fromarray(np.zeros((4, 4), np.float32)).save(file, "TIFF")
     with pytest.raises(UndecodablePicture, match="floating-point numbers of 32 bits"):
@@ -389,13 +388,13 @@ def test_the_size_of_a_webp_is_read_from_its_header(data: bytes) -> None:
     assert webp_chunks.size(data[:25]) is None
 
 
-def test_errors_of_the_decoder_come_with_its_reason_and_what_to_do() -> None:
+def test_decoder_errors_give_the_reason_and_what_to_do() -> None:
     data = saved(picture(64, 64, 3), "JPEG")
     with pytest.raises(UndecodablePicture, match=r"The JPEG is damaged: Premature end.*\. Send the whole file"):
         codec().decode(data[:900], OPTIONS)
 
 
-def test_a_webp_is_not_even_opened_before_its_size_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_webp_is_checked_before_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     def opened(_: object) -> None:
         raise AssertionError("Pillow makes room for the whole canvas here")
 

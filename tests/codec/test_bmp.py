@@ -1,4 +1,4 @@
-"""BMP as its headers describe it: palettes of every depth, bit fields, both directions, both families of headers."""
+"""BMPs with palettes of every depth, bit fields, both row orders, and both families of headers."""
 
 import struct
 from pathlib import Path
@@ -80,7 +80,9 @@ PALETTES = {
 @pytest.mark.parametrize("top_down", [False, True])
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("palette", PALETTES.values(), ids=PALETTES)
-def test_two_colours_at_every_depth(palette: NDArray[np.uint8], bits: int, top_down: bool, header: int) -> None:
+def test_two_colours_are_read_at_every_depth(
+    palette: NDArray[np.uint8], bits: int, top_down: bool, header: int
+) -> None:
     if header == 12 and top_down:
         pytest.skip("OS/2 bitmaps have no negative height")
     indices = picture(5, 13, 1)[..., 0] & 1
@@ -91,7 +93,7 @@ def test_two_colours_at_every_depth(palette: NDArray[np.uint8], bits: int, top_d
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("ramp", ["gray", "reversed gray", "colour"])
-def test_whole_palettes(bits: int, ramp: str) -> None:
+def test_full_palettes_are_read(bits: int, ramp: str) -> None:
     count = 1 << bits
     palette = (np.arange(count) * (255 // (count - 1))).astype(np.uint8)[:, None].repeat(3, 1)
     palette = {"gray": palette, "reversed gray": palette[::-1], "colour": palette ^ np.array([0, 255, 15], np.uint8)}[
@@ -102,8 +104,8 @@ def test_whole_palettes(bits: int, ramp: str) -> None:
     np.testing.assert_array_equal(decoded(bmp(packed(indices, bits), bits, 13, palette=palette)), colors[indices])
 
 
-def test_an_identity_palette_of_sixteen_grays() -> None:
-    """Its entries are their own indices, which Pillow takes for eight bits a pixel."""
+def test_an_identity_palette_of_sixteen_grays_is_read() -> None:
+    """Its entries equal their indices, which Pillow mistakes for eight bits per pixel."""
     palette = np.arange(16, dtype=np.uint8)[:, None].repeat(3, 1)
     indices = picture(5, 13, 1)[..., 0] % 16
     np.testing.assert_array_equal(decoded(bmp(packed(indices, 4), 4, 13, palette=palette))[..., 0], indices)
@@ -119,10 +121,10 @@ def test_indices_beyond_a_short_palette_are_black() -> None:
 @pytest.mark.parametrize(
     ("row", "shown"), [([2, 1, 0, 1], [[0, 1, 2], [9] * 3, [9] * 3, [9] * 3]), ([1, 0, 1, 0], [[9]] * 4)]
 )
-def test_colors_that_begin_in_the_pixels_are_taken_where_they_are_used(row: list[int], shown: list[list[int]]) -> None:
-    """As Chromium, Pillow and ImageMagick do."""
+def test_palettes_that_overlap_the_pixels_are_read(row: list[int], shown: list[list[int]]) -> None:
+    """As Chromium, Pillow and ImageMagick read them."""
     data = bytearray(bmp(np.array([row], np.uint8), 8, 4, palette=np.full((2, 3), 9, np.uint8)))
-    data[46:50] = bytes(4)  # as many colours as 8 bits can name, of which two have a place of their own
+    data[46:50] = bytes(4)  # declares all 256 colours of 8 bits, of which only two are stored before the pixels
     np.testing.assert_array_equal(decoded(bytes(data)), [shown])
 
 
@@ -143,7 +145,7 @@ def test_bit_fields_are_scaled_from_their_own_full_scale(name: str, header: int)
 
 
 @pytest.mark.parametrize(("bits", "full"), [(16, 31), (24, 255), (32, 255)])
-def test_plain_colour_without_fields(bits: int, full: int) -> None:
+def test_colour_without_bit_fields_is_read(bits: int, full: int) -> None:
     samples: NDArray[np.uint8] = np.bitwise_and(picture(5, 7, 3), full, dtype=np.uint8)
     if bits == 16:
         words = samples.astype(np.uint16) @ np.array([1024, 32, 1], np.uint16)
@@ -154,7 +156,7 @@ def test_plain_colour_without_fields(bits: int, full: int) -> None:
     np.testing.assert_array_equal(decoded(bmp(np.asarray(rows, np.uint8), bits, 7)), expected)
 
 
-def test_run_lengths_with_a_palette_of_black_and_white() -> None:
+def test_run_lengths_with_a_black_and_white_palette_are_read() -> None:
     runs = b"".join(bytes([3, row % 2, 2, 1 - row % 2, 0, 0]) for row in range(4)) + b"\0\1"
     data = bytearray(bmp(np.zeros((4, 5), np.uint8), 8, 5, palette=PALETTES["black and white"], compression=1))
     at = struct.unpack_from("<I", data, 10)[0]
@@ -162,19 +164,19 @@ def test_run_lengths_with_a_palette_of_black_and_white() -> None:
     np.testing.assert_array_equal(light[::-1] // 255, [[0, 0, 0, 1, 1], [1, 1, 1, 0, 0]] * 2)
 
 
-def test_a_mask_that_pillow_saves() -> None:
+def test_a_mask_saved_by_pillow_is_read() -> None:
     samples = decoded((CASES / "mask_by_pillow.bmp").read_bytes())
     assert (samples.shape, round(float(samples.mean()), 1)) == ((48, 64, 1), 88.1)
 
 
-def test_the_density_is_kept() -> None:
+def test_the_resolution_is_kept() -> None:
     data = bmp(picture(5, 7, 3).reshape(5, -1), 24, 7)
     assert read(data, wanted(scale=2), DecodeLimits()).metadata.dpi is None
     dpi = read(data, wanted(scale=2, metadata="keep"), DecodeLimits()).metadata.dpi
     assert dpi == pytest.approx((200, 100), abs=0.01)
 
 
-def test_missing_rows_are_told_or_taken_as_black() -> None:
+def test_missing_rows_are_refused_unless_allowed() -> None:
     whole = bmp(np.maximum(picture(6, 7, 3), np.uint8(1)).reshape(6, -1), 24, 7)
     cut = whole[: -2 * 24 - 5]
     with pytest.raises(UndecodablePicture, match="53 of 144 bytes of its pixels are missing"):
@@ -182,24 +184,25 @@ def test_missing_rows_are_told_or_taken_as_black() -> None:
     raster = read(cut, wanted(scale=2, truncated="allow"), DecodeLimits())
     assert raster.truncated
     np.testing.assert_array_equal(raster.frames[0][3:], decoded(whole)[3:])
+    assert not raster.frames[0][:3].any()
     with pytest.raises(UndecodablePicture, match="no whole row"):
         decoded(whole[:60], truncated="allow")
 
 
 @pytest.mark.parametrize(("bits", "compression"), [(5, 0), (24, 1), (8, 3), (24, 4), (16, 99)])
-def test_depths_that_do_not_exist_are_refused(bits: int, compression: int) -> None:
+def test_unsupported_depths_and_compressions_are_refused(bits: int, compression: int) -> None:
     with pytest.raises(UndecodablePicture, match="not supported"):
         decoded(bmp(np.zeros((2, 8), np.uint8), bits, 2, compression=compression))
 
 
-def test_a_field_of_two_pieces_is_refused() -> None:
+def test_a_bit_field_in_separate_pieces_is_refused() -> None:
     with pytest.raises(UndecodablePicture, match="separate pieces"):
         decoded(bmp(np.zeros((2, 8), np.uint8), 32, 2, masks=(0xF0F, 0xF0, 0xF000, 0)))
 
 
 @pytest.mark.parametrize("size", [16, 20, 24, 36, 48, 64])
 @pytest.mark.parametrize("top_down", [False, True])
-def test_headers_of_os2_may_end_early(size: int, top_down: bool) -> None:
+def test_os2_headers_may_be_shortened(size: int, top_down: bool) -> None:
     indices = np.arange(15, dtype=np.uint8).reshape(3, 5) % 4
     palette = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)], np.uint8)
     colors = b"".join(bytes(color[::-1]) + b"\0" for color in palette.tolist()) + bytes(4 * 252)
@@ -213,7 +216,7 @@ def test_headers_of_os2_may_end_early(size: int, top_down: bool) -> None:
 
 
 @pytest.mark.parametrize("at", [14, 53])
-def test_pixels_that_are_said_to_begin_inside_the_header_are_refused(at: int) -> None:
+def test_a_pixel_offset_inside_the_header_is_refused(at: int) -> None:
     data = bytearray(bmp(np.zeros((2, 6), np.uint8), 24, 2))
     struct.pack_into("<I", data, 10, at)
     with pytest.raises(UndecodablePicture, match=rf"begin at byte {at}, inside its header"):
@@ -222,7 +225,7 @@ def test_pixels_that_are_said_to_begin_inside_the_header_are_refused(at: int) ->
 
 @pytest.mark.parametrize("at", [0, 14 + 40])
 @pytest.mark.parametrize("bits", [1, 4, 8, 24])
-def test_pixels_without_a_place_are_behind_the_palette(bits: int, at: int) -> None:
+def test_without_a_pixel_offset_the_pixels_follow_the_palette(bits: int, at: int) -> None:
     rows = np.arange(12, dtype=np.uint8).reshape(2, 6) if bits == 24 else packed(np.array([[0, 1], [1, 1]]), bits)
     data = bmp(rows, bits, 2, palette=None if bits == 24 else PALETTES["two colours"])
     assert np.array_equal(decoded(data[:10] + struct.pack("<I", at) + data[14:]), decoded(data))
@@ -251,14 +254,14 @@ def test_the_profile_of_a_version_5_header_is_kept_and_converted(gray: bool) -> 
 
 
 @pytest.mark.parametrize(("at", "size"), [(2**31, 100), (0, 0), (124, 2**32 - 1)])
-def test_a_profile_that_is_not_there_is_none(at: int, size: int) -> None:
+def test_a_profile_outside_the_file_is_ignored(at: int, size: int) -> None:
     data = bytearray(_with_profile(np.zeros((2, 6), np.uint8), 24, 2, b""))
     struct.pack_into("<II", data, 126, at, size)
     assert read(bytes(data), wanted(scale=2), DecodeLimits()).metadata.icc is None
 
 
 def _runs(codes: bytes, bits: int = 8) -> bytes:
-    """5 x 3 pixels, from the bottom up."""
+    """A run-length encoded BMP of 5 x 3 pixels, from the bottom up."""
     data = bytearray(bmp(np.zeros((3, 5), np.uint8), bits, 5, palette=COLORS, compression=1 if bits == 8 else 2))
     return bytes(data[: struct.unpack_from("<I", data, 10)[0]]) + codes
 
@@ -279,7 +282,7 @@ WHOLE_RUNS = {
 
 
 @pytest.mark.parametrize(("bits", "codes", "rows"), WHOLE_RUNS.values(), ids=WHOLE_RUNS)
-def test_run_lengths_that_leave_pixels_out(bits: int, codes: bytes, rows: list[tuple[int, ...]]) -> None:
+def test_run_lengths_may_skip_pixels(bits: int, codes: bytes, rows: list[tuple[int, ...]]) -> None:
     raster = read(_runs(codes, bits), wanted(scale=2), DecodeLimits())
     np.testing.assert_array_equal(raster.frames[0], COLORS[np.array(rows)])
     assert not raster.truncated
@@ -288,7 +291,7 @@ def test_run_lengths_that_leave_pixels_out(bits: int, codes: bytes, rows: list[t
 @pytest.mark.parametrize(
     "codes", [b"\5\2\0\0\2\1", b"\5\2\0\0\0\5\1\2", b"\5\2\0\0\0\2\1", b"\5\2" + b"\0\2\0\0" * 999]
 )
-def test_run_lengths_that_are_cut_short_are_told_or_taken(codes: bytes) -> None:
+def test_run_lengths_that_are_cut_short_are_refused_unless_allowed(codes: bytes) -> None:
     with pytest.raises(UndecodablePicture, match="run lengths are cut short"):
         decoded(_runs(codes))
     raster = read(_runs(codes), wanted(scale=2, truncated="allow"), DecodeLimits())
@@ -301,7 +304,7 @@ P3_ENDS = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
 
 
 def _calibrated(data: bytes, ends: Any, gammas: tuple[float, ...], kind: bytes = bytes(4), light: float = 1) -> bytes:
-    """A BMP of version 4 with these x, y of red, green and blue, as parts of `light`, and gammas."""
+    """A version 4 BMP with these gammas and chromaticities (x, y) of red, green and blue, scaled by `light`."""
     fields = [round(light * value * 2**30) for x, y in ends for value in (x, y, (1 - x - y) * (y > 0))]
     fields += [round(gamma * 65536) for gamma in gammas]
     return data[:70] + kind + struct.pack("<12I", *fields) + data[122:]
@@ -317,12 +320,14 @@ def _calibrated(data: bytes, ends: Any, gammas: tuple[float, ...], kind: bytes =
     ],
 )
 @pytest.mark.parametrize("light", [1, 0.4])
-def test_calibrated_colours_are_carried_and_converted(ends: Any, gammas: Any, expected: Any, light: float) -> None:
+def test_calibrated_colours_become_a_profile_and_are_converted(
+    ends: Any, gammas: Any, expected: Any, light: float
+) -> None:
     color = [round(255 * ((value / 255 + 0.055) / 1.055) ** 2.4) for value in (180, 128)] + [0]
     color = color if expected else [180, 90, 60]
     data = bmp(np.array([color[::-1] * 2], np.uint8), 24, 2, header=108)
     shown = read(_calibrated(data, ends, gammas, light=light), wanted(2, color="srgb"), DecodeLimits()).frames[0][0, 0]
-    # Of Display P3 as in test_avif, whose curve is that of sRGB, and nearly 2.2.
+    # Display P3 as in test_avif, whose curve is that of sRGB, close to a gamma of 2.2.
     assert np.abs(shown.astype(int) - (expected or [193, 83, 51])).max() <= 4
     kept = read(_calibrated(data, ends, gammas), wanted(2), DecodeLimits())
     assert (kept.metadata.icc is not None, kept.frames[0][0, 0].tolist()) == (True, color)
@@ -330,13 +335,13 @@ def test_calibrated_colours_are_carried_and_converted(ends: Any, gammas: Any, ex
 
 @pytest.mark.parametrize("ends", [SRGB_ENDS, ((0, 0),) * 3])
 @pytest.mark.parametrize("gammas", [(2.2,) * 3, (0.0,) * 3])
-def test_calibrated_colours_that_are_srgb_or_nothing_need_no_profile(ends: Any, gammas: Any) -> None:
+def test_calibrated_colours_that_are_srgb_or_invalid_need_no_profile(ends: Any, gammas: Any) -> None:
     data = _calibrated(bmp(np.zeros((1, 6), np.uint8), 24, 2, header=108), ends, gammas)
     assert read(data, wanted(2), DecodeLimits()).metadata.icc is None
 
 
 @pytest.mark.parametrize(("kind", "srgb"), [(b"BGRs", True), (b" niW", True), (b"KNIL", False)])
-def test_a_bmp_may_name_srgb(kind: bytes, srgb: bool) -> None:
+def test_a_bmp_may_be_tagged_as_srgb(kind: bytes, srgb: bool) -> None:
     data = _calibrated(bmp(np.zeros((1, 6), np.uint8), 24, 2, header=108), P3_ENDS, (1.0,) * 3, kind)
     found = read(data, wanted(2), DecodeLimits()).metadata
     assert (found.srgb, found.icc) == (srgb, None)

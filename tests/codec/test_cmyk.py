@@ -1,4 +1,4 @@
-"""CMYK becomes sRGB through the profile in the file, at the depth of the file."""
+"""CMYK is converted to sRGB with the profile in the file, at the depth of the file."""
 
 import io
 from typing import Any
@@ -27,7 +27,7 @@ def _by_pillow(inks: Array) -> Array:
 
 @pytest.mark.parametrize("color", ["keep", "srgb"])
 @pytest.mark.parametrize(("form", "settings"), [("TIFF", {}), ("JPEG", {"quality": 100, "subsampling": 0})])
-def test_eight_bits_agree_with_pillow(form: str, settings: dict[str, Any], color: Any) -> None:
+def test_eight_bit_results_agree_with_pillow(form: str, settings: dict[str, Any], color: Any) -> None:
     rows, columns = np.indices((24, 24))
     inks = np.stack([rows * 10, columns * 10, 240 - rows * 9, columns * 4], axis=-1).astype(np.uint8)
     data = saved(inks, form, "CMYK", icc_profile=PROFILE, **settings)
@@ -38,7 +38,7 @@ def test_eight_bits_agree_with_pillow(form: str, settings: dict[str, Any], color
     assert "icc_profile" not in opened(encoded.body).info
 
 
-def test_sixteen_bits_stay_sixteen() -> None:
+def test_sixteen_bits_are_kept() -> None:
     coarse = picture(16, 16, 4)
     file = io.BytesIO()
     tags = [(34675, 7, len(PROFILE), PROFILE, True)]
@@ -49,7 +49,7 @@ def test_sixteen_bits_stay_sixteen() -> None:
     assert decoded.depth == 16
     assert out.dtype == np.uint16
     assert_same(np.rint(out / 257).astype(np.uint8), _by_pillow(coarse), "cmyk-16", file.getvalue(), tolerance=1)
-    assert (out % 257 != 0).mean() > 0.9  # between the levels of 8 bits
+    assert (out % 257 != 0).mean() > 0.9  # values between the levels of 8 bits
 
 
 def test_a_fine_ramp_of_black_ink_has_more_levels_than_eight_bits_hold() -> None:
@@ -61,7 +61,7 @@ def test_a_fine_ramp_of_black_ink_has_more_levels_than_eight_bits_hold() -> None
     assert len(np.unique(pixels(encoded.body))) == 4000
 
 
-def test_a_profile_for_other_inks_is_let_go() -> None:
+def test_a_profile_for_other_inks_is_ignored() -> None:
     inks = picture(8, 8, 4)
     with_rgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     _, expected = upscaled(saved(inks, "TIFF", "CMYK"))
@@ -73,8 +73,8 @@ def test_a_profile_for_other_inks_is_let_go() -> None:
 @pytest.mark.parametrize(
     ("channel", "ink"), [(0, (178, 84, 72)), (1, (153, 216, 122)), (2, (235, 120, 240)), (3, (38, 128, 128))], ids=str
 )
-def test_inks_more_colorful_than_srgb_end_at_its_edge(channel: int, ink: tuple[int, ...], dtype: type) -> None:
-    """Between white and an ink, the profile is linear in CIELAB; by LittleCMS's shortcut it was up to 23 levels off."""
+def test_inks_outside_srgb_are_clipped_to_its_gamut(channel: int, ink: tuple[int, ...], dtype: type) -> None:
+    """The profile is linear in CIELAB from white to an ink; LittleCMS's shortcut made results up to 23 levels off."""
     share = np.linspace(0, 1, 256)[:, None]
     profile, full = cmyk_profile(1.25), np.iinfo(dtype).max
     assert bytes(ink) in profile
@@ -87,7 +87,7 @@ def test_inks_more_colorful_than_srgb_end_at_its_edge(channel: int, ink: tuple[i
 
 
 def _srgb(lab: Array) -> Array:
-    """CIELAB (n, 3) of D50 as sRGB, 0 to 1. (IEC 61966-2-1, Bradford.)"""
+    """CIELAB (n, 3) at D50 as sRGB, 0 to 1. (IEC 61966-2-1, Bradford.)"""
     above = (lab[:, :1] + 16) / 116 + lab[:, 1:2] * (0.002, 0, 0) + lab[:, 2:] * (0, 0, -0.005)
     xyz = np.where(above > 6 / 29, above**3, 3 * (6 / 29) ** 2 * (above - 4 / 29)) * (0.9642, 1, 0.8249)
     linear = xyz @ np.linalg.inv([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]]).T

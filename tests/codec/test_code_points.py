@@ -1,4 +1,4 @@
-"""Colours named by code points (ITU-T H.273): PQ, HLG and wide gamuts come out as they came in, in any format."""
+"""Colours given by code points (ITU-T H.273): PQ, HLG and wide gamuts are kept, whatever the output format."""
 
 import functools
 import io
@@ -79,7 +79,7 @@ def test_a_png_keeps_its_code_points_and_every_sample(points: tuple[int, int], d
     assert (b"iCCP" in kinds) is described
 
 
-def test_they_go_before_every_other_word_on_colours() -> None:
+def test_code_points_take_precedence_over_every_other_colour_chunk() -> None:
     others = [(b"iCCP", b"x\0\0" + bytes(4)), (b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 100_000))]
     found = _found(_png(_smooth(), PQ, *others))
     assert found[b"cICP"] == bytes((*PQ, 0, 1))
@@ -90,8 +90,8 @@ def test_they_go_before_every_other_word_on_colours() -> None:
 
 @pytest.mark.parametrize("transfer", [1, 6, 14, 15])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_bt709_is_srgb_and_still_called_bt709(transfer: int, channels: int) -> None:
-    """ffmpeg names it in the PNGs that it makes of videos, and Chromium shows those darker than sRGB."""
+def test_bt709_is_treated_as_srgb_but_keeps_its_code_points(transfer: int, channels: int) -> None:
+    """ffmpeg declares BT.709 in PNGs extracted from videos, and Chromium shows those darker than sRGB."""
     data = _png(_smooth(channels=channels), (1, transfer))
     found = _found(data)
     assert (found[b"cICP"], found[b"sRGB"], b"iCCP" in found) == (bytes((1, transfer, 0, 1)), b"\1", False)
@@ -109,7 +109,7 @@ def test_the_profile_of_video_has_the_curve_of_srgb(primaries: int, transfer: in
     assert profile(CodePoints(primaries, transfer)) == profile(CodePoints(primaries, 13))
 
 
-def test_the_mastering_display_and_the_light_go_with_them() -> None:
+def test_mastering_display_and_content_light_are_kept_with_code_points() -> None:
     more = (b"mDCV", struct.pack(">8H2I", *MASTERING)), (b"cLLI", struct.pack(">2I", *LIGHT))
     data = _png(_smooth(), PQ, *more)
     found = _found(data)
@@ -135,7 +135,7 @@ def _left_out(decoded: Any, target: Any) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_narrow_range_becomes_full(channels: int, dtype: type) -> None:
+def test_limited_range_becomes_full_range(channels: int, dtype: type) -> None:
     samples = picture(16, 16, channels, dtype)
     samples[..., -1] |= 1
     _, encoded = upscaled(_png(samples, (*PQ, 0, 0)))
@@ -174,7 +174,7 @@ def test_a_png_becomes_an_avif_of_ten_bits(points: tuple[int, int], channels: in
     assert decoded.metadata.dropped == ()
 
 
-def test_a_wide_gamut_of_ordinary_light_is_an_avif_of_eight_bits() -> None:
+def test_a_wide_gamut_without_hdr_becomes_an_avif_of_eight_bits() -> None:
     _, encoded = upscaled(_png(_smooth(), (12, 13)), encode=wanted(format="avif"))
     own = heif.Items(encoded.body).primary
     assert (own[b"pixi"][5], bytes(own[b"colr"][:8])) == (8, b"nclx" + struct.pack(">HH", 12, 13))
@@ -183,7 +183,7 @@ def test_a_wide_gamut_of_ordinary_light_is_an_avif_of_eight_bits() -> None:
 @pytest.mark.parametrize("lossless", [True, False])
 @pytest.mark.parametrize("points", [PQ, HLG, (11, 16), (12, 13), (1, 8)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_jpeg_xl_names_them_too(points: tuple[int, int], lossless: bool, channels: int) -> None:
+def test_jpeg_xl_results_have_the_code_points(points: tuple[int, int], lossless: bool, channels: int) -> None:
     samples = _smooth(channels=channels)
     if channels == 4:
         samples[..., -1] |= 1
@@ -201,7 +201,7 @@ def test_jpeg_xl_names_them_too(points: tuple[int, int], lossless: bool, channel
 
 @pytest.mark.parametrize("target", ["tiff", "jpeg", "webp"])
 @pytest.mark.parametrize("points", [PQ, HLG, (12, 13)])
-def test_other_formats_get_a_profile_that_says_the_same(target: Any, points: tuple[int, int]) -> None:
+def test_other_formats_get_an_equivalent_profile(target: Any, points: tuple[int, int]) -> None:
     decoded, encoded = upscaled(_png(_smooth(), points), encode=wanted(format=target))
     icc = _icc(encoded.body)
     ImageCms.ImageCmsProfile(io.BytesIO(icc))
@@ -210,7 +210,7 @@ def test_other_formats_get_a_profile_that_says_the_same(target: Any, points: tup
     assert _left_out(decoded, target) == ()
 
 
-def test_what_has_neither_a_place_nor_a_profile_is_said_to_be_left_out() -> None:
+def test_code_points_that_a_format_cannot_express_are_reported_as_dropped() -> None:
     decoded, _ = upscaled(_png(_smooth(), (10, 17)))
     assert _left_out(decoded, "png") == _left_out(decoded, "avif") == ()
     for target in ("tiff", "jpeg", "webp", "jxl"):
@@ -218,13 +218,13 @@ def test_what_has_neither_a_place_nor_a_profile_is_said_to_be_left_out() -> None
 
 
 def _pq(nits: float) -> float:
-    """SMPTE ST 2084: light to code value."""
+    """The code value for a luminance, by SMPTE ST 2084."""
     power = (nits / 10_000) ** 0.1593017578125
     return float(((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375)
 
 
-def test_pq_is_brought_to_the_range_of_ordinary_displays_by_color_srgb() -> None:
-    """Neutral stays neutral, order stays, shadows keep their light (of 250 cd/m²), and only the end is white."""
+def test_color_srgb_maps_pq_to_the_range_of_sdr_displays() -> None:
+    """Neutrals and the order are kept, shadows keep their light (of 250 cd/m²), and only the maximum is white."""
     nits = [0.0, 0.5, 2.0, 5.0, 20.0, 100.0, 203.0, 1000.0, 10_000.0]
     codes = np.rint([[_pq(value) * 65535 for value in nits]]).astype(np.uint16)
     _, encoded = upscaled(_png(codes[..., None].repeat(3, axis=2), PQ), color="srgb")
@@ -241,7 +241,7 @@ def test_pq_is_brought_to_the_range_of_ordinary_displays_by_color_srgb() -> None
 
 @pytest.mark.parametrize("points", [PQ, HLG])
 @pytest.mark.parametrize("gray", [False, True])
-def test_the_profile_of_hdr_passes_littlecms(points: tuple[int, int], gray: bool) -> None:
+def test_hdr_profiles_are_valid_for_littlecms(points: tuple[int, int], gray: bool) -> None:
     found = profile(CodePoints(*points), gray)
     assert found is not None
     imagecodecs.cms_profile_validate(found)
@@ -251,7 +251,7 @@ def test_the_profile_of_hdr_passes_littlecms(points: tuple[int, int], gray: bool
 @pytest.mark.parametrize("primaries", [1, 9, 11, 12])
 @pytest.mark.parametrize("transfer", [1, 8, 13, 17])
 @pytest.mark.parametrize("gray", [False, True])
-def test_both_ways_to_make_a_profile_agree(
+def test_both_ways_of_making_a_profile_agree(
     primaries: int, transfer: int, gray: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = CodePoints(primaries, transfer)
@@ -269,7 +269,7 @@ def test_both_ways_to_make_a_profile_agree(
     assert np.abs(one.astype(int) - other).max() <= 65535 // 255
 
 
-def test_the_names_of_libjxl_and_code_points_are_inverse() -> None:
+def test_code_points_survive_conversion_to_libjxl_names_and_back() -> None:
     for primaries in (1, 9, 11, 12):
         for transfer in (1, 8, 13, 16, 17, 18):
             named = jxl_profile.encoding((primaries, transfer), gray=False)
@@ -279,7 +279,7 @@ def test_the_names_of_libjxl_and_code_points_are_inverse() -> None:
 
 
 @pytest.mark.parametrize("choice", ["keep", "all"])
-def test_exif_and_xmp_find_their_way_into_an_avif_with_code_points(choice: Any) -> None:
+def test_an_avif_with_code_points_keeps_exif_and_xmp(choice: Any) -> None:
     exif = Image.Exif()
     exif[0x13B] = "Ada"
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">' + (
@@ -313,7 +313,7 @@ def test_ffmpeg_reads_the_code_points_of_results(tmp_path: Path) -> None:
     assert (stream["color_range"], stream["pix_fmt"]) == ("pc", "yuv444p10le")
 
 
-def test_libavif_reads_what_was_added(tmp_path: Path) -> None:
+def test_libavif_reads_the_added_boxes(tmp_path: Path) -> None:
     more = (b"mDCV", struct.pack(">8H2I", *MASTERING)), (b"cLLI", struct.pack(">2I", *LIGHT))
     _, encoded = upscaled(_png(_smooth(), PQ, *more), encode=wanted(format="avif"))
     (tmp_path / "result.avif").write_bytes(encoded.body)
@@ -331,7 +331,7 @@ def test_exiftool_reads_the_chunks_of_results(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("points", [PQ, HLG, (12, 13), (9, 8)])
 @pytest.mark.parametrize("bits", [8, 10, 12])
-def test_an_avif_without_colr_has_those_of_its_av1(points: tuple[int, int], bits: int) -> None:
+def test_an_avif_without_colr_gets_its_code_points_from_av1(points: tuple[int, int], bits: int) -> None:
     with_box = _avif(points, bits)
     without = with_box.replace(b"colrnclx", b"freenclx")
     assert b"colr" not in without
@@ -344,7 +344,7 @@ def test_an_avif_without_colr_has_those_of_its_av1(points: tuple[int, int], bits
 @pytest.mark.parametrize("points", [PQ, HLG, (12, 13)])
 @pytest.mark.parametrize("bits", [8, 10])
 @pytest.mark.parametrize("parameters", [{}, {"x265:sar": "16:11", "x265:overscan": "show"}])
-def test_a_heic_without_colr_has_those_of_its_hevc(
+def test_a_heic_without_colr_gets_its_code_points_from_hevc(
     points: tuple[int, int], bits: int, parameters: dict[str, str]
 ) -> None:
     pillow_heif = pytest.importorskip("pillow_heif")
@@ -369,7 +369,7 @@ def test_a_heic_without_colr_has_those_of_its_hevc(
 
 
 @pytest.mark.parametrize("box", ["colr says that it is unspecified", "colr says sRGB"])
-def test_a_box_goes_before_what_is_coded(box: str) -> None:
+def test_a_colr_box_takes_precedence_over_the_bitstream(box: str) -> None:
     said = struct.pack(">HH", *((2, 2) if "unspecified" in box else (1, 13)))
     data = _avif(PQ, 10).replace(b"colrnclx" + struct.pack(">HH", *PQ), b"colrnclx" + said)
     assert upscaled(data)[0].metadata.cicp is None
@@ -377,7 +377,7 @@ def test_a_box_goes_before_what_is_coded(box: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_coded_headers_of_any_kind_are_points_or_none(data: st.DataObject) -> None:
+def test_any_hevc_header_gives_code_points_or_none(data: st.DataObject) -> None:
     whole = hvcc()
     at = data.draw(st.integers(22, len(whole) - 1))
     body = bytearray(whole[: data.draw(st.integers(0, len(whole)))])

@@ -1,4 +1,4 @@
-"""Colour comes out as it went in: flat pictures exactly, ramps within a level of float64, depth without loss."""
+"""Colours are kept: flat pictures exactly, ramps within a level of a float64 reference, 16 bits without loss."""
 
 import struct
 
@@ -28,7 +28,7 @@ ODD_SIZES = [(1, 1), (1, 7), (7, 1), (7, 5), (5, 3), (13, 17), (2, 31), (8, 8), 
 
 
 def _ideal(samples: Array, scale: int, full: int) -> Array:
-    """The bicubic enlargement of every plane in float64, by the definitions in model, rounded once."""
+    """The bicubic enlargement of every plane in float64, by the definitions in `model`, rounded once."""
     height, width = samples.shape[0] * scale, samples.shape[1] * scale
     ycbcr = color.ycbcr_from_rgb(samples / full)
     large = np.stack([resample.resize(ycbcr[..., c], height, width) for c in range(3)], axis=-1)
@@ -42,8 +42,8 @@ def _merged(samples: Array, scale: int) -> Array:
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_a_flat_color_comes_out_as_it_was_over_the_whole_cube(scale: int) -> None:
-    # Every 17th level and the levels next to the ends, on each axis: a picture of 3 x 3 of each, one after the other.
+def test_flat_colors_are_exact_over_the_whole_cube(scale: int) -> None:
+    # Every 17th level and those next to the ends, on each axis; one picture of 3 x 3 pixels for each colour.
     levels = sorted({*range(0, 256, 17), 1, 2, 127, 128, 253, 254})
     rng = np.random.default_rng(scale)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
@@ -54,14 +54,14 @@ def test_a_flat_color_comes_out_as_it_was_over_the_whole_cube(scale: int) -> Non
         assert (out == rgb).all(), rgb
 
 
-def test_sampled_colors_of_all_sixteen_million_survive_split_and_merge() -> None:
+def test_random_colors_survive_split_and_merge_exactly() -> None:
     rng = np.random.default_rng(7)
     samples = rng.integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
     planes = split(samples, FORMULAS)
     assert np.array_equal(merge(planes, planes.planes, 1, 8, FORMULAS), samples)
 
 
-def test_the_luma_of_a_low_precision_network_may_be_off_by_a_thousandth() -> None:
+def test_luma_errors_of_a_thousandth_do_not_change_the_result() -> None:
     samples = np.random.default_rng(3).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     planes = split(samples, FORMULAS)
     for error in (-0.0012, 0.0012):
@@ -89,7 +89,7 @@ def test_odd_sizes_become_exactly_scale_times_as_large(height: int, width: int, 
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_sixteen_bits_survive_float32(channels: int) -> None:
+def test_sixteen_bit_samples_survive_float32(channels: int) -> None:
     samples = picture(64, 64, channels, np.uint16)
     samples[..., -1] = np.maximum(samples[..., -1], 1)
     planes = split(samples, FORMULAS)
@@ -105,8 +105,8 @@ def test_gray_stays_gray_at_every_level() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("alpha", [False, True])
-def test_gray_in_three_channels_stays_the_same_in_all(dtype: type, alpha: bool) -> None:
-    """To the last code: chroma that is only nearly zero puts one sample in a hundred of 16 bits off by one."""
+def test_gray_in_three_channels_stays_equal_in_all(dtype: type, alpha: bool) -> None:
+    """Exactly: chroma that is not quite zero made one in a hundred 16-bit samples differ by one."""
     gray = np.random.default_rng(3).integers(0, np.iinfo(dtype).max, (40, 37, 1), dtype, endpoint=True)
     rest = [np.roll(gray, 5, axis=0)] if alpha else []
     made = _merged(np.concatenate([gray, gray, gray, *rest], axis=2), 4)
@@ -139,7 +139,7 @@ def test_a_plane_of_the_wrong_size_is_refused() -> None:
         service.encode(decoded, [[np.zeros((7, 5), np.float32)]], 4, wanted())
 
 
-def test_threads_and_strips_do_not_change_a_bit() -> None:
+def test_threads_and_strips_do_not_change_the_result() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     planes = split(picture(61, 33, 3), FORMULAS)
@@ -159,8 +159,8 @@ def _noise(dtype: type) -> Array:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_colors_beyond_srgb_end_at_its_edge(dtype: type) -> None:
-    """Adobe RGB by its gamma and a matrix in float64; 16 bits were up to 20 levels of 255 off, by a shortcut."""
+def test_colors_outside_srgb_are_clipped_to_its_gamut(dtype: type) -> None:
+    """Against Adobe RGB computed in float64; a shortcut once made 16-bit samples up to 20 of 255 levels off."""
     samples, full = _noise(dtype), np.iinfo(dtype).max
     shown = to_srgb(samples, ADOBE)
     assert shown is not None
@@ -171,8 +171,8 @@ def test_colors_beyond_srgb_end_at_its_edge(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_steps_that_a_profile_lists_are_not_taken(dtype: type) -> None:
-    """There may be thousands for each pixel. Here one makes everything black. (ICC.1:2022, 10.18.)"""
+def test_processing_elements_of_a_profile_are_not_executed(dtype: type) -> None:
+    """A profile may hold thousands of them for every pixel; this one makes everything black. (ICC.1:2022, 10.18.)"""
     black = b"matf\0\0\0\0" + struct.pack(">2H12f", 3, 3, *[0] * 12)
     steps = b"mpet\0\0\0\0" + struct.pack(">2H3I", 3, 3, 1, 24, len(black)) + black
     profile = ADOBE[:8] + b"\4\x30" + ADOBE[10:]
@@ -186,7 +186,7 @@ def test_steps_that_a_profile_lists_are_not_taken(dtype: type) -> None:
 
 
 def _with_tag(profile: bytes, name: bytes, body: bytes) -> bytes:
-    """A profile with one more tag at its end; what there was moves by an entry."""
+    """The profile with one more tag at its end; the existing data moves by one table entry."""
     (count,) = struct.unpack_from(">I", profile, 128)
     entries = [struct.unpack_from(">4sII", profile, 132 + 12 * index) for index in range(count)]
     table = b"".join(struct.pack(">4sII", kind, at + 12, size) for kind, at, size in entries)
@@ -198,7 +198,7 @@ def _with_tag(profile: bytes, name: bytes, body: bytes) -> bytes:
 
 
 def _to_xyz(x: float, y: float) -> Array:
-    """RGB to XYZ of D65, with sRGB's red and blue and a green of this chromaticity. (SMPTE RP 177.)"""
+    """The matrix from RGB to XYZ at D65, with the red and blue of sRGB and a green at (x, y). (SMPTE RP 177.)"""
     ends = np.array([(0.64, 0.33), (x, y), (0.15, 0.06)])
     columns = np.stack([ends[:, 0] / ends[:, 1], np.ones(3), (1 - ends.sum(axis=1)) / ends[:, 1]])
     return columns * np.linalg.solve(columns, [0.3127 / 0.329, 1, (1 - 0.3127 - 0.329) / 0.329])

@@ -1,4 +1,4 @@
-"""What a decoder process may no longer do: hostile code in its place finds every way out refused."""
+"""A confined decoder process: hostile code running in it cannot reach files, the network or other processes."""
 
 import platform
 import subprocess
@@ -55,7 +55,7 @@ attempt("what was open", lambda: os.read(inside, 1))
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What hostile code in a confined process printed: deed -> how it ended."""
+    """What hostile code in a confined process printed: attempt -> outcome."""
     folder = tmp_path_factory.mktemp("confined")
     inside, outside = folder / "inside", folder / "outside"
     inside.write_text("x")
@@ -75,21 +75,21 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(line.split(": ") for line in done.stdout.splitlines())
 
 
-def test_the_filter_is_whole(found: dict[str, str]) -> None:
+def test_the_filter_is_complete(found: dict[str, str]) -> None:
     assert found["gap"] == "''"
 
 
-def test_what_decoding_does_not_need_is_refused(found: dict[str, str]) -> None:
+def test_system_calls_that_decoding_does_not_need_are_refused(found: dict[str, str]) -> None:
     deeds = found.keys() - {"gap", "thread", "what was open"}
     assert len(deeds) == 15
     assert {deed: found[deed] for deed in deeds} == dict.fromkeys(deeds, "Operation not permitted")
 
 
-def test_what_decoding_needs_is_left(found: dict[str, str]) -> None:
+def test_system_calls_that_decoding_needs_are_allowed(found: dict[str, str]) -> None:
     assert (found["thread"], found["what was open"]) == ("succeeded", "succeeded")
 
 
-def test_where_there_is_no_filter_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_a_filter_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert confinement.limit_calls() == "there is no filter of system calls for Linux on riscv64"
 
@@ -100,7 +100,7 @@ THREAD, FORK = 0x3D0F00, 0x1200011
 
 
 def verdict(machine: str, architecture: int, number: int, argument: int = 0) -> str:
-    """What the kernel would do with a call: the filter, step by step."""
+    """What the kernel would do with a call, by interpreting the filter."""
     memory = {0: number, 4: architecture, 16: argument}
     program, at, value = confinement.filter_program(machine), 0, 0
     while True:
@@ -122,7 +122,7 @@ def verdict(machine: str, architecture: int, number: int, argument: int = 0) -> 
         ("aarch64", AARCH64, {"read": 63, "openat": 56, "socket": 198, "execve": 221, "clone": 220, "clone3": 435}),
     ],
 )
-def test_the_filter_on_either_machine(machine: str, architecture: int, calls: dict[str, int]) -> None:
+def test_the_filter_covers_both_architectures(machine: str, architecture: int, calls: dict[str, int]) -> None:
     found = {name: verdict(machine, architecture, number) for name, number in calls.items()}
     assert found == {
         "read": ALLOWED,
@@ -139,8 +139,8 @@ def test_the_filter_on_either_machine(machine: str, architecture: int, calls: di
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces it")
-def test_a_limit_that_is_lower_already_stays() -> None:
-    """As with `ulimit -v`."""
+def test_a_lower_existing_limit_is_kept() -> None:
+    """Such as one set by `ulimit -v`."""
     lines = [
         "import resource",
         "from app.codec.confinement import limit_memory",

@@ -1,4 +1,4 @@
-"""Results agree with their source in brightness, whatever the network overshoots; and flat pictures stay exact."""
+"""Results are as bright as their source, however far the network overshoots, and flat pictures stay exact."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from model.resample import resize
 from model.runtime import Runtime, Weights
 from tests.codec.support import FORMULAS, Array, bicubic, nearest, picture
 
-WINDOW = 16  # source pixels, each way
+WINDOW = 16  # source pixels, in each direction
 LUMA = np.array([0.299, 0.587, 0.114])
 SHAPES = [(1, 1), (1, 9), (3, 4), (5, 2), (33, 17)]
 
@@ -28,7 +28,7 @@ Upscale = Callable[[Plane, int], Plane]
 
 
 def overshooting(plane: Plane, scale: int) -> Plane:
-    """Bicubic with its detail exaggerated, as far beyond black and white as a network goes, and further."""
+    """Bicubic with exaggerated detail, which goes beyond black and white further than a network does."""
     padded = np.pad(plane, 1, mode="edge")
     height, width = plane.shape
     soft = np.mean([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
@@ -36,7 +36,7 @@ def overshooting(plane: Plane, scale: int) -> Plane:
 
 
 def drawings() -> dict[str, Array]:
-    """What is hardest to keep as bright as it is: detail of one pixel from one end of the range to the other."""
+    """Drawings whose brightness is hardest to keep: one-pixel detail across the whole range."""
     y, x = np.mgrid[0:64, 0:64]
     random = np.random.default_rng(0)
     checkers = (x + y) % 2 > 0
@@ -63,7 +63,7 @@ def drawings() -> dict[str, Array]:
 
 
 def photographs() -> dict[str, Array]:
-    """Noise as photographs have it, 1/f, that is burnt out and sunk into black in places."""
+    """1/f noise, as in photographs, clipped to white and to black in places."""
     made = {}
     frequencies = np.hypot(np.fft.fftfreq(70)[:, None], np.fft.fftfreq(90)[None])
     for contrast in (60, 100):
@@ -79,7 +79,7 @@ PICTURES = drawings() | photographs()
 
 
 def consistent(samples: Samples, upscale: Upscale, scale: int) -> Samples:
-    """What the service makes of samples of 8 or 16 bits."""
+    """The service's result for samples of 8 or 16 bits."""
     source = split(samples, FORMULAS)
     planes = [upscale(plane, scale) for plane in source.planes]
     depth: Literal[8, 16] = 8 if samples.itemsize == 1 else 16
@@ -87,7 +87,7 @@ def consistent(samples: Samples, upscale: Upscale, scale: int) -> Samples:
 
 
 def differences(source: Array, result: Array, step: int = 1) -> Array:
-    """Of the means of windows of 16 x 16 source pixels, or of all there are, in levels; corners at multiples of `step`.
+    """Differences of the means of windows of up to 16 x 16 source pixels, in levels, at multiples of `step`.
 
     (windows down, windows across, C)
     """
@@ -111,12 +111,12 @@ def assert_agrees(source: Array, result: Array) -> None:
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 @pytest.mark.parametrize("name", PICTURES)
-def test_what_overshoots_is_as_bright_as_its_source(name: str, scale: int) -> None:
+def test_overshooting_results_are_as_bright_as_their_source(name: str, scale: int) -> None:
     assert_agrees(PICTURES[name], consistent(PICTURES[name], overshooting, scale))
 
 
-def test_without_the_step_the_fake_network_is_far_off() -> None:
-    """Or the tests above would prove nothing."""
+def test_without_the_correction_the_fake_network_is_far_off() -> None:
+    """Otherwise the tests above would prove nothing."""
     for name in ("white and gray", "random dither", "red and white", "noise 100"):
         source = split(PICTURES[name], FORMULAS)
         plain = merge(source, [overshooting(source.luma, 4)], 4, 8, FORMULAS)
@@ -125,7 +125,7 @@ def test_without_the_step_the_fake_network_is_far_off() -> None:
 
 @pytest.fixture(scope="module")
 def network(weights: Path) -> Upscale:
-    """The shipped one, as its float32 definition computes it."""
+    """The shipped network, in its float32 definition."""
     runtime: Runtime = Weights.open(weights).runtime("cpu", "float32", "torch")
 
     def upscale(plane: Plane, scale: int) -> Plane:
@@ -139,12 +139,14 @@ def network(weights: Path) -> Upscale:
 
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("name", PICTURES)
-def test_what_the_network_makes_is_as_bright_as_its_source(network: Upscale, name: str, scale: int) -> None:
+def test_results_of_the_network_are_as_bright_as_their_source(network: Upscale, name: str, scale: int) -> None:
     assert_agrees(PICTURES[name], consistent(PICTURES[name], network, scale))
 
 
 @pytest.mark.slow
-def test_photographs_agree_with_their_source_and_gain_by_it(network: Upscale, bench_dir: Path) -> None:
+def test_corrected_photographs_are_as_bright_as_their_source_and_have_a_higher_psnr(
+    network: Upscale, bench_dir: Path
+) -> None:
     served, alone = [], []
     for small in sorted((bench_dir / "Set5" / "LRx4").glob("*.png")):
         with Image.open(small) as low, Image.open(bench_dir / "Set5" / "HR" / small.name) as high:
@@ -159,7 +161,7 @@ def test_photographs_agree_with_their_source_and_gain_by_it(network: Upscale, be
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_a_flat_gray_comes_out_as_it_was_at_every_level(implementation: str, scale: int) -> None:
+def test_flat_grays_are_exact_at_every_level(implementation: str, scale: int) -> None:
     for level in range(256):
         flat = np.full((5, 6, 1), level, np.uint8)
         assert (consistent(flat, nearest, scale) == level).all(), level
@@ -168,7 +170,7 @@ def test_a_flat_gray_comes_out_as_it_was_at_every_level(implementation: str, sca
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_a_flat_color_comes_out_as_it_was(implementation: str, scale: int) -> None:
+def test_flat_colors_are_exact(implementation: str, scale: int) -> None:
     corners = [[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)]
     colors = np.array([*corners, *np.random.default_rng(scale).integers(0, 256, (60, 3))], np.uint8)
     for color in colors:
@@ -176,7 +178,7 @@ def test_a_flat_color_comes_out_as_it_was(implementation: str, scale: int) -> No
         assert (consistent(flat, nearest, scale) == color).all(), color
 
 
-def test_sixteen_bits_and_alpha_agree_too() -> None:
+def test_sixteen_bit_samples_and_alpha_are_as_bright_as_their_source() -> None:
     dither = PICTURES["random dither"]
     wide = dither.astype(np.uint16) * 257
     assert_agrees(wide, consistent(wide, overshooting, 4))
@@ -193,7 +195,7 @@ def test_an_opaque_alpha_stays_opaque(implementation: str) -> None:
     assert np.array_equal(result[..., :3], consistent(PICTURES["red and blue"], overshooting, 2))
 
 
-def test_means_that_agree_to_half_a_level_are_left_alone() -> None:
+def test_means_within_half_a_level_are_left_unchanged() -> None:
     values = np.random.default_rng(0).random((2, 21, 34), np.float32) * 300 - 20
     means = consistency.block_means(values.clip(0, 255), 8)
     assert np.array_equal(consistency.shifted(values, means + np.float32(0.49), 8, 255), values)
@@ -201,8 +203,8 @@ def test_means_that_agree_to_half_a_level_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("missing", [-40, -3, -0.6, 0.6, 3, 40])
-def test_a_larger_difference_is_made_up_for_but_for_what_is_near(missing: float) -> None:
-    """Where nothing is clipped, in one step: by all of it but 0.5 levels squared over it."""
+def test_larger_differences_of_means_are_corrected(missing: float) -> None:
+    """If nothing is clipped, one step corrects all of a difference d but 0.5²/d levels."""
     values = np.random.default_rng(0).random((2, 21, 34), np.float32) * 100 + 70
     means = consistency.block_means(values, 8)
     found = consistency.shifted(values, means + np.float32(missing), 8, 255) - values
@@ -210,7 +212,7 @@ def test_a_larger_difference_is_made_up_for_but_for_what_is_near(missing: float)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_a_residual_is_what_the_shrunk_plane_lacks(scale: int) -> None:
+def test_the_residual_is_the_difference_from_the_shrunk_plane(scale: int) -> None:
     random = np.random.default_rng(scale)
     source = random.random((9, 7), np.float32)
     enlarged = random.random((9 * scale, 7 * scale), np.float32) * 2 - 0.5
@@ -221,7 +223,7 @@ def test_a_residual_is_what_the_shrunk_plane_lacks(scale: int) -> None:
 
 
 def cuts(height: int) -> Iterator[list[int]]:
-    """Ways to ask for rows from the top down."""
+    """Ways to divide the rows into bands, from the top down."""
     yield [0, height]
     yield [*range(0, height, 16), height]
     yield [*range(height + 1)]
@@ -229,7 +231,7 @@ def cuts(height: int) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_bands_and_threads_do_not_change_a_bit(implementation: str, channels: int) -> None:
+def test_bands_and_threads_do_not_change_the_result(implementation: str, channels: int) -> None:
     samples = picture(41, 23, channels)
     source = split(samples, FORMULAS)
     planes = [overshooting(plane, 2) for plane in source.planes]
@@ -254,7 +256,7 @@ def test_bands_and_threads_do_not_change_a_bit(implementation: str, channels: in
 def test_c_and_numpy_agree(
     compiled: str, scale: int, channels: int, dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for values half-way between two codes, and for offsets that tell two steps of Newton's method apart."""
+    """Except for values half-way between two codes, and offsets that differ after two steps of Newton's method."""
     depth: Literal[8, 16] = 8 if dtype is np.uint8 else 16
     tolerance = 1 if depth == 8 else 8
     for height, width in SHAPES:
@@ -269,10 +271,10 @@ def test_c_and_numpy_agree(
         assert (apart > 0).mean() <= (0.001 if depth == 8 else 0.1)
 
 
-def test_luma_that_was_cleaned_gets_nothing_back_but_its_brightness(implementation: str) -> None:
-    """What is missing pixel by pixel has been removed; blocks stay as bright as they were. Alpha is not cleaned."""
+def test_cleaned_luma_is_only_corrected_in_brightness(implementation: str) -> None:
+    """Detail that was cleaned away is not added back; blocks keep their brightness. Alpha is not cleaned."""
     checks = np.indices((24, 40)).sum(axis=0) % 2
-    noise = (120 + 12 * checks).astype(np.uint8)  # of no mean in any block
+    noise = (120 + 12 * checks).astype(np.uint8)  # the same mean in every block
     source = split(np.stack([noise, noise], axis=-1), FORMULAS)
     flat = np.full((96, 160), FORMULAS.gray_offset + FORMULAS.gray_gain * 126 / 255, np.float32)
     planes = [flat, np.full((96, 160), np.float32(126 / 255))]
@@ -287,7 +289,7 @@ def test_luma_that_was_cleaned_gets_nothing_back_but_its_brightness(implementati
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_what_was_cleaned_is_as_bright_as_its_source(name: str) -> None:
+def test_cleaned_results_are_as_bright_as_their_source(name: str) -> None:
     source = split(PICTURES[name], FORMULAS)
     planes = [overshooting(plane, 4) for plane in source.planes]
     assert_agrees(PICTURES[name], merge(source, planes, 4, 8, FORMULAS, consistent=True, cleaned=True))

@@ -1,4 +1,4 @@
-"""Decoding in a process that may be killed: the same answers, and a service that outlives its decoders."""
+"""Decoding in separate processes gives the same results, and the service survives the death of a decoder."""
 
 import fcntl
 import io
@@ -48,7 +48,7 @@ TIFFS = [
     tiff(picture(5, 7, 3, np.uint16) >> 6, 10, ">", 2),
     tiff(picture(5, 7, 3), 8, "<", 2, t266=(3, [2])),
 ]
-"""What is decoded by libraries that load on first use, which a confined process can no longer do."""
+"""Decoded by libraries that load on first use, which a confined process can no longer do."""
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +81,11 @@ def _equal(one: Raster, other: Raster) -> bool:
         *(pytest.param(data, id=f"TIFF {index}") for index, data in enumerate(TIFFS)),
     ],
 )
-def test_the_answer_is_the_same(processes: DecoderPool, data: bytes) -> None:
+def test_a_decoder_process_gives_the_same_raster(processes: DecoderPool, data: bytes) -> None:
     assert _equal(processes.read(data, OPTIONS, LIMITS), read(data, OPTIONS, LIMITS))
 
 
-def test_hdr_is_converted_there_too(processes: DecoderPool) -> None:
+def test_a_decoder_process_converts_hdr(processes: DecoderPool) -> None:
     data = write_png(picture(5, 7, 3, np.uint16), 2, 16, extra=[(b"cICP", b"\x09\x12\0\1")])
     options = wanted(scale=2, color="srgb")
     assert _equal(processes.read(data, options, LIMITS), read(data, options, LIMITS))
@@ -93,7 +93,7 @@ def test_hdr_is_converted_there_too(processes: DecoderPool) -> None:
 
 
 @pytest.mark.parametrize("data", [DAMAGED["half"], LYING["JPEG"], LYING["WEBP"], b"", b"<svg/>"])
-def test_the_refusal_is_the_same(processes: DecoderPool, data: bytes) -> None:
+def test_a_decoder_process_gives_the_same_refusal(processes: DecoderPool, data: bytes) -> None:
     with pytest.raises(ClientError) as inside:
         read(data, OPTIONS, LIMITS)
     with pytest.raises(ClientError) as outside:
@@ -101,7 +101,7 @@ def test_the_refusal_is_the_same(processes: DecoderPool, data: bytes) -> None:
     assert (type(outside.value), str(outside.value)) == (type(inside.value), str(inside.value))
 
 
-def test_a_codec_decodes_through_it(processes: DecoderPool) -> None:
+def test_a_codec_can_decode_through_the_pool(processes: DecoderPool) -> None:
     service = Codec(FORMULAS, LIMITS, threads=1, read=processes.read)
     samples = picture(7, 5, 4)
     decoded = service.decode(saved(samples, "PNG"), wanted(scale=1))
@@ -117,8 +117,8 @@ def _inline(samples: Any) -> bytes:
     return service.encode(decoded, [decoded.frames[0].planes], 1, wanted()).body
 
 
-def test_a_pipe_holds_most_messages_whole() -> None:
-    """Else service and decoder wait for each other at every 64 KiB."""
+def test_pipes_are_widened_to_hold_most_messages() -> None:
+    """Otherwise service and decoder would wait for each other after every 64 KiB."""
     out, into = os.pipe()
     os.set_blocking(into, False)
     decoder_child._widen(into)
@@ -127,7 +127,7 @@ def test_a_pipe_holds_most_messages_whole() -> None:
     os.close(into)
 
 
-def test_a_pipe_that_may_not_be_widened_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_that_cannot_be_widened_is_used_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: int) -> int:
         raise PermissionError
 
@@ -138,7 +138,7 @@ def test_a_pipe_that_may_not_be_widened_is_used_as_it_is(monkeypatch: pytest.Mon
     os.close(into)
 
 
-def test_many_threads_get_their_own_pictures(processes: DecoderPool) -> None:
+def test_concurrent_threads_get_their_own_pictures(processes: DecoderPool) -> None:
     pictures = [picture(20 + i, 30, 3, seed=i) for i in range(24)]
     with ThreadPoolExecutor(6) as pool:
         found = pool.map(lambda samples: processes.read(saved(samples, "PNG"), OPTIONS, LIMITS), pictures)
@@ -146,7 +146,7 @@ def test_many_threads_get_their_own_pictures(processes: DecoderPool) -> None:
             assert np.array_equal(raster.frames[0], samples)
 
 
-def test_a_process_that_died_meanwhile_is_replaced_and_costs_nobody_a_picture() -> None:
+def test_a_process_that_died_while_idle_is_replaced_without_losing_a_picture() -> None:
     pool = DecoderPool(1, LIMITS)
     data = saved(picture(7, 5, 3), "PNG")
     try:
@@ -159,11 +159,11 @@ def test_a_process_that_died_meanwhile_is_replaced_and_costs_nobody_a_picture() 
         pool.close()
 
 
-def test_a_process_that_hangs_is_killed_and_its_picture_refused() -> None:
+def test_a_hanging_process_is_killed_and_its_picture_refused() -> None:
     pool = DecoderPool(1, LIMITS, timeout_seconds=0.3)
     data = saved(picture(7, 5, 3), "PNG")
     try:
-        while True:  # until the process is up; a loaded machine may take its time
+        while True:  # until the process is up, which takes longer on a busy machine
             try:
                 pool.read(data, OPTIONS, LIMITS)
                 break
@@ -179,7 +179,7 @@ def test_a_process_that_hangs_is_killed_and_its_picture_refused() -> None:
         pool.close()
 
 
-def test_a_picture_that_kills_its_decoder_twice_is_refused_and_the_pool_lives_on(
+def test_a_picture_that_kills_its_decoder_twice_is_refused_and_the_pool_recovers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pool = DecoderPool(1, LIMITS)
@@ -187,7 +187,7 @@ def test_a_picture_that_kills_its_decoder_twice_is_refused_and_the_pool_lives_on
     sent = decoder_protocol.request
     try:
         pool.read(data, OPTIONS, LIMITS)
-        # A header that is no JSON ends the process, as a crash of a C library on the picture would.
+        # A header that is not JSON ends the process, as a crash in a C library would.
         monkeypatch.setattr(decoder_protocol, "request", lambda *_: [bytes([1, 0, 0, 0]), b"{"])
         with pytest.raises(UndecodablePicture, match="The PNG was given up: the decoder crashed on it"):
             pool.read(data, OPTIONS, LIMITS)
@@ -210,7 +210,7 @@ decoder_process.main(int(sys.argv[2]), int(sys.argv[3]))
 """
 
 
-def test_a_client_whose_pictures_take_long_leaves_a_process_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_with_slow_pictures_leaves_a_process_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     children: list[DecoderChild] = []
 
     class Child(DecoderChild):
@@ -247,7 +247,7 @@ def test_a_client_whose_pictures_take_long_leaves_a_process_to_others(monkeypatc
     assert all(each.exception() for each in anns)
 
 
-def test_memory_is_limited() -> None:
+def test_the_memory_of_a_process_is_limited() -> None:
     pool = DecoderPool(1, DecodeLimits(max_input_pixels=1 << 26, max_output_pixels=1 << 28), memory_bytes=48 << 20)
     limits = DecodeLimits(max_input_pixels=1 << 26, max_output_pixels=1 << 28)
     large = saved(np.zeros((3500, 3500, 3), np.uint8), "PNG")
@@ -274,8 +274,8 @@ def test_closing_ends_the_processes() -> None:
             os.kill(pid, 0)
 
 
-def test_one_process_is_started_first_and_takes_pictures_while_others_are_missing() -> None:
-    """They would share the cores with it while it warms up, and a service is ready with one."""
+def test_one_process_starts_first_and_decodes_before_the_others_are_up() -> None:
+    """The others would compete for the cores while it warms up, and one is enough for a service to be ready."""
     pool = DecoderPool(3, LIMITS)
     try:
         pool.start()

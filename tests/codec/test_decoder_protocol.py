@@ -1,4 +1,4 @@
-"""What is sent to a decoder process, and what comes back, arrives as it was."""
+"""Messages to and from a decoder process arrive unchanged."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from app.options import UpscaleOptions
 OPTIONS = st.builds(UpscaleOptions, clean=st.just("auto") | st.floats(0, 1))
 LIMITS = st.from_type(DecodeLimits)
 RESOLUTIONS = st.floats(0, 1e6, exclude_min=True, exclude_max=True)
-PACKETS = st.binary().map(lambda packet: packet.replace(b"\0", b""))  # a placeholder that is none would be refused
+PACKETS = st.binary().map(lambda packet: packet.replace(b"\0", b""))  # invalid placeholders would be refused
 METADATA = st.builds(
     Metadata,
     icc=st.none() | st.binary(),
@@ -28,7 +28,7 @@ METADATA = st.builds(
     cicp=st.none() | st.tuples(st.integers(0, 255), st.integers(0, 255)),
     mastering=st.none() | st.tuples(*[st.integers(0, 2**16 - 1)] * 8, *[st.integers(0, 2**32 - 1)] * 2),
     light=st.none() | st.tuples(*[st.integers(0, 2**32 - 1)] * 2),
-    exif=st.none(),  # what Pillow cannot read is refused
+    exif=st.none(),  # EXIF that Pillow cannot read is refused
     xmp=st.none() | PACKETS,
     iptc=st.none() | st.binary(),
     dropped=st.lists(st.from_regex(r"[ -~]{1,40}", fullmatch=True), max_size=3).map(tuple),
@@ -45,7 +45,7 @@ REFUSALS = (
 
 @st.composite
 def rasters(draw: st.DrawFn) -> Raster:
-    """Frames of one shape and dtype, not all of them contiguous."""
+    """Rasters with frames of one shape and dtype, some of them not contiguous."""
     shape = draw(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4)))
     dtype: np.dtype[Any] = np.dtype(draw(st.sampled_from(["uint8", "uint16"])))
     mirrored = draw(st.booleans())
@@ -78,7 +78,7 @@ JSON = st.recursive(
 
 
 def received(parts: Sequence[Part]) -> tuple[bytes, bytes]:
-    """Header and what follows it, as the other side reads them from its pipe."""
+    """The header and the rest, as the other side reads them from its pipe."""
     sent = b"".join(parts)
     end = PREFIX_SIZE + decoder_protocol.header_size(sent[:PREFIX_SIZE])
     return sent[PREFIX_SIZE:end], sent[end:]
@@ -86,14 +86,14 @@ def received(parts: Sequence[Part]) -> tuple[bytes, bytes]:
 
 @settings(deadline=None, derandomize=True)
 @given(data=st.binary(), options=OPTIONS, limits=LIMITS)
-def test_a_question_arrives(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> None:
+def test_a_request_can_be_read_back(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> None:
     header, file = received(decoder_protocol.request(data, options, limits))
     assert (*decoder_protocol.parsed_request(header), file) == (len(data), options, limits, data)
 
 
 @settings(deadline=None, derandomize=True)
 @given(sent=rasters())
-def test_samples_arrive(sent: Raster) -> None:
+def test_an_answer_can_be_read_back(sent: Raster) -> None:
     header, blobs = received(decoder_protocol.answer(sent))
     samples = decoder_answer.parsed_answer(header)
     assert samples.total_bytes == len(blobs)
@@ -108,14 +108,14 @@ def test_samples_arrive(sent: Raster) -> None:
 @pytest.mark.parametrize("kind", REFUSALS)
 @settings(deadline=None, derandomize=True)
 @given(text=st.text(max_size=decoder_protocol.MAX_TEXT))
-def test_a_refusal_arrives(kind: type[errors.ClientError], text: str) -> None:
+def test_a_refusal_can_be_read_back(kind: type[errors.ClientError], text: str) -> None:
     header, blobs = received(decoder_protocol.refusal(kind(text)))
     with pytest.raises(errors.ClientError) as refusal:
         decoder_answer.parsed_answer(header)
     assert (type(refusal.value), str(refusal.value), blobs) == (kind, text, b"")
 
 
-def test_a_refusal_that_no_decoder_makes_is_one_of_the_picture() -> None:
+def test_an_error_class_that_decoders_do_not_raise_becomes_undecodable_picture() -> None:
     header, _ = received(decoder_protocol.refusal(errors.Forbidden("no")))
     with pytest.raises(errors.UndecodablePicture, match=r"^no$"):
         decoder_answer.parsed_answer(header)
@@ -123,8 +123,8 @@ def test_a_refusal_that_no_decoder_makes_is_one_of_the_picture() -> None:
 
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(sent=rasters(), data=st.data())
-def test_an_answer_that_makes_no_sense_is_a_value_error(sent: Raster, data: st.DataObject) -> None:
-    """Of a decoder that a file has taken over: one field is anything."""
+def test_a_malformed_answer_raises_at_most_a_value_error(sent: Raster, data: st.DataObject) -> None:
+    """As from a decoder that a hostile file has taken over: one field holds arbitrary JSON."""
     header, blobs = received(decoder_protocol.answer(sent))
     fields = json.loads(header)
     name = data.draw(st.sampled_from(sorted(fields)))

@@ -1,4 +1,4 @@
-"""Every encoder against zlib's decoder; the one of our own against the worst that bytes can be."""
+"""Every deflate encoder against zlib's decoder, and the project's own against the hardest inputs."""
 
 import zlib
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SIZES = (1, 2, 3, 4, 5, 17, 65535, 65536, 65537, 200_000)
 
 
 def fibonacci() -> Bytes:
-    """Occurrences that make the deepest of Huffman trees, 23 bits, deeper than deflate allows."""
+    """Bytes whose frequencies give the deepest Huffman tree, of 23 bits, more than deflate allows."""
     counts = [1, 1]
     while sum(counts) < 60_000:
         counts.append(counts[-1] + counts[-2])
@@ -39,7 +39,7 @@ def contents(size: int) -> list[Bytes]:
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("inflate", [zlib.decompressobj, isal_zlib.decompressobj], ids=["zlib", "ISA-L"])
-def test_one_piece_and_several(size: int, inflate: Callable[..., "zlib._Decompress"]) -> None:
+def test_whole_and_joined_streams_inflate_to_the_input(size: int, inflate: Callable[..., "zlib._Decompress"]) -> None:
     for raw in contents(size):
         assert inflate(-15).decompress(huffman(raw)) == raw.tobytes()
         pieces = huffman(raw, last=False) + isal(raw, 2, last=False) + huffman(raw, last=False) + huffman(raw)
@@ -50,7 +50,7 @@ def test_one_piece_and_several(size: int, inflate: Callable[..., "zlib._Decompre
 
 
 @pytest.mark.usefixtures("compiled")
-def test_a_tree_that_is_too_deep_is_flattened() -> None:
+def test_a_code_tree_that_is_too_deep_is_flattened() -> None:
     raw = fibonacci()
     assert zlib.decompressobj(-15).decompress(huffman(raw)) == raw.tobytes()
     assert len(huffman(raw)) < raw.size / 3
@@ -59,7 +59,7 @@ def test_a_tree_that_is_too_deep_is_flattened() -> None:
 @pytest.mark.skipif(native.library() is None, reason="huffman.c is not compiled here")
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(1, 3000)), min_size=1, max_size=300), st.booleans())
-def test_any_bytes_inflate_to_themselves(runs: list[tuple[int, int]], last: bool) -> None:
+def test_any_bytes_survive_compression(runs: list[tuple[int, int]], last: bool) -> None:
     raw = np.repeat([value for value, _ in runs], [count for _, count in runs]).astype(np.uint8)
     decoder = zlib.decompressobj(-15)
     assert decoder.decompress(huffman(raw, last)) == raw.tobytes()
@@ -69,24 +69,24 @@ def test_any_bytes_inflate_to_themselves(runs: list[tuple[int, int]], last: bool
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("length", [*range(7, 19), *range(257, 267), *range(515, 522), 65_535, 65_536, 140_000])
 def test_runs_of_zeros_become_matches(length: int) -> None:
-    """Matches have 3 to 258 bytes, so what is left over of a run must not be shorter; and runs may begin anywhere."""
+    """Matches have 3 to 258 bytes, so the rest of a run must not be shorter; and runs may begin anywhere."""
     noise = np.random.default_rng(length).integers(1, 256, 100, np.uint8)
     zeros = np.zeros(length, np.uint8)
     for before in range(12):
         raw = np.concatenate([noise[:before], zeros, noise, zeros[: length // 2], noise])
         body = huffman(raw)
         assert zlib.decompressobj(-15).decompress(body) == raw.tobytes()
-        assert length < 500 or len(body) < 500 + length // 80  # 258 zeros in three bytes, and the codes of each block
+        assert length < 500 or len(body) < 500 + length // 80  # three bytes for 258 zeros, plus the codes of each block
 
 
 @pytest.mark.usefixtures("compiled")
-def test_bytes_without_a_pattern_become_hardly_larger() -> None:
+def test_random_bytes_grow_only_slightly() -> None:
     raw = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8)
     assert len(huffman(raw)) < 1.01 * raw.size
 
 
 @pytest.mark.parametrize(("encode", "level"), [(isal, 2), (isal, 3), (libdeflate, 2), (libdeflate, 6), (zlib_ng, 5)])
-def test_the_others_make_raw_deflate_too(encode: Callable[[Bytes, int], bytes], level: int) -> None:
+def test_the_other_encoders_write_raw_deflate(encode: Callable[[Bytes, int], bytes], level: int) -> None:
     for raw in contents(70_000):
         decoder = zlib.decompressobj(-15)
         assert decoder.decompress(encode(raw, level)) == raw.tobytes()

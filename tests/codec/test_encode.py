@@ -1,4 +1,4 @@
-"""What is written: every format holds the picture it should, and what cannot be written is refused in time."""
+"""Encoding: every format holds the expected picture, and what a format cannot hold is refused before the work."""
 
 import shutil
 import subprocess
@@ -48,7 +48,7 @@ def write(
     loop: int = 0,
     executor: Executor | None = None,
 ) -> bytes:
-    """A PNG by the codec's writer."""
+    """A PNG written by the codec."""
     return png.write(Raster(tuple(frames), "PNG", metadata, tuple(durations_ms), loop), wanted(), executor)
 
 
@@ -65,7 +65,7 @@ def _pngcheck(body: bytes, folder: Path) -> str:
 
 @pytest.mark.parametrize(("channels", "dtype"), KINDS)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (7, 5), (200, 300)])
-def test_png_is_read_back_bit_for_bit(height: int, width: int, channels: int, dtype: type) -> None:
+def test_a_png_can_be_read_back_exactly(height: int, width: int, channels: int, dtype: type) -> None:
     for name, samples in (
         ("noise", picture(height, width, channels, dtype)),
         ("flat", np.full((height, width, channels), 77, dtype)),
@@ -81,19 +81,19 @@ def test_png_is_read_back_bit_for_bit(height: int, width: int, channels: int, dt
 
 
 @pytest.mark.parametrize(("channels", "dtype"), KINDS)
-def test_libpng_reads_sixteen_bits_back(channels: int, dtype: type) -> None:
+def test_libpng_reads_every_kind_of_png_exactly(channels: int, dtype: type) -> None:
     import imagecodecs
 
     samples = picture(61, 43, channels, dtype)
     assert np.array_equal(imagecodecs.png_decode(write([samples], Metadata())).reshape(samples.shape), samples)
 
 
-def test_a_png_of_several_strips_is_whole() -> None:
+def test_a_png_compressed_in_several_strips_is_complete() -> None:
     samples = picture(2400, 2500, 3) // 32  # eighteen strips of a megabyte
     assert np.array_equal(np.asarray(opened(write([samples], Metadata()))), samples)
 
 
-def test_strips_compressed_in_threads_make_the_same_file() -> None:
+def test_compressing_strips_in_threads_gives_the_same_file() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     samples = picture(2400, 2500, 3) // 32
@@ -102,7 +102,7 @@ def test_strips_compressed_in_threads_make_the_same_file() -> None:
 
 
 @pytest.mark.parametrize(("channels", "dtype"), KINDS)
-def test_pngcheck_accepts_it(channels: int, dtype: type, tmp_path: Path) -> None:
+def test_pngcheck_accepts_every_kind_of_png(channels: int, dtype: type, tmp_path: Path) -> None:
     body = write([picture(900, 700, channels, dtype)], Metadata(srgb=True, dpi=(72, 72), xmp=b"<x/>"))
     assert "No errors detected" in _pngcheck(body, tmp_path)
 
@@ -118,7 +118,7 @@ def test_pngcheck_accepts_animations(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("target", ["webp", "tiff"])
-def test_lossless_formats_hold_it_exactly(target: Any, channels: int) -> None:
+def test_lossless_formats_are_exact(target: Any, channels: int) -> None:
     samples = picture(7, 5, channels)
     samples[..., -1] = np.maximum(samples[..., -1], 1)
     _, encoded = upscaled(saved(samples, "PNG"), encode=wanted(format=target))
@@ -152,7 +152,7 @@ def test_tiff_holds_sixteen_bits(channels: int, tmp_path: Path) -> None:
         (wanted(format="jxl", quality=100), 6),
     ],
 )
-def test_lossy_formats_are_close(options: UpscaleOptions, worst: int) -> None:
+def test_lossy_results_are_close_to_the_source(options: UpscaleOptions, worst: int) -> None:
     rows, columns = np.indices((40, 48))
     samples = np.stack([rows * 5, columns * 5, 200 - rows * 2 - columns], axis=-1).astype(np.uint8)
     _, encoded = upscaled(saved(samples, "PNG"), encode=options)
@@ -160,7 +160,7 @@ def test_lossy_formats_are_close(options: UpscaleOptions, worst: int) -> None:
 
 
 @pytest.mark.parametrize("target", ["jpeg", "webp", "avif", "jxl"])
-def test_less_quality_is_smaller(target: Any) -> None:
+def test_lower_quality_gives_smaller_files(target: Any) -> None:
     data = saved(picture(40, 48, 3), "PNG")
     sizes = [len(upscaled(data, encode=wanted(format=target, quality=quality))[1].body) for quality in (20, 60, 95)]
     assert sizes == sorted(sizes)
@@ -168,7 +168,7 @@ def test_less_quality_is_smaller(target: Any) -> None:
 
 
 @pytest.mark.parametrize("target", ["jpeg", "webp", "avif"])
-def test_sixteen_bits_become_eight_where_the_format_has_no_more(target: Any) -> None:
+def test_sixteen_bits_become_eight_in_formats_without_more(target: Any) -> None:
     samples = np.full((16, 16, 3), 128 * 257, np.uint16)
     _, encoded = upscaled(write([samples], Metadata()), encode=wanted(format=target))
     assert_same(np.asarray(opened(encoded.body)), np.full((16, 16, 3), 128, np.uint8), f"deep-{target}", tolerance=1)
@@ -186,14 +186,16 @@ def test_sixteen_bits_become_eight_where_the_format_has_no_more(target: Any) -> 
         (wanted(format="webp"), 3, 4000, "at most 16383 pixels a side"),
     ],
 )
-def test_what_cannot_be_written_is_refused(options: UpscaleOptions, channels: int, scale: int, words: str) -> None:
+def test_options_that_do_not_suit_the_format_or_picture_are_refused(
+    options: UpscaleOptions, channels: int, scale: int, words: str
+) -> None:
     service = codec()
     decoded = service.decode(saved(picture(7, 5, channels), "PNG"), wanted(scale=4))
     with pytest.raises(BadParameter, match=words):
         service.check(decoded, scale, options)
 
 
-def test_an_opaque_alpha_may_become_a_jpeg() -> None:
+def test_a_picture_with_opaque_alpha_can_become_a_jpeg() -> None:
     samples = picture(8, 8, 4)
     samples[..., 3] = 255
     _, encoded = upscaled(saved(samples, "PNG"), encode=wanted(format="jpeg"))
@@ -204,7 +206,7 @@ ROWS = pytest.mark.parametrize("row", OUTPUT_FORMATS.values(), ids=lambda row: r
 
 
 def _written(row: WritableFormat, data: bytes, encode: dict[str, Any], **options: Any) -> Decoded | None:
-    """A result in the format of the row, read again; None if it is refused."""
+    """A result in the format of the row, read back; None if it is refused."""
     try:
         _, encoded = upscaled(data, encode=wanted(format=row.name, **encode), **options)
     except BadParameter:
@@ -214,7 +216,7 @@ def _written(row: WritableFormat, data: bytes, encode: dict[str, Any], **options
 
 
 @ROWS
-def test_a_format_holds_what_its_row_says_and_refuses_the_rest(row: WritableFormat) -> None:
+def test_a_format_supports_exactly_what_its_row_declares(row: WritableFormat) -> None:
     samples = picture(16, 16, 4)
     film = write([samples, samples[::-1]], Metadata(), [40, 40])
     with_alpha, animated = _written(row, saved(samples, "PNG"), {}), _written(row, film, {}, frames="all")
@@ -226,7 +228,7 @@ def test_a_format_holds_what_its_row_says_and_refuses_the_rest(row: WritableForm
 
 
 @ROWS
-def test_a_format_takes_a_quality_if_it_is_lossy_and_lossless_if_it_can(row: WritableFormat) -> None:
+def test_a_format_accepts_quality_and_lossless_only_if_it_supports_them(row: WritableFormat) -> None:
     data = saved(picture(16, 16, 3), "PNG")
     source, exact = codec().decode(data, wanted()), _written(row, data, {"lossless": True})
     assert (exact is not None) == row.lossless
@@ -238,7 +240,7 @@ def test_a_format_takes_a_quality_if_it_is_lossy_and_lossless_if_it_can(row: Wri
         assert not np.array_equal(coarse.frames[0].luma, source.frames[0].luma)
 
 
-def test_the_encoder_says_how_long_it_took() -> None:
+def test_the_encoder_reports_its_time() -> None:
     service = codec()
     decoded = service.decode(saved(picture(7, 5, 1), "PNG"), wanted(scale=4))
     encoder = service.encoder(decoded, 4, wanted())
@@ -249,7 +251,7 @@ def test_the_encoder_says_how_long_it_took() -> None:
     assert np.array_equal(pixels(encoded.body)[..., 0], nearest(picture(7, 5, 1)[..., 0], 4))
 
 
-def test_pngs_are_hardly_larger_than_pillows_best_guess(bench_dir: Path) -> None:
+def test_pngs_are_only_slightly_larger_than_those_of_pillow(bench_dir: Path) -> None:
     sizes = []
     for name in ("baby", "bird", "butterfly", "head", "woman"):
         small = np.asarray(Image.open(bench_dir / "Set5" / "LRx4" / f"{name}.png").convert("RGB"))
@@ -260,7 +262,7 @@ def test_pngs_are_hardly_larger_than_pillows_best_guess(bench_dir: Path) -> None
     assert sum(ours for ours, _ in sizes) <= 1.06 * sum(pillows for _, pillows in sizes)
 
 
-def test_a_drawing_is_not_filtered_to_death() -> None:
+def test_a_drawing_compresses_about_as_well_as_with_pillow() -> None:
     samples: Array = np.full((600, 800, 3), 246, np.uint8)
     rng = np.random.default_rng(0)
     glyph = (rng.integers(0, 2, (9, 7, 1)) * 200).astype(np.uint8)
@@ -270,7 +272,7 @@ def test_a_drawing_is_not_filtered_to_death() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_drawn_window_is_left_unfiltered_but_for_rows_that_repeat(dtype: type) -> None:
+def test_a_screenshot_is_left_unfiltered_except_for_repeated_rows(dtype: type) -> None:
     samples: Array = screenshot(400, 640).astype(dtype)
     body = write([samples], Metadata())
     assert_same(pixels(body), samples, f"screenshot-{dtype.__name__}")
@@ -284,7 +286,7 @@ def test_a_drawn_window_is_left_unfiltered_but_for_rows_that_repeat(dtype: type)
 
 
 @pytest.mark.parametrize("noise", [0, 3, 40])
-def test_strips_of_a_photograph_lean_on_the_row_above_them(noise: int) -> None:
+def test_strips_of_a_photograph_are_read_back_exactly(noise: int) -> None:
     rows, columns = np.indices((2200, 2600), dtype=np.int32)
     smooth = 128 + 60 * np.sin(rows / 50) * np.cos(columns / 70)
     grain = np.random.default_rng(noise).integers(-noise, noise, smooth.shape, endpoint=True)

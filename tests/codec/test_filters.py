@@ -9,7 +9,7 @@ pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def predicted(kind: int, left: int, up: int, corner: int) -> int:
-    """What the specification takes off a byte."""
+    """The prediction that the specification subtracts from a byte."""
     if kind == PAETH:
         estimate = left + up - corner
         distances = [abs(estimate - each) for each in (left, up, corner)]
@@ -18,7 +18,7 @@ def predicted(kind: int, left: int, up: int, corner: int) -> int:
 
 
 def by_the_book(rows: np.ndarray, above: np.ndarray | None, step: int, kind: int) -> np.ndarray:
-    """Every row with this filter."""
+    """Every row filtered with `kind`, as specified."""
     before = np.zeros(rows.shape[1], np.uint8) if above is None else above
     out = np.empty((rows.shape[0], 1 + rows.shape[1]), np.uint8)
     for y, row in enumerate(rows):
@@ -31,7 +31,7 @@ def by_the_book(rows: np.ndarray, above: np.ndarray | None, step: int, kind: int
 
 
 def picture(height: int, width: int, step: int) -> np.ndarray:
-    """Smooth with noise, so that every branch of every predictor is taken, and bytes wrap round."""
+    """Smooth samples with noise, so that every branch of every predictor is taken and bytes wrap around."""
     random = np.random.default_rng(height * 100 + width * 10 + step)
     rows = np.add.outer(np.arange(height) * 7, np.arange(width * step) * 3) + random.integers(
         0, 40, (height, width * step)
@@ -43,14 +43,14 @@ def picture(height: int, width: int, step: int) -> np.ndarray:
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 8])
 @pytest.mark.parametrize(("height", "width"), [(9, 14), (1, 5), (6, 1), (1, 1), (2, 2)])
 @pytest.mark.parametrize("below", [False, True], ids=["top", "below"])
-def test_one_filter_for_all_rows(kind: int, step: int, height: int, width: int, below: bool) -> None:
+def test_one_filter_applies_to_all_rows(kind: int, step: int, height: int, width: int, below: bool) -> None:
     rows = picture(height + below, width, step)
     above, rows = (rows[0], rows[1:]) if below else (None, rows)
     np.testing.assert_array_equal(filtered(rows, above, step, (kind,)), by_the_book(rows, above, step, kind))
 
 
 @pytest.mark.parametrize("step", [1, 3, 8])
-def test_each_row_takes_the_filter_with_the_smallest_differences(step: int) -> None:
+def test_each_row_gets_the_filter_with_the_smallest_sum_of_differences(step: int) -> None:
     rows = picture(12, 30, step)
     rows[4] = rows[3]
     rows[7:9] = 3
@@ -62,8 +62,8 @@ def test_each_row_takes_the_filter_with_the_smallest_differences(step: int) -> N
     assert set(found[:, 0]) > {PAETH}
 
 
-def test_a_slice_of_a_larger_picture_is_filtered_as_itself() -> None:
-    """Its memory is not in one piece."""
+def test_a_slice_of_a_larger_array_can_be_filtered() -> None:
+    """Its memory is not contiguous."""
     whole = picture(10, 40, 3)
     part = whole[2:8, 30:90]
     np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""The memory a picture takes: what is held of it, in bytes for each of its pixels."""
+"""The memory that a picture needs, in bytes per source pixel."""
 
 import numpy as np
 import pytest
@@ -37,14 +37,14 @@ def test_planes_chroma_and_files_are_counted(channels: int, depth: int, form: Ou
     assert per_pixel(decoded(channels, depth=depth), (2, 4), (2, 4), form) == pytest.approx(expected)
 
 
-def test_levels_that_are_made_and_not_written_count_as_planes_only() -> None:
+def test_levels_that_are_computed_but_not_written_count_as_planes_only() -> None:
     assert per_pixel(decoded(1), (2, 4), (4,), "png") == pytest.approx(4 * 21 + 16 * 0.35)
 
 
-def test_frames_of_an_animation_are_merged_before_the_first_is_written() -> None:
+def test_all_frames_of_an_animation_count_as_merged() -> None:
     assert per_pixel(decoded(3, frames=5), (2,), (2,), "png") == pytest.approx(4 * 5 + 8 + 4 * 3 * 2.5)
 
 
-def test_png_takes_the_least() -> None:
+def test_png_needs_the_least_memory() -> None:
     sizes = {form: per_pixel(decoded(3), (2, 4), (2, 4), form) for form in OUTPUT_FORMATS}
     assert min(sizes, key=lambda form: sizes[form]) == "png"

@@ -1,4 +1,4 @@
-"""What every kind of file becomes, exactly, and that the documentation says the same."""
+"""The exact result for every kind of file, and the same table in the documentation."""
 
 import numpy as np
 import pytest
@@ -8,19 +8,19 @@ from tests.codec.support import assert_same, pixels, upscaled
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.format} {case.what}")
-def test_every_file_comes_out_as_the_table_says(case: Case) -> None:
+def test_every_kind_of_file_is_converted_as_the_table_says(case: Case) -> None:
     data, expected = case.make()
     decoded, encoded = upscaled(data)
     assert decoded.format == case.format
     actual = pixels(encoded.body)
     if actual.shape == expected.shape and expected.shape[2] in (2, 4):
-        hidden = expected[..., -1] == 0  # colour there is the codec's to choose; test_alpha.py says how
+        hidden = expected[..., -1] == 0  # the codec chooses the colour there, see test_alpha.py
         actual[hidden, :-1] = expected[hidden, :-1]
     assert_same(actual, expected, f"{case.format} {case.what}", data, tolerance=case.tolerance)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.format} {case.what}")
-def test_eight_bits_are_made_on_request(case: Case) -> None:
+def test_depth_8_reduces_every_file_to_eight_bits(case: Case) -> None:
     data, expected = case.make()
     _, encoded = upscaled(data, depth="8")
     actual = pixels(encoded.body)

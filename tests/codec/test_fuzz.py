@@ -1,4 +1,4 @@
-"""Real files with bytes changed, cut, doubled and mixed: a picture or a ClientError, and nothing else, ever."""
+"""Mutated real files always give a picture or a ClientError, and nothing else."""
 
 import io
 import zlib
@@ -40,16 +40,16 @@ SEEDS |= {f"{form} with everything": with_all(form, iptc=IPTC) for form in FORMA
 SERVICE = codec(max_input_pixels=1 << 16, max_output_pixels=1 << 18)
 
 
-MAGIC = 12  # bytes at the beginning that are left alone, so that the wounds reach the decoders
+MAGIC = 12  # bytes at the beginning that stay unchanged, so that mutated files reach the decoders
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A file of the table with a few wounds; a PNG may have its checksums set right again."""
+    """A file of the table with a few mutations; the checksums of a PNG may be corrected afterwards."""
     data = bytearray(SEEDS[draw(st.sampled_from(sorted(SEEDS)))])
     for _ in range(draw(st.integers(1, 4))):
         kind = draw(st.sampled_from(["byte", "byte", "word", "word", "flip", "remove", "repeat", "insert", "cut"]))
-        # Headers are short and matter most: half of the wounds are there.
+        # Headers are short and matter most, so half of the mutations are there.
         reach = len(data) if draw(st.booleans()) else min(len(data), 200)
         at = draw(st.integers(min(MAGIC, len(data)), max(MAGIC, reach)))
         size = draw(st.integers(1, 16))
@@ -75,7 +75,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 def _set_checksums(data: bytearray) -> None:
-    """Makes every chunk's checksum right, as far as the lengths lead."""
+    """Corrects the checksum of every chunk that can be reached by the lengths."""
     at = 8
     while data.startswith(b"\x89PNG") and at + 12 <= len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
@@ -123,5 +123,7 @@ def test_mutated_files_give_a_picture_or_a_client_error(data: bytes, options: Up
     rest=st.binary(max_size=300),
     options=OPTIONS,
 )
-def test_noise_behind_a_true_beginning(start: bytes, rest: bytes, options: UpscaleOptions) -> None:
+def test_noise_after_a_valid_beginning_gives_a_picture_or_a_client_error(
+    start: bytes, rest: bytes, options: UpscaleOptions
+) -> None:
     _survives(start + rest, options, "png")

@@ -1,4 +1,4 @@
-"""Films in GIFs, composed by the specification: disposals, holes, palettes and places, against a model of tuples."""
+"""GIF animations are composed as specified: disposals, transparency, palettes and positions, against a simple model."""
 
 import itertools
 import struct
@@ -25,7 +25,7 @@ class Control(NamedTuple):
 
 
 class Shot(NamedTuple):
-    """A frame: its palette entries row by row, and where it goes."""
+    """A frame: its palette entries row by row, and its position."""
 
     entries: bytes
     height: int
@@ -37,7 +37,7 @@ class Shot(NamedTuple):
 
 
 def packed(entries: bytes) -> bytes:
-    """Image data of codes of three bits, with a clear code before every second entry, so that codes never grow."""
+    """Image data of 3-bit codes, with a clear code before every second entry, so that codes never grow."""
     codes = [code for at, entry in enumerate(entries) for code in ((4, entry) if at % 2 == 0 else (entry,))]
     bits = sum(code << 3 * at for at, code in enumerate([*codes, 5]))
     data = bits.to_bytes(3 * (len(codes) + 1) // 8 + 1, "little")
@@ -59,8 +59,8 @@ def gif(*shots: Shot, background: int = 0) -> bytes:
 
 @pytest.mark.parametrize(("height", "width"), [(0, 0), (0, 4), (4, 0)])
 @pytest.mark.parametrize("entries", [b"", b"\1" * 16])
-def test_a_first_frame_without_a_size_shows_the_canvas(height: int, width: int, entries: bytes) -> None:
-    """As Chromium and ffmpeg do, whether it is alone, the first that is asked for or one of a film."""
+def test_a_first_frame_of_no_size_shows_the_canvas(height: int, width: int, entries: bytes) -> None:
+    """As in Chromium and ffmpeg: as a still, with frames=first, and in an animation."""
     nothing, dot = Shot(entries, height, width), Shot(b"\1" * 4, 2, 2, 1, 1)
     for data, frames in [(gif(nothing, background=2), "single"), (gif(nothing, dot, background=2), "first")]:
         (still,) = read(data, wanted(frames=frames), DecodeLimits()).frames
@@ -75,8 +75,8 @@ def test_a_first_frame_without_a_size_shows_the_canvas(height: int, width: int, 
 
 
 @pytest.mark.parametrize("hole", [None, 0])
-def test_what_a_first_frame_leaves_of_the_canvas_is_that_of_the_film(hole: int | None) -> None:
-    """Whether it is alone or the first that is asked for."""
+def test_areas_outside_the_first_frame_are_the_same_in_still_and_animation(hole: int | None) -> None:
+    """Both for a GIF of one frame and with frames=first."""
     dots = Shot(b"\1\0\0\1", 2, 2, 1, 1, Control(0, hole)), Shot(b"\3", 1, 1)
     expected = model(dots, 2)
     for data, frames in [(gif(dots[0], background=2), "single"), (gif(*dots, background=2), "first")]:
@@ -84,7 +84,7 @@ def test_what_a_first_frame_leaves_of_the_canvas_is_that_of_the_film(hole: int |
     assert rows_of(decoded(gif(*dots, background=2))) == expected
 
 
-def test_without_a_palette_of_all_frames_what_is_left_is_transparent() -> None:
+def test_without_a_global_palette_uncovered_areas_are_transparent() -> None:
     whole, dot = Shot(b"\2" * 16, 4, 4, palette=OWN), Shot(b"\2" * 4, 2, 2, 1, 1, Control(2), palette=OWN)
     for shots, channels in [((dot, dot), 4), ((whole, dot), 4), ((whole, whole), 3)]:
         data = gif(*shots).replace(b"\x81\0\0" + PALETTE, b"\1\0\0", 1)
@@ -95,7 +95,7 @@ def test_without_a_palette_of_all_frames_what_is_left_is_transparent() -> None:
 
 
 def model(shots: tuple[Shot, ...], background: int) -> list[list[list[Pixel]]]:
-    """What is shown, pixel by pixel."""
+    """What a viewer shows, pixel by pixel."""
     shown: list[list[list[Pixel]]] = []
     canvas: list[list[Pixel]] = []
     for shot in shots:
@@ -126,7 +126,7 @@ def decoded(data: bytes, **options: Any) -> Raster:
 
 
 def rows_of(raster: Raster) -> list[list[list[Pixel]]]:
-    """Pixels with alpha, and those that cannot be seen without colour."""
+    """RGBA pixels, with the colour of invisible ones set to zero."""
     opaque = [[*pixel, 255][:4] for frame in raster.frames for row in frame.tolist() for pixel in row]
     pixels = iter(tuple(pixel) if pixel[3] else (0, 0, 0, 0) for pixel in opaque)
     return [[[next(pixels) for _ in row] for row in frame] for frame in raster.frames]
@@ -135,7 +135,7 @@ def rows_of(raster: Raster) -> list[list[list[Pixel]]]:
 @pytest.mark.parametrize("disposals", list(itertools.product(range(5), repeat=2)))
 @pytest.mark.parametrize("holes", [(None, None), (0, 0), (None, 0), (3, None)])
 @pytest.mark.parametrize("background", [0, 2])
-def test_frames_are_composed_by_the_specification(
+def test_frames_are_composed_as_specified(
     disposals: tuple[int, int], holes: tuple[int | None, int | None], background: int
 ) -> None:
     shots = (
@@ -149,7 +149,7 @@ def test_frames_are_composed_by_the_specification(
     assert raster.durations_ms == (70, 70, 70, 0)
 
 
-def test_a_frame_that_says_nothing_stays_whatever_the_frame_before_did() -> None:
+def test_a_frame_without_a_control_block_is_not_disposed() -> None:
     shots = (
         Shot(b"\1" * 16, 4, 4, control=Control(0, 0)),
         Shot(b"\2" * 4, 2, 2, 1, 1, Control(2, 0)),
@@ -161,7 +161,7 @@ def test_a_frame_that_says_nothing_stays_whatever_the_frame_before_did() -> None
     assert ["".join(letters[pixel] for pixel in row) for row in last] == ["BRRR", "R..R", "R.BR", "RRRB"]
 
 
-def test_what_reaches_out_of_the_canvas_is_not_seen_and_a_frame_of_no_size_shows_nothing() -> None:
+def test_frames_are_clipped_to_the_canvas_and_an_empty_one_changes_nothing() -> None:
     shots = (
         Shot(b"\1" * 16, 4, 4, control=Control(1)),
         Shot(b"", 0, 0, control=Control(1)),
@@ -173,14 +173,14 @@ def test_what_reaches_out_of_the_canvas_is_not_seen_and_a_frame_of_no_size_shows
     assert raster.frames[2][3, 3].tolist() == [0, 255, 0]
 
 
-def test_what_belongs_to_no_block_is_passed_over() -> None:
+def test_bytes_between_blocks_are_skipped() -> None:
     shots = (Shot(b"\1" * 16, 4, 4), Shot(b"\2" * 16, 4, 4))
     data = gif(*shots)
     at = data.rindex(b",")
     assert rows_of(decoded(data[:at] + b"\0\0" + data[at:])) == model(shots, 0)
 
 
-def test_a_film_that_ends_in_the_header_of_a_frame_is_told_or_taken_without_it() -> None:
+def test_an_animation_cut_in_a_frame_header_is_refused_or_read_without_that_frame() -> None:
     shots = (Shot(b"\1\2" * 8, 4, 4), Shot(b"\2\1" * 8, 4, 4), Shot(b"\3" * 16, 4, 4))
     data = gif(*shots)
     cut = data[: data.rindex(b",") + 5]

@@ -1,4 +1,4 @@
-"""HEIC: tiles, orientation, colours by code points, alpha, and files that promise more than they hold."""
+"""HEIC: tiles, orientation, colours given by code points, alpha, and files whose headers lie about their size."""
 
 import io
 import struct
@@ -42,7 +42,7 @@ def test_a_grid_of_more_pixels_than_its_picture_is_refused_before_it_is_decoded(
         _decoded(lying)
 
 
-def test_a_picture_that_refers_to_itself_ends() -> None:
+def test_a_picture_that_refers_to_itself_does_not_loop() -> None:
     data, _ = _grid(100, 150)
     items = heif.Items(data)
     at = data.index(b"dimg") + 4
@@ -58,8 +58,8 @@ def _box(kind: bytes, *body: bytes) -> bytes:
     return struct.pack(">I", 8 + len(content)) + kind + content
 
 
-def test_properties_may_be_told_in_two_boxes() -> None:
-    """One of numbers of 7 bits and one of 15, each for other items. (ISO/IEC 23008-12, 9.3.)"""
+def test_properties_may_be_associated_in_two_boxes() -> None:
+    """One with 7-bit property indices and one with 15-bit ones, for different items. (ISO/IEC 23008-12, 9.3.)"""
     size, turned = _box(b"ispe", bytes(4), struct.pack(">II", 30, 20)), _box(b"irot", b"\1")
     short = _box(b"ipma", bytes(4), struct.pack(">IHBBB", 1, 1, 2, 1, 0x82))
     long = _box(b"ipma", struct.pack(">IIHBH", 1, 1, 2, 1, 1))
@@ -71,7 +71,7 @@ def test_properties_may_be_told_in_two_boxes() -> None:
 
 
 @pytest.mark.parametrize("boxes", ["boxes", "items with properties", "extents of no bytes"])
-def test_a_file_is_not_walked_through_without_end(boxes: str) -> None:
+def test_the_number_of_boxes_that_are_read_is_limited(boxes: str) -> None:
     flood = {
         "boxes": _box(b"free") * 65_537,
         "items with properties": _box(b"iprp", _box(b"ipma", struct.pack(">II", 0, 1), bytes(3 * 65_537))),
@@ -87,13 +87,13 @@ def test_a_file_is_not_walked_through_without_end(boxes: str) -> None:
         _decoded(data[:at] + meta + data[at + size :])
 
 
-def test_a_picture_without_a_size_is_refused_in_words() -> None:
+def test_a_picture_without_a_size_is_refused_with_a_clear_message() -> None:
     data = saved(picture(9, 8, 3), "HEIC")
     with pytest.raises(UndecodablePicture, match=r"how large its picture is \(box ispe\)"):
         _decoded(data.replace(b"ispe", b"free"))
 
 
-def test_a_header_that_promises_too_much_is_refused() -> None:
+def test_a_header_that_declares_too_many_pixels_is_refused() -> None:
     data = saved(picture(40, 48, 3), "HEIC")
     at = data.index(b"ispe") + 8
     with pytest.raises(TooManyPixels, match="60000 x 60000"):
@@ -101,7 +101,7 @@ def test_a_header_that_promises_too_much_is_refused() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_containers_orientation_is_applied_once(orientation: int) -> None:
+def test_the_orientation_of_the_container_is_applied_once(orientation: int) -> None:
     samples = picture(40, 48, 3)
     made = exif(orientation)
     data = saved(samples, "HEIC", exif=exif_block(made))
@@ -138,7 +138,7 @@ def test_code_points_become_a_profile(primaries: int, converted: bool) -> None:
     assert np.abs(shown.astype(int) - ((193, 83, 51) if converted else (180, 90, 60))).max() <= 2
 
 
-def test_the_primary_picture_is_taken_and_no_other() -> None:
+def test_only_the_primary_picture_is_decoded() -> None:
     pictures = [picture(40, 48, 3, seed=seed) for seed in range(3)]
     container = pillow_heif.from_bytes("RGB", (48, 40), pictures[0].tobytes())
     for samples in pictures[1:]:
@@ -149,7 +149,7 @@ def test_the_primary_picture_is_taken_and_no_other() -> None:
     assert len(read(file.getvalue(), wanted(2, frames="all"), LIMITS).frames) == 1
 
 
-def test_libheif_sees_no_metadata() -> None:
+def test_libheif_gets_no_metadata() -> None:
     plain, blocks = separated("HEIC", with_all("HEIC"), 1 << 20)
     assert blocks.exif is not None and len(blocks.xmp) == 1
     info = pillow_heif.open_heif(plain).info
@@ -157,7 +157,7 @@ def test_libheif_sees_no_metadata() -> None:
     assert not info.get("xmp")
 
 
-def test_a_truncated_file_is_refused_with_what_can_be_done() -> None:
+def test_a_truncated_file_is_refused_with_a_clear_message() -> None:
     data = saved(picture(40, 48, 3), "HEIC")
     with pytest.raises(UndecodablePicture, match=r"HEIC cannot be decoded in part.*send the whole file"):
         read(data[: len(data) // 2], wanted(2, truncated="allow"), LIMITS)

@@ -1,4 +1,4 @@
-"""Packages whose modules do not let the libraries inside of them be called, as on Windows."""
+"""Decoding where the libraries inside Python packages cannot be called directly, as on Windows."""
 
 import io
 from collections.abc import Iterator
@@ -31,14 +31,14 @@ def picture() -> bytes:
 
 
 @pytest.mark.usefixtures("_hidden")
-def test_jpeg_xl_is_refused() -> None:
+def test_jpeg_xl_is_refused_without_its_library() -> None:
     data = b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(100)
     with pytest.raises(UnsupportedFormat, match="JPEG XL cannot be read or written on this system"):
         read(data, UpscaleOptions(), DecodeLimits())
 
 
 @pytest.mark.usefixtures("_hidden")
-def test_a_whole_webp_is_read_and_a_damaged_one_refused() -> None:
+def test_without_libwebp_a_complete_webp_is_read_and_a_damaged_one_refused() -> None:
     options, limits = UpscaleOptions(truncated="allow"), DecodeLimits()
     raster = read(picture(), options, limits)
     assert raster.frames[0].shape == (48, 64, 3)

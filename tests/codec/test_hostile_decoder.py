@@ -1,4 +1,4 @@
-"""A decoder process that a file has taken over: what it sees, and what its answers can do to the service."""
+"""A decoder process that a hostile file has taken over: what it can see, and what its answers can do to the service."""
 
 import json
 import os
@@ -65,7 +65,7 @@ GOOD: dict[str, Any] = {
 
 
 class Losses:
-    """Observes a pool."""
+    """An observer that records the events of a pool."""
 
     def __init__(self) -> None:
         self.lost: list[str] = []
@@ -90,11 +90,11 @@ def running(program: str, **how: Any) -> Iterator[DecoderPool]:
 
 
 def answering(header: object, blobs: bytes = b"", size: int | None = None) -> str:
-    """A program that gives every question this answer."""
+    """A program that sends this answer to every request."""
     return f"{PRELUDE}\n{HELLO}\nwhile True:\n    question()\n    say({header!r}, {blobs!r}, {size!r})\n"
 
 
-def test_the_protocol_of_these_tests_is_right() -> None:
+def test_these_tests_use_the_real_protocol() -> None:
     with running(answering(GOOD, bytes(range(18)))) as pool:
         raster = pool.read(DATA, OPTIONS, LIMITS)
         assert raster.frames[0].ravel().tolist() == list(range(18))
@@ -157,7 +157,7 @@ NONSENSE: dict[str, tuple[object, bytes, int | None]] = {
 
 
 @pytest.mark.parametrize("case", NONSENSE)
-def test_a_malformed_answer_refuses_the_picture_and_takes_no_memory(case: str) -> None:
+def test_a_malformed_answer_is_refused_without_allocating_memory_for_it(case: str) -> None:
     observer = Losses()
     with running(answering(*NONSENSE[case]), observer=observer) as pool:
         pool.check()
@@ -175,7 +175,7 @@ def test_a_malformed_answer_refuses_the_picture_and_takes_no_memory(case: str) -
         assert observer.lost == ["malformed"]
 
 
-def test_several_frames_where_one_was_asked_for_are_no_answer() -> None:
+def test_several_frames_instead_of_one_are_refused() -> None:
     film = GOOD | {"frames": 2, "durations_ms": [1, 1]}
     with running(answering(film, bytes(36))) as pool:
         assert len(pool.read(DATA, OPTIONS, LIMITS).frames) == 2
@@ -183,8 +183,8 @@ def test_several_frames_where_one_was_asked_for_are_no_answer() -> None:
             pool.read(DATA, wanted(scale=2, frames="first"), LIMITS)
 
 
-def test_an_answer_to_no_question_is_not_taken_for_one() -> None:
-    """Else a decoder could choose what the next client gets before it has seen the question."""
+def test_an_answer_sent_before_the_request_is_discarded() -> None:
+    """Otherwise a decoder could choose the next client's result before it has even received the request."""
     program = f"{PRELUDE}\nos.write(1, message({{'gap': ''}}) + message({GOOD!r}, bytes(18)))\nquestion()\n"
     observer = Losses()
     with running(program, observer=observer) as pool:
@@ -194,7 +194,7 @@ def test_an_answer_to_no_question_is_not_taken_for_one() -> None:
         assert observer.lost == ["malformed"]
 
 
-def test_an_answer_that_does_not_end_is_waited_for_no_longer_than_allowed() -> None:
+def test_an_answer_that_does_not_end_is_refused_at_the_timeout() -> None:
     observer = Losses()
     with running(answering(GOOD, bytes(17)), timeout_seconds=0.2, observer=observer) as pool:
         with pytest.raises(UndecodablePicture, match="the decoder took too long on it"):
@@ -202,7 +202,7 @@ def test_an_answer_that_does_not_end_is_waited_for_no_longer_than_allowed() -> N
         assert observer.lost == ["timeout"]
 
 
-def test_an_answer_that_stops_is_a_crash() -> None:
+def test_an_answer_that_breaks_off_counts_as_a_crash() -> None:
     program = f"{PRELUDE}\n{HELLO}\nquestion()\nsay({GOOD!r}, bytes(17))\n"
     with running(program) as pool, pytest.raises(UndecodablePicture, match="the decoder crashed on it"):
         pool.read(DATA, OPTIONS, LIMITS)
@@ -212,13 +212,13 @@ def test_an_answer_that_stops_is_a_crash() -> None:
     ("name", "error"),
     [("TooManyPixels", TooManyPixels), ("UndecodablePicture", UndecodablePicture), ("SystemExit", UndecodablePicture)],
 )
-def test_a_refusal_can_only_be_one_of_a_picture(name: str, error: type[Exception]) -> None:
+def test_a_decoder_can_only_raise_errors_about_the_picture(name: str, error: type[Exception]) -> None:
     with running(answering({"error": name, "text": "no"})) as pool, pytest.raises(error, match=r"^no$"):
         pool.read(DATA, OPTIONS, LIMITS)
 
 
 def told(program: str) -> Any:
-    """What a decoder process finds: `program` puts it into `found`."""
+    """What a decoder process finds when it runs `program`, which assigns it to `found`."""
     refusal = 'say({"error": "UndecodablePicture", "text": json.dumps(found)})'
     steps = [PRELUDE, HELLO, "question()", program, refusal, "question()"]
     with running("\n".join(steps)) as pool, pytest.raises(UndecodablePicture) as refused:
@@ -226,18 +226,18 @@ def told(program: str) -> Any:
     return json.loads(str(refused.value))
 
 
-def test_its_environment_has_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_a_decoder_has_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSRN_REDIS_URL", "redis://:hunter2@localhost")
     monkeypatch.setenv("SECRET", "s")
     monkeypatch.setenv("LANG", "C.UTF-8")
     found = told("found = dict(os.environ)")
-    assert found.pop("LC_CTYPE", "C.UTF-8") == "C.UTF-8"  # Python itself sets it where the locale is C
+    assert found.pop("LC_CTYPE", "C.UTF-8") == "C.UTF-8"  # set by Python itself if the locale is C
     for name in ("LC_ALL", "LD_LIBRARY_PATH"):
         assert found.pop(name, None) == os.environ.get(name)
     assert found == {"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def test_it_neither_works_in_the_services_folder_nor_has_its_files(
+def test_a_decoder_does_not_inherit_the_working_directory_or_open_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -246,8 +246,8 @@ def test_it_neither_works_in_the_services_folder_nor_has_its_files(
     assert found == ["/", ["0", "1", "2"], True]
 
 
-def test_no_strangers_code_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service may be started in any folder, whatever is in it."""
+def test_modules_in_the_working_directory_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service may be started in a directory with any content."""
     for name in ("app", "numpy", "sitecustomize"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')")
     monkeypatch.chdir(tmp_path)
@@ -259,7 +259,7 @@ def test_no_strangers_code_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert pool.read(DATA, OPTIONS, LIMITS).frames[0].shape == (2, 3, 3)
 
 
-def test_a_process_that_does_not_start_is_told_and_tried_again(tmp_path: Path) -> None:
+def test_a_process_that_does_not_start_is_reported_and_retried(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     missing.touch()
     program = f"import os\nif os.path.exists({str(missing)!r}): raise SystemExit('no decoder here')\n"
@@ -276,7 +276,7 @@ def test_a_process_that_does_not_start_is_told_and_tried_again(tmp_path: Path) -
         assert pool.read(DATA, OPTIONS, LIMITS).frames[0].shape == (2, 3, 3)
 
 
-def test_an_interpreter_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_interpreter_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with running(answering(GOOD, bytes(18))) as pool:
         with monkeypatch.context() as patch:
             patch.setattr("sys.executable", "/no/such/python")
@@ -286,7 +286,7 @@ def test_an_interpreter_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) ->
         assert (pool.state, pool.fault) == ("ok", "")
 
 
-def test_a_gap_in_the_isolation_is_told() -> None:
+def test_a_gap_in_the_isolation_is_reported() -> None:
     program = answering(GOOD, bytes(18)).replace(HELLO, 'say({"gap": "no filter here"})')
     with running(program) as pool:
         assert pool.gap is None
@@ -294,8 +294,8 @@ def test_a_gap_in_the_isolation_is_told() -> None:
         assert pool.gap == "no filter here"
 
 
-def test_a_picture_goes_to_a_process_that_is_warm_and_not_to_one_that_is_still_starting(tmp_path: Path) -> None:
-    """Whoever makes processes hang or crash must not make others wait until new ones have started."""
+def test_a_picture_goes_to_a_warm_process_rather_than_one_that_is_starting(tmp_path: Path) -> None:
+    """A client whose pictures hang or crash processes must not make others wait for new ones to start."""
     flag = tmp_path / "no process starts any more"
     program = f"""{PRELUDE}
 while os.path.exists({str(flag)!r}):
@@ -317,7 +317,7 @@ while True:
         pool.read(DATA, OPTIONS, LIMITS, "bob")
 
 
-def test_closing_does_not_wait_for_a_process_that_never_gets_warm() -> None:
+def test_closing_does_not_wait_for_a_process_that_never_starts() -> None:
     pool = DecoderPool(2, LIMITS, program="import time; time.sleep(600)")
     pool.start()
     (pid,) = pool.pids

@@ -1,4 +1,4 @@
-"""Damaged JPEGs are noticed by libjpeg's warnings, whole ones with a tail are whole, and scans are counted."""
+"""Damage to a JPEG is detected by libjpeg's warnings, trailing data is not damage, and scans are limited."""
 
 import io
 import itertools
@@ -27,7 +27,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def jpeg(mode: str = "RGB", **settings: Any) -> bytes:
-    """A ramp with noise, 160 x 160, so that there is data in every block."""
+    """A JPEG of a noisy ramp of 160 x 160, so that every block holds data."""
     rows, columns = np.indices((160, 160))
     noise = np.random.default_rng(0).normal(0, 8, (160, 160, 3))
     samples = np.stack([rows, columns, (rows + columns) // 2], axis=-1) + noise
@@ -61,7 +61,7 @@ WHOLE: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_damage_is_refused_or_marked(damage: str, kind: str, mode: str) -> None:
+def test_damage_is_refused_or_reported_as_truncated(damage: str, kind: str, mode: str) -> None:
     data = DAMAGED[damage](jpeg(mode, **KINDS[kind]))
     with pytest.raises(UndecodablePicture, match=r"The JPEG is damaged: .*truncated=allow"):
         codec().decode(data, wanted(scale=2))
@@ -69,7 +69,7 @@ def test_damage_is_refused_or_marked(damage: str, kind: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["baseline", "4:4:4", "restart markers"])
-def test_zeros_in_the_middle_are_noticed(kind: str) -> None:
+def test_zeros_in_the_middle_are_damage(kind: str) -> None:
     data = zeros(jpeg(**KINDS[kind]), 200)
     with pytest.raises(UndecodablePicture, match="The JPEG is damaged"):
         codec().decode(data, wanted(scale=2))
@@ -78,8 +78,8 @@ def test_zeros_in_the_middle_are_noticed(kind: str) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kind", ["baseline", "4:4:4", "restart markers"])
-def test_zeros_are_noticed_where_libjpeg_notices_nothing(kind: str, seed: int) -> None:
-    """As a sector that was never written leaves them. What follows may decode as if nothing had happened."""
+def test_zeros_that_libjpeg_accepts_are_damage(kind: str, seed: int) -> None:
+    """A disk sector that was never written leaves such zeros, and the data after them may decode normally."""
     whole = jpeg(**KINDS[kind])
     at = int(np.random.default_rng(seed).integers(len(whole) // 4, len(whole) - 100))
     data = whole[:at] + bytes(40) + whole[at + 40 :]
@@ -91,7 +91,7 @@ def test_zeros_are_noticed_where_libjpeg_notices_nothing(kind: str, seed: int) -
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("optimize", [False, True])
-def test_flat_areas_whose_code_is_zeros_are_whole(mode: str, optimize: bool) -> None:
+def test_flat_areas_coded_as_zeros_are_not_damage(mode: str, optimize: bool) -> None:
     samples = np.full((400, 400), 128, np.uint8)
     samples[:40, :40] = np.arange(40) * 5
     file = io.BytesIO()
@@ -105,7 +105,7 @@ def test_flat_areas_whose_code_is_zeros_are_whole(mode: str, optimize: bool) -> 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tail", WHOLE)
-def test_whole_pictures_are_whole(tail: str, kind: str, mode: str) -> None:
+def test_undamaged_pictures_are_complete(tail: str, kind: str, mode: str) -> None:
     data = WHOLE[tail](jpeg(mode, **KINDS[kind]))
     expected = codec().decode(jpeg(mode, **KINDS[kind]), wanted(scale=2)).frames[0]
     for options in (wanted(scale=2), ALLOW):
@@ -114,21 +114,21 @@ def test_whole_pictures_are_whole(tail: str, kind: str, mode: str) -> None:
         np.testing.assert_array_equal(decoded.frames[0].luma, expected.luma)
 
 
-def test_published_jpegs_raise_no_alarm(bench_dir: Path) -> None:
+def test_published_jpegs_are_complete(bench_dir: Path) -> None:
     files = sorted((bench_dir.parent / "train").glob("bsds500_*/*.jpg"))
     assert len(files) > 300
     for file in files:
         assert not codec().decode(file.read_bytes(), ALLOW).truncated, file.name
 
 
-def test_a_tail_of_zeros() -> None:
+def test_a_tail_of_zeros_is_damage() -> None:
     data = (CASES / "jpg_zero_tail.jpg").read_bytes()
     with pytest.raises(UndecodablePicture, match="damaged"):
         codec().decode(data, wanted(scale=2))
     assert codec().decode(data, ALLOW).truncated
 
 
-def test_a_motion_photo_is_whole() -> None:
+def test_a_motion_photo_is_complete() -> None:
     assert not codec().decode((CASES / "jpg_trailing_mp4_allow.jpg").read_bytes(), ALLOW).truncated
 
 
@@ -144,15 +144,15 @@ def test_a_thousand_scans_are_refused() -> None:
     assert scans_of(enough)[0] == MAX_SCANS
 
 
-def test_no_more_segments_are_walked_through_than_writers_make() -> None:
-    """Four bytes each: a file of the largest size has eight million."""
+def test_the_number_of_segments_that_are_read_is_limited() -> None:
+    """They may be four bytes long, so a file of the maximum size could have eight million."""
     walk = segments_of(b"\xff\xd8" + b"\xff\xfe\0\2" * 65_537)
     assert [segment.kind for segment in itertools.islice(walk, 65_536)] == [0xFE] * 65_536
     with pytest.raises(UndecodablePicture, match="more than 65,536 segments"):
         next(walk)
 
 
-def test_markers_inside_segments_are_no_scans() -> None:
+def test_markers_inside_segments_are_not_counted_as_scans() -> None:
     thumbnail = saved(np.zeros((8, 8, 3), np.uint8), "JPEG")
     comment = b"\xff\xfe" + (2 + len(thumbnail)).to_bytes(2, "big") + thumbnail
     data = jpeg()
@@ -178,7 +178,7 @@ JPEGS_NOT_READ: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 def _header(data: bytes) -> int:
-    """Where the frame header's length stands."""
+    """The position of the length in the frame header."""
     return data.index(b"\xff\xc0") + 2
 
 
@@ -190,13 +190,13 @@ def _two_channels() -> bytes:
 
 @pytest.mark.parametrize(("make", "words"), JPEGS_NOT_READ.values(), ids=JPEGS_NOT_READ)
 @pytest.mark.parametrize("truncated", ["reject", "allow"])
-def test_kinds_that_are_not_read_are_told_by_name(make: Callable[[], bytes], words: str, truncated: Any) -> None:
+def test_unsupported_kinds_are_refused_by_name(make: Callable[[], bytes], words: str, truncated: Any) -> None:
     with pytest.raises(UndecodablePicture, match=words + ".*save it as PNG or TIFF"):
         codec().decode(make(), wanted(scale=2, truncated=truncated))
 
 
-def test_a_gain_map_is_not_taken_for_the_picture_nor_referred_to() -> None:
-    """Ultra HDR: the base picture, whose own data goes on to its end mark; a second JPEG behind it (ISO 21496-1)."""
+def test_a_gain_map_is_ignored_and_not_referred_to() -> None:
+    """Ultra HDR: the base picture, which ends at its own end marker, followed by a second JPEG (ISO 21496-1)."""
     xmp = (
         b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         b'<rdf:Description rdf:about="" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" '
@@ -220,7 +220,7 @@ def test_a_gain_map_is_not_taken_for_the_picture_nor_referred_to() -> None:
         assert name not in encoded.body
 
 
-def test_a_height_behind_the_first_scan() -> None:
+def test_a_height_after_the_first_scan_is_read() -> None:
     data = jpeg()
     at = _header(data) + 3
     later = data[:at] + bytes(2) + data[at + 2 : -2] + b"\xff\xdc\0\4" + data[at : at + 2] + data[-2:]
@@ -235,7 +235,7 @@ def test_a_lossless_jpeg_of_eight_bits_is_exact() -> None:
     assert_same(pixels(upscaled(data)[1].body), samples, "lossless")
 
 
-def test_bytes_between_the_segments_of_the_header_cost_no_picture() -> None:
+def test_bytes_between_header_segments_are_skipped() -> None:
     data = jpeg()
     at = data.index(b"\xff\xdb")
     decoded = codec().decode(data[:at] + b"\0\1\2" + data[at:], wanted(2))
@@ -243,8 +243,8 @@ def test_bytes_between_the_segments_of_the_header_cost_no_picture() -> None:
     assert np.array_equal(decoded.frames[0].luma, codec().decode(data, wanted(2)).frames[0].luma)
 
 
-def test_a_profile_in_the_wrong_parts_costs_no_picture() -> None:
-    """Two are called the first; libjpeg warns of that as it does of damaged pixels, and then of nothing else."""
+def test_a_picture_with_misnumbered_profile_parts_is_decoded() -> None:
+    """Both parts have number 1: libjpeg reports that like damaged pixels, and then suppresses further warnings."""
     data = jpeg()
     part = b"\xff\xe2\x00\x17ICC_PROFILE\0\x01\x01profile"
     wrong = data[:2] + part * 2 + data[2:]
@@ -259,11 +259,11 @@ def test_a_profile_in_the_wrong_parts_costs_no_picture() -> None:
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_channel_without_data_is_damage(progressive: bool) -> None:
-    """The header names three channels, and the only scan has the first."""
+    """The header declares three channels, but the only scan holds just the first."""
     gray, color = jpeg("L", progressive=progressive), jpeg(progressive=progressive)
     mark = b"\xff\xc2" if progressive else b"\xff\xc0"
     parts = [data[data.index(mark) : data.index(mark) + size] for data, size in ((gray, 13), (color, 19))]
-    one = b"\x11"  # of one scan, the first channel's blocks are in the order of gray
+    one = b"\x11"  # sampling of 1 x 1: blocks of a scan of one channel are ordered as in a gray picture
     head = parts[1][:11] + one + parts[1][12:]
     data = gray.replace(parts[0], head, 1)
     with pytest.raises(UndecodablePicture, match="the data of a channel is missing"):
@@ -275,7 +275,7 @@ def _segment(kind: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, kind, len(body) + 2) + body
 
 
-def test_arithmetic_coding_is_read_past_the_first_64_kib() -> None:
+def test_arithmetic_coding_is_read_beyond_the_first_64_kib() -> None:
     def coded(filler: int) -> bytes:
         frame = struct.pack(">BHHB", 8, 64, 64, 1) + b"\1\x11\0"
         parts = (_segment(0xDB, bytes([0, *[1] * 64])), _segment(0xC9, frame), _segment(0xDA, b"\1\1\0\0\x3f\0"))

@@ -1,4 +1,4 @@
-"""JPEG XL: what is written is read by another decoder, profiles, frames, orientation, damage, and lying headers."""
+"""JPEG XL: results that other decoders read, profiles, frames, metadata, damage, and lying headers."""
 
 import ctypes
 import struct
@@ -29,7 +29,7 @@ def _smooth(height: int, width: int) -> Array:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_lossless_results_are_the_samples(channels: int, dtype: type) -> None:
+def test_lossless_results_are_exact(channels: int, dtype: type) -> None:
     samples = picture(19, 23, channels, dtype)
     body = writer.write(Raster((samples,), "PNG"), wanted(format="jxl"))
     assert np.array_equal(pixels(body), samples)
@@ -37,7 +37,7 @@ def test_lossless_results_are_the_samples(channels: int, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("lossless", [True, False])
-def test_a_profile_goes_in_and_out(lossless: bool) -> None:
+def test_a_profile_is_written_and_read(lossless: bool) -> None:
     raster = Raster((_smooth(40, 48),), "PNG", Metadata(icc=DISPLAY_P3))
     body = writer.write(raster, wanted(format="jxl", lossless=lossless))
     back = read(body, wanted(2), LIMITS)
@@ -53,7 +53,7 @@ def test_srgb_needs_no_profile() -> None:
     assert (found.icc, found.srgb) == (None, True)
 
 
-def test_metadata_is_written_in_boxes_and_read_again() -> None:
+def test_metadata_is_written_to_boxes_and_read_again() -> None:
     data = jxl((b"Exif", bytes(4) + exif_block(exif())), (b"xml ", PACKET.encode()))
     _, encoded = upscaled(data, 2, metadata="keep", encode=wanted(format="jxl"))
     assert b"A. Painter" in encoded.body
@@ -64,7 +64,7 @@ def test_metadata_is_written_in_boxes_and_read_again() -> None:
     assert read(encoded.body, wanted(2), LIMITS).metadata.exif is None
 
 
-def test_compressed_boxes_that_unpack_to_too_much_are_left_out() -> None:
+def test_compressed_boxes_that_unpack_to_too_much_are_dropped() -> None:
     bomb = b"xml " + bytes(imagecodecs.brotli_encode(bytes(8 << 20)))
     assert len(bomb) < 10_000
     found = read(jxl((b"brob", bomb)), wanted(2, metadata="all"), LIMITS)
@@ -76,7 +76,7 @@ def _film(count: int) -> tuple[bytes, Array]:
     return bytes(imagecodecs.jpegxl_encode(frames, lossless=True)), frames
 
 
-def test_frames_of_an_animation_are_read_in_their_order() -> None:
+def test_frames_of_an_animation_are_read_in_order() -> None:
     data, frames = _film(3)
     raster = read(data, wanted(2, frames="all"), LIMITS)
     assert np.array_equal(np.stack(raster.frames), frames)
@@ -91,7 +91,7 @@ def test_frames_count_towards_the_limit_before_any_is_decoded() -> None:
 
 
 def _layered(samples: Array) -> bytes:
-    """A still of these layers (N, H, W, 3), each of which replaces the one below."""
+    """A still made of these layers (N, H, W, 3), each replacing the one below."""
     library, info, colors = libjxl.library(), libjxl.BasicInfo(), libjxl.ColorEncoding()
     encoder, out = library.JxlEncoderCreate(None), ctypes.create_string_buffer(1 << 16)
     library.JxlEncoderInitBasicInfo(byref(info))
@@ -112,7 +112,7 @@ def _layered(samples: Array) -> bytes:
     return out.raw[: len(out) - left.value]
 
 
-def test_layers_are_one_picture_and_count_before_any_is_decoded() -> None:
+def test_layers_form_one_picture_and_count_before_any_is_decoded() -> None:
     layers = np.stack([picture(9, 8, 3, seed=seed) for seed in range(10)])
     data = _layered(layers)
     assert np.array_equal(read(data, wanted(2), DecodeLimits(max_input_pixels=2 * 9 * 8)).frames[0], layers[-1])
@@ -120,7 +120,7 @@ def test_layers_are_one_picture_and_count_before_any_is_decoded() -> None:
         read(data, wanted(2), DecodeLimits(max_input_pixels=9 * 8))
 
 
-def test_a_header_that_promises_too_much_is_refused() -> None:
+def test_a_header_that_declares_too_many_pixels_is_refused() -> None:
     data = saved(picture(9, 8, 3), "JXL")
     assert data[:2] == b"\xff\x0a"
     # SizeHeader: not small, 30 bits of height, ratio 1:1. (18181-1, D.2.)
@@ -130,7 +130,7 @@ def test_a_header_that_promises_too_much_is_refused() -> None:
         read(lying, wanted(2), LIMITS)
 
 
-def test_what_is_there_of_a_cut_file_is_taken_when_asked_for() -> None:
+def test_truncated_allow_reads_the_decodable_part() -> None:
     samples = _smooth(600, 700) + picture(600, 700, 3) // 8
     data = bytes(imagecodecs.jpegxl_encode(samples, distance=1.0))
     whole = np.asarray(imagecodecs.jpegxl_decode(data)).astype(int)
@@ -139,7 +139,7 @@ def test_what_is_there_of_a_cut_file_is_taken_when_asked_for() -> None:
         read(cut, wanted(2), LIMITS)
     raster = read(cut, wanted(2, truncated="allow"), LIMITS)
     assert raster.truncated
-    same = (np.abs(raster.frames[0] - whole) <= 1).all(axis=2)  # imagecodecs has it dithered
+    same = (np.abs(raster.frames[0] - whole) <= 1).all(axis=2)  # imagecodecs dithers
     assert 0.3 < same.mean() < 1
 
 
@@ -153,14 +153,14 @@ def test_flat_colours_are_not_dithered(channels: int, level: int) -> None:
     assert np.abs(decoded.astype(int) - samples).max() <= 1
 
 
-def test_resolution_is_in_exif_as_there_is_no_field_for_it() -> None:
+def test_resolution_is_written_to_exif() -> None:
     source = png((b"pHYs", b"\0\0\x2e\x23\0\0\x2e\x23\1"))
     _, encoded = upscaled(source, 2, metadata="keep", encode=wanted(format="jxl"))
     again = read(encoded.body, wanted(2, metadata="keep"), LIMITS).metadata
     assert again.dpi is not None and round(again.dpi[0]) == 600
 
 
-def test_floating_point_samples_are_refused_in_words() -> None:
+def test_floating_point_samples_are_refused_with_a_clear_message() -> None:
     data = bytes(imagecodecs.jpegxl_encode(np.zeros((9, 8, 3), np.float32), lossless=True))
     with pytest.raises(UndecodablePicture, match="floating-point numbers of 32 bits"):
         read(data, wanted(2), LIMITS)

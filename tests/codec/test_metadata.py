@@ -1,4 +1,4 @@
-"""What travels with the pixels: orientation applied, profiles kept, metadata only if asked for, positions last."""
+"""Orientation is applied and profiles are kept; other metadata only on request, and locations only with `all`."""
 
 import io
 import struct
@@ -56,7 +56,7 @@ def _exif(orientation: int = 1) -> Image.Exif:
 
 
 def _turned(samples: Array, orientation: int) -> Array:
-    """By Pillow's own transposition."""
+    """The samples as turned by Pillow."""
     image = Image.fromarray(samples)
     image.getexif()[ExifTags.Base.Orientation] = orientation
     from PIL import ImageOps
@@ -69,7 +69,7 @@ def _turned(samples: Array, orientation: int) -> Array:
     ("form", "settings"),
     [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("AVIF", {"quality": 95})],
 )
-def test_orientation_is_applied_and_its_tag_is_gone(form: str, settings: dict[str, Any], orientation: int) -> None:
+def test_orientation_is_applied_and_its_tag_removed(form: str, settings: dict[str, Any], orientation: int) -> None:
     samples = picture(7, 5, 3) // 8 * 8
     data = saved(samples, form, exif=_exif(orientation), **settings)
     raw = (
@@ -83,7 +83,7 @@ def test_orientation_is_applied_and_its_tag_is_gone(form: str, settings: dict[st
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_of_sixteen_bits(orientation: int) -> None:
+def test_orientation_is_applied_to_sixteen_bits(orientation: int) -> None:
     samples = picture(7, 5, 3, np.uint16)
     data = write_png(samples, 2, 16, extra=[(b"eXIf", _exif(orientation).tobytes().removeprefix(b"Exif\0\0"))])
     _, encoded = upscaled(data)
@@ -118,7 +118,7 @@ def test_metadata_is_dropped_by_default(form: str, target: Any) -> None:
 
 @pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
-def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -> None:
+def test_metadata_keep_drops_locations(form: str, target: Any) -> None:
     _, encoded = upscaled(with_everything(form), 4, encode=wanted(format=target), metadata="keep")
     image = opened(encoded.body)
     exif = image.getexif()
@@ -134,13 +134,13 @@ def test_metadata_is_kept_on_request_but_for_positions(form: str, target: Any) -
     assert b'tiff:Orientation="1"' in packet
     assert b"GPS" not in encoded.body
     assert exif.get(ExifTags.Base.Orientation, 1) == 1
-    # In a TIFF, EXIF's resolution and the file's own are one tag.
+    # In a TIFF, the resolution of EXIF and that of the file are the same tag.
     own = form == "TIFF" or (target == "tiff" and form in ("PNG", "JPEG"))
     assert float(exif[ExifTags.Base.XResolution]) == pytest.approx((100 if own else 72) * 4, abs=0.01)
 
 
 @pytest.mark.parametrize("target", ["png", "tiff"])
-def test_metadata_all_keeps_positions(target: Any) -> None:
+def test_metadata_all_keeps_locations(target: Any) -> None:
     _, encoded = upscaled(with_everything(), metadata="all", encode=wanted(format=target))
     image = opened(encoded.body)
     assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
@@ -149,8 +149,8 @@ def test_metadata_all_keeps_positions(target: Any) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("metadata", ["keep", "all"])
-def test_a_deep_tiff_keeps_everything_as_a_tiff(channels: int, metadata: Any) -> None:
-    """tifffile reads what the codec wrote, pixels and tags; Pillow then reads the same tags."""
+def test_metadata_is_written_to_and_read_from_sixteen_bit_tiffs(channels: int, metadata: Any) -> None:
+    """tifffile reads the pixels and tags that the codec wrote, and Pillow the same tags."""
     samples = picture(7, 5, channels, np.uint16)
     samples[..., -1] = np.maximum(samples[..., -1], 1)
     exif = _exif().tobytes().removeprefix(b"Exif\0\0")
@@ -166,7 +166,7 @@ def test_a_deep_tiff_keeps_everything_as_a_tiff(channels: int, metadata: Any) ->
     )
     tiff = wanted(format="tiff")
     _, first = upscaled(source, metadata=metadata, encode=tiff)
-    _, second = upscaled(first.body, 2, metadata=metadata, encode=tiff)  # and it can be read again, with all of it
+    _, second = upscaled(first.body, 2, metadata=metadata, encode=tiff)  # reading it back keeps the metadata
     with tifffile.TiffFile(io.BytesIO(first.body)) as file:
         assert len(file.pages) == 1
         assert np.array_equal(file.asarray().reshape(samples.shape), samples)
@@ -184,19 +184,19 @@ def test_a_deep_tiff_keeps_everything_as_a_tiff(channels: int, metadata: Any) ->
         assert opened(second.body).getexif()[ExifTags.Base.Artist] == "A. Painter"
 
 
-def test_a_tiff_that_is_asked_for_nothing_holds_nothing_but_its_picture() -> None:
+def test_a_tiff_without_metadata_holds_only_its_picture() -> None:
     _, encoded = upscaled(with_everything("TIFF"), encode=wanted(format="tiff"))
     with tifffile.TiffFile(io.BytesIO(encoded.body)) as file:
         assert {"Artist", "ExifTag", "GPSTag", "XMP", "Software"}.isdisjoint(tag.name for tag in file.pages.first.tags)
 
 
 @pytest.mark.parametrize(("target", "tolerance"), [("png", 0.02), ("jpeg", 0.6), ("tiff", 1e-3)])
-def test_the_resolution_grows_with_the_picture(target: Any, tolerance: float) -> None:
+def test_the_resolution_is_scaled_with_the_picture(target: Any, tolerance: float) -> None:
     _, encoded = upscaled(with_everything(), 4, encode=wanted(format=target), metadata="keep")
     assert [float(value) for value in opened(encoded.body).info["dpi"]] == pytest.approx((400, 800), abs=tolerance * 4)
 
 
-def test_a_packet_whose_positions_cannot_be_told_apart_is_dropped() -> None:
+def test_a_packet_whose_locations_cannot_be_separated_is_dropped() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_itxt("XML:com.adobe.xmp", "<x>hidden GPS 52,31N in words</x>")
     _, encoded = upscaled(saved(picture(3, 3, 3), "PNG", pnginfo=info), metadata="keep")
@@ -210,7 +210,7 @@ def test_a_profile_is_kept(form: str, target: Any) -> None:
     assert opened(encoded.body).info["icc_profile"] == DISPLAY_P3
 
 
-def test_a_gray_profile_is_kept_on_gray_and_dropped_where_it_cannot_be_meant() -> None:
+def test_a_gray_profile_is_kept_on_gray_and_dropped_on_colour() -> None:
     gray, rgb = picture(7, 5, 1), picture(7, 5, 3)
     _, kept = upscaled(saved(gray, "PNG", icc_profile=GRAY_LINEAR))
     _, dropped = upscaled(saved(rgb, "PNG", icc_profile=GRAY_LINEAR))
@@ -228,12 +228,12 @@ def test_untagged_stays_untagged_and_srgb_stays_srgb() -> None:
 
 
 def _srgb_from_linear(samples: Array) -> Array:
-    """IEC 61966-2-1 on values of 0..1."""
+    """IEC 61966-2-1, for values of 0..1."""
     return np.where(samples <= 0.0031308, samples * 12.92, 1.055 * samples ** (1 / 2.4) - 0.055)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_color_srgb_converts(dtype: type) -> None:
+def test_color_srgb_converts_with_the_profile(dtype: type) -> None:
     full = int(np.iinfo(dtype).max)
     samples: Array = np.linspace(0, full, 64).astype(dtype).reshape(8, 8, 1).repeat(3, axis=2)
     data = write_png(samples, 2, 8 * samples.itemsize, extra=[(b"iCCP", b"x\0\0" + _deflated(LINEAR))])
@@ -258,8 +258,8 @@ def test_gray_with_a_profile_is_converted_as_gray() -> None:
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "AVIF"])
-def test_gray_is_shown_by_a_profile_for_rgb(form: str) -> None:
-    """As in browsers: programs that turn a picture gray leave its profile as it was."""
+def test_an_rgb_profile_applies_to_gray_pictures(form: str) -> None:
+    """As in browsers, since programs that convert a picture to gray often leave its profile unchanged."""
     gray = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8, 1)
     data = saved(gray, form, icc_profile=LINEAR)
     kept, encoded = upscaled(data)
@@ -272,7 +272,7 @@ def test_gray_is_shown_by_a_profile_for_rgb(form: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sRGB", "tinted"])
-def test_gray_needs_no_profile_of_srgb_and_takes_none_that_is_tinted(kind: str) -> None:
+def test_srgb_and_tinted_profiles_of_gray_pictures_are_dropped(kind: str) -> None:
     linear = b"para" + bytes(8) + struct.pack(">i", 1 << 16)
     assert LINEAR.count(linear) == 3
     tinted = LINEAR.replace(linear, linear[:-4] + struct.pack(">i", 3 << 16), 1)
@@ -283,7 +283,7 @@ def test_gray_needs_no_profile_of_srgb_and_takes_none_that_is_tinted(kind: str) 
     assert "icc_profile" not in opened(encoded.body).info
 
 
-def test_gamma_and_primaries_of_a_png_become_a_profile() -> None:
+def test_the_gamma_of_a_png_becomes_a_profile() -> None:
     samples = picture(8, 8, 3)
     _, kept = upscaled(write_png(samples, 2, 8, extra=[_GAMMA_1]))
     assert "icc_profile" in opened(kept.body).info
@@ -293,7 +293,7 @@ def test_gamma_and_primaries_of_a_png_become_a_profile() -> None:
 
 
 @pytest.mark.parametrize("profile", [b"no profile", GRAY_LINEAR], ids=["nonsense", "of gray"])
-def test_a_profile_that_cannot_be_used_leaves_the_gamma_in_force(profile: bytes) -> None:
+def test_an_unusable_profile_falls_back_to_the_gamma(profile: bytes) -> None:
     samples = picture(8, 8, 3)
     data = write_png(samples, 2, 8, extra=[(b"iCCP", b"x\0\0" + _deflated(profile)), _GAMMA_1])
     _, converted = upscaled(data, color="srgb")
@@ -305,7 +305,7 @@ def test_a_profile_that_cannot_be_used_leaves_the_gamma_in_force(profile: bytes)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_the_gamma_of_a_gray_png_becomes_a_gray_profile(channels: int, dtype: type) -> None:
     samples, full = picture(8, 8, channels, dtype), np.iinfo(dtype).max
-    samples[..., 1:] |= 1  # where nothing is seen, the colour is not kept
+    samples[..., 1:] |= 1  # colour under alpha 0 is not kept
     data = write_png(samples, 0 if channels == 1 else 4, 8 * dtype().itemsize, extra=[_GAMMA_1, *_PRIMARIES])
     _, kept = upscaled(data)
     assert profile_channels(opened(kept.body).info["icc_profile"]) == 1
@@ -318,7 +318,7 @@ def test_the_gamma_of_a_gray_png_becomes_a_gray_profile(channels: int, dtype: ty
 @pytest.mark.parametrize(
     ("target", "kept"), [("png", True), ("tiff", True), ("jpeg", True), ("webp", False), ("avif", False)]
 )
-def test_a_gray_profile_is_only_in_gray_results(target: Any, kept: bool) -> None:
+def test_a_gray_profile_is_only_written_to_gray_results(target: Any, kept: bool) -> None:
     samples = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 4
     _, encoded = upscaled(saved(samples, "PNG", icc_profile=GRAY_LINEAR), format=target, encode=wanted(format=target))
     image = opened(encoded.body)
@@ -333,7 +333,7 @@ def _linear(srgb: Array) -> Array:
 
 
 def _p3_as_srgb(samples: Array) -> Array:
-    """By the matrices of the two sets of primaries, in float64."""
+    """Display P3 converted to sRGB with the matrices of both sets of primaries, in float64."""
     to_xyz = []
     for primaries in ((0.68, 0.32, 0.265, 0.69, 0.15, 0.06), (0.64, 0.33, 0.3, 0.6, 0.15, 0.06)):
         colors = np.array([[x / y, 1, (1 - x - y) / y] for x, y in zip(primaries[::2], primaries[1::2], strict=True)]).T
@@ -359,7 +359,7 @@ def test_code_points_of_a_png_become_a_profile(others: list[tuple[bytes, bytes]]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_code_points_of_linear_light(channels: int) -> None:
+def test_code_points_of_linear_light_are_converted(channels: int) -> None:
     samples = picture(8, 8, channels)
     _, converted = upscaled(write_png(samples, 0 if channels == 1 else 2, 8, extra=[_cicp(1, 8)]), color="srgb")
     expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
@@ -367,7 +367,7 @@ def test_code_points_of_linear_light(channels: int) -> None:
 
 
 @pytest.mark.parametrize("code_points", [(2, 2, 1), (2, 16, 1), (9, 2, 1), (12, 13, 2), (255, 255, 1), (0, 13, 1)])
-def test_code_points_without_a_meaning_leave_the_next_in_line(code_points: tuple[int, int, int]) -> None:
+def test_meaningless_code_points_fall_back_to_the_next_colour_chunk(code_points: tuple[int, int, int]) -> None:
     samples = picture(8, 8, 3)
     _, alone = upscaled(write_png(samples, 2, 8, extra=[_cicp(*code_points)]), color="srgb")
     assert_same(pixels(alone.body), samples, "cicp-alone")
@@ -377,13 +377,13 @@ def test_code_points_without_a_meaning_leave_the_next_in_line(code_points: tuple
 
 
 @pytest.mark.parametrize("transfer", [1, 6, 13, 14, 15])
-def test_code_points_of_srgb_go_before_another_gamma(transfer: int) -> None:
+def test_code_points_of_srgb_take_precedence_over_another_gamma(transfer: int) -> None:
     samples = picture(8, 8, 3)
     _, encoded = upscaled(write_png(samples, 2, 8, extra=[_cicp(1, transfer), _GAMMA_1]), color="srgb")
     assert_same(pixels(encoded.body), samples, "cicp-srgb")
 
 
-def test_primaries_are_those_of_their_standards_white_is_white() -> None:
+def test_white_stays_white_for_all_primaries() -> None:
     for primaries in (4, 5, 6, 7, 8, 9, 11, 12, 22):
         found = profile(CodePoints(primaries, 13))
         assert found is not None
@@ -401,7 +401,7 @@ def test_primaries_are_those_of_their_standards_white_is_white() -> None:
     ],
     ids=["one point", "on a line", "without a luminance", "out of range"],
 )
-def test_points_that_span_no_colours_leave_the_gamma(points: tuple[int, ...]) -> None:
+def test_degenerate_primaries_fall_back_to_the_gamma(points: tuple[int, ...]) -> None:
     samples, wrong = picture(8, 8, 3), (b"cHRM", struct.pack(">8I", *points))
     _, encoded = upscaled(write_png(samples, 2, 8, extra=[wrong, _GAMMA_1]), color="srgb")
     expected = np.rint(_srgb_from_linear(samples / 255) * 255).astype(np.uint8)
@@ -411,8 +411,8 @@ def test_points_that_span_no_colours_leave_the_gamma(points: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_gamma_and_primaries_of_srgb_stay(channels: int) -> None:
-    """ImageMagick writes them into every PNG, and Chromium shows those darker than sRGB in the shadows."""
+def test_gamma_and_primaries_of_srgb_are_kept(channels: int) -> None:
+    """ImageMagick writes them to every PNG, and Chromium shows the shadows of such files darker than sRGB's."""
     gamma, color_type = (b"gAMA", (45455).to_bytes(4, "big")), {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     both = [*_PRIMARIES_OF_SRGB, gamma]
     data = write_png(picture(8, 8, channels) | 1, color_type, 8, extra=both)
@@ -426,7 +426,7 @@ def test_gamma_and_primaries_of_srgb_stay(channels: int) -> None:
 
 
 @pytest.mark.parametrize("target", ["jpeg", "webp", "avif", "tiff", "jxl"])
-def test_the_gamma_of_srgb_is_not_made_a_profile(target: Any) -> None:
+def test_the_gamma_of_srgb_does_not_become_a_profile(target: Any) -> None:
     gamma = (b"gAMA", (45455).to_bytes(4, "big"))
     data = write_png(picture(8, 8, 3), 2, 8, extra=[*_PRIMARIES_OF_SRGB, gamma])
     _, plain = upscaled(write_png(picture(8, 8, 3), 2, 8), encode=wanted(format=target))
@@ -434,7 +434,7 @@ def test_the_gamma_of_srgb_is_not_made_a_profile(target: Any) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_gamma_goes_into_a_jpeg_xl(channels: int) -> None:
+def test_a_gamma_is_kept_in_jpeg_xl(channels: int) -> None:
     samples = picture(8, 8, channels)
     data = write_png(samples, 0 if channels == 1 else 2, 8, extra=[_GAMMA_1])
     _, encoded = upscaled(data, encode=wanted(format="jxl"))
@@ -443,21 +443,21 @@ def test_a_gamma_goes_into_a_jpeg_xl(channels: int) -> None:
     assert_same(pixels(converted.body), expected, f"jxl-gamma-{channels}", tolerance=1)
 
 
-def test_profiles_made_here_bear_no_date_of_their_own() -> None:
-    """Else the same picture would have other bytes a second later."""
+def test_generated_profiles_have_a_fixed_date() -> None:
+    """Otherwise the same picture would give different bytes a second later."""
     made = profile_from_png(1.0, None), profile_from_png(1.0, None, gray=True), profile(CodePoints(4, 4))
     assert [found and found[24:36] for found in made] == [struct.pack(">6H", 2000, 1, 1, 0, 0, 0)] * 3
 
 
 BROKEN = DISPLAY_P3[:36] + b"none" + DISPLAY_P3[40:]
-"""Without the signature of profiles."""
+"""A profile without the signature."""
 BROKEN_LATER = DISPLAY_P3[:128] + struct.pack(">I", 0) + DISPLAY_P3[132:]
-"""With a sound header and no tags."""
+"""A profile with a valid header but no tags."""
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "HEIC"])
 @pytest.mark.parametrize(("icc", "color"), [(BROKEN, "keep"), (GRAY_LINEAR, "keep"), (BROKEN_LATER, "srgb")])
-def test_a_profile_that_is_of_no_use_is_named(form: str, icc: bytes, color: Any) -> None:
+def test_an_unusable_profile_is_reported_as_dropped(form: str, icc: bytes, color: Any) -> None:
     decoded, encoded = upscaled(saved(picture(8, 8, 3), form, icc_profile=icc), color=color)
     assert decoded.metadata.dropped == ("icc dropped (not for these samples)",)
     assert "icc_profile" not in opened(encoded.body).info
@@ -465,14 +465,14 @@ def test_a_profile_that_is_of_no_use_is_named(form: str, icc: bytes, color: Any)
     assert sound.metadata.dropped == ()
 
 
-def test_an_avifs_code_points_count_where_its_profile_is_of_no_use() -> None:
+def test_the_code_points_of_an_avif_count_if_its_profile_is_unusable() -> None:
     data = saved(picture(8, 8, 3), "AVIF", icc_profile=BROKEN)
     at = data.index(b"nclx") + 4
     assert upscaled(data[:at] + bytes((0, 12, 0, 13)) + data[at + 4 :])[0].metadata.cicp == (12, 13)
 
 
-def test_a_profile_that_libjxl_refuses_is_named() -> None:
-    """A gray one without a white point, as LittleCMS writes it."""
+def test_a_profile_that_libjxl_refuses_is_reported_as_dropped() -> None:
+    """A gray profile without a white point, as LittleCMS writes it."""
     data = saved(picture(8, 8, 1), "PNG", icc_profile=GRAY_LINEAR)
     decoded, encoded = upscaled(data, encode=wanted(format="jxl"))
     assert metadata_of(decoded, 1, None, wanted(format="jxl")).dropped == ("icc dropped (not accepted by jxl)",)
@@ -494,6 +494,6 @@ def test_wide_gamut_to_srgb_agrees_with_pillow() -> None:
 
 
 @pytest.mark.parametrize("profile", [b"", b"nonsense", DISPLAY_P3[:200], b"\0" * 500])
-def test_a_broken_profile_is_let_go(profile: bytes) -> None:
+def test_a_broken_profile_is_ignored(profile: bytes) -> None:
     _, encoded = upscaled(saved(picture(3, 3, 3), "JPEG", icc_profile=profile), color="srgb")
     assert "icc_profile" not in opened(encoded.body).info

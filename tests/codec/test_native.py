@@ -1,4 +1,4 @@
-"""Which library is loaded, that all of them do the same, and that they keep to their buffers."""
+"""Which native library is loaded, and that all of them give the same results and stay within their buffers."""
 
 import subprocess
 import sys
@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.usefixtures("loaded_anew")
-def test_where_nothing_is_compiled_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_library_is_loaded_if_none_is_compiled_for_this_system(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "_native.so").write_bytes(b"made for another system")
     monkeypatch.setattr(native, "FOLDER", tmp_path)
     assert native.library() is None
@@ -29,15 +31,15 @@ def test_where_nothing_is_compiled_nothing_is_loaded(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("loaded_anew")
-def test_a_library_of_other_sources_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after an update of the sources alone: numpy then does it, and pictures are made."""
+def test_a_library_compiled_from_other_sources_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example after an update of only the sources; numpy is used instead."""
     monkeypatch.setattr("ctypes.CDLL", lambda path: object())
     assert native.library() is None
     assert native.kind() == "numpy"
 
 
 @pytest.mark.usefixtures("loaded_anew")
-def test_an_older_cpu_has_the_library_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_cpu_gets_the_generic_library(monkeypatch: pytest.MonkeyPatch) -> None:
     if not (native.FOLDER / "_native.so").is_file():
         pytest.skip("nothing is compiled here")
     monkeypatch.setattr(native, "_cpu_features", lambda: {"avx", "sse4_2"})
@@ -56,10 +58,10 @@ def random_samples(height: int, width: int, channels: int, dtype: type, opaque: 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize(("channels", "opaque"), [(1, False), (2, False), (2, True), (3, False), (4, False), (4, True)])
 @pytest.mark.parametrize("scale", [1, 2, 4, 8])
-def test_merged_as_numpy_does(
-    implementation: str, scale: int, channels: int, opaque: bool, dtype: type, monkeypatch: pytest.MonkeyPatch
+def test_merging_equals_numpy(
+    compiled: str, scale: int, channels: int, opaque: bool, dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for values half-way between two codes, to the last bits of float32: few at 8 bits, some at 16."""
+    """Except for values half-way between two codes within float32 precision: few at 8 bits, some at 16."""
     for height, width in SHAPES:
         picture = split(random_samples(height, width, channels, dtype, opaque), FORMULAS)
         planes = tuple(bicubic(plane, scale) for plane in picture.planes)
@@ -75,9 +77,9 @@ def test_merged_as_numpy_does(
 
 @pytest.mark.parametrize("length", [1, 2, 7, 31, 32, 33, 100, 8160, 8168, 30_001])
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 8])
-def test_filtered_as_numpy_does(implementation: str, step: int, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The longest rows are those whose sums of differences do not fit into what one part of a row has for them. Some
-    are far from zero, but not near each other: what overflows would look small.
+def test_filtering_equals_numpy(compiled: str, step: int, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sums of the longest rows do not fit into the 16-bit accumulators of one part of a row. Some rows hold bytes
+    far from zero and from each other, for which an overflowed sum would look small.
     """
     random = np.random.default_rng(length + step)
     rows = random.integers(0, 256, (40, length), np.uint8)
@@ -91,7 +93,7 @@ def test_filtered_as_numpy_does(implementation: str, step: int, length: int, mon
     assert length < 100 or len(set(found.reshape(40, -1)[:, 0])) > 2
 
 
-def test_counted_as_numpy_does(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_histograms_equal_numpy(compiled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     pictures = [random.uniform(0, 255, shape).astype(np.float32) for shape in [(8, 8), (9, 31), (135, 128)]]
     found = grid.histograms(pictures)
@@ -101,13 +103,13 @@ def test_counted_as_numpy_does(implementation: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("quality", [None, 60])
-def test_a_jpeg_is_recognized_as_numpy_does(implementation: str, quality: int | None) -> None:
+def test_every_implementation_detects_the_quality_of_a_jpeg(implementation: str, quality: int | None) -> None:
     picture = textured(200, 264)
     assert quality_of(picture if quality is None else through(picture, quality)) == quality
 
 
 @pytest.mark.parametrize("side", ["before", "behind"])
-def test_nothing_outside_its_buffers_is_touched(compiled: str, side: str) -> None:
+def test_the_c_code_does_not_access_memory_outside_its_buffers(compiled: str, side: str) -> None:
     command = [sys.executable, "-m", "tests.codec.guarded", side, compiled]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

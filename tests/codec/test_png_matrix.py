@@ -1,4 +1,4 @@
-"""Every kind of PNG there is, as PngSuite has them: colour type x depth x interlacing x transparency, exact."""
+"""Every kind of PNG, as in PngSuite: colour type x depth x interlacing x transparency, read exactly."""
 
 import struct
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def _cases() -> Iterator[tuple[int, int, bool, bool]]:
 
 
 def _made(color_type: int, depth: int, interlaced: bool, transparent: bool) -> tuple[bytes, Array]:
-    """The file, and the samples that must come out."""
+    """The file and the expected samples."""
     rng = np.random.default_rng(depth * 8 + color_type)
     full = (1 << depth) - 1
     shape = (HEIGHT, WIDTH, CHANNELS[color_type])
@@ -53,7 +53,7 @@ def _made(color_type: int, depth: int, interlaced: bool, transparent: bool) -> t
 
 @pytest.mark.parametrize(("color_type", "depth"), [(0, 1), (0, 2), (0, 4), (0, 8), (2, 8)])
 def test_only_the_low_bits_of_a_transparent_colour_count(color_type: int, depth: int) -> None:
-    """The third edition of the specification: high bits that do not belong to the depth are ignored."""
+    """By the third edition of the specification, bits beyond the depth are ignored."""
     full = (1 << depth) - 1
     stored = np.random.default_rng(depth).integers(0, full, (9, 13, 1 if color_type == 0 else 3), endpoint=True)
     key = stored[4, 6]
@@ -63,7 +63,7 @@ def test_only_the_low_bits_of_a_transparent_colour_count(color_type: int, depth:
     assert (pixels(encoded.body)[..., -1] == expected).all()
 
 
-def test_a_transparent_white_of_sixteen_bits_in_a_picture_of_eight() -> None:
+def test_a_sixteen_bit_transparent_white_applies_to_eight_bits() -> None:
     data = (Path(__file__).parent / "cases" / "trns_rgb_ffff.png").read_bytes()
     samples = read(data, wanted(scale=2), DecodeLimits()).frames[0]
     white = (samples[..., :3] == 255).all(axis=2)
@@ -72,12 +72,12 @@ def test_a_transparent_white_of_sixteen_bits_in_a_picture_of_eight() -> None:
 
 
 @pytest.mark.parametrize(("color_type", "depth", "interlaced", "transparent"), list(_cases()))
-def test_every_png_comes_out_as_it_went_in(color_type: int, depth: int, interlaced: bool, transparent: bool) -> None:
+def test_every_kind_of_png_is_read_exactly(color_type: int, depth: int, interlaced: bool, transparent: bool) -> None:
     data, expected = _made(color_type, depth, interlaced, transparent)
     decoded, encoded = upscaled(data)
     assert decoded.depth == (16 if depth == 16 else 8)
     actual = pixels(encoded.body)
-    if expected.shape[2] in (2, 4):  # under invisible pixels the colour is free
+    if expected.shape[2] in (2, 4):  # the colour of invisible pixels is not specified
         assert (actual[..., -1] == expected[..., -1]).all()
         hidden = expected[..., -1] == 0
         actual[hidden] = expected[hidden]

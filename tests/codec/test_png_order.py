@@ -1,4 +1,4 @@
-"""PNGs whose chunks are not where or what the specification wants: taken where the pixels are certain, else refused."""
+"""PNGs with misplaced or unexpected chunks: read if the pixels are unambiguous, otherwise refused."""
 
 import struct
 import zlib
@@ -41,7 +41,7 @@ def _with(data: bytes, kind: bytes, body: bytes, before: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", LATE)
 @pytest.mark.parametrize("depth", [8, 16])
-def test_colours_and_transparency_behind_the_picture_count_for_nothing(kind: bytes, depth: int) -> None:
+def test_colour_and_transparency_chunks_after_the_picture_are_ignored(kind: bytes, depth: int) -> None:
     samples = _samples() if depth == 8 else _samples().astype(np.uint16)
     data = _with(write_png(samples, 2, depth), kind, LATE[kind], b"IEND")
     decoded, encoded = upscaled(data)
@@ -50,7 +50,7 @@ def test_colours_and_transparency_behind_the_picture_count_for_nothing(kind: byt
     assert decoded.metadata.dropped == (f"{kind.decode()} dropped (misplaced)",)
 
 
-def test_of_two_that_contradict_each_other_the_first_counts() -> None:
+def test_the_first_of_two_contradictory_chunks_counts() -> None:
     data = _with(write_png(_samples(), 2, 8), b"gAMA", LATE[b"gAMA"], b"IDAT")
     twice = _with(data, b"gAMA", struct.pack(">I", 45455), b"IDAT")
     first, second = (read(file, wanted(2, color="srgb"), LIMITS) for file in (data, twice))
@@ -60,7 +60,7 @@ def test_of_two_that_contradict_each_other_the_first_counts() -> None:
 
 @pytest.mark.parametrize("kind", [b"gAMA", b"cHRM", b"sRGB", b"pHYs"])
 @pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
-def test_chunks_that_are_too_short_cost_no_picture(kind: bytes, before: bytes) -> None:
+def test_chunks_that_are_too_short_are_ignored(kind: bytes, before: bytes) -> None:
     samples = _samples()
     decoded, encoded = upscaled(_with(write_png(samples, 2, 8), kind, b"", before))
     assert_same(pixels(encoded.body), samples, "short")
@@ -71,14 +71,14 @@ def test_chunks_that_are_too_short_cost_no_picture(kind: bytes, before: bytes) -
 
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"tIME", b"prVt"])
-def test_what_may_stand_behind_the_picture_is_not_reported(kind: bytes) -> None:
+def test_chunks_that_may_follow_the_picture_are_not_reported(kind: bytes) -> None:
     data = _with(write_png(_samples(), 2, 8), kind, b"Author\0me", b"IEND")
     assert read(data, wanted(2), LIMITS).metadata.dropped == ()
 
 
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
-def test_an_unknown_chunk_that_says_it_is_needed_is_refused_by_name(depth: int, before: bytes) -> None:
+def test_an_unknown_critical_chunk_is_refused_by_name(depth: int, before: bytes) -> None:
     samples = _samples() if depth == 8 else _samples().astype(np.uint16)
     data = _with(write_png(samples, 2, depth), b"QRSt", b"?", before)
     with pytest.raises(UndecodablePicture, match="chunk 'QRSt' is unknown, and its name says"):
@@ -97,7 +97,7 @@ def test_two_headers_or_palettes_are_refused(kind: bytes) -> None:
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_picture_data_with_other_chunks_in_between_is_whole(depth: int) -> None:
+def test_picture_data_interrupted_by_other_chunks_is_complete(depth: int) -> None:
     samples = _samples() if depth == 8 else _samples().astype(np.uint16)
     parts = dict(chunks(write_png(samples, 2, depth)))
     body, header = parts[b"IDAT"], (b"IHDR", parts[b"IHDR"])
@@ -108,13 +108,13 @@ def test_picture_data_with_other_chunks_in_between_is_whole(depth: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_unknown_chunks_that_are_not_needed_are_passed_over_whatever_their_name(depth: int) -> None:
+def test_unknown_ancillary_chunks_are_skipped_whatever_their_name(depth: int) -> None:
     samples = _samples() if depth == 8 else _samples().astype(np.uint16)
     data = _with(write_png(samples, 2, depth), b"x1\0~", b"?", b"IDAT")
     assert np.array_equal(read(data, wanted(2), LIMITS).frames[0], samples)
 
 
-def test_a_png_of_apples_own_variant_is_told_what_it_is() -> None:
+def test_a_png_of_apples_variant_is_refused_with_a_clear_message() -> None:
     data = _with(write_png(_samples(), 2, 8), b"CgBI", b"P\0 \2", b"IHDR")
     for options in (wanted(2), wanted(2, truncated="allow")):
         with pytest.raises(UndecodablePicture, match=r"Apple's own variant \(CgBI\).*pngcrush"):

@@ -1,4 +1,4 @@
-"""Random APNGs and GIFs, against what their specifications say, composed here pixel by pixel in exact fractions."""
+"""Random APNGs and GIFs, against a compositor that follows their specifications pixel by pixel, in exact fractions."""
 
 import struct
 import zlib
@@ -14,13 +14,13 @@ from app.codec.types import DecodeLimits
 from app.options import UpscaleOptions
 
 Pixels = NDArray[np.int64]
-"""(H, W, C), the last of which is alpha."""
+"""(H, W, C); the last channel is alpha."""
 
 HALF = Fraction(1, 2)
 
 
 def shown(data: bytes) -> list[Pixels]:
-    """The frames as the codec composes them, with alpha; what cannot be seen is black."""
+    """The frames as the codec composes them, with alpha; invisible pixels are zero."""
     frames = []
     for frame in reader.read(data, UpscaleOptions(frames="all"), DecodeLimits()).frames:
         values = frame.astype(np.int64)
@@ -58,7 +58,7 @@ def over(upper: Any, lower: Any, full: int) -> list[int]:
 
 
 def random_apng(rng: np.random.Generator) -> tuple[bytes, list[Pixels]]:
-    """RGB with alpha, of 8 or 16 bits, and what is seen."""
+    """An APNG in RGBA of 8 or 16 bits, and the frames that a viewer shows."""
     height, width = map(int, rng.integers(1, 9, 2))
     depth, count = int(rng.choice([8, 16])), int(rng.integers(2, 7))
     full = (1 << depth) - 1
@@ -92,7 +92,7 @@ def random_apng(rng: np.random.Generator) -> tuple[bytes, list[Pixels]]:
 
 
 def lzw(indices: NDArray[Any]) -> bytes:
-    """Literal codes of 9 bits, cleared before they would grow."""
+    """LZW data of literal 9-bit codes, with a clear code before they would grow."""
     codes = [256]
     for number, value in enumerate(indices.tolist()):
         codes += [256, value] if number and not number % 200 else [value]
@@ -103,7 +103,7 @@ def lzw(indices: NDArray[Any]) -> bytes:
 
 
 def random_gif(rng: np.random.Generator) -> tuple[bytes, list[Pixels]]:
-    """Frames with palettes of their own or a common one, some interlaced, and what is seen."""
+    """A GIF of frames with local or global palettes, some interlaced, and the frames that a viewer shows."""
     height, width = map(int, rng.integers(1, 9, 2))
     common, background = rng.random() < 0.8, int(rng.integers(8))
     palette = rng.integers(0, 256, (8, 3))
@@ -131,7 +131,7 @@ def random_gif(rng: np.random.Generator) -> tuple[bytes, list[Pixels]]:
             if frame[y, x] != hidden:
                 canvas[top + y, left + x] = (*colors[frame[y, x]], 255)
         seen.append(without_hidden(canvas))
-        if disposal == 2 or (disposal == 3 and index == 0):  # there is nothing before the first frame
+        if disposal == 2 or (disposal == 3 and index == 0):  # there is no frame before the first
             canvas[top : top + high, left : left + wide] = empty
         elif disposal == 3:
             canvas = before

@@ -1,4 +1,4 @@
-"""Sizes that are no level: the formula, one rounding, and the same bytes however the rows arrive."""
+"""Sizes that are not a level: the resampling formula, one rounding, and the same result however the rows arrive."""
 
 from typing import Any
 
@@ -18,19 +18,19 @@ def _values(size: tuple[int, int], channels: int) -> Array:
 
 
 @pytest.mark.parametrize(("source", "target"), SIZES)
-def test_rows_are_those_of_the_projects_resampling_rounded_once(source: Any, target: Any) -> None:
+def test_rows_equal_those_of_the_resampling_formula_rounded_once(source: Any, target: Any) -> None:
     values = _values(source, 3)
     found = Shrinker(source, target, 16, FORMULAS).add(values)
     expected = np.stack([resize(values[..., c], *target) for c in range(3)], axis=-1).clip(0, 65535)
     assert found.shape == (*target, 3)
-    assert np.abs(found - expected).max() <= 0.51  # half a code, and what float32 is off
+    assert np.abs(found - expected).max() <= 0.51  # half a code, plus the error of float32
     eight = Shrinker(source, target, 8, FORMULAS).add(values)
     assert np.abs(eight - expected / 257).max() <= 0.5 + 1e-3
 
 
 @pytest.mark.parametrize(("source", "target"), SIZES)
 @pytest.mark.parametrize("step", [1, 3, 16])
-def test_portions_of_rows_change_nothing(source: Any, target: Any, step: int) -> None:
+def test_adding_rows_in_portions_does_not_change_the_result(source: Any, target: Any, step: int) -> None:
     values = _values(source, 2)
     shrinker = Shrinker(source, target, 16, FORMULAS)
     parts = [shrinker.add(values[at : at + step]) for at in range(0, source[0], step)]
@@ -61,12 +61,12 @@ def _made(data: bytes, level: int, size: tuple[int, int], consistent: bool = Tru
 
 
 @pytest.mark.parametrize("target", ["png", "webp", "tiff", "jxl"])
-def test_every_format_gets_the_size(target: Any) -> None:
+def test_every_format_gets_the_requested_size(target: Any) -> None:
     data = saved(picture(20, 30, 4) | np.uint8(1), "PNG")
     assert _made(data, 2, (30, 45), format=target).shape[:2] == (30, 45)
 
 
-def test_alpha_goes_the_same_way_as_the_others() -> None:
+def test_alpha_is_reduced_like_the_other_channels() -> None:
     alpha = picture(20, 30, 1) | np.uint8(1)
     rgba = np.concatenate([np.full((20, 30, 3), 90, np.uint8), alpha], axis=2)
     gray = _made(saved(alpha, "PNG"), 4, (60, 90), consistent=False)
@@ -74,8 +74,8 @@ def test_alpha_goes_the_same_way_as_the_others() -> None:
 
 
 @pytest.mark.usefixtures("written_in_bands")
-def test_a_large_picture_is_written_in_bands_and_is_the_same_as_at_once() -> None:
-    """As the rows come, 37 at a time, and with all of them there."""
+def test_a_large_picture_written_in_bands_is_the_same_as_at_once() -> None:
+    """With rows arriving 37 at a time, and with all of them at once."""
     service, data = codec(consistent=True), saved(picture(600, 120, 3), "PNG")
     decoded = service.decode(data, wanted(4))
     planes = [[nearest(plane, 4) for plane in frame.planes] for frame in decoded.frames]
@@ -90,13 +90,13 @@ def test_a_large_picture_is_written_in_bands_and_is_the_same_as_at_once() -> Non
     assert opened(at_once).size == size[::-1]
 
 
-def test_numpy_and_c_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numpy_and_c_agree(compiled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from app.codec import merge
 
     data = saved(picture(21, 30, 4) | np.uint8(1), "PNG")
-    compiled = _made(data, 4, (50, 71))
+    by_c = _made(data, 4, (50, 71))
     monkeypatch.setattr(merge, "library", lambda: None)
-    assert np.abs(_made(data, 4, (50, 71)).astype(int) - compiled).max() <= 1
+    assert np.abs(_made(data, 4, (50, 71)).astype(int) - by_c).max() <= 1
 
 
 def test_values_are_clipped_before_they_are_reduced() -> None:

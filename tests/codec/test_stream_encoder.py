@@ -1,4 +1,4 @@
-"""A result that is written from the top down is the file that is written at once."""
+"""A result encoded from the top down, as its rows arrive, is the same file as one encoded at once."""
 
 import io
 
@@ -19,7 +19,7 @@ HEIGHTS = {1: 1600, 3: 530, 4: 400}
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("steps", [(64, 130, 399), (1, 2, 3), (256,), (75, 76, 139, 140)])
 @pytest.mark.parametrize("consistent", [False, True])
-def test_large_pngs_are_written_as_their_rows_come(channels: int, steps: tuple[int, ...], consistent: bool) -> None:
+def test_large_pngs_are_written_as_their_rows_arrive(channels: int, steps: tuple[int, ...], consistent: bool) -> None:
     service = codec(consistent=consistent)
     back, ahead = (LOOKBACK, LOOKAHEAD) if consistent else (0, 0)
     height = HEIGHTS[channels]
@@ -38,7 +38,7 @@ def test_large_pngs_are_written_as_their_rows_come(channels: int, steps: tuple[i
         assert rows - ahead - BAND < used + back
         assert used <= max(0, rows - ahead - back)
         for mine in there[0]:
-            mine[: used * SCALE] = np.nan  # what has been used up is not looked at again
+            mine[: used * SCALE] = np.nan  # rows already encoded are not read again
     for mine, right in zip(there[0], planes[0], strict=True):
         mine[used * SCALE :] = right[used * SCALE :]
     body = encoder.finish(there).body
@@ -47,7 +47,7 @@ def test_large_pngs_are_written_as_their_rows_come(channels: int, steps: tuple[i
 
 
 @pytest.mark.parametrize("options", [wanted(format="webp"), wanted(format="jpeg"), wanted()])
-def test_anything_else_needs_its_planes_to_the_end(options: UpscaleOptions) -> None:
+def test_other_results_need_their_complete_planes(options: UpscaleOptions) -> None:
     service = codec()
     decoded = service.decode(saved(picture(40, 30, 3), "PNG"), wanted(scale=2))
     planes = [[bicubic(plane, 2) for plane in decoded.frames[0].planes]]

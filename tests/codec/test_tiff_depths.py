@@ -1,4 +1,4 @@
-"""TIFF of every depth, byte order and kind of colour: written here by the specification, read at its own full scale."""
+"""TIFFs of every depth, byte order and colour type, written here as specified, are read at their own full scale."""
 
 import io
 import itertools
@@ -25,7 +25,7 @@ _FORMATS = {3: "H", 4: "I"}
 
 
 def tiff(samples: NDArray[Any], bits: int, order: Order, photometric: int, **more: tuple[int, list[int]]) -> bytes:
-    """An uncompressed TIFF of one strip. `more` are further tags, `t330=(type, values)`."""
+    """An uncompressed TIFF of one strip; `more` are further tags, as in `t330=(type, values)`."""
     height, width, channels = samples.shape
     if bits == 16:
         body = samples.astype(f"{order}u2").tobytes()
@@ -78,7 +78,7 @@ def test_every_depth_has_its_own_full_scale(bits: int, order: Order, channels: i
 
 
 @pytest.mark.parametrize(("bits", "order"), [*itertools.product(range(1, 17), "<>")])
-def test_palettes_of_every_depth(bits: int, order: Order) -> None:
+def test_palettes_of_every_depth_are_read(bits: int, order: Order) -> None:
     indices = of_depth(bits, 1)
     colors = np.random.default_rng(bits).integers(0, 256, (3, 1 << bits))
     data = tiff(indices, bits, order, PALETTE, t320=(3, [int(value) * 257 for value in colors.reshape(-1)]))
@@ -87,7 +87,7 @@ def test_palettes_of_every_depth(bits: int, order: Order) -> None:
 
 @pytest.mark.parametrize("bits", [1, 4, 8, 12, 16])
 @pytest.mark.parametrize("extra", [1, 2], ids=["premultiplied", "straight"])
-def test_palettes_with_alpha(extra: int, bits: int) -> None:
+def test_palettes_with_alpha_are_read(extra: int, bits: int) -> None:
     samples, full = of_depth(bits, 2), (1 << bits) - 1
     colors = np.random.default_rng(bits).integers(0, 256, (3, 1 << bits))
     colormap = [int(value) * 257 for value in colors.reshape(-1)]
@@ -102,7 +102,7 @@ def test_palettes_with_alpha(extra: int, bits: int) -> None:
 @pytest.mark.parametrize("colors", [1, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_premultiplied_alpha_is_divided_out_and_rounded(dtype: type, colors: int, compression: str | None) -> None:
-    """Of eight bits, Pillow rounded down."""
+    """For eight bits, Pillow rounded down."""
     full = np.iinfo(dtype).max
     samples = np.random.default_rng(colors).integers(0, full, (20, 20, colors + 1), dtype, endpoint=True)
     alpha = samples[..., -1:]
@@ -115,14 +115,14 @@ def test_premultiplied_alpha_is_divided_out_and_rounded(dtype: type, colors: int
     np.testing.assert_array_equal(decoded(file.getvalue()), np.concatenate((straight, alpha), axis=2))
 
 
-def test_twelve_bits_of_gray() -> None:
+def test_twelve_bit_gray_is_read() -> None:
     samples = decoded((CASES / "tiff_gray12_le.tif").read_bytes())
     assert samples.dtype == np.uint16
     assert samples.mean() == 32776
 
 
 @pytest.mark.parametrize("compression", ["webp", "zstd", "lzma", "packbits"])
-def test_compressions_that_pillow_lacks(compression: str) -> None:
+def test_compressions_that_pillow_lacks_are_read(compression: str) -> None:
     samples = picture(16, 16, 3)
     file = io.BytesIO()
     arguments = {"lossless": True, "level": 101} if compression == "webp" else None
@@ -131,8 +131,8 @@ def test_compressions_that_pillow_lacks(compression: str) -> None:
 
 
 @pytest.mark.parametrize(("horizontal", "vertical"), [(2, 2), (2, 1), (1, 2), (4, 1)])
-def test_subsampled_chroma_that_is_not_compressed(horizontal: int, vertical: int) -> None:
-    """Blocks of luma, then one Cb and one Cr; a gray ramp, so that what chroma's position means does not matter."""
+def test_uncompressed_subsampled_chroma_is_read(horizontal: int, vertical: int) -> None:
+    """Blocks of luma, each followed by one Cb and one Cr; for a gray ramp, the siting of chroma does not matter."""
     luma = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
     blocks = luma.reshape(8 // vertical, vertical, 8 // horizontal, horizontal).swapaxes(1, 2)
     units = blocks.reshape(-1, vertical * horizontal)
@@ -147,7 +147,9 @@ def test_subsampled_chroma_that_is_not_compressed(horizontal: int, vertical: int
 @pytest.mark.parametrize(
     ("colors", "photometric"), [(1, "minisblack"), (3, "rgb")], ids=["gray and alpha", "RGB and alpha"]
 )
-def test_planes_of_colour_and_alpha(colors: int, photometric: str, dtype: type, compression: str | None) -> None:
+def test_separate_planes_of_colour_and_alpha_are_read(
+    colors: int, photometric: str, dtype: type, compression: str | None
+) -> None:
     samples, file = picture(16, 16, colors + 1, dtype), io.BytesIO()
     planes = np.ascontiguousarray(np.moveaxis(samples, 2, 0))
     settings: dict[str, Any] = {"photometric": photometric, "planarconfig": "separate", "compression": compression}
@@ -157,7 +159,7 @@ def test_planes_of_colour_and_alpha(colors: int, photometric: str, dtype: type, 
 
 @pytest.mark.parametrize("bits", [4, 8, 12, 16])
 @pytest.mark.parametrize(("colors", "photometric"), [(1, BLACK_IS_ZERO), (3, RGB)], ids=["gray", "RGB"])
-def test_one_sample_more_than_colours_is_alpha_where_nothing_is_said(colors: int, photometric: int, bits: int) -> None:
+def test_an_extra_sample_without_a_declared_kind_is_treated_as_alpha(colors: int, photometric: int, bits: int) -> None:
     samples = of_depth(bits, colors + 1)
     told = decoded(tiff(samples, bits, "<", photometric, t338=(3, [2])))
     assert told.shape[2] == colors + 1
@@ -166,7 +168,7 @@ def test_one_sample_more_than_colours_is_alpha_where_nothing_is_said(colors: int
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_inks_with_alpha(bits: int) -> None:
+def test_cmyk_with_alpha_is_read(bits: int) -> None:
     samples = of_depth(bits, 5)
     colors = decoded(tiff(np.ascontiguousarray(samples[..., :4]), bits, "<", INKS, t338=(3, [0])))
     found = decoded(tiff(samples, bits, "<", INKS, t338=(3, [2])))
@@ -175,7 +177,7 @@ def test_inks_with_alpha(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_many_samples_a_pixel_are_refused(bits: int) -> None:
+def test_too_many_samples_per_pixel_are_refused(bits: int) -> None:
     samples = picture(5, 7, 12, np.uint16) >> (16 - bits)
     with pytest.raises(UndecodablePicture, match="12 samples a pixel"):
         decoded(tiff(samples.astype(np.uint16 if bits > 8 else np.uint8), bits, "<", RGB, t338=(3, [0] * 9)))
@@ -191,12 +193,12 @@ def test_many_samples_a_pixel_are_refused(bits: int) -> None:
     ],
     ids=["DNG version", "preview of sub-images", "colour filter array"],
 )
-def test_camera_raw_is_refused_as_such(tags: dict[str, Any], order: Order) -> None:
+def test_camera_raw_is_refused_with_a_clear_message(tags: dict[str, Any], order: Order) -> None:
     with pytest.raises(UnsupportedFormat, match=r"camera's raw file.*Develop it"):
         decoded(tiff(of_depth(8, 3), 8, order, RGB, **tags))
 
 
-def test_more_camera_raw() -> None:
+def test_other_kinds_of_camera_raw_are_refused_as_such() -> None:
     canon = bytearray(tiff(of_depth(8, 3), 8, "<", RGB))
     with pytest.raises(UnsupportedFormat, match="camera's raw file"):
         decoded(bytes(canon[:4]) + struct.pack("<I", 16) + b"CR\x02\0" + bytes(4) + bytes(canon[8:]))
@@ -204,7 +206,7 @@ def test_more_camera_raw() -> None:
         decoded((CASES / "dng_like.dng").read_bytes())
 
 
-def test_a_first_page_that_is_a_smaller_version_is_refused() -> None:
+def test_a_first_page_of_reduced_resolution_is_refused() -> None:
     with pytest.raises(UnsupportedFormat, match="smaller version of another one"):
         decoded(tiff(of_depth(8, 1), 8, "<", BLACK_IS_ZERO, t254=(4, [1])))
 
@@ -231,7 +233,7 @@ def test_lab_is_refused_in_one_sentence() -> None:
         decoded(tiff(of_depth(8, 3), 8, "<", 8))
 
 
-def test_a_palette_that_is_missing_is_named_by_its_tag() -> None:
+def test_a_missing_palette_is_reported_with_its_tag() -> None:
     with pytest.raises(UndecodablePicture, match="do not decode as TIFF: its tag 320 is missing"):
         read(tiff(picture(4, 6, 1), 8, "<", PALETTE), wanted(2), DecodeLimits())
 
@@ -242,14 +244,14 @@ def test_channels_of_different_depths_are_refused() -> None:
 
 
 @pytest.mark.parametrize("truncated", ["reject", "allow"])
-def test_a_strip_that_does_not_decode_is_no_picture(truncated: str) -> None:
-    """libtiff said nothing, and left the memory as it found it."""
+def test_a_strip_that_does_not_decode_is_refused(truncated: str) -> None:
+    """libtiff reported no error and left the memory uninitialised."""
     with pytest.raises(UndecodablePicture):
         decoded((CASES / "tiff_uninitialised.tif").read_bytes(), truncated=truncated)
 
 
 def with_planes_of_kind(planes: int, channels: int) -> bytes:
-    """A compressed TIFF of one strip with this PlanarConfiguration."""
+    """A compressed TIFF of one strip whose PlanarConfiguration is `planes`."""
     file, samples = io.BytesIO(), picture(5, 7, channels, np.uint16)
     kind = "rgb" if channels == 3 else "minisblack"
     tifffile.imwrite(file, samples, photometric=kind, planarconfig="contig", compression="lzw", metadata=None)
@@ -260,12 +262,12 @@ def with_planes_of_kind(planes: int, channels: int) -> bytes:
 
 @pytest.mark.parametrize("planes", [0, 3, 99])
 @pytest.mark.parametrize("truncated", ["reject", "allow"])
-def test_channels_stored_in_no_known_way_are_refused(planes: int, truncated: str) -> None:
+def test_an_unknown_planar_configuration_is_refused(planes: int, truncated: str) -> None:
     with pytest.raises(UndecodablePicture, match=f"PlanarConfiguration, is {planes};"):
         decoded(with_planes_of_kind(planes, 3), truncated=truncated)
 
 
-def test_a_part_of_a_page_that_nothing_is_stored_for_shows_no_earlier_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_a_page_without_stored_data_are_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "empty", lambda shape, dtype=float, **_: np.full(shape, 77, dtype))
     found = tiff_page.decoded(with_planes_of_kind(99, 3))
     np.testing.assert_array_equal(found[2:], 0)
@@ -276,7 +278,7 @@ def test_a_part_of_a_page_that_nothing_is_stored_for_shows_no_earlier_picture(mo
     ("channels", "photometric"),
     [(1, BLACK_IS_ZERO), (1, WHITE_IS_ZERO), (2, BLACK_IS_ZERO), (3, RGB), (4, RGB), (4, 5)],
 )
-def test_bits_in_reverse_order_are_turned_round(bits: int, channels: int, photometric: int) -> None:
+def test_bits_in_reverse_order_are_read(bits: int, channels: int, photometric: int) -> None:
     samples = of_depth(bits, channels)
     more: dict[str, tuple[int, list[int]]] = {"t338": (3, [2])} if channels == 2 else {}
     if photometric == 5:
@@ -289,7 +291,7 @@ def test_bits_in_reverse_order_are_turned_round(bits: int, channels: int, photom
     np.testing.assert_array_equal(decoded(turned), decoded(data))
 
 
-def test_bits_in_reverse_order_in_planes() -> None:
+def test_bits_in_reverse_order_in_separate_planes_are_read() -> None:
     samples = of_depth(8, 3)
     file = io.BytesIO()
     tifffile.imwrite(file, np.moveaxis(samples, 2, 0), photometric="rgb", planarconfig="separate", metadata=None)
@@ -317,7 +319,7 @@ def test_bits_in_reverse_order_in_planes() -> None:
         (4711, "4711, unknown"),
     ],
 )
-def test_a_compression_that_is_not_read_is_named(compression: str | int, name: str) -> None:
+def test_an_unsupported_compression_is_named(compression: str | int, name: str) -> None:
     file = io.BytesIO()
     samples = of_depth(8, 3)
     if isinstance(compression, str):
@@ -334,7 +336,9 @@ def test_a_compression_that_is_not_read_is_named(compression: str | int, name: s
 )
 @pytest.mark.parametrize("compression", [None, "lzw"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_planes_apart_with_more_than_colours(extra: tuple[str, ...], kept: int, compression: Any, dtype: type) -> None:
+def test_separate_planes_with_extra_samples_are_read(
+    extra: tuple[str, ...], kept: int, compression: Any, dtype: type
+) -> None:
     samples = picture(11, 13, 3 + len(extra), dtype)
     samples[..., 3:] = np.iinfo(dtype).max
     file = io.BytesIO()
@@ -346,7 +350,7 @@ def test_planes_apart_with_more_than_colours(extra: tuple[str, ...], kept: int, 
 
 @pytest.mark.parametrize("factor", [256, 257])
 @pytest.mark.parametrize("bits", [4, 8])
-def test_palettes_of_either_way_to_write_eight_bits_as_sixteen(factor: int, bits: int) -> None:
+def test_palettes_of_eight_bits_scaled_to_sixteen_in_either_way_are_read(factor: int, bits: int) -> None:
     palette = np.random.default_rng(bits).integers(0, 256, (3, 1 << bits)) * factor
     palette[:, 0] = 255 * factor
     indices = np.arange(1 << bits).reshape(4, -1, 1)
@@ -358,7 +362,7 @@ def test_palettes_of_either_way_to_write_eight_bits_as_sixteen(factor: int, bits
 @pytest.mark.parametrize(("channels", "photometric"), [(1, BLACK_IS_ZERO), (3, RGB)])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_samples_of_an_unknown_kind_are_refused(order: Order, channels: int, photometric: int, bits: int) -> None:
-    """Where tag 262 is missing; Pillow would show gray as its negative, and of colours the first."""
+    """If tag 262 is missing, Pillow would read gray as its negative, and only the first channel of colour."""
     samples = picture(5, 7, channels, np.uint8 if bits == 8 else np.uint16)
     entry = struct.pack(f"{order}HHI", 262, 3, 1)
     data = tiff(samples, bits, order, photometric)
@@ -377,7 +381,7 @@ def test_tiles_far_larger_than_the_picture_are_refused(bits: int) -> None:
         read(file.getvalue(), wanted(2), DecodeLimits(max_input_pixels=1 << 16))
 
 
-def test_strips_without_number_are_refused() -> None:
+def test_too_many_strips_are_refused() -> None:
     count = 262_145
     one = tiff(np.zeros((count, 1, 1), np.uint8), 8, "<", BLACK_IS_ZERO, t278=(4, [1]), t279=(4, [1] * count))
     at = one.index(struct.pack("<HHI", 273, 4, 1))
@@ -387,7 +391,7 @@ def test_strips_without_number_are_refused() -> None:
 
 
 def unlisted(samples: Samples, lost: str, **settings: Any) -> tuple[bytes, bytes, int]:
-    """A TIFF, the same without the place of its last strip or tile, and how many it has."""
+    """A TIFF, the same without the offset of its last strip or tile, and the number of its strips or tiles."""
     file = io.BytesIO()
     tifffile.imwrite(file, samples, photometric="rgb", **settings)
     data = bytearray(file.getvalue())
@@ -398,7 +402,7 @@ def unlisted(samples: Samples, lost: str, **settings: Any) -> tuple[bytes, bytes
         struct.pack_into("<I", data, places + 4 * (count - 1), 0)
     else:
         struct.pack_into("<I", data, at + 4, count - 1)
-        if count == 2:  # a single value stands where the pointer to several does
+        if count == 2:  # a single value replaces the pointer to several
             data[at + 8 : at + 12] = data[places : places + 4]
     return file.getvalue(), bytes(data), count
 
@@ -407,10 +411,10 @@ def unlisted(samples: Samples, lost: str, **settings: Any) -> tuple[bytes, bytes
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("layout", [{"rowsperstrip": 16}, {"tile": (16, 16)}, {"planarconfig": "separate"}], ids=str)
 @pytest.mark.parametrize("lost", ["left out", "in the header"])
-def test_strips_and_tiles_that_are_not_listed_are_missing(
+def test_strips_and_tiles_that_are_not_listed_are_reported_as_missing(
     lost: str, layout: dict[str, Any], dtype: type, compression: str | None
 ) -> None:
-    """They were black without a word, or showed the file's header."""
+    """They used to be silently black, or to show the bytes of the file's header."""
     samples = picture(32, 32, 3, dtype)
     stored = np.moveaxis(samples, 2, 0) if "planarconfig" in layout else samples
     whole, damaged, count = unlisted(stored, lost, compression=compression, **layout)
@@ -421,7 +425,7 @@ def test_strips_and_tiles_that_are_not_listed_are_missing(
 
 @pytest.mark.parametrize("layout", [{"rowsperstrip": 16}, {"tile": (16, 16)}], ids=str)
 @pytest.mark.parametrize("lost", ["left out", "in the header"])
-def test_strips_and_tiles_that_are_listed_are_taken(lost: str, layout: dict[str, Any]) -> None:
+def test_truncated_allow_reads_the_listed_strips_and_tiles(lost: str, layout: dict[str, Any]) -> None:
     samples = picture(32, 32, 3)
     raster = read(unlisted(samples, lost, **layout)[1], wanted(2, truncated="allow"), DecodeLimits())
     assert raster.truncated

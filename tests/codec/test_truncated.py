@@ -1,4 +1,4 @@
-"""truncated=allow: what is there of an incomplete file comes out exactly, the rest is empty, and the answer says so."""
+"""truncated=allow: the data present in an incomplete file is read exactly, the rest is empty, and this is reported."""
 
 import io
 import struct
@@ -29,7 +29,7 @@ def _smooth(channels: int = 3, side: int = 160) -> Array:
 
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("interlaced", [False, True])
-def test_truncated_allow_takes_the_rows_of_a_png_that_are_there(depth: int, interlaced: bool) -> None:
+def test_truncated_allow_reads_the_complete_rows_of_a_png(depth: int, interlaced: bool) -> None:
     samples = picture(40, 30, 3, np.uint8 if depth == 8 else np.uint16)
     data = write_png(samples, 2, depth, interlaced=interlaced)
     decoded, encoded = upscaled(data[: len(data) // 2], truncated="allow")
@@ -42,7 +42,7 @@ def test_truncated_allow_takes_the_rows_of_a_png_that_are_there(depth: int, inte
         assert (out[30:] == 0).all()
 
 
-def test_truncated_allow_takes_a_png_with_a_wrong_checksum_whole() -> None:
+def test_truncated_allow_accepts_a_whole_png_with_a_wrong_checksum() -> None:
     data = bytearray(write_png(picture(9, 7, 3), 2, 8))
     at = data.index(b"IDAT")
     end = at + 4 + struct.unpack_from(">I", data, at - 4)[0]
@@ -56,7 +56,7 @@ def test_truncated_allow_takes_a_png_with_a_wrong_checksum_whole() -> None:
     ("form", "settings"),
     [("JPEG", {}), ("JPEG", {"progressive": True}), ("BMP", {}), ("GIF", {"interlace": 0}), ("TIFF", {})],
 )
-def test_truncated_allow_takes_what_other_formats_hold(form: str, settings: dict[str, Any]) -> None:
+def test_truncated_allow_reads_the_decodable_part_of_other_formats(form: str, settings: dict[str, Any]) -> None:
     whole = saved(_smooth(), form, **settings)
     cut = whole[: len(whole) * 6 // 10]
     with pytest.raises(UndecodablePicture):
@@ -66,15 +66,15 @@ def test_truncated_allow_takes_what_other_formats_hold(form: str, settings: dict
     complete = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB")).astype(int)
     out = pixels(encoded.body)
     assert not np.array_equal(out, complete)
-    if settings.get("progressive"):  # every row is there, but coarse
+    if settings.get("progressive"):  # every row is present, but coarse
         assert np.abs(out - complete).mean() < 30
     else:
-        there = slice(120, 160) if form == "BMP" else slice(0, 40)  # a BMP begins with its last row
+        there = slice(120, 160) if form == "BMP" else slice(0, 40)  # a BMP is stored from its last row up
         assert np.array_equal(out[there], complete[there])
 
 
 @pytest.mark.parametrize("form", INPUT_FORMATS)
-def test_a_whole_file_is_not_called_truncated(form: str) -> None:
+def test_a_complete_file_is_not_reported_as_truncated(form: str) -> None:
     decoded, _ = upscaled(saved(picture(16, 16, 3), form), truncated="allow")
     assert not decoded.truncated
 
@@ -84,7 +84,7 @@ WEBPS = [(3, False), (4, False), (3, True), (4, True)]
 
 @pytest.mark.parametrize("riff", ["as it was", "zero", "of the cut file"])
 @pytest.mark.parametrize(("channels", "lossless"), WEBPS)
-def test_the_rows_of_a_webp_that_are_there(channels: int, lossless: bool, riff: str) -> None:
+def test_truncated_allow_reads_the_complete_rows_of_a_webp(channels: int, lossless: bool, riff: str) -> None:
     whole = saved(_smooth(channels), "WEBP", lossless=lossless, exact=True)
     cut = bytearray(whole[: len(whole) * 6 // 10])
     if riff != "as it was":
@@ -98,7 +98,7 @@ def test_the_rows_of_a_webp_that_are_there(channels: int, lossless: bool, riff: 
     assert (out[130:, :, 3] == 0).all() if channels == 4 else (out[130:] == 0).all()
 
 
-def test_damage_inside_a_webp_takes_the_rows_above_it() -> None:
+def test_truncated_allow_reads_the_rows_above_the_damage_in_a_webp() -> None:
     whole = saved(_smooth(), "WEBP", lossless=True)
     half = len(whole) // 2
     damaged = whole[:half] + bytes(len(whole) - half)
@@ -107,7 +107,7 @@ def test_damage_inside_a_webp_takes_the_rows_above_it() -> None:
     assert np.array_equal(pixels(encoded.body)[:40], complete[:40])
 
 
-def test_a_webp_cut_behind_its_picture_keeps_what_stands_before_it() -> None:
+def test_a_webp_cut_after_its_picture_keeps_its_exif_and_pixels() -> None:
     exif = Image.Exif()
     exif[0x013B] = "A. Painter " * 20
     samples = picture(9, 7, 3)
@@ -119,7 +119,7 @@ def test_a_webp_cut_behind_its_picture_keeps_what_stands_before_it() -> None:
     assert np.array_equal(pixels(encoded.body), samples)
 
 
-def test_a_webp_turned_by_its_exif_is_turned_in_part_too() -> None:
+def test_orientation_is_applied_to_a_truncated_webp() -> None:
     whole = saved(_smooth()[:, :100], "WEBP", lossless=True)
     kind = whole[12:]
     body = b"VP8X" + struct.pack("<I", 10) + bytes([8, 0, 0, 0, 99, 0, 0, 159, 0, 0])
@@ -131,7 +131,9 @@ def test_a_webp_turned_by_its_exif_is_turned_in_part_too() -> None:
 
 @pytest.mark.parametrize("part", [12, 20, 29, 40])
 @pytest.mark.parametrize(("channels", "lossless"), WEBPS)
-def test_a_webp_without_a_row_is_refused_in_words(channels: int, lossless: bool, part: int) -> None:
+def test_a_webp_without_a_complete_row_is_refused_with_a_clear_message(
+    channels: int, lossless: bool, part: int
+) -> None:
     whole = saved(_smooth(channels), "WEBP", lossless=lossless)
     with pytest.raises(UndecodablePicture, match="The WebP"):
         codec().decode(whole[:part], ALLOW)
@@ -146,7 +148,7 @@ def _film(form: str, frames: list[Array], **settings: Any) -> bytes:
     return file.getvalue()
 
 
-def test_the_frames_of_an_animated_webp_that_are_there() -> None:
+def test_truncated_allow_reads_the_complete_frames_of_an_animated_webp() -> None:
     frames = [picture(40, 30, 3, seed=seed) for seed in range(3)]
     whole = _film("WEBP", frames, lossless=True)
     cut = whole[:-100]
@@ -160,13 +162,13 @@ def test_the_frames_of_an_animated_webp_that_are_there() -> None:
         codec().decode(whole[:200], ALLOW)
 
 
-def test_a_whole_animated_webp_stays_as_it_is() -> None:
+def test_a_complete_animated_webp_is_unchanged() -> None:
     whole = _film("WEBP", [picture(40, 30, 3, seed=seed) for seed in range(3)], lossless=True)
     assert webp_chunks.whole_frames(whole) == whole
     assert not upscaled(whole, truncated="allow", frames="all")[0].truncated
 
 
-def test_the_frames_of_a_gif_that_are_there() -> None:
+def test_truncated_allow_reads_the_complete_frames_of_a_gif() -> None:
     frames = [picture(40, 30, 3, seed=seed) for seed in range(3)]
     whole = _film("GIF", frames)
     decoded, _ = upscaled(whole[: len(whole) * 8 // 10], truncated="allow", frames="all")
@@ -178,8 +180,8 @@ def test_the_frames_of_a_gif_that_are_there() -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 2, 3])
-def test_a_gif_that_is_cut_behind_a_frame_is_told(kept: int) -> None:
-    """Every frame that is there is whole; only the end of the file is missing."""
+def test_a_gif_cut_between_frames_is_reported_as_truncated(kept: int) -> None:
+    """Every frame present is complete; only the end of the file is missing."""
     parts = [_film("GIF", [picture(40, 30, 3, seed=seed) for seed in range(count)])[:-1] for count in (1, 2, 3)]
     cut = parts[2][: len(parts[kept - 1])]
     with pytest.raises(UndecodablePicture, match="The GIF has no end"):
@@ -190,7 +192,7 @@ def test_a_gif_that_is_cut_behind_a_frame_is_told(kept: int) -> None:
 
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
-def test_an_avif_cannot_be_taken_in_part_and_the_refusal_says_so(part: float) -> None:
+def test_a_truncated_avif_is_refused_with_a_clear_message(part: float) -> None:
     whole = saved(_smooth(), "AVIF")
     with pytest.raises(UndecodablePicture, match=r"AVIF cannot be decoded in part.*send the whole file"):
         codec().decode(whole[: int(len(whole) * part)], ALLOW)
@@ -204,7 +206,7 @@ def _deep_tiff(**settings: Any) -> tuple[bytes, Array]:
 
 
 @pytest.mark.parametrize("settings", [{}, {"rowsperstrip": 8}])
-def test_the_strips_of_a_deep_tiff_that_are_there(settings: dict[str, Any]) -> None:
+def test_truncated_allow_reads_the_complete_strips_of_a_sixteen_bit_tiff(settings: dict[str, Any]) -> None:
     whole, samples = _deep_tiff(**settings)
     cut = whole[: len(whole) * 6 // 10]
     with pytest.raises(UndecodablePicture):
@@ -218,8 +220,8 @@ def test_the_strips_of_a_deep_tiff_that_are_there(settings: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("settings", [{"rowsperstrip": 27}, {"tile": (128, 128)}, {"tile": (16, 32)}], ids=str)
-def test_a_whole_deep_tiff_is_not_said_to_be_cut_and_a_cut_one_is(settings: dict[str, Any]) -> None:
-    """With a last strip of fewer rows than the others, and tiles that reach over the edge."""
+def test_only_an_incomplete_sixteen_bit_tiff_is_reported_as_truncated(settings: dict[str, Any]) -> None:
+    """Also with a last strip of fewer rows than the others, and tiles that extend beyond the edge."""
     whole, samples = _deep_tiff(**settings)
     decoded, encoded = upscaled(whole, truncated="allow")
     assert not decoded.truncated
@@ -229,7 +231,7 @@ def test_a_whole_deep_tiff_is_not_said_to_be_cut_and_a_cut_one_is(settings: dict
     assert np.array_equal(pixels(encoded.body)[:54], samples[:54])
 
 
-def test_a_deep_tiff_that_is_compressed_is_refused_if_it_is_cut() -> None:
+def test_an_incomplete_compressed_sixteen_bit_tiff_is_refused() -> None:
     whole, _ = _deep_tiff(compression="zlib")
     with pytest.raises(UndecodablePicture, match="Send the whole, undamaged file"):
         codec().decode(whole[:-2000], ALLOW)
@@ -245,7 +247,7 @@ def test_a_file_that_ends_in_its_header_is_refused(form: str) -> None:
     ("form", "settings", "missing"),
     [("PNG", {}, 12), ("JPEG", {}, 2), ("JPEG", {"progressive": True}, 2), ("GIF", {}, 1), ("WEBP", {}, 1)],
 )
-def test_a_picture_of_one_colour_that_lacks_its_end_mark_alone_is_taken(
+def test_a_flat_picture_that_lacks_only_its_end_mark_is_accepted(
     form: str, settings: dict[str, Any], missing: int
 ) -> None:
     whole = saved(np.full((16, 24, 3), (250, 250, 250), np.uint8), form, **settings)
@@ -254,7 +256,7 @@ def test_a_picture_of_one_colour_that_lacks_its_end_mark_alone_is_taken(
     assert (raster.frames[0][..., :3] == 250).all()
 
 
-def test_a_film_whose_pictures_are_of_one_colour_each_is_taken() -> None:
+def test_an_animation_of_flat_frames_that_lacks_its_end_mark_is_accepted() -> None:
     file, stills = io.BytesIO(), [Image.new("L", (24, 16), level) for level in (0, 200)]
     stills[0].save(file, "GIF", save_all=True, append_images=stills[1:])
     raster = read(file.getvalue()[:-1], wanted(2, truncated="allow", frames="all"), DecodeLimits())
@@ -262,7 +264,7 @@ def test_a_film_whose_pictures_are_of_one_colour_each_is_taken() -> None:
     assert [frame[..., :3].mean() for frame in raster.frames] == [0, 200]
 
 
-def test_a_gif_of_which_no_pixel_is_there_is_refused() -> None:
+def test_a_gif_without_any_pixel_is_refused() -> None:
     whole = saved(_smooth(), "GIF")
     with pytest.raises(UndecodablePicture, match="Nothing of the GIF's pixels"):
         read(whole[: whole.rindex(b",", 0, 810) + 12], wanted(2, truncated="allow"), DecodeLimits())

@@ -88,12 +88,12 @@ def test_a_vulnerable_pin_fails(advisories: str, pins: Path) -> None:
     assert "skipped" not in words
 
 
-def test_a_service_that_cannot_be_reached_is_no_failure_but_is_said(pins: Path) -> None:
+def test_an_unreachable_advisory_service_skips_the_audit_with_a_message(pins: Path) -> None:
     status, words = audit(pins, "http://127.0.0.1:9/")
     assert (status, words.splitlines()[-1]) == (0, "audit: skipped: no advisory service answered")
 
 
-def test_pins_that_are_none_fail(pins: Path, advisories: str) -> None:
+def test_requirements_without_exact_pins_fail(pins: Path, advisories: str) -> None:
     pins.write_text("pillow>=12\n")
     status, words = audit(pins, advisories)
     assert status != 0

@@ -40,7 +40,7 @@ def test_only_the_balancer_is_published() -> None:
 
 
 @ADDED
-def test_hardened_and_limited(name: str) -> None:
+def test_containers_are_hardened_and_limited(name: str) -> None:
     service = SERVICES[name]
     assert (service["cap_drop"], service["read_only"], service["init"]) == (["ALL"], True, True)
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -54,7 +54,7 @@ def test_variables_are_settings_and_allow_several_processes() -> None:
     assert Settings(**values).processes > 1
 
 
-def test_the_balancer_waits_longer_than_the_service() -> None:
+def test_timeouts_of_the_balancer_exceed_those_of_the_service() -> None:
     """Whoever gives up first decides what the client is told: it should be the service."""
     seconds = {name: float(value) for name, value in re.findall(r"timeout (\S+) +(\d+)s", HAPROXY.read_text())}
     settings = Settings()
@@ -63,13 +63,13 @@ def test_the_balancer_waits_longer_than_the_service() -> None:
     assert seconds["http-keep-alive"] < float(SERVICES["lapsrn"]["environment"]["LAPSRN_KEEP_ALIVE_SECONDS"])
 
 
-def test_a_container_takes_all_connections_that_the_balancer_opens() -> None:
+def test_a_container_accepts_all_connections_that_the_balancer_opens() -> None:
     """Beyond its limit it would refuse whoever comes next, as it cannot tell apart whose they are."""
     opened = re.findall(r"\n    maxconn (\d+)", HAPROXY.read_text())
     assert opened == [SERVICES["lapsrn"]["environment"]["LAPSRN_MAX_CONNECTIONS"]]
 
 
-def test_the_balancer_takes_its_configuration() -> None:
+def test_the_configuration_of_the_balancer_is_valid() -> None:
     haproxy = shutil.which("haproxy")
     if haproxy is None:
         pytest.skip("haproxy, which checks its configuration, is not installed")
@@ -191,7 +191,7 @@ async def test_one_source_cannot_take_all_connections_of_the_balancer(tmp_path: 
         assert await admitted("127.0.0.3")
 
 
-async def test_one_source_cannot_have_so_many_requests_under_way_that_others_are_refused(tmp_path: Path) -> None:
+async def test_one_source_cannot_occupy_all_requests_of_the_balancer(tmp_path: Path) -> None:
     behind = Behind(answers=False)
     changes = {
         "be_conn(service) gt 512": "be_conn(service) gt 3",
@@ -215,7 +215,7 @@ async def test_one_source_cannot_have_so_many_requests_under_way_that_others_are
         await behind.heads.get()
 
 
-async def test_connections_to_the_service_are_kept_however_many_clients_there_are(tmp_path: Path) -> None:
+async def test_connections_to_the_service_are_reused_for_many_clients(tmp_path: Path) -> None:
     """Else each request of a flood costs the service a connection."""
     behind = Behind(answers=True)
     async with balancer(tmp_path, behind, {"maxconn 4096": "maxconn 60"}) as entry:
@@ -227,7 +227,7 @@ async def test_connections_to_the_service_are_kept_however_many_clients_there_ar
         assert behind.connections <= len(sources)
 
 
-async def test_a_connection_to_the_balancer_is_one_request_at_a_time(tmp_path: Path) -> None:
+async def test_the_balancer_refuses_http2_without_tls(tmp_path: Path) -> None:
     """One of HTTP/2 is a hundred, of which the limits on connections know nothing."""
     async with balancer(tmp_path, Behind(answers=True)) as entry:
         source = await entry.source()
@@ -236,7 +236,9 @@ async def test_a_connection_to_the_balancer_is_one_request_at_a_time(tmp_path: P
 
 
 @pytest.mark.parametrize(("proxy", "told"), [("192.0.2.1", {"127.0.0.2"}), ("127.0.0.2", {"203.0.113.9", "https"})])
-async def test_only_a_proxy_is_believed_what_it_says_about_clients(tmp_path: Path, proxy: str, told: set[str]) -> None:
+async def test_forwarded_headers_are_only_accepted_from_trusted_proxies(
+    tmp_path: Path, proxy: str, told: set[str]
+) -> None:
     """And only what it has added itself: the address before that is whatever the client has sent."""
     behind = Behind(answers=True)
     async with balancer(tmp_path, behind, {"192.0.2.1": proxy}) as entry:
@@ -246,7 +248,7 @@ async def test_only_a_proxy_is_believed_what_it_says_about_clients(tmp_path: Pat
     assert set(re.findall(r"x-forwarded-\w+: (\S+)", head)) == told
 
 
-async def test_who_leaves_the_balancer_leaves_the_service(tmp_path: Path) -> None:
+async def test_a_client_that_disconnects_from_the_balancer_disconnects_from_the_service(tmp_path: Path) -> None:
     """Else pictures are made for nobody while others wait."""
     behind = Behind(answers=False)
     async with balancer(tmp_path, behind) as entry:

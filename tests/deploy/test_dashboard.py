@@ -55,21 +55,21 @@ METRIC = re.compile(r"\bprocess_[a-z_]+|\b(?:[a-z_]+:)?lapsrn_[a-z0-9_]+(?::[a-z
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_query_uses_only_metrics_that_exist(query: str) -> None:
+def test_queries_use_existing_metrics_only(query: str) -> None:
     used = set(METRIC.findall(re.sub(r'"[^"]*"', '""', query)))
     assert used
     assert used <= served().keys() | RECORDED
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_query_selects_by_labels_that_exist(query: str) -> None:
+def test_queries_select_by_existing_labels_only(query: str) -> None:
     for name, selector in re.findall(r"([a-zA-Z_:0-9]+)\{([^}]*)\}", re.sub(r'"[^"]*"', '""', query)):
         labels = set(re.findall(r"([a-z_]+)\s*(?:=~|!~|!=|=)", selector))
         known = served().get(name, {"route", "status", "stage"})
         assert labels <= known | TARGETS, f"{name} has no label {labels - known - TARGETS}"
 
 
-def test_every_metric_is_shown_or_alerted_on() -> None:
+def test_every_metric_is_on_the_dashboard_or_in_a_rule() -> None:
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in served() if name.startswith("lapsrn_")}
     text = " ".join(QUERIES)
     assert {name for name in families if name not in text} == set()
@@ -87,7 +87,7 @@ def test_dashboard_queries_parse(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_lines_of_replicas_have_names_of_their_own() -> None:
+def test_series_of_replicas_have_distinct_names() -> None:
     """Queries that keep the label `instance` keep `replica`, too, unless they sum over replicas."""
     named = {
         target["expr"]: target["legendFormat"]
@@ -100,7 +100,7 @@ def test_lines_of_replicas_have_names_of_their_own() -> None:
     assert len(named) > len(alike) > 0
 
 
-def test_panels_do_not_overlap_and_explain_themselves() -> None:
+def test_panels_do_not_overlap_and_have_descriptions() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         grid = panel["gridPos"]
@@ -113,7 +113,7 @@ def test_panels_do_not_overlap_and_explain_themselves() -> None:
         taken |= cells
 
 
-def test_data_source_is_the_provisioned_one() -> None:
+def test_panels_use_the_provisioned_data_source() -> None:
     provisioned = yaml.safe_load((DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml").read_text())
     used = {panel["datasource"]["uid"] for panel in DASHBOARD["panels"] if panel["type"] != "row"}
     assert used == {source["uid"] for source in provisioned["datasources"]}

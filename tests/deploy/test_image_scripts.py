@@ -16,7 +16,7 @@ from deploy.checking import CheckFailed
 from deploy.image.slim import slim, strip
 
 
-def test_picture_is_a_png_that_others_read() -> None:
+def test_the_check_picture_is_a_valid_png() -> None:
     data = picture(45, 61)
     with Image.open(io.BytesIO(data)) as image:
         grid = np.asarray(image)
@@ -44,12 +44,12 @@ GOOD = saved(Image.new("RGB", (7, 5), (1, 2, 3)))
     ],
     ids=["bmp", "gray", "flipped bit"],
 )
-def test_png_size_refuses(data: bytes, complaint: str) -> None:
+def test_png_size_refuses_anything_but_png(data: bytes, complaint: str) -> None:
     with pytest.raises(CheckFailed, match=complaint):
         png_size(data)
 
 
-def test_slim_takes_headers_and_test_suites_and_leaves_modules(tmp_path: Path) -> None:
+def test_slim_removes_headers_and_test_suites_and_keeps_modules(tmp_path: Path) -> None:
     kept = ["torch/__init__.py", "torch/bin/torch_shm_manager", "torch/testing/__init__.py", "app/tests/__init__.py"]
     gone = ["torch/include/ATen/ATen.h", "numpy/linalg/tests/test_x.py", "torch/lib/libx.a", "numpy/__init__.pyi"]
     kept += ["imagecodecs/_png.abi3.so", "imagecodecs.libs/libpng16-1.so", "pygments/lexers/__init__.py"]
@@ -69,7 +69,7 @@ def test_slim_refuses_a_folder_without_packages(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("strip") is None, reason="there is no strip here: install binutils")
-def test_strip_takes_debug_information_and_modules_still_load(tmp_path: Path) -> None:
+def test_strip_removes_debug_information_and_modules_still_load(tmp_path: Path) -> None:
     spec = importlib.util.find_spec("uvloop.loop")
     assert spec is not None and spec.origin is not None
     source = Path(spec.origin)

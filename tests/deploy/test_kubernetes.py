@@ -47,17 +47,17 @@ def container_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
     return container
 
 
-def test_every_file_is_listed() -> None:
+def test_every_file_is_listed_in_the_kustomization() -> None:
     files = {file.name for file in (ROOT / "base").iterdir()} - {"kustomization.yaml"}
     assert files == set(yaml.safe_load((ROOT / "base" / "kustomization.yaml").read_text())["resources"])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_schemas_hold(version: str) -> None:
+def test_manifests_are_valid_for_the_kubernetes_schemas(version: str) -> None:
     validate(BASE, version)
 
 
-def test_the_schemas_would_find_a_slip() -> None:
+def test_the_schemas_reject_a_misspelled_field() -> None:
     slip = yaml.safe_load(yaml.safe_dump(named("Service", "lapsrn")))
     slip["spec"]["port"] = slip["spec"].pop("ports")
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -66,7 +66,7 @@ def test_the_schemas_would_find_a_slip() -> None:
 
 @pytest.mark.parametrize("overlay", ["cpu", "gpu"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_overlays_render_and_hold(overlay: str, version: str) -> None:
+def test_overlays_render_valid_manifests(overlay: str, version: str) -> None:
     documents = rendered(overlay)
     validate(documents, version)
     container = container_of(documents)
@@ -86,7 +86,7 @@ def test_every_variable_is_a_setting() -> None:
     assert {each["name"] for each in container_of(BASE)["env"]} | set(added) <= known
 
 
-def test_the_pod_may_take_as_long_as_the_service() -> None:
+def test_the_termination_grace_period_covers_the_shutdown_of_the_service() -> None:
     given = {each["name"]: each["value"] for each in container_of(BASE)["env"]}
     spec = named("Deployment", "lapsrn")["spec"]["template"]["spec"]
     seconds = float(given["LAPSRN_LAME_DUCK_SECONDS"]) + float(given["LAPSRN_GRACE_SECONDS"]) + 10
@@ -94,7 +94,7 @@ def test_the_pod_may_take_as_long_as_the_service() -> None:
     assert spec["terminationGracePeriodSeconds"] >= seconds + hook
 
 
-def test_it_scales_and_alerts_on_metrics_that_exist() -> None:
+def test_scaling_and_alerts_use_existing_metrics() -> None:
     exposed = build_metrics().expose("")[0].decode()
     query = named("ScaledObject", "lapsrn")["spec"]["triggers"][0]["metadata"]["query"]
     for name in ("lapsrn_queue_tiles", "lapsrn_batch_tiles_sum"):
@@ -102,7 +102,7 @@ def test_it_scales_and_alerts_on_metrics_that_exist() -> None:
         assert f"\n{name}" in exposed
 
 
-def test_selectors_and_ports_meet() -> None:
+def test_selectors_and_ports_match() -> None:
     labels = named("Deployment", "lapsrn")["spec"]["template"]["metadata"]["labels"]
     ports = {each["name"] for each in container_of(BASE)["ports"]}
     service = named("Service", "lapsrn")

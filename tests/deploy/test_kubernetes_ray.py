@@ -28,11 +28,11 @@ def groups() -> list[dict[str, Any]]:
     return [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
 
 
-def test_the_fields_are_those_of_a_ray_service() -> None:
+def test_the_manifest_is_valid_for_the_ray_service_schema() -> None:
     jsonschema_rs.validate(SCHEMA, service())
 
 
-def test_the_schema_would_find_a_slip() -> None:
+def test_the_schema_rejects_a_misspelled_field() -> None:
     slip = service()
     slip["spec"]["rayClusterConfig"]["workerGroupSpec"] = slip["spec"]["rayClusterConfig"].pop("workerGroupSpecs")
     with pytest.raises(jsonschema_rs.ValidationError):
@@ -40,7 +40,7 @@ def test_the_schema_would_find_a_slip() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_pods_hold_to_the_schemas_of_kubernetes(version: str) -> None:
+def test_pods_are_valid_for_the_kubernetes_schemas(version: str) -> None:
     for group in groups():
         pod = {"apiVersion": "v1", "kind": "Pod", **group["template"]}
         kubernetes_validate.validate(pod, version, strict=True)
@@ -55,7 +55,7 @@ def test_pods_are_hardened() -> None:
             assert (context["allowPrivilegeEscalation"], context["capabilities"]) == (False, {"drop": ["ALL"]})
 
 
-def test_it_serves_what_serve_yaml_serves() -> None:
+def test_the_manifest_serves_the_same_as_serve_yaml() -> None:
     served = yaml.safe_load((ROOT / "deploy" / "ray" / "serve.yaml").read_text())
     for application in served["applications"]:
         application.pop("runtime_env")
@@ -71,12 +71,12 @@ def test_every_variable_is_a_setting() -> None:
     assert given <= known
 
 
-def test_ray_is_of_the_version_that_is_pinned() -> None:
+def test_the_ray_version_is_the_pinned_one() -> None:
     pins = (ROOT / "pyproject.toml").read_text()
     assert f"ray[serve]=={service()['spec']['rayClusterConfig']['rayVersion']}" in pins
 
 
-def test_a_worker_pod_may_take_as_long_as_its_replica() -> None:
+def test_the_grace_period_of_a_worker_pod_covers_that_of_its_replica() -> None:
     (deployment,) = yaml.safe_load(service()["spec"]["serveConfigV2"])["applications"][0]["deployments"]
     worker = groups()[1]["template"]["spec"]
     grace = float(Settings().grace_seconds)

@@ -36,7 +36,7 @@ def make_serve(fresh: Path, *arguments: str, **pythons: str) -> subprocess.Compl
 
 
 @pytest.mark.parametrize("arguments", [(), ("PYTHON=python3.9",)])
-def test_a_python_that_does_not_fit_is_told_in_one_line(fresh: Path, arguments: tuple[str, ...]) -> None:
+def test_an_unsupported_python_is_reported_in_one_line(fresh: Path, arguments: tuple[str, ...]) -> None:
     unfit = dict.fromkeys(("python3", "python3_9", "python3_11", "python3_12", "python3_13", "python3_14"), UNFIT)
     done = make_serve(fresh, *arguments, **unfit)
     assert done.returncode != 0
@@ -47,12 +47,12 @@ def test_a_python_that_does_not_fit_is_told_in_one_line(fresh: Path, arguments: 
     assert not (fresh / ".venv").exists()
 
 
-def test_another_python_beside_the_systems_own_is_taken(fresh: Path) -> None:
+def test_another_installed_python_is_used_if_the_default_is_unsupported(fresh: Path) -> None:
     done = make_serve(fresh, "--dry-run", python3=UNFIT, python3_14=UNFIT, python3_13=FITS, python3_12=FITS)
     assert "\ntest -x .venv/bin/pip || python3.13 -m venv --clear .venv\n" in done.stdout
 
 
-def test_an_environment_that_was_left_half_made_is_made_again(fresh: Path) -> None:
+def test_an_incomplete_environment_is_recreated(fresh: Path) -> None:
     (fresh / ".venv" / "bin").mkdir(parents=True)
     (fresh / ".venv" / "bin" / "python").symlink_to("/usr/bin/python3")
     done = make_serve(fresh, python3='case "$1" in -m) echo "$@"; exit 1;; esac')  # as on Debian without python3-venv
@@ -60,7 +60,7 @@ def test_an_environment_that_was_left_half_made_is_made_again(fresh: Path) -> No
     assert done.returncode != 0
 
 
-def test_training_without_pictures_is_told_before_anything_is_installed(fresh: Path) -> None:
+def test_training_without_pictures_is_refused_before_anything_is_installed(fresh: Path) -> None:
     command = ["/usr/bin/make", "--file", str(MAKEFILE), "train"]
     made = subprocess.run(command, cwd=fresh, capture_output=True, text=True, timeout=60, check=False)
     assert made.returncode == 2

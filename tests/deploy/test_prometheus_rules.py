@@ -45,12 +45,12 @@ def test_configuration_is_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cases", sorted((PROMETHEUS / "tests").glob("*.yml")), ids=lambda path: path.stem)
-def test_rules_do_what_their_cases_say(cases: Path) -> None:
+def test_rules_pass_their_test_cases(cases: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", cases)
 
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])
-def test_alert_has_a_case_that_fires_and_one_that_does_not(alert: str) -> None:
+def test_every_alert_has_a_case_that_fires_and_one_that_does_not(alert: str) -> None:
     files = [yaml.safe_load(path.read_text()) for path in (PROMETHEUS / "tests").glob("*.yml")]
     fires = {
         bool(case["exp_alerts"])
@@ -62,7 +62,7 @@ def test_alert_has_a_case_that_fires_and_one_that_does_not(alert: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-def test_alert_says_what_to_do(rule: dict[str, dict[str, str]]) -> None:
+def test_every_alert_has_a_runbook(rule: dict[str, dict[str, str]]) -> None:
     page, anchor = rule["annotations"]["runbook"].split("#")
     assert page == "docs/operations.md"
     assert anchor == str(rule["alert"]).lower()

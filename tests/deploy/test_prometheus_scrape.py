@@ -101,7 +101,7 @@ def prometheus(target: str, folder: Path, alertmanager: str = "") -> Iterator[Ca
             process.terminate()
 
 
-def test_prometheus_counts_what_was_sent(tmp_path: Path) -> None:
+def test_prometheus_counts_requests_correctly(tmp_path: Path) -> None:
     with service() as base, prometheus(base, tmp_path) as ask:
         image = {"Content-Type": "image/png"}
         for height in (10, 20, 30):
@@ -148,7 +148,7 @@ def alertmanager(folder: Path) -> Iterator[str]:
             process.terminate()
 
 
-def test_a_broken_network_makes_the_alert_fire_and_arrive(tmp_path: Path) -> None:
+def test_a_broken_network_fires_an_alert_that_reaches_its_receiver(tmp_path: Path) -> None:
     def broken() -> FakeModel:
         return FakeModel(error=RuntimeError("a broken device"))
 

@@ -36,7 +36,7 @@ def pixels(file: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", OTHERS)
-def test_the_wheel_gives_the_same_bytes(version: str, tmp_path: Path) -> None:
+def test_the_wheel_gives_the_same_bytes_on_every_python(version: str, tmp_path: Path) -> None:
     binaries = ROOT / "build" / "pythons" / version / "bin"
     if not (binaries / "lapsrn").exists():
         pytest.skip(f"{binaries} is not there: make pythons makes it where Python {version} is installed")
@@ -53,7 +53,7 @@ def test_the_wheel_gives_the_same_bytes(version: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["pyproject.toml", "clients/python/pyproject.toml"])
-def test_the_versions_that_are_named_are_those_that_are_tried(file: str) -> None:
+def test_the_declared_python_versions_are_those_tested(file: str) -> None:
     with (ROOT / file).open("rb") as stream:
         project = tomllib.load(stream)["project"]
     named = [found[1] for each in project["classifiers"] if (found := re.search(r":: (3\.\d+)$", each))]

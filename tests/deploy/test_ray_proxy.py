@@ -36,7 +36,7 @@ def bounded(proxy: ASGIApp, settings: Settings) -> Bounds:
 
 
 @pytest.mark.parametrize("proxy", [fails, says_nothing])
-async def test_a_lost_replica_is_a_502_that_says_so(proxy: ASGIApp) -> None:
+async def test_a_lost_replica_is_a_502_with_a_clear_message(proxy: ASGIApp) -> None:
     answer = await answer_of(HonestErrors(proxy), headers={"X-Request-Id": "mine"})
     assert answer.status_code == 502
     assert answer.headers["content-type"] == "application/problem+json"
@@ -45,18 +45,18 @@ async def test_a_lost_replica_is_a_502_that_says_so(proxy: ASGIApp) -> None:
     assert document["request_id"] == answer.headers["x-request-id"] == "mine"
 
 
-async def test_a_problem_has_an_id_when_the_client_sent_none() -> None:
+async def test_a_problem_has_a_generated_request_id() -> None:
     answer = await answer_of(HonestErrors(fails))
     assert answer.json()["request_id"] == answer.headers["x-request-id"] != ""
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_answers_pass_through() -> None:
+async def test_responses_pass_through_unchanged() -> None:
     answer = await answer_of(HonestErrors(PlainTextResponse("busy", 503, {"retry-after": "2"})))
     assert (answer.status_code, answer.text, answer.headers["retry-after"]) == (503, "busy", "2")
 
 
-async def test_a_response_that_has_begun_is_not_answered_again() -> None:
+async def test_a_response_that_has_begun_is_not_replaced() -> None:
     async def breaks_off(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise RuntimeError("the actor died")
@@ -65,7 +65,7 @@ async def test_a_response_that_has_begun_is_not_answered_again() -> None:
         await answer_of(HonestErrors(breaks_off))
 
 
-async def test_the_request_id_comes_once() -> None:
+async def test_the_request_id_is_sent_once() -> None:
     async def twice(scope: Scope, receive: Receive, send: Send) -> None:
         ids = [(b"x-request-id", b"a"), (b"X-Request-ID", b"a")]
         await send({"type": "http.response.start", "status": 200, "headers": ids})
@@ -89,13 +89,13 @@ async def test_headers_within_their_limits_pass() -> None:
         ("/", {f"X-{number}": "a" for number in range(20)}),
     ],
 )
-async def test_headers_past_their_limits_are_a_431(path: str, headers: dict[str, str]) -> None:
+async def test_headers_above_their_limits_are_a_431(path: str, headers: dict[str, str]) -> None:
     answer = await answer_of(bounded(echo, Settings(max_header_bytes=1000, max_header_fields=20)), path, headers)
     assert answer.status_code == 431
     assert answer.json()["type"] == "urn:lapsrn:problem:headers-too-large"
 
 
 @pytest.mark.parametrize("name", ["X-Request-Timeout-Seconds", "X-Request-Disconnect-Disabled"])
-async def test_a_client_does_not_command_the_proxy(name: str) -> None:
+async def test_control_headers_from_clients_are_removed(name: str) -> None:
     answer = await answer_of(bounded(echo, Settings()), headers={name: "1"})
     assert name.lower() not in answer.json()

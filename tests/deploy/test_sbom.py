@@ -41,7 +41,7 @@ def pins(lines: list[str]) -> dict[NormalizedName, str]:
     return {canonicalize_name(match[1]): match[2] for match in found if match}
 
 
-def test_every_runtime_dependency_is_installed_as_pyproject_says(serving: dict[NormalizedName, str]) -> None:
+def test_every_runtime_dependency_has_the_version_in_pyproject(serving: dict[NormalizedName, str]) -> None:
     declared = pins(SERVING)
     assert len(declared) == len(SERVING)
     assert declared.items() <= serving.items()
@@ -51,7 +51,7 @@ def test_everything_that_serving_installs_is_pinned(serving: dict[NormalizedName
     assert serving.items() <= pins((ROOT / "constraints.txt").read_text().splitlines()).items()
 
 
-def test_the_bill_is_of_an_environment_with_the_runtime_dependencies_alone(serving: dict[NormalizedName, str]) -> None:
+def test_the_bill_covers_the_runtime_dependencies_only(serving: dict[NormalizedName, str]) -> None:
     command = [sys.executable, "deploy/image/requirements.py", "pyproject.toml", "heif"]
     printed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert printed.splitlines() == SERVING
@@ -59,7 +59,7 @@ def test_the_bill_is_of_an_environment_with_the_runtime_dependencies_alone(servi
 
 
 @pytest.mark.slow
-def test_the_tool_lists_what_serving_installs_with_licences(serving: dict[NormalizedName, str]) -> None:
+def test_the_bill_lists_serving_packages_with_licences(serving: dict[NormalizedName, str]) -> None:
     """In this environment, where development's packages are listed too."""
     command = [sys.executable, "-m", "cyclonedx_py", "environment", "--pyproject", "pyproject.toml", "--no-validate"]
     bill = json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)

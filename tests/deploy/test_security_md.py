@@ -34,12 +34,12 @@ def faults(test: str) -> list[str]:
     )
 
 
-def test_every_threat_was_read() -> None:
+def test_the_table_of_threats_is_parsed() -> None:
     assert len(ROWS) >= 14
 
 
 @pytest.mark.parametrize("threat", ROWS)
-def test_a_promise_names_what_tests_it(threat: str) -> None:
+def test_every_promise_names_existing_tests(threat: str) -> None:
     assert faults(ROWS[threat]) == []
 
 
@@ -53,5 +53,5 @@ def test_a_promise_names_what_tests_it(threat: str) -> None:
         ("`tests/test_results.py`, `hope`", "hope is neither a file nor a target"),
     ],
 )
-def test_what_is_wrong_is_found(test: str, fault: str) -> None:
+def test_missing_tests_are_found(test: str, fault: str) -> None:
     assert faults(test) == [fault]

@@ -24,7 +24,7 @@ def service() -> dict[str, str]:
     return dict(parser["Service"])
 
 
-def test_systemd_understands_it(tmp_path: Path) -> None:
+def test_the_unit_is_valid(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed: apt-get install systemd")
@@ -34,18 +34,18 @@ def test_systemd_understands_it(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_stop_has_the_time_that_it_takes(service: dict[str, str]) -> None:
+def test_the_stop_timeout_covers_the_shutdown_of_the_service(service: dict[str, str]) -> None:
     settings = Settings()
     assert float(service["TimeoutStopSec"]) >= settings.lame_duck_seconds + settings.grace_seconds + LAST_SECONDS
 
 
-def test_what_a_restart_cannot_mend_is_not_restarted(service: dict[str, str]) -> None:
+def test_a_failed_start_is_not_restarted(service: dict[str, str]) -> None:
     assert service["ExecStart"] == COMMAND
     assert service["Restart"] == "on-failure"
     assert int(service["RestartPreventExitStatus"]) == EXIT_STARTUP
 
 
-def test_decoder_processes_live_and_die_apart(service: dict[str, str]) -> None:
+def test_the_unit_allows_confined_decoder_processes(service: dict[str, str]) -> None:
     """They may confine themselves, are not told to stop with the service, and their death is not its end."""
     assert "seccomp" in service["SystemCallFilter"].split()
     assert service["KillMode"] == "mixed"

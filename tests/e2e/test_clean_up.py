@@ -50,14 +50,14 @@ async def test_strength_0_is_the_network_without_clean_up(weights: Path) -> None
     assert (alone.clean, plain.clean) == ("0", "0")
 
 
-async def test_full_strength_has_another_name(weights: Path) -> None:
+async def test_full_strength_equals_the_network_named_for_it(weights: Path) -> None:
     full, named = await upscaled(clean=1.0), await upscaled(model="lapsrn_x4_jpeg")
     assert full.body == named.body
     assert (full.clean, named.clean) == ("1", "1")
 
 
 @pytest.mark.parametrize("model", [None, "lapsrn_x4"])
-async def test_the_picture_decides_and_the_result_is_that_of_its_strength(weights: Path, model: str | None) -> None:
+async def test_clean_auto_gives_the_result_of_the_strength_it_chose(weights: Path, model: str | None) -> None:
     first = await upscaled(model=model)
     strength, _, found = first.clean.partition("; ")
     assert found == "jpeg=90"
@@ -76,7 +76,7 @@ async def test_the_picture_decides_and_the_result_is_that_of_its_strength(weight
         ("lapsrn_x8", 1.0, "lapsrn_x4_jpeg"),
     ],
 )
-async def test_where_nothing_was_compressed_strengths_are_networks_of_their_own(
+async def test_strengths_of_uncompressed_pictures_use_their_own_networks(
     weights: Path, model: str | None, strength: float, name: str
 ) -> None:
     """Such a picture may have been shrunk in any way, and be noisy."""
@@ -100,7 +100,7 @@ def cleaned_by(weights: Path, file: bytes) -> NDArray[np.uint8]:
     return merge(picture, list(luma), 4, 8, build_formulas(), consistent=True, cleaned=True).astype(np.uint8)
 
 
-async def test_more_quality_scores_more(bench_dir: Path) -> None:
+async def test_higher_efforts_score_more(bench_dir: Path) -> None:
     """Mean PSNR of luma over Set5, of whole results: each quality is worth more than the one before."""
     backend = LocalBackend(local_settings(None, "cpu"), UpscaleOptions(), 4)
     await backend.start()
@@ -120,14 +120,14 @@ async def test_more_quality_scores_more(bench_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("quality", [None, *MORE_EFFORT])
-async def test_a_flat_picture_stays_flat_at_every_quality(weights: Path, quality: MoreEffort | None) -> None:
+async def test_a_flat_picture_stays_flat_at_every_effort(weights: Path, quality: MoreEffort | None) -> None:
     body = png(np.full((9, 31, 3), (90, 140, 220), np.uint8))
     for strength in (0.0, 0.375, 1.0):
         result = await upscaled(picture=body, clean=strength, quality=quality)
         assert (opened(result.body) == (90, 140, 220)).all()
 
 
-async def test_the_network_for_x8_gives_the_same_x4(weights: Path) -> None:
+async def test_the_x8_network_gives_the_same_x4_picture(weights: Path) -> None:
     """It has the same first levels."""
     small, large = await upscaled(picture=LOSSLESS), await upscaled(picture=LOSSLESS, model="lapsrn_x8")
     assert_alike(opened(small.body), opened(large.body))

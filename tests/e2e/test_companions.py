@@ -85,7 +85,7 @@ async def upscaled(picture: bytes, *asked: dict[str, Any]) -> Sequence[Result]:
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-async def test_without_clean_up_pixels_are_those_of_the_network_of_the_quality(
+async def test_without_clean_up_each_effort_gives_the_pixels_of_its_network(
     networks: dict[str, LapSRN], scale: int
 ) -> None:
     (picture,) = Codec(build_formulas(), build_limits(Settings())).decode(PICTURE, UpscaleOptions(scale=scale)).frames
@@ -102,7 +102,7 @@ async def test_without_clean_up_pixels_are_those_of_the_network_of_the_quality(
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 70)])
 @pytest.mark.parametrize("scale", [2, 4, 8])
-async def test_flat_pictures_stay_flat_at_every_quality_and_strength(size: tuple[int, int], scale: int) -> None:
+async def test_flat_pictures_stay_flat_at_every_effort_and_strength(size: tuple[int, int], scale: int) -> None:
     body = png(np.full((*size, 3), (90, 140, 220), np.uint8))
     strengths = [0.0, 0.125, 0.5, 0.75, 1.0]
     asked = [{"scale": scale, "clean": clean} | effort for clean in strengths for effort in EFFORTS]
@@ -112,7 +112,7 @@ async def test_flat_pictures_stay_flat_at_every_quality_and_strength(size: tuple
 
 @pytest.mark.parametrize("effort", EFFORTS, ids=lambda effort: effort.get("quality", "standard"))
 @pytest.mark.parametrize("clean", [0.0, 0.375, 1.0])
-async def test_the_network_for_x8_gives_the_same_x4(clean: float, effort: dict[str, str]) -> None:
+async def test_the_x8_network_gives_the_same_x4_picture(clean: float, effort: dict[str, str]) -> None:
     """Its wider margin may change how sums are rounded."""
     asked = {"scale": 4, "clean": clean} | effort
     small, large = await upscaled(PICTURE, asked, asked | {"model": "x8"})
@@ -131,7 +131,7 @@ async def test_results_are_as_bright_as_their_source() -> None:
         assert np.abs(made - source).max() < 2
 
 
-async def test_compression_chooses_the_deep_line() -> None:
+async def test_compressed_pictures_use_the_deep_networks() -> None:
     file = io.BytesIO()
     smooth = Image.fromarray(photograph(20, 28)).resize((56, 40), Image.Resampling.BICUBIC)  # its texture is no noise
     smooth.save(file, "JPEG", quality=90)
@@ -151,7 +151,7 @@ async def test_compression_chooses_the_deep_line() -> None:
 
 
 @pytest.mark.parametrize("options", [{"quality": "high"}, {"clean": 0.5}, {"clean": 1.0, "quality": "medium"}])
-async def test_bands_have_the_very_bytes_of_the_whole(tmp_path: Path, options: dict[str, Any]) -> None:
+async def test_bands_give_the_same_bytes_as_the_whole(tmp_path: Path, options: dict[str, Any]) -> None:
     source, target = tmp_path / "source", tmp_path / "result"
     source.write_bytes(png(np.tile(photograph(50, 40), (3, 1, 1))))
     asked = UpscaleOptions(scale=4, format="png", **options)
@@ -171,7 +171,7 @@ async def test_bands_have_the_very_bytes_of_the_whole(tmp_path: Path, options: d
     assert target.read_bytes() == whole.body
 
 
-async def test_without_the_files_of_a_companion_qualities_and_strengths_fall_back(
+async def test_without_companion_files_efforts_and_strengths_fall_back(
     networks: dict[str, LapSRN], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAPSRN_MORE_WEIGHTS", "")
@@ -184,7 +184,7 @@ async def test_without_the_files_of_a_companion_qualities_and_strengths_fall_bac
     assert np.abs(expected - opened(medium.body)).max() <= 1
 
 
-async def test_a_reload_takes_relations_as_the_files_then_have_them(folder: Path, tmp_path: Path) -> None:
+async def test_a_reload_updates_the_relations_between_networks(folder: Path, tmp_path: Path) -> None:
     """A companion and its clean-up come, and go again, without a picture in between that has half of them."""
     for name in ("x4", "x8"):
         shutil.copy(folder / f"{name}.safetensors", tmp_path)
@@ -217,7 +217,7 @@ async def test_a_reload_takes_relations_as_the_files_then_have_them(folder: Path
         assert await told(client, "model=x4_end") == ("x4_end", "0")
 
 
-def test_a_companion_that_does_not_fit_ends_the_start_in_one_line(folder: Path, tmp_path: Path) -> None:
+def test_a_companion_that_does_not_fit_fails_the_start_in_one_line(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "x4.safetensors", tmp_path)
     save_weights(tmp_path / "other.safetensors", random_network(replace(PLAIN, scale=8)), deep={"of": "x4"})
     with pytest.raises(StartupError, match=r"^other is the deep companion of x4, but they have the scales .*$"):

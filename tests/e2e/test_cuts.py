@@ -48,7 +48,9 @@ async def upscaled(running: Engine, planes: list[Plane], scale: int, passes: int
         (LapSRNConfig(scale=4, depths=(7, 3), width=8, skips=True), 1),
     ],
 )
-async def test_any_cut_gives_the_same_bits(backend: str, dtype: str, config: LapSRNConfig, passes: int) -> None:
+async def test_results_are_bit_identical_wherever_tiles_are_cut(
+    backend: str, dtype: str, config: LapSRNConfig, passes: int
+) -> None:
     scale = config.scale
     weights = [Weights(parameters_of(random_network(config)), NetworkInfo("random", config, ""))]
     tiling = engine_config(by_name(backend).tiling("cpu"))

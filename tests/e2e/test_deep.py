@@ -50,7 +50,7 @@ def post(service: Process, body: bytes, **options: str) -> httpx.Response:
     return answer
 
 
-def test_it_is_served_beside_the_others_and_computed_by_what_computes_them(service: Process, file: Path) -> None:
+def test_a_deep_network_is_served_besides_the_others_on_the_same_backend(service: Process, file: Path) -> None:
     found = {each["name"]: each for each in httpx.get(f"{service.url}/model").json()["models"]}
     assert list(found) == ["lapsrn_x4", "deep"]
     assert found["deep"]["margin"] == DEEP.margin
@@ -62,7 +62,7 @@ def test_it_is_served_beside_the_others_and_computed_by_what_computes_them(servi
 
 @pytest.mark.parametrize("quality", [{}, {"quality": "high"}], ids=["one pass", "best"])
 @pytest.mark.parametrize("scale", [2, 4])
-def test_its_pixels_are_those_of_the_network_as_trained(
+def test_results_equal_those_of_the_trained_network(
     service: Process, network: LapSRN, scale: int, quality: dict[str, str]
 ) -> None:
     """Within what float32 may round otherwise."""

@@ -32,7 +32,7 @@ def lapsrn(*arguments: str, module: str = ELSEWHERE[1]) -> subprocess.CompletedP
     return subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_the_service_serves_and_stops(tmp_path: Path, weights: Path) -> None:
+def test_the_service_serves_and_stops_without_linux_features(tmp_path: Path, weights: Path) -> None:
     """It decodes in its own process, says so, and answers with the bytes that the command line writes here."""
     (tmp_path / "small.png").write_bytes(picture())
     here = lapsrn("upscale", str(tmp_path / "small.png"), "-o", str(tmp_path / "large.png"), module="app.cli")
@@ -57,7 +57,7 @@ def test_the_service_serves_and_stops(tmp_path: Path, weights: Path) -> None:
     assert "this system has no decoder processes" in process.log.read_text()
 
 
-def test_pictures_are_upscaled_in_bands(tmp_path: Path) -> None:
+def test_pictures_are_upscaled_in_bands_without_linux_features(tmp_path: Path) -> None:
     """With locks as there are on Windows, which a module for this test stands in for."""
     source, target, same = (str(tmp_path / name) for name in ("small.png", "large.png", "same.png"))
     Path(source).write_bytes(picture())
@@ -68,7 +68,7 @@ def test_pictures_are_upscaled_in_bands(tmp_path: Path) -> None:
     assert Path(target).read_bytes() == Path(same).read_bytes()
 
 
-def test_the_doctor_finds_the_kernels_and_the_memory() -> None:
+def test_doctor_reports_kernels_and_memory_without_linux_features() -> None:
     """Those that this machine has, but AMX, for which Linux has to be asked."""
     there, here = (json.loads(lapsrn("doctor", "--json", module=name).stdout) for name in (ELSEWHERE[1], "app.cli"))
     kernels = [

@@ -39,7 +39,7 @@ def upscale(runtime: Runtime, picture: Pixels, scale: int = 4) -> Pixels:
         return np.asarray(image)
 
 
-def test_flat_colours_come_out_as_they_went_in(runtime: Runtime) -> None:
+def test_flat_colours_are_exact(runtime: Runtime) -> None:
     corners = [[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)]
     colours = np.array(corners + np.random.default_rng(5).integers(0, 256, (8, 3)).tolist(), np.uint8)
     for scale in (2, 4):
@@ -55,7 +55,7 @@ def test_flat_colours_come_out_as_they_went_in(runtime: Runtime) -> None:
     [((0, 0, 0), (255, 255, 255)), ((200, 10, 30), (20, 60, 240)), ((90, 140, 220), (180, 205, 240))],
     ids=["gray", "red to blue", "sky"],
 )
-def test_smooth_ramps_stay_within_a_level_of_the_ideal(
+def test_smooth_ramps_are_within_a_level_of_the_ideal(
     runtime: Runtime, ends: tuple[tuple[int, ...], tuple[int, ...]], vertical: bool
 ) -> None:
     """The ideal is bicubic in float64, which continues a ramp exactly.

@@ -45,7 +45,7 @@ def bicubic_psnr(small: Image.Image, truth: Image.Image) -> float:
 
 
 @pytest.mark.slow
-def test_a_photograph_is_better_than_bicubic_and_the_level_comes_with_it(service: Process, bench_dir: Path) -> None:
+def test_a_photograph_is_better_than_bicubic_and_level_2_can_be_fetched(service: Process, bench_dir: Path) -> None:
     small = bench_dir / "Set5" / "LRx4" / "butterfly.png"
     with small.open("rb") as file:
         made = httpx.post(f"{service.url}/upscale?scale=4", files={"image": file}, timeout=120)
@@ -82,7 +82,7 @@ def poll(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> Non
         time.sleep(0.01)
 
 
-def test_same_bytes_alone_and_under_load(service: Process) -> None:
+def test_results_are_the_same_alone_and_under_load(service: Process) -> None:
     body = pictures.png(pictures.rgb(40, 37))
     alone = httpx.post(f"{service.url}/upscale", files={"image": body}, timeout=120).content
     answers: list[bytes] = []
@@ -98,7 +98,7 @@ def test_same_bytes_alone_and_under_load(service: Process) -> None:
     assert answers == [alone] * 8
 
 
-def test_a_job_over_a_real_socket(service: Process) -> None:
+def test_a_job_can_be_followed_over_a_real_socket(service: Process) -> None:
     body = pictures.png(pictures.rgb(64, 64))
     made = httpx.post(f"{service.url}/upscale", files={"image": body}, headers={"prefer": "respond-async"}, timeout=60)
     assert made.status_code == 202
@@ -109,7 +109,7 @@ def test_a_job_over_a_real_socket(service: Process) -> None:
     assert open_rgb(level.content).size == (256, 256)
 
 
-def test_a_client_that_leaves_takes_its_work_along(service: Process) -> None:
+def test_the_work_of_a_client_that_disconnects_is_cancelled(service: Process) -> None:
     body = pictures.png(np.tile(pictures.rgb(60, 60), (20, 20, 1)))
     address = urlsplit(service.url)
     with socket.create_connection((address.hostname, address.port)) as connection:
@@ -130,7 +130,7 @@ def test_a_large_body_is_refused_before_it_is_sent(service: Process) -> None:
 
 
 @pytest.mark.slow
-def test_slow_clients_are_sent_away_and_hold_up_nobody(launch: Launch, weights: Path) -> None:
+def test_slow_clients_are_timed_out_without_delaying_others(launch: Launch, weights: Path) -> None:
     service = launch(
         weights=str(weights), header_timeout_seconds="1", body_idle_seconds="1", client_max_concurrent="1000"
     ).get_ready()
@@ -160,7 +160,7 @@ def test_slow_clients_are_sent_away_and_hold_up_nobody(launch: Launch, weights: 
 
 
 @pytest.mark.slow
-def test_sigterm_under_load_answers_what_was_admitted(launch: Launch, weights: Path) -> None:
+def test_sigterm_under_load_finishes_admitted_requests(launch: Launch, weights: Path) -> None:
     service = launch(weights=str(weights), grace_seconds="60").get_ready()
     body = pictures.png(np.tile(pictures.rgb(64, 64), (7, 7, 1)))
     statuses: list[int] = []
@@ -185,7 +185,7 @@ def test_sigterm_under_load_answers_what_was_admitted(launch: Launch, weights: P
 
 
 @pytest.mark.slow
-def test_a_stop_has_one_deadline_whatever_is_open(launch: Launch, weights: Path) -> None:
+def test_a_shutdown_has_one_deadline_whatever_is_open(launch: Launch, weights: Path) -> None:
     """Work, an upload and idle connections together end 10 s after the grace time at the latest, honestly."""
     grace = 8
     service = launch(weights=str(weights), grace_seconds=str(grace), cpu_workers="1", dtype="float32").get_ready()
@@ -217,7 +217,7 @@ def test_a_stop_has_one_deadline_whatever_is_open(launch: Launch, weights: Path)
 
 
 @pytest.mark.slow
-def test_sighup_swaps_keys_and_weights_and_metrics_have_a_port_of_their_own(
+def test_sighup_reloads_keys_and_weights_and_metrics_have_their_own_port(
     launch: Launch, weights: Path, tmp_path: Path
 ) -> None:
     keys = tmp_path / "keys.json"
@@ -251,9 +251,7 @@ def test_sighup_swaps_keys_and_weights_and_metrics_have_a_port_of_their_own(
         ({"host": "203.0.113.7", "allow_anonymous": "true"}, "cannot listen on 203.0.113.7"),
     ],
 )
-def test_a_start_that_cannot_succeed_is_one_line_and_exit_2(
-    launch: Launch, settings: dict[str, str], says: str
-) -> None:
+def test_a_failed_start_is_one_line_and_exit_status_2(launch: Launch, settings: dict[str, str], says: str) -> None:
     service = launch(**settings)
     assert service.wait() == 2
     log = service.log.read_text()
@@ -264,7 +262,7 @@ def test_a_start_that_cannot_succeed_is_one_line_and_exit_2(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "flipped", "wrong digest"])
-def test_damaged_weights_are_one_line_and_exit_2(
+def test_damaged_weights_are_one_line_and_exit_status_2(
     launch: Launch, weights: Path, tmp_path_factory: pytest.TempPathFactory, damage: str
 ) -> None:
     copy = tmp_path_factory.mktemp("weights") / "copy.safetensors"

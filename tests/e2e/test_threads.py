@@ -55,7 +55,7 @@ def ticks_of(worker_threads: int) -> tuple[int, int]:
 
 @pytest.mark.server
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_no_thread_but_workers_and_codec_computes() -> None:
+def test_only_worker_and_codec_threads_use_cpu_time() -> None:
     ours, others = ticks_of(1)
     assert ours > 20
     assert others <= 0.05 * ours
@@ -63,7 +63,7 @@ def test_no_thread_but_workers_and_codec_computes() -> None:
 
 @pytest.mark.server
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_threads_inside_a_worker_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_threads_inside_a_worker_would_be_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: with two threads in each worker, a pool of torch's computes too."""
     monkeypatch.setenv("LAPSRN_BACKEND", "torch")  # the other backend has one thread in any case
     ours, others = ticks_of(2)

@@ -36,7 +36,7 @@ def lapsrn(*arguments: str, code: str = WITHOUT, cwd: Path) -> subprocess.Comple
 
 @needs_kernel
 @pytest.mark.server
-def test_a_service_and_its_children_map_nothing_of_torch(service: Process) -> None:
+def test_the_service_and_its_children_do_not_load_torch(service: Process) -> None:
     answer = httpx.post(f"{service.url}/upscale", params={"scale": 4}, files={"image": picture()}, timeout=120)
     assert answer.status_code == 200
     for model in httpx.get(f"{service.url}/model").json()["models"]:
@@ -52,7 +52,7 @@ def test_a_service_and_its_children_map_nothing_of_torch(service: Process) -> No
 
 @needs_kernel
 @pytest.mark.server
-def test_a_picture_is_upscaled_where_torch_is_not_installed(tmp_path: Path, weights: Path) -> None:
+def test_pictures_are_upscaled_without_torch_installed(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "small.png").write_bytes(picture())
     done = lapsrn("upscale", "small.png", "--weights", str(weights.resolve()), "-o", "large.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -65,7 +65,7 @@ def test_a_picture_is_upscaled_where_torch_is_not_installed(tmp_path: Path, weig
 
 @needs_kernel
 @pytest.mark.server
-def test_a_command_does_not_load_torch_where_it_is_installed(tmp_path: Path, weights: Path) -> None:
+def test_commands_do_not_load_torch_even_if_it_is_installed(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "small.png").write_bytes(picture())
     code = (
         "import atexit, sys; from app.cli import main;"
@@ -77,14 +77,14 @@ def test_a_command_does_not_load_torch_where_it_is_installed(tmp_path: Path, wei
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_training_says_in_one_line_what_to_install(command: str, tmp_path: Path) -> None:
+def test_training_without_torch_says_what_to_install(command: str, tmp_path: Path) -> None:
     done = lapsrn(command, "--help", cwd=tmp_path)
     assert done.returncode == 1
     advice = "install what training needs: pip install 'lapsrn[train]', or make setup"
     assert done.stderr.splitlines() == [f"lapsrn {command}: torch is not installed; {advice}"]
 
 
-def test_what_torch_alone_computes_says_that_it_is_missing(tmp_path: Path, weights: Path) -> None:
+def test_a_backend_that_needs_torch_says_that_it_is_missing(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "small.png").write_bytes(picture())
     code = "import os; os.environ['LAPSRN_BACKEND'] = 'torch'; " + WITHOUT
     done = lapsrn("upscale", "small.png", "--weights", str(weights.resolve()), "-o", "x.png", code=code, cwd=tmp_path)

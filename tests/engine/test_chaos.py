@@ -49,7 +49,7 @@ class Trouble:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_happens_the_counters_come_back_to_zero_and_results_are_right(start: Start, seed: int) -> None:
+async def test_results_are_right_and_counters_return_to_zero_whatever_happens(start: Start, seed: int) -> None:
     trouble, chance = Trouble(seed), random.Random(seed)
     engine = await start(
         *(lambda: FakeModel(trouble.before, trouble.after) for _ in range(3)), max_tiles=300, hang_seconds=HANG_SECONDS

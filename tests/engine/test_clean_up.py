@@ -19,7 +19,7 @@ async def test_each_plane_has_its_own_strength(start: Start) -> None:
             np.testing.assert_array_equal(levels[level], whole + np.float32(1000 * strength))
 
 
-async def test_requests_of_other_strengths_do_not_share_batches(start: Start) -> None:
+async def test_tiles_of_different_strengths_do_not_share_a_batch(start: Start) -> None:
     engine = await start(FakeModel(cleans=True))
     plane, strengths = picture(9, 14), [0.0, 0.25, 0.5, 1.0] * 4
     found = await asyncio.gather(
@@ -32,7 +32,7 @@ async def test_requests_of_other_strengths_do_not_share_batches(start: Start) ->
         np.testing.assert_array_equal(outputs[4], expected(plane, 4)[4] + np.float32(1000 * strength))
 
 
-async def test_what_it_is_for_reaches_the_network_where_it_makes_a_difference(start: Start) -> None:
+async def test_whether_the_source_was_compressed_reaches_the_network_except_at_strength_zero(start: Start) -> None:
     """At 0 it makes none, so such tiles may share batches."""
     engine = await start(FakeModel(cleans=True))
     planes = [picture(6, 7, seed) for seed in range(3)]
@@ -41,7 +41,7 @@ async def test_what_it_is_for_reaches_the_network_where_it_makes_a_difference(st
         np.testing.assert_array_equal(levels[4], expected(plane, 4)[4] + np.float32(added))
 
 
-async def test_the_ensemble_is_of_one_strength(start: Start) -> None:
+async def test_every_pass_of_an_ensemble_has_the_same_strength(start: Start) -> None:
     engine = await start(FakeModel(cleans=True))
     flat = np.full((6, 9), 3, np.float32)
     plain, cleaned = [
@@ -51,7 +51,7 @@ async def test_the_ensemble_is_of_one_strength(start: Start) -> None:
     np.testing.assert_array_equal(cleaned, plain + np.float32(500))
 
 
-async def test_a_network_without_clean_up_refuses_it(start: Start) -> None:
+async def test_a_network_without_clean_up_refuses_a_strength(start: Start) -> None:
     engine = await start(FakeModel())
     await engine.upscale([picture(4, 4)], scale=4, client="me", clean=[0.0])
     with pytest.raises(BadParameter, match="fake has no clean-up"):

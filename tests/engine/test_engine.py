@@ -34,7 +34,7 @@ async def test_every_plane_and_level_is_the_whole_picture_upscaled(
     assert counters(engine) == ZERO
 
 
-async def test_a_read_only_view_of_a_larger_array_is_read_right(start: Start) -> None:
+async def test_a_read_only_view_of_a_larger_array_can_be_upscaled(start: Start) -> None:
     engine = await start(FakeModel)
     plane = picture(40, 40)[3:30:2, 5:31]
     plane.flags.writeable = False
@@ -42,7 +42,9 @@ async def test_a_read_only_view_of_a_larger_array_is_read_right(start: Start) ->
 
 
 @pytest.mark.parametrize(("scale", "levels"), [(2, [2]), (4, [2, 4]), (8, [2, 4, 8])])
-async def test_the_model_is_asked_for_no_more_than_the_scale(start: Start, scale: int, levels: list[int]) -> None:
+async def test_the_model_computes_no_levels_beyond_the_requested_scale(
+    start: Start, scale: int, levels: list[int]
+) -> None:
     model = FakeModel(scales=(2, 4, 8))
     engine = await start(model)
     outputs = await engine.upscale([picture(9, 9)], scale=scale, client="me")
@@ -50,7 +52,7 @@ async def test_the_model_is_asked_for_no_more_than_the_scale(start: Start, scale
     assert {call[1] for call in model.calls} == {scale}
 
 
-async def test_requests_at_the_same_time_get_what_each_gets_alone(start: Start) -> None:
+async def test_concurrent_requests_get_the_same_result_as_alone(start: Start) -> None:
     engine = await start(FakeModel, FakeModel)
     pictures = [[picture(10 + index, 30 - index, seed=index)] for index in range(16)]
     results = await asyncio.gather(
@@ -61,7 +63,7 @@ async def test_requests_at_the_same_time_get_what_each_gets_alone(start: Start) 
     assert counters(engine) == ZERO
 
 
-async def test_a_small_picture_is_shared_by_the_workers_while_nothing_else_is_under_way(start: Start) -> None:
+async def test_a_small_picture_is_split_between_workers_only_if_nothing_else_is_running(start: Start) -> None:
     """Alone it is done sooner in pieces; in company, pieces would wait for more turns than the whole does."""
     gate = Gate()
     engine = await start(FakeModel(before=gate), FakeModel(before=gate), split_above=8, split_above_idle=4)
@@ -75,23 +77,23 @@ async def test_a_small_picture_is_shared_by_the_workers_while_nothing_else_is_un
     assert_upscaled([picture(8, 8, seed=2)], await second)
 
 
-async def test_nothing_in_nothing_out(start: Start) -> None:
+async def test_no_planes_give_no_outputs(start: Start) -> None:
     assert await (await start(FakeModel)).upscale([], scale=4, client="me") == []
 
 
 @pytest.mark.parametrize("plane", [np.ones((2, 2)), np.ones(4, np.float32), np.ones((0, 4), np.float32)])
-async def test_a_wrong_plane_is_refused(start: Start, plane: Plane) -> None:
+async def test_a_plane_of_the_wrong_type_or_shape_is_refused(start: Start, plane: Plane) -> None:
     with pytest.raises(ValueError, match="float32"):
         await (await start(FakeModel)).upscale([plane], scale=4, client="me")
 
 
-async def test_a_scale_that_the_model_has_not_is_refused(start: Start) -> None:
+async def test_a_scale_that_the_model_does_not_have_is_refused(start: Start) -> None:
     engine = await start(FakeModel)
     with pytest.raises(BadParameter, match="allowed: 2, 4"):
         await engine.upscale([picture(2, 2)], scale=3, client="me")
 
 
-async def test_an_engine_that_was_not_started_says_so() -> None:
+async def test_an_engine_that_has_not_been_started_refuses_work() -> None:
     engine = Engine([worker(FakeModel)])
     assert not engine.status().alive
     assert engine.scales == ()
@@ -99,7 +101,7 @@ async def test_an_engine_that_was_not_started_says_so() -> None:
         await engine.upscale([picture(2, 2)], scale=4, client="me")
 
 
-def test_it_works_from_code_that_is_not_asynchronous() -> None:
+def test_an_engine_can_be_used_with_asyncio_run() -> None:
     async def upscale() -> list[dict[int, Plane]]:
         async with Engine([worker(FakeModel)], EngineConfig(tile_widths=(8,))) as engine:
             assert engine.scales == (2, 4)
@@ -127,7 +129,7 @@ async def submit(engine: Engine, plane: Plane, client: str) -> asyncio.Task[list
     return task
 
 
-async def test_an_idle_worker_takes_a_single_tile_at_once_and_batches_grow_while_it_is_busy(start: Start) -> None:
+async def test_an_idle_worker_takes_a_single_tile_immediately_and_batches_grow_while_it_is_busy(start: Start) -> None:
     order = Order()
     engine = await start(FakeModel(order), tile_widths=(8,), max_batch_pixels=16 * 64)
     tasks = [await submit(engine, flat(8, 8, 1), "a")]
@@ -138,7 +140,7 @@ async def test_an_idle_worker_takes_a_single_tile_at_once_and_batches_grow_while
     assert order.batches == [[1], [2, 3, 4, 5], [6, 7]]
 
 
-async def test_idle_workers_share_a_request(start: Start) -> None:
+async def test_idle_workers_share_the_tiles_of_a_request(start: Start) -> None:
     barrier = threading.Barrier(2)
 
     def meet(tiles: Tiles, scale: int, full_precision: bool) -> None:
@@ -149,7 +151,7 @@ async def test_idle_workers_share_a_request(start: Start) -> None:
     await engine.upscale([picture(8, 32)], scale=4, client="me")
 
 
-async def test_a_picture_of_one_large_tile_is_cut_finer_for_two_workers(start: Start) -> None:
+async def test_a_picture_that_fits_one_large_tile_is_split_for_two_workers(start: Start) -> None:
     barrier = threading.Barrier(2)
 
     def meet(tiles: Tiles, scale: int, full_precision: bool) -> None:
@@ -176,7 +178,7 @@ async def test_a_thumbnail_waits_for_one_turn_and_not_for_large_pictures(start: 
 
 
 @pytest.mark.parametrize("limit", [{"max_tiles": 4}, {"max_bytes": 4 * 8 * 8 * 4 * (1 + 4 + 16)}])
-async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start: Start, limit: dict[str, int]) -> None:
+async def test_a_full_queue_refuses_immediately_with_a_retry_time(start: Start, limit: dict[str, int]) -> None:
     gate = Gate()
     engine = await start(FakeModel(gate), tile_widths=(8,), retry_seconds=7.0, **limit)
     task = await submit(engine, picture(8, 24), "a")
@@ -190,7 +192,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start: St
     assert counters(engine) == ZERO
 
 
-async def test_a_tile_has_the_work_that_its_network_says(start: Start) -> None:
+async def test_the_work_of_a_tile_is_what_its_network_reports(start: Start) -> None:
     asked: list[Shape] = []
     engine = await start(FakeModel)
     admit = engine.scheduler.admit
@@ -206,12 +208,12 @@ async def test_a_tile_has_the_work_that_its_network_says(start: Start) -> None:
     assert [shape.work for shape in asked] == [shape.pixels * shape.scale**2 for shape in asked]
 
 
-async def test_a_request_beyond_every_limit_is_served_when_it_is_alone(start: Start) -> None:
+async def test_a_request_beyond_every_limit_is_admitted_if_the_queue_is_empty(start: Start) -> None:
     engine = await start(FakeModel, max_tiles=1, max_bytes=1)
     assert_upscaled([picture(20, 20)], await engine.upscale([picture(20, 20)], scale=4, client="me"))
 
 
-async def test_a_cancelled_request_takes_its_tiles_with_it(start: Start) -> None:
+async def test_cancelling_a_request_removes_its_tiles_from_the_queue(start: Start) -> None:
     gate, model = Gate(), FakeModel()
     model.before = gate
     engine = await start(model, tile_widths=(8,))
@@ -229,7 +231,7 @@ async def test_a_cancelled_request_takes_its_tiles_with_it(start: Start) -> None
     assert counters(engine) == ZERO
 
 
-async def test_a_deadline_takes_the_tiles_out_too(start: Start) -> None:
+async def test_a_missed_deadline_removes_the_tiles_from_the_queue(start: Start) -> None:
     gate, model = Gate(), FakeModel()
     model.before = gate
     engine = await start(model, tile_widths=(8,))
@@ -243,7 +245,7 @@ async def test_a_deadline_takes_the_tiles_out_too(start: Start) -> None:
     assert counters(engine) == ZERO
 
 
-async def test_a_deadline_that_has_passed_costs_nothing(start: Start) -> None:
+async def test_nothing_is_computed_for_a_request_whose_deadline_has_passed(start: Start) -> None:
     model = FakeModel()
     engine = await start(model)
     with pytest.raises(DeadlineExceeded):
@@ -251,7 +253,7 @@ async def test_a_deadline_that_has_passed_costs_nothing(start: Start) -> None:
     assert model.calls == []
 
 
-async def test_stop_finishes_what_was_admitted_and_refuses_the_rest(start: Start) -> None:
+async def test_stop_finishes_admitted_requests_and_refuses_new_ones(start: Start) -> None:
     gate = Gate()
     engine = await start(FakeModel(gate))
     admitted = await submit(engine, picture(30, 30), "a")
@@ -269,7 +271,7 @@ async def test_stop_finishes_what_was_admitted_and_refuses_the_rest(start: Start
     assert counters(engine) == ZERO
 
 
-async def test_stop_ends_what_is_not_done_within_the_grace(start: Start) -> None:
+async def test_stop_aborts_requests_that_are_not_done_within_the_grace_time(start: Start) -> None:
     gate = Gate()
     engine = await start(FakeModel(gate))
     late = await submit(engine, picture(30, 30), "a")
@@ -282,7 +284,7 @@ async def test_stop_ends_what_is_not_done_within_the_grace(start: Start) -> None
     assert counters(engine) == ZERO
 
 
-async def test_the_input_buffer_is_reused_and_pictures_are_let_go(start: Start) -> None:
+async def test_the_input_buffer_is_reused_and_finished_pictures_are_freed(start: Start) -> None:
     addresses = set()
 
     def note(tiles: Tiles, scale: int, full_precision: bool) -> None:
@@ -301,7 +303,7 @@ async def test_the_input_buffer_is_reused_and_pictures_are_let_go(start: Start) 
     assert len(addresses) == 1
 
 
-async def test_a_finished_request_that_was_followed_keeps_nothing_either(start: Start) -> None:
+async def test_a_finished_request_with_a_progress_callback_is_freed_without_the_garbage_collector(start: Start) -> None:
     """Without the garbage collector, which may not come by for hundreds of large pictures."""
     engine = await start(FakeModel)
     gone, followed = threading.Event(), list[int]()

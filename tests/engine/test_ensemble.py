@@ -59,7 +59,7 @@ async def test_two_passes_are_the_picture_and_a_quarter_turn(start: Start) -> No
 
 @pytest.mark.parametrize("edges", [(4, 8), (5,), (3, 7, 16)])
 @pytest.mark.parametrize("workers", [1, 3])
-async def test_it_is_the_mean_over_the_turned_picture_wherever_it_is_cut(
+async def test_an_ensemble_is_the_mean_over_eight_symmetries_wherever_tiles_are_cut(
     start: Start, edges: tuple[int, ...], workers: int
 ) -> None:
     engine = await start(*(FakeModel for _ in range(workers)), tile_widths=edges)
@@ -74,7 +74,7 @@ async def test_it_is_the_mean_over_the_turned_picture_wherever_it_is_cut(
     assert counters(engine) == ZERO
 
 
-async def test_ensembles_and_plain_requests_side_by_side_get_what_each_gets_alone(start: Start) -> None:
+async def test_concurrent_ensembles_and_plain_requests_get_the_same_result_as_alone(start: Start) -> None:
     engine = await start(FakeModel, FakeModel)
     planes = [picture(9 + index, 25 - index, seed=index) for index in range(12)]
     results = await asyncio.gather(
@@ -86,7 +86,7 @@ async def test_ensembles_and_plain_requests_side_by_side_get_what_each_gets_alon
             np.testing.assert_array_equal(whole, wanted[level])
 
 
-async def test_admission_progress_and_batches_count_eight_tiles_for_a_window(start: Start) -> None:
+async def test_admission_progress_and_batches_count_eight_tiles_per_window(start: Start) -> None:
     gate = Gate()
     engine = await start(FakeModel(gate), tile_widths=(8,), max_tiles=16)
     seen: list[tuple[int, int]] = []
@@ -123,7 +123,7 @@ async def test_a_plain_request_waits_for_one_pass_of_an_ensemble_not_for_all(sta
     assert order.count(1) == 16
 
 
-async def test_one_pass_that_is_not_finite_is_redone_in_full_precision_alone(start: Start) -> None:
+async def test_only_the_pass_that_is_not_finite_is_recomputed_in_full_precision(start: Start) -> None:
     def spoil(cores: dict[int, Tiles], tiles: Tiles, full_precision: bool) -> dict[int, Tiles]:
         if not full_precision:
             corner = tiles[:, 3, 3] == 1  # the turned windows in which the one pixel is top left
@@ -139,7 +139,7 @@ async def test_one_pass_that_is_not_finite_is_redone_in_full_precision_alone(sta
     assert sum(shape[0] for shape, _, full in model.calls if full) == 2
 
 
-def test_the_sum_does_not_depend_on_who_comes_first() -> None:
+def test_the_mean_does_not_depend_on_the_order_of_its_passes() -> None:
     rng = np.random.default_rng(0)
     cores = rng.random((8, 5, 6)).astype(np.float32)
 
@@ -159,7 +159,7 @@ def test_the_sum_does_not_depend_on_who_comes_first() -> None:
     assert len(plain_sums) > 1, "sums as they come would differ"
 
 
-def test_a_core_that_comes_twice_counts_once() -> None:
+def test_a_core_that_is_added_twice_counts_once() -> None:
     """At every point of the way: a worker that was given up may have written what another then computes again."""
     cores = np.random.default_rng(0).random((8, 3, 4)).astype(np.float32)
     wanted = np.zeros((3, 4), np.float32)
@@ -175,21 +175,21 @@ def test_a_core_that_comes_twice_counts_once() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, 0.7, 200 / 255, 1.0])
-def test_eight_times_the_same_is_the_same(value: float) -> None:
+def test_the_mean_of_eight_equal_passes_is_exact(value: float) -> None:
     mean, out = Mean(), np.zeros((2, 2), np.float32)
     for symmetry in SYMMETRIES:
         mean.add(4, symmetry, np.full((2, 2), value, np.float32), out)
     np.testing.assert_array_equal(out, np.float32(value))
 
 
-def test_symmetries_are_the_eight_of_the_square() -> None:
+def test_the_symmetries_are_all_eight_of_the_square() -> None:
     square = np.arange(9, dtype=np.float32).reshape(3, 3)
     assert {turned_back(square, symmetry).tobytes() for symmetry in SYMMETRIES} == {
         turn(square).tobytes() for turn in TURNS
     }
 
 
-def test_what_waits_is_no_more_than_a_few_cores() -> None:
+def test_only_a_few_cores_wait_for_their_other_passes() -> None:
     """Windows that are not square have their transposes computed much later: meanwhile the half waits in its place."""
 
     class Deaf:
@@ -211,7 +211,7 @@ def test_what_waits_is_no_more_than_a_few_cores() -> None:
 
 @pytest.mark.parametrize(("passes", "reference_of"), [(2, upscale_twice), (8, upscale_ensemble)])
 @SERVED
-async def test_on_the_network_it_is_the_reference_of_whole_pictures(
+async def test_an_ensemble_of_the_real_network_equals_the_whole_picture_reference(
     start: Start, network: LapSRN, backend: str, dtype: str, passes: int, reference_of: Callable[..., list[Plane]]
 ) -> None:
     engine = await start(lambda: runtime_of(network, dtype, backend), tile_widths=(8, 16))
@@ -227,7 +227,9 @@ async def test_on_the_network_it_is_the_reference_of_whole_pictures(
 
 
 @SERVED
-async def test_a_turned_picture_comes_out_turned(start: Start, network: LapSRN, backend: str, dtype: str) -> None:
+async def test_the_ensemble_of_a_turned_picture_is_the_turned_result(
+    start: Start, network: LapSRN, backend: str, dtype: str
+) -> None:
     """To the last bit where the picture is cut alike from both ends, else to rounding."""
     engine = await start(lambda: runtime_of(network, dtype, backend), tile_widths=(8, 16))
     for source, tolerance in ((plane(16, 16), 0.0), (plane(11, 19), 2e-6 if dtype == "float32" else 0.01)):
@@ -240,7 +242,7 @@ async def test_a_turned_picture_comes_out_turned(start: Start, network: LapSRN, 
 
 
 @SERVED
-async def test_flat_colours_stay_exact_and_load_changes_nothing(
+async def test_an_ensemble_keeps_flat_planes_exact_and_does_not_depend_on_load(
     start: Start, network: LapSRN, backend: str, dtype: str
 ) -> None:
     engine = await start(*[lambda: runtime_of(network, dtype, backend)] * 2, tile_widths=(8, 16), max_batch_pixels=1024)

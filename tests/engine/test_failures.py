@@ -57,7 +57,7 @@ class Held:
 WIDE = {"tile_widths": (8,), "max_batch_pixels": 16 * 64}
 
 
-async def test_a_poisoned_tile_fails_its_own_request_and_no_other_in_its_batch(start: Start) -> None:
+async def test_a_failing_tile_fails_its_own_request_and_no_other_in_its_batch(start: Start) -> None:
     held = Held(fail_on_poison)
     model = FakeModel(held)
     engine = await start(model, **WIDE)
@@ -77,7 +77,7 @@ async def test_a_poisoned_tile_fails_its_own_request_and_no_other_in_its_batch(s
     assert counters(engine) == ZERO
 
 
-async def test_a_tile_that_fails_alone_once_is_tried_again(start: Start) -> None:
+async def test_a_tile_that_fails_once_is_retried(start: Start) -> None:
     failures = [RuntimeError("a hiccup")]
 
     def hiccup(tiles: Tiles, scale: int, full_precision: bool) -> None:
@@ -100,7 +100,7 @@ async def test_the_other_tiles_of_a_failed_request_are_not_computed(start: Start
     assert len(model.calls) == 3, "twice the tile, once gray"
 
 
-async def test_the_rest_of_a_split_batch_is_not_computed_for_a_client_that_left(start: Start) -> None:
+async def test_a_split_batch_is_not_continued_for_a_client_that_disconnected(start: Start) -> None:
     gate = Gate()
 
     def fail_together(tiles: Tiles, scale: int, full_precision: bool) -> None:
@@ -137,7 +137,7 @@ async def test_out_of_memory_halves_the_batch_limit(start: Start) -> None:
     assert counters(engine) == ZERO
 
 
-async def test_the_batch_limit_grows_again_when_memory_is_back(start: Start) -> None:
+async def test_the_batch_limit_grows_again_once_memory_suffices(start: Start) -> None:
     short = [MemoryError()]
 
     def once(tiles: Tiles, scale: int, full_precision: bool) -> None:
@@ -151,7 +151,7 @@ async def test_the_batch_limit_grows_again_when_memory_is_back(start: Start) -> 
     assert sizes == [4, 2, 2, 2, 2, 4, 4]
 
 
-async def test_a_tile_for_which_memory_never_suffices_fails_its_request(start: Start) -> None:
+async def test_a_request_fails_if_memory_does_not_suffice_for_a_single_tile(start: Start) -> None:
     def none(tiles: Tiles, scale: int, full_precision: bool) -> None:
         raise MemoryError("nothing left")
 
@@ -164,7 +164,7 @@ async def test_a_tile_for_which_memory_never_suffices_fails_its_request(start: S
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("level", [2, 4])
-async def test_a_value_that_is_not_finite_is_computed_again_in_full_precision(
+async def test_a_tile_with_values_that_are_not_finite_is_recomputed_in_full_precision(
     start: Start, value: float, level: int
 ) -> None:
     def overflow(cores: dict[int, Tiles], tiles: Tiles, full_precision: bool) -> dict[int, Tiles]:
@@ -183,7 +183,7 @@ async def test_a_value_that_is_not_finite_is_computed_again_in_full_precision(
     assert [(shape[0], full) for shape, _, full in model.calls] == [(16, False), (dark, True)]
 
 
-async def test_a_value_that_is_not_finite_in_full_precision_either_fails_its_request(start: Start) -> None:
+async def test_values_that_are_not_finite_even_in_full_precision_fail_the_request(start: Start) -> None:
     def broken(cores: dict[int, Tiles], tiles: Tiles, full_precision: bool) -> dict[int, Tiles]:
         cores[4][(tiles == POISON).any(axis=(1, 2)), 0, 0] = np.nan
         return cores
@@ -208,7 +208,7 @@ def transpose(cores: dict[int, Tiles]) -> dict[int, Tiles]:
 
 
 @pytest.mark.parametrize("spoil", [drop_level, drop_tile, transpose])
-async def test_an_answer_of_the_wrong_shape_is_a_failure(
+async def test_a_model_output_of_the_wrong_shape_is_a_failure(
     start: Start, spoil: Callable[[dict[int, Tiles]], dict[int, Tiles]]
 ) -> None:
     def after(cores: dict[int, Tiles], tiles: Tiles, full_precision: bool) -> dict[int, Tiles]:

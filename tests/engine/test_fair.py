@@ -66,13 +66,13 @@ def test_requests_of_one_client_take_turns_within_its_turn() -> None:
         ((1, 1), "abababbbbbbbbbb"),
     ],
 )
-def test_clients_have_equal_work_and_not_equally_many_tiles(work: tuple[int, int], order: str) -> None:
+def test_clients_get_equal_shares_of_work_rather_than_of_tiles(work: tuple[int, int], order: str) -> None:
     """A large picture by a deep network must not take from small ones more than their clients' parts."""
     requests = [request("x", 3, size=16, work=work[0]), request("y", 12, work=work[1])]
     assert served(queue_of(*requests), requests) == order
 
 
-def test_once_large_tiles_are_gone_turns_are_short_again() -> None:
+def test_turns_are_short_again_once_large_tiles_are_done() -> None:
     requests = [request("x", 2, size=16, work=4), request("y", 6), request("z", 6)]
     assert served(queue_of(*requests), requests) == "abbbbccccabcbc"
 
@@ -95,7 +95,7 @@ def test_a_small_request_overtakes_the_same_clients_large_one() -> None:
     assert served(queue, [large, small]) == "abaaa"
 
 
-def test_more_work_does_not_move_a_client_forward() -> None:
+def test_a_client_with_more_requests_does_not_move_forward() -> None:
     requests = [request("x", 2), request("y", 2), request("z", 2), request("z", 1)]
     queue = queue_of(*requests[:3])
     for _ in range(3):
@@ -150,12 +150,12 @@ def test_batch_sizes_are_powers_of_two_within_the_limit(waiting: int, limit: int
 
 
 @pytest.mark.parametrize(("takers", "sizes"), [(1, [8, 4]), (2, [4, 4]), (3, [4, 2]), (100, [1, 1])])
-def test_idle_workers_share_what_waits(takers: int, sizes: list[int]) -> None:
+def test_idle_workers_share_the_waiting_tiles(takers: int, sizes: list[int]) -> None:
     queue = queue_of(request("x", 12))
     assert [len(queue.take(lambda shape: 8, takers)) for _ in sizes] == sizes
 
 
-def test_the_limit_is_asked_about_the_shape_whose_turn_it_is() -> None:
+def test_the_batch_limit_is_looked_up_for_the_shape_whose_turn_it_is() -> None:
     asked: list[Shape] = []
     queue = queue_of(request("x", 2, size=16))
     queue.take(lambda shape: asked.append(shape) or 1)  # type: ignore[func-returns-value]
@@ -172,7 +172,7 @@ def test_discarding_a_request_leaves_the_others_alone() -> None:
     assert served(queue, requests) == "bcbc"
 
 
-def test_tiles_that_are_given_back_come_first() -> None:
+def test_returned_tiles_are_served_first() -> None:
     one = request("x", 3)
     queue = queue_of(one)
     batch = queue.take(lambda shape: 1)
@@ -180,7 +180,7 @@ def test_tiles_that_are_given_back_come_first() -> None:
     assert queue.take(lambda shape: 1) == batch
 
 
-def test_tiles_that_are_given_back_in_any_order_come_in_that_of_their_request() -> None:
+def test_returned_tiles_are_served_in_the_order_of_their_request() -> None:
     queue = queue_of(request("x", 6))
     taken = queue.take(lambda shape: 4)
     queue.add([taken[2], taken[0]])
@@ -188,7 +188,7 @@ def test_tiles_that_are_given_back_in_any_order_come_in_that_of_their_request() 
     assert [queue.take(lambda shape: 1)[0].index for _ in range(5)] == [0, 1, 2, 4, 5]
 
 
-def test_an_empty_queue_remembers_nobody() -> None:
+def test_an_empty_queue_forgets_its_clients() -> None:
     queue = queue_of(request("x", 3), request("y", 1))
     gone = request("z", 2)
     queue.add(gone.tiles)
@@ -214,13 +214,13 @@ def finished(oldest_first: bool, count: int) -> int:
     return sum(not each.remaining for each in requests)
 
 
-def test_what_is_drained_is_finished_one_after_the_other() -> None:
+def test_a_drain_finishes_one_request_after_the_other() -> None:
     """In turns nobody would be done when the grace time is over."""
     assert finished(False, 296) == 0
     assert finished(True, 296) == 11
 
 
-def test_the_oldest_gives_all_its_tiles_and_the_next_ones_fill_the_batch() -> None:
+def test_while_draining_a_batch_takes_all_tiles_of_the_oldest_request_before_others() -> None:
     requests = [request("x", 3), request("y", 2), request("x", 4)]
     for age, each in zip((2.0, 1.0, 3.0), requests, strict=True):
         each.admitted_at = age
@@ -229,7 +229,7 @@ def test_the_oldest_gives_all_its_tiles_and_the_next_ones_fill_the_batch() -> No
     assert served(queue, requests, limit=4) == "bbaa accc c"
 
 
-def test_of_another_shape_the_oldest_still_comes_first() -> None:
+def test_while_draining_the_oldest_request_is_first_even_if_its_shape_differs() -> None:
     requests = [request("x", 2, size=8), request("y", 2, size=16), request("z", 2, size=8)]
     for age, each in enumerate(requests):
         each.admitted_at = float(age)
@@ -238,7 +238,7 @@ def test_of_another_shape_the_oldest_still_comes_first() -> None:
     assert served(queue, requests, limit=4) == "aacc bb"
 
 
-def test_a_tile_that_comes_back_from_a_dead_worker_is_its_requests_next_one() -> None:
+def test_while_draining_a_tile_returned_by_a_dead_worker_is_the_next_of_its_request() -> None:
     requests = [request("x", 2), request("y", 2)]
     for age, each in enumerate(requests):
         each.admitted_at = float(age)

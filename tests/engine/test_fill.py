@@ -8,7 +8,7 @@ from tests.engine.conftest import Start
 from tests.engine.fakes import FakeModel, Recorder, expected, picture
 
 
-async def test_every_batch_has_the_size_of_a_full_one(start: Start, recorder: Recorder) -> None:
+async def test_every_batch_is_filled_to_its_full_size(start: Start, recorder: Recorder) -> None:
     model = FakeModel()
     engine = await start(model, fill_batches=True)
     planes = [picture(side, side, side) for side in (3, 4, 7, 8, 9, 17)]
@@ -24,7 +24,7 @@ async def test_every_batch_has_the_size_of_a_full_one(start: Start, recorder: Re
     assert sum(recorder.batches) == tiles, "the observer is told of the tiles that were asked for"
 
 
-async def test_what_fills_a_batch_is_nobody_s_picture(start: Start) -> None:
+async def test_batches_are_filled_with_zeros_and_not_with_earlier_tiles(start: Start) -> None:
     seen: list[np.ndarray] = []
     model = FakeModel(before=lambda tiles, *_: seen.append(tiles.copy()))
     engine = await start(model, fill_batches=True)
@@ -40,7 +40,7 @@ async def test_a_worker_warms_up_on_full_batches(start: Start) -> None:
     assert model.warmed == [(4, 4, 4), (2, 4, 8), (2, 8, 4), (1, 8, 8)]
 
 
-async def test_lack_of_memory_halves_what_is_full(start: Start) -> None:
+async def test_running_out_of_memory_halves_the_full_batch_size(start: Start) -> None:
     def before(tiles: np.ndarray, scale: int, full_precision: bool) -> None:
         if len(tiles) > 1:
             raise MemoryError

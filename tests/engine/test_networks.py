@@ -33,7 +33,7 @@ def models() -> tuple[FakeModel, FakeModel, FakeModel]:
         (4, "x4", 3, [2, 4]),
     ],
 )
-async def test_the_network_is_that_of_the_name_else_the_first_with_the_scale(
+async def test_the_network_is_the_named_one_or_else_the_first_with_the_scale(
     start: Start, models: list[FakeModel], scale: int, network: str | None, margin: int, levels: list[int]
 ) -> None:
     engine = await start(models)
@@ -53,7 +53,7 @@ async def test_the_network_is_that_of_the_name_else_the_first_with_the_scale(
         (3, None, "scale 3 is not available; allowed: 2, 4, 8"),
     ],
 )
-async def test_what_is_not_there_is_said(
+async def test_unknown_networks_and_scales_are_refused_with_the_allowed_ones(
     start: Start, models: list[FakeModel], scale: int, network: str | None, complaint: str
 ) -> None:
     engine = await start(models)
@@ -63,7 +63,7 @@ async def test_what_is_not_there_is_said(
         engine.choose(scale, network)
 
 
-async def test_a_batch_is_of_one_network(start: Start, models: list[FakeModel]) -> None:
+async def test_a_batch_holds_tiles_of_one_network_only(start: Start, models: list[FakeModel]) -> None:
     """Many requests of both at once: each batch has the window size of one margin, and every picture is right."""
     engine = await start(models)
     planes = [picture(9, 14, seed) for seed in range(12)]
@@ -81,7 +81,7 @@ async def test_a_batch_is_of_one_network(start: Start, models: list[FakeModel]) 
     assert not models[1].calls
 
 
-async def test_each_is_warmed_up_on_its_own_cores(start: Start, models: list[FakeModel]) -> None:
+async def test_each_network_is_warmed_up_on_its_own_core_sizes(start: Start, models: list[FakeModel]) -> None:
     """At x8 no core gives more output pixels than the largest does at x4."""
     await start(models, warm_up="tiles")
     assert models[0].warmed == models[2].warmed == [(1, 4, 4), (1, 8, 8)]
@@ -90,7 +90,7 @@ async def test_each_is_warmed_up_on_its_own_cores(start: Start, models: list[Fak
     assert EngineConfig(tile_widths=(32,)).tile_sizes(8) == ((32,), (32,))
 
 
-def test_cores_are_higher_where_margins_are_wide() -> None:
+def test_cores_are_taller_for_networks_with_wide_margins() -> None:
     """Sixteen margins at most, and at x8 no more output pixels than the highest gives at x4."""
     config = EngineConfig(tile_widths=(32, 64), tile_heights=(64, 128), tall_heights=(192, 256))
     assert config.tile_sizes(4) == config.tile_sizes(4, 11) == ((64, 128), (32, 64))
@@ -99,14 +99,16 @@ def test_cores_are_higher_where_margins_are_wide() -> None:
     assert config.tile_sizes(8, 40) == ((64, 128), (32,))
 
 
-async def test_where_one_tile_is_enough_only_the_first_is_warmed_up(start: Start, models: list[FakeModel]) -> None:
+async def test_warm_up_smallest_runs_one_tile_of_the_first_network_only(start: Start, models: list[FakeModel]) -> None:
     """Starting must not take longer for every network that a request may never ask for."""
     await start(models, warm_up="smallest")
     assert models[0].warmed == [(1, 4, 4)]
     assert not models[1].warmed and not models[2].warmed
 
 
-async def test_full_precision_is_that_of_the_same_network(start: Start, models: list[FakeModel]) -> None:
+async def test_a_tile_is_recomputed_in_full_precision_by_the_same_network(
+    start: Start, models: list[FakeModel]
+) -> None:
     def spoil(cores: dict[int, Tiles], tiles: Tiles, full_precision: bool) -> dict[int, Tiles]:
         return cores if full_precision else {level: core * np.float32(np.nan) for level, core in cores.items()}
 

@@ -34,9 +34,7 @@ def replacements(models: list[FakeModel]) -> Callable[[], FakeModel]:
     return iter(models).__next__
 
 
-async def test_a_worker_that_dies_is_replaced_and_its_tiles_are_done_by_the_next(
-    start: Start, recorder: Recorder
-) -> None:
+async def test_a_dead_worker_is_replaced_and_its_successor_computes_its_tiles(start: Start, recorder: Recorder) -> None:
     models = [FakeModel(mortal(SystemExit("killed"))), FakeModel()]
     engine = await start(replacements(models))
     outputs = await engine.upscale([picture(20, 20)], scale=4, client="me")
@@ -50,7 +48,7 @@ async def test_a_worker_that_dies_is_replaced_and_its_tiles_are_done_by_the_next
     assert counters(engine) == ZERO
 
 
-async def test_dead_workers_leave_no_network_behind(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_networks_of_dead_workers_are_freed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         logging.getLogger("app.engine.worker_thread"), "disabled", True
     )  # pytest keeps records and their frames
@@ -77,7 +75,7 @@ async def test_dead_workers_leave_no_network_behind(start: Start, monkeypatch: p
     assert [index for index, model in enumerate(alive) if model() is not None] == [4]
 
 
-async def test_status_tells_that_the_only_worker_is_down_until_it_is_replaced(start: Start, recorder: Recorder) -> None:
+async def test_the_status_is_not_alive_while_the_only_worker_is_down(start: Start, recorder: Recorder) -> None:
     build = Gate()
     models = [FakeModel(mortal(SystemExit("killed"))), FakeModel()]
 
@@ -99,7 +97,7 @@ async def test_status_tells_that_the_only_worker_is_down_until_it_is_replaced(st
     assert engine.status().alive
 
 
-async def test_one_worker_of_two_that_is_down_leaves_the_engine_alive(start: Start, recorder: Recorder) -> None:
+async def test_the_engine_is_alive_while_one_of_two_workers_is_down(start: Start, recorder: Recorder) -> None:
     dying = FakeModel(mortal(SystemExit("killed")))
     engine = await start(replacements([dying]), FakeModel, restart_seconds=60.0, restart_max_seconds=60.0)
     plane = picture(64, 64)
@@ -119,7 +117,7 @@ async def test_a_tile_that_kills_every_worker_fails_its_request(start: Start) ->
     assert counters(engine) == ZERO
 
 
-async def test_a_worker_that_fails_on_everything_is_replaced_and_its_tile_is_not_blamed(start: Start) -> None:
+async def test_a_worker_that_fails_on_every_tile_is_replaced_without_failing_the_request(start: Start) -> None:
     broken = FakeModel(mortal(*(RuntimeError("device lost") for _ in range(99))))
     engine = await start(replacements([broken, FakeModel()]))
     outputs = await engine.upscale([picture(8, 8)], scale=4, client="me")
@@ -128,7 +126,7 @@ async def test_a_worker_that_fails_on_everything_is_replaced_and_its_tile_is_not
     assert engine.status().workers[0].restarts == 1
 
 
-async def test_a_factory_that_fails_is_called_again(start: Start, recorder: Recorder) -> None:
+async def test_a_factory_that_fails_is_retried(start: Start, recorder: Recorder) -> None:
     outcomes: list[Any] = [FakeModel(mortal(SystemExit("killed"))), OSError("disk"), OSError("disk"), FakeModel()]
 
     def factory() -> FakeModel:
@@ -144,7 +142,7 @@ async def test_a_factory_that_fails_is_called_again(start: Start, recorder: Reco
     assert recorder.restarts == {"worker-0": 3}
 
 
-async def test_a_worker_whose_thread_could_not_be_started_gets_another(
+async def test_starting_the_thread_of_a_worker_is_retried(
     start: Start, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await start(replacements([FakeModel(mortal(SystemExit("killed"))), FakeModel()]))
@@ -204,7 +202,7 @@ async def test_a_hung_worker_is_reported_and_replaced_and_writes_nothing_when_it
 
 
 @pytest.mark.parametrize("error", [OSError("no weights at weights/x"), SystemExit("no weights at weights/x")])
-async def test_a_start_that_fails_says_why(error: BaseException) -> None:
+async def test_a_failed_start_raises_the_cause(error: BaseException) -> None:
     def factory() -> FakeModel:
         raise error
 
@@ -215,7 +213,7 @@ async def test_a_start_that_fails_says_why(error: BaseException) -> None:
     assert not engine.status().alive
 
 
-async def test_a_start_that_is_cancelled_ends_its_threads() -> None:
+async def test_a_cancelled_start_ends_its_threads() -> None:
     gate = Gate()
 
     def factory() -> FakeModel:
@@ -232,7 +230,7 @@ async def test_a_start_that_is_cancelled_ends_its_threads() -> None:
     assert not any(thread.name.startswith("engine-") for thread in threading.enumerate())
 
 
-async def test_models_that_do_not_fit_together_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+async def test_workers_whose_models_differ_are_refused(caplog: pytest.LogCaptureFixture) -> None:
     async with Engine([worker(lambda: FakeModel(margin=3))], EngineConfig()) as engine:
         assert engine.status().alive
         assert not engine.scheduler.draining
@@ -255,13 +253,13 @@ async def test_models_that_do_not_fit_together_are_refused(caplog: pytest.LogCap
     await engine.stop(0)
 
 
-async def test_an_engine_starts_once(start: Start) -> None:
+async def test_an_engine_can_be_started_only_once(start: Start) -> None:
     engine = await start(FakeModel)
     with pytest.raises(StartupError, match="before"):
         await engine.start()
 
 
-async def test_an_engine_needs_a_model() -> None:
+async def test_an_engine_needs_at_least_one_worker() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Engine([])
 

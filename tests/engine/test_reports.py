@@ -12,7 +12,7 @@ from tests.engine.fakes import FakeModel, Gate, Recorder, assert_upscaled, pictu
 from tests.fakes import worker
 
 
-async def test_progress_goes_from_nothing_to_everything_in_the_loop(start: Start) -> None:
+async def test_progress_runs_from_zero_to_all_tiles_and_is_reported_in_the_event_loop(start: Start) -> None:
     engine = await start(FakeModel)
     loop_thread, seen = threading.get_ident(), []
 
@@ -26,14 +26,14 @@ async def test_progress_goes_from_nothing_to_everything_in_the_loop(start: Start
     assert seen == sorted(set(seen))
 
 
-async def test_progress_is_reported_no_more_often_than_asked(start: Start) -> None:
+async def test_progress_is_reported_at_most_once_per_interval(start: Start) -> None:
     engine = await start(FakeModel, progress_seconds=60.0)
     seen: list[tuple[int, int]] = []
     await engine.upscale([picture(40, 40)], scale=4, client="me", on_progress=lambda *counts: seen.append(counts))
     assert seen == [(0, 25), (25, 25)]
 
 
-async def test_progress_made_within_the_interval_is_reported_when_it_has_passed(start: Start) -> None:
+async def test_progress_within_an_interval_is_reported_at_its_end(start: Start) -> None:
     """Even if nothing happens after it: whoever looks on must not be left with the state before."""
     gate = Gate()
     engine = await start(FakeModel(gate), progress_seconds=0.05, max_batch_tiles=1)
@@ -63,7 +63,7 @@ async def test_a_progress_callback_that_fails_does_not_fail_the_request(start: S
     assert any(calls), "it has failed"
 
 
-async def test_stages_and_batches_are_told(start: Start, recorder: Recorder) -> None:
+async def test_stages_and_batches_are_reported(start: Start, recorder: Recorder) -> None:
     engine = await start(FakeModel, tile_widths=(8,))
     stages: dict[str, float] = {}
     await engine.upscale([picture(8, 24)], scale=4, client="me", on_stage=stages.__setitem__)
@@ -75,7 +75,7 @@ async def test_stages_and_batches_are_told(start: Start, recorder: Recorder) -> 
     assert recorder.queues[-1] == (0, 0.0)
 
 
-async def test_the_rate_of_what_was_computed_says_when_to_come_again(start: Start) -> None:
+async def test_the_retry_time_follows_from_the_measured_rate(start: Start) -> None:
     gate = Gate()
     engine = await start(FakeModel(gate), tile_widths=(8,), max_tiles=3, retry_seconds=1e9)
     gate.open(1)
@@ -89,7 +89,7 @@ async def test_the_rate_of_what_was_computed_says_when_to_come_again(start: Star
     await held
 
 
-async def test_an_observer_that_fails_harms_nobody() -> None:
+async def test_an_observer_that_fails_does_not_fail_requests_or_workers() -> None:
     class Broken(Recorder):
         def batch(self, tiles: int, seconds: float, worker: str) -> None:
             raise RuntimeError("no metrics today")

@@ -10,7 +10,7 @@ from tests.engine.conftest import Start
 from tests.engine.fakes import FakeModel, expected, picture
 
 
-async def test_rows_are_right_when_they_are_told(start: Start) -> None:
+async def test_rows_are_final_when_they_are_reported(start: Start) -> None:
     engine = await start(FakeModel, FakeModel, tile_widths=(3, 4, 8))
     planes = [picture(45, 29), picture(45, 29, seed=1)]
     wanted = [expected(plane, 4) for plane in planes]
@@ -27,7 +27,7 @@ async def test_rows_are_right_when_they_are_told(start: Start) -> None:
     assert told[-1] == 45
 
 
-async def test_a_picture_is_computed_from_the_top_down_whatever_the_shapes_of_its_tiles(start: Start) -> None:
+async def test_tiles_are_computed_from_the_top_down_whatever_their_shapes(start: Start) -> None:
     model = FakeModel()
     engine = await start(model, tile_widths=(3, 8), max_batch_tiles=1)
     await engine.upscale([picture(40, 35)], scale=4, client="me")
@@ -37,7 +37,7 @@ async def test_a_picture_is_computed_from_the_top_down_whatever_the_shapes_of_it
     assert shapes[: 4 * len(row)] == 4 * row, "every row of tiles has its narrow ones at its own end"
 
 
-def test_a_large_plane_gives_the_memory_of_rows_back() -> None:
+def test_releasing_rows_of_a_large_plane_returns_their_memory() -> None:
     before = _resident()
     plane = new_plane(4096, 4096)
     assert _resident() < before + 8, "untouched"
@@ -49,14 +49,14 @@ def test_a_large_plane_gives_the_memory_of_rows_back() -> None:
     assert (plane[3000:] == 3).all()
 
 
-def test_a_small_plane_is_left_as_it_is() -> None:
+def test_releasing_rows_of_a_small_plane_leaves_it_unchanged() -> None:
     plane = new_plane(100, 100)
     plane[:] = 3
     Outputs([{4: plane}]).release(4, 25)
     assert (plane == 3).all()
 
 
-def test_rows_that_share_a_page_with_others_are_left_whole() -> None:
+def test_releasing_rows_leaves_those_that_share_a_memory_page_unchanged() -> None:
     plane = new_plane(40_000, 250)  # rows of 1000 bytes
     plane[:] = np.arange(40_000)[:, None]
     Outputs([{1: plane}]).release(1, 2003)

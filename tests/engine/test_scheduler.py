@@ -52,7 +52,7 @@ def test_tiles_and_bytes_are_counted_from_admission_to_the_last_tile() -> None:
     assert state(scheduler) == (0, 0, 0, 0)
 
 
-def test_the_backlog_is_what_is_under_way_at_the_measured_rate() -> None:
+def test_the_backlog_is_the_pending_work_divided_by_the_measured_rate() -> None:
     scheduler = Scheduler(EngineConfig())
     scheduler.enlist("w")
     scheduler.admit(request(3)[0])
@@ -64,7 +64,7 @@ def test_the_backlog_is_what_is_under_way_at_the_measured_rate() -> None:
     assert scheduler.backlog_seconds() == pytest.approx((1 + 7) / 4)
 
 
-def test_the_backlog_goes_by_work_and_not_by_tiles() -> None:
+def test_the_backlog_is_measured_in_work_and_not_in_tiles() -> None:
     """Thumbnails before tell how long large pictures will take, and the other way round."""
     scheduler = Scheduler(EngineConfig(max_tiles=10))
     scheduler.enlist("w")
@@ -86,7 +86,7 @@ def test_the_backlog_goes_by_work_and_not_by_tiles() -> None:
     assert scheduler.backlog_seconds() == 0.0
 
 
-def test_a_withdrawn_request_is_counted_until_no_worker_holds_its_tiles() -> None:
+def test_a_withdrawn_request_is_counted_until_workers_return_its_tiles() -> None:
     scheduler = Scheduler(EngineConfig())
     made, ear = request(4)
     scheduler.enlist("w")
@@ -127,7 +127,7 @@ def test_a_failed_tile_ends_its_request_once() -> None:
     assert state(scheduler) == (0, 0, 0, 0)
 
 
-def test_what_a_released_holder_had_comes_first_and_what_it_says_later_is_ignored() -> None:
+def test_tiles_of_a_released_worker_are_served_first_and_its_late_results_are_ignored() -> None:
     scheduler = Scheduler(EngineConfig(max_failed_attempts=2, max_tiles=4, retry_seconds=7.5))
     made, ear = request(4)
     scheduler.enlist("w")
@@ -161,7 +161,7 @@ def test_what_a_released_holder_had_comes_first_and_what_it_says_later_is_ignore
         ({"max_tiles": 10}, 5, 1.0),
     ],
 )
-def test_retry_after_is_the_time_in_which_room_is_made_at_the_measured_rate(
+def test_retry_after_is_the_time_until_there_is_room_at_the_measured_rate(
     limits: dict[str, int], tiles: int, wait: float
 ) -> None:
     scheduler = Scheduler(EngineConfig(**limits))  # type: ignore[arg-type]
@@ -174,14 +174,14 @@ def test_retry_after_is_the_time_in_which_room_is_made_at_the_measured_rate(
     assert state(scheduler) == (1, 6, 0, 10 * BYTES), "a refused request leaves no trace"
 
 
-def test_a_request_that_fills_the_queue_to_the_brim_is_admitted() -> None:
+def test_a_request_that_fills_the_queue_exactly_is_admitted() -> None:
     scheduler = Scheduler(EngineConfig(max_tiles=10, max_bytes=10 * BYTES))
     scheduler.admit(request(6)[0])
     scheduler.admit(request(4)[0])
     assert state(scheduler) == (2, 10, 0, 10 * BYTES)
 
 
-def test_a_newcomer_gets_in_and_the_largest_user_is_told_to_send_fewer() -> None:
+def test_a_new_client_is_admitted_and_the_largest_one_is_told_to_send_fewer() -> None:
     scheduler = Scheduler(EngineConfig(max_tiles=12))
     scheduler.admit(request(12, "large")[0])
     with pytest.raises(QueueFull, match="12 tiles and 0 MiB are under way, and this picture's 1 tiles"):
@@ -195,7 +195,7 @@ def test_a_newcomer_gets_in_and_the_largest_user_is_told_to_send_fewer() -> None
     assert state(scheduler)[:2] == (2, 15)
 
 
-def test_bytes_are_shared_as_tiles_are() -> None:
+def test_bytes_are_shared_between_clients_like_tiles() -> None:
     scheduler = Scheduler(EngineConfig(max_bytes=12 * BYTES))
     scheduler.admit(request(12, "large")[0])
     with pytest.raises(QueueFull):
@@ -220,7 +220,7 @@ def test_a_refusal_blames_the_largest_user_of_what_is_short() -> None:
         scheduler.admit(more)
 
 
-def test_a_request_that_is_larger_than_the_limit_leaves_room_for_others() -> None:
+def test_a_request_larger_than_the_limit_leaves_room_for_other_clients() -> None:
     scheduler = Scheduler(EngineConfig(max_tiles=12))
     scheduler.admit(request(100, "large")[0])
     scheduler.admit(request(3, "new")[0])
@@ -243,7 +243,7 @@ def test_the_age_is_that_of_the_oldest_request_with_a_waiting_tile() -> None:
     assert scheduler.waiting()[1] == 0.0
 
 
-def test_a_waiting_holder_gets_work_when_it_comes_and_goes_home_at_the_end() -> None:
+def test_a_waiting_worker_wakes_up_for_new_work_and_when_the_scheduler_closes() -> None:
     scheduler = Scheduler(EngineConfig())
     taken: list[int | None] = []
     first = threading.Event()
@@ -289,7 +289,7 @@ def test_a_waiting_holder_gets_what_a_released_one_had() -> None:
     assert taken == [batch]
 
 
-def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
+def test_the_rate_is_summed_over_workers_and_averaged_over_time() -> None:
     rate = WorkRate()
     assert rate.per_second() == 0.0
     rate.add("a", 4, 2.0)
@@ -316,7 +316,7 @@ def test_the_rate_adds_up_workers_and_forgets_slowly() -> None:
         {"max_failed_attempts": 0},
     ],
 )
-def test_limits_that_cannot_work_are_refused(wrong: dict[str, int]) -> None:
+def test_impossible_limits_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EngineConfig(**wrong)  # type: ignore[arg-type]
 
@@ -336,7 +336,7 @@ def test_a_drain_finishes_the_oldest_request_first(how: Callable[[Scheduler], No
     assert [each.remaining for each in requests] == [0, 0, 3]
 
 
-def test_a_drain_that_has_begun_still_admits_what_is_being_decoded() -> None:
+def test_a_drain_still_admits_requests_that_are_being_decoded() -> None:
     scheduler = Scheduler(EngineConfig())
     scheduler.oldest_first()
     scheduler.admit(request(1)[0])

@@ -28,14 +28,14 @@ EDGES = (16, 32, 48, 64, 96, 128)
         (1024, [128] * 8),
     ],
 )
-def test_lengths_are_cut_into_few_edges_with_little_surplus(length: int, edges: list[int]) -> None:
+def test_a_length_is_cut_into_few_tiles_with_little_surplus(length: int, edges: list[int]) -> None:
     assert [span.size for span in cut_axis(length, EDGES, 9)] == edges
 
 
 @pytest.mark.parametrize(
     ("overhead", "edges"), [(0, [108, 64, 32]), (9, [108, 64, 32]), (22, [108, 108])], ids=["free", "a margin", "dear"]
 )
-def test_the_dearer_a_tile_the_more_surplus_is_taken_for_fewer(overhead: int, edges: list[int]) -> None:
+def test_the_more_a_tile_costs_the_more_surplus_is_accepted_for_fewer_tiles(overhead: int, edges: list[int]) -> None:
     assert [span.size for span in cut_axis(200, (32, 48, 64, 108), overhead)] == edges
 
 
@@ -69,7 +69,7 @@ ALIKE, APART = TileSizes(EDGES, EDGES), TileSizes((32, 64, 128), (40, 64, 108))
         (APART, 70, 30, 2, (64, 40)),
     ],
 )
-def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_some(
+def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_tiles(
     edges: TileSizes, height: int, width: int, workers: int, core: tuple[int, int]
 ) -> None:
     rows, columns = cut_axes(height, width, Cutting(edges, 9, 9, 9, workers, split_above=66))
@@ -88,7 +88,7 @@ def test_there_are_tiles_for_every_worker_unless_they_are_small(
 @pytest.mark.parametrize("width", [1, 3, 4, 17, 40])
 @pytest.mark.parametrize("margin", [0, 1, 3, 5, 9])
 @pytest.mark.parametrize("extra", [0, 7])
-def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, margin: int, extra: int) -> None:
+def test_a_window_is_a_section_of_the_padded_picture(height: int, width: int, margin: int, extra: int) -> None:
     """Whatever is in it past the network's margin."""
     plane = picture(height, width)
     padded = pad(plane, margin)
@@ -112,7 +112,7 @@ def test_a_window_is_a_piece_of_the_padded_picture(height: int, width: int, marg
     st.integers(0, 5),
     st.integers(0, 9),
 )
-def test_cores_side_by_side_are_the_whole_picture_wherever_it_is_cut(
+def test_cores_put_together_are_the_whole_picture_wherever_it_is_cut(
     size: tuple[int, int], heights: set[int], widths: set[int], margin: int, extra: int
 ) -> None:
     """Everything in a window belongs to its place in the picture, whatever the cut: past the network's margin too."""

@@ -17,7 +17,7 @@ from tests.engine.fakes import FakeModel, picture
         ("shapes", [(1, 4, 4), (2, 4, 4), (4, 4, 4), (1, 4, 8), (2, 4, 8), (1, 8, 4), (2, 8, 4), (1, 8, 8)]),
     ],
 )
-async def test_a_worker_warms_up_on_cores_before_it_is_up(
+async def test_a_worker_warms_up_on_its_core_sizes_before_it_reports_up(
     start: Start, warm_up: str, shapes: list[tuple[int, int, int]]
 ) -> None:
     model = FakeModel()
@@ -25,7 +25,7 @@ async def test_a_worker_warms_up_on_cores_before_it_is_up(
     assert model.warmed == shapes
 
 
-async def test_warmed_on_every_shape_a_worker_meets_no_other(start: Start) -> None:
+async def test_warm_up_shapes_covers_every_shape_that_requests_can_have(start: Start) -> None:
     model = FakeModel()
     engine = await start(model, warm_up="shapes")
     sides = (1, 4, 7, 9, 13, 20)

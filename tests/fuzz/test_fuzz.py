@@ -20,11 +20,11 @@ PNG = b"\0" + saved(picture(5, 4, 3), "PNG")
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [*CORPUS, *FINDINGS])
-def test_neither_the_first_files_nor_the_findings_of_old_are_findings(name: str) -> None:
+def test_neither_the_corpus_nor_earlier_findings_are_findings(name: str) -> None:
     target.decoded((CORPUS | FINDINGS)[name])
 
 
-def test_the_first_files_are_of_every_format_and_ask_for_every_option() -> None:
+def test_the_corpus_covers_every_format_and_option() -> None:
     answers = [target.decoded(data) for data in CORPUS.values()]
     assert {answer.format for answer in answers if isinstance(answer, Decoded)} == set(INPUT_FORMATS)
     assert len({target.OPTIONS[data[0] % len(target.OPTIONS)] for data in CORPUS.values()}) >= len(target.OPTIONS) // 2
@@ -46,7 +46,7 @@ def test_a_broken_promise_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
         target.decoded(PNG)
 
 
-def test_checksums_are_set_right() -> None:
+def test_checksums_are_corrected() -> None:
     depth = 1 + 8 + 8 + 8  # behind the choice of options, the signature, the chunk's head, width and height
     damaged = PNG[:depth] + b"\x10" + PNG[depth + 1 :]
     assert "checksum" in (png_chunks.fault(damaged[1:]) or "")
@@ -77,7 +77,7 @@ main(20, Path(sys.argv[1]))
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no package for this machine")
-def test_the_real_fuzzer_ends_at_a_finding_and_keeps_its_file(tmp_path: Path) -> None:
+def test_the_real_fuzzer_stops_at_a_finding_and_keeps_its_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", BROKEN, str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     assert "broken on purpose" in done.stdout + done.stderr
@@ -85,7 +85,7 @@ def test_the_real_fuzzer_ends_at_a_finding_and_keeps_its_file(tmp_path: Path) ->
     assert file.read_bytes()[1:5] == b"GIF8"
 
 
-def test_without_atheris_it_says_so(
+def test_without_atheris_fuzzing_is_skipped_with_a_message(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "atheris", None)

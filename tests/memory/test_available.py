@@ -70,7 +70,7 @@ def tree(root: Path, groups: str, mounts: str, limits: dict[str, str]) -> Path:
         ("3:cpu:/a\n", V1, {}, None),
     ],
 )
-def test_the_least_limit_on_the_way_up_counts(
+def test_the_lowest_limit_among_all_ancestor_groups_counts(
     tmp_path: Path, groups: str, mounts: str, limits: dict[str, str], expected: tuple[str, int] | None
 ) -> None:
     found = available(tree(tmp_path, groups, mounts, limits))
@@ -82,17 +82,17 @@ def test_the_least_limit_on_the_way_up_counts(
         assert name in found.source
 
 
-def test_a_limit_beyond_the_machine_is_none(tmp_path: Path) -> None:
+def test_a_limit_above_the_memory_of_the_machine_is_ignored(tmp_path: Path) -> None:
     root = tree(tmp_path, "0::/a\n", V2, {"a/memory.max": str(MACHINE * 2)})
     assert available(root).bytes == MACHINE
 
 
-def test_without_proc_it_is_the_machine(tmp_path: Path) -> None:
+def test_without_proc_the_memory_of_the_machine_counts(tmp_path: Path) -> None:
     assert available(tmp_path).bytes == MACHINE
 
 
 @pytest.mark.parametrize("limit", ["AS", "DATA"])
-def test_the_limits_of_the_process_itself_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+def test_resource_limits_of_the_process_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     """As batch systems and services set them; a picture that runs into one is an unexpected error."""
     numbers = {getattr(resource, f"RLIMIT_{limit}"): (64 * MIB, resource.RLIM_INFINITY)}
     no_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -101,5 +101,5 @@ def test_the_limits_of_the_process_itself_count(tmp_path: Path, monkeypatch: pyt
     assert (found.bytes, found.source) == (64 * MIB, f"the limit of ulimit -{'v' if limit == 'AS' else 'd'}")
 
 
-def test_this_process_has_some() -> None:
+def test_this_process_has_available_memory() -> None:
     assert 0 < available().bytes <= MACHINE

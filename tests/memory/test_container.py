@@ -34,7 +34,7 @@ async def all_at_once(url: str, count: int) -> list[int]:
         return [answer.status_code for answer in await asyncio.gather(*posts)]
 
 
-def test_pictures_of_four_megapixels_at_once_are_made_or_refused(tmp_path: Path) -> None:
+def test_concurrent_pictures_of_four_megapixels_are_upscaled_or_refused_within_the_limit(tmp_path: Path) -> None:
     """Three of them take twice the limit; the one that is refused may come again."""
     try:
         group = MemoryGroup(LIMIT).__enter__()

@@ -55,7 +55,7 @@ SIZES = st.integers(1, 4096).map(lambda mebibytes: mebibytes * MIB)
     ),
     st.builds(Base, st.integers(0, 2**30), st.integers(0, 8), st.integers(1, 8), st.booleans()),
 )
-def test_whatever_is_set_the_parts_fit_or_the_start_is_refused(
+def test_for_any_settings_the_parts_fit_or_the_start_is_refused(
     mebibytes: int, settings: dict[str, Any], base: Base
 ) -> None:
     memory = Available(mebibytes * MIB, "the container's limit")
@@ -71,19 +71,19 @@ def test_whatever_is_set_the_parts_fit_or_the_start_is_refused(
     assert {name: getattr(found, name) for name in settings} == settings
 
 
-def test_a_set_limit_leaves_less_to_the_others() -> None:
+def test_a_limit_that_is_set_leaves_less_for_the_others() -> None:
     assert division(2048, result_max_bytes=400 * MIB).results == 400 * MIB
     assert division(2048, result_max_bytes=400 * MIB).pictures < division(2048).pictures - 200 * MIB
 
 
-def test_a_body_is_no_larger_than_all_bodies_together() -> None:
+def test_the_limit_on_one_body_does_not_exceed_that_on_all_bodies() -> None:
     """What is announced could be a 503 for ever."""
     memory = Available(2048 * MIB, "the container's limit")
     assert fitted(Settings(max_body_bytes_in_flight=5 * MIB), memory, BASE).max_input_bytes == 5 * MIB
     assert fitted(Settings(), memory, BASE).max_input_bytes == 32 * MIB
 
 
-def test_results_in_redis_take_no_memory_here() -> None:
+def test_results_in_redis_take_no_memory_of_the_service() -> None:
     found = division(2048, redis_url="redis://127.0.0.1/0", result_max_bytes=2**40)
     assert found.results == 0
     assert found.pictures > division(2048).pictures
@@ -99,7 +99,7 @@ def test_results_in_redis_take_no_memory_here() -> None:
         ({"max_input_pixels": 1 << 26}, "LAPSRN_MAX_INPUT_PIXELS=67108864"),
     ],
 )
-def test_what_cannot_fit_is_refused_with_what_to_set(settings: dict[str, Any], told: str) -> None:
+def test_settings_that_cannot_fit_are_refused_with_what_to_change(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(StartupError) as refused:
         division(480, **settings)
     text = str(refused.value)

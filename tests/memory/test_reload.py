@@ -13,7 +13,7 @@ from tests.conftest import Running, service_of
 from tests.service_process import Process, start
 
 
-async def test_the_engine_before_is_gone_when_the_reload_is_over(serve: Running) -> None:
+async def test_the_previous_engine_is_freed_when_the_reload_is_over(serve: Running) -> None:
     async with serve() as client:
         service = service_of(client)
         pool = service.engine._pool

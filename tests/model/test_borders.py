@@ -14,7 +14,7 @@ FRAME = 8  # low-resolution pixels cut off first: some of the pictures have a li
 OUTER = 16  # high-resolution pixels, 4 of the source
 
 
-def test_error_at_the_border_is_that_of_the_interior(bench_dir: Path, weights: Path) -> None:
+def test_the_error_at_the_border_is_like_that_of_the_interior(bench_dir: Path, weights: Path) -> None:
     """Pooled over the 19 photographs of Set5 and Set14: root mean square error, border over interior."""
     folded = load_weights(weights)[0].requires_grad_(False).fold()
     border, interior = [], []
@@ -30,7 +30,7 @@ def test_error_at_the_border_is_that_of_the_interior(bench_dir: Path, weights: P
     assert np.sqrt(np.mean(border) / np.mean(interior)) < 1.15
 
 
-def test_a_real_picture_s_border_is_neither_darker_nor_brighter(bench_dir: Path, weights: Path) -> None:
+def test_borders_of_photographs_are_neither_darker_nor_brighter(bench_dir: Path, weights: Path) -> None:
     """The mean of what the network adds to bicubic at the border, over pictures, is a fraction of a level."""
     folded = load_weights(weights)[0].requires_grad_(False).fold()
     shifts = []

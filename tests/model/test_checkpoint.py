@@ -38,7 +38,7 @@ def rewrite(path: Path, metadata: dict[str, str], changes: Changes | None = None
     save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, path, metadata)
 
 
-def test_round_trip(path: Path) -> None:
+def test_weights_and_their_metadata_round_trip(path: Path) -> None:
     network, info = load_weights(path)
     assert not network.training
     assert (info.config, info.recipe, info.data, info.scores) == (CONFIG, {"steps": 3}, "noise", {})
@@ -75,7 +75,7 @@ def test_equal_content_has_equal_bytes(tmp_path: Path) -> None:
     assert len(contents) == 1
 
 
-def test_a_failed_save_leaves_the_file_that_was_there(path: Path) -> None:
+def test_a_failed_save_leaves_the_existing_file(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(TypeError):
         save_weights(path, random_network(CONFIG, seed=1), recipe=object())
@@ -91,7 +91,7 @@ def message(path: Path) -> str:
     return text.replace(str(path), "PATH")
 
 
-def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_how_to_get_one(tmp_path: Path) -> None:
     text = message(tmp_path / "none.safetensors")
     assert text == "no weights at PATH; train some with `python -m model.train` or restore it"
 
@@ -105,7 +105,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> No
     assert text.endswith("; restore it")
 
 
-def test_a_file_that_is_cut_short_is_refused(path: Path) -> None:
+def test_a_truncated_file_is_refused(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     assert message(path).startswith("PATH is not a readable safetensors file (")
 
@@ -143,14 +143,14 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         "text",
     ],
 )
-def test_config_that_is_not_one(path: Path, config: Any) -> None:
+def test_an_invalid_config_is_refused(path: Path, config: Any) -> None:
     rewrite(path, {} if config is None else {"config": json.dumps(config)})
     text = message(path)
     assert text.startswith("PATH has no usable LapSRN config (")
     assert text.endswith("; export it with model.train")
 
 
-def test_metadata_that_is_not_json(path: Path) -> None:
+def test_metadata_that_is_not_json_is_refused(path: Path) -> None:
     rewrite(path, {"config": "{scale: 4"})
     assert message(path).startswith("PATH is not a readable safetensors file (")
 
@@ -164,33 +164,33 @@ def test_metadata_that_is_not_json(path: Path) -> None:
     ],
     ids=["wrong shape", "one missing", "one too many"],
 )
-def test_tensors_that_do_not_fit(path: Path, changes: Changes) -> None:
+def test_tensors_that_do_not_fit_the_config_are_refused(path: Path, changes: Changes) -> None:
     rewrite(path, GOOD, changes)
     assert message(path) == f"the tensors in PATH do not fit its config {CONFIG}; export it again"
 
 
 @pytest.mark.parametrize("depth", [2, 10**12], ids=["2", "a depth that nothing could list"])
-def test_config_of_another_network(path: Path, depth: int) -> None:
+def test_a_config_of_another_network_is_refused(path: Path, depth: int) -> None:
     other = LapSRNConfig(scale=4, depth=depth, width=2)
     rewrite(path, {"config": json.dumps(asdict(other))})
     assert message(path) == f"the tensors in PATH do not fit its config {other}; export it again"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_values_that_are_not_finite(path: Path, value: float) -> None:
+def test_values_that_are_not_finite_are_refused(path: Path, value: float) -> None:
     rewrite(path, GOOD, {"levels.0.up.bias": torch.tensor([0.0, value])})
     assert message(path) == "PATH holds values that are not finite; restore it"
 
 
 @pytest.mark.parametrize(("name", "scale"), [("lapsrn_x4", 4), ("lapsrn_x8", 8)])
-def test_shipped_weights_are_those_of_the_served_network(weights: Path, name: str, scale: int) -> None:
+def test_shipped_weights_have_the_documented_config(weights: Path, name: str, scale: int) -> None:
     _, info = load_weights(weights.with_stem(name))
     assert info.config == LapSRNConfig(scale=scale, depth=5, width=64)
     assert (info.recipe["depth"], info.recipe["scale"]) == (5, scale)
     assert (info.deep_of, info.full_strength_of, info.waypoint) == ("", "", None)
 
 
-def test_the_shipped_deep_network_is_a_companion_and_its_clean_up_is_of_its_form(weights: Path) -> None:
+def test_the_shipped_deep_network_is_a_companion_with_a_clean_up_of_the_same_form(weights: Path) -> None:
     deep, end = (load_weights(weights.with_stem(name))[1] for name in ("lapsrn_x4_deep", "lapsrn_x4_deep_jpeg"))
     assert (deep.deep_of, deep.scales, deep.config.depths, deep.config.skips) == ("lapsrn_x4", (2, 4), (17, 3), True)
     assert (end.full_strength_of, end.config) == (deep.name, deep.config)
@@ -204,11 +204,11 @@ def test_the_shipped_x8_has_the_levels_of_the_shipped_x4(weights: Path) -> None:
 
 
 @pytest.mark.parametrize("config", [LapSRNConfig(2, 1, 3), LapSRNConfig(4, 5, 8), LapSRNConfig(8, 2, 5)])
-def test_the_shapes_that_a_file_must_have_are_the_network_s(config: LapSRNConfig) -> None:
+def test_the_expected_shapes_are_those_of_the_network(config: LapSRNConfig) -> None:
     assert shapes(config) == {name: tuple(each.shape) for name, each in LapSRN(config).state_dict().items()}
 
 
-def test_a_full_disk_leaves_the_file_that_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_existing_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
 
     def full(descriptor: int) -> None:

@@ -18,7 +18,7 @@ from model.color import (
 PICTURE = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
 
 
-def test_as_in_scikit_image() -> None:
+def test_ycbcr_equals_scikit_image() -> None:
     np.testing.assert_allclose(ycbcr_from_rgb(PICTURE / 255) * 255, rgb2ycbcr(PICTURE), rtol=0, atol=1e-9)
 
 
@@ -32,7 +32,7 @@ def test_as_in_scikit_image() -> None:
         ((0, 0, 1), (40.966, 240, 109.786)),
     ],
 )
-def test_corners_of_the_cube(rgb: tuple[float, ...], ycbcr: tuple[float, ...]) -> None:
+def test_corners_of_the_rgb_cube_have_their_published_values(rgb: tuple[float, ...], ycbcr: tuple[float, ...]) -> None:
     np.testing.assert_allclose(ycbcr_from_rgb(np.array(rgb, float)) * 255, ycbcr, rtol=0, atol=1e-9)
 
 
@@ -56,7 +56,7 @@ def test_the_matrices_are_inverse() -> None:
     np.testing.assert_allclose(RGB_FROM_YCBCR @ YCBCR_FROM_RGB, np.eye(3), rtol=0, atol=1e-14)
 
 
-def test_luma_of_colour_and_of_gray() -> None:
+def test_luma_is_computed_from_colour_and_from_gray() -> None:
     assert luma(PICTURE).shape == (7, 5)
     np.testing.assert_allclose(luma(PICTURE), ycbcr_from_rgb(PICTURE / 255)[..., 0], rtol=0, atol=1e-15)
     gray = PICTURE[..., 0]
@@ -71,7 +71,7 @@ def test_everything_is_float64() -> None:
     assert [result.dtype.name for result in results] == ["float64"] * 4
 
 
-def test_srgb_of_linear_light_and_back() -> None:
+def test_srgb_and_linear_light_are_inverse() -> None:
     """Mid-gray, code 188, is half of the light; the two branches meet, and each function undoes the other."""
     light = linear_from_srgb(np.array([0.0, 0.02, 188 / 255, 1.0]))
     np.testing.assert_allclose(light, [0, 0.02 / 12.92, 0.5029, 1], atol=1e-4)

@@ -49,7 +49,7 @@ def runtime_of(weights: Weights) -> Runtime:
     return weights.runtime("cpu", "float32", "torch")
 
 
-def test_a_companion_keeps_its_relation_and_the_line_is_its_own() -> None:
+def test_a_companion_keeps_its_relation_and_has_its_own_clean_up_line() -> None:
     found = line()
     assert list(found) == ["x4", "x8", "x4_deep", "x8_deep", "x4_end"]
     assert {name: each.info.deep_of for name, each in found.items() if each.info.deep_of} == {
@@ -61,7 +61,7 @@ def test_a_companion_keeps_its_relation_and_the_line_is_its_own() -> None:
 
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("strength", EIGHTHS)
-def test_the_line_keeps_its_promises_at_every_strength(strength: float, compressed: bool) -> None:
+def test_flat_pictures_and_levels_are_exact_at_every_strength_of_a_companion(strength: float, compressed: bool) -> None:
     found = line()
     small, large = runtime_of(found["x4_deep"]), runtime_of(found["x8_deep"])
     tiles = flat_tiles(EVERY_8_BIT, large.info.window_margin, 1, 2)
@@ -76,7 +76,7 @@ def test_the_line_keeps_its_promises_at_every_strength(strength: float, compress
 
 
 @pytest.mark.parametrize("info", [{}, {"waypoint": Waypoint("deep", 0.5, True)}], ids=["missing", "a waypoint"])
-def test_a_companion_whose_network_is_not_served_is_a_network_of_its_own(info: dict[str, Waypoint]) -> None:
+def test_a_companion_whose_network_is_not_served_is_an_independent_network(info: dict[str, Waypoint]) -> None:
     deep = weights_of(random_network(DEEP), "deep", deep_of="plain")
     others = [weights_of(random_network(DEEP, 1), "end", full_strength_of="deep", strengths=TABLE)]
     others += [weights_of(random_network(DEEP, 2), "plain", **info)] if info else []
@@ -109,14 +109,14 @@ def test_companions_that_do_not_fit_are_refused(
         join(weights)
 
 
-def test_a_file_says_whose_companion_it_is(tmp_path: Path) -> None:
+def test_a_weights_file_names_the_network_it_is_a_companion_of(tmp_path: Path) -> None:
     path = tmp_path / "deep.safetensors"
     save_weights(path, random_network(DEEP), deep={"of": "plain"})
     assert load_weights(path)[1].deep_of == "plain"
 
 
 @pytest.mark.parametrize("told", [{}, {"of": ""}, {"of": 7}, {"of": "deep"}, "plain", ["plain"]])
-def test_a_file_that_says_it_wrongly_is_refused(tmp_path: Path, told: object) -> None:
+def test_malformed_companion_metadata_is_refused(tmp_path: Path, told: object) -> None:
     path = tmp_path / "deep.safetensors"
     save_weights(path, random_network(DEEP), deep=told)
     with pytest.raises(WeightsError, match=r"'deep' in the metadata of .*deep\.safetensors is not valid"):

@@ -12,7 +12,7 @@ from model.backends.winograd.winograd import TARGETS
 
 @pytest.mark.parametrize(("machine", "runs"), [("x86_64", ["sse2"]), ("aarch64", ["neon"]), ("riscv64", [])])
 @pytest.mark.parametrize("text", ["processor: 0\n", None], ids=["nothing told", "no file"])
-def test_a_cpu_whose_features_are_not_known_has_those_of_its_kind(
+def test_a_cpu_without_listed_features_has_those_of_its_architecture(
     machine: str, runs: list[str], text: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(path: Path) -> str:
@@ -36,7 +36,7 @@ def test_a_cpu_whose_features_are_not_known_has_those_of_its_kind(
     ],
 )
 @pytest.mark.parametrize("text", [None, "Other\t: neon", "translated"])
-def test_without_proc_features_are_those_that_numpy_tells(
+def test_without_proc_cpu_features_come_from_numpy(
     machine: str, level: str, runs: list[str], text: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Machines as Windows and macOS call them, levels as in numpy.show_config().
@@ -56,7 +56,7 @@ def test_without_proc_features_are_those_that_numpy_tells(
     assert [name for name, needed in TARGETS.items() if needed <= cpu.features()] == runs
 
 
-def test_numpy_tells_no_more_than_linux() -> None:
+def test_numpy_reports_no_more_features_than_linux() -> None:
     if not Path("/proc/cpuinfo").exists():
         pytest.skip("no /proc/cpuinfo to compare with")
     levels = [cpu._LEVELS[name] for name in cpu._numpy_extensions() if name in cpu._LEVELS]
@@ -65,14 +65,14 @@ def test_numpy_tells_no_more_than_linux() -> None:
 
 
 @pytest.mark.parametrize(("machine", "name"), [("x86_64", "flags\t"), ("aarch64", "Features")])
-def test_features_are_those_of_the_first_cpu(machine: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_features_are_read_from_the_first_cpu(machine: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(Path, "read_text", lambda path: f"processor: 0\n{name}\t: one\nprocessor: 1\n{name}: two\n")
     assert "one" in cpu.features()
     assert "two" not in cpu.features()
 
 
-def test_amx_is_seen_as_torch_sees_it() -> None:
+def test_amx_is_detected_like_torch() -> None:
     cpu.has_amx.cache_clear()
     torch_sees = torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx() and torch.cpu._is_avx512_bf16_supported()
     assert cpu.has_amx() == bool(torch_sees)

@@ -44,12 +44,12 @@ def tiles(count: int, side: int) -> NDArray[np.float32]:
     return np.stack([0.8 * ramp + 0.2 * plane(side, side, seed) for seed in range(count)])
 
 
-def test_it_is_found() -> None:
+def test_the_gpu_is_found() -> None:
     assert devices("auto")[0] == "cuda:0"
     assert devices("cuda:0,cuda:0") == ["cuda:0", "cuda:0"]
 
 
-def test_full_precision_is_that_of_the_cpu(network: LapSRN, runtime: Runtime) -> None:
+def test_full_precision_equals_the_cpu(network: LapSRN, runtime: Runtime) -> None:
     picture = plane(70, 50)
     with torch.no_grad():
         expected = upscale(network.cpu().fold(), picture)
@@ -67,7 +67,7 @@ def test_reduced_precision_is_close(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("side", [50, 82, 146, 274])
-def test_a_tile_does_not_depend_on_its_place_or_its_company(runtime: Runtime, side: int) -> None:
+def test_a_tile_does_not_depend_on_its_place_in_the_batch_or_on_other_tiles(runtime: Runtime, side: int) -> None:
     """Bit for bit, in batches of one size; with another size the kernels are others, and so the rounding."""
     batch = tiles(8, side)
     first = runtime.run(batch, 4)
@@ -86,7 +86,7 @@ async def upscaled(pictures: list[NDArray[np.float32]], together: bool) -> list[
     return [levels[4] for (levels,) in found]
 
 
-def test_the_engine_gives_the_same_alone_and_under_load() -> None:
+def test_the_engine_gives_the_same_result_alone_and_under_load() -> None:
     pictures = [plane(40 + 30 * index, 300 - 25 * index, index) for index in range(10)]
     alone = asyncio.run(upscaled(pictures, together=False))
     for mine, its in zip(asyncio.run(upscaled(pictures, together=True)), alone, strict=True):
@@ -94,12 +94,12 @@ def test_the_engine_gives_the_same_alone_and_under_load() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 16 / 255, 0.5, 1.0])
-def test_flat_in_is_flat_out(runtime: Runtime, value: float) -> None:
+def test_flat_tiles_stay_flat(runtime: Runtime, value: float) -> None:
     for level in runtime.run(np.full((3, 60, 70), value, np.float32), 4).values():
         assert np.abs(level - np.float32(value)).max() < 1e-6
 
 
-def test_two_workers_of_one_device_do_not_mix(network: LapSRN, runtime: Runtime) -> None:
+def test_two_workers_on_one_device_do_not_interfere(network: LapSRN, runtime: Runtime) -> None:
     """Each with a stream of its own, both at once, again and again."""
     batches = [tiles(2, 96), tiles(3, 80)[1:]]
     expected = [runtime.run(batch, 4)[4] for batch in batches]
@@ -119,7 +119,7 @@ def test_two_workers_of_one_device_do_not_mix(network: LapSRN, runtime: Runtime)
     assert not wrong
 
 
-def test_lack_of_memory_is_told_and_passes(runtime: Runtime) -> None:
+def test_running_out_of_memory_is_reported_and_recovered_from(runtime: Runtime) -> None:
     small = tiles(1, 40)
     expected = runtime.run(small, 4)[4]
     torch.cuda.empty_cache()
@@ -132,7 +132,7 @@ def test_lack_of_memory_is_told_and_passes(runtime: Runtime) -> None:
     np.testing.assert_array_equal(runtime.run(small, 4)[4], expected)
 
 
-def test_patches_are_those_of_the_cpu(tmp_path: Path) -> None:
+def test_training_patches_equal_those_on_the_cpu(tmp_path: Path) -> None:
     save_pictures(tmp_path / "pictures", [(96, 112), (80, 96), (88, 80)])
     config = replace(TrainConfig().data(), core=16, hold_out=3)
     here, there = (
@@ -143,7 +143,7 @@ def test_patches_are_those_of_the_cpu(tmp_path: Path) -> None:
         torch.testing.assert_close(its.cpu(), mine, rtol=0, atol=1e-7)
 
 
-def test_training_learns_validates_and_goes_on(tmp_path: Path) -> None:
+def test_training_learns_validates_and_resumes(tmp_path: Path) -> None:
     save_pictures(tmp_path / "pictures", [(96, 112), (80, 96), (64, 72), (88, 80)])
     command = f"--data {tmp_path}/pictures --cache {tmp_path}/cache --output {tmp_path}/run --no-compile --hold-out 3"
     command += " --core 16 --batch 8 --micro-batch 4 --warmup 2 --log-every 50 --validate-every 50"
@@ -155,7 +155,7 @@ def test_training_learns_validates_and_goes_on(tmp_path: Path) -> None:
     assert log[-1]["psnr"]["4"] > log[0]["psnr"]["4"]
 
 
-def test_a_step_is_that_of_the_cpu(tmp_path: Path) -> None:
+def test_a_training_step_equals_that_on_the_cpu(tmp_path: Path) -> None:
     """Loss and gradients in float32, with the merging of torch.compile and without."""
     save_pictures(tmp_path / "pictures", [(96, 112), (80, 96)])
     config = TrainConfig(core=16, batch=4, hold_out=3)
@@ -177,7 +177,7 @@ def test_a_step_is_that_of_the_cpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_recorded_step_is_the_plain_one(tmp_path: Path, compiled: bool) -> None:
+def test_a_recorded_step_equals_the_eager_one(tmp_path: Path, compiled: bool) -> None:
     """Eight steps, of which the last five are replayed, with a rate that moves: the same losses, weights, averages."""
     save_pictures(tmp_path / "pictures", [(96, 112), (80, 96)])
     config = TrainConfig(core=16, batch=4, hold_out=3, steps=8, warmup=4, hold=0.5, last=0.0)

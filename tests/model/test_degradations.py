@@ -14,7 +14,7 @@ RGB = np.stack([texture(64, 96, seed) for seed in (1, 2, 3)], axis=-1)
 
 @pytest.mark.parametrize("picture", [GRAY, RGB], ids=["gray", "RGB"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_shrinking_keeps_what_is_flat_and_treats_channels_alike(kernel: str, picture: NDArray[np.uint8]) -> None:
+def test_shrinking_keeps_flat_pictures_and_treats_channels_alike(kernel: str, picture: NDArray[np.uint8]) -> None:
     small = shrink(picture, 16, 24, kernel)
     assert small.shape == (16, 24, *picture.shape[2:]) and small.dtype == np.uint8
     for level in (0, 1, 100, 255):
@@ -24,7 +24,7 @@ def test_shrinking_keeps_what_is_flat_and_treats_channels_alike(kernel: str, pic
             np.testing.assert_array_equal(small[..., channel], shrink(picture[..., channel], 16, 24, kernel))
 
 
-def test_bicubic_is_the_recipe_of_training() -> None:
+def test_bicubic_is_the_degradation_of_the_benchmarks() -> None:
     np.testing.assert_array_equal(shrink(RGB, 16, 24), degrade(RGB, 4))
     assert shrink(GRAY, 23, 31).shape == (23, 31)
 

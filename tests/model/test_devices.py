@@ -14,7 +14,7 @@ from model.devices import best_dtype, devices, training_dtype
     ("features", "allowed", "dtype"),
     [(cpu.AMX, True, "bfloat16"), (cpu.AMX, False, "float32"), ({"amx_tile"}, True, "float32")],
 )
-def test_dtype_by_what_the_cpu_multiplies_fast(
+def test_the_best_dtype_depends_on_the_features_of_the_cpu(
     features: set[str], allowed: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "features", lambda: features)
@@ -29,7 +29,7 @@ def test_dtype_by_what_the_cpu_multiplies_fast(
 @pytest.mark.parametrize(
     ("native", "dtype"), [(True, "bfloat16"), (False, "float16")], ids=["bfloat16 in hardware", "older"]
 )
-def test_dtype_by_what_the_accelerator_has(native: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_dtype_depends_on_the_accelerator(native: bool, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
     assert best_dtype("cuda:1") == dtype
 
@@ -66,7 +66,7 @@ def test_devices_are_found_by_name(
         ("cpu,cuda:0", "use cpu alone, or leave it out"),
     ],
 )
-def test_devices_that_are_not_there(wanted: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_devices_are_refused(wanted: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=message):
@@ -74,7 +74,7 @@ def test_devices_that_are_not_there(wanted: str, message: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("features", "dtype"), [({"avx512_bf16"}, "bfloat16"), ({"avx512f"}, "float32")])
-def test_training_takes_bfloat16_without_amx_too(
+def test_training_uses_bfloat16_on_cpus_that_multiply_it_without_amx(
     features: set[str], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the CPU multiplies it; serving has faster kernels in float32 there."""
@@ -84,18 +84,18 @@ def test_training_takes_bfloat16_without_amx_too(
     assert best_dtype("cpu") == "float32"
 
 
-def test_training_on_an_accelerator_is_in_its_best_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_on_an_accelerator_uses_its_best_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert training_dtype("cuda:0") == "bfloat16"
 
 
-def test_without_nvidia_s_driver_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_an_nvidia_driver_torch_is_not_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "NVIDIA", tmp_path / "none")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked"))
     assert devices("auto") == devices("cpu") == ["cpu"]
 
 
-def test_without_torch_there_is_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_torch_the_device_is_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "NVIDIA", tmp_path)
     monkeypatch.setattr(module, "has_torch", lambda: False)
     assert devices("auto") == devices("cpu") == ["cpu"]

@@ -89,7 +89,7 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
         (train.main, ["--data", "hr", "--start-from", "gone", *TINY], "no weights at gone; train some with "),
     ],
 )
-def test_what_a_user_can_fix_ends_with_one_line(
+def test_errors_that_a_user_can_fix_are_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     program: Callable[[Sequence[str]], None],
@@ -113,13 +113,13 @@ def test_what_a_user_can_fix_ends_with_one_line(
     assert "\n" not in str(end.value.code)
 
 
-def test_the_line_is_one_whatever_names_hold() -> None:
+def test_the_error_is_one_line_whatever_file_names_contain() -> None:
     with pytest.raises(SystemExit) as end, file_errors("it"):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", os.fsdecode(b"a\n\xff"))
     assert end.value.code == r"it: a\n\udcff: No such file or directory"
 
 
-def test_standard_output_takes_what_its_encoding_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_that_stdout_cannot_encode_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr("sys.stdout", out)
     with file_errors("it"):
@@ -148,7 +148,9 @@ def test_standard_output_takes_what_its_encoding_lacks(monkeypatch: pytest.Monke
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_settings_that_cannot_be(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_settings_are_one_line_and_exit_code_2(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One line, exit code 2."""
     with pytest.raises(SystemExit) as end:
         train.main(["--data", "x", *arguments])

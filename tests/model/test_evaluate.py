@@ -83,7 +83,7 @@ def test_low_resolution_files_of_the_same_name_are_used(tmp_path: Path, weights_
     assert expected != evaluate(weights_file, tmp_path / "hr")
 
 
-def test_low_resolution_files_may_lie_in_the_same_folders(tmp_path: Path, weights_file: Path) -> None:
+def test_low_resolution_files_may_be_in_matching_subfolders(tmp_path: Path, weights_file: Path) -> None:
     for folder, flip in (("one", 1), ("two", -1)):
         (picture,) = save_pictures(tmp_path / "hr" / folder, [(64, 64)])
         Image.fromarray(picture[::flip]).save(tmp_path / "hr" / folder / "a.png")
@@ -92,7 +92,7 @@ def test_low_resolution_files_may_lie_in_the_same_folders(tmp_path: Path, weight
     assert evaluate(weights_file, tmp_path / "hr", tmp_path / "lr") == evaluate(weights_file, tmp_path / "hr")
 
 
-def test_any_name_can_be_shown(tmp_path: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_file_name_can_be_printed(tmp_path: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where standard output takes UTF-8 alone, a name that is none would end the command once all is scored."""
     save_pictures(tmp_path / "hr", [(64, 64)])
     (tmp_path / "hr" / "a.png").rename(tmp_path / "hr" / os.fsdecode(b"a\xff\n\x1b[2J.png"))
@@ -103,7 +103,7 @@ def test_any_name_can_be_shown(tmp_path: Path, weights_file: Path, monkeypatch: 
     assert out.readlines()[1].startswith(r"a\udcff\n\x1b[2J ")
 
 
-def test_colour_is_judged_by_its_luma(tmp_path: Path) -> None:
+def test_colour_pictures_are_scored_on_luma(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     expected = np.rint(16 + colours @ [65.481, 128.553, 24.966] / 255)
     np.testing.assert_array_equal(luma_8bit(colours), expected)
@@ -113,7 +113,7 @@ def test_colour_is_judged_by_its_luma(tmp_path: Path) -> None:
     assert read(tmp_path / "gray.png").shape == (40, 40)
 
 
-def test_gray_is_taken_as_colour_not_as_luma() -> None:
+def test_gray_is_scored_as_equal_rgb_rather_than_as_luma() -> None:
     assert luma_8bit(np.array([[0, 100, 255]], np.uint8)).tolist() == [[16, 102, 235]]
 
 
@@ -125,7 +125,7 @@ SCORES = [
 ]
 
 
-def test_the_table_has_every_picture_and_the_means() -> None:
+def test_the_table_lists_every_picture_and_the_means() -> None:
     assert table(SCORES).splitlines() == [
         "picture          scale   PSNR dB     SSIM  bicubic dB     SSIM",
         "a                   x2    36.000   0.9500      33.000   0.9000",
@@ -137,7 +137,7 @@ def test_the_table_has_every_picture_and_the_means() -> None:
     ]
 
 
-def test_the_summary_has_the_means_of_each_scale() -> None:
+def test_the_summary_holds_the_means_of_each_scale() -> None:
     assert summary(SCORES) == {
         "2": {"psnr": 37.0, "ssim": 0.96, "bicubic_psnr": 33.5, "bicubic_ssim": 0.91},
         "4": {"psnr": 31.0, "ssim": 0.85, "bicubic_psnr": 28.5, "bicubic_ssim": 0.75},
@@ -181,7 +181,7 @@ def test_the_ensemble_is_the_mean_of_eight_separate_runs() -> None:
 
 
 @pytest.mark.parametrize(("flag", "enlarge"), [("--twice", upscale_twice), ("--ensemble", upscale_ensemble)])
-def test_command_scores_several_passes(
+def test_the_command_can_score_several_passes(
     flag: str, enlarge: Enlarge, tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_pictures(tmp_path / "hr", [(64, 72)])
@@ -216,12 +216,12 @@ def bicubic_psnr(folder: Path, low_folder: str, scale: int) -> float:
 
 
 @pytest.mark.parametrize(("name", "published"), [("Set5", 28.42), ("Set14", 26.08)])
-def test_bicubic_has_its_published_figures(bench_dir: Path, name: str, published: float) -> None:
+def test_bicubic_reaches_its_published_figures(bench_dir: Path, name: str, published: float) -> None:
     """At x4. `bridge` of Set14 is gray and taken as R = G = B; taken as luma itself the mean would be 25.99."""
     assert bicubic_psnr(bench_dir / name, "LRx4", 4) == pytest.approx(published, abs=0.01)
 
 
-def test_evaluate_has_bicubic_s_published_figure_beside_the_network_s(bench_dir: Path, weights_file: Path) -> None:
+def test_evaluate_reports_the_published_figure_of_bicubic(bench_dir: Path, weights_file: Path) -> None:
     scores: Sequence[Score] = evaluate(weights_file, bench_dir / "Set5" / "HR", bench_dir / "Set5" / "LRx4")
     assert len(scores) == 10
     at_4 = [score for score in scores if score.scale == 4]
@@ -240,7 +240,7 @@ def test_shipped_weights_are_better_than_bicubic(bench_dir: Path, weights: Path)
     assert x4.ssim > x4.bicubic_ssim + 0.03
 
 
-def test_jpeg_costs_scores_and_more_at_a_lower_quality(tmp_path: Path, weights_file: Path) -> None:
+def test_scores_decrease_with_jpeg_quality(tmp_path: Path, weights_file: Path) -> None:
     save_pictures(tmp_path / "hr", [(96, 112)])
     by_quality = [
         mean(evaluate(weights_file, tmp_path / "hr", jpeg=quality), "bicubic_psnr") for quality in (None, 90, 20)
@@ -259,7 +259,7 @@ def test_jpeg_costs_scores_and_more_at_a_lower_quality(tmp_path: Path, weights_f
     ],
     ids=["evaluate", "ablation", "export"],
 )
-def test_a_quality_that_is_none_is_refused(
+def test_an_invalid_jpeg_quality_is_refused(
     capsys: pytest.CaptureFixture[str], program: Callable[[Sequence[str]], None], arguments: list[str], quality: str
 ) -> None:
     with pytest.raises(SystemExit):
@@ -293,7 +293,7 @@ def by_levels(network: LapSRN, low: NDArray[np.uint8]) -> list[NDArray[np.float3
         return [level[0, 0].numpy() for level in network(padded[None, None])]
 
 
-def test_the_command_scores_rgb(tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_can_score_rgb(tmp_path: Path, weights_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_pictures(tmp_path / "hr", [(64, 72)])
     main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr"), "--rgb"])
     head, first, *_ = capsys.readouterr().out.splitlines()

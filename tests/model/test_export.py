@@ -26,14 +26,14 @@ SCORED = [("Set5", path) for path in WEIGHTS] + [
 
 
 @SHIPPED
-def test_the_model_card_says_what_the_weights_say(shipped: Path) -> None:
+def test_the_model_card_matches_the_metadata_of_the_weights(shipped: Path) -> None:
     text = (ROOT / "weights" / "README.md").read_text()
     for block in ("scores", "recipe"):
         assert f"<!-- {block} {shipped.stem}: begin -->" in text
     assert with_tables(text, shipped) == text, "renew with python -m model.export --cards"
 
 
-def test_the_readme_says_what_the_first_weights_say() -> None:
+def test_the_readme_matches_the_metadata_of_the_first_weights() -> None:
     text = (ROOT / "README.md").read_text()
     assert "<!-- scores lapsrn_x4: begin -->" in text
     assert with_tables(text, ROOT / "weights" / "lapsrn_x4.safetensors") == text, (
@@ -41,7 +41,7 @@ def test_the_readme_says_what_the_first_weights_say() -> None:
     )
 
 
-def test_what_is_published_stands_beside_the_same_sets_at_x4_only() -> None:
+def test_published_scores_are_only_shown_for_the_same_sets_at_x4() -> None:
     figures = {"psnr": 31.768, "ssim": 0.88941, "bicubic_psnr": 28.42, "bicubic_ssim": 0.8101}
     table = [row.strip("| ").split(" | ") for row in score_table({"Set5": {"2": figures, "4": figures}}).splitlines()]
     assert table[0][4:] == ["the paper's LapSRN", "best public PyTorch"]
@@ -54,7 +54,7 @@ def test_what_is_published_stands_beside_the_same_sets_at_x4_only() -> None:
 
 
 @pytest.mark.parametrize(("name", "shipped"), SCORED, ids=lambda value: getattr(value, "stem", value))
-def test_weights_score_what_they_claim(name: str, shipped: Path, bench_dir: Path) -> None:
+def test_weights_reach_the_scores_in_their_metadata(name: str, shipped: Path, bench_dir: Path) -> None:
     network, info = load_weights(shipped)
     low = bench_dir / name / f"LRx{network.config.scale}"
     measured = summary(evaluate(shipped, bench_dir / name / "HR", low if low.is_dir() else None))
@@ -64,7 +64,7 @@ def test_weights_score_what_they_claim(name: str, shipped: Path, bench_dir: Path
         assert measured[scale]["psnr"] > measured[scale]["bicubic_psnr"] + 1
 
 
-def test_export_scores_and_renews_cards(tmp_path: Path) -> None:
+def test_export_scores_the_weights_and_updates_model_cards(tmp_path: Path) -> None:
     from PIL import Image
 
     (tmp_path / "run").mkdir()
@@ -113,7 +113,7 @@ def test_the_model_card_has_hugging_face_s_front_matter() -> None:
     assert with_front_matter(text, ROOT / "weights") == text, "renew with python -m model.export --cards"
 
 
-def test_exporting_weights_keeps_what_they_tell(tmp_path: Path) -> None:
+def test_exporting_weights_keeps_their_metadata(tmp_path: Path) -> None:
     about = {
         "recipe": {"a": 1},
         "data": "noise",
@@ -131,7 +131,7 @@ def test_exporting_weights_keeps_what_they_tell(tmp_path: Path) -> None:
     assert (info.full_strength_of, info.strengths) == ("lapsrn_x4", strengths)
 
 
-def test_a_deep_companion_is_told_and_kept(tmp_path: Path) -> None:
+def test_deep_of_is_written_and_kept_by_further_exports(tmp_path: Path) -> None:
     source, deep, again = (tmp_path / f"{name}.safetensors" for name in ("source", "deep", "again"))
     save_weights(source, random_network(LapSRNConfig(depth=1, width=4)))
     main(["--weights", str(source), "--to", str(deep), "--deep-of", "lapsrn_x4"])
@@ -139,7 +139,7 @@ def test_a_deep_companion_is_told_and_kept(tmp_path: Path) -> None:
     assert [load_weights(path)[1].deep_of for path in (source, deep, again)] == ["", "lapsrn_x4", "lapsrn_x4"]
 
 
-def test_a_waypoint_is_told_and_kept(tmp_path: Path) -> None:
+def test_a_waypoint_is_written_and_kept_by_further_exports(tmp_path: Path) -> None:
     source, way, again = (tmp_path / f"{name}.safetensors" for name in ("source", "way", "again"))
     save_weights(source, random_network(LapSRNConfig(depth=1, width=4)))
     main(["--weights", str(source), "--to", str(way), "--waypoint", "lapsrn_x4", "0.5", "compressed"])
@@ -162,7 +162,7 @@ def test_a_waypoint_is_told_and_kept(tmp_path: Path) -> None:
     ids=["x4", "x8", "with skips"],
 )
 @pytest.mark.parametrize("shape", [(1, 13, 20), (2, 31, 18)])
-def test_an_onnx_model_takes_any_size(config: LapSRNConfig, shape: tuple[int, int, int], tmp_path: Path) -> None:
+def test_an_onnx_model_accepts_any_size(config: LapSRNConfig, shape: tuple[int, int, int], tmp_path: Path) -> None:
     """One file, in onnxruntime, gives what the network gives on the padded picture; batches too."""
     runtime = pytest.importorskip("onnxruntime")
     network = random_network(config)
@@ -189,7 +189,7 @@ def test_an_onnx_model_is_the_same_each_time(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_an_onnx_model_names_the_weights_that_are_written_beside_it(tmp_path: Path) -> None:
+def test_an_onnx_model_names_the_weights_exported_with_it(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     network = random_network(LapSRNConfig(depth=1, width=2))
     save_weights(tmp_path / "old.safetensors", network)
@@ -220,7 +220,7 @@ def test_an_onnx_model_names_the_weights_that_are_written_beside_it(tmp_path: Pa
     "arguments",
     [["--run", "r"], ["--run", "r", "--weights", "w", "--to", "t"], ["--run", "r", "--onnx", "o", "--cards"]],
 )
-def test_commands_that_leave_open_what_to_do(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_incomplete_commands_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     more = ["c.md"] if arguments[-1] == "--cards" else []
     with pytest.raises(SystemExit) as end:
         main([*arguments, *more])

@@ -35,7 +35,7 @@ def assert_flat(runtime: Runtime, levels: NDArray[np.float64], core: tuple[int, 
 
 
 @SERVED
-def test_flat_pictures_keep_every_level(backend: str, dtype: str) -> None:
+def test_flat_pictures_keep_every_8_bit_level(backend: str, dtype: str) -> None:
     assert_flat(runtime_of(random_network(LapSRNConfig(width=8)), dtype, backend), EVERY_8_BIT, (1, 2), 255)
 
 
@@ -56,7 +56,7 @@ def test_flat_pictures_keep_every_level(backend: str, dtype: str) -> None:
     ],
     ids=form,
 )
-def test_flat_pictures_keep_their_level(
+def test_flat_pictures_keep_their_level_in_any_network(
     config: LapSRNConfig, levels: NDArray[np.float64], peak: int, backend: str, dtype: str
 ) -> None:
     network = random_network(config, seed=config.depth)
@@ -66,7 +66,7 @@ def test_flat_pictures_keep_their_level(
 @SERVED
 @pytest.mark.parametrize("core", [(1, 1), (13, 10), (32, 7)])
 @pytest.mark.parametrize("config", [LapSRNConfig(), DEEP], ids=form)
-def test_flat_at_full_width_and_in_tiles_of_any_shape(
+def test_flat_tiles_of_any_shape_keep_their_level_at_full_width(
     config: LapSRNConfig, core: tuple[int, int], backend: str, dtype: str
 ) -> None:
     """The flat response comes from a patch of its own size, and must be the same in tiles of any other."""
@@ -75,7 +75,7 @@ def test_flat_at_full_width_and_in_tiles_of_any_shape(
     assert_flat(runtime, np.array([1, 30001]) / 65535, core, 65535)
 
 
-def test_the_residual_of_a_flat_picture_is_large_before_it_is_taken_off() -> None:
+def test_the_residual_of_a_flat_picture_is_large_before_it_is_subtracted() -> None:
     """Else the tests above would say nothing."""
     folded = random_network(LapSRNConfig(width=8)).fold()
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_shipped_weights_keep_flat_pictures(shipped: Path, backend: str, dtype: 
 
 
 @SHIPPED
-def test_shipped_weights_hold_the_constraints(shipped: Path) -> None:
+def test_shipped_weights_satisfy_the_constraints(shipped: Path) -> None:
     network, _ = load_weights(shipped)
     folded = network.fold()
     assert isinstance(folded.entry, EagerConv)

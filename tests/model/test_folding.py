@@ -52,10 +52,10 @@ def assert_same(found: folding.Conv, wanted: Conv) -> None:
     ],
     ids=form,
 )
-def test_any_network(config: LapSRNConfig) -> None:
+def test_folding_in_numpy_equals_torch_for_random_networks(config: LapSRNConfig) -> None:
     assert_same_network(random_network(config))
 
 
 @SHIPPED
-def test_shipped_weights(shipped: Path) -> None:
+def test_folding_in_numpy_equals_torch_for_shipped_weights(shipped: Path) -> None:
     assert_same_network(load_weights(shipped)[0])

@@ -16,7 +16,7 @@ from model.runtime import Weights, load
 from tests.model.networks import SHARED, luma, random_network, runtime_at, runtime_of
 
 
-def test_networks_loaded_together_compute_as_alone(tmp_path: Path) -> None:
+def test_networks_loaded_together_give_the_same_results_as_alone(tmp_path: Path) -> None:
     """Each is what it is alone, whoever ran before."""
     files = []
     for name, scale in (("first", 4), ("second", 8), ("third", 4)):
@@ -33,7 +33,7 @@ def test_networks_loaded_together_compute_as_alone(tmp_path: Path) -> None:
 
 
 @SHARED
-def test_workers_of_a_cpu_share_weights_as_long_as_they_are_needed(tmp_path: Path, backend: str, dtype: str) -> None:
+def test_cpu_workers_share_weights_while_they_are_needed(tmp_path: Path, backend: str, dtype: str) -> None:
     path = tmp_path / "w.safetensors"
     save_weights(path, random_network(LapSRNConfig(depth=2, width=3)))
     weights = [Weights.open(path)]
@@ -63,7 +63,7 @@ def test_a_file_is_read_once_for_all_workers(tmp_path: Path) -> None:
     assert first.info == second.info
 
 
-def test_what_is_told_of_a_network(tmp_path: Path) -> None:
+def test_network_info_is_read_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "tiny_x8.safetensors"
     network = random_network(LapSRNConfig(scale=8, depth=2, width=3))
     scores = {"Set5": {"4": {"psnr": 31.5, "ssim": 0.88}}}

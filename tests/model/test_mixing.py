@@ -50,7 +50,7 @@ def extended(base: LapSRN) -> LapSRN:
     return network
 
 
-def test_nothing_keeps_weights_alive() -> None:
+def test_weights_are_freed_without_the_garbage_collector() -> None:
     """A reload lets go of tens of MiB when the last of them goes, not when the garbage collector next looks."""
     base, end = pair()
     runtimes = [base.runtime("cpu", dtype) for dtype in ("float32", "bfloat16")]
@@ -72,7 +72,7 @@ def ends() -> tuple[Weights, Weights]:
     return pair()
 
 
-def test_the_mean_is_weighted_and_its_ends_are_exact() -> None:
+def test_the_weighted_mean_is_exact_at_both_ends() -> None:
     one = {"a": np.array([0.1, -3.0, 1e-30], np.float32), "b": np.array([7.0], np.float32)}
     other = {"a": np.array([0.3, 5.0, 2e-30], np.float32)}
     for strength, wanted in ((0.0, one["a"]), (1.0, other["a"]), (0.25, [0.15, -1.0, 1.25e-30])):
@@ -84,7 +84,7 @@ def test_the_mean_is_weighted_and_its_ends_are_exact() -> None:
     np.testing.assert_array_equal(mixed(one, other, 1.0)["a"], other["a"])
 
 
-def test_a_strength_lies_between_its_neighbours_and_a_given_one_stands_alone() -> None:
+def test_a_strength_is_mixed_from_its_neighbours_and_a_waypoint_is_used_unmixed() -> None:
     """Where both kinds of pictures have the same network, they then share one copy of it."""
     none, some, full = ({"a": np.array([value], np.float32)} for value in (0, 1, 2))
     line = Line.through({1.0: full, 0.25: some, 0.0: none})
@@ -97,7 +97,7 @@ def test_a_strength_lies_between_its_neighbours_and_a_given_one_stands_alone() -
             line.between(strength)
 
 
-def test_a_network_begins_as_another_only_bit_for_bit() -> None:
+def test_begins_as_requires_equal_bits() -> None:
     base = {"a": np.array([1.0, 2.0], np.float32)}
     assert begins_as(base | {"b": np.zeros(1, np.float32)}, base)
     assert not begins_as({"a": np.nextafter(base["a"], np.float32(9))}, base)
@@ -105,7 +105,7 @@ def test_a_network_begins_as_another_only_bit_for_bit() -> None:
 
 
 @SERVED
-def test_strength_0_is_the_network_and_1_the_other_bit_for_bit(
+def test_strengths_0_and_1_are_exactly_the_two_networks(
     ends: tuple[Weights, Weights], backend: str, dtype: str
 ) -> None:
     base, end = (each.runtime("cpu", dtype, backend) for each in ends)
@@ -132,7 +132,7 @@ def test_flat_pictures_keep_their_level_at_every_strength(
 
 @SERVED
 @pytest.mark.parametrize("strength", [0.25, 0.625, 1.0])
-def test_a_core_sees_its_margin_and_nothing_else_at_every_strength(
+def test_a_core_depends_on_its_margin_only_at_every_strength(
     ends: tuple[Weights, Weights], strength: float, backend: str, dtype: str
 ) -> None:
     """So a picture may be cut anywhere."""
@@ -145,7 +145,7 @@ def test_a_core_sees_its_margin_and_nothing_else_at_every_strength(
     np.testing.assert_allclose(part, whole[64:, 64:], rtol=0, atol=tolerance * max(1.0, np.abs(whole).max()))
 
 
-def test_full_precision_is_that_of_the_same_strength(ends: tuple[Weights, Weights]) -> None:
+def test_full_precision_uses_the_same_strength(ends: tuple[Weights, Weights]) -> None:
     reduced, exact = ends[0].runtime("cpu", "bfloat16", "torch"), ends[0].runtime("cpu", "float32", "torch")
     tiles = luma(1, 20, 21).numpy()
     np.testing.assert_array_equal(
@@ -154,14 +154,14 @@ def test_full_precision_is_that_of_the_same_strength(ends: tuple[Weights, Weight
 
 
 @SHARED
-def test_workers_of_a_cpu_share_what_was_mixed(backend: str, dtype: str) -> None:
+def test_cpu_workers_share_mixed_weights(backend: str, dtype: str) -> None:
     base, _ = pair()
     first, second = (base.runtime("cpu", dtype, backend) for _ in range(2))
     assert first._at(Mix(0.5)) is second._at(Mix(0.5))
     assert first._at(Mix(0.5)) is not first._at(Mix(0.625))
 
 
-def test_a_strength_is_mixed_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_for_a_strength_mix_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     base, _ = pair()
     made: list[Mix] = []
     compute, entered = Weights._compute, threading.Barrier(4)
@@ -186,7 +186,7 @@ def test_a_strength_is_mixed_once_however_many_ask(monkeypatch: pytest.MonkeyPat
     assert made == [Mix(0.375)]
 
 
-def test_only_so_many_are_kept_the_last_used_ones() -> None:
+def test_only_the_most_recently_used_mixes_are_kept() -> None:
     base, _ = pair(LapSRNConfig(depth=1, width=2))
     runtime = base.runtime("cpu", "float32", "torch")
     strengths = [step / 64 for step in range(1, MOST_MIXES + 1)]
@@ -198,7 +198,7 @@ def test_only_so_many_are_kept_the_last_used_ones() -> None:
     assert runtime._at(Mix(strengths[1])) is not kept[1]
 
 
-def test_networks_that_are_served_together_keep_so_many_together() -> None:
+def test_networks_served_together_share_the_limit_on_mixes() -> None:
     base, end = (random_network(LapSRNConfig(depth=1, width=2), seed) for seed in range(2))
     weights = [weights_of(base, "base"), weights_of(extended(base), "larger"), weights_of(end, "end", "base")]
     first, second = (each.runtime("cpu", "float32", "torch") for each in join(weights)[:2])
@@ -212,13 +212,13 @@ def test_networks_that_are_served_together_keep_so_many_together() -> None:
     assert first._at(Mix()) is plain
 
 
-def test_a_network_without_another_end_says_so() -> None:
+def test_a_network_without_clean_up_raises_an_error() -> None:
     runtime = weights_of(random_network(CONFIG), "alone").runtime("cpu", "float32", "torch")
     with pytest.raises(ValueError, match="alone has no clean-up"):
         runtime.run(luma(1, 20, 20).numpy(), 4, clean=0.5)
 
 
-def test_networks_that_begin_as_the_base_are_cleaned_up_by_their_first_levels() -> None:
+def test_networks_that_begin_as_the_base_share_its_clean_up_levels() -> None:
     """So a x8 pass gives the same x2 and x4 as the x4 network, at every strength."""
     base, end = (random_network(CONFIG, seed) for seed in (0, 1))
     weights = [weights_of(base, "base"), weights_of(extended(base), "larger"), weights_of(end, "end", "base")]
@@ -243,7 +243,7 @@ def waypoint_of(network: LapSRN, name: str, strength: float = 0.5, compressed: b
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-def test_pictures_are_cleaned_up_by_way_of_their_kind_s_waypoints(compressed: bool) -> None:
+def test_each_kind_of_picture_uses_its_own_waypoints(compressed: bool) -> None:
     networks = [random_network(CONFIG, seed) for seed in range(4)]
     base, end = weights_of(networks[0], "base"), weights_of(networks[1], "end", "base")
     ways = [waypoint_of(networks[i], f"{i}", at, compressed) for i, at in ((2, 0.5), (3, 0.25))]
@@ -269,7 +269,7 @@ def test_pictures_are_cleaned_up_by_way_of_their_kind_s_waypoints(compressed: bo
         np.testing.assert_array_equal(straight, alone(mixed(near, far, strength)))
 
 
-def test_what_is_the_same_on_both_ways_is_made_once() -> None:
+def test_mixes_that_are_equal_for_both_kinds_are_made_once() -> None:
     base, _ = pair()
     runtime = base.runtime("cpu", "float32", "torch")
     assert runtime._at(Mix(0.5)) is runtime._at(Mix(0.5, compressed=False))
@@ -281,7 +281,7 @@ def test_what_is_the_same_on_both_ways_is_made_once() -> None:
         assert runtime._at(Mix(strength)) is runtime._at(Mix(strength, compressed=False))
 
 
-def test_each_kind_of_pictures_may_have_another_end() -> None:
+def test_a_waypoint_at_1_replaces_the_end_for_its_kind() -> None:
     networks = [random_network(CONFIG, seed) for seed in range(3)]
     base, end = weights_of(networks[0], "base"), weights_of(networks[1], "end", "base")
     assert join([base, end, waypoint_of(networks[2], "other", 1.0)]) == [base, end]
@@ -293,7 +293,7 @@ def test_each_kind_of_pictures_may_have_another_end() -> None:
     assert base.info.waypoints == {"other": ""}
 
 
-def test_a_waypoint_serves_networks_that_begin_as_the_base_and_leaves_their_last_level() -> None:
+def test_a_waypoint_applies_to_networks_that_begin_as_the_base_except_their_last_level() -> None:
     networks = [random_network(CONFIG, seed) for seed in range(3)]
     larger = extended(networks[0])
     weights = [weights_of(larger, "larger"), weights_of(networks[0], "base"), weights_of(networks[1], "end", "base")]
@@ -309,7 +309,7 @@ def test_a_waypoint_serves_networks_that_begin_as_the_base_and_leaves_their_last
             np.testing.assert_array_equal(found[scale], level)
 
 
-def test_a_waypoint_between_no_two_networks_is_a_network_of_its_own() -> None:
+def test_a_waypoint_without_its_two_networks_is_an_independent_network() -> None:
     way, base = waypoint_of(random_network(CONFIG), "way"), weights_of(random_network(CONFIG), "base")
     assert join([way]) == [way]
     assert join([base, way]) == [base, way]
@@ -319,19 +319,19 @@ def test_a_waypoint_between_no_two_networks_is_a_network_of_its_own() -> None:
         join([base, end, other])
 
 
-def test_an_end_whose_base_is_not_served_is_a_network_of_its_own() -> None:
+def test_an_end_whose_base_is_not_served_is_an_independent_network() -> None:
     end = weights_of(random_network(CONFIG), "end", "base")
     join([end])
     assert (end.info.full_strength_of, end.info.strengths) == ("", {})
 
 
-def test_ends_of_two_forms_are_refused() -> None:
+def test_an_end_of_another_form_is_refused() -> None:
     weights = [weights_of(random_network(CONFIG), "base"), weights_of(random_network(LapSRNConfig()), "end", "base")]
     with pytest.raises(WeightsError, match="end cleans up for base, but that is of another form"):
         join(weights)
 
 
-def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
+def test_a_weights_file_names_its_base_and_strengths(tmp_path: Path) -> None:
     path = tmp_path / "end.safetensors"
     save_weights(path, random_network(CONFIG), clean={"base": "base", "strengths": TABLE})
     info = load_weights(path)[1]
@@ -360,7 +360,7 @@ def test_a_file_says_what_it_cleans_up_for(tmp_path: Path) -> None:
         7,
     ],
 )
-def test_a_file_that_says_it_wrongly_is_refused(tmp_path: Path, clean: object) -> None:
+def test_malformed_clean_up_metadata_is_refused(tmp_path: Path, clean: object) -> None:
     path = tmp_path / "end.safetensors"
     save_weights(path, random_network(CONFIG), clean=clean)
     with pytest.raises(WeightsError, match=r"'clean' in the metadata of .*end\.safetensors is not valid"):
@@ -368,7 +368,7 @@ def test_a_file_that_says_it_wrongly_is_refused(tmp_path: Path, clean: object) -
 
 
 @pytest.mark.parametrize("strength", EIGHTHS)
-def test_what_is_shipped_keeps_flat_pictures_at_every_strength(strength: float) -> None:
+def test_shipped_weights_keep_flat_pictures_at_every_strength(strength: float) -> None:
     folder = Path(__file__).parents[2] / "weights"
     weights = [Weights.open(path) for path in sorted(folder.glob("*.safetensors"))]
     join(weights)

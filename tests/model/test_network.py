@@ -97,14 +97,14 @@ def test_feature_upsampling_starts_near_channel_wise_bilinear() -> None:
     assert abs(noise.mean().item()) < 1e-3
 
 
-def test_zero_mean_takes_each_filter_s_own_mean_off() -> None:
+def test_zero_mean_subtracts_the_mean_of_each_filter() -> None:
     weight = luma(64, 1, 3, 3)
     constrained = zero_mean(weight)
     assert constrained.sum(dim=(-2, -1)).abs().max() < 1e-6
     assert torch.allclose(constrained - constrained[..., :1, :1], weight - weight[..., :1, :1], atol=1e-6)
 
 
-def test_each_phase_of_the_image_kernel_is_moved_to_sum_one() -> None:
+def test_each_phase_of_the_image_kernel_is_shifted_to_sum_to_one() -> None:
     kernel = luma(1, 1, 4, 4)
     constrained = phases_sum_to_one(kernel)
     for y in range(2):
@@ -125,7 +125,7 @@ def largest_difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @torch.no_grad()
-def test_folded_is_expanded(form: LapSRNConfig, dtype: torch.dtype, tolerance: float) -> None:
+def test_the_folded_network_equals_the_expanded_one(form: LapSRNConfig, dtype: torch.dtype, tolerance: float) -> None:
     network = random_network(replace(form, width=6)).to(dtype)
     margin = network.config.margin
     padded = luma(2, 1, 3 + 2 * margin, 5 + 2 * margin, dtype=dtype)
@@ -136,7 +136,7 @@ def test_folded_is_expanded(form: LapSRNConfig, dtype: torch.dtype, tolerance: f
 
 
 @torch.no_grad()
-def test_folded_is_expanded_at_full_width() -> None:
+def test_the_folded_network_equals_the_expanded_one_at_full_width() -> None:
     network = random_network(LapSRNConfig())
     padded = luma(1, 1, 4 + 18, 6 + 18)
     assert largest_difference(network.fold()(padded), network(padded)) < 1e-5
@@ -145,7 +145,7 @@ def test_folded_is_expanded_at_full_width() -> None:
 
 
 @torch.no_grad()
-def test_compose_is_one_layer_after_the_other() -> None:
+def test_a_composed_layer_equals_its_two_layers_in_sequence() -> None:
     """The composed kernel against the two layers it stands for, with more channels out than in."""
     up, up_bias = luma(3, 5, 4, 4, dtype=torch.float64), luma(5, dtype=torch.float64)
     conv, conv_bias = luma(2, 5, 3, 3, dtype=torch.float64), luma(2, dtype=torch.float64)
@@ -155,7 +155,7 @@ def test_compose_is_one_layer_after_the_other() -> None:
     assert largest_difference([composed], [both[:, :, 2:-2, 2:-2]]) < 1e-12
 
 
-def test_entry_on_differences_is_the_zero_mean_convolution() -> None:
+def test_the_entry_on_differences_equals_the_zero_mean_convolution() -> None:
     weight, picture = zero_mean(luma(4, 1, 3, 3, dtype=torch.float64)), luma(1, 1, 6, 7, dtype=torch.float64)
     ours = F.conv2d(neighbour_differences(picture), drop_centre(weight))
     assert largest_difference([ours], [F.conv2d(picture, weight)]) < 1e-12
@@ -164,7 +164,7 @@ def test_entry_on_differences_is_the_zero_mean_convolution() -> None:
 
 @pytest.mark.parametrize("config", FORMS, ids=str)
 @pytest.mark.parametrize("form", ["expanded", "folded"])
-def test_margin_is_needed_and_enough(config: LapSRNConfig, form: str) -> None:
+def test_the_margin_is_necessary_and_sufficient(config: LapSRNConfig, form: str) -> None:
     """The outermost row and column of the margin have influence, on all sides; so one pixel less would differ.
 
     That the margin is enough is the folded form's own doing: it has no padding to make up for a pixel it lacks. Here
@@ -192,7 +192,7 @@ def test_margin_is_needed_and_enough(config: LapSRNConfig, form: str) -> None:
 
 
 @torch.no_grad()
-def test_expanded_sees_nothing_beyond_the_margin() -> None:
+def test_the_expanded_network_depends_on_nothing_beyond_the_margin() -> None:
     network = random_network(LapSRNConfig(scale=4, depth=5, width=4)).double()
     wide = luma(1, 1, 30, 32, dtype=torch.float64)
     inner = network(wide[:, :, 3:-3, 3:-3])
@@ -201,13 +201,13 @@ def test_expanded_sees_nothing_beyond_the_margin() -> None:
 
 
 @pytest.mark.parametrize(("levels", "borders"), [(1, [1, 0]), (2, [2, 1, 0]), (3, [2, 2, 1, 0])])
-def test_image_borders(levels: int, borders: list[int]) -> None:
+def test_image_borders_follow_from_the_kernels(levels: int, borders: list[int]) -> None:
     """Bilinear-sized kernels need one pixel a level; what the finer levels need halves on the way down."""
     assert image_borders(levels) == borders
 
 
 @pytest.mark.parametrize("form", [LapSRNConfig(scale=4, depth=2), SKIPPING], ids=["plain", "with skips"])
-def test_gradients_through_folded_are_those_through_expanded(form: LapSRNConfig) -> None:
+def test_gradients_of_the_folded_network_equal_those_of_the_expanded_one(form: LapSRNConfig) -> None:
     network = random_network(replace(form, width=4)).double()
     margin = network.config.margin
     padded = luma(2, 1, 4 + 2 * margin, 3 + 2 * margin, dtype=torch.float64)
@@ -252,7 +252,9 @@ def test_fold_passes_gradcheck() -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_shuffle_is_torch_s_on_channels_phase_by_phase(channels: int, layout: torch.memory_format) -> None:
+def test_shuffle_phases_equals_pixel_shuffle_with_reordered_channels(
+    channels: int, layout: torch.memory_format
+) -> None:
     features = luma(2, channels * 4, 3, 5).to(memory_format=layout).requires_grad_()
     by_phase = features.reshape(2, channels, 4, 3, 5).transpose(1, 2).reshape(2, 4 * channels, 3, 5)
     shuffled = shuffle_phases(by_phase.contiguous(memory_format=layout))
@@ -263,18 +265,18 @@ def test_shuffle_is_torch_s_on_channels_phase_by_phase(channels: int, layout: to
     assert torch.equal(ours, theirs)
 
 
-def test_shuffle_of_the_middle_columns() -> None:
+def test_shuffle_phases_accepts_a_slice_of_columns() -> None:
     features = luma(2, 12, 3, 8).to(memory_format=torch.channels_last)
     assert torch.equal(shuffle_phases(features[..., 2:-2]), shuffle_phases(features)[..., 4:-4])
 
 
-def test_phases_first_reorders_outputs_only() -> None:
+def test_phases_first_only_reorders_outputs() -> None:
     conv = EagerConv(luma(12, 2, 3, 3), luma(12, seed=1))
     features = luma(1, 2, 5, 6, seed=2)
     assert torch.equal(shuffle_phases(phases_first(conv)(features)), F.pixel_shuffle(conv(features), 2))
 
 
-def test_a_network_folded_without_gradients_needs_none() -> None:
+def test_a_network_folded_without_gradients_requires_none() -> None:
     network = random_network(LapSRNConfig(scale=4, depth=2, width=4))
     with torch.no_grad():
         folded = network.fold()
@@ -284,7 +286,7 @@ def test_a_network_folded_without_gradients_needs_none() -> None:
 
 
 @torch.no_grad()
-def test_a_skip_adds_what_a_pair_started_from() -> None:
+def test_a_skip_adds_the_input_of_its_pair() -> None:
     """With the second convolutions of all pairs at zero, only the first convolution of each level is left."""
     network = random_network(LapSRNConfig(scale=4, depths=(5, 3), width=4, skips=True)).double()
     shallow = LapSRN(LapSRNConfig(scale=4, depth=1, width=4)).double()
@@ -301,7 +303,7 @@ def test_a_skip_adds_what_a_pair_started_from() -> None:
     assert largest_difference(network(padded), shallow(inner)) < 1e-12
 
 
-def test_deep_levels_begin_near_identity() -> None:
+def test_deep_levels_are_initialised_near_identity() -> None:
     """The second convolution of each pair starts at a fifth of the first one's size."""
     torch.manual_seed(0)
     level = LapSRN(LapSRNConfig(depths=(5, 3), skips=True)).levels[0]
@@ -310,11 +312,11 @@ def test_deep_levels_begin_near_identity() -> None:
     assert [size / sizes[1] for size in sizes[1:]] == pytest.approx([1, 0.2, 1, 0.2], rel=0.05)
 
 
-def test_the_margin_of_a_deep_first_level() -> None:
+def test_a_deep_first_level_has_a_margin_of_16() -> None:
     assert LapSRNConfig(depths=(13, 3), skips=True).margin == 16
 
 
-def test_equal_depths_are_one_depth() -> None:
+def test_equal_depths_per_level_equal_one_depth() -> None:
     """So that two ways to say the same are one configuration."""
     assert LapSRNConfig(depths=(7, 7), depth=5) == LapSRNConfig(depth=7)
     assert LapSRNConfig(depths=(7, 5)) != LapSRNConfig(depth=7)
@@ -329,6 +331,6 @@ def test_equal_depths_are_one_depth() -> None:
         ({"depth": 4, "skips": True}, "with skips, they must be odd"),
     ],
 )
-def test_forms_that_cannot_be(wrong: dict[str, Any], message: str) -> None:
+def test_impossible_forms_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LapSRNConfig(**wrong)

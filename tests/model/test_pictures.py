@@ -16,7 +16,7 @@ from model.pictures import PictureError, find_pictures, low_resolution_of, read
 from tests.model.networks import save_pictures
 
 
-def test_pictures_are_found_below_folders_in_a_fixed_order(tmp_path: Path) -> None:
+def test_pictures_are_found_recursively_in_a_fixed_order(tmp_path: Path) -> None:
     save_pictures(tmp_path / "b" / "deep", [(4, 4)])
     save_pictures(tmp_path / "a", [(4, 4), (4, 4)])
     (tmp_path / "a" / "notes.txt").write_text("not a picture")
@@ -25,7 +25,7 @@ def test_pictures_are_found_below_folders_in_a_fixed_order(tmp_path: Path) -> No
     assert [str(path.relative_to(tmp_path)) for path in found] == ["a/a.png", "a/b.png", "a/c.JPG", "b/deep/a.png"]
 
 
-def test_what_only_has_the_name_of_a_picture_is_none(tmp_path: Path) -> None:
+def test_hidden_files_folders_and_pipes_are_not_taken_for_pictures(tmp_path: Path) -> None:
     """What a Mac puts beside each picture, what tools hide, folders, and pipes, which would be waited for."""
     save_pictures(tmp_path / ".here" / "hr", [(4, 4)])
     folder = tmp_path / ".here"
@@ -43,7 +43,7 @@ def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
         find_pictures([tmp_path])
 
 
-def test_a_jpeg_has_the_picture_that_pillow_reads_back(tmp_path: Path) -> None:
+def test_through_jpeg_equals_saving_and_reading_with_pillow(tmp_path: Path) -> None:
     (picture,) = save_pictures(tmp_path / "hr", [(40, 50)])
     Image.fromarray(picture).save(tmp_path / "same.jpg", quality=75)
     assert np.array_equal(through_jpeg(picture, 75), np.asarray(Image.open(tmp_path / "same.jpg")))
@@ -70,14 +70,14 @@ def test_sixteen_bits_are_rounded_to_eight(tmp_path: Path, samples: NDArray[np.u
     np.testing.assert_array_equal(found, np.floor(samples / 257 + 0.5))
 
 
-def test_sixteen_bits_have_the_mean_of_eight(tmp_path: Path) -> None:
+def test_sixteen_bits_have_the_same_mean_as_eight(tmp_path: Path) -> None:
     """A picture of mean 129 must not be clipped to 250."""
     (picture,) = save_pictures(tmp_path, [(40, 50)])
     deep = read(save_16(tmp_path / "deep.png", picture.astype(np.uint16) * 257))
     np.testing.assert_array_equal(deep, picture)
 
 
-def test_sixteen_bits_by_planes_and_with_alpha(tmp_path: Path) -> None:
+def test_sixteen_bit_planar_tiff_and_alpha_are_read(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(RGB_16, -1, 0), photometric="rgb", planarconfig="separate")
     with_alpha = np.dstack([RGB_16, GRAY_16])
     (tmp_path / "alpha.png").write_bytes(imagecodecs.png_encode(with_alpha))
@@ -88,7 +88,7 @@ def test_sixteen_bits_by_planes_and_with_alpha(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "white.tif"), np.floor(GRAY_16 / 257 + 0.5))
 
 
-def test_inks_of_sixteen_bits_are_refused_by_name(tmp_path: Path) -> None:
+def test_sixteen_bit_cmyk_is_refused_by_name(tmp_path: Path) -> None:
     """Taken for red, green and blue, they would be a negative."""
     tifffile.imwrite(tmp_path / "odd.tif", np.ones((20, 30, 4), np.uint16), photometric="separated")
     with pytest.raises(PictureError, match=r"odd\.tif: SEPARATED of 16 bits is not read; save it as RGB"):
@@ -98,7 +98,7 @@ def test_inks_of_sixteen_bits_are_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("orientation", range(10))
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_a_picture_is_upright(tmp_path: Path, orientation: int, bits: int, suffix: str) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, bits: int, suffix: str) -> None:
     """As its EXIF has it shown, like the low resolution that a viewer or the service makes of it."""
     picture = Image.fromarray(GRAY_16 if bits == 16 else (GRAY_16 // 257).astype(np.uint8))
     path, exif = (tmp_path / "a").with_suffix(suffix), picture.getexif()
@@ -110,14 +110,14 @@ def test_a_picture_is_upright(tmp_path: Path, orientation: int, bits: int, suffi
     np.testing.assert_array_equal(read(path), expected)
 
 
-def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
+def test_damaged_exif_is_ignored(tmp_path: Path) -> None:
     (picture,) = save_pictures(tmp_path, [(40, 50)])
     Image.fromarray(picture).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
     np.testing.assert_array_equal(read(tmp_path / "a.png"), picture)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int32", "uint32"])
-def test_other_samples_are_refused_by_name(tmp_path: Path, dtype: str) -> None:
+def test_unsupported_sample_types_are_refused_by_name(tmp_path: Path, dtype: str) -> None:
     """A float TIFF in 0..1 must not become black."""
     tifffile.imwrite(tmp_path / "odd.tif", np.ones((20, 30), dtype))
     with pytest.raises(PictureError, match=r"odd\.tif: ") as refused:
@@ -144,13 +144,13 @@ def test_every_mode_becomes_gray_or_rgb(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["baby.png", "babyx4.png", "baby_x4.png", "babyx4.tif"])
-def test_a_low_resolution_is_found_by_the_names_that_sets_use(tmp_path: Path, name: str) -> None:
+def test_low_resolution_files_are_found_by_common_naming_schemes(tmp_path: Path, name: str) -> None:
     for file in (name, "babyx2.png", "babysitterx4.png"):
         (tmp_path / file).touch()
     assert low_resolution_of(Path("HR/baby.png"), tmp_path, 4) == tmp_path / name
 
 
-def test_a_low_resolution_that_is_missing(tmp_path: Path) -> None:
+def test_a_missing_low_resolution_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "babyx2.png").touch()
     with pytest.raises(FileNotFoundError, match=r"has no low resolution of baby.png; name it baby, babyx4, baby_x4"):
         low_resolution_of(Path("HR/baby.png"), tmp_path, 4)

@@ -31,7 +31,7 @@ def test_psnr_of_equal_pictures_is_infinite() -> None:
     assert psnr(TRUTH, TRUTH, 2) == float("inf")
 
 
-def test_shaved_takes_every_side() -> None:
+def test_shaved_removes_every_side() -> None:
     picture = np.arange(30.0).reshape(5, 6)
     assert shaved(picture, 0).tolist() == picture.tolist()
     assert shaved(picture, 2).tolist() == [[14, 15]]
@@ -45,7 +45,7 @@ def test_shaved_takes_every_side() -> None:
     [TRUTH + RNG.normal(0, 12, TRUTH.shape), np.roll(TRUTH, 1, axis=0), np.full_like(TRUTH, 128), 255 - TRUTH],
     ids=["noise", "shifted", "flat", "negative"],
 )
-def test_ssim_is_that_of_scikit_image(picture: NDArray[np.float64], shave: int) -> None:
+def test_ssim_equals_scikit_image(picture: NDArray[np.float64], shave: int) -> None:
     """Which pads; its padding reaches 5 pixels in, and that ring is left out, as the paper's own code does."""
     inner = slice(shave, -shave or None)
     _, full = structural_similarity(  # type: ignore[no-untyped-call]
@@ -64,7 +64,7 @@ def test_ssim_of_equal_pictures_is_one() -> None:
     assert ssim(TRUTH, TRUTH, 4) == pytest.approx(1, abs=1e-12)
 
 
-def test_ssim_needs_a_window() -> None:
+def test_ssim_needs_pictures_of_at_least_one_window() -> None:
     with pytest.raises(ValueError, match="SSIM needs at least 11x11 pixels after shaving, not 10x14"):
         ssim(TRUTH[:18, :22], TRUTH[:18, :22], 4)
 
@@ -89,6 +89,6 @@ def test_gmsd_is_zero_for_equal_pictures_and_rises_with_noise() -> None:
     assert worse[0] < worse[1] < worse[2]
 
 
-def test_gmsd_needs_gradients() -> None:
+def test_gmsd_needs_pictures_of_at_least_6x6_pixels() -> None:
     with pytest.raises(ValueError, match="GMSD needs at least 6x6 pixels after shaving, not 5x40"):
         gmsd(TRUTH[:5, :40], TRUTH[:5, :40], 0)

@@ -18,12 +18,12 @@ LINE = np.array([[-0.0234375, 0.2265625, 0.8671875, -0.0703125]])  # cubic at 1.
     ("x", "value"),
     [(0, 1), (0.25, 0.8671875), (0.5, 0.5625), (0.75, 0.2265625), (1, 0), (1.25, -0.0703125), (1.5, -0.0625), (2, 0)],
 )
-def test_cubic_is_keys_with_minus_a_half(x: float, value: float) -> None:
+def test_cubic_is_the_keys_kernel_with_a_of_minus_a_half(x: float, value: float) -> None:
     assert cubic(np.array([x, -x])).tolist() == [value, value]
     assert cubic(np.array([2.5, 100.0])).tolist() == [0, 0]
 
 
-def test_upsample_kernel_by_two_is_known() -> None:
+def test_upsample_kernel_by_two_has_known_values() -> None:
     phases, offset = upsample_kernel(2)
     assert offset == -2
     expected = np.zeros((2, 5))
@@ -33,7 +33,7 @@ def test_upsample_kernel_by_two_is_known() -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_upsample_kernel_is_resize_and_sums_to_one(scale: int) -> None:
+def test_upsample_kernel_equals_resize_and_sums_to_one(scale: int) -> None:
     phases, offset = upsample_kernel(scale)
     np.testing.assert_allclose(phases.sum(axis=1), 1, rtol=0, atol=1e-15)
     np.testing.assert_allclose(phases, phases[::-1, ::-1], rtol=0, atol=1e-15)
@@ -45,7 +45,7 @@ def test_upsample_kernel_is_resize_and_sums_to_one(scale: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_downsample_kernel_is_resize_and_sums_to_one(scale: int) -> None:
+def test_downsample_kernel_equals_resize_and_sums_to_one(scale: int) -> None:
     weights, offset = downsample_kernel(scale)
     assert weights.sum() == pytest.approx(1, abs=1e-15)
     np.testing.assert_allclose(weights, weights[::-1], rtol=0, atol=1e-15)
@@ -100,7 +100,7 @@ def exact_shrink(line: list[int], factor: int) -> list[int]:
 
 @pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize("values", [(0, 256), (0, 2)], ids=["noise", "black and white"])
-def test_degrade_is_the_definition_in_rational_arithmetic(factor: int, values: tuple[int, int]) -> None:
+def test_degrade_equals_its_definition_in_rational_arithmetic(factor: int, values: tuple[int, int]) -> None:
     peak = 255 // (values[1] - 1)
     picture = np.random.default_rng(factor).integers(*values, (16, 24)).astype(np.uint8) * peak
     columns = [exact_shrink([int(v) for v in column], factor) for column in picture.T]
@@ -108,7 +108,7 @@ def test_degrade_is_the_definition_in_rational_arithmetic(factor: int, values: t
     assert degrade(picture, factor).tolist() == rows
 
 
-def test_degrade_takes_channels_one_by_one() -> None:
+def test_degrade_treats_channels_separately() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
     small = degrade(picture, 4)
     assert small.shape == (2, 3, 3)
@@ -121,7 +121,7 @@ def test_degrade_refuses_sides_that_do_not_divide() -> None:
         degrade(np.zeros((8, 10), np.uint8), 4)
 
 
-def test_border_is_replicated() -> None:
+def test_the_border_is_replicated() -> None:
     """The first output pixel of a ramp enlarged: with i < 0 taken as i = 0, by hand from the known taps."""
     ramp = np.arange(6.0)[None]
     first = resize(ramp, 1, 12)[0, 0]
@@ -147,7 +147,7 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14)])
-def test_degrade_is_matlab_bit_for_bit(bench_dir: Path, name: str, count: int, factor: int) -> None:
+def test_degrade_equals_matlab_exactly(bench_dir: Path, name: str, count: int, factor: int) -> None:
     paths = sorted((bench_dir / name / "HR").glob("*.png"))
     assert len(paths) == count
     for path in paths:

@@ -63,7 +63,7 @@ def in_tiles(
 )
 @pytest.mark.parametrize("config", [CONFIG, replace(DEEP, width=8)], ids=form)
 @EXACT
-def test_tiles_are_the_whole_picture_wherever_the_cuts_fall(
+def test_tiles_put_together_are_the_whole_picture_wherever_it_is_cut(
     config: LapSRNConfig, height: int, width: int, rows: list[int], columns: list[int], backend: str, dtype: str
 ) -> None:
     network, picture = random_network(config), plane(height, width)
@@ -125,14 +125,14 @@ def test_scale_2_runs_no_convolution_of_the_second_level(runtime: Runtime, monke
     assert len(ran) == 7 + 1 + 6
 
 
-def test_scale_that_the_network_has_not() -> None:
+def test_a_scale_that_the_network_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="not in tuple"):
         runtime_of(random_network(CONFIG)).run(np.zeros((1, 19, 19), np.float32), 8)
 
 
 @SERVED
 @pytest.mark.parametrize("config", [CONFIG, replace(DEEP, width=8)], ids=form)
-def test_full_precision_is_float32_whatever_is_served(config: LapSRNConfig, backend: str, dtype: str) -> None:
+def test_full_precision_is_float32_whatever_dtype_is_served(config: LapSRNConfig, backend: str, dtype: str) -> None:
     network = random_network(config)
     reduced = runtime_of(network, dtype, backend)
     beyond = reduced.info.window_margin - config.margin
@@ -147,7 +147,7 @@ def test_full_precision_is_float32_whatever_is_served(config: LapSRNConfig, back
     assert difference < 2e-6 if dtype == "float32" else 1e-4 < difference < 0.05
 
 
-def test_outputs_are_float32_whatever_the_features_are(network: LapSRN) -> None:
+def test_outputs_are_float32_whatever_dtype_the_features_have(network: LapSRN) -> None:
     outputs = runtime_of(network, "bfloat16").run(luma(2, 20, 21).numpy(), 4)
     assert {scale: (output.dtype.name, output.shape) for scale, output in outputs.items()} == {
         2: ("float32", (2, 4, 6)),
@@ -155,7 +155,7 @@ def test_outputs_are_float32_whatever_the_features_are(network: LapSRN) -> None:
     }
 
 
-def test_warm_up_takes_cores(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_runs_the_given_core_sizes(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(runtime, "run", lambda tiles, scale: seen.append((tiles.shape, tiles.dtype, scale)))
     runtime.warm_up([(1, 16, 24), (4, 8, 8)])

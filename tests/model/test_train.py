@@ -43,7 +43,9 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adam"])
-def test_resumed_is_as_if_never_stopped(pictures: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    pictures: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Six steps in one go, and six that are interrupted after the third: weights, optimizer and log, bit for bit."""
     options = ["--steps", 6, "--optimizer", optimizer, "--log-every", 3, "--save-every", 3, "--validate-every", 3]
     main(command(pictures, "whole", *options))
@@ -72,7 +74,7 @@ def test_resumed_is_as_if_never_stopped(pictures: Path, optimizer: str, monkeypa
     assert set(records(whole)[0]["psnr"]) == {"2", "4"}
 
 
-def test_weights_are_exported_and_reload(pictures: Path) -> None:
+def test_weights_are_exported_and_can_be_loaded(pictures: Path) -> None:
     """They are the moving average, and carry the recipe."""
     main(command(pictures, "run", "--steps", 2))
     folder = pictures.parent / "run"
@@ -86,7 +88,7 @@ def test_weights_are_exported_and_reload(pictures: Path) -> None:
         assert network.fold()(luma(1, 1, 12, 12))[-1].isfinite().all()
 
 
-def test_a_finished_run_does_nothing_more(pictures: Path) -> None:
+def test_a_finished_run_is_not_continued(pictures: Path) -> None:
     main(command(pictures, "run", "--steps", 1))
     before = (pictures.parent / "run" / "weights.safetensors").read_bytes()
     main(command(pictures, "run", "--steps", 1))
@@ -147,7 +149,7 @@ class BothRanks(PatchSource):
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_two_processes_are_one_with_the_doubled_batch(pictures: Path) -> None:
+def test_two_processes_equal_one_with_a_doubled_batch(pictures: Path) -> None:
     """torchrun on gloo, against one process that takes both processes' patches.
 
     Biases that the flat response cancels have gradients of rounding noise, which Adam enlarges: they are left out.
@@ -178,7 +180,7 @@ def test_two_processes_are_one_with_the_doubled_batch(pictures: Path) -> None:
             assert torch.allclose(tensors[f"network/{name}"], parameter, rtol=0, atol=1e-5), name
 
 
-def test_frozen_levels_stay_and_the_others_learn(pictures: Path) -> None:
+def test_frozen_levels_are_kept_and_the_others_learn(pictures: Path) -> None:
     """From x4 weights to x8: what came with the weights is bit for bit what it was, in the average too."""
     main(command(pictures, "four", "--steps", "3"))
     weights = pictures.parent / "four" / "weights.safetensors"
@@ -200,6 +202,6 @@ def test_frozen_levels_stay_and_the_others_learn(pictures: Path) -> None:
     torch.testing.assert_close(ours, crop_to(theirs, *ours.shape[-2:]), rtol=0, atol=1e-5)
 
 
-def test_freezing_needs_weights_to_keep(pictures: Path) -> None:
+def test_freezing_requires_start_from(pictures: Path) -> None:
     with pytest.raises(SystemExit, match="--start-from"):
         main(command(pictures, "none", "--frozen", "1"))

@@ -34,13 +34,13 @@ V1_CPU = "31 20 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpua
         ("", "", {}, None),
     ],
 )
-def test_the_least_limit_counts_rounded_up(
+def test_the_lowest_cpu_limit_counts_rounded_up(
     tmp_path: Path, groups: str, mounts: str, limits: dict[str, str], cores: int | None
 ) -> None:
     assert cores_allowed(tree(tmp_path, groups, mounts, limits)) == cores
 
 
-def test_workers_are_for_the_cores_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_are_as_many_workers_as_allowed_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.build.os.sched_getaffinity", lambda _: set(range(16)))
     monkeypatch.setattr("app.build.sys.platform", "linux")
     monkeypatch.setattr("app.build.cores_allowed", lambda: None)

@@ -21,7 +21,7 @@ def listed(monkeypatch: pytest.MonkeyPatch, folder: Path, flags: str, machine: s
     monkeypatch.setattr(platform, "machine", lambda: machine)
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_cpu_features_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     listed(monkeypatch, tmp_path, f"{FIRST} cx16 ssse3")
     assert "lacks popcnt, sse4_1, sse4_2, which numpy needs" in cpu.complaint()
 
@@ -29,12 +29,14 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 @pytest.mark.parametrize(
     ("flags", "machine"), [(f"{FIRST} cx16 popcnt sse4_1 sse4_2 ssse3", "x86_64"), (FIRST, "aarch64")]
 )
-def test_what_numpy_runs_on_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, machine: str) -> None:
+def test_cpus_that_numpy_supports_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, machine: str
+) -> None:
     listed(monkeypatch, tmp_path, flags, machine)
     assert not cpu.complaint()
 
 
-def test_a_system_that_lists_no_features_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_system_that_does_not_list_cpu_features_is_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     listed(monkeypatch, tmp_path, "")
     (tmp_path / "cpuinfo").write_text("processor\t: 0\n")
     assert not cpu.complaint()
@@ -51,7 +53,7 @@ def test_a_system_that_lists_no_features_is_taken(monkeypatch: pytest.MonkeyPatc
         (6, []),  # too many: each keeps all
     ],
 )
-def test_processes_share_all_cores_as_neighbours(
+def test_pinned_processes_share_all_cores_in_adjacent_groups(
     monkeypatch: pytest.MonkeyPatch, count: int, shares: list[set[int]]
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 2, 8, 3, 5})
@@ -62,7 +64,7 @@ def test_processes_share_all_cores_as_neighbours(
     assert set_to == shares
 
 
-def test_the_command_ends_with_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_exits_with_one_line_on_an_unsupported_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     listed(monkeypatch, tmp_path, FIRST)
     monkeypatch.setattr(sys, "argv", ["lapsrn", "--version"])
     with pytest.raises(SystemExit, match="lapsrn: this CPU lacks cx16, popcnt"):

@@ -75,7 +75,7 @@ def told_to_stop(service: Process, number: signal.Signals) -> int:
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-def test_a_service_that_is_told_to_stop_while_it_starts_ends_with_0(
+def test_a_service_stopped_during_its_start_exits_with_0(
     tmp_path: Path, number: signal.Signals, command: tuple[str, ...]
 ) -> None:
     with starting(tmp_path, command) as (service, keys):
@@ -84,7 +84,7 @@ def test_a_service_that_is_told_to_stop_while_it_starts_ends_with_0(
         os.close(reader)
 
 
-def test_keys_are_read_again_after_a_sighup_while_it_starts(tmp_path: Path) -> None:
+def test_api_keys_are_read_again_after_a_sighup_during_the_start(tmp_path: Path) -> None:
     with starting(tmp_path, FAKE) as (service, keys):
         settings = keys.await_reader(service)
         service.signal(signal.SIGHUP)
@@ -102,7 +102,7 @@ def listen_and_end() -> None:
     os._exit(3)
 
 
-def test_a_process_that_is_being_started_gets_its_signals_when_it_listens() -> None:
+def test_a_child_process_receives_held_back_signals_once_it_handles_them() -> None:
     process = multiprocessing.get_context("spawn").Process(target=listen_and_end)
     with early_signals.held_back():
         process.start()
@@ -119,7 +119,7 @@ def listen_and_ask() -> None:
     os._exit(subprocess.run([sys.executable, "-c", "raise SystemExit(7)"]).returncode)
 
 
-def test_it_learns_how_children_end_whoever_has_started_it() -> None:
+def test_exit_statuses_of_children_are_known_whatever_the_parent_ignored() -> None:
     process = multiprocessing.get_context("spawn").Process(target=listen_and_ask)
     process.start()
     process.join(SECONDS)

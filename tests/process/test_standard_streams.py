@@ -20,7 +20,9 @@ with open(sys.argv[1], "w") as file:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="there is no /proc to look into")
 @pytest.mark.parametrize("closed", [(), (0,), (1,), (2,), (0, 2), (0, 1, 2)], ids=str)
-def test_they_are_opened_on_the_null_device_and_the_others_left_alone(tmp_path: Path, closed: tuple[int, ...]) -> None:
+def test_closed_streams_are_opened_on_the_null_device_and_others_left_unchanged(
+    tmp_path: Path, closed: tuple[int, ...]
+) -> None:
     def close() -> None:
         for number in closed:
             os.close(number)

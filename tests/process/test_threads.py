@@ -8,7 +8,7 @@ from app.errors import StartupError
 from app.process import threads
 
 
-def test_as_many_threads_as_are_required_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_required_number_of_threads_runs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     start, before, most = threading.Thread.start, threading.active_count(), 0
 
     def counted(thread: threading.Thread) -> None:
@@ -21,7 +21,7 @@ def test_as_many_threads_as_are_required_run_at_once(monkeypatch: pytest.MonkeyP
     assert (most, threading.active_count()) == (5, before)
 
 
-def test_too_few_threads_are_told_and_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_threads_are_reported_and_none_is_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
     """They were a traceback once the service listened."""
     start, before = threading.Thread.start, threading.active_count()
 

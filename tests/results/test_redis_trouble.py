@@ -54,7 +54,7 @@ async def store(proxy: Proxy) -> AsyncIterator[RedisStore]:
     await made.close()
 
 
-async def test_a_large_result_takes_as_long_as_it_takes(proxy: Proxy, store: RedisStore) -> None:
+async def test_a_large_result_may_take_longer_than_the_timeout_of_a_command(proxy: Proxy, store: RedisStore) -> None:
     """Longer than a command may, each way: a limit on the whole picture would lose it."""
     proxy.bytes_per_second = 10 * CHUNK_BYTES
     assert await store.put("a", "", LARGE)
@@ -99,7 +99,7 @@ async def test_an_address_that_asks_for_text_gets_pictures(clean: RedisServer) -
     await store.close()
 
 
-async def test_it_is_reached_by_a_socket(clean: RedisServer) -> None:
+async def test_redis_can_be_reached_by_a_unix_socket(clean: RedisServer) -> None:
     store = RedisStore(clean.socket_url, 1 << 20, 60)
     assert await store.available()
     assert await store.put("a", "", SMALL)
@@ -107,7 +107,7 @@ async def test_it_is_reached_by_a_socket(clean: RedisServer) -> None:
     await store.close()
 
 
-async def test_scripts_that_redis_forgot_are_sent_again(clean: RedisServer, store: RedisStore) -> None:
+async def test_scripts_that_redis_has_lost_are_sent_again(clean: RedisServer, store: RedisStore) -> None:
     assert await store.put("a", "", SMALL)
     async with Redis.from_url(clean.url) as redis:
         await redis.script_flush()
@@ -115,7 +115,7 @@ async def test_scripts_that_redis_forgot_are_sent_again(clean: RedisServer, stor
     assert await store.get("b", "", 4) == LARGE[4]
 
 
-async def test_those_who_ask_at_once_do_not_run_out_of_connections(proxy: Proxy, store: RedisStore) -> None:
+async def test_many_concurrent_fetches_do_not_run_out_of_connections(proxy: Proxy, store: RedisStore) -> None:
     """One client may have 128 fetches under way; they must not take the store away from the others."""
     assert await store.put("a", "", SMALL)
     proxy.hang()
@@ -154,7 +154,7 @@ async def test_chunks_are_written_whole_or_not_at_all(proxy: Proxy, store: Redis
     assert await store.get("a", "", 4) == LARGE[4]
 
 
-async def test_a_result_that_could_not_be_written_whole_takes_no_room(proxy: Proxy, store: RedisStore) -> None:
+async def test_a_partly_written_result_takes_no_room(proxy: Proxy, store: RedisStore) -> None:
     proxy.hang_after(2 * CHUNK_BYTES)
     putting = asyncio.create_task(store.put("a", "", LARGE))
     await until(lambda: proxy.hangs)
@@ -187,7 +187,7 @@ async def test_a_result_that_is_evicted_while_it_is_written_leaves_nothing(clean
     await second.close()
 
 
-async def test_a_redis_that_hangs_is_asked_no_more(proxy: Proxy, store: RedisStore) -> None:
+async def test_a_redis_that_hangs_gets_no_further_commands(proxy: Proxy, store: RedisStore) -> None:
     assert await store.put("a", "", SMALL)
     proxy.hang()
     assert not await store.available()
@@ -202,7 +202,7 @@ async def test_a_redis_that_hangs_is_asked_no_more(proxy: Proxy, store: RedisSto
     assert await store.get("a", "", 2) == SMALL[2]
 
 
-async def test_who_talks_to_a_redis_that_is_found_away_is_cut_off(proxy: Proxy) -> None:
+async def test_commands_under_way_are_aborted_once_redis_is_found_unavailable(proxy: Proxy) -> None:
     link = RedisLink(proxy.url)
     inside = asyncio.Event()
 
@@ -220,7 +220,7 @@ async def test_who_talks_to_a_redis_that_is_found_away_is_cut_off(proxy: Proxy) 
     await link.close()
 
 
-async def test_a_probe_that_waits_behind_pictures_is_no_outage(proxy: Proxy) -> None:
+async def test_a_probe_that_waits_behind_pictures_does_not_count_as_an_outage(proxy: Proxy) -> None:
     """On a slow link a picture's chunks may fill it; as long as they get through, Redis is there."""
     link = RedisLink(proxy.url, timeout_seconds=1.0)
     proxy.hang()
@@ -251,7 +251,9 @@ async def test_an_outage_is_logged_once_and_so_is_its_end(proxy: Proxy, store: R
     ]
 
 
-async def test_it_looks_after_itself(proxy: Proxy, store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_store_notices_the_end_of_an_outage_by_itself(
+    proxy: Proxy, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.results.redis.PROBE_SECONDS", 0.01)
     store.start()
     await proxy.stop()
@@ -260,7 +262,7 @@ async def test_it_looks_after_itself(proxy: Proxy, store: RedisStore, monkeypatc
     await until(lambda: store.state == "ok")
 
 
-async def test_a_probe_that_misses_its_cancellation_ends_all_the_same(
+async def test_a_probe_that_misses_its_cancellation_still_ends(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that comes just as a time limit runs out is taken for that."""
@@ -282,7 +284,7 @@ async def test_a_probe_that_misses_its_cancellation_ends_all_the_same(
     assert missed == 1
 
 
-async def test_a_redis_with_room_for_nothing_but_probes_is_full(
+async def test_a_redis_with_room_only_for_probes_is_full(
     clean: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was "ok" while not one picture could be kept."""
@@ -301,7 +303,7 @@ async def test_a_redis_with_room_for_nothing_but_probes_is_full(
     assert (await store.available(), store.state) == (True, "ok")
 
 
-async def test_out_of_memory_is_full_and_what_is_there_can_be_fetched(
+async def test_a_redis_out_of_memory_is_full_and_its_results_can_still_be_fetched(
     clean: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.results.redis_link._FULL_SECONDS", 0.0)
@@ -318,7 +320,7 @@ async def test_out_of_memory_is_full_and_what_is_there_can_be_fetched(
     assert await store.put("b", "", SMALL)
 
 
-async def test_what_has_expired_makes_room_also_when_there_is_none(clean: RedisServer, store: RedisStore) -> None:
+async def test_expired_results_are_removed_even_if_redis_is_full(clean: RedisServer, store: RedisStore) -> None:
     assert await store.put("a", "", SMALL)
     async with Redis.from_url(clean.url) as redis:
         await redis.zadd(f"{PREFIX}ages", {PREFIX + storage_key("a", ""): 1.0})
@@ -328,7 +330,7 @@ async def test_what_has_expired_makes_room_also_when_there_is_none(clean: RedisS
         assert await redis.zcard(f"{PREFIX}ages") == 0
 
 
-async def test_a_redis_that_may_not_write_is_unavailable(clean: RedisServer, store: RedisStore) -> None:
+async def test_a_redis_that_refuses_writes_is_unavailable(clean: RedisServer, store: RedisStore) -> None:
     async with Redis.from_url(clean.url) as redis:
         await redis.config_set("min-replicas-to-write", 1)
         assert not await store.available()
@@ -337,7 +339,7 @@ async def test_a_redis_that_may_not_write_is_unavailable(clean: RedisServer, sto
     assert await store.available()
 
 
-async def test_after_a_failover_the_new_master_is_found(
+async def test_after_a_failover_the_new_primary_is_used(
     clean: RedisServer, proxy: Proxy, store: RedisStore, tmp_path: Path
 ) -> None:
     """The old one lives on as a replica, and keeps the connections that are open."""
@@ -356,7 +358,7 @@ async def test_after_a_failover_the_new_master_is_found(
         old.stop()
 
 
-async def test_a_redis_that_cannot_be_used_is_unavailable_and_the_log_says_why(
+async def test_a_redis_with_foreign_data_is_unavailable_and_the_log_says_why(
     clean: RedisServer, store: RedisStore
 ) -> None:
     """It answers, and takes what the probe writes; but nothing could be kept."""
@@ -373,7 +375,7 @@ async def test_a_redis_that_cannot_be_used_is_unavailable_and_the_log_says_why(
 
 
 @pytest.mark.parametrize("commands", ["time", "evalsha", "@scripting", "hset", "expire", "hmget", "hget", "mget"])
-async def test_a_user_without_a_permission_is_told_from_the_start(clean: RedisServer, commands: str) -> None:
+async def test_a_user_without_a_permission_is_reported_at_the_start(clean: RedisServer, commands: str) -> None:
     """Not by results that are not kept, and jobs that wait for that."""
     async with Redis.from_url(clean.url) as redis:
         tell: Any = redis.execute_command
@@ -388,7 +390,7 @@ async def test_a_user_without_a_permission_is_told_from_the_start(clean: RedisSe
         await tell("ACL", "DELUSER", "some")
 
 
-async def test_a_refusal_is_none_of_a_slow_link(clean: RedisServer) -> None:
+async def test_a_refused_command_does_not_count_as_a_slow_link(clean: RedisServer) -> None:
     """Also while other calls succeed, such as those that only read."""
     now = iter(range(1000))
     link = RedisLink(clean.url, clock=lambda: float(next(now)))
@@ -406,7 +408,7 @@ async def test_a_refusal_is_none_of_a_slow_link(clean: RedisServer) -> None:
 @pytest.mark.parametrize(
     "answer", [b":abc\r\n", b"*-5\r\n", b"#t\r\n", 2000 * b"*1\r\n" + b":1\r\n", b"HTTP/1.1 400 Bad Request\r\n"]
 )
-async def test_what_is_no_redis_is_unavailable(answer: bytes) -> None:
+async def test_a_server_that_is_not_redis_is_unavailable(answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1 << 16):
             writer.write(answer)
@@ -438,7 +440,7 @@ async def test_what_is_no_redis_is_unavailable(answer: bytes) -> None:
         ("2:0", ""),
     ],
 )
-async def test_what_another_program_wrote_is_no_result(
+async def test_data_written_by_another_program_is_not_taken_for_a_result(
     clean: RedisServer, store: RedisStore, field: str, value: str | bytes
 ) -> None:
     assert await store.put("a", "", SMALL)
@@ -447,7 +449,7 @@ async def test_what_another_program_wrote_is_no_result(
     assert await store.get("a", "", 2) is None
 
 
-async def test_a_redis_that_was_emptied_is_told_for_a_minute(clean: RedisServer) -> None:
+async def test_a_redis_that_was_emptied_is_reported_for_a_minute(clean: RedisServer) -> None:
     now, emptied = 0.0, 0
 
     def count() -> None:
@@ -471,7 +473,7 @@ async def test_a_redis_that_was_emptied_is_told_for_a_minute(clean: RedisServer)
     await link.close()
 
 
-async def test_a_redis_that_is_emptied_again_and_again_is_logged_once(clean: RedisServer) -> None:
+async def test_a_redis_that_is_emptied_repeatedly_is_logged_once(clean: RedisServer) -> None:
     """As by a `maxmemory` that is too small, and a policy that evicts whatever there is."""
     link = RedisLink(clean.url)
     await link.probe()
@@ -484,7 +486,7 @@ async def test_a_redis_that_is_emptied_again_and_again_is_logged_once(clean: Red
     await link.close()
 
 
-async def test_a_restart_that_lost_everything_is_counted_and_told_as_an_outage(clean: RedisServer) -> None:
+async def test_a_restart_that_lost_all_data_is_counted_and_reported_as_an_outage(clean: RedisServer) -> None:
     emptied = 0
 
     def count() -> None:
@@ -502,7 +504,7 @@ async def test_a_restart_that_lost_everything_is_counted_and_told_as_an_outage(c
     await link.close()
 
 
-async def test_only_a_redis_that_worked_all_the_while_proves_that_a_lease_ran_out(clean: RedisServer) -> None:
+async def test_a_lease_counts_as_expired_only_if_redis_was_available_all_the_time(clean: RedisServer) -> None:
     now = 0.0
     link = RedisLink(clean.url, clock=lambda: now)
     now = 10.0
@@ -528,7 +530,7 @@ async def test_only_a_redis_that_worked_all_the_while_proves_that_a_lease_ran_ou
     await link.close()
 
 
-async def test_after_a_break_a_lease_that_ran_out_proves_nothing(
+async def test_a_lease_that_expired_during_a_pause_does_not_count_as_expired(
     clean: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All processes were stopped, or Redis's clock was set, and the lease is read before it can be renewed."""
@@ -550,7 +552,7 @@ async def test_after_a_break_a_lease_that_ran_out_proves_nothing(
     await link.close()
 
 
-async def test_a_redis_that_evicts_keys_loses_no_lease_alone(clean: RedisServer) -> None:
+async def test_eviction_never_removes_a_lease_without_its_job(clean: RedisServer) -> None:
     """As one with the policy volatile-ttl would, which begins with what expires first."""
     link = RedisLink(clean.url)
     board = RedisBoard(link, 60.0, 10.0)
@@ -566,7 +568,7 @@ async def test_a_redis_that_evicts_keys_loses_no_lease_alone(clean: RedisServer)
     await link.close()
 
 
-async def test_a_lease_ends_unless_it_is_renewed_and_the_state_stays(clean: RedisServer) -> None:
+async def test_a_lease_expires_unless_renewed_while_the_state_is_kept(clean: RedisServer) -> None:
     link = RedisLink(clean.url)
     board = RedisBoard(link, 60.0, 0.0)
     await board.show("a", "", "a state")

@@ -24,7 +24,7 @@ async def url(redis_server: RedisServer) -> AsyncIterator[str]:
         await redis.flushall()
 
 
-async def test_what_is_written_is_what_the_record_says(url: str) -> None:
+async def test_the_stored_form_equals_the_recorded_one(url: str) -> None:
     now = await stored_form.write(url)
     assert (RECORDED, WRITTEN[-1]) == (FORM, now), (
         "What is written to Redis has changed. If the last version cannot read it, or this one not what that wrote, "
@@ -33,7 +33,7 @@ async def test_what_is_written_is_what_the_record_says(url: str) -> None:
 
 
 @pytest.mark.parametrize("written", WRITTEN)
-async def test_what_versions_with_this_form_wrote_is_read(url: str, written: Written) -> None:
+async def test_data_of_earlier_versions_with_this_form_can_be_read(url: str, written: Written) -> None:
     await stored_form.restore(url, written)
     store = RedisStore(url, 1 << 20, 600)
     assert {level: await store.get(ID, OWNER, level) for level in LEVELS} == LEVELS

@@ -8,7 +8,7 @@ from app.errors import QueueFull, TooManyRequests
 from app.service.answer_budget import AnswerBudget, Reader
 
 
-def test_one_client_may_have_half() -> None:
+def test_one_client_may_hold_half_of_the_budget() -> None:
     budget = AnswerBudget(100, 60.0)
     release = budget.hold("ann", 30)
     budget.hold("ann", 20)
@@ -20,7 +20,7 @@ def test_one_client_may_have_half() -> None:
     assert budget.held_bytes == 50
 
 
-def test_whoever_comes_finds_room_however_many_leave_theirs_unread() -> None:
+def test_a_new_client_finds_room_however_many_leave_their_answers_unread() -> None:
     """Two that read a byte now and then kept everybody else out, for as long as they liked."""
     budget = AnswerBudget(100, 60.0)
     for name, held in (("ann", 50), ("bob", 75), ("cat", 87)):
@@ -31,7 +31,7 @@ def test_whoever_comes_finds_room_however_many_leave_theirs_unread() -> None:
     budget.hold("dan", 13)
 
 
-def test_all_together_may_have_all() -> None:
+def test_all_clients_together_may_hold_the_whole_budget() -> None:
     budget = AnswerBudget(100, 60.0)
     for name, first in (("ann", 50), ("bob", 45)):
         budget.hold(name, first)
@@ -43,7 +43,7 @@ def test_all_together_may_have_all() -> None:
         budget.hold("dan", 1)
 
 
-def test_what_is_larger_than_the_budget_is_let_through_alone() -> None:
+def test_an_answer_larger_than_the_budget_is_sent_if_it_is_the_only_one() -> None:
     budget = AnswerBudget(100, 60.0)
     release = budget.hold("ann", 500)
     for name, error in (("ann", TooManyRequests), ("bob", QueueFull)):
@@ -56,7 +56,7 @@ def test_what_is_larger_than_the_budget_is_let_through_alone() -> None:
     budget.hold("bob", 500)
 
 
-def test_asking_for_room_takes_none() -> None:
+def test_holding_zero_bytes_takes_no_room() -> None:
     budget = AnswerBudget(100, 60.0)
     release = budget.hold("ann", 0)
     assert budget.held_bytes == 0
@@ -87,7 +87,7 @@ def clients() -> Clients:
     return clients
 
 
-def test_the_slowest_answers_are_cut_off_when_somebody_finds_no_room(clients: Clients) -> None:
+def test_the_slowest_answers_are_cut_off_when_another_client_finds_no_room(clients: Clients) -> None:
     """Many that read a byte now and then kept everybody else out, for as long as they liked."""
     clients.now = 20.0
     for name, read in (("ann", 2), ("bob", 1), ("cat", 3)):
@@ -103,7 +103,7 @@ def test_nobody_is_cut_off_while_there_is_room(clients: Clients) -> None:
     assert clients.cut_off == []
 
 
-def test_who_reads_fast_enough_or_has_just_begun_is_not_cut_off(clients: Clients) -> None:
+def test_clients_that_read_fast_enough_or_have_just_begun_are_not_cut_off(clients: Clients) -> None:
     clients.now = 4.9
     with pytest.raises(QueueFull):
         clients.begin("dan", 20)
@@ -115,7 +115,7 @@ def test_who_reads_fast_enough_or_has_just_begun_is_not_cut_off(clients: Clients
     assert clients.cut_off == []
 
 
-def test_who_holds_as_much_as_the_slow_cuts_nobody_off(clients: Clients) -> None:
+def test_a_client_that_holds_as_much_as_the_slow_ones_cuts_nobody_off(clients: Clients) -> None:
     clients.now = 20.0
     with pytest.raises(TooManyRequests):
         clients.begin("ann", 20)
@@ -125,7 +125,7 @@ def test_who_holds_as_much_as_the_slow_cuts_nobody_off(clients: Clients) -> None
     assert clients.cut_off == []
 
 
-def test_an_answer_that_is_cut_off_is_counted_out_once() -> None:
+def test_an_answer_that_is_cut_off_is_released_once() -> None:
     clients = Clients()
     release = clients.begin("ann", 100)
     clients.now = 20.0
@@ -142,7 +142,7 @@ def test_an_answer_without_a_reader_is_not_cut_off() -> None:
         clients.begin("bob", 1)
 
 
-def test_who_begins_anew_before_the_grace_time_is_over_has_none() -> None:
+def test_a_client_that_asks_again_within_the_grace_time_gets_no_new_one() -> None:
     """Many that asked again every few seconds and read nothing kept others out."""
     clients = Clients()
     clients.budget.hold("bob", 60)
@@ -159,7 +159,7 @@ def test_who_begins_anew_before_the_grace_time_is_over_has_none() -> None:
 @pytest.mark.parametrize(
     ("seconds", "read", "pause"), [(4.0, 2, 0.0), (4.0, 0, 60.0), (0.9, 0, 0.0)], ids=["fast", "long over", "too short"]
 )
-def test_whose_last_answer_was_not_slow_has_its_grace_time(seconds: float, read: int, pause: float) -> None:
+def test_a_client_whose_last_answer_was_not_slow_gets_a_grace_time(seconds: float, read: int, pause: float) -> None:
     clients = Clients()
     clients.budget.hold("bob", 60)
     release = clients.begin("ann", 30)
@@ -174,7 +174,7 @@ def test_whose_last_answer_was_not_slow_has_its_grace_time(seconds: float, read:
     assert clients.cut_off == []
 
 
-def test_whose_answer_was_read_fast_has_its_grace_time_again() -> None:
+def test_a_client_that_reads_an_answer_fast_gets_its_grace_time_back() -> None:
     clients = Clients()
     clients.budget.hold("bob", 60)
     for read in (0, 30):

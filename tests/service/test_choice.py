@@ -71,18 +71,18 @@ BOTH = served(OWN, DEEP, END, OWN_END)
         (BOTH, "end", "medium", 1.0, ("end", "deep", 2)),
     ],
 )
-def test_what_computes(
+def test_network_and_passes_for_effort_and_strength(
     networks: Networks, asked: str, effort: Effort, strength: float, choice: tuple[str, str, int]
 ) -> None:
     assert choose(networks, networks[asked], effort, strength) == Choice(*choice)
 
 
-def test_every_effort_is_in_the_table_with_passes_that_the_engine_has() -> None:
+def test_every_effort_has_a_row_with_a_number_of_passes_that_the_engine_supports() -> None:
     assert set(WORK) == set(get_args(Effort))
     assert {passes for work in WORK.values() for passes in work[1:]} <= set(PASSES)
 
 
-def test_the_companion_cleans_up_where_it_can() -> None:
+def test_the_companion_cleans_up_if_it_has_strengths() -> None:
     assert companion_of(WHOLE, PLAIN) is DEEP
     assert cleaner_of(WHOLE, PLAIN) is DEEP
     assert cleaner_of(WHOLE, LARGE) is LARGE
@@ -93,7 +93,7 @@ def test_the_companion_cleans_up_where_it_can() -> None:
         clean_up.check(WHOLE, PLAIN, strength)
 
 
-def test_strengths_are_those_of_what_cleans_up() -> None:
+def test_the_strengths_are_those_of_the_network_that_cleans_up() -> None:
     deep = FakeInfo("deep", deep_of="x4", strengths={"jpeg": [(0, 0.75)], "noise": [(0, 1.0)]})
     assert clean_up.strengths_of(served(OWN, deep), OWN) == deep.strengths
     assert clean_up.strengths_of(served(OWN), OWN) == TABLE
@@ -107,7 +107,7 @@ def test_a_network_whose_companion_is_missing_has_no_clean_up() -> None:
     assert clean_up.choose(WHOLE, LARGE, "auto", ()).strength == 0
 
 
-def test_the_name_of_full_strength_is_refused_with_another() -> None:
+def test_a_network_named_for_full_strength_is_refused_with_another_strength() -> None:
     assert base_of(WHOLE, END) is DEEP
     assert base_of(WHOLE, DEEP) is DEEP
     assert base_of(BOTH, OWN_END) is OWN
@@ -127,5 +127,7 @@ def test_the_name_of_full_strength_is_refused_with_another() -> None:
         (served(WAY, OWN_END), "x4", {"x4": "5", "own_end": "6", "way": "7"}),
     ],
 )
-def test_the_files_that_have_a_part_in_a_picture(networks: Networks, asked: str, files: dict[str, str]) -> None:
+def test_family_lists_every_weights_file_that_may_be_used_for_a_picture(
+    networks: Networks, asked: str, files: dict[str, str]
+) -> None:
     assert family(networks, networks[asked]) == files

@@ -67,14 +67,14 @@ def test_the_strength_comes_from_the_table(kind: str, amount: int, strength: flo
         ((Finding("jpeg", 100), Finding("area", 0)), "0.5; area"),
     ],
 )
-def test_what_needs_most_decides(findings: tuple[Finding, ...], told: str) -> None:
+def test_the_finding_that_needs_the_greatest_strength_decides(findings: tuple[Finding, ...], told: str) -> None:
     chosen = choose(NETWORKS, CLEANS, "auto", findings)
     assert str(chosen) == told
     assert chosen.reason in CLEAN_REASONS
 
 
 @pytest.mark.parametrize(("asked", "told"), [(0, "0"), (1, "1"), (0.3, "0.25"), (0.32, "0.375"), (1e-9, "0")])
-def test_what_is_asked_for_goes_before_what_is_found(asked: float, told: str) -> None:
+def test_a_requested_strength_overrides_the_findings(asked: float, told: str) -> None:
     chosen = choose(NETWORKS, CLEANS, asked, (Finding("jpeg", 10),))
     assert str(chosen) == told
     assert chosen.reason == "asked"
@@ -82,7 +82,7 @@ def test_what_is_asked_for_goes_before_what_is_found(asked: float, told: str) ->
 
 
 @pytest.mark.parametrize("findings", [(), (Finding("jpeg", 100),)])
-def test_losses_that_need_no_clean_up_are_as_if_there_were_none(findings: tuple[Finding, ...]) -> None:
+def test_compression_too_light_for_clean_up_counts_as_none(findings: tuple[Finding, ...]) -> None:
     assert not choose(NETWORKS, CLEANS, 0.5, findings).compressed
 
 
@@ -96,13 +96,13 @@ def test_losses_that_need_no_clean_up_are_as_if_there_were_none(findings: tuple[
     ],
 )
 @pytest.mark.parametrize("clean", ["auto", 0.5])
-def test_other_findings_are_no_losses_of_compression(
+def test_findings_other_than_compression_do_not_count_as_compression(
     findings: tuple[Finding, ...], compressed: bool, clean: float | Literal["auto"]
 ) -> None:
     assert choose(NETWORKS, CLEANS, clean, findings).compressed == compressed
 
 
-def test_noise_that_needs_more_than_small_losses_is_cleaned_up_as_noise() -> None:
+def test_noise_that_needs_more_strength_than_the_compression_is_cleaned_up_as_noise() -> None:
     for findings, compressed in (
         ((Finding("jpeg", 95), Finding("noise", 9)), False),
         ((Finding("jpeg", 95), Finding("noise", 2)), True),
@@ -112,7 +112,7 @@ def test_noise_that_needs_more_than_small_losses_is_cleaned_up_as_noise() -> Non
         assert choose(NETWORKS, CLEANS, 0.5, findings).compressed
 
 
-def test_a_network_at_full_strength_has_no_other() -> None:
+def test_a_network_named_for_full_strength_has_no_other_strength() -> None:
     both: tuple[float | Literal["auto"], ...] = ("auto", 1)
     for clean in both:
         assert choose(NETWORKS, END, clean, ()) == choose(NETWORKS, CLEANS, 1, ())
@@ -123,7 +123,7 @@ def test_a_network_at_full_strength_has_no_other() -> None:
     check(NETWORKS, END, 1.0)
 
 
-def test_a_network_without_clean_up_has_none() -> None:
+def test_a_network_without_clean_up_stays_at_strength_zero() -> None:
     assert choose(NETWORKS, PLAIN, "auto", (Finding("jpeg", 10),)) == CleanUp()
     with pytest.raises(BadParameter, match="plain has no clean-up"):
         check(NETWORKS, PLAIN, 0.5)

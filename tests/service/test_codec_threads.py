@@ -42,7 +42,7 @@ async def test_a_small_picture_does_not_wait_for_a_large_one(threads: CodecThrea
 
 
 @pytest.mark.parametrize("pixels", [SMALL_PIXELS, SMALL_PIXELS + 1])
-async def test_one_client_s_pieces_leave_a_thread_to_others(pixels: int) -> None:
+async def test_the_pieces_of_one_client_leave_a_thread_to_others(pixels: int) -> None:
     threads, go, began = CodecThreads(2), threading.Event(), threading.Semaphore(0)
 
     def long() -> bool:
@@ -83,7 +83,7 @@ async def test_clients_take_turns_piece_by_piece(threads: CodecThreads) -> None:
     assert "".join(order) == "abcabaa"
 
 
-async def test_what_waits_is_cancelled_at_the_end_and_what_has_begun_is_done() -> None:
+async def test_closing_cancels_waiting_pieces_and_finishes_those_that_have_begun() -> None:
     threads, go = CodecThreads(1), threading.Event()
     work = [asyncio.create_task(threads.run(lambda: go.wait(30), SMALL_PIXELS + 1)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -96,7 +96,7 @@ async def test_what_waits_is_cancelled_at_the_end_and_what_has_begun_is_done() -
     assert [type(each) for each in others] == [asyncio.CancelledError] * 2
 
 
-async def test_a_piece_that_was_cancelled_while_it_waited_is_not_done(threads: CodecThreads) -> None:
+async def test_a_piece_that_was_cancelled_while_waiting_is_not_run(threads: CodecThreads) -> None:
     go, done = threading.Event(), list[str]()
     first = asyncio.create_task(threads.run(lambda: go.wait(30), SMALL_PIXELS + 1))
     gone, kept = (
@@ -112,7 +112,7 @@ async def test_a_piece_that_was_cancelled_while_it_waited_is_not_done(threads: C
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_what_a_piece_held_is_let_go_at_once(threads: CodecThreads, fails: bool) -> None:
+async def test_references_held_by_a_piece_are_dropped_as_soon_as_it_ends(threads: CodecThreads, fails: bool) -> None:
     class Planes:
         def work(self) -> None:
             if fails:
@@ -132,13 +132,13 @@ async def test_what_a_piece_held_is_let_go_at_once(threads: CodecThreads, fails:
         gc.enable()
 
 
-async def test_what_is_raised_comes_back(threads: CodecThreads) -> None:
+async def test_exceptions_are_passed_on_to_the_caller(threads: CodecThreads) -> None:
     with pytest.raises(ZeroDivisionError):
         await threads.run(lambda: 1 // 0, 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
-async def test_threads_for_large_pictures_give_way(threads: CodecThreads) -> None:
+async def test_threads_for_large_pictures_have_a_lower_priority(threads: CodecThreads) -> None:
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
@@ -148,7 +148,7 @@ async def test_threads_for_large_pictures_give_way(threads: CodecThreads) -> Non
     assert niceness() == own
 
 
-async def test_a_large_picture_s_bands_are_pieces_of_work_of_their_own(threads: CodecThreads) -> None:
+async def test_the_bands_of_a_large_picture_are_separate_pieces_of_work(threads: CodecThreads) -> None:
     """Another large picture's work, which comes when the first band is being written, is done before the last one."""
     service = codec()
     decoded = service.decode(saved(picture(640, 600, 3) // 8, "PNG"), wanted(scale=4))
@@ -161,7 +161,7 @@ async def test_a_large_picture_s_bands_are_pieces_of_work_of_their_own(threads: 
     assert set(await finished) == {2, 4}
 
 
-async def test_no_thread_is_started_for_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_threads_are_started_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """By then a container may have all the processes that it is allowed."""
     threads = CodecThreads(2)
     try:
@@ -173,7 +173,7 @@ async def test_no_thread_is_started_for_a_request(monkeypatch: pytest.MonkeyPatc
         await threads.close()
 
 
-def test_a_system_that_allows_too_few_threads_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_threads_are_reported_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", _refused)
     with pytest.raises(StartupError, match="pids_limit"):
         CodecThreads(2)

@@ -27,7 +27,7 @@ class Decoders:
     def close(self) -> None: ...
 
 
-async def test_what_changes_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_change_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.service.decoder_watch.CHECK_SECONDS", 0.0)
     decoders = Decoders(
         ("ok", "", "no filter"),

@@ -35,7 +35,7 @@ async def state_of(client: httpx.AsyncClient, url: str) -> str:
     return "never seen"
 
 
-async def test_a_job_and_its_result_are_seen_from_the_other_process(serve: Running, redis_server: RedisServer) -> None:
+async def test_a_job_and_its_result_are_visible_from_another_process(serve: Running, redis_server: RedisServer) -> None:
     gate = threading.Event()
     shared = {"redis_url": redis_server.url, "processes": 2}
     async with serve([lambda: FakeModel(gate=gate)], **shared) as here, serve(**shared) as there:
@@ -51,7 +51,7 @@ async def test_a_job_and_its_result_are_seen_from_the_other_process(serve: Runni
         assert pictures.opened(picture.content).shape == (12, 18)
 
 
-async def test_a_job_is_cancelled_from_the_other_process(serve: Running, redis_server: RedisServer) -> None:
+async def test_a_job_can_be_cancelled_from_another_process(serve: Running, redis_server: RedisServer) -> None:
     gate = threading.Event()
     shared = {"redis_url": redis_server.url, "processes": 2}
     async with serve([lambda: FakeModel(gate=gate)], **shared) as here, serve(**shared) as there:
@@ -65,7 +65,7 @@ async def test_a_job_is_cancelled_from_the_other_process(serve: Running, redis_s
         gate.set()
 
 
-async def test_a_finished_job_is_forgotten_everywhere(
+async def test_a_finished_job_deleted_in_one_process_is_gone_in_all(
     serve: Running, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It counts for its client's share of jobs as long as it is remembered."""
@@ -83,7 +83,7 @@ async def test_a_finished_job_is_forgotten_everywhere(
         assert seen == [404, 404, 404, 404, 200, 200]
 
 
-async def test_a_job_cancelled_at_home_is_gone_everywhere(serve: Running, redis_server: RedisServer) -> None:
+async def test_a_job_cancelled_in_its_own_process_is_gone_in_all(serve: Running, redis_server: RedisServer) -> None:
     gate = threading.Event()
     shared = {"redis_url": redis_server.url, "processes": 2}
     async with serve([lambda: FakeModel(gate=gate)], **shared) as here, serve(**shared) as there:
@@ -100,7 +100,7 @@ async def test_a_job_cancelled_at_home_is_gone_everywhere(serve: Running, redis_
         gate.set()
 
 
-async def test_unknown_jobs_are_404_and_a_board_that_is_away_is_503(serve: Running, redis_server: RedisServer) -> None:
+async def test_unknown_jobs_are_404_and_an_unreachable_board_is_503(serve: Running, redis_server: RedisServer) -> None:
     async with serve(redis_url=redis_server.url) as client:
         assert (await client.get(f"/jobs/{'A' * 32}")).status_code == 404
         assert (await client.delete(f"/jobs/{'A' * 32}")).status_code == 404
@@ -109,7 +109,7 @@ async def test_unknown_jobs_are_404_and_a_board_that_is_away_is_503(serve: Runni
         assert (await client.delete(f"/jobs/{'A' * 32}")).status_code == 503
 
 
-async def test_a_board_with_no_room_for_jobs_does_not_say_that_there_are_none(
+async def test_a_full_board_answers_503_rather_than_404_for_jobs_that_it_lacks(
     serve: Running, redis_server: RedisServer
 ) -> None:
     """The process that has just accepted one cannot show it; its client, at another process, would take it for lost."""
@@ -124,14 +124,16 @@ async def test_a_board_with_no_room_for_jobs_does_not_say_that_there_are_none(
         assert "Retry-After" in refused.headers
 
 
-async def test_asking_for_unknown_jobs_leaves_nothing_in_redis(serve: Running, redis_server: RedisServer) -> None:
+async def test_requests_for_unknown_jobs_leave_nothing_in_redis(serve: Running, redis_server: RedisServer) -> None:
     """Whoever deletes jobs that are not there, one after the other, would fill it for all."""
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
         assert (await client.delete(f"/jobs/{'C' * 32}")).status_code == 404
         assert await redis.keys(f"{KEYS}job:{storage_key('C' * 32, '')}*") == []
 
 
-async def test_what_another_program_wrote_is_no_job(serve: Running, redis_server: RedisServer) -> None:
+async def test_data_written_by_another_program_is_not_taken_for_a_job(
+    serve: Running, redis_server: RedisServer
+) -> None:
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
         key = f"{KEYS}job:{storage_key('D' * 32, '')}"
         await redis.hset(key, mapping={"document": b"\xff{", "leased_until": "soon"})
@@ -139,7 +141,7 @@ async def test_what_another_program_wrote_is_no_job(serve: Running, redis_server
         assert (await client.get(f"/jobs/{'D' * 32}/events")).status_code == 404
 
 
-async def test_events_of_another_process_outlive_an_outage_and_leave_no_traceback(
+async def test_an_event_stream_of_another_process_survives_an_outage_without_a_traceback(
     serve: Running, redis_server: RedisServer
 ) -> None:
     gate = threading.Event()
@@ -168,7 +170,7 @@ async def test_events_of_another_process_outlive_an_outage_and_leave_no_tracebac
             assert (await there.get(url)).json()["state"] == "done"
 
 
-async def test_a_job_of_a_process_that_died_is_lost(
+async def test_a_job_of_a_dead_process_is_reported_lost(
     serve: Running, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told within the lease, not after the ten minutes for which a finished job is remembered."""
@@ -198,7 +200,7 @@ async def test_a_job_of_a_process_that_died_is_lost(
     await store.close()
 
 
-async def test_a_state_is_shown_no_shorter_than_its_lease_lasts(redis_server: RedisServer) -> None:
+async def test_a_shown_state_is_kept_at_least_as_long_as_its_lease(redis_server: RedisServer) -> None:
     """Else a job of a process that died would be unknown before it is lost."""
     store = RedisStore(redis_server.url, 1000, 60)
     board = store.board(0.001, 60.0)

@@ -87,7 +87,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     return view
 
 
-async def test_changes_are_seen(watch: Watch) -> None:
+async def test_changes_of_a_job_are_noticed(watch: Watch) -> None:
     view = watch(Board(shown(1), shown(1), shown(2), shown(3, "done")))
     assert await view.changed(1, 60.0)
     assert (view.snapshot.version, view.snapshot.state) == (2, "running")
@@ -95,14 +95,14 @@ async def test_changes_are_seen(watch: Watch) -> None:
     assert (view.snapshot.version, view.snapshot.state) == (3, "done")
 
 
-async def test_a_job_whose_process_is_gone_is_lost(watch: Watch) -> None:
+async def test_a_job_without_a_lease_is_lost(watch: Watch) -> None:
     view = watch(Board(shown(1), shown(1, leased=False)))
     assert await view.changed(1, 60.0)
     assert (view.snapshot.state, view.snapshot.error, view.snapshot.version) == ("failed", LOST, 2)
     assert view.snapshot.finished
 
 
-def test_it_is_lost_for_who_asks_later_too(watch: Watch) -> None:
+def test_a_lost_job_is_reported_lost_to_later_requests_too(watch: Watch) -> None:
     assert watch(Board(NOBODY), leased=False).snapshot.error == LOST
 
 
@@ -131,7 +131,7 @@ async def test_a_finished_job_needs_no_lease(watch: Watch) -> None:
     assert (view.snapshot.state, view.snapshot.error) == ("done", None)
 
 
-async def test_an_outage_ends_nothing(watch: Watch) -> None:
+async def test_an_outage_of_the_board_does_not_end_a_job(watch: Watch) -> None:
     """Leases run out in it as nobody can renew them, and for as long again they prove nothing."""
     view = watch(Board(*["away"] * 30, *[shown(1, leased=False)] * 9, shown(1), shown(2)))
     assert not await view.changed(1, 20.0)
@@ -140,19 +140,19 @@ async def test_an_outage_ends_nothing(watch: Watch) -> None:
     assert (view.snapshot.version, view.snapshot.state) == (2, "running")
 
 
-async def test_a_process_that_died_in_an_outage_is_found_out_after_it(watch: Watch) -> None:
+async def test_a_process_that_died_during_an_outage_is_noticed_after_it(watch: Watch) -> None:
     view = watch(Board(*["away"] * 5, *[shown(1, leased=False)] * 10))
     assert await view.changed(1, 60.0)
     assert view.snapshot.error == LOST
 
 
-async def test_a_board_that_was_emptied_is_given_time_to_be_filled_again(watch: Watch) -> None:
+async def test_after_the_board_was_emptied_jobs_have_time_to_be_shown_again(watch: Watch) -> None:
     view = watch(Board(*[NOBODY] * 9, shown(1), shown(2, "done")))
     assert await view.changed(1, 60.0)
     assert (view.snapshot.state, view.snapshot.error) == ("done", None)
 
 
-async def test_a_job_that_nobody_shows_again_is_lost(watch: Watch) -> None:
+async def test_a_job_that_is_not_shown_again_is_lost(watch: Watch) -> None:
     board = Board(NOBODY)
     view = watch(board)
     assert await view.changed(1, 60.0)
@@ -160,21 +160,21 @@ async def test_a_job_that_nobody_shows_again_is_lost(watch: Watch) -> None:
     assert board.now == 1.0 + board.lease_seconds
 
 
-async def test_a_job_that_was_cancelled_is_not_lost(watch: Watch) -> None:
+async def test_a_cancelled_job_is_reported_cancelled_rather_than_lost(watch: Watch) -> None:
     view = watch(Board(Shown(None, leased=False, cancelled=True)))
     assert await view.changed(1, 60.0)
     assert (view.snapshot.state, view.snapshot.error) == ("cancelled", None)
 
 
 @pytest.mark.parametrize("text", ["garbage", '{"version": 1}', "[]", ""])
-async def test_what_is_no_job_is_as_nothing(watch: Watch, text: str) -> None:
+async def test_documents_that_are_not_jobs_are_ignored(watch: Watch, text: str) -> None:
     """It may be another program's, or another version's of this one while they take turns."""
     view = watch(Board(Shown(text, leased=True, cancelled=False), shown(2)))
     assert await view.changed(1, 60.0)
     assert view.snapshot.version == 2
 
 
-async def test_a_thousand_that_watch_a_job_read_it_as_often_as_one(watch: Watch) -> None:
+async def test_a_thousand_watchers_of_a_job_read_it_as_often_as_one(watch: Watch) -> None:
     board = Board(shown(1), shown(1), shown(2))
     views = [watch(board) for _ in range(1000)]
     assert all(await asyncio.gather(*(view.changed(1, 60.0) for view in views)))
@@ -182,7 +182,7 @@ async def test_a_thousand_that_watch_a_job_read_it_as_often_as_one(watch: Watch)
     assert board.now == 3.0
 
 
-async def test_who_waits_no_longer_leaves_the_read_to_the_others(watch: Watch) -> None:
+async def test_a_watcher_that_leaves_does_not_cancel_the_shared_read(watch: Watch) -> None:
     board = Board(shown(1), shown(2))
     first, second = watch(board), watch(board)
     leaving, waiting = asyncio.create_task(first.changed(1, 60.0)), asyncio.create_task(second.changed(1, 60.0))
@@ -192,12 +192,12 @@ async def test_who_waits_no_longer_leaves_the_read_to_the_others(watch: Watch) -
     assert board.now == 2.0
 
 
-async def test_a_change_is_waited_for_no_longer_than_asked(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_a_change_ends_at_the_timeout(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.service.job_polls.POLL_SECONDS", 60.0)
     assert not await watch(Board(shown(2))).changed(1, 0.01)
 
 
-async def test_who_comes_just_as_a_read_ends_waits_for_the_next_one(watch: Watch) -> None:
+async def test_a_watcher_that_arrives_as_a_read_ends_waits_for_the_next_one(watch: Watch) -> None:
     """In the pass of the event loop in which it ends: the same one over and over would keep everybody else waiting."""
     ended = asyncio.Event()
 

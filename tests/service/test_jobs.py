@@ -30,7 +30,7 @@ def job(clock: Clock) -> Job:
     return Job(order, Stages(lambda stage, seconds: None), clock)
 
 
-def test_it_runs_from_its_first_tile_on(job: Job) -> None:
+def test_a_job_is_running_from_its_first_tile_on(job: Job) -> None:
     assert job.snapshot().state == "queued"
     job.progress(0, 4)
     assert (job.snapshot().state, job.snapshot().total_tiles) == ("queued", 4)
@@ -38,7 +38,7 @@ def test_it_runs_from_its_first_tile_on(job: Job) -> None:
     assert (job.snapshot().state, job.snapshot().done_tiles) == ("running", 1)
 
 
-def test_the_time_left_follows_the_rate_since_the_first_tiles(job: Job, clock: Clock) -> None:
+def test_the_remaining_time_follows_the_rate_since_the_first_tiles(job: Job, clock: Clock) -> None:
     """What came before them, waiting in the queue, says nothing about the rate."""
     job.progress(0, 10)
     clock.now = 100.0
@@ -51,7 +51,7 @@ def test_the_time_left_follows_the_rate_since_the_first_tiles(job: Job, clock: C
     assert job.snapshot().seconds_left is None
 
 
-async def test_a_change_wakes_those_who_wait_for_it(job: Job) -> None:
+async def test_a_change_wakes_its_waiters(job: Job) -> None:
     seen = job.version
     waiting = asyncio.create_task(job.changed(seen, 60.0))
     await asyncio.sleep(0)

@@ -54,14 +54,14 @@ def counting(step: float) -> Iterator[float]:
         now += step
 
 
-async def test_what_is_kept_is_kept(metrics: Metrics) -> None:
+async def test_a_stored_result_can_be_fetched(metrics: Metrics) -> None:
     store = Store()
     assert await Keeper(store, metrics, 1000, 60.0).keep("a", "", LEVELS, patient=True) == ""
     assert await store.get("a", "", 2) == LEVELS[2]
     assert not_kept(metrics) == {"too-large": 0.0, "full": 0.0, "unavailable": 0.0}
 
 
-async def test_patience_tries_again_until_the_store_takes_it(metrics: Metrics) -> None:
+async def test_a_patient_keeper_retries_until_the_store_accepts_the_result(metrics: Metrics) -> None:
     store = Store(*[StoreUnavailable("away")] * 5, StoreUnavailable("full", full=True))
     assert await Keeper(store, metrics, 1000, 60.0).keep("a", "", LEVELS, patient=True) == ""
     assert store.asked == 7
@@ -69,7 +69,7 @@ async def test_patience_tries_again_until_the_store_takes_it(metrics: Metrics) -
     assert not_kept(metrics) == {"too-large": 0.0, "full": 0.0, "unavailable": 0.0}
 
 
-async def test_without_patience_it_tries_once(metrics: Metrics) -> None:
+async def test_an_impatient_keeper_tries_once(metrics: Metrics) -> None:
     store = Store(StoreUnavailable("away"))
     problem = await Keeper(store, metrics, 1000, 60.0).keep("a", "", LEVELS)
     assert problem == (
@@ -78,7 +78,7 @@ async def test_without_patience_it_tries_once(metrics: Metrics) -> None:
     assert (store.asked, not_kept(metrics)["unavailable"]) == (1, 1.0)
 
 
-async def test_patience_ends(metrics: Metrics) -> None:
+async def test_a_patient_keeper_gives_up_after_its_time(metrics: Metrics) -> None:
     store = Store(*[StoreUnavailable("full", full=True)] * 100)
     ticks = counting(1.0)
     problem = await Keeper(store, metrics, 1000, 10.0, clock=lambda: next(ticks)).keep("a", "", LEVELS, patient=True)
@@ -87,7 +87,7 @@ async def test_patience_ends(metrics: Metrics) -> None:
     assert not_kept(metrics) == {"too-large": 0.0, "full": 1.0, "unavailable": 0.0}
 
 
-async def test_what_is_too_large_is_not_tried_again(metrics: Metrics) -> None:
+async def test_a_result_that_is_too_large_is_not_retried(metrics: Metrics) -> None:
     store = Store()
     levels = {2: StoredPicture.of(b"x" * 1001, "image/png")}
     problem = await Keeper(store, metrics, 1000, 60.0).keep("a", "", levels, patient=True)
@@ -95,7 +95,7 @@ async def test_what_is_too_large_is_not_tried_again(metrics: Metrics) -> None:
     assert (store.asked, not_kept(metrics)["too-large"]) == (1, 1.0)
 
 
-async def test_what_turns_out_too_large_once_the_store_is_back_is_called_so(metrics: Metrics) -> None:
+async def test_a_result_that_turns_out_too_large_after_an_outage_is_reported_as_too_large(metrics: Metrics) -> None:
     store = Store(StoreUnavailable("away"))
     levels = {2: StoredPicture.of(b"x" * 1001, "image/png")}
     problem = await Keeper(store, metrics, 2000, 60.0).keep("a", "", levels, patient=True)
@@ -103,7 +103,7 @@ async def test_what_turns_out_too_large_once_the_store_is_back_is_called_so(metr
     assert (store.asked, not_kept(metrics)) == (2, {"too-large": 1.0, "full": 0.0, "unavailable": 0.0})
 
 
-async def test_what_waits_is_bounded(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_bytes_of_waiting_results_are_bounded(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     """Results in memory, for a store that is away: no more than the store may hold."""
     monkeypatch.setattr("app.service.keeper.RETRY_SECONDS", 600.0)
     store = Store(*[StoreUnavailable("away")] * 3)
@@ -115,7 +115,7 @@ async def test_what_waits_is_bounded(metrics: Metrics, monkeypatch: pytest.Monke
     assert await asyncio.gather(*waiting) == ["", ""]
 
 
-async def test_what_one_client_s_results_wait_for_is_not_all_the_room(
+async def test_the_waiting_results_of_one_client_leave_room_for_others(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.service.keeper.RETRY_SECONDS", 600.0)
@@ -131,7 +131,9 @@ async def test_what_one_client_s_results_wait_for_is_not_all_the_room(
     assert keeper.waiting_bytes == 0
 
 
-async def test_the_end_of_the_service_does_not_wait(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_the_keeper_does_not_wait_for_the_store(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.service.keeper.RETRY_SECONDS", 600.0)
     store = Store(*[StoreUnavailable("away")] * 100)
     keeper = Keeper(store, metrics, 1000, 6000.0)

@@ -35,7 +35,7 @@ async def settled(writer: LevelWriter) -> None:
     raise TimeoutError("still being written")
 
 
-async def test_files_written_row_by_row_are_those_written_at_once(threads: CodecThreads) -> None:
+async def test_files_written_in_bands_equal_those_written_at_once(threads: CodecThreads) -> None:
     service = codec(consistent=True)
     decoded, outputs = case(service)
     right = {
@@ -65,7 +65,7 @@ class Failing(Codec):
         return made
 
 
-async def test_a_band_that_fails_fails_the_picture(threads: CodecThreads) -> None:
+async def test_a_failed_band_fails_the_picture(threads: CodecThreads) -> None:
     service = Failing(FORMULAS, DecodeLimits(), threads=1)
     decoded, outputs = case(service)
     writer = LevelWriter(service, decoded, wanted(), (2, 4), threads)
@@ -76,7 +76,7 @@ async def test_a_band_that_fails_fails_the_picture(threads: CodecThreads) -> Non
         await writer.finish(outputs)
 
 
-async def test_nothing_is_written_after_the_end(threads: CodecThreads) -> None:
+async def test_nothing_is_written_after_close(threads: CodecThreads) -> None:
     service = codec()
     decoded, outputs = case(service)
     writer = LevelWriter(service, decoded, wanted(), (2, 4), threads)
@@ -86,7 +86,7 @@ async def test_nothing_is_written_after_the_end(threads: CodecThreads) -> None:
     assert not writer.busy
 
 
-async def test_only_the_levels_asked_for_are_written(threads: CodecThreads) -> None:
+async def test_only_the_requested_levels_are_written(threads: CodecThreads) -> None:
     service = codec()
     decoded, outputs = case(service)
     right = service.encode(decoded, [[planes[2] for planes in outputs]], 2, wanted()).body

@@ -6,7 +6,7 @@ from app.errors import QueueFull, TooManyPixels, TooManyRequests
 from app.service.picture_budget import PictureBudget
 
 
-def test_what_is_in_progress_is_counted_and_given_back() -> None:
+def test_pictures_in_progress_are_counted_and_released() -> None:
     budget = PictureBudget(100)
     with budget.hold("ann", 60):
         assert budget.held_bytes == 60
@@ -18,7 +18,7 @@ def test_what_is_in_progress_is_counted_and_given_back() -> None:
     assert budget.held_bytes == 0
 
 
-def test_what_does_not_fit_now_is_told_to_come_back() -> None:
+def test_a_picture_that_does_not_fit_now_is_refused_with_a_retry_time() -> None:
     budget = PictureBudget(100)
     with budget.hold("ann", 60):
         with pytest.raises(QueueFull) as refused, budget.hold("bob", 41):
@@ -27,7 +27,7 @@ def test_what_does_not_fit_now_is_told_to_come_back() -> None:
         assert budget.held_bytes == 60
 
 
-def test_a_client_alone_leaves_a_part_to_newcomers() -> None:
+def test_a_single_client_leaves_a_part_for_new_clients() -> None:
     budget = PictureBudget(100)
     with budget.hold("ann", 60):
         with pytest.raises(QueueFull), budget.hold("ann", 20):
@@ -36,11 +36,11 @@ def test_a_client_alone_leaves_a_part_to_newcomers() -> None:
             raise AssertionError("admitted")
 
 
-def test_a_first_picture_may_take_all() -> None:
+def test_a_first_picture_may_take_the_whole_budget() -> None:
     with PictureBudget(100).hold("ann", 100):
         pass
 
 
-def test_what_never_fits_is_told_what_to_change() -> None:
+def test_a_picture_that_can_never_fit_is_refused_with_what_to_change() -> None:
     with pytest.raises(TooManyPixels, match="format=png"), PictureBudget(100).hold("ann", 101):
         raise AssertionError("admitted")

@@ -56,7 +56,7 @@ ENGINE = FakeEngine()
         ({"long_side": 50}, "four", (2,), (25, 50)),
     ],
 )
-def test_the_smallest_level_that_reaches_the_size(
+def test_the_smallest_level_that_reaches_the_size_is_chosen(
     options: dict[str, Any], network: str, levels: tuple[int, ...], size: tuple[int, int] | None
 ) -> None:
     found = plan(ENGINE, UpscaleOptions(**options), 100, 200)
@@ -75,12 +75,12 @@ def test_the_smallest_level_that_reaches_the_size(
         ({"width": 300, "model": "none"}, "there is no model"),
     ],
 )
-def test_what_no_network_makes_is_refused(options: dict[str, Any], words: str) -> None:
+def test_scales_and_sizes_that_no_network_makes_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(BadParameter, match=words):
         plan(ENGINE, UpscaleOptions(**options), 100, 200)
 
 
-def test_what_needs_no_picture_is_refused_before_there_is_one() -> None:
+def test_options_that_are_invalid_for_any_picture_are_refused_before_decoding() -> None:
     assert check(ENGINE, UpscaleOptions(scale=3)) == "four"
     assert check(ENGINE, UpscaleOptions(width=10**9)) is None
     with pytest.raises(BadParameter):
@@ -94,7 +94,7 @@ def test_what_needs_no_picture_is_refused_before_there_is_one() -> None:
 @pytest.mark.parametrize(
     "options", [{"scale": 1.1}, {"scale": 2.0001}, {"long_side": 777}, {"width": 5}, {"height": 3}]
 )
-def test_no_size_is_larger_than_its_level(height: int, width: int, options: dict[str, Any]) -> None:
+def test_the_size_never_exceeds_the_level_it_is_reduced_from(height: int, width: int, options: dict[str, Any]) -> None:
     asked = UpscaleOptions(**options)
     try:
         found = plan(ENGINE, asked, height, width)

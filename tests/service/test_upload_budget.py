@@ -34,7 +34,7 @@ def filled(clients: Clients, declared: int = 80) -> dict[str, Reservation]:
     return uploads
 
 
-def test_the_slowest_uploads_are_cut_off_when_somebody_finds_no_room(clients: Clients) -> None:
+def test_the_slowest_uploads_are_cut_off_when_another_client_finds_no_room(clients: Clients) -> None:
     """Sixty of 6 MB, a little at a time, kept everybody else's of 5 MB out."""
     uploads = filled(clients)
     clients.now = 20.0
@@ -52,7 +52,7 @@ def test_the_slowest_uploads_are_cut_off_when_somebody_finds_no_room(clients: Cl
 
 
 @pytest.mark.parametrize(("declared", "seconds"), [(90, 4.9), (90, 0.0), (12, 27.0), (0, 29.0)])
-def test_nobody_who_is_fast_enough_or_has_just_begun_is_cut_off(
+def test_uploads_that_are_fast_enough_or_have_just_begun_are_not_cut_off(
     clients: Clients, declared: int, seconds: float
 ) -> None:
     """Of a body whose length is not declared only its time is known."""
@@ -63,14 +63,14 @@ def test_nobody_who_is_fast_enough_or_has_just_begun_is_cut_off(
     assert clients.woken == []
 
 
-def test_a_body_of_unknown_length_is_slow_after_the_whole_time(clients: Clients) -> None:
+def test_a_body_of_unknown_length_counts_as_slow_after_the_whole_time(clients: Clients) -> None:
     filled(clients, -10)
     clients.now = 30.1
     clients.begin("dan").grow(25)
     assert len(clients.woken) == 3
 
 
-def test_a_body_that_is_here_is_not_cut_off(clients: Clients) -> None:
+def test_a_body_that_has_arrived_is_not_cut_off(clients: Clients) -> None:
     for upload in filled(clients).values():
         upload.arrived()
     clients.now = 20.0
@@ -80,7 +80,7 @@ def test_a_body_that_is_here_is_not_cut_off(clients: Clients) -> None:
 
 
 @pytest.mark.parametrize("asks", ["slowly", "with more than the others"])
-def test_who_is_slow_or_holds_as_much_besides_cuts_nobody_off(clients: Clients, asks: str) -> None:
+def test_a_client_that_is_slow_itself_or_holds_as_much_cuts_nobody_off(clients: Clients, asks: str) -> None:
     uploads = filled(clients)
     clients.now = 20.0
     asking = uploads["5"] if asks == "slowly" else clients.begin("5")
@@ -89,7 +89,7 @@ def test_who_is_slow_or_holds_as_much_besides_cuts_nobody_off(clients: Clients, 
     assert clients.woken == []
 
 
-def test_an_upload_that_was_given_back_is_not_cut_off(clients: Clients) -> None:
+def test_a_released_upload_is_not_cut_off(clients: Clients) -> None:
     filled(clients)["0"].release()
     clients.now = 20.0
     clients.begin("dan").grow(25)

@@ -105,7 +105,9 @@ async def test_a_message_says_what_has_happened() -> None:
         (RuntimeError("a surprise"), "unreachable"),
     ],
 )
-async def test_it_is_tried_again_with_the_same_id_until_it_succeeds(problem: int | Exception, result: str) -> None:
+async def test_a_message_is_retried_with_the_same_id_until_it_is_delivered(
+    problem: int | Exception, result: str
+) -> None:
     sender = Fake(problem, problem, 201)
     told, metrics = made(sender)
     hook = hooked(told)
@@ -116,7 +118,7 @@ async def test_it_is_tried_again_with_the_same_id_until_it_succeeds(problem: int
     assert count(metrics, "lapsrn_webhook_tries_total", result="ok") == 1
 
 
-async def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pauses_between_tries_grow_and_the_tries_end(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
     async def noted(self: Webhooks, seconds: float) -> None:
@@ -137,19 +139,19 @@ async def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count(metrics, "lapsrn_webhooks_pending") == 0
 
 
-async def test_off_they_are_refused() -> None:
+async def test_a_webhook_is_refused_if_webhooks_are_off() -> None:
     told, _ = made(None)
     with pytest.raises(BadParameter, match="webhooks are off here"):
         hooked(told)
 
 
-async def test_what_is_not_allowed_is_refused() -> None:
+async def test_a_webhook_to_a_host_that_is_not_allowed_is_refused() -> None:
     told, _ = made(Fake())
     with pytest.raises(BadParameter, match=r"Webhook-Url: evil\.org is none of the hosts"):
         hooked(told, url="https://evil.org/")
 
 
-async def test_one_client_has_its_share_and_another_gets_in() -> None:
+async def test_one_client_is_limited_to_its_share_and_another_is_admitted() -> None:
     told, metrics = made(Fake(), most=6)
     held = [hooked(told, "one") for _ in range(6)]
     with pytest.raises(QueueFull):
@@ -163,7 +165,7 @@ async def test_one_client_has_its_share_and_another_gets_in() -> None:
     hooked(told, "one")
 
 
-async def test_receivers_that_hang_keep_their_clients_turns_only() -> None:
+async def test_receivers_that_hang_only_block_the_turns_of_their_own_client() -> None:
     sender = Fake()
     told, _ = made(sender, most=100)
     for _ in range(20):
@@ -178,7 +180,7 @@ async def test_receivers_that_hang_keep_their_clients_turns_only() -> None:
     await told.drain(10)
 
 
-async def test_all_clients_together_have_so_many_at_once() -> None:
+async def test_concurrent_deliveries_of_all_clients_are_limited() -> None:
     sender = Fake()
     told, _ = made(sender, most=1000)
     for number in range(2 * AT_ONCE):
@@ -192,7 +194,7 @@ async def test_all_clients_together_have_so_many_at_once() -> None:
     assert sender.under_way == 2 * AT_ONCE
 
 
-async def test_a_drain_gives_what_waits_one_last_try(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_drain_tries_each_waiting_message_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "FIRST_PAUSE_SECONDS", 1e6)
     sender = Fake(500, 200, 500)
     told, _ = made(sender, tries=9)
@@ -207,7 +209,7 @@ async def test_a_drain_gives_what_waits_one_last_try(monkeypatch: pytest.MonkeyP
     assert (late.state, len(sender.sent)) == ("failed", 3)
 
 
-async def test_closing_waits_for_nobody() -> None:
+async def test_closing_does_not_wait_for_receivers() -> None:
     sender = Fake()
     told, metrics = made(sender)
     hook = hooked(told, url=URL + "stuck")

@@ -38,7 +38,7 @@ def _shown(page: Any, body: bytes, media_type: str) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("points", [(9, 16), (9, 18), (12, 13), (9, 8)], ids=["PQ", "HLG", "P3", "linear"])
-def test_the_colours_are_those_of_the_source_in_every_format(browser: Any, points: tuple[int, int]) -> None:
+def test_results_show_the_colours_of_the_source_in_every_format(browser: Any, points: tuple[int, int]) -> None:
     page = browser.new_page()
     source = _source(*points)
     expected = np.array(_shown(page, source, "image/png"))
@@ -50,7 +50,7 @@ def test_the_colours_are_those_of_the_source_in_every_format(browser: Any, point
     page.close()
 
 
-def test_viewers_that_do_not_know_code_points_go_by_the_profile(browser: Any) -> None:
+def test_viewers_without_code_points_show_the_colours_of_the_profile(browser: Any) -> None:
     """The same PNG without cICP."""
     page = browser.new_page()
     _, encoded = upscaled(_source(12, 13))

@@ -39,12 +39,12 @@ def place(page: Any) -> dict[str, float]:
     return dict(page.locator("#after").bounding_box())
 
 
-def test_both_pictures_lie_on_each_other(page: Any) -> None:
+def test_both_pictures_are_aligned(page: Any) -> None:
     assert page.locator("#before").bounding_box() == place(page)
     assert page.evaluate("[before.naturalHeight, before.naturalWidth]") == [150, 300]
 
 
-def test_a_finished_picture_starts_with_half_of_each(service: Running, visit: Visit) -> None:
+def test_a_finished_picture_starts_with_the_divider_in_the_middle(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
@@ -90,20 +90,20 @@ def test_the_mouse_drags_the_divider(page: Any, target: float) -> None:
     assert float(clip.split()[-1].rstrip("px)")) == pytest.approx(box["x"] - view["x"] + target * box["width"], abs=1.5)
 
 
-def test_a_fitted_picture_is_divided_wherever_it_is_touched(page: Any) -> None:
+def test_clicking_a_fitted_picture_moves_the_divider_there(page: Any) -> None:
     box = place(page)
     page.mouse.click(box["x"] + 0.2 * box["width"], box["y"] + 10)
     assert share(page) == 20
 
 
-def test_one_to_one_shows_every_pixel_of_the_result_on_one_of_the_screen(page: Any) -> None:
+def test_one_to_one_maps_result_pixels_to_screen_pixels(page: Any) -> None:
     page.click("#zoom-one")
     box = place(page)
     assert (box["width"], box["height"]) == (1200, 600)
     assert page.locator("#zoom-value").inner_text() == "100 %"
 
 
-def test_one_to_one_holds_on_a_dense_screen_too(service: Running, visit: Visit) -> None:
+def test_one_to_one_maps_to_device_pixels_on_dense_screens(service: Running, visit: Visit) -> None:
     page = visit(service.url, device_scale_factor=2)
     upload(page, ("hill.png", png(150, 300)))
     wait_done(page)
@@ -112,7 +112,7 @@ def test_one_to_one_holds_on_a_dense_screen_too(service: Running, visit: Visit) 
     assert (box["width"], box["height"]) == (600, 300)
 
 
-def test_zoomed_in_the_mouse_moves_the_picture_and_never_leaves_a_gap(page: Any) -> None:
+def test_dragging_a_zoomed_picture_never_leaves_a_gap(page: Any) -> None:
     page.click("#zoom-one")
     page.click("#zoom-in")
     view, before = page.locator("#canvas").bounding_box(), place(page)
@@ -143,7 +143,7 @@ def test_keys_move_the_picture(page: Any, key: str, dx: int, dy: int) -> None:
     assert (after["x"] - before["x"], after["y"] - before["y"]) == (dx, dy)
 
 
-def test_plus_minus_one_and_nought_zoom(page: Any) -> None:
+def test_plus_minus_1_and_0_zoom(page: Any) -> None:
     fitted = place(page)
     page.focus("#canvas")
     page.keyboard.press("1")
@@ -155,7 +155,7 @@ def test_plus_minus_one_and_nought_zoom(page: Any) -> None:
     assert place(page) == fitted
 
 
-def test_the_wheel_zooms_round_the_pointer(page: Any) -> None:
+def test_the_wheel_zooms_around_the_pointer(page: Any) -> None:
     page.click("#zoom-one")
     page.click("#zoom-in")
     before = place(page)
@@ -169,7 +169,7 @@ def test_the_wheel_zooms_round_the_pointer(page: Any) -> None:
         assert (at - after[start]) / after[length] == pytest.approx(there, abs=0.002)
 
 
-def test_a_double_click_goes_to_true_size_and_back(page: Any) -> None:
+def test_a_double_click_toggles_one_to_one(page: Any) -> None:
     fitted = place(page)
     x, y = fitted["x"] + fitted["width"] / 2, fitted["y"] + fitted["height"] / 2 + 80
     page.mouse.dblclick(x, y)
@@ -197,7 +197,7 @@ def test_two_fingers_zoom(service: Running, visit: Visit) -> None:
     assert place(page)["width"] / before["width"] == pytest.approx(3, rel=0.1)
 
 
-def test_after_a_change_of_the_window_a_fitted_picture_still_fits(page: Any) -> None:
+def test_a_fitted_picture_still_fits_after_resizing_the_window(page: Any) -> None:
     page.set_viewport_size({"width": 1000, "height": 600})
     view, box = page.locator("#canvas").bounding_box(), place(page)
     assert view["x"] < box["x"]

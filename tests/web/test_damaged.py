@@ -39,7 +39,7 @@ def animation(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", [row.name for row in FORMATS if row.name not in WHOLE_ONLY])
-def test_of_a_damaged_picture_what_is_there_can_be_taken(service: Running, visit: Visit, kind: str) -> None:
+def test_the_decodable_part_of_a_damaged_picture_is_offered(service: Running, visit: Visit, kind: str) -> None:
     page = visit(service.url, may_complain=True)
     upload(page, (f"hill.{kind}", cut(kind)))
     page.wait_for_selector(".entry[data-state=failed]")
@@ -52,7 +52,7 @@ def test_of_a_damaged_picture_what_is_there_can_be_taken(service: Running, visit
 
 
 @pytest.mark.parametrize("kind", sorted(WHOLE_ONLY))
-def test_what_decodes_whole_or_not_at_all_is_said(service: Running, visit: Visit, kind: str) -> None:
+def test_formats_that_cannot_be_decoded_in_part_are_explained(service: Running, visit: Visit, kind: str) -> None:
     page = visit(service.url, may_complain=True)
     upload(page, (f"hill.{kind}", cut(kind)))
     page.wait_for_selector(".entry[data-state=failed]")
@@ -60,7 +60,7 @@ def test_what_decodes_whole_or_not_at_all_is_said(service: Running, visit: Visit
     assert page.locator("#trouble-remedies button").count() == 0
 
 
-def test_where_nothing_is_there_nothing_more_is_offered(service: Running, visit: Visit) -> None:
+def test_nothing_is_offered_if_no_pixel_can_be_decoded(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     upload(page, ("hill.png", cut("PNG")[:40]))
     page.wait_for_selector(".entry[data-state=failed]")
@@ -70,7 +70,7 @@ def test_where_nothing_is_there_nothing_more_is_offered(service: Running, visit:
 
 
 @pytest.mark.parametrize(("format", "offered"), [("png", 2), ("webp", 2), ("jpeg", 1)])
-def test_an_animation_offers_what_the_format_can_hold(
+def test_an_animation_offers_only_choices_that_the_format_can_hold(
     service: Running, visit: Visit, format: str, offered: int
 ) -> None:
     page = visit(f"{service.url}?format={format}", may_complain=True)
@@ -84,7 +84,7 @@ def test_an_animation_offers_what_the_format_can_hold(
     assert page.evaluate("[after.naturalHeight, after.naturalWidth]") == [48, 64]
 
 
-def test_a_heic_photo_is_taken(service: Running, visit: Visit) -> None:
+def test_a_heic_photo_is_accepted(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     until(page, "files.accept.includes('.heic')")
     upload(page, ("IMG_0001.HEIC", heic()), media_type="image/heic")
@@ -92,7 +92,7 @@ def test_a_heic_photo_is_taken(service: Running, visit: Visit) -> None:
     assert page.evaluate("[after.naturalHeight, after.naturalWidth]") == [4 * HEIGHT, 4 * WIDTH]
 
 
-def test_where_no_heic_is_taken_it_is_named_and_answered_before_it_is_sent(service: Running, visit: Visit) -> None:
+def test_a_heic_photo_is_refused_before_the_upload_if_not_accepted(service: Running, visit: Visit) -> None:
     page = visit("about:blank")
     model = httpx.get(f"{service.url}model").json()
     model["limits"]["formats"].remove("HEIC")

@@ -24,7 +24,7 @@ def zip_of(page: Any) -> zipfile.ZipFile:
     return zipfile.ZipFile(io.BytesIO(Path(caught.value.path()).read_bytes()))
 
 
-def test_all_results_come_as_one_zip_of_what_the_interface_gives(service: Running, visit: Visit) -> None:
+def test_all_results_are_saved_as_one_zip_with_the_bytes_of_the_api(service: Running, visit: Visit) -> None:
     pictures = {f"{n}.png": png(10 + n, 20, seed=n) for n in range(14)}
     page = visit(service.url)
     upload(page, *pictures.items())
@@ -37,14 +37,14 @@ def test_all_results_come_as_one_zip_of_what_the_interface_gives(service: Runnin
         assert saved.read(name.replace(".png", "-x4.png")) == service.upscale(body, 4)
 
 
-def test_names_in_a_zip_are_told_apart(service: Running, visit: Visit) -> None:
+def test_names_in_a_zip_are_unique(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("a.png", png(10, 20)), ("a.png", png(20, 10)), ("a.jpg", png(10, 10)))
     finished(page, 3)
     assert zip_of(page).namelist() == ["a-x4.png", "a-x4 (2).png", "a-x4 (3).png"]
 
 
-def test_a_zip_can_be_made_again_after_a_change(service: Running, visit: Visit) -> None:
+def test_a_zip_can_be_saved_again_after_a_change(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("a.png", png(10, 20)), ("b.png", png(20, 10)))
     finished(page, 2)
@@ -54,7 +54,7 @@ def test_a_zip_can_be_made_again_after_a_change(service: Running, visit: Visit) 
     assert sorted(zip_of(page).namelist()) == ["a-x2.png", "b-x4.png"]
 
 
-def test_a_large_zip_goes_straight_to_the_file_that_is_chosen(service: Running, visit: Visit) -> None:
+def test_a_large_zip_is_streamed_to_the_chosen_file(service: Running, visit: Visit) -> None:
     """The dialog cannot be used without hands: a file of the page's own storage takes the place of the chosen one."""
     page = visit(service.url)
     pictures = {name: png(12, 16, seed=n) for n, name in enumerate(["a.png", "b.png"])}
@@ -90,7 +90,7 @@ def test_a_large_zip_goes_straight_to_the_file_that_is_chosen(service: Running, 
         assert saved.read(name.replace(".png", "-x4.png")) == service.upscale(picture, 4)
 
 
-def test_a_row_is_downloaded_as_it_is_named(service: Running, visit: Visit) -> None:
+def test_a_row_is_downloaded_under_its_name(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     picture = png(20, 30)
     page.select_option("#quality", "best")
@@ -120,7 +120,7 @@ def test_a_result_is_copied_as_png(service: Running, visit: Visit, kind: str) ->
     assert Image.open(io.BytesIO(bytes(body))).size == (120, 80)
 
 
-def test_what_the_browser_does_not_let_be_copied_is_said(service: Running, visit: Visit) -> None:
+def test_a_refused_copy_is_reported(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     page.evaluate("() => { navigator.clipboard.write = () => Promise.reject(new DOMException('no')); }")
     upload(page, ("hill.png", png(20, 30)))

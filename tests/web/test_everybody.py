@@ -27,7 +27,7 @@ def complaints(page: Any, axe: str) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing_serious(service: Running, visit: Visit, axe: str, scheme: str, width: int) -> None:
+def test_axe_finds_no_serious_issues(service: Running, visit: Visit, axe: str, scheme: str, width: int) -> None:
     page = visit(service.url, width=width, color_scheme=scheme, may_complain=True)
     assert complaints(page, axe) == []
     service.pace.hold()
@@ -49,14 +49,14 @@ def test_axe_finds_nothing_serious(service: Running, visit: Visit, axe: str, sch
     assert complaints(page, axe) == []
 
 
-def test_axe_finds_nothing_serious_where_something_cannot_be_chosen(several: Running, visit: Visit, axe: str) -> None:
+def test_axe_finds_no_serious_issues_with_disabled_choices(several: Running, visit: Visit, axe: str) -> None:
     page = visit(several.url)
     page.click("#scales label:has([value='8'])")
     page.wait_for_selector(".tick[data-off=true]")
     assert complaints(page, axe) == []
 
 
-def test_axe_finds_nothing_serious_in_the_key_dialog(locked: Running, visit: Visit, axe: str) -> None:
+def test_axe_finds_no_serious_issues_in_the_key_dialog(locked: Running, visit: Visit, axe: str) -> None:
     page = visit(locked.url, may_complain=True)
     upload(page, ("hill.png", png(20, 30)))
     page.wait_for_selector("#key[open]")
@@ -101,7 +101,7 @@ def test_the_tab_key_goes_from_picture_to_tools_to_list(service: Running, visit:
     ]
 
 
-def test_the_keyboard_alone_gets_a_picture_enlarged_twice(service: Running, visit: Visit) -> None:
+def test_a_picture_can_be_upscaled_twice_by_keyboard_alone(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     choosers: list[Any] = []
     page.on("filechooser", lambda chooser: choosers.append(chooser))
@@ -133,7 +133,7 @@ def press(page: Any, selector: str) -> None:
     page.keyboard.press("Enter")
 
 
-def test_the_focus_is_kept_when_its_control_goes_away(service: Running, visit: Visit) -> None:
+def test_the_focus_moves_on_when_its_control_disappears(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     service.pace.hold()
     upload(page, *((f"{n}.png", png(20, 30)) for n in range(4)), ("bad.png", b"no"))
@@ -162,7 +162,7 @@ def test_the_focus_is_kept_when_its_control_goes_away(service: Running, visit: V
     assert focused(page) == "bad.png"
 
 
-def test_the_focus_does_not_come_back_to_who_left_it(service: Running, visit: Visit) -> None:
+def test_the_focus_does_not_return_to_a_control_that_was_left(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     service.pace.hold()
     upload(page, ("hill.png", png(20, 30)))
@@ -174,7 +174,7 @@ def test_the_focus_does_not_come_back_to_who_left_it(service: Running, visit: Vi
     assert page.evaluate("document.activeElement === document.body")
 
 
-def test_what_happens_is_said(service: Running, visit: Visit) -> None:
+def test_changes_are_announced_to_screen_readers(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     page.evaluate(
         """() => {
@@ -190,7 +190,7 @@ def test_what_happens_is_said(service: Running, visit: Visit) -> None:
     assert page.evaluate("heard") == ["hill.png added", "hill.png is done: 120 × 80", "hill.png removed"]
 
 
-def test_what_is_said_is_said_where_nothing_was_hidden(service: Running, visit: Visit) -> None:
+def test_announcements_use_a_live_region_that_was_never_hidden(service: Running, visit: Visit) -> None:
     """Screen readers may miss a live region that appears together with its words; an alert is heard all the same."""
     page = visit(service.url)
     hidden = "each => !each.checkVisibility() && each.id !== 'stopped'"
@@ -201,7 +201,7 @@ def test_what_is_said_is_said_where_nothing_was_hidden(service: Running, visit: 
     assert page.evaluate(f"[said, alarm].filter({hidden}).length") == 0
 
 
-def test_what_gets_the_focus_is_not_under_the_toast(service: Running, visit: Visit) -> None:
+def test_the_focused_control_is_not_covered_by_the_toast(service: Running, visit: Visit) -> None:
     page = visit(service.url, width=390, height=700)
     upload(page, *((f"{n}.png", png(10, 20)) for n in range(14)))
     until(page, "document.querySelectorAll('.entry[data-state=done]').length === 14")
@@ -223,7 +223,7 @@ def luminance(color: str) -> float:
 
 
 @pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
-def test_colours_follow_the_readers_setting(service: Running, visit: Visit, scheme: str, is_dark: bool) -> None:
+def test_colours_follow_the_preferred_scheme(service: Running, visit: Visit, scheme: str, is_dark: bool) -> None:
     page = visit(service.url, color_scheme=scheme)
     ground, ink = page.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
@@ -233,7 +233,7 @@ def test_colours_follow_the_readers_setting(service: Running, visit: Visit, sche
 
 
 @pytest.mark.parametrize("colours", ["none", "active"])
-def test_choices_have_their_arrows_whatever_the_colours(service: Running, visit: Visit, colours: str) -> None:
+def test_selects_have_arrows_with_forced_colours(service: Running, visit: Visit, colours: str) -> None:
     """The system's own colours leave no gradients."""
     page = visit(service.url, forced_colors=colours)
     upload(page, ("hill.png", png(60, 30)))
@@ -246,7 +246,7 @@ def test_choices_have_their_arrows_whatever_the_colours(service: Running, visit:
 
 
 @pytest.mark.parametrize("width", [320, 390, 640, 1280])
-def test_text_of_twice_the_size_fits(service: Running, browser: Any, tmp_path: Path, width: int) -> None:
+def test_text_of_double_size_fits(service: Running, browser: Any, tmp_path: Path, width: int) -> None:
     """As chosen in the browser's settings, not by zooming."""
     (tmp_path / "Default").mkdir()
     preferences = {"webkit": {"webprefs": {"default_font_size": 32}}}
@@ -271,7 +271,7 @@ def test_text_of_twice_the_size_fits(service: Running, browser: Any, tmp_path: P
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
-def test_nothing_sticks_out_on_a_phone(service: Running, visit: Visit, width: int) -> None:
+def test_nothing_overflows_on_a_phone(service: Running, visit: Visit, width: int) -> None:
     page = visit(service.url, width=width, height=700, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     upload(page, ("a-name-that-is-much-longer-than-any-phone-is-wide-and-goes-on.png", png(60, 30)))
@@ -287,7 +287,7 @@ def test_nothing_sticks_out_on_a_phone(service: Running, visit: Visit, width: in
 
 
 @pytest.mark.parametrize(("motion", "moves"), [("reduce", False), ("no-preference", True)])
-def test_the_result_slides_in_unless_little_motion_is_wanted(
+def test_the_result_slides_in_unless_reduced_motion_is_preferred(
     service: Running, visit: Visit, motion: str, moves: bool
 ) -> None:
     page = visit(service.url, reduced_motion=motion)
@@ -304,7 +304,7 @@ def test_the_result_slides_in_unless_little_motion_is_wanted(
     assert (page.evaluate("shares.size") > 3) is moves
 
 
-def test_forced_colours_leave_edges_where_shades_were(service: Running, visit: Visit) -> None:
+def test_forced_colours_show_edges_instead_of_shades(service: Running, visit: Visit) -> None:
     page = visit(service.url, forced_colors="active")
     upload(page, ("hill.png", png(20, 30)), ("lake.png", png(20, 30)))
     wait_done(page, 2)
@@ -315,7 +315,7 @@ def test_forced_colours_leave_edges_where_shades_were(service: Running, visit: V
         assert page.evaluate(style.format(over, "borderTopStyle")) == "solid"
 
 
-def test_a_name_from_right_to_left_turns_nothing_else(service: Running, visit: Visit) -> None:
+def test_a_right_to_left_name_does_not_reorder_other_text(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("صورة (1).png", png(20, 30)))
     wait_done(page)
@@ -325,7 +325,7 @@ def test_a_name_from_right_to_left_turns_nothing_else(service: Running, visit: V
     assert page.locator("#toast-words").text_content() == "\u2068صورة (1).png\u2069 removed"
 
 
-def test_on_paper_there_is_the_whole_result_alone(service: Running, visit: Visit) -> None:
+def test_printing_shows_the_whole_result_only(service: Running, visit: Visit) -> None:
     page = visit(service.url, color_scheme="dark")
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
@@ -343,7 +343,7 @@ def test_on_paper_there_is_the_whole_result_alone(service: Running, visit: Visit
     assert page.evaluate(seen.format("#after")) == page.evaluate(seen.format("#viewer"))
 
 
-def test_a_page_that_cannot_start_says_so(service: Running, visit: Visit) -> None:
+def test_a_page_that_cannot_start_shows_a_message(service: Running, visit: Visit) -> None:
     page = visit("about:blank", may_complain=True)
     page.route("**/js/queue.js", lambda route: route.abort())
     page.goto(service.url)

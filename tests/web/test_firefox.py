@@ -63,7 +63,7 @@ def saved(tab: Tab, folder: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
-def test_a_picture_comes_out_and_is_compared_and_saved(tab: Tab, folder: Path, service: Running) -> None:
+def test_a_picture_is_upscaled_compared_and_saved(tab: Tab, folder: Path, service: Running) -> None:
     name, body = "hill.png", PICTURES["hill.png"]
     choose(tab, folder, {name: body})
     assert tab.evaluate("[after.naturalHeight, after.naturalWidth]") == [240, 320]
@@ -77,7 +77,7 @@ def test_a_picture_comes_out_and_is_compared_and_saved(tab: Tab, folder: Path, s
     assert saved(tab, folder, "hill-x4.png") == service.upscale(body, 4)
 
 
-def test_other_settings_and_formats(tab: Tab, folder: Path, service: Running) -> None:
+def test_settings_and_formats_can_be_changed(tab: Tab, folder: Path, service: Running) -> None:
     choose(tab, folder, {"hill.png": PICTURES["hill.png"]})
     tab.click("#scales label:has([value='2'])")
     tab.until("after.naturalWidth === 160")
@@ -91,7 +91,7 @@ def test_other_settings_and_formats(tab: Tab, folder: Path, service: Running) ->
     assert saved(tab, folder, "hill-x2.webp") == answer.content
 
 
-def test_all_results_come_as_one_zip(tab: Tab, folder: Path, service: Running) -> None:
+def test_all_results_are_saved_as_one_zip(tab: Tab, folder: Path, service: Running) -> None:
     choose(tab, folder, PICTURES)
     tab.click("#download-all")
     archive = zipfile.ZipFile(io.BytesIO(saved(tab, folder, "pictures.zip")))
@@ -101,13 +101,13 @@ def test_all_results_come_as_one_zip(tab: Tab, folder: Path, service: Running) -
 
 
 @pytest.mark.parametrize("width", [320, 390])
-def test_nothing_sticks_out_on_a_phone(tab: Tab, folder: Path, width: int) -> None:
+def test_nothing_overflows_on_a_phone(tab: Tab, folder: Path, width: int) -> None:
     tab.resize(width, 700)
     choose(tab, folder, PICTURES)
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def test_what_is_no_picture_is_said_where_it_would_be(tab: Tab, folder: Path) -> None:
+def test_a_file_that_is_not_a_picture_is_reported_in_its_place(tab: Tab, folder: Path) -> None:
     (folder / "notes.png").write_text("these are notes")
     tab.choose_files("#files", [folder / "notes.png"])
     tab.until("!trouble.hidden")

@@ -109,13 +109,13 @@ def test_format_and_size_are_read(read: Any, name: str) -> None:
     [turned_tiff(), boxed(b"heic", angle=1), boxed(b"heic", angle=3)],
     ids=["tiff", "heic, once", "heic, three times"],
 )
-def test_a_turned_picture_is_told_upright(read: Any, body: bytes) -> None:
+def test_the_size_of_a_rotated_picture_is_that_of_the_upright_one(read: Any, body: bytes) -> None:
     found = read(body)
     assert (found["height"], found["width"]) == (WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (64, 96), (120, 160), (90, 160), (256, 264), (40, 70000)])
-def test_a_jpeg_xl_tells_its_size_in_several_ways(read: Any, height: int, width: int) -> None:
+def test_every_encoding_of_the_size_of_a_jpeg_xl_is_read(read: Any, height: int, width: int) -> None:
     found = read(bytes(imagecodecs.jpegxl_encode(np.zeros((height, width), np.uint8), lossless=True)))
     assert found == {"format": "jxl", "height": height, "width": width}
 
@@ -126,7 +126,7 @@ def test_every_format_of_the_service_is_known(read: Any) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("length", [12, 20, 30])
-def test_a_header_that_is_cut_short_is_no_error(read: Any, name: str, length: int) -> None:
+def test_a_truncated_header_is_no_error(read: Any, name: str, length: int) -> None:
     found = read(FILES[name][1][:length])
     assert found is None or found["format"] == FILES[name][0]
 
@@ -134,6 +134,6 @@ def test_a_header_that_is_cut_short_is_no_error(read: Any, name: str, length: in
 @pytest.mark.parametrize(
     "body", [b"", b"notes", b"\xff\xd8", b"II*\0\xff\xff\xff\xff", b"\0\0\0\x18ftypmp42" + bytes(16)]
 )
-def test_what_is_no_picture_has_no_size(read: Any, body: bytes) -> None:
+def test_files_that_are_not_pictures_have_no_size(read: Any, body: bytes) -> None:
     found = read(body)
     assert found is None or found["height"] == 0

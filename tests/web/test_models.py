@@ -31,13 +31,13 @@ def requests_of(page: Any) -> list[str]:
     return seen
 
 
-def test_one_network_offers_what_it_has(service: Running, visit: Visit) -> None:
+def test_a_single_network_offers_its_scales(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     until(page, "document.getElementById('limits').textContent !== ''")
     assert shown(page) == (["×2", "×4", "Size"], False)
 
 
-def test_eight_times_and_every_level_on_the_way(several: Running, visit: Visit) -> None:
+def test_x8_is_offered_with_every_level_below_it(several: Running, visit: Visit) -> None:
     page = visit(several.url)
     page.wait_for_selector("#scales label:has([value='8'])")
     assert shown(page) == (["×2", "×4", "×8", "Size"], True)
@@ -49,7 +49,7 @@ def test_eight_times_and_every_level_on_the_way(several: Running, visit: Visit) 
     until(page, "after.naturalWidth === 120")
 
 
-def test_cleaning_asks_for_the_network_that_does(several: Running, visit: Visit) -> None:
+def test_choosing_a_purpose_requests_its_network(several: Running, visit: Visit) -> None:
     """And at x8, which it has not, for none, and says so."""
     page = visit(several.url)
     page.wait_for_selector(JPEG)
@@ -65,7 +65,7 @@ def test_cleaning_asks_for_the_network_that_does(several: Running, visit: Visit)
     assert seen == ["scale=4&model=nearest_jpeg", "scale=8"]
 
 
-def test_one_purpose_at_a_time(several: Running, visit: Visit) -> None:
+def test_only_one_purpose_can_be_chosen_at_a_time(several: Running, visit: Visit) -> None:
     page = visit(several.url)
     page.wait_for_selector(JPEG)
     seen = requests_of(page)
@@ -77,7 +77,7 @@ def test_one_purpose_at_a_time(several: Running, visit: Visit) -> None:
     assert seen == ["scale=4&model=nearest_ink"]
 
 
-def test_the_strength_of_the_clean_up_is_asked_for(several: Running, visit: Visit) -> None:
+def test_the_clean_up_strength_is_sent(several: Running, visit: Visit) -> None:
     """Of a network that has one; the network that is its full strength is no choice of its own."""
     page = visit("about:blank", may_complain=True)
     model = httpx.get(f"{several.url}model").json()

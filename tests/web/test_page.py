@@ -19,7 +19,7 @@ def natural_size(page: Any) -> list[int]:
     return list(page.evaluate("[after.naturalHeight, after.naturalWidth]"))
 
 
-def test_a_chosen_picture_comes_out_four_times_as_large(service: Running, visit: Visit) -> None:
+def test_a_chosen_picture_is_upscaled_four_times(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", png(HEIGHT, WIDTH)))
     wait_done(page)
@@ -31,7 +31,7 @@ def test_a_chosen_picture_comes_out_four_times_as_large(service: Running, visit:
     assert page.locator("#said").text_content() == "hill.png is done: 1200 × 600"
 
 
-def test_twice_is_on_offer_and_then_is_the_only_level(service: Running, visit: Visit) -> None:
+def test_at_x2_there_is_only_one_level(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     page.check("#scales input[value='2']", force=True)
     upload(page, ("hill.png", png(40, 60)))
@@ -40,7 +40,7 @@ def test_twice_is_on_offer_and_then_is_the_only_level(service: Running, visit: V
     assert page.locator("#right option").all_inner_texts() == ["×2"]
 
 
-def test_progress_is_told_in_percent(service: Running, visit: Visit) -> None:
+def test_progress_is_shown_in_percent(service: Running, visit: Visit) -> None:
     service.pace.hold()
     page = visit(service.url)
     upload(page, ("hill.png", png(HEIGHT, WIDTH)))
@@ -59,7 +59,7 @@ def test_progress_is_told_in_percent(service: Running, visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("key", ["“quoted”", "broken\u200bkey", "鍵"])
-def test_a_key_that_cannot_be_sent_is_refused_where_it_is_typed(locked: Running, visit: Visit, key: str) -> None:
+def test_an_invalid_key_is_refused_in_the_dialog(locked: Running, visit: Visit, key: str) -> None:
     page = visit(locked.url, may_complain=True)
     upload(page, ("hill.png", png(20, 30)))
     page.wait_for_selector("#key[open]")
@@ -92,7 +92,7 @@ HELD_HALFWAY = """() => {
 """Lets half of a result through, and the rest after `go()`."""
 
 
-def test_fetching_the_result_is_told_in_percent(service: Running, visit: Visit) -> None:
+def test_the_progress_of_the_download_is_shown_in_percent(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     page.evaluate(HELD_HALFWAY)
     picture = png(40, 60)
@@ -106,7 +106,7 @@ def test_fetching_the_result_is_told_in_percent(service: Running, visit: Visit) 
     assert Path(caught.value.path()).read_bytes() == service.upscale(picture, 4)
 
 
-def test_a_row_of_pictures_is_worked_off_and_each_can_be_looked_at(service: Running, visit: Visit) -> None:
+def test_several_pictures_are_processed_and_each_can_be_viewed(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, *((f"{n}.png", png(20 + n, 30)) for n in range(4)))
     for nth in range(1, 5):
@@ -119,7 +119,7 @@ def test_a_row_of_pictures_is_worked_off_and_each_can_be_looked_at(service: Runn
 
 
 @pytest.mark.parametrize("level", [4, 2])
-def test_the_download_is_what_the_interface_gives(service: Running, visit: Visit, level: int) -> None:
+def test_the_download_has_the_bytes_of_the_api(service: Running, visit: Visit, level: int) -> None:
     picture = png(HEIGHT, WIDTH, seed=level)
     page = visit(service.url)
     upload(page, ("my hill.jpeg", picture))
@@ -132,7 +132,7 @@ def test_the_download_is_what_the_interface_gives(service: Running, visit: Visit
     assert Path(caught.value.path()).read_bytes() == service.upscale(picture, level)
 
 
-def test_the_other_level_takes_the_same_place(service: Running, visit: Visit) -> None:
+def test_switching_the_level_keeps_the_view(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", png(HEIGHT, WIDTH)))
     wait_done(page)
@@ -144,7 +144,7 @@ def test_the_other_level_takes_the_same_place(service: Running, visit: Visit) ->
     assert page.locator("#after").get_attribute("alt") == "hill.png, ×2"
 
 
-def test_what_is_no_picture_is_said_with_what_is(service: Running, visit: Visit) -> None:
+def test_a_file_that_is_not_a_picture_is_reported_with_the_accepted_formats(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     upload(page, ("notes.png", b"these are notes"))
     page.wait_for_selector(".entry[data-state=failed]")
@@ -188,7 +188,7 @@ def test_a_file_beyond_the_limit_is_not_sent(service: Running, visit: Visit) -> 
     assert "POST" not in sent
 
 
-def test_a_busy_service_is_asked_again_when_it_says(service: Running, visit: Visit) -> None:
+def test_a_busy_service_is_retried_after_its_retry_time(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     refusals = [{"status": 503, "headers": {"Retry-After": "3"}, "body": '{"type": "urn:lapsrn:problem:queue-full"}'}]
 
@@ -205,7 +205,7 @@ def test_a_busy_service_is_asked_again_when_it_says(service: Running, visit: Vis
     assert not refusals
 
 
-def test_a_job_that_fails_for_want_of_room_is_sent_again(service: Running, visit: Visit) -> None:
+def test_a_job_that_fails_for_lack_of_room_is_retried(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     error = {"type": "urn:lapsrn:problem:queue-full", "title": "Busy", "detail": "Queue full.", "status": 503}
     job = {"id": "x", "state": "failed", "progress": {"done": 0, "total": 0}, "results": {}, "error": error}
@@ -217,7 +217,7 @@ def test_a_job_that_fails_for_want_of_room_is_sent_again(service: Running, visit
     wait_done(page)
 
 
-def test_where_events_do_not_come_through_it_asks(service: Running, visit: Visit) -> None:
+def test_without_event_streams_the_page_polls(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     page.route("**/events", lambda route: route.abort())
     service.pace.hold()
@@ -229,7 +229,7 @@ def test_where_events_do_not_come_through_it_asks(service: Running, visit: Visit
     wait_done(page)
 
 
-def test_a_key_is_asked_for_only_when_needed_and_kept_for_the_tab(locked: Running, visit: Visit) -> None:
+def test_a_key_is_requested_only_when_needed_and_kept_for_the_tab(locked: Running, visit: Visit) -> None:
     picture = png(20, 30)
     page = visit(locked.url, may_complain=True)
     assert page.locator("#key").is_hidden()
@@ -251,7 +251,7 @@ def test_a_key_is_asked_for_only_when_needed_and_kept_for_the_tab(locked: Runnin
     assert page.evaluate(f"Object.values(localStorage).join().includes('{KEY}')") is False
 
 
-def test_removing_a_picture_under_way_cancels_its_job(service: Running, visit: Visit) -> None:
+def test_removing_a_running_picture_cancels_its_job(service: Running, visit: Visit) -> None:
     service.pace.hold()
     page = visit(service.url)
     upload(page, ("hill.png", png(HEIGHT, WIDTH)))
@@ -265,7 +265,7 @@ def test_removing_a_picture_under_way_cancels_its_job(service: Running, visit: V
     assert page.locator("#page").get_attribute("data-empty") == "true"
 
 
-def test_removing_a_result_makes_the_service_forget_it(service: Running, visit: Visit) -> None:
+def test_removing_a_result_deletes_it_from_the_service(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
@@ -276,7 +276,7 @@ def test_removing_a_result_makes_the_service_forget_it(service: Running, visit: 
     assert httpx.get(caught.value.url + "&level=4").status_code == 404
 
 
-def test_pasted_pictures_are_taken(service: Running, visit: Visit) -> None:
+def test_pasted_pictures_are_accepted(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     for _ in range(2):
         page.evaluate(
@@ -292,7 +292,7 @@ def test_pasted_pictures_are_taken(service: Running, visit: Visit) -> None:
     assert page.locator(".entry-name").all_inner_texts() == ["pasted-1.png", "pasted-2.png"]
 
 
-def test_dropped_pictures_are_taken_and_a_sheet_says_so_meanwhile(service: Running, visit: Visit) -> None:
+def test_dropped_pictures_are_accepted_and_an_overlay_shows_where(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     data = page.evaluate_handle(
         """bytes => {
@@ -313,7 +313,7 @@ def test_dropped_pictures_are_taken_and_a_sheet_says_so_meanwhile(service: Runni
     assert page.locator(".entry-name").all_inner_texts() == ["dropped.png"]
 
 
-def test_a_picture_that_only_the_service_can_read_is_shown_as_it_comes_out(service: Running, visit: Visit) -> None:
+def test_a_picture_that_the_browser_cannot_read_is_shown_once_upscaled(service: Running, visit: Visit) -> None:
     body = io.BytesIO()
     Image.open(io.BytesIO(png(40, 60))).save(body, "TIFF")
     page = visit(service.url)
@@ -325,7 +325,7 @@ def test_a_picture_that_only_the_service_can_read_is_shown_as_it_comes_out(servi
     assert box["width"] / box["height"] == pytest.approx(1.5)
 
 
-def test_it_works_behind_a_path_prefix(prefixed: Running, visit: Visit) -> None:
+def test_the_page_works_behind_a_path_prefix(prefixed: Running, visit: Visit) -> None:
     page = visit(prefixed.url)
     upload(page, ("hill.png", png(40, 60)))
     wait_done(page)
@@ -333,7 +333,7 @@ def test_it_works_behind_a_path_prefix(prefixed: Running, visit: Visit) -> None:
     until(page, "after.naturalWidth === 120")
 
 
-def test_it_asks_nobody_but_the_service_and_breaks_no_policy(service: Running, visit: Visit) -> None:
+def test_the_page_contacts_only_the_service_and_violates_no_policy(service: Running, visit: Visit) -> None:
     page = visit("about:blank")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

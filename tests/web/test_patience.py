@@ -44,7 +44,7 @@ def test_a_lost_connection_fails_no_picture(service: Running, visit: Visit) -> N
     assert page.locator("#banner").is_hidden()
 
 
-def test_a_job_goes_on_where_it_was_when_the_connection_is_back(service: Running, visit: Visit) -> None:
+def test_a_job_continues_when_the_connection_is_back(service: Running, visit: Visit) -> None:
     service.pace.hold()
     page = visit(service.url, may_complain=True)
     page.route("**/events", lambda route: route.abort())
@@ -87,7 +87,7 @@ WATCHED = """() => {
 }"""
 
 
-def test_the_pauses_grow(service: Running, visit: Visit) -> None:
+def test_pauses_between_retries_grow(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     page.evaluate(WATCHED)
     cut(page)
@@ -103,7 +103,7 @@ def test_the_pauses_grow(service: Running, visit: Visit) -> None:
     wait_done(page)
 
 
-def test_a_proxy_that_reaches_nobody_is_no_answer(service: Running, visit: Visit) -> None:
+def test_a_502_from_a_proxy_counts_as_an_outage(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     page.route("**/*", lambda route: route.fulfill(status=502, content_type="text/html", body="<h1>Bad gateway</h1>"))
     upload(page, ("hill.png", png(20, 30)))
@@ -113,7 +113,7 @@ def test_a_proxy_that_reaches_nobody_is_no_answer(service: Running, visit: Visit
     wait_done(page)
 
 
-def test_what_is_in_the_way_of_one_picture_only_is_said(service: Running, visit: Visit) -> None:
+def test_an_error_for_a_single_picture_is_reported(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     page.route("**/upscale*", lambda route: route.abort())
     upload(page, ("hill.png", png(20, 30)))
@@ -148,7 +148,7 @@ def test_a_file_that_is_gone_is_told_from_a_service_that_is_away(
     assert page.locator("#banner").is_hidden()
 
 
-def test_all_that_failed_can_be_tried_again_at_once(service: Running, visit: Visit) -> None:
+def test_all_failed_pictures_can_be_retried_at_once(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     broken = {"type": "urn:lapsrn:problem:internal-error", "title": "Internal error", "request_id": "abc123"}
     page.route("**/upscale*", lambda route: route.fulfill(status=500, json=broken))
@@ -163,7 +163,7 @@ def test_all_that_failed_can_be_tried_again_at_once(service: Running, visit: Vis
     assert page.locator("#retry-all").is_hidden()  # no picture at all stays no picture
 
 
-def test_a_key_that_was_not_given_can_be_given_later(locked: Running, visit: Visit) -> None:
+def test_a_declined_key_can_be_entered_later(locked: Running, visit: Visit) -> None:
     page = visit(locked.url, may_complain=True)
     upload(page, ("hill.png", png(20, 30)), ("dale.png", png(30, 20)))
     page.wait_for_selector("#key[open]")
@@ -187,7 +187,7 @@ def test_another_picture_asks_for_the_key_again(locked: Running, visit: Visit) -
     page.wait_for_selector("#key[open]")
 
 
-def test_a_page_opened_while_the_service_starts_learns_what_it_has(several: Running, visit: Visit) -> None:
+def test_a_page_opened_during_the_start_loads_the_models_later(several: Running, visit: Visit) -> None:
     page = visit("about:blank", may_complain=True)
     starting = {"type": "urn:lapsrn:problem:warming-up", "title": "Starting"}
     page.route("**/model", lambda route: route.fulfill(status=503, json=starting))
@@ -200,7 +200,7 @@ def test_a_page_opened_while_the_service_starts_learns_what_it_has(several: Runn
     assert page.locator("#banner").is_hidden()
 
 
-def test_after_an_outage_it_asks_what_the_service_has(several: Running, visit: Visit) -> None:
+def test_the_models_are_reloaded_after_an_outage(several: Running, visit: Visit) -> None:
     page = visit("about:blank", may_complain=True)
     answer = httpx.get(f"{several.url}model").json()
     answer["models"] = answer["models"][:1]
@@ -216,7 +216,7 @@ def test_after_an_outage_it_asks_what_the_service_has(several: Running, visit: V
     page.wait_for_selector("#scales label:has([value='8'])")
 
 
-def test_a_level_that_is_no_longer_kept_can_be_made_again(service: Running, visit: Visit) -> None:
+def test_a_level_that_has_expired_can_be_made_again(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     with page.expect_response(lambda answer: "level=" in answer.url) as caught:
         upload(page, ("hill.png", png(40, 60)))

@@ -15,7 +15,7 @@ def names(page: Any) -> list[str]:
     return list(page.locator(".entry-name").all_inner_texts())
 
 
-def test_this_one_next(service: Running, visit: Visit) -> None:
+def test_a_waiting_picture_can_be_moved_to_the_front(service: Running, visit: Visit) -> None:
     service.pace.hold()
     page = visit(service.url)
     upload(page, *((f"{n}.png", png(10, 20)) for n in range(5)))
@@ -27,7 +27,7 @@ def test_this_one_next(service: Running, visit: Visit) -> None:
     until(page, "document.querySelectorAll('.entry[data-state=done]').length === 5")
 
 
-def test_a_cancelled_picture_can_be_taken_back(service: Running, visit: Visit) -> None:
+def test_cancelling_a_picture_can_be_undone(service: Running, visit: Visit) -> None:
     service.pace.hold()
     page = visit(service.url)
     upload(page, *((f"{n}.png", png(10, 20)) for n in range(3)))
@@ -43,7 +43,7 @@ def test_a_cancelled_picture_can_be_taken_back(service: Running, visit: Visit) -
     until(page, "document.querySelectorAll('.entry[data-state=done]').length === 3")
 
 
-def test_finished_pictures_are_cleared_and_come_back_whole(service: Running, visit: Visit) -> None:
+def test_clearing_finished_pictures_can_be_undone(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     upload(page, ("a.png", png(10, 20)), ("bad.png", b"no"), ("b.png", png(20, 10)))
     until(page, "document.querySelectorAll('.entry[data-state=done]').length === 2")
@@ -61,7 +61,7 @@ def test_finished_pictures_are_cleared_and_come_back_whole(service: Running, vis
     assert forgotten == []
 
 
-def test_a_chosen_folder_gives_its_pictures_and_keeps_its_paths(service: Running, visit: Visit, tmp_path: Path) -> None:
+def test_a_chosen_folder_adds_its_pictures_with_their_paths(service: Running, visit: Visit, tmp_path: Path) -> None:
     album = tmp_path / "album"
     (album / "sea").mkdir(parents=True)
     (album / "1.png").write_bytes(png(10, 20))
@@ -78,7 +78,7 @@ def test_a_chosen_folder_gives_its_pictures_and_keeps_its_paths(service: Running
     assert b"album/sea/2-x4.png" in listed
 
 
-def test_a_dropped_folder_is_walked(service: Running, visit: Visit) -> None:
+def test_a_dropped_folder_adds_its_pictures(service: Running, visit: Visit) -> None:
     """A script cannot drop a real folder: the entries of one are handed to the page's own event instead."""
     page = visit(service.url)
     page.evaluate(
@@ -106,7 +106,7 @@ def test_a_dropped_folder_is_walked(service: Running, visit: Visit) -> None:
     assert names(page) == ["2.png", "10.png", "1.png"]
 
 
-def test_a_folder_without_pictures_is_said(service: Running, visit: Visit, tmp_path: Path) -> None:
+def test_a_folder_without_pictures_is_reported(service: Running, visit: Visit, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a picture")
     page = visit(service.url)
     page.set_input_files("#folder", tmp_path)
@@ -115,7 +115,7 @@ def test_a_folder_without_pictures_is_said(service: Running, visit: Visit, tmp_p
 
 
 @pytest.mark.parametrize("busy", [True, False])
-def test_leaving_asks_only_while_there_is_work(service: Running, visit: Visit, busy: bool) -> None:
+def test_leaving_the_page_warns_only_during_work(service: Running, visit: Visit, busy: bool) -> None:
     page = visit(service.url)
     if busy:
         service.pace.hold()
@@ -136,7 +136,7 @@ def test_leaving_asks_only_while_there_is_work(service: Running, visit: Visit, b
     assert asked == (["beforeunload"] if busy else [])
 
 
-def test_the_tab_tells_that_all_is_done_until_it_is_looked_at(service: Running, visit: Visit) -> None:
+def test_the_title_of_the_tab_shows_that_all_is_done_until_it_is_visited(service: Running, visit: Visit) -> None:
     service.pace.hold()
     page = visit(service.url)
     plain = page.title()
@@ -155,7 +155,7 @@ def test_the_tab_tells_that_all_is_done_until_it_is_looked_at(service: Running, 
     assert page.evaluate("icon.href").endswith("icon.svg")
 
 
-def test_on_a_phone_a_row_brings_its_picture_into_view(service: Running, visit: Visit) -> None:
+def test_on_a_phone_selecting_a_row_scrolls_to_its_picture(service: Running, visit: Visit) -> None:
     page = visit(service.url, width=390, height=700, has_touch=True)
     upload(page, *((f"{n}.png", png(20, 30)) for n in range(8)))
     until(page, "document.querySelectorAll('.entry[data-state=done]').length === 8")
@@ -164,7 +164,7 @@ def test_on_a_phone_a_row_brings_its_picture_into_view(service: Running, visit: 
     assert text(page, "#stage-title") == "7.png"
 
 
-def test_thirty_five_pictures_keep_the_page_in_order(service: Running, visit: Visit) -> None:
+def test_thirty_five_pictures_are_processed_in_order(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, *((f"{n}.png", png(8, 12)) for n in range(35)))
     deadline = time.monotonic() + 120

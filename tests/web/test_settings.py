@@ -31,7 +31,7 @@ def result(page: Any) -> tuple[str, bytes]:
     return caught.value.suggested_filename, Path(caught.value.path()).read_bytes()
 
 
-def test_other_settings_offer_to_make_the_picture_again(service: Running, visit: Visit) -> None:
+def test_changed_settings_offer_to_make_the_picture_again(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", png(40, 60)))
     wait_done(page)
@@ -47,7 +47,7 @@ def test_other_settings_offer_to_make_the_picture_again(service: Running, visit:
     assert page.locator("#right option").all_inner_texts() == ["×2", "×4", "×2, best", "×4, best"]
 
 
-def test_a_scale_that_is_there_already_is_shown_and_not_made(service: Running, visit: Visit) -> None:
+def test_a_scale_that_already_exists_is_shown_without_a_request(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", png(40, 60)))
     wait_done(page)
@@ -57,7 +57,7 @@ def test_a_scale_that_is_there_already_is_shown_and_not_made(service: Running, v
     assert page.locator(".entry-what").inner_text() == "×2"
 
 
-def test_all_pictures_can_take_the_new_settings(service: Running, visit: Visit) -> None:
+def test_new_settings_can_be_applied_to_all_pictures(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, *((f"{n}.png", png(10, 20)) for n in range(3)))
     until(page, "document.querySelectorAll('.entry[data-state=done]').length === 3")
@@ -69,7 +69,7 @@ def test_all_pictures_can_take_the_new_settings(service: Running, visit: Visit) 
     assert page.locator("#again-all").is_hidden()
 
 
-def test_a_waiting_picture_takes_other_settings(service: Running, visit: Visit) -> None:
+def test_new_settings_apply_to_waiting_pictures(service: Running, visit: Visit) -> None:
     service.pace.hold()
     page = visit(service.url)
     upload(page, *((f"{n}.png", png(10, 20)) for n in range(3)))
@@ -83,7 +83,7 @@ def test_a_waiting_picture_takes_other_settings(service: Running, visit: Visit) 
     until(page, "after.naturalWidth === 40")
 
 
-def test_any_two_versions_are_compared(service: Running, visit: Visit) -> None:
+def test_any_two_versions_can_be_compared(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", png(40, 60)))
     wait_done(page)
@@ -102,7 +102,7 @@ def test_any_two_versions_are_compared(service: Running, visit: Visit) -> None:
     until(page, "before.naturalWidth === 60")
 
 
-def test_a_picture_that_is_made_again_can_go_back_to_what_there_was(service: Running, visit: Visit) -> None:
+def test_making_a_picture_again_can_be_undone(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", png(40, 60)))
     wait_done(page)
@@ -137,7 +137,7 @@ def test_settings_are_remembered(service: Running, visit: Visit) -> None:
         ("best", "effort=best&format=webp&quality=90", "×4, best, WebP 90"),
     ],
 )
-def test_every_quality_is_asked_for(service: Running, visit: Visit, quality: str, query: str, words: str) -> None:
+def test_every_effort_is_sent(service: Running, visit: Visit, quality: str, query: str, words: str) -> None:
     page = visit(service.url)
     page.select_option("#format", "webp")
     page.select_option("#quality", quality)
@@ -151,12 +151,12 @@ def test_every_quality_is_asked_for(service: Running, visit: Visit, quality: str
 
 
 @pytest.mark.parametrize("asked", ["quality=best", "best=true"])
-def test_the_best_quality_has_two_names_in_the_address(service: Running, visit: Visit, asked: str) -> None:
+def test_best_effort_has_two_names_in_the_url(service: Running, visit: Visit, asked: str) -> None:
     page = visit(f"{service.url}?{asked}")
     assert page.locator("#quality").input_value() == "best"
 
 
-def test_settings_are_taken_from_the_address(service: Running, visit: Visit) -> None:
+def test_settings_are_read_from_the_url(service: Running, visit: Visit) -> None:
     page = visit(f"{service.url}?scale=2&best=true&format=webp&lossy=50&nonsense=1")
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
@@ -166,7 +166,7 @@ def test_settings_are_taken_from_the_address(service: Running, visit: Visit) -> 
 @pytest.mark.parametrize(
     "address", ["?scale=9", "?scale=x&lossy=0", "?format=doc", "?width=0", "?height=1.5", "?by=toString&fits=true"]
 )
-def test_nonsense_in_the_address_is_left_out(service: Running, visit: Visit, address: str) -> None:
+def test_invalid_settings_in_the_url_are_ignored(service: Running, visit: Visit, address: str) -> None:
     page = visit(service.url + address)
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
@@ -190,7 +190,7 @@ def test_nonsense_in_the_address_is_left_out(service: Running, visit: Visit, add
         ("original", "GIF", "png", ""),
     ],
 )
-def test_every_format_comes_out_as_the_interface_makes_it(
+def test_every_format_has_the_bytes_of_the_api(
     service: Running, visit: Visit, format: str, sent: str, ending: str, query: str
 ) -> None:
     page = visit(service.url)
@@ -203,7 +203,7 @@ def test_every_format_comes_out_as_the_interface_makes_it(
     assert result(page) == (f"hill-x4.{ending}", answer.content)
 
 
-def test_what_a_format_cannot_hold_offers_png(service: Running, visit: Visit) -> None:
+def test_png_is_offered_if_the_format_cannot_hold_the_picture(service: Running, visit: Visit) -> None:
     body = io.BytesIO()
     Image.new("RGBA", (30, 20), (200, 100, 50, 120)).save(body, "PNG")
     page = visit(f"{service.url}?format=jpeg", may_complain=True)
@@ -215,7 +215,7 @@ def test_what_a_format_cannot_hold_offers_png(service: Running, visit: Visit) ->
     assert result(page)[0] == "glass-x4.png"
 
 
-def test_the_size_is_told_before_anything_is_made(service: Running, visit: Visit) -> None:
+def test_the_size_of_the_result_is_shown_before_it_is_made(service: Running, visit: Visit) -> None:
     service.pace.hold()
     page = visit(service.url)
     upload(page, ("hill.png", png(20, 30)))
@@ -230,7 +230,7 @@ def test_the_size_is_told_before_anything_is_made(service: Running, visit: Visit
         ({"max_input_pixels": 2000}, [], "It has 0 megapixels, and this service takes up to 0"),
     ],
 )
-def test_too_many_pixels_are_known_before_the_upload(
+def test_too_many_pixels_are_refused_before_the_upload(
     service: Running, visit: Visit, limits: dict[str, int], scales: list[str], words: str
 ) -> None:
     page = visit("about:blank", may_complain=True)

@@ -49,7 +49,7 @@ def limited(page: Any, service: Running, limits: dict[str, int]) -> list[str]:
         ("width", "124", "width=124", "124 px wide", "hill-124w.png", "124 × 80"),
     ],
 )
-def test_a_size_is_told_made_named_and_saved(
+def test_a_requested_size_is_shown_made_named_and_saved(
     service: Running, visit: Visit, by: str, amount: str, query: str, label: str, name: str, size: str
 ) -> None:
     """The last is exactly x4, of which the service makes x2 as well."""
@@ -71,7 +71,7 @@ def test_a_size_is_told_made_named_and_saved(
     assert result(page) == (name, answer.content)
 
 
-def test_a_size_is_another_version_beside_the_scales(service: Running, visit: Visit) -> None:
+def test_a_requested_size_is_a_version_besides_the_scales(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, ("hill.png", PICTURE))
     wait_done(page)
@@ -95,7 +95,7 @@ def test_a_size_is_another_version_beside_the_scales(service: Running, visit: Vi
     until(page, "after.naturalWidth === 124")
 
 
-def test_a_size_is_remembered_also_while_a_scale_is_chosen(service: Running, visit: Visit) -> None:
+def test_a_size_is_remembered_while_a_scale_is_chosen(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     fit_to(page, "77", "height")
     page.reload()
@@ -121,14 +121,14 @@ def test_a_size_is_remembered_also_while_a_scale_is_chosen(service: Running, vis
         ("?scale=2", "×2"),
     ],
 )
-def test_a_size_is_taken_from_the_address(service: Running, visit: Visit, address: str, label: str) -> None:
+def test_a_size_is_read_from_the_url(service: Running, visit: Visit, address: str, label: str) -> None:
     page = visit(service.url + address)
     upload(page, ("hill.png", PICTURE))
     wait_done(page)
     assert text(page, ".entry-what") == label
 
 
-def test_what_is_no_size_is_not_taken(service: Running, visit: Visit) -> None:
+def test_an_invalid_size_is_not_accepted(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     fit_to(page, "90")
     for nonsense in ("", "0", "-3", "1.5", "1000000"):
@@ -146,7 +146,7 @@ def test_what_is_no_size_is_not_taken(service: Running, visit: Visit) -> None:
     assert text(page, ".entry-what") == "×3"
 
 
-def test_what_no_scale_reaches_is_known_before_the_upload(service: Running, visit: Visit) -> None:
+def test_a_size_that_no_scale_reaches_is_refused_before_the_upload(service: Running, visit: Visit) -> None:
     page = visit("about:blank", may_complain=True)
     sent = limited(page, service, {})
     fit_to(page, "125")
@@ -161,7 +161,7 @@ def test_what_no_scale_reaches_is_known_before_the_upload(service: Running, visi
     until(page, "after.naturalWidth === 124")
 
 
-def test_what_is_too_large_on_the_way_is_known_before_the_upload(service: Running, visit: Visit) -> None:
+def test_a_size_whose_level_is_too_large_is_refused_before_the_upload(service: Running, visit: Visit) -> None:
     """124 x 80 pixels have to be made for a size of 70 x 45."""
     page = visit("about:blank", may_complain=True)
     sent = limited(page, service, {"max_output_pixels": 62 * 40})
@@ -177,7 +177,7 @@ def test_what_is_too_large_on_the_way_is_known_before_the_upload(service: Runnin
     until(page, "after.naturalWidth === 60")
 
 
-def test_every_network_is_offered_where_the_picture_decides(several: Running, visit: Visit) -> None:
+def test_every_network_is_offered_if_the_picture_decides_the_level(several: Running, visit: Visit) -> None:
     """Of 31 x 20 pixels, 200 are made by the one for x8; one for x4 with a purpose cannot reach them."""
     page = visit(several.url, may_complain=True)
     page.wait_for_selector("label:has-text('Keep outlines hard') input")

@@ -47,7 +47,7 @@ def test_there_is_no_inline_script_or_style(page: Page) -> None:
     assert page.inline == []
 
 
-def test_every_address_is_relative_and_exists(page: Page) -> None:
+def test_every_url_is_relative_and_exists(page: Page) -> None:
     assert len(page.addresses) > 4
     for address in page.addresses:
         assert address.startswith("static/")
@@ -55,7 +55,7 @@ def test_every_address_is_relative_and_exists(page: Page) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_a_script_says_its_duty_and_imports_only_its_neighbours(script: Path) -> None:
+def test_a_script_states_its_duty_and_imports_only_local_modules(script: Path) -> None:
     text = script.read_text(encoding="utf-8")
     assert text.startswith("/** ")
     assert text.count("\n") < 300
@@ -65,20 +65,20 @@ def test_a_script_says_its_duty_and_imports_only_its_neighbours(script: Path) ->
 
 
 @pytest.mark.parametrize("path", [*SCRIPTS, *STYLES, *VENDORED, TABLE], ids=lambda path: path.name)
-def test_no_file_reaches_beyond_the_service(path: Path) -> None:
+def test_no_file_contains_external_urls(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert "http://" not in text
     assert "https://" not in text
     assert not re.search(r"\b(eval|innerHTML|outerHTML|insertAdjacentHTML|document\.write)\b", text)
 
 
-def test_every_module_is_asked_for_at_once(page: Page) -> None:
+def test_every_module_is_preloaded(page: Page) -> None:
     assert sorted(address for address in page.addresses if address.endswith(".js")) == sorted(
         f"static/{script.relative_to(STATIC).as_posix()}" for script in [*SCRIPTS, *VENDORED, TABLE]
     )
 
 
-def test_what_is_vendored_has_its_licence() -> None:
+def test_vendored_scripts_have_their_licence() -> None:
     assert VENDORED
     for script in VENDORED:
         assert "Permission is hereby granted" in (script.parent / "LICENSE.txt").read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ def table(page: Any) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.browser
-def test_every_text_is_there_in_every_language(page: Any, table: dict[str, dict[str, Any]]) -> None:
+def test_every_text_exists_in_every_language(page: Any, table: dict[str, dict[str, Any]]) -> None:
     assert list(page.evaluate("Object.keys(table.LANGUAGES)")) == LANGUAGES
     assert {key: [name for name in LANGUAGES if name not in row] for key, row in table.items()} == {
         key: [] for key in table
@@ -43,7 +43,7 @@ def test_every_text_is_there_in_every_language(page: Any, table: dict[str, dict[
 
 
 @pytest.mark.browser
-def test_translations_name_the_same_values(table: dict[str, dict[str, Any]]) -> None:
+def test_translations_use_the_same_placeholders(table: dict[str, dict[str, Any]]) -> None:
     def values(form: str) -> set[str]:
         return set(re.findall(r"\{(\w+)\}", form))
 
@@ -56,7 +56,7 @@ def test_translations_name_the_same_values(table: dict[str, dict[str, Any]]) -> 
 
 
 @pytest.mark.browser
-def test_no_text_speaks_of_the_interface(table: dict[str, dict[str, Any]]) -> None:
+def test_no_text_mentions_api_parameters(table: dict[str, dict[str, Any]]) -> None:
     for key, row in table.items():
         for found in row.values():
             for form in [found] if isinstance(found, str) else found.values():
@@ -65,7 +65,7 @@ def test_no_text_speaks_of_the_interface(table: dict[str, dict[str, Any]]) -> No
 
 
 @pytest.mark.browser
-def test_every_text_is_used_and_every_text_used_is_there(table: dict[str, dict[str, Any]]) -> None:
+def test_every_text_is_used_and_every_used_text_exists(table: dict[str, dict[str, Any]]) -> None:
     asked = set(re.findall(r'\btext\(\s*"([\w.-]+)"', SCRIPTS)) | set(
         re.findall(r'data-(?:text|label)="([^"]+)"', INDEX)
     )
@@ -76,7 +76,7 @@ def test_every_text_is_used_and_every_text_used_is_there(table: dict[str, dict[s
 
 
 @pytest.mark.browser
-def test_the_page_says_in_html_what_the_table_says_in_english(table: dict[str, dict[str, Any]]) -> None:
+def test_the_texts_in_html_equal_the_english_table(table: dict[str, dict[str, Any]]) -> None:
     pairs = re.findall(r'data-text="([^"]+)"[^>]*>([^<]*)<', INDEX)
     labels = re.findall(r'data-label="([^"]+)"\s+aria-label="([^"]*)"', INDEX)
     assert len(pairs) > 20
@@ -86,7 +86,7 @@ def test_the_page_says_in_html_what_the_table_says_in_english(table: dict[str, d
 
 
 @pytest.mark.browser
-def test_what_is_missing_in_a_language_is_english(page: Any) -> None:
+def test_texts_missing_in_a_language_fall_back_to_english(page: Any) -> None:
     filled = "words.filled({ en: '{count} of {total}', de: '{count} von {total}' }, name, { count: 1, total: 1234 })"
     assert page.evaluate(f"name => {filled}", "de") == "1 von 1.234"
     assert page.evaluate(f"name => {filled}", "ja") == "1 of 1,234"
@@ -95,7 +95,7 @@ def test_what_is_missing_in_a_language_is_english(page: Any) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("count", "expected"), [(0, "0 pictures"), (1, "one picture"), (2, "2 pictures")])
-def test_a_count_chooses_the_form(page: Any, count: int, expected: str) -> None:
+def test_a_count_chooses_the_plural_form(page: Any, count: int, expected: str) -> None:
     forms = "{ en: { one: 'one picture', other: '{count} pictures' } }"
     assert page.evaluate(f"count => words.filled({forms}, 'fr', {{ count }})", count) == expected
 
@@ -112,12 +112,12 @@ def test_a_count_chooses_the_form(page: Any, count: int, expected: str) -> None:
         (["constructor"], "en"),
     ],
 )
-def test_the_first_language_that_is_there_is_spoken(page: Any, wished: list[str], spoken: str) -> None:
+def test_the_first_supported_language_is_used(page: Any, wished: list[str], spoken: str) -> None:
     assert page.evaluate("wished => words.chosenLanguage(wished)", wished) == spoken
 
 
 @pytest.mark.browser
-def test_every_kind_of_error_has_words(page: Any, table: dict[str, dict[str, Any]]) -> None:
+def test_every_kind_of_error_has_a_text(page: Any, table: dict[str, dict[str, Any]]) -> None:
     """The kinds of app/errors.py; GROUPS in status.js says which words each has."""
     groups = {slug: page.evaluate("slug => status_.groupOf(slug)", slug) for slug in all_slugs()}
     assert [slug for slug, group in groups.items() if f"trouble.{group}" not in table] == []
@@ -135,7 +135,9 @@ def test_every_kind_of_error_has_words(page: Any, table: dict[str, dict[str, Any
         ("nl-NL", "Choose pictures", "1 of 1 done"),
     ],
 )
-def test_the_browsers_language_is_spoken(running: Running, visit: Visit, locale: str, title: str, done: str) -> None:
+def test_the_language_of_the_browser_is_used(
+    running: Running, visit: Visit, locale: str, title: str, done: str
+) -> None:
     page = visit(running.url, locale=locale)
     assert text(page, ".choosers label:first-child") == title
     assert page.evaluate("document.documentElement.lang") == (locale[:2] if locale != "nl-NL" else "en")
@@ -145,7 +147,7 @@ def test_the_browsers_language_is_spoken(running: Running, visit: Visit, locale:
 
 
 @pytest.mark.browser
-def test_another_language_is_chosen_without_losing_anything(running: Running, visit: Visit) -> None:
+def test_changing_the_language_keeps_the_pictures(running: Running, visit: Visit) -> None:
     page = visit(running.url)
     upload(page, ("hill.png", png(20, 30)))
     wait_done(page)
@@ -158,5 +160,5 @@ def test_another_language_is_chosen_without_losing_anything(running: Running, vi
 
 
 @pytest.mark.browser
-def test_the_address_may_name_the_language(running: Running, visit: Visit) -> None:
+def test_the_url_can_choose_the_language(running: Running, visit: Visit) -> None:
     assert text(visit(f"{running.url}?lang=ja"), ".choosers label:first-child") == "画像を選択"

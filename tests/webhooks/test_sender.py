@@ -69,20 +69,20 @@ def leads_to(*addresses: str) -> Callable[[str, int], Awaitable[Sequence[str]]]:
     return resolve
 
 
-def test_the_signature_is_that_of_the_specification() -> None:
+def test_the_signature_equals_the_example_of_the_specification() -> None:
     """Its published example."""
     key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = signed((key,), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_every_secret_signs() -> None:
+def test_a_message_is_signed_with_every_secret() -> None:
     one, two = signed((KEY, b"x" * 24), "msg_1", 5, b"{}")["webhook-signature"].split(" ")
     assert one == signed((KEY,), "msg_1", 5, b"{}")["webhook-signature"]
     assert two == signed((b"x" * 24,), "msg_1", 5, b"{}")["webhook-signature"]
 
 
-async def test_what_arrives_is_signed() -> None:
+async def test_a_delivered_message_is_signed() -> None:
     receiver = Receiver()
     async with receiving(receiver) as port, sending() as sender:
         assert await sender.send(f"http://127.0.0.1:{port}/hook?a=b", "msg_1", b'{"a":1}') == 204
@@ -94,7 +94,7 @@ async def test_what_arrives_is_signed() -> None:
     assert headers["webhook-signature"] == expected["webhook-signature"]
 
 
-async def test_the_address_that_was_checked_is_the_one_connected_to() -> None:
+async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
     """The name is asked for once; that it leads elsewhere the next time does not matter."""
     asked: list[str] = []
 
@@ -110,7 +110,7 @@ async def test_the_address_that_was_checked_is_the_one_connected_to() -> None:
 
 
 @pytest.mark.parametrize("addresses", [("127.0.0.1",), ("::ffff:127.0.0.1",), ("10.0.0.1", "169.254.169.254"), ()])
-async def test_a_name_that_leads_inside_is_refused(addresses: tuple[str, ...]) -> None:
+async def test_a_name_that_resolves_to_an_internal_address_is_refused(addresses: tuple[str, ...]) -> None:
     receiver = Receiver()
     rules = Rules.of(("hooks.example.org", "192.0.2.0/24"))
     async with receiving(receiver) as port, sending(rules, resolve=leads_to(*addresses)) as sender:
@@ -119,7 +119,7 @@ async def test_a_name_that_leads_inside_is_refused(addresses: tuple[str, ...]) -
     assert receiver.requests == []
 
 
-async def test_addresses_that_are_not_allowed_are_left_out_and_the_next_one_is_tried() -> None:
+async def test_addresses_that_are_not_allowed_are_skipped() -> None:
     receiver = Receiver()
     rules = Rules.of(("hooks.example.org", "127.0.0.1", "127.0.0.2"))
     # Nobody listens at 127.0.0.2.
@@ -137,27 +137,27 @@ async def test_redirects_are_not_followed() -> None:
     assert elsewhere.requests == []
 
 
-async def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     async with receiving(Receiver()) as port, sending() as sender:
         assert await sender.send(f"http://127.0.0.1:{port}/", "msg_1", b"{}") == 204
 
 
-async def test_a_body_without_end_is_not_read() -> None:
+async def test_the_body_of_a_response_is_not_read() -> None:
     receiver = Receiver(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\nx")
     async with receiving(receiver) as port, sending() as sender:
         assert await sender.send(f"http://127.0.0.1:{port}/", "msg_1", b"{}") == 200
 
 
 @pytest.mark.parametrize("answer", [b"", b"no HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + 200_000 * b"a"])
-async def test_nonsense_is_an_error(answer: bytes) -> None:
+async def test_a_malformed_response_is_an_error(answer: bytes) -> None:
     async with receiving(Receiver(answer)) as port, sending() as sender:
         with pytest.raises(httpcore.RemoteProtocolError):
             await sender.send(f"http://127.0.0.1:{port}/", "msg_1", b"{}")
 
 
-async def test_interim_answers_without_end_are_not_read() -> None:
+async def test_endless_interim_responses_are_not_read() -> None:
     """They would keep the service's event loop busy for as long as a message may take."""
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -173,7 +173,7 @@ async def test_interim_answers_without_end_are_not_read() -> None:
             await sender.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", "msg_1", b"{}")
 
 
-async def test_a_receiver_cannot_leave_a_cookie_for_the_next_message() -> None:
+async def test_cookies_of_a_receiver_are_not_sent_with_the_next_message() -> None:
     """That may be another client's, and go to another host below the same domain."""
     receiver = Receiver(b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=b; Path=/\r\n\r\n")
     async with receiving(receiver) as port, sending() as sender:
@@ -182,7 +182,7 @@ async def test_a_receiver_cannot_leave_a_cookie_for_the_next_message() -> None:
     assert ["cookie" in headers for _, headers, _ in receiver.requests] == [False, False]
 
 
-async def test_one_that_never_answers_costs_the_time_and_no_more() -> None:
+async def test_a_receiver_that_never_answers_costs_no_more_than_the_timeout() -> None:
     release = asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -209,7 +209,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(("host", "is_right"), [("hooks.example.org", True), ("other.example.org", False)])
-async def test_the_certificate_has_to_be_that_of_the_name(
+async def test_the_certificate_must_match_the_host_name(
     certificate: tuple[Path, Path], host: str, is_right: bool
 ) -> None:
     """Not of the address that is connected to."""

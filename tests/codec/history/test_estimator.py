@@ -1,4 +1,4 @@
-"""Noise and shrinking are told of pictures that show them, seldom of others; C, numpy and torch agree."""
+"""Noise and shrinking are found in pictures that show them and rarely in others; C, numpy and torch agree."""
 
 import io
 from collections.abc import Callable, Iterable
@@ -32,7 +32,7 @@ def pictures(folders: Iterable[Path]) -> list[Picture]:
 
 @cache
 def low_resolutions(kernel: str) -> tuple[Picture, ...]:
-    """Of photographs that were not trained on."""
+    """Photographs that the estimator was not trained on, shrunk."""
     return tuple(shrunk(each, kernel) for each in pictures(FOLDERS))
 
 
@@ -46,7 +46,7 @@ def random_parameters(seed: int = 0) -> dict[str, NDArray[np.float32]]:
 
 
 @pytest.mark.parametrize("shape", [(15, 15), (16, 64), (47, 33), (64, 64)])
-def test_c_and_numpy_and_torch_agree(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_c_numpy_and_torch_agree(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     tiles = [np.random.default_rng(seed).random(shape, np.float32) for seed in range(3)]
     trained = Trained()
     trained.load_state_dict({name: torch.from_numpy(values) for name, values in random_parameters().items()})
@@ -66,8 +66,8 @@ def test_c_and_numpy_and_torch_agree(shape: tuple[int, int], monkeypatch: pytest
     assert slower.sigma == pytest.approx(found.sigma, abs=1e-4)
 
 
-def test_several_tiles_are_one_picture() -> None:
-    """Four equal ones are as one of them; what is too small for the convolutions counts nothing."""
+def test_several_tiles_count_as_one_picture() -> None:
+    """Four equal tiles give the same as one; a tile too small for the convolutions is ignored."""
     served, tile = estimator.shipped(), np.random.default_rng(0).random((40, 40), np.float32)
     one, four = served.of([tile]), served.of([tile] * 4)
     assert one is not None
@@ -79,43 +79,43 @@ def test_several_tiles_are_one_picture() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (18, 400), (23, 23)])
-def test_small_pictures_tell_nothing(shape: tuple[int, int]) -> None:
+def test_nothing_is_found_in_small_pictures(shape: tuple[int, int]) -> None:
     assert recognised(np.random.default_rng(0).integers(0, 256, shape, np.uint8)) == set()
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_flat_pictures_tell_nothing(value: int) -> None:
+def test_nothing_is_found_in_flat_pictures(value: int) -> None:
     assert recognised(np.full((80, 90, 3), value, np.uint8)) == set()
 
 
-def test_the_published_low_resolutions_are_what_the_network_was_made_for() -> None:
+def test_nothing_is_found_in_the_published_low_resolutions() -> None:
     assert [recognised(each) for each in pictures(folder.parent / "LRx4" for folder in SETS)] == [set()] * 19
 
 
 @pytest.mark.parametrize("change", [np.asarray, np.flipud, np.rot90], ids=["as it is", "upside down", "turned"])
 @pytest.mark.parametrize(("sigma", "least"), [(5, 0.8), (10, 0.95)])
-def test_noise_is_told(sigma: float, least: float, change: Callable[[Picture], Picture]) -> None:
+def test_noise_is_found_in_most_pictures(sigma: float, least: float, change: Callable[[Picture], Picture]) -> None:
     rng = np.random.default_rng(0)
     noise = (noisy(np.ascontiguousarray(change(low)), sigma, rng) for low in low_resolutions("bicubic"))
     assert share("noise", map(recognised, noise)) >= least
 
 
 @pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "lanczos", "linear-light"])
-def test_few_clean_pictures_are_taken_for_others(kernel: str) -> None:
+def test_false_alarms_on_clean_pictures_are_rare(kernel: str) -> None:
     found = [recognised(low) for low in low_resolutions(kernel)]
     assert share("noise", found) <= 0.03
     assert share("area", found) <= (0.0 if kernel == "bicubic" else 0.1)
 
 
-def test_shrinking_by_area_is_told_of_most_pictures() -> None:
+def test_shrinking_by_area_is_found_in_most_pictures() -> None:
     assert share("area", map(recognised, low_resolutions("box"))) >= 0.5
 
 
-def test_the_codec_tells_it() -> None:
+def test_the_codec_reports_what_the_estimator_finds() -> None:
     picture = noisy(np.full((96, 96, 3), 120, np.uint8), 15, np.random.default_rng(0))
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     (found,) = codec().decode(file.getvalue(), wanted(clean="auto")).findings
     assert found.kind == "noise"
-    assert found.amount == pytest.approx(10, abs=4)  # luma's, of three channels
+    assert found.amount == pytest.approx(10, abs=4)  # the noise of luma, from three channels
     assert codec().decode(file.getvalue(), wanted(clean=0.0)).findings == ()

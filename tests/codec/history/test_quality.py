@@ -1,4 +1,4 @@
-"""The quality that a file says it was compressed with: exact for libjpeg's tables, near for others, and in order."""
+"""The quality a file declares: exact for the tables of libjpeg, close for others, and in the right order."""
 
 import io
 from collections.abc import Sequence
@@ -42,14 +42,14 @@ def test_progressive_and_subsampled_files_have_the_same_tables() -> None:
 
 
 def loss(**options: Any) -> float:
-    """How far luma is off after JPEG, root mean square."""
+    """The root-mean-square error of luma after JPEG compression."""
     with Image.open(io.BytesIO(saved("JPEG", PICTURE.convert("L"), **options))) as coded:
         return float(np.sqrt(np.mean((np.asarray(coded, float) - np.asarray(PICTURE.convert("L"), float)) ** 2)))
 
 
 @pytest.mark.parametrize("preset", ["web_medium", "web_high", "low", "high", "maximum"])
-def test_tables_of_an_editor_lose_as_much_as_libjpeg_does_at_that_quality(preset: str) -> None:
-    """Those of Photoshop, which are no multiples of libjpeg's."""
+def test_tables_of_an_editor_get_the_libjpeg_quality_with_equal_loss(preset: str) -> None:
+    """The tables of Photoshop, which are not multiples of libjpeg's."""
     tables = JpegPresets.presets[preset]["quantization"]
     compression = found(saved("JPEG", qtables=tables))
     assert compression is not None
@@ -64,7 +64,7 @@ def test_any_table_has_a_quality(steps: Sequence[int]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
-def test_qualities_of_others_are_in_order_and_near_what_was_asked_for(kind: str) -> None:
+def test_qualities_of_webp_and_avif_are_ordered_and_close_to_the_requested_ones(kind: str) -> None:
     asked = range(0, 101, 20) if kind == "WEBP" else range(10, 100, 20)
     qualities = []
     for quality in asked:
@@ -77,7 +77,7 @@ def test_qualities_of_others_are_in_order_and_near_what_was_asked_for(kind: str)
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
-def test_alpha_metadata_and_depth_change_nothing(kind: str) -> None:
+def test_alpha_and_metadata_hardly_change_the_quality(kind: str) -> None:
     plain = found(saved(kind, quality=50))
     transparent = PICTURE.copy()
     transparent.putalpha(Image.linear_gradient("L").resize(PICTURE.size))
@@ -111,13 +111,13 @@ def test_an_animation_has_the_quality_of_its_first_frame(kind: str) -> None:
     ],
     ids=["webp", "webp animation", "avif", "png", "tiff", "bmp"],
 )
-def test_files_without_losses_have_none(data: bytes) -> None:
+def test_lossless_files_have_no_quality(data: bytes) -> None:
     assert found(data, frames="first") is None
 
 
 @pytest.mark.parametrize("options", [{"tile_rows": 1, "tile_cols": 1}, {"autotiling": True}, {"speed": 10}])
 def test_av1_headers_of_large_pictures_are_read(options: dict[str, Any]) -> None:
-    """They say how the picture is cut into tiles before they come to the quantiser."""
+    """In them, the division into tiles precedes the quantiser."""
     large = Image.fromarray(np.tile(photograph(160, 160), (8, 9, 1)))
     data = saved("AVIF", large, quality=50, **({"speed": 9} | options))
     small = found(saved("AVIF", quality=50))
@@ -125,8 +125,8 @@ def test_av1_headers_of_large_pictures_are_read(options: dict[str, Any]) -> None
     assert abs((avif.quality_of(data) or 0) - small.amount) <= 8
 
 
-def test_the_first_of_several_layers_says_nothing_of_the_picture() -> None:
-    """That of a progressive AVIF is a preview; here, a box is made that of layers."""
+def test_a_layered_avif_has_no_quality() -> None:
+    """The first layer of a progressive AVIF is a preview; here, another box is renamed to that of layers."""
     data = saved("AVIF", quality=50)
     assert avif.quality_of(data) is not None
     assert avif.quality_of(data.replace(b"colrnclx", b"a1lxnclx")) is None
@@ -137,7 +137,7 @@ FILES = {kind: saved(kind, quality=50) for kind in ("WEBP", "AVIF")}
 
 @settings(deadline=None)
 @given(kind=st.sampled_from(sorted(FILES)), data=st.data())
-def test_damaged_headers_end_in_a_quality_or_in_none(kind: str, data: st.DataObject) -> None:
+def test_damaged_headers_give_a_quality_or_none(kind: str, data: st.DataObject) -> None:
     file = bytearray(FILES[kind])
     for _ in range(data.draw(st.integers(1, 6))):
         file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))

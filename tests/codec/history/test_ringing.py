@@ -1,4 +1,4 @@
-"""Text and drawings that were a JPEG once are found by what rings in their blocks; clean ones are not."""
+"""Text and drawings that once were a JPEG are found by the ringing in their blocks; clean ones are not."""
 
 import io
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def quality_of(picture: Image.Image) -> int | None:
 
 
 def page(size: int = 12, ink: Color = (0, 0, 0), paper: Color = WHITE, seed: int = 0) -> Image.Image:
-    """Lines of words of random letters."""
+    """A page with lines of random words."""
     random = np.random.default_rng(seed)
     picture = Image.new("RGB", (400, 300), paper)
     for top in range(5, 280, int(size * 1.6)):
@@ -38,26 +38,26 @@ def page(size: int = 12, ink: Color = (0, 0, 0), paper: Color = WHITE, seed: int
 
 @pytest.mark.parametrize("quality", [50, 75, 85, 90, 95])
 @pytest.mark.parametrize("size", [8, 12, 16, 24])
-def test_black_text_on_white_is_found_with_about_its_quality(size: int, quality: int) -> None:
+def test_the_approximate_quality_of_black_text_on_white_is_found(size: int, quality: int) -> None:
     coded = through(page(size), quality)
     assert quality_of(page(size)) is None
-    assert grid.quality_of(tiles(coded)) is None  # what white cuts off takes the multiples of steps away
+    assert grid.quality_of(tiles(coded)) is None  # clipping at white removes the multiples of the steps
     assert quality_of(coded) == pytest.approx(quality, abs=30 if quality == 50 else 8)
 
 
 @pytest.mark.parametrize(("ink", "paper"), [(WHITE, (0, 0, 0)), ((60, 60, 60), WHITE), ((20, 30, 40), (255, 250, 250))])
-def test_so_is_text_in_other_shades(ink: Color, paper: Color) -> None:
+def test_the_quality_of_text_in_other_shades_is_found(ink: Color, paper: Color) -> None:
     assert quality_of(page(ink=ink, paper=paper)) is None
     assert quality_of(through(page(ink=ink, paper=paper), 75)) is not None
 
 
 @pytest.mark.parametrize(("top", "left"), [(0, 5), (3, 0), (7, 7)])
-def test_so_it_is_cropped_off_its_grid(top: int, left: int) -> None:
+def test_the_quality_is_found_after_cropping_off_the_grid(top: int, left: int) -> None:
     assert quality_of(through(page(), 75).crop((left, top, 400, 300))) == pytest.approx(75, abs=6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(265, 391), (297, 393), (265, 393)])
-def test_so_it_is_where_a_part_at_the_edge_has_no_whole_block(height: int, width: int) -> None:
+def test_the_quality_is_found_if_edges_have_partial_blocks(height: int, width: int) -> None:
     cropped = through(page(), 75).crop((3, 3, 3 + width, 3 + height))
     assert quality_of(cropped) == pytest.approx(75, abs=6)
 
@@ -69,14 +69,14 @@ def test_so_it_is_where_a_part_at_the_edge_has_no_whole_block(height: int, width
     st.tuples(*3 * [st.integers(0, 255)]),
     st.tuples(*3 * [st.integers(0, 255)]),
 )
-@example(15, 0, (0, 0, 0), (0, 56, 84))  # with so little contrast, smoothed edges pass for specks
+@example(15, 0, (0, 0, 0), (0, 56, 84))  # with so little contrast, smoothed edges look like specks
 @example(25, 2641996906, (38, 129, 111), (67, 22, 197))
-def test_clean_text_is_no_jpeg(size: int, seed: int, ink: Color, paper: Color) -> None:
+def test_nothing_is_found_in_clean_text(size: int, seed: int, ink: Color, paper: Color) -> None:
     assert quality_of(page(size, ink, paper, seed)) is None
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_drawn_pictures_are_no_jpegs(name: str) -> None:
+def test_nothing_is_found_in_drawings(name: str) -> None:
     assert quality_of(DRAWN[name]) is None
     assert quality_of(DRAWN[name].crop((5, 3, 256, 192))) is None
 
@@ -85,19 +85,19 @@ SHRINKING = [Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LA
 
 
 @pytest.mark.parametrize("way", SHRINKING, ids=lambda way: way.name)
-def test_what_rings_from_shrinking_is_no_jpeg(way: Image.Resampling) -> None:
+def test_ringing_from_shrinking_is_not_taken_for_a_jpeg(way: Image.Resampling) -> None:
     for width in (200, 320, 391):
         assert quality_of(page(24).resize((width, width * 3 // 4), way)) is None
 
 
-def test_soft_text_is_no_jpeg() -> None:
+def test_nothing_is_found_in_soft_text() -> None:
     assert quality_of(page(24).filter(ImageFilter.GaussianBlur(2))) is None
 
 
 @pytest.mark.parametrize(
     "background", [page(), page(24), Image.new("RGB", (400, 300), "white")], ids=["12", "24", "none"]
 )
-def test_a_clean_page_with_photographs_shows_nothing_even_if_they_lie_on_the_grid(background: Image.Image) -> None:
+def test_nothing_is_found_in_a_clean_page_with_photographs_on_the_grid(background: Image.Image) -> None:
     for seed, at in enumerate([(37, 41), (40, 48), (0, 0)]):
         screen = background.copy()
         picture = Image.fromarray(photograph(120, 160, seed))
@@ -106,7 +106,7 @@ def test_a_clean_page_with_photographs_shows_nothing_even_if_they_lie_on_the_gri
         assert quality_of(screen) is None
 
 
-def test_photographs_show_nothing_whatever_they_went_through() -> None:
+def test_nothing_is_found_in_photographs_compressed_or_not() -> None:
     for seed in range(4):
         picture = Image.fromarray(photograph(200, 264, seed))
         assert quality_of(picture) is None
@@ -114,12 +114,12 @@ def test_photographs_show_nothing_whatever_they_went_through() -> None:
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (24, 400), (33, 25)])
-def test_small_pictures_may_show_nothing_but_do_not_fail(shape: Sequence[int]) -> None:
+def test_small_pictures_do_not_fail(shape: Sequence[int]) -> None:
     assert quality_of(page().crop((0, 0, shape[1], shape[0]))) is None
     quality_of(through(page().crop((0, 0, shape[1], shape[0])), 75))
 
 
-def test_the_codec_tells_it_of_files_without_losses_of_their_own() -> None:
+def test_the_codec_reports_ringing_only_for_lossless_files() -> None:
     coded = through(page(), 75)
     found, *_ = codec().decode(saved(coded, "PNG"), wanted(clean="auto")).findings
     assert found.kind == "grid"

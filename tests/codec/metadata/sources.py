@@ -1,4 +1,4 @@
-"""Pictures in every input format with metadata made by hand, so that what comes out can be compared exactly."""
+"""Pictures in every input format with hand-made metadata, so that results can be compared exactly."""
 
 import io
 import struct
@@ -40,7 +40,7 @@ NAMESPACES = {
 
 
 def xmp(attributes: str = "", elements: str = "", namespaces: Mapping[str, str] = NAMESPACES) -> str:
-    """A packet of one description."""
+    """An XMP packet with one description."""
     declared = " ".join(f'xmlns:{prefix}="{namespace}"' for prefix, namespace in namespaces.items())
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -57,7 +57,7 @@ PACKET = xmp(
 
 
 def exif(orientation: int | None = None, **main: object) -> Image.Exif:
-    """Artist, lens, position, owner and a maker note; the position, the owner and the note hold SECRET."""
+    """Artist, lens, location, owner and a maker note; the last three contain SECRET."""
     made = Image.Exif()
     if orientation is not None:
         made[ExifTags.Base.Orientation] = orientation
@@ -73,12 +73,12 @@ def exif(orientation: int | None = None, **main: object) -> Image.Exif:
 
 
 def exif_block(made: Image.Exif) -> bytes:
-    """The TIFF structure alone."""
+    """Only the TIFF structure of the EXIF."""
     return made.tobytes().removeprefix(b"Exif\0\0")
 
 
 def data_set(number: int, value: bytes, record: int = 2) -> bytes:
-    """One of IPTC-IIM."""
+    """A data set of IPTC-IIM."""
     return struct.pack(">BBBH", 0x1C, record, number, len(value)) + value
 
 
@@ -95,45 +95,45 @@ IPTC_KEPT = data_set(0, b"\0\4") + data_set(TITLE, b"Dunes") + data_set(AUTHOR, 
 
 
 def resources(iptc: bytes) -> bytes:
-    """Photoshop's: one with a name, IPTC, and one behind it."""
+    """Photoshop image resources: a named one, the IPTC, and an empty one after it."""
     first = b"8BIM" + struct.pack(">H", 0x03ED) + b"\3abc" + struct.pack(">I", 3) + b"xyz\0"
     own = b"8BIM" + struct.pack(">HHI", 0x0404, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
     return first + own + b"8BIM" + struct.pack(">HHI", 0x0BB7, 0, 0)
 
 
 def segment(marker: int, body: bytes) -> bytes:
-    """One of a JPEG."""
+    """A segment of a JPEG."""
     return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
 
 
 def jpeg(*segments: bytes) -> bytes:
-    """A JPEG with these segments in front."""
+    """A JPEG that starts with these segments."""
     data = saved(SAMPLES, "JPEG", quality=95)
     return data[:2] + b"".join(segments) + data[2:]
 
 
 def jpeg_xmp(packet: bytes) -> bytes:
-    """A segment with a packet."""
+    """A JPEG segment with an XMP packet."""
     return segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet)
 
 
 def jpeg_exif(block: bytes) -> bytes:
-    """A segment with a TIFF structure."""
+    """A JPEG segment with a TIFF structure (EXIF)."""
     return segment(0xE1, b"Exif\0\0" + block)
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG with these chunks in front of its picture."""
+    """A PNG with these chunks before its picture."""
     return write_png(SAMPLES, 2, 8, extra=chunks)
 
 
 def png_xmp(packet: bytes) -> tuple[bytes, bytes]:
-    """A chunk with a packet."""
+    """A PNG chunk with an XMP packet."""
     return b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet
 
 
 def raw_profile(name: str, block: bytes) -> tuple[bytes, bytes]:
-    """A chunk as ImageMagick writes it."""
+    """A PNG chunk with a raw profile, as ImageMagick writes it."""
     digits = "\n".join(block.hex()[at : at + 72] for at in range(0, 2 * len(block), 72))
     return b"tEXt", f"Raw profile type {name}\0\n{name}\n{len(block):8d}\n{digits}\n".encode()
 
@@ -158,7 +158,7 @@ def tiff(
 
 
 def gif(packet: bytes) -> bytes:
-    """A GIF with a packet and the bytes that lead readers of sub-blocks out of it."""
+    """A GIF with an XMP packet, followed by the trailer that resynchronises readers of sub-blocks."""
     data = saved(np.asarray(SAMPLES[..., 0]), "GIF")
     end = 13 + 3 * 256
     trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
@@ -172,7 +172,7 @@ def jxl(*boxes: tuple[bytes, bytes]) -> bytes:
 
 
 def with_all(form: str, packet: str = PACKET, block: bytes | None = None, iptc: bytes | None = None) -> bytes:
-    """A file in this format with a packet, EXIF, and, where the format has room for it, IPTC."""
+    """A file in this format with XMP, EXIF and, where the format supports it, IPTC."""
     text = packet.encode()
     block = exif_block(exif()) if block is None else block
     if form == "PNG":

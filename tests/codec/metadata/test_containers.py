@@ -1,4 +1,4 @@
-"""Every input format: its metadata is found, its orientation applied by one rule, and none of it costs a picture."""
+"""In every input format metadata is found and orientation applied alike, and bad metadata never costs the picture."""
 
 import io
 import struct
@@ -47,14 +47,14 @@ TURNED_XMP_ELEMENT = xmp("", "<tiff:Orientation>6</tiff:Orientation>").encode()
 
 
 def packet_of(body: bytes) -> bytes:
-    """The XMP in a result, as Pillow finds it."""
+    """The XMP of a result, as read by Pillow."""
     found: str | bytes = opened(body).info.get("xmp", b"")
     return found.encode() if isinstance(found, str) else found
 
 
 @pytest.mark.parametrize("target", ["png", "jpeg", "webp", "avif", "tiff"])
 @pytest.mark.parametrize("form", [*FORMATS, "GIF"])
-def test_no_place_leaves_any_format_for_any_other(form: str, target: Any) -> None:
+def test_metadata_keep_drops_locations_for_every_pair_of_formats(form: str, target: Any) -> None:
     data = gif(PACKET.encode()) if form == "GIF" else with_all(form)
     assert data.count(b"SECRET") >= 5
     _, kept = upscaled(data, 2, metadata="keep", encode=wanted(format=target))
@@ -96,7 +96,7 @@ ORIENTED: dict[str, bytes] = {
 
 @pytest.mark.parametrize("choice", ["drop", "keep"])
 @pytest.mark.parametrize("data", ORIENTED.values(), ids=ORIENTED)
-def test_orientation_is_that_of_exif_or_else_of_xmp(data: bytes, choice: Any) -> None:
+def test_orientation_comes_from_exif_or_else_from_xmp(data: bytes, choice: Any) -> None:
     decoded, _ = upscaled(data, metadata=choice)
     assert (decoded.height, decoded.width) == (WIDTH, HEIGHT)
     assert decoded.metadata.dropped == ()
@@ -107,7 +107,7 @@ _HALVES = (DISPLAY_P3[:200], DISPLAY_P3[200:])
 
 
 def _parts(*numbers: bytes) -> list[bytes]:
-    """Segments of a JPEG's profile, each with a number and a count in front."""
+    """Segments with the parts of a JPEG's profile, each after its number and the count."""
     return [segment(0xE2, _ICC + number + half) for number, half in zip(numbers, _HALVES, strict=True)]
 
 
@@ -122,25 +122,25 @@ PROFILES: dict[str, tuple[bytes, bool]] = {
 
 
 @pytest.mark.parametrize(("data", "sound"), PROFILES.values(), ids=PROFILES)
-def test_a_jpegs_profile_is_joined_from_its_parts_or_named(data: bytes, sound: bool) -> None:
+def test_the_profile_of_a_jpeg_is_joined_from_its_parts_or_reported_as_dropped(data: bytes, sound: bool) -> None:
     found = codec().decode(data, wanted()).metadata
     assert (found.icc, found.dropped) == ((DISPLAY_P3, ()) if sound else (None, ("icc dropped (unreadable)",)))
 
 
-def test_a_jpegs_profile_may_stand_behind_its_frame_header() -> None:
+def test_the_profile_of_a_jpeg_may_follow_its_frame_header() -> None:
     data, (part,) = jpeg(), [segment(0xE2, _ICC + b"\1\1" + DISPLAY_P3)]
-    at = data.index(b"\xff\xc4")  # a table of codes, of which the first is behind the frame header
+    at = data.index(b"\xff\xc4")  # the first table of codes, after the frame header
     assert codec().decode(data[:at] + part + data[at:], wanted()).metadata.icc == DISPLAY_P3
 
 
 @pytest.mark.parametrize("short", [segment(0xE0, b"JFIF"), segment(0xEE, b"Adobe"), segment(0xE2, _ICC)])
-def test_a_jpegs_segments_that_are_too_short_are_passed_over(short: bytes) -> None:
+def test_segments_of_a_jpeg_that_are_too_short_are_skipped(short: bytes) -> None:
     found, plain = codec().decode(jpeg(short), wanted()), codec().decode(jpeg(), wanted())
     assert np.array_equal(found.frames[0].luma, plain.frames[0].luma)
     assert found.metadata == plain.metadata
 
 
-def test_exif_goes_before_xmp() -> None:
+def test_exif_takes_precedence_over_xmp() -> None:
     upright = exif_block(exif(1))
     for data in (png((b"eXIf", upright), png_xmp(TURNED_XMP)), jpeg(jpeg_exif(upright), jpeg_xmp(TURNED_XMP))):
         assert codec().decode(data, wanted()).height == HEIGHT
@@ -148,10 +148,10 @@ def test_exif_goes_before_xmp() -> None:
     assert codec().decode(without, wanted()).height == WIDTH
 
 
-def test_an_avifs_own_orientation_goes_before_exifs() -> None:
+def test_the_orientation_of_an_avif_takes_precedence_over_its_exif() -> None:
     data = saved(SAMPLES, "AVIF", exif=TURNED)
     at = data.index(b"irot")
-    upright = data[: at + 4] + b"\0" + data[at + 5 :]  # turned by no quarter
+    upright = data[: at + 4] + b"\0" + data[at + 5 :]  # a rotation of 0°
     assert codec().decode(upright, wanted()).height == HEIGHT
 
 
@@ -169,7 +169,7 @@ UNREADABLE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("choice", ["drop", "keep", "all"])
 @pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
-def test_exif_that_cannot_be_read_costs_no_picture_and_is_told(data: bytes, choice: Any) -> None:
+def test_unreadable_exif_is_reported_as_dropped(data: bytes, choice: Any) -> None:
     decoded, _ = upscaled(data, 2, metadata=choice)
     assert decoded.metadata.dropped == ("exif dropped (unreadable)",)
     assert decoded.metadata.exif is None
@@ -177,9 +177,9 @@ def test_exif_that_cannot_be_read_costs_no_picture_and_is_told(data: bytes, choi
 
 @pytest.mark.parametrize(("kind", "count"), [(4, 1), (5, 1), (9, 1), (2, 4)])
 @pytest.mark.parametrize("pointer", [b"\xfb\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4)])
-def test_pointers_into_nothing_cost_no_tiff(pointer: bytes, kind: int, count: int) -> None:
+def test_a_tiff_with_dangling_pointers_is_decoded(pointer: bytes, kind: int, count: int) -> None:
     value = pointer + bytes(4) if kind == 5 else pointer
-    private = tiff(tag=(65_000, kind, count, value))  # tifffile writes no pointers
+    private = tiff(tag=(65_000, kind, count, value))  # tifffile cannot write pointers
     for tag in (0x8769, 0x8825):
         data = private.replace(struct.pack("<HH", 65_000, kind), struct.pack("<HH", tag, kind))
         decoded, encoded = upscaled(data, metadata="all")
@@ -188,22 +188,22 @@ def test_pointers_into_nothing_cost_no_tiff(pointer: bytes, kind: int, count: in
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_xmp_that_cannot_be_read_costs_no_picture_and_is_told(form: str) -> None:
+def test_unreadable_xmp_is_reported_as_dropped(form: str) -> None:
     decoded, _ = upscaled(with_all(form, packet="<not xml"), metadata="keep")
     assert decoded.metadata.dropped == ("xmp dropped (unreadable)",)
     assert decoded.metadata.xmp is None
     assert decoded.metadata.exif is not None
 
 
-def test_a_packet_that_says_a_word_very_often_costs_no_time() -> None:
-    """As a regular expression with a backtracking search, it held a decoder for half a minute."""
+def test_a_packet_of_many_unclosed_elements_is_dropped() -> None:
+    """A backtracking regular expression once took half a minute on it."""
     packet = zlib.compress(b"<a:GPS>" * 140_000, 9)
     decoded, _ = upscaled(png((b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + packet)), metadata="keep")
     assert decoded.metadata.dropped == ("xmp dropped (unreadable)",)
 
 
 def extended(parts: Callable[[bytes, bytes], list[bytes]]) -> bytes:
-    """A JPEG whose extension is in these segments of it and its name."""
+    """A JPEG with extended XMP, whose segments `parts` makes of the packet and its name."""
     whole = xmp('dc:rights="mine" photoshop:City="SECRET"').encode()
     name = b"0123456789ABCDEF" * 2
     main = xmp(f'dc:title="Dunes" xmpNote:HasExtendedXMP="{name.decode()}"').encode()
@@ -216,7 +216,7 @@ def _part(whole: bytes, name: bytes, start: int, end: int) -> bytes:
 
 
 @pytest.mark.parametrize("target", ["png", "jpeg"])
-def test_an_extension_is_read_in_whatever_order_its_parts_are(target: Any) -> None:
+def test_the_parts_of_an_extended_xmp_packet_are_read_in_any_order(target: Any) -> None:
     data = extended(lambda whole, name: [_part(whole, name, at, at + 100) for at in range(0, len(whole), 100)][::-1])
     decoded, encoded = upscaled(data, metadata="keep", encode=wanted(format=target))
     assert decoded.metadata.dropped == ()
@@ -227,7 +227,7 @@ def test_an_extension_is_read_in_whatever_order_its_parts_are(target: Any) -> No
     assert b"HasExtendedXMP" not in packet
 
 
-def test_an_extension_that_is_not_all_there_is_told_and_another_ones_is_nothing() -> None:
+def test_an_incomplete_extended_packet_is_reported_and_a_foreign_one_ignored() -> None:
     cut = extended(lambda whole, name: [_part(whole, name, 0, 100)])
     large = extended(lambda whole, name: [name + struct.pack(">II", 2**31, 0)])
     alien = extended(lambda whole, name: [_part(whole, name[::-1], 0, len(whole))])
@@ -236,13 +236,13 @@ def test_an_extension_that_is_not_all_there_is_told_and_another_ones_is_nothing(
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
-def test_text_over_a_mebibyte_costs_no_png(kind: bytes) -> None:
+def test_a_png_with_a_text_above_a_mebibyte_is_decoded(kind: bytes) -> None:
     prefix = {b"zTXt": b"Comment\0\0", b"iTXt": b"Comment\0\1\0\0\0"}[kind]
     _, encoded = upscaled(png((kind, prefix + zlib.compress(bytes(5 << 20)))))
     assert np.array_equal(np.asarray(opened(encoded.body)), SAMPLES)
 
 
-def test_a_profile_over_a_mebibyte_is_kept() -> None:
+def test_a_profile_above_a_mebibyte_is_kept() -> None:
     data = (CASES / "png_icc_1300k.png").read_bytes()
     decoded, encoded = upscaled(data, 2)
     assert decoded.metadata.icc is not None
@@ -250,7 +250,7 @@ def test_a_profile_over_a_mebibyte_is_kept() -> None:
     assert codec().decode(encoded.body, wanted()).metadata.icc == decoded.metadata.icc
 
 
-def test_texts_of_a_png_may_not_unpack_to_more_than_twice_what_a_file_may_have() -> None:
+def test_the_texts_of_a_png_may_unpack_to_at_most_twice_the_file_limit() -> None:
     text = (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(700)))
     separated("PNG", png(text, text), 700)
     with pytest.raises(UndecodablePicture, match="too large"):
@@ -259,13 +259,13 @@ def test_texts_of_a_png_may_not_unpack_to_more_than_twice_what_a_file_may_have()
         separated("PNG", png(text), 699)
 
 
-def test_a_text_that_is_wanted_may_be_too_large() -> None:
+def test_an_xmp_text_that_is_too_large_is_reported_as_dropped() -> None:
     text = b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(17 << 20))
     assert codec().decode(png((b"iTXt", text)), wanted(metadata="all")).metadata.dropped == ("xmp dropped (too large)",)
 
 
-def test_words_in_a_png_are_taken_for_nothing_else() -> None:
-    """Pillow would put them among what it knows of the picture."""
+def test_text_keywords_of_a_png_are_not_taken_for_properties_of_the_picture() -> None:
+    """Pillow would mix them with the properties of the picture in `info`."""
     texts = [
         (b"tEXt", name + b"\0nonsense") for name in (b"dpi", b"loop", b"duration", b"transparency", b"icc_profile")
     ]
@@ -274,8 +274,8 @@ def test_words_in_a_png_are_taken_for_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "HEIC"])
-def test_no_other_decoder_sees_any_metadata(form: str) -> None:
-    """But for WebP, whose container is left as it is; no decoder here looks into it."""
+def test_decoders_get_files_without_metadata(form: str) -> None:
+    """The container of a WebP is left unchanged, as no decoder used here reads its metadata."""
     plain, blocks = separated(form, with_all(form), LIMIT)
     assert blocks.exif is not None
     assert len(blocks.xmp) == 1
@@ -288,8 +288,8 @@ def test_no_other_decoder_sees_any_metadata(form: str) -> None:
 
 
 @pytest.mark.parametrize("bigtiff", [False, True])
-def test_libtiff_is_shown_no_tag_but_those_of_the_pixels(bigtiff: bool) -> None:
-    """It would load each one's value, and a thousand tags may share one value of megabytes."""
+def test_libtiff_gets_only_the_tags_of_the_pixels(bigtiff: bool) -> None:
+    """It would load the value of each tag, and a thousand tags may share one value of megabytes."""
     data = tiff(bigtiff=bigtiff, tag=(65_000, 1, 1000, bytes(1000)), xmp=b"<x/>")
     plain, _ = separated("TIFF", data, LIMIT)
     structure = Structure(plain)
@@ -308,43 +308,41 @@ def test_pointers_of_bigtiff_are_followed() -> None:
     assert kept.dropped == ()
     image = Image.Exif()
     image.load(kept.exif or b"")
-    assert image.get_ifd(0x8769)[282] == 1  # in this file the directory points to itself
+    assert image.get_ifd(0x8769)[282] == 1  # the pointer in this file leads back to the same directory
 
 
-def test_fill_bytes_and_rubbish_between_segments_are_passed_over() -> None:
+def test_fill_bytes_and_garbage_between_segments_are_skipped() -> None:
     data = jpeg(b"rubbish\xff\0" + b"\xff" * 5000 + jpeg_exif(TURNED))
     plain, blocks = separated("JPEG", data, LIMIT)
     assert blocks.exif == TURNED
     assert plain == jpeg()
 
 
-def test_a_jpeg_of_too_many_segments_is_refused_at_once() -> None:
+def test_a_jpeg_with_too_many_segments_is_refused() -> None:
     with pytest.raises(UndecodablePicture, match="more than 65,536 segments"):
         codec().decode(jpeg(segment(0xFE, b"") * 70_000), wanted())
 
 
 @pytest.mark.parametrize("form", [*FORMATS, "GIF", "BMP"])
-def test_a_file_cut_anywhere_is_separated_without_an_error(form: str) -> None:
+def test_a_file_cut_off_anywhere_is_separated_without_an_error(form: str) -> None:
     data = gif(PACKET.encode()) if form == "GIF" else with_all(form) if form != "BMP" else saved(SAMPLES, "BMP")
-    for end in range(0, len(data), 7):
-        if form == "PNG":  # whose chunks are known to be sound
-            end = 8
+    for end in (8,) if form == "PNG" else range(0, len(data), 7):  # the chunks of a PNG are known to be sound
         plain, _ = separated(form, data[:end], LIMIT)
         assert len(plain) <= max(end, 8)
 
 
-def test_a_file_without_metadata_stays_as_it_is() -> None:
+def test_a_file_without_metadata_is_unchanged() -> None:
     for form in (*FORMATS, "GIF", "BMP"):
         data = tiff() if form == "TIFF" else saved(SAMPLES, form)
         plain, blocks = separated(form, data, LIMIT)
         if form == "TIFF":
-            blocks.exif = None  # it is one with the file
+            blocks.exif = None  # a TIFF is its own EXIF structure
         else:
             assert plain == data
         assert (blocks.exif, blocks.xmp, blocks.iptc, blocks.icc, blocks.dropped) == (None, (), None, None, [])
 
 
-def test_every_other_chunk_of_a_png_stays() -> None:
+def test_every_other_chunk_of_a_png_is_kept() -> None:
     data = png((b"gAMA", struct.pack(">I", 45455)), png_xmp(b"<x/>"), (b"pHYs", bytes(9)))
     plain, _ = separated("PNG", data, LIMIT)
     assert plain == data.replace(chunk(*png_xmp(b"<x/>")), b"")

@@ -1,4 +1,4 @@
-"""EXIF: kept by tag, byte for byte, whatever its order of bytes; what depends on the size is reckoned exactly."""
+"""EXIF: tags are selected and kept unchanged in either byte order; those that depend on the size are recomputed."""
 
 import struct
 from collections.abc import Sequence
@@ -27,20 +27,18 @@ from tests.codec.metadata.sources import exif as made
 from tests.codec.metadata.sources import exif_block
 
 Row = tuple[int, int, int, bytes]
-"""Tag, type, count and the four bytes of value or offset."""
+"""Tag, type, count, and the four bytes of the value or offset."""
 
 
 def block(order: str, rows: Sequence[Row], rest: bytes = b"") -> bytes:
-    """A structure of one directory, and bytes behind it."""
+    """A TIFF structure of one directory, followed by `rest`."""
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
     body = b"".join(struct.pack(order + "HHI", tag, kind, count) + value for tag, kind, count, value in rows)
     return head + struct.pack(order + "H", len(rows)) + body + bytes(4) + rest
 
 
-def result(
-    data: bytes, choice: Any = "keep", *, scale: int = 2, srgb: bool = False, quarter: bool = False
-) -> Image.Exif:
-    """What Pillow reads in EXIF of a result twice as large, of 40 x 60 pixels."""
+def result(data: bytes, choice: Any = "keep", *, srgb: bool = False, quarter: bool = False) -> Image.Exif:
+    """The EXIF, as read by Pillow, of a result twice as large, of 40 x 60 pixels."""
     kept = exif.read(data, choice).kept
     written = exif.block(exif.scaled(exif.turned(kept) if quarter else kept, 2, 40, 60, srgb))
     image = Image.Exif()
@@ -48,7 +46,7 @@ def result(
     return image
 
 
-def test_keep_has_no_position_owner_or_note_and_all_has_no_note() -> None:
+def test_keep_drops_location_owner_and_maker_note_and_all_drops_the_maker_note() -> None:
     data = exif_block(made(6, HostComputer="SECRET", XPKeywords=b"S\0E\0C\0", ImageDescription="Dunes"))
     kept, everything = result(data), result(data, "all")
     assert dict(kept) == {Base.Artist: "A. Painter", Base.ImageDescription: "Dunes", IFD.Exif: kept[IFD.Exif]}
@@ -60,8 +58,8 @@ def test_keep_has_no_position_owner_or_note_and_all_has_no_note() -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_values_come_through_as_they_are(order: str) -> None:
-    """Text that is not ASCII, bytes of no type, numbers in either order of bytes."""
+def test_values_are_kept_unchanged(order: str) -> None:
+    """Text that is not ASCII, untyped bytes, and numbers in either byte order."""
     text = "© Ä. Maler".encode()
     source = made(Rating=4)
     source.endian = order
@@ -81,8 +79,8 @@ def test_values_come_through_as_they_are(order: str) -> None:
     assert exif.read(exif.block(found.kept) or b"", "keep") == found
 
 
-def test_text_that_keep_keeps_ends_where_it_does() -> None:
-    """A damaged length must not lead on into the position."""
+def test_kept_text_ends_at_its_terminator() -> None:
+    """A damaged length must not make a value include the location after it."""
     rest = b"A. Painter\0SECRET\0photographer\0editor\0SECRET"
     rows = [(Base.Artist, 2, 18, struct.pack("<I", 38)), (Base.Copyright, 2, 26, struct.pack("<I", 56))]
     kept = exif.read(block("<", rows, rest), "keep").kept
@@ -96,7 +94,7 @@ def test_an_empty_directory_is_not_written() -> None:
 
 
 @pytest.mark.parametrize("choice", ["keep", "all"])
-def test_a_pointer_goes_with_what_it_points_to(choice: str) -> None:
+def test_a_pointer_is_kept_or_dropped_with_its_directory(choice: str) -> None:
     source = made()
     source.get_ifd(IFD.Exif)[IFD.Interop] = {1: "R98\0", 2: b"0100", 4097: 12}
     details = result(exif_block(source), choice).get_ifd(IFD.Exif)
@@ -114,7 +112,7 @@ def _sized(**details: Any) -> bytes:
     return exif_block(source)
 
 
-def test_sizes_and_resolutions_are_the_results() -> None:
+def test_sizes_and_resolutions_are_those_of_the_result() -> None:
     data = _sized(ExifImageWidth=30, ExifImageHeight=20, FocalPlaneXResolution=1000.0, FocalPlaneYResolution=500)
     image = result(data)
     details = image.get_ifd(IFD.Exif)
@@ -135,7 +133,7 @@ def test_the_colour_space_is_srgb_after_a_conversion() -> None:
 
 
 @pytest.mark.parametrize("value", [b"\0" * 8, struct.pack("<II", 72, 0)], ids=["0/0", "72/0"])
-def test_a_resolution_that_makes_no_sense_goes(value: bytes) -> None:
+def test_a_meaningless_resolution_is_dropped(value: bytes) -> None:
     data = block("<", [(Base.XResolution, 5, 1, struct.pack("<I", 26))], value)
     assert dict(result(data)) == {}
     text = block("<", [(Base.XResolution, 2, 4, b"abc\0")])
@@ -152,14 +150,14 @@ def test_a_resolution_that_makes_no_sense_goes(value: bytes) -> None:
         (Fraction(2**33, 2**33 - 1), (1, 1)),
     ],
 )
-def test_a_rational_has_two_numbers_of_32_bits(value: Fraction, expected: tuple[int, int]) -> None:
+def test_a_rational_is_fitted_into_two_numbers_of_32_bits(value: Fraction, expected: tuple[int, int]) -> None:
     assert struct.unpack("<II", rational(value).value) == expected
 
 
 @pytest.mark.parametrize(
     ("unit", "expected"), [(2, (300.0, 200.0)), (3, (762.0, 508.0)), (None, (300.0, 200.0)), (1, None)]
 )
-def test_dots_per_inch(unit: int | None, expected: tuple[float, float] | None) -> None:
+def test_resolution_is_read_in_dots_per_inch(unit: int | None, expected: tuple[float, float] | None) -> None:
     source = made(XResolution=300.0, YResolution=200.0)
     if unit is not None:
         source[Base.ResolutionUnit] = unit
@@ -167,13 +165,13 @@ def test_dots_per_inch(unit: int | None, expected: tuple[float, float] | None) -
 
 
 @pytest.mark.parametrize("text", ['{"shape": [8, 12, 3]}', "ImageJ=1.11a\nimages=10"])
-def test_a_description_of_the_files_layout_goes(text: str) -> None:
+def test_a_description_of_the_layout_of_the_file_is_dropped(text: str) -> None:
     assert Base.ImageDescription not in result(exif_block(made(ImageDescription=text)), "all")
 
 
 @pytest.mark.parametrize("kind", [4, 9, 13])
-def test_a_pointer_may_be_of_any_whole_number(kind: int) -> None:
-    """LONG, SLONG, as programs for positions write it, and IFD."""
+def test_a_pointer_may_have_any_integer_type(kind: int) -> None:
+    """LONG, SLONG (written by geotagging programs) and IFD."""
     rest = block("<", [(GPS.GPSMapDatum, 2, 4, b"WGS\0")])[8:]
     found = exif.read(block("<", [(IFD.GPSInfo, kind, 1, struct.pack("<I", 26))], rest), "all")
     assert (found.kept, found.sound) == ({IFD.GPSInfo: {GPS.GPSMapDatum: Entry(ASCII, 4, b"WGS\0")}}, True)
@@ -190,7 +188,7 @@ DAMAGED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
-def test_what_can_be_read_of_a_damaged_block_is_kept(data: bytes) -> None:
+def test_the_readable_part_of_a_damaged_block_is_kept(data: bytes) -> None:
     found = exif.read(data, "all")
     assert found.kept[Base.Rating] == Entry(SHORT, 1, b"\4\0")
     assert not found.sound
@@ -199,13 +197,13 @@ def test_what_can_be_read_of_a_damaged_block_is_kept(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"garbage", b"II*\0", b"II*\0\xff\xff\0\0", b"II+\0\x08\0\0\0", b"MM\0*\0\0\0\0"]
 )
-def test_what_is_no_structure_is_unreadable(data: bytes) -> None:
+def test_a_block_without_tiff_structure_is_unreadable(data: bytes) -> None:
     with pytest.raises(Unreadable):
         exif.read(data, "keep")
 
 
-def test_values_that_overlap_are_read_no_further_than_the_block_is_long() -> None:
-    """A small block must not mean gigabytes."""
+def test_overlapping_values_are_limited_to_the_length_of_the_block() -> None:
+    """A small block must not expand to gigabytes."""
     rows = [(Base.XPTitle + number, 1, 60_000, struct.pack("<I", 8)) for number in range(100)]
     data = block("<", rows, bytes(60_000))
     found = exif.read(data, "all")
@@ -213,7 +211,7 @@ def test_values_that_overlap_are_read_no_further_than_the_block_is_long() -> Non
     assert not found.sound
 
 
-def test_other_tags_are_taken_out_of_a_file_in_place() -> None:
+def test_other_tags_are_removed_from_a_file_in_place() -> None:
     rows = [(tag, SHORT, 1, struct.pack("<HH", tag, 0)) for tag in (256, 274, 700, 257)]
     data = block("<", rows, b"rest")
     plain = Structure(data).only({256, 257})
@@ -227,7 +225,7 @@ def test_other_tags_are_taken_out_of_a_file_in_place() -> None:
 
 
 @pytest.mark.parametrize("at", [8, 100])
-def test_a_directory_is_written_for_the_place_where_it_will_lie(at: int) -> None:
+def test_a_directory_is_written_for_its_later_offset(at: int) -> None:
     inner: dict[int, Entry | Any] = {1: Entry(2, 6, b"hello\0")}
     body = packed({IFD.Exif: inner, 2: Entry(1, 5, b"abcde")}, at)
     data = b"II*\0" + struct.pack("<I", at) + bytes(at - 8) + body

@@ -1,4 +1,4 @@
-"""ExifTool as the judge: it finds no place in what is kept, and edits every result without a complaint."""
+"""ExifTool as an independent check: it finds no location in kept metadata, and edits every result without a warning."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ def _exiftool(*arguments: object) -> str:
 
 
 def _results(folder: Path, choice: Any) -> list[Path]:
-    """A file of every source in every format."""
+    """The result of every source in every output format."""
     made = []
     for name, data in SOURCES.items():
         for target in TARGETS:
@@ -60,7 +60,7 @@ def _results(folder: Path, choice: Any) -> list[Path]:
 
 
 @pytest.mark.parametrize("choice", ["keep", "all"])
-def test_every_result_is_edited_without_a_complaint(tmp_path: Path, choice: str) -> None:
+def test_exiftool_edits_every_result_without_a_warning(tmp_path: Path, choice: str) -> None:
     made = _results(tmp_path, choice)
     assert f"{len(made)} image files updated" in _exiftool("-overwrite_original", "-Artist=x", *made)
     for found in json.loads(_exiftool("-q", "-j", "-Artist", *made)):
@@ -70,7 +70,7 @@ def test_every_result_is_edited_without_a_complaint(tmp_path: Path, choice: str)
 PLACES = ("GPS", "City", "Country", "State", "Location", "Latitude", "Position", "Sublocation", "Keywords", "Subject")
 
 
-def test_no_result_of_keep_knows_a_place(tmp_path: Path) -> None:
+def test_exiftool_finds_no_location_in_results_of_keep(tmp_path: Path) -> None:
     made = _results(tmp_path, "keep")
     tags = json.loads(_exiftool("-q", "-j", "-a", "-u", "-G1", "-gps:all", "-xmp:all", "-iptc:all", "-exif:all", *made))
     assert len(tags) == len(made)
@@ -80,13 +80,13 @@ def test_no_result_of_keep_knows_a_place(tmp_path: Path) -> None:
         assert "SECRET" not in json.dumps(found)
 
 
-def test_what_is_kept_is_what_it_was(tmp_path: Path) -> None:
+def test_exiftool_finds_kept_values_unchanged(tmp_path: Path) -> None:
     for found in json.loads(_exiftool("-q", "-j", "-G1", "-n", *_results(tmp_path, "keep"))):
         source, _, target = Path(found["SourceFile"]).name.partition(".")
         if source not in FORMATS:
             continue
         assert found["IFD0:Artist"] == "A. Painter"
-        # Pillow, which writes EXIF anew into the TIFF and the AVIF that are sent, knows ASCII alone.
+        # Pillow, which writes the EXIF of the TIFF and AVIF sources, only supports ASCII.
         assert found["IFD0:Copyright"] == ("?? A. Painter" if source in ("TIFF", "AVIF") else "© A. Painter")
         assert found["IFD0:Rating"] == 4
         assert found["ExifIFD:LensModel"] == "50mm"

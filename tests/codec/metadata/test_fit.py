@@ -1,4 +1,4 @@
-"""A result's metadata: what its format cannot hold is split, put elsewhere or left out and told, and never an error."""
+"""Metadata that an output format cannot hold is split, moved, or dropped and reported, but is never an error."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ TARGETS = ["png", "jpeg", "webp", "avif", "tiff"]
 
 
 def left_out(data: bytes, target: Any, choice: Any = "all") -> tuple[str, ...]:
-    """What the client is told, of a result that is written all the same."""
+    """What is reported as dropped from a result that is written nevertheless."""
     service, options = codec(), wanted(2, format=target, metadata=choice)
     decoded = service.decode(data, options)
     service.check(decoded, 2, options)
@@ -31,7 +31,7 @@ def left_out(data: bytes, target: Any, choice: Any = "all") -> tuple[str, ...]:
 
 
 def _segments(body: bytes) -> list[bytes]:
-    """Those of a JPEG in front of its scan, from the marker's number on."""
+    """The segments of a JPEG before its scan, each from the second byte of its marker."""
     found, at = [], 2
     while body[at + 1] != 0xDA:
         size = int.from_bytes(body[at + 2 : at + 4], "big")
@@ -41,19 +41,19 @@ def _segments(body: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_exif_of_any_size_is_written_or_told(target: Any) -> None:
+def test_exif_of_any_size_is_written_or_reported_as_dropped(target: Any) -> None:
     large = png((b"eXIf", exif_block(exif(ImageDescription="x" * 70_000))))
     assert left_out(large, target) == (("exif dropped (too large for jpeg)",) if target == "jpeg" else ())
     _, encoded = upscaled(large, 2, metadata="keep", encode=wanted(format=target))
     assert opened(encoded.body).getexif().get(Base.Artist) == (None if target == "jpeg" else "A. Painter")
 
 
-def test_the_largest_exif_that_a_jpeg_holds() -> None:
+def test_the_largest_exif_that_a_jpeg_holds_is_written() -> None:
     def source(size: int) -> bytes:
         return png((b"eXIf", exif_block(exif(ImageDescription="x" * size))))
 
     rest = len(codec().decode(source(59_999), wanted(metadata="keep")).metadata.exif or b"") - 60_000
-    most = (65_533 - len(b"Exif\0\0") - rest) // 2 * 2 - 1  # a zero byte ends the text, and its length is even then
+    most = (65_533 - len(b"Exif\0\0") - rest) // 2 * 2 - 1  # with its terminating zero byte, the length is even
     assert left_out(source(most), "jpeg", "keep") == ()
     assert left_out(source(most + 1), "jpeg", "keep") == ("exif dropped (too large for jpeg)",)
     _, encoded = upscaled(source(most), 2, metadata="keep", encode=wanted(format="jpeg"))
@@ -61,7 +61,7 @@ def test_the_largest_exif_that_a_jpeg_holds() -> None:
 
 
 @pytest.mark.parametrize("choice", ["keep", "all"])
-def test_xmp_that_is_too_large_for_a_segment_goes_on_in_an_extension(choice: Any) -> None:
+def test_xmp_too_large_for_a_segment_is_continued_in_an_extension(choice: Any) -> None:
     titles = "".join(f'<rdf:li xml:lang="x-{number}">{number:04}</rdf:li>' for number in range(4000))
     packet = xmp('dc:rights="mine"', f"<dc:title><rdf:Alt>{titles}</rdf:Alt></dc:title>")
     data = png(png_xmp(packet.encode()))
@@ -88,7 +88,7 @@ def test_xmp_that_is_too_large_for_a_segment_goes_on_in_an_extension(choice: Any
     assert sorted(again.splitlines()) == sorted(direct.splitlines())
 
 
-def test_a_picture_of_many_ancestors_keeps_them_all_and_only_if_asked_to() -> None:
+def test_document_ancestors_are_only_kept_by_metadata_all() -> None:
     data = (CASES / "xmp_137k_z.png").read_bytes()
     _, kept = upscaled(data, 2, metadata="keep", encode=wanted(format="jpeg"))
     assert b"DocumentAncestors" not in kept.body
@@ -99,7 +99,7 @@ def test_a_picture_of_many_ancestors_keeps_them_all_and_only_if_asked_to() -> No
     assert found[0] == found[1]
 
 
-def test_a_still_says_nothing_of_a_film() -> None:
+def test_a_still_has_no_motion_photo_metadata() -> None:
     data = (CASES / "xmp_motion.jpg").read_bytes()
     for choice in ("keep", "all"):
         _, encoded = upscaled(data, 2, metadata=choice)
@@ -107,7 +107,7 @@ def test_a_still_says_nothing_of_a_film() -> None:
         assert b"MicroVideo" not in encoded.body
 
 
-def test_iptc_that_is_too_large_for_a_segment_is_told() -> None:
+def test_iptc_too_large_for_a_segment_is_reported_as_dropped() -> None:
     data = tiff(iptc=data_set(120, bytes(30_000)) * 3)
     assert left_out(data, "jpeg") == ("iptc dropped (too large for jpeg)",)
     assert left_out(data, "png") == ()
@@ -115,7 +115,7 @@ def test_iptc_that_is_too_large_for_a_segment_is_told() -> None:
     assert left_out(edge, "jpeg") == ()
 
 
-def test_a_profile_that_is_too_large_for_a_jpeg_is_told() -> None:
+def test_a_profile_too_large_for_a_jpeg_is_reported_as_dropped() -> None:
     def source(size: int) -> bytes:
         return saved(SAMPLES, "TIFF", icc_profile=DISPLAY_P3.ljust(size, b"\0"))
 
@@ -123,7 +123,7 @@ def test_a_profile_that_is_too_large_for_a_jpeg_is_told() -> None:
     assert left_out(source(255 * 65_519 + 1), "jpeg") == ("icc dropped (too large for jpeg)",)
 
 
-def test_a_png_with_the_largest_profile_can_be_sent_again() -> None:
+def test_a_png_with_the_largest_profile_can_be_read_again() -> None:
     profile = DISPLAY_P3.ljust(20 << 20, b"\0")
     _, first = upscaled(saved(SAMPLES, "TIFF", icc_profile=profile))
     assert codec().decode(first.body, wanted()).metadata.icc == profile
@@ -134,7 +134,7 @@ def _source(dpi: tuple[float, float], form: str = "PNG") -> bytes:
 
 
 @pytest.mark.parametrize("target", ["webp", "avif"])
-def test_resolution_is_in_exif_where_the_format_has_no_field_for_it(target: Any) -> None:
+def test_resolution_is_written_to_exif_if_the_format_has_no_field_for_it(target: Any) -> None:
     for form in ("TIFF", "JPEG", "BMP"):
         _, encoded = upscaled(_source((100, 200), form), 2, metadata="keep", encode=wanted(format=target))
         tags = opened(encoded.body).getexif()
@@ -150,21 +150,21 @@ def test_resolution_is_in_exif_where_the_format_has_no_field_for_it(target: Any)
 @pytest.mark.parametrize(
     ("dpi", "expected"), [((16_383.75, 300), None), ((20_000, 300), 80_000), ((300, 20_000), 1200)]
 )
-def test_a_density_that_jfif_cannot_say_is_in_exif(dpi: tuple[float, float], expected: int | None) -> None:
+def test_a_resolution_that_jfif_cannot_hold_is_written_to_exif(dpi: tuple[float, float], expected: int | None) -> None:
     _, encoded = upscaled(_source(dpi, "TIFF"), 4, metadata="keep", encode=wanted(format="jpeg"))
     jfif = next(body for body in _segments(encoded.body) if body[3:7] == b"JFIF")
     tags = opened(encoded.body).getexif()
     if expected is None:
         assert jfif[10:15] == struct.pack(">BHH", 1, 65_535, 1200)
     else:
-        assert jfif[10] == 0  # no unit: only how high a pixel is to its width
+        assert jfif[10] == 0  # no unit: only the pixel aspect ratio
         assert tags[Base.XResolution] == expected
     assert float(tags[Base.XResolution]) == pytest.approx(dpi[0] * 4, abs=0.1)
     _, again = upscaled(encoded.body, 1, metadata="keep", encode=wanted(format="tiff"))
     assert opened(again.body).info["dpi"] == pytest.approx((dpi[0] * 4, dpi[1] * 4), abs=0.5)
 
 
-def test_a_camera_s_interoperability_does_not_point_into_nothing() -> None:
+def test_the_interoperability_pointer_of_a_camera_does_not_dangle() -> None:
     data = (CASES / "camera_interop_le.jpg").read_bytes()
     for choice in ("keep", "all"):
         _, encoded = upscaled(data, 2, metadata=choice, encode=wanted(format="tiff"))
@@ -173,7 +173,7 @@ def test_a_camera_s_interoperability_does_not_point_into_nothing() -> None:
         assert (IFD.Interop in details) == (choice == "all")
 
 
-def test_the_case_of_a_drone_has_no_position() -> None:
+def test_the_location_of_a_drone_picture_is_dropped() -> None:
     data = (CASES / "xmp_dji_attr.jpg").read_bytes()
     _, kept = upscaled(data, 2, metadata="keep")
     assert b"12.3456789" in data
@@ -181,8 +181,8 @@ def test_the_case_of_a_drone_has_no_position() -> None:
     assert b"dji" not in kept.body.lower()
 
 
-def test_a_tiff_s_blocks_are_those_of_other_formats() -> None:
-    """Written by the codec's own directory; Pillow and libtiff are the judges."""
+def test_pillow_reads_the_metadata_blocks_of_a_tiff() -> None:
+    """The codec writes the directory itself; Pillow reads it independently."""
     data = png((b"eXIf", exif_block(exif(XResolution=300.0))), png_xmp(xmp('dc:title="Dunes"').encode()))
     _, encoded = upscaled(data, 2, metadata="keep", encode=wanted(format="tiff"))
     image = opened(encoded.body)
@@ -203,14 +203,14 @@ def _film(loop: int, durations: list[int]) -> tuple[Codec, Decoded]:
 @pytest.mark.parametrize(
     ("loop", "durations"), [(65_536, [1, 2]), (2**31, [1, 2]), (1, [16_778_000, 2]), (1, [16_000_000] * 126)]
 )
-def test_an_animation_that_webp_cannot_time_is_refused_before_the_work(loop: int, durations: list[int]) -> None:
+def test_an_animation_too_long_for_webp_is_refused_before_it_is_computed(loop: int, durations: list[int]) -> None:
     service, decoded = _film(loop, durations)
     with pytest.raises(BadParameter, match="webp holds at most 65,535 plays"):
         service.check(decoded, 2, wanted(2, format="webp"))
     service.check(decoded, 2, wanted(2, format="png"))
 
 
-def test_the_longest_animation_that_webp_holds() -> None:
+def test_the_longest_animation_that_webp_holds_is_accepted() -> None:
     service, decoded = _film(65_535, [16_777_000, 1])
     options = wanted(2, format="webp")
     service.check(decoded, 2, options)
@@ -219,6 +219,6 @@ def test_the_longest_animation_that_webp_holds() -> None:
     assert image.info["loop"] == 65_535
 
 
-def test_resources_are_made_as_they_are_read() -> None:
+def test_image_resources_can_be_read_back() -> None:
     assert iptc.from_resources(iptc.as_resource(b"odd")) == b"odd"
     assert iptc.as_resource(b"even") in resources(b"even")

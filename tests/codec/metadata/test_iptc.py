@@ -1,4 +1,4 @@
-"""IPTC: data sets kept by number, byte for byte, in every format that has room for them."""
+"""IPTC: data sets are selected by number and kept unchanged in every format that supports them."""
 
 import struct
 from typing import Any
@@ -39,7 +39,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("target", ["png", "jpeg", "tiff"])
 @pytest.mark.parametrize("data", SOURCES.values(), ids=SOURCES)
-def test_iptc_is_kept_but_for_places_and_keywords(data: bytes, target: Any) -> None:
+def test_iptc_is_kept_without_locations_and_keywords(data: bytes, target: Any) -> None:
     _, kept = upscaled(data, 2, metadata="keep", encode=wanted(format=target))
     _, everything = upscaled(data, 2, metadata="all", encode=wanted(format=target))
     _, dropped = upscaled(data, 2, encode=wanted(format=target))
@@ -52,13 +52,13 @@ def test_iptc_is_kept_but_for_places_and_keywords(data: bytes, target: Any) -> N
 
 
 @pytest.mark.parametrize("target", ["webp", "avif", "jxl"])
-def test_a_format_without_room_for_it_says_so(target: Any) -> None:
+def test_iptc_is_reported_as_dropped_by_formats_without_it(target: Any) -> None:
     service, options = codec(), wanted(2, format=target, metadata="keep")
     decoded = service.decode(SOURCES["JPEG"], options)
     assert service.left_out(decoded, 2, options) == (f"iptc dropped (no place in {target})",)
 
 
-def test_previews_and_records_about_the_objects_form_go() -> None:
+def test_previews_and_records_about_the_file_are_dropped() -> None:
     caption = data_set(CAPTION, b"Dunes")
     stale = data_set(20, b"\0\x10", record=3) + data_set(10, b"x", record=8) + data_set(202, b"preview")
     assert iptc.kept(stale + caption, "all") == caption
@@ -66,7 +66,7 @@ def test_previews_and_records_about_the_objects_form_go() -> None:
     assert iptc.kept(data_set(KEYWORDS, b"SECRET"), "keep") is None
 
 
-def test_a_size_may_have_a_size() -> None:
+def test_extended_lengths_are_read() -> None:
     long = struct.pack(">BBBHI", 0x1C, 2, CAPTION, 0x8004, 40_000) + bytes(40_000)
     assert iptc.kept(long, "keep") == long
     with pytest.raises(Unreadable):
@@ -75,22 +75,22 @@ def test_a_size_may_have_a_size() -> None:
         iptc.kept(struct.pack(">BBBH", 0x1C, 2, CAPTION, 0xFFFF) + bytes(100), "keep")
 
 
-def test_what_is_cut_short_is_kept_up_to_there() -> None:
+def test_a_block_that_is_cut_short_is_kept_up_to_the_cut() -> None:
     assert iptc.kept(IPTC + data_set(CAPTION, b"Dunes")[:-1], "all") == IPTC
 
 
 @pytest.mark.parametrize("data", [b"\0", b"garbage", b"\x1c\2\x78\0\xff"])
-def test_what_is_none_is_said_to_be_unreadable(data: bytes) -> None:
+def test_malformed_iptc_is_reported_as_unreadable(data: bytes) -> None:
     source = png(raw_profile("iptc", data))
     assert codec().decode(source, wanted(metadata="keep")).metadata.dropped == ("iptc dropped (unreadable)",)
 
 
 @pytest.mark.parametrize("data", [b"", b"8BIM", b"8BIM\4\4\0\0\0\0", resources(b"")[:-12] * 5000, b"8BIM\0\1\xff"])
-def test_resources_without_it(data: bytes) -> None:
+def test_image_resources_without_iptc_give_none(data: bytes) -> None:
     assert not iptc.from_resources(data)
 
 
-def test_too_much_of_it_is_said_to_be_too_large() -> None:
+def test_too_much_iptc_is_reported_as_too_large() -> None:
     source = tiff(iptc=data_set(CAPTION, bytes(30_000)) * 40)
     decoded = codec().decode(source, wanted(metadata="all"))
     assert decoded.metadata.iptc is None

@@ -21,14 +21,14 @@ ON_AMX = pytest.mark.parametrize("backend", ["amx"])
 
 @ON_AMX
 @SHIPPED
-def test_nearer_to_float32_than_onednn_s_bfloat16(shipped: Path, backend: str) -> None:
+def test_amx_is_closer_to_float32_than_onednn_in_bfloat16(shipped: Path, backend: str) -> None:
     ours, theirs = errors(lambda dtype, name: runtime_at(shipped, dtype, name), backend)
     assert ours < theirs
     assert ours < 0.25 / 255
 
 
 @ON_AMX
-def test_a_deep_network_is_nearer_to_float32_too(backend: str) -> None:
+def test_a_deep_network_is_closer_to_float32_than_onednn(backend: str) -> None:
     """What a pair of convolutions adds is rounded with the sum, and not before."""
     network = random_network(DEEPER)
     ours, theirs = errors(lambda dtype, name: runtime_of(network, dtype, name), backend)
@@ -56,7 +56,9 @@ def errors(runtime: Callable[[str, str], Runtime], backend: str) -> list[float]:
     ],
     ids=form,
 )
-def test_a_network_that_is_too_large_is_torch_s(config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_is_too_large_is_computed_by_torch(
+    config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(amx, "missing", lambda: None)
     for served in (LapSRNConfig(), DEEPER, LapSRNConfig(scale=8, depth=32)):
         assert choose(served, "cpu", "bfloat16") == ("bfloat16", by_name("amx"))
@@ -66,7 +68,7 @@ def test_a_network_that_is_too_large_is_torch_s(config: LapSRNConfig, monkeypatc
 
 
 @pytest.mark.parametrize("lacks", ["AMX", "the library", "permission"])
-def test_without_it_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_amx_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "features", lambda: cpu.AMX if lacks != "AMX" else set())
     monkeypatch.setattr(cpu, "_may_use_tiles", lambda: lacks != "permission")
     cpu.has_amx.cache_clear()
@@ -83,7 +85,7 @@ def test_without_it_torch_computes(lacks: str, tmp_path: Path, monkeypatch: pyte
         amx._library.cache_clear()
 
 
-def test_bfloat16_is_rounded_as_torch_rounds_it() -> None:
+def test_bfloat16_is_rounded_like_torch() -> None:
     values = np.random.default_rng(0).standard_normal(10_000).astype(np.float32)
     ties = np.array([0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001, 0x80000000, 0], np.uint32).view(np.float32)
     every = np.concatenate([values, ties])

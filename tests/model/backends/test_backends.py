@@ -100,7 +100,7 @@ def assert_close(got: NDArray[np.float32], want: NDArray[np.float64] | NDArray[n
 
 @EVERY
 @pytest.mark.parametrize("config", NETWORKS, ids=form)
-def test_the_network_s_numbers(config: LapSRNConfig, backend: str, dtype: str) -> None:
+def test_every_level_equals_the_network_in_float64(config: LapSRNConfig, backend: str, dtype: str) -> None:
     """At every level, and the same numbers when fewer levels are asked for."""
     runtime = runtime_of(network_of(config), dtype, backend)
     for count, height, width in BATCHES:
@@ -174,7 +174,7 @@ def test_a_tile_does_not_depend_on_its_batch(filters: int, height: int, width: i
 
 @EVERY
 @pytest.mark.parametrize("config", [LapSRNConfig(width=16), replace(SKIPPING, width=16)], ids=form)
-def test_no_number_of_a_picture_s_stays_behind(config: LapSRNConfig, backend: str, dtype: str) -> None:
+def test_values_of_one_tile_do_not_leak_into_others(config: LapSRNConfig, backend: str, dtype: str) -> None:
     """A NaN in one tile is in its own output, and in no later one's."""
     runtime = runtime_of(network_of(config), dtype, backend)
     side = 30 + 2 * runtime.info.window_margin
@@ -186,7 +186,7 @@ def test_no_number_of_a_picture_s_stays_behind(config: LapSRNConfig, backend: st
 
 
 @SHARED
-def test_many_threads_may_run_one_network(weights: Path, backend: str, dtype: str) -> None:
+def test_several_threads_can_run_one_network(weights: Path, backend: str, dtype: str) -> None:
     runtime = runtime_at(weights, dtype, backend)
     tiles = [plane(40 + i, 50, seed=i)[None] for i in range(6)]
     alone = [runtime.run(tile, 4)[4] for tile in tiles]
@@ -196,7 +196,7 @@ def test_many_threads_may_run_one_network(weights: Path, backend: str, dtype: st
 
 
 @EVERY
-def test_nothing_outside_its_buffers_is_touched_nor_what_was_in_them_used(backend: str, dtype: str) -> None:
+def test_backends_stay_within_their_buffers_and_use_no_uninitialised_memory(backend: str, dtype: str) -> None:
     if dtype != by_name(backend).dtypes[0]:
         pytest.skip("the buffers are the same in every dtype")
     command = [sys.executable, "-m", "tests.model.backends.guarded_run", backend, dtype]

@@ -113,7 +113,7 @@ def widened(bits: Bits) -> Floats:
 
 
 @pytest.mark.parametrize("kind", ["plain", "wide", "wider", "tiny"])
-def test_products_are_rounded_and_flushed_as_the_manual_says(kind: str, probe: ctypes.CDLL) -> None:
+def test_products_are_rounded_and_flushed_as_specified(kind: str, probe: ctypes.CDLL) -> None:
     sums, pixels, weights = numbers(0, kind)
     expected = by_fractions(sums, pixels, weights)
     np.testing.assert_array_equal(product(probe, sums, pixels, weights), expected)
@@ -141,7 +141,9 @@ def test_products_are_rounded_and_flushed_as_the_manual_says(kind: str, probe: c
         ([(np.nan, 0.0)], 0.0, np.nan),
     ],
 )
-def test_single_sums(terms: list[tuple[float, float]], before: float, after: float, probe: ctypes.CDLL) -> None:
+def test_single_sums_are_accumulated_as_specified(
+    terms: list[tuple[float, float]], before: float, after: float, probe: ctypes.CDLL
+) -> None:
     """Terms are inputs 0, 1, 2, ... of one output, even and odd ones by turns."""
     sums, pixels, weights = np.full((16, 16), before, np.float32), np.zeros((16, 32)), np.zeros((16, 16, 2))
     for k, (pixel, weight) in enumerate(terms):
@@ -157,7 +159,7 @@ def test_tiles_that_are_not_configured_end_the_process(probe: ctypes.CDLL) -> No
 
 @pytest.mark.skipif(not cpu_has("avx512_bf16"), reason="this CPU has no AVX-512 with bfloat16")
 @pytest.mark.parametrize("seed", range(8))
-def test_vectors_as_this_cpu_computes_them(seed: int, probe: ctypes.CDLL) -> None:
+def test_vector_instructions_equal_those_of_this_cpu(seed: int, probe: ctypes.CDLL) -> None:
     hardware = loaded(*HARDWARE, AMX_FOLDER, emulate=False)
     random = np.random.default_rng(seed)
     special = np.array([0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1 + 2**-8, 1 + 3 * 2**-8, 3.4e38], np.float32)
@@ -189,7 +191,7 @@ def test_vectors_as_this_cpu_computes_them(seed: int, probe: ctypes.CDLL) -> Non
 
 
 @pytest.mark.skipif(amx.missing() is not None, reason=str(amx.missing()))
-def test_the_network_as_amx_computes_it(probe: ctypes.CDLL) -> None:
+def test_the_emulated_network_equals_the_one_on_amx_hardware(probe: ctypes.CDLL) -> None:
     folded = folded_of(random_network(LapSRNConfig()))
     margin = LapSRNConfig().margin
     tile = plane(40 + 2 * margin, 35 + 2 * margin)[None]

@@ -15,7 +15,7 @@ needs_onednn = pytest.mark.skipif(not torch._C._has_mkldnn, reason="this build o
 @pytest.mark.parametrize("slope", [None, 0.2])
 @pytest.mark.parametrize("kernel", [1, 3])
 @torch.inference_mode()
-def test_packed_convolutions_compute_as_eager_ones(kernel: int, slope: float | None) -> None:
+def test_packed_convolutions_equal_eager_ones(kernel: int, slope: float | None) -> None:
     weight = luma(16, 8, kernel, kernel).sub(0.5).to(memory_format=torch.channels_last)
     bias = luma(16, seed=1) - 0.5
     features = luma(3, 8, 9, 11, seed=2).sub(0.5).to(memory_format=torch.channels_last)
@@ -26,7 +26,7 @@ def test_packed_convolutions_compute_as_eager_ones(kernel: int, slope: float | N
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
-def test_where_packing_is_not_to_be_had_it_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_packing_convolutions_are_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: PackedConv, features: Tensor, slope: float | None = None) -> Tensor:
         raise RuntimeError("could not create a primitive descriptor")
 
@@ -41,7 +41,7 @@ def test_where_packing_is_not_to_be_had_it_is_eager(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("slope", [None, 0.2])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_trained_is_eager_forward_and_backward(
+def test_trained_convolutions_equal_eager_ones_forward_and_backward(
     slope: float | None, layout: torch.memory_format, dtype: torch.dtype, tolerance: float
 ) -> None:
     results = []

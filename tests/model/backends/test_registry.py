@@ -42,12 +42,14 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("cuda:0", "bfloat16", ["amx", "avx512"], "torch"),
     ],
 )
-def test_backend_by_what_is_faster(device: str, dtype: str, here: list[str], backend: str, runs: list[str]) -> None:
+def test_the_fastest_available_backend_is_chosen(
+    device: str, dtype: str, here: list[str], backend: str, runs: list[str]
+) -> None:
     runs += here
     assert choose(LapSRNConfig(), device, dtype) == (dtype, by_name(backend))
 
 
-def test_one_target_can_be_forced_and_the_first_part_of_a_name_stands_for_the_fastest(runs: list[str]) -> None:
+def test_a_target_can_be_forced_and_a_family_name_means_its_fastest(runs: list[str]) -> None:
     runs += ["avx512", "avx2", "sse2"]
     for name in ("winograd_avx512", "winograd_avx2", "winograd_sse2"):
         assert choose(LapSRNConfig(), "cpu", "auto", name) == ("float32", by_name(name))
@@ -56,7 +58,7 @@ def test_one_target_can_be_forced_and_the_first_part_of_a_name_stands_for_the_fa
     assert choose(LapSRNConfig(), "cpu", "auto", "winograd").backend.name == "winograd_avx2"
 
 
-def test_a_backend_that_cannot_is_refused(runs: list[str]) -> None:
+def test_a_forced_backend_that_cannot_run_is_refused(runs: list[str]) -> None:
     runs.append("avx2")
     with pytest.raises(
         ValueError, match=r"the backend winograd_avx512 cannot .* on cpu here; use auto \(.*no avx512\)$"
@@ -68,7 +70,7 @@ def test_a_backend_that_cannot_is_refused(runs: list[str]) -> None:
         choose(LapSRNConfig(), "cpu", "bfloat16", "winograd")
 
 
-def test_a_name_that_is_not_in_the_list_is_refused() -> None:
+def test_an_unknown_backend_is_refused() -> None:
     for name in ("fast", "winograd_"):
         with pytest.raises(
             ValueError, match=f"there is no backend '{name}'; use auto, or one of amx, winograd_avx512,"
@@ -76,7 +78,7 @@ def test_a_name_that_is_not_in_the_list_is_refused() -> None:
             choose(LapSRNConfig(), "cpu", "auto", name)
 
 
-def test_without_a_dtype_a_backend_computes_in_one_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_dtype_a_backend_uses_one_that_it_supports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amx, "missing", lambda: None)
     for best in ("float32", "bfloat16"):
         monkeypatch.setattr("model.backends.registry.best_dtype", lambda device, best=best: best)
@@ -84,7 +86,7 @@ def test_without_a_dtype_a_backend_computes_in_one_that_it_has(monkeypatch: pyte
         assert choose(LapSRNConfig(), "cpu", "auto", "torch").dtype == best
 
 
-def test_the_survey_asks_each_about_the_dtype_it_would_be_used_in(
+def test_the_survey_checks_each_backend_with_the_dtype_it_would_use(
     monkeypatch: pytest.MonkeyPatch, runs: list[str]
 ) -> None:
     runs.append("avx2")
@@ -102,7 +104,7 @@ def test_the_survey_asks_each_about_the_dtype_it_would_be_used_in(
     assert reasons["winograd_avx2"] == "it computes in float32, not in float16"
 
 
-def test_a_reason_is_of_the_device_the_dtype_or_what_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reason_names_the_device_the_dtype_or_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amx, "missing", lambda: "no AMX")
     row = by_name("amx")
     assert row.why_not(LapSRNConfig(), "cuda:1", "bfloat16") == "it runs on cpu, not on cuda:1"
@@ -110,14 +112,14 @@ def test_a_reason_is_of_the_device_the_dtype_or_what_is_lacking(monkeypatch: pyt
     assert row.why_not(LapSRNConfig(), "cpu", "bfloat16") == "no AMX"
 
 
-def test_the_service_knows_none_of_them_by_name() -> None:
+def test_the_service_names_no_backend() -> None:
     """So a new backend needs a row in the list and a folder, and nothing else."""
     names = {each.name.partition("_")[0] for each in BACKENDS if each.name != "torch"}
     sources = [path for path in (ROOT / "app").rglob("*.py") if any(name in path.read_text() for name in names)]
     assert sources == []
 
 
-def test_the_last_can_always_be_taken() -> None:
+def test_the_last_backend_can_always_run() -> None:
     for dtype in ("float32", "bfloat16", "float16"):
         for device in ("cpu", "cuda:0"):
             assert BACKENDS[-1].why_not(LapSRNConfig(8, 40, 500, 2.0), device, dtype) is None
@@ -130,7 +132,7 @@ def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
     assert gpu.max_batch_pixels > cpu.max_batch_pixels
 
 
-def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
+def test_on_amx_rows_of_features_are_multiples_of_sixteen() -> None:
     config = engine_config(by_name("amx").tiling("cpu"))
     heights, widths = config.tile_sizes(4)
     for width in widths:
@@ -144,7 +146,7 @@ def test_on_amx_a_row_of_features_is_whole_blocks_of_sixteen() -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in BACKENDS if row.name.startswith("winograd")], ids=lambda row: row.name)
-def test_cores_of_winograd_are_whole_patches_and_a_thumbnail_is_cut_for_two_workers(row: Backend) -> None:
+def test_winograd_cores_are_whole_patches_and_a_thumbnail_is_split_for_two_workers(row: Backend) -> None:
     config = engine_config(row.tiling("cpu"))
     for scale in (2, 4, 8):
         for margin in (16, 40):
@@ -156,7 +158,7 @@ def test_cores_of_winograd_are_whole_patches_and_a_thumbnail_is_cut_for_two_work
 
 
 @pytest.mark.parametrize(("network", "highest"), [(LapSRNConfig(), 256), (DEEP, 384), (DEEPER, 384)])
-def test_cores_of_deep_networks_are_higher_on_winograd(network: LapSRNConfig, highest: int) -> None:
+def test_winograd_cores_of_deep_networks_are_taller(network: LapSRNConfig, highest: int) -> None:
     row = next((row for row in BACKENDS if row.name.startswith("winograd") and not row.lacks(network)), None)
     if row is None:
         pytest.skip("winograd.c is not compiled")

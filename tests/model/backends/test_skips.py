@@ -22,7 +22,9 @@ UNEVEN = LapSRNConfig(scale=4, depths=(6, 2))
 
 
 @pytest.mark.parametrize("config", [DEEP, DEEPER, DEEP_X8, UNEVEN], ids=form)
-def test_they_are_computed_by_what_computes_plain_ones(config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_with_skips_run_on_the_same_backends_as_plain_ones(
+    config: LapSRNConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On every machine: whatever of the kernels in C it can run."""
     for row in BACKENDS:
         for dtype in row.dtypes:
@@ -35,7 +37,7 @@ def test_they_are_computed_by_what_computes_plain_ones(config: LapSRNConfig, mon
 
 @EXACT
 @pytest.mark.parametrize("config", [replace(DEEPER, width=8), replace(DEEP_X8, width=8)], ids=form)
-async def test_whole_pictures_of_any_size(config: LapSRNConfig, backend: str, dtype: str) -> None:
+async def test_pictures_of_any_size_equal_the_reference(config: LapSRNConfig, backend: str, dtype: str) -> None:
     """Through the engine, on its tiles: of one pixel, smaller than the margin, odd, cut into several tiles."""
     network = random_network(config)
     runtime = runtime_of(network, dtype, backend)
@@ -56,7 +58,7 @@ async def test_whole_pictures_of_any_size(config: LapSRNConfig, backend: str, dt
                 np.testing.assert_array_equal(smaller[2], levels[2])
 
 
-def test_their_arithmetic_is_that_of_their_levels() -> None:
+def test_operations_are_counted_by_depth_per_level() -> None:
     """Of 13 and 3 convolutions as much as of 5 and 5, as a convolution costs four times as much at x2; of a tile more,
     as margins are wider."""
     deep, plain = DEEP, LapSRNConfig()

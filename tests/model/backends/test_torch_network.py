@@ -9,7 +9,7 @@ from model.config import LapSRNConfig
 from tests.model.networks import random_network, runtime_of
 
 
-def test_dtype_names() -> None:
+def test_dtypes_are_found_by_name() -> None:
     names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     assert {name: torch_dtype(name) for name in names} == names
 
@@ -23,7 +23,9 @@ def test_dtype_names() -> None:
     ],
     ids=["accelerator", "cpu", "anything else"],
 )
-def test_out_of_memory_has_one_name(raised: Exception, seen: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_out_of_memory_error_becomes_memory_error(
+    raised: Exception, seen: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(network: TorchNetwork, padded: torch.Tensor, levels: int) -> list[torch.Tensor]:
         raise raised
 

@@ -140,7 +140,7 @@ def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, config: L
     ],
     ids=form,
 )
-def test_a_flat_picture_gets_no_residual_at_all(target: str, config: LapSRNConfig) -> None:
+def test_a_flat_picture_gets_a_residual_of_exactly_zero(target: str, config: LapSRNConfig) -> None:
     """Not even a rounding: what comes out is what the same network gives without residuals."""
     folded = folded_of(random_network(config))
     ours, without = WinogradNetwork(folded, target), WinogradNetwork(_mute(folded), target)
@@ -176,7 +176,7 @@ def _mute(network: Folded) -> Folded:
     ],
     ids=lambda value: form(value) if isinstance(value, LapSRNConfig) else str(value),
 )
-def test_the_margin_is_what_whole_patches_see(target: str, config: LapSRNConfig, margin: int) -> None:
+def test_the_margin_covers_whole_patches(target: str, config: LapSRNConfig, margin: int) -> None:
     """One for the first layer, two for each of the others, halved and rounded up to patches from level to level."""
     assert WinogradNetwork(folded_of(LapSRN(config)), target).margin == margin == winograd.margin(config, target)
 
@@ -193,20 +193,20 @@ def test_the_margin_is_what_whole_patches_see(target: str, config: LapSRNConfig,
         (LapSRNConfig(slope=1.5), "the slope of LeakyReLU has to be from 0 to 1, and the network's is 1.5"),
     ],
 )
-def test_networks_that_are_too_large(target: str, large: LapSRNConfig, reason: str) -> None:
+def test_networks_that_are_too_large_are_refused(target: str, large: LapSRNConfig, reason: str) -> None:
     assert winograd.lacks(LapSRNConfig(scale=8, depth=32), target) is None
     assert reason in str(winograd.lacks(large, target))
 
 
 @pytest.mark.parametrize("config", [LapSRNConfig(), DEEPER, LapSRNConfig(scale=8, depths=(17, 3, 3))], ids=form)
-def test_the_memory_that_a_network_is_said_to_take_holds_its_weights(config: LapSRNConfig) -> None:
+def test_the_estimated_memory_of_a_network_covers_its_weights(config: LapSRNConfig) -> None:
     row = next(each for each in BACKENDS if each.name.startswith("winograd") and not each.lacks(config))
     weights = WinogradNetwork(folded_of(LapSRN(config)), row.name.removeprefix("winograd_"))._weights
     assert weights._used <= weights._memory.size < row.memory([config], 0) <= 1.5 * weights._memory.size
     assert row.memory([config, LapSRNConfig()], 3) == row.memory([config], 3) + row.memory([LapSRNConfig()], 3)
 
 
-def test_what_the_cpu_or_the_installation_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_cpu_features_and_libraries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = folded_of(LapSRN(LapSRNConfig(width=4)))
     monkeypatch.setattr(winograd, "FOLDER", tmp_path)
     monkeypatch.setattr(cpu, "features", lambda: TARGETS["avx2"])

@@ -25,7 +25,9 @@ def weights(tmp_path: Path) -> list[Path]:
     return files
 
 
-def test_table_and_picture(tmp_path: Path, weights: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_and_the_sheet_compare_weights(
+    tmp_path: Path, weights: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     truths = save_pictures(tmp_path / "hr", [(40, 50), (48, 44)])
     sheet = tmp_path / "sheet.png"
     contestants = [f"{name}={file}" for name, file in zip(("first", "second"), weights, strict=True)]
@@ -48,14 +50,16 @@ def test_table_and_picture(tmp_path: Path, weights: list[Path], capsys: pytest.C
         assert np.abs(original - (16 + 219 / 255 * detail.astype(float))).max() <= 0.51
 
 
-def test_scales_are_not_mixed(tmp_path: Path, weights: list[Path]) -> None:
+def test_weights_of_different_scales_are_refused(tmp_path: Path, weights: list[Path]) -> None:
     save_weights(weights[1], random_network(LapSRNConfig(scale=4, depth=1, width=4)))
     with pytest.raises(SystemExit) as end:
         main(["--hr", str(tmp_path), *(f"{file.stem}={file}" for file in weights)])
     assert "weights of scales [2, 4] cannot be compared" in str(end.value.code)
 
 
-def test_jpeg_comes_first(tmp_path: Path, weights: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_jpeg_is_applied_before_enlarging(
+    tmp_path: Path, weights: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Bicubic of what a JPEG of the low resolution left."""
     (picture,) = save_pictures(tmp_path / "one", [(48, 64)])
     main(["--hr", str(tmp_path / "one"), "--jpeg", "30", f"a={weights[0]}"])

@@ -35,12 +35,12 @@ def error(picture: Any) -> float:
     return float(((picture.astype(float) - BICUBIC) ** 2).mean())
 
 
-def test_no_damage_is_the_recipe_of_benchmarks() -> None:
+def test_no_damage_is_the_degradation_of_the_benchmarks() -> None:
     assert Damage().nothing
     np.testing.assert_array_equal(draws(Damage(), 1)[0], BICUBIC)
 
 
-def test_the_generator_alone_decides() -> None:
+def test_damage_depends_on_the_generator_only() -> None:
     first, again = draws(ALL), draws(ALL)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert len({each.tobytes() for each in first}) > 50
@@ -48,7 +48,7 @@ def test_the_generator_alone_decides() -> None:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_kernels_are_as_probable_as_they_are_often_named(kernel: str) -> None:
+def test_kernels_named_more_often_are_more_probable(kernel: str) -> None:
     others = [each for each in KERNELS if each != kernel]
     found = draws(Damage(kernels=(kernel, kernel, kernel, others[0])), 200)
     wanted = shrink(FINEST, 24, 32, kernel)
@@ -79,13 +79,13 @@ def test_qualities_are_within_the_range() -> None:
     assert len(found) > 5
 
 
-def test_a_jpeg_that_was_one_before_is_worse() -> None:
+def test_compressing_twice_is_worse_than_once() -> None:
     once, twice = (np.mean([error(each) for each in draws(Damage(quality=(50, 50), jpeg_twice=p))]) for p in (0, 1))
     assert once < twice
 
 
 @pytest.mark.parametrize("field", ["blur", "noise", "quality"])
-def test_more_strength_is_for_more_damage(field: str) -> None:
+def test_higher_strengths_have_more_damage(field: str) -> None:
     """Each step alone, from hardly any to as much as without a strength."""
     whole = replace(
         ALL, kernels=("bicubic",), blur_chance=1, noise_chance=1, jpeg_chance=1, jpeg_twice=0, jpeg_before=0
@@ -103,7 +103,7 @@ def test_more_strength_is_for_more_damage(field: str) -> None:
     assert means[0] < 0.5 * means[-1]
 
 
-def test_the_qualities_of_a_strength_surround_the_one_that_it_is_for() -> None:
+def test_the_qualities_of_a_strength_surround_its_own_quality() -> None:
     assert [quality_for(strength) for strength in (0.25, 0.5, 0.75, 1.0)] == [95, 90, 80, 60]
     for strength, most, least in ((0.25, 98, 92), (0.5, 94, 84), (0.75, 88, 68), (1.0, 77, 30)):
         possible = {through_jpeg(BICUBIC, quality).tobytes() for quality in range(least, most + 1)}
@@ -119,12 +119,12 @@ def test_the_qualities_of_a_strength_surround_the_one_that_it_is_for() -> None:
         ({"blur": -1.0}, "blur is -1.0; it cannot be negative"),
     ],
 )
-def test_what_cannot_be_done_is_refused(wrong: dict[str, Any], message: str) -> None:
+def test_impossible_damage_is_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Damage(**wrong)
 
 
-def test_blur_is_of_low_resolution_pixels() -> None:
+def test_blur_is_measured_in_low_resolution_pixels() -> None:
     errors = [error(each) for each in draws(Damage(blur=1.0, blur_chance=1.0), 100)]
     assert max(errors) <= error(blurred(BICUBIC, 1.0))
     assert max(errors) > 0.5 * error(blurred(BICUBIC, 1.0))

@@ -61,7 +61,7 @@ def levels_of(source: PatchSource) -> list[list[NDArray[np.uint8]]]:
     return [list(map(level, starts, heights, widths)) for starts, heights, widths in tables]
 
 
-def test_shapes_and_range(make: Make) -> None:
+def test_patches_have_the_right_shapes_and_range(make: Make) -> None:
     low, x2, x4 = make().batch(0, 3)
     assert [tuple(level.shape) for level in (low, x2, x4)] == [(3, 1, 34, 34), (3, 1, 32, 32), (3, 1, 64, 64)]
     assert all(level.dtype == torch.float32 and level.is_contiguous() for level in (low, x2, x4))
@@ -69,7 +69,7 @@ def test_shapes_and_range(make: Make) -> None:
 
 
 @pytest.mark.parametrize("changed", [{"step": 4}, {"rank": 1}, {"seed": 1}], ids=str)
-def test_a_batch_is_that_of_its_step_and_rank(make: Make, changed: dict[str, int]) -> None:
+def test_a_batch_depends_on_step_and_rank_only(make: Make, changed: dict[str, int]) -> None:
     source = make(turns=True, flips=True)
     first = source.batch(3, 4, rank=0)
     source.batch(8, 2)
@@ -80,7 +80,7 @@ def test_a_batch_is_that_of_its_step_and_rank(make: Make, changed: dict[str, int
     assert not any(torch.equal(a, b) for a, b in zip(first[2], other[2], strict=True))
 
 
-def test_low_resolution_is_the_degradation_of_the_patch(make: Make) -> None:
+def test_the_low_resolution_is_the_degraded_patch(make: Make) -> None:
     """Bit for bit, two pixels in from the patch's border, where the kernel sees nothing outside."""
     low, x2, x4 = (codes(level) for level in make().batch(0, 6))
     for patch in range(6):
@@ -136,7 +136,7 @@ def test_the_margin_within_the_picture_is_the_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 3, 10])
 @pytest.mark.parametrize("margin", [1, 9, 20])
-def test_reflect_is_that_of_numpy(length: int, margin: int) -> None:
+def test_reflect_equals_numpy(length: int, margin: int) -> None:
     line = np.arange(length)
     expected = np.pad(line, margin, mode="reflect")
     found = reflect(torch.arange(-margin, length + margin), torch.tensor(length))
@@ -153,7 +153,7 @@ def test_pyramid_is_cropped_and_smallest_first() -> None:
 
 
 @pytest.mark.parametrize("focus", [0.0, 0.5, 1.0])
-def test_focus_map_by_brute_force(focus: float) -> None:
+def test_the_focus_map_equals_brute_force(focus: float) -> None:
     hr = texture(100, 132)
     levels = pyramid(hr, 4)
     found = focus_map(levels, 10, focus)
@@ -178,7 +178,7 @@ def test_patches_prefer_texture(tmp_path: Path, focus: float, least: float, most
     assert least < share <= most
 
 
-def test_held_out_pictures_are_validated_on_and_never_shown(make: Make) -> None:
+def test_held_out_pictures_are_used_for_validation_and_never_for_training(make: Make) -> None:
     source = make()
     kept = sorted(path.name for path in source.held_out.values())
     assert 0 < len(kept) < 4
@@ -197,13 +197,13 @@ DIGESTS = [hashlib.sha256(bytes([n])).hexdigest() for n in range(250)]
 
 
 @pytest.mark.parametrize("one_in", [2, 5, 100])
-def test_whether_a_picture_is_held_out_depends_on_nothing_else(one_in: int) -> None:
+def test_whether_a_picture_is_held_out_depends_on_its_content_only(one_in: int) -> None:
     whole = held_out_of(DIGESTS, one_in)
     assert 0.5 < len(whole) * one_in / len(DIGESTS) < 2
     assert held_out_of(DIGESTS[:200], one_in) == whole & set(DIGESTS[:200])
 
 
-def test_of_several_pictures_one_is_held_out_and_one_is_not() -> None:
+def test_at_least_one_of_several_pictures_is_held_out_and_one_is_not() -> None:
     kept = [name for name in DIGESTS if int(name[:16], 16) * 2 < 1 << 64]
     assert held_out_of(kept[:1], 2) == set()
     assert held_out_of(kept[:3], 2) == set(kept[:3]) - {max(kept[:3])}
@@ -212,7 +212,7 @@ def test_of_several_pictures_one_is_held_out_and_one_is_not() -> None:
     assert held_out_of(others[:3], 2) == {min(others[:3])}
 
 
-def test_a_renamed_picture_stays_where_it_was(make: Make, tmp_path: Path) -> None:
+def test_renaming_a_picture_does_not_change_whether_it_is_held_out(make: Make, tmp_path: Path) -> None:
     before = make()
     for path in sorted((tmp_path / "pictures").iterdir()):
         path.rename(path.with_name(f"z-{path.name}"))
@@ -221,14 +221,14 @@ def test_a_renamed_picture_stays_where_it_was(make: Make, tmp_path: Path) -> Non
     assert all(torch.equal(a, b) for a, b in zip(before.batch(0, 2), after.batch(0, 2), strict=True))
 
 
-def test_what_an_earlier_run_held_out_stays_out(make: Make, tmp_path: Path) -> None:
+def test_pictures_held_out_by_an_earlier_run_stay_held_out(make: Make, tmp_path: Path) -> None:
     name = next(iter(make().used))
     again = PatchSource([tmp_path / "pictures"], CONFIG, tmp_path / "cache", keep_out=[name[:16]])
     assert name in again.held_out
     assert name[:16] in again.about["held_out"]
 
 
-def test_a_picture_that_cannot_be_read_is_named_or_left_out(make: Make, tmp_path: Path) -> None:
+def test_an_unreadable_picture_is_named_or_skipped(make: Make, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:500])
     for _ in range(2):  # also from the cache
@@ -239,7 +239,7 @@ def test_a_picture_that_cannot_be_read_is_named_or_left_out(make: Make, tmp_path
         assert ["broken.png" in line for line in source.pyramids.bad] == [True]
 
 
-def test_a_file_that_cannot_be_opened_is_named_or_left_out(make: Make, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_named_or_skipped(make: Make, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     (folder / "link.png").symlink_to("nowhere.png")
     with pytest.raises(PictureError, match=r"link\.png: not a readable picture \(No such file .* or give --skip-bad"):
@@ -249,7 +249,7 @@ def test_a_file_that_cannot_be_opened_is_named_or_left_out(make: Make, tmp_path:
     assert ["link.png" in line for line in source.bad] == [True]
 
 
-def test_held_out_pictures_that_are_too_small_to_score_are_left_out(make: Make, tmp_path: Path) -> None:
+def test_pictures_too_small_to_score_are_not_validated_on(make: Make, tmp_path: Path) -> None:
     save_pictures(tmp_path / "small", [(3, 90), (31, 40), (32, 40)])
     ((low, finer),) = make().pairs_of([tmp_path / "small"])
     assert (low.shape, [level.shape for level in finer]) == ((8, 10), [(16, 20), (32, 40)])
@@ -265,7 +265,7 @@ def test_variants_are_shrunk_within_the_range(make: Make) -> None:
     assert all(len(set(heights[first : first + 3])) > 1 for first in (0, 3, 6))
 
 
-def test_the_cache_is_used_and_belongs_to_its_settings(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_reused_for_equal_settings_only(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make().batch(0, 2)
     monkeypatch.setattr("model.training.data._build", lambda *_: pytest.fail("built again"))
     assert all(torch.equal(a, b) for a, b in zip(first, make().batch(0, 2), strict=True))
@@ -274,7 +274,7 @@ def test_the_cache_is_used_and_belongs_to_its_settings(make: Make, monkeypatch: 
 
 
 @pytest.mark.parametrize("file", range(3), ids=["pixels", "maps", "index"])
-def test_a_cache_that_could_not_be_written_is_made_again(
+def test_a_cache_that_could_not_be_written_is_rebuilt(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: int
 ) -> None:
     """The disk is full at one of its files."""
@@ -292,7 +292,7 @@ def test_a_cache_that_could_not_be_written_is_made_again(
     assert make().pyramids.pixels.size
 
 
-def test_a_process_that_is_killed_is_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_worker_process_is_reported_in_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the system does where memory runs out."""
 
     class Killed(ProcessPoolExecutor):
@@ -304,7 +304,7 @@ def test_a_process_that_is_killed_is_one_line(make: Make, monkeypatch: pytest.Mo
         make()
 
 
-def test_a_cache_is_made_by_one_run_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_is_built_by_one_run_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that begin together would otherwise write to one file, and learn from what is not there yet."""
     built = []
     other = threading.Thread(target=make)
@@ -331,7 +331,7 @@ def test_gray_of_colour_has_the_luma_of_colour(tmp_path: Path) -> None:
     np.testing.assert_array_equal(gray_of(read(tmp_path / "gray.png")), colours[..., 0])
 
 
-def test_the_low_resolution_is_a_jpeg_of_a_quality_in_the_range(tmp_path: Path) -> None:
+def test_the_low_resolution_is_compressed_with_a_quality_in_the_range(tmp_path: Path) -> None:
     """The finer levels stay as they are."""
     (picture,) = save_pictures(tmp_path / "one", [(64, 64)])
     config = replace(CONFIG, damage=Damage(quality=(40, 60)), damages=6)
@@ -346,7 +346,7 @@ def test_the_low_resolution_is_a_jpeg_of_a_quality_in_the_range(tmp_path: Path) 
         np.testing.assert_array_equal(levels[2], finest)
 
 
-def test_validation_is_damaged_as_training_is_and_always_alike(make: Make) -> None:
+def test_validation_has_the_damage_of_training_and_is_reproducible(make: Make) -> None:
     source = make(damage=Damage(quality=(40, 61)))
     first, again = list(source.validation()), list(source.validation())
     assert first
@@ -355,7 +355,7 @@ def test_validation_is_damaged_as_training_is_and_always_alike(make: Make) -> No
         np.testing.assert_array_equal(low, same)
 
 
-def test_steps_take_turns_over_the_strengths(make: Make, tmp_path: Path) -> None:
+def test_steps_alternate_between_the_strengths(make: Make, tmp_path: Path) -> None:
     """With each strength's own damage; the finer levels of all are those of one variant, kept once."""
     source = make(damage=Damage(quality=(30, 98)), damages=2, strengths=(0.25, 1.0), hold_out=0)
     kept = source.pyramids

@@ -23,7 +23,7 @@ from model.training.estimator import (
 )
 
 
-def test_every_way_is_learnt_from_every_large_picture() -> None:
+def test_every_large_picture_gives_variants_of_every_kind() -> None:
     found = variants_of(photograph(400, 420)[..., 0], seed=3)
     assert {WAYS[way] for way, _ in found} == set(WAYS)
     assert all(min(picture.shape) >= TILE and picture.dtype == np.uint8 for _, picture in found)
@@ -45,7 +45,7 @@ def test_textures_have_no_edges_and_differ() -> None:
     assert 5 < one.std() < 70
 
 
-def test_steps_tell_how_noisy_their_tiles_are() -> None:
+def test_noise_labels_of_a_step_match_its_tiles() -> None:
     material = Material([(way, np.full((80, 96), 128, np.uint8)) for way in range(len(WAYS))])
     told, made = [], []
     for _ in range(5):
@@ -59,7 +59,7 @@ def test_steps_tell_how_noisy_their_tiles_are() -> None:
     assert np.corrcoef(told, made)[0, 1] > 0.8  # not 1: some became JPEGs after
 
 
-def test_an_answer_depends_on_all_tiles_of_a_group_and_on_no_brightness() -> None:
+def test_the_estimate_depends_on_all_tiles_of_a_group_and_not_on_brightness() -> None:
     torch.manual_seed(0)
     network, tiles = Estimator(), torch.rand(4, 1, 40, 40)
     with torch.no_grad():
@@ -70,7 +70,7 @@ def test_an_answer_depends_on_all_tiles_of_a_group_and_on_no_brightness() -> Non
         assert not torch.allclose(network(tiles, 4)[0], both[0])
 
 
-def test_a_run_writes_what_the_service_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_writes_a_file_that_the_service_can_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(2):
         Image.fromarray(photograph(270, 300, number)).save(tmp_path / f"{number}.png")
     main(["--data", str(tmp_path), "--to", str(tmp_path / "e.safetensors"), "--steps", "3", "--made-up", "2"])
@@ -83,6 +83,6 @@ def test_a_run_writes_what_the_service_reads(tmp_path: Path, capsys: pytest.Capt
     assert len(STRIDES) == 4
 
 
-def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_pictures_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no pictures below"):
         main(["--data", str(tmp_path), "--to", str(tmp_path / "e.safetensors")])

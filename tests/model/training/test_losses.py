@@ -27,6 +27,6 @@ def test_every_level_counts_with_its_weight() -> None:
     assert pyramid_loss(predictions, targets, (0.5, 1.0)).item() == pytest.approx(0.5 * 0.2 + 0.4, abs=1e-4)
 
 
-def test_levels_weights_and_targets_go_together() -> None:
+def test_the_numbers_of_levels_weights_and_targets_must_match() -> None:
     with pytest.raises(ValueError, match="zip"):
         pyramid_loss([torch.zeros(1)], [torch.zeros(1)], (0.5, 1.0))

@@ -15,7 +15,7 @@ from tests.model.networks import random_network
 CONFIG = LapSRNConfig(depth=1, width=2)
 
 
-def test_it_is_what_is_served_at_that_strength(tmp_path: Path) -> None:
+def test_the_mean_equals_the_weights_served_at_that_strength(tmp_path: Path) -> None:
     near, far, to = (tmp_path / f"{name}.safetensors" for name in ("near", "far", "to"))
     save_weights(near, random_network(CONFIG))
     save_weights(far, random_network(CONFIG, seed=1))
@@ -29,7 +29,7 @@ def test_it_is_what_is_served_at_that_strength(tmp_path: Path) -> None:
     assert to.read_bytes() == first
 
 
-def test_what_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:
+def test_impossible_means_are_refused_in_one_line(tmp_path: Path) -> None:
     near, far = (tmp_path / f"{name}.safetensors" for name in ("near", "far"))
     save_weights(near, random_network(CONFIG))
     save_weights(far, random_network(LapSRNConfig(depth=2, width=2)))

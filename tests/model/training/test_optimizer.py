@@ -17,7 +17,7 @@ def conditioned(rows: int, columns: int, smallest: float) -> torch.Tensor:
 
 @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (8, 72), (64, 9), (64, 576), (1, 9)])
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e4])
-def test_singular_values_come_close_to_one(rows: int, columns: int, size: float) -> None:
+def test_orthogonalised_singular_values_are_close_to_one(rows: int, columns: int, size: float) -> None:
     matrix = conditioned(rows, columns, 0.05) * size
     result = orthogonalise(matrix)
     assert result.shape == matrix.shape
@@ -25,7 +25,7 @@ def test_singular_values_come_close_to_one(rows: int, columns: int, size: float)
     assert 0.6 < values.min() <= values.max() < 1.3
 
 
-def test_singular_vectors_stay() -> None:
+def test_orthogonalising_keeps_singular_vectors() -> None:
     matrix = conditioned(6, 20, 0.2)
     u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
     turned = u.T @ orthogonalise(matrix) @ vh.T
@@ -33,11 +33,11 @@ def test_singular_vectors_stay() -> None:
     assert turned.diagonal().min() > 0.6
 
 
-def test_zero_stays_zero() -> None:
+def test_orthogonalising_zero_gives_zero() -> None:
     assert not orthogonalise(torch.zeros(3, 5)).any()
 
 
-def test_step_has_the_size_of_adam_s_and_goes_downhill() -> None:
+def test_a_step_has_the_size_of_adams_and_descends() -> None:
     torch.manual_seed(0)
     kernel = torch.nn.Parameter(torch.randn(16, 8, 3, 3))
     before = kernel.detach().clone()
@@ -48,7 +48,7 @@ def test_step_has_the_size_of_adam_s_and_goes_downhill() -> None:
     assert (moved * kernel.grad).sum() < 0
 
 
-def test_parameters_without_gradient_are_left_alone() -> None:
+def test_parameters_without_a_gradient_are_unchanged() -> None:
     kernel = torch.nn.Parameter(torch.ones(2, 2))
     Muon([kernel], lr=1.0).step()
     assert kernel.tolist() == [[1, 1], [1, 1]]

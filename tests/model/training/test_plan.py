@@ -12,7 +12,7 @@ from model.training.recipe import PRESETS
 SMALL = ["--width", "4", "--core", "8", "--batch", "2", "--micro-batch", "2", "--variants", "1", "--device", "cpu"]
 
 
-def test_stages_are_presets_in_an_order_that_works() -> None:
+def test_stages_are_presets_in_a_valid_order() -> None:
     names = [stage.preset for stage in plan.STAGES]
     assert set(names) <= PRESETS.keys()
     for index, stage in enumerate(plan.STAGES):
@@ -21,7 +21,7 @@ def test_stages_are_presets_in_an_order_that_works() -> None:
 
 
 @pytest.mark.parametrize("name", [stage.preset for stage in plan.STAGES])
-def test_the_recipe_of_a_stage_is_its_preset(name: str) -> None:
+def test_the_recipe_of_a_stage_equals_its_preset(name: str) -> None:
     config, options = parse(["--data", "x", "--preset", name])
     assert config == PRESETS[name]
     assert not options.allow_changes
@@ -29,7 +29,7 @@ def test_the_recipe_of_a_stage_is_its_preset(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_a_plan_runs_and_goes_on(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_runs_and_resumes(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two steps of each stage that begins with nothing or with an earlier one, in small."""
     folder = pictures.parent / "runs"
     arguments = ["--data", str(pictures), "--output", str(folder), "--only", "deep", "deep_x8"]
@@ -57,13 +57,13 @@ def test_a_plan_can_be_measured(pictures: Path, capfd: pytest.CaptureFixture[str
     assert [path.name for path in folder.iterdir()] == ["cache"]
 
 
-def test_what_all_steps_take_is_told_by_the_last_half(tmp_path: Path) -> None:
+def test_the_time_of_all_steps_is_estimated_from_the_last_half(tmp_path: Path) -> None:
     """The first steps choose kernels, and do not count."""
     lines = [f'{{"step": {step}, "seconds": {seconds}}}' for step, seconds in enumerate([60, 62, 63, 64], start=1)]
     (tmp_path / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
     assert plan.minutes(tmp_path, 600) == pytest.approx(10)
 
 
-def test_a_stage_that_fails_ends_the_plan(tmp_path: Path) -> None:
+def test_a_failed_stage_ends_the_plan(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"the stage deep ended with 1; fix that"):
         plan.main(["--data", str(tmp_path / "gone"), "--output", str(tmp_path), "--device", "cpu"])

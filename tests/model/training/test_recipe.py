@@ -20,7 +20,7 @@ from model.training.recipe import PRESETS, TrainConfig
         ("paper", {"core": 32, "min_scale": 0.5, "max_scale": 1.0, "flips": True, "turns": True, "depth": 10}),
     ],
 )
-def test_presets_are_those_of_their_documents(name: str, expected: dict[str, Any]) -> None:
+def test_presets_match_their_documents(name: str, expected: dict[str, Any]) -> None:
     """In HR pixels: patches of 256 and of 128."""
     preset = asdict(PRESETS[name])
     assert {key: preset[key] for key in expected} == expected
@@ -28,7 +28,7 @@ def test_presets_are_those_of_their_documents(name: str, expected: dict[str, Any
 
 
 @pytest.mark.parametrize("name", ["served", "source", "paper"])
-def test_a_preset_is_chosen_whole(name: str) -> None:
+def test_a_preset_sets_every_field(name: str) -> None:
     config, _ = parse(["--data", "x", "--preset", name])
     assert config == PRESETS[name]
     assert config.data().margin == config.network().margin
@@ -106,13 +106,13 @@ def test_recipes_that_cannot_be_trained_are_refused(
     assert complaint in capsys.readouterr().err
 
 
-def test_the_last_steps_have_an_epsilon_of_their_own() -> None:
+def test_the_last_steps_have_their_own_epsilon() -> None:
     config = TrainConfig(steps=100, last=0.3, epsilon=1e-3, last_epsilon=0.05)
     assert [config.epsilon_at(step) for step in (0, 69, 70, 99)] == [1e-3, 1e-3, 0.05, 0.05]
     assert PRESETS["paper"].epsilon_at(PRESETS["paper"].steps - 1) == 1e-3
 
 
-def test_damage_is_what_the_recipe_sets_and_nothing_of_what_it_leaves_out() -> None:
+def test_damage_contains_exactly_what_the_recipe_sets() -> None:
     config = TrainConfig(
         kernels=("box", "lanczos"),
         blur=0.5,

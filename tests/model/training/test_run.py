@@ -43,7 +43,7 @@ def refused(arguments: list[str]) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_going_on_with_other_settings_is_refused_or_told(
+def test_resuming_with_other_settings_is_refused_or_logged(
     pictures: Path, changes: list[str], shown: str, possible: bool
 ) -> None:
     main(command(pictures, "run", "--steps", 2))
@@ -62,7 +62,7 @@ def test_going_on_with_other_settings_is_refused_or_told(
         assert set(told) > {changes[0].removeprefix("--")}
 
 
-def test_other_pictures_are_refused_or_told(pictures: Path) -> None:
+def test_resuming_with_other_pictures_is_refused_or_logged(pictures: Path) -> None:
     main(command(pictures, "run", "--steps", 1, "--hold-out", 0))
     Image.fromarray(texture(64, 64, 9)).save(pictures / "more.png")
     more = command(pictures, "run", "--steps", 1, "--hold-out", 0)
@@ -77,14 +77,14 @@ def test_other_pictures_are_refused_or_told(pictures: Path) -> None:
     assert (learnt_from["count"], learnt_from["folders"]) == (5, [str(pictures)])
 
 
-def test_moving_the_pictures_changes_nothing(pictures: Path) -> None:
+def test_a_run_can_be_resumed_after_moving_the_pictures(pictures: Path) -> None:
     main(command(pictures, "run", "--steps", 1))
     moved = pictures.with_name("moved")
     shutil.move(pictures, moved)
     main(command(moved, "run", "--steps", 1))
 
 
-def test_a_run_of_other_weights_is_not_gone_on_with(pictures: Path) -> None:
+def test_a_run_that_started_from_other_weights_is_not_resumed(pictures: Path) -> None:
     for name, seed in (("first", 0), ("other", 1)):
         main(command(pictures, name, "--steps", 1, "--seed", seed))
     first, other = (pictures.parent / name / "weights.safetensors" for name in ("first", "other"))
@@ -94,7 +94,7 @@ def test_a_run_of_other_weights_is_not_gone_on_with(pictures: Path) -> None:
     assert "leave out --start-from" in refused(command(pictures, "first", "--steps", 1, "--start-from", other))
 
 
-def test_what_was_held_out_stays_held_out_in_a_run_from_there(pictures: Path) -> None:
+def test_a_run_keeps_out_what_its_start_weights_held_out(pictures: Path) -> None:
     """Also where the new run would hold out others."""
     main(command(pictures, "first", "--steps", 1))
     first = pictures.parent / "first" / "weights.safetensors"
@@ -117,7 +117,7 @@ def diverging(monkeypatch: pytest.MonkeyPatch, poison: float) -> None:
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e3])
-def test_a_run_that_diverges_stops_and_keeps_what_was_good(
+def test_a_diverging_run_stops_and_keeps_its_last_good_state(
     pictures: Path, poison: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     diverging(monkeypatch, poison)
@@ -135,7 +135,7 @@ def test_a_run_that_diverges_stops_and_keeps_what_was_good(
     assert "Infinity" not in text and "NaN" not in text
 
 
-def test_other_processes_of_a_run_tell_the_same_state(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_processes_of_a_run_report_the_same_state(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the first process saves. The others said that nothing had been."""
     made = Trainer.__init__
 
@@ -150,14 +150,14 @@ def test_other_processes_of_a_run_tell_the_same_state(pictures: Path, monkeypatc
     assert "the state of step 2 is kept" in line
 
 
-def test_a_rate_of_ten_is_noticed(pictures: Path) -> None:
+def test_a_learning_rate_of_ten_is_reported_as_divergence(pictures: Path) -> None:
     """No trick: such steps end in numbers that are none."""
     line = refused(command(pictures, "run", "--steps", 60, "--rate", 10, "--log-every", 1, "--save-every", 60))
     assert "nothing was saved yet" in line
     assert not (pictures.parent / "run" / "weights.safetensors").exists()
 
 
-def test_the_best_weights_are_kept_beside_the_last(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_weights_are_kept_besides_the_last(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores of 20, 22 and 21 dB; also over a stop."""
     scores = iter([20.0, 22.0, 21.0])
 
@@ -197,13 +197,13 @@ def test_a_run_whose_last_weights_were_not_written_writes_them_when_it_goes_on(
     assert equal(run.state_dict(), whole.state_dict())
 
 
-def test_validation_and_log_need_not_keep_step(pictures: Path) -> None:
+def test_validation_and_logging_intervals_are_independent(pictures: Path) -> None:
     main(command(pictures, "run", "--steps", 7, "--log-every", 3, "--validate-every", 2, "--save-every", 5))
     found = {record["step"]: "psnr" in record for record in records(pictures.parent / "run")}
     assert found == {2: True, 3: False, 4: True, 5: False, 6: True, 7: True}
 
 
-def test_the_log_tells_rate_and_time_left(pictures: Path) -> None:
+def test_the_log_contains_the_rate_and_the_remaining_time(pictures: Path) -> None:
     main(command(pictures, "run", "--steps", 4, "--log-every", 2))
     lines = [json.loads(line) for line in (pictures.parent / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["seconds_left"] > 0 for line in lines] == [True, False]
@@ -211,7 +211,7 @@ def test_the_log_tells_rate_and_time_left(pictures: Path) -> None:
         assert line["pixels_per_second"] == pytest.approx(line["step"] * 4 * 16**2 / line["seconds"])
 
 
-def test_validation_on_a_folder(pictures: Path) -> None:
+def test_validation_can_use_a_folder(pictures: Path) -> None:
     """Of high-resolution pictures, or of a benchmark with its own low resolution."""
     other = pictures.parent / "other"
     save_pictures(other / "plain", [(64, 80)])
@@ -230,7 +230,7 @@ def test_validation_on_a_folder(pictures: Path) -> None:
     assert scores["plain"] > scores["bench"] + 5
 
 
-def test_bad_pictures_are_named_or_left_out(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_pictures_are_named_or_skipped(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (pictures / "bad.png").write_bytes(b"no picture")
     run = command(pictures, "run", "--steps", 1, "--hold-out", 0)
     assert "bad.png: not a readable picture" in refused(run)
@@ -240,7 +240,7 @@ def test_bad_pictures_are_named_or_left_out(pictures: Path, capsys: pytest.Captu
     assert load_weights(pictures.parent / "run" / "weights.safetensors")[1].pictures["skipped"] == 1
 
 
-def test_the_recipe_of_weights(pictures: Path) -> None:
+def test_recipe_from_reuses_the_recipe_of_weights(pictures: Path) -> None:
     main(command(pictures, "first", "--steps", 2, "--rate", "1e-3", "--kernels", "box", "bicubic"))
     first = pictures.parent / "first" / "weights.safetensors"
     where = ["--data", pictures, "--cache", pictures.parent / "cache", "--output", pictures.parent / "again"]
@@ -249,7 +249,7 @@ def test_the_recipe_of_weights(pictures: Path) -> None:
     assert recipes[1] == recipes[0] | {"seed": 1}
 
 
-def test_strengths_train_the_far_end_of_a_line(pictures: Path) -> None:
+def test_strengths_train_the_far_end_of_a_clean_up_line(pictures: Path) -> None:
     """Steps go through means of it and the near end, which stays what it was; over a stop too."""
     main(command(pictures, "near", "--steps", 2))
     near = pictures.parent / "near" / "weights.safetensors"
@@ -275,7 +275,7 @@ def test_strengths_train_the_far_end_of_a_line(pictures: Path) -> None:
     )
 
 
-def test_strengths_need_weights_to_begin_with(pictures: Path) -> None:
+def test_strengths_require_start_from(pictures: Path) -> None:
     assert "give them with --start-from" in refused(command(pictures, "run", "--strengths", 0.5, 1))
 
 
@@ -294,7 +294,7 @@ def test_pictures_are_shown_in_tensorboard(pictures: Path) -> None:
     assert {"loss", "rate", "pixels_per_second", "psnr/x4"} <= set(events.Tags()["scalars"])
 
 
-def test_gradients_in_the_middle_move_the_end_by_the_strength(pictures: Path) -> None:
+def test_gradients_at_a_strength_move_the_end_in_proportion(pictures: Path) -> None:
     from dataclasses import replace
 
     from tests.model.networks import TINY_CONFIG
@@ -322,7 +322,7 @@ def test_gradients_in_the_middle_move_the_end_by_the_strength(pictures: Path) ->
             assert torch.allclose(parameter.grad, 0.25 * whole, rtol=1e-3, atol=1e-6), name
 
 
-def test_a_device_can_be_left_to_the_machine(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_auto_chooses_an_available_device(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     main([*command(pictures, "run", "--steps", 1), "--device", "auto"])
     assert (pictures.parent / "run" / "weights.safetensors").exists()
@@ -337,7 +337,7 @@ def test_one_process_trains_on_one_device(monkeypatch: pytest.MonkeyPatch, capsy
     assert "a process trains on one device, not on cuda:0, cuda:1; use torchrun" in capsys.readouterr().err
 
 
-def test_two_runs_do_not_share_a_folder(pictures: Path) -> None:
+def test_two_runs_cannot_share_a_folder(pictures: Path) -> None:
     folder = pictures.parent / "run"
     folder.mkdir()
     with alone(folder):
@@ -346,7 +346,7 @@ def test_two_runs_do_not_share_a_folder(pictures: Path) -> None:
     main(command(pictures, "run", "--steps", 1))
 
 
-def test_a_record_that_was_broken_off_is_no_part_of_the_next(pictures: Path) -> None:
+def test_an_incomplete_log_record_is_terminated_before_the_next(pictures: Path) -> None:
     """A run that was killed while it wrote its log, or had no space for it."""
     log = pictures.parent / "run" / "log.jsonl"
     main(command(pictures, "run", "--steps", 1))
@@ -363,7 +363,7 @@ def test_a_record_that_was_broken_off_is_no_part_of_the_next(pictures: Path) -> 
         ([], "pictures/held_out.png: not a readable picture"),
     ],
 )
-def test_what_cannot_be_validated_on_ends_a_run_before_its_first_step(
+def test_an_invalid_validation_folder_ends_a_run_before_its_first_step(
     pictures: Path, options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Trainer, "train_step", lambda *_: pytest.fail("a step"))

@@ -16,7 +16,7 @@ from tests.model.networks import TINY_CONFIG, luma, random_network
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adam"])
-def test_loss_goes_down(pictures: Path, optimizer: str) -> None:
+def test_the_loss_decreases(pictures: Path, optimizer: str) -> None:
     config = replace(TINY_CONFIG, optimizer=optimizer, batch=2, steps=24, rate=3e-3, last=0.0)
     trainer = Trainer(config, "cpu", "float32")
     source = PatchSource([pictures], config.data(), pictures.parent / "cache")
@@ -25,7 +25,7 @@ def test_loss_goes_down(pictures: Path, optimizer: str) -> None:
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
 
 
-def test_average_follows_the_weights() -> None:
+def test_the_moving_average_follows_the_weights() -> None:
     """After one step from equal weights, with a decay of (1 + 1) / (10 + 1)."""
     trainer = Trainer(replace(TINY_CONFIG, optimizer="adam"), "cpu", "float32")
     before = {name: p.detach().clone() for name, p in trainer.named.items()}
@@ -51,7 +51,7 @@ def test_gradients_are_clipped_as_one_vector(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.cat([g.reshape(-1) for g in seen]).norm().item() == pytest.approx(0.5, rel=1e-4)
 
 
-def test_micro_batches_make_no_difference(pictures: Path) -> None:
+def test_micro_batches_do_not_change_the_gradients(pictures: Path) -> None:
     """Gradients add up to those of the batch, whatever it is cut into, an uneven rest included."""
     losses, gradients = [], []
     for micro_batch in (1, 3, 4):
@@ -66,7 +66,9 @@ def test_micro_batches_make_no_difference(pictures: Path) -> None:
         assert torch.allclose(three, four, rtol=1e-3, atol=1e-6)
 
 
-def test_fused_bfloat16_has_the_gradients_of_plain_bfloat16(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fused_bfloat16_has_the_same_gradients_as_plain_bfloat16(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = PatchSource([pictures], TINY_CONFIG.data(), pictures.parent / "cache")
     gradients = []
     for kind in ("fused", "plain"):
@@ -81,7 +83,7 @@ def test_fused_bfloat16_has_the_gradients_of_plain_bfloat16(pictures: Path, monk
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_a_flat_picture_s_answer_cancels_has_no_gradient(pictures: Path, dtype: str) -> None:
+def test_parameters_cancelled_by_the_flat_response_have_no_gradient(pictures: Path, dtype: str) -> None:
     """In exact arithmetic it would be zero; its rounding noise must not move anything."""
     trainer = Trainer(TINY_CONFIG, "cpu", dtype)
     before = {name: p.detach().clone() for name, p in trainer.named.items()}
@@ -90,7 +92,7 @@ def test_what_a_flat_picture_s_answer_cancels_has_no_gradient(pictures: Path, dt
     assert still == {"levels.0.residual.bias", "levels.1.residual.bias", "levels.1.up.bias"}
 
 
-def test_centring_changes_no_other_gradient() -> None:
+def test_centring_does_not_change_other_gradients() -> None:
     network = random_network(LapSRNConfig(scale=4, depth=2, width=4)).double()
     margin = network.config.margin
     padded = luma(2, 1, 4 + 2 * margin, 3 + 2 * margin, dtype=torch.float64)
