@@ -77,7 +77,7 @@ def bench_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A real Redis; skips where none is installed."""
+    """A real Redis; skips if none is installed."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed: apt-get install redis-server")
     server = RedisServer(free_port(), tmp_path_factory.mktemp("redis"))

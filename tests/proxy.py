@@ -39,7 +39,7 @@ http {{
 
 @contextmanager
 def nginx(folder: Path, locations: str) -> Iterator[str]:
-    """The address of an nginx with these `location` blocks; skips where none is installed."""
+    """The address of an nginx with these `location` blocks; skips if none is installed."""
     binary = shutil.which("nginx")
     if binary is None:
         pytest.skip("nginx is not installed: apt-get install nginx-light")
@@ -100,7 +100,7 @@ class Balancer:
 
 @contextmanager
 def haproxy(folder: Path, ports: Mapping[str, int]) -> Iterator[Balancer]:
-    """A balancer that asks each service's readiness, and tries nothing twice; skips where none is installed."""
+    """A balancer that asks each service's readiness, and tries nothing twice; skips if none is installed."""
     binary = shutil.which("haproxy")
     if binary is None:
         pytest.skip("haproxy is not installed: apt-get install haproxy")
@@ -130,7 +130,7 @@ http://127.0.0.1:{port} {{
 
 @contextmanager
 def caddy(folder: Path, site: str) -> Iterator[str]:
-    """The address of a Caddy with these directives; skips where none is installed."""
+    """The address of a Caddy with these directives; skips if none is installed."""
     binary = shutil.which("caddy")
     if binary is None:
         pytest.skip("caddy is not installed: apt-get install caddy")

@@ -59,7 +59,7 @@ def url() -> Iterator[str]:
 
 
 class Scripted:
-    """An ASGI application that gives the same few answers in turn, the last one for ever, and counts."""
+    """An ASGI application that gives these responses in turn, then repeats the last one, and records requests."""
 
     def __init__(self, *answers: tuple[int, dict[str, str], bytes]) -> None:
         self.answers = answers

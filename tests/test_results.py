@@ -260,7 +260,7 @@ async def clean(redis_server: RedisServer) -> RedisServer:
 
 
 async def held(store: RedisStore) -> int:
-    """Picture bytes, as Redis tells them now."""
+    """Picture bytes that Redis currently counts."""
     assert await store.available()
     return store.size_bytes
 

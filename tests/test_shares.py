@@ -55,7 +55,7 @@ def test_a_client_that_has_given_everything_back_counts_no_more() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_clients_that_take_all_they_can_converge_to_equal_parts(count: int) -> None:
-    """Whoever was first: work ends, and its place goes to whoever has room."""
+    """In any order of arrival: work ends, and its place goes to a client with room."""
     shares, names = filled(12_000_000, "0"), [str(number) for number in range(count)]
     for _ in range(400):
         for name in names:

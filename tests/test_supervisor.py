@@ -1,4 +1,4 @@
-"""The parent of replicas, with processes that do as they are told."""
+"""The parent of replicas, with scripted processes."""
 
 import asyncio
 import contextlib
@@ -130,7 +130,7 @@ async def test_a_replica_that_no_longer_answers_is_killed(tmp_path: Path, monkey
 async def test_a_replica_whose_socket_was_removed_is_not_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that cleans up takes the sockets of all replicas, which would all be killed at once."""
+    """A clean-up program may remove the sockets of all replicas, which would otherwise all be killed at once."""
     monkeypatch.setattr(supervisor, "_PROBE_SECONDS", 0.02)
     asked = asyncio.Event()
 

@@ -107,7 +107,7 @@ def test_too_few_open_files_give_one_line_and_exit_status_2(tmp_path: Path, limi
 def test_a_missing_folder_for_replica_sockets_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """There is none to write in, or its path is longer than those of sockets may be."""
+    """There is no writable one, or its path is longer than a socket path may be."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
     if name != "none":
         (tmp_path / name).mkdir()

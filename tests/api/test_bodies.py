@@ -195,7 +195,7 @@ async def test_bodies_of_all_clients_share_one_budget(serve: Running) -> None:
 
 @pytest.mark.parametrize("declared", [True, False])
 async def test_a_body_that_could_never_fit_is_413(serve: Running, declared: bool) -> None:
-    """It was a 503 for ever."""
+    """It used to be refused with a 503, however often it was sent."""
     async with serve(max_body_bytes_in_flight=len(PNG) - 1) as client:
         length = {"content-length": f"{len(PNG)}"} if declared else {}
         exchange = await Exchange("POST", "/upscale", length, [PNG[:20], PNG[20:]]).run(app_of(client))

@@ -1,4 +1,4 @@
-"""clean=: what is done, what is said of it, and what is refused, on a network that darkens what it cleans up."""
+"""clean=: what is applied, reported and refused, with a network that darkens what it cleans up."""
 
 import io
 import re

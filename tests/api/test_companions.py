@@ -1,4 +1,4 @@
-"""Deep companions over HTTP: which network computes a picture, what is said of it, and what is refused."""
+"""Deep companions over HTTP: which network computes a picture, how that is reported, and what is refused."""
 
 import httpx
 import pytest

@@ -221,7 +221,7 @@ def at(state: State, version: int) -> JobSnapshot:
 
 
 async def test_one_event_stream_is_served_per_pass() -> None:
-    """A thousand streams of one job, told at once, kept others waiting for a second."""
+    """A thousand streams of one job, served in the same pass, kept others waiting for a second."""
     turnstile, passes, number = Turnstile(), list[int](), 0
 
     class Done:

@@ -96,7 +96,7 @@ async def test_draining_ends_after_the_grace_time(serve: Running) -> None:
 async def test_a_shutdown_that_does_not_end_is_abandoned_after_the_grace_time(
     serve: Running, monkeypatch: pytest.MonkeyPatch, stuck: bool
 ) -> None:
-    """A thread in a driver, say, for which the application's end would wait for ever."""
+    """For example a thread in a driver, for which the application would wait forever."""
 
     class Lifespan:
         async def shutdown(self) -> None:

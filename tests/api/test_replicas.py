@@ -169,7 +169,7 @@ def test_sigterm_ends_all_replicas_once_their_work_is_done(pair: Process) -> Non
 
 
 def test_ctrl_c_reaches_each_replica_once(pair: Process) -> None:
-    """Twice would mean "at once" to them."""
+    """They would take the second one as a request to stop immediately."""
     with httpx.Client(base_url=pair.url, timeout=60) as client, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(post, LARGE, client)
         until(lambda: sum(by_replica(pair, "lapsrn_requests_in_flight").values()))

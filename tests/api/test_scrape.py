@@ -45,7 +45,7 @@ def test_every_sample_is_labelled_with_its_replica(accept: str, parse: object) -
 
 
 async def test_concurrent_scrapes_share_the_next_collection() -> None:
-    """Each has what was so when it asked; and however many ask at once, the others are held up for one scrape."""
+    """Each gets a state no older than its request, and any number of concurrent requests costs one collection."""
     began, gates = [], [asyncio.Event() for _ in range(3)]
 
     async def scrape(accept: str) -> tuple[bytes, str]:

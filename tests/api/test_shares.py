@@ -1,4 +1,4 @@
-"""One client, ann, takes all that she can get; another one, bob, gets his picture all the same, meanwhile.
+"""One client, ann, takes all that she can get; another one, bob, still gets his picture meanwhile.
 
 Each test is over a real server. What ann holds she still holds when bob has been served.
 """

@@ -1,4 +1,4 @@
-"""Webhook-Url: a real receiver is told of jobs that have ended."""
+"""Webhook-Url: a real receiver gets messages about jobs that have ended."""
 
 import asyncio
 import base64

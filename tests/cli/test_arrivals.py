@@ -39,7 +39,7 @@ class Folder:
     ticks = 0
 
     def look(self, seconds: float = 0.0) -> tuple[list[Arrival], list[tuple[str, Outcome]]]:
-        """What is found so much later: pictures to make, and what is told."""
+        """The result of a later scan: pictures to make, and outcomes to report."""
         self.now += seconds
         found = list(self.arrivals.look(self.now))
         told = [(Path(item[0].name).name, item[1]) for item in found if isinstance(item, tuple)]

@@ -1,4 +1,4 @@
-"""Many pictures through a backend: several at once, past bad ones, each written when it is done."""
+"""Many pictures through a backend: concurrently, despite bad ones, each written when it is done."""
 
 import asyncio
 from pathlib import Path
@@ -37,7 +37,7 @@ class Backend:
 
 
 class Report:
-    """Remembers what it was told."""
+    """Records what is reported to it."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []

@@ -1,4 +1,4 @@
-"""`make audit`: fails on known vulnerabilities, and skips in words where nobody can be asked."""
+"""`make audit`: fails on known vulnerabilities, and says that it is skipped if no advisory service can be reached."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def audit(pins: Path, service: str) -> tuple[int, str]:
 
 
 class Advisories(BaseHTTPRequestHandler):
-    """Knows one vulnerability, in Pillow below 13, in the words of OSV."""
+    """Knows one vulnerability, in Pillow below 13, in OSV's format."""
 
     def do_POST(self) -> None:
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

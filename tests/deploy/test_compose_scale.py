@@ -55,7 +55,7 @@ def test_variables_are_settings_and_allow_several_processes() -> None:
 
 
 def test_timeouts_of_the_balancer_exceed_those_of_the_service() -> None:
-    """Whoever gives up first decides what the client is told: it should be the service."""
+    """Whichever times out first determines the client's error: it should be the service."""
     seconds = {name: float(value) for name, value in re.findall(r"timeout (\S+) +(\d+)s", HAPROXY.read_text())}
     settings = Settings()
     assert seconds["server"] > settings.deadline_seconds
@@ -64,7 +64,7 @@ def test_timeouts_of_the_balancer_exceed_those_of_the_service() -> None:
 
 
 def test_a_container_accepts_all_connections_that_the_balancer_opens() -> None:
-    """Beyond its limit it would refuse whoever comes next, as it cannot tell apart whose they are."""
+    """Above its limit, it would refuse any further connection, as it cannot tell whose they are."""
     opened = re.findall(r"\n    maxconn (\d+)", HAPROXY.read_text())
     assert opened == [SERVICES["lapsrn"]["environment"]["LAPSRN_MAX_CONNECTIONS"]]
 
@@ -78,7 +78,7 @@ def test_the_configuration_of_the_balancer_is_valid() -> None:
 
 
 class Behind:
-    """What stands behind the balancer: answers with what it was told, or never."""
+    """The service behind the balancer: responds with the request's headers, or never."""
 
     def __init__(self, *, answers: bool) -> None:
         self._answers = answers
@@ -228,7 +228,7 @@ async def test_connections_to_the_service_are_reused_for_many_clients(tmp_path: 
 
 
 async def test_the_balancer_refuses_http2_without_tls(tmp_path: Path) -> None:
-    """One of HTTP/2 is a hundred, of which the limits on connections know nothing."""
+    """An HTTP/2 connection carries a hundred requests, which limits on connections do not cover."""
     async with balancer(tmp_path, Behind(answers=True)) as entry:
         source = await entry.source()
         source.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(4) + b"\x04" + bytes(4))

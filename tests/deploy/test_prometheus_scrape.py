@@ -1,4 +1,4 @@
-"""Debian's real Prometheus scrapes a running service and is asked for what it saw."""
+"""Debian's Prometheus scrapes a running service; its API is queried for what it has recorded."""
 
 import json
 import re
@@ -131,7 +131,7 @@ def test_prometheus_counts_requests_correctly(tmp_path: Path) -> None:
 
 @contextmanager
 def alertmanager(folder: Path) -> Iterator[str]:
-    """Debian's Alertmanager with the shipped configuration, told to send at once; its host and port."""
+    """Debian's Alertmanager with the shipped configuration, set to send immediately; its host and port."""
     binary = shutil.which("prometheus-alertmanager")
     if binary is None:
         pytest.skip("Alertmanager is not installed (Debian: prometheus-alertmanager)")

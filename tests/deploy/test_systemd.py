@@ -46,7 +46,7 @@ def test_a_failed_start_is_not_restarted(service: dict[str, str]) -> None:
 
 
 def test_the_unit_allows_confined_decoder_processes(service: dict[str, str]) -> None:
-    """They may confine themselves, are not told to stop with the service, and their death is not its end."""
+    """They may confine themselves, do not get the service's stop signal, and may die without ending it."""
     assert "seccomp" in service["SystemCallFilter"].split()
     assert service["KillMode"] == "mixed"
     assert service["OOMPolicy"] == "continue"

@@ -122,7 +122,7 @@ async def test_the_x8_network_gives_the_same_x4_picture(clean: float, effort: di
 
 
 async def test_results_are_as_bright_as_their_source() -> None:
-    """Where networks are as wrong as these, means of blocks are those of the source all the same."""
+    """Even with networks as wrong as these, the means of blocks are those of the source."""
     strengths = [0.0, 0.5, 1.0]
     asked = [{"scale": 4, "clean": clean} | effort for clean in strengths for effort in EFFORTS]
     source = opened(PICTURE)[:32, :32].astype(float).reshape(2, 16, 2, 16, 3).mean(axis=(1, 3))

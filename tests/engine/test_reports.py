@@ -1,4 +1,4 @@
-"""What the engine tells while it works: progress, stages, batches; and that nobody who listens can harm it."""
+"""What the engine reports while it works: progress, stages, batches; observers that fail do not harm it."""
 
 import asyncio
 import threading
@@ -34,7 +34,7 @@ async def test_progress_is_reported_at_most_once_per_interval(start: Start) -> N
 
 
 async def test_progress_within_an_interval_is_reported_at_its_end(start: Start) -> None:
-    """Even if nothing happens after it: whoever looks on must not be left with the state before."""
+    """Even if nothing happens afterwards, observers must get the latest state."""
     gate = Gate()
     engine = await start(FakeModel(gate), progress_seconds=0.05, max_batch_tiles=1)
     reported = asyncio.Event()

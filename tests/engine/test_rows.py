@@ -1,4 +1,4 @@
-"""Rows that are done are told from the top down while the rest is computed, and their memory can be given back."""
+"""Finished rows are reported from the top down while the rest is computed, and their memory can be released."""
 
 from pathlib import Path
 

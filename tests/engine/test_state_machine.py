@@ -275,7 +275,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert progress == sorted(progress)
 
     def teardown(self) -> None:
-        if sys.exc_info()[0] is None:  # it is called after a failure too, which must stay the one that is told
+        if sys.exc_info()[0] is None:  # it is also called after a failure, which must remain the one reported
             self.come_to_rest()
 
     def come_to_rest(self) -> None:

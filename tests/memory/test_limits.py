@@ -77,7 +77,7 @@ def test_a_limit_that_is_set_leaves_less_for_the_others() -> None:
 
 
 def test_the_limit_on_one_body_does_not_exceed_that_on_all_bodies() -> None:
-    """What is announced could be a 503 for ever."""
+    """Otherwise a body within the announced limit could always be a 503."""
     memory = Available(2048 * MIB, "the container's limit")
     assert fitted(Settings(max_body_bytes_in_flight=5 * MIB), memory, BASE).max_input_bytes == 5 * MIB
     assert fitted(Settings(), memory, BASE).max_input_bytes == 32 * MIB

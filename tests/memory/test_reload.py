@@ -1,4 +1,4 @@
-"""Reload frees what it replaces: at once, without the garbage collector, and again and again."""
+"""A reload frees what it replaces immediately, without the garbage collector, however often it is repeated."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Weights files: what comes back, and what is said of each way a file can be wrong."""
+"""Weights files: round trips, and the message for each way in which a file can be wrong."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""What a CPU can do, from what Linux tells."""
+"""CPU features, as reported by Linux or numpy."""
 
 import platform
 from pathlib import Path

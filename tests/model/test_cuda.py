@@ -100,7 +100,7 @@ def test_flat_tiles_stay_flat(runtime: Runtime, value: float) -> None:
 
 
 def test_two_workers_on_one_device_do_not_interfere(network: LapSRN, runtime: Runtime) -> None:
-    """Each with a stream of its own, both at once, again and again."""
+    """Each with its own stream, both concurrently and repeatedly."""
     batches = [tiles(2, 96), tiles(3, 80)[1:]]
     expected = [runtime.run(batch, 4)[4] for batch in batches]
     wrong: list[int] = []
@@ -178,7 +178,7 @@ def test_a_training_step_equals_that_on_the_cpu(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_recorded_step_equals_the_eager_one(tmp_path: Path, compiled: bool) -> None:
-    """Eight steps, of which the last five are replayed, with a rate that moves: the same losses, weights, averages."""
+    """Eight steps with a changing rate, the last five of them replayed, give the same losses, weights and averages."""
     save_pictures(tmp_path / "pictures", [(96, 112), (80, 96)])
     config = TrainConfig(core=16, batch=4, hold_out=3, steps=8, warmup=4, hold=0.5, last=0.0)
     losses, trainers = [], []

@@ -93,7 +93,7 @@ def test_low_resolution_files_may_be_in_matching_subfolders(tmp_path: Path, weig
 
 
 def test_any_file_name_can_be_printed(tmp_path: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where standard output takes UTF-8 alone, a name that is none would end the command once all is scored."""
+    """If standard output accepts only UTF-8, any other name would end the command after all the scoring."""
     save_pictures(tmp_path / "hr", [(64, 64)])
     (tmp_path / "hr" / "a.png").rename(tmp_path / "hr" / os.fsdecode(b"a\xff\n\x1b[2J.png"))
     out = io.TextIOWrapper(io.BytesIO(), "utf-8")

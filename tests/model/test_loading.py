@@ -1,4 +1,4 @@
-"""From weights files to what runs: several networks on one device, shared weights, and what is told of them."""
+"""From weights files to runtimes: several networks on one device, shared weights, and their metadata."""
 
 import gc
 import hashlib
@@ -17,7 +17,7 @@ from tests.model.networks import SHARED, luma, random_network, runtime_at, runti
 
 
 def test_networks_loaded_together_give_the_same_results_as_alone(tmp_path: Path) -> None:
-    """Each is what it is alone, whoever ran before."""
+    """Each gives the same as alone, whichever ran before."""
     files = []
     for name, scale in (("first", 4), ("second", 8), ("third", 4)):
         files.append(tmp_path / f"{name}.safetensors")

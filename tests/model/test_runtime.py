@@ -76,7 +76,7 @@ def test_tiles_put_together_are_the_whole_picture_wherever_it_is_cut(
 
 
 def test_a_margin_one_pixel_short_would_make_a_seam(runtime: Runtime) -> None:
-    """The test above sees a pixel that is wrong at the very edge of the margin."""
+    """The test above would notice an error at the outermost pixel of the margin."""
     picture = plane(20, 20)
     padded = pad(picture, runtime.info.margin, runtime.info.window_margin)
     tile = windows(padded, runtime.info.window_margin, 8, 8, 6, 6).copy()

@@ -1,4 +1,4 @@
-"""Training: it learns, goes on exactly where it stopped, is the same over processes."""
+"""Training: it learns, resumes exactly where it stopped, and is the same over several processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Signals that come while the service starts: none is lost, and none ends it with an error."""
+"""Signals during the start of the service: none is lost, and none ends it with an error."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ COMMANDS = {"python -m app.main": REAL, "lapsrn serve": ("-m", "app.cli", "serve
 
 
 class Keys:
-    """A file of API keys that is a pipe, so that whoever reads it waits."""
+    """A file of API keys that is a pipe, so that reading it blocks."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -97,7 +97,7 @@ def test_api_keys_are_read_again_after_a_sighup_during_the_start(tmp_path: Path)
 
 
 def listen_and_end() -> None:
-    """A process that is told to stop before it listens."""
+    """A process that gets SIGTERM before it handles signals."""
     early_signals.listen()
     os._exit(3)
 

@@ -91,7 +91,7 @@ async def test_renewed_certificates_are_read(url: str, certificate: Path, tmp_pa
 async def test_nobody_is_asked_for_the_password_of_a_key(
     url: str, certificate: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The event loop would wait for whoever sits at the terminal."""
+    """The event loop would block until somebody types at the terminal."""
     key = tmp_path / "locked.pem"
     openssl("pkey", "-in", f"{tmp_path}/key.pem", "-aes256", "-passout", "pass:secret", "-out", str(key))
     address = f"{url.partition('&')[0]}&ssl_ca_certs={certificate}&ssl_keyfile={key}"

@@ -1,4 +1,4 @@
-"""A Redis that hangs, is slow, has no memory, or is emptied: nobody waits in vain, and it is told as it is."""
+"""A Redis that hangs, is slow, has no memory, or is emptied: no request waits in vain, and the state is reported."""
 
 import asyncio
 import re

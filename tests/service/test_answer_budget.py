@@ -1,4 +1,4 @@
-"""Bytes of answers: a ceiling for all, half of it for one alone, and nobody is shut out for ever."""
+"""Bytes of responses: a limit for all, half of it for a single client, and nobody is shut out forever."""
 
 from collections.abc import Callable
 

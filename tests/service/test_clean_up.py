@@ -1,4 +1,4 @@
-"""Which strength a picture gets: what was asked for, or by the table of its compression."""
+"""Which strength a picture gets: the requested one, or one by the table for its compression."""
 
 import re
 from typing import Literal

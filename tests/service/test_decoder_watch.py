@@ -1,4 +1,4 @@
-"""The log tells of decoders that do not start, that start again, and that are not isolated; once each."""
+"""The log reports decoders that do not start, that start again, and that are not isolated, once each."""
 
 import asyncio
 

@@ -173,7 +173,7 @@ async def test_an_event_stream_of_another_process_survives_an_outage_without_a_t
 async def test_a_job_of_a_dead_process_is_reported_lost(
     serve: Running, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told within the lease, not after the ten minutes for which a finished job is remembered."""
+    """It is reported within the lease, not after the ten minutes for which a finished job is remembered."""
     running = JobSnapshot(
         version=3,
         id="B" * 32,

@@ -203,7 +203,7 @@ async def test_a_watcher_that_arrives_as_a_read_ends_waits_for_the_next_one(watc
 
     class Ending(Board):
         async def read(self, job_id: str, owner: str) -> Shown:
-            ended.set()  # whoever waits for that runs before anybody is told of the read
+            ended.set()  # waiters for that run before anybody is notified of the read
             return await super().read(job_id, owner)
 
     board, polls = Ending(shown(1), shown(2)), JobPolls()

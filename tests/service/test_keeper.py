@@ -1,4 +1,4 @@
-"""Results find their way into a store that is away for a while, and where they do not, it is said why."""
+"""Results get into a store that is unavailable for a while; if they do not, the reason is reported."""
 
 import asyncio
 from collections.abc import Iterator, Mapping

@@ -151,7 +151,7 @@ def upload(page: Any, *pictures: tuple[str, bytes], media_type: str = "image/png
 
 
 def text(page: Any, selector: str) -> str:
-    """The words of an element, as they are seen."""
+    """The visible text of an element."""
     return str(page.locator(selector).inner_text())
 
 

@@ -1,4 +1,4 @@
-"""A browser shows a result in the colours of its source, whatever format it is asked for in."""
+"""A browser shows a result in the colours of its source, in every output format."""
 
 import base64
 from typing import Any

@@ -29,7 +29,7 @@ def page(shown: Any) -> Any:
 
 
 def share(page: Any) -> int:
-    """Percent of the original, as a screen reader is told; after the next frame."""
+    """Percent of the original, as announced to a screen reader; after the next frame."""
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     return int(page.locator("#knob").get_attribute("aria-valuenow"))
 

@@ -191,7 +191,7 @@ def test_changes_are_announced_to_screen_readers(service: Running, visit: Visit)
 
 
 def test_announcements_use_a_live_region_that_was_never_hidden(service: Running, visit: Visit) -> None:
-    """Screen readers may miss a live region that appears together with its words; an alert is heard all the same."""
+    """Screen readers may miss a live region that appears together with its text; an alert is announced anyway."""
     page = visit(service.url)
     hidden = "each => !each.checkVisibility() && each.id !== 'stopped'"
     live = page.evaluate(

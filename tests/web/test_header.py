@@ -37,7 +37,7 @@ def turned_tiff() -> bytes:
 
 
 def boxed(brand: bytes, *, angle: int = 0) -> bytes:
-    """What of an HEIC file tells its size: a thumbnail, the picture, and how it is turned."""
+    """The parts of an HEIC file that determine its size: a thumbnail, the picture, and its rotation."""
 
     def box(kind: bytes, body: bytes) -> bytes:
         return (8 + len(body)).to_bytes(4, "big") + kind + body

@@ -1,4 +1,4 @@
-"""A queue of many pictures: order, folders, what is taken back, and what the tab tells."""
+"""A queue of many pictures: order, folders, undo, and the title of the tab."""
 
 import time
 from pathlib import Path

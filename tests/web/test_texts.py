@@ -1,4 +1,4 @@
-"""The page's words: one table, six languages, English where one is missing."""
+"""The page's texts: one table, six languages, English as the fallback."""
 
 import re
 from typing import Any

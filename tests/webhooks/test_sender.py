@@ -95,7 +95,7 @@ async def test_a_delivered_message_is_signed() -> None:
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
-    """The name is asked for once; that it leads elsewhere the next time does not matter."""
+    """The name is resolved once; that it resolves to another address the next time does not matter."""
     asked: list[str] = []
 
     async def rebinding(host: str, port: int) -> Sequence[str]:

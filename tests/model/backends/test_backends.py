@@ -101,7 +101,7 @@ def assert_close(got: NDArray[np.float32], want: NDArray[np.float64] | NDArray[n
 @EVERY
 @pytest.mark.parametrize("config", NETWORKS, ids=form)
 def test_every_level_equals_the_network_in_float64(config: LapSRNConfig, backend: str, dtype: str) -> None:
-    """At every level, and the same numbers when fewer levels are asked for."""
+    """At every level; requesting fewer levels gives the same numbers."""
     runtime = runtime_of(network_of(config), dtype, backend)
     for count, height, width in BATCHES:
         if count * height * width > LARGE_PIXELS and config.width > 16:

@@ -141,7 +141,7 @@ def test_a_pixel_is_the_same_in_any_tile_of_whole_patches(target: str, config: L
     ids=form,
 )
 def test_a_flat_picture_gets_a_residual_of_exactly_zero(target: str, config: LapSRNConfig) -> None:
-    """Not even a rounding: what comes out is what the same network gives without residuals."""
+    """Not even a rounding error: the result equals that of the same network without residuals."""
     folded = folded_of(random_network(config))
     ours, without = WinogradNetwork(folded, target), WinogradNetwork(_mute(folded), target)
     for value in (0.0, 1 / 3, 200 / 255, 1.0):

@@ -1,4 +1,4 @@
-"""The plan: its runs are those of its stages, each begins with what came before, and a stopped one goes on."""
+"""The plan: it runs its stages, each of which begins with earlier weights, and can be resumed."""
 
 from pathlib import Path
 
