@@ -253,6 +253,23 @@ def test_the_profile_of_a_version_5_header_is_kept_and_converted(gray: bool) -> 
         assert np.abs(converted.frames[0][0, 0].astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("header", [108, 124])
+def test_alpha_that_a_header_names_counts_without_bit_fields_too(header: int) -> None:
+    rows = np.array([[30, 20, 10, 128, 60, 50, 40, 0]], np.uint8)
+    masks = BIT_FIELDS["8888"][1]
+    data = bmp(rows, 32, 2, masks=masks, header=header, compression=0)
+    np.testing.assert_array_equal(decoded(data), [[(10, 20, 30, 128), (40, 50, 60, 0)]])
+    # Of the rest, the fourth byte means nothing.
+    rows[:, 3::4] = 0
+    for other in (
+        bmp(rows, 32, 2, masks=masks, header=header, compression=0),
+        bmp(rows + 1, 32, 2, masks=(*masks[:3], 0), header=header, compression=0),
+        bmp(rows + 1, 32, 2, masks=(*masks[:3], 0xFF), header=header, compression=0),
+        bmp(rows + 1, 32, 2, masks=masks, header=56, compression=0),
+    ):
+        assert decoded(other).shape == (1, 2, 3)
+
+
 @pytest.mark.parametrize(("at", "size"), [(2**31, 100), (0, 0), (124, 2**32 - 1)])
 def test_a_profile_outside_the_file_is_ignored(at: int, size: int) -> None:
     data = bytearray(_with_profile(np.zeros((2, 6), np.uint8), 24, 2, b""))

@@ -27,6 +27,7 @@ _PLAIN, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 6
 _DEPTHS = {_PLAIN: (1, 2, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,)}
 _DEPTHS |= dict.fromkeys((_BIT_FIELDS, _ALPHA_BIT_FIELDS), (16, 32))
 _MASKS = {16: (0x7C00, 0x03E0, 0x001F, 0), 24: (0xFF0000, 0xFF00, 0xFF, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
+_TOP_BYTE = 0xFF000000
 _END_OF_ROW, _END, _SKIP = 0, 1, 2  # behind a count of zero; more is the number of pixels that follow as they are
 _SPARE_CODES = 16  # beside one for each pixel
 _INCH = 0.0254  # metres
@@ -93,9 +94,16 @@ def parsed(data: bytes) -> Header:
 
 
 def _masks(data: bytes, size: int, bits: int, compression: int) -> tuple[int, int, int, int]:
-    """Those in the header, or behind a header that has no place for them, else the usual ones."""
+    """Those in the header, or behind a header that has no place for them, else the usual ones.
+
+    A header of version 4 or 5 names alpha's field whatever the compression, the other three for bit fields only.
+    """
     if compression not in (_BIT_FIELDS, _ALPHA_BIT_FIELDS):
-        return _MASKS.get(bits, (0, 0, 0, 0))
+        red, green, blue, alpha = _MASKS.get(bits, (0, 0, 0, 0))
+        if size >= _V4_HEADER and bits == 32:
+            (named,) = struct.unpack_from("<I", data, _FILE_HEADER + 52)
+            alpha = _TOP_BYTE if named == _TOP_BYTE else 0
+        return red, green, blue, alpha
     red, green, blue = struct.unpack_from("<III", data, _FILE_HEADER + 40)
     alpha = 0
     if size >= _V3_HEADER or compression == _ALPHA_BIT_FIELDS:
@@ -224,9 +232,13 @@ class BmpReader(Reader):
         return words.view("<u4")[..., 0]
 
     def _fields(self, words: NDArray[np.uint32]) -> Samples:
-        """RGB, with alpha where there is a field of it: each field scaled to 8 bits by its own full scale."""
-        channels = []
-        for mask in self._header.masks[: 4 if self._header.masks[3] else 3]:
+        """RGB, with alpha where there is a field of it: each field scaled to 8 bits by its own full scale.
+
+        Without bit fields, an alpha of zeros throughout is the unused byte of a writer that fills in the mask always.
+        """
+        channels, (red, green, blue, alpha) = [], self._header.masks
+        unused = self._header.compression == _PLAIN and not (words & alpha).any()
+        for mask in (red, green, blue) if not alpha or unused else (red, green, blue, alpha):
             shift = (mask & -mask).bit_length() - 1 if mask else 0
             full = mask >> shift
             if full & (full + 1):
