@@ -43,7 +43,7 @@ def refused(arguments: list[str]) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_resuming_with_other_settings_is_refused_or_logged(
+def test_resuming_with_other_settings_is_refused_unless_allowed(
     pictures: Path, changes: list[str], shown: str, possible: bool
 ) -> None:
     main(command(pictures, "run", "--steps", 2))
@@ -62,7 +62,7 @@ def test_resuming_with_other_settings_is_refused_or_logged(
         assert set(told) > {changes[0].removeprefix("--")}
 
 
-def test_resuming_with_other_pictures_is_refused_or_logged(pictures: Path) -> None:
+def test_resuming_with_other_pictures_is_refused_unless_allowed(pictures: Path) -> None:
     main(command(pictures, "run", "--steps", 1, "--hold-out", 0))
     Image.fromarray(texture(64, 64, 9)).save(pictures / "more.png")
     more = command(pictures, "run", "--steps", 1, "--hold-out", 0)
