@@ -87,6 +87,30 @@ def test_dashboard_queries_parse(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_workers_of_replicas_that_do_not_answer_are_counted_as_down(tmp_path: Path) -> None:
+    """Their series end: what is left must not look like all there is, nor the last value like the present one."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    (panel,) = (panel for panel in DASHBOARD["panels"] if panel["title"] == "Workers up")
+    up, of = (target["expr"].replace("$instance", ".*") for target in panel["targets"])
+    series = {0: "1x5 stale _x50", 1: "1x15 stale _x40"}
+    moments = [(up, "4m", 2), (of, "4m", 2), (up, "12m", 1), (of, "12m", 2), (up, "24m", 0), (of, "24m", 1)]
+    case = {
+        "interval": "1m",
+        "input_series": [
+            {"series": f'lapsrn_worker_up{{instance="a",replica="{replica}"}}', "values": values}
+            for replica, values in series.items()
+        ],
+        "promql_expr_test": [
+            {"expr": expr, "eval_time": moment, "exp_samples": [{"labels": "{}", "value": value}]}
+            for expr, moment, value in moments
+        ],
+    }
+    (tmp_path / "cases.yml").write_text(yaml.safe_dump({"tests": [case]}))
+    done = subprocess.run(["promtool", "test", "rules", tmp_path / "cases.yml"], capture_output=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+
+
 def test_series_of_replicas_have_distinct_names() -> None:
     """Queries that keep the label `instance` keep `replica`, too, unless they sum over replicas."""
     named = {
