@@ -1,6 +1,7 @@
 """Bands of a TIFF or BigTIFF, stored in strips or tiles."""
 
 import io
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class TiffSource:
         except UndecodablePicture:
             self._file.close()
             raise
-        self._page = page
+        self._page, self._version = page, self._present_version()
         self.height, self.width = page.imagelength, page.imagewidth
         self._orientation = int(page.tags[_ORIENTATION].value) if _ORIENTATION in page.tags else 1
 
@@ -80,6 +81,11 @@ class TiffSource:
     def close(self) -> None:
         """See Source."""
         self._file.close()
+
+    def _present_version(self) -> tuple[int, int]:
+        """Of the opened file, which stays the same if another one takes its name."""
+        status = os.fstat(self._file.filehandle.fileno())
+        return status.st_size, status.st_mtime_ns
 
     def _passed_on(self) -> list[Any]:
         """Tags by which the codec turns a picture, or refuses a camera's raw file."""
@@ -134,6 +140,10 @@ class TiffSource:
         handle = self._file.filehandle
         handle.seek(offset)
         data = handle.read(count)
+        if self._present_version() != self._version:  # bands of two pictures would be joined without a word
+            raise UndecodablePicture(
+                "The TIFF was changed while it was being read. Remove the folder of finished bands and start again."
+            )
         if len(data) < count:
             raise UndecodablePicture("The TIFF ends before its last strip or tile. Send the whole file.")
         return bytes(data)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from app.bands.png_source import PngSource
 from app.bands.run import BandUpscaler, folder_of
+from app.bands.tiff_source import TiffSource
 from app.build import build_formulas
 from app.cli.local import LocalBackend, local_settings
 from app.errors import BadParameter, LapsrnError, StartupError, UndecodablePicture, UnsupportedFormat
@@ -407,6 +408,23 @@ def test_a_png_that_has_been_replaced_is_unpacked_again(tmp_path: Path) -> None:
     os.utime(path, ns=(2, 2))
     source = PngSource(path, tmp_path)
     np.testing.assert_array_equal(imagecodecs.png_decode(source.rows(0, HEIGHT)), other)
+
+
+def test_a_tiff_that_is_overwritten_while_it_is_read_is_told(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.tif", tmp_path / "b.tif"
+    path.write_bytes(tiff(samples(3)))
+    other.write_bytes(tiff(samples(3)[::-1].copy()))
+    os.utime(path, ns=(1, 1))
+    source = TiffSource(path)
+    before = source.rows(0, 64)
+    path.rename(tmp_path / "old.tif")
+    other.rename(path)
+    assert source.rows(0, 64) == before
+    (tmp_path / "old.tif").write_bytes(path.read_bytes())
+    os.utime(tmp_path / "old.tif", ns=(2, 2))
+    with pytest.raises(UndecodablePicture, match="changed while it was being read"):
+        source.rows(64, 128)
+    source.close()
 
 
 def test_nothing_stays_of_a_source_that_cannot_be_opened(tmp_path: Path) -> None:
