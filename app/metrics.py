@@ -68,7 +68,9 @@ class Metrics:
         )
         self._batch_tiles = Histogram("lapsrn_batch_tiles", "Tiles per batch run", buckets=_TILES, registry=registry)
         self._queue_tiles = Gauge("lapsrn_queue_tiles", "Tiles waiting for a worker", registry=registry)
-        self._queue_age = Gauge("lapsrn_queue_age_seconds", "Age of the oldest waiting tile", registry=registry)
+        self._queue_age = Gauge(
+            "lapsrn_queue_age_seconds", "Age of the oldest picture that no worker has begun", registry=registry
+        )
         self._in_flight = Gauge(
             "lapsrn_requests_in_flight", "Upscale requests and jobs accepted and not yet finished", registry=registry
         )

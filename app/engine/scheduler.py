@@ -215,9 +215,13 @@ class Scheduler:
             return self._work / rate if rate else 0.0
 
     def waiting(self) -> tuple[int, float]:
-        """(waiting tiles, seconds for which the oldest request among them has waited)."""
+        """(waiting tiles, seconds for which the oldest request that no worker has begun has waited).
+
+        A large picture's last tiles wait for its first ones, while others take turns with it: that is no backlog.
+        """
         with self._changed:
-            oldest = next((request for request in self._requests if request.pending), None)
+            unbegun = (request for request in self._requests if request.pending and request.started_at is None)
+            oldest = next(unbegun, None)
             return self._queue.tiles, time.monotonic() - oldest.admitted_at if oldest else 0.0
 
     def _take_back(self, holder: Hashable, tiles: Iterable[Tile]) -> list[Tile]:

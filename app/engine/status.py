@@ -32,4 +32,4 @@ class EngineStatus:
     queue_tiles: int
     """Tiles waiting for a worker."""
     queue_age_seconds: float
-    """How long the oldest request with waiting tiles has waited; 0.0 if there is none."""
+    """How long the oldest request that no worker has begun has waited; 0.0 if there is none."""

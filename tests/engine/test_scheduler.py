@@ -228,10 +228,11 @@ def test_a_request_larger_than_the_limit_leaves_room_for_other_clients() -> None
         scheduler.admit(request(1, "large")[0])
 
 
-def test_the_age_is_that_of_the_oldest_request_with_a_waiting_tile() -> None:
+def test_the_age_is_that_of_the_oldest_request_that_no_worker_has_begun() -> None:
+    """The last tiles of a large picture wait for minutes while everybody else is served at once."""
     scheduler = Scheduler(EngineConfig())
     scheduler.enlist("w")
-    first, second = request(1)[0], request(1)[0]
+    first, second = request(9)[0], request(1, "other")[0]
     for made in (first, second):
         scheduler.admit(made)
     now = time.monotonic()
