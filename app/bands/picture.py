@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -125,9 +124,3 @@ def _orientation(data: bytes, options: UpscaleOptions) -> int:
     file.frames()
     file.frame(0, animated=False)
     return file.orientation
-
-
-def version_of(path: Path) -> dict[str, int]:
-    """What differs between two versions of a file."""
-    status = path.stat()
-    return {"bytes": status.st_size, "modified": status.st_mtime_ns}

@@ -11,6 +11,7 @@ import numpy as np
 from isal import igzip_lib, isal_zlib
 
 from app.bands.lock import locked
+from app.bands.source import version_of
 from app.codec import png_chunks
 from app.codec.png_chunks import SIGNATURE, chunk
 from app.errors import UndecodablePicture
@@ -40,9 +41,9 @@ class PngSource:
             self.height, self.width = header.height, header.width
             bits = header.depth * _CHANNELS[header.color_type]
             self._stride, self._pixel = (header.width * bits + 7) // 8, max(1, bits // 8)
-            status = os.fstat(file.fileno())
+            version = version_of(os.fstat(file.fileno()))
             # Named by the version: until there is a plan, nothing else tells that the source has been replaced.
-            unpacked = folder / f"source-{status.st_size}-{status.st_mtime_ns}.rows"
+            unpacked = folder / f"source-{version['bytes']}-{version['modified']}.rows"
             with locked(folder / "source.lock"):
                 if not unpacked.exists():
                     part = folder / "source.part"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from app.bands.assemble import assemble
-from app.bands.picture import LargePicture, Whole, context_of, version_of
-from app.bands.source import open_source
+from app.bands.picture import LargePicture, Whole, context_of
+from app.bands.source import open_source, version_of
 from app.bands.work import Work
 from app.codec import Formulas
 from app.codec.merge import Merger
@@ -82,7 +82,7 @@ class BandUpscaler:
     def _prepare(self) -> None:
         """Makes the plan, or takes the one that another process has made."""
         options = self._options
-        asked: dict[str, Any] = {"source": version_of(self._path), "options": asdict(options)}
+        asked: dict[str, Any] = {"source": version_of(self._path.stat()), "options": asdict(options)}
         made = None if options.sized else plan.plan(self._engine, options, 1, 1)
         if made is None or made.size is not None:
             raise BadParameter("In bands, scale is one of the levels 2, 4 and 8, and no size is given.")

@@ -3,6 +3,7 @@
 So samples, colours and transparency are what the service makes of the whole file, of whatever kind they are.
 """
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,11 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Closes the file."""
+
+
+def version_of(status: os.stat_result) -> dict[str, int]:
+    """What differs between two versions of a file."""
+    return {"bytes": status.st_size, "modified": status.st_mtime_ns}
 
 
 def open_source(path: Path, folder: Path) -> Source:

@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from app.bands.source import version_of
 from app.codec.readers.tiff_page import holds_several
 from app.errors import UndecodablePicture
 
@@ -51,7 +52,7 @@ class TiffSource:
         except UndecodablePicture:
             self._file.close()
             raise
-        self._page, self._version = page, self._present_version()
+        self._page, self._version = page, version_of(os.fstat(self._file.filehandle.fileno()))
         self.height, self.width = page.imagelength, page.imagewidth
         self._orientation = int(page.tags[_ORIENTATION].value) if _ORIENTATION in page.tags else 1
 
@@ -81,11 +82,6 @@ class TiffSource:
     def close(self) -> None:
         """See Source."""
         self._file.close()
-
-    def _present_version(self) -> tuple[int, int]:
-        """Of the opened file, which stays the same if another one takes its name."""
-        status = os.fstat(self._file.filehandle.fileno())
-        return status.st_size, status.st_mtime_ns
 
     def _passed_on(self) -> list[Any]:
         """Tags by which the codec turns a picture, or refuses a camera's raw file."""
@@ -140,7 +136,7 @@ class TiffSource:
         handle = self._file.filehandle
         handle.seek(offset)
         data = handle.read(count)
-        if self._present_version() != self._version:  # bands of two pictures would be joined without a word
+        if version_of(os.fstat(handle.fileno())) != self._version:  # bands of two pictures would be joined
             raise UndecodablePicture(
                 "The TIFF was changed while it was being read. Remove the folder of finished bands and start again."
             )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.codec import jxl_profile
-from app.codec.color_management import SRGB_CHROMATICITIES, made_profile
+from app.codec.color_management import SRGB_CHROMATICITIES, light_of_srgb, made_profile
 from app.codec.types import HDR_TRANSFERS, Metadata
 from app.errors import UnsupportedFormat
 
@@ -41,10 +41,6 @@ def _smpte240(levels: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(levels < 0.0912, levels / 4, ((levels + 0.1115) / 1.1115) ** (1 / 0.45))
 
 
-def _srgb(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-
-
 _CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     4: lambda levels: levels**2.2,
     5: lambda levels: levels**2.8,
@@ -54,7 +50,7 @@ _CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     10: lambda levels: np.where(levels > 0, 10 ** (2.5 * (levels - 1)), 0),
     11: _bt709,
     12: _bt709,
-    13: _srgb,
+    13: light_of_srgb,
     17: lambda levels: levels**2.6,
 }
 """Levels 0..1 to light 0..1 by transfer characteristics (table 3)."""

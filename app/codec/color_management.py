@@ -70,9 +70,12 @@ def gray_profile(profile: bytes) -> bytes | None:
         return None
     if np.abs(shown[0, :, 1].astype(int) - levels).max() <= _SAME:
         return None
-    signal = shown[0, :, 1] / 65535
-    light = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
-    return made_profile("gray", transferfunction=light.astype(np.float32))
+    return made_profile("gray", transferfunction=light_of_srgb(shown[0, :, 1] / 65535).astype(np.float32))
+
+
+def light_of_srgb(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Levels 0..1 of sRGB to light 0..1 (IEC 61966-2-1)."""
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
 
 
 def is_gamma_of_srgb(gamma: float) -> bool:

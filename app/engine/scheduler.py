@@ -220,8 +220,7 @@ class Scheduler:
         A large picture's last tiles wait for its first ones, while others take turns with it: that is no backlog.
         """
         with self._changed:
-            unbegun = (request for request in self._requests if request.pending and request.started_at is None)
-            oldest = next(unbegun, None)
+            oldest = next((request for request in self._requests if request.started_at is None), None)
             return self._queue.tiles, time.monotonic() - oldest.admitted_at if oldest else 0.0
 
     def _take_back(self, holder: Hashable, tiles: Iterable[Tile]) -> list[Tile]:

@@ -236,9 +236,10 @@ class BmpReader(Reader):
 
         Without bit fields, an alpha of zeros throughout is the unused byte of a writer that fills in the mask always.
         """
-        channels, (red, green, blue, alpha) = [], self._header.masks
-        unused = self._header.compression == _PLAIN and not (words & alpha).any()
-        for mask in (red, green, blue) if not alpha or unused else (red, green, blue, alpha):
+        *colors, alpha = self._header.masks
+        has_alpha = alpha and (self._header.compression != _PLAIN or (words & alpha).any())
+        channels = []
+        for mask in self._header.masks if has_alpha else colors:
             shift = (mask & -mask).bit_length() - 1 if mask else 0
             full = mask >> shift
             if full & (full + 1):
