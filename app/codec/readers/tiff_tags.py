@@ -1,0 +1,184 @@
+"""What the tags of a TIFF's page say: how its samples are stored, and whether they are of a kind that is read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tifffile
+from PIL import TiffImagePlugin
+
+from app.codec.readers.tiff_page import REDUCED
+from app.codec.types import DecodeLimits
+from app.errors import TooManyPixels, UndecodablePicture, UnsupportedFormat
+
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, PER_PIXEL, EXTRA = 256, 257, 258, 259, 262, 277, 338
+STRIP_BYTES, TILE_WIDTH, TILE_HEIGHT, TILE_BYTES = 279, 322, 323, 325
+BLACK_IS_ZERO, INKS = 1, 5
+UNCOMPRESSED = 1
+HEADER = 8
+"""Bytes, in which no strip or tile begins."""
+MOST_SAMPLES = 8
+_STRIPS, _TILES, _ROWS_PER_STRIP, _FILL_ORDER, _FORMAT = 273, 324, 278, 266, 339
+_PLANES, _TOGETHER, _SEPARATE = 284, 1, 2
+_OLD_JPEG = 6
+_MOST_PARTS = 262_144  # strips or tiles, which are decoded one by one; writers make one a row at most
+_SLACK = 4  # of the pixels of all tiles over those of the largest picture: tiles reach over its edges
+_WHITE_IS_ZERO, _RGB, _YCBCR, _LAB, _ICC_LAB, _CFA = 0, 2, 6, 8, 9, 32803
+_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_NOT_READ = (32771, 32809, 34676, 34677)
+"""Of those that Pillow has names for: CCITT's run lengths in words, ThunderScan and LogLuv."""
+_WITH_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+"""Compressions that Pillow's libtiff has: 50001, WebP, is not among them."""
+_COLORS = {_WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, _RGB: 3, INKS: 4}
+Tags = Mapping[int, Any]
+"""A page's directory: values by tag, single or in a tuple."""
+
+
+def values(tags: Tags, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
+    """The whole numbers of a tag; `default` if it is missing. Raises UndecodablePicture for anything else."""
+    value = tags.get(tag, default)
+    found = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(item, int) for item in found):
+        raise UndecodablePicture(f"TIFF tag {tag} does not hold whole numbers.")
+    return found
+
+
+def starts(tags: Tags) -> tuple[int, ...]:
+    """Where the strips or tiles are in the file, as far as they are listed."""
+    return values(tags, _STRIPS, ()) or values(tags, _TILES, ())
+
+
+def check_storage(tags: Tags) -> None:
+    """UndecodablePicture for a page that is stored in a way that is not read."""
+    _check_compression(tags)
+    _check_parts(tags)
+    if PHOTOMETRIC not in tags:  # Pillow and tifffile take it for gray whose white is zero
+        raise UndecodablePicture(
+            "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it again."
+        )
+    _check_planes(tags)
+
+
+def _check_compression(tags: Tags) -> None:
+    """UndecodablePicture for a compression that no decoder here has."""
+    number = values(tags, COMPRESSION, (UNCOMPRESSED,))[0]
+    if number not in TiffImagePlugin.COMPRESSION_INFO or number in _NOT_READ:
+        name = next((each.name for each in tifffile.COMPRESSION if each == number), "unknown")
+        raise UndecodablePicture(
+            f"The TIFF's compression ({number}, {name}) is not supported. Save it with LZW, Deflate or none."
+        )
+
+
+def _check_parts(tags: Tags) -> None:
+    """UndecodablePicture for so many strips or tiles that going through them is all the file is made for."""
+    parts = len(starts(tags))
+    if parts > _MOST_PARTS:
+        raise UndecodablePicture(
+            f"The TIFF is stored in {parts:,} strips or tiles; at most {_MOST_PARTS:,} are read. Save it "
+            "with larger ones."
+        )
+
+
+def _check_planes(tags: Tags) -> None:
+    """UndecodablePicture if nothing says how channels are stored: libtiff refuses it, tifffile takes it for planes."""
+    planes = values(tags, _PLANES, (_TOGETHER,))[0]
+    if planes not in (_TOGETHER, _SEPARATE) and values(tags, PER_PIXEL, (1,))[0] > 1:
+        raise UndecodablePicture(
+            f"The TIFF does not say how its channels are stored (tag 284, PlanarConfiguration, is {planes}; only 1 and "
+            "2 have a meaning). Save it again."
+        )
+
+
+def check_kind(tags: Tags) -> None:
+    """UnsupportedFormat for a camera's raw file, UndecodablePicture for kinds of samples that are not read."""
+    photometric = values(tags, PHOTOMETRIC, (-1,))[0]
+    reduced = values(tags, _SUBFILE_TYPE, (0,))[0] & REDUCED
+    if _DNG_VERSION in tags or photometric == _CFA or (reduced and _SUB_IFDS in tags):
+        raise camera_raw()
+    if reduced:
+        raise UnsupportedFormat(
+            "The TIFF's first page is marked as a smaller version of another one. Send the full picture on its own."
+        )
+    kind, bits = values(tags, _FORMAT, (_UNSIGNED,))[0], max(values(tags, BITS, (1,)))
+    what = {_SIGNED: "signed integers", _FLOAT: "floating-point numbers"}.get(kind, "unsigned integers")
+    if kind in (_SIGNED, _FLOAT) or bits > 16:
+        raise UndecodablePicture(
+            f"The TIFF's samples are {what} of {bits} bits. Send unsigned integers of at most 16 bits a sample."
+        )
+    if photometric in (_LAB, _ICC_LAB):
+        raise UndecodablePicture("The TIFF's colours are CIE L*a*b*. Send gray, RGB or CMYK.")
+
+
+def camera_raw() -> UnsupportedFormat:
+    """The error for a camera's raw file."""
+    return UnsupportedFormat(
+        "This is a camera's raw file; the picture that it holds in the usual way is only a small preview. Develop it, "
+        "and send the result as TIFF, PNG or JPEG."
+    )
+
+
+def check_tiles(tags: Tags, limits: DecodeLimits) -> None:
+    """TooManyPixels if one tile is larger than a whole picture may be, or all together are far larger.
+
+    libtiff would make room for it, and each is decoded as a whole.
+    """
+    wide, high = values(tags, TILE_WIDTH, (0,))[0], values(tags, TILE_HEIGHT, (0,))[0]
+    most = max(limits.max_input_pixels, 1 << 20)
+    if wide * high > most:
+        raise TooManyPixels(
+            f"The TIFF has tiles of {wide * high:,} pixels; at most {limits.max_input_pixels:,} are accepted."
+        )
+    parts = len(values(tags, _TILES, ()))
+    if parts * wide * high > _SLACK * most * _planes(tags):
+        raise TooManyPixels(
+            f"The TIFF's {parts:,} tiles have {parts * wide * high:,} pixels, far more than the picture. Save it with "
+            "smaller ones."
+        )
+
+
+def parts_needed(tags: Tags) -> int:
+    """How many strips or tiles the picture has by its size; 0 for an old JPEG, which may be in the file as a whole."""
+    if values(tags, COMPRESSION, (UNCOMPRESSED,))[0] == _OLD_JPEG:
+        return 0
+    height, width = values(tags, HEIGHT, (0,))[0], values(tags, WIDTH, (0,))[0]
+    if _TILES in tags and _STRIPS not in tags:
+        part = values(tags, TILE_HEIGHT, (height,))[0], values(tags, TILE_WIDTH, (width,))[0]
+    else:
+        part = min(height, values(tags, _ROWS_PER_STRIP, (height,))[0]), width
+    return _planes(tags) * -(-height // max(1, part[0])) * -(-width // max(1, part[1]))
+
+
+def _planes(tags: Tags) -> int:
+    """In how many planes the samples are stored."""
+    return values(tags, PER_PIXEL, (1,))[0] if values(tags, _PLANES, (1,))[0] == _SEPARATE else 1
+
+
+def is_subsampled(tags: Tags) -> bool:
+    """Whether luma and chroma are stored at different resolutions, and not inside a JPEG."""
+    compressed_as_jpeg = values(tags, COMPRESSION, (UNCOMPRESSED,))[0] in (6, 7)
+    return values(tags, PHOTOMETRIC, (-1,))[0] == _YCBCR and not compressed_as_jpeg
+
+
+def odd_bits(tags: Tags) -> int | None:
+    """The depth of a page that Pillow does not decode rightly; None for one that it does."""
+    bits = set(values(tags, BITS, (1,)))
+    if len(bits) > 1:
+        raise UndecodablePicture(f"The TIFF's channels differ in depth ({sorted(bits)} bits). Send one depth for all.")
+    (depth,) = bits
+    photometric = values(tags, PHOTOMETRIC, (-1,))[0]
+    gray = photometric in (_WHITE_IS_ZERO, BLACK_IS_ZERO)
+    # Of gray and alpha in separate planes, Pillow reads the first plane, or nothing; of other extra samples, nothing.
+    more = values(tags, PER_PIXEL, (1,))[0] > _COLORS.get(photometric, MOST_SAMPLES)
+    apart = more and values(tags, _PLANES, (1,))[0] == _SEPARATE
+    usual = (depth == 8 and not apart) or (depth == 1 and gray)
+    compression = values(tags, COMPRESSION, (UNCOMPRESSED,))[0]
+    # Of samples that are stored as they are, Pillow reverses the bits in some layouts only.
+    reversed_bits = compression == UNCOMPRESSED and values(tags, _FILL_ORDER, (1,))[0] != 1
+    return None if usual and compression in _WITH_PILLOW and not reversed_bits else depth
+
+
+def is_deep(tags: Tags) -> bool:
+    """Whether the directory describes 16-bit unsigned gray, RGB or CMYK samples."""
+    bits = values(tags, BITS, (1,))
+    kinds = values(tags, _FORMAT, (1,))
+    return values(tags, PHOTOMETRIC, (-1,))[0] in _COLORS and set(bits) == {16} and set(kinds) == {1}
