@@ -76,9 +76,9 @@ class FormSink:
 
     def _part_headers(self) -> bool:
         found = _HEADERS_END.search(self._buffer)
+        if (len(self._buffer) if found is None else found.start()) > _MAX_PART_HEADERS:
+            raise MalformedRequest(f"The headers of a form field have more than {_MAX_PART_HEADERS} bytes. {_HOW}")
         if found is None:
-            if len(self._buffer) > _MAX_PART_HEADERS:
-                raise MalformedRequest(f"The headers of a form field have more than {_MAX_PART_HEADERS} bytes. {_HOW}")
             return False
         name = _field_name(bytes(self._buffer[: found.start()]))
         if name not in FIELDS:

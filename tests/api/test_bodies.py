@@ -306,6 +306,7 @@ async def test_forms_of_every_allowed_shape_are_accepted(client: httpx.AsyncClie
         (b"--XXX\r\nContent-Type: image/png\r\n\r\n" + PNG + b"\r\n--XXX--", "field ''"),
         (b"--XXX\r\n\r\n" + PNG + b"\r\n--XXX--", "field ''"),
         (b"--XXX\r\nX: " + b"y" * 10_000, "more than 8192 bytes"),
+        (b"--XXX\r\nX: " + b"y" * 10_000 + b"\r\n\r\n", "more than 8192 bytes"),
         (form(PNG)[:-2], "before its last boundary"),
     ],
 )
