@@ -415,9 +415,9 @@ class Settings(BaseSettings):
         return self
 
     def _check_keys(self, keys: Sequence[ApiKey]) -> None:
-        names = [key.name for key in keys]
-        if len(set(names)) != len(names):
-            raise ValueError("LAPSRN_API_KEYS: two keys have the same name")
+        for field in ("name", "sha256"):
+            if len({getattr(key, field) for key in keys}) != len(keys):
+                raise ValueError(f"LAPSRN_API_KEYS: two keys have the same {field}")
         if not (keys or self.allow_anonymous or is_loopback(self.host)):
             raise ValueError(
                 f"LAPSRN_HOST: refusing to listen on {self.host} without API keys: set LAPSRN_API_KEYS or "

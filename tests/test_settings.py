@@ -1,5 +1,6 @@
 """Settings: read from the environment, checked once, refused in one clear line."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -154,7 +155,7 @@ def test_addresses_other_than_loopback_need_keys_or_explicit_permission(host: st
 def key_file(folder: Path, *names: str) -> Path:
     """A file with a key for each name."""
     file = folder / "keys.json"
-    file.write_text(json.dumps([{"name": name, "sha256": DIGEST} for name in names]))
+    file.write_text(json.dumps([{"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest()} for name in names]))
     return file
 
 
@@ -231,9 +232,10 @@ def test_a_missing_redis_url_file_is_reported_in_one_line(monkeypatch: pytest.Mo
         load_settings()
 
 
-def test_two_keys_of_the_same_name_are_refused() -> None:
-    keys = ({"name": "ann", "sha256": DIGEST}, {"name": "ann", "sha256": "1" * 64})
-    with pytest.raises(ValidationError, match="same name"):
+@pytest.mark.parametrize(("name", "sha256", "says"), [("ann", "1" * 64, "same name"), ("bob", DIGEST, "same sha256")])
+def test_two_keys_that_cannot_be_told_apart_are_refused(name: str, sha256: str, says: str) -> None:
+    keys = ({"name": "ann", "sha256": DIGEST}, {"name": name, "sha256": sha256})
+    with pytest.raises(ValidationError, match=says):
         Settings(api_keys=keys)  # type: ignore[arg-type]
 
 
