@@ -1,6 +1,7 @@
 """Idempotency-Key: one job for a request that is sent again, also to another process."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.api import routes_upscale
 from app.errors import BadParameter, NotFound
 from app.options import UpscaleOptions
 from app.results import Shown
@@ -47,6 +49,19 @@ async def test_a_repeated_key_gives_the_same_job(client: httpx.AsyncClient) -> N
 async def test_concurrent_requests_with_one_key_give_one_job(client: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(*(begin(client, "at-once") for _ in range(5)))
     assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+async def test_pictures_are_hashed_in_a_thread(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the event loop, the hash of a large one would delay everybody."""
+    threads = []
+
+    def noted(*arguments: Any) -> str:
+        threads.append(threading.current_thread())
+        return fingerprint(*arguments)
+
+    monkeypatch.setattr(routes_upscale, "fingerprint", noted)
+    assert (await begin(client, "a")).status_code == 202
+    assert threading.current_thread() not in threads != []
 
 
 async def test_different_or_missing_keys_give_separate_jobs(client: httpx.AsyncClient) -> None:
