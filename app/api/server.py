@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import math
 import signal
 import socket
@@ -203,6 +204,7 @@ def run_server(
     server = DrainingServer(config, service, app.state.access, guardian)
     sides = [_side_server(*each, settings) for each in beside]
     runner = asyncio.Runner(loop_factory=config.get_loop_factory())
+    gc.freeze()  # all this lives as long as the process, and looking through it would block the event loop for 60 ms
     try:
         runner.run(_serve_all(server, listener, sides))
     finally:
