@@ -19,10 +19,30 @@ CLEAN_STRENGTHS = ("0", "0.25", "0.5", "0.75", "1")
 CLEAN_REASONS = ("nothing", "asked", "jpeg", "webp", "avif", "grid", "noise", "area")
 WEBHOOK_RESULTS = ("ok", "status", "unreachable", "timeout", "refused")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
-_STATUSES = ("200", "500", "503", "504")
-"""Statuses of POST /upscale that the alerts use: answered, failed and refused."""
+_STATUSES = ("200", "202", "500", "503", "504")
+"""Statuses of POST /upscale that the alerts use: answered, accepted as a job, failed and refused."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_SECONDS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    20.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+)
+"""Buckets of durations. 20 s is the limit of LapsrnSlow: a quantile is exact at the bounds of buckets only."""
 _TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 

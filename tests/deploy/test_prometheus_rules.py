@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
+
+from app.api.problems import INTERNAL, KINDS
+from app.metrics import Metrics
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -67,3 +71,26 @@ def test_every_alert_has_a_runbook(rule: dict[str, dict[str, str]]) -> None:
     assert page == "docs/operations.md"
     assert anchor == str(rule["alert"]).lower()
     assert f"### {rule['alert']}\n" in OPERATIONS.read_text()
+
+
+def test_limits_on_durations_are_bounds_of_buckets() -> None:
+    """Within a bucket, a quantile is a guess: pictures of 11 s each had a p99 of 29.8 s."""
+    limits = [float(limit) for rule in ALERTS for limit in re.findall(r"p99_5m > ([0-9.]+)", rule["expr"])]
+    metrics = Metrics(CollectorRegistry())
+    metrics.request("/upscale", "POST", 200, 1.0)
+    labels = {"route": "/upscale", "method": "POST", "status": "2xx"}
+    assert limits
+    for limit in limits:
+        bucket = metrics.registry.get_sample_value(
+            "lapsrn_http_request_duration_seconds_bucket", labels | {"le": str(limit)}
+        )
+        assert bucket == 1.0, f"there is no bucket up to {limit} s"
+
+
+def test_outcomes_of_pictures_that_rules_count_start_at_zero() -> None:
+    """The first increase of a counter that appears with 1 is not seen."""
+    registry = Metrics(CollectorRegistry()).registry
+    failures = {kind.status for kind in (*KINDS.values(), INTERNAL) if kind.status >= 500}
+    for status in {200, 202} | failures:
+        labels = {"route": "/upscale", "method": "POST", "status": str(status)}
+        assert registry.get_sample_value("lapsrn_http_requests_total", labels) == 0.0, status

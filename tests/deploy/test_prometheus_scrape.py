@@ -114,6 +114,7 @@ def test_prometheus_counts_requests_correctly(tmp_path: Path) -> None:
         counted = ask('sum by (job, status) (lapsrn_http_requests_total{route="/upscale",method="POST"})')
         assert sorted(counted, key=lambda series: str(series["status"])) == [
             {"job": "lapsrn", "status": "200", "value": 3.0},
+            {"job": "lapsrn", "status": "202", "value": 0.0},
             {"job": "lapsrn", "status": "415", "value": 1.0},
             *({"job": "lapsrn", "status": status, "value": 0.0} for status in ("500", "503", "504")),
         ]
