@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import numpy as np
 import pytest
@@ -539,6 +541,34 @@ async def test_cancelling_the_task_cancels_the_job() -> None:
                 wait_until_idle(running)
         finally:
             gate.set()
+
+
+async def test_a_cancelled_scope_of_anyio_cancels_the_job() -> None:
+    """As Starlette does when the client of a page that upscales disconnects: every later await is cancelled, too."""
+    gate = threading.Event()
+    with service([partial(FakeModel, gate=gate)]) as (url, running):
+        try:
+            with anyio.CancelScope() as scope:
+                async with AsyncUpscaler(url) as upscaler:
+                    await upscaler.upscale(FILE, progress=lambda done, total: scope.cancel())
+            assert scope.cancelled_caught
+            wait_until_idle(running)
+        finally:
+            gate.set()
+
+
+def test_a_followed_job_leaves_no_generator_to_the_collector(url: str) -> None:
+    """A loop around the blocking client, as in a notebook, would have to close it; trio warns about each."""
+    begun = list[Any]()
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=begun.append)
+    try:
+        with Upscaler(url) as upscaler:
+            upscaler.upscale(FILE, progress=lambda done, total: None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+    assert begun
+    assert [each for each in begun if each.ag_frame is not None] == []
 
 
 def test_an_interrupted_client_does_not_wait_for_an_unresponsive_service() -> None:
