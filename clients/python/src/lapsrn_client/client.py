@@ -20,7 +20,8 @@ _DEFAULTS = Options()
 class Upscaler(Conversation):
     """`Upscaler("http://127.0.0.1:8000").upscale("photo.jpg").save("big.png")` writes a PNG four times as large.
 
-    For use by one thread at a time; a forked process makes connections of its own. Everything raises UpscaleError.
+    For use by one thread at a time; a forked process makes connections of its own. Everything raises UpscaleError,
+    and OSError for a file that cannot be read.
     """
 
     _client = httpx.Client
