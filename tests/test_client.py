@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import numpy as np
 import pytest
@@ -41,6 +43,7 @@ from tests import pictures
 from tests.cli.live import listening, service
 from tests.codec.metadata.sources import png
 from tests.codec.png_reference import read_png
+from tests.codec.profiles import cmyk_profile
 from tests.fakes import FakeModel
 
 pytestmark = pytest.mark.server
@@ -128,7 +131,7 @@ def test_higher_efforts_compute_several_times_the_tiles(url: str, options: Optio
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 2), (5, 7, 3), (5, 7, 4)])
 def test_arrays_are_sent_as_files_with_exactly_their_samples(shape: tuple[int, ...], dtype: type) -> None:
     samples = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
-    for array in (samples, np.asfortranarray(samples)):
+    for array in (samples, np.asfortranarray(samples), samples.astype(samples.dtype.newbyteorder())):
         assert np.array_equal(read_png(data_of(array)).reshape(shape), samples)
 
 
@@ -143,6 +146,47 @@ def test_arrays_are_sent_as_files_with_exactly_their_samples(shape: tuple[int, .
 def test_arrays_of_other_types_and_shapes_are_refused(array: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="an array has to be"):
         data_of(array)
+
+
+DEEP = np.array([[0, 300, 65535], [1, 256, 40000]], np.uint16)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.frombytes("I;16", (3, 2), DEEP.astype("<u2").tobytes()),
+        Image.frombytes("I;16B", (3, 2), DEEP.astype(">u2").tobytes()),
+        Image.frombytes("I;16L", (3, 2), DEEP.astype("<u2").tobytes()),
+        Image.fromarray(DEEP.astype(np.int32)),
+    ],
+    ids=lambda image: str(image.mode),
+)
+def test_16_bit_pillow_images_keep_every_level(image: Image.Image) -> None:
+    """A big-endian TIFF is of mode I;16B, and came out white."""
+    np.testing.assert_array_equal(read_png(data_of(image)).reshape(2, 3), DEEP)
+
+
+@pytest.mark.parametrize(("mode", "sent"), [("La", "LA"), ("RGBa", "RGBA"), ("PA", "RGBA"), ("YCbCr", "RGB")])
+def test_pillow_images_of_other_modes_keep_their_alpha(mode: str, sent: str) -> None:
+    gray = Image.fromarray(GRAY)
+    original = gray if mode == "YCbCr" else Image.merge("LA", (gray, Image.new("L", gray.size, 128)))
+    image = original.convert("RGBA").convert(mode) if mode in ("PA", "RGBa") else original.convert(mode)
+    file = Image.open(io.BytesIO(data_of(image)))
+    assert file.mode == sent
+    if sent != "RGB":
+        assert file.getchannel("A").getextrema() == (128, 128)
+
+
+def test_a_cmyk_image_of_pillow_is_sent_with_its_inks_and_profile() -> None:
+    inks = Image.merge("CMYK", [Image.fromarray(GRAY)] * 4)
+    inks.info["icc_profile"] = profile = cmyk_profile()
+    file = Image.open(io.BytesIO(data_of(inks)))
+    assert (file.mode, file.tobytes(), file.info["icc_profile"]) == ("CMYK", inks.tobytes(), profile)
+
+
+def test_a_pillow_image_of_floating_point_samples_is_refused() -> None:
+    with pytest.raises(TypeError, match="integer samples, not mode F"):
+        data_of(Image.fromarray(GRAY.astype(np.float32)))
 
 
 def test_results_can_be_saved_or_opened_as_pillow_images_and_arrays(url: str, tmp_path: Path) -> None:
@@ -539,6 +583,34 @@ async def test_cancelling_the_task_cancels_the_job() -> None:
                 wait_until_idle(running)
         finally:
             gate.set()
+
+
+async def test_a_cancelled_scope_of_anyio_cancels_the_job() -> None:
+    """As Starlette does when the client of a page that upscales disconnects: every later await is cancelled, too."""
+    gate = threading.Event()
+    with service([partial(FakeModel, gate=gate)]) as (url, running):
+        try:
+            with anyio.CancelScope() as scope:
+                async with AsyncUpscaler(url) as upscaler:
+                    await upscaler.upscale(FILE, progress=lambda done, total: scope.cancel())
+            assert scope.cancelled_caught
+            wait_until_idle(running)
+        finally:
+            gate.set()
+
+
+def test_a_followed_job_leaves_no_generator_to_the_collector(url: str) -> None:
+    """A loop around the blocking client, as in a notebook, would have to close it; trio warns about each."""
+    begun = list[Any]()
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=begun.append)
+    try:
+        with Upscaler(url) as upscaler:
+            upscaler.upscale(FILE, progress=lambda done, total: None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+    assert begun
+    assert [each for each in begun if each.ag_frame is not None] == []
 
 
 def test_an_interrupted_client_does_not_wait_for_an_unresponsive_service() -> None:

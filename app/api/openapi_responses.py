@@ -239,6 +239,7 @@ EVENTS: dict[str, Any] = {
                 }
             },
         },
+        204: {"description": "The job has ended, and `Last-Event-ID` is its last event."},
         **_FETCH_PROBLEMS,
     }
 }

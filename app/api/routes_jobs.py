@@ -38,9 +38,14 @@ async def events(
     held: HeldDep,
     last_event_id: Annotated[int, Header(ge=0, description="The last event that was seen.")] = 0,
 ) -> Response:
-    """Server-sent events named `state`, each with the whole document; the stream ends with the job."""
+    """Server-sent events named `state`, each with the whole document; the stream ends with the job.
+
+    An EventSource reconnects whenever a stream ends, here every second, until the answer is a 204.
+    """
     held.callback(service.fetches.enter(caller))
     job = await service.directory.find(job_id, caller.owner)
+    if job.snapshot.finished and job.snapshot.version == last_event_id:
+        return Response(status_code=204, headers={"Cache-Control": "no-store"})
     turnstile: Turnstile = request.app.state.events
     stream = state_events(
         job,

@@ -16,6 +16,8 @@ def show(done: int, total: int) -> None:
 
 def main() -> None:
     """Upscale the picture named on the command line."""
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     picture = Path(sys.argv[1])
     url = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:8000"
     try:
@@ -24,7 +26,7 @@ def main() -> None:
             print(file=sys.stderr)
             result.save(picture.with_name(f"{picture.stem}_x4.png"))
             upscaler.level(result.id, 2).save(picture.with_name(f"{picture.stem}_x2.png"))
-    except UpscaleError as error:
+    except (UpscaleError, OSError) as error:
         sys.exit(str(error))
 
 

@@ -73,6 +73,15 @@ def test_a_bad_picture_is_reported_and_leaves_no_files(url: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_a_missing_picture_is_named_in_one_line(url: str, tmp_path: Path, name: str) -> None:
+    done = example(name, str(tmp_path / "photo.png"), url)
+    assert done.returncode != 0
+    (line,) = done.stderr.strip().splitlines()
+    assert "photo.png" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_an_unreachable_service_is_reported_in_one_line(tmp_path: Path, name: str) -> None:
     picture = tmp_path / "photo.png"
     picture.write_bytes(pictures.png(GRAY))

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from typing import Any, Self, TypeVar, cast
 
+import anyio
 import httpx
 
 from lapsrn_client.conversation import Conversation
@@ -19,7 +20,8 @@ _DEFAULTS = Options()
 class Upscaler(Conversation):
     """`Upscaler("http://127.0.0.1:8000").upscale("photo.jpg").save("big.png")` writes a PNG four times as large.
 
-    For use by one thread at a time; a forked process makes connections of its own. Everything raises UpscaleError.
+    For use by one thread at a time; a forked process makes connections of its own. Everything raises UpscaleError,
+    and OSError for a file that cannot be read.
     """
 
     _client = httpx.Client
@@ -70,7 +72,8 @@ class Upscaler(Conversation):
         try:
             if not answer.is_success:
                 answer.read()
-            yield answer, _as_async(answer.iter_lines())
+            async with aclosing(_as_async(answer.iter_lines())) as lines:
+                yield answer, lines
         finally:
             answer.close()
 
@@ -96,6 +99,10 @@ class AsyncUpscaler(Conversation):
     def _here(self) -> object:
         """This process, and the event loop that reads and writes."""
         return super()._here(), asyncio.get_running_loop()
+
+    def _uninterrupted(self) -> AbstractContextManager[Any]:
+        """anyio (Starlette, FastAPI, httpx itself) cancels every await of a scope, also those that clean up."""
+        return anyio.CancelScope(shield=True)
 
     async def upscale(
         self, picture: Picture, scale: float = 4, options: Options = _DEFAULTS, progress: Progress | None = None
@@ -143,7 +150,8 @@ class AsyncUpscaler(Conversation):
         try:
             if not answer.is_success:
                 await answer.aread()
-            yield answer, answer.aiter_lines()
+            async with aclosing(answer.aiter_lines()) as lines:
+                yield answer, lines
         finally:
             await answer.aclose()
 
@@ -167,6 +175,6 @@ def _result(talk: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("the conversation suspended")
 
 
-async def _as_async(lines: Iterator[str]) -> AsyncIterator[str]:
+async def _as_async(lines: Iterator[str]) -> AsyncGenerator[str, None]:
     for line in lines:
         yield line

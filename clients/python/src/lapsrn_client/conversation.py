@@ -7,7 +7,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import asdict, replace
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -64,6 +64,10 @@ class Conversation(ABC):
         """What connections belong to: this process."""
         return os.getpid()
 
+    def _uninterrupted(self) -> AbstractContextManager[Any]:
+        """For what is sent although the caller has been cancelled."""
+        return contextlib.nullcontext()
+
     @abstractmethod
     async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:
         """The answer to a request that is sent after `after` seconds."""
@@ -99,8 +103,10 @@ class Conversation(ABC):
             job = await self._follow(id, progress or (lambda done, total: None))
         except BaseException:
             if cancel:
-                with contextlib.suppress(httpx.HTTPError):  # the caller is leaving, whatever the service answers
-                    await self._fetch(self._http.build_request("DELETE", _path(id), timeout=5.0), 0.0)
+                request = self._http.build_request("DELETE", _path(id), timeout=5.0)
+                # The caller is leaving, whatever the service answers.
+                with self._uninterrupted(), contextlib.suppress(httpx.HTTPError):
+                    await self._fetch(request, 0.0)
             raise
         if job.state != "done":
             raise JobFailed(**{"title": f"the job is {job.state}"} | dict(job.error or {}))
@@ -135,11 +141,12 @@ class Conversation(ABC):
                     if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
                         raise _foreign(answer, "events")
                     attempts.pause, told = _FIRST_PAUSE, False
-                    async for event in events(lines):
-                        seen, told = event.id or seen, True
-                        attempts.succeeded()
-                        if event.kind == "state":
-                            yield _job_in(event.data, answer)
+                    async with contextlib.aclosing(events(lines)) as stream:
+                        async for event in stream:
+                            seen, told = event.id or seen, True
+                            attempts.succeeded()
+                            if event.kind == "state":
+                                yield _job_in(event.data, answer)
                     if not told:
                         attempts.failed(Unreachable(title=f"no events from {self._url}", detail=_ENDED, status=0))
             except httpx.RequestError as error:

@@ -1,6 +1,6 @@
 """Server-sent events, from the lines of a stream. (HTML standard, 9.2.6.)"""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 
@@ -13,7 +13,7 @@ class Event:
     id: str
 
 
-async def events(lines: AsyncIterator[str]) -> AsyncIterator[Event]:
+async def events(lines: AsyncIterator[str]) -> AsyncGenerator[Event, None]:
     """The events of a stream; one that is cut off is not among them."""
     kind, last = "", ""
     data: list[str] = []

@@ -37,6 +37,8 @@ Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | _File | _Ima
 
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+_WITH_ALPHA = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
+"""Pillow's other modes with alpha, as the one that a PNG can have."""
 
 
 def data_of(picture: Picture) -> bytes:
@@ -57,15 +59,22 @@ def data_of(picture: Picture) -> bytes:
 
 
 def _of_image(image: Any) -> bytes:
-    """A PNG, with the profile that the image carries."""
+    """A PNG with the profile that the image carries; a TIFF of CMYK, to which only a profile can give colours."""
+    if image.mode == "F":
+        raise TypeError("a Pillow image has to have integer samples, not mode F; scale it to 255 and convert it to L")
+    if image.mode.startswith("I"):
+        image = image.convert("I").convert("I;16")  # 16 bits in any order; as RGB, all above 255 would be white
+    elif image.mode not in (*_PNG_MODES, "CMYK"):
+        image = image.convert(_WITH_ALPHA.get(image.mode, "RGB"))
     file = io.BytesIO()
-    (image if image.mode in _PNG_MODES else image.convert("RGB")).save(file, "PNG")
+    image.save(file, "TIFF" if image.mode == "CMYK" else "PNG")
     return file.getvalue()
 
 
 def _of_array(samples: memoryview) -> bytes:
     """A PNG of samples (H, W) or (H, W, C), unfiltered and lightly compressed: it goes over the wire once."""
-    depth = {"B": 8, "H": 16}.get(samples.format.lstrip("<=@") if samples.format else "")
+    depth = {"B": 8, "H": 16}.get(samples.format.lstrip("<>=@"))
+    order = {"<": "little", ">": "big"}.get(samples.format[:1], sys.byteorder)
     if depth is None:
         raise TypeError(f"an array has to be uint8 or uint16, not {samples.format!r}")
     shape = samples.shape or ()
@@ -74,7 +83,7 @@ def _of_array(samples: memoryview) -> bytes:
         raise ValueError(f"an array has to be (height, width) or (height, width, 1 to 4), not {shape}")
     height, width = shape[:2]
     data = samples.tobytes()
-    if depth == 16 and sys.byteorder == "little":
+    if depth == 16 and order == "little":
         words = array.array("H", data)
         words.byteswap()
         data = words.tobytes()

@@ -73,7 +73,10 @@ class Upscaled:
         return image
 
     def array(self) -> "NDArray[np.uint8]":
-        """The samples (height, width) or (height, width, channels) by Pillow and NumPy, which have to be installed."""
+        """The samples (height, width) or (height, width, channels) by Pillow and NumPy, which have to be installed.
+
+        Of 16-bit color, Pillow reads the upper 8 bits; `body` has them all.
+        """
         import numpy as np
 
         return np.array(self.image())
