@@ -41,10 +41,10 @@ class Tab:
         self._send("session.subscribe", events=["log.entryAdded"])
         self._context = self._send("browsingContext.create", type="tab")["context"]
 
-    def resize(self, width: int, height: int) -> None:
-        """The size of the view, in CSS pixels."""
+    def resize(self, width: int, height: int, density: float = 1) -> None:
+        """The size of the view, in CSS pixels, and how many pixels of the screen one of them has."""
         viewport = {"width": width, "height": height}
-        self._send("browsingContext.setViewport", context=self._context, viewport=viewport)
+        self._send("browsingContext.setViewport", context=self._context, viewport=viewport, devicePixelRatio=density)
 
     def go(self, url: str) -> None:
         """Open a page and wait until it is loaded."""

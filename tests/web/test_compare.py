@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.support import Running, Visit, png, upload, wait_done
+from tests.web.support import Running, Visit, png, until, upload, wait_done
 
 pytestmark = pytest.mark.browser
 
@@ -195,6 +195,46 @@ def test_two_fingers_zoom(service: Running, visit: Visit) -> None:
         touch("touchMove", apart)
     touch("touchEnd", 0)
     assert place(page)["width"] / before["width"] == pytest.approx(3, rel=0.1)
+
+
+def test_one_finger_scrolls_the_page_or_moves_the_divider(service: Running, visit: Visit) -> None:
+    page = visit(service.url, width=390, height=844, has_touch=True, is_mobile=True)
+    upload(page, ("hill.png", png(300, 300)))
+    wait_done(page)
+    box = place(page)
+    x, y = box["x"] + 0.2 * box["width"], box["y"] + 0.9 * box["height"]
+    session = page.context.new_cdp_session(page)
+
+    def touch(*points: tuple[float, float]) -> None:
+        for kind, at in [("touchStart", points[0]), *[("touchMove", at) for at in points[1:]], ("touchEnd", None)]:
+            touched = [{"x": at[0], "y": at[1]}] if at else []
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
+
+    touch(*[(x, y - 15 * step) for step in range(10)])
+    until(page, "scrollY > 20")
+    assert share(page) == 50
+    page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
+    touch((x, y))
+    until(page, "knob.ariaValueNow === '20'")
+    touch(*[(x + 0.05 * box["width"] * step, y) for step in range(10)])
+    until(page, "knob.ariaValueNow === '65'")
+
+
+def test_the_zoom_is_announced_only_when_it_changes(page: Any) -> None:
+    """It is a live region, which a screen reader reads whenever something is written to it."""
+    page.evaluate(
+        """() => {
+          window.written = [];
+          const value = document.querySelector("#zoom-value");
+          new MutationObserver(() => written.push(value.textContent)).observe(value, { childList: true });
+        }"""
+    )
+    for _ in range(3):
+        page.keyboard.press("PageUp")
+        share(page)
+    page.click("#zoom-one")
+    share(page)
+    assert page.evaluate("written") == ["100 %"]
 
 
 def test_a_fitted_picture_still_fits_after_resizing_the_window(page: Any) -> None:

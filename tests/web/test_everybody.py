@@ -286,6 +286,43 @@ def test_nothing_overflows_on_a_phone(service: Running, visit: Visit, width: int
     assert viewer["y"] + viewer["height"] < queue["y"]
 
 
+@pytest.mark.parametrize(("width", "height"), [(1366, 620), (1100, 700), (1280, 705), (1280, 800)])
+def test_the_list_does_not_run_under_the_buttons_below_it(
+    service: Running, visit: Visit, width: int, height: int
+) -> None:
+    """As on a laptop, with the settings that take the most room."""
+    page = visit(service.url, width=width, height=height)
+    upload(page, *((f"{n}.png", png(20, 30)) for n in range(6)))
+    wait_done(page, 6)
+    page.click("#scales label:has([value='fit'])")
+    page.select_option("#format", "jpeg")
+    page.wait_for_selector("#again-all")
+    queue, below = page.locator("#queue").bounding_box(), page.locator(".list-do").bounding_box()
+    scrolls = page.evaluate("getComputedStyle(queue).overflowY") == "auto"
+    end = queue if scrolls else page.locator(".entry").last.bounding_box()
+    assert end["y"] + end["height"] <= below["y"]
+    assert queue["height"] > 100
+
+
+def test_nothing_is_under_the_notch_of_a_phone_on_its_side(service: Running, visit: Visit) -> None:
+    page = visit(service.url, width=844, height=390, has_touch=True)
+    insets = {"left": 59, "right": 59, "bottom": 21}
+    page.context.new_cdp_session(page).send("Emulation.setSafeAreaInsetsOverride", {"insets": insets})
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    seen = page.locator("h1, h2, h3, #viewer, button, a, select, label, .entry").all()
+    boxes = [box for part in seen if (box := part.bounding_box()) and box["width"] > 1]
+    assert len(boxes) > 20
+    assert min(box["x"] for box in boxes) >= 59
+    assert max(box["x"] + box["width"] for box in boxes) <= 844 - 59
+
+
+def test_the_first_button_is_in_view_on_a_phone_on_its_side(service: Running, visit: Visit) -> None:
+    page = visit(service.url, width=844, height=390)
+    box = page.locator("label:has(#files)").bounding_box()
+    assert box["y"] + box["height"] <= 390
+
+
 @pytest.mark.parametrize(("motion", "moves"), [("reduce", False), ("no-preference", True)])
 def test_the_result_slides_in_unless_reduced_motion_is_preferred(
     service: Running, visit: Visit, motion: str, moves: bool

@@ -125,3 +125,12 @@ def test_a_copied_picture_is_png(tab: Tab, folder: Path) -> None:
         "copied.getType('image/png').then(blob => blob.arrayBuffer()).then(b => [...new Uint8Array(b)])"
     )
     assert Image.open(io.BytesIO(bytes(body))).size == (320, 240)
+
+
+def test_the_zoom_is_right_when_the_window_moves_to_a_screen_of_another_density(tab: Tab, folder: Path) -> None:
+    choose(tab, folder, {"hill.png": PICTURES["hill.png"]})
+    tab.click("#zoom-one")
+    tab.until("document.querySelector('#zoom-value').textContent === '100 %'")
+    for density, zoom in ((2, "200 %"), (1.5, "150 %"), (1, "100 %")):
+        tab.resize(1280, 800, density)
+        tab.until(f"document.querySelector('#zoom-value').textContent === '{zoom}'")

@@ -292,9 +292,9 @@ def test_pasted_pictures_are_accepted(service: Running, visit: Visit) -> None:
     assert page.locator(".entry-name").all_inner_texts() == ["pasted-1.png", "pasted-2.png"]
 
 
-def test_dropped_pictures_are_accepted_and_an_overlay_shows_where(service: Running, visit: Visit) -> None:
-    page = visit(service.url)
-    data = page.evaluate_handle(
+def dragged(page: Any) -> Any:
+    """A picture as its file system would hand it over."""
+    return page.evaluate_handle(
         """bytes => {
           const data = new DataTransfer();
           data.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
@@ -302,15 +302,51 @@ def test_dropped_pictures_are_accepted_and_an_overlay_shows_where(service: Runni
         }""",
         list(png(20, 30)),
     )
+
+
+def test_dropped_pictures_are_accepted_and_an_overlay_shows_where(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    data = dragged(page)
     page.dispatch_event("body", "dragenter", {"dataTransfer": data})
     assert page.locator("#drop").is_visible()
     page.dispatch_event("body", "dragleave", {"dataTransfer": data})
-    assert page.locator("#drop").is_hidden()
+    page.wait_for_selector("#drop", state="hidden")
     page.dispatch_event("body", "dragenter", {"dataTransfer": data})
     page.dispatch_event("body", "drop", {"dataTransfer": data})
     assert page.locator("#drop").is_hidden()
     wait_done(page)
     assert page.locator(".entry-name").all_inner_texts() == ["dropped.png"]
+
+
+def test_the_overlay_goes_away_though_what_was_dragged_over_has_been_replaced(service: Running, visit: Visit) -> None:
+    """Nobody hears that a file leaves an element that is no longer in the page."""
+    page = visit(service.url)
+    data = dragged(page)
+    page.dispatch_event("#limits", "dragenter", {"dataTransfer": data})
+    page.evaluate("document.querySelector('#limits').replaceWith(document.querySelector('#limits').cloneNode())")
+    page.dispatch_event("body", "dragenter", {"dataTransfer": data})
+    page.dispatch_event("body", "dragleave", {"dataTransfer": data})
+    page.wait_for_selector("#drop", state="hidden")
+
+
+DROPPED = """([target, type, body]) => {
+    const data = new DataTransfer();
+    data.setData(type, body);
+    const event = { dataTransfer: data, bubbles: true, cancelable: true };
+    const send = (name) => document.querySelector(target).dispatchEvent(new DragEvent(name, event));
+    return [send("dragover"), send("drop")];
+}"""
+
+
+def test_a_dropped_link_does_not_replace_the_page(service: Running, visit: Visit) -> None:
+    """Browsers open links, Firefox also pictures of other pages, where nobody prevents it."""
+    page = visit(service.url)
+    assert page.evaluate(DROPPED, ["h2", "text/plain", "http://a.test/"]) == [False, False]
+    assert page.locator("#toast").is_hidden()
+    assert page.evaluate(DROPPED, ["h2", "text/uri-list", "http://a.test/hill.png"]) == [False, False]
+    assert text(page, "#toast-words").startswith("That was a link. Copy the picture")
+    page.click("#scales label:has([value='fit'])")
+    assert page.evaluate(DROPPED, ["#amount", "text/plain", "1920"]) == [True, True]
 
 
 def test_a_picture_that_the_browser_cannot_read_is_shown_once_upscaled(service: Running, visit: Visit) -> None:
@@ -321,8 +357,21 @@ def test_a_picture_that_the_browser_cannot_read_is_shown_once_upscaled(service: 
     wait_done(page)
     assert natural_size(page) == [160, 240]
     assert page.locator("#knob").is_hidden()
+    assert text(page, "#left option:checked") == "Compare with…"
     box = page.locator("#after").bounding_box()
     assert box["width"] / box["height"] == pytest.approx(1.5)
+    page.select_option("#left", label="×2")
+    page.wait_for_selector("#knob")
+    page.select_option("#left", label="Compare with…")
+    page.wait_for_selector("#knob", state="hidden")
+
+
+def test_an_empty_file_is_called_empty(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    upload(page, ("hill.png", b""))
+    page.wait_for_selector(".entry[data-state=failed]")
+    assert text(page, "#trouble-title") == "The file is empty"
+    assert page.locator("#trouble-again").is_hidden()
 
 
 def test_the_page_works_behind_a_path_prefix(prefixed: Running, visit: Visit) -> None:

@@ -79,6 +79,45 @@ def test_a_picture_whose_acceptance_was_lost_is_not_computed_twice(service: Runn
     assert begun[0] == begun[1]
 
 
+@pytest.mark.parametrize("asked", ["**/jobs/*", "**/upscale?level=*"])
+def test_a_job_is_kept_when_a_question_about_it_is_refused(service: Running, visit: Visit, asked: str) -> None:
+    """As a proxy that limits the rate of requests may, or the service itself while the store of the results is away."""
+    page = visit(service.url, may_complain=True)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    page.route("**/events", lambda route: route.abort())
+    refused: list[int] = []
+
+    def refuse(route: Any) -> None:
+        if refused:
+            route.continue_()
+        else:
+            refused.append(429)
+            route.fulfill(status=429, headers={"Retry-After": "1"}, body="Slow down")
+
+    page.route(asked, refuse)
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+    assert refused
+    assert sent.count("POST") == 1
+
+
+def test_pauses_end_by_the_clock(service: Running, visit: Visit) -> None:
+    """In the background, timers fire once a minute, and each may be the end of more than one second."""
+    page = visit("about:blank", may_complain=True)
+    page.clock.install()
+    page.goto(service.url)
+    until(page, "document.querySelector('#limits').textContent !== ''")
+    busy = {"type": "urn:lapsrn:problem:queue-full", "title": "Busy"}
+    page.route("**/upscale?scale*", lambda route: route.fulfill(status=503, headers={"Retry-After": "300"}, json=busy))
+    upload(page, ("hill.png", png(20, 30)))
+    page.wait_for_selector(".entry[data-state=held]")
+    page.unroute("**/upscale?scale*")
+    page.clock.fast_forward(301_000)
+    page.clock.resume()
+    wait_done(page)
+
+
 WATCHED = """() => {
     window.seen = [];
     const quiet = document.querySelector("#banner-quiet");

@@ -41,6 +41,7 @@ export class Compare {
     this.onMove = onMove;
     attachGestures(this.#canvas, this.#knob, this);
     new ResizeObserver(() => this.#resized()).observe(this.#canvas);
+    this.#watchDensity();
   }
 
   /** The level on show, or 0 while there is only the original. */
@@ -207,6 +208,16 @@ export class Compare {
   #resized() {
     this.#measure();
     this.refresh();
+  }
+
+  /** A window that is moved to another screen may keep its size in CSS pixels. */
+  #watchDensity() {
+    const same = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    const changed = () => {
+      this.#resized();
+      this.#watchDensity();
+    };
+    same.addEventListener("change", changed, { once: true });
   }
 }
 

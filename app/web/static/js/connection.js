@@ -1,6 +1,6 @@
 /** Whether the service can be reached: after a failure it is asked again, with growing pauses, until it answers. */
 
-import { pause } from "./job.js";
+import { countDown } from "./job.js";
 
 const PAUSES_S = [2, 4, 8, 15, 30, 60];
 
@@ -57,12 +57,10 @@ export class Connection extends EventTarget {
   /** @param {number} seconds at most: `tryNow` ends it */
   async #rest(seconds) {
     this.#hurry = new AbortController();
-    this.seconds = seconds;
-    while (this.seconds > 0 && !this.#hurry.signal.aborted) {
+    await countDown(seconds, this.#hurry.signal, (left) => {
+      this.seconds = left;
       this.#changed();
-      await pause(1000, this.#hurry.signal).catch(() => {});
-      this.seconds -= 1;
-    }
+    }).catch(() => {});
     this.seconds = 0;
     this.#changed();
   }

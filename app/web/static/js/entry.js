@@ -27,6 +27,8 @@ export class Entry {
     /** What it is to become. */
     this.settings = settings;
     this.url = URL.createObjectURL(file);
+    /** Asked for now, as a file that is deleted seems empty later. */
+    this.isEmpty = file.size === 0;
     /** @type {import("./header.js").Header | null} */
     this.header = null;
     /** The size, upright; null: not known. @type {Size | null} */

@@ -37,6 +37,8 @@ function attachPointers(canvas, compare) {
   /** @type {Map<number, Point>} */
   const down = new Map();
   let dividing = false;
+  /** Where a finger was put down that may be about to scroll the page. @type {Point | null} */
+  let start = null;
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -45,7 +47,8 @@ function attachPointers(canvas, compare) {
     down.set(event.pointerId, point);
     const onKnob = event.target instanceof Element && event.target.closest("[role=slider]") !== null;
     dividing = down.size === 1 && compare.isComparing && (onKnob || !compare.viewport.canPan);
-    if (dividing && !onKnob) compare.divideAt(point.x);
+    start = dividing && !onKnob && event.pointerType === "touch" ? point : null;
+    if (dividing && !onKnob && !start) compare.divideAt(point.x);
     canvas.dataset["drag"] = String(!dividing && compare.viewport.canPan);
   });
 
@@ -54,9 +57,15 @@ function attachPointers(canvas, compare) {
     if (!from) return;
     const to = pointOf(event, canvas);
     down.set(event.pointerId, to);
-    if (down.size === 2) pinch(from, to, other(down, event.pointerId), compare);
-    else if (dividing) compare.divideAt(to.x);
-    else compare.pan(to.x - from.x, to.y - from.y);
+    if (down.size === 2) return pinch(from, to, other(down, event.pointerId), compare);
+    if (!dividing) return compare.pan(to.x - from.x, to.y - from.y);
+    if (start && Math.abs(to.x - start.x) <= Math.abs(to.y - start.y)) return;
+    start = null;
+    compare.divideAt(to.x);
+  });
+
+  canvas.addEventListener("pointerup", () => {
+    if (dividing && start) compare.divideAt(start.x);
   });
 
   for (const name of /** @type {const} */ (["pointerup", "pointercancel", "lostpointercapture"])) {

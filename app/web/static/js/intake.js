@@ -5,8 +5,18 @@ import { chosenFiles, droppedFiles } from "./folder.js";
 
 /** @typedef {import("./queue.js").Found} Found */
 
-/** @param {(found: Found[]) => void} onFound */
-export function attachIntake(onFound) {
+/**
+ * While files are dragged over the page, it hears of them several times a second; when they leave, it hears of that last,
+ * unless the element that they were over has been replaced.
+ */
+const OVER_MS = 1500;
+const LEFT_MS = 400;
+
+/**
+ * @param {(found: Found[]) => void} onFound
+ * @param {() => void} onLink called when a link was dropped, such as a picture of another page in Firefox
+ */
+export function attachIntake(onFound, onLink) {
   for (const id of ["files", "folder"]) {
     const input = part(id, HTMLInputElement);
     input.addEventListener("change", () => {
@@ -16,35 +26,41 @@ export function attachIntake(onFound) {
     });
   }
   part("choose-folder", HTMLElement).hidden = !("webkitdirectory" in HTMLInputElement.prototype);
-  attachDrop(onFound);
+  attachDrop(onFound, onLink);
   attachPaste(onFound);
 }
 
-/** @param {(found: Found[]) => void} onFound */
-function attachDrop(onFound) {
+/** @param {(found: Found[]) => void} onFound @param {() => void} onLink called when a link was dropped */
+function attachDrop(onFound, onLink) {
   const sheet = part("drop", HTMLElement);
-  let depth = 0;
-  const carriesFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
-  document.addEventListener("dragenter", (event) => {
-    if (!carriesFiles(event)) return;
-    depth += 1;
-    sheet.hidden = false;
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!carriesFiles(event)) return;
-    depth = Math.max(0, depth - 1);
-    sheet.hidden = depth === 0;
-  });
-  document.addEventListener("dragover", (event) => {
-    if (carriesFiles(event)) event.preventDefault();
-  });
+  let timer = 0;
+  const carries = (/** @type {DragEvent} */ event, /** @type {string} */ type) => event.dataTransfer?.types.includes(type) ?? false;
+  const hideIn = (/** @type {number} */ ms) => {
+    clearTimeout(timer);
+    timer = window.setTimeout(() => (sheet.hidden = true), ms);
+  };
+  for (const name of /** @type {const} */ (["dragenter", "dragover"])) {
+    document.addEventListener(name, (event) => {
+      // Otherwise the browser opens what is dropped, even the text of an address, in the place of this page.
+      if (carries(event, "Files") || !isField(event.target)) event.preventDefault();
+      if (!carries(event, "Files")) return;
+      sheet.hidden = false;
+      hideIn(OVER_MS);
+    });
+  }
+  document.addEventListener("dragleave", () => hideIn(LEFT_MS));
   document.addEventListener("drop", (event) => {
-    if (!carriesFiles(event) || !event.dataTransfer) return;
-    event.preventDefault();
-    depth = 0;
     sheet.hidden = true;
-    void droppedFiles(event.dataTransfer).then(onFound);
+    if (!event.dataTransfer || (isField(event.target) && !carries(event, "Files"))) return;
+    event.preventDefault();
+    if (carries(event, "Files")) void droppedFiles(event.dataTransfer).then(onFound);
+    else if (carries(event, "text/uri-list")) onLink();
   });
+}
+
+/** @param {EventTarget | null} target @returns {boolean} whether it takes text that is dropped on it */
+function isField(target) {
+  return target instanceof HTMLInputElement && target.type !== "file";
 }
 
 /** @param {(found: Found[]) => void} onFound */

@@ -27,6 +27,19 @@ export function pause(ms, signal) {
 }
 
 /**
+ * By the clock, as in a tab in the background timers may fire once a minute.
+ * @param {number} seconds @param {AbortSignal} signal @param {(left: number) => void} onSecond
+ * @returns {Promise<void>} rejects when aborted
+ */
+export async function countDown(seconds, signal, onSecond) {
+  const end = performance.now() + seconds * 1000;
+  for (let left = seconds; left > 0; left = (end - performance.now()) / 1000) {
+    onSecond(Math.max(1, Math.round(left)));
+    await pause(Math.min(1, left) * 1000, signal);
+  }
+}
+
+/**
  * @param {Api} api
  * @param {Job} job as accepted
  * @param {(job: Job) => void} onChange

@@ -39,8 +39,10 @@ export function levelOf(model, entry) {
   return levels.find((level) => size.height * level >= made.height && size.width * level >= made.width) ?? null;
 }
 
-/** @param {Model} model @param {Entry} entry @returns {import("./problem.js").Problem | null} why it would be refused */
+/** @param {Model | null} model @param {Entry} entry @returns {import("./problem.js").Problem | null} why it would be refused */
 export function refusal(model, entry) {
+  if (entry.isEmpty) return ownProblem("empty");
+  if (!model) return null;
   const { limits } = model;
   if (entry.file.size > limits.max_input_bytes) return ownProblem("too-many-bytes", { status: 413 });
   if (entry.format && !takesFormat(limits, entry.format)) return ownProblem("unsupported-format", { status: 415 });

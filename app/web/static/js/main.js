@@ -161,13 +161,16 @@ window.addEventListener("pagehide", (event) => {
 });
 
 attachFocus();
-attachIntake((found) => {
-  if (!found.length) return tell(text("said.no-pictures"));
-  const added = queue.add(found, panel.chosen);
-  say(text("said.added", { count: added.length, name: added[0]?.name ?? "" }));
-  show(added[0] ?? shown);
-  if (queue.locked) askForKey(false);
-});
+attachIntake(
+  (found) => {
+    if (!found.length) return tell(text("said.no-pictures"));
+    const added = queue.add(found, panel.chosen);
+    say(text("said.added", { count: added.length, name: added[0]?.name ?? "" }));
+    show(added[0] ?? shown);
+    if (queue.locked) askForKey(false);
+  },
+  () => tell(text("said.link")),
+);
 
 refresh();
 part("stopped", HTMLElement).remove();

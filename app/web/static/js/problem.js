@@ -3,8 +3,8 @@
 /**
  * @typedef {{type: string, title: string, detail: string, status: number, retryAfter: number | null, id: string}} Problem
  *   type: the last part of the service's `type`, one of its own kinds of error, or one of the page's: "unreachable",
- *   "unreadable", "cancelled", "page", or "" for an answer that is not the service's; status 0: no answer at all; retryAfter in
- *   seconds; id: of the request
+ *   "unreadable", "empty", "cancelled", "page", or "" for an answer that is not the service's; status 0: no answer at all;
+ *   retryAfter in seconds; id: of the request
  */
 
 /** Statuses of proxies that do not reach the service. */

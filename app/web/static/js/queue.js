@@ -153,7 +153,7 @@ export class Queue extends EventTarget {
     try {
       enter("uploading");
       await entry.readHeader();
-      const refused = this.model && refusal(this.model, entry);
+      const refused = refusal(this.model, entry);
       if (refused) throw new ApiError(refused);
       const result = await new Run(this.#api, this.#connection, entry, enter).result();
       if (abort.signal.aborted) return this.#api.forget(result.id);

@@ -1,6 +1,6 @@
 /** One picture's way through the service: sent, followed, fetched; patient with a service that is busy or away. */
 
-import { follow, pause } from "./job.js";
+import { countDown, follow } from "./job.js";
 import { ApiError, failureOf, isUnreachable, ownProblem, problemOf } from "./problem.js";
 import { Result } from "./result.js";
 
@@ -15,6 +15,7 @@ const MOST_LOSSES = 4;
 const FIRST_WAIT_S = 2;
 /** Statuses that ask for patience: too much under way, queue full, starting. */
 const BUSY = new Set([429, 503]);
+const ENDED_BADLY = new Set(["failed", "cancelled"]);
 
 /** @returns {string} an Idempotency-Key; crypto.randomUUID is missing on pages without TLS */
 function newKey() {
@@ -59,10 +60,14 @@ export class Run {
           if (losses > MOST_LOSSES || tries > 2 * MOST_TRIES) throw error;
           await this.#reconnect();
         } else {
-          const isLost = problem.status === 404 && this.#entry.job !== null;
+          const { job } = this.#entry;
+          const isLost = job !== null && (problem.status === 404 || problem.type === "job-lost");
           if (!(isLost || BUSY.has(problem.status)) || tries >= MOST_TRIES) throw error;
-          this.#entry.job = null;
-          this.#asked.key = ""; // a failed job would be found under it again
+          // A job that goes on, or is done, is kept: it is only the question about it that found no time.
+          if (!job || isLost || ENDED_BADLY.has(job.state)) {
+            this.#entry.job = null;
+            this.#asked.key = ""; // a failed job would be found under it again
+          }
           if (!isLost) await this.#hold(problem.retryAfter ?? FIRST_WAIT_S * tries);
           tries += 1;
         }
@@ -113,11 +118,10 @@ export class Run {
 
   /** @param {number} seconds */
   async #hold(seconds) {
-    const entry = this.#entry;
-    for (entry.heldFor = Math.max(1, seconds); entry.heldFor > 0; entry.heldFor -= 1) {
+    await countDown(Math.max(1, seconds), this.#signal, (left) => {
+      this.#entry.heldFor = left;
       this.#enter("held");
-      await pause(Math.min(1, entry.heldFor) * 1000, this.#signal);
-    }
+    });
   }
 
   /** @param {import("./api.js").Job} job */

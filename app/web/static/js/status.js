@@ -21,7 +21,7 @@ const GROUPS = {
   "undecodable-picture": "damaged",
   "bad-parameter": "settings",
   "not-acceptable": "settings",
-  "malformed-request": "settings",
+  "malformed-request": "failed",
   "too-many-requests": "busy",
   "queue-full": "busy",
   draining: "busy",
@@ -48,12 +48,13 @@ const GROUPS = {
   "range-not-satisfiable": "failed",
   unreachable: "unreachable",
   unreadable: "unreadable",
+  empty: "empty",
   page: "page",
 };
 /** Groups for which the same file, asked for in the same way, fails again. */
-const HOPELESS = new Set(["bytes", "pixels", "reach", "format", "damaged", "settings", "animation"]);
+const HOPELESS = new Set(["bytes", "pixels", "reach", "format", "damaged", "empty", "settings", "animation"]);
 /** Groups for which the file fails whatever is asked for. */
-const ABOUT_THE_FILE = new Set(["bytes", "format", "damaged", "unreadable"]);
+const ABOUT_THE_FILE = new Set(["bytes", "format", "damaged", "empty", "unreadable"]);
 /** Formats that decode whole or not at all. */
 const ALL_OR_NOTHING = new Set(["avif", "heic"]);
 const FILMS = new Set(["png", "webp"]);
@@ -69,7 +70,7 @@ export function progressOf(entry) {
     case "waiting":
       return text("state.waiting");
     case "held":
-      return entry.heldFor ? text("state.busy", { seconds: Math.ceil(entry.heldFor) }) : text("state.offline");
+      return entry.heldFor ? text("state.busy", { seconds: entry.heldFor }) : text("state.offline");
     case "uploading":
       return entry.uploaded >= 1 ? text("state.reading") : text("state.uploading", { percent: percent(entry.uploaded) });
     case "queued":

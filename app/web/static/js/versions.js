@@ -34,13 +34,14 @@ export class Versions {
     const keyOf = (/** @type {Version | null} */ version) =>
       [...this.#offered].find(([, { result, level }]) => result === version?.result && level === version?.level)?.[0] ??
       ORIGINAL;
-    const originals = entry?.isShowable ? [new Option(text("compare.original"), ORIGINAL)] : [];
+    // What the browser cannot show is no side of a comparison; two results can be.
+    const original = new Option(text(entry?.isShowable ? "compare.original" : "compare.with"), ORIGINAL);
     const made = () => [...this.#offered].map(([key, { result, level }]) => new Option(result.label(level), key));
-    this.#left.replaceChildren(...originals, ...made());
+    this.#left.replaceChildren(original, ...made());
     this.#right.replaceChildren(...made());
     this.#left.value = keyOf(left);
     this.#right.value = keyOf(right);
-    this.#left.hidden = this.#left.length < 2 && !entry?.isShowable;
+    this.#left.hidden = !entry?.isShowable && this.#offered.size < 2;
     this.#right.hidden = this.#right.length === 0;
   }
 }
