@@ -109,6 +109,48 @@ def test_the_profile_of_video_has_the_curve_of_srgb(primaries: int, transfer: in
     assert profile(CodePoints(primaries, transfer)) == profile(CodePoints(primaries, 13))
 
 
+# By colour primaries: the x and y of white, red, green and blue (ITU-T H.273, table 2).
+CHROMATICITIES = {
+    4: (0.310, 0.316, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08),
+    5: (0.3127, 0.3290, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),
+    6: (0.3127, 0.3290, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),
+    7: (0.3127, 0.3290, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),
+    8: (0.310, 0.316, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),
+    9: (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
+    11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
+    12: (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
+    22: (0.3127, 0.3290, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),
+}
+SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+
+
+def _to_cones(places: tuple[float, ...]) -> Array:
+    """The matrix from linear RGB with these chromaticities to Bradford's cone responses, relative to white's."""
+    white, *colors = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(places[::2], places[1::2], strict=True))
+    to_xyz = np.array(colors).T
+    to_xyz = to_xyz * np.linalg.solve(to_xyz, white)
+    matrix: Array = BRADFORD @ to_xyz / (BRADFORD @ white)[:, None]
+    return matrix
+
+
+@pytest.mark.parametrize("primaries", CHROMATICITIES)
+def test_colors_of_all_primaries_are_converted_to_srgb(primaries: int) -> None:
+    """Colours within sRGB's gamut, and white, whatever the white point is."""
+    colors = np.stack(np.meshgrid(*[[112, 128, 144]] * 3), axis=-1).reshape(1, -1, 3).astype(np.uint8)
+    colors = np.concatenate((colors, np.full((1, 1, 3), 255, np.uint8)), axis=1)
+    icc = profile(CodePoints(primaries, 13))
+    assert icc is not None
+    found = to_srgb(colors, icc)
+    assert found is not None
+    levels = colors / 255
+    light = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    light = light @ np.linalg.solve(_to_cones(SRGB), _to_cones(CHROMATICITIES[primaries])).T
+    assert light.min() > 0.0031308  # so that nothing is clipped, and the curve is a power
+    expected = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(found - expected).max() < 1
+
+
 def test_mastering_display_and_content_light_are_kept_with_code_points() -> None:
     more = (b"mDCV", struct.pack(">8H2I", *MASTERING)), (b"cLLI", struct.pack(">2I", *LIGHT))
     data = _png(_smooth(), PQ, *more)

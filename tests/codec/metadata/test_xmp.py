@@ -211,7 +211,6 @@ def _many(count: int) -> str:
 
 
 ATTACKS: dict[str, Callable[[int], str]] = {
-    "open elements": lambda count: "<a:GPS>" * count,
     "elements": lambda count: xmp("", "<a/>" * count),
     "properties": lambda count: xmp("", "<dc:title>a</dc:title>" * count),
     "attributes": lambda count: xmp(_many(count)),
@@ -220,9 +219,6 @@ ATTACKS: dict[str, Callable[[int], str]] = {
     "namespaces in one property": lambda count: xmp(
         "", "<lr:p>" + "".join(f'<a:b xmlns:a="u{number}">x</a:b>' for number in range(count)) + "</lr:p>"
     ),
-    "text in pieces": lambda count: xmp("", "<dc:title>" + "a<!---->" * count + "</dc:title>"),
-    "entities": lambda count: xmp("", "<dc:title>" + "&lt;" * count + "</dc:title>"),
-    "end tags": lambda count: xmp("", "</a>" * count),
 }
 
 
@@ -238,8 +234,6 @@ def _calls(packet: str) -> int:
     sys.setprofile(note)
     try:
         module.read(packet.encode(), "all", 1)
-    except (Unreadable, module.TooLarge):
-        pass
     finally:
         sys.setprofile(before)
     return count
@@ -248,8 +242,8 @@ def _calls(packet: str) -> int:
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_the_work_is_linear_in_the_size_of_the_packet(attack: Callable[[int], str]) -> None:
     small, large = (_calls(attack(count)) for count in (500, 1000))
+    assert 3 * 1000 < large < 100 * 1000
     assert large <= 2 * small
-    assert large < 100 * 1000
 
 
 def test_a_large_packet_is_split_and_its_largest_properties_go_into_the_extension() -> None:
