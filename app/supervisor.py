@@ -81,8 +81,13 @@ class Supervisor:
         again, deaths = False, 0
         while not self._stopping.is_set():
             born = time.monotonic()
-            process = self._running[index] = self._start(index, again)
-            code = await self._outcome(index, process)
+            try:
+                process = self._running[index] = self._start(index, again)
+            except OSError as error:  # no memory or processes left for it at the moment; the other replicas serve on
+                self._log.error("the system could not start a replica", replica=index, reason=str(error))
+                code = EXIT_STARTUP
+            else:
+                code = await self._outcome(index, process)
             self._running[index] = None
             if self._stopping.is_set():
                 self._code = self._code or code

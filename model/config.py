@@ -1,6 +1,5 @@
 """What a LapSRN is made of: its architecture in numbers, and what follows from them."""
 
-import math
 from dataclasses import dataclass
 
 NEIGHBOURS = tuple((y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1))
@@ -29,8 +28,8 @@ class LapSRNConfig:
         object.__setattr__(self, "depths", tuple(self.depths))  # JSON has lists
         if not all(isinstance(each, int) for each in (self.scale, self.depth, self.width, *self.depths)):
             raise ValueError("scale, depth, width and depths must be whole numbers")
-        if not (isinstance(self.slope, int | float) and math.isfinite(self.slope)):
-            raise ValueError(f"slope is {self.slope}; it must be a number")
+        if not (isinstance(self.slope, int | float) and 0 <= self.slope <= 1):
+            raise ValueError(f"slope is {self.slope}; it must be a number from 0 to 1")
         if self.scale not in (2, 4, 8):
             raise ValueError(f"scale is {self.scale}; it must be 2, 4 or 8")
         if self.depth < 1 or self.width < 1:

@@ -24,6 +24,10 @@ KINDS = ("jpeg", "webp", "avif", "noise", "jpeg_noise", "area")
 """
 
 
+_LARGEST = 1000
+"""A hundred times what trained networks have; far beyond, sums are infinite, and every picture would fail."""
+
+
 class Waypoint(NamedTuple):
     """The place of a network that another one's clean-up passes through on the way to full strength.
 
@@ -105,7 +109,7 @@ def read_safetensors(path: Path, framework: str) -> tuple[dict[str, Any], dict[s
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except FileNotFoundError:
         raise WeightsError(f"no weights at {path}; train some with `python -m model.train` or restore it") from None
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # or a dtype that numpy lacks
         raise WeightsError(f"{path} is not a readable safetensors file ({error}); restore it") from None
 
 
@@ -119,8 +123,10 @@ def read_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], NetworkInf
     too_few = len(tensors) < 2 * sum(config.depth_of_levels)  # a depth of a billion is refused without listing it
     if too_few or {name: values.shape for name, values in tensors.items()} != shapes(config):
         raise WeightsError(f"the tensors in {path} do not fit its config {config}; export it again")
-    if not all(np.isfinite(values).all() for values in tensors.values()):
-        raise WeightsError(f"{path} holds values that are not finite; restore it")
+    if others := {str(values.dtype) for values in tensors.values()} - {"float32"}:
+        raise WeightsError(f"{path} holds values in {', '.join(sorted(others))}, not in float32; export it again")
+    if not all((np.abs(values) <= _LARGEST).all() for values in tensors.values()):
+        raise WeightsError(f"{path} holds values that are not finite or exceed ±{_LARGEST}; restore it")
     kept = ("recipe", "data", "scores", "pictures", "purpose")
     about: dict[str, Any] = {key: metadata[key] for key in kept if key in metadata}
     about |= _clean_up(path, metadata.get("clean")) | _companion(path, metadata.get("deep"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -38,9 +39,12 @@ def ignore_sigterm(told: Path) -> None:
 
 
 class Started:
-    """Starts processes that exit with these codes, one after the other, and the rest wait for SIGTERM."""
+    """Starts processes that exit with these codes, or raises these errors, one after the other.
 
-    def __init__(self, *codes: int) -> None:
+    The rest wait for SIGTERM.
+    """
+
+    def __init__(self, *codes: int | OSError) -> None:
         self.calls: list[tuple[int, bool]] = []
         self.processes: list[BaseProcess] = []
         self._codes = list(codes)
@@ -49,7 +53,10 @@ class Started:
         self.calls.append((index, again))
         ends = bool(self._codes)
         target: Any = sys.exit if ends else wait_for_sigterm
-        process = SPAWN.Process(target=target, args=(self._codes.pop(0),) if ends else ())
+        code = self._codes.pop(0) if ends else None
+        if isinstance(code, OSError):
+            raise code
+        process = SPAWN.Process(target=target, args=(code,) if ends else ())
         process.start()
         self.processes.append(process)
         return process
@@ -86,6 +93,28 @@ async def test_a_replica_that_ends_is_started_again(tmp_path: Path, monkeypatch:
         await until(lambda: len(started.calls) == 4)
         assert started.calls == [(0, False), (0, True), (0, True), (0, True)]
         assert not task.done()
+
+
+async def test_a_replica_that_the_system_cannot_start_again_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system may have no memory or no processes left for a while; other replicas serve on."""
+    monkeypatch.setattr(supervisor, "_PAUSES", (0.0,))
+    refusal = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    started = Started(0, refusal, refusal)
+    with structlog.testing.capture_logs() as logs:
+        async with running(supervised(started, tmp_path)) as task:
+            await until(lambda: len(started.calls) == 4)
+            assert not task.done()
+            assert started.processes[1].is_alive()
+    assert [line.get("reason", "") for line in logs if "could not start" in line["event"]] == [str(refusal)] * 2
+
+
+async def test_a_replica_that_the_system_cannot_start_at_first_ends_all(tmp_path: Path) -> None:
+    started = Started(BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"))
+    async with running(supervised(started, tmp_path, 2)) as task:
+        assert await asyncio.wait_for(task, 60) == EXIT_STARTUP
+    assert not any(process.is_alive() for process in started.processes)
 
 
 @pytest.mark.parametrize(("steady", "pauses"), [(60.0, [0.01, 0.02, 0.02]), (0.0, [0.0, 0.0, 0.0])])

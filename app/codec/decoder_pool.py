@@ -4,6 +4,7 @@ Each process decodes one picture after another, isolated (app.codec.confinement)
 dies, exceeds its time, or gives a malformed answer is killed and replaced; only the picture it was decoding is refused.
 """
 
+import contextlib
 import time
 from collections import deque
 from threading import Condition
@@ -14,7 +15,7 @@ from app.codec.decoder_child import PROGRAM, DecoderChild, GoneError
 from app.codec.limits import accepted_format
 from app.codec.raster import Raster
 from app.codec.types import DecodeLimits
-from app.errors import DecodersUnavailable, UndecodablePicture
+from app.errors import ClientError, DecodersUnavailable, UndecodablePicture
 from app.options import UpscaleOptions
 from app.turns import Seats
 
@@ -123,12 +124,12 @@ class DecoderPool:
                     return
                 child = next(filter(None, doubtful), None)
                 self._idle.remove(child)
-            kept = self._replaced(child, "died") if child is not None and child.warm else child
+            kept = None
             try:
-                kept = self._warmed(kept)
-            except DecodersUnavailable:
-                kept = None
-            self._give_back(kept)
+                with contextlib.suppress(DecodersUnavailable):
+                    kept = self._warmed(self._replaced(child, "died") if child is not None and child.warm else child)
+            finally:
+                self._give_back(kept)
 
     def read(self, data: bytes, options: UpscaleOptions, limits: DecodeLimits, client: str = "") -> Raster:
         """As app.codec.reader.read, when it is the client's turn.
@@ -144,9 +145,12 @@ class DecoderPool:
         old = kept is not None and kept.warm
         try:
             while True:
-                child = kept = self._warmed(kept)
+                taken, kept = kept, None
+                child = kept = self._warmed(taken)
                 try:
                     return child.ask(message, name, len(data), options, limits)
+                except ClientError:  # its answer
+                    raise
                 except GoneError as error:
                     kept = self._replaced(child, error.reason)
                     # An idle process may have died of something else, so only a second death refuses the picture.
@@ -157,9 +161,10 @@ class DecoderPool:
                     kept = self._replaced(child, "malformed")
                     problem = f"The {name} was given up: the decoder's answer made no sense."
                     raise UndecodablePicture(problem) from error
-        except DecodersUnavailable:
-            kept = None
-            raise
+                except BaseException:  # as without memory: what is left of the answer must not reach the next one
+                    child.kill()
+                    kept = None
+                    raise
         finally:
             self._give_back(kept)
             self._leave(client)
@@ -215,7 +220,7 @@ class DecoderPool:
         return best
 
     def _warmed(self, child: DecoderChild | None) -> DecoderChild:
-        """The process, or a new one, when it is warm. Raises DecodersUnavailable, and has then ended it."""
+        """The process, or a new one, when it is warm. Ends it before it raises DecodersUnavailable or others."""
         try:
             if child is None:
                 child = DecoderChild(self._memory, self._timeout, self._program)
@@ -225,10 +230,11 @@ class DecoderPool:
                         child.end()
                     self._warming.add(child)
                 child.wait()
-        except DecodersUnavailable as error:
+        except BaseException as error:
             if child is not None:
                 child.kill()
-            self._tell_fault(error.reason)
+            if isinstance(error, DecodersUnavailable):
+                self._tell_fault(error.reason)
             raise
         finally:
             if child is not None:

@@ -45,7 +45,10 @@ async def watch(decoders: Decoders) -> None:
     log = structlog.get_logger("lapsrn")
     fault, gap = "", ""
     while True:
-        await asyncio.to_thread(decoders.check)
+        try:
+            await asyncio.to_thread(decoders.check)
+        except Exception:  # as without memory, or a thread
+            log.exception("decoder processes could not be checked; the next check is in a few seconds")
         if decoders.fault != fault:
             fault = decoders.fault
             if fault:

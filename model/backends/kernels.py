@@ -35,6 +35,4 @@ def unfit(config: LapSRNConfig, source: str) -> str | None:
             f"{source} has room for {CHANNELS} filters, {MAX_LEVELS} levels and {MAX_CONVS + 1} convolutions a level, "
             f"and the network has {config.width}, {config.levels} and up to {deepest}"
         )
-    if not 0 <= config.slope <= 1:
-        return f"the slope of LeakyReLU has to be from 0 to 1, and the network's is {config.slope}"
     return None

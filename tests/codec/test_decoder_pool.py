@@ -210,6 +210,41 @@ decoder_process.main(int(sys.argv[2]), int(sys.argv[3]))
 """
 
 
+def test_an_answer_for_which_there_is_no_memory_is_not_taken_for_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = DecoderChild._received
+
+    def short_of_memory(child: DecoderChild, size: int, deadline: float) -> memoryview:
+        if size >= 300 * 300 * 3:
+            raise MemoryError
+        return received(child, size, deadline)
+
+    pool = DecoderPool(1, LIMITS)
+    try:
+        small, large = saved(picture(5, 7, 3), "PNG"), saved(picture(300, 300, 3), "PNG")
+        with monkeypatch.context() as patch, pytest.raises(MemoryError):
+            patch.setattr(DecoderChild, "_received", short_of_memory)
+            pool.read(large, OPTIONS, LIMITS)
+        for data in (small, large):
+            assert _equal(pool.read(data, OPTIONS, LIMITS), read(data, OPTIONS, LIMITS))
+    finally:
+        pool.close()
+
+
+def test_a_check_that_fails_leaves_the_pool_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = DecoderPool(2, LIMITS)
+
+    def short_of_memory(child: DecoderChild) -> None:
+        raise MemoryError
+
+    pool.start()
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(DecoderChild, "wait", short_of_memory)
+        pool.check()
+    pool.check()
+    assert len(pool.pids) == 2
+    pool.close()
+
+
 def test_a_client_with_slow_pictures_leaves_a_process_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     children: list[DecoderChild] = []
 

@@ -126,6 +126,8 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         {"scale": 4, "depth": 1, "width": 2, "depths": "ab"},
         {"scale": 4, "depth": 1, "width": 2, "slope": "0.2"},
         {"scale": 4, "depth": 1, "width": 2, "slope": float("nan")},
+        {"scale": 4, "depth": 1, "width": 2, "slope": 1.01},
+        {"scale": 4, "depth": 1, "width": 2, "slope": -0.01},
         [4, 1, 2],
         "LapSRN",
     ],
@@ -139,6 +141,8 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         "depths of text",
         "slope of text",
         "slope not a number",
+        "slope above 1",
+        "slope below 0",
         "list",
         "text",
     ],
@@ -176,10 +180,23 @@ def test_a_config_of_another_network_is_refused(path: Path, depth: int) -> None:
     assert message(path) == f"the tensors in PATH do not fit its config {other}; export it again"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_values_that_are_not_finite_are_refused(path: Path, value: float) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30, -1001.0])
+def test_values_that_no_network_has_are_refused(path: Path, value: float) -> None:
     rewrite(path, GOOD, {"levels.0.up.bias": torch.tensor([0.0, value])})
-    assert message(path) == "PATH holds values that are not finite; restore it"
+    assert message(path) == "PATH holds values that are not finite or exceed ±1000; restore it"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int32, torch.bool], ids=str)
+def test_values_in_another_dtype_are_refused(path: Path, dtype: torch.dtype) -> None:
+    name = str(dtype).removeprefix("torch.")
+    rewrite(path, GOOD, {"levels.0.up.bias": torch.zeros(2, dtype=dtype)})
+    assert message(path) == f"PATH holds values in {name}, not in float32; export it again"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn], ids=str)
+def test_values_in_a_dtype_that_numpy_lacks_are_refused(path: Path, dtype: torch.dtype) -> None:
+    rewrite(path, GOOD, {"levels.0.up.bias": torch.zeros(2).to(dtype)})
+    assert message(path).startswith("PATH ")
 
 
 @pytest.mark.parametrize(("name", "scale"), [("lapsrn_x4", 4), ("lapsrn_x8", 8)])

@@ -52,7 +52,6 @@ def errors(runtime: Callable[[str, str], Runtime], backend: str) -> list[float]:
         LapSRNConfig(width=65),
         LapSRNConfig(depth=33),
         LapSRNConfig(depths=(3, 33), skips=True),
-        LapSRNConfig(slope=1.5),
     ],
     ids=form,
 )

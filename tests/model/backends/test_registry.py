@@ -122,7 +122,7 @@ def test_the_service_names_no_backend() -> None:
 def test_the_last_backend_can_always_run() -> None:
     for dtype in ("float32", "bfloat16", "float16"):
         for device in ("cpu", "cuda:0"):
-            assert BACKENDS[-1].why_not(LapSRNConfig(8, 40, 500, 2.0), device, dtype) is None
+            assert BACKENDS[-1].why_not(LapSRNConfig(8, 40, 500, 1.0), device, dtype) is None
 
 
 def test_an_accelerator_gets_larger_tiles_and_batches() -> None:
