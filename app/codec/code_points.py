@@ -33,10 +33,6 @@ _PRIMARIES = {
 """White, red, green, blue as x, y pairs by colour primaries (table 2)."""
 
 
-def _bt709(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(levels < 0.081, levels / 4.5, ((levels + 0.099) / 1.099) ** (1 / 0.45))
-
-
 def _smpte240(levels: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(levels < 0.0912, levels / 4, ((levels + 0.1115) / 1.1115) ** (1 / 0.45))
 
@@ -48,15 +44,13 @@ _CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     8: lambda levels: levels,
     9: lambda levels: np.where(levels > 0, 10 ** (2 * (levels - 1)), 0),
     10: lambda levels: np.where(levels > 0, 10 ** (2.5 * (levels - 1)), 0),
-    11: _bt709,
-    12: _bt709,
     13: light_of_srgb,
     17: lambda levels: levels**2.6,
 }
 """Levels 0..1 to light 0..1 by transfer characteristics (table 3)."""
 _SRGB, _UNSPECIFIED = 13, 2
-_LIKE_SRGB = (1, 6, 14, 15)
-"""Transfer characteristics of video, which browsers show in an AVIF as they show sRGB's."""
+_LIKE_SRGB = (1, 6, 11, 12, 14, 15)
+"""Transfer characteristics of video, all of BT.709's curve, which browsers show in an AVIF as they show sRGB's."""
 _CIE_XYZ = 10  # of which no profile is made
 
 

@@ -117,6 +117,27 @@ def test_a_transparent_gif_stays_transparent() -> None:
     assert ((found[0][..., 3] == 0) == holes).all()
 
 
+@pytest.mark.parametrize("frames", ["first", "all"])
+def test_a_webp_is_transparent_where_none_of_its_frames_is(frames: Any) -> None:
+    """libwebp announces no alpha if every frame is an opaque part of the canvas; browsers show nothing beside it."""
+    films = np.zeros((2, 6, 8, 4), np.uint8)
+    films[0, 2:4, 2:6], films[1, 2:4, 4:8] = (200, 100, 50, 255), (20, 100, 250, 255)
+    first, second = map(Image.fromarray, films)
+    file = io.BytesIO()
+    first.save(file, "WEBP", save_all=True, append_images=[second], duration=50, lossless=True)
+    data = file.getvalue()
+    assert data[12:16] == b"VP8X" and not data[20] & 0x10
+    _, encoded = upscaled(data, frames=frames)
+    found = _frames(encoded.body)[0] if frames == "all" else [pixels(encoded.body)]
+    for frame, expected in zip(found, films, strict=frames == "all"):
+        assert_same(np.where(frame[..., 3:] > 0, frame, 0), expected, f"sprite-{frames}", data)
+
+
+def test_an_opaque_animated_webp_gets_no_alpha() -> None:
+    data, _ = film_of("WEBP", 3)
+    assert {frame.channels for frame in upscaled(data, frames="all")[0].frames} == {3}
+
+
 @pytest.mark.parametrize("target", ["jpeg", "avif", "tiff", "jxl"])
 def test_formats_without_animation_refuse_it(target: Any) -> None:
     data, _ = film_of("GIF")

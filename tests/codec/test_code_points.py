@@ -88,7 +88,7 @@ def test_code_points_take_precedence_over_every_other_colour_chunk() -> None:
     assert (srgb[b"sRGB"], b"cICP" in srgb, b"iCCP" in srgb) == (b"\1", False, False)
 
 
-@pytest.mark.parametrize("transfer", [1, 6, 14, 15])
+@pytest.mark.parametrize("transfer", [1, 6, 11, 12, 14, 15])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_bt709_is_treated_as_srgb_but_keeps_its_code_points(transfer: int, channels: int) -> None:
     """ffmpeg declares BT.709 in PNGs extracted from videos, and Chromium shows those darker than sRGB."""
@@ -103,7 +103,15 @@ def test_bt709_is_treated_as_srgb_but_keeps_its_code_points(transfer: int, chann
     assert read(encoded.body, wanted(2), LIMITS).metadata.srgb
 
 
-@pytest.mark.parametrize("transfer", [1, 6, 14, 15])
+@pytest.mark.parametrize("transfer", [1, 11, 12])
+@pytest.mark.parametrize("primaries", [1, 9])
+def test_an_avif_declares_the_curve_by_which_browsers_show_video(primaries: int, transfer: int) -> None:
+    """Chromium does not show an AVIF whose transfer characteristics are 11 or 12."""
+    _, encoded = upscaled(_png(_smooth(), (primaries, transfer)), encode=wanted(format="avif"))
+    assert struct.pack(">4sHH", b"nclx", primaries, 13) in encoded.body
+
+
+@pytest.mark.parametrize("transfer", [1, 6, 11, 12, 14, 15])
 @pytest.mark.parametrize("primaries", [5, 6, 9, 12])
 def test_the_profile_of_video_has_the_curve_of_srgb(primaries: int, transfer: int) -> None:
     assert profile(CodePoints(primaries, transfer)) == profile(CodePoints(primaries, 13))

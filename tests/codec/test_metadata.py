@@ -402,6 +402,15 @@ def test_degenerate_primaries_fall_back_to_the_gamma(points: tuple[int, ...]) ->
     assert_same(pixels(alone.body), samples, "chrm")
 
 
+def test_primaries_without_a_gamma_are_passed_over() -> None:
+    """As in Chromium and Firefox."""
+    samples = picture(8, 8, 3)
+    _, encoded = upscaled(write_png(samples, 2, 8, extra=_PRIMARIES))
+    assert {kind for kind, _ in chunks(encoded.body)} == {b"IHDR", b"IDAT", b"IEND"}
+    _, converted = upscaled(write_png(samples, 2, 8, extra=_PRIMARIES), color="srgb")
+    assert_same(pixels(converted.body), samples, "chrm-alone")
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_gamma_and_primaries_of_srgb_are_kept(channels: int) -> None:
     """ImageMagick writes them to every PNG, and Chromium shows the shadows of such files darker than sRGB's."""

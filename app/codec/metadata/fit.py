@@ -66,7 +66,7 @@ def _colors(metadata: Metadata, target: str, dropped: list[str]) -> Metadata:
     cicp, mastering, light = metadata.cicp, metadata.mastering, metadata.light
     if cicp is None:
         return Metadata()
-    if target == "jxl":  # whose viewers would undo the camera's curve
+    if target != "png":  # viewers of JPEG XL would undo the camera's curve; Chromium refuses AVIFs with some
         cicp = as_shown(CodePoints(*cicp))
     if target not in _WITH_CODE_POINTS or (target == "jxl" and not jxl_profile.has_name(cicp)):
         if metadata.icc is None and not is_srgb(CodePoints(*cicp), gray=True):

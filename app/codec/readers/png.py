@@ -143,6 +143,7 @@ class PngReader(PillowReader):
             return Metadata(icc=icc, srgb=srgb)
         # What cannot be used leaves room for what goes after it (PNG, third edition, 4.3).
         gamma, points = info.get("gamma"), info.get("chromaticity")
-        other = None if srgb else color_management.profile_from_png(gamma, points, gray=channels <= 2)
+        # Primaries count with a gamma beside them: browsers pass over those alone.
+        other = None if srgb or gamma is None else color_management.profile_from_png(gamma, points, gray=channels <= 2)
         usual = gamma is not None and points is not None and color_management.is_gamma_of_srgb(gamma)
         return instead(icc, Metadata(icc=other, srgb=srgb, gamma=usual and other is None and not srgb))

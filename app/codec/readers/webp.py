@@ -14,6 +14,8 @@ from app.codec.webp_chunks import MAX_CHUNKS, chunks, is_animated, is_whole, siz
 from app.errors import UndecodablePicture
 
 _ALPHA = 0x10  # a flag of VP8X, and of the fifth byte of VP8L
+_FLAGS = 20  # where those of VP8X stand
+_OPAQUE = 255
 _ENDLESS = 0xFFFFFFF6  # the largest size that a RIFF may have
 _RGBA, _OK = 1, 0  # of libwebp: MODE_RGBA, VP8_STATUS_OK
 _KEPT = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
@@ -31,9 +33,14 @@ class WebpReader(PillowReader):
         return None if quality is None else Finding("webp", quality)
 
     def _samples(self, animated: bool) -> Samples:
-        """Without the alpha of a still that is said to have none, as browsers show it."""
+        """Without the alpha of a picture that is said to have none, as browsers show it.
+
+        Of an animation, that is said of its frames, and where none of them is, the canvas is transparent.
+        """
         decoded = super()._samples(animated)
-        return decoded[..., :3] if not is_animated(self._data) and not _has_alpha(self._data) else decoded
+        if decoded.shape[2] == 3 or _has_alpha(self.source.data):
+            return decoded
+        return decoded if is_animated(self._data) and decoded[..., 3].min() < _OPAQUE else decoded[..., :3]
 
     def _opened(self, data: bytes) -> Image.Image:
         # Pillow allocates the whole canvas when it opens a WebP, so its size is checked before.
@@ -50,6 +57,8 @@ class WebpReader(PillowReader):
                     return image
             elif not whole:
                 data, self.truncated = whole_frames(data), True
+        if is_animated(data):  # whatever alpha its frames have, Pillow passes it on if the header announces it
+            data = data[:_FLAGS] + bytes((data[_FLAGS] | _ALPHA,)) + data[_FLAGS + 1 :]
         return super()._opened(data)
 
 
