@@ -9,6 +9,9 @@ from app.other_files import name_of
 
 MAX_FRAMES = 4096  # each costs time beside its pixels, and a frame of one pixel takes twenty bytes
 
+MAX_SCANS = 100
+"""Of a JPEG. A progressive one has about ten; each costs a pass over all coefficients for as little as twenty bytes."""
+
 _MAX_SEGMENTS = 65_536  # writers make a hundred at most, and walking through millions takes long
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.codec.reader import read
 from app.codec.readers import tiff_page
@@ -388,6 +389,27 @@ def test_too_many_strips_are_refused() -> None:
     strips = one[:at] + struct.pack("<HHII", 273, 4, count, len(one)) + one[at + 12 :] + bytes(4 * count)
     with pytest.raises(UndecodablePicture, match=r"262,145 strips or tiles; at most 262,144"):
         decoded(strips)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_strip_with_a_thousand_scans_is_refused(bits: int) -> None:
+    """tifffile, which reads 4 bits, decoded 20,000 of them for more than a minute; libtiff refuses them itself."""
+    file, side = io.BytesIO(), 16
+    Image.new("L", (side, side), 128).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+
+    def stored(scans: int) -> bytes:
+        coded = whole[:-2] + last * (scans - whole.count(b"\xff\xda")) + whole[-2:]
+        tags = {"t259": (3, [7]), "t279": (4, [len(coded)])}
+        return (
+            tiff(np.zeros((side, side, 1), np.uint8), bits, "<", BLACK_IS_ZERO, **tags)[: -side * side * bits // 8]
+            + coded
+        )
+
+    assert decoded(stored(90)).shape == (side, side, 1)
+    with pytest.raises(UndecodablePicture, match="a JPEG of more than 100 scans"):
+        decoded(stored(101))
 
 
 def unlisted(samples: Samples, lost: str, **settings: Any) -> tuple[bytes, bytes, int]:

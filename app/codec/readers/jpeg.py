@@ -8,13 +8,11 @@ import simplejpeg
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from app.codec.history import jpeg as history
-from app.codec.limits import segment_numbers
+from app.codec.limits import MAX_SCANS, segment_numbers
 from app.codec.readers.pillow import PillowReader
 from app.codec.types import Finding, Samples
 from app.errors import UndecodablePicture
 
-MAX_SCANS = 100
-"""A progressive JPEG has about ten; each more costs a pass over all coefficients for as little as twenty bytes."""
 _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SCAN, _TABLES, _HUFFMAN_FRAMES, _BARE = 0xDA, 0xC4, (0xC0, 0xC1), (0x01, 0xD8, 0xD9)

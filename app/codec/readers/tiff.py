@@ -31,6 +31,7 @@ from app.codec.readers.tiff_tags import (
     WIDTH,
     camera_raw,
     check_kind,
+    check_scans,
     check_storage,
     check_tiles,
     is_deep,
@@ -155,6 +156,7 @@ class TiffReader(PillowReader):
         assert isinstance(self._image, TiffFile)
         tags = self._image.tag_v2
         check_tiles(tags, self.source.limits)
+        check_scans(tags, self._data)
         if (number := values(tags, PER_PIXEL, (1,))[0]) > MOST_SAMPLES:
             raise UndecodablePicture(f"The TIFF has {number} samples a pixel: send gray, RGB or CMYK.")
         self._check_listed(tags)

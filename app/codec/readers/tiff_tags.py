@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tifffile
 from PIL import TiffImagePlugin
 
+from app.codec.limits import MAX_SCANS
 from app.codec.readers.tiff_page import REDUCED
 from app.codec.types import DecodeLimits
 from app.errors import TooManyPixels, UndecodablePicture, UnsupportedFormat
@@ -19,7 +21,9 @@ HEADER = 8
 MOST_SAMPLES = 8
 _STRIPS, _TILES, _ROWS_PER_STRIP, _FILL_ORDER, _FORMAT = 273, 324, 278, 266, 339
 _PLANES, _TOGETHER, _SEPARATE = 284, 1, 2
-_OLD_JPEG = 6
+_OLD_JPEG, _JPEG = 6, 7
+_SCAN = (0xFF, 0xDA)
+"""The marker of a JPEG's scan, which does not occur within its data."""
 _MOST_PARTS = 262_144  # strips or tiles, which are decoded one by one; writers make one a row at most
 _SLACK = 4  # of the pixels of all tiles over those of the largest picture: tiles reach over its edges
 _WHITE_IS_ZERO, _RGB, _YCBCR, _LAB, _ICC_LAB, _CFA = 0, 2, 6, 8, 9, 32803
@@ -136,6 +140,23 @@ def check_tiles(tags: Tags, limits: DecodeLimits) -> None:
         )
 
 
+def check_scans(tags: Tags, data: bytes) -> None:
+    """UndecodablePicture if a strip or tile is a JPEG of more scans than any encoder writes, which tifffile decodes."""
+    begins = np.array(starts(tags), np.uint64)
+    if not _is_jpeg(tags) or not begins.size:
+        return
+    sizes = values(tags, STRIP_BYTES, ()) or values(tags, TILE_BYTES, ())
+    unknown = (len(data),) * max(0, begins.size - len(sizes))
+    ends = begins + np.array((*sizes, *unknown)[: begins.size], np.uint64)
+    file = np.frombuffer(data, np.uint8)
+    scans = np.flatnonzero((file[:-1] == _SCAN[0]) & (file[1:] == _SCAN[1])).astype(np.uint64)
+    if (np.searchsorted(scans, ends) - np.searchsorted(scans, begins)).max() > MAX_SCANS:
+        raise UndecodablePicture(
+            f"The TIFF has a strip or tile that is a JPEG of more than {MAX_SCANS} scans. Save it with an ordinary "
+            "encoder."
+        )
+
+
 def parts_needed(tags: Tags) -> int:
     """How many strips or tiles the picture has by its size; 0 for an old JPEG, which may be in the file as a whole."""
     if values(tags, COMPRESSION, (UNCOMPRESSED,))[0] == _OLD_JPEG:
@@ -155,8 +176,11 @@ def _planes(tags: Tags) -> int:
 
 def is_subsampled(tags: Tags) -> bool:
     """Whether luma and chroma are stored at different resolutions, and not inside a JPEG."""
-    compressed_as_jpeg = values(tags, COMPRESSION, (UNCOMPRESSED,))[0] in (6, 7)
-    return values(tags, PHOTOMETRIC, (-1,))[0] == _YCBCR and not compressed_as_jpeg
+    return values(tags, PHOTOMETRIC, (-1,))[0] == _YCBCR and not _is_jpeg(tags)
+
+
+def _is_jpeg(tags: Tags) -> bool:
+    return values(tags, COMPRESSION, (UNCOMPRESSED,))[0] in (_OLD_JPEG, _JPEG)
 
 
 def odd_bits(tags: Tags) -> int | None:
