@@ -14,6 +14,15 @@ _IN_WORDS = {
     _NAME: "give 1 to 64 letters, digits and _ . -",
 }
 """Readable error messages for patterns."""
+_WHOLE = "give a whole number, without a unit or quotes"
+_NUMBER = "give a number, without a unit or quotes"
+_SHOWN = {
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_parsing": _NUMBER,
+    "bool_parsing": "give true or false, without quotes",
+}
+"""Readable error messages for pydantic's types of errors, of settings that hold no secrets."""
 
 
 class ApiKey(BaseModel):
@@ -61,6 +70,10 @@ def complaint(item: dict[str, object], variable: str = "") -> str:
     context = item.get("ctx")
     pattern = str(context.get("pattern")) if isinstance(context, dict) else ""
     message = _IN_WORDS.get(pattern) or str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "tuple_type":
+        message = "give a list in square brackets"
+    if (advice := _SHOWN.get(str(item["type"]))) is not None:
+        message = advice if len(path) > 1 or variable else f"{repr(item.get('input'))[:50]} was given; {advice}"
     if not variable and path:
         variable = f"LAPSRN_{path.pop(0).upper()}"
     return f"{variable}{''.join(f'[{part}]' for part in path)}: {message}" if variable else message

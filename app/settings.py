@@ -10,6 +10,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
@@ -313,6 +314,15 @@ class Settings(BaseSettings):
         if value == "none":
             return ()
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("replicas", mode="wrap")
+    @classmethod
+    def _count(cls, value: object, check: ValidatorFunctionWrapHandler) -> object:
+        """One complaint instead of one for a number and one for the word."""
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError(f"{value!r} was given; give a whole number from 1, or auto") from None
 
     @field_validator("root_path", mode="before")
     @classmethod

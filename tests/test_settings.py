@@ -103,8 +103,19 @@ def test_settings_cannot_change() -> None:
         ("LAPSRN_PROCESSES", "2", "LAPSRN_PROCESSES: 2 processes cannot share"),
         ("LAPSRN_PROCESSES", "2", "LAPSRN_REDIS_URL"),
         ("LAPSRN_REPLICAS", "2", "LAPSRN_REPLICAS: 2 processes cannot share"),
-        ("LAPSRN_REPLICAS", "0", "LAPSRN_REPLICAS"),
-        ("LAPSRN_REPLICAS", "many", "LAPSRN_REPLICAS"),
+        ("LAPSRN_REPLICAS", "many", "LAPSRN_REPLICAS: 'many' was given; give a whole number from 1, or auto"),
+        ("LAPSRN_REPLICAS", "0", "LAPSRN_REPLICAS: '0' was given; give a whole number from 1, or auto"),
+        ("LAPSRN_MAX_INPUT_BYTES", "32MB", "'32MB' was given; give a whole number, without a unit or quotes"),
+        ("LAPSRN_KEEP_ALIVE_SECONDS", "0.5", "'0.5' was given; give a whole number"),
+        ("LAPSRN_PORT", '"8000"', """'"8000"' was given; give a whole number, without a unit or quotes"""),
+        ("LAPSRN_DEADLINE_SECONDS", "30s", "'30s' was given; give a number, without a unit or quotes"),
+        ("LAPSRN_TRACING", "y e s", "'y e s' was given; give true or false"),
+        ("LAPSRN_API_KEYS", KEY, "LAPSRN_API_KEYS: give a list in square brackets"),
+        (
+            "LAPSRN_API_KEYS",
+            '[{"name": "a", "sha256": "' + DIGEST + '", "max_concurrent": "secret"}]',
+            "LAPSRN_API_KEYS[0][max_concurrent]: give a whole number",
+        ),
     ],
 )
 def test_a_bad_setting_is_reported_in_one_line(

@@ -19,7 +19,8 @@ def started(executor: ThreadPoolExecutor, count: int) -> ThreadPoolExecutor:
         go.set()
         executor.shutdown(cancel_futures=True)
         raise StartupError(
-            "the system allows too few threads; raise the container's pids_limit, systemd's TasksMax= or ulimit -u"
+            "the system allows too few threads; raise the container's pids_limit, systemd's TasksMax=, ulimit -u or, "
+            "as each needs memory for its stack, ulimit -v"
         ) from error
     finally:
         go.set()
