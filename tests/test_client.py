@@ -674,6 +674,19 @@ def test_an_error_from_another_program_is_reported_as_such(surroundings: pytest.
     )
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirection_names_the_address_to_use(surroundings: pytest.MonkeyPatch, status: int) -> None:
+    """As from http to https; it was no more than "Moved Permanently"."""
+    answers = Scripted((status, {"Location": "https://pictures.test/upscale?scale=4"}, b""))
+    with listening(answers) as url, Upscaler(url) as upscaler, pytest.raises(UpscaleError) as refused:
+        upscaler.upscale(FILE)
+    assert refused.value.status == status
+    assert refused.value.detail == (
+        f"{url} redirects to https://pictures.test/upscale; give the address that the service has there"
+    )
+    assert answers.requests == ["POST /upscale"]
+
+
 def test_an_error_from_a_proxy_names_it_without_its_password(surroundings: pytest.MonkeyPatch) -> None:
     """Without the password that its address may hold."""
     answers = Scripted((403, {"Content-Type": "text/html"}, b"<h1>Forbidden</h1>"))

@@ -185,13 +185,16 @@ class Conversation(ABC):
 
     def _refused(self, answer: httpx.Response, attempts: "_Attempts") -> None:
         """Raises the error of an answer, unless it is one to ask again after."""
-        problem = error_of(answer.status_code, answer.reason_phrase, _problem(answer) or self._from_a_proxy())
+        problem = error_of(answer.status_code, answer.reason_phrase, _problem(answer) or self._from_another(answer))
         if answer.status_code not in _AGAIN:
             raise problem
         attempts.failed(problem, _seconds(answer.headers.get("Retry-After", ""), answer.headers.get("Date", "")))
 
-    def _from_a_proxy(self) -> dict[str, Any]:
+    def _from_another(self, answer: httpx.Response) -> dict[str, Any]:
         """What to say of an answer that is not the service's."""
+        if answer.has_redirect_location:  # not followed: the picture and the key are for this address
+            place = answer.headers["Location"].partition("?")[0]
+            return {"detail": f"{self._url} redirects to {place}; give the address that the service has there"}
         if proxy := proxy_for(self._url):
             return {"detail": f"it may be the proxy {proxy} that says so, which the environment names"}
         return {"detail": f"this is not the service's own answer; check what runs at {self._url}, or in front of it"}
