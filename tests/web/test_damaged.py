@@ -44,7 +44,7 @@ def test_the_decodable_part_of_a_damaged_picture_is_offered(service: Running, vi
     upload(page, (f"hill.{kind}", cut(kind)))
     page.wait_for_selector(".entry[data-state=failed]")
     assert text(page, "#trouble-title") == "The file is damaged"
-    page.click("#trouble-remedies button:has-text('Take what is there')")
+    page.click("#trouble-remedies button:has-text('Take the readable part')")
     wait_done(page)
     height, width = page.evaluate("[after.naturalHeight, after.naturalWidth]")
     assert (height, width) == ((2400, 1280) if kind == "jxl" else (800, 480))
@@ -64,7 +64,7 @@ def test_nothing_is_offered_if_no_pixel_can_be_decoded(service: Running, visit: 
     page = visit(service.url, may_complain=True)
     upload(page, ("hill.png", cut("PNG")[:40]))
     page.wait_for_selector(".entry[data-state=failed]")
-    page.click("#trouble-remedies button:has-text('Take what is there')")
+    page.click("#trouble-remedies button:has-text('Take the readable part')")
     until(page, "document.querySelector('#trouble-detail').textContent.startsWith('Nothing of it can be read.')")
     assert page.locator("#trouble-remedies button").count() == 0
 

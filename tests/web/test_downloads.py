@@ -39,9 +39,9 @@ def test_all_results_are_saved_as_one_zip_with_the_bytes_of_the_api(service: Run
 
 def test_names_in_a_zip_are_unique(service: Running, visit: Visit) -> None:
     page = visit(service.url)
-    upload(page, ("a.png", png(10, 20)), ("a.png", png(20, 10)), ("a.jpg", png(10, 10)))
+    upload(page, ("a.png", png(10, 20)), ("a.png", png(20, 10)), ("A.jpg", png(10, 10)))
     finished(page, 3)
-    assert zip_of(page).namelist() == ["a-x4.png", "a-x4 (2).png", "a-x4 (3).png"]
+    assert zip_of(page).namelist() == ["a-x4.png", "a-x4 (2).png", "A-x4 (3).png"]
 
 
 def test_a_zip_can_be_saved_again_after_a_change(service: Running, visit: Visit) -> None:
@@ -52,6 +52,21 @@ def test_a_zip_can_be_saved_again_after_a_change(service: Running, visit: Visit)
     choose_right(page, "×2")
     page.wait_for_selector("#download:has-text('×2')")
     assert sorted(zip_of(page).namelist()) == ["a-x2.png", "b-x4.png"]
+
+
+def test_a_zip_that_cannot_be_saved_is_reported(service: Running, visit: Visit) -> None:
+    page = visit(service.url)
+    page.evaluate(
+        """() => {
+          const full = () => { throw new DOMException("no room", "QuotaExceededError"); };
+          window.showSaveFilePicker = async () => ({ createWritable: async () => new WritableStream({ write: full }) });
+        }"""
+    )
+    upload(page, ("a.png", png(10, 20)), ("b.png", png(20, 10)))
+    finished(page, 2)
+    page.evaluate("Object.defineProperty(Blob.prototype, 'size', { get: () => 4e8 })")
+    page.click("#download-all")
+    until(page, "document.querySelector('#toast-words').textContent.startsWith('The ZIP could not be saved.')")
 
 
 def test_a_large_zip_is_streamed_to_the_chosen_file(service: Running, visit: Visit) -> None:

@@ -46,7 +46,7 @@ def test_progress_is_shown_in_percent(service: Running, visit: Visit) -> None:
     upload(page, ("hill.png", png(HEIGHT, WIDTH)))
     page.wait_for_selector(".entry[data-state=queued], .entry[data-state=running]")
     service.pace.step()
-    until(page, r"/^[1-9][\d.]* %/.test(document.querySelector('#work-text').textContent)")
+    until(page, r"/^[1-9][\d.]*%/.test(document.querySelector('#work-text').textContent)")
     done = float(text(page, "#work-text").split(" ")[0]) / 100
     assert 0 < done < 1
     share = float(page.locator("#work-bar").evaluate("bar => bar.value"))
@@ -66,7 +66,7 @@ def test_an_invalid_key_is_refused_in_the_dialog(locked: Running, visit: Visit, 
     page.fill("#key-value", key)
     page.keyboard.press("Enter")
     assert page.evaluate("document.querySelector('#key').open")
-    words = "The service did not accept this key. Look for a typing error, or ask for another."
+    words = "The service did not accept this key. Check it for typing errors, or ask for another."
     assert page.evaluate("document.querySelector('#key-value').validationMessage") == words
     page.fill("#key-value", f" {KEY}\u00a0")
     page.keyboard.press("Enter")
@@ -97,7 +97,7 @@ def test_the_progress_of_the_download_is_shown_in_percent(service: Running, visi
     page.evaluate(HELD_HALFWAY)
     picture = png(40, 60)
     upload(page, ("hill.png", picture))
-    until(page, "document.querySelector('#work-text').textContent === 'Fetching the result, 50 %'")
+    until(page, "document.querySelector('#work-text').textContent === 'Fetching the result, 50%'")
     assert float(page.locator("#work-bar").evaluate("bar => bar.value")) == pytest.approx(0.95, abs=0.001)
     page.evaluate("go()")
     wait_done(page)

@@ -95,9 +95,9 @@ def test_any_two_versions_can_be_compared(service: Running, visit: Visit) -> Non
     until(page, "before.naturalWidth === 120 && after.naturalWidth === 240")
     assert page.locator("#before").bounding_box() == page.locator("#after").bounding_box()
     assert page.locator("#before").get_attribute("alt") == "hill.png, ×2"
-    until(page, "knob.ariaValueText === '50 % ×2, 50 % ×4, best'")
+    until(page, "knob.ariaValueText === '50% ×2, 50% ×4, best'")
     choose_right(page, "×4")
-    until(page, "knob.ariaValueText === '50 % ×2, 50 % ×4'")
+    until(page, "knob.ariaValueText === '50% ×2, 50% ×4'")
     page.select_option("#left", label="Original")
     until(page, "before.naturalWidth === 60")
 

@@ -40,8 +40,9 @@ function* members(entries) {
     const wanted = entry.folder + downloadName(entry, current);
     const dot = wanted.lastIndexOf(".");
     let name = wanted;
-    for (let n = 2; taken.has(name); n += 1) name = `${wanted.slice(0, dot)} (${n})${wanted.slice(dot)}`;
-    taken.add(name);
+    // Where it is unpacked, upper and lower case may be the same.
+    for (let n = 2; taken.has(name.toLowerCase()); n += 1) name = `${wanted.slice(0, dot)} (${n})${wanted.slice(dot)}`;
+    taken.add(name.toLowerCase());
     yield { name, input: download.blob, lastModified };
   }
 }

@@ -43,7 +43,7 @@ const panel = new SettingsPanel(() => {
 const stage = new Stage(queue, { say, tell, remove: (entry) => remove([entry]), chosen: () => panel.chosen });
 const list = new List({ open: openRow, save: downloadOne, next: sendNext, remove: (entry) => remove([entry]) });
 const overview = new Overview(queue, {
-  downloadAll: () => downloadAll(queue.entries),
+  downloadAll: () => void downloadAll(queue.entries).catch(() => tell(text("said.not-saved"))),
   clear: remove,
   retry: (failed) => failed.forEach((entry) => queue.again(entry)),
   again: (entries) => entries.forEach((entry) => queue.again(entry, panel.chosen)),

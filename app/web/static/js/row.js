@@ -74,8 +74,8 @@ export class Row {
       this.#mark.replaceChildren(...(symbolPath ? [icon(symbolPath)] : []));
     }
     if (!entry.measured || this.#thumb.hasChildNodes()) return;
-    const ending = entry.name.split(".").pop()?.slice(0, 4).toUpperCase() ?? "";
-    this.#thumb.append(entry.thumbnail ?? make("span", "entry-ending", ending), this.#mark);
+    const ending = entry.format || (/\.(\w{1,4})$/.exec(entry.name)?.[1] ?? "");
+    this.#thumb.append(entry.thumbnail ?? make("span", "entry-ending", ending.toUpperCase()), this.#mark);
   }
 }
 

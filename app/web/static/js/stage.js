@@ -258,7 +258,7 @@ export class Stage {
   /** @param {Compare} compare */
   #moved(compare) {
     const zoom = compare.viewport.zoomOf(compare.level || 1) * 100;
-    const words = text("percent", { value: zoom < 10 ? zoom.toFixed(1) : Math.round(zoom) });
+    const words = text("percent", { value: zoom < 10 ? Number(zoom.toFixed(1)) : Math.round(zoom) });
     // A live region: the same words again may be said again.
     const value = part("zoom-value", HTMLElement);
     if (value.textContent !== words) value.textContent = words;

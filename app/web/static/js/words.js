@@ -27,7 +27,7 @@ export function megapixels(pixels) {
   return number(pixels / 1e6, { maximumFractionDigits: pixels < 1e7 ? 1 : 0 });
 }
 
-/** @param {number} share 0..1 @returns {string} such as "42 %" */
+/** @param {number} share 0..1 @returns {string} such as "42%" */
 export function percent(share) {
   return text("percent", { value: number(share * 100, { maximumFractionDigits: share < 0.1 ? 1 : 0 }) });
 }

@@ -91,7 +91,7 @@ export const TEXTS = {
   },
 
   settings: {
-    en: "What they become",
+    en: "Output settings",
     de: "Was daraus wird",
     fr: "Ce qu’elles deviennent",
     es: "En qué se convierten",
@@ -382,7 +382,7 @@ export const TEXTS = {
     ja: "アップロード中 {percent}",
   },
   "state.reading": {
-    en: "Being read",
+    en: "Being read by the service",
     de: "Wird gelesen",
     fr: "Lecture",
     es: "Leyendo",
@@ -494,7 +494,7 @@ export const TEXTS = {
     ja: "すべてのフレームを使う",
   },
   "do.partial": {
-    en: "Take what is there",
+    en: "Take the readable part",
     de: "Nehmen, was da ist",
     fr: "Prendre ce qui est lisible",
     es: "Usar lo que haya",
@@ -586,10 +586,10 @@ export const TEXTS = {
     ja: "左の画像の割合",
   },
   "compare.share": {
-    en: "{percent} % {left}, {rest} % {right}",
-    de: "{percent} % {left}, {rest} % {right}",
-    fr: "{percent} % {left}, {rest} % {right}",
-    es: "{percent} % {left}, {rest} % {right}",
+    en: "{percent}% {left}, {rest}% {right}",
+    de: "{percent} % {left}, {rest} % {right}",
+    fr: "{percent} % {left}, {rest} % {right}",
+    es: "{percent} % {left}, {rest} % {right}",
     zh: "{left} {percent}%，{right} {rest}%",
     ja: "{left} {percent}%、{right} {rest}%",
   },
@@ -746,7 +746,7 @@ export const TEXTS = {
     ja: "API キーが必要です",
   },
   "key.wrong": {
-    en: "The service did not accept this key. Look for a typing error, or ask for another.",
+    en: "The service did not accept this key. Check it for typing errors, or ask for another.",
     de: "Der Dienst hat diesen Schlüssel nicht angenommen. Suchen Sie nach Tippfehlern, oder bitten Sie um einen anderen.",
     fr: "Le service n’a pas accepté cette clé. Vérifiez la saisie ou demandez-en une autre.",
     es: "El servicio no aceptó esta clave. Revise si hay errores o pida otra.",
@@ -860,6 +860,14 @@ export const TEXTS = {
     ja: "コピーが許可されませんでした。ダウンロードしてください。",
   },
 
+  "said.not-saved": {
+    en: "The ZIP could not be saved. Perhaps there is too little space: download the pictures one by one.",
+    de: "Die ZIP-Datei konnte nicht gespeichert werden. Vielleicht ist zu wenig Platz: Laden Sie die Bilder einzeln herunter.",
+    fr: "Le fichier ZIP n’a pas pu être enregistré. Il manque peut-être de place : téléchargez les images une par une.",
+    es: "No se pudo guardar el ZIP. Quizá falta espacio: descargue las imágenes una por una.",
+    zh: "无法保存 ZIP 文件，可能空间不足。请逐张下载图片。",
+    ja: "ZIP を保存できませんでした。空き容量が足りない可能性があります。画像を 1 枚ずつダウンロードしてください。",
+  },
   "trouble.bytes": {
     en: "The file is too large",
     de: "Die Datei ist zu groß",
@@ -869,7 +877,7 @@ export const TEXTS = {
     ja: "ファイルが大きすぎます",
   },
   "trouble.bytes.detail": {
-    en: "It has {size}, and this service takes up to {limit}. Save it smaller, or as JPEG, and add it again.",
+    en: "It is {size}, and this service takes up to {limit}. Make it smaller, or save it as JPEG, and add it again.",
     de: "Sie hat {size}, und dieser Dienst nimmt bis {limit}. Speichern Sie sie kleiner oder als JPEG, und fügen Sie sie neu hinzu.",
     fr: "Il fait {size}, et ce service accepte jusqu’à {limit}. Enregistrez-le plus petit ou en JPEG, puis ajoutez-le de nouveau.",
     es: "Tiene {size}, y este servicio acepta hasta {limit}. Guárdelo más pequeño o como JPEG y añádalo de nuevo.",
@@ -1037,7 +1045,7 @@ export const TEXTS = {
     ja: "この設定では作れません",
   },
   "trouble.settings.detail": {
-    en: "{format} cannot hold this picture: it has no transparency and no animation, or is not made for this size.",
+    en: "{format} cannot hold this picture: the format has no transparency or no animation, or does not allow this size.",
     de: "{format} kann dieses Bild nicht aufnehmen: keine Transparenz, keine Animation, oder nicht diese Größe.",
     fr: "Le format {format} ne peut contenir cette image : transparence, animation ou taille n’y sont pas possibles.",
     es: "{format} no puede contener esta imagen por su transparencia, su animación o su tamaño.",
@@ -1173,7 +1181,7 @@ export const TEXTS = {
     ja: "もう一度お試しください。繰り返す場合は、ページを読み込み直してください。",
   },
 
-  percent: { en: "{value} %", de: "{value} %", fr: "{value} %", es: "{value} %", zh: "{value}%", ja: "{value}%" },
+  percent: { en: "{value}%", de: "{value} %", fr: "{value} %", es: "{value} %", zh: "{value}%", ja: "{value}%" },
   seconds: { en: "{value} s", de: "{value} s", fr: "{value} s", es: "{value} s", zh: "{value} 秒", ja: "{value} 秒" },
   minutes: { en: "{value} min", de: "{value} min", fr: "{value} min", es: "{value} min", zh: "{value} 分", ja: "{value} 分" },
 };
