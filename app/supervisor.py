@@ -24,6 +24,8 @@ _PROBES_FAILED = 3
 """A replica is killed after this many consecutive health checks without an answer of 200."""
 _KILL_SECONDS = 20.0
 """How far a replica may exceed its own deadlines before it is killed."""
+_REAP_SECONDS = 0.01
+"""How often a process that has closed its files is looked at until it has ended."""
 
 Start = Callable[[int, bool], BaseProcess]
 """Starts the replica with this number; the second argument is whether it replaces an earlier one."""
@@ -111,12 +113,15 @@ class Supervisor:
         watching = [asyncio.create_task(self._watch(index, process)), asyncio.create_task(self._insist(process))]
         try:
             await ended.wait()
+            loop.remove_reader(process.sentinel)
+            # Joined without a thread, as the system may refuse one.
+            while process.exitcode is None:  # noqa: ASYNC110
+                await asyncio.sleep(_REAP_SECONDS)
         finally:
             loop.remove_reader(process.sentinel)
             for task in watching:
                 task.cancel()
-        await asyncio.to_thread(process.join)
-        return process.exitcode or 0
+        return process.exitcode
 
     async def _watch(self, index: int, process: BaseProcess) -> None:
         """Kills `process` after too many consecutive failed health checks, once the first one has succeeded."""

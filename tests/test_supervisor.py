@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.process import BaseProcess
@@ -98,8 +99,13 @@ async def test_a_replica_that_ends_is_started_again(tmp_path: Path, monkeypatch:
 async def test_a_replica_that_the_system_cannot_start_again_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system may have no memory or no processes left for a while; other replicas serve on."""
+    """The system may have no memory, processes or threads left for a while; other replicas serve on."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
     monkeypatch.setattr(supervisor, "_PAUSES", (0.0,))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
     refusal = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
     started = Started(0, refusal, refusal)
     with structlog.testing.capture_logs() as logs:

@@ -16,12 +16,16 @@ from app.codec.types import DecodeLimits
 from app.errors import ClientError
 from app.options import UpscaleOptions
 
+_START_SECONDS = 90
+"""More than its service waits for it to be warm."""
+
 
 def main(memory_bytes: int, seconds: int) -> None:
     """Answers questions from standard input on standard output until the input ends.
 
     It may allocate `memory_bytes` once it is warm, and ends itself if one question takes `seconds`.
     """
+    signal.alarm(_START_SECONDS)  # a library that gets no thread may hang; the service, which would kill it, may die
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints must not end up in an answer
     warnings.simplefilter("ignore")
@@ -32,6 +36,7 @@ def main(memory_bytes: int, seconds: int) -> None:
     confinement.limit_memory(memory_bytes)
     gap = confinement.limit_calls()
     _warm_up()  # if decoding needs a call that is refused, the process must fail now and not at a picture
+    signal.alarm(0)
     _send(target, decoder_protocol.hello(gap))
     while len(prefix := source.read(decoder_protocol.PREFIX_SIZE)) == decoder_protocol.PREFIX_SIZE:
         size, options, limits = decoder_protocol.parsed_request(source.read(decoder_protocol.header_size(prefix)))

@@ -99,7 +99,7 @@ class Pool:
     def _state(self, slot: _Slot) -> WorkerState:
         thread = slot.thread
         if slot.state == "up" and thread:
-            if thread.dead:
+            if thread.over:
                 return "down"
             if thread.stuck_for() > self._config.hang_seconds:
                 return "hung"

@@ -34,6 +34,7 @@ class WorkerThread:
         self.models: Mapping[str, TileModel] = {}
         self.up = False
         self.over = False
+        """It no longer accepts work; the thread itself may not have ended yet."""
         self.error: BaseException | None = None
         self._factory = factory
         self._scheduler = scheduler
@@ -61,11 +62,6 @@ class WorkerThread:
         """Whether the thread has ended, or was never started."""
         return not self._thread.is_alive()
 
-    @property
-    def dead(self) -> bool:
-        """Whether it no longer accepts work; the thread itself may not have ended yet."""
-        return self.over or self.ended
-
     def stuck_for(self) -> float:
         """How many seconds the current call of the network has taken so far; 0.0 if there is none."""
         began = self._runner.busy_since if self._runner else None
@@ -73,7 +69,6 @@ class WorkerThread:
 
     def abandon(self) -> None:
         """Gives up a hung thread: its results are discarded, and its tiles go back to the queue."""
-        self.up = False
         if self._runner:
             self._runner.release()
         self._scheduler.release(self, TimeoutError(f"worker {self.name} hung"))

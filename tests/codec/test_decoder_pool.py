@@ -309,6 +309,17 @@ def test_closing_ends_the_processes() -> None:
             os.kill(pid, 0)
 
 
+def test_a_process_that_hangs_before_it_is_warm_ends_without_its_service() -> None:
+    hangs = (
+        "from app.codec import decoder_process as it; it._START_SECONDS = 1; it._warm_up = __import__('signal').pause; "
+    )
+    child = DecoderChild(1 << 30, 600.0, hangs + "it.main(int(sys.argv[2]), int(sys.argv[3]))")
+    try:
+        assert child._child.wait(60) == -signal.SIGALRM
+    finally:
+        child.kill()
+
+
 def test_one_process_starts_first_and_decodes_before_the_others_are_up() -> None:
     """The others would compete for the cores while it warms up, and one is enough for a service to be ready."""
     pool = DecoderPool(3, LIMITS)

@@ -4,15 +4,16 @@ import asyncio
 import gc
 import logging
 import threading
+import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from app.engine import Engine, EngineConfig
-from app.errors import InferenceFailed, StartupError
+from app.errors import Draining, InferenceFailed, StartupError
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Recorder, Tiles, expected, picture
 from tests.fakes import worker
@@ -73,6 +74,72 @@ async def test_the_networks_of_dead_workers_are_freed(start: Start, monkeypatch:
     gc.collect()
     assert len(alive) == 5
     assert [index for index, model in enumerate(alive) if model() is not None] == [4]
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Only references count: the collector may not run for a long time, and networks are large."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def until_freed(kept: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while kept() is not None:
+        assert time.monotonic() < end, "something still refers to it"
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("without_collector")
+async def test_the_network_of_a_dead_worker_is_freed_before_it_is_replaced(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("app.engine.worker_thread"), "disabled", True)  # records keep frames
+    alive: list[weakref.ref[FakeModel]] = []
+
+    def factory() -> FakeModel:
+        model = FakeModel(mortal(SystemExit("killed")))
+        alive.append(weakref.ref(model))
+        return model
+
+    engine = await start(factory, restart_seconds=60.0, restart_max_seconds=60.0)
+    task = asyncio.create_task(engine.upscale([picture(8, 8)], scale=4, client="me"))
+    await until_freed(alive[0])
+    assert engine.status().workers[0].restarts == 0
+    task.cancel()
+
+
+@pytest.mark.usefixtures("without_collector")
+async def test_the_networks_of_an_engine_are_freed_when_it_is_stopped_and_dropped() -> None:
+    alive: list[weakref.ref[FakeModel]] = []
+
+    def factory() -> FakeModel:
+        model = FakeModel()
+        alive.append(weakref.ref(model))
+        return model
+
+    engine = Engine([worker(factory), worker(factory)])
+    await engine.start()
+    await engine.upscale([picture(8, 8)], scale=4, client="me")
+    await engine.stop(30.0)
+    del engine
+    for each in alive:
+        await until_freed(each)
+
+
+async def test_a_worker_is_up_while_it_waits_and_while_it_computes(start: Start) -> None:
+    """However long it has waited, and until the call of the network has taken too long."""
+    gate = Gate()
+    engine = await start(FakeModel(gate), hang_seconds=0.9)
+    assert engine.status().workers[0].state == "up"
+    patient = await start(FakeModel(gate), hang_seconds=600.0)
+    task = asyncio.create_task(patient.upscale([picture(8, 8)], scale=4, client="me"))
+    await asyncio.to_thread(gate.wait_entered)
+    assert patient.status().workers[0].state == "up"
+    gate.open()
+    await task
 
 
 async def test_the_status_is_not_alive_while_the_only_worker_is_down(start: Start, recorder: Recorder) -> None:
@@ -264,9 +331,25 @@ async def test_an_engine_needs_at_least_one_worker() -> None:
         Engine([])
 
 
-async def test_stop_leaves_no_thread_behind(start: Start) -> None:
+async def test_stop_leaves_no_thread_behind(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     engine = await start(FakeModel, FakeModel)
     await engine.upscale([picture(20, 20)], scale=4, client="me")
     await engine.stop(1)
     await engine.stop(1)
     assert not any(thread.name.startswith("engine-") for thread in threading.enumerate())
+    assert not caplog.records
+
+
+async def test_stop_says_so_if_a_worker_does_not_end(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.engine.engine._JOIN_SECONDS", 0.1)
+    gate = Gate()
+    engine = await start(FakeModel(gate))
+    task = asyncio.create_task(engine.upscale([picture(8, 8)], scale=4, client="me"))
+    await asyncio.to_thread(gate.wait_entered)
+    await engine.stop(0.0)
+    assert "did not stop within 0 s" in caplog.text
+    with pytest.raises(Draining):
+        await task
+    gate.open()

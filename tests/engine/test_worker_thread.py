@@ -25,6 +25,18 @@ async def test_a_worker_warms_up_on_its_core_sizes_before_it_reports_up(
     assert model.warmed == shapes
 
 
+async def test_the_smallest_warm_up_is_of_the_first_network_only(start: Start) -> None:
+    models = [FakeModel(name="first"), FakeModel(name="second")]
+    await start(models, warm_up="smallest")
+    assert [model.warmed for model in models] == [[(1, 4, 4)], []]
+
+
+async def test_a_network_warms_up_on_the_tiles_of_its_largest_scale(start: Start) -> None:
+    model = FakeModel(scales=(2, 4, 8))
+    await start(model, warm_up="tiles")
+    assert model.warmed == [(1, 4, 4)], "at x8, tiles of 8 pixels would have too many pixels"
+
+
 async def test_warm_up_shapes_covers_every_shape_that_requests_can_have(start: Start) -> None:
     model = FakeModel()
     engine = await start(model, warm_up="shapes")
