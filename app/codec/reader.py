@@ -25,6 +25,9 @@ _BROKEN = (
 _CALL = re.compile(r"\w+ returned (?:'(?P<words>[^']+)'|\w+$)")
 """What imagecodecs says, of a function of a library; some have words for what is wrong."""
 _WITHOUT_PICTURE = "not identified by this driver"
+_DATA_BROKEN = "its compressed data is broken"
+_IN_PART = (_DATA_BROKEN, "image file is truncated", "it ends before its picture")
+"""What is said of files whose header is there, so that something of the picture may be, too."""
 
 
 def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
@@ -40,10 +43,12 @@ def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
     except MemoryError as error:
         raise UndecodablePicture(f"Decoding this {title} needs more memory than its header says.") from error
     except Exception as error:  # the decoders raise nearly every type there is on hostile bytes
-        advice = "Send the whole, undamaged file."
+        words, advice = _words(error), "Send the whole, undamaged file."
         if source.allow_truncated and not reader.decodes_truncated:
             advice = f"An {title} cannot be decoded in part, also with truncated=allow: send the whole file."
-        raise UndecodablePicture(f"The bytes do not decode as {title}: {_words(error)}. {advice}") from error
+        if not source.allow_truncated and reader.decodes_truncated and words.startswith(_IN_PART):
+            advice = "Send the whole file, or ask for what is there with truncated=allow."
+        raise UndecodablePicture(f"The bytes do not decode as {title}: {words}. {advice}") from error
 
 
 def _words(error: Exception) -> str:
@@ -58,7 +63,7 @@ def _words(error: Exception) -> str:
     if (call := _CALL.match(text)) and call["words"]:
         return call["words"]
     if call or text.startswith(_BROKEN):
-        return "its compressed data is broken"
+        return _DATA_BROKEN
     if text == _WITHOUT_PICTURE:
         return "it ends before a picture begins"
     return text.rstrip(".")[:160]

@@ -336,7 +336,7 @@ def test_internal_messages_of_decoders_are_not_passed_on(data: bytes) -> None:
     with pytest.raises(UndecodablePicture) as refused:
         codec().decode(data, wanted(2))
     assert not re.search(r"index|range|error|buffer|driver|object|returned|_|-\d", str(refused.value))
-    assert "Send the whole, undamaged file." in str(refused.value)
+    assert re.search(r"Send the whole(, undamaged file\.| file, or ask for what is there)", str(refused.value))
 
 
 def test_a_png_with_a_million_chunks_is_refused() -> None:

@@ -237,6 +237,36 @@ def test_an_incomplete_compressed_sixteen_bit_tiff_is_refused() -> None:
         codec().decode(whole[:-2000], ALLOW)
 
 
+@pytest.mark.parametrize("settings", [{}, {"byteorder": ">"}, {"bigtiff": True}, {"bigtiff": True, "byteorder": ">"}])
+@pytest.mark.parametrize("truncated", ["refuse", "allow"])
+def test_a_tiff_without_its_whole_directory_says_so(settings: dict[str, Any], truncated: Any) -> None:
+    """libtiff and Pillow write it behind the samples, and it names the predictor near its end."""
+    samples, file = picture(20, 30, 3), io.BytesIO()
+    tifffile.imwrite(file, samples, photometric="rgb", metadata=None, **settings)
+    whole = file.getvalue()
+    big, order = settings.get("bigtiff", False), "big" if "byteorder" in settings else "little"
+    place, last = (slice(8, 16), 20) if big else (slice(4, 8), 12)
+    start = int.from_bytes(whole[place], order)  # type: ignore[arg-type]  # it is one of two
+    with tifffile.TiffFile(io.BytesIO(whole)) as opened_file:
+        page = opened_file.pages.first
+        assert isinstance(page, tifffile.TiffPage)
+        end = start + (8 if big else 2) + last * len(page.tags)
+    moved = bytearray(whole + whole[start : end + last])
+    moved[place] = len(whole).to_bytes(place.stop - place.start, order)  # type: ignore[arg-type]
+    _, encoded = upscaled(bytes(moved))
+    assert np.array_equal(pixels(encoded.body), samples)
+    for at in (len(whole) - 100, len(whole), len(whole) + 1, len(moved) - last - 5):
+        with pytest.raises(UndecodablePicture, match="before the directory that says what is in it"):
+            codec().decode(bytes(moved[:at]), wanted(2, truncated=truncated))
+
+
+@pytest.mark.parametrize("form", ["TIFF", "WEBP", "GIF"])
+def test_the_error_of_a_file_cut_in_its_samples_says_what_can_be_asked_for(form: str) -> None:
+    whole = saved(_smooth(), form)
+    with pytest.raises(UndecodablePicture, match="or ask for what is there with truncated=allow"):
+        codec().decode(whole[: len(whole) * 3 // 4], wanted(2))
+
+
 @pytest.mark.parametrize("form", ["TIFF", "BMP", "GIF", "JPEG", "PNG"])
 def test_a_file_that_ends_in_its_header_is_refused(form: str) -> None:
     with pytest.raises(UndecodablePicture):

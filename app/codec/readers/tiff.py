@@ -30,6 +30,7 @@ from app.codec.readers.tiff_tags import (
     UNCOMPRESSED,
     WIDTH,
     camera_raw,
+    check_directory,
     check_kind,
     check_scans,
     check_storage,
@@ -110,6 +111,7 @@ class TiffReader(PillowReader):
     def _opened(self, data: bytes) -> Image.Image:
         if data[8:10] == b"CR":
             raise camera_raw()
+        check_directory(data)
         image = super()._opened(data)
         assert isinstance(image, TiffFile)
         check_kind(image.tag_v2)

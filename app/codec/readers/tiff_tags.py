@@ -1,7 +1,7 @@
 """What the tags of a TIFF's page say: how its samples are stored, and whether they are of a kind that is read."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tifffile
@@ -19,6 +19,7 @@ UNCOMPRESSED = 1
 HEADER = 8
 """Bytes, in which no strip or tile begins."""
 MOST_SAMPLES = 8
+_BIG = 43  # the version of a BigTIFF, whose offsets have eight bytes
 _STRIPS, _TILES, _ROWS_PER_STRIP, _FILL_ORDER, _FORMAT = 273, 324, 278, 266, 339
 _PLANES, _TOGETHER, _SEPARATE = 284, 1, 2
 _OLD_JPEG, _JPEG = 6, 7
@@ -36,6 +37,22 @@ _WITH_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 _COLORS = {_WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, _RGB: 3, INKS: 4}
 Tags = Mapping[int, Any]
 """A page's directory: values by tag, single or in a tuple."""
+
+
+def check_directory(data: bytes) -> None:
+    """UndecodablePicture if the file ends before the directory of its first page does, which may be behind the samples.
+
+    Pillow takes what it finds of the directory, so that all samples might be read, but without their predictor.
+    """
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    place, counted, entry = (8, 8, 20) if int.from_bytes(data[2:4], order) == _BIG else (4, 2, 12)
+    start = int.from_bytes(data[place : 2 * place], order)
+    end = start + counted + entry * int.from_bytes(data[start : start + counted], order)
+    if end > len(data):
+        raise UndecodablePicture(
+            f"The TIFF ends after {len(data):,} bytes, before the directory that says what is in it does, which begins "
+            f"at {start:,}. Send the whole file."
+        )
 
 
 def values(tags: Tags, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
