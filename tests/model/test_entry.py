@@ -47,6 +47,7 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
         (train.main, ["--data", "hr", *TINY, "--validate-on", "set"], "set/HR/a.png has 31x40 pixels; scores at x4"),
         (export.main, ["--run", "gone", "--to", "out"], "no weights at gone/weights.safetensors; train some with "),
         (export.main, ["--run", "run", "--to", "out", "--score", "gone"], "there is no folder gone/HR"),
+        (export.main, ["--run", "run", "--to", "out", "--score", "set", "--cards", "gone.md"], "gone.md: No such file"),
         (export.main, ["--run", "run", "--to", "gone/out"], "there is no folder gone for out; make it first"),
         (export.main, ["--weights", "w", "--onnx", "gone/out"], "there is no folder gone for out; make it first"),
         (curve.main, ["--run", "run", "--to", "gone/out.png"], "there is no folder gone for out.png; make it first"),
