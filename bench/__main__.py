@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.report import Plan, Section
-from model.entry import Parser
+from model.entry import Parser, check_output, file_errors
 
 MEASURES = {
     "network-64": ("bench.network", "measure_64"),
@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the numbers there as well")
     parser.add_argument("--quick", action="store_true", help="a smoke test of what is cheap; the numbers mean nothing")
     options = parser.parse_args(arguments)
+    with file_errors(parser.prog):
+        check_output(options.json)
     names = options.only or (CHEAP if options.quick else list(MEASURES))
     machine = importlib.import_module("bench.machine").describe()
     print(machine.markdown(), flush=True)

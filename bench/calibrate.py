@@ -28,7 +28,7 @@ from app.service.clean_up import COMPRESSION, STEPS, suitable
 from app.settings import Settings
 from model.checkpoint import load_tensors, save_tensors
 from model.degradations import noisy, shrink
-from model.entry import Parser
+from model.entry import Parser, file_errors
 from model.evaluate import luma_8bit, pad
 from model.model_card import write_block
 from model.pictures import find_pictures, read
@@ -106,7 +106,7 @@ def saved(picture: Rgb, form: str, **options: Any) -> bytes:
 
 
 def middles(folder: Path) -> Iterator[Rgb]:
-    """The middle of every colour picture, at most SIDE pixels high and wide."""
+    """The middle of every picture as RGB, gray ones too, at most SIDE pixels high and wide."""
     for path in find_pictures([folder]):
         picture = read(path)
         height, width = (min(SIDE, length // 8 * 8) for length in picture.shape[:2])
@@ -194,29 +194,28 @@ def main() -> None:
     )
     parser.add_argument("--dry", action="store_true", help="leave the weights as they are")
     arguments = parser.parse_args()
-    base, end, *between = map(Weights.open, (arguments.base, arguments.weights, *arguments.waypoints))
-    for each in (end, *between):
-        if base.info.config != each.info.config:
-            parser.error(f"{each.info.name} is of another form than {base.info.name}")
-    plain = base if arguments.plain is None else Weights.open(arguments.plain)
-    if plain.info.name not in (base.info.name, base.info.deep_of) or plain.info.scales != base.info.scales:
-        parser.error(f"{base.info.name} is no deep companion of {plain.info.name}")
-    base.clean_with(end, between)
-    torch.set_num_threads(1)
-    pictures = list(middles(arguments.data))
-    if not pictures:
-        parser.error(f"there are no pictures in {arguments.data}")
-    runtime, plain_runtime = (each.runtime("cpu", "float32") for each in (base, plain))
-    measured = measure(runtime, plain_runtime, pictures, base.info.scales[-1])
-    strengths = points(measured)
-    table = as_table(measured, strengths)
-    print(table)
-    for card in arguments.cards:
-        card.write_text(write_block(card.read_text(), f"clean {end.info.name}", table))
-    if not arguments.dry:
-        tensors, about = load_tensors(arguments.weights)
-        about["clean"] = {"base": base.info.name, "strengths": strengths}
-        save_tensors(arguments.weights, tensors, about)
+    with file_errors(parser.prog):
+        base, end, *between = map(Weights.open, (arguments.base, arguments.weights, *arguments.waypoints))
+        for each in (end, *between):
+            if base.info.config != each.info.config:
+                parser.error(f"{each.info.name} is of another form than {base.info.name}")
+        plain = base if arguments.plain is None else Weights.open(arguments.plain)
+        if plain.info.name not in (base.info.name, base.info.deep_of) or plain.info.scales != base.info.scales:
+            parser.error(f"{base.info.name} is no deep companion of {plain.info.name}")
+        base.clean_with(end, between)
+        torch.set_num_threads(1)
+        pictures = list(middles(arguments.data))
+        runtime, plain_runtime = (each.runtime("cpu", "float32") for each in (base, plain))
+        measured = measure(runtime, plain_runtime, pictures, base.info.scales[-1])
+        strengths = points(measured)
+        table = as_table(measured, strengths)
+        print(table)
+        for card in arguments.cards:
+            card.write_text(write_block(card.read_text(), f"clean {end.info.name}", table))
+        if not arguments.dry:
+            tensors, about = load_tensors(arguments.weights)
+            about["clean"] = {"base": base.info.name, "strengths": strengths}
+            save_tensors(arguments.weights, tensors, about)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from app.cli.local import LocalBackend, local_settings
 from app.options import UpscaleOptions
 from bench.degraded import jpeg, noise, png
-from model.entry import Parser
+from model.entry import Parser, check_output, file_errors
 
 SCALE = 4
 WIDTH, HEIGHT = 52, 40
@@ -165,7 +165,9 @@ def main() -> None:
     parser = Parser("bench.crops", __doc__)
     parser.add_argument("--to", type=Path, required=True, help="PNG to write")
     arguments = parser.parse_args()
-    sheet(asyncio.run(strips())).save(arguments.to, optimize=True)
+    with file_errors(parser.prog):
+        check_output(arguments.to, ".png")
+        sheet(asyncio.run(strips())).save(arguments.to, optimize=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from app.cli.local import LocalBackend, local_settings
 from app.options import MORE_EFFORT, MoreEffort, UpscaleOptions
 from bench.png import DATA
 from model.color import linear_from_srgb, srgb_from_linear
-from model.entry import Parser
+from model.entry import Parser, file_errors, strength
 from model.evaluate import luma_8bit, pairs
 from model.model_card import write_block
 from model.quality import psnr
@@ -190,18 +190,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the sets, each with HR and LRx4")
     parser.add_argument("--sets", nargs="+", default=["Set5", "Set14"])
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
-    parser.add_argument("--strengths", nargs="*", type=float, default=list(STRENGTHS))
+    parser.add_argument("--strengths", nargs="*", type=strength, default=list(STRENGTHS))
     parser.add_argument("--quality", choices=MORE_EFFORT, help="as of POST /upscale")
     parser.add_argument(
         "--cards", type=Path, nargs="*", default=[], help="Markdown files whose block `degraded` to renew"
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    lines = asyncio.run(scores(arguments.data, arguments.sets, arguments.rows, arguments.strengths, arguments.quality))
-    table = as_table(lines, arguments.strengths)
-    print(table)
-    for card in arguments.cards:
-        card.write_text(write_block(card.read_text(), "degraded", table))
+    with file_errors(parser.prog):
+        lines = asyncio.run(
+            scores(arguments.data, arguments.sets, arguments.rows, arguments.strengths, arguments.quality)
+        )
+        table = as_table(lines, arguments.strengths)
+        print(table)
+        for card in arguments.cards:
+            card.write_text(write_block(card.read_text(), "degraded", table))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from app.codec.history.pixels import findings_of
 from app.codec.split import split
 from bench.png import DATA
 from model.degradations import noisy, shrink
-from model.entry import Parser
+from model.entry import Parser, file_errors
 from model.model_card import write_block
 from model.pictures import Picture, find_pictures, read
 
@@ -68,10 +68,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", default=FOLDERS, help="folders of pictures")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files: block `findings` to renew")
     arguments = parser.parse_args()
-    table = "\n".join(lines([read(path) for path in find_pictures(arguments.data)]))
-    print(table)
-    for card in arguments.cards:
-        card.write_text(write_block(card.read_text(), "findings", table))
+    with file_errors(parser.prog):
+        table = "\n".join(lines([read(path) for path in find_pictures(arguments.data)]))
+        print(table)
+        for card in arguments.cards:
+            card.write_text(write_block(card.read_text(), "findings", table))
 
 
 if __name__ == "__main__":

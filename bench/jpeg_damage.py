@@ -17,7 +17,7 @@ from app.codec.types import DecodeLimits
 from app.errors import ClientError
 from app.options import UpscaleOptions
 from bench.pictures import photograph
-from model.entry import Parser
+from model.entry import Parser, at_least
 
 KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "gray": ("L", {}),
@@ -70,7 +70,7 @@ def noticed(seeds: int) -> tuple[Counter[tuple[str, str, int]], int]:
 def main() -> None:
     """A table in Markdown, in percent."""
     parser = Parser("bench.jpeg_damage", __doc__)
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=at_least(1), default=20)
     found, count = noticed(parser.parse_args().seeds)
     columns = [(damage, size) for damage in DAMAGES for size in SIZES]
     print("| JPEG | " + " | ".join(f"{damage}, {size} bytes" for damage, size in columns) + " |")

@@ -25,7 +25,7 @@ from app.codec.split import split
 from app.codec.writers.png import write
 from app.options import UpscaleOptions
 from model import resample
-from model.entry import Parser
+from model.entry import Parser, at_least, check_output, file_errors
 
 SCALE: Final = 4
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "bench"
@@ -176,8 +176,10 @@ def main() -> None:
     parser = Parser("bench.png", __doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with Set5 and Set14")
     parser.add_argument("--json", type=Path, help="write the numbers here")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=at_least(1), default=3)
     arguments = parser.parse_args()
+    with file_errors(parser.prog):
+        check_output(arguments.json)
     totals = compare(arguments.data, arguments.runs)
     print(f"\n{'set':22} {'encoder':16} {'size':>7} {'speed':>7} {'ms/MP':>7}   (size and speed relative to Pillow)")
     for group, found in totals.items():

@@ -13,7 +13,7 @@ from app.build import build_formulas
 from app.codec.merge import merge
 from app.codec.split import split
 from bench.png import DATA, WEIGHTS
-from model.entry import Parser
+from model.entry import Parser, file_errors
 from model.evaluate import luma_8bit, pad, pairs
 from model.quality import psnr
 from model.resample import degrade
@@ -43,10 +43,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with Set5 and Set14")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()
-    for name in ("Set5", "Set14"):
-        found = scores(arguments.data / name, arguments.weights)
-        for scale in sorted({scale for scale, _ in found}):
-            print(f"{name:<6} x{scale}  without {found[scale, False]:.3f} dB, as served {found[scale, True]:.3f} dB")
+    with file_errors(parser.prog):
+        for name in ("Set5", "Set14"):
+            found = scores(arguments.data / name, arguments.weights)
+            for scale in sorted({scale for scale, _ in found}):
+                print(
+                    f"{name:<6} x{scale}  without {found[scale, False]:.3f} dB, as served {found[scale, True]:.3f} dB"
+                )
 
 
 if __name__ == "__main__":

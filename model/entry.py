@@ -37,6 +37,7 @@ class Parser(argparse.ArgumentParser):
 def file_errors(program: str) -> Iterator[None]:
     """Ends `program` with one line and exit code 1 for what its user can fix: files, folders, pictures, settings.
 
+    Ctrl-C ends it with one line, too, and 130, as a shell expects.
     From then on, standard output takes any text: characters that its encoding lacks, as in file names, are escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -48,6 +49,9 @@ def file_errors(program: str) -> Iterator[None]:
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise SystemExit(f"{program}: {printable(reason)}") from None
+    except KeyboardInterrupt:
+        print(f"\n{program}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def check_output(path: Path | None, *suffixes: str) -> None:
@@ -72,6 +76,16 @@ def at_least(least: int) -> Callable[[str], int]:
 
     parse.__name__ = "int"  # argparse names this type if the text is not a number
     return parse
+
+
+def strength(text: str) -> float:
+    """For argparse: parses a strength of clean-up, 0 to 1."""
+    if not 0 <= (value := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"the strength is {value:g}; give one from 0 to 1")
+    return value
+
+
+strength.__name__ = "float"  # argparse names this type if the text is not a number
 
 
 def jpeg_quality(text: str) -> int:

@@ -127,7 +127,7 @@ def score_picture(
     """
     finest = scales[-1]
     results = []
-    for scale, level in zip(scales, enlarge(folded, luma(low)), strict=True):
+    for scale, level in zip(scales, enlarge(folded, luma(low))[: len(scales)], strict=True):
         wanted = truth if scale == finest else degrade(truth, finest // scale)
         target = luma_8bit(wanted)
         ours = round_to_uint8(level.astype(np.float64) * 255)
@@ -145,19 +145,25 @@ def evaluate(
     enlarge: Enlarge = upscale,
     jpeg: int | None = None,
     rgb: bool = False,
+    scale: int | None = None,
 ) -> list[Score]:
     """Scores of every picture in `hr`; its low resolution is in `lr` (a.png or ax4.png), or made by the 8-bit recipe.
 
     Folders in `hr` may be folders in `lr`, too. `jpeg` is a JPEG quality that the low resolution is compressed with
-    first. `rgb` adds PSNR over R'G'B', with chroma enlarged bicubically.
+    first. `rgb` adds PSNR over R'G'B', with chroma enlarged bicubically. `scale` is that of the low resolution, by
+    default the network's; finer levels are left out. Raises UsageError for a scale that the network lacks.
     """
-    network, _ = load_weights(weights)
+    network, info = load_weights(weights)
     with torch.no_grad():
         folded = network.fold()
+    scale = scale or info.config.scale
+    if scale not in info.scales:
+        raise UsageError(f"{weights} has no level for scale {scale}; give one of {', '.join(map(str, info.scales))}")
+    scales = [each for each in info.scales if each <= scale]
     scores = []
-    for name, truth, low in pairs(hr, lr, network.config.scale):
+    for name, truth, low in pairs(hr, lr, scale):
         low = low if jpeg is None else through_jpeg(low, jpeg)
-        scores += score_picture(folded, network.config.scales, name, truth, low, enlarge, rgb)
+        scores += score_picture(folded, scales, name, truth, low, enlarge, rgb)
     return scores
 
 
@@ -232,6 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--lr", type=Path, help="folder of low-resolution pictures: a.png, ax4.png or a_x4.png for a.png"
     )
+    parser.add_argument(
+        "--scale", type=int, help="of the low resolution (default: the network's); finer levels are left out"
+    )
     passes = parser.add_mutually_exclusive_group()
     passes.add_argument("--twice", action="store_true", help="score the mean over the picture and a quarter turn of it")
     passes.add_argument(
@@ -245,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     enlarge = upscale_ensemble if options.ensemble else upscale_twice if options.twice else upscale
     with file_errors(parser.prog):
-        scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg, options.rgb)
+        scores = evaluate(options.weights, options.hr, options.lr, enlarge, options.jpeg, options.rgb, options.scale)
     print(json.dumps(summary(scores)) if options.json else table(scores))
 
 

@@ -47,13 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.to is None and options.onnx is None:
         parser.error("say what to write: weights with --to, or an ONNX model with --onnx")
-    if options.cards and options.to is None:
-        parser.error("--cards tells of the weights that --to writes; give both")
+    if options.to is None:
+        for name in ("score", "data", "purpose", "waypoint", "deep_of", "cards"):
+            if getattr(options, name):
+                parser.error(f"--{name.replace('_', '-')} is about the weights that --to writes; give both")
+    if options.jpeg and not options.score:
+        parser.error("--jpeg says how to score; give the folders with --score")
     with file_errors(parser.prog):
         if options.waypoint:
             options.waypoint = waypoint_of(*options.waypoint)
         for path in (options.to, options.onnx):
             check_output(path)
+        for card in options.cards:
+            card.read_text("utf-8")  # a wrong name is noticed before the scoring, not after
         weights = options.weights or options.run / "weights.safetensors"
         if options.to is not None:
             export(weights, options)

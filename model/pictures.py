@@ -1,8 +1,9 @@
 """Picture files for training and scoring: finding them, and reading their samples."""
 
 import io
+import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import imagecodecs
@@ -23,23 +24,41 @@ class PictureError(Exception):
 def find_pictures(folders: Sequence[Path]) -> list[Path]:
     """Every picture below `folders`, sorted, so that the order is the same everywhere; none that is hidden.
 
-    Raises FileNotFoundError where a folder is missing, or all of them hold no picture.
+    Links to folders are followed, as data sets often are such links. Raises FileNotFoundError where a folder is
+    missing, or all of them hold no picture.
     """
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
-    found = [path for folder in folders for path in folder.rglob("*") if _is_picture(path, folder)]
+    found = [path for folder in folders for path in _files_below(folder) if _is_picture(path)]
     if not found:
         raise FileNotFoundError(f"no pictures below {', '.join(map(str, folders))}; give folders that hold PNG or JPEG")
     return sorted(found, key=str)
 
 
-def _is_picture(path: Path, folder: Path) -> bool:
-    """Whether a file below `folder` is a regular one with a picture's name, and not hidden, as a Mac's `._a.png` is.
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Everything in a folder and its subfolders but folders and what is hidden, as a Mac's `._a.png` is.
+
+    A folder that several links lead to is searched once, so links to a folder above do no harm.
+    """
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        status = Path(place).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            folders.clear()
+            continue
+        seen.add(identity)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a path is a regular file with a picture's name.
 
     A dangling link counts as one: reading it raises the error that says so.
     """
-    if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in path.relative_to(folder).parts):
+    if path.suffix.lower() not in SUFFIXES:
         return False
     try:
         return stat.S_ISREG(path.stat().st_mode)
@@ -52,9 +71,12 @@ def low_resolution_of(path: Path, folder: Path, scale: int) -> Path:
 
     Raises FileNotFoundError.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
     stems = (path.stem, f"{path.stem}x{scale}", f"{path.stem}_x{scale}")
+    suffixes = sorted(SUFFIXES)
     for stem in stems:
-        for suffix in (path.suffix, *sorted(SUFFIXES)):
+        for suffix in (path.suffix, *suffixes, *map(str.upper, suffixes)):
             if (found := folder / f"{stem}{suffix}").is_file():
                 return found
     raise FileNotFoundError(f"{folder} has no low resolution of {path.name}; name it {', '.join(stems)}")

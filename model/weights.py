@@ -103,6 +103,8 @@ def read_safetensors(path: Path, framework: str) -> tuple[dict[str, Any], dict[s
 
     Raises WeightsError.
     """
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder; name a weights file in it")
     try:
         with safe_open(path, framework=framework) as file:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}

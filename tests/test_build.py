@@ -118,7 +118,7 @@ def test_a_bad_file_in_a_folder_fails_the_start(folder: Path) -> None:
 
 
 def test_a_folder_as_the_first_network_fails_the_start(folder: Path) -> None:
-    with pytest.raises(StartupError, match="is not a readable safetensors file"):
+    with pytest.raises(StartupError, match="is a folder; name a weights file in it"):
         open_model(Settings(weights=folder), None)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from model.checkpoint import save_tensors
-from model.entry import Parser, UsageError, check_output, file_errors
+from model.entry import Parser, UsageError, check_output, file_errors, strength
 from model.mixing import mixed
 from model.weights import read_weights
 
@@ -17,12 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("model.training.mean", __doc__)
     parser.add_argument("near", type=Path, help="weights file")
     parser.add_argument("far", type=Path, help="weights file of a network of the same form")
-    parser.add_argument("--strength", type=float, default=0.5, help="weight of the second, 0 to 1 (default: 0.5)")
+    parser.add_argument("--strength", type=strength, default=0.5, help="weight of the second, 0 to 1 (default: 0.5)")
     parser.add_argument("--to", type=Path, required=True, help="weights file to write; the same bytes every time")
     options = parser.parse_args(arguments)
     with file_errors(parser.prog):
-        if not 0 <= options.strength <= 1:
-            raise UsageError(f"the strength is {options.strength:g}; give one from 0 to 1")
         check_output(options.to)
         (near, about), (far, other) = read_weights(options.near), read_weights(options.far)
         if about.config != other.config:

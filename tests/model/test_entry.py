@@ -26,10 +26,11 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
         (evaluate.main, ["--weights", "w", "--hr", "gone"], "there is no folder gone"),
         (evaluate.main, ["--weights", "w", "--hr", "text"], "there is no folder text"),
         (evaluate.main, ["--weights", "w", "--hr", "empty"], "no pictures below empty; give folders that hold PNG"),
+        (evaluate.main, ["--weights", "w", "--hr", "hr", "--lr", "gone"], "there is no folder gone"),
         (
             evaluate.main,
-            ["--weights", "w", "--hr", "hr", "--lr", "gone"],
-            "gone has no low resolution of a.png; name it",
+            ["--weights", "w", "--hr", "hr", "--lr", "empty"],
+            "empty has no low resolution of a.png; name it",
         ),
         (evaluate.main, ["--weights", "w", "--hr", "bad"], "bad/a.png: not a readable picture (no PNG, JPEG, "),
         (
@@ -46,6 +47,7 @@ TINY = ["--depth", "1", "--core", "16", "--batch", "1", "--steps", "1", "--devic
         (train.main, ["--data", "hr", *TINY, "--validate-on", "set"], "set/HR/a.png has 31x40 pixels; scores at x4"),
         (export.main, ["--run", "gone", "--to", "out"], "no weights at gone/weights.safetensors; train some with "),
         (export.main, ["--run", "run", "--to", "out", "--score", "gone"], "there is no folder gone/HR"),
+        (export.main, ["--run", "run", "--to", "out", "--score", "set", "--cards", "gone.md"], "gone.md: No such file"),
         (export.main, ["--run", "run", "--to", "gone/out"], "there is no folder gone for out; make it first"),
         (export.main, ["--weights", "w", "--onnx", "gone/out"], "there is no folder gone for out; make it first"),
         (curve.main, ["--run", "run", "--to", "gone/out.png"], "there is no folder gone for out.png; make it first"),
@@ -117,6 +119,13 @@ def test_the_error_is_one_line_whatever_file_names_contain() -> None:
     with pytest.raises(SystemExit) as end, file_errors("it"):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", os.fsdecode(b"a\n\xff"))
     assert end.value.code == r"it: a\n\udcff: No such file or directory"
+
+
+def test_an_interrupt_ends_a_program_with_one_line_and_130(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, file_errors("it"):
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "\nit: interrupted\n"
 
 
 def test_characters_that_stdout_cannot_encode_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:

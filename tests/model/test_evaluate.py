@@ -15,6 +15,7 @@ from PIL import Image
 from model import export
 from model.checkpoint import load_weights, save_weights
 from model.color import luma, rgb_from_ycbcr, ycbcr_from_rgb
+from model.entry import UsageError
 from model.evaluate import (
     Enlarge,
     Score,
@@ -302,6 +303,17 @@ def test_the_command_can_score_rgb(tmp_path: Path, weights_file: Path, capsys: p
     main(["--weights", str(weights_file), "--hr", str(tmp_path / "hr"), "--rgb", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert list(found["4"]) == ["psnr", "ssim", "bicubic_psnr", "bicubic_ssim", "rgb_psnr", "bicubic_rgb_psnr"]
+
+
+def test_a_coarser_level_is_scored_on_low_resolutions_of_its_own_scale(tmp_path: Path, weights_file: Path) -> None:
+    (picture,) = save_pictures(tmp_path / "hr", [(64, 72)])
+    (score,) = evaluate(weights_file, tmp_path / "hr", scale=2)
+    folded = load_weights(weights_file)[0].fold()
+    ours = round_to_uint8(upscale(folded, luma(degrade(picture, 2)))[0].astype(np.float64) * 255)
+    assert score.scale == 2
+    assert score.psnr == psnr(ours, luma_8bit(picture), 2)
+    with pytest.raises(UsageError, match="has no level for scale 8; give one of 2, 4"):
+        evaluate(weights_file, tmp_path / "hr", scale=8)
 
 
 def test_low_resolution_of_another_size_is_refused(tmp_path: Path, weights_file: Path) -> None:

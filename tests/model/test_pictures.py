@@ -38,6 +38,17 @@ def test_hidden_files_folders_and_pipes_are_not_taken_for_pictures(tmp_path: Pat
     assert [path.name for path in find_pictures([folder])] == ["gone.png", "a.png"]
 
 
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    """Data sets are often links; one that leads back up, or a second one to the same folder, adds nothing."""
+    save_pictures(tmp_path / "elsewhere" / "deep", [(4, 4)])
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("set", "the same"):
+        (data / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "up").symlink_to(data)
+    assert find_pictures([data]) == [data / "set" / "deep" / "a.png"]
+
+
 def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no pictures below .*; give folders that hold PNG or JPEG"):
         find_pictures([tmp_path])
@@ -143,7 +154,7 @@ def test_every_mode_becomes_gray_or_rgb(tmp_path: Path, mode: str) -> None:
     assert read(path).shape == ((8, 12) if mode in ("1", "L", "LA") else (8, 12, 3))
 
 
-@pytest.mark.parametrize("name", ["baby.png", "babyx4.png", "baby_x4.png", "babyx4.tif"])
+@pytest.mark.parametrize("name", ["baby.png", "babyx4.png", "baby_x4.png", "babyx4.tif", "baby.PNG", "babyx4.JPG"])
 def test_low_resolution_files_are_found_by_common_naming_schemes(tmp_path: Path, name: str) -> None:
     for file in (name, "babyx2.png", "babysitterx4.png"):
         (tmp_path / file).touch()

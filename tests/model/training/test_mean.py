@@ -29,15 +29,17 @@ def test_the_mean_equals_the_weights_served_at_that_strength(tmp_path: Path) -> 
     assert to.read_bytes() == first
 
 
-def test_impossible_means_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_impossible_means_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     near, far = (tmp_path / f"{name}.safetensors" for name in ("near", "far"))
     save_weights(near, random_network(CONFIG))
     save_weights(far, random_network(LapSRNConfig(depth=2, width=2)))
     to = ["--to", str(tmp_path / "to.safetensors")]
     with pytest.raises(SystemExit, match="differ in form"):
         main([str(near), str(far), *to])
-    with pytest.raises(SystemExit, match=r"the strength is 1\.5; give one from 0 to 1"):
-        main([str(near), str(near), "--strength", "1.5", *to])
+    for strength, line in (("1.5", "the strength is 1.5; give one from 0 to 1"), ("x", "invalid float value: 'x'")):
+        with pytest.raises(SystemExit):
+            main([str(near), str(near), "--strength", strength, *to])
+        assert line in capsys.readouterr().err
     with pytest.raises(SystemExit, match="there is no folder"):
         main([str(near), str(near), "--to", str(tmp_path / "gone" / "to.safetensors")])
     with pytest.raises(SystemExit, match="no weights at"):
