@@ -1,6 +1,7 @@
 """What the tags of a TIFF's page say: how its samples are stored, and whether they are of a kind that is read."""
 
 from collections.abc import Mapping
+from itertools import islice, zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -159,14 +160,14 @@ def check_tiles(tags: Tags, limits: DecodeLimits) -> None:
 
 def check_scans(tags: Tags, data: bytes) -> None:
     """UndecodablePicture if a strip or tile is a JPEG of more scans than any encoder writes, which tifffile decodes."""
-    begins = np.array(starts(tags), np.uint64)
-    if not _is_jpeg(tags) or not begins.size:
+    places = starts(tags)
+    if not _is_jpeg(tags) or not places:
         return
     sizes = values(tags, STRIP_BYTES, ()) or values(tags, TILE_BYTES, ())
-    unknown = (len(data),) * max(0, begins.size - len(sizes))
-    ends = begins + np.array((*sizes, *unknown)[: begins.size], np.uint64)
+    parts = islice(zip_longest(places, sizes, fillvalue=len(data)), len(places))  # whose sizes need not be listed
+    begins, ends = np.array([(min(place, len(data)), min(place + size, len(data))) for place, size in parts]).T
     file = np.frombuffer(data, np.uint8)
-    scans = np.flatnonzero((file[:-1] == _SCAN[0]) & (file[1:] == _SCAN[1])).astype(np.uint64)
+    scans = np.flatnonzero((file[:-1] == _SCAN[0]) & (file[1:] == _SCAN[1]))
     if (np.searchsorted(scans, ends) - np.searchsorted(scans, begins)).max() > MAX_SCANS:
         raise UndecodablePicture(
             f"The TIFF has a strip or tile that is a JPEG of more than {MAX_SCANS} scans. Save it with an ordinary "
