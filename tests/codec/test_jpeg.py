@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.codec.readers.jpeg import MAX_SCANS, scans_of, segments_of, zeroed
+from app.codec.limits import MAX_SCANS
+from app.codec.readers.jpeg import scans_of, segments_of, zeroed
 from app.errors import UndecodablePicture
 from tests.codec.support import assert_same, codec, picture, pixels, saved, upscaled, wanted
 
