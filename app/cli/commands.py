@@ -11,7 +11,7 @@ import typer
 from app.cli.command import Command, typed
 from app.cli.option_flags import with_upscale_options
 from app.cli.parameters import ApiKey, AsJson, Device, Jobs, Level, Name, Overwrite, Quiet, Server, Weights
-from app.cli.process import INTERRUPTED, end, leave, prepare_streams
+from app.cli.process import INTERRUPTED, end, leave, prepare_streams, surroundings_failed
 from app.options import UpscaleOptions
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -324,3 +324,5 @@ def main() -> None:
         if exit.code == INTERRUPTED:
             leave()
         raise
+    except OSError as error:
+        leave(surroundings_failed(error))

@@ -65,6 +65,17 @@ def leave(code: int = INTERRUPTED) -> NoReturn:
     os._exit(code)
 
 
+def surroundings_failed(error: OSError) -> int:
+    """Prints what no command expects, such as a full disk behind standard output, and returns the exit code."""
+    from app.cli import files
+
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return _print_error("the working folder has been deleted: change to another one.", 1)
+    return _print_error(f"{error.filename}: {files.reason(error)}" if error.filename else files.reason(error), 1)
+
+
 def _print_error(message: str, code: int) -> int:
     from app.cli.wording import printable
 

@@ -300,6 +300,27 @@ def test_a_report_that_cannot_be_written_is_an_error_of_one_line(url: str, tmp_p
     assert done.stderr == "lapsrn: the report cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["upscale", "--help"], ["doctor", "--json"]])
+def test_output_that_cannot_be_printed_is_an_error_of_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*LAPSRN, *arguments], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "lapsrn: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["upscale", "a.png", "-o", "b.png"], ["watch", ".", "-o", "b"], ["compare", "a.png", "-o", "b.png"]]
+)
+def test_a_deleted_working_folder_is_an_error_of_one_line(tmp_path: Path, arguments: list[str]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", 'rmdir "$0" && exec "$@"', str(gone), *LAPSRN, *arguments]
+    done = subprocess.run(command, cwd=gone, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "lapsrn: the working folder has been deleted: change to another one.\n"
+
+
 def read_until(source: int, text: bytes, before: bytes = b"") -> bytes:
     """What comes out of a terminal up to `text`, at most a minute's worth."""
     until = time.monotonic() + 60
