@@ -47,7 +47,7 @@ def test_progress_is_shown_in_percent(service: Running, visit: Visit) -> None:
     page.wait_for_selector(".entry[data-state=queued], .entry[data-state=running]")
     service.pace.step()
     until(page, r"/^[1-9][\d.]*%/.test(document.querySelector('#work-text').textContent)")
-    done = float(text(page, "#work-text").split(" ")[0]) / 100
+    done = float(text(page, "#work-text").split("%")[0]) / 100
     assert 0 < done < 1
     share = float(page.locator("#work-bar").evaluate("bar => bar.value"))
     assert share == pytest.approx(0.1 + 0.8 * done, abs=0.01)
@@ -184,7 +184,7 @@ def test_a_file_beyond_the_limit_is_not_sent(service: Running, visit: Visit) -> 
     page.on("request", lambda request: sent.append(request.method))
     upload(page, ("huge.png", bytes(3000)))
     page.wait_for_selector(".entry[data-state=failed]")
-    assert text(page, "#trouble-detail").startswith("It has 3 kB, and this service takes up to 2 kB.")
+    assert text(page, "#trouble-detail").startswith("It is 3 kB, and this service takes up to 2 kB.")
     assert "POST" not in sent
 
 

@@ -111,7 +111,7 @@ def test_a_folder_without_pictures_is_reported(service: Running, visit: Visit, t
     page = visit(service.url)
     page.set_input_files("#folder", tmp_path)
     until(page, "!document.querySelector('#toast').hidden")
-    assert text(page, "#toast-words") == "There are no pictures in it."
+    assert text(page, "#toast-words") == "There are no pictures in this folder."
 
 
 @pytest.mark.parametrize("busy", [True, False])
