@@ -6,7 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from app.engine import Engine, Plane
+from app.engine import Engine, EngineConfig, Plane
+from app.engine.batch import BatchLimit
+from app.engine.tiles import Shape
 from app.errors import InferenceFailed
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Tiles, expected, picture
@@ -149,6 +151,21 @@ async def test_the_batch_limit_grows_again_once_memory_suffices(start: Start) ->
     await engine.upscale([picture(8, 8 * 16)], scale=4, client="me")
     sizes = [shape[0] for shape, _, _ in model.calls]
     assert sizes == [4, 2, 2, 2, 2, 4, 4]
+
+
+def test_a_batch_limit_doubles_up_to_its_maximum_and_counts_from_the_last_failure() -> None:
+    limit, pixel = (
+        BatchLimit(EngineConfig(max_batch_tiles=1000, max_batch_pixels=100, memory_recovery_batches=2)),
+        Shape(1, 1, 2),
+    )
+    limit.halve(pixel, 60)
+    limit.succeeded()
+    limit.halve(pixel, 20)
+    limits = []
+    for _ in range(10):
+        limits.append(limit(pixel))
+        limit.succeeded()
+    assert limits == [10, 10, 20, 20, 40, 40, 80, 80, 100, 100]
 
 
 async def test_a_request_fails_if_memory_does_not_suffice_for_a_single_tile(start: Start) -> None:

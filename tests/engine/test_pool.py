@@ -113,7 +113,8 @@ async def test_the_network_of_a_dead_worker_is_freed_before_it_is_replaced(
 
 @pytest.mark.usefixtures("without_collector")
 async def test_the_networks_of_an_engine_are_freed_when_it_is_stopped_and_dropped() -> None:
-    alive: list[weakref.ref[FakeModel]] = []
+    """And what they are built from."""
+    alive: list[weakref.ref[Any]] = []
 
     def factory() -> FakeModel:
         model = FakeModel()
@@ -124,7 +125,8 @@ async def test_the_networks_of_an_engine_are_freed_when_it_is_stopped_and_droppe
     await engine.start()
     await engine.upscale([picture(8, 8)], scale=4, client="me")
     await engine.stop(30.0)
-    del engine
+    alive.append(weakref.ref(factory))
+    del engine, factory
     for each in alive:
         await until_freed(each)
 
