@@ -7,7 +7,7 @@ ICC.1:2022). Those of PQ and HLG map to the range of ordinary displays, and the 
 import contextlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +38,14 @@ def _smpte240(levels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 _CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-    4: lambda levels: levels**2.2,
-    5: lambda levels: levels**2.8,
     7: _smpte240,
     8: lambda levels: levels,
     9: lambda levels: np.where(levels > 0, 10 ** (2 * (levels - 1)), 0),
     10: lambda levels: np.where(levels > 0, 10 ** (2.5 * (levels - 1)), 0),
     13: light_of_srgb,
-    17: lambda levels: levels**2.6,
 }
-"""Levels 0..1 to light 0..1 by transfer characteristics (table 3)."""
+_GAMMAS = {4: 2.2, 5: 2.8, 17: 2.6}
+"""Levels 0..1 to light 0..1 by transfer characteristics (table 3), the second as powers."""
 _SRGB, _UNSPECIFIED = 13, 2
 _LIKE_SRGB = (1, 6, 11, 12, 14, 15)
 """Transfer characteristics of video, all of BT.709's curve, which browsers show in an AVIF as they show sRGB's."""
@@ -63,7 +61,12 @@ class CodePoints(NamedTuple):
 
 def is_known(points: CodePoints) -> bool:
     """Whether both have a meaning; "unspecified" is none."""
-    return points.primaries in (*_PRIMARIES, _CIE_XYZ) and points.transfer in (*_CURVES, *_LIKE_SRGB, *HDR_TRANSFERS)
+    return points.primaries in (*_PRIMARIES, _CIE_XYZ) and points.transfer in (
+        *_CURVES,
+        *_GAMMAS,
+        *_LIKE_SRGB,
+        *HDR_TRANSFERS,
+    )
 
 
 def is_srgb(points: CodePoints, gray: bool = False) -> bool:
@@ -104,11 +107,18 @@ def profile(points: CodePoints, gray: bool = False) -> bytes | None:
             return made
     if points.transfer in HDR_TRANSFERS:
         return None
-    levels = _CURVES[points.transfer](np.linspace(0, 1, 4096)).astype(np.float32)
+    curve = _curve(points.transfer)
     if gray:
-        return made_profile("gray", transferfunction=levels)
+        return made_profile("gray", **curve)
     if points.primaries not in _PRIMARIES:
         return None
     places = _PRIMARIES[points.primaries]
     white, colors = [*places[:2], 1.0], [value for at in (2, 4, 6) for value in (*places[at : at + 2], 1.0)]
-    return made_profile("rgb", whitepoint=white, primaries=colors, transferfunction=levels)
+    return made_profile("rgb", whitepoint=white, primaries=colors, **curve)
+
+
+def _curve(transfer: int) -> dict[str, Any]:
+    """As `made_profile` takes it. A power is one number; of a table, Chromium shows a JPEG XL as if it were sRGB's."""
+    if (gamma := _GAMMAS.get(transfer)) is not None:
+        return {"gamma": gamma}
+    return {"transferfunction": _CURVES[transfer](np.linspace(0, 1, 4096)).astype(np.float32)}

@@ -159,6 +159,18 @@ def test_colors_of_all_primaries_are_converted_to_srgb(primaries: int) -> None:
     assert np.abs(found - expected).max() < 1
 
 
+@pytest.mark.parametrize(("transfer", "gamma"), [(4, 2.2), (5, 2.8)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_profile_of_a_power_is_a_number_and_not_a_table(transfer: int, gamma: float, channels: int) -> None:
+    """Chromium shows a JPEG XL whose profile has tables as if it were sRGB."""
+    found = profile(CodePoints(5, transfer), gray=channels == 1)
+    assert found is not None and len(found) < 1000
+    levels = np.arange(256, dtype=np.uint8)[None, :, None].repeat(channels, axis=2)
+    shown, light = to_srgb(levels, found), (np.arange(256) / 255) ** gamma
+    expected = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055) * 255
+    assert shown is not None and np.abs(shown[0] - expected[:, None]).max() <= 1
+
+
 def test_mastering_display_and_content_light_are_kept_with_code_points() -> None:
     more = (b"mDCV", struct.pack(">8H2I", *MASTERING)), (b"cLLI", struct.pack(">2I", *LIGHT))
     data = _png(_smooth(), PQ, *more)
