@@ -293,7 +293,7 @@ def test_a_cache_that_could_not_be_written_is_rebuilt(
 
 
 def test_a_killed_worker_process_is_reported_in_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the system does where memory runs out."""
+    """As Linux kills one when memory runs out."""
 
     class Killed(ProcessPoolExecutor):
         def map(self, *_: Any, **__: Any) -> Any:
