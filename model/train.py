@@ -1,6 +1,7 @@
 """Training: `python -m model.train --preset served --data DIR`; resumes where it was stopped."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from model.checkpoint import load_weights
 from model.devices import devices, training_dtype
 from model.entry import Parser, at_least, file_errors
+from model.files import printable
 from model.training.recipe import PRESETS, TrainConfig
 from model.training.run import RunOptions, run
 
@@ -86,7 +88,12 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, RunOptions]:
         if len(found) > 1:
             made.error(f"a process trains on one device, not on {', '.join(found)}; use torchrun for several")
         if parsed.recipe_from:
-            base = TrainConfig.from_recipe(load_weights(parsed.recipe_from)[1].recipe)
+            recipe = load_weights(parsed.recipe_from)[1].recipe
+            base = TrainConfig.from_recipe(recipe)
+            for name in ("start_from", "anchor"):
+                if name in recipe and getattr(parsed, name) is None:
+                    flag, whose = f"--{name.replace('_', '-')}", printable(str(parsed.recipe_from))
+                    print(f"note: the run of {whose} had {flag}, SHA-256 {recipe[name]}; give it, too", file=sys.stderr)
         else:
             base = PRESETS[parsed.preset or DEFAULT]
         config = replace(base, **overrides)

@@ -56,7 +56,7 @@ def test_deep_companions_follow_the_other_networks() -> None:
 
 
 def test_companions_in_a_folder_never_become_the_first_network(tmp_path: Path) -> None:
-    """However they are called."""
+    """Whatever their names."""
     for name, about in (("b", {}), ("c_x8", {}), ("a_deep", {"deep": {"of": "b"}}), ("b_x8", {"deep": {"of": "c_x8"}})):
         scale = 8 if name.endswith("x8") else 4
         network = random_network(LapSRNConfig(scale=scale, depth=1, width=2))
@@ -129,7 +129,7 @@ def test_a_folder_as_the_first_network_fails_the_start(folder: Path) -> None:
 def test_automatic_replicas_depend_on_cores_and_gpus(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, replicas: int | str, gpus: int, redis: bool, count: int
 ) -> None:
-    """Twelve cores."""
+    """With twelve cores."""
     monkeypatch.setattr(build, "cores", lambda: 12)
     monkeypatch.setattr(assembly, "_GPUS", tmp_path)
     for index in range(gpus):
@@ -174,7 +174,7 @@ def test_replicas_share_the_cores_equally(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_too_little_memory_for_the_replicas_is_blamed_on_their_number() -> None:
-    """It was LAPSRN_MEMORY_BYTES, which nobody had set."""
+    """Not on LAPSRN_MEMORY_BYTES, which nobody has set."""
     settings = Settings(replicas=64, redis_url="redis://localhost", memory_bytes=8 << 30)  # type: ignore[arg-type]
     with pytest.raises(
         StartupError, match=r"each of LAPSRN_REPLICAS=64 in LAPSRN_MEMORY_BYTES is 128 MiB.*smaller LAPSRN_REP"

@@ -364,7 +364,7 @@ def test_the_api_key_is_sent() -> None:
 
 @pytest.mark.parametrize("key", ["secret\n", "sécret", "secret\x00"])
 def test_an_invalid_key_is_reported_without_showing_it(key: str) -> None:
-    """A line break at the end comes from a file with one line."""
+    """A key read from a file often ends with a line break."""
     with pytest.raises(NotAuthorized, match="this API key cannot be sent") as caught:
         Upscaler("http://service", key)
     assert "cret" not in str(caught.value)
@@ -407,7 +407,7 @@ def test_retries_wait_until_a_date_or_a_default_time(
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"\xff", b'{"self": 1, "status": "?"}'])
 def test_a_malformed_problem_document_is_still_an_error(body: bytes) -> None:
-    """What stands between client and service answers as it likes."""
+    """A proxy between client and service may send anything."""
     with listening(Scripted((500, PROBLEM, body))) as url, Upscaler(url) as upscaler:
         with pytest.raises(ServerError, match="Internal Server Error") as caught:
             upscaler.upscale(FILE)
@@ -416,7 +416,7 @@ def test_a_malformed_problem_document_is_still_an_error(body: bytes) -> None:
 
 @pytest.mark.parametrize("headers", [{"Content-Type": "text/html; charset=utf-8"}, {}])
 def test_an_html_page_is_not_taken_for_a_picture_or_a_job(headers: dict[str, str]) -> None:
-    """Of a login, or of another program on that port."""
+    """It may be a login page, or come from another program on that port."""
     kind = headers.get("Content-Type", "something without a type")
     with listening(Scripted((200, headers, b"<!doctype html>"))) as url, Upscaler(url) as upscaler:
         with pytest.raises(UpscaleError, match=f"/upscale does not answer with a picture: {kind}"):
@@ -472,7 +472,7 @@ def test_job_ids_are_escaped_in_paths() -> None:
 
 
 def test_a_forked_process_has_connections_of_its_own(url: str) -> None:
-    """On one that both processes use, one of them would get the other's picture."""
+    """If both used the same one, one process would get the other's picture."""
     opened: list[httpx.Client] = []
 
     class Counted(httpx.Client):
@@ -665,7 +665,7 @@ def test_invalid_proxy_settings_of_the_environment_are_reported(
 
 
 def test_an_error_from_another_program_is_reported_as_such(surroundings: pytest.MonkeyPatch) -> None:
-    """Such as of a web server at the address that was mistyped; it was no more than "Not Implemented"."""
+    """Such as a web server at a mistyped address, whose "Not Implemented" alone would explain nothing."""
     answers = Scripted((501, {"Content-Type": "text/html"}, b"<h1>no</h1>"))
     with listening(answers) as url, Upscaler(url) as upscaler, pytest.raises(ServerError) as refused:
         upscaler.job("x")
@@ -688,7 +688,6 @@ def test_a_redirection_names_the_address_to_use(surroundings: pytest.MonkeyPatch
 
 
 def test_an_error_from_a_proxy_names_it_without_its_password(surroundings: pytest.MonkeyPatch) -> None:
-    """Without the password that its address may hold."""
     answers = Scripted((403, {"Content-Type": "text/html"}, b"<h1>Forbidden</h1>"))
     with listening(answers) as proxy:
         surroundings.setenv("HTTP_PROXY", proxy.replace("://", "://me:secret@"))

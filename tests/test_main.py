@@ -31,7 +31,7 @@ def test_an_address_of_another_machine_is_reported_with_the_setting_to_change(ho
 
 
 def test_tracing_without_its_packages_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was on, and no span went anywhere."""
+    """Otherwise it would be on, and no span would go anywhere."""
     monkeypatch.setattr("app.main.logging.configure", lambda *_: None)
     monkeypatch.setattr("app.main.find_spec", lambda name: None if name == "opentelemetry.sdk" else find_spec(name))
     with pytest.raises(StartupError, match=r"^LAPSRN_TRACING: .*; install lapsrn\[tracing\]$"):

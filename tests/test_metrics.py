@@ -266,7 +266,7 @@ def test_no_gpu_metrics_are_exposed_without_a_driver(monkeypatch: pytest.MonkeyP
 
 
 def test_every_label_value_is_exposed_from_the_start() -> None:
-    """Else the first event of a kind would be no increase, and no alert would fire."""
+    """Otherwise the first event of a kind would not count as an increase, and no alert would fire."""
     shown = Metrics(CollectorRegistry()).expose("")[0].decode()
     for name, reasons in {"results_not_kept": NOT_KEPT, "decoder_restarts": DECODER_LOSSES}.items():
         for reason in reasons:

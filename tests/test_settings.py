@@ -137,7 +137,7 @@ def test_every_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_integers_beyond_the_range_of_the_system_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 2**63 the decoders did not start."""
+    """With 2**63, the decoders would not start."""
     monkeypatch.setenv("LAPSRN_MAX_INPUT_BYTES", str(2**63))
     with pytest.raises(StartupError, match=r"^LAPSRN_MAX_INPUT_BYTES: [^\n]*$"):
         load_settings()
@@ -146,7 +146,7 @@ def test_integers_beyond_the_range_of_the_system_are_refused(monkeypatch: pytest
 @pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_seconds")])
 @pytest.mark.parametrize("value", ["inf", "1e30", "nan", "-1"])
 def test_times_beyond_the_range_of_clocks_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """Without an end, the decoders did not start, and a drain ended with a traceback."""
+    """With infinity, the decoders would not start, and a drain would end with a traceback."""
     monkeypatch.setenv(f"LAPSRN_{name.upper()}", value)
     with pytest.raises(StartupError, match=f"^LAPSRN_{name.upper()}: [^\n]*$"):
         load_settings()
@@ -171,7 +171,7 @@ def key_file(folder: Path, *names: str) -> Path:
 
 
 def test_secret_files_with_a_byte_order_mark_and_crlf_are_read(tmp_path: Path) -> None:
-    """They begin with a mark, which was "Invalid JSON"."""
+    """The mark at their beginning would otherwise be "Invalid JSON"."""
     keys, address = tmp_path / "keys", tmp_path / "address"
     keys.write_text(f"[{KEY}]\r\n", "utf-8-sig")
     address.write_text("redis://127.0.0.1:6379/0\r\n", "utf-8-sig")

@@ -37,7 +37,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_tests_reach_their_own_servers_without_a_proxy(host: str) -> None:
-    """As tests/conftest.py sees to it for developers whose environment names one."""
+    """tests/conftest.py ensures this for developers whose environment names one."""
     assert proxy_bypass(f"{host}:8000")
 
 

@@ -35,7 +35,7 @@ _SECURITY_HEADERS = {
 
 
 class RequestEnvelope:
-    """The outermost middleware of this application."""
+    """Every request that Entrance has let in passes through; the log's `seconds` do not include the wait there."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, root_path: str = "") -> None:
         """`metrics` counts requests; `root_path` is the prefix of every path."""

@@ -35,7 +35,7 @@ class NetworkInfo(Protocol):
 
     @property
     def waypoints(self) -> Mapping[str, str]:
-        """Name -> SHA-256 of the weights files for clean-up strengths between 0 and 1."""
+        """Name -> SHA-256 of the weights files that its clean-up passes through, at strengths above 0 and up to 1."""
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -118,7 +118,7 @@ class EngineObserver(Protocol):
         """The network has computed a batch of `tiles` in `seconds`."""
 
     def queue(self, tiles: int, age: float) -> None:
-        """`tiles` are waiting; the oldest request among them has waited for `age` seconds."""
+        """`tiles` are waiting; the oldest request that no worker has begun has waited for `age` seconds."""
 
     def worker(self, worker: str, device: str, up: bool) -> None:
         """A worker came up or went down."""

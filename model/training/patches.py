@@ -121,7 +121,8 @@ class PatchSource:
     def validation(self, kind: int = 0) -> Iterator[tuple[Gray, list[Gray]]]:
         """Held-out pictures as (low resolution, [x2, x4, ...]), 8-bit gray, damaged as for a kind; always the same.
 
-        Those too small to be scored are left out.
+        Those too small to be scored are left out, and flat ones: every network keeps them, so their PSNR of 150 dB is
+        nothing but rounding noise, and would decide which weights are the best.
         """
         return self._pairs(self.held_out, kind)
 
@@ -138,7 +139,7 @@ class PatchSource:
                 if self._skip_bad:
                     continue
                 raise
-            if min(gray.shape) < self.config.scale * LEAST_SIDE:
+            if min(gray.shape) < self.config.scale * LEAST_SIDE or gray.min() == gray.max():
                 continue
             low, *finer = pyramid(gray, self.config.scale)
             if not self.config.damage.nothing:

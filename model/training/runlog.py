@@ -22,6 +22,7 @@ class RunLog:
     """Appends records to a run's folder; nothing is written by processes that are not the run's first."""
 
     def __init__(self, folder: Path, active: bool = True) -> None:
+        self._folder = folder
         self._path = folder / "log.jsonl"
         self._writer: Any = None
         if active:
@@ -45,13 +46,14 @@ class RunLog:
         with named(self._path), self._path.open("a") as out:
             out.write(json.dumps(record) + "\n")
         if self._writer:
-            for name in ("loss", "rate", "pixels_per_second"):
-                self._writer.add_scalar(name, record[name], record["step"])
-            for name, scores in record.items():
-                if name.startswith("psnr"):
-                    for scale, value in scores.items():
-                        self._writer.add_scalar(f"{name}/x{scale}", value, record["step"])
-            self._writer.flush()
+            with named(self._folder):
+                for name in ("loss", "rate", "pixels_per_second"):
+                    self._writer.add_scalar(name, record[name], record["step"])
+                for name, scores in record.items():
+                    if name.startswith("psnr"):
+                        for scale, value in scores.items():
+                            self._writer.add_scalar(f"{name}/x{scale}", value, record["step"])
+                self._writer.flush()
 
     @property
     def shows_pictures(self) -> bool:
@@ -60,6 +62,7 @@ class RunLog:
 
     def show(self, step: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
         """Gray pictures (H, W) by name, in TensorBoard."""
-        for name, picture in pictures.items():
-            self._writer.add_image(name, picture, step, dataformats="HW")
-        self._writer.flush()
+        with named(self._folder):
+            for name, picture in pictures.items():
+                self._writer.add_image(name, picture, step, dataformats="HW")
+            self._writer.flush()

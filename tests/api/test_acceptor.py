@@ -57,7 +57,7 @@ def crowd() -> Iterator[tuple[socket.socket, int]]:
 
 
 async def test_a_crowd_of_connections_is_shared_and_accepted_in_few_passes(crowd: tuple[socket.socket, int]) -> None:
-    """One each turn would be 500 a second, which a single client can open, so that others wait for seconds."""
+    """At one per turn, 500 a second would be accepted, as many as one client can open, and others would wait."""
     listener, count = crowd
     with listener.dup() as same:
         both = [Counted(each) for each in (listener, same)]

@@ -76,7 +76,7 @@ async def test_bad_bodies_are_refused_with_a_problem_document(
 async def test_a_compressed_body_is_refused_as_such(
     client: httpx.AsyncClient, headers: dict[str, str], coding: str
 ) -> None:
-    """Decompressed, a form would have its boundary, and a picture its format."""
+    """Otherwise the error would be about a missing boundary or an unknown format."""
     answer = await client.post("/upscale", content=bytes(9), headers=headers | {"content-encoding": coding})
     assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
     assert answer.json()["type"] == "urn:lapsrn:problem:unsupported-coding"
@@ -195,7 +195,7 @@ async def test_bodies_of_all_clients_share_one_budget(serve: Running) -> None:
 
 @pytest.mark.parametrize("declared", [True, False])
 async def test_a_body_that_could_never_fit_is_413(serve: Running, declared: bool) -> None:
-    """It used to be refused with a 503, however often it was sent."""
+    """A 503 would make clients send it again and again."""
     async with serve(max_body_bytes_in_flight=len(PNG) - 1) as client:
         length = {"content-length": f"{len(PNG)}"} if declared else {}
         exchange = await Exchange("POST", "/upscale", length, [PNG[:20], PNG[20:]]).run(app_of(client))

@@ -67,7 +67,6 @@ async def test_which_network_computes_a_picture(
 
 
 async def test_alpha_is_computed_by_the_network_that_computes_luma(serve: Running) -> None:
-    """Without clean-up, on the network that computes luma."""
     made, picture = networks(), GRAY.convert("RGBA")
     picture.putalpha(Image.linear_gradient("L").resize(picture.size))
     async with serve([lambda: made]) as client:

@@ -44,7 +44,7 @@ def test_a_network_of_ipv6_addresses_is_one_client() -> None:
 
 
 def test_the_oldest_of_a_clients_too_many_lingering_connections_is_closed() -> None:
-    """Through a proxy one client could take all connections, as those that are answered are no requests any more."""
+    """They have no request, so through a proxy, limits on requests would not stop one client from taking them all."""
     connections, ended = Connections(1000, per_client=1000), list[str]()
     waiting = [partial(ended.append, f"ann {number}") for number in range(66)]
     connections.linger("bob", partial(ended.append, "bob"))

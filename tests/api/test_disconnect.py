@@ -156,7 +156,7 @@ async def test_errors_of_the_work_are_passed_on() -> None:
 
 
 def test_a_disconnect_reaches_the_request_being_answered_even_if_others_are_pipelined() -> None:
-    """Only the last request of a pipeline noticed; the others' pictures were computed for nobody."""
+    """If only the last request of a pipeline noticed, the others' pictures would be computed for nobody."""
     began, left = list[str](), threading.Event()
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:

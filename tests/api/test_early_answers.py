@@ -134,14 +134,14 @@ def test_a_connection_is_kept_open_if_little_of_the_body_is_left(service: Proces
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 65537", b"Transfer-Encoding: chunked"])
 def test_a_connection_is_announced_to_close_if_much_of_the_body_is_left(service: Process, framing: bytes) -> None:
-    """Node's client would stop sending, and its next request wait for the connection until that is given up."""
+    """Otherwise Node's client stops sending, and its next request waits for this connection until it is closed."""
     answer = exchanged(service.url, head(framing))
     assert statuses(answer) == [401]
     assert b"\r\nconnection: close\r\n" in answer
 
 
 def test_a_client_that_expects_100_continue_need_not_send_a_refused_body(service: Process) -> None:
-    """Apache's, Go's and Ruby's go on with the next request, which must not be taken for the body."""
+    """Those of Apache, Go and Ruby then send their next request, which must not be read as the body."""
     answer = exchanged(service.url, head(b"Content-Length: 100", b"Expect: 100-continue"))
     assert statuses(answer) == [401]
     assert b"\r\nconnection: close\r\n" in answer
@@ -157,7 +157,7 @@ def test_a_client_that_expects_100_continue_and_sends_the_body_keeps_its_connect
 
 
 def test_http_1_0_gets_neither_100_continue_nor_chunks(service: Process) -> None:
-    """What has no known length ends with the connection (RFC 9112, section 6.1)."""
+    """A body of unknown length ends with the connection (RFC 9112, section 6.1)."""
     key = b"X-API-Key: often"
     asked = head(b"Content-Length: %d" % len(PNG), b"Expect: 100-continue", key, version=b"1.0")
     made = exchanged(service.url, asked + PNG)
@@ -171,7 +171,7 @@ def test_http_1_0_gets_neither_100_continue_nor_chunks(service: Process) -> None
 
 
 def test_reading_the_rest_of_refused_bodies_is_limited_per_client() -> None:
-    """Through a proxy, one that sent a byte now and then after its answers took all connections of the service."""
+    """Through a proxy, a client that trickles bytes after its answers could otherwise occupy every connection."""
     keys = (key("ann", "ann"), key("bob", "bob"))
     with live.service(api_keys=keys) as (url, running), ExitStack() as connections:
         for name in (b"bob", *[b"ann"] * 70):
@@ -185,7 +185,7 @@ def test_reading_the_rest_of_refused_bodies_is_limited_per_client() -> None:
 
 
 def test_reading_the_rest_of_a_refused_body_is_limited_in_time(tmp_path: Path) -> None:
-    """A client that stops in the middle of a body that nobody wants is not waited for."""
+    """The service does not wait for a client that stops in the middle of it."""
     head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000000000\r\n"
     with fake_service(tmp_path, body_idle_seconds="0.5", body_timeout_seconds="2") as service:
         for close in (b"", b"Connection: close\r\n"):

@@ -1,4 +1,4 @@
-"""A flood waits behind its own."""
+"""A flood of requests delays only the client that sends it."""
 
 import asyncio
 import contextlib
@@ -165,7 +165,7 @@ async def test_one_piece_of_all_bodies_is_read_per_pass_and_clients_take_turns()
 
 @pytest.mark.parametrize("keys", [("ann", "bob"), ("", "")])
 async def test_clients_behind_one_proxy_take_turns_like_others(keys: tuple[str, str]) -> None:
-    """With keys or, as a middleware of uvicorn has told the addresses, without."""
+    """With API keys, and without, by the addresses that uvicorn's proxy middleware sets."""
     port = a_port()
     peers = [Peer(port, FLOOD, keys[0]) for _ in range(10)] + [Peer(port, FLOOD, keys[1])]
     await asyncio.sleep(0)
@@ -185,7 +185,7 @@ async def test_a_single_body_is_read_in_every_pass() -> None:
 
 
 async def test_small_chunks_that_arrive_together_are_read_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One by one, 40,000 of a byte each took a pass of 80 ms."""
+    """One by one, 40,000 chunks of a byte each blocked the event loop for 80 ms."""
     taken = []
     monkeypatch.setattr(HttpToolsProtocol, "on_body", lambda self, body: taken.append(body))
     peer = Peer(a_port(), FLOOD, framing="Transfer-Encoding: chunked")

@@ -114,7 +114,7 @@ def test_trailers_count_towards_the_header_limits(url: str) -> None:
 
 @pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"], ids=["plain", "upgrade"])
 def test_trailers_are_not_taken_for_headers(url: str, upgrade: bytes) -> None:
-    """HAProxy passes them on: X-Forwarded-For in one made a client any other."""
+    """HAProxy passes them on, so X-Forwarded-For in a trailer would let a client pose as any other."""
     head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nX-Request-Id: of-the-head\r\n" + upgrade
     trailers = b"X-Request-Id: of-the-trailer\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Type: text/plain\r\n"
     body = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n" + trailers + b"\r\n"
@@ -125,7 +125,7 @@ def test_trailers_are_not_taken_for_headers(url: str, upgrade: bytes) -> None:
 
 @pytest.mark.parametrize("codings", [b"gzip, chunked", b"identity\r\nTransfer-Encoding: chunked", b", chunked"])
 def test_other_transfer_codings_than_chunked_are_refused(url: str, codings: bytes) -> None:
-    """What is behind it would be read otherwise by a proxy that knows the coding."""
+    """A proxy that knows the coding would disagree about where the next request begins."""
     head = b"POST /upscale HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + codings + b"\r\n\r\n"
     answer = exchanged(url, head + b"3\r\nabc\r\n0\r\n\r\n" + MODEL + b"Connection: close\r\n\r\n")
     assert statuses(answer) == [400]
@@ -186,7 +186,7 @@ def test_requests_refused_by_the_parser_are_counted(url: str) -> None:
 
 
 def test_pipelined_requests_are_answered_in_order(url: str) -> None:
-    """A request that cannot be read does not overtake, or take down, the one before it."""
+    """A malformed request neither overtakes the one before it nor breaks it off."""
     slow = b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n"
     assert statuses(exchanged(url, slow + b"no HTTP at all\r\n\r\n")) == [200, 400]
     assert statuses(exchanged(url, slow * 2 + MODEL + fields(101) + b"\r\n")) == [200, 200, 431]
@@ -197,7 +197,6 @@ def test_pipelined_requests_on_one_connection_are_limited(url: str) -> None:
 
 
 def test_a_stray_line_end_does_not_keep_a_connection_open(url: str) -> None:
-    """What is no request does not keep a connection open."""
     with connected(url) as connection:
         connection.sendall(MODEL + b"\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
@@ -217,12 +216,12 @@ def test_a_stray_line_end_does_not_keep_a_connection_open(url: str) -> None:
     ],
 )
 def test_a_request_must_have_exactly_one_host(url: str, head: bytes, status: int) -> None:
-    """Proxies, caches and servers may each believe another one of two."""
+    """With two, a proxy, a cache and a server may each use a different one."""
     assert statuses(exchanged(url, head + b"\r\n")) == [status]
 
 
 def test_a_request_that_arrives_in_pieces_is_not_timed_out(url: str) -> None:
-    """The wait for a next request ends with its first byte, also when that came during the one before."""
+    """The keep-alive timeout ends with a request's first byte, even if that came during the request before it."""
     with connected(url) as connection:
         connection.sendall(MODEL + b"\r\n" + b"GET /healthz HTT")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -1,4 +1,4 @@
-"""Names that the service answers to: a page that has its own name lead here gets nothing."""
+"""The names that the service answers to: a page whose own name resolves to it (DNS rebinding) gets nothing."""
 
 import httpx
 import pytest

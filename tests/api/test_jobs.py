@@ -137,7 +137,7 @@ async def test_a_failed_job_has_an_error_document(client: httpx.AsyncClient) -> 
 
 
 async def test_a_failed_job_frees_its_upload(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The frames of its error's traceback held the bytes while the job was remembered, and nothing counted them."""
+    """Otherwise the traceback of its error keeps the bytes, uncounted, for as long as the job is remembered."""
     uploads = list[weakref.ref[Upload]]()
 
     class NotedUpload(Upload):
@@ -222,7 +222,7 @@ def at(state: State, version: int) -> JobSnapshot:
 
 
 async def test_one_event_stream_is_served_per_pass() -> None:
-    """A thousand streams of one job, served in the same pass, kept others waiting for a second."""
+    """A thousand streams of one job, served in the same pass, would block the event loop for a second."""
     turnstile, passes, number = Turnstile(), list[int](), 0
 
     class Done:

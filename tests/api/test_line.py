@@ -1,4 +1,4 @@
-"""Who reads slowly is waited for; who reads nothing is not. With a clock and a transport of the test's own."""
+"""Slow readers are waited for, clients that read nothing are not; with a fake clock and a fake transport."""
 
 import asyncio
 import socket
@@ -116,7 +116,7 @@ def test_a_client_that_reads_slowly_is_waited_for(rig: Rig) -> None:
 
 
 def test_bytes_acknowledged_from_the_kernels_buffer_count_as_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes new ones from us only when much of its buffer is free, which a slow reader needs minutes for."""
+    """The kernel accepts new bytes only when much of its buffer is free, which takes minutes with a slow reader."""
     held = 1000
     monkeypatch.setattr(line, "_unacknowledged", lambda socket: held)
     rig.line.write(bytes(5000))
@@ -142,7 +142,7 @@ def test_an_idle_connection_is_not_checked(rig: Rig) -> None:
 
 
 def test_cutting_off_a_lost_connection_is_harmless() -> None:
-    """A slow answer may be chosen for that in the moment in which its client leaves."""
+    """A connection may be chosen to be cut off just as its client disconnects."""
 
     async def cut_off() -> int:
         here, there = socket.socketpair()

@@ -46,7 +46,7 @@ def test_the_format_preferred_by_accept_is_first(accept: str, name: str) -> None
 
 @pytest.mark.parametrize("entries", [511, 512, 513, 20_000])
 def test_only_the_beginning_of_a_very_long_list_is_read(entries: int) -> None:
-    """By one client's, of 60 KiB each, others were kept waiting for 0.1 s; the entry that is cut through is none."""
+    """Parsing one client's lists of 60 KiB delayed others by 0.1 s. The entry that is cut off is ignored."""
     assert acceptable_formats("image/webp," + "a/b," * entries + "image/png") == ("webp",)
     assert acceptable_formats("image/webp," + "a/b," * 507 + "image/png;q=0.5") == ("webp",)
     assert wants_async("wait=1,respond-async," + "a=b," * entries)
@@ -128,7 +128,7 @@ def test_any_accept_header_gives_a_format_or_not_acceptable(header: str) -> None
 
 @pytest.mark.parametrize("accept", ["application/json", "application/problem+json", "APPLICATION/*;q=0.1"])
 def test_clients_that_accept_only_json_get_png(accept: str) -> None:
-    """As OpenAPI Generator makes them for Python, Go, Ruby and C#: a picture is what they are for."""
+    """OpenAPI Generator makes such clients for Python, Go, Ruby and C#; what they want is the picture."""
     assert acceptable_formats(accept) == ("png",)
     assert acceptable_formats(f"{accept}, image/webp") == ("webp",)
     with pytest.raises(NotAcceptable):

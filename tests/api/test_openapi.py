@@ -54,7 +54,7 @@ def test_every_status_is_documented(paths: dict[str, Any], method: str, path: st
 
 
 def test_parameters_with_several_types_have_no_default(paths: dict[str, Any]) -> None:
-    """Of clean=auto, OpenAPI Generator makes Go that does not compile."""
+    """With clean=auto as the default, OpenAPI Generator generates Go code that does not compile."""
     parameters = paths["/upscale"]["post"]["parameters"]
     several = {each["name"]: each["schema"] for each in parameters if "anyOf" in each["schema"]}
     assert set(several) == {"clean", "quality"}

@@ -138,7 +138,7 @@ async def test_a_trailing_slash_is_redirected_without_repeating_the_host_header(
 
 @pytest.mark.parametrize("prefix", ["", "/sr"])
 async def test_a_picture_posted_to_a_trailing_slash_is_not_redirected(serve: Running, prefix: str) -> None:
-    """Node's fetch sends a form again with another boundary than its header names."""
+    """On a redirect, Node's fetch sends a form again with a boundary that differs from the one in its header."""
     async with serve(root_path=prefix) as client:
         made = await client.post(f"{prefix}/upscale/?scale=2", content=PNG)
         assert (made.status_code, made.headers["content-location"].partition("?")[0]) == (200, f"{prefix}/upscale")

@@ -1,4 +1,4 @@
-"""Parts of a picture: what resumes a transfer that broke off."""
+"""Range requests, which resume an interrupted transfer."""
 
 import httpx
 import pytest

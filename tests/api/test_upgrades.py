@@ -1,4 +1,4 @@
-"""Upgrades to protocols that are not spoken here: the request is one like any other, and its body is its body."""
+"""Requests for an upgrade to an unsupported protocol are handled like any other, body included."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -76,7 +76,7 @@ def test_the_body_of_an_upgrade_request_is_read(url: str, upgrade: bytes, framed
 def test_the_body_of_an_upgrade_request_is_never_taken_for_the_next_request(
     url: str, upgrade: bytes, framed: Framed
 ) -> None:
-    """Behind a proxy that keeps connections open, the answer to that would be somebody else's."""
+    """Behind a proxy that reuses connections, its answer would go to another client."""
     framing, body = framed(HIDDEN)
     with connected(url) as connection:
         connection.sendall(post(upgrade, framing, b"Expect: 100-continue\r\n"))

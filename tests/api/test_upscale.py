@@ -120,7 +120,7 @@ async def test_the_cookie_identifies_the_result(client: httpx.AsyncClient) -> No
 async def test_other_cookies_are_not_parsed(
     client: httpx.AsyncClient, sent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some versions of Python take 13 s for 64 KiB of backslashes, in which nobody is served."""
+    """Some versions of Python need 13 s to parse 64 KiB of backslashes; meanwhile nobody is served."""
     made = await post(client)
     seen: list[str] = []
 
@@ -196,7 +196,7 @@ async def test_delete_removes_every_level_and_the_cookie(client: httpx.AsyncClie
 
 
 async def test_a_finished_upscale_leaves_no_reference_cycles(serve: Running) -> None:
-    """Which may not come by for hundreds of requests, each with a large picture."""
+    """The garbage collector may not run for hundreds of requests, each with a large picture."""
     # Not isinstance, which asks every object for its class, and some of PyTorch warn then.
 
     def kept() -> list[object]:

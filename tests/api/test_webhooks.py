@@ -131,7 +131,7 @@ async def test_a_repeated_request_is_reported_once_and_another_webhook_url_is_an
 
 
 async def test_the_number_of_pending_webhooks_is_limited(serve: Running) -> None:
-    """A job that was refused for it holds nothing."""
+    """A job that is refused because of the limit leaves nothing reserved."""
     gate, receiver = threading.Event(), Receiver()
     async with receiving(receiver) as port, serve([lambda: FakeModel(gate=gate)], **ON, max_webhooks=1) as client:
         url = f"http://127.0.0.1:{port}/"

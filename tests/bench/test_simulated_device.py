@@ -1,4 +1,4 @@
-"""The device that is none does as a TileModel must."""
+"""The simulated device follows the TileModel protocol."""
 
 from pathlib import Path
 

@@ -109,7 +109,7 @@ def test_doctor_reports_decoders_that_do_not_start(lapsrn: Lapsrn, monkeypatch: 
 def test_doctor_reports_why_results_cannot_be_kept(
     lapsrn: Lapsrn, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
 ) -> None:
-    """It said nothing of Redis, whatever was wrong with it."""
+    """Otherwise it would not mention Redis, whatever is wrong with it."""
 
     def told(url: str) -> dict[str, str]:
         monkeypatch.setenv("LAPSRN_REDIS_URL", url)

@@ -113,7 +113,7 @@ def test_existing_and_arriving_pictures_are_upscaled_until_a_signal(
 
 @pytest.mark.server
 def test_a_file_still_being_written_is_upscaled_once_complete(url: str, folder: Path) -> None:
-    """What is there of it does not decode; then comes the rest."""
+    """The first part does not decode; then the rest arrives."""
     body = pictures.png(GRAY)
     path = folder / "in" / "a.png"
     path.write_bytes(body[:60])
@@ -212,7 +212,7 @@ class Away(Backend):
 
 
 async def test_an_unreachable_service_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With growing pauses, and said once."""
+    """It is tried again with growing pauses, and reported once."""
     pauses: list[float] = []
     sleep = asyncio.sleep
 

@@ -304,7 +304,7 @@ async def test_the_input_buffer_is_reused_and_finished_pictures_are_freed(start:
 
 
 async def test_a_finished_request_with_a_progress_callback_is_freed_without_the_garbage_collector(start: Start) -> None:
-    """Without the garbage collector, which may not come by for hundreds of large pictures."""
+    """The garbage collector may not run until hundreds of large pictures have accumulated."""
     engine = await start(FakeModel)
     gone, followed = threading.Event(), list[int]()
     gc.disable()

@@ -215,7 +215,7 @@ def finished(oldest_first: bool, count: int) -> int:
 
 
 def test_a_drain_finishes_one_request_after_the_other() -> None:
-    """In turns nobody would be done when the grace time is over."""
+    """In turns, no request would be finished when the grace time is over."""
     assert finished(False, 296) == 0
     assert finished(True, 296) == 11
 

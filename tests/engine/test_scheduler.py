@@ -65,7 +65,7 @@ def test_the_backlog_is_the_pending_work_divided_by_the_measured_rate() -> None:
 
 
 def test_the_backlog_is_measured_in_work_and_not_in_tiles() -> None:
-    """Thumbnails before tell how long large pictures will take, and the other way round."""
+    """From the thumbnails before, it follows how long large pictures will take, and vice versa."""
     scheduler = Scheduler(EngineConfig(max_tiles=10))
     scheduler.enlist("w")
     scheduler.admit(request(2, work=3)[0])

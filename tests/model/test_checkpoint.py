@@ -60,7 +60,7 @@ def test_tensors_and_metadata_round_trip(tmp_path: Path) -> None:
 
 
 def test_equal_content_has_equal_bytes(tmp_path: Path) -> None:
-    """The package writes metadata in the order of a hash table, another one each time."""
+    """The package writes metadata in the order of a hash table, which differs from process to process."""
     tensors = {name: torch.ones(size) for size, name in enumerate("bca")}
     as_written, contents = set(), set()
     path = tmp_path / "a.safetensors"

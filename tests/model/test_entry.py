@@ -160,7 +160,6 @@ def test_characters_that_stdout_cannot_encode_are_escaped(monkeypatch: pytest.Mo
 def test_impossible_settings_are_one_line_and_exit_code_2(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line, exit code 2."""
     with pytest.raises(SystemExit) as end:
         train.main(["--data", "x", *arguments])
     assert end.value.code == 2

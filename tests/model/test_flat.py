@@ -76,7 +76,7 @@ def test_flat_tiles_of_any_shape_keep_their_level_at_full_width(
 
 
 def test_the_residual_of_a_flat_picture_is_large_before_it_is_subtracted() -> None:
-    """Else the tests above would say nothing."""
+    """Otherwise the tests above would prove nothing."""
     folded = random_network(LapSRNConfig(width=8)).fold()
     with torch.no_grad():
         side = 2 * folded.margin + 1

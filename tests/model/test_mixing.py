@@ -51,7 +51,7 @@ def extended(base: LapSRN) -> LapSRN:
 
 
 def test_weights_are_freed_without_the_garbage_collector() -> None:
-    """A reload lets go of tens of MiB when the last of them goes, not when the garbage collector next looks."""
+    """A reload frees tens of MiB with the last reference, not when the garbage collector next runs."""
     base, end = pair()
     runtimes = [base.runtime("cpu", dtype) for dtype in ("float32", "bfloat16")]
     for runtime in runtimes:

@@ -100,7 +100,7 @@ def test_sixteen_bit_planar_tiff_and_alpha_are_read(tmp_path: Path) -> None:
 
 
 def test_sixteen_bit_cmyk_is_refused_by_name(tmp_path: Path) -> None:
-    """Taken for red, green and blue, they would be a negative."""
+    """Read as red, green and blue, the inks would give a negative."""
     tifffile.imwrite(tmp_path / "odd.tif", np.ones((20, 30, 4), np.uint16), photometric="separated")
     with pytest.raises(PictureError, match=r"odd\.tif: SEPARATED of 16 bits is not read; save it as RGB"):
         read(tmp_path / "odd.tif")

@@ -22,7 +22,7 @@ def test_the_required_number_of_threads_runs_at_once(monkeypatch: pytest.MonkeyP
 
 
 def test_too_few_threads_are_reported_and_none_is_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They were a traceback once the service listened."""
+    """Otherwise the service would end with a traceback once it listens."""
     start, before = threading.Thread.start, threading.active_count()
 
     def limited(thread: threading.Thread) -> None:

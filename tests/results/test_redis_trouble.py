@@ -265,7 +265,7 @@ async def test_the_store_notices_the_end_of_an_outage_by_itself(
 async def test_a_probe_that_misses_its_cancellation_still_ends(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that comes just as a time limit runs out is taken for that."""
+    """A cancellation that comes just as a time limit runs out is taken for the time limit."""
     began, missed = asyncio.Event(), 0
 
     async def available() -> bool:
@@ -287,7 +287,7 @@ async def test_a_probe_that_misses_its_cancellation_still_ends(
 async def test_a_redis_with_room_only_for_probes_is_full(
     clean: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was "ok" while not one picture could be kept."""
+    """It must not be "ok" while no picture can be kept."""
     async with Redis.from_url(clean.url) as redis:
         used = (await redis.info("memory"))["used_memory"]
         await redis.config_set("maxmemory", used + 8 * CHUNK_BYTES)
@@ -376,7 +376,7 @@ async def test_a_redis_with_foreign_data_is_unavailable_and_the_log_says_why(
 
 @pytest.mark.parametrize("commands", ["time", "evalsha", "@scripting", "hset", "expire", "hmget", "hget", "mget"])
 async def test_a_user_without_a_permission_is_reported_at_the_start(clean: RedisServer, commands: str) -> None:
-    """Not by results that are not kept, and jobs that wait for that."""
+    """Rather than noticed when results are not kept and jobs wait for them."""
     async with Redis.from_url(clean.url) as redis:
         tell: Any = redis.execute_command
         await tell("ACL", "SETUSER", "some", "reset", "on", ">pw", "~lapsrn:*", "+@all", f"-{commands}")

@@ -21,7 +21,7 @@ def test_one_client_may_hold_half_of_the_budget() -> None:
 
 
 def test_a_new_client_finds_room_however_many_leave_their_answers_unread() -> None:
-    """Two that read a byte now and then kept everybody else out, for as long as they liked."""
+    """Two clients that read a byte now and then must not keep everybody else out."""
     budget = AnswerBudget(100, 60.0)
     for name, held in (("ann", 50), ("bob", 75), ("cat", 87)):
         with pytest.raises(TooManyRequests):
@@ -88,7 +88,7 @@ def clients() -> Clients:
 
 
 def test_the_slowest_answers_are_cut_off_when_another_client_finds_no_room(clients: Clients) -> None:
-    """Many that read a byte now and then kept everybody else out, for as long as they liked."""
+    """Many clients that read a byte now and then must not keep everybody else out."""
     clients.now = 20.0
     for name, read in (("ann", 2), ("bob", 1), ("cat", 3)):
         clients.taken[name] += read
@@ -143,7 +143,7 @@ def test_an_answer_without_a_reader_is_not_cut_off() -> None:
 
 
 def test_a_client_that_asks_again_within_the_grace_time_gets_no_new_one() -> None:
-    """Many that asked again every few seconds and read nothing kept others out."""
+    """Many clients that ask again every few seconds and read nothing must not keep others out."""
     clients = Clients()
     clients.budget.hold("bob", 60)
     for _ in range(2):

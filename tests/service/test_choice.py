@@ -100,7 +100,7 @@ def test_the_strengths_are_those_of_the_network_that_cleans_up() -> None:
 
 
 def test_a_network_whose_companion_is_missing_has_no_clean_up() -> None:
-    """As x8 where the clean-up is that of a deep network for x4 alone."""
+    """As for x8, if only a deep network for x4 has clean-up."""
     with pytest.raises(BadParameter, match="x8 has no clean-up"):
         clean_up.check(WHOLE, LARGE, 0.5)
     clean_up.check(WHOLE, LARGE, "auto")

@@ -162,7 +162,7 @@ async def test_the_bands_of_a_large_picture_are_separate_pieces_of_work(threads:
 
 
 async def test_all_threads_are_started_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By then a container may have all the processes that it is allowed."""
+    """Later, a container may already have all the processes that it is allowed."""
     threads = CodecThreads(2)
     try:
         with monkeypatch.context() as patched:

@@ -125,7 +125,7 @@ async def test_a_full_board_answers_503_rather_than_404_for_jobs_that_it_lacks(
 
 
 async def test_requests_for_unknown_jobs_leave_nothing_in_redis(serve: Running, redis_server: RedisServer) -> None:
-    """Whoever deletes jobs that are not there, one after the other, would fill it for all."""
+    """Otherwise a client could fill Redis for everybody by deleting unknown jobs."""
     async with serve(redis_url=redis_server.url) as client, Redis.from_url(redis_server.url) as redis:
         assert (await client.delete(f"/jobs/{'C' * 32}")).status_code == 404
         assert await redis.keys(f"{KEYS}job:{storage_key('C' * 32, '')}*") == []

@@ -168,7 +168,7 @@ async def test_a_cancelled_job_is_reported_cancelled_rather_than_lost(watch: Wat
 
 @pytest.mark.parametrize("text", ["garbage", '{"version": 1}', "[]", ""])
 async def test_documents_that_are_not_jobs_are_ignored(watch: Watch, text: str) -> None:
-    """It may be another program's, or another version's of this one while they take turns."""
+    """They may be another program's or, during a rolling upgrade, those of another version."""
     view = watch(Board(Shown(text, leased=True, cancelled=False), shown(2)))
     assert await view.changed(1, 60.0)
     assert view.snapshot.version == 2

@@ -35,7 +35,7 @@ def filled(clients: Clients, declared: int = 80) -> dict[str, Reservation]:
 
 
 def test_the_slowest_uploads_are_cut_off_when_another_client_finds_no_room(clients: Clients) -> None:
-    """Sixty of 6 MB, a little at a time, kept everybody else's of 5 MB out."""
+    """Sixty slow uploads of 6 MB must not keep others of 5 MB out."""
     uploads = filled(clients)
     clients.now = 20.0
     clients.begin("dan").grow(25)
@@ -55,7 +55,7 @@ def test_the_slowest_uploads_are_cut_off_when_another_client_finds_no_room(clien
 def test_uploads_that_are_fast_enough_or_have_just_begun_are_not_cut_off(
     clients: Clients, declared: int, seconds: float
 ) -> None:
-    """Of a body whose length is not declared only its time is known."""
+    """For a body of undeclared length, only its age is known."""
     filled(clients, declared and declared - 10)
     clients.now = seconds
     with pytest.raises(QueueFull):

@@ -232,7 +232,7 @@ def test_colours_follow_the_preferred_scheme(service: Running, visit: Visit, sch
 
 @pytest.mark.parametrize("colours", ["none", "active"])
 def test_selects_have_arrows_with_forced_colours(service: Running, visit: Visit, colours: str) -> None:
-    """The system's own colours leave no gradients."""
+    """Forced colours remove gradients."""
     page = visit(service.url, forced_colors=colours)
     upload(page, ("hill.png", png(60, 30)))
     wait_done(page)

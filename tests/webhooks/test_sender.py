@@ -212,7 +212,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 async def test_the_certificate_must_match_the_host_name(
     certificate: tuple[Path, Path], host: str, is_right: bool
 ) -> None:
-    """Not of the address that is connected to."""
+    """Not the address that is connected to."""
     served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     served.load_cert_chain(*certificate)
     trusting = ssl.create_default_context(cafile=str(certificate[0]))

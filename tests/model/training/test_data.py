@@ -249,6 +249,14 @@ def test_a_file_that_cannot_be_opened_is_named_or_skipped(make: Make, tmp_path: 
     assert ["link.png" in line for line in source.bad] == [True]
 
 
+def test_flat_pictures_are_not_validated_on(make: Make, tmp_path: Path) -> None:
+    """Such as blank pages: rounding noise at 150 dB would outweigh every other picture."""
+    folder = tmp_path / "validation"
+    save_pictures(folder, [(64, 64)])
+    Image.new("L", (64, 64), 255).save(folder / "blank.png")
+    assert len(list(make().pairs_of([folder]))) == 1
+
+
 def test_pictures_too_small_to_score_are_not_validated_on(make: Make, tmp_path: Path) -> None:
     save_pictures(tmp_path / "small", [(3, 90), (31, 40), (32, 40)])
     ((low, finer),) = make().pairs_of([tmp_path / "small"])
@@ -293,7 +301,7 @@ def test_a_cache_that_could_not_be_written_is_rebuilt(
 
 
 def test_a_killed_worker_process_is_reported_in_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the system does where memory runs out."""
+    """As Linux kills one when memory runs out."""
 
     class Killed(ProcessPoolExecutor):
         def map(self, *_: Any, **__: Any) -> Any:

@@ -1,13 +1,17 @@
 """Recipes: presets, what the command line changes of them, schedules, and what cannot be trained."""
 
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from model.checkpoint import save_weights
+from model.config import LapSRNConfig
 from model.train import main, parse
 from model.training.damage import NO_DAMAGE, Damage
 from model.training.recipe import PRESETS, TrainConfig
+from tests.model.networks import random_network
 
 
 @pytest.mark.parametrize(
@@ -129,3 +133,13 @@ def test_damage_contains_exactly_what_the_recipe_sets() -> None:
     assert config.data().damage == config.damage()
     nothing = replace(config, kernels=("bicubic",), blur=0.0, noise=0.0, min_quality=0, max_quality=0)
     assert nothing.damage() == NO_DAMAGE
+
+
+def test_a_recipe_that_began_with_other_weights_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = tmp_path / "w.safetensors"
+    save_weights(weights, random_network(LapSRNConfig(depth=1, width=1)), recipe={"depth": 1, "start_from": "abc"})
+    command = ["--data", "x", "--device", "cpu", "--recipe-from", str(weights)]
+    parse(command)
+    assert capsys.readouterr().err == f"note: the run of {weights} had --start-from, SHA-256 abc; give it, too\n"
+    parse([*command, "--start-from", "other"])
+    assert not capsys.readouterr().err

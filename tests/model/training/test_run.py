@@ -136,7 +136,7 @@ def test_a_diverging_run_stops_and_keeps_its_last_good_state(
 
 
 def test_all_processes_of_a_run_report_the_same_state(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the first process saves. The others said that nothing had been."""
+    """Only the first process saves; the others must not say that nothing was saved."""
     made = Trainer.__init__
 
     def second(self: Trainer, *arguments: Any, **more: Any) -> None:
@@ -151,7 +151,7 @@ def test_all_processes_of_a_run_report_the_same_state(pictures: Path, monkeypatc
 
 
 def test_a_learning_rate_of_ten_is_reported_as_divergence(pictures: Path) -> None:
-    """No trick: such steps end in numbers that are none."""
+    """Steps that large really end in values that are not finite."""
     line = refused(command(pictures, "run", "--steps", 60, "--rate", 10, "--log-every", 1, "--save-every", 60))
     assert "nothing was saved yet" in line
     assert not (pictures.parent / "run" / "weights.safetensors").exists()
