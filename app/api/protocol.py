@@ -326,7 +326,7 @@ def _answer_as_http_1_0(cycle: RequestResponseCycle) -> None:
 
     An answer of unknown length ends with the connection.
     """
-    cycle.waiting_for_100_continue = False
+    cycle.waiting_for_100_continue = cycle.keep_alive = False
     send, framed = cycle.send, True
 
     async def unframed(message: Any) -> None:
