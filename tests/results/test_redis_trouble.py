@@ -585,3 +585,14 @@ async def test_two_processes_agree_on_the_marker(clean: RedisServer) -> None:
         assert link.state == "ok"
     await first.close()
     await second.close()
+
+
+async def test_every_probe_renews_the_marker(clean: RedisServer) -> None:
+    """Once it expired, Redis would be reported as emptied, although it still has everything else."""
+    marker, minute, link = f"{KEYS}marker", 60_000, RedisLink(clean.url)
+    await link.probe()
+    async with Redis.from_url(clean.url) as redis:
+        await redis.pexpire(marker, minute)
+        await link.probe()
+        assert await redis.pttl(marker) > 10 * minute
+    await link.close()
