@@ -10,7 +10,7 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, OutOfMemoryError
 
 from app.errors import StoreUnavailable
 from app.results import Shown, StoredPicture, storage_key
@@ -595,4 +595,18 @@ async def test_every_probe_renews_the_marker(clean: RedisServer) -> None:
         await redis.pexpire(marker, minute)
         await link.probe()
         assert await redis.pttl(marker) > 10 * minute
+    await link.close()
+
+
+async def test_a_redis_that_was_emptied_is_not_full_any_more(clean: RedisServer) -> None:
+    link = RedisLink(clean.url)
+    await link.probe()
+    with pytest.raises(StoreUnavailable):
+        async with link.talking():
+            raise OutOfMemoryError
+    assert link.state == "full"
+    async with Redis.from_url(clean.url) as redis:
+        await redis.flushall()
+    await link.probe()
+    assert link.state == "emptied"
     await link.close()
