@@ -610,3 +610,23 @@ async def test_a_redis_that_was_emptied_is_not_full_any_more(clean: RedisServer)
     await link.probe()
     assert link.state == "emptied"
     await link.close()
+
+
+async def test_the_time_in_which_redis_was_available_begins_again_after_a_refused_command(clean: RedisServer) -> None:
+    """Although its clock was read all the time: leases may not have been renewed."""
+    now = 0.0
+    link = RedisLink(clean.url, clock=lambda: now)
+
+    async def refused() -> None:
+        raise NoPermissionError
+
+    await link.probe()
+    now = 10.0
+    assert link.up_seconds == 10.0
+    await link.probe(refused)
+    assert link.up_seconds == 0.0
+    now = 11.0
+    await link.probe()
+    now = 12.0
+    assert link.up_seconds == 1.0
+    await link.close()
