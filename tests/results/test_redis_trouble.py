@@ -604,11 +604,11 @@ async def test_a_redis_that_was_emptied_is_not_full_any_more(clean: RedisServer)
     with pytest.raises(StoreUnavailable):
         async with link.talking():
             raise OutOfMemoryError
-    assert link.state == "full"
+    before = link.state
     async with Redis.from_url(clean.url) as redis:
         await redis.flushall()
     await link.probe()
-    assert link.state == "emptied"
+    assert (before, link.state) == ("full", "emptied")
     await link.close()
 
 
@@ -630,3 +630,22 @@ async def test_the_time_in_which_redis_was_available_begins_again_after_a_refuse
     now = 12.0
     assert link.up_seconds == 1.0
     await link.close()
+
+
+async def test_a_failed_call_causes_one_probe_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, probes = RedisStore("redis://127.0.0.1:1", 1 << 20, 60), 0
+
+    async def probe(use: object) -> None:
+        nonlocal probes
+        probes += 1
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("app.results.redis.PROBE_SECONDS", 1000.0)
+    monkeypatch.setattr(store._link, "probe", probe)
+    store.start()
+    for expected in (1, 2, 3):
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert probes == expected
+        store._link.doubt.set()
+    await store.close()
