@@ -27,7 +27,7 @@ class Wire(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.written, self.closing = b"", False
+        self.written, self.closing, self.reading = b"", False, True
 
     @property
     def statuses(self) -> list[int]:
@@ -41,9 +41,11 @@ class Wire(asyncio.Transport):
     def can_write_eof(self) -> bool:
         return True
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reading = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def close(self) -> None:
         self.closing = True
@@ -193,6 +195,13 @@ async def test_the_rest_of_an_answered_requests_body_has_the_time_of_a_whole_bod
         client.time.pass_by(10.0)
         await client.send(bytes(10))
     assert client.is_open_for(WHOLE - 90.0)
+
+
+async def test_reading_goes_on_after_an_answer_that_came_while_much_of_the_body_was_waiting() -> None:
+    client = Client()
+    await client.send(_head("POST /now", MUCH) + bytes(100_000))
+    assert client.wire.statuses == [200]
+    assert client.wire.reading
 
 
 async def test_after_the_rest_of_a_body_the_connection_is_idle() -> None:
