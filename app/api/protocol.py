@@ -77,7 +77,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._address = self.client[0] if self.client else ""
         admission = self._connections.enter(self._address)
         if admission == "refused":
-            self._discarding = True
             self._line.abort()
             return
         self._probes_only = admission == "probes"
@@ -86,12 +85,10 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops all timers."""
-        self._arriving = None
+        """Stops all timers, and tells the request that is being answered."""
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True  # uvicorn tells only the last request of a pipeline
             self._running.message_event.set()
-        self.pipeline.clear()
         self._connections.leave(self._address)
         self._line.lost()
         self._header_timer.stop()
@@ -103,7 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parses the data, or drops it if it is not needed any more."""
         if self._remainder.running:
             self._remainder.took()
-        if (self._discarding or self._arriving is not None) and not self._turnstile.take():
+        if self._arriving is not None and not self._turnstile.take():
             self._line.hold()
             self._turnstile.wait(self._sender(), self._line.unhold)
         if self._discarding:
@@ -326,7 +323,7 @@ def _answer_as_http_1_0(cycle: RequestResponseCycle) -> None:
 
     An answer of unknown length ends with the connection.
     """
-    cycle.waiting_for_100_continue = False
+    cycle.waiting_for_100_continue = cycle.keep_alive = False
     send, framed = cycle.send, True
 
     async def unframed(message: Any) -> None:

@@ -29,8 +29,7 @@ class Clock:
 
     def pass_by(self, seconds: float) -> None:
         end = self.now + seconds
-        while self._due and min(self._due)[0] <= end:
-            entry = min(self._due, key=lambda due: due[0])
+        while (entry := min(self._due, key=lambda due: due[0], default=None)) and entry[0] <= end:
             self._due.remove(entry)
             self.now = entry[0]
             entry[1]()

@@ -38,6 +38,9 @@ def choose_format(accept: str, *, strict: bool = True) -> OutputFormat:
         ("image/webp;level=1, image/png;q=0.2", "webp"),
         ("image/png;q=0.9, image/webp;q=1", "webp"),
         ("image/png;q=0.9, image/webp;q=1.000", "webp"),
+        ("image/png, image/webp;q=1.5", "png"),
+        ("image/png;q=0.1, image/webp;q=2.5", "png"),
+        ("image/png;q=0.1, image/webp;q=1.x", "png"),
     ],
 )
 def test_the_format_preferred_by_accept_is_first(accept: str, name: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, OutOfMemoryError
 
 from app.errors import StoreUnavailable
 from app.results import Shown, StoredPicture, storage_key
@@ -585,3 +585,67 @@ async def test_two_processes_agree_on_the_marker(clean: RedisServer) -> None:
         assert link.state == "ok"
     await first.close()
     await second.close()
+
+
+async def test_every_probe_renews_the_marker(clean: RedisServer) -> None:
+    """Once it expired, Redis would be reported as emptied, although it still has everything else."""
+    marker, minute, link = f"{KEYS}marker", 60_000, RedisLink(clean.url)
+    await link.probe()
+    async with Redis.from_url(clean.url) as redis:
+        await redis.pexpire(marker, minute)
+        await link.probe()
+        assert await redis.pttl(marker) > 10 * minute
+    await link.close()
+
+
+async def test_a_redis_that_was_emptied_is_not_full_any_more(clean: RedisServer) -> None:
+    link = RedisLink(clean.url)
+    await link.probe()
+    with pytest.raises(StoreUnavailable):
+        async with link.talking():
+            raise OutOfMemoryError
+    before = link.state
+    async with Redis.from_url(clean.url) as redis:
+        await redis.flushall()
+    await link.probe()
+    assert (before, link.state) == ("full", "emptied")
+    await link.close()
+
+
+async def test_the_time_in_which_redis_was_available_begins_again_after_a_refused_command(clean: RedisServer) -> None:
+    """Although its clock was read all the time: leases may not have been renewed."""
+    now = 0.0
+    link = RedisLink(clean.url, clock=lambda: now)
+
+    async def refused() -> None:
+        raise NoPermissionError
+
+    await link.probe()
+    now = 10.0
+    assert link.up_seconds == 10.0
+    await link.probe(refused)
+    assert link.up_seconds == 0.0
+    now = 11.0
+    await link.probe()
+    now = 12.0
+    assert link.up_seconds == 1.0
+    await link.close()
+
+
+async def test_a_failed_call_causes_one_probe_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, probes = RedisStore("redis://127.0.0.1:1", 1 << 20, 60), 0
+
+    async def probe(use: object) -> None:
+        nonlocal probes
+        probes += 1
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("app.results.redis.PROBE_SECONDS", 1000.0)
+    monkeypatch.setattr(store._link, "probe", probe)
+    store.start()
+    for expected in (1, 2, 3):
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert probes == expected
+        store._link.doubt.set()
+    await store.close()
