@@ -213,7 +213,9 @@ class Metrics:
         self._queue_age.set(age)
 
     def worker(self, worker: str, device: str, up: bool) -> None:
-        """A worker came up or went down."""
+        """A worker came up or went down; `device` is "" until it has been up."""
+        if device:
+            self._worker_up.remove(worker, "")
         self._worker_up.labels(worker, device).set(int(up))
 
     def worker_restarted(self, worker: str) -> None:

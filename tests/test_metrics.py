@@ -121,6 +121,15 @@ async def test_known_work_gives_exact_counts(client: httpx.AsyncClient) -> None:
     assert found["lapsrn_result_store_bytes"] == service_of(client).store.size_bytes > 0
 
 
+def test_a_worker_that_has_come_up_has_one_series() -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics.worker("worker-1", "", up=False)
+    assert metrics.registry.get_sample_value("lapsrn_worker_up", {"worker": "worker-1", "device": ""}) == 0.0
+    metrics.worker("worker-1", "cuda:1", up=True)
+    (family,) = (each for each in metrics.registry.collect() if each.name == "lapsrn_worker_up")
+    assert [(each.labels, each.value) for each in family.samples] == [({"worker": "worker-1", "device": "cuda:1"}, 1.0)]
+
+
 @pytest.mark.parametrize(
     ("pixels", "size"),
     [(0, "none"), (1, "small"), (2**20, "small"), (2**20 + 1, "medium"), (2**24, "medium"), (2**24 + 1, "large")],

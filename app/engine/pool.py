@@ -139,7 +139,8 @@ class Pool:
             built = self._built if all(slot.state != "starting" for slot in self._slots) else None
             if built:
                 self._built = None
-        if not stopping and slot.device:
+            known = slot.device or any(each.state == "up" for each in self._slots)  # otherwise the start may fail
+        if not stopping and known:
             self._observer.worker(slot.name, slot.device, up)
         if built:
             built()

@@ -121,7 +121,7 @@ class EngineObserver(Protocol):
         """`tiles` are waiting; the oldest request that no worker has begun has waited for `age` seconds."""
 
     def worker(self, worker: str, device: str, up: bool) -> None:
-        """A worker came up or went down."""
+        """A worker came up or went down; `device` is "" for one that has never been up."""
 
     def worker_restarted(self, worker: str) -> None:
         """A worker that died or hung was replaced."""

@@ -211,6 +211,33 @@ async def test_a_factory_that_fails_is_retried(start: Start, recorder: Recorder)
     assert recorder.restarts == {"worker-0": 3}
 
 
+async def test_a_worker_that_has_never_been_up_is_reported_as_down(start: Start, recorder: Recorder) -> None:
+    """As a second GPU that is broken when the service starts: nothing else would show that it is missing."""
+    repaired = threading.Event()
+
+    def second() -> FakeModel:
+        if not repaired.is_set():
+            raise OSError("no device")
+        return FakeModel()
+
+    await start(FakeModel, second)
+    await asyncio.to_thread(recorder.wait_for, lambda: ("worker-1", "", False) in recorder.workers)
+    repaired.set()
+    await asyncio.to_thread(recorder.wait_for, lambda: recorder.workers[-1] == ("worker-1", "cpu", True))
+
+
+async def test_workers_of_an_engine_that_does_not_start_are_not_reported() -> None:
+    """In a reload, workers of the same names go on in the engine before it."""
+
+    def broken() -> FakeModel:
+        raise OSError("disk")
+
+    recorder = Recorder()
+    with pytest.raises(StartupError, match="disk"):
+        await Engine([worker(broken)] * 2, EngineConfig(restart_seconds=0.01), recorder).start()
+    assert recorder.workers == []
+
+
 async def test_starting_the_thread_of_a_worker_is_retried(
     start: Start, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
