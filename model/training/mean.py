@@ -1,4 +1,7 @@
-"""The mean of two networks, to start a run between them: `python -m model.training.mean NEAR FAR --to FILE`."""
+"""The mean of two networks, to start a run from or to serve: `python -m model.training.mean NEAR FAR --to FILE`.
+
+The recipe, data and pictures in the file are those of FAR.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UsageError(f"{options.near} and {options.far} differ in form: {about.config} and {other.config}")
         mean = {name: torch.from_numpy(values) for name, values in mixed(near, far, options.strength).items()}
         of = {about.name: 1 - options.strength, other.name: options.strength}
-        save_tensors(options.to, mean, {"config": asdict(about.config), "mean": of})
+        kept = {"recipe": other.recipe, "data": other.data, "pictures": other.pictures}
+        described = {key: value for key, value in kept.items() if value}
+        save_tensors(options.to, mean, {"config": asdict(about.config), "mean": of} | described)
 
 
 if __name__ == "__main__":

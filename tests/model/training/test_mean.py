@@ -17,12 +17,13 @@ CONFIG = LapSRNConfig(depth=1, width=2)
 
 def test_the_mean_equals_the_weights_served_at_that_strength(tmp_path: Path) -> None:
     near, far, to = (tmp_path / f"{name}.safetensors" for name in ("near", "far", "to"))
-    save_weights(near, random_network(CONFIG))
-    save_weights(far, random_network(CONFIG, seed=1))
+    save_weights(near, random_network(CONFIG), recipe={"steps": 1}, data="near")
+    save_weights(far, random_network(CONFIG, seed=1), recipe={"steps": 2}, data="far", pictures={"count": 3})
     main([str(near), str(far), "--strength", "0.25", "--to", str(to)])
     first = to.read_bytes()
     found, info = read_weights(to)
     assert info.config == CONFIG
+    assert (info.recipe, info.data, info.pictures) == ({"steps": 2}, "far", {"count": 3})
     for name, values in mixed(read_weights(near)[0], read_weights(far)[0], 0.25).items():
         np.testing.assert_array_equal(found[name], values)
     main([str(near), str(far), "--strength", "0.25", "--to", str(to)])
