@@ -220,7 +220,7 @@ class UpscaleOptions:
     def asked_effort(self) -> Effort:
         """The highest effort asked for by any of `effort`, `quality` and `ensemble`."""
         asked = (self.effort, self.quality, "best" if self.ensemble else None)
-        return next((each for each in reversed(MORE_EFFORT) if each in asked), "standard")
+        return next((each for each in reversed(get_args(MoreEffort)) if each in asked), "standard")
 
 
 def listed(words: tuple[str, ...]) -> str:
