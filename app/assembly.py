@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _THREADS = 8
 """Threads besides those of the workers and the codec: the event loop's helpers, and decoder processes."""
 _GPUS = Path("/proc/driver/nvidia/gpus")
+_REPLICAS_PER_CORE = 4
+"""Maximum of LAPSRN_REPLICAS: one busy replica already uses a core, so a larger number is a mistake."""
 
 
 def build_service(settings: Settings, models: Sequence[ModelFactory] | None = None) -> Service:
@@ -136,9 +138,16 @@ def build_redis(settings: Settings, metrics: Metrics) -> "RedisStore | None":
 def replica_count(settings: Settings) -> int:
     """The number of replicas: as set; `auto` is one for every three cores with a GPU and Redis, otherwise one.
 
-    On a CPU, the network takes nearly all of the time and uses every core from a single process.
+    On a CPU, the network takes nearly all of the time and uses every core from a single process. Raises StartupError
+    for more than _REPLICAS_PER_CORE: each would take memory and a process before it could refuse to start.
     """
     if settings.replicas != "auto":
+        most = _REPLICAS_PER_CORE * build.cores()
+        if settings.replicas > most:
+            raise StartupError(
+                f"LAPSRN_REPLICAS={settings.replicas} is more than {_REPLICAS_PER_CORE} for each available core; set "
+                f"at most {most}, or auto"
+            )
         return settings.replicas
     gpus = settings.devices != "cpu" and any(_GPUS.glob("*"))
     return max(1, build.cores() // 3) if gpus and settings.redis_url is not None else 1

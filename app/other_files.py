@@ -33,16 +33,16 @@ _BEGINNINGS = {
     b"FUJIFILMCCD-RAW": "a camera's raw file",
     b"IIU\0": "a camera's raw file",
     b"IIRO": "a camera's raw file",
-    b"\x1aE\xdf\xa3": "a film",
-    b"\0\0\1\xba": "a film",
-    b"FLV\1": "a film",
+    b"\x1aE\xdf\xa3": "a video",
+    b"\0\0\1\xba": "a video",
+    b"FLV\1": "a video",
     b"\x7fELF": "a program",
 } | {f"P{kind}".encode() + end: "Netpbm (PPM, PGM, PBM, PAM or PFM)" for kind in "1234567Ff" for end in (b"\n", b" ")}
 _HEIF = (b"mif1", b"mif2", b"mif3", b"miaf", b"jpeg", b"j2ki", b"avci", b"vvic", b"unif")
 _BRANDS = {b"crx ": "a camera's raw file"} | dict.fromkeys(_HEIF, "a HEIF of another kind than HEIC and AVIF")
 _BRANDS |= dict.fromkeys(
     (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"3gp4", b"3gp5"),
-    "a film",
+    "a video",
 )
 _TEXT = 1024  # bytes of a text that are searched
 _MAX_NAME = 255
@@ -53,12 +53,12 @@ def name_of(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return _BRANDS.get(bytes(data[8:12]), "")
     if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
-        return "a film"
+        return "a video"
     if data[128:132] == b"DICM":
         return "DICOM"
     text = bytes(data[:_TEXT]).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<"):
-        return "an SVG drawing" if b"<svg" in text else "a page of HTML or XML"
+        return "an SVG drawing" if b"<svg" in text else "an HTML or XML document"
     known = next((name for start, name in _BEGINNINGS.items() if data.startswith(start)), "")
     if not known and len(data) <= _MAX_NAME and data.isascii() and data.decode("ascii").isprintable() and data:
         return "text, such as a file's name; send the file itself (curl needs an @ before it: -F image=@photo.png)"

@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     replicas: Annotated[
         Positive | Literal["auto"],
         Field(
-            description="Processes to start, all on the same port; more than 1 needs Redis. auto: one for "
-            "every three cores if there are a GPU and Redis, else 1."
+            description="Processes to start, all on the same port, at most 4 for each core; more than 1 needs Redis. "
+            "auto: one for every three cores if there are a GPU and Redis, else 1."
         ),
     ] = 1
     pin_replicas: Annotated[

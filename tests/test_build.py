@@ -138,6 +138,14 @@ def test_automatic_replicas_depend_on_cores_and_gpus(
     assert assembly.replica_count(settings) == count
 
 
+def test_far_more_replicas_than_cores_are_refused_before_any_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "cores", lambda: 2)
+    settings = Settings(replicas=8, redis_url="redis://localhost")  # type: ignore[arg-type]
+    assert assembly.replica_count(settings) == 8
+    with pytest.raises(StartupError, match=r"^LAPSRN_REPLICAS=9 is more than 4 for each available core; set at most 8"):
+        assembly.replica_count(settings.model_copy(update={"replicas": 9}))
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -694,11 +694,11 @@ def test_an_error_from_a_proxy_names_it_without_its_password(surroundings: pytes
         with Upscaler("http://pictures.test") as upscaler, pytest.raises(NotAuthorized) as refused:
             upscaler.job("x")
     host = proxy.removeprefix("http://")
-    assert str(refused.value) == f"Forbidden: it may be the proxy {host} that says so, which the environment names"
+    assert str(refused.value) == f"Forbidden: perhaps from the proxy {host}, which is set in the environment"
     with Upscaler("http://pictures.test") as upscaler, pytest.raises(Unreachable) as lost:
         upscaler.upscale(FILE)
     assert lost.value.title == (
-        f"no answer from http://pictures.test through the proxy {host}, which the environment names"
+        f"no answer from http://pictures.test through the proxy {host}, which is set in the environment"
     )
 
 

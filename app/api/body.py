@@ -7,12 +7,13 @@ from typing import Protocol
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from app.api.form import FormSink
+from app.api.form import FormSink, too_large
 from app.api.negotiation import beginning_of
-from app.errors import MalformedRequest, SlowClient, TooManyBytes, UnsupportedCoding, UnsupportedFormat
+from app.errors import MalformedRequest, SlowClient, UnsupportedCoding, UnsupportedFormat
 from app.service.upload_budget import Reservation
 
 _FORM_OVERHEAD = 16 * 1024
+"""Bytes that a form may have in addition to the picture."""
 _MAX_CONTENT_TYPE = 1024
 """Characters of the header that are parsed: 64 KiB of parameters would block the event loop for 0.1 s."""
 _COMPRESSIONS = frozenset(("br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"))
@@ -74,7 +75,7 @@ async def read_picture(request: Request, limits: BodyLimits, reservation: Reserv
     length = request.headers.get("content-length", "")
     declared = int(length) if length.isdecimal() else 0
     if declared > ceiling:
-        raise _too_large(limits.max_bytes)
+        raise too_large(limits.max_bytes)
     await _receive(request, limits, declared, ceiling, reservation, sink)
     return sink.finish()
 
@@ -122,7 +123,7 @@ async def _receive(
                 timer.reschedule(min(loop.time() + limits.idle_seconds, end))
                 count += len(chunk)
                 if count > ceiling:
-                    raise _too_large(limits.max_bytes)
+                    raise too_large(limits.max_bytes)
                 reservation.grow(len(chunk))
                 sink.feed(chunk)
             reservation.arrived()
@@ -132,7 +133,3 @@ async def _receive(
             f"The body arrived too slowly: at most {limits.idle_seconds:g} s between two pieces and "
             f"{limits.total_seconds:g} s in all are allowed."
         ) from None
-
-
-def _too_large(max_bytes: int) -> TooManyBytes:
-    return TooManyBytes(f"The picture may have at most {max_bytes} bytes. Send a smaller one.")

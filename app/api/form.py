@@ -126,12 +126,17 @@ class FormSink:
             self._data += view[:count]
         del self._buffer[:count]
         if len(self._data) > self._max_bytes:
-            raise TooManyBytes(f"The picture may have at most {self._max_bytes} bytes. Send a smaller one.")
+            raise too_large(self._max_bytes)
 
     def _no_boundary(self) -> MalformedRequest:
         return MalformedRequest(
             f"The form cannot be parsed: the boundary that its Content-Type names does not occur. {_HOW}"
         )
+
+
+def too_large(max_bytes: int) -> TooManyBytes:
+    """The error for a picture of more than `max_bytes`."""
+    return TooManyBytes(f"The picture may have at most {max_bytes} bytes. Send a smaller one.")
 
 
 def _field_name(headers: bytes) -> str:

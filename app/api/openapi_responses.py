@@ -52,7 +52,7 @@ def _problem(status: int, rows: Iterable[Kind]) -> dict[str, Any]:
     if any(row.slug == errors.UnsupportedCoding.slug for row in rows):
         headers["Accept-Encoding"] = _header("Only where the body was compressed.", "identity")
     if status == 416:
-        headers["Content-Range"] = _header("How much there is.", "bytes */2000")
+        headers["Content-Range"] = _header("The size of the picture in bytes.", "bytes */2000")
     if any(row.slug == errors.NotReady.slug for row in rows):
         headers["Link"] = _header("The job to wait for.", '</jobs/8L2s...>; rel="monitor"')
     if status == 401:
@@ -133,7 +133,7 @@ UPSCALE: dict[str, Any] = {
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobDocument"}}},
             "headers": {
                 "Location": _header("The job.", "/jobs/8L2s..."),
-                "Preference-Applied": _header("That the preference was honoured.", "respond-async"),
+                "Preference-Applied": _header("The preference that was honoured.", "respond-async"),
                 "X-Upscale-Id": _ID,
                 "Set-Cookie": _COOKIE,
             },
@@ -191,7 +191,10 @@ RESULT: dict[str, Any] = {
         206: {
             "description": "The part of it that Range asks for.",
             "content": _PICTURE,
-            "headers": {"ETag": _ETAG, "Content-Range": _header("Which part it is.", "bytes 1000-1999/2000")},
+            "headers": {
+                "ETag": _ETAG,
+                "Content-Range": _header("Which bytes of the picture these are, and its size.", "bytes 1000-1999/2000"),
+            },
         },
         304: {"description": "The client has it already.", "headers": {"ETag": _ETAG}},
         **_problems(

@@ -95,7 +95,7 @@ async def result(
 ) -> Response:
     """Answers with the picture that an earlier POST made at this level."""
     result_id = _which(request, query.id)
-    service.check_level(query.level, "level")
+    service.check_level(query.level)
     held.callback(service.fetches.enter(caller))
     held.callback(service.answers.hold(caller.name, 0))
     with ExitStack() as reading:

@@ -1,4 +1,4 @@
-"""Stores of finished pictures for GET /upscale. Redis is imported only where it is used: app.results.redis."""
+"""Stores of finished pictures, and boards that publish jobs. Only app.results.redis imports Redis."""
 
 from app.results.base import ResultStore, StoredPicture, StoreState, new_id, size_of, storage_key
 from app.results.board import JobBoard, Shown

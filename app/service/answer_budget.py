@@ -1,4 +1,4 @@
-"""Bytes of pictures being sent to clients: clients that read slowly or not at all cannot exhaust the memory."""
+"""Limits the bytes of pictures being sent: clients that read slowly or not at all cannot exhaust the memory."""
 
 import time
 from collections.abc import Callable

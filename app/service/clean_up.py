@@ -29,7 +29,7 @@ _HEAVY_LOSSES = 0.5
 class CleanUp:
     """`strength` in 0..1, and the finding it was chosen for; None if it was asked for, or nothing was found.
 
-    `compressed` is whether the picture has compression losses that are worth cleaning up.
+    `compressed` is whether the picture has compression losses worth cleaning up. It has no effect at strength 0.
     """
 
     strength: float = 0.0

@@ -1,5 +1,6 @@
 """Limits per client: concurrent requests, concurrent fetches, and requests per minute."""
 
+import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -107,5 +108,7 @@ class ClientQuota:
             self._buckets.popitem(last=False)
         if bucket.tokens < 1.0:
             wait = (1.0 - bucket.tokens) * 60.0 / per_minute
-            raise TooManyRequests(f"You may ask {per_minute} times a minute. Wait {wait:.0f} s.", retry_after=wait)
+            raise TooManyRequests(
+                f"You may send {per_minute} upscales a minute. Wait {math.ceil(wait)} s.", retry_after=wait
+            )
         bucket.tokens -= 1.0

@@ -101,29 +101,30 @@ class RemoteView:
             self._gone_since = None
             return self._checked(snapshot, shown.leased)
         if shown.cancelled:
-            return self._ended("cancelled")
+            return _ended(self._snapshot, "cancelled")
         # The board was emptied. If the job's process is alive, it will publish the job again.
         if self._gone_since is None:
             self._gone_since = self._clock()
         if self._clock() - self._gone_since < self._board.lease_seconds:
             return self._snapshot
-        return self._lost()
+        return _lost(self._snapshot)
 
     def _checked(self, snapshot: JobSnapshot, leased: bool) -> JobSnapshot:
-        """The published snapshot, or one with what has failed if the job's process is gone."""
-        self._snapshot = snapshot
-        if leased or self._board.watched_seconds < self._board.lease_seconds:
-            return self._snapshot
-        return self._lost()
+        """The published snapshot; as `_lost` if the job's process is gone."""
+        kept = leased or self._board.watched_seconds < self._board.lease_seconds
+        return snapshot if kept else _lost(snapshot)
 
-    def _lost(self) -> JobSnapshot:
-        """The job now that nobody works on it any more, nor on its webhook."""
-        last = self._snapshot if self._snapshot.finished else self._ended("failed", _LOST)
-        return last.model_copy(update={"webhook": "failed"}) if last.webhook == "pending" else last
 
-    def _ended(self, state: State, error: JobError | None = None) -> JobSnapshot:
-        update = {"version": self._snapshot.version + 1, "state": state, "seconds_left": None, "error": error}
-        return self._snapshot.model_copy(update=update)
+def _lost(last: JobSnapshot) -> JobSnapshot:
+    """A job whose process is gone: it has failed unless it had finished, and so has its pending webhook."""
+    ended = last if last.finished else _ended(last, "failed", _LOST)
+    return ended.model_copy(update={"webhook": "failed"}) if ended.webhook == "pending" else ended
+
+
+def _ended(last: JobSnapshot, state: State, error: JobError | None = None) -> JobSnapshot:
+    """A job that has ended after its snapshot `last`."""
+    update = {"version": last.version + 1, "state": state, "seconds_left": None, "error": error}
+    return last.model_copy(update=update)
 
 
 def snapshot_of(shown: Shown) -> JobSnapshot | None:

@@ -26,6 +26,7 @@ from app.shares import Shares
 
 REFUSALS = (ClientError, QueueFull, Draining, WarmingUp, DecodersUnavailable)
 """Errors that are not failures of the service: the client must change the request, or send it again later."""
+SHUTTING_DOWN = "The service is shutting down. Send the request again, to another instance or a little later."
 UNKNOWN_JOB = "No such job: it never existed, has expired, or belongs to another client."
 
 
@@ -206,7 +207,7 @@ class Jobs:
     def _start(self, job: Job, upload: Upload, cleanup: ExitStack, patient: bool = False) -> asyncio.Task[Upscaled]:
         """The job's task; `cleanup` is closed when it ends, for whatever reason. Raises Draining."""
         if self._draining:
-            raise Draining("The service is shutting down. Send it again, to another instance or a little later.")
+            raise Draining(SHUTTING_DOWN)
         task = asyncio.create_task(self._pipeline.run(job.order, upload, job.stages, job.progress, patient))
         job.task = task
         self._under_way.add(job)

@@ -19,7 +19,7 @@ from app.service.client_quota import ClientQuota, FetchQuota
 from app.service.codec_threads import CodecThreads
 from app.service.decoder_watch import Decoders, DecoderState, watch
 from app.service.job_directory import JobDirectory
-from app.service.jobs import Jobs
+from app.service.jobs import SHUTTING_DOWN, Jobs
 from app.service.keeper import Keeper
 from app.service.picture_budget import PictureBudget
 from app.service.pipeline import Pipeline
@@ -87,7 +87,7 @@ class Service:
     def accepting_engine(self) -> Engine:
         """The engine, for new work. Raises WarmingUp or Draining."""
         if self.phase == "draining":
-            raise Draining("The service is shutting down. Send it again, to another instance or a little later.")
+            raise Draining(SHUTTING_DOWN)
         if self._engine is None:
             raise WarmingUp("The network is being loaded. Try again in a few seconds.")
         return self._engine
@@ -101,11 +101,11 @@ class Service:
         """Raises WarmingUp or Draining unless new work is accepted."""
         _ = self.accepting_engine
 
-    def check_level(self, level: int, parameter: str) -> None:
+    def check_level(self, level: int) -> None:
         """Raises BadParameter if no served model has this level."""
         if self._engine is not None and level not in self._engine.scales:
             allowed = ", ".join(map(str, self._engine.scales))
-            raise BadParameter(f"{parameter}: {level} is not served; allowed are {allowed}.")
+            raise BadParameter(f"level: {level} is not served; allowed are {allowed}.")
 
     def check(self, options: UpscaleOptions) -> str | None:
         """The model for new work with these options; None if that depends on the picture's size.

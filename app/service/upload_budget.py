@@ -1,4 +1,4 @@
-"""Limits the bytes of request bodies in memory: neither can uploads exhaust it, nor one client the whole budget."""
+"""Limits the bytes of request bodies in memory, in total and for each client."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from app.shares import Shares
 
 
 class UploadBudget:
-    """Bytes by client, admitted by shares. Not thread-safe: for use on the event loop only.
+    """Bytes by client, admitted by shares. Used on the event loop only.
 
     If there is no room, slow uploads are cut off, slowest first, as slow answers are: see AnswerBudget.
     """

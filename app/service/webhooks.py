@@ -23,7 +23,7 @@ AT_ONCE = 64
 AT_ONCE_OF_CLIENT = 4
 FIRST_PAUSE_SECONDS = 1.0
 LAST_SECONDS = 1.0
-"""Time to deliver what ends only when the grace time is over."""
+"""Time for a last attempt to deliver the webhooks of jobs that end only when the grace time is over."""
 GROWTH = 3
 """Each pause between two tries is this many times as long as the one before."""
 State = Literal["pending", "delivered", "failed"]
@@ -64,15 +64,15 @@ class Webhooks:
 
     def __init__(
         self,
-        rules: Rules | None,
+        rules: Rules,
         sender: Sender | None,
         metrics: Metrics,
         max_pending: int,
         max_tries: int,
     ) -> None:
-        """Off without `rules` and `sender`. Up to `max_pending` messages of one client alone; see Shares for several.
+        """Off without a `sender`. `rules` say which addresses are allowed; a message is given up after `max_tries`.
 
-        A message is given up after `max_tries`.
+        Up to `max_pending` messages of one client alone are accepted; see Shares for several.
         """
         self._rules, self._sender, self._metrics = rules, sender, metrics
         self._max_tries = max_tries
@@ -85,7 +85,7 @@ class Webhooks:
 
     def check(self, url: str) -> None:
         """Raises BadParameter if webhooks are off, or `url` is not allowed."""
-        if self._rules is None or self._sender is None:
+        if self._sender is None:
             raise BadParameter(f"{HEADER}: webhooks are off here; ask for the job's state instead.")
         if complaint := self._rules.complaint(url):
             raise BadParameter(f"{HEADER}: {complaint}.")
@@ -173,7 +173,7 @@ class Webhooks:
         hook.on_change()
 
     async def _try(self, url: str, message_id: str, body: bytes) -> str:
-        """One of WEBHOOK_RESULTS."""
+        """Makes one attempt; returns one of WEBHOOK_RESULTS."""
         if self._sender is None:
             return "unreachable"
         try:

@@ -196,6 +196,9 @@ def test_a_bucket_refills_with_time() -> None:
     with pytest.raises(TooManyRequests) as refused:
         limits.enter(caller)
     assert refused.value.retry_after == pytest.approx(10.0)
+    now = 9.7
+    with pytest.raises(TooManyRequests, match=r"^You may send 6 upscales a minute\. Wait 1 s\.$"):  # 0.3 s, rounded up
+        limits.enter(caller)
     now = 10.0
     limits.enter(caller)()
     with pytest.raises(TooManyRequests):

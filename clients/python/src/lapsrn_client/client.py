@@ -20,8 +20,8 @@ _DEFAULTS = Options()
 class Upscaler(Conversation):
     """`Upscaler("http://127.0.0.1:8000").upscale("photo.jpg").save("big.png")` writes a PNG four times as large.
 
-    For use by one thread at a time; a forked process makes connections of its own. Everything raises UpscaleError,
-    and OSError for a file that cannot be read.
+    For use by one thread at a time; a forked process opens its own connections. All methods raise UpscaleError, and
+    OSError for a file that cannot be read.
     """
 
     _client = httpx.Client
@@ -29,11 +29,11 @@ class Upscaler(Conversation):
     def upscale(
         self, picture: Picture, scale: float = 4, options: Options = _DEFAULTS, progress: Progress | None = None
     ) -> Upscaled:
-        """The enlarged picture. With `progress` it is a job, which whatever interrupts this call cancels."""
+        """The enlarged picture. With `progress`, it runs as a job, which is cancelled if the call is interrupted."""
         return _result(self._upscale(picture, scale, options, progress))
 
     def level(self, id: str, level: int = 2) -> Upscaled:
-        """Fetch another level of an earlier pass; NotFound once it has expired."""
+        """Another level of an earlier pass. Raises NotFound once it has expired."""
         return _result(self._level(id, level))
 
     def begin(
@@ -44,19 +44,19 @@ class Upscaler(Conversation):
         *,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Start a job and return at once. The same key with the same picture and options gives the same job."""
+        """A new job, not waited for. The same key with the same picture and options gives the same job."""
         return _result(self._begin(picture, scale, options, idempotency_key))
 
     def job(self, id: str) -> Job:
-        """The job as it is at this moment."""
+        """The current state of a job."""
         return _result(self._job(id))
 
     def wait(self, id: str, progress: Progress | None = None) -> Upscaled:
-        """The job's result, once it is there; JobFailed if it fails or is cancelled."""
+        """Waits for a job; returns its result. Raises JobFailed if it failed or was cancelled."""
         return _result(self._wait(id, progress))
 
     def cancel(self, id: str) -> None:
-        """Stop a job and forget it."""
+        """Stops a job, and has the service forget it."""
         _result(self._cancel(id))
 
     async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:
@@ -78,7 +78,7 @@ class Upscaler(Conversation):
             answer.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -89,19 +89,19 @@ class Upscaler(Conversation):
 
 
 class AsyncUpscaler(Conversation):
-    """The same for asyncio, by one event loop at a time.
+    """Upscaler with coroutines, for use by one event loop at a time.
 
-    Cancelling the task that upscales with `progress` cancels the job.
+    Cancelling a task that upscales with `progress` cancels the job.
     """
 
     _client = httpx.AsyncClient
 
     def _here(self) -> object:
-        """This process, and the event loop that reads and writes."""
+        """This process and the running event loop."""
         return super()._here(), asyncio.get_running_loop()
 
     def _uninterrupted(self) -> AbstractContextManager[Any]:
-        """anyio (Starlette, FastAPI, httpx itself) cancels every await of a scope, also those that clean up."""
+        """In a cancelled scope of anyio (as in Starlette and FastAPI), every await is cancelled, even for clean-up."""
         return anyio.CancelScope(shield=True)
 
     async def upscale(
@@ -156,7 +156,7 @@ class AsyncUpscaler(Conversation):
             await answer.aclose()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -167,7 +167,7 @@ class AsyncUpscaler(Conversation):
 
 
 def _result(talk: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine that never suspends returns: one step takes it to its end."""
+    """The result of a coroutine that never suspends, and so ends with its first step."""
     try:
         talk.send(None)
     except StopIteration as end:

@@ -1,4 +1,4 @@
-"""How the service is reached: through the proxy that the environment names, or directly."""
+"""Opens connections to the service, directly or through a proxy from the environment, and explains their failures."""
 
 import ssl
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from lapsrn_client.errors import Unreachable
 
 T = TypeVar("T")
 
-_OF_ANOTHER = (62, 64)
+_WRONG_NAME = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 
 def open_client(client: Callable[..., T], url: str, **settings: Any) -> T:
     """An httpx client for the service at `url`.
 
-    One on this machine is reached directly, whatever proxy the environment names. Raises Unreachable where proxies or
-    certificates of the environment cannot be used.
+    A service on this machine is reached directly, even if the environment sets a proxy. Raises Unreachable if `url`,
+    or a proxy or certificate file from the environment, cannot be used.
     """
     try:
         return client(base_url=url, trust_env=not _is_here(url), **settings)
@@ -32,7 +32,7 @@ def open_client(client: Callable[..., T], url: str, **settings: Any) -> T:
 
 
 def proxy_for(url: str) -> str:
-    """Host and port of the proxy that requests to `url` go through; "" if they go directly."""
+    """Host and port of the proxy for requests to `url`; "" if they are sent directly."""
     address, proxies = urlsplit(url), getproxies()
     proxy = proxies.get(address.scheme) or proxies.get("all")
     if not proxy or _is_here(url) or proxy_bypass(address.netloc):
@@ -41,22 +41,22 @@ def proxy_for(url: str) -> str:
 
 
 def _is_here(url: str) -> bool:
-    """Whether `url` is of this machine, and without TLS, for which the environment may name certificates."""
+    """Whether `url` is on this machine and without TLS; with TLS, SSL_CERT_FILE may be needed."""
     try:
         address = urlsplit(url)
         host = address.hostname or ""
         return address.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
-    except ValueError:  # a name
+    except ValueError:  # a host name, not an address
         return False
 
 
 def reason_of(error: httpx.RequestError) -> str:
-    """Why there was no answer, in words: what httpx raises has none at times, or those of OpenSSL."""
+    """Why there was no answer, as text for users: httpx's own is sometimes empty, or is that of OpenSSL."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        if cause.verify_code in _OF_ANOTHER:
+        if cause.verify_code in _WRONG_NAME:
             return f"its certificate is not for this address ({cause.verify_message}); check the address"
         return (
             f"its certificate is not trusted ({cause.verify_message}); SSL_CERT_FILE may name the file of its authority"

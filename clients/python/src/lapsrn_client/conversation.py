@@ -1,4 +1,4 @@
-"""The conversation with the service, the same for both clients; how a request is sent is left to them."""
+"""The requests and retries that both clients share; each client decides how a request is sent."""
 
 import contextlib
 import json
@@ -24,26 +24,27 @@ from lapsrn_client.types import Job, Options, Progress, Upscaled
 
 _AGAIN = (429, 503)
 _FIRST_PAUSE = 0.5
-"""Seconds before a second attempt; doubled for each one after that."""
+"""Seconds before the second attempt; each further pause is twice as long."""
 _ENDED = "the stream ends as soon as it begins; something in front of the service may not let it through"
 
 
 class Conversation(ABC):
-    """Coroutines that make requests one after another. Those of the blocking client never suspend."""
+    """Coroutines that send one request after another. Those of the blocking client never suspend."""
 
     _client: Callable[..., Any]
-    """What makes the httpx client."""
+    """The class of the httpx client."""
 
     def __init__(
         self, url: str, api_key: str = "", *, timeout: float = 300.0, retries: int = 5, max_wait: float = 60.0
     ) -> None:
-        """`timeout` is in seconds, for one request. 429 and 503 are tried again, at most `retries` times in a row.
+        """`timeout` is in seconds, for one request.
 
-        Not if Retry-After is over `max_wait` seconds. Raises Unreachable where no client can be made for `url`, and
-        NotAuthorized for a key that no header can hold.
+        After 429 and 503, a request is retried at most `retries` times in a row, but not if Retry-After is more than
+        `max_wait` seconds. Raises Unreachable if no connection to `url` can be attempted, and NotAuthorized for a key
+        that does not fit into a header.
         """
         if not (api_key.isascii() and api_key.isprintable()):
-            detail = "it holds a line break, or something else that is not printable ASCII; check where it is read from"
+            detail = "it contains a line break or another character that is not printable ASCII; check its source"
             raise NotAuthorized(title="this API key cannot be sent", detail=detail, status=0)
         headers = {"X-API-Key": api_key} if api_key else {}
         self._open = partial(open_client, self._client, url, timeout=timeout, headers=headers)
@@ -53,7 +54,7 @@ class Conversation(ABC):
 
     @property
     def _http(self) -> Any:
-        """The httpx client for here: what comes on connections that a fork inherits, say, is its parent's."""
+        """The httpx client; a new one after a fork or in another event loop, as connections cannot be shared."""
         here = self._here()
         if self._owner not in (None, here):
             self._connections = self._open()
@@ -61,22 +62,22 @@ class Conversation(ABC):
         return self._connections
 
     def _here(self) -> object:
-        """What connections belong to: this process."""
+        """The owner of the connections: this process."""
         return os.getpid()
 
     def _uninterrupted(self) -> AbstractContextManager[Any]:
-        """For what is sent although the caller has been cancelled."""
+        """A context in which requests are sent even if the caller has been cancelled."""
         return contextlib.nullcontext()
 
     @abstractmethod
     async def _fetch(self, request: httpx.Request, after: float) -> httpx.Response:
-        """The answer to a request that is sent after `after` seconds."""
+        """Sends a request after `after` seconds; returns the answer."""
 
     @abstractmethod
     def _stream(
         self, request: httpx.Request, after: float
     ) -> AbstractAsyncContextManager[tuple[httpx.Response, AsyncIterator[str]]]:
-        """An answer that comes line by line."""
+        """The same for an answer that is read line by line."""
 
     async def _upscale(self, picture: Picture, scale: float, options: Options, progress: Progress | None) -> Upscaled:
         if progress is None:
@@ -85,7 +86,7 @@ class Conversation(ABC):
         return await self._wait(job.id, progress, cancel=True)
 
     async def _begin(self, picture: Picture, scale: float, options: Options, key: str | None) -> Job:
-        # With the key, a request whose answer was lost can be repeated: it makes no second job.
+        # With a key, a request whose answer was lost can be repeated without beginning a second job.
         headers = {"Prefer": "respond-async", "Idempotency-Key": key or uuid.uuid4().hex}
         answer = await self._send(self._post(picture, scale, options, headers), repeatable=True)
         return _job_in(answer.content, answer)
@@ -98,7 +99,7 @@ class Conversation(ABC):
         await self._send(self._http.build_request("DELETE", _path(id)))
 
     async def _wait(self, id: str, progress: Progress | None, cancel: bool = False) -> Upscaled:
-        """The result of a job. `cancel`: what interrupts this cancels the job, too."""
+        """The result of a job. With `cancel`, the job is cancelled if this call is interrupted."""
         try:
             job = await self._follow(id, progress or (lambda done, total: None))
         except BaseException:
@@ -116,19 +117,19 @@ class Conversation(ABC):
         return replace(made, left_out=job.left_out, model=job.model, truncated=job.truncated)
 
     async def _follow(self, id: str, progress: Progress) -> Job:
-        """The job once it has finished, by its events."""
-        told = None
+        """Follows the events of a job; returns it once it has finished."""
+        reported = None
         async with contextlib.aclosing(self._states(id)) as stream:
             while True:
                 job = await anext(stream)
-                if told != (job.done, job.total):
-                    told = (job.done, job.total)
+                if reported != (job.done, job.total):
+                    reported = (job.done, job.total)
                     progress(job.done, job.total)
                 if job.finished:
                     return job
 
     async def _states(self, id: str) -> AsyncGenerator[Job, None]:
-        """A job as it changes, without end: a stream of events that breaks off is resumed after its last one."""
+        """The states of a job, without end: an interrupted stream of events is resumed after the last one received."""
         seen, attempts = "", _Attempts(self._retries, self._max_wait)
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": seen} if seen else {})
@@ -140,14 +141,14 @@ class Conversation(ABC):
                         continue
                     if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
                         raise _foreign(answer, "events")
-                    attempts.pause, told = _FIRST_PAUSE, False
+                    attempts.pause, received = _FIRST_PAUSE, False
                     async with contextlib.aclosing(events(lines)) as stream:
                         async for event in stream:
-                            seen, told = event.id or seen, True
+                            seen, received = event.id or seen, True
                             attempts.succeeded()
                             if event.kind == "state":
                                 yield _job_in(event.data, answer)
-                    if not told:
+                    if not received:
                         attempts.failed(Unreachable(title=f"no events from {self._url}", detail=_ENDED, status=0))
             except httpx.RequestError as error:
                 attempts.failed(self._unreachable(error))
@@ -168,13 +169,13 @@ class Conversation(ABC):
         return request
 
     async def _send(self, request: httpx.Request, repeatable: bool = True) -> httpx.Response:
-        """A successful answer. `repeatable`: also when it is not known whether the service got the request."""
+        """A successful answer. Lost connections are retried only if `repeatable`: the service may have the request."""
         attempts = _Attempts(self._retries, self._max_wait)
         while True:
             try:
                 answer = await self._fetch(request, attempts.pause)
             except httpx.RequestError as error:
-                # Where nobody listens, waiting does not help.
+                # If nothing listens there, waiting does not help.
                 if not repeatable or isinstance(error, httpx.ConnectError):
                     raise self._unreachable(error) from error
                 attempts.failed(self._unreachable(error))
@@ -184,29 +185,29 @@ class Conversation(ABC):
                 self._refused(answer, attempts)
 
     def _refused(self, answer: httpx.Response, attempts: "_Attempts") -> None:
-        """Raises the error of an answer, unless it is one to ask again after."""
+        """Raises the error for an unsuccessful answer, unless the request should be retried."""
         problem = error_of(answer.status_code, answer.reason_phrase, _problem(answer) or self._from_another(answer))
         if answer.status_code not in _AGAIN:
             raise problem
         attempts.failed(problem, _seconds(answer.headers.get("Retry-After", ""), answer.headers.get("Date", "")))
 
     def _from_another(self, answer: httpx.Response) -> dict[str, Any]:
-        """What to say of an answer that is not the service's."""
+        """A problem document for an unsuccessful answer that is not the service's own."""
         if answer.has_redirect_location:  # not followed: the picture and the key are for this address
             place = answer.headers["Location"].partition("?")[0]
             return {"detail": f"{self._url} redirects to {place}; give the address that the service has there"}
         if proxy := proxy_for(self._url):
-            return {"detail": f"it may be the proxy {proxy} that says so, which the environment names"}
+            return {"detail": f"perhaps from the proxy {proxy}, which is set in the environment"}
         return {"detail": f"this is not the service's own answer; check what runs at {self._url}, or in front of it"}
 
     def _unreachable(self, error: httpx.RequestError) -> Unreachable:
         proxy = proxy_for(self._url)
-        way = f" through the proxy {proxy}, which the environment names" if proxy else ""
+        way = f" through the proxy {proxy}, which is set in the environment" if proxy else ""
         return Unreachable(title=f"no answer from {self._url}{way}", detail=reason_of(error), status=0)
 
 
 class _Attempts:
-    """Failures in a row, and the pause before the next attempt in seconds."""
+    """Counts consecutive failures; `pause` is the time before the next attempt, in seconds."""
 
     def __init__(self, retries: int, max_wait: float) -> None:
         self._retries, self._max_wait = retries, max_wait
@@ -214,13 +215,13 @@ class _Attempts:
         self.pause = 0.0
 
     def succeeded(self) -> None:
-        """Begins to count again."""
+        """Resets the count."""
         self._failures = 0
 
     def failed(self, problem: UpscaleError, wanted: float | None = None) -> None:
-        """Notes a failure, and the pause that is `wanted` if one is. Raises `problem` if that is too long.
+        """Counts a failure, and sets the pause: `wanted` seconds if given, otherwise longer after each failure.
 
-        Also if there were too many failures.
+        Raises `problem` after too many failures, or if the pause would be too long.
         """
         pause = _FIRST_PAUSE * 2**self._failures if wanted is None else wanted
         if self._failures >= self._retries or pause > self._max_wait:
@@ -230,7 +231,7 @@ class _Attempts:
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:
-    """The problem document of an answer; nothing where it is none, as from a proxy."""
+    """The problem document in an answer; {} if it is not JSON, such as a proxy's."""
     with contextlib.suppress(ValueError):
         document = answer.json()
         if isinstance(document, dict):
@@ -238,28 +239,31 @@ def _problem(answer: httpx.Response) -> dict[str, Any]:
     return {}
 
 
-def _seconds(wanted: str, sent: str) -> float | None:
-    """What Retry-After asks for: seconds, or a date (RFC 9110, section 10.2.3) on the clock of whoever sent it."""
-    if wanted.isascii() and wanted.isdigit():
-        return float(wanted)
+def _seconds(retry_after: str, date: str) -> float | None:
+    """Seconds until a retry, by Retry-After: a number, or a date on the clock of the header Date (RFC 9110, 10.2.3).
+
+    None if it is neither.
+    """
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after)
     try:
-        then = parsedate_to_datetime(wanted).timestamp()
+        then = parsedate_to_datetime(retry_after).timestamp()
     except (ValueError, OverflowError):
         return None
     try:
-        now = parsedate_to_datetime(sent).timestamp()
+        now = parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError):
         now = time.time()
     return max(0.0, then - now)
 
 
 def _path(job: str) -> str:
-    """Of a job, whatever its id holds."""
+    """The path of a job; special characters in its id are quoted."""
     return f"/jobs/{quote(job, safe='')}"
 
 
 def _job_in(document: bytes | str, answer: httpx.Response) -> Job:
-    """The job in a document that an answer holds. Raises UpscaleError where it is no job's."""
+    """The job in a document that `answer` contains. Raises UpscaleError if the document is not a job's."""
     try:
         return Job.of(json.loads(document))
     except (ValueError, KeyError, TypeError):
@@ -267,14 +271,14 @@ def _job_in(document: bytes | str, answer: httpx.Response) -> Job:
 
 
 def _foreign(answer: httpx.Response, wanted: str) -> UpscaleError:
-    """For an answer that says 2xx, and is not this service's: a login page, say, or another program on that port."""
+    """The error for a successful answer that is not the service's, but a login page's or another program's."""
     kind = answer.headers.get("Content-Type", "") or "something without a type"
     place = answer.url.copy_with(query=None)
     return UpscaleError(title=f"{place} does not answer with {wanted}", detail=kind, status=answer.status_code)
 
 
 def _upscaled(answer: httpx.Response) -> Upscaled:
-    """Raises UpscaleError where the answer is no picture."""
+    """The picture in an answer. Raises UpscaleError if there is none."""
     kind = answer.headers.get("Content-Type", "")
     if not kind.startswith("image/"):
         raise _foreign(answer, "a picture")

@@ -1,11 +1,13 @@
-"""What can go wrong, by kind; every error is an UpscaleError."""
+"""The errors that the clients raise, by kind; all are UpscaleErrors."""
 
 from functools import partial
 from typing import Any
 
 
 class UpscaleError(Exception):
-    """The service said no, in the words of its problem document, or did not answer; `status` is HTTP's, or 0."""
+    """The service refused, with the texts of its problem document, or did not answer. `status` is the HTTP status, or 0
+    without an answer.
+    """
 
     def __init__(
         self, type: str = "about:blank", title: str = "", detail: str = "", status: int = 500, **members: Any
@@ -16,12 +18,12 @@ class UpscaleError(Exception):
         """The other members of the problem document, such as `request_id` and `parameters`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Whole when it is copied, or comes from another process."""
+        """Keeps all attributes when the error is copied or pickled, as process pools do."""
         return partial(type(self), self.type, self.title, self.detail, self.status, **self.members), ()
 
 
 class Unreachable(UpscaleError):
-    """There was no answer."""
+    """There was no answer, or no connection could be attempted."""
 
 
 class BadRequest(UpscaleError):
@@ -29,11 +31,11 @@ class BadRequest(UpscaleError):
 
 
 class NotAuthorized(UpscaleError):
-    """401 and 403: the API key is missing or not known."""
+    """401 and 403: the API key is missing, invalid, or not allowed to do this."""
 
 
 class NotFound(UpscaleError):
-    """404: the result or the job never was, has expired, or is somebody else's."""
+    """404: the result or the job never existed, has expired, or belongs to another client."""
 
 
 class TooLarge(UpscaleError):
@@ -41,7 +43,7 @@ class TooLarge(UpscaleError):
 
 
 class UnsupportedFormat(UpscaleError):
-    """415: the file is in no format that is accepted."""
+    """415: the file is not in an accepted format."""
 
 
 class Busy(UpscaleError):
@@ -49,11 +51,11 @@ class Busy(UpscaleError):
 
 
 class TookTooLong(UpscaleError):
-    """504: not done within the deadline of the service."""
+    """504: not done within the service's deadline."""
 
 
 class ServerError(UpscaleError):
-    """Another 5xx."""
+    """Any other 5xx."""
 
 
 class JobFailed(UpscaleError):

@@ -1,4 +1,4 @@
-"""Server-sent events, from the lines of a stream. (HTML standard, 9.2.6.)"""
+"""Parses server-sent events from the lines of a stream (HTML standard, section 9.2.6)."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `id` is the last that the stream has named."""
+    """One event; `id` is the last one that the stream has set, "" if none."""
 
     kind: str
     data: str
@@ -14,7 +14,7 @@ class Event:
 
 
 async def events(lines: AsyncIterator[str]) -> AsyncGenerator[Event, None]:
-    """The events of a stream; one that is cut off is not among them."""
+    """The events of a stream. An incomplete one at its end is dropped."""
     kind, last = "", ""
     data: list[str] = []
     async for line in lines:

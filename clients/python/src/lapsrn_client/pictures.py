@@ -1,4 +1,4 @@
-"""Pictures of every kind as the bytes of a file; of Pillow and NumPy only what they are is asked, nothing imported."""
+"""Converts pictures of all supported types to the bytes of a file, without importing Pillow or NumPy."""
 
 import array
 import io
@@ -15,7 +15,7 @@ class _File(Protocol):
 
 
 class _Image(Protocol):
-    """Of Pillow."""
+    """A Pillow image."""
 
     @property
     def mode(self) -> str: ...
@@ -26,7 +26,7 @@ class _Image(Protocol):
 
 
 class _Array(Protocol):
-    """Of NumPy, or whatever has the same interface."""
+    """A NumPy array, or another object with its array interface."""
 
     @property
     def __array_interface__(self) -> dict[str, Any]: ...
@@ -36,13 +36,18 @@ Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | _File | _Ima
 """A path, the bytes of a file, an open file, a Pillow image, or an array (H, W) or (H, W, 1 to 4), uint8 or uint16."""
 
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""Number of channels -> colour type of a PNG."""
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+"""Pillow's modes that it can write as a PNG without converting them."""
 _WITH_ALPHA = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
-"""Pillow's other modes with alpha, as the one that a PNG can have."""
+"""Other modes with alpha -> the mode to convert them to."""
 
 
 def data_of(picture: Picture) -> bytes:
-    """The bytes of a file with this picture. Raises OSError for a path, TypeError and ValueError for an array."""
+    """The bytes of a file that contains this picture.
+
+    Raises OSError for a path that cannot be read, and TypeError or ValueError for unsupported pictures.
+    """
     if isinstance(picture, str | os.PathLike):
         return Path(picture).read_bytes()
     if isinstance(picture, bytes | bytearray):
@@ -59,7 +64,7 @@ def data_of(picture: Picture) -> bytes:
 
 
 def _of_image(image: Any) -> bytes:
-    """A PNG with the profile that the image carries; a TIFF of CMYK, to which only a profile can give colours."""
+    """A PNG with the image's ICC profile; a TIFF for CMYK, which a PNG cannot hold."""
     if image.mode == "F":
         raise TypeError("a Pillow image has to have integer samples, not mode F; scale it to 255 and convert it to L")
     if image.mode.startswith("I"):
@@ -72,7 +77,7 @@ def _of_image(image: Any) -> bytes:
 
 
 def _of_array(samples: memoryview) -> bytes:
-    """A PNG of samples (H, W) or (H, W, C), unfiltered and lightly compressed: it goes over the wire once."""
+    """A PNG of samples (H, W) or (H, W, C), unfiltered and lightly compressed, as it is sent only once."""
     depth = {"B": 8, "H": 16}.get(samples.format.lstrip("<>=@"))
     order = {"<": "little", ">": "big"}.get(samples.format[:1], sys.byteorder)
     if depth is None:

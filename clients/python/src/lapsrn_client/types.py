@@ -1,4 +1,4 @@
-"""What is asked for, and what comes back."""
+"""The options of an upscale, its result, and the state of a job."""
 
 import io
 import os
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Progress = Callable[[int, int], None]
-"""Called with the number of tiles that are done, and of all; both are 0 until the picture is decoded."""
+"""Called with the number of finished tiles and their total; both are 0 until the picture is decoded."""
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What else can be asked for; None is the service's default.
+    """The options of an upscale besides the scale; None is the service's default.
 
-    `width`, `height` and `long_side` are pixels of the result, instead of a scale. `effort`: better, and slower; "best"
-    is that of `ensemble`. `quality` is that of a lossy format, 1 to 100; a word is another name of `effort`.
-    `model`: one that GET /model names. `clean`: 0 to 1, how strongly traces of compression and noise are removed.
+    `width`, `height` and `long_side` are the result's size in pixels, instead of a scale. `effort` gives a better
+    result in more time; "best" is the same as `ensemble`. `quality` is that of a lossy format, 1 to 100; a word is
+    another name for `effort`. `model` is one that GET /model lists. `clean`, 0 to 1, is how strongly traces of
+    compression and noise are removed.
     """
 
     width: int | None = None
@@ -45,27 +46,30 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Upscaled:
-    """One finished picture; until it expires, `level(id, 2)` is the same pass at x2. No id: the service kept none."""
+    """One finished picture. Until it expires, `level(id, 2)` fetches the result of the same pass at x2.
+
+    `id` is "" if the service did not keep the result.
+    """
 
     body: bytes
     media_type: str
     id: str
     url: str
     clean: str = ""
-    """What was removed, and why, such as "0.5; jpeg=90"."""
+    """The strength of clean-up and the reason for it, such as "0.5; jpeg=90"."""
     left_out: str = ""
-    """Metadata that the result could not have, and why; not known to `level`."""
+    """Metadata that is missing from the result, and why; "" if it comes from `level`."""
     model: str = ""
-    """The network that computed it; not known to `level`."""
+    """The network that computed it; "" if it comes from `level`."""
     truncated: bool = False
-    """Whether the picture was incomplete, and what was there was taken; not known to `level`."""
+    """Whether the file was incomplete, and what was there was upscaled; False if it comes from `level`."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file."""
+        """Writes the file."""
         Path(path).write_bytes(self.body)
 
     def image(self) -> "Image.Image":
-        """The picture for Pillow, which has to be installed."""
+        """The picture as a Pillow image. Needs Pillow."""
         from PIL import Image
 
         image = Image.open(io.BytesIO(self.body))
@@ -73,9 +77,9 @@ class Upscaled:
         return image
 
     def array(self) -> "NDArray[np.uint8]":
-        """The samples (height, width) or (height, width, channels) by Pillow and NumPy, which have to be installed.
+        """The samples (height, width) or (height, width, channels). Needs Pillow and NumPy.
 
-        Of 16-bit color, Pillow reads the upper 8 bits; `body` has them all.
+        Pillow reads only the upper 8 bits of 16-bit colour; `body` has them all.
         """
         import numpy as np
 
@@ -84,8 +88,9 @@ class Upscaled:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job at one moment: tiles done and in all, seconds left if known, levels that can be fetched once it is done.
+    """The state of a job at one moment.
 
+    `done` of `total` tiles are finished; `seconds_left` is None if unknown; `levels` can be fetched once it is done.
     `left_out`, `model` and `truncated` are as in Upscaled.
     """
 
@@ -102,7 +107,7 @@ class Job:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Job":
-        """From the document of GET /jobs/{id}."""
+        """Reads the document of GET /jobs/{id}. Raises KeyError, TypeError or ValueError if it is not one."""
         progress = document["progress"]
         return cls(
             id=document["id"],
