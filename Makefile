@@ -77,7 +77,7 @@ wheels: $(DEV) ## dist/: the service for every system that it can be compiled fo
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist ./clients/python
 
 # The newest interpreter of each version that pyenv or the system has.
-pythons: $(DEV) ## build/pythons/: the wheel, installed for every other Python it is for, for tests/deploy/test_pythons.py
+pythons: $(DEV) ## build/pythons/: the wheel, installed for every other supported Python, for tests/deploy/test_pythons.py
 	mkdir -p build/pythons && rm -f build/pythons/*.whl
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w build/pythons .
 	for version in 3.12 3.13 3.14; do \

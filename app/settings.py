@@ -59,7 +59,8 @@ class Settings(BaseSettings):
         str,
         Field(
             description="Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, "
-            "separated by commas; * for any, which must then replace X-Forwarded-For: what a client sends would count."
+            "separated by commas; * for any: what a client sends in these headers then counts, unless the proxy "
+            "replaces it."
         ),
     ] = "127.0.0.1"
     replicas: Annotated[
@@ -133,7 +134,7 @@ class Settings(BaseSettings):
     max_input_pixels: Annotated[Positive, Field(description="Largest input picture, height x width (M).")] = 16 * _MIB
     max_output_pixels: Annotated[
         Positive,
-        Field(description="Largest picture that the network may produce, height x width, at the level it needs."),
+        Field(description="Largest picture that the network may produce, height x width, before any reduction."),
     ] = 64 * _MIB
     memory_bytes: Annotated[
         Positive | None,

@@ -11,7 +11,11 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parent.parent
 PARSED = ".parse_args("
-PAGES = sorted(path for folder in (".", "docs/**", "weights", "deploy/**") for path in ROOT.glob(f"{folder}/*.md"))
+PAGES = sorted(
+    path
+    for folder in (".", "docs/**", "weights", "deploy/**", "clients/python")
+    for path in ROOT.glob(f"{folder}/*.md")
+)
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -50,7 +54,13 @@ def dead_links(page: Path, text: str) -> list[str]:
 
 def test_all_pages_are_found() -> None:
     names = {str(path.relative_to(ROOT)) for path in PAGES}
-    assert {"README.md", "docs/glossary.md", "docs/notes/training.md", "weights/README.md"} <= names
+    assert {
+        "README.md",
+        "docs/glossary.md",
+        "docs/notes/training.md",
+        "weights/README.md",
+        "clients/python/README.md",
+    } <= names
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

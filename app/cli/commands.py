@@ -20,7 +20,7 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 app = typer.Typer(
     name="lapsrn",
-    help="Enlarge pictures two, four or eight times with LapSRN, on this machine or through a running service.",
+    help="Enlarge pictures up to eight times in width and height, on this machine or through a running service.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings=HELP,

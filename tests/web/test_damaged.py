@@ -56,7 +56,7 @@ def test_formats_that_cannot_be_decoded_in_part_are_explained(service: Running, 
     page = visit(service.url, may_complain=True)
     upload(page, (f"hill.{kind}", cut(kind)))
     page.wait_for_selector(".entry[data-state=failed]")
-    assert text(page, "#trouble-detail").startswith(f"A file in {kind.upper()} can only be read whole.")
+    assert text(page, "#trouble-detail").startswith(f"A file in {kind.upper()} can only be read as a whole.")
     assert page.locator("#trouble-remedies button").count() == 0
 
 
@@ -65,7 +65,7 @@ def test_nothing_is_offered_if_no_pixel_can_be_decoded(service: Running, visit: 
     upload(page, ("hill.png", cut("PNG")[:40]))
     page.wait_for_selector(".entry[data-state=failed]")
     page.click("#trouble-remedies button:has-text('Take the readable part')")
-    until(page, "document.querySelector('#trouble-detail').textContent.startsWith('Nothing of it can be read.')")
+    until(page, "document.querySelector('#trouble-detail').textContent.startsWith('None of it can be read.')")
     assert page.locator("#trouble-remedies button").count() == 0
 
 

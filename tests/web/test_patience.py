@@ -32,8 +32,8 @@ def test_a_lost_connection_fails_no_picture(service: Running, visit: Visit) -> N
     cut(page)
     upload(page, *((f"{n}.png", png(20 + n, 30)) for n in range(5)))
     page.wait_for_selector("#banner:not([hidden])")
-    assert text(page, "#banner-words") == "The service cannot be reached. Your pictures wait."
-    assert page.locator("#said").text_content() == "The service cannot be reached. Your pictures wait."
+    assert text(page, "#banner-words") == "The service cannot be reached. Your pictures are waiting."
+    assert page.locator("#said").text_content() == "The service cannot be reached. Your pictures are waiting."
     until(page, "document.querySelector('#banner-quiet').textContent.startsWith('Trying again in ')")
     until(page, "document.querySelectorAll('.entry[data-state=held], .entry[data-state=waiting]').length === 5")
     assert page.locator(".entry[data-state=waiting]").count() >= 3  # nothing more is sent meanwhile
@@ -207,7 +207,7 @@ def test_a_declined_key_can_be_entered_later(locked: Running, visit: Visit) -> N
     upload(page, ("hill.png", png(20, 30)), ("dale.png", png(30, 20)))
     page.wait_for_selector("#key[open]")
     page.click("#key-cancel")
-    assert text(page, "#banner-words") == "This service takes pictures only with an API key. Yours wait."
+    assert text(page, "#banner-words") == "This service takes pictures only with an API key. Yours are waiting."
     page.click("#banner-do")
     page.wait_for_selector("#key[open]")
     page.keyboard.type(KEY)

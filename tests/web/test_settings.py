@@ -226,7 +226,7 @@ def test_the_size_of_the_result_is_shown_before_it_is_made(service: Running, vis
 @pytest.mark.parametrize(
     ("limits", "scales", "words"),
     [
-        ({"max_output_pixels": 40 * 60 * 4}, ["Make it ×2"], "At ×4 it would have 0 megapixels"),
+        ({"max_output_pixels": 40 * 60 * 4}, ["Make it ×2"], "At ×4, it would have 0 megapixels"),
         ({"max_input_pixels": 2000}, [], "It has 0 megapixels, and this service takes up to 0"),
     ],
 )

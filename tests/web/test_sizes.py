@@ -153,7 +153,7 @@ def test_a_size_that_no_scale_reaches_is_refused_before_the_upload(service: Runn
     upload(page, ("hill.png", PICTURE))
     page.wait_for_selector(".entry[data-state=failed]")
     assert text(page, "#trouble-title") == "The picture cannot be made that large"
-    assert text(page, "#trouble-detail") == "With these settings it can be made ×4 at most, 124 × 80 pixels."
+    assert text(page, "#trouble-detail") == "With these settings, it can be made ×4 at most, 124 × 80 pixels."
     assert page.locator("#trouble-remedies button").all_inner_texts() == ["Make it ×4", "Make it ×2"]
     assert page.locator("#trouble-again").is_hidden()
     assert "POST" not in sent
@@ -169,7 +169,7 @@ def test_a_size_whose_level_is_too_large_is_refused_before_the_upload(service: R
     upload(page, ("hill.png", PICTURE))
     page.wait_for_selector(".entry[data-state=failed]")
     assert text(page, "#trouble-title") == "The picture is too large"
-    assert text(page, "#trouble-detail").startswith("To get this size it is made at ×4 first")
+    assert text(page, "#trouble-detail").startswith("For this size, it is first made at ×4.")
     assert page.locator("#trouble-remedies button").all_inner_texts() == ["Make it ×2"]
     assert "POST" not in sent
     fit_to(page, "60")
@@ -188,7 +188,7 @@ def test_every_network_is_offered_if_the_picture_decides_the_level(several: Runn
     page.check("label:has-text('Keep outlines hard') input")
     page.click("#notice-do")
     page.wait_for_selector(".entry[data-state=failed]")
-    assert text(page, "#trouble-detail") == "With these settings it can be made ×4 at most, 124 × 80 pixels."
+    assert text(page, "#trouble-detail") == "With these settings, it can be made ×4 at most, 124 × 80 pixels."
     page.fill("#amount", "110")
     page.click("#notice-do")
     wait_done(page)

@@ -34,7 +34,7 @@ export const TEXTS = {
   language: { en: "Language", de: "Sprache", fr: "Langue", es: "Idioma", zh: "语言", ja: "言語" },
 
   "intro.title": {
-    en: "Larger pictures, with the detail drawn in",
+    en: "Larger pictures, with the detail restored",
     de: "Größere Bilder, mit nachgezeichneten Details",
     fr: "Des images plus grandes, détails compris",
     es: "Imágenes más grandes, con el detalle reconstruido",
@@ -697,7 +697,7 @@ export const TEXTS = {
   },
 
   "banner.offline": {
-    en: "The service cannot be reached. Your pictures wait.",
+    en: "The service cannot be reached. Your pictures are waiting.",
     de: "Der Dienst ist nicht erreichbar. Ihre Bilder warten.",
     fr: "Le service est injoignable. Vos images attendent.",
     es: "No se puede contactar con el servicio. Sus imágenes esperan.",
@@ -721,7 +721,7 @@ export const TEXTS = {
     ja: "再試行中…",
   },
   "banner.locked": {
-    en: "This service takes pictures only with an API key. Yours wait.",
+    en: "This service takes pictures only with an API key. Yours are waiting.",
     de: "Dieser Dienst nimmt Bilder nur mit einem API-Schlüssel. Ihre warten.",
     fr: "Ce service n’accepte d’images qu’avec une clé API. Les vôtres attendent.",
     es: "Este servicio solo acepta imágenes con una clave de API. Las suyas esperan.",
@@ -901,7 +901,7 @@ export const TEXTS = {
     ja: "{size} メガピクセルあります。上限は {limit} です。縮小して、もう一度追加してください。",
   },
   "trouble.pixels.out": {
-    en: "At ×{scale} it would have {size} megapixels, and this service makes up to {limit}.",
+    en: "At ×{scale}, it would have {size} megapixels, and this service makes up to {limit}.",
     de: "Bei ×{scale} hätte es {size} Megapixel, und dieser Dienst macht bis {limit}.",
     fr: "En ×{scale}, elle ferait {size} mégapixels, et ce service en fait jusqu’à {limit}.",
     es: "Con ×{scale} tendría {size} megapíxeles, y este servicio hace hasta {limit}.",
@@ -909,7 +909,7 @@ export const TEXTS = {
     ja: "×{scale} では {size} メガピクセルになります。上限は {limit} です。",
   },
   "trouble.pixels.way": {
-    en: "To get this size it is made at ×{scale} first, which would have {size} megapixels, and this service makes up to {limit}.",
+    en: "For this size, it is first made at ×{scale}. That would have {size} megapixels, and this service makes up to {limit}.",
     de: "Für diese Größe wird es erst ×{scale} gemacht, mit {size} Megapixeln, und dieser Dienst macht bis {limit}.",
     fr: "Pour cette taille, elle passe d’abord par ×{scale}, soit {size} mégapixels, et ce service en fait jusqu’à {limit}.",
     es: "Para este tamaño pasa primero por ×{scale}, con {size} megapíxeles, y este servicio hace hasta {limit}.",
@@ -925,7 +925,7 @@ export const TEXTS = {
     ja: "そこまで大きくできません",
   },
   "trouble.reach.detail": {
-    en: "With these settings it can be made ×{scale} at most, {size} pixels.",
+    en: "With these settings, it can be made ×{scale} at most, {size} pixels.",
     de: "Mit diesen Einstellungen kann es höchstens ×{scale} werden, {size} Pixel.",
     fr: "Avec ces réglages, elle peut atteindre ×{scale} au plus, soit {size} pixels.",
     es: "Con estos ajustes puede llegar a ×{scale} como máximo, {size} píxeles.",
@@ -989,7 +989,7 @@ export const TEXTS = {
     ja: "コピーやダウンロードが途中で終わった可能性があります。入手し直すか、読める部分を使ってください。",
   },
   "trouble.damaged.whole": {
-    en: "A file in {format} can only be read whole. Get it again from where it came.",
+    en: "A file in {format} can only be read as a whole. Get it again from where it came from.",
     de: "Eine Datei in {format} ist nur ganz lesbar. Holen Sie sie noch einmal.",
     fr: "Un fichier {format} ne se lit qu’entier. Récupérez-le de nouveau.",
     es: "Un archivo {format} solo puede leerse entero. Consígalo de nuevo.",
@@ -997,7 +997,7 @@ export const TEXTS = {
     ja: "{format} のファイルは完全でないと読めません。入手し直してください。",
   },
   "trouble.damaged.nothing": {
-    en: "Nothing of it can be read. Get it again from where it came.",
+    en: "None of it can be read. Get it again from where it came from.",
     de: "Nichts davon ist lesbar. Holen Sie sie noch einmal.",
     fr: "Rien n’en est lisible. Récupérez-le de nouveau.",
     es: "No se puede leer nada. Consígalo de nuevo.",
@@ -1141,7 +1141,7 @@ export const TEXTS = {
     ja: "サービスが応答しません",
   },
   "trouble.unreachable.detail": {
-    en: "It answers others, but not this picture. Something in between may not let it through: try another network, or a smaller file.",
+    en: "It answers, but not to this picture. Something in between may be blocking it: try another network, or a smaller file.",
     de: "Es antwortet sonst, aber nicht auf dieses Bild. Vielleicht lässt etwas dazwischen es nicht durch: versuchen Sie ein anderes Netz oder eine kleinere Datei.",
     fr: "Il répond, mais pas pour cette image. Un intermédiaire la bloque peut-être : essayez un autre réseau ou un fichier plus petit.",
     es: "Responde, pero no a esta imagen. Quizá algo intermedio no la deja pasar: pruebe otra red o un archivo más pequeño.",
@@ -1165,7 +1165,7 @@ export const TEXTS = {
     ja: "移動、変更、削除されたか、ドライブが取り外されました。もう一度選択してください。",
   },
   "trouble.page": {
-    en: "The page made a mistake",
+    en: "Something went wrong on this page",
     de: "Die Seite hat einen Fehler gemacht",
     fr: "La page a fait une erreur",
     es: "La página cometió un error",
