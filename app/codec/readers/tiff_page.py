@@ -78,6 +78,8 @@ def read_rgb(data: bytes) -> Samples:
 
 
 def _scaled(values: NDArray[Any], bits: int) -> Samples:
+    if bits == 8 and values.dtype == np.uint8:  # of this full scale already; scaling takes eight times the memory
+        return values
     if bits <= 8:
         return _rescaled(values, bits, 255).astype(np.uint8)
     return _rescaled(values, bits, 65535).astype(np.uint16)
