@@ -7,6 +7,7 @@ from typing import NamedTuple
 from app.errors import UndecodablePicture
 
 MAX_CHUNKS = 65_536
+"""That are looked at: writers make a few for each frame, and walking through millions takes long."""
 _HEADER = 12  # "RIFF", the size of what follows, "WEBP"
 _ANIMATION = 0x02  # a flag of VP8X
 
