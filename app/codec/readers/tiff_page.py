@@ -94,7 +94,7 @@ def _looked_up(indices: NDArray[Any], colormap: NDArray[Any]) -> Samples:
     colors = colormap.T.astype(np.uint32)
     colors = colors if colors.max(initial=0) < 256 else colors >> np.uint32(8)
     if indices.max(initial=0) >= len(colors):
-        raise UndecodablePicture("The TIFF has pixels outside its palette.")
+        raise UndecodablePicture("The TIFF has pixels outside its palette. Save it again, as RGB.")
     palette = colors.astype(np.uint8)
     gray = (palette == palette[:, :1]).all()
     table: NDArray[np.uint8] = palette[:, :1] if gray else palette
@@ -114,7 +114,9 @@ def arranged(samples: Samples, photometric: int, extra: tuple[int, ...]) -> Samp
             "supported at this depth: send gray or RGB of 8 or 16 bits."
         )
     if samples.shape[2] < colors:
-        raise UndecodablePicture(f"The TIFF promises {colors} colours and holds {samples.shape[2]} samples a pixel.")
+        raise UndecodablePicture(
+            f"The TIFF's colours need {colors} samples a pixel, and it holds {samples.shape[2]}. Save it again."
+        )
     if photometric == WHITE_IS_ZERO:
         samples[..., 0] = np.iinfo(samples.dtype).max - samples[..., 0]
     kind = extra[0] if extra else STRAIGHT if samples.shape[2] == colors + 1 else None

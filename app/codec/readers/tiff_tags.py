@@ -66,7 +66,7 @@ def values(tags: Tags, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
     value = tags.get(tag, default)
     found = value if isinstance(value, tuple) else (value,)
     if not all(isinstance(item, int) for item in found):
-        raise UndecodablePicture(f"TIFF tag {tag} does not hold whole numbers.")
+        raise UndecodablePicture(f"The TIFF's tag {tag} does not hold whole numbers. Save it again.")
     return found
 
 
@@ -153,7 +153,7 @@ def check_tiles(tags: Tags, limits: DecodeLimits) -> None:
     most = max(limits.max_input_pixels, 1 << 20)
     if wide * high > most:
         raise TooManyPixels(
-            f"The TIFF has tiles of {wide * high:,} pixels; at most {limits.max_input_pixels:,} are accepted."
+            f"The TIFF has tiles of {wide * high:,} pixels; at most {most:,} are accepted. Save it with smaller ones."
         )
     parts = len(values(tags, _TILES, ()))
     if parts * wide * high > _SLACK * most * _planes(tags):
