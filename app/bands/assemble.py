@@ -18,13 +18,15 @@ from app.codec.writers import png
 from app.options import UpscaleOptions
 
 TILE = 256
-_PER_INCH = 2
 
 
 def assemble(
     target: Path, work: Work, bands: int, shape: tuple[int, int, int], metadata: Metadata, options: UpscaleOptions
 ) -> None:
-    """Writes (height, width, channels) to `target`, which appears once it is complete and on disk. Raises OSError."""
+    """Joins the bands into the picture `shape` (height, width, channels); a TIFF keeps only the profile of `metadata`.
+
+    `target` appears once it is complete and on disk. Raises OSError.
+    """
     part = target.with_name(f".lapsrn-{secrets.token_hex(8)}.part")
     try:
         write = _png if options.output_format == "png" else _tiff

@@ -15,7 +15,7 @@ _PAUSE_SECONDS = 0.05
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Lets one process in at a time, as long as others wait; makes the file. Raises OSError."""
+    """Holds the lock of a file, which it creates, while the context lasts; other processes wait. Raises OSError."""
     with path.open("ab") as file:
         lock(file, wait=True)
         yield

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.bands.source import Source
 from app.codec import Decoded, DecodeLimits, Finding, Formulas, reader
+from app.codec.consistency import LOOKAHEAD
 from app.codec.formats import READERS
 from app.codec.history.pixels import findings_of_rows
 from app.codec.limits import accepted_format
@@ -18,8 +19,6 @@ from app.codec.types import Metadata, Plane, Samples
 from app.errors import BadParameter, UndecodablePicture
 from app.options import UpscaleOptions
 
-_MERGE_REACH = 11
-"""Source rows that a result row needs beyond its own for chroma and consistency, at most."""
 _GRID = 16
 """Rows of context are a multiple of this, so that tiles lie where they would in the whole picture."""
 _ROWS = 128
@@ -30,11 +29,11 @@ Alpha = Literal["none", "opaque", "varies"]
 
 
 def context_of(window_margin: int) -> int:
-    """Source rows that are computed above and below a band: as far as a tile's window and merging reach.
+    """Source rows that are computed above and below a band: as far as a tile's window and, beyond it, merging reach.
 
     Less, such as the network's own margin, would change the last bits of sums.
     """
-    return -(-(window_margin + _MERGE_REACH) // _GRID) * _GRID
+    return -(-(window_margin + LOOKAHEAD) // _GRID) * _GRID
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,23 +12,30 @@ from numpy.typing import NDArray
 
 from app.bands.source import version_of
 from app.codec.readers.tiff_page import holds_several
+from app.codec.readers.tiff_tags import (
+    BLACK_IS_ZERO,
+    COLORS,
+    HEADER,
+    INKS,
+    PALETTE,
+    PHOTOMETRIC,
+    RGB,
+    STRAIGHT,
+    WHITE_IS_ZERO,
+)
 from app.errors import UndecodablePicture
 
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 1, 2, 3, 5
-_TAG = 262  # PhotometricInterpretation
-_PHOTOMETRIC = {
-    _WHITE_IS_ZERO: "miniswhite",
-    _BLACK_IS_ZERO: "minisblack",
-    _RGB: "rgb",
-    _PALETTE: "palette",
-    _INKS: "separated",
+_NAMES = {  # that tifffile writes them by
+    WHITE_IS_ZERO: "miniswhite",
+    BLACK_IS_ZERO: "minisblack",
+    RGB: "rgb",
+    PALETTE: "palette",
+    INKS: "separated",
 }
-_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
+_COLORS = COLORS | {PALETTE: 1}
 _LOSSLESS = (1, 5, 8, 32773, 32946, 34925, 50000)
 """None, LZW, Deflate (two numbers), PackBits, LZMA and Zstandard."""
 _ORIENTATION, _XMP, _ICC, _DNG_VERSION = 274, 700, 34675, 50706
-_STRAIGHT = 2  # of ExtraSamples: alpha that is not premultiplied
-_HEADER = 8  # bytes, in which no strip or tile begins
 
 
 class TiffSource:
@@ -62,13 +69,13 @@ class TiffSource:
         samples = self._samples(first, last)
         extra = [int(kind) for kind in page.extrasamples]
         if not extra and samples.shape[2] == _COLORS[photometric] + 1:
-            extra = [_STRAIGHT]  # as the codec takes it where nothing is said; tifffile would say that it is no alpha
+            extra = [STRAIGHT]  # as the codec takes it where nothing is said; tifffile would say that it is no alpha
         file = io.BytesIO()
         tifffile.imwrite(
             file,
             samples if samples.shape[2] > 1 else samples[..., 0],
-            photometric=_PHOTOMETRIC[photometric],
-            colormap=page.colormap if photometric == _PALETTE else None,
+            photometric=_NAMES[photometric],
+            colormap=page.colormap if photometric == PALETTE else None,
             planarconfig="contig" if samples.shape[2] > 1 else None,
             extrasamples=extra or None,
             iccprofile=page.tags[_ICC].value if _ICC in page.tags else None,
@@ -129,7 +136,7 @@ class TiffSource:
         if index >= len(page.dataoffsets) or index >= len(page.databytecounts):
             raise UndecodablePicture("The TIFF's directory names fewer strips or tiles than its size needs.")
         offset, count = page.dataoffsets[index], page.databytecounts[index]
-        if not count or offset < _HEADER:  # tifffile would leave it black
+        if not count or offset < HEADER:  # tifffile would leave it black
             raise UndecodablePicture(
                 f"The TIFF does not say where its strip or tile {index} is. Save it with all of them."
             )
@@ -148,13 +155,13 @@ class TiffSource:
 def _check(page: tifffile.TiffPage) -> None:
     """Raises UndecodablePicture for what could not be read in bands exactly as the service reads it whole."""
     photometric, compression = int(page.photometric), int(page.compression)
-    if _TAG not in page.tags:
+    if PHOTOMETRIC not in page.tags:
         raise UndecodablePicture(
-            f"The TIFF does not say what its samples mean (tag {_TAG}, PhotometricInterpretation). Save it again."
+            "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it again."
         )
     kind = None if page.dtype is None else np.dtype(page.dtype)
-    palette_and_more = photometric == _PALETTE and page.samplesperpixel > 1  # which tifffile does not write
-    if photometric not in _PHOTOMETRIC or page.samplesperpixel < _COLORS[photometric] or palette_and_more:
+    palette_and_more = photometric == PALETTE and page.samplesperpixel > 1  # which tifffile does not write
+    if photometric not in _NAMES or page.samplesperpixel < _COLORS[photometric] or palette_and_more:
         raise UndecodablePicture(
             f"The TIFF's colours (photometric interpretation {photometric}) cannot be read in bands: convert it to "
             "gray, RGB or CMYK."

@@ -45,7 +45,7 @@ _CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     13: light_of_srgb,
 }
 _GAMMAS = {4: 2.2, 5: 2.8, 17: 2.6}
-"""Levels 0..1 to light 0..1 by transfer characteristics (table 3), the second as powers."""
+"""From levels 0..1 to light 0..1, by transfer characteristics (table 3): _CURVES are functions, _GAMMAS exponents."""
 _SRGB, _UNSPECIFIED = 13, 2
 _LIKE_SRGB = (1, 6, 11, 12, 14, 15)
 """Transfer characteristics of video, all of BT.709's curve, which browsers show in an AVIF as they show sRGB's."""

@@ -88,10 +88,10 @@ class Codec:
         formats: Sequence[OutputFormat],
         size: Size | None = None,
     ) -> UpscaleOptions:
-        """`options` with the first of `formats` that can hold the result; none: the format of the options.
+        """`options` with the first of `formats` that can hold the result; without formats, that of the options counts.
 
-        BadParameter, about the first, if none can or if the options do not go with it. Cheap: call it before the
-        network's work.
+        Raises BadParameter if the options contradict the first format, or, for the first one's reason, if no format can
+        hold it. Cheap: call it before the network's work.
         """
         first, *others = [replace(options, format=name) for name in formats] or [options]
         self.check_options(first)
@@ -162,7 +162,7 @@ class Codec:
         return self.encoder(decoded, scale, options, size).finish(planes)
 
     def encoder(self, decoded: Decoded, scale: int, options: UpscaleOptions, size: Size | None = None) -> StreamEncoder:
-        """The same, to be given the rows as they come."""
+        """As `encode`, but takes the rows as they come. Raises BadParameter as `check` does."""
         self.check(decoded, scale, options, size)
         large = decoded.height * decoded.width * scale**2 >= _THREADED_PIXELS
         executor = self._pool if large else None

@@ -14,7 +14,9 @@ from app.codec.types import Plane
 BLOCK = 4  # source rows and columns of a block
 REACH = 2  # source rows above and below that a residual is computed from, and that an enlargement reads
 LOOKBACK, LOOKAHEAD = 2 * BLOCK - 1, 2 * BLOCK - 1 + 2 * REACH
-"""Source rows above and below a row that it needs: its block and the next one, and those their residuals read."""
+"""Source rows above and below a row that have to be there when it is merged: those of its block and of the next one;
+and below, what enlarging and computing their residuals reads. Residuals above have been computed already.
+"""
 
 _STEPS = 4  # of Newton's method, at most
 _NEAR = np.float32(1 / 510)  # half a level of 8 bits: a mean this near agrees

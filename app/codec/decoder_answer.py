@@ -60,8 +60,8 @@ class _Finding(_Message):
     amount: Annotated[int, Field(ge=0, le=100)]
 
 
-class Samples(_Message):
-    """The header of samples."""
+class SamplesHeader(_Message):
+    """What precedes the blobs and the samples of a decoded file."""
 
     format: str
     shape: tuple[_Count, _Count, Annotated[int, Field(ge=1, le=4)]]
@@ -82,13 +82,13 @@ class Samples(_Message):
 
     @property
     def frame_bytes(self) -> int:
-        """Of one frame."""
+        """Bytes of one frame."""
         height, width, channels = self.shape
         return height * width * channels * np.dtype(self.dtype).itemsize
 
     @property
     def total_bytes(self) -> int:
-        """Of everything that follows the header."""
+        """Bytes of everything that follows the header."""
         return sum(size or 0 for size in self.sizes) + self.frames * self.frame_bytes
 
     def check(self, format_name: str, size: int, options: UpscaleOptions, limits: DecodeLimits) -> None:
@@ -150,7 +150,7 @@ class Samples(_Message):
             at += length
 
 
-_ANSWER: TypeAdapter[Samples | _Refusal] = TypeAdapter(Samples | _Refusal)
+_ANSWER: TypeAdapter[SamplesHeader | _Refusal] = TypeAdapter(SamplesHeader | _Refusal)
 
 
 def parsed_hello(header: bytes) -> str:
@@ -158,8 +158,8 @@ def parsed_hello(header: bytes) -> str:
     return _Hello.model_validate_json(header).gap
 
 
-def parsed_answer(header: bytes) -> Samples:
-    """The header of samples, to be checked. Raises the refusal, or ValueError where it makes no sense."""
+def parsed_answer(header: bytes) -> SamplesHeader:
+    """The header, whose `check` is still to be called. Raises the refusal, or ValueError where it makes no sense."""
     found = _ANSWER.validate_json(header)
     if isinstance(found, _Refusal):
         raise _ERRORS.get(found.error, errors.UndecodablePicture)(found.text)

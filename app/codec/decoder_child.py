@@ -119,9 +119,9 @@ class DecoderChild:
         deadline = time.monotonic() + self._seconds
         for part in parts:
             self._send(memoryview(part), deadline)
-        samples = decoder_answer.parsed_answer(self._header(deadline))
-        samples.check(name, size, options, limits)
-        return samples.raster(self._received(samples.total_bytes, deadline))
+        header = decoder_answer.parsed_answer(self._header(deadline))
+        header.check(name, size, options, limits)
+        return header.raster(self._received(header.total_bytes, deadline))
 
     def _header(self, deadline: float) -> bytes:
         size = decoder_protocol.header_size(bytes(self._received(decoder_protocol.PREFIX_SIZE, deadline)))

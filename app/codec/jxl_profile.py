@@ -44,7 +44,7 @@ def code_points(color: jxl.ColorEncoding) -> tuple[int, int] | None:
 
 
 def is_taken(profile: bytes, channels: int) -> bool:
-    """Whether a JPEG XL of `colours`, 1 or 3, can have this profile: libjxl refuses those that are not valid."""
+    """Whether a JPEG XL of 1 or 3 colour `channels` can have this profile: libjxl refuses those that are not valid."""
     library = jxl.library()
     with _encoder(library, channels) as encoder:
         return int(library.JxlEncoderSetICCProfile(encoder, profile, len(profile))) == jxl.SUCCESS

@@ -104,12 +104,18 @@ def header(data: bytes) -> Header:
             "Convert it with `pngcrush -revert-iphone-optimizations`, or save it again from a program that shows it."
         )
     if first is None or first.kind != b"IHDR" or len(first.body) != 13 or not first.sound:
-        raise UndecodablePicture("The PNG's header chunk (IHDR) is missing, cut short or has a wrong checksum.")
+        raise UndecodablePicture(
+            "The PNG's header chunk (IHDR) is missing, cut short or has a wrong checksum. Send the whole, undamaged "
+            "file."
+        )
     width, height, depth, color_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", first.body)
     if depth not in _DEPTHS.get(color_type, ()) or compression or filtering or interlace > 1:
-        raise UndecodablePicture(f"The PNG's header is invalid: depth {depth}, colour type {color_type}.")
+        raise UndecodablePicture(
+            f"The PNG's header is invalid: no PNG has depth {depth}, colour type {color_type}, compression "
+            f"{compression}, filter method {filtering} and interlace method {interlace}. Save it again."
+        )
     if not (0 < width < 2**31 and 0 < height < 2**31):
-        raise UndecodablePicture(f"The PNG's header is invalid: {width} x {height} pixels.")
+        raise UndecodablePicture(f"The PNG's header is invalid: {width} x {height} pixels. Save it again.")
     return Header(height, width, depth, color_type, bool(interlace))
 
 
@@ -209,7 +215,7 @@ def repaired(data: bytes) -> bytes:
             seen |= {item.kind} & {*_ONCE}
     raw = _inflated(b"".join(compressed), head.raw_size)
     if not raw:
-        raise UndecodablePicture("The PNG holds no picture data that can be read.")
+        raise UndecodablePicture("The PNG holds no picture data that can be read. Send the whole, undamaged file.")
     raw += bytes(head.raw_size - len(raw))
     return b"".join((SIGNATURE, *kept, chunk(b"IDAT", isal_zlib.compress(raw, 0)), chunk(b"IEND")))
 

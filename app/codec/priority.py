@@ -8,7 +8,7 @@ _NICENESS = 10  # a ninth of a usual thread's share where all want the core; all
 
 
 def give_way() -> None:
-    """Lower the calling thread's priority. On Linux, where threads have their own; elsewhere nothing happens."""
+    """Lowers the calling thread's priority on Linux, where each thread has its own; elsewhere does nothing."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)

@@ -45,7 +45,7 @@ def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
     except Exception as error:  # the decoders raise nearly every type there is on hostile bytes
         words, advice = _words(error), "Send the whole, undamaged file."
         if source.allow_truncated and not reader.decodes_truncated:
-            advice = f"An {title} cannot be decoded in part, also with truncated=allow: send the whole file."
+            advice = f"The {title} cannot be decoded in part, even with truncated=allow: send the whole file."
         if not source.allow_truncated and reader.decodes_truncated and words.startswith(_IN_PART):
             advice = "Send the whole file, or ask for what is there with truncated=allow."
         raise UndecodablePicture(f"The bytes do not decode as {title}: {words}. {advice}") from error
@@ -78,7 +78,9 @@ def _raster(file: Reader) -> Raster:
     for index in indices:
         frame, duration = file.frame(index, animated=len(indices) > 1)
         if not frames and file.lacks_pixels and (frame == frame[:1, :1]).all():
-            raise UndecodablePicture(f"Nothing of the {file.source.format.title}'s pixels can be decoded.")
+            raise UndecodablePicture(
+                f"Nothing of the {file.source.format.title}'s pixels can be decoded. Send the whole, undamaged file."
+            )
         frames.append(frame)
         durations.append(duration)
     frames, metadata = _in_color(frames, file.metadata(frames[0].shape[2]), file)

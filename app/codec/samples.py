@@ -69,7 +69,9 @@ def sixteen_bits(decoded: Any, height: int, width: int) -> Samples:
     if samples.ndim == 2:
         samples = samples[..., None]
     if samples.dtype != np.uint16 or samples.ndim != 3 or samples.shape[:2] != (height, width):
-        raise UndecodablePicture(f"The header promises {width} x {height} pixels of 16 bits; the data is not that.")
+        raise UndecodablePicture(
+            f"The header promises {width} x {height} pixels of 16 bits; the data holds something else. Save it again."
+        )
     return np.ascontiguousarray(samples)
 
 

@@ -21,7 +21,9 @@ _STRIP = 64  # source rows
 
 
 class StreamEncoder:
-    """Not for several threads at once. `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times.
+    """Merges and encodes one result. Not for several threads at once.
+
+    `planes[frame]` holds `decoded.frames[frame].planes` enlarged `scale` times.
 
     A large PNG is merged and compressed in bands as its rows come, and needs its planes no longer than that; anything
     else is made at the end.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from app.errors import UndecodablePicture
 
 MAX_CHUNKS = 65_536
+"""That are looked at: writers make a few for each frame, and walking through millions takes long."""
 _HEADER = 12  # "RIFF", the size of what follows, "WEBP"
 _ANIMATION = 0x02  # a flag of VP8X
 
@@ -59,7 +60,9 @@ def whole_frames(data: bytes) -> bytes:
     """An animation of the frames that are whole; UndecodablePicture if not even the first is."""
     kept = [chunk for chunk in islice(chunks(data), MAX_CHUNKS) if chunk.whole]
     if not any(chunk.kind == b"ANMF" for chunk in kept):
-        raise UndecodablePicture("The WebP ends before its first frame does: nothing of it can be shown.")
+        raise UndecodablePicture(
+            "The WebP ends before its first frame does: nothing of it can be shown. Send the whole file."
+        )
     parts = [b"WEBP"]
     for chunk in kept:
         parts += [chunk.kind, len(chunk.body).to_bytes(4, "little"), bytes(chunk.body), bytes(len(chunk.body) % 2)]

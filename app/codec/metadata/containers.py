@@ -16,7 +16,6 @@ _JPEG_LEAST = {0xE0: (b"JFIF", 14), 0xEE: (b"Adobe", 12)}
 """Of segments that say how to read the pixels, their names and fewest bytes: libjpeg passes over shorter ones."""
 _FILL = re.compile(rb"\xff+")
 _EXTENSION_NAME = re.compile(rb"HasExtendedXMP(?:\s*=\s*[\"']|>)\s*([0-9A-Fa-f]{32})")
-_MAX_CHUNKS = 65_536  # of a WebP
 _GIF_XMP, _GIF_XMP_END = b"!\xff\x0bXMP DataXMP", b"\x01\xff\xfe\xfd"
 _XMP, _IPTC, _RESOURCES = 700, 33723, 34377
 # Storage, colours and resolution of the pixels, and DNGVersion. libtiff would load the values of all other
@@ -32,8 +31,8 @@ _TIFF_PIXELS = frozenset(
 def separated(name: str, data: bytes, most: int) -> tuple[bytes, Blocks]:
     """The file, in format `name`, without metadata, and the blocks in it; `most` is the largest size accepted.
 
-    Raises UndecodablePicture for a PNG whose text or profiles unpack to too much, and for a JPEG of too many segments.
-    Data that is not understood is returned as it is.
+    Raises UndecodablePicture for a PNG whose text or profiles unpack to too much, and for a PNG, JPEG, AVIF or HEIC of
+    more chunks, segments or boxes than any writer makes. Data that is not understood is returned as it is.
     """
     if name == "PNG":
         return png.separated(data, most)
@@ -133,7 +132,7 @@ def _tiff(data: bytes) -> tuple[bytes, Blocks]:
 
 def _webp(data: bytes) -> Blocks:
     blocks = Blocks()
-    for chunk in islice(webp_chunks.chunks(data), _MAX_CHUNKS):
+    for chunk in islice(webp_chunks.chunks(data), webp_chunks.MAX_CHUNKS):
         if chunk.kind == b"EXIF" and chunk.whole and blocks.exif is None:
             blocks.exif = bare_exif(bytes(chunk.body))
         elif chunk.kind == b"XMP " and chunk.whole and not blocks.xmp:

@@ -77,7 +77,9 @@ def parsed(data: bytes) -> Header:
     if pixels_at in (0, palette_at):  # of a writer that forgot the palette, or did not say
         pixels_at = palette_at + colors * entry
     if pixels_at < palette_at:
-        raise UndecodablePicture(f"The BMP says that its pixels begin at byte {pixels_at:,}, inside its header.")
+        raise UndecodablePicture(
+            f"The BMP says that its pixels begin at byte {pixels_at:,}, inside its header. Save it again."
+        )
     return Header(
         abs(height),
         width,
@@ -193,7 +195,7 @@ class BmpReader(Reader):
                     "whole file, or ask for what is there with truncated=allow."
                 )
             if body.size < stride:
-                raise UndecodablePicture("The BMP holds no whole row of pixels.")
+                raise UndecodablePicture("The BMP holds no whole row of pixels. Send the whole file.")
             self.truncated = self.lacks_pixels = True
             body = np.pad(body, (0, needed - body.size))
         rows = body.reshape(header.height, stride)
@@ -244,7 +246,7 @@ class BmpReader(Reader):
             full = mask >> shift
             if full & (full + 1):
                 raise UndecodablePicture(
-                    f"The BMP has a bit field of separate pieces ({mask:#x}), which means nothing."
+                    f"The BMP has a bit field whose bits are not next to each other ({mask:#x}). Save it again."
                 )
             values = ((words & mask) >> shift).astype(np.uint64)
             channels.append(((values * 510 + full) // max(2 * full, 1)).astype(np.uint8))

@@ -85,7 +85,9 @@ class PillowReader(CarryingReader):
                 image.tile = []
             self.truncated = self.lacks_pixels = True
             if image.size != size:
-                raise UndecodablePicture("The picture's size changes while it is decoded.") from error
+                raise UndecodablePicture(
+                    "The picture's size changes while it is decoded. Send the whole, undamaged file."
+                ) from error
 
     @property
     def cmyk(self) -> bool:

@@ -10,16 +10,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from app.codec.readers.tiff_tags import COLORS, PALETTE, REDUCED, STRAIGHT, WHITE_IS_ZERO
 from app.codec.samples import straight
 from app.codec.types import Samples
 from app.errors import UndecodablePicture
 
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 1, 2, 3, 5
-_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INKS: 4}
-_PREMULTIPLIED, _STRAIGHT = 1, 2
+_PREMULTIPLIED = 1  # of ExtraSamples
 _MOST_LEVELS = 32  # each of which has half the width and height
-REDUCED = 1
-"""Bit of NewSubfileType: a smaller version of another page. (TIFF 6.0, section 8.)"""
 COMPRESSIONS = ("lzw", "zlib", "packbits", "jpeg", "lzma", "zstd", "webp")
 """Those that tifffile is asked for, by its own names."""
 
@@ -34,10 +31,10 @@ def read(data: bytes, bits: int) -> Samples:
         page = file.pages.first
         assert isinstance(page, tifffile.TiffPage)
         values, extra = _values(page), tuple(map(int, page.extrasamples))
-        if page.photometric != _PALETTE:
+        if page.photometric != PALETTE:
             return arranged(_scaled(values, bits), int(page.photometric), extra)
         colors = _looked_up(values[..., 0], np.asarray(page.colormap))
-        if extra[:1] not in ((_PREMULTIPLIED,), (_STRAIGHT,)):
+        if extra[:1] not in ((_PREMULTIPLIED,), (STRAIGHT,)):
             return colors
         alpha = _rescaled(values[..., 1:2], bits, 255).astype(np.uint8)
         samples = np.concatenate((colors, alpha), axis=2)
@@ -78,6 +75,8 @@ def read_rgb(data: bytes) -> Samples:
 
 
 def _scaled(values: NDArray[Any], bits: int) -> Samples:
+    if bits == 8 and values.dtype == np.uint8:  # of this full scale already; scaling takes eight times the memory
+        return values
     if bits <= 8:
         return _rescaled(values, bits, 255).astype(np.uint8)
     return _rescaled(values, bits, 65535).astype(np.uint16)
@@ -95,7 +94,7 @@ def _looked_up(indices: NDArray[Any], colormap: NDArray[Any]) -> Samples:
     colors = colormap.T.astype(np.uint32)
     colors = colors if colors.max(initial=0) < 256 else colors >> np.uint32(8)
     if indices.max(initial=0) >= len(colors):
-        raise UndecodablePicture("The TIFF has pixels outside its palette.")
+        raise UndecodablePicture("The TIFF has pixels outside its palette. Save it again, as RGB.")
     palette = colors.astype(np.uint8)
     gray = (palette == palette[:, :1]).all()
     table: NDArray[np.uint8] = palette[:, :1] if gray else palette
@@ -108,18 +107,20 @@ def arranged(samples: Samples, photometric: int, extra: tuple[int, ...]) -> Samp
     White-is-zero is inverted and premultiplied alpha divided out. One sample more than colours is alpha where `extra`
     is empty, as libtiff takes it; where it is called unspecified, it is left out, for it may be anything.
     """
-    colors = _COLORS.get(photometric, 0)
+    colors = COLORS.get(photometric, 0)
     if not colors:
         raise UndecodablePicture(
             f"The TIFF's colours (photometric interpretation {photometric}, {samples.shape[2]} samples) are not "
             "supported at this depth: send gray or RGB of 8 or 16 bits."
         )
     if samples.shape[2] < colors:
-        raise UndecodablePicture(f"The TIFF promises {colors} colours and holds {samples.shape[2]} samples a pixel.")
-    if photometric == _WHITE_IS_ZERO:
+        raise UndecodablePicture(
+            f"The TIFF's colours need {colors} samples a pixel, and it holds {samples.shape[2]}. Save it again."
+        )
+    if photometric == WHITE_IS_ZERO:
         samples[..., 0] = np.iinfo(samples.dtype).max - samples[..., 0]
-    kind = extra[0] if extra else _STRAIGHT if samples.shape[2] == colors + 1 else None
-    if samples.shape[2] == colors or kind not in (_PREMULTIPLIED, _STRAIGHT):
+    kind = extra[0] if extra else STRAIGHT if samples.shape[2] == colors + 1 else None
+    if samples.shape[2] == colors or kind not in (_PREMULTIPLIED, STRAIGHT):
         return np.ascontiguousarray(samples[..., :colors])
     samples = np.ascontiguousarray(samples[..., : colors + 1])
     return straight(samples) if kind == _PREMULTIPLIED else samples

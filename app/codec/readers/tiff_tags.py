@@ -9,13 +9,19 @@ import tifffile
 from PIL import TiffImagePlugin
 
 from app.codec.limits import MAX_SCANS
-from app.codec.readers.tiff_page import REDUCED
 from app.codec.types import DecodeLimits
 from app.errors import TooManyPixels, UndecodablePicture, UnsupportedFormat
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, PER_PIXEL, EXTRA = 256, 257, 258, 259, 262, 277, 338
 STRIP_BYTES, TILE_WIDTH, TILE_HEIGHT, TILE_BYTES = 279, 322, 323, 325
-BLACK_IS_ZERO, INKS = 1, 5
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INKS = 0, 1, 2, 3, 5
+"""Photometric interpretations: what samples stand for. (TIFF 6.0, sections 8 and 16.)"""
+COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, INKS: 4}
+"""Colour samples a pixel; one more is alpha."""
+STRAIGHT = 2
+"""Of ExtraSamples: alpha that is not premultiplied."""
+REDUCED = 1
+"""Bit of NewSubfileType: a smaller version of another page. (TIFF 6.0, section 8.)"""
 UNCOMPRESSED = 1
 HEADER = 8
 """Bytes, in which no strip or tile begins."""
@@ -28,14 +34,13 @@ _SCAN = (0xFF, 0xDA)
 """The marker of a JPEG's scan, which does not occur within its data."""
 _MOST_PARTS = 262_144  # strips or tiles, which are decoded one by one; writers make one a row at most
 _SLACK = 4  # of the pixels of all tiles over those of the largest picture: tiles reach over its edges
-_WHITE_IS_ZERO, _RGB, _YCBCR, _LAB, _ICC_LAB, _CFA = 0, 2, 6, 8, 9, 32803
+_YCBCR, _LAB, _ICC_LAB, _CFA = 6, 8, 9, 32803
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _NOT_READ = (32771, 32809, 34676, 34677)
 """Of those that Pillow has names for: CCITT's run lengths in words, ThunderScan and LogLuv."""
 _WITH_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 """Compressions that Pillow's libtiff has: 50001, WebP, is not among them."""
-_COLORS = {_WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, _RGB: 3, INKS: 4}
 Tags = Mapping[int, Any]
 """A page's directory: values by tag, single or in a tuple."""
 
@@ -61,7 +66,7 @@ def values(tags: Tags, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
     value = tags.get(tag, default)
     found = value if isinstance(value, tuple) else (value,)
     if not all(isinstance(item, int) for item in found):
-        raise UndecodablePicture(f"TIFF tag {tag} does not hold whole numbers.")
+        raise UndecodablePicture(f"The TIFF's tag {tag} does not hold whole numbers. Save it again.")
     return found
 
 
@@ -148,7 +153,7 @@ def check_tiles(tags: Tags, limits: DecodeLimits) -> None:
     most = max(limits.max_input_pixels, 1 << 20)
     if wide * high > most:
         raise TooManyPixels(
-            f"The TIFF has tiles of {wide * high:,} pixels; at most {limits.max_input_pixels:,} are accepted."
+            f"The TIFF has tiles of {wide * high:,} pixels; at most {most:,} are accepted. Save it with smaller ones."
         )
     parts = len(values(tags, _TILES, ()))
     if parts * wide * high > _SLACK * most * _planes(tags):
@@ -208,9 +213,9 @@ def odd_bits(tags: Tags) -> int | None:
         raise UndecodablePicture(f"The TIFF's channels differ in depth ({sorted(bits)} bits). Send one depth for all.")
     (depth,) = bits
     photometric = values(tags, PHOTOMETRIC, (-1,))[0]
-    gray = photometric in (_WHITE_IS_ZERO, BLACK_IS_ZERO)
+    gray = photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO)
     # Of gray and alpha in separate planes, Pillow reads the first plane, or nothing; of other extra samples, nothing.
-    more = values(tags, PER_PIXEL, (1,))[0] > _COLORS.get(photometric, MOST_SAMPLES)
+    more = values(tags, PER_PIXEL, (1,))[0] > COLORS.get(photometric, MOST_SAMPLES)
     apart = more and values(tags, _PLANES, (1,))[0] == _SEPARATE
     usual = (depth == 8 and not apart) or (depth == 1 and gray)
     compression = values(tags, COMPRESSION, (UNCOMPRESSED,))[0]
@@ -223,4 +228,4 @@ def is_deep(tags: Tags) -> bool:
     """Whether the directory describes 16-bit unsigned gray, RGB or CMYK samples."""
     bits = values(tags, BITS, (1,))
     kinds = values(tags, _FORMAT, (1,))
-    return values(tags, PHOTOMETRIC, (-1,))[0] in _COLORS and set(bits) == {16} and set(kinds) == {1}
+    return values(tags, PHOTOMETRIC, (-1,))[0] in COLORS and set(bits) == {16} and set(kinds) == {1}

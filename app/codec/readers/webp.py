@@ -46,7 +46,7 @@ class WebpReader(PillowReader):
         # Pillow allocates the whole canvas when it opens a WebP, so its size is checked before.
         canvas = size(data)
         if canvas is None:
-            raise UndecodablePicture("The WebP's header is cut short or invalid.")
+            raise UndecodablePicture("The WebP's header is cut short or invalid. Send the whole, undamaged file.")
         self.source.check_pixels(*canvas)
         if self.source.allow_truncated:
             whole = is_whole(data)
@@ -82,7 +82,7 @@ def rows(data: bytes, height: int, width: int) -> tuple[Image.Image, bool]:
     finally:
         libwebp.WebPIDelete(decoder)
     if last.value < 1:
-        raise UndecodablePicture("The WebP holds no row of pixels that can be read.")
+        raise UndecodablePicture("The WebP holds no row of pixels that can be read. Send the whole, undamaged file.")
     image = Image.fromarray(pixels if _has_alpha(data) else np.ascontiguousarray(pixels[..., :3]))
     for chunk in islice(chunks(data), MAX_CHUNKS):
         if chunk.whole and chunk.kind in _KEPT:
