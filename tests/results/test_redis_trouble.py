@@ -409,10 +409,14 @@ async def test_a_refused_command_does_not_count_as_a_slow_link(clean: RedisServe
     "answer", [b":abc\r\n", b"*-5\r\n", b"#t\r\n", 2000 * b"*1\r\n" + b":1\r\n", b"HTTP/1.1 400 Bad Request\r\n"]
 )
 async def test_a_server_that_is_not_redis_is_unavailable(answer: bytes) -> None:
+    connections: list[Any] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.current_task())
         while await reader.read(1 << 16):
             writer.write(answer)
         writer.close()
+        await writer.wait_closed()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         store = RedisStore(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", 1000, 60, timeout_seconds=0.1)
@@ -423,6 +427,7 @@ async def test_a_server_that_is_not_redis_is_unavailable(answer: bytes) -> None:
         assert not await store.available()
         assert store.state == "unavailable"
         await store.close()
+        await asyncio.gather(*connections, return_exceptions=True)  # reset connections, perhaps
 
 
 @pytest.mark.parametrize(
