@@ -121,6 +121,8 @@ class Engine:
         for finished in list(self._waiting):
             if not finished.done():
                 finished.set_exception(Draining("the service shut down before this picture was done; send it again"))
+        if self._pool:
+            self._pool.let_end()  # before it closes: on a busy machine, workers would end, and be replaced, in between
         self.scheduler.close()
         if self._pool and not await asyncio.to_thread(self._pool.stop, _JOIN_SECONDS):
             _log.error("a worker did not stop within %.0f s; its thread is abandoned", _JOIN_SECONDS)

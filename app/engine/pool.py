@@ -75,10 +75,14 @@ class Pool:
             self._begin(slot)
         self._supervisor.start()
 
-    def stop(self, timeout: float) -> bool:
-        """Waits for all threads to end, and returns whether they did in time. The scheduler must be closed before."""
+    def let_end(self) -> None:
+        """From now on, workers that end are not replaced."""
         self._stopping = True
         self._wake.set()
+
+    def stop(self, timeout: float) -> bool:
+        """Waits for all threads to end, and returns whether they did in time. The scheduler must be closed before."""
+        self.let_end()
         deadline = time.monotonic() + timeout
         if self._supervisor.ident is not None:
             self._supervisor.join(timeout)

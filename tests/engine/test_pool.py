@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from app.engine import Engine, EngineConfig
+from app.engine.pool import Pool
 from app.errors import Draining, InferenceFailed, StartupError
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Recorder, Tiles, expected, picture
@@ -367,6 +368,25 @@ async def test_stop_leaves_no_thread_behind(start: Start, caplog: pytest.LogCapt
     await engine.stop(1)
     assert not any(thread.name.startswith("engine-") for thread in threading.enumerate())
     assert not caplog.records
+
+
+async def test_workers_that_end_before_their_pool_is_stopped_are_not_replaced(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end as soon as the scheduler is closed, and the thread that stops the pool may begin much later."""
+    engine = await start(FakeModel)
+    stop = Pool.stop
+
+    def late(pool: Pool, timeout: float) -> bool:
+        while any(thread.name.startswith("engine-") for thread in threading.enumerate()):
+            if any(worker.restarts for worker in pool.status()):
+                break
+            time.sleep(0.01)
+        return stop(pool, timeout)
+
+    monkeypatch.setattr(Pool, "stop", late)
+    await engine.stop(1)
+    assert [worker.restarts for worker in engine.status().workers] == [0]
 
 
 async def test_stop_says_so_if_a_worker_does_not_end(

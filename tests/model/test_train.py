@@ -57,7 +57,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         return step(self, source)
 
     monkeypatch.setattr(Trainer, "train_step", until_the_third)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         main(command(pictures, "resumed", *options))
     monkeypatch.setattr(Trainer, "train_step", step)
     whole, resumed = pictures.parent / "whole", pictures.parent / "resumed"
