@@ -17,6 +17,7 @@ from app.api.entrance import Entrance
 from app.api.protocol import BoundedProtocol
 from app.api.server import bounded_protocol
 from app.settings import Settings
+from tests.api.transport import Transport
 
 FLOOD, ANOTHER, NEIGHBOUR = "192.0.2.1", "2001:db8:1::1", "2001:db8:1::2"
 
@@ -81,7 +82,7 @@ async def test_a_cancelled_request_costs_the_others_no_turn() -> None:
     assert desk.begun == [FLOOD, ANOTHER, NEIGHBOUR]
 
 
-class Peer(asyncio.Transport):
+class Peer(Transport):
     """One connection with a body under way; each `piece` is read if somebody reads."""
 
     def __init__(
@@ -91,9 +92,7 @@ class Peer(asyncio.Transport):
         key: str = "",
         framing: str = "Content-Length: 1000000",
     ) -> None:
-        super().__init__()
-        self.reading, self.closing = True, False
-        self._address = address
+        super().__init__(address)
         self.protocol = port()
         self.protocol.connection_made(self)
         self.protocol.data_received(f"POST /{key} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode())
@@ -101,26 +100,6 @@ class Peer(asyncio.Transport):
     def piece(self) -> None:
         assert self.reading
         self.protocol.data_received(bytes(1000))
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def close(self) -> None:
-        self.closing = True
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def write(self, data: Any) -> None: ...
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return (self._address, 1) if name == "peername" else default
 
 
 def a_port() -> Callable[[], BoundedProtocol]:

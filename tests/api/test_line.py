@@ -10,6 +10,7 @@ import uvloop
 
 from app.api import line
 from app.api.line import Line
+from tests.api.transport import Transport
 
 
 class Clock:
@@ -45,21 +46,13 @@ class Handle:
         self.cancel = cancel
 
 
-class Pipe(asyncio.Transport):
+class Pipe(Transport):
     """Takes bytes; the test says how many of them wait, here or in the system."""
 
     def __init__(self) -> None:
         super().__init__()
         self.waiting = 0
-        self.ended = False
-        self.reading = True
         self.takes_eof, self.eof = True, False
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
 
     def write(self, data: Any) -> None:
         self.waiting += len(data)
@@ -73,12 +66,6 @@ class Pipe(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return self.waiting
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def is_closing(self) -> bool:
-        return self.ended
 
 
 class Rig:
@@ -183,7 +170,7 @@ def test_a_held_connection_resumes_reading_only_when_released_and_unpaused(rig: 
 def test_a_closing_connection_does_not_resume_reading(rig: Rig) -> None:
     line, pipe = rig.line, rig.pipe
     line.hold()
-    pipe.ended = True
+    pipe.closing = True
     assert not line.unhold()
     assert not pipe.reading
 
@@ -194,7 +181,7 @@ def test_a_half_closed_connection_sends_nothing_more_but_reads_on(rig: Rig, take
     assert not rig.line.is_closing()
     rig.line.half_close()
     assert rig.line.is_closing()
-    assert (rig.pipe.eof, rig.pipe.ended, rig.pipe.reading) == (takes_eof, False, True)
+    assert (rig.pipe.eof, rig.pipe.closing, rig.pipe.reading) == (takes_eof, False, True)
 
 
 def test_uvicorn_can_pause_reading(rig: Rig) -> None:

@@ -16,18 +16,19 @@ from app.api.protocol import BoundedProtocol
 from app.api.server import bounded_protocol
 from app.settings import Settings
 from tests.api.test_line import Clock
+from tests.api.transport import Transport
 from tests.api.wire import statuses
 
 HEADERS, IDLE, WHOLE, KEEP = 20.0, 30.0, 100.0, 10
 """The timeouts in seconds: for headers, for a pause in a body, for a whole body, and between two requests."""
 
 
-class Wire(asyncio.Transport):
-    """Takes what is written to it."""
+class Wire(Transport):
+    """Keeps what is written to it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.written, self.closing, self.reading = b"", False, True
+        self.written = b""
 
     @property
     def statuses(self) -> list[int]:
@@ -40,24 +41,6 @@ class Wire(asyncio.Transport):
 
     def can_write_eof(self) -> bool:
         return True
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def close(self) -> None:
-        self.closing = True
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.1", 1) if name == "peername" else default
 
 
 class Time(Clock):

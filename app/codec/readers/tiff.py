@@ -23,8 +23,6 @@ from app.codec.readers.tiff_tags import (
     MOST_SAMPLES,
     PER_PIXEL,
     PHOTOMETRIC,
-    STRIP_BYTES,
-    TILE_BYTES,
     TILE_HEIGHT,
     TILE_WIDTH,
     UNCOMPRESSED,
@@ -39,6 +37,7 @@ from app.codec.readers.tiff_tags import (
     is_subsampled,
     odd_bits,
     parts_needed,
+    sizes,
     starts,
     values,
 )
@@ -207,9 +206,8 @@ def read_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: b
 
 def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[NDArray[Any], bool]:
     places = starts(tags)
-    sizes = values(tags, STRIP_BYTES, ()) or values(tags, TILE_BYTES, ())
     stored = values(tags, COMPRESSION, (UNCOMPRESSED,))[0] == UNCOMPRESSED
-    end = max((start + size for start, size in zip(places, sizes, strict=False)), default=0)
+    end = max((start + size for start, size in zip(places, sizes(tags), strict=False)), default=0)
     if allow and stored and places and min(places) < len(data) < end:
         # Where samples are stored as they are, zeros take the place of what is missing.
         picture = values(tags, HEIGHT, (0,))[0] * values(tags, WIDTH, (0,))[0]

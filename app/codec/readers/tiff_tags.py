@@ -13,7 +13,7 @@ from app.codec.types import DecodeLimits
 from app.errors import TooManyPixels, UndecodablePicture, UnsupportedFormat
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, PER_PIXEL, EXTRA = 256, 257, 258, 259, 262, 277, 338
-STRIP_BYTES, TILE_WIDTH, TILE_HEIGHT, TILE_BYTES = 279, 322, 323, 325
+TILE_WIDTH, TILE_HEIGHT = 322, 323
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INKS = 0, 1, 2, 3, 5
 """Photometric interpretations: what samples stand for. (TIFF 6.0, sections 8 and 16.)"""
 COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, INKS: 4}
@@ -28,6 +28,7 @@ HEADER = 8
 MOST_SAMPLES = 8
 _BIG = 43  # the version of a BigTIFF, whose offsets have eight bytes
 _STRIPS, _TILES, _ROWS_PER_STRIP, _FILL_ORDER, _FORMAT = 273, 324, 278, 266, 339
+_STRIP_BYTES, _TILE_BYTES = 279, 325
 _PLANES, _TOGETHER, _SEPARATE = 284, 1, 2
 _OLD_JPEG, _JPEG = 6, 7
 _SCAN = (0xFF, 0xDA)
@@ -73,6 +74,11 @@ def values(tags: Tags, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
 def starts(tags: Tags) -> tuple[int, ...]:
     """Where the strips or tiles are in the file, as far as they are listed."""
     return values(tags, _STRIPS, ()) or values(tags, _TILES, ())
+
+
+def sizes(tags: Tags) -> tuple[int, ...]:
+    """How many bytes the strips or tiles have in the file, as far as they are listed."""
+    return values(tags, _STRIP_BYTES, ()) or values(tags, _TILE_BYTES, ())
 
 
 def check_storage(tags: Tags) -> None:
@@ -168,8 +174,7 @@ def check_scans(tags: Tags, data: bytes) -> None:
     places = starts(tags)
     if not _is_jpeg(tags) or not places:
         return
-    sizes = values(tags, STRIP_BYTES, ()) or values(tags, TILE_BYTES, ())
-    parts = islice(zip_longest(places, sizes, fillvalue=len(data)), len(places))  # whose sizes need not be listed
+    parts = islice(zip_longest(places, sizes(tags), fillvalue=len(data)), len(places))  # whose sizes need not be listed
     begins, ends = np.array([(min(place, len(data)), min(place + size, len(data))) for place, size in parts]).T
     file = np.frombuffer(data, np.uint8)
     scans = np.flatnonzero((file[:-1] == _SCAN[0]) & (file[1:] == _SCAN[1]))
