@@ -187,6 +187,25 @@ def test_a_file_that_is_gone_is_told_from_a_service_that_is_away(
     assert page.locator("#banner").is_hidden()
 
 
+READ_FAILS_ONCE = """() => {
+  const read = Blob.prototype.arrayBuffer;
+  Blob.prototype.arrayBuffer = function () {
+    if (this.size !== 1) return read.call(this);
+    Blob.prototype.arrayBuffer = read;
+    return Promise.reject(new DOMException("The I/O read operation failed.", "NotReadableError"));
+  };
+}"""
+"""As in Safari when the page is left during an upload and comes back out of the back/forward cache."""
+
+
+def test_a_file_that_can_be_read_a_moment_later_is_not_given_up(service: Running, visit: Visit) -> None:
+    page = visit(service.url, may_complain=True)
+    page.evaluate(READ_FAILS_ONCE)
+    page.route("**/upscale*", lambda route: route.abort(), times=1)
+    upload(page, ("hill.png", png(20, 30)))
+    wait_done(page)
+
+
 def test_all_failed_pictures_can_be_retried_at_once(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     broken = {"type": "urn:lapsrn:problem:internal-error", "title": "Internal error", "request_id": "abc123"}

@@ -1,6 +1,7 @@
 /** One picture on its way: what was chosen, how far it is, what came of it. */
 
 import { readHeader } from "./header.js";
+import { pause } from "./job.js";
 import { parametersOf, sameButSize, sameSize, sizeMade, writtenAs } from "./settings.js";
 
 /** @typedef {"waiting" | "held" | "uploading" | "queued" | "running" | "fetching" | "done" | "failed"} EntryState */
@@ -11,6 +12,7 @@ import { parametersOf, sameButSize, sameSize, sizeMade, writtenAs } from "./sett
 
 /** Pixels a side of a small copy: twice what its place has, for dense screens. */
 const THUMBNAIL = 112;
+const LOOK_AGAIN_MS = 1000;
 
 let count = 0;
 
@@ -148,9 +150,15 @@ export class Entry {
     return this.#reading;
   }
 
-  /** @returns {Promise<boolean>} whether the file is still as it was chosen; one that was gone before it was looked at seems empty */
-  isReadable() {
-    return this.file.slice(0, 1).arrayBuffer().then((start) => start.byteLength > 0, () => false);
+  /**
+   * Looks twice: Safari refuses to read while it leaves the page, which may come back out of its cache.
+   * @returns {Promise<boolean>} whether the file is still as it was chosen; one that was gone before it was looked at seems empty
+   */
+  async isReadable() {
+    const look = () => this.file.slice(0, 1).arrayBuffer().then((start) => start.byteLength > 0, () => false);
+    if (await look()) return true;
+    await pause(LOOK_AGAIN_MS, this.abort.signal);
+    return look();
   }
 
   /** Decode the file, for a small copy and the size as it is shown. */
