@@ -114,6 +114,14 @@ def test_a_folder_without_pictures_is_reported(service: Running, visit: Visit, t
     assert text(page, "#toast-words") == "There are no pictures in this folder."
 
 
+ANSWER_FOR_OLDER_BROWSERS = """() => {
+  const event = document.createEvent("BeforeUnloadEvent");
+  event.initEvent("beforeunload", false, true);
+  dispatchEvent(event);
+  return event.returnValue;
+}"""
+
+
 @pytest.mark.parametrize("busy", [True, False])
 def test_leaving_the_page_warns_only_during_work(service: Running, visit: Visit, busy: bool) -> None:
     page = visit(service.url)
@@ -132,6 +140,7 @@ def test_leaving_the_page_warns_only_during_work(service: Running, visit: Visit,
         dialog.accept()
 
     page.on("dialog", accept)
+    assert (page.evaluate(ANSWER_FOR_OLDER_BROWSERS) != "") == busy
     page.reload()
     assert asked == (["beforeunload"] if busy else [])
 

@@ -13,7 +13,9 @@ export class Attention {
 
   constructor() {
     window.addEventListener("beforeunload", (event) => {
-      if (this.#busy) event.preventDefault();
+      if (!this.#busy) return;
+      event.preventDefault();
+      event.returnValue = true; // Chrome and Edge of 2023 ask for this only
     });
     document.addEventListener("visibilitychange", () => this.#look());
   }
