@@ -197,6 +197,24 @@ def test_two_fingers_zoom(service: Running, visit: Visit) -> None:
     assert place(page)["width"] / before["width"] == pytest.approx(3, rel=0.1)
 
 
+GESTURE = """([name, scale, at]) => {
+  const event = new Event(name, { bubbles: true, cancelable: true });
+  canvas.dispatchEvent(Object.assign(event, { scale, clientX: at.x, clientY: at.y }));
+  return event.defaultPrevented;
+}"""
+"""What Safari tells of two fingers on a Mac's trackpad."""
+
+
+def test_two_fingers_on_the_trackpad_zoom_in_safari(page: Any) -> None:
+    before = place(page)
+    at = {"x": before["x"] + before["width"] / 4, "y": before["y"] + before["height"] / 2}
+    for name, scale in (("gesturestart", 1), ("gesturechange", 1.5), ("gesturechange", 3)):
+        assert page.evaluate(GESTURE, [name, scale, at])
+    after = place(page)
+    assert after["width"] / before["width"] == pytest.approx(3, rel=0.01)
+    assert after["x"] + after["width"] / 4 == pytest.approx(at["x"], abs=1)
+
+
 def test_one_finger_scrolls_the_page_or_moves_the_divider(service: Running, visit: Visit) -> None:
     page = visit(service.url, width=390, height=844, has_touch=True, is_mobile=True)
     upload(page, ("hill.png", png(300, 300)))

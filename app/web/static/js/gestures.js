@@ -64,6 +64,18 @@ function attachPointers(canvas, compare) {
     compare.divideAt(to.x);
   });
 
+  // Safari on a Mac tells of two fingers on the trackpad in events of its own; on an iPhone they come besides those of pointers.
+  let stretch = 1;
+  for (const name of ["gesturestart", "gesturechange"]) {
+    canvas.addEventListener(name, (event) => {
+      event.preventDefault();
+      const gesture = /** @type {MouseEvent & {scale: number}} */ (event);
+      const { x, y } = pointOf(gesture, canvas);
+      if (name === "gesturechange" && down.size === 0) compare.zoomBy(gesture.scale / stretch, x, y);
+      stretch = gesture.scale;
+    });
+  }
+
   canvas.addEventListener("pointerup", () => {
     if (dividing && start) compare.divideAt(start.x);
   });
