@@ -215,6 +215,29 @@ def test_the_focused_control_is_not_covered_by_the_toast(service: Running, visit
     assert bottom[0] <= top[1]
 
 
+@pytest.mark.parametrize("width", [900, 1280])
+def test_the_toast_covers_no_tool_nor_the_notice(service: Running, visit: Visit, width: int) -> None:
+    page = visit(f"{service.url}?lang=de", width=width)
+    upload(page, ("hill.png", png(20, 40)), ("dale.png", png(20, 30)))
+    wait_done(page, 2)
+    page.click(".entry:nth-child(2) .entry-remove")
+    page.select_option("#format", "webp")
+    page.wait_for_selector("#notice:visible")
+    assert page.locator("#toast").is_visible()
+    for control in page.locator("#notice-do, #tools .button:visible").all():
+        control.click(trial=True, timeout=2000)
+
+
+def test_fields_are_large_enough_not_to_be_zoomed_into(several: Running, visit: Visit) -> None:
+    page = visit(f"{several.url}?width=100&format=webp", width=320, height=700, has_touch=True, is_mobile=True)
+    upload(page, ("hill.png", png(60, 30)))
+    wait_done(page)
+    fields = page.locator("input:visible:not([type=file]), select:visible")
+    assert fields.count() >= 10
+    assert min(fields.evaluate_all("all => all.map((one) => parseFloat(getComputedStyle(one).fontSize))")) >= 16
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
 def luminance(color: str) -> float:
     red, green, blue = (int(part) for part in color.removeprefix("rgb(").removesuffix(")").split(","))
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

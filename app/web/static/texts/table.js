@@ -171,7 +171,7 @@ export const TEXTS = {
   "clean.1": { en: "Strongest", de: "Am stärksten", fr: "Maximal", es: "Máxima", zh: "最强", ja: "最強" },
   "settings.lossy": {
     en: "File quality",
-    de: "Dateiqualität",
+    de: "Datei\u00adqualität",
     fr: "Qualité du fichier",
     es: "Calidad del archivo",
     zh: "文件画质",
