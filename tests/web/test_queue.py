@@ -173,6 +173,25 @@ def test_on_a_phone_selecting_a_row_scrolls_to_its_picture(service: Running, vis
     assert text(page, "#stage-title") == "7.png"
 
 
+def test_three_busy_tabs_leave_connections_for_a_fourth(service: Running, visit: Visit) -> None:
+    service.pace.hold()
+    first = visit(service.url)
+    tabs = [first, first.context.new_page(), first.context.new_page()]
+    for tab in tabs:
+        tab.goto(service.url)
+        upload(tab, *((f"{n}.png", png(20, 30)) for n in range(2)))
+        busy = "document.querySelectorAll('.entry:is([data-state=queued], [data-state=running])').length"
+        until(tab, f"{busy} === 2")
+    fourth = first.context.new_page()
+    fourth.goto(service.url)
+    service.pace.go()
+    upload(fourth, ("hill.png", png(20, 30)))
+    wait_done(fourth)
+    for tab in tabs:
+        wait_done(tab, 1)
+        wait_done(tab, 2)
+
+
 def test_thirty_five_pictures_are_processed_in_order(service: Running, visit: Visit) -> None:
     page = visit(service.url)
     upload(page, *((f"{n}.png", png(8, 12)) for n in range(35)))

@@ -1,4 +1,4 @@
-/** Following one job to its end: server-sent events, or asking again and again where those do not come through. */
+/** Following one job to its end: server-sent events, or asking again and again where there are none. */
 
 /** @typedef {import("./api.js").Job} Job */
 /** @typedef {import("./api.js").Api} Api */
@@ -6,6 +6,12 @@
 const POLL_MS = 700;
 /** Longer than the pause between two of the service's signs of life. */
 const SILENCE_MS = 40_000;
+
+/**
+ * Whether this tab listens to a job: to one at a time. Over HTTP/1.1 a browser has six connections to a host for all its tabs,
+ * and each event stream keeps one; with two in each of three tabs, a fourth did not even load.
+ */
+let isListening = false;
 
 /** @param {Job} job */
 export const isOver = (job) => job.state === "done" || job.state === "failed" || job.state === "cancelled";
@@ -65,12 +71,14 @@ export async function follow(api, job, onChange, signal) {
  * @returns {Promise<Job>} the last state heard of: an end, or whatever was known when the events stopped coming
  */
 function listen(api, job, onChange, signal) {
-  const source = api.events(job.id);
+  const source = isListening ? null : api.events(job.id);
   if (!source) return Promise.resolve(job);
+  isListening = true;
   let latest = job;
   return new Promise((resolve, reject) => {
     let silence = setTimeout(finish, SILENCE_MS);
     function finish() {
+      isListening = false;
       clearTimeout(silence);
       source?.close();
       signal.removeEventListener("abort", stop);
