@@ -1,5 +1,6 @@
 """What the browser tests share: a service whose network can be made to wait, and hands to use the page with."""
 
+import asyncio
 import io
 import threading
 import time
@@ -31,6 +32,8 @@ class Pace:
         self._changed = threading.Condition()
         self._held = False
         self._steps = 0
+        self._admits = True
+        self._uploads_held = 0
 
     def hold(self) -> None:
         """From now on every batch waits for a step."""
@@ -47,7 +50,29 @@ class Pace:
         """Let all that wait go on, and everything after it."""
         with self._changed:
             self._held = False
+            self._admits = True
             self._changed.notify_all()
+
+    def hold_uploads(self) -> None:
+        """From now on no upload is looked at until `go`."""
+        self._admits = False
+
+    def wait_for_upload(self) -> None:
+        """Until one is held."""
+        deadline = time.monotonic() + 30
+        while not self._uploads_held:
+            assert time.monotonic() < deadline, "nothing was uploaded"
+            time.sleep(0.02)
+
+    async def admit(self) -> None:
+        """What the service does before it looks at an upload."""
+        self._uploads_held += 1
+        await asyncio.to_thread(self._wait_admitted)
+        self._uploads_held -= 1
+
+    def _wait_admitted(self) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._admits, 30), "nobody let the uploads in"
 
     def wait(self) -> None:
         """What the network does before a batch."""
@@ -89,6 +114,17 @@ class Running:
         return answer.content
 
 
+def paced(app: Any, pace: Pace) -> Any:
+    """The app, whose uploads can be made to wait."""
+
+    async def admitting(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            await pace.admit()
+        await app(scope, receive, send)
+
+    return admitting
+
+
 def behind_prefix(app: Any) -> Any:
     """The app as a proxy shows it that strips a path prefix and says nothing about it."""
 
@@ -114,7 +150,7 @@ def serving(settings: Settings, prefix: str = "", *, several: bool = False) -> I
             Nearest(pace, "nearest_ink", purpose="Keep outlines hard"),
         ]
     with results_as_planes_say():
-        app: Any = create_app(settings, [worker(lambda: models)])
+        app: Any = paced(create_app(settings, [worker(lambda: models)]), pace)
     if prefix:
         app = behind_prefix(app)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=2))

@@ -1,4 +1,4 @@
-"""The main way in a second browser, Firefox: in, progress, comparison, other settings, out."""
+"""The main way in Firefox and in WebKit, the engine of Safari: in, progress, comparison, other settings, out."""
 
 import io
 import zipfile
@@ -12,37 +12,47 @@ from PIL import Image
 from tests.web.support import Running, png
 
 pytest.importorskip("websockets", reason="websockets is not installed: pip install websockets")
-from tests.web.firefox import PROGRAM, Tab, firefox
+from tests.web import firefox, webkit
 
+Tab = firefox.Tab | webkit.Tab
 pytestmark = pytest.mark.browser
 PICTURES = {"hill.png": png(60, 80, seed=1), "dale.png": png(30, 20, seed=2)}
 HOME = "\ue011"
 DONE = "document.querySelectorAll('.entry[data-state=done]').length"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("firefox")
+ONLY_FIREFOX = pytest.mark.parametrize("browser", ["firefox"], indirect=True)
+ONLY_WEBKIT = pytest.mark.parametrize("browser", ["webkit"], indirect=True)
 
 
-@pytest.fixture(scope="module")
-def browser(folder: Path) -> Iterator[Tab]:
-    if not PROGRAM.exists():
-        pytest.skip(f"{PROGRAM} is not there: apt-get install firefox-esr")
-    with firefox(folder) as tab:
-        yield tab
+@pytest.fixture(scope="module", params=["firefox", "webkit"])
+def browser(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tab, Path]]:
+    """One tab, and the folder of its browser."""
+    folder = tmp_path_factory.mktemp(request.param)
+    missing = {firefox.PROGRAM: "firefox-esr"} if request.param == "firefox" else webkit.PROGRAMS
+    missing = {program: package for program, package in missing.items() if not program.exists()}
+    if missing:
+        pytest.skip(f"{', '.join(map(str, missing))} not there: apt-get install {' '.join(missing.values())}")
+    with firefox.firefox(folder) if request.param == "firefox" else webkit.webkit(folder) as tab:
+        yield tab, folder
 
 
 @pytest.fixture
-def tab(browser: Tab, service: Running) -> Iterator[Tab]:
+def folder(browser: tuple[Tab, Path]) -> Path:
+    return browser[1]
+
+
+@pytest.fixture
+def tab(browser: tuple[Tab, Path], service: Running) -> Iterator[Tab]:
     """The page, freshly opened, with the settings of a first visit."""
-    browser.resize(1280, 800)
-    browser.go(service.url)
-    browser.evaluate("localStorage.clear()")
-    browser.go(service.url)
-    browser.complaints.clear()
-    yield browser
-    assert browser.complaints == []
+    tab = browser[0]
+    tab.go(service.url)
+    tab.resize(1280, 800)
+    tab.evaluate("localStorage.clear()")
+    tab.go(service.url)
+    tab.complaints.clear()
+    yield tab
+    assert tab.complaints == []
 
 
 def choose(tab: Tab, folder: Path, pictures: dict[str, bytes]) -> None:
@@ -100,6 +110,7 @@ def test_all_results_are_saved_as_one_zip(tab: Tab, folder: Path, service: Runni
         assert archive.read(name.replace(".png", "-x4.png")) == service.upscale(body, 4)
 
 
+@ONLY_FIREFOX
 @pytest.mark.parametrize("width", [320, 390])
 def test_nothing_overflows_on_a_phone(tab: Tab, folder: Path, width: int) -> None:
     tab.resize(width, 700)
@@ -127,6 +138,7 @@ def test_a_copied_picture_is_png(tab: Tab, folder: Path) -> None:
     assert Image.open(io.BytesIO(bytes(body))).size == (320, 240)
 
 
+@ONLY_FIREFOX
 def test_the_zoom_is_right_when_the_window_moves_to_a_screen_of_another_density(tab: Tab, folder: Path) -> None:
     choose(tab, folder, {"hill.png": PICTURES["hill.png"]})
     tab.click("#zoom-one")
@@ -134,3 +146,28 @@ def test_the_zoom_is_right_when_the_window_moves_to_a_screen_of_another_density(
     for density, zoom in ((2, "200%"), (1.5, "150%"), (1, "100%")):
         tab.resize(1280, 800, density)
         tab.until(f"document.querySelector('#zoom-value').textContent === '{zoom}'")
+
+
+def test_every_setting_has_its_name_beside_it(tab: Tab) -> None:
+    rows = tab.evaluate(
+        "[...document.querySelectorAll('.setting')].filter(row => row.getClientRects().length)"
+        ".map(row => [...row.children].map(part => part.getBoundingClientRect())"
+        ".map(({ top, bottom }) => (top + bottom) / 2))"
+    )
+    assert len(rows) >= 3
+    for name, control in rows:
+        assert name == pytest.approx(control, abs=1)
+
+
+@ONLY_WEBKIT
+def test_an_upload_goes_on_when_the_page_comes_back(tab: Tab, folder: Path, service: Running) -> None:
+    assert isinstance(tab, webkit.Tab)
+    (folder / "hill.png").write_bytes(PICTURES["hill.png"])
+    service.pace.hold_uploads()
+    tab.evaluate("addEventListener('beforeunload', (event) => event.stopImmediatePropagation(), true)")
+    tab.choose_files("#files", [folder / "hill.png"])
+    service.pace.wait_for_upload()
+    tab.go(f"{service.url}static/icon.svg")
+    service.pace.go()
+    tab.go_back()
+    tab.until(f"{DONE} === 1")
