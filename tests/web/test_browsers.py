@@ -159,6 +159,11 @@ def test_every_setting_has_its_name_beside_it(tab: Tab) -> None:
         assert name == pytest.approx(control, abs=1)
 
 
+@ONLY_FIREFOX
+def test_the_bar_shows_how_much_is_still_to_come(tab: Tab) -> None:
+    assert tab.evaluate("getComputedStyle(document.querySelector('progress')).backgroundColor") == "rgb(211, 217, 218)"
+
+
 @ONLY_WEBKIT
 def test_an_upload_goes_on_when_the_page_comes_back(tab: Tab, folder: Path, service: Running) -> None:
     assert isinstance(tab, webkit.Tab)
