@@ -25,6 +25,7 @@ def page(shown: Any) -> Any:
     shown.focus("#knob")
     for key in ["Home", "PageUp", "PageUp", "PageUp", "PageUp", "PageUp", "0"]:
         shown.keyboard.press(key)
+    place(shown)  # waits until all of that is drawn
     return shown
 
 
