@@ -152,6 +152,18 @@ def test_a_502_from_a_proxy_counts_as_an_outage(service: Running, visit: Visit) 
     wait_done(page)
 
 
+@pytest.mark.parametrize("asked", ["**/upscale?scale=*", "**/jobs/*", "**/upscale?level=*"])
+def test_the_page_of_a_captive_portal_counts_as_an_outage(service: Running, visit: Visit, asked: str) -> None:
+    page = visit(service.url, may_complain=True)
+    page.route("**/jobs/*/events", lambda route: route.abort())
+    page.route(asked, lambda route: route.fulfill(status=200, content_type="text/html", body="Log in!"), times=1)
+    picture = png(20, 30)
+    upload(page, ("hill.png", picture))
+    page.wait_for_selector(".entry[data-state=held]")
+    wait_done(page)
+    assert page.evaluate("after.naturalWidth") == 120
+
+
 def test_an_error_for_a_single_picture_is_reported(service: Running, visit: Visit) -> None:
     page = visit(service.url, may_complain=True)
     page.route("**/upscale*", lambda route: route.abort())

@@ -29,6 +29,12 @@ function seconds(header) {
   return Number.isFinite(value) ? value : null;
 }
 
+/** @param {unknown} [error] of a request @returns {unknown} to be thrown: itself if the request was aborted, else that nobody answered */
+function lost(error) {
+  return error instanceof DOMException && error.name === "AbortError" ? error : new ApiError(ownProblem("unreachable"));
+}
+
+/** The service as the page needs it. What is not its answer, such as the page of a captive portal, is nobody's. */
 export class Api {
   /** @param {string | URL} base address of the page */
   constructor(base) {
@@ -57,12 +63,17 @@ export class Api {
     try {
       response = await fetch(this.url(path), { ...options, headers: { ...options.headers, ...this.#auth() } });
     } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") throw error;
-      throw new ApiError(ownProblem("unreachable"));
+      throw lost(error);
     }
     if (response.ok) return response;
     const body = parsed(await response.text().catch(() => ""));
     throw new ApiError(problemFrom(response.status, body, seconds(response.headers.get("Retry-After"))));
+  }
+
+  /** @param {string} path @param {RequestInit} options @returns {Promise<any>} */
+  async #json(path, options) {
+    const response = await this.#fetch(path, options);
+    return response.json().catch((error) => Promise.reject(lost(error)));
   }
 
   /**
@@ -89,11 +100,13 @@ export class Api {
       signal.addEventListener("abort", abort);
       request.onloadend = () => signal.removeEventListener("abort", abort);
       request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
-      request.onerror = () => reject(new ApiError(ownProblem("unreachable")));
+      request.onerror = () => reject(lost());
       request.onload = () => {
-        if (request.status === 202) return resolve(JSON.parse(request.responseText));
+        const answer = /** @type {Job | null} */ (parsed(request.responseText));
+        if (request.status === 202 && answer) return resolve(answer);
+        if (request.status < 300) return reject(lost());
         const wait = seconds(request.getResponseHeader("Retry-After"));
-        return reject(new ApiError(problemFrom(request.status, parsed(request.responseText), wait)));
+        return reject(new ApiError(problemFrom(request.status, answer, wait)));
       };
       if (signal.aborted) return reject(new DOMException("cancelled", "AbortError"));
       return request.send(form);
@@ -102,7 +115,7 @@ export class Api {
 
   /** @param {string} id @param {AbortSignal} signal @returns {Promise<Job>} */
   async job(id, signal) {
-    return (await this.#fetch(`jobs/${encodeURIComponent(id)}`, { signal, cache: "no-store" })).json();
+    return this.#json(`jobs/${encodeURIComponent(id)}`, { signal, cache: "no-store" });
   }
 
   /** @param {string} id @returns {EventSource | null} null: with a key there is none, as EventSource sends no headers */
@@ -130,6 +143,7 @@ export class Api {
   async picture(id, level, signal, onShare = () => {}) {
     const address = `upscale?level=${level}&id=${encodeURIComponent(id)}`;
     const response = await this.#fetch(address, { signal });
+    if (!response.headers.get("Content-Type")?.startsWith("image/")) throw lost();
     const total = Number(response.headers.get("Content-Length"));
     let here = 0;
     /** @type {TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>} */
@@ -143,8 +157,7 @@ export class Api {
     try {
       return await new Response(response.body?.pipeThrough(counted), { headers: response.headers }).blob();
     } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") throw error;
-      throw new ApiError(ownProblem("unreachable"));
+      throw lost(error);
     }
   }
 
@@ -160,6 +173,6 @@ export class Api {
 
   /** @returns {Promise<Model>} what is served, and what is accepted */
   async model() {
-    return (await this.#fetch("model", { cache: "no-store" })).json();
+    return this.#json("model", { cache: "no-store" });
   }
 }
