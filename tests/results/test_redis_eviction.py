@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -49,7 +50,8 @@ async def refill(redis: Redis, store: RedisStore) -> None:
     assert [await store.get(name, "", 4) is not None for name in "defg"] == [False, False, True, True]
     assert await store.available()
     assert store.size_bytes == 900
-    assert [share for _, share in await redis.zrange(f"{PREFIX}shares", 0, -1, withscores=True)] == [900.0]
+    shares: Any = await redis.zrange(f"{PREFIX}shares", 0, -1, withscores=True)
+    assert [share for _, share in shares] == [900.0]
     assert await redis.hlen(f"{PREFIX}holders") == await redis.zcard(f"{PREFIX}ages") == 2
 
 
