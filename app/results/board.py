@@ -30,6 +30,14 @@ class JobBoard(Protocol):
         """
         ...
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether jobs may be missing that will be shown again.
+
+        So it is until a lease after the board has lost everything or could not be written.
+        """
+        ...
+
     async def show(self, job_id: str, owner: str, document: str) -> bool:
         """Shows a job's state, for as long as a finished job is remembered, and renews its lease.
 

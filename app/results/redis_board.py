@@ -63,6 +63,11 @@ class RedisBoard:
         """See JobBoard."""
         return self._link.up_seconds
 
+    @property
+    def incomplete(self) -> bool:
+        """See JobBoard."""
+        return self._link.interrupted and self._link.up_seconds < self.lease_seconds
+
     async def show(self, job_id: str, owner: str, document: str) -> bool:
         """See JobBoard. A cancelled job is not shown any more."""
         lease_ms = int(self.lease_seconds * 1000)
@@ -81,8 +86,10 @@ class RedisBoard:
         async with self._link.talking() as redis, redis.pipeline(transaction=False) as pipe:
             pipe.hmget(_key(job_id, owner), ["document", "leased_until", "cancelled"])
             pipe.time()
-            (document, leased_until, cancelled), now = await pipe.execute()
+            pipe.get(self._link.marker)
+            (document, leased_until, cancelled), now, mark = await pipe.execute()
             self._link.observe_time(now)
+            self._link.observe_mark(mark)
         leased = leased_until is not None and _in_future(_text(leased_until), now)
         return Shown(None if document is None else _text(document), leased, cancelled is not None)
 

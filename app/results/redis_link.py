@@ -74,13 +74,13 @@ class RedisLink:
         except (TypeError, RedisError) as error:  # otherwise raised by the first command
             raise ValueError(str(error)) from None
         self._timeout = timeout_seconds
-        self._marker, self._mark = marker, b""
+        self.marker, self._mark = marker, b""
         self._on_emptied = on_emptied
         self._clock = clock
         self._calls: set[asyncio.Timeout] = set()
         self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._up, self._full = True, False
-        self._up_since = self._heard = clock()
+        self._began = self._up_since = self._heard = clock()
         self._redis_time: float | None = None
         self._emptied, self._refused = -_EMPTIED_SECONDS, -_FULL_SECONDS
         self.reason = ""
@@ -107,6 +107,20 @@ class RedisLink:
     def up_seconds(self) -> float:
         """How long Redis has answered, accepted writes, and kept its data; 0 while it does not."""
         return self._clock() - self._up_since if self._up and not self._full else 0.0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether `up_seconds` count from a break; otherwise they count from the start of this process."""
+        return self._up_since > self._began
+
+    def observe_mark(self, mark: object) -> None:
+        """Takes the marker, read along with other keys, and restarts `up_seconds` if Redis was emptied.
+
+        The next probe, which follows at once, reports it.
+        """
+        if self._mark and mark != self._mark:
+            self._up_since = self._clock()
+            self.doubt.set()
 
     def observe_time(self, now: tuple[int, int]) -> None:
         """Takes Redis's time, (seconds, microseconds), and restarts `up_seconds` after a break.
@@ -149,9 +163,9 @@ class RedisLink:
         began = self._clock()
         try:
             async with asyncio.timeout(self._timeout), self._redis.pipeline(transaction=False) as pipe:
-                pipe.set(self._marker, secrets.token_hex(8), nx=True, px=_MARKER_MS)
-                pipe.get(self._marker)
-                pipe.pexpire(self._marker, _MARKER_MS)
+                pipe.set(self.marker, secrets.token_hex(8), nx=True, px=_MARKER_MS)
+                pipe.get(self.marker)
+                pipe.pexpire(self.marker, _MARKER_MS)
                 pipe.time()
                 written, mark, _, now = await pipe.execute(raise_on_error=False)
             for answer in (written, now):

@@ -12,14 +12,16 @@ MAKE_ROOM = """
 -- ages .. ":" .. client is the same as ages for one client's results.
 -- ARGV: TTL in seconds, bytes to put, bytes allowed, and the client.
 -- Returns whether that result existed before, the bytes now accounted for, and whether there is room for the new ones.
+-- Redis may evict each of these keys by itself, so nothing may depend on their agreement: a loop without an end would
+-- stop Redis for good.
 local ages, sizes, holders, shares, result = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local seconds, size, allowed, client = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
-local function forget(key)
+local function forget(key, listed_for)
   -- UNLINK comes first: when out of memory, Redis refuses HINCRBY unless the script's first write needs no memory.
   local there = redis.call('UNLINK', key)
-  local held, holder = redis.call('HGET', sizes, key) or 0, redis.call('HGET', holders, key)
+  local held, holder = redis.call('HGET', sizes, key) or 0, redis.call('HGET', holders, key) or listed_for
   redis.call('HINCRBY', sizes, 'total', 0 - held)
   redis.call('HDEL', sizes, key)
   redis.call('ZREM', ages, key)
@@ -36,9 +38,14 @@ end
 local function oldest_of_largest()
   for _, each in ipairs(redis.call('ZREVRANGE', shares, 0, 1)) do
     local oldest = redis.call('ZRANGE', ages .. ':' .. each, 0, 0)[1]
-    if oldest then return oldest end  -- none if it is the client's first result: counted, but not added yet
+    if oldest then return oldest, each end  -- none if it is the client's first result: counted, but not added yet
   end
   return redis.call('ZRANGE', ages, 0, 0)[1]
+end
+local count = redis.call('ZCARD', ages)
+if redis.call('HLEN', sizes) ~= count + 1 or redis.call('HLEN', holders) ~= count
+    or (redis.call('ZCARD', shares) == 0) ~= (count == 0) then
+  redis.call('UNLINK', ages, sizes, holders, shares)  -- there are none yet, or some were evicted: it begins anew
 end
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', ages, '-inf', string.format('(%.6f', now))) do forget(key) end
 local before = result and forget(result) or 0
@@ -48,9 +55,9 @@ if size > 0 then
   redis.call('ZINCRBY', shares, size, client)
 end
 while total() + size > allowed do
-  local oldest = oldest_of_largest()
+  local oldest, holder = oldest_of_largest()
   if not oldest then break end
-  forget(oldest)
+  forget(oldest, holder)
 end
 if size > 0 then
   local expires, own = string.format('%.6f', now + seconds), ages .. ':' .. client
@@ -59,7 +66,10 @@ if size > 0 then
   redis.call('HSET', sizes, result, size)
   redis.call('HINCRBY', sizes, 'total', size)
   redis.call('HSET', holders, result, client)
-  for _, key in ipairs({ages, sizes, holders, shares, own}) do redis.call('EXPIRE', key, seconds + 60) end
+  for _, key in ipairs({ages, sizes, holders, shares, own}) do
+    -- Another process may have a longer TTL.
+    redis.call('EXPIRE', key, math.max(seconds + 60, redis.call('TTL', key)))
+  end
 end
 return {before, total(), 1}
 """

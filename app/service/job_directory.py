@@ -13,7 +13,10 @@ from app.service.jobs import UNKNOWN_JOB, Job, Jobs
 SWEEP_SECONDS = 5.0
 """Interval between checks whether finished jobs were deleted through other processes."""
 _SWEEP_BATCH = 500
-_NOT_SHOWN = "Jobs of other processes cannot be seen: the results store has no memory left. Ask again in a few seconds."
+_NOT_SHOWN = (
+    "Jobs of other processes cannot be seen yet: the results store was unavailable or emptied, or has no memory left. "
+    "Ask again in a few seconds."
+)
 
 
 class JobDirectory:
@@ -46,7 +49,7 @@ class JobDirectory:
             raise NotFound(UNKNOWN_JOB)
         shown = await self._board.read(job_id, owner)
         snapshot = snapshot_of(shown)
-        if snapshot is None and not shown.cancelled and self._board.watched_seconds == 0:
+        if snapshot is None and not shown.cancelled and self._board.incomplete:
             raise StoreUnavailable(_NOT_SHOWN)
         if snapshot is None:
             raise NotFound(UNKNOWN_JOB)
@@ -58,8 +61,11 @@ class JobDirectory:
             if self._board is not None:
                 with suppress(StoreUnavailable):  # `_show` retries for a job under way; finished ones expire there
                     await self._board.cancel(job_id, owner)
-        elif self._board is None or not await self._board.cancel(job_id, owner):
+        elif self._board is None:
             raise NotFound(UNKNOWN_JOB)
+        elif not await self._board.cancel(job_id, owner):
+            await self.find(job_id, owner)  # raises what there is to say, unless the job has just been shown again
+            raise StoreUnavailable(_NOT_SHOWN)
 
     async def close(self) -> None:
         """Waits until the ends of jobs are published, with one attempt if the board is away; jobs must have ended."""

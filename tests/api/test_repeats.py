@@ -105,6 +105,7 @@ class Board:
     """Two processes' common board. What is on it is leased if it is `fresh`."""
 
     lease_seconds = watched_seconds = 10.0
+    incomplete = False
 
     def __init__(self, *, fresh: bool = False) -> None:
         self.shown: dict[tuple[str, str], str] = {}

@@ -557,6 +557,28 @@ async def test_a_lease_that_expired_during_a_pause_does_not_count_as_expired(
     await link.close()
 
 
+async def test_a_board_is_incomplete_until_a_lease_after_everything_was_lost(clean: RedisServer) -> None:
+    """It is noticed at once, not at the next probe. A process that has just started knows of no loss."""
+    now = 0.0
+    link = RedisLink(clean.url, clock=lambda: now)
+    board = RedisBoard(link, 60.0, 10.0)
+    await link.probe()
+    await board.read("a", "")
+    assert not board.incomplete
+    now = 1.0
+    async with Redis.from_url(clean.url) as redis:
+        await redis.flushall()
+    await board.read("a", "")
+    assert board.incomplete
+    assert link.doubt.is_set()
+    await link.probe()
+    now = 10.9
+    assert board.incomplete
+    now = 11.0
+    assert not board.incomplete
+    await link.close()
+
+
 async def test_eviction_never_removes_a_lease_without_its_job(clean: RedisServer) -> None:
     """As one with the policy volatile-ttl would, which begins with what expires first."""
     link = RedisLink(clean.url)

@@ -100,6 +100,24 @@ async def test_a_job_cancelled_in_its_own_process_is_gone_in_all(serve: Running,
         gate.set()
 
 
+async def test_a_job_that_redis_has_just_lost_is_a_503_in_another_process_until_it_is_shown_again(
+    serve: Running, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client would take a 404 for the end of its job, which still runs."""
+    monkeypatch.setattr("app.service.job_directory.POLL_SECONDS", 60.0)  # not yet
+    gate = threading.Event()
+    shared = {"redis_url": redis_server.url, "processes": 2}
+    async with serve([lambda: FakeModel(gate=gate)], **shared) as here, serve(**shared) as there:
+        url = (await here.post("/upscale", files=FILES, headers=ASYNC)).headers["location"]
+        assert await state_of(there, url) == "queued"
+        async with Redis.from_url(redis_server.url) as redis:
+            await redis.flushall()
+        seen = [(await there.get(url)).status_code, (await there.delete(url)).status_code]
+        state = (await here.get(url)).json()["state"]
+        gate.set()
+    assert (seen, state) == ([503, 503], "queued")
+
+
 async def test_unknown_jobs_are_404_and_an_unreachable_board_is_503(serve: Running, redis_server: RedisServer) -> None:
     async with serve(redis_url=redis_server.url) as client:
         assert (await client.get(f"/jobs/{'A' * 32}")).status_code == 404

@@ -42,6 +42,7 @@ class Board:
     """Says one thing after the other, a second each; "away" is no answer."""
 
     lease_seconds = 10.0
+    incomplete = False
 
     def __init__(self, *says: Shown | str, watched: float = 1000.0) -> None:
         self.says = list(says)
