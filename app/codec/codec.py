@@ -15,7 +15,7 @@ from app.codec.priority import give_way
 from app.codec.raster import Raster
 from app.codec.split import split
 from app.codec.stream_encoder import StreamEncoder, metadata_of
-from app.codec.types import Decoded, DecodeLimits, Encoded, Finding, Plane
+from app.codec.types import Decoded, DecodeLimits, Encoded, Finding, Picture, Plane
 from app.errors import BadParameter
 from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat, WritableFormat
 from app.options import UpscaleOptions
@@ -67,7 +67,7 @@ class Codec:
         raster = self._read(data, options, self._limits, client)
         started = time.perf_counter()
         frames = tuple(split(frame, self._formulas) for frame in raster.frames)
-        findings = _findings(raster, frames[0].luma) if options.clean != 0 else ()
+        findings = _findings(raster, frames[0]) if options.clean != 0 else ()
         return Decoded(
             frames=frames,
             depth=8 if options.depth == "8" else raster.depth,
@@ -169,10 +169,10 @@ class Codec:
         return StreamEncoder(decoded, scale, options, self._formulas, executor, size=size, consistent=self._consistent)
 
 
-def _findings(raster: Raster, luma: Plane) -> tuple[Finding, ...]:
+def _findings(raster: Raster, first: Picture) -> tuple[Finding, ...]:
     """What the file says of its compression, and what the pixels of its first frame say of the time before."""
     said = raster.compression
-    before = findings_of(luma, lossless=said is None)
+    before = findings_of(first.luma, lossless=said is None, visible=None if first.alpha is None else first.alpha > 0)
     return tuple(before) if said is None else (said, *before)
 
 

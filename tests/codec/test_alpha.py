@@ -76,9 +76,22 @@ def test_invisible_pixels_get_a_mean_of_their_visible_neighbours() -> None:
     visible = np.array([[1, 0, 1], [1, 0, 1], [0, 0, 0]], bool)
     (filled,) = bled([plane], visible)
     assert np.array_equal(filled[visible], plane[visible])
-    assert filled[0, 1] == pytest.approx(0.2)  # its 2 x 2 block only holds the left column
-    assert filled[2, 2] == pytest.approx(0.3)
+    own, next_one = (3 * 0.2 + 0.4) / 4, 0.4  # means of the 2 x 2 blocks that it is in and beside
+    assert filled[0, 1] == pytest.approx((3 * own + next_one) / 4)
+    assert filled.min() >= np.float32(0.2)
     assert filled.max() <= np.float32(0.4)
+
+
+@pytest.mark.parametrize("cut", [61, 62, 63, 64, 65, 66])
+def test_the_colour_beside_an_edge_is_the_edges_own_wherever_the_edge_is(cut: int) -> None:
+    """Also where all blocks of the pyramid end at it, as they do beside every sprite of a sheet."""
+    plane = np.linspace(0, 1, 128, dtype=np.float32)[:, None].repeat(128, axis=1)
+    visible = np.zeros((128, 128), bool)
+    visible[:, cut:] = True
+    for turns in range(4):
+        (filled,) = bled([np.rot90(plane, turns).copy()], np.rot90(visible, turns).copy())
+        beside = np.rot90(filled, -turns)[:, cut - 1]
+        np.testing.assert_allclose(beside, plane[:, cut], atol=1.5 / 127)
 
 
 def test_a_fully_transparent_picture_is_left_unchanged() -> None:

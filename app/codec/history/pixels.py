@@ -4,6 +4,7 @@ and shrinking, by the estimator."""
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.codec.history import estimator, grid, ringing
 from app.codec.types import Finding, Plane
@@ -16,19 +17,32 @@ LEAST_PROBABILITY = 0.5
 """From this probability on, a picture counts as shrunk by area."""
 
 
-def findings_of(luma: Plane, lossless: bool) -> list[Finding]:
+def findings_of(luma: Plane, lossless: bool, visible: NDArray[np.bool_] | None = None) -> list[Finding]:
     """What luma (H, W), studio range in units of full scale, went through.
 
-    `lossless`: the file that it comes from has no losses itself. Otherwise ringing is due to that file.
+    `lossless`: the file that it comes from has no losses itself. Otherwise ringing is due to that file. `visible`:
+    which pixels are the picture's own, unless all are; elsewhere luma only continues them, without any steps.
     """
-    height, width = luma.shape
-    return findings_of_rows(height, width, lambda first, last: luma[first:last], lossless)
+    tiles = coded = _tiles(luma)
+    if visible is not None and visible.any():
+        coded = _tiles(np.where(visible, luma, luma[visible].mean()))
+    return _found(tiles, coded, lossless)
 
 
 def findings_of_rows(height: int, width: int, rows: Callable[[int, int], Plane], lossless: bool) -> list[Finding]:
     """The same of luma that `rows` gives, as for `grid.tiles_of`."""
     tiles = list(grid.tiles_of(height, width, rows))
-    quality = grid.quality_of(tiles)
+    return _found(tiles, tiles, lossless)
+
+
+def _tiles(luma: Plane) -> list[Plane]:
+    height, width = luma.shape
+    return list(grid.tiles_of(height, width, lambda first, last: luma[first:last]))
+
+
+def _found(tiles: Sequence[Plane], coded: Sequence[Plane], lossless: bool) -> list[Finding]:
+    """What tiles show; steps are looked for in those that are `coded`."""
+    quality = grid.quality_of(coded)
     if quality is None and lossless:
         quality = ringing.quality_of(tiles)
     compressed = [] if quality is None else [Finding("grid", quality)]

@@ -34,6 +34,12 @@ def quality_of(picture: Image.Image) -> int | None:
     return grid.quality_of(tiles(picture))
 
 
+def findings_of(picture: Image.Image) -> tuple[Finding, ...]:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return codec().decode(file.getvalue(), wanted()).findings
+
+
 def through(picture: Image.Image, quality: int, **options: object) -> Image.Image:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=quality, **options)
@@ -51,6 +57,26 @@ def textured(height: int = 160, width: int = 200, mode: str = "RGB") -> Image.Im
 def test_the_quality_of_a_jpeg_saved_losslessly_is_found(quality: int, mode: str) -> None:
     assert quality_of(textured(mode=mode)) is None
     assert quality_of(through(textured(mode=mode), quality)) == quality
+
+
+def cut_out(samples: NDArray[np.uint8], visible: NDArray[np.bool_]) -> Image.Image:
+    return Image.fromarray(np.dstack([samples, visible * np.uint8(255)]))
+
+
+def test_what_is_put_behind_transparency_is_not_taken_for_blocks_of_a_jpeg() -> None:
+    """A fan of stripes, drawn at four times its size, on transparency."""
+    rows, columns = np.mgrid[:512, :512] - 256
+    stripes = np.arctan2(rows, columns + 192) * 60 / 9 * 4 // 1 % 2 * 255
+    square = (abs(rows) < 166) & (abs(columns) < 166)
+    drawn, inside = (each.reshape(128, 4, 128, 4).mean((1, 3)) for each in (stripes, square))
+    picture = cut_out(np.dstack([drawn.round().astype(np.uint8)] * 3), inside > 0)
+    assert [finding for finding in findings_of(picture) if finding.kind == "grid"] == []
+
+
+def test_the_quality_of_a_jpeg_is_found_though_most_of_it_is_cut_away() -> None:
+    rows, columns = np.mgrid[-1:1:160j, -1:1:200j]
+    coded = np.asarray(through(textured(), 90))
+    assert Finding("grid", 90) in findings_of(cut_out(coded, rows**2 + columns**2 < 0.4))
 
 
 @pytest.mark.parametrize(("top", "left"), [(0, 5), (3, 0), (7, 7)])
