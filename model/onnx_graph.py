@@ -15,6 +15,7 @@ from model.folded import Conv, EagerConv, FoldedLapSRN, centred, image_borders, 
 from model.network import LapSRN
 
 OPSET = 17
+_BEFORE_FIRST = -(2**31)  # the end of a slice that runs backwards to the first sample
 
 
 def to_onnx(network: LapSRN, info: NetworkInfo) -> onnx.ModelProto:
@@ -28,7 +29,7 @@ def to_onnx(network: LapSRN, info: NetworkInfo) -> onnx.ModelProto:
         flats = [flat.numpy() for flat in one_period(folded.residuals(zeros))]
     graph = _Graph()
     margin = folded.margin
-    padded = graph.node("Pad", ["luma", graph.constant([0, 0, margin, margin] * 2)], mode="reflect")
+    padded = graph.mirrored("luma", margin)
     residuals = _residuals(graph, folded, padded)
     outputs = _images(graph, folded, padded, residuals, flats)
     model = helper.make_model(
@@ -79,6 +80,15 @@ class _Graph:
         tensors = [conv.weight] if conv.bias is None else [conv.weight, conv.bias]
         output = self.node("Conv", [source, *(self.constant(tensor.detach().numpy()) for tensor in tensors)])
         return output if slope is None else self.node("LeakyRelu", [output], alpha=slope)
+
+    def mirrored(self, source: str, border: int) -> str:
+        """`source` (N, C, H, W) with `border` pixels of its mirror image on each side; Pad has no such mode."""
+        for axis in (2, 3):
+            along = self.constant([axis]), self.constant([-1])
+            before = self.node("Slice", [source, *map(self.constant, ([border - 1], [_BEFORE_FIRST])), *along])
+            after = self.node("Slice", [source, *map(self.constant, ([-1], [-border - 1])), *along])
+            source = self.node("Concat", [before, source, after], axis=axis)
+        return source
 
     def cropped(self, source: str, border: int) -> str:
         """`source` (N, C, H, W) without `border` pixels on each side."""

@@ -1,9 +1,9 @@
 """Cuts pictures into tiles, and reads the tiles' windows: any cut gives the same output pixels.
 
-The picture is padded at its own border by reflection (`numpy.pad(mode="reflect")`), or by edge replication along an
-axis no longer than the network's margin. A tile's window may extend beyond that margin, and so does the padding: the
-values out there change no output pixel by more than a rounding error, and are the same for any cut. The padded picture
-is never stored: each of its axes is an array of source indices.
+The picture is padded at its own border by its mirror image, edge included (`numpy.pad(mode="symmetric")`), or by edge
+replication along an axis no longer than the network's margin. A tile's window may extend beyond that margin, and so
+does the padding: the values out there change no output pixel by more than a rounding error, and are the same for any
+cut. The padded picture is never stored: each of its axes is an array of source indices.
 """
 
 from dataclasses import dataclass
@@ -121,8 +121,8 @@ def padded_axis(length: int, margin: int, window_margin: int, spans: tuple[Span,
     reach = spans[-1].start + spans[-1].size
     positions = np.arange(-window_margin, reach + window_margin)
     if length > margin:
-        positions = np.abs(positions)
-        positions = np.where(positions >= length, 2 * (length - 1) - positions, positions)
+        positions = np.where(positions < 0, -1 - positions, positions)
+        positions = np.where(positions >= length, 2 * length - 1 - positions, positions)
     return np.clip(positions, 0, length - 1)
 
 

@@ -105,9 +105,9 @@ class PatchSource:
             margin, core = (self.config.margin, self.config.core) if level == 0 else (0, self.config.core << level)
             reach = torch.arange(-margin, core + margin, device=chosen.device)
             start, height, width = (of[pictures, level, None] for of in (self._starts, self._heights, self._widths))
-            # The margin beyond a picture's own border is its reflection, as in serving.
-            rows = reflect((tops[:, None] << level) + reach, height)
-            columns = reflect((lefts[:, None] << level) + reach, width)
+            # The margin beyond a picture's own border is its mirror image, as in serving.
+            rows = mirrored((tops[:, None] << level) + reach, height)
+            columns = mirrored((lefts[:, None] << level) + reach, width)
             down, right = turned(start + rows * width, columns, turns[:, None], flips[:, None])
             patches = self._pixels[down[:, None, :, None] + right[:, None, None, :]]
             batch.append(patches.float().mul_(GAIN / 255).add_(BLACK))
@@ -179,8 +179,7 @@ def turned(rows: Tensor, columns: Tensor, turns: Tensor, flips: Tensor) -> tuple
     return torch.where(upside_down, down.flip(1), down), torch.where(mirrored, right.flip(1), right)
 
 
-def reflect(indices: Tensor, length: Tensor) -> Tensor:
-    """Indices beyond 0..length-1 mirrored back about the first and the last sample, which are not repeated."""
-    period = (2 * (length - 1)).clamp(min=1)
-    folded = indices.abs() % period
-    return torch.where(folded < length, folded, period - folded)
+def mirrored(indices: Tensor, length: Tensor) -> Tensor:
+    """Indices beyond 0..length-1 mirrored back about the edge of the first and the last sample, which are repeated."""
+    folded = indices % (2 * length)
+    return torch.where(folded < length, folded, 2 * length - 1 - folded)

@@ -60,7 +60,7 @@ def test_smooth_ramps_are_within_a_level_of_the_ideal(
 ) -> None:
     """The ideal is bicubic in float64, which continues a ramp exactly.
 
-    That is where the ramp is all that the network sees: at the border its reflection is a kink, which may cost a little
+    That is where the ramp is all that the network sees: at the border it is level for a pixel, which may cost a little
     more, and in bfloat16 too.
     """
     along = np.linspace(0, 1, 64)[:, None]

@@ -41,7 +41,7 @@ def pad(plane: Plane, margin: int) -> Plane:
     for axis, length in enumerate(plane.shape):
         widths = [(0, 0), (0, 0)]
         widths[axis] = (margin, margin)
-        plane = np.pad(plane, widths, mode="reflect" if length > margin else "edge")
+        plane = np.pad(plane, widths, mode="symmetric" if length > margin else "edge")
     return plane
 
 

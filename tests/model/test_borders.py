@@ -9,6 +9,7 @@ from model.checkpoint import load_weights
 from model.color import luma
 from model.evaluate import upscale
 from model.pictures import read
+from model.resample import resize
 
 FRAME = 8  # low-resolution pixels cut off first: some of the pictures have a line drawn round them
 OUTER = 16  # high-resolution pixels, 4 of the source
@@ -28,6 +29,21 @@ def test_the_error_at_the_border_is_like_that_of_the_interior(bench_dir: Path, w
         interior.append(error[inside].mean())
     assert len(border) == 19
     assert np.sqrt(np.mean(border) / np.mean(interior)) < 1.15
+
+
+def test_the_outermost_pixels_are_better_than_bicubic_ones(bench_dir: Path, weights: Path) -> None:
+    """What one pixel of the source becomes all around, pooled as above; the source is cut from a larger picture."""
+    folded = load_weights(weights)[0].requires_grad_(False).fold()
+    errors = []
+    for path in sorted(bench_dir.glob("Set*/HR/*.png")):
+        low = luma(read(path.parent.parent / "LRx4" / path.name))[FRAME:-FRAME, FRAME:-FRAME]
+        truth = luma(read(path))[4 * FRAME : -4 * FRAME, 4 * FRAME : -4 * FRAME]
+        border = np.ones(truth.shape, bool)
+        border[4:-4, 4:-4] = False
+        made = upscale(folded, low)[-1], resize(low, *truth.shape)
+        errors.append([np.mean((each - truth)[border] ** 2) for each in made])
+    ours, bicubic = np.mean(errors, axis=0)
+    assert ours < 0.9 * bicubic
 
 
 def test_borders_of_photographs_are_neither_darker_nor_brighter(bench_dir: Path, weights: Path) -> None:

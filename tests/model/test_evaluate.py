@@ -51,7 +51,7 @@ def weights_file(tmp_path: Path) -> Path:
 def by_expanded(network: LapSRN, low: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
     """The picture enlarged by the expanded form, on 0..255, rounded."""
     margin = network.config.margin
-    padded = torch.from_numpy(np.pad(luma(low), margin, mode="reflect")).float()
+    padded = torch.from_numpy(np.pad(luma(low), margin, mode="symmetric")).float()
     with torch.no_grad():
         return [round_to_uint8(level[0, 0].double().numpy() * 255) for level in network(padded[None, None])]
 
@@ -200,7 +200,7 @@ def test_validation_is_the_mean_over_pictures_at_each_scale(tmp_path: Path) -> N
     expected = []
     for low, truths in pairs:
         margin = network.config.margin
-        padded = torch.from_numpy(np.pad(luma(low), margin, mode="reflect")).float()
+        padded = torch.from_numpy(np.pad(luma(low), margin, mode="symmetric")).float()
         with torch.no_grad():
             levels = [level[0, 0].numpy() * 255 for level in network(padded[None, None])]
         expected.append([psnr(x, luma(t) * 255, s) for x, t, s in zip(levels, truths, (2, 4), strict=True)])
@@ -289,7 +289,7 @@ def test_rgb_is_scored_with_bicubic_chroma(tmp_path: Path, weights_file: Path) -
 
 def by_levels(network: LapSRN, low: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
     """The luma of a picture enlarged by the expanded form, 0..1."""
-    padded = torch.from_numpy(np.pad(luma(low), network.config.margin, mode="reflect")).float()
+    padded = torch.from_numpy(np.pad(luma(low), network.config.margin, mode="symmetric")).float()
     with torch.no_grad():
         return [level[0, 0].numpy() for level in network(padded[None, None])]
 

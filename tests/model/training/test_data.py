@@ -22,7 +22,7 @@ from model.pictures import PictureError, read
 from model.resample import degrade
 from model.training.damage import Damage
 from model.training.data import CELL, DataConfig, _build, focus_map, gray_of, held_out_of, pyramid
-from model.training.patches import PatchSource, reflect
+from model.training.patches import PatchSource, mirrored
 from tests.model.networks import save_pictures, texture
 
 CONFIG = DataConfig(scale=4, core=16, margin=9, turns=False, flips=False, hold_out=3)
@@ -115,17 +115,17 @@ def test_all_orientations_occur_and_no_others(tmp_path: Path, flips: bool, turns
         assert seen == {picture.tobytes()} | ({picture[:, ::-1].tobytes()} if flips else set())
 
 
-def test_the_margin_beyond_the_picture_is_its_reflection(tmp_path: Path) -> None:
+def test_the_margin_beyond_the_picture_is_its_mirror_image(tmp_path: Path) -> None:
     (picture,) = save_pictures(tmp_path / "one", [(64, 64)])
     low = codes(PatchSource([tmp_path / "one"], CONFIG, tmp_path / "cache").batch(0, 2)[0])
-    expected = np.pad(degrade(picture, 4), 9, mode="reflect")
+    expected = np.pad(degrade(picture, 4), 9, mode="symmetric")
     np.testing.assert_array_equal(low, np.stack([expected, expected]))
 
 
 def test_the_margin_within_the_picture_is_the_picture(tmp_path: Path) -> None:
     (picture,) = save_pictures(tmp_path / "one", [(320, 256)])
     low, _, finest = (codes(level) for level in PatchSource([tmp_path / "one"], CONFIG, tmp_path / "c").batch(0, 8))
-    whole = np.pad(degrade(picture, 4), 9, mode="reflect")
+    whole = np.pad(degrade(picture, 4), 9, mode="symmetric")
     windows = np.lib.stride_tricks.sliding_window_view(whole, (34, 34))
     for patch, target in zip(low, finest, strict=True):
         found = np.argwhere((windows == patch).all(axis=(2, 3)))
@@ -136,10 +136,10 @@ def test_the_margin_within_the_picture_is_the_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 3, 10])
 @pytest.mark.parametrize("margin", [1, 9, 20])
-def test_reflect_equals_numpy(length: int, margin: int) -> None:
+def test_mirrored_equals_numpy(length: int, margin: int) -> None:
     line = np.arange(length)
-    expected = np.pad(line, margin, mode="reflect")
-    found = reflect(torch.arange(-margin, length + margin), torch.tensor(length))
+    expected = np.pad(line, margin, mode="symmetric")
+    found = mirrored(torch.arange(-margin, length + margin), torch.tensor(length))
     np.testing.assert_array_equal(line[found.numpy()], expected)
 
 
