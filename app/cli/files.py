@@ -104,8 +104,7 @@ def write(target: Path | None, body: bytes) -> None:
     The write is atomic: a temporary file in the same folder is written, synced, and then renamed.
     """
     if target is None:
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
+        _write_to_standard_output(body)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     # Not derived from the target's name, which may already have the maximum length.
@@ -122,6 +121,17 @@ def write(target: Path | None, body: bytes) -> None:
         raise
     finally:
         _unfinished.discard(temporary)
+
+
+def _write_to_standard_output(body: bytes) -> None:
+    """Writes without a buffer: what it could not write, Python would try to write again at the end, and complain."""
+    stream = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)  # the latter with PYTHONUNBUFFERED
+    rest = memoryview(body)
+    while rest:
+        taken = stream.write(rest)  # perhaps a part
+        if taken is None:  # it does not block, and is full
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        rest = rest[taken:]
 
 
 def discard() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -88,6 +89,23 @@ def test_a_picture_can_be_piped_through_a_service(url: str) -> None:
     command = [*LAPSRN, "upscale", "-", "-o", "-", "--server", url]
     done = subprocess.run(command, input=pictures.png(GRAY), env=environment(), capture_output=True, check=True)
     np.testing.assert_array_equal(pictures.opened(done.stdout), GRAY.repeat(4, axis=0).repeat(4, axis=1))
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_result_that_standard_output_takes_in_part_is_a_failure(url: str, tmp_path: Path, unbuffered: str) -> None:
+    command = [*LAPSRN, "upscale", "-", "-o", "-", "--server", url]
+    with (tmp_path / "a.png").open("wb") as small:
+        done = subprocess.run(
+            command,
+            input=pictures.png(GRAY),
+            env=environment(PYTHONUNBUFFERED=unbuffered),
+            stdout=small,
+            stderr=subprocess.PIPE,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50)),  # as on a disk with 50 bytes left
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode() == "failed  -: standard output cannot be written: File too large\n"
 
 
 @pytest.mark.slow
