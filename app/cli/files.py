@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import select
 import stat
 import sys
 import unicodedata
@@ -129,9 +130,9 @@ def _write_to_standard_output(body: bytes) -> None:
     rest = memoryview(body)
     while rest:
         taken = stream.write(rest)  # perhaps a part
-        if taken is None:  # it does not block, and is full
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        rest = rest[taken:]
+        if taken is None:  # a pipe that whoever started this has made non-blocking, and that is full
+            select.select((), (stream,), ())
+        rest = rest[taken or 0 :]
 
 
 def discard() -> None:
