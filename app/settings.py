@@ -212,7 +212,10 @@ class Settings(BaseSettings):
 
     max_connections: Annotated[
         Positive,
-        Field(description="Maximum number of connections; beyond it, only health checks and scrapes are served."),
+        Field(
+            description="Maximum number of connections; beyond it, a client gets one of the client with the most, and "
+            "if none has more, only health checks and scrapes are served."
+        ),
     ] = 1024
     header_timeout_seconds: Annotated[Seconds, Field(description="Maximum time for a request's headers.")] = 10.0
     max_header_bytes: Annotated[

@@ -425,6 +425,13 @@ def test_an_html_page_is_not_taken_for_a_picture_or_a_job(headers: dict[str, str
             upscaler.begin(FILE)
 
 
+def test_an_empty_answer_is_not_taken_for_a_picture() -> None:
+    empty = Scripted((200, {"Content-Type": "image/png"}, b""))
+    error = pytest.raises(UpscaleError, match="/upscale does not answer with the bytes of a picture: image/png")
+    with listening(empty) as url, Upscaler(url) as upscaler, error:
+        upscaler.upscale(FILE)
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "told"),
     [

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from app.api.access import network_of
 from app.metrics import Metrics
@@ -18,6 +18,19 @@ _OWN_FILES = 192
 """File descriptors needed for anything but connections: decoder processes, libraries, standard streams, Redis."""
 
 Admission = Literal["open", "probes", "refused"]
+
+
+class Connection(Protocol):
+    """What is known of an open connection here."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a request has arrived on it whose answer has not begun."""
+        ...
+
+    def displace(self) -> None:
+        """Ends it, as another client needs its place."""
+        ...
 
 
 class Connections:
@@ -40,20 +53,33 @@ class Connections:
         self._metrics, self._is_proxy = metrics, is_proxy
         self.leaving = leaving
         self._by_client: Counter[str] = Counter()
+        self._open: dict[str, dict[Connection, None]] = {}  # of clients that are no proxies, the oldest first
         self._lingering: dict[str, dict[Callable[[], None], None]] = {}  # client -> callbacks to end them, oldest first
 
-    def enter(self, address: str) -> Admission:
-        """Counts a connection, even if it is refused, until `leave`."""
-        total = self._count(address, 1)
-        crowd = self._by_client[network_of(address)] > self._per_client and not self._is_proxy(address)
-        if crowd or total > self._limit + RESERVE:
+    def enter(self, address: str, connection: Connection) -> Admission:
+        """Counts a connection, even if it is refused, until `leave`.
+
+        If all are taken, it displaces one of the client that has the most, unless that is a proxy.
+        """
+        client, proxy = network_of(address), self._is_proxy(address)
+        total = self._count(client, 1)
+        if self._by_client[client] > self._per_client and not proxy:
             self.dropped("too-many")
             return "refused"
-        return "open" if total <= self._limit else "probes"
+        if total > self._limit and not self._displaced_for(client):
+            if total <= self._limit + RESERVE:
+                return "probes"
+            self.dropped("too-many")
+            return "refused"
+        if not proxy:
+            self._open.setdefault(client, {})[connection] = None
+        return "open"
 
-    def leave(self, address: str) -> None:
+    def leave(self, address: str, connection: Connection) -> None:
         """Uncounts a connection."""
-        self._count(address, -1)
+        client = network_of(address)
+        self._count(client, -1)
+        self._forget(client, connection)
 
     def linger(self, client: str, end: Callable[[], None]) -> None:
         """Counts a connection that waits for the rest of a body; if there are too many, ends the client's oldest one.
@@ -80,9 +106,26 @@ class Connections:
         if self._metrics is not None:
             self._metrics.connection_dropped(reason)
 
-    def _count(self, address: str, change: int) -> int:
-        """Changes the count of an address; returns the new total."""
-        client = network_of(address)
+    def _displaced_for(self, client: str) -> bool:
+        """Makes room for a client with fewer connections than another: ends that one's oldest that is not awaited."""
+        largest = max(self._open, key=lambda each: len(self._open[each]), default="")
+        crowd = self._open.get(largest, {})
+        if len(crowd) <= self._by_client[client]:
+            return False
+        chosen = next((each for each in crowd if not each.awaited), next(iter(crowd)))
+        self._forget(largest, chosen)
+        self.dropped("too-many")
+        chosen.displace()
+        return True
+
+    def _forget(self, client: str, connection: Connection) -> None:
+        mine = self._open.get(client, {})
+        mine.pop(connection, None)
+        if not mine:
+            self._open.pop(client, None)
+
+    def _count(self, client: str, change: int) -> int:
+        """Changes the count of a client; returns the new total."""
         self._by_client[client] += change
         if not self._by_client[client]:
             del self._by_client[client]

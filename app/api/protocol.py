@@ -75,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._reader = Reader(self._line.taken_so_far, self._drop_slow)
         super().connection_made(self._line)
         self._address = self.client[0] if self.client else ""
-        admission = self._connections.enter(self._address)
+        admission = self._connections.enter(self._address, self)
         if admission == "refused":
             self._line.abort()
             return
@@ -89,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True  # uvicorn tells only the last request of a pipeline
             self._running.message_event.set()
-        self._connections.leave(self._address)
+        self._connections.leave(self._address, self)
         self._line.lost()
         self._header_timer.stop()
         self._remainder.stop()
@@ -238,6 +238,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._keep_open = False
         if not self._line.is_closing():
             super().shutdown()
+
+    @property
+    def awaited(self) -> bool:
+        """As app.api.connections.Connection."""
+        running = self._running
+        return self._arriving is None and running is not None and not running.response_started
+
+    def displace(self) -> None:
+        """As app.api.connections.Connection."""
+        self._line.abort()
 
     @property
     def _answered_early(self) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import select
 import stat
 import sys
 import unicodedata
@@ -104,8 +105,7 @@ def write(target: Path | None, body: bytes) -> None:
     The write is atomic: a temporary file in the same folder is written, synced, and then renamed.
     """
     if target is None:
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
+        _write_to_standard_output(body)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     # Not derived from the target's name, which may already have the maximum length.
@@ -122,6 +122,17 @@ def write(target: Path | None, body: bytes) -> None:
         raise
     finally:
         _unfinished.discard(temporary)
+
+
+def _write_to_standard_output(body: bytes) -> None:
+    """Writes without a buffer: what it could not write, Python would try to write again at the end, and complain."""
+    stream = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)  # the latter with PYTHONUNBUFFERED
+    rest = memoryview(body)
+    while rest:
+        taken = stream.write(rest)  # perhaps a part
+        if taken is None:  # a pipe that whoever started this has made non-blocking, and that is full
+            select.select((), (stream,), ())
+        rest = rest[taken or 0 :]
 
 
 def discard() -> None:

@@ -151,10 +151,11 @@ class Jobs:
     def begin(self, order: Order, upload: Upload, stages: Stages, cleanup: ExitStack, hook: Hook | None = None) -> Job:
         """Starts an order as a job that can be looked up; `hook` is the webhook for its end.
 
-        Raises QueueFull or TooManyRequests when too many are remembered, or Draining.
+        If there is no room, the client with the most jobs may lose one that has ended. Raises QueueFull or
+        TooManyRequests when too many are remembered, or Draining.
         """
         self._expire()
-        if self._shares.room(order.client) < 1:
+        if self._shares.room(order.client) < 1 and not self._made_room(order.client):
             raise self._shares.refusal(
                 order.client,
                 f"{len(self._known)} jobs are remembered already. Try again later.",
@@ -265,6 +266,22 @@ class Jobs:
         for job in list(self._known.values()):
             if job.ended is not None and now - job.ended > self._ttl:
                 self._forget(job)
+
+    def _made_room(self, client: str) -> bool:
+        """Forgets the job that ended first of the client that has the most, if it has at least two more than `client`.
+
+        Otherwise, a few clients could fill the table with tiny jobs, and keep others out for as long as these are
+        remembered.
+        """
+
+        def order(job: Job) -> tuple[int, float]:
+            return -self._shares.of(job.order.client), job.ended or 0.0
+
+        first = min((job for job in self._known.values() if job.finished), key=order, default=None)
+        if first is None or self._shares.of(first.order.client) < self._shares.of(client) + 2:
+            return False
+        self._forget(first)
+        return True
 
     def _forget(self, job: Job) -> None:
         del self._known[job.order.result_id]

@@ -1,6 +1,7 @@
 """How many connections there may be, and what the limit on open files allows."""
 
 import resource
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -8,25 +9,75 @@ import pytest
 from app.api.connections import RESERVE, Connections, affordable_connections, most_of_one
 
 INFINITY = resource.RLIM_INFINITY
+ANN, BOB, CLEO, PROXY = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.9"
+
+
+@dataclass(eq=False)
+class Line:
+    """An open connection."""
+
+    awaited: bool = False
+    displaced: bool = False
+
+    def displace(self) -> None:
+        self.displaced = True
+
+
+def taken(connections: Connections, address: str, count: int, awaited: tuple[int, ...] = ()) -> list[Line]:
+    """Connections that a client has opened; some of them are awaited."""
+    lines = [Line(number in awaited) for number in range(count)]
+    assert {connections.enter(address, line) for line in lines} == {"open"}
+    return lines
 
 
 def test_above_the_limit_only_a_reserve_for_probes_is_left() -> None:
-    connections = Connections(2, per_client=1000)
-    admitted = [connections.enter("192.0.2.1") for _ in range(2 + RESERVE + 1)]
+    connections, line = Connections(2, per_client=1000), Line()
+    admitted = [connections.enter(ANN, line) for _ in range(2 + RESERVE + 1)]
     assert admitted == ["open"] * 2 + ["probes"] * RESERVE + ["refused"]
     for _ in range(RESERVE + 2):
-        connections.leave("192.0.2.1")
-    assert connections.enter("192.0.2.1") == "open"
+        connections.leave(ANN, line)
+    assert connections.enter(ANN, Line()) == "open"
 
 
 def test_each_client_has_its_own_limit_and_a_proxy_has_none() -> None:
-    connections = Connections(100, per_client=2, is_proxy=lambda address: address == "192.0.2.9")
-    assert [connections.enter("192.0.2.1") for _ in range(3)] == ["open", "open", "refused"]
-    assert connections.enter("192.0.2.2") == "open"
-    assert [connections.enter("192.0.2.9") for _ in range(10)] == ["open"] * 10
-    connections.leave("192.0.2.1")
-    connections.leave("192.0.2.1")
-    assert connections.enter("192.0.2.1") == "open"
+    connections = Connections(100, per_client=2, is_proxy=PROXY.__eq__)
+    first, second = taken(connections, ANN, 2)
+    refused = Line()
+    assert connections.enter(ANN, refused) == "refused"
+    taken(connections, BOB, 1)
+    taken(connections, PROXY, 10)
+    connections.leave(ANN, refused)
+    connections.leave(ANN, second)
+    assert connections.enter(ANN, Line()) == "open"
+    assert not first.displaced
+
+
+def test_when_all_are_taken_the_client_with_the_most_gives_up_its_oldest() -> None:
+    connections = Connections(6, per_client=4)
+    anns, bobs = taken(connections, ANN, 4), taken(connections, BOB, 2)
+    cleos = taken(connections, CLEO, 2)
+    assert [line.displaced for line in anns] == [True, True, False, False]
+    assert connections.enter(CLEO, Line()) == "probes"
+    for line in anns[:2]:
+        connections.leave(ANN, line)
+    assert connections.enter(ANN, Line()) == "probes"
+    assert not any(line.displaced for line in (*anns[2:], *bobs, *cleos))
+
+
+def test_connections_whose_answer_is_awaited_are_given_up_last() -> None:
+    connections = Connections(4, per_client=4)
+    anns = taken(connections, ANN, 4, awaited=(0, 1, 3))
+    taken(connections, BOB, 2)
+    assert [line.displaced for line in anns] == [True, False, True, False]
+
+
+def test_a_proxy_gives_up_no_connection_and_takes_none_from_clients_with_fewer() -> None:
+    connections = Connections(6, per_client=4, is_proxy=PROXY.__eq__)
+    through_proxy, anns = taken(connections, PROXY, 4), taken(connections, ANN, 2)
+    assert connections.enter(PROXY, Line()) == "probes"
+    taken(connections, BOB, 1)
+    assert [line.displaced for line in (*through_proxy, *anns)] == [False, False, False, False, True, False]
+    assert connections.enter(CLEO, Line()) == "probes"
 
 
 @pytest.mark.parametrize(("wanted", "limit", "most"), [(256, 1024, 256), (256, 200, 150), (1000, 4, 3), (5, 1, 1)])
@@ -35,12 +86,13 @@ def test_the_limit_per_client_never_covers_all_connections(wanted: int, limit: i
 
 
 def test_a_network_of_ipv6_addresses_is_one_client() -> None:
-    connections = Connections(100, per_client=2)
-    assert [connections.enter(f"2001:db8::{number}") for number in range(3)] == ["open", "open", "refused"]
-    assert connections.enter("2001:db8:0:1::1") == "open"
-    for number in range(3):
-        connections.leave(f"2001:db8::{number}")
-    assert connections.enter("2001:db8::9") == "open"
+    connections, lines = Connections(100, per_client=2), [Line() for _ in range(3)]
+    admitted = [connections.enter(f"2001:db8::{number}", line) for number, line in enumerate(lines)]
+    assert admitted == ["open", "open", "refused"]
+    assert connections.enter("2001:db8:0:1::1", Line()) == "open"
+    for number, line in enumerate(lines):
+        connections.leave(f"2001:db8::{number}", line)
+    assert connections.enter("2001:db8::9", Line()) == "open"
 
 
 def test_the_oldest_of_a_clients_too_many_lingering_connections_is_closed() -> None:

@@ -94,6 +94,10 @@ class Client:
         self._protocol = _port(_loop=self.time)()
         self._protocol.connection_made(self.wire)
 
+    @property
+    def awaited(self) -> bool:
+        return self._protocol.awaited
+
     async def send(self, *pieces: bytes) -> None:
         for piece in pieces:
             self._protocol.data_received(piece)
@@ -153,6 +157,24 @@ async def test_a_request_that_follows_before_the_answer_to_the_last_one_is_not_c
     await client.send(_head("GET /body") + b"GET /now HTTP/1.1\r\n")
     assert client.wire.statuses == [200]
     assert client.is_open_for(HEADERS)
+
+
+@pytest.mark.parametrize(
+    ("sent", "awaited"),
+    [
+        (b"", False),
+        (b"GET /wait HTTP/1.1\r\n", False),
+        (_head("GET /wait"), True),
+        (_head("GET /now"), False),
+        (_head("POST /wait", "Content-Length: 2") + b"x", False),
+        (_head("POST /wait", "Content-Length: 2") + b"xx", True),
+    ],
+)
+async def test_a_connection_is_awaited_from_the_end_of_a_request_to_its_answer(sent: bytes, awaited: bool) -> None:
+    client = Client()
+    if sent:
+        await client.send(sent)
+    assert client.awaited is awaited
 
 
 LITTLE = "Content-Length: 1000"

@@ -179,6 +179,16 @@ def test_one_client_fills_the_table_of_jobs_and_another_is_served() -> None:
         assert ann.job().status_code == 202
 
 
+def test_jobs_that_have_ended_make_room_for_a_client_with_fewer() -> None:
+    with two_clients(max_jobs=8, client_max_concurrent=200) as (ann, bob, _):
+        jobs = [ann.job() for _ in range(8)]
+        until(lambda: all(ann.state(job)["state"] == "done" for job in jobs))
+        assert [bob.job().status_code for _ in range(4)] == [202] * 4
+        refused(bob.job(), 503, "9 jobs are remembered")
+        assert sorted(ann.get(job.headers["location"]).status_code for job in jobs) == [200] * 5 + [404] * 3
+        assert {ann.fetched(job) for job in jobs} == {200}, "only the jobs are forgotten, not their results"
+
+
 @pytest.mark.parametrize("redis", [False, True])
 def test_results_of_one_client_evict_its_own_and_not_those_of_another(
     redis: bool, request: pytest.FixtureRequest

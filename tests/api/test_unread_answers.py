@@ -231,6 +231,26 @@ def test_probes_are_answered_when_all_connections_are_taken(tmp_path: Path) -> N
         assert crowd
 
 
+def test_clients_at_a_few_addresses_keep_nobody_out(tmp_path: Path) -> None:
+    with fake_service(tmp_path, max_connections="6", keep_alive_seconds="60") as running, ExitStack() as opened:
+
+        def is_answered(connection: socket.socket) -> bool:
+            connection.sendall(b"HEAD /model HTTP/1.1\r\nHost: x\r\n\r\n")
+            return statuses(connection.recv(65536)) == [200]
+
+        def connected_from(address: str) -> socket.socket:
+            place = ("127.0.0.1", running.port)
+            connection = opened.enter_context(socket.create_connection(place, SECONDS, (address, 0)))
+            assert is_answered(connection)
+            return connection
+
+        oldest, *others = [connected_from(address) for address in ["127.0.0.2"] * 4 + ["127.0.0.3"] * 2]
+        others.append(connected_from("127.0.0.4"))
+        with pytest.raises(ConnectionResetError):
+            oldest.recv(1)
+        assert all(map(is_answered, others))
+
+
 def test_the_metrics_port_has_the_same_limits(tmp_path: Path) -> None:
     metrics = free_port()
     with fake_service(tmp_path, metrics_port=str(metrics)):

@@ -1,13 +1,16 @@
 """`lapsrn` as a process of its own: pipes, signals, what it imports, shell completion."""
 
+import fcntl
 import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from functools import partial
@@ -88,6 +91,51 @@ def test_a_picture_can_be_piped_through_a_service(url: str) -> None:
     command = [*LAPSRN, "upscale", "-", "-o", "-", "--server", url]
     done = subprocess.run(command, input=pictures.png(GRAY), env=environment(), capture_output=True, check=True)
     np.testing.assert_array_equal(pictures.opened(done.stdout), GRAY.repeat(4, axis=0).repeat(4, axis=1))
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_result_that_standard_output_takes_in_part_is_a_failure(url: str, tmp_path: Path, unbuffered: str) -> None:
+    command = [*LAPSRN, "upscale", "-", "-o", "-", "--server", url]
+    with (tmp_path / "a.png").open("wb") as small:
+        done = subprocess.run(
+            command,
+            input=pictures.png(GRAY),
+            env=environment(PYTHONUNBUFFERED=unbuffered),
+            stdout=small,
+            stderr=subprocess.PIPE,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50)),  # as on a disk with 50 bytes left
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode() == "failed  -: standard output cannot be written: File too large\n"
+
+
+def test_a_picture_can_be_piped_to_a_slow_reader_without_blocking(url: str) -> None:
+    """Whether a pipe blocks is a property of the pipe's end, shared with the program that passed it on."""
+    noise = np.random.default_rng(1).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    command = [*LAPSRN, "upscale", "-", "-o", "-", "--quiet", "--server", url]
+    streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": writing, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, env=environment(), **streams)
+    room = fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
+    os.close(writing)
+    with process, os.fdopen(reading, "rb") as pipe:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(pictures.png(noise))
+        process.stdin.close()
+        deadline = time.monotonic() + 30.0
+        while waiting_in(reading) < room and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert pictures.opened(pipe.read()).shape == (512, 512, 3)
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def waiting_in(pipe: int) -> int:
+    """Bytes that a pipe holds."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @pytest.mark.slow

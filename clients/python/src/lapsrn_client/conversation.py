@@ -282,6 +282,8 @@ def _upscaled(answer: httpx.Response) -> Upscaled:
     kind = answer.headers.get("Content-Type", "")
     if not kind.startswith("image/"):
         raise _foreign(answer, "a picture")
+    if not answer.content:
+        raise _foreign(answer, "the bytes of a picture")
     place = httpx.URL(answer.headers.get("Content-Location", "")).query or answer.url.query
     url = answer.url.copy_with(query=place)
     return Upscaled(
