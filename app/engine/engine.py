@@ -1,6 +1,7 @@
 """The engine's asyncio interface: upscale planes, start, stop, report the status."""
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -18,10 +19,13 @@ from app.engine.ports import EngineObserver, ModelFactory, NetworkInfo, Plane
 from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
+from app.engine.tiles import fewest_tiles
 from app.errors import BadParameter, DeadlineExceeded, Draining, StartupError
 
 _log = logging.getLogger(__name__)
 _JOIN_SECONDS = 5.0
+_MANY_TILES = 2048
+"""More than these are cut in a thread of their own."""
 
 
 class Engine:
@@ -174,10 +178,12 @@ class Engine:
                 on_rows(rows, request.outputs)
 
         bridge = LoopBridge(report if on_progress or on_rows else None, self._config.progress_seconds)
-        request = Request.cut(
+        cutting = self._config.cutting(chosen, scale, len(self._models), idle=not self.scheduler.requests)
+        cut = functools.partial(
+            Request.cut,
             planes,
             chosen,
-            self._config.cutting(chosen, scale, len(self._models), idle=not self.scheduler.requests),
+            cutting,
             client=client,
             scale=scale,
             listener=bridge,
@@ -185,6 +191,10 @@ class Engine:
             compressed=compressed,
             passes=passes,
         )
+        tiles = passes * sum(fewest_tiles(plane.shape[0], plane.shape[1], cutting.sizes) for plane in planes)
+        self.scheduler.check(client, tiles, sum(plane.nbytes for plane in planes))
+        # A picture in one row has so many tiles that cutting it takes seconds.
+        request = await asyncio.to_thread(cut) if tiles > _MANY_TILES else cut()
         self.scheduler.admit(request)
         self._waiting.add(bridge.finished)
         try:

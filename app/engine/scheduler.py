@@ -43,10 +43,7 @@ class Scheduler:
         A request that alone exceeds a limit is admitted when no other is in progress.
         """
         with self._changed:
-            if self._draining:
-                raise Draining("the service is shutting down; send the request again, to another instance or later")
-            if self._requests:
-                self._check_room(request)
+            self._check(request.client, len(request.tiles), request.bytes)
             request.admitted_at = time.monotonic()
             self._requests[request] = None
             self._bytes.add(request.client, request.bytes)
@@ -56,11 +53,20 @@ class Scheduler:
             request.tiles = []
             self._changed.notify_all()
 
-    def _check_room(self, request: Request) -> None:
-        client, limits = request.client, self._config
+    def check(self, client: str, tiles: int, size: int) -> None:
+        """Raises what `admit` would for a request of so many tiles and bytes, before they are made."""
+        with self._changed:
+            self._check(client, tiles, size)
+
+    def _check(self, client: str, new_tiles: int, new_bytes: int) -> None:
+        if self._draining:
+            raise Draining("the service is shutting down; send the request again, to another instance or later")
+        if not self._requests:
+            return
+        limits = self._config
         tiles, size = self._tiles.total, self._bytes.total
-        surplus_tiles = len(request.tiles) - self._tiles.room(client)
-        surplus_bytes = request.bytes - self._bytes.room(client)
+        surplus_tiles = new_tiles - self._tiles.room(client)
+        surplus_bytes = new_bytes - self._bytes.room(client)
         if surplus_tiles <= 0 and surplus_bytes <= 0:
             return
         share = max(surplus_tiles / max(1, tiles), surplus_bytes / max(1, size))
@@ -68,7 +74,7 @@ class Scheduler:
         wait = max(1.0, min(1.0, share) * self._work / rate if rate else limits.retry_seconds)
         scarce = self._tiles if surplus_tiles > 0 else self._bytes
         under_way, retry = f"{tiles} tiles and {size >> 20} MiB", f"try again in {wait:.0f} s"
-        unfit = f"this picture's {request.total} tiles and {request.bytes >> 20} MiB do not fit"
+        unfit = f"this picture's {new_tiles} tiles and {new_bytes >> 20} MiB do not fit"
         raise scarce.refusal(
             client,
             f"{under_way} are under way, and {unfit} below the limits of {limits.max_tiles} tiles and "

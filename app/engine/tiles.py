@@ -113,6 +113,11 @@ def cut_axes(height: int, width: int, cutting: Cutting) -> tuple[tuple[Span, ...
         sides[axis] = smaller[: below + 1]
 
 
+def fewest_tiles(height: int, width: int, sizes: TileSizes) -> int:
+    """A lower bound of the tiles of a plane, without cutting it."""
+    return -(-height // sizes.heights[-1]) * -(-width // sizes.widths[-1])
+
+
 def padded_axis(length: int, margin: int, window_margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
     """The source index of every position of the padded axis; index 0 is position -window_margin.
 

@@ -162,7 +162,7 @@ class Pipeline:
         cleaned = clean_up.choose(networks, network, options.clean, decoded.findings)
         options = replace(options, clean=cleaned.strength)
         chosen = choice.choose(networks, network, options.asked_effort, cleaned.strength)
-        memory = footprint(decoded, levels_made, made.levels, options)
+        memory = footprint(decoded, levels_made, made.levels, options, made.size)
         writer = LevelWriter(
             self._codec, decoded, options, made.levels, self._threads, order.client, made.size, str(cleaned)
         )

@@ -5,6 +5,8 @@ import gc
 import threading
 import time
 import weakref
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -75,6 +77,38 @@ async def test_a_small_picture_is_split_between_workers_only_if_nothing_else_is_
     gate.open()
     assert_upscaled([picture(8, 8, seed=1)], await first)
     assert_upscaled([picture(8, 8, seed=2)], await second)
+
+
+async def test_a_picture_of_many_tiles_is_cut_while_the_loop_runs(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row of four megapixels at effort=best has 262,144: the loop stood still for up to 20 s."""
+    engine, cut, going_on = await start(FakeModel), Request.cut, threading.Event()
+
+    def wait_and_cut(*arguments: Any, **more: Any) -> Request:
+        assert going_on.wait(20), "the loop waits"
+        return cut(*arguments, **more)
+
+    monkeypatch.setattr(Request, "cut", wait_and_cut)
+    plane = picture(1, 8 * 2049)
+    upscaled = asyncio.create_task(engine.upscale([plane], scale=2, client="me"))
+    await asyncio.sleep(0)
+    going_on.set()
+    assert_upscaled([plane], await upscaled, scale=2)
+
+
+async def test_a_picture_without_room_is_refused_before_it_is_cut(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    engine = await start(FakeModel(before=gate), max_tiles=100)
+    first = asyncio.create_task(engine.upscale([picture(4, 4)], scale=2, client="me"))
+    await asyncio.to_thread(gate.wait_entered)
+    monkeypatch.setattr(Request, "cut", Mock(side_effect=AssertionError("it is cut")))
+    with pytest.raises(QueueFull, match="this picture's 262144 tiles and 1 MiB do not fit"):
+        await engine.upscale([picture(1, 8 * 2**15)], scale=2, client="me", passes=8)
+    gate.open()
+    await first
 
 
 async def test_no_planes_give_no_outputs(start: Start) -> None:

@@ -58,6 +58,15 @@ def test_requests_of_one_client_take_turns_within_its_turn() -> None:
     assert served(queue_of(*requests), requests) == "acbcacbcacac"
 
 
+def test_tiles_of_several_shapes_are_computed_from_the_top_down() -> None:
+    """Rows that are complete can be written, and their memory be freed."""
+    mixed = request("x", 6)
+    for tile in mixed.tiles:
+        tile.shape = tile.shape._replace(clean=tile.index % 2)
+    queue = queue_of(mixed)
+    assert [queue.take(lambda shape: 1)[0].index for _ in range(6)] == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("work", "order"),
     [

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from app.engine import Engine, EngineConfig
-from app.engine.pool import Pool
+from app.engine.pool import Pool, _Slot
+from app.engine.scheduler import Scheduler
 from app.errors import Draining, InferenceFailed, StartupError
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Recorder, Tiles, expected, picture
@@ -255,6 +256,23 @@ async def test_starting_the_thread_of_a_worker_is_retried(
     await engine.upscale([picture(8, 8)], scale=4, client="me")
     assert not refusals
     assert engine.status().workers[0].restarts == 2
+
+
+@pytest.mark.parametrize(
+    ("deaths", "up_for", "seconds"),
+    [(0, 0.0, 0.5), (3, 0.0, 4.0), (10, 0.0, 30.0), (10, 1.0, 30.0), (10, 31.0, 0.5), (5000, 0.0, 30.0)],
+)
+def test_a_worker_that_dies_again_waits_twice_as_long_unless_it_was_up_for_long(
+    deaths: int, up_for: float, seconds: float
+) -> None:
+    """After 5,000 deaths, too, the wait is a number: a worker that comes up after a night is used."""
+    config = EngineConfig(restart_seconds=0.5, restart_max_seconds=30.0)
+    pool = Pool([worker(FakeModel)], Scheduler(config), config, Recorder(), lambda: None)
+    before = time.monotonic()
+    slot = _Slot("worker-0", worker(FakeModel), state="up", deaths=deaths, up_since=before - up_for)
+    pool._schedule(slot, "down")
+    assert slot.replace_at is not None
+    assert before + seconds <= slot.replace_at <= time.monotonic() + seconds
 
 
 async def test_a_hung_worker_is_reported_and_replaced_and_writes_nothing_when_it_wakes_up(
