@@ -114,6 +114,11 @@ async def test_headers_of_a_form_part_may_be_folded(client: httpx.AsyncClient, f
     assert (await client.post("/upscale", content=body, headers=FORM)).status_code == 200
 
 
+async def test_names_of_headers_of_a_form_part_may_be_in_lower_case(client: httpx.AsyncClient) -> None:
+    body = (part("image") + END).replace(b"Content-Disposition", b"content-disposition")
+    assert (await client.post("/upscale", content=body, headers=FORM)).status_code == 200
+
+
 @pytest.mark.parametrize("cut", [1, 7, 63, 1000])
 async def test_a_form_may_arrive_in_pieces(app: FastAPI, cut: int) -> None:
     body = part("image") + END
