@@ -40,11 +40,13 @@ class AnswerBudget:
         """Bytes held for all clients."""
         return self._shares.total
 
-    def hold(self, client: str, count: int, reader: Reader | None = None) -> Callable[[], None]:
+    def hold(
+        self, client: str, count: int, reader: Reader | None = None, sent: int | None = None
+    ) -> Callable[[], None]:
         """Counts `count` bytes for `client`; call the returned function once, to give them back.
 
         A `count` of 0 only checks for room, before any work is done. Without a `reader` the answer cannot be cut off.
-        Raises TooManyRequests or QueueFull.
+        `sent` is its length, if that is not `count`. Raises TooManyRequests or QueueFull.
         """
         while refusal := self._refusal(client, count):
             if not self._transfers.cut_off_slowest(client, self._shares.of(client)):
@@ -57,7 +59,7 @@ class AnswerBudget:
             self._shares.remove(client, count)
             reader.cut_off()
 
-        transfer = self._transfers.begin(client, count, reader.taken, cut_off)
+        transfer = self._transfers.begin(client, count if sent is None else sent, reader.taken, cut_off)
         return lambda: self._shares.remove(client, count) if self._transfers.end(transfer) else None
 
     def _refusal(self, client: str, count: int) -> TooManyRequests | QueueFull | None:

@@ -12,10 +12,11 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
-from app.api.body import RawSink
+from app.api.body import BodyLimits, RawSink, read_picture
 from app.api.form import FormSink
-from app.errors import MalformedRequest, QueueFull, TooManyBytes
+from app.errors import MalformedRequest, QueueFull, SlowClient, TooManyBytes
 from app.service.upload_budget import UploadBudget
 from tests import pictures
 from tests.api.raw import Exchange
@@ -40,6 +41,7 @@ END = f"--{BOUNDARY}--\r\n".encode()
         (FORM, b"", 400, "malformed-request", "ends before"),
         (FORM, END, 400, "malformed-request", "The form has no picture"),
         (FORM, part("picture") + END, 400, "malformed-request", "'picture'"),
+        (FORM, part("image").replace(b"image", b"\xff") + END, 400, "malformed-request", "unknown field '\ufffd'"),
         (FORM, part("image") + part("image") + END, 400, "malformed-request", "two pictures"),
         (FORM, part("image") + part("file") + END, 400, "malformed-request", "two pictures"),
         (FORM, part("image", b"") + END, 400, "malformed-request", "empty (0 bytes)"),
@@ -89,14 +91,31 @@ async def test_a_body_with_an_identity_content_encoding_is_accepted(client: http
     assert answer.status_code == 200
 
 
-async def test_a_body_without_a_content_type_is_the_picture(client: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/octet-stream"}], ids=["none", "octets"])
+async def test_a_body_without_a_type_of_its_own_is_the_picture(
+    client: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
     """As requests sends it with data=, and curl with -T."""
-    assert (await client.post("/upscale", content=PNG)).status_code == 200
+    assert (await client.post("/upscale", content=PNG, headers=headers)).status_code == 200
+
+
+def test_a_form_may_have_a_boundary_of_up_to_256_bytes() -> None:
+    boundary = 256 * b"b"
+    sink = FormSink(boundary, 10_000)
+    sink.feed(form(PNG).replace(BOUNDARY.encode(), boundary))
+    assert sink.finish() == PNG
+    with pytest.raises(MalformedRequest, match="more than 256 bytes"):
+        FormSink(boundary + b"b", 10_000)
 
 
 @pytest.mark.parametrize("fold", [b"\r\n ", b"\r\n\t", b"\n  "])
 async def test_headers_of_a_form_part_may_be_folded(client: httpx.AsyncClient, fold: bytes) -> None:
     body = (part("image") + END).replace(b"form-data; ", b"form-data;" + fold)
+    assert (await client.post("/upscale", content=body, headers=FORM)).status_code == 200
+
+
+async def test_names_of_headers_of_a_form_part_may_be_in_lower_case(client: httpx.AsyncClient) -> None:
+    body = (part("image") + END).replace(b"Content-Disposition", b"content-disposition")
     assert (await client.post("/upscale", content=body, headers=FORM)).status_code == 200
 
 
@@ -143,6 +162,43 @@ async def test_a_body_that_stalls_is_408(serve: Running, settings: dict[str, flo
         assert exchange.status == 408
         assert f"{seconds} s".encode() in exchange.body
         assert service_of(client).quota.under_way() == 0
+
+
+async def test_a_body_that_never_begins_is_408(serve: Running) -> None:
+    async with serve(body_idle_seconds=0.05) as client:
+        exchange = Exchange("POST", "/upscale", {"content-type": "image/png"}, stall=True)
+        await asyncio.wait_for(exchange.run(app_of(client)), 30.0)
+        assert exchange.status == 408
+
+
+async def test_a_body_that_trickles_has_no_more_than_the_time_of_a_whole_body() -> None:
+    pieces = 300
+
+    async def receive() -> dict[str, object]:
+        nonlocal pieces
+        pieces -= 1
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"x", "more_body": pieces > 0}
+
+    request = Request({"type": "http", "headers": []}, receive)
+    with pytest.raises(SlowClient):
+        await read_picture(request, BodyLimits(1000, 60.0, 0.1), UploadBudget(1000).reserve())
+
+
+async def test_a_body_that_has_arrived_is_not_cut_off_for_others() -> None:
+    """Its bytes are still held, so giving them back would exceed the budget."""
+    now = 0.0
+    budget = UploadBudget(1000, 1.0, lambda: now)
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": bytes(900), "more_body": False}
+
+    request = Request({"type": "http", "headers": []}, receive)
+    await read_picture(request, BodyLimits(1000, 60.0, 60.0), budget.reserve("ann"))
+    now = 1000.0
+    with pytest.raises(QueueFull):
+        budget.reserve("bob").grow(900)
+    assert budget.held_bytes == 900
 
 
 async def test_a_slow_body_whose_memory_another_client_needs_is_408(

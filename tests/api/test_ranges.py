@@ -91,3 +91,11 @@ async def test_range_is_evaluated_after_other_conditions_and_ignored_for_head(cl
     head = await client.head(url, headers={"range": "bytes=0-1"})
     assert (had.status_code, head.status_code) == (304, 200)
     assert (head.headers["content-length"], head.headers["accept-ranges"]) == (str(len(made.content)), "bytes")
+
+
+async def test_caches_keep_no_answer_to_a_post_and_ask_again_for_each_fetch(client: httpx.AsyncClient) -> None:
+    """Without id=, the cookie decides which picture it is."""
+    made = await post(client)
+    assert (made.headers["cache-control"], made.headers["vary"]) == ("no-store", "Accept")
+    fetched = await client.get(made.headers["content-location"])
+    assert (fetched.headers["cache-control"], fetched.headers["vary"]) == ("private, no-cache", "Cookie")

@@ -39,14 +39,14 @@ POST = (
 
 
 @contextmanager
-def unread(url: str, head: str, body: bytes = b"", **values: str) -> Iterator[socket.socket]:
+def unread(url: str, head: str, body: bytes = b"", status: int = 200, **values: str) -> Iterator[socket.socket]:
     """A request whose answer has begun and is left in the buffers, which are small on this side."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(SECONDS)
         connection.connect(("127.0.0.1", int(url.rsplit(":", 1)[1])))
         connection.sendall(head.format(**values).encode() + body)
-        assert connection.recv(13, socket.MSG_PEEK) == b"HTTP/1.1 200 "
+        assert connection.recv(13, socket.MSG_PEEK) == b"HTTP/1.1 %d " % status
         yield connection
 
 
@@ -159,6 +159,19 @@ def test_a_slowly_read_response_is_cut_off_when_another_client_needs_its_memory(
             with pytest.raises(ConnectionResetError):
                 received(connection)
         assert metric(url, 'lapsrn_connections_dropped_total{reason="slow"}') == 1.0
+        until(lambda: at_rest(running))
+
+
+def test_a_part_counts_with_the_whole_picture_that_it_keeps_in_memory() -> None:
+    """Otherwise a client could ask for small parts of large pictures, leave them unread, and exhaust the memory."""
+    part = 6_000_000
+    head = GET.replace("Connection", f"Range: bytes=0-{part - 1}\r\nConnection")
+    with service(api_keys=KEYS) as (url, running):
+        result_id, size = made(url)
+        with unread(url, head, status=206, id=result_id, key="ann") as connection:
+            until(lambda: running.answers.held_bytes == size)
+            body = received(connection).partition(b"\r\n\r\n")[2]
+        assert len(body) == part < size // 2
         until(lambda: at_rest(running))
 
 

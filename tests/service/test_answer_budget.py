@@ -97,6 +97,17 @@ def test_the_slowest_answers_are_cut_off_when_another_client_finds_no_room(clien
     assert clients.budget.held_bytes == 75
 
 
+def test_a_part_of_a_picture_is_judged_by_its_own_length() -> None:
+    """It holds the whole picture, but takes only the time of the part."""
+    now, taken = 0.0, 0
+    budget = AnswerBudget(100, 60.0, lambda: now)
+    budget.hold("ann", 90, Reader(lambda: taken, lambda: pytest.fail("cut off")), sent=9)
+    now, taken = 20.0, 3
+    with pytest.raises(QueueFull):
+        budget.hold("bob", 20)
+    assert budget.held_bytes == 90
+
+
 def test_nobody_is_cut_off_while_there_is_room(clients: Clients) -> None:
     clients.now = 1000.0
     clients.begin("dan", 10)
