@@ -109,9 +109,8 @@ async def result(
         if picture is None:
             raise NotFound(_UNKNOWN)
     response = picture_response(request, picture, query.level)
-    sent = len(response.body)
-    size = len(picture.body) if sent else 0  # a part keeps the whole picture in memory
-    held.callback(service.answers.hold(caller.name, size, reader_of(request), sent))
+    part_of = picture.body if 0 < len(response.body) < len(picture.body) else None
+    held.callback(service.answers.hold(caller.name, len(response.body), reader_of(request), part_of))
     return response
 
 

@@ -1,6 +1,7 @@
 """Limits the bytes of pictures being sent: clients that read slowly or not at all cannot exhaust the memory."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ class AnswerBudget:
         self._max_bytes = max_bytes
         self._shares = Shares(max_bytes // 2, max_bytes)
         self._transfers = Transfers(self._shares, slow_seconds, clock)
+        self._parts: Counter[tuple[str, int]] = Counter()  # client and picture, which is not freed while it counts
 
     @property
     def held_bytes(self) -> int:
@@ -41,26 +43,42 @@ class AnswerBudget:
         return self._shares.total
 
     def hold(
-        self, client: str, count: int, reader: Reader | None = None, sent: int | None = None
+        self, client: str, count: int, reader: Reader | None = None, part_of: bytes | None = None
     ) -> Callable[[], None]:
-        """Counts `count` bytes for `client`; call the returned function once, to give them back.
+        """Counts an answer of `count` bytes for `client`; call the returned function once, to give them back.
 
         A `count` of 0 only checks for room, before any work is done. Without a `reader` the answer cannot be cut off.
-        `sent` is its length, if that is not `count`. Raises TooManyRequests or QueueFull.
+        `part_of` is the picture of which the answer is a part. It stays in memory as a whole, so it counts instead, but
+        only once for all of its parts that the client is sent. Raises TooManyRequests or QueueFull.
         """
-        while refusal := self._refusal(client, count):
+        key, size = (client, id(part_of)), count
+        if part_of is not None:
+            size = 0 if self._parts[key] else len(part_of)
+        while refusal := self._refusal(client, size):
             if not self._transfers.cut_off_slowest(client, self._shares.of(client)):
                 raise refusal
-        self._shares.add(client, count)
+        self._shares.add(client, size)
+        if part_of is not None:
+            self._parts[key] += 1
+
+        def give_back() -> None:
+            if part_of is None:
+                self._shares.remove(client, count)
+                return
+            self._parts[key] -= 1
+            if not self._parts[key]:
+                del self._parts[key]
+                self._shares.remove(client, len(part_of))
+
         if reader is None:
-            return lambda: self._shares.remove(client, count)
+            return give_back
 
         def cut_off() -> None:
-            self._shares.remove(client, count)
+            give_back()
             reader.cut_off()
 
-        transfer = self._transfers.begin(client, count if sent is None else sent, reader.taken, cut_off)
-        return lambda: self._shares.remove(client, count) if self._transfers.end(transfer) else None
+        transfer = self._transfers.begin(client, count, reader.taken, cut_off)
+        return lambda: give_back() if self._transfers.end(transfer) else None
 
     def _refusal(self, client: str, count: int) -> TooManyRequests | QueueFull | None:
         own = self._shares.of(client)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as every
-from bench import calibrate, degraded, findings, jpeg_damage, large, png, served
+from bench import border, calibrate, degraded, findings, jpeg_damage, large, png, served
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from bench import calibrate, degraded, findings, jpeg_damage, large, png, served
         (every.main, ["--json", "gone/a.json"], "there is no folder gone for a.json; make it first"),
         (png.main, ["--json", "gone/a.json"], "there is no folder gone for a.json; make it first"),
         (png.main, ["--runs", "0"], "argument --runs: 0 is not allowed; it must be at least 1"),
+        (border.main, ["--data", "gone"], "there is no folder gone/Set5/HR"),
         (served.main, ["--data", "gone"], "there is no folder gone/Set5/HR"),
         (degraded.main, ["--data", "gone"], "there is no folder gone/Set5/HR"),
         (degraded.main, ["--strengths", "7"], "argument --strengths: the strength is 7; give one from 0 to 1"),

@@ -101,11 +101,28 @@ def test_a_part_of_a_picture_is_judged_by_its_own_length() -> None:
     """It holds the whole picture, but takes only the time of the part."""
     now, taken = 0.0, 0
     budget = AnswerBudget(100, 60.0, lambda: now)
-    budget.hold("ann", 90, Reader(lambda: taken, lambda: pytest.fail("cut off")), sent=9)
+    reader = Reader(lambda: taken, lambda: pytest.fail("cut off"))
+    budget.hold("ann", 9, reader, part_of=bytes(90))
     now, taken = 20.0, 3
     with pytest.raises(QueueFull):
         budget.hold("bob", 20)
     assert budget.held_bytes == 90
+
+
+def test_the_parts_of_one_picture_count_once_until_the_last_is_sent() -> None:
+    """Download managers fetch many parts side by side; every other copy of the picture is memory of its own."""
+    budget, picture, copy = AnswerBudget(1000, 60.0), bytes(90), bytes(90)
+    first, second = (budget.hold("ann", 30, part_of=picture) for _ in range(2))
+    assert budget.held_bytes == 90
+    budget.hold("ann", 30, part_of=copy)
+    budget.hold("bob", 30, part_of=picture)
+    assert budget.held_bytes == 270
+    first()
+    assert budget.held_bytes == 270
+    second()
+    assert budget.held_bytes == 180
+    budget.hold("ann", 30, part_of=picture)
+    assert budget.held_bytes == 270
 
 
 def test_nobody_is_cut_off_while_there_is_room(clients: Clients) -> None:
