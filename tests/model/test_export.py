@@ -11,9 +11,9 @@ import yaml
 from model.checkpoint import load_weights, save_weights
 from model.evaluate import evaluate, pad, summary
 from model.export import main
-from model.model_card import score_table, with_front_matter, with_tables
+from model.model_card import front_matter, score_table, with_front_matter, with_tables
 from model.network import LapSRNConfig
-from model.weights import KINDS, Waypoint
+from model.weights import KINDS, NetworkInfo, Waypoint
 from tests.model.networks import SHIPPED, random_network
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,18 @@ def test_the_model_card_has_hugging_face_s_front_matter() -> None:
             assert result["metrics"][0]["value"] == round(figures["psnr"], 2)
     assert body.lstrip().startswith("# Model card")
     assert with_front_matter(text, ROOT / "weights") == text, "renew with python -m model.export --cards"
+
+
+@pytest.mark.parametrize(
+    ("name", "identifier"),
+    [("Mine: 2026", "mine-2026"), ('the "good" ones', "the-good-ones"), ("Straße, JPEG 75", "straße"), ("a\nb", "a-b")],
+)
+def test_front_matter_is_valid_whatever_a_set_is_called(name: str, identifier: str) -> None:
+    figures = {"psnr": 30.0, "ssim": 0.9, "bicubic_psnr": 28.0, "bicubic_ssim": 0.8}
+    text = front_matter([NetworkInfo("net: 2", LapSRNConfig(), "", scores={name: {"4": figures}})])
+    (model,) = yaml.safe_load(text.removeprefix("---\n").removesuffix("---\n"))["model-index"]
+    assert model["name"] == "net: 2"
+    assert model["results"][0]["dataset"] == {"type": identifier, "name": name}
 
 
 def test_exporting_weights_keeps_their_metadata(tmp_path: Path) -> None:
