@@ -171,7 +171,7 @@ def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture,
     """Name, high and low resolution of every picture in `hr`, cropped to multiples of `scale`; `lr`: see evaluate.
 
     Raises FileNotFoundError, UsageError for a folder that has HR/ beside others, and PictureError for what cannot be
-    read, does not go together or is too small to score.
+    read, does not go together, or is too small or too flat to score.
     """
     if (hr / "HR").is_dir():
         raise UsageError(f"{hr} holds the high resolution in HR; give {hr / 'HR'}, and --lr for the other")
@@ -184,6 +184,10 @@ def pairs(hr: Path, lr: Path | None, scale: int) -> Iterator[tuple[str, Picture,
                 f"{path} has {truth.shape[0]}x{truth.shape[1]} pixels; scores at x{scale} need {least}: move it away"
             )
         truth = truth[:height, :width]
+        if not np.ptp(truth, axis=(0, 1)).any():
+            raise PictureError(
+                f"{path} is flat: every network returns it unchanged, so its PSNR is infinite; move it away"
+            )
         low = read(low_resolution_of(path, _low_folder(path, hr, lr), scale)) if lr else degrade(truth, scale)
         if low.shape[:2] != (height // scale, width // scale):
             raise PictureError(

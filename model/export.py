@@ -58,8 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.waypoint = waypoint_of(*options.waypoint)
         for path in (options.to, options.onnx):
             check_output(path)
-        for card in options.cards:
-            card.read_text("utf-8")  # a wrong name is noticed before the scoring, not after
+        for card in options.cards:  # a wrong one is noticed before the scoring, not after
+            try:
+                card.read_text("utf-8")
+            except UnicodeDecodeError:
+                raise UsageError(f"{card} is not in UTF-8; give Markdown files, and save them as UTF-8") from None
         weights = options.weights or options.run / "weights.safetensors"
         if options.to is not None:
             export(weights, options)
@@ -78,14 +81,24 @@ def waypoint_of(network: str, strength: str, kind: str) -> Waypoint:
 
 
 def export(source: Path, options: argparse.Namespace) -> None:
-    """Scores weights on folders that hold HR/ and perhaps LRx4/, and writes them with scores and descriptions."""
+    """Scores weights on folders that hold HR/ and perhaps LRx4/, and writes them with scores and descriptions.
+
+    Raises UsageError for weights that would be part of the network that they replace.
+    """
     network, info = load_weights(source)
+    waypoint, deep_of = options.waypoint or info.waypoint, options.deep_of or info.deep_of
+    if (name := options.to.stem) in (info.full_strength_of, waypoint and waypoint.base, deep_of):
+        raise UsageError(
+            f"{source} with these options is a companion of {name}, or cleans up for it, so it cannot be {name}; give "
+            "another --to"
+        )
     scores = {} if options.score else dict(info.scores)
     for folder in options.score:
+        called = folder.name or folder.absolute().name  # of "."
         low = folder / f"LRx{network.config.scale}"
         for quality in (None, *options.jpeg):
-            name = folder.name if quality is None else f"{folder.name}, JPEG {quality}"
-            scores[name] = summary(evaluate(source, folder / "HR", low if low.is_dir() else None, jpeg=quality))
+            key = called if quality is None else f"{called}, JPEG {quality}"
+            scores[key] = summary(evaluate(source, folder / "HR", low if low.is_dir() else None, jpeg=quality))
     about: dict[str, Any] = {"recipe": info.recipe, "data": options.data or info.data, "scores": scores}
     if info.pictures:
         about["pictures"] = info.pictures
@@ -93,9 +106,9 @@ def export(source: Path, options: argparse.Namespace) -> None:
         about["purpose"] = purpose
     if info.full_strength_of:
         about["clean"] = {"base": info.full_strength_of, "strengths": info.strengths}
-    if waypoint := options.waypoint or info.waypoint:
+    if waypoint:
         about["clean"] = {"base": waypoint.base, "at": waypoint.strength, "compressed": waypoint.compressed}
-    if deep_of := options.deep_of or info.deep_of:
+    if deep_of:
         about["deep"] = {"of": deep_of}
     save_weights(options.to, network, **about)
     for card in options.cards:

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and text that is safe to print."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +23,11 @@ def named(path: Path) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which replaces `path` once it is complete and on disk.
 
-    After any error, `path` is what it was, and nothing is left beside it. Raises OSError, which names a file.
+    After any error, `path` is what it was, and nothing is left beside it. Raises OSError, which names a file, also for
+    what is no file: root would replace /dev/null for the whole machine.
     """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "not a regular file; name another", str(path))
     partial = path.with_name(path.name + ".partial")
     try:
         with named(path), partial.open("wb") as file:

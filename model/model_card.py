@@ -1,5 +1,6 @@
 """Weights files described in Markdown: tables of scores and recipes, and the front matter of Hugging Face."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,14 +71,24 @@ def front_matter(infos: Sequence[NetworkInfo]) -> str:
         "model-index:",
     ]
     for info in infos:
-        lines += [f"  - name: {info.name}", "    results:"]
+        lines += [f"  - name: {_quoted(info.name)}", "    results:"]
         for dataset, levels in info.scores.items():
             scale, figures = list(levels.items())[-1]
             lines += [
                 f"      - task: {{type: image-to-image, name: super-resolution ×{scale}}}",
-                f'        dataset: {{type: {dataset.split(",")[0].lower()}, name: "{dataset}"}}',
+                f"        dataset: {{type: {_identifier(dataset.split(',')[0])}, name: {_quoted(dataset)}}}",
                 "        metrics:",
                 f"          - {{type: psnr, name: Y-PSNR in dB, value: {figures['psnr']:.2f}}}",
                 f"          - {{type: ssim, name: SSIM, value: {figures['ssim']:.4f}}}",
             ]
     return "\n".join([*lines, "---", ""])
+
+
+def _identifier(text: str) -> str:
+    """In lower case, with a hyphen for what is neither a letter nor a digit."""
+    return re.sub(r"\W+", "-", text.lower()).strip("-")
+
+
+def _quoted(text: str) -> str:
+    """A string in YAML, whatever is in it: YAML reads those of JSON."""
+    return json.dumps(text, ensure_ascii=False)

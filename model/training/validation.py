@@ -12,8 +12,8 @@ from model.color import luma
 from model.evaluate import pairs, upscale, validate
 from model.folded import FoldedLapSRN
 from model.pictures import find_pictures
-from model.resample import degrade, resize, round_to_uint8
-from model.training.data import Gray, gray_of, gray_of_luma
+from model.resample import resize, round_to_uint8
+from model.training.data import Gray, gray_of, gray_of_luma, pyramid
 from model.training.patches import PatchSource
 from model.training.trainer import Trainer
 
@@ -36,11 +36,13 @@ class Validation:
 
     def _check(self) -> None:
         """Raises FileNotFoundError or PictureError before training, not in the middle, if pictures cannot be scored."""
-        if self._folder is not None:
-            high = self._folder / "HR"
-            self._source.check(find_pictures([high if high.is_dir() else self._folder]))
-        else:
+        if self._folder is None:
             self._source.check(self._source.held_out.values())
+        elif (self._folder / "HR").is_dir():
+            for _ in self._benchmark(self._folder):
+                pass
+        else:
+            self._source.check(find_pictures([self._folder]))
 
     def scores(self, trainer: Trainer) -> dict[str, Any]:
         """What the averaged weights score: {"psnr": {scale: dB}}, or {} where there is nothing to score.
@@ -49,7 +51,7 @@ class Validation:
         """
         found = {}
         for kind, strength in enumerate(trainer.config.strengths or (None,)):
-            scores = validate(trainer.averaged(strength), self._pairs(trainer.config.scale, kind))
+            scores = validate(trainer.averaged(strength), self._pairs(kind))
             found["psnr" if strength is None else f"psnr at {strength:g}"] = scores
         if not all(found.values()):
             return {}
@@ -64,22 +66,26 @@ class Validation:
         with torch.no_grad():
             folded = trainer.averaged(kinds[-1]).fold()
         found = {}
-        for index, (low, finer) in enumerate(self._pairs(trainer.config.scale, len(kinds) - 1)):
+        for index, (low, finer) in enumerate(self._pairs(len(kinds) - 1)):
             if index == SHOWN:
                 break
             found[f"validation/{index}"] = side_by_side(folded, low, finer[-1])
         return found
 
-    def _pairs(self, scale: int, kind: int) -> Iterator[Pair]:
+    def _pairs(self, kind: int) -> Iterator[Pair]:
         if self._folder is None:
             yield from self._source.validation(kind)
         elif (self._folder / "HR").is_dir():
-            low = self._folder / f"LRx{scale}"
-            for _, truth, shrunk in pairs(self._folder / "HR", low if low.is_dir() else None, scale):
-                factors = [scale >> level for level in range(1, scale.bit_length() - 1)]
-                yield gray_of(shrunk), [*(degrade(gray_of(truth), factor) for factor in factors), gray_of(truth)]
+            for truth, low in self._benchmark(self._folder):
+                yield low, pyramid(truth, self._source.config.scale)[1:]
         else:
             yield from self._source.pairs_of([self._folder], kind)
+
+    def _benchmark(self, folder: Path) -> Iterator[tuple[Gray, Gray]]:
+        """High and low resolution of every picture."""
+        low = folder / f"LRx{self._source.config.scale}"
+        for _, truth, shrunk in pairs(folder / "HR", low if low.is_dir() else None, self._source.config.scale):
+            yield gray_of(truth), gray_of(shrunk)
 
 
 def side_by_side(folded: FoldedLapSRN, low: Gray, truth: Gray) -> NDArray[np.uint8]:

@@ -316,6 +316,16 @@ def test_a_coarser_level_is_scored_on_low_resolutions_of_its_own_scale(tmp_path:
         evaluate(weights_file, tmp_path / "hr", scale=8)
 
 
+def test_a_flat_picture_is_refused(tmp_path: Path, weights_file: Path) -> None:
+    """Its PSNR is infinite, and so would be the mean."""
+    save_pictures(tmp_path / "hr", [(64, 64)])
+    flat = np.full((67, 64, 3), (10, 200, 90), np.uint8)
+    flat[64:] = 0  # rows that cropping to a multiple of the scale removes
+    Image.fromarray(flat).save(tmp_path / "hr" / "page.png")
+    with pytest.raises(PictureError, match=r"page\.png is flat: .* move it away"):
+        evaluate(weights_file, tmp_path / "hr")
+
+
 def test_low_resolution_of_another_size_is_refused(tmp_path: Path, weights_file: Path) -> None:
     (picture,) = save_pictures(tmp_path / "hr", [(64, 64)])
     (tmp_path / "lr").mkdir()

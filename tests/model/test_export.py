@@ -1,6 +1,7 @@
 """What the README and the model card say of the shipped weights is what the file says, and what they score."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ import yaml
 from model.checkpoint import load_weights, save_weights
 from model.evaluate import evaluate, pad, summary
 from model.export import main
-from model.model_card import score_table, with_front_matter, with_tables
+from model.model_card import front_matter, score_table, with_front_matter, with_tables
 from model.network import LapSRNConfig
-from model.weights import KINDS, Waypoint
-from tests.model.networks import SHIPPED, random_network
+from model.weights import KINDS, NetworkInfo, Waypoint
+from tests.model.networks import SHIPPED, random_network, save_pictures
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = sorted((ROOT / "weights").glob("*.safetensors"))
@@ -113,6 +114,18 @@ def test_the_model_card_has_hugging_face_s_front_matter() -> None:
     assert with_front_matter(text, ROOT / "weights") == text, "renew with python -m model.export --cards"
 
 
+@pytest.mark.parametrize(
+    ("name", "identifier"),
+    [("Mine: 2026", "mine-2026"), ('the "good" ones', "the-good-ones"), ("Straße, JPEG 75", "straße"), ("a\nb", "a-b")],
+)
+def test_front_matter_is_valid_whatever_a_set_is_called(name: str, identifier: str) -> None:
+    figures = {"psnr": 30.0, "ssim": 0.9, "bicubic_psnr": 28.0, "bicubic_ssim": 0.8}
+    text = front_matter([NetworkInfo("net: 2", LapSRNConfig(), "", scores={name: {"4": figures}})])
+    (model,) = yaml.safe_load(text.removeprefix("---\n").removesuffix("---\n"))["model-index"]
+    assert model["name"] == "net: 2"
+    assert model["results"][0]["dataset"] == {"type": identifier, "name": name}
+
+
 def test_exporting_weights_keeps_their_metadata(tmp_path: Path) -> None:
     about = {
         "recipe": {"a": 1},
@@ -137,6 +150,44 @@ def test_deep_of_is_written_and_kept_by_further_exports(tmp_path: Path) -> None:
     main(["--weights", str(source), "--to", str(deep), "--deep-of", "lapsrn_x4"])
     main(["--weights", str(deep), "--to", str(again)])
     assert [load_weights(path)[1].deep_of for path in (source, deep, again)] == ["", "lapsrn_x4", "lapsrn_x4"]
+
+
+@pytest.mark.parametrize("option", [["--deep-of", "net"], ["--waypoint", "net", "0.5", "compressed"]])
+def test_weights_cannot_replace_the_network_that_they_belong_to(tmp_path: Path, option: list[str]) -> None:
+    source, net, part = (tmp_path / f"{name}.safetensors" for name in ("source", "net", "part"))
+    save_weights(source, random_network(LapSRNConfig(depth=1, width=4)))
+    main(["--weights", str(source), "--to", str(part), *option])
+    for arguments in (["--weights", str(source), *option], ["--weights", str(part)]):
+        with pytest.raises(SystemExit, match="so it cannot be net; give another --to"):
+            main([*arguments, "--to", str(net)])
+    assert not net.exists()
+
+
+def test_a_card_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    save_weights(tmp_path / "source", random_network(LapSRNConfig(depth=1, width=4)))
+    (tmp_path / "card.md").write_bytes("café".encode("latin-1"))
+    with pytest.raises(SystemExit, match=r"card\.md is not in UTF-8"):
+        main(
+            ["--weights", str(tmp_path / "source"), "--to", str(tmp_path / "to"), "--cards", str(tmp_path / "card.md")]
+        )
+    assert not (tmp_path / "to").exists()
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """As root, --to /dev/null would replace it."""
+    save_weights(tmp_path / "source", random_network(LapSRNConfig(depth=1, width=4)))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SystemExit, match=r"pipe: not a regular file"):
+        main(["--weights", str(tmp_path / "source"), "--to", str(tmp_path / "pipe")])
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_scores_on_the_working_folder_have_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_weights(tmp_path / "source", random_network(LapSRNConfig(depth=1, width=4)))
+    save_pictures(tmp_path / "mine" / "HR", [(64, 64)])
+    monkeypatch.chdir(tmp_path / "mine")
+    main(["--weights", str(tmp_path / "source"), "--to", str(tmp_path / "to"), "--score", "."])
+    assert list(load_weights(tmp_path / "to")[1].scores) == ["mine"]
 
 
 def test_a_waypoint_is_written_and_kept_by_further_exports(tmp_path: Path) -> None:

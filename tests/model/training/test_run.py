@@ -360,6 +360,7 @@ def test_an_incomplete_log_record_is_terminated_before_the_next(pictures: Path) 
     [
         (["--validate-on", "gone"], "there is no folder gone"),
         (["--validate-on", "bad"], "bad/a.png: not a readable picture"),
+        (["--validate-on", "bench"], "bench/LRx4 has no low resolution of a.png"),
         ([], "pictures/held_out.png: not a readable picture"),
     ],
 )
@@ -370,6 +371,8 @@ def test_an_invalid_validation_folder_ends_a_run_before_its_first_step(
     monkeypatch.chdir(pictures.parent)
     Path("bad").mkdir()
     Path("bad/a.png").write_text("no picture")
+    save_pictures(Path("bench/HR"), [(64, 64)])
+    Path("bench/LRx4").mkdir()
     if not options:
         texts = (str(number) for number in range(100))
         held_out = next(text for text in texts if hashlib.sha256(text.encode()).hexdigest() < "5")  # of three, one
