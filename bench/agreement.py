@@ -38,7 +38,7 @@ def main() -> None:
     runtime, formulas = Weights.open(WEIGHTS).runtime("cpu", "float32", "torch"), build_formulas()
     for name, samples in pictures().items():
         source = split(samples, formulas)
-        levels = runtime.run(pad(source.luma, runtime.info.margin)[None], 4)
+        levels = runtime.run(pad(source.luma, runtime.info.window_margin)[None], 4)
         found: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(TURNS):
             for consistent, times in found.items():

@@ -124,7 +124,7 @@ def score(
     found = []
     for strength in STRENGTHS:
         network = runtime if strength else plain
-        tiles = pad(picture.luma, network.info.margin, network.info.window_margin)[None]
+        tiles = pad(picture.luma, network.info.window_margin)[None]
         luma = network.run(tiles, scale, clean=strength, compressed=kind not in ("noise", "area"))[scale][0]
         result = merge(picture, [luma], scale, 8, build_formulas(), consistent=True, cleaned=strength > 0)
         found.append(psnr(luma_8bit(result.astype(np.uint8)), luma_8bit(truth), scale))

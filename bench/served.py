@@ -27,7 +27,7 @@ def scores(folder: Path, weights: Path) -> dict[tuple[int, bool], float]:
     found: dict[tuple[int, bool], list[float]] = {}
     for _, truth, low in pairs(folder / "HR", folder / f"LRx{finest}", finest):
         picture = split(low if low.ndim == 3 else low[..., None], formulas)
-        levels = runtime.run(pad(picture.luma, runtime.info.margin, runtime.info.window_margin)[None], finest)
+        levels = runtime.run(pad(picture.luma, runtime.info.window_margin)[None], finest)
         for scale in runtime.info.scales:
             target = luma_8bit(truth if scale == finest else degrade(truth, finest // scale))
             for consistent in (False, True):

@@ -26,15 +26,9 @@ RGB_FIGURES = ("rgb_psnr", "bicubic_rgb_psnr")
 Enlarge = Callable[[FoldedLapSRN, Luma], list[NDArray[np.float32]]]
 
 
-def pad(plane: NDArray[np.float32], margin: int, window_margin: int = 0) -> NDArray[np.float32]:
-    """The canonical border: the mirror image, or edge replication along a side that is not longer than the margin.
-
-    A larger `window_margin` adds further pixels, whose values do not matter.
-    """
-    for axis, length in enumerate(plane.shape):
-        widths = [(margin, margin) if a == axis else (0, 0) for a in range(2)]
-        plane = np.pad(plane, widths, mode="symmetric" if length > margin else "edge")
-    return np.pad(plane, max(0, window_margin - margin), mode="edge")
+def pad(plane: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
+    """The canonical border: the mirror image, edge included, over and over if it is smaller than the margin."""
+    return np.pad(plane, margin, mode="symmetric")
 
 
 @torch.inference_mode()

@@ -85,7 +85,6 @@ class EngineConfig:
         """How planes are cut for a pass up to `scale`; `idle` is whether no other request is in progress."""
         return Cutting(
             self.tile_sizes(scale, network.window_margin),
-            network.margin,
             network.window_margin,
             overhead=round(self.tile_overhead * network.window_margin),
             workers=workers,

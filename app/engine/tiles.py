@@ -1,9 +1,9 @@
 """Cuts pictures into tiles, and reads the tiles' windows: any cut gives the same output pixels.
 
-The picture is padded at its own border by its mirror image, edge included (`numpy.pad(mode="symmetric")`), or by edge
-replication along an axis no longer than the network's margin. A tile's window may extend beyond that margin, and so
-does the padding: the values out there change no output pixel by more than a rounding error, and are the same for any
-cut. The padded picture is never stored: each of its axes is an array of source indices.
+The picture is padded at its own border by its mirror image, edge included (`numpy.pad(mode="symmetric")`). A tile's
+window may extend beyond the network's margin, and so does the padding: the values out there change no output pixel by
+more than a rounding error, and are the same for any cut. The padded picture is never stored: each of its axes is an
+array of source indices.
 """
 
 from dataclasses import dataclass
@@ -48,10 +48,8 @@ class Cutting:
     """How planes are cut into tiles; lengths are in source pixels."""
 
     sizes: TileSizes
-    margin: int
-    """The radius of the receptive field; it decides how a plane is padded."""
     window_margin: int
-    """The margin of a tile's window on each side of its core; at least `margin`."""
+    """The margin of a tile's window on each side of its core."""
     overhead: int
     """The cost of a tile along an axis in addition to its core; see cut_axis."""
     workers: int = 1
@@ -118,17 +116,14 @@ def fewest_tiles(height: int, width: int, sizes: TileSizes) -> int:
     return -(-height // sizes.heights[-1]) * -(-width // sizes.widths[-1])
 
 
-def padded_axis(length: int, margin: int, window_margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
+def padded_axis(length: int, window_margin: int, spans: tuple[Span, ...]) -> NDArray[np.intp]:
     """The source index of every position of the padded axis; index 0 is position -window_margin.
 
-    It extends to the end of the last window. Values beyond the network's margin do not change any kept pixel.
+    It extends to the end of the last window.
     """
     reach = spans[-1].start + spans[-1].size
-    positions = np.arange(-window_margin, reach + window_margin)
-    if length > margin:
-        positions = np.where(positions < 0, -1 - positions, positions)
-        positions = np.where(positions >= length, 2 * length - 1 - positions, positions)
-    return np.clip(positions, 0, length - 1)
+    positions = np.arange(-window_margin, reach + window_margin) % (2 * length)  # mirror images have this period
+    return np.minimum(positions, 2 * length - 1 - positions)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,8 +142,8 @@ class CutPlane:
         """Cuts a plane of at least one pixel."""
         height, width = plane.shape
         rows, columns = cut_axes(height, width, cutting)
-        row_sources = padded_axis(height, cutting.margin, cutting.window_margin, rows)
-        column_sources = padded_axis(width, cutting.margin, cutting.window_margin, columns)
+        row_sources = padded_axis(height, cutting.window_margin, rows)
+        column_sources = padded_axis(width, cutting.window_margin, columns)
         return cls(plane, cutting.window_margin, rows, columns, row_sources, column_sources)
 
     def read(self, row: Span, column: Span, out: NDArray[np.float32]) -> None:

@@ -129,9 +129,7 @@ def network(weights: Path) -> Upscale:
     runtime: Runtime = Weights.open(weights).runtime("cpu", "float32", "torch")
 
     def upscale(plane: Plane, scale: int) -> Plane:
-        large: Plane = runtime.run(pad(plane, runtime.info.margin, runtime.info.window_margin)[None], scale)[scale][
-            0
-        ].copy()
+        large: Plane = runtime.run(pad(plane, runtime.info.window_margin)[None], scale)[scale][0].copy()
         return large
 
     return upscale

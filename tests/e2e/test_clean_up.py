@@ -96,7 +96,7 @@ def cleaned_by(weights: Path, file: bytes) -> NDArray[np.uint8]:
     """The x4 picture of a file with the luma of this network alone."""
     (picture,) = Codec(build_formulas(), build_limits(Settings())).decode(file, UpscaleOptions(scale=4)).frames
     runtime = Weights.open(weights).runtime("cpu")
-    luma = runtime.run(pad(picture.luma, runtime.info.margin, runtime.info.window_margin)[None], 4)[4]
+    luma = runtime.run(pad(picture.luma, runtime.info.window_margin)[None], 4)[4]
     return merge(picture, list(luma), 4, 8, build_formulas(), consistent=True, cleaned=True).astype(np.uint8)
 
 

@@ -32,8 +32,7 @@ def upscale(runtime: Runtime, picture: Pixels, scale: int = 4) -> Pixels:
     codec = build_codec(Settings())
     decoded = codec.decode(body.getvalue(), wanted(scale=scale))
     planes = [
-        runtime.run(pad(plane, runtime.info.margin, runtime.info.window_margin)[None], scale)[scale][0]
-        for plane in decoded.frames[0].planes
+        runtime.run(pad(plane, runtime.info.window_margin)[None], scale)[scale][0] for plane in decoded.frames[0].planes
     ]
     with Image.open(io.BytesIO(codec.encode(decoded, [planes], scale, wanted()).body)) as image:
         return np.asarray(image)

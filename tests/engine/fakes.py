@@ -38,11 +38,7 @@ def upsample(padded: Tiles, margin: int, scale: int) -> Tiles:
 
 def pad(plane: Plane, margin: int) -> Plane:
     """The canonical padding, by numpy itself."""
-    for axis, length in enumerate(plane.shape):
-        widths = [(0, 0), (0, 0)]
-        widths[axis] = (margin, margin)
-        plane = np.pad(plane, widths, mode="symmetric" if length > margin else "edge")
-    return plane
+    return np.pad(plane, margin, mode="symmetric")
 
 
 def expected(plane: Plane, scale: int, margin: int = 3) -> dict[int, Plane]:
@@ -65,7 +61,7 @@ def assert_upscaled(planes: list[Plane], outputs: list[dict[int, Plane]], scale:
 
 def cutting(*sizes: int, margin: int = 3, extra: int = 0, workers: int = 1, split_above: int = 0) -> Cutting:
     """Cores of these heights and widths, ascending; a tile costs `margin` along an axis beside its core."""
-    return Cutting(TileSizes(sizes, sizes), margin, margin + extra, margin, workers, split_above)
+    return Cutting(TileSizes(sizes, sizes), margin + extra, margin, workers, split_above)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ ALIKE, APART = TileSizes(EDGES, EDGES), TileSizes((32, 64, 128), (40, 64, 108))
 def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_tiles(
     edges: TileSizes, height: int, width: int, workers: int, core: tuple[int, int]
 ) -> None:
-    rows, columns = cut_axes(height, width, Cutting(edges, 9, 9, 9, workers, split_above=66))
+    rows, columns = cut_axes(height, width, Cutting(edges, 9, 9, workers, split_above=66))
     assert (rows[0].size, columns[0].size) == core
 
 
@@ -80,7 +80,7 @@ def test_a_small_picture_is_cut_finer_so_that_every_worker_gets_tiles(
 def test_there_are_tiles_for_every_worker_unless_they_are_small(
     height: int, width: int, workers: int, split_above: int
 ) -> None:
-    cuts = cut_axes(height, width, Cutting(ALIKE, 9, 9, 9, workers, split_above))
+    cuts = cut_axes(height, width, Cutting(ALIKE, 9, 9, workers, split_above))
     assert len(cuts[0]) * len(cuts[1]) >= workers or all(cut[0].size <= split_above for cut in cuts)
 
 
@@ -118,7 +118,7 @@ def test_cores_put_together_are_the_whole_picture_wherever_it_is_cut(
     """Everything in a window belongs to its place in the picture, whatever the cut: past the network's margin too."""
     plane = picture(*size)
     sizes = TileSizes(tuple(sorted(heights)), tuple(sorted(widths)))
-    cut = CutPlane.cut(plane, Cutting(sizes, margin, margin + extra, margin))
+    cut = CutPlane.cut(plane, Cutting(sizes, margin + extra, margin))
     uncut = CutPlane.cut(plane, cutting(40, margin=margin, extra=extra))
     border, seen = margin + extra, []
     for one in (cut, uncut):
@@ -135,10 +135,10 @@ def test_cores_put_together_are_the_whole_picture_wherever_it_is_cut(
         np.testing.assert_array_equal(seen[0], expected(plane, 2, margin)[2])
 
 
-def test_a_plane_shorter_than_the_margin_is_replicated_on_that_axis_alone() -> None:
+def test_a_plane_shorter_than_the_margin_is_mirrored_over_and_over() -> None:
     plane = np.array([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]], np.float32)
     cut = CutPlane.cut(plane, cutting(8))
     window = np.empty((14, 14), np.float32)
     cut.read(Span(0, 2, 8), Span(0, 5, 8), window)
-    np.testing.assert_array_equal(window[:8, 3], [1, 1, 1, 1, 6, 6, 6, 6])
+    np.testing.assert_array_equal(window[:8, 3], [6, 6, 1, 1, 6, 6, 1, 1])
     np.testing.assert_array_equal(window[3, :11], [3, 2, 1, 1, 2, 3, 4, 5, 5, 4, 3])

@@ -53,7 +53,7 @@ def test_full_precision_equals_the_cpu(network: LapSRN, runtime: Runtime) -> Non
     picture = plane(70, 50)
     with torch.no_grad():
         expected = upscale(network.cpu().fold(), picture)
-    found = runtime.run(pad(picture, runtime.info.margin, runtime.info.window_margin)[None], 4, full_precision=True)
+    found = runtime.run(pad(picture, runtime.info.window_margin)[None], 4, full_precision=True)
     for level, whole in zip(found.values(), expected, strict=True):
         np.testing.assert_allclose(level[0], whole, rtol=0, atol=2e-5)
 

@@ -37,7 +37,7 @@ def in_tiles(
 ) -> dict[int, NDArray[np.float32]]:
     """The picture computed tile by tile, cut at `rows` and `columns`, into arrays that start as NaN."""
     height, width = picture.shape
-    padded = pad(picture, runtime.info.margin, runtime.info.window_margin)
+    padded = pad(picture, runtime.info.window_margin)
     whole = {s: np.full((height * s, width * s), np.nan, np.float32) for s in runtime.info.scales}
     for top, bottom in zip([0, *rows], [*rows, height], strict=True):
         for left, right in zip([0, *columns], [*columns, width], strict=True):
@@ -78,7 +78,7 @@ def test_tiles_put_together_are_the_whole_picture_wherever_it_is_cut(
 def test_a_margin_one_pixel_short_would_make_a_seam(runtime: Runtime) -> None:
     """The test above would notice an error at the outermost pixel of the margin."""
     picture = plane(20, 20)
-    padded = pad(picture, runtime.info.margin, runtime.info.window_margin)
+    padded = pad(picture, runtime.info.window_margin)
     tile = windows(padded, runtime.info.window_margin, 8, 8, 6, 6).copy()
     right = runtime.run(tile, 4)[4]
     tile[0, 0] = tile[0, 2]
@@ -87,21 +87,9 @@ def test_a_margin_one_pixel_short_would_make_a_seam(runtime: Runtime) -> None:
     assert np.abs(wrong - right)[0, 4:].max() < 2e-6
 
 
-@pytest.mark.parametrize(
-    ("shape", "axis_modes"),
-    [((30, 40), ("symmetric", "symmetric")), ((9, 10), ("edge", "symmetric")), ((10, 9), ("symmetric", "edge"))],
-)
-def test_padding_mirrors_and_replicates_along_sides_not_longer_than_the_margin(
-    shape: tuple[int, int], axis_modes: tuple[Any, Any]
-) -> None:
-    picture = plane(*shape)
-    expected = np.pad(picture, ((9, 9), (0, 0)), mode=axis_modes[0])
-    expected = np.pad(expected, ((0, 0), (9, 9)), mode=axis_modes[1])
-    np.testing.assert_array_equal(pad(picture, 9), expected)
-
-
 def test_padding_by_hand() -> None:
     assert pad(np.array([[1, 2, 3]], np.float32), 2).tolist() == [[2, 1, 1, 2, 3, 3, 2]] * 5
+    assert pad(np.array([[1], [2]], np.float32), 3)[:, 0].tolist() == [2, 2, 1, 1, 2, 2, 1, 1]
     assert pad(np.array([[7]], np.float32), 1).tolist() == [[7] * 3] * 3
 
 
