@@ -23,8 +23,14 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
-    """PSNR of the held-out pictures at the largest scale over the steps, and the learning rate below it."""
-    import matplotlib
+    """PSNR of the held-out pictures at the largest scale over the steps, and the learning rate below it.
+
+    Raises UsageError where the package matplotlib is missing.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise UsageError("the package matplotlib is not installed; pip install -e '.[train]'") from None
 
     matplotlib.use("agg")
     from matplotlib import pyplot

@@ -1,6 +1,7 @@
 """The learning curve is drawn from what a run logged."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,11 @@ def test_an_incomplete_record_is_ignored(tmp_path: Path) -> None:
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 200, "lo')
     assert [record["step"] for record in read_log(tmp_path / "log.jsonl")] == [100]
+
+
+def test_without_matplotlib_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log(tmp_path, scored(100, 28.0))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SystemExit) as end:
+        main(["--run", str(tmp_path), "--to", str(tmp_path / "curve.png")])
+    assert "matplotlib is not installed" in str(end.value.code)
