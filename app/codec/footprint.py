@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from app.codec.consistency import BLOCK
 from app.codec.types import Decoded
 from app.formats import OUTPUT_FORMATS
 from app.options import UpscaleOptions
 
 _FLOAT = 4
-_ROWS, _BLOCKS = 256, 8
-"""Rows of the result that are merged at a time, and source rows of two blocks of app.codec.consistency."""
+_ROWS = 256
+"""Rows of the result that are merged at a time."""
 BAND_BYTES = 32 << 20
 """What a band may take that pictures need not count: app.memory keeps as much free for each codec thread."""
 _WHOLE = 2.5
@@ -45,7 +46,7 @@ def footprint(
 def _band(decoded: Decoded, level: int, channels: int, itemsize: int, size: tuple[int, int] | None) -> int:
     """Bytes for merging and compressing one band, beyond BAND_BYTES: much where a picture is very wide."""
     width, rows = decoded.width * level, min(decoded.height * level, _ROWS)
-    floats = min(rows, max(_BLOCKS * level, rows // 4))  # rows whose values are kept until they are rounded
+    floats = min(rows, max(2 * BLOCK * level, rows // 4))  # rows whose values are kept until they are rounded
     taken = floats * width * _FLOAT
     if size is None:
         taken += rows * width * itemsize * (3 if itemsize == 2 else 2)  # samples, big-endian ones, and the file's

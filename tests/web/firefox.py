@@ -15,8 +15,9 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from tests.web.driver import SECONDS, Driver
+
 PROGRAM = Path("/usr/bin/firefox-esr")
-SECONDS = 60
 _PREFERENCES = {
     "app.normandy.enabled": False,
     "browser.download.folderList": 2,
@@ -30,16 +31,21 @@ _PREFERENCES = {
 }
 
 
-class Tab:
-    """One tab. What its page complains about in the console is collected in `complaints`."""
+class Tab(Driver):
+    """One tab."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._numbers = count(1)
-        self.complaints: list[str] = []
+        self._complaints: list[str] = []
         self._send("session.new", capabilities={})
         self._send("session.subscribe", events=["log.entryAdded"])
         self._context = self._send("browsingContext.create", type="tab")["context"]
+
+    @property
+    def complaints(self) -> list[str]:
+        """As Driver: the errors in the console."""
+        return self._complaints
 
     def resize(self, width: int, height: int, density: float = 1) -> None:
         """The size of the view, in CSS pixels, and how many pixels of the screen one of them has."""
@@ -54,13 +60,6 @@ class Tab:
         """The value of a JavaScript expression: anything that JSON can hold."""
         answer = self._evaluate(f"(async () => JSON.stringify(await ({expression})) ?? 'null')()")
         return json.loads(answer["value"])
-
-    def until(self, expression: str) -> None:
-        """Wait for a JavaScript expression to hold."""
-        deadline = time.monotonic() + SECONDS
-        while not self.evaluate(expression):
-            assert time.monotonic() < deadline, f"never came true: {expression}; {self.complaints}"
-            time.sleep(0.05)
 
     def choose_files(self, selector: str, files: Sequence[Path]) -> None:
         """As the file dialog would."""
@@ -105,7 +104,7 @@ class Tab:
         while True:
             message = json.loads(self._connection.recv(SECONDS))
             if message.get("method") == "log.entryAdded" and message["params"]["level"] == "error":
-                self.complaints.append(str(message["params"]["text"]))
+                self._complaints.append(str(message["params"]["text"]))
             if message.get("id") == number:
                 assert message["type"] == "success", message
                 return dict(message["result"])

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 
 from tests.service_process import free_port
+from tests.web.driver import SECONDS, Driver
 
 PROGRAMS = {Path("/usr/bin/WebKitWebDriver"): "webkit2gtk-driver", Path("/usr/bin/Xvfb"): "xvfb"}
 """What it takes, and the Debian packages with that."""
-SECONDS = 60
 _LISTEN = """
 window.complaints = [];
 for (const name of ["error", "unhandledrejection"]) {
@@ -30,7 +30,7 @@ const done = arguments[0];
 """
 
 
-class Tab:
+class Tab(Driver):
     """One window."""
 
     def __init__(self, address: str) -> None:
@@ -70,13 +70,6 @@ class Tab:
         value, error = self._send("POST", "/execute/async", script=_EVALUATE % expression, args=[])
         assert error is None, error
         return json.loads(value)
-
-    def until(self, expression: str) -> None:
-        """Wait for a JavaScript expression to hold."""
-        deadline = time.monotonic() + SECONDS
-        while not self.evaluate(expression):
-            assert time.monotonic() < deadline, f"never came true: {expression}; {self.complaints}"
-            time.sleep(0.05)
 
     def choose_files(self, selector: str, files: Sequence[Path]) -> None:
         """As the file dialog would."""

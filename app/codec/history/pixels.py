@@ -24,7 +24,7 @@ def findings_of(luma: Plane, lossless: bool, visible: NDArray[np.bool_] | None =
     which pixels are the picture's own, unless all are; elsewhere luma only continues them, without any steps.
     """
     tiles = coded = _tiles(luma)
-    if visible is not None and visible.any():
+    if visible is not None and visible.any() and not visible.all():
         coded = _tiles(np.where(visible, luma, luma[visible].mean()))
     return _found(tiles, coded, lossless)
 
