@@ -16,7 +16,7 @@ SIZES: Mapping[str, float] = {"small": 2**20, "medium": 2**24, "large": float("i
 """Size classes of results, with the maximum number of pixels."""
 CLEAN_STRENGTHS = ("0", "0.25", "0.5", "0.75", "1")
 """Upper bounds of the classes of clean-up strengths."""
-CLEAN_REASONS = ("nothing", "asked", "jpeg", "webp", "avif", "grid", "noise", "area")
+CLEAN_REASONS = ("nothing", "asked", "jpeg", "webp", "avif", "grid", "noise", "area", "aliased")
 WEBHOOK_RESULTS = ("ok", "status", "unreachable", "timeout", "refused")
 STAGES = ("read", "decode", "queue", "infer", "merge", "encode")
 _STATUSES = ("200", "202", "500", "503", "504")

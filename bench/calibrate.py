@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from app.build import build_formulas, build_limits
 from app.codec import Codec, Finding
+from app.codec.history.pixels import WAYS
 from app.codec.merge import merge
 from app.options import UpscaleOptions
 from app.service.clean_up import COMPRESSION, STEPS, suitable
@@ -51,6 +52,7 @@ AMOUNTS: Mapping[str, Sequence[int]] = {
     "noise": (2, 3, 5, 7, 10, 15, 25),
     "jpeg_noise": (2, 3, 5, 7, 10, 15, 25),
     "area": (0,),
+    "aliased": (0,),
 }
 """Qualities that Pillow is asked for, and standard deviations of noise; 0: ways of shrinking."""
 NAMES = {
@@ -60,8 +62,10 @@ NAMES = {
     "noise": "noise",
     "jpeg_noise": f"noise, then JPEG {NOISE_QUALITY}",
     "area": "shrunk by area",
+    "aliased": "shrunk without antialiasing",
 }
 NOISE = ("noise", "jpeg_noise")
+SHRINKING = {kind: kernel for kernel, kind in WAYS.items()}
 Rgb = NDArray[np.uint8]
 Point = tuple[int, float]
 
@@ -88,8 +92,8 @@ class Measured:
 def degraded(picture: Rgb, kind: str, amount: int, scale: int) -> bytes:
     """The picture shrunk by `scale`, as a file."""
     height, width = (side // scale for side in picture.shape[:2])
-    if kind == "area":
-        return saved(shrink(picture, height, width, "box"), "PNG")
+    if kind in SHRINKING:
+        return saved(shrink(picture, height, width, SHRINKING[kind]), "PNG")
     low = degrade(picture, scale)
     if kind in NOISE:
         gray = noisy(np.full((height, width), 128, np.uint8), amount, np.random.default_rng(int(low.sum())))
@@ -125,7 +129,7 @@ def score(
     for strength in STRENGTHS:
         network = runtime if strength else plain
         tiles = pad(picture.luma, network.info.window_margin)[None]
-        luma = network.run(tiles, scale, clean=strength, compressed=kind not in ("noise", "area"))[scale][0]
+        luma = network.run(tiles, scale, clean=strength, compressed=kind != "noise" and kind not in SHRINKING)[scale][0]
         result = merge(picture, [luma], scale, 8, build_formulas(), consistent=True, cleaned=strength > 0)
         found.append(psnr(luma_8bit(result.astype(np.uint8)), luma_8bit(truth), scale))
     said = next((each.amount for each in decoded.findings if each.kind == kind and kind in COMPRESSION), None)

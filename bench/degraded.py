@@ -24,6 +24,7 @@ from app.cli.local import LocalBackend, local_settings
 from app.options import MORE_EFFORT, MoreEffort, UpscaleOptions
 from bench.png import DATA
 from model.color import linear_from_srgb, srgb_from_linear
+from model.degradations import shrink
 from model.entry import Parser, file_errors, strength
 from model.evaluate import luma_8bit, pairs
 from model.model_card import write_block
@@ -76,6 +77,11 @@ def linear_light(truth: Rgb, low: Rgb) -> bytes:
     return png(np.rint(srgb_from_linear(shrunk) * 255).astype(np.uint8).reshape(*size, *truth.shape[2:]))
 
 
+def aliased(truth: Rgb, low: Rgb) -> bytes:
+    """Bilinear interpolation without antialiasing, as OpenCV's cv2.resize does by default."""
+    return png(shrink(truth, truth.shape[0] // SCALE, truth.shape[1] // SCALE, "aliased"))
+
+
 def noise(sigma: float) -> Degrade:
     """The published low resolution with Gaussian noise in every channel, the same each time."""
 
@@ -92,6 +98,7 @@ ROWS: Mapping[str, Degrade] = {
     "shrunk by area": area,
     "by Lanczos": lanczos,
     "in linear light": linear_light,
+    "without antialiasing": aliased,
     "noise of σ = 5": noise(5),
     "noise of σ = 10": noise(10),
 }

@@ -18,7 +18,7 @@ Parameters: TypeAlias = Mapping[str, NDArray[np.float32]]
 """By name, as in a weights file and in LapSRN's state_dict."""
 
 
-KINDS = ("jpeg", "webp", "avif", "noise", "jpeg_noise", "area")
+KINDS = ("jpeg", "webp", "avif", "noise", "jpeg_noise", "area", "aliased")
 """What a picture may have been through; a network at full strength of clean-up says which strengths suit each.
 `jpeg_noise` is noise that was compressed with losses afterwards.
 """

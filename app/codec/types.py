@@ -66,9 +66,9 @@ class Metadata:
 class Finding:
     """Something that a picture has been through."""
 
-    kind: Literal["jpeg", "webp", "avif", "grid", "noise", "area"]
+    kind: Literal["jpeg", "webp", "avif", "grid", "noise", "area", "aliased"]
     """Lossy compression that the file's own headers tell of; or what the pixels do: that they were a JPEG once
-    ("grid"), that they are noisy, or that they were shrunk by area."""
+    ("grid"), that they are noisy, or that they were shrunk by area or without antialiasing ("aliased")."""
     amount: int
     """The quality of compression, 0 to 100; the standard deviation of noise, in levels of 255; 0 for shrinking."""
 

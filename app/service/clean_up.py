@@ -23,6 +23,8 @@ _NOISE_IN_LOSSES = "jpeg_noise"
 """The table for noise in pictures whose compression losses need a strength of at least _HEAVY_LOSSES."""
 _HEAVY_LOSSES = 0.5
 """Below this strength, the table for noise in uncompressed pictures gives better results."""
+_SHRINKING = ("area", "aliased")
+"""Kinds of findings that are ways of shrinking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ def choose(
 ) -> CleanUp:
     """The clean-up for a picture of `network`; `clean` was checked by `check`.
 
-    The finding that needs the highest strength decides; "area" (how the picture was shrunk) counts only without
-    compression losses. Where noise decides and the losses beside it are small, the picture counts as uncompressed.
+    The finding that needs the highest strength decides; how the picture was shrunk counts only without compression
+    losses. Where noise decides and the losses beside it are small, the picture counts as uncompressed.
     """
     if network.full_strength_of:
         network, clean = base_of(networks, network), 1.0
@@ -85,7 +87,7 @@ def choose(
     losses = max(strengths.values(), default=0.0)
     if clean != "auto":
         return CleanUp(snapped(clean), asked=True, compressed=losses > 0)
-    others = [each for each in findings if each not in strengths and not (losses and each.kind == "area")]
+    others = [each for each in findings if each not in strengths and not (losses and each.kind in _SHRINKING)]
     strengths |= {each: suitable(table, each, losses) for each in others}
     strongest = max(strengths, key=lambda each: strengths[each], default=None)
     if strongest is None:

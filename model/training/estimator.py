@@ -104,7 +104,8 @@ def variants_of(gray: Gray, seed: int) -> list[tuple[int, Gray]]:
     rng = np.random.default_rng(seed)
     found = []
     for way, kernel in enumerate(KERNELS):
-        for factor in (4.0, float(rng.choice([2, 3, rng.uniform(1.4, 4.5)]))):
+        least = 2.5 if kernel == "aliased" else 1.4  # by two, it is the same as "box"
+        for factor in (4.0, float(rng.choice([2 if least < 2 else 3, 3, rng.uniform(least, 4.5)]))):
             height, width = (int(side / factor) for side in gray.shape)
             if min(height, width) >= TILE:
                 whole = int(factor) if factor == int(factor) else 0
@@ -158,6 +159,17 @@ class Material:
         return group, torch.from_numpy(tiles), torch.from_numpy(ways), torch.from_numpy(sigmas)
 
 
+def restored(path: Path) -> Estimator:
+    """The estimator of a file, which may have fewer WAYS: those it lacks begin as unlikely. Raises WeightsError."""
+    tensors, about = load_tensors(path)
+    network = Estimator()
+    rows = [WAYS.index(way) for way in about["ways"]] + [len(WAYS)]
+    weight, bias = torch.zeros(len(WAYS) + 1, HIDDEN), torch.full((len(WAYS) + 1,), -5.0)
+    weight[rows], bias[rows] = tensors["answer.weight"], tensors["answer.bias"]
+    network.load_state_dict(tensors | {"answer.weight": weight, "answer.bias": bias})
+    return network
+
+
 def train(network: Estimator, material: Material, steps: int, rate: float, every: int = 250) -> None:
     """Trains for `steps` steps, and prints the mean loss after every `every` of them."""
     optimizer = torch.optim.AdamW(network.parameters(), rate)
@@ -209,9 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parts = list(executor.map(_of_file, files, range(len(files)), chunksize=8))
             parts += executor.map(_made_up, range(options.made_up), chunksize=8)
         torch.manual_seed(0)
-        network = Estimator()
-        if options.start_from:
-            network.load_state_dict(load_tensors(options.start_from)[0])
+        network = restored(options.start_from) if options.start_from else Estimator()
         material = Material([each for part in parts for each in part], seed=options.seed)
         train(network, material, options.steps, options.rate)
         about = {"ways": WAYS, "strides": STRIDES, "gain": GAIN, "floors": FLOORS}

@@ -41,6 +41,15 @@ def test_linear_light_weighs_bright_pixels_more() -> None:
     assert abs(int(shrink(checkerboard, 16, 16, "bicubic")[8, 8]) - 128) <= 1
 
 
+def test_aliased_looks_at_the_nearest_pixels_alone() -> None:
+    """By four, these are the middle four of every sixteen; by three, the middle one of nine; by two, all of them."""
+    middle = (GRAY.astype(float)[1::4] + GRAY[2::4])[:, 1::4] + (GRAY.astype(float)[1::4] + GRAY[2::4])[:, 2::4]
+    assert np.abs(shrink(GRAY, 16, 24, "aliased") - middle / 4).max() <= 0.5
+    np.testing.assert_array_equal(shrink(RGB[:63], 21, 32, "aliased"), RGB[1:63:3, 1::3])
+    assert np.abs(shrink(RGB, 32, 48, "aliased") - shrink(RGB, 32, 48, "box").astype(int)).max() <= 1
+    assert shrink(RGB, 27, 41, "aliased").shape == (27, 41, 3)
+
+
 def test_kernels_differ() -> None:
     assert len({shrink(GRAY, 16, 24, kernel).tobytes() for kernel in KERNELS}) == len(KERNELS)
 

@@ -147,7 +147,7 @@ def test_characters_that_stdout_cannot_encode_are_escaped(monkeypatch: pytest.Mo
         (["--rate", "nan"], "rate is nan; it must be at least 0"),
         (["--ema", "2"], "ema is 2.0; it must be from 0 to 1"),
         (["--min-scale", "0.9", "--max-scale", "0.8"], "min_scale 0.9 is above max_scale 0.8; swap them"),
-        (["--kernels", "cubic"], "unknown kernels cubic; use bicubic, box, bilinear, lanczos, linear-light"),
+        (["--kernels", "cubic"], "unknown kernels cubic; use bicubic, box, bilinear, lanczos, linear-light, aliased"),
         (["--strengths", "0"], "strength 0 is the near end, which does not change; give strengths above 0"),
         (["--device", "cuda:99"], "no device 'cuda:99' here; there are cpu and"),
         (["--device", "gpu"], "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),

@@ -18,6 +18,7 @@ TABLE = {
     "noise": [(2, 0.25), (10, 1.0)],
     "jpeg_noise": [(2, 0.25), (10, 0.75)],
     "area": [(0, 0.5)],
+    "aliased": [(0, 1.0)],
 }
 CLEANS = FakeInfo("x4", strengths=TABLE)
 END = FakeInfo("x4_jpeg", full_strength_of="x4", strengths=TABLE)
@@ -43,6 +44,7 @@ NETWORKS = {each.name: each for each in (CLEANS, END, PLAIN)}
         ("noise", 6, 0.625),
         ("noise", 40, 1.0),
         ("area", 0, 0.5),
+        ("aliased", 0, 1.0),
     ],
 )
 def test_the_strength_comes_from_the_table(kind: str, amount: int, strength: float) -> None:
@@ -60,10 +62,12 @@ def test_the_strength_comes_from_the_table(kind: str, amount: int, strength: flo
         ((Finding("jpeg", 75), Finding("grid", 75)), "0.75; jpeg=75"),  # of equals, what the file says
         ((Finding("noise", 10),), "1; noise=10"),
         ((Finding("area", 0),), "0.5; area"),
+        ((Finding("aliased", 0),), "1; aliased"),
         ((Finding("jpeg", 95), Finding("noise", 10)), "1; noise=10"),
         ((Finding("jpeg", 90), Finding("noise", 10)), "0.75; noise=10"),  # of noise in losses
         ((Finding("jpeg", 75), Finding("noise", 2)), "0.75; jpeg=75"),
         ((Finding("jpeg", 95), Finding("area", 0)), "0.25; jpeg=95"),  # compression came after
+        ((Finding("jpeg", 95), Finding("aliased", 0)), "0.25; jpeg=95"),
         ((Finding("jpeg", 100), Finding("area", 0)), "0.5; area"),
     ],
 )
@@ -91,6 +95,7 @@ def test_compression_too_light_for_clean_up_counts_as_none(findings: tuple[Findi
     [
         ((Finding("noise", 5),), False),
         ((Finding("area", 0),), False),
+        ((Finding("aliased", 0),), False),
         ((Finding("jpeg", 90), Finding("noise", 9)), True),
         ((Finding("jpeg", 100), Finding("noise", 9)), False),
     ],

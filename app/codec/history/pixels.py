@@ -1,7 +1,8 @@
 """What pixels tell of a picture's history: JPEG, by the steps of coefficients or by ringing around edges, and noise
 and shrinking, by the estimator."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,9 @@ TILE, TILES = 64, 8
 LEAST_SIGMA = 2.0
 """The least noise that is reported, in levels of 255; tests/codec/history/test_estimator.py says how often it errs."""
 LEAST_PROBABILITY = 0.5
-"""From this probability on, a picture counts as shrunk by area."""
+"""From this probability on, a picture counts as shrunk in a way."""
+WAYS: Mapping[str, Literal["area", "aliased"]] = {"box": "area", "aliased": "aliased"}
+"""The ways of shrinking that can be told from others, and their kinds of findings."""
 
 
 def findings_of(luma: Plane, lossless: bool, visible: NDArray[np.bool_] | None = None) -> list[Finding]:
@@ -58,8 +61,9 @@ def _estimated(tiles: Sequence[Plane]) -> Iterator[Finding]:
         return
     if estimate.sigma >= LEAST_SIGMA:
         yield Finding("noise", min(round(estimate.sigma), 100))
-    if estimate.ways["box"] >= LEAST_PROBABILITY:
-        yield Finding("area", 0)
+    for way, kind in WAYS.items():
+        if estimate.ways.get(way, 0.0) >= LEAST_PROBABILITY:
+            yield Finding(kind, 0)
 
 
 def _parts(tile: Plane) -> Iterator[Plane]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from app.codec.history.estimator import Estimator as Served
 from bench.pictures import photograph
+from model.checkpoint import save_tensors
 from model.training.estimator import (
     STRIDES,
     TILE,
@@ -18,6 +19,7 @@ from model.training.estimator import (
     Material,
     drawing,
     main,
+    restored,
     texture,
     variants_of,
 )
@@ -81,6 +83,21 @@ def test_a_run_writes_a_file_that_the_service_can_read(tmp_path: Path, capsys: p
     assert sum(found.ways.values()) == pytest.approx(1)
     assert served.least_side == 15
     assert len(STRIDES) == 4
+
+
+def test_training_goes_on_from_an_estimator_that_knew_fewer_ways(tmp_path: Path) -> None:
+    """The old ways are as probable as before, beside each other; the new one begins as improbable."""
+    torch.manual_seed(0)
+    old, kept = Estimator(), [way for way in WAYS if way != "aliased"]
+    rows = [WAYS.index(way) for way in kept] + [len(WAYS)]
+    tensors = dict(old.state_dict())
+    tensors |= {name: tensors[name][rows] for name in ("answer.weight", "answer.bias")}
+    save_tensors(tmp_path / "old.safetensors", tensors, {"ways": kept})
+    tiles = torch.rand(2, 1, 40, 40)
+    with torch.no_grad():
+        before, after = old(tiles), restored(tmp_path / "old.safetensors")(tiles)
+    torch.testing.assert_close(after[:, rows], before[:, rows])
+    assert (after[:, :-1].softmax(1)[:, WAYS.index("aliased")] < 0.01).all()
 
 
 def test_a_folder_without_pictures_is_reported(tmp_path: Path) -> None:
