@@ -196,9 +196,13 @@ class Jobs:
     async def drain(self, grace_seconds: float) -> None:
         """Refuses new orders and waits up to `grace_seconds` for those under way."""
         self._draining = True
+        await self.settled(grace_seconds)
+
+    async def settled(self, seconds: float) -> None:
+        """Waits up to `seconds` for the orders that are under way now to end."""
         tasks = [job.task for job in self._under_way if job.task is not None]
         if tasks:
-            await asyncio.wait(tasks, timeout=grace_seconds)
+            await asyncio.wait(tasks, timeout=seconds)
 
     @property
     def under_way(self) -> int:

@@ -197,16 +197,18 @@ class Service:
         await self.store.close()
 
     async def reload(self) -> Engine:
-        """Opens the weights again, warms a second engine with them, and only then drains and stops the first one.
+        """Opens the weights again, warms a second engine with them, and only then stops the first one.
 
-        Raises StartupError when the weights do not pass their checks; the old ones remain in use.
+        Upscales that have begun are finished on the first one, within the grace time. Raises StartupError when the
+        weights do not pass their checks; the old ones remain in use.
         """
         async with self._reloading:
             before = self.accepting_engine
             after = await asyncio.to_thread(self._open_engine)
             await self._serve(after)
+            await self.jobs.settled(self.settings.grace_seconds)  # their pictures may still have to enter its queue
             with self._returning_memory():
-                await before.stop(self.settings.grace_seconds)
+                await before.stop(0.0)
                 del before
             for worker in after.status().workers:
                 self.metrics.worker(worker.name, worker.device, worker.up)
