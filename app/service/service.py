@@ -44,6 +44,7 @@ class Service:
         metrics: Metrics,
         threads: CodecThreads,
         open_engine: Callable[[], Engine],
+        *,
         decoders: Decoders | None = None,
         board: JobBoard | None = None,
         sender: Sender | None = None,
@@ -205,7 +206,7 @@ class Service:
         async with self._reloading:
             before = self.accepting_engine
             after = await asyncio.to_thread(self._open_engine)
-            await self._serve(after)
+            await self._switch_to(after)
             await self.jobs.settled(self.settings.grace_seconds)  # their pictures may still have to enter its queue
             with self._returning_memory():
                 await before.stop(0.0)
@@ -217,7 +218,7 @@ class Service:
     async def _warm(self, engine: Engine) -> None:
         log = structlog.get_logger("lapsrn")
         try:
-            await self._serve(engine)
+            await self._switch_to(engine)
         except Exception as error:
             self.phase = "failed"
             log.error("the network could not be loaded", exc_info=error)
@@ -227,7 +228,7 @@ class Service:
             self.phase = "ready"
         log.info("ready", model=engine.first.name, device=engine.first.device)
 
-    async def _serve(self, engine: Engine) -> None:
+    async def _switch_to(self, engine: Engine) -> None:
         """Starts and warms an engine, and directs new work to it."""
         await engine.start()
         self._engine = engine
