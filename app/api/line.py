@@ -1,4 +1,4 @@
-"""A transport wrapper that asks before it closes, and detects a client that does not read its answer."""
+"""A transport wrapper that asks before it closes, and detects a client that does not read its response."""
 
 import asyncio
 import contextlib

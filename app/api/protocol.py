@@ -14,7 +14,7 @@ from app.api.fallback import REFUSAL
 from app.api.line import Line
 from app.api.turnstile import Turnstile
 from app.errors import LapsrnError, MalformedRequest, QueueFull
-from app.service.answer_budget import Reader
+from app.service.response_budget import Reader
 
 _MAX_PIPELINED = 16
 """Pipelined requests that may wait on one connection; each costs memory."""
@@ -28,16 +28,16 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
     Headers are counted before the parser collects them. A request that exceeds a limit, or is not HTTP, is passed to
-    the application like any other, with the reason in its scope, so that its answer has an id, a log line and the usual
-    headers.
+    the application like any other, with the reason in its scope, so that its response has an id, a log line and the
+    usual headers.
 
     A request may be answered before its body has arrived, as most refusals are. Closing the connection then would reset
-    it, and the reset discards the answer before the client, or the proxy in front, has read it. So the rest of the body
-    is read and dropped, within the limits of a body (lingering close). If the connection is to end, it is half-closed
-    at once, and the client closes the other half.
+    it, and the reset discards the response before the client, or the proxy in front, has read it. So the rest of the
+    body is read and dropped, within the limits of a body (lingering close). If the connection is to end, it is
+    half-closed at once, and the client closes the other half.
 
-    An early answer announces the end of the connection, unless little of the body is outstanding: clients can then stop
-    sending. A client that sent Expect may never send the body, so its next request would be mistaken for the body.
+    An early response announces the end of the connection, unless little of the body is outstanding: clients can then
+    stop sending. A client that sent Expect may never send the body, so its next request would be mistaken for the body.
 
     Bodies are read in pieces, one piece per iteration of the event loop, clients in turn: otherwise each iteration
     would process a piece of every body of a flood.
@@ -182,7 +182,7 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise QueueFull(
-                f"More than {_MAX_PIPELINED} requests wait on this connection. Wait for their answers.", retry_after=1.0
+                f"More than {_MAX_PIPELINED} requests wait on this connection. Wait for the responses.", retry_after=1.0
             )
         cycle = self._start()
         if self.parser.should_upgrade():
@@ -260,7 +260,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return str(scope.get("lapsrn.facts", {}).get("client") or network_of(address))
 
     def _decide_keep_alive(self, cycle: RequestResponseCycle) -> None:
-        """Sets whether an answer that starts now leaves the connection open."""
+        """Sets whether a response that starts now leaves the connection open."""
         if not cycle.response_started:
             cycle.keep_alive = self._keep_open and self._outstanding.little
 
@@ -278,13 +278,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._line.end()
 
     def _drop_unread(self) -> None:
-        self._drop("unread", "a client did not read its answer")
+        self._drop("unread", "a client did not read its response")
 
     def _drop_slow(self) -> None:
-        self._drop("slow", "others needed the memory of an answer read slowly")
+        self._drop("slow", "others needed the memory of a response read slowly")
 
     def _drop(self, reason: Literal["unread", "slow"], event: str) -> None:
-        """Resets the connection in the middle of an answer."""
+        """Resets the connection in the middle of a response."""
         self._connections.dropped(reason)
         structlog.get_logger("lapsrn").info(event, client=self._address)
         self._line.abort()
@@ -331,7 +331,7 @@ class BoundedProtocol(HttpToolsProtocol):
 def _answer_as_http_1_0(cycle: RequestResponseCycle) -> None:
     """Sends neither chunks nor 100 (Continue), which HTTP/1.0 lacks: RFC 9112, 6.1, and RFC 9110, 10.1.1.
 
-    An answer of unknown length ends with the connection.
+    A response of unknown length ends with the connection.
     """
     cycle.waiting_for_100_continue = cycle.keep_alive = False
     send, framed = cycle.send, True

@@ -58,7 +58,7 @@ async def upscale(
         facts_of(request)["effort"] = order.options.asked_effort
     stages = Stages(service.metrics.stage)
     with ExitStack() as cleanup:
-        held.callback(service.answers.hold(caller.name, 0))
+        service.responses.check(caller.name)
         (cleanup if patient else held).callback(service.quota.enter(caller))
         reservation = service.uploads.reserve(caller.name)
         cleanup.callback(reservation.release)
@@ -72,7 +72,7 @@ async def upscale(
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[upscaled.level]
-    held.callback(service.answers.hold(caller.name, len(picture.body), reader_of(request)))
+    held.callback(service.responses.hold(caller.name, len(picture.body), reader_of(request)))
     facts_of(request).update(
         model=upscaled.network,
         passes=upscaled.passes,
@@ -93,11 +93,11 @@ async def result(
     result_id = _result_id(request, query.id)
     service.check_level(query.level)
     held.callback(service.fetches.enter(caller))
-    held.callback(service.answers.hold(caller.name, 0))
+    service.responses.check(caller.name)
     with ExitStack() as reading:
 
         def count(size: int) -> None:
-            reading.callback(service.answers.hold(caller.name, size))
+            reading.callback(service.responses.hold(caller.name, size))
 
         picture = await service.store.get(result_id, caller.owner, query.level, count)
         if picture is None and await _made_by_job(service, caller, result_id):
@@ -106,7 +106,7 @@ async def result(
             raise NotFound(_UNKNOWN)
     response = picture_response(request, picture, query.level)
     part_of = picture.body if 0 < len(response.body) < len(picture.body) else None
-    held.callback(service.answers.hold(caller.name, len(response.body), reader_of(request), part_of))
+    held.callback(service.responses.hold(caller.name, len(response.body), reader_of(request), part_of))
     return response
 
 

@@ -14,7 +14,6 @@ from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import JobBoard, ResultStore
 from app.service import plan
-from app.service.answer_budget import AnswerBudget
 from app.service.client_quota import ClientQuota, FetchQuota
 from app.service.codec_threads import CodecThreads
 from app.service.decoder_watch import Decoders, DecoderState, watch
@@ -24,6 +23,7 @@ from app.service.keeper import Keeper
 from app.service.picture_budget import PictureBudget
 from app.service.pipeline import Pipeline
 from app.service.repeats import Repeats
+from app.service.response_budget import ResponseBudget
 from app.service.upload_budget import UploadBudget
 from app.service.webhooks import Sender, Webhooks
 from app.settings import Settings
@@ -63,7 +63,7 @@ class Service:
         self.phase: Phase = "warming"
         self.quota = ClientQuota()
         self.fetches = FetchQuota(settings.client_max_fetches)
-        self.answers = AnswerBudget(settings.max_answer_bytes_in_flight, settings.write_timeout_seconds)
+        self.responses = ResponseBudget(settings.max_answer_bytes_in_flight, settings.write_timeout_seconds)
         self.uploads = UploadBudget(settings.max_body_bytes_in_flight, settings.body_timeout_seconds / 4)
         self.keeper = Keeper(store, metrics, settings.result_max_bytes, settings.store_retry_seconds)
         self.pictures = PictureBudget(settings.max_queue_bytes)
