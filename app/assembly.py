@@ -63,10 +63,10 @@ def build_service(settings: Settings, models: Sequence[ModelFactory] | None = No
         metrics,
         codec_threads,
         lambda: build.build_engine(settings, metrics, first.pop() if first else build.open_model(settings, models)),
-        decoders,
-        board,
-        build_sender(settings),
-        freed_memory_returned,
+        decoders=decoders,
+        board=board,
+        sender=build_sender(settings),
+        returning_memory=freed_memory_returned,
     )
 
 

@@ -105,7 +105,7 @@ class Metrics:
         self._connections = Gauge("lapsrn_connections", "Connections open on the service's port", registry=registry)
         self._connections_dropped = Counter(
             "lapsrn_connections_dropped_total",
-            "Connections closed because there were too many, or because an answer was not read",
+            "Connections closed because there were too many, or because a response was not read",
             ["reason"],
             registry=registry,
         )

@@ -112,7 +112,7 @@ class UpscaleOptions:
     format: Annotated[
         OutputFormat | None,
         Option(
-            "Format of the answer; by default, Accept decides, and PNG is sent if it has no preference.",
+            "Format of the response; by default, Accept decides, and PNG is sent if it has no preference.",
             "Format of the results; by default, that of the extension of OUT, or png.",
             aliases=(("jpg", "jpeg"), ("tif", "tiff")),
         ),

@@ -21,7 +21,7 @@ _STEADY_SECONDS = 60.0
 """A replica that lived longer than this resets the count."""
 _PROBE_SECONDS = 5.0
 _PROBES_FAILED = 3
-"""A replica is killed after this many consecutive health checks without an answer of 200."""
+"""A replica is killed after this many consecutive health checks without a response of 200."""
 _KILL_SECONDS = 20.0
 """How far a replica may exceed its own deadlines before it is killed."""
 _REAP_SECONDS = 0.01

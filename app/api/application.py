@@ -125,7 +125,7 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
     """Adds the middleware, innermost first."""
     app.add_middleware(HeadAsGet)
     app.add_middleware(KnownHosts, names=names_of(service.settings))
-    app.add_middleware(Fallback)  # within the others, so that its answers have the headers that they add
+    app.add_middleware(Fallback)  # within the others, so that its responses have the headers that they add
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

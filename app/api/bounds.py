@@ -19,7 +19,7 @@ class ProtocolLimits:
     """Header bytes include the URL; times are in seconds.
 
     `body_idle_seconds` is the longest pause within a body, `body_seconds` the longest time for a whole body, and
-    `write_idle_seconds` how long a client may read nothing of its answer.
+    `write_idle_seconds` how long a client may read nothing of its response.
     """
 
     header_seconds: float
@@ -153,7 +153,7 @@ class Outstanding:
 class Remainder:
     """Limits on reading the rest of a body whose request is answered: pauses, total time, and how many at once.
 
-    Bytes are not limited: many clients read no answer before they have sent the whole file, however large it is.
+    Bytes are not limited: many clients read no response before they have sent the whole file, however large it is.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class Connection(Protocol):
 
     @property
     def awaited(self) -> bool:
-        """Whether a request has arrived on it whose answer has not begun."""
+        """Whether a request has arrived on it whose response has not begun."""
         ...
 
     def displace(self) -> None:
@@ -47,7 +47,7 @@ class Connections:
         """`limit` is the total, `per_client` the limit for each network (see `network_of`) except those of proxies.
 
         `metrics` gets their number. `leaving` returns whether the service is about to stop: each connection then ends
-        with its next answer.
+        with its next response.
         """
         self._limit, self._per_client = limit, per_client
         self._metrics, self._is_proxy = metrics, is_proxy
@@ -102,7 +102,7 @@ class Connections:
             self._lingering.pop(client, None)
 
     def dropped(self, reason: Literal["too-many", "unread", "slow"]) -> None:
-        """Counts a connection that the service closed without an answer, or in the middle of one."""
+        """Counts a connection that the service closed without a response, or in the middle of one."""
         if self._metrics is not None:
             self._metrics.connection_dropped(reason)
 

@@ -14,8 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from app.api.access import Access
 from app.api.tracing import Trace
 from app.errors import CrossSite
-from app.service.answer_budget import Reader
 from app.service.caller import Caller
+from app.service.response_budget import Reader
 from app.service.service import Service
 
 _SINGLE = ("authorization", "content-type", "idempotency-key", "webhook-url", "x-api-key")
@@ -67,7 +67,7 @@ def facts_of(request: Request) -> dict[str, Any]:
 
 
 def reader_of(request: Request) -> Reader | None:
-    """The connection that reads the answer; None if the server does not provide it."""
+    """The connection that reads the response; None if the server does not provide it."""
     return cast(Reader | None, request.scope.get("lapsrn.reader"))
 
 
@@ -99,7 +99,7 @@ async def same_site(request: Request) -> None:
 
 
 async def until_answered() -> AsyncIterator[ExitStack]:
-    """A stack whose callbacks run once the answer has been sent, or the client is gone."""
+    """A stack whose callbacks run once the response has been sent, or the client is gone."""
     with ExitStack() as stack:
         yield stack
 

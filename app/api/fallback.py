@@ -14,7 +14,7 @@ _CUT_OFF = "The service shut down before this was done. Send it again, to anothe
 
 
 class Fallback:
-    """Belongs inside the middleware that adds headers to every response, so that these answers have them, too."""
+    """Belongs inside the middleware that adds headers to every response, so that these responses have them, too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,7 +39,7 @@ class Fallback:
                 raise scope[REFUSAL]
             return message
 
-        async def answer(error: Exception) -> None:
+        async def respond(error: Exception) -> None:
             if not started:
                 problem = problem_of(error)
                 scope["lapsrn.facts"]["problem"] = problem.kind.slug
@@ -50,9 +50,9 @@ class Fallback:
                 raise scope[REFUSAL]
             await self._app(scope, received, noted)
         except LapsrnError as error:
-            await answer(error)
+            await respond(error)
         except Exception as error:
             self._log.error("unexpected error", request_id=scope["lapsrn.trace"].request_id, exc_info=error)
-            await answer(error)
+            await respond(error)
         except asyncio.CancelledError:  # by the server, at the end of the grace time; the task ends here anyway
-            await answer(Draining(_CUT_OFF))
+            await respond(Draining(_CUT_OFF))

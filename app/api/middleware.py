@@ -58,18 +58,18 @@ class RequestEnvelope:
         scope["lapsrn.trace"] = trace
         scope["lapsrn.facts"] = facts
         began = time.perf_counter()
-        answer = _Answer(send, trace, path_of(scope))
+        response = _Response(send, trace, path_of(scope))
         try:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, receive, response.send)
         finally:
-            self._record(scope, trace, answer, time.perf_counter() - began, facts)
+            self._record(scope, trace, response, time.perf_counter() - began, facts)
 
     def _record(
-        self, scope: Scope, trace: Trace, answer: "_Answer", seconds: float, facts: MutableMapping[str, Any]
+        self, scope: Scope, trace: Trace, response: "_Response", seconds: float, facts: MutableMapping[str, Any]
     ) -> None:
         """Writes one log line and updates the metrics. Neither contains keys, ids of results, or picture content."""
         route = route_of(scope)
-        status = answer.status or CLIENT_CLOSED_REQUEST
+        status = response.status or CLIENT_CLOSED_REQUEST
         self._metrics.request(route, scope["method"], status, seconds)
         if route == "/upscale" and scope["method"] == "POST":
             pixels = facts.get("height", 0) * facts.get("width", 0)
@@ -82,12 +82,12 @@ class RequestEnvelope:
             route=route,
             status=status,
             seconds=round(seconds, 4),
-            bytes_out=answer.bytes_out,
+            bytes_out=response.bytes_out,
             **facts,
         )
 
 
-class _Answer:
+class _Response:
     """Counts what is sent, and adds the headers that every response has."""
 
     def __init__(self, send: Send, trace: Trace, path: str) -> None:

@@ -6,7 +6,7 @@ from app.errors import NotAcceptable
 from app.formats import DEFAULT_FORMAT, OUTPUT_FORMATS, OutputFormat
 
 _JSON = ("application/json", "application/problem+json")
-"""Types of answers other than pictures. OpenAPI Generator's clients accept only JSON if one of the answers is JSON."""
+"""Types of responses other than pictures. OpenAPI Generator's clients accept only JSON if any response is JSON."""
 
 _MAX_LIST = 2048
 """Characters of a list header that are parsed, up to the last complete entry: clients need no more, and parsing 64 KiB
@@ -17,7 +17,7 @@ def acceptable_formats(accept: str, *, strict: bool = True) -> tuple[OutputForma
     """The formats that `accept` (RFC 9110, section 12.5.1) allows, best first; PNG is the first among equals.
 
     Raises NotAcceptable if it excludes them all; instead returns PNG if it allows JSON, or if not `strict`, because the
-    answer is a job's JSON.
+    response is a job's JSON.
     """
     accept = beginning_of(accept)
     if not accept.strip():

@@ -133,7 +133,7 @@ def problem_of_slug(slug: str, detail: str) -> Problem:
 def problem_of_parameters(errors_found: Sequence[Mapping[str, Any]], known: Sequence[str] = ()) -> Problem:
     """The problem for invalid parameters, from pydantic's errors; for an unknown parameter it lists `known`.
 
-    Only the first errors are reported, so that a short request cannot cause a long answer.
+    Only the first errors are reported, so that a short request cannot cause a long response.
     """
     parameters = [complaint(error, known) for error in errors_found[:_MAX_COMPLAINTS]]
     detail = "; ".join(f"{item['name']}: {item['message']}" for item in parameters)

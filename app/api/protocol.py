@@ -11,15 +11,14 @@ from app.api.access import network_of
 from app.api.bounds import HeaderCount, Outstanding, ProtocolLimits, Remainder, Timer
 from app.api.connections import PROBES, Connections
 from app.api.fallback import REFUSAL
-from app.api.line import Line
+from app.api.http_rules import check_head, framing_head, respond_as_http_1_0
+from app.api.transport import ClientTransport
 from app.api.turnstile import Turnstile
 from app.errors import LapsrnError, MalformedRequest, QueueFull
-from app.service.answer_budget import Reader
+from app.service.response_budget import Reader
 
 _MAX_PIPELINED = 16
 """Pipelined requests that may wait on one connection; each costs memory."""
-_FRAMING = (b"connection", b"content-length", b"transfer-encoding")
-"""The headers that decide where a body ends, and whether another request may follow."""
 _PROBE_SECONDS = 2.0
 """Timeout for headers on a connection reserved for probes, so that it is soon free for the next one."""
 
@@ -28,16 +27,16 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
     Headers are counted before the parser collects them. A request that exceeds a limit, or is not HTTP, is passed to
-    the application like any other, with the reason in its scope, so that its answer has an id, a log line and the usual
-    headers.
+    the application like any other, with the reason in its scope, so that its response has an id, a log line and the
+    usual headers.
 
     A request may be answered before its body has arrived, as most refusals are. Closing the connection then would reset
-    it, and the reset discards the answer before the client, or the proxy in front, has read it. So the rest of the body
-    is read and dropped, within the limits of a body (lingering close). If the connection is to end, it is half-closed
-    at once, and the client closes the other half.
+    it, and the reset discards the response before the client, or the proxy in front, has read it. So the rest of the
+    body is read and dropped, within the limits of a body (lingering close). If the connection is to end, it is
+    half-closed at once, and the client closes the other half.
 
-    An early answer announces the end of the connection, unless little of the body is outstanding: clients can then stop
-    sending. A client that sent Expect may never send the body, so its next request would be mistaken for the body.
+    An early response announces the end of the connection, unless little of the body is outstanding: clients can then
+    stop sending. A client that sent Expect may never send the body, so its next request would be mistaken for the body.
 
     Bodies are read in pieces, one piece per iteration of the event loop, clients in turn: otherwise each iteration
     would process a piece of every body of a flood.
@@ -50,7 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._limits, self._connections, self._turnstile = limits, connections, turnstile
         self._address = ""
-        self._line: Line
+        self._transport: ClientTransport
         self._reader: Reader
         self._headers = HeaderCount(limits)
         self._header_timer = Timer(self.loop, self._end)
@@ -63,21 +62,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._keep_open = True  # after this request is answered and its body has arrived
         self._discarding = False  # input is dropped, not parsed
         self._pieces: list[bytes] = []  # pieces of the body that the parser found in the last data
-        self._framing = b""  # framing headers of a body that the parser skipped because of an upgrade
+        self._framing = b""  # head of a body that the parser skipped because of an upgrade; see framing_head
         self._reframing = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the first request, within the timeout for headers."""
         limits = self._limits
-        self._line = Line(
+        self._transport = ClientTransport(
             transport, self.loop, limits.write_idle_seconds, on_close=self._close, on_unread=self._drop_unread
         )
-        self._reader = Reader(self._line.taken_so_far, self._drop_slow)
-        super().connection_made(self._line)
+        self._reader = Reader(self._transport.taken_so_far, self._drop_slow)
+        super().connection_made(self._transport)
         self._address = self.client[0] if self.client else ""
         admission = self._connections.enter(self._address, self)
         if admission == "refused":
-            self._line.abort()
+            self._transport.abort()
             return
         self._probes_only = admission == "probes"
         self._header_timer.start(
@@ -90,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._running.disconnected = True  # uvicorn tells only the last request of a pipeline
             self._running.message_event.set()
         self._connections.leave(self._address, self)
-        self._line.lost()
+        self._transport.lost()
         self._header_timer.stop()
         self._remainder.stop()
         self._unset_keepalive_if_required()
@@ -101,8 +100,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._remainder.running:
             self._remainder.took()
         if self._arriving is not None and not self._turnstile.take():
-            self._line.hold()
-            self._turnstile.wait(self._sender(), self._line.unhold)
+            self._transport.hold()
+            self._turnstile.wait(self._sender(), self._transport.unhold)
         if self._discarding:
             return
         self._headers.fed(len(data))
@@ -130,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as stop:
                 data = data[stop.args[0] :]
             if self._framing:
-                head, self._framing = b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n", b""
+                head, self._framing = self._framing, b""
                 self._reframing = True
                 self.parser = httptools.HttpRequestParser(self)  # the old one accepts nothing after Connection: close
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
@@ -172,21 +171,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._reframing = False
             return
         self._header_timer.stop()
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
-            raise MalformedRequest("A request has to have one header Host (RFC 9112, section 3.2).")
-        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
-        if codings not in ([], [b"chunked"]):  # the parser accepts all that end with chunked, but decodes only that
-            raise MalformedRequest(
-                "Transfer-Encoding: the body may be chunked, but not coded in another way. Send it as it is."
-            )
+        check_head(self.headers, self.parser.get_http_version())
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise QueueFull(
-                f"More than {_MAX_PIPELINED} requests wait on this connection. Wait for their answers.", retry_after=1.0
+                f"More than {_MAX_PIPELINED} requests wait on this connection. Wait for the responses.", retry_after=1.0
             )
         cycle = self._start()
         if self.parser.should_upgrade():
-            self._framing = b"".join(b"%s: %s\r\n" % each for each in self.headers if each[0] in _FRAMING)
+            self._framing = framing_head(self.headers)
         if self._probes_only and cycle.scope["path"] not in PROBES:
             self._reject(
                 cycle, QueueFull("Too many connections are open. Try again in a few seconds.", retry_after=2.0)
@@ -230,13 +222,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._in_headers or self._arriving is not None:
             self._unset_keepalive_if_required()
-        if self._answered_early and not self._line.is_closing():
+        if self._answered_early and not self._transport.is_closing():
             self._remainder.start(self._sender())
 
     def shutdown(self) -> None:
         """Closes the connection once requests under way are answered."""
         self._keep_open = False
-        if not self._line.is_closing():
+        if not self._transport.is_closing():
             super().shutdown()
 
     @property
@@ -247,7 +239,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def displace(self) -> None:
         """As app.api.connections.Connection."""
-        self._line.abort()
+        self._transport.abort()
 
     @property
     def _answered_early(self) -> bool:
@@ -260,34 +252,34 @@ class BoundedProtocol(HttpToolsProtocol):
         return str(scope.get("lapsrn.facts", {}).get("client") or network_of(address))
 
     def _decide_keep_alive(self, cycle: RequestResponseCycle) -> None:
-        """Sets whether an answer that starts now leaves the connection open."""
+        """Sets whether a response that starts now leaves the connection open."""
         if not cycle.response_started:
             cycle.keep_alive = self._keep_open and self._outstanding.little
 
     def _close(self) -> None:
         """Handles uvicorn's `transport.close()`: closes, or lingers while a body is still arriving."""
-        if not self._answered_early or self._line.is_closing():
+        if not self._answered_early or self._transport.is_closing():
             self._end()
         else:
             self._discarding = True
-            self._line.half_close()
+            self._transport.half_close()
             self.flow.resume_reading()
             self._remainder.start(self._sender())
 
     def _end(self) -> None:
-        self._line.end()
+        self._transport.end()
 
     def _drop_unread(self) -> None:
-        self._drop("unread", "a client did not read its answer")
+        self._drop("unread", "a client did not read its response")
 
     def _drop_slow(self) -> None:
-        self._drop("slow", "others needed the memory of an answer read slowly")
+        self._drop("slow", "others needed the memory of a response read slowly")
 
     def _drop(self, reason: Literal["unread", "slow"], event: str) -> None:
-        """Resets the connection in the middle of an answer."""
+        """Resets the connection in the middle of a response."""
         self._connections.dropped(reason)
         structlog.get_logger("lapsrn").info(event, client=self._address)
-        self._line.abort()
+        self._transport.abort()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -299,7 +291,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = self.cycle
         cast(dict[str, Any], self.cycle.scope)["lapsrn.reader"] = self._reader
         if self.cycle.scope["http_version"] != "1.1":
-            _answer_as_http_1_0(self.cycle)
+            respond_as_http_1_0(self.cycle)
         return self.cycle
 
     def _refuse(self, error: LapsrnError) -> None:
@@ -326,23 +318,3 @@ class BoundedProtocol(HttpToolsProtocol):
         if not known:
             cycle.scope["method"] = ""
         return cycle
-
-
-def _answer_as_http_1_0(cycle: RequestResponseCycle) -> None:
-    """Sends neither chunks nor 100 (Continue), which HTTP/1.0 lacks: RFC 9112, 6.1, and RFC 9110, 10.1.1.
-
-    An answer of unknown length ends with the connection.
-    """
-    cycle.waiting_for_100_continue = cycle.keep_alive = False
-    send, framed = cycle.send, True
-
-    async def unframed(message: Any) -> None:
-        nonlocal framed
-        if message["type"] == "http.response.start":
-            framed = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
-            cycle.chunked_encoding = None if framed else False
-        elif not framed:
-            cycle.expected_content_length = len(message.get("body", b""))
-        await send(message)
-
-    cycle.send = unframed  # type: ignore[method-assign]

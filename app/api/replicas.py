@@ -16,7 +16,7 @@ from prometheus_client.samples import Sample
 from app.service.service import Service
 
 _SECONDS = 2.0
-"""Timeout for one replica's answer: less than Prometheus's own timeout."""
+"""Timeout for one replica's response: less than Prometheus's own timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class ScrapeOfAll:
         transport = httpx.AsyncHTTPTransport(uds=str(self._replicas.socket(index)))
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://replica", timeout=_SECONDS) as client:
-                answer = await client.get("/metrics")
+                response = await client.get("/metrics")
         except httpx.HTTPError:
             return None
-        return answer.text if answer.status_code == 200 else None
+        return response.text if response.status_code == 200 else None
 
 
 class _Families(Collector):

@@ -18,7 +18,7 @@ from app.service.job_view import JobView
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 _STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Events are not cached, and not buffered by nginx."""
-JobPath = Annotated[JobId, Path(description="From the Location of the 202 answer.")]
+JobPath = Annotated[JobId, Path(description="From the Location of the 202 response.")]
 
 
 @router.get("/{job_id}", summary="State of a job", response_model=JobDocument, **responses.JOB)
@@ -40,7 +40,7 @@ async def events(
 ) -> Response:
     """Server-sent events named `state`, each with the whole document; the stream ends with the job.
 
-    An EventSource reconnects whenever a stream ends, here every second, until the answer is a 204.
+    An EventSource reconnects whenever a stream ends, here every second, until the response is a 204.
     """
     held.callback(service.fetches.enter(caller))
     job = await service.directory.find(job_id, caller.owner)

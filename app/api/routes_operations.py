@@ -57,7 +57,7 @@ async def model(service: ServiceDep) -> Response:
 async def reload(request: Request, service: ServiceDep, access: AccessDep, admin: AdminDep) -> Response:
     """Reads LAPSRN_API_KEYS_FILE again, if it is set, and then the weights; no request is lost.
 
-    A file that does not pass its checks changes nothing, and ends the call. With several replicas, the answer comes
+    A file that does not pass its checks changes nothing, and ends the call. With several replicas, the response comes
     when one has reloaded, and the others follow.
     """
     await asyncio.to_thread(access.reload)

@@ -52,18 +52,13 @@ async def upscale(
 ) -> Response:
     """Answers with the picture, `scale` times as wide and high, or with a job (`Prefer: respond-async`)."""
     patient = wants_async(request.headers.get("prefer", ""))
-    if patient and not service.settings.result_max_bytes:
-        raise BadParameter("Prefer: no results are kept here, so there are no jobs; send it without respond-async.")
-    if webhook is not None:
-        if not patient:
-            raise BadParameter(f"{HEADER}: only jobs have webhooks; send Prefer: respond-async with it.")
-        service.webhooks.check(webhook)
+    _check_job(service, patient, webhook)
     order = _order(request, options, service, caller, patient)
     if order.options.asked_effort != "standard":
         facts_of(request)["effort"] = order.options.asked_effort
     stages = Stages(service.metrics.stage)
     with ExitStack() as cleanup:
-        held.callback(service.answers.hold(caller.name, 0))
+        service.responses.check(caller.name)
         (cleanup if patient else held).callback(service.quota.enter(caller))
         reservation = service.uploads.reserve(caller.name)
         cleanup.callback(reservation.release)
@@ -71,12 +66,13 @@ async def upscale(
             upload = Upload(await read_picture(request, _limits(service), reservation), reservation)
         facts_of(request)["bytes_in"] = len(upload.read())
         if patient:
-            job = await _repeated(service, caller, order, upload, key, webhook)
-            return _accepted(request, service, job or _begun(request, service, order, upload, stages, cleanup, webhook))
+            job = await _earlier_job(service, caller, order, upload, key, webhook)
+            job = job or _begin_job(request, service, order, upload, stages, cleanup, webhook)
+            return _job_response(request, service, job)
         work = service.jobs.wait_for(order, upload, stages, cleanup)
         upscaled = await unless_client_leaves(request.receive, work)
     picture = upscaled.levels[upscaled.level]
-    held.callback(service.answers.hold(caller.name, len(picture.body), reader_of(request)))
+    held.callback(service.responses.hold(caller.name, len(picture.body), reader_of(request)))
     facts_of(request).update(
         model=upscaled.network,
         passes=upscaled.passes,
@@ -94,14 +90,14 @@ async def result(
     request: Request, query: Annotated[ResultQuery, Query()], service: ServiceDep, caller: CallerDep, held: HeldDep
 ) -> Response:
     """Answers with the picture that an earlier POST made at this level."""
-    result_id = _which(request, query.id)
+    result_id = _result_id(request, query.id)
     service.check_level(query.level)
     held.callback(service.fetches.enter(caller))
-    held.callback(service.answers.hold(caller.name, 0))
+    service.responses.check(caller.name)
     with ExitStack() as reading:
 
         def count(size: int) -> None:
-            reading.callback(service.answers.hold(caller.name, size))
+            reading.callback(service.responses.hold(caller.name, size))
 
         picture = await service.store.get(result_id, caller.owner, query.level, count)
         if picture is None and await _made_by_job(service, caller, result_id):
@@ -110,7 +106,7 @@ async def result(
             raise NotFound(_UNKNOWN)
     response = picture_response(request, picture, query.level)
     part_of = picture.body if 0 < len(response.body) < len(picture.body) else None
-    held.callback(service.answers.hold(caller.name, len(response.body), reader_of(request), part_of))
+    held.callback(service.responses.hold(caller.name, len(response.body), reader_of(request), part_of))
     return response
 
 
@@ -119,11 +115,21 @@ async def forget(
     request: Request, query: Annotated[ForgetQuery, Query()], service: ServiceDep, caller: CallerDep
 ) -> Response:
     """Forgets all levels of a result, and expires the cookie."""
-    if not await service.store.delete(_which(request, query.id), caller.owner):
+    if not await service.store.delete(_result_id(request, query.id), caller.owner):
         raise NotFound(_UNKNOWN)
     response = Response(status_code=204)
     expire_cookie(response, request)
     return response
+
+
+def _check_job(service: Service, patient: bool, webhook: str | None) -> None:
+    """Raises BadParameter for a job (`patient`) where there are none, and for a webhook without one or not allowed."""
+    if patient and not service.settings.result_max_bytes:
+        raise BadParameter("Prefer: no results are kept here, so there are no jobs; send it without respond-async.")
+    if webhook is not None:
+        if not patient:
+            raise BadParameter(f"{HEADER}: only jobs have webhooks; send Prefer: respond-async with it.")
+        service.webhooks.check(webhook)
 
 
 def _order(request: Request, options: UpscaleOptions, service: Service, caller: Caller, patient: bool) -> Order:
@@ -152,7 +158,7 @@ def _limits(service: Service) -> BodyLimits:
     return BodyLimits(settings.max_input_bytes, settings.body_idle_seconds, settings.body_timeout_seconds)
 
 
-async def _repeated(
+async def _earlier_job(
     service: Service, caller: Caller, order: Order, upload: Upload, key: str | None, webhook: str | None
 ) -> JobSnapshot | None:
     """The job that an earlier request with this Idempotency-Key began; None if the caller must begin it at once.
@@ -166,7 +172,7 @@ async def _repeated(
     return None if known is None else known.snapshot
 
 
-def _begun(
+def _begin_job(
     request: Request,
     service: Service,
     order: Order,
@@ -175,7 +181,7 @@ def _begun(
     cleanup: ExitStack,
     webhook: str | None,
 ) -> JobSnapshot:
-    """A new job, whose end is reported to `webhook`. Raises QueueFull, TooManyRequests or Draining."""
+    """Starts a new job, whose end is reported to `webhook`. Raises QueueFull, TooManyRequests or Draining."""
     prefix = prefix_of(request.scope)
     with ExitStack() as unless_begun:
         hook = None
@@ -188,7 +194,7 @@ def _begun(
     return job.snapshot()
 
 
-def _accepted(request: Request, service: Service, job: JobSnapshot) -> Response:
+def _job_response(request: Request, service: Service, job: JobSnapshot) -> Response:
     """202 with the address of the job."""
     prefix = prefix_of(request.scope)
     response = document_response(job_document(job, prefix), 202)
@@ -211,7 +217,7 @@ async def _made_by_job(service: Service, caller: Caller, result_id: str) -> bool
     return job.state == "done"
 
 
-def _which(request: Request, asked: str | None) -> str:
+def _result_id(request: Request, asked: str | None) -> str:
     """The id from the query, otherwise from the cookie. Raises MalformedRequest without either."""
     result_id = asked or request.cookies.get(COOKIE, "")
     if not result_id:

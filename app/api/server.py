@@ -33,7 +33,7 @@ Beside = tuple[FastAPI, socket.socket | Path]
 """An additional application on another socket, such as the metrics port, or on a Unix socket at a path."""
 
 LAST_SECONDS = 10.0
-"""After the grace time: for a running batch, a picture that is being written, and the last answers."""
+"""After the grace time: for a running batch, a picture that is being written, and the last responses."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -42,8 +42,8 @@ class DrainingServer(uvicorn.Server):
     SIGTERM first makes only readiness fail: during the lame duck time requests are served as before, while load
     balancers notice. Then, or at once on SIGINT, the drain begins: admitted work is finished, and the port stays open,
     so that probes and late requests get a 503. The grace time sets one deadline for everything: work, uploads, and
-    answers that are still being read. What is not done by then is answered with 503 or cut off, and the server ends at
-    most 10 s later. A repeated SIGTERM has no effect, as supervisors may send it several times; a second SIGINT, or
+    responses that are still being read. What is not done by then is answered with 503 or cut off, and the server ends
+    at most 10 s later. A repeated SIGTERM has no effect, as supervisors may send it several times; a second SIGINT, or
     SIGQUIT, ends the grace time at once.
     """
 

@@ -83,7 +83,7 @@ class BandUpscaler:
         """Makes the plan, or takes the one that another process has made."""
         options = self._options
         asked: dict[str, Any] = {"source": version_of(self._path.stat()), "options": asdict(options)}
-        made = None if options.sized else plan.plan(self._engine, options, 1, 1)
+        made = None if options.sized else plan.make_plan(self._engine, options, 1, 1)
         if made is None or made.size is not None:
             raise BadParameter("In bands, scale is one of the levels 2, 4 and 8, and no size is given.")
         networks = self._engine.networks

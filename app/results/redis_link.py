@@ -36,7 +36,7 @@ _FULL_SECONDS = 45.0
 """How long the state is "full" after a refusal for lack of memory: the tiny probe may find room where a picture does
 not."""
 _BREAK_SECONDS = 3.0
-"""A longer gap in Redis's time between two answers is a break: probes come every second."""
+"""A longer gap in Redis's time between two replies is a break: probes come every second."""
 
 
 class RedisLink:
@@ -168,9 +168,9 @@ class RedisLink:
                 pipe.pexpire(self.marker, _MARKER_MS)
                 pipe.time()
                 written, mark, _, now = await pipe.execute(raise_on_error=False)
-            for answer in (written, now):
-                if isinstance(answer, Exception) and not isinstance(answer, OutOfMemoryError):
-                    raise answer  # read-only, unable to write to disk, or a missing permission
+            for reply in (written, now):
+                if isinstance(reply, Exception) and not isinstance(reply, OutOfMemoryError):
+                    raise reply  # read-only, unable to write to disk, or a missing permission
             self.observe_time(now)
             full = isinstance(written, OutOfMemoryError)
             try:

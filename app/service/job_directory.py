@@ -6,9 +6,10 @@ from functools import partial
 
 from app.errors import NotFound, StoreUnavailable
 from app.results import JobBoard
+from app.service.job import Job
 from app.service.job_polls import POLL_SECONDS, JobPolls
 from app.service.job_view import JobView, LocalView, RemoteView, snapshot_of
-from app.service.jobs import UNKNOWN_JOB, Job, Jobs
+from app.service.jobs import UNKNOWN_JOB, Jobs
 
 SWEEP_SECONDS = 5.0
 """Interval between checks whether finished jobs were deleted through other processes."""

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from app.errors import JobLost, StoreUnavailable
 from app.results import JobBoard, Shown
+from app.service.job import Job
 from app.service.job_snapshot import JobError, JobSnapshot, State
-from app.service.jobs import Job
 
 _LOST = JobError(
     slug=JobLost.slug,

@@ -1,4 +1,4 @@
-"""Upscales in progress and recently finished. A synchronous request is a job that is waited for."""
+"""All upscales in progress and recently finished. A synchronous request is a job that is waited for."""
 
 import asyncio
 import time
@@ -18,7 +18,8 @@ from app.errors import (
     slug_of,
 )
 from app.metrics import Metrics
-from app.service.job_snapshot import LAST_STATES, JobError, JobSnapshot, Made, State
+from app.service.job import Job
+from app.service.job_snapshot import JobError, Made
 from app.service.pipeline import Order, Pipeline, Upload, Upscaled
 from app.service.stages import Stages
 from app.service.webhooks import Hook
@@ -28,96 +29,6 @@ REFUSALS = (ClientError, QueueFull, Draining, WarmingUp, DecodersUnavailable)
 """Errors that are not failures of the service: the client must change the request, or send it again later."""
 SHUTTING_DOWN = "The service is shutting down. Send the request again, to another instance or a little later."
 UNKNOWN_JOB = "No such job: it never existed, has expired, or belongs to another client."
-
-
-class Job:
-    """The state of one upscale, and a way to wait for it to change."""
-
-    def __init__(
-        self,
-        order: Order,
-        stages: Stages,
-        clock: Callable[[], float] = time.monotonic,
-        hook: Hook | None = None,
-    ) -> None:
-        """Starts as queued, without a tile count. `clock` is in seconds; `hook` is the webhook for its end."""
-        self.order = order
-        self.stages = stages
-        self.state: State = "queued"
-        self.done_tiles = 0
-        self.total_tiles = 0
-        self.version = 1
-        self.error: JobError | None = None
-        self.levels: tuple[int, ...] = ()
-        self.made: Made | None = None
-        self.ended: float | None = None
-        self.task: asyncio.Task[Upscaled] | None = None
-        self.hook = hook
-        if hook is not None:
-            hook.on_change = self._touch
-        self._clock = clock
-        self._first: tuple[int, float] | None = None
-        self._changed = asyncio.Event()
-
-    def progress(self, done: int, total: int) -> None:
-        """`done` of `total` tiles are ready."""
-        if done and self._first is None:
-            self._first = (done, self._clock())
-        self.done_tiles, self.total_tiles = done, total
-        self.move("running" if done else "queued")
-
-    def move(self, state: State) -> None:
-        """Enters `state`, and wakes everything that waits for a change."""
-        self.state = state
-        if state in LAST_STATES:
-            self.ended = self._clock()
-        self._touch()
-
-    def _touch(self) -> None:
-        self.version += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing will change any more."""
-        return self.ended is not None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Extrapolated from the rate so far; None before the first tiles are done, and after the end."""
-        if self.finished or self._first is None:
-            return None
-        began_with, began_at = self._first
-        elapsed, done = self._clock() - began_at, self.done_tiles - began_with
-        return elapsed / done * (self.total_tiles - self.done_tiles) if done > 0 and elapsed > 0 else None
-
-    def snapshot(self) -> JobSnapshot:
-        """The current state, as shown to clients."""
-        left = self.seconds_left
-        return JobSnapshot(
-            version=self.version,
-            id=self.order.result_id,
-            request_id=self.order.request_id,
-            state=self.state,
-            done_tiles=self.done_tiles,
-            total_tiles=self.total_tiles,
-            seconds_left=None if left is None else round(left, 2),
-            levels=self.levels,
-            made=self.made,
-            error=self.error,
-            webhook=None if self.hook is None else self.hook.state,
-        )
-
-    async def changed(self, since: int, seconds: float) -> bool:
-        """Waits until `version` differs from `since`, at most `seconds`; False if that time passed."""
-        try:
-            async with asyncio.timeout(seconds):
-                while self.version == since:
-                    await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
 
 
 class Jobs:
@@ -155,7 +66,7 @@ class Jobs:
         TooManyRequests when too many are remembered, or Draining.
         """
         self._expire()
-        if self._shares.room(order.client) < 1 and not self._made_room(order.client):
+        if self._shares.room(order.client) < 1 and not self._make_room(order.client):
             raise self._shares.refusal(
                 order.client,
                 f"{len(self._known)} jobs are remembered already. Try again later.",
@@ -196,9 +107,13 @@ class Jobs:
     async def drain(self, grace_seconds: float) -> None:
         """Refuses new orders and waits up to `grace_seconds` for those under way."""
         self._draining = True
+        await self.settled(grace_seconds)
+
+    async def settled(self, seconds: float) -> None:
+        """Waits up to `seconds` for the orders that are under way now to end."""
         tasks = [job.task for job in self._under_way if job.task is not None]
         if tasks:
-            await asyncio.wait(tasks, timeout=grace_seconds)
+            await asyncio.wait(tasks, timeout=seconds)
 
     @property
     def under_way(self) -> int:
@@ -267,17 +182,17 @@ class Jobs:
             if job.ended is not None and now - job.ended > self._ttl:
                 self._forget(job)
 
-    def _made_room(self, client: str) -> bool:
-        """Forgets the job that ended first of the client that has the most, if it has at least two more than `client`.
+    def _make_room(self, client: str) -> bool:
+        """Forgets one job that has ended of the client that has the most, if that has at least two more than `client`.
 
-        Otherwise, a few clients could fill the table with tiny jobs, and keep others out for as long as these are
-        remembered.
+        False if there is none. Without this, a few clients could fill the table with tiny jobs, and keep others out
+        for as long as these are remembered.
         """
 
-        def order(job: Job) -> tuple[int, float]:
+        def precedence(job: Job) -> tuple[int, float]:
             return -self._shares.of(job.order.client), job.ended or 0.0
 
-        first = min((job for job in self._known.values() if job.finished), key=order, default=None)
+        first = min((job for job in self._known.values() if job.finished), key=precedence, default=None)
         if first is None or self._shares.of(first.order.client) < self._shares.of(client) + 2:
             return False
         self._forget(first)

@@ -1,11 +1,10 @@
 """Takes one picture through decoding, network, encoding and storing. The core of POST /upscale and of every job."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.codec import Codec, Decoded, footprint
 from app.engine import Engine
@@ -20,7 +19,7 @@ from app.service.codec_threads import CodecThreads
 from app.service.keeper import Keeper
 from app.service.level_writer import LevelWriter
 from app.service.picture_budget import PictureBudget
-from app.service.plan import Plan, plan
+from app.service.plan import Plan, make_plan
 from app.service.stages import Stages
 from app.service.upload_budget import Reservation
 
@@ -93,8 +92,19 @@ class EngineSource(Protocol):
 
     @property
     def engine(self) -> Engine:
-        """The engine for new work. Raises errors.WarmingUp or errors.Draining."""
+        """The engine that computes admitted work. Raises errors.WarmingUp."""
         ...
+
+
+class _Prepared(NamedTuple):
+    """A decoded picture, and how its result is to be made and written."""
+
+    decoded: Decoded
+    plan: Plan
+    options: UpscaleOptions
+    """As ordered, with the format to write."""
+    left_out: tuple[str, ...]
+    """As in Upscaled."""
 
 
 class Pipeline:
@@ -128,8 +138,7 @@ class Pipeline:
         seconds = order.deadline_seconds
         try:
             async with asyncio.timeout(seconds):
-                deadline = None if seconds is None else time.monotonic() + seconds
-                return await self._run(order, upload, stages, progress, patient, deadline)
+                return await self._run(order, upload, stages, progress, patient)
         except TimeoutError:
             otherwise = "" if patient else ", or ask for a job (Prefer: respond-async)"
             raise DeadlineExceeded(f"Not done within {seconds:g} s. Send a smaller picture{otherwise}.") from None
@@ -141,41 +150,45 @@ class Pipeline:
         stages: Stages,
         progress: Progress,
         patient: bool,
-        deadline: float | None,
     ) -> Upscaled:
         with stages.measure("decode"):
             # The number of pixels is known only after decoding; until then it is estimated from the bytes.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.options.least_level**2
             engine = self._engines.engine
-            decoded, made, options, left_out = await self._threads.run(
-                lambda: self._decode(engine, order, upload), pixels, order.client
+            decoded, plan, options, left_out = await self._threads.run(
+                lambda: self._prepare(engine, order, upload), pixels, order.client
             )
         upload.release()
         stages.current = "queue"
+        networks, network = engine.networks, engine.networks[plan.network]
+        cleaned = clean_up.choose(networks, network, options.clean, decoded.findings)
+        chosen = choice.choose(networks, network, options.asked_effort, cleaned.strength)
+        options = replace(options, clean=cleaned.strength)
+        memory = footprint(decoded, engine.levels(plan.network, plan.compute), plan.levels, options, plan.size)
+        writer = LevelWriter(
+            self._codec,
+            decoded,
+            options,
+            plan.levels,
+            self._threads,
+            client=order.client,
+            size=plan.size,
+            clean=str(cleaned),
+        )
 
         def report(done: int, total: int) -> None:
             stages.current = "infer" if done else "queue"
             progress(done, total)
 
-        levels_made = engine.levels(made.network, made.compute)
-        networks, network = engine.networks, engine.networks[made.network]
-        cleaned = clean_up.choose(networks, network, options.clean, decoded.findings)
-        options = replace(options, clean=cleaned.strength)
-        chosen = choice.choose(networks, network, options.asked_effort, cleaned.strength)
-        memory = footprint(decoded, levels_made, made.levels, options, made.size)
-        writer = LevelWriter(
-            self._codec, decoded, options, made.levels, self._threads, order.client, made.size, str(cleaned)
-        )
         with self._memory.hold(order.client, memory), closing(writer):
             outputs = await engine.upscale(
                 decoded.planes,
-                scale=made.compute,
+                scale=plan.compute,
                 client=order.client,
                 network=chosen.network,
                 clean=decoded.strengths(cleaned.strength),
                 compressed=cleaned.compressed,
                 passes=chosen.passes,
-                deadline=deadline,
                 on_progress=report,
                 on_rows=writer.advance,
                 on_stage=stages.note,
@@ -186,12 +199,12 @@ class Pipeline:
         stages.add("encode", writer.encode_seconds)
         problem = await self._keeper.keep(order.result_id, order.owner, levels, client=order.client, patient=patient)
         pixels_in = decoded.height * decoded.width * len(decoded.frames)
-        self._metrics.pixels(pixels_in, pixels_in * made.level**2)
+        self._metrics.pixels(pixels_in, pixels_in * plan.level**2)
         self._metrics.cleaned(cleaned.strength, cleaned.reason)
-        height, width = made.size or (decoded.height * made.level, decoded.width * made.level)
+        height, width = plan.size or (decoded.height * plan.level, decoded.width * plan.level)
         return Upscaled(
             levels=levels,
-            level=made.level,
+            level=plan.level,
             network=chosen.name,
             passes=chosen.passes,
             stored=not problem,
@@ -203,18 +216,16 @@ class Pipeline:
             clean_up=cleaned,
         )
 
-    def _decode(
-        self, engine: Engine, order: Order, upload: Upload
-    ) -> tuple[Decoded, Plan, UpscaleOptions, tuple[str, ...]]:
-        """The picture, the plan for it, the options with the format to write, and the metadata that is left out.
+    def _prepare(self, engine: Engine, order: Order, upload: Upload) -> _Prepared:
+        """Decodes the picture and plans its result.
 
         Raises the codec's errors for pictures that cannot be read, computed or written, and BadParameter.
         """
         preferred = replace(order.options, format=order.formats[0]) if order.formats else order.options
         decoded = self._codec.decode(upload.read(), preferred, order.client)
-        made = plan(engine, order.options, decoded.height, decoded.width)
-        self._codec.check_work(decoded, made.compute)
-        if made.size is None and not order.smaller:
-            made = replace(made, levels=(order.level or made.compute,))
-        options = self._codec.choose(decoded, made.level, order.options, order.formats, made.size)
-        return decoded, made, options, self._codec.left_out(decoded, made.level, options, made.size)
+        plan = make_plan(engine, order.options, decoded.height, decoded.width)
+        self._codec.check_work(decoded, plan.compute)
+        if plan.size is None and not order.smaller:
+            plan = replace(plan, levels=(order.level or plan.compute,))
+        options = self._codec.choose(decoded, plan.level, order.options, order.formats, plan.size)
+        return _Prepared(decoded, plan, options, self._codec.left_out(decoded, plan.level, options, plan.size))

@@ -59,7 +59,7 @@ def check(engine: Networks, options: UpscaleOptions) -> str | None:
     return _network(engine, _level(options, scales), options)
 
 
-def plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> Plan:
+def make_plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> Plan:
     """The plan for a picture of this size. Raises BadParameter."""
     check(engine, options)
     scales, size = _scales(engine, options), options.size_of(height, width)

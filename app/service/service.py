@@ -14,7 +14,6 @@ from app.metrics import Metrics
 from app.options import UpscaleOptions
 from app.results import JobBoard, ResultStore
 from app.service import plan
-from app.service.answer_budget import AnswerBudget
 from app.service.client_quota import ClientQuota, FetchQuota
 from app.service.codec_threads import CodecThreads
 from app.service.decoder_watch import Decoders, DecoderState, watch
@@ -24,6 +23,7 @@ from app.service.keeper import Keeper
 from app.service.picture_budget import PictureBudget
 from app.service.pipeline import Pipeline
 from app.service.repeats import Repeats
+from app.service.response_budget import ResponseBudget
 from app.service.upload_budget import UploadBudget
 from app.service.webhooks import Sender, Webhooks
 from app.settings import Settings
@@ -44,6 +44,7 @@ class Service:
         metrics: Metrics,
         threads: CodecThreads,
         open_engine: Callable[[], Engine],
+        *,
         decoders: Decoders | None = None,
         board: JobBoard | None = None,
         sender: Sender | None = None,
@@ -62,7 +63,7 @@ class Service:
         self.phase: Phase = "warming"
         self.quota = ClientQuota()
         self.fetches = FetchQuota(settings.client_max_fetches)
-        self.answers = AnswerBudget(settings.max_answer_bytes_in_flight, settings.write_timeout_seconds)
+        self.responses = ResponseBudget(settings.max_answer_bytes_in_flight, settings.write_timeout_seconds)
         self.uploads = UploadBudget(settings.max_body_bytes_in_flight, settings.body_timeout_seconds / 4)
         self.keeper = Keeper(store, metrics, settings.result_max_bytes, settings.store_retry_seconds)
         self.pictures = PictureBudget(settings.max_queue_bytes)
@@ -197,16 +198,18 @@ class Service:
         await self.store.close()
 
     async def reload(self) -> Engine:
-        """Opens the weights again, warms a second engine with them, and only then drains and stops the first one.
+        """Opens the weights again, warms a second engine with them, and only then stops the first one.
 
-        Raises StartupError when the weights do not pass their checks; the old ones remain in use.
+        Upscales that have begun are finished on the first one, within the grace time. Raises StartupError when the
+        weights do not pass their checks; the old ones remain in use.
         """
         async with self._reloading:
             before = self.accepting_engine
             after = await asyncio.to_thread(self._open_engine)
-            await self._serve(after)
+            await self._switch_to(after)
+            await self.jobs.settled(self.settings.grace_seconds)  # their pictures may still have to enter its queue
             with self._returning_memory():
-                await before.stop(self.settings.grace_seconds)
+                await before.stop(0.0)
                 del before
             for worker in after.status().workers:
                 self.metrics.worker(worker.name, worker.device, worker.up)
@@ -215,7 +218,7 @@ class Service:
     async def _warm(self, engine: Engine) -> None:
         log = structlog.get_logger("lapsrn")
         try:
-            await self._serve(engine)
+            await self._switch_to(engine)
         except Exception as error:
             self.phase = "failed"
             log.error("the network could not be loaded", exc_info=error)
@@ -225,7 +228,7 @@ class Service:
             self.phase = "ready"
         log.info("ready", model=engine.first.name, device=engine.first.device)
 
-    async def _serve(self, engine: Engine) -> None:
+    async def _switch_to(self, engine: Engine) -> None:
         """Starts and warms an engine, and directs new work to it."""
         await engine.start()
         self._engine = engine

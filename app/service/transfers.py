@@ -1,4 +1,4 @@
-"""Uploads and answers in transit: the slowest are cut off when another client needs their memory."""
+"""Uploads and responses in transit: the slowest are cut off when another client needs their memory."""
 
 import math
 import time

@@ -12,7 +12,7 @@ from app.shares import Shares
 class UploadBudget:
     """Bytes by client, admitted by shares. Used on the event loop only.
 
-    If there is no room, slow uploads are cut off, slowest first, as slow answers are: see AnswerBudget.
+    If there is no room, slow uploads are cut off, slowest first, as slow responses are: see ResponseBudget.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class _Bounded(httpcore.AsyncNetworkStream):
         data = await self._stream.read(max_bytes, timeout)
         self._left -= len(data)
         if self._left < 0:
-            raise httpcore.RemoteProtocolError(f"the answer has more than {MAX_BYTES} bytes before its body")
+            raise httpcore.RemoteProtocolError(f"the response has more than {MAX_BYTES} bytes before its body")
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109

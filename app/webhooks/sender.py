@@ -85,8 +85,8 @@ class Sender:
             headers=list(headers.items()),
             content=body,
             extensions={"sni_hostname": url.host},
-        ) as answer:
-            return answer.status
+        ) as response:
+            return response.status
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
         loop = asyncio.get_running_loop()

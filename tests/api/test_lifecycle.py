@@ -9,9 +9,11 @@ import structlog
 import uvicorn
 
 from app.api import server
+from app.codec import Codec, Decoded
 from app.errors import StartupError
 from app.formats import INPUT_FORMATS
 from app.main import create_app
+from app.options import UpscaleOptions
 from app.service.service import Phase
 from app.settings import Settings
 from tests import pictures
@@ -161,6 +163,32 @@ async def test_reloading_weights_loses_no_request() -> None:
         assert 'lapsrn_model_info{device="cpu",dtype="float32",name="new",sha256=""} 1.0' in metrics
         assert 'name="old"' not in metrics
         assert 'lapsrn_worker_up{device="cpu",worker="worker-0"} 1.0' in metrics
+
+
+async def test_a_picture_that_is_being_decoded_during_a_reload_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoding, gate = threading.Event(), threading.Event()
+    decode = Codec.decode
+
+    def slow(codec: Codec, data: bytes, options: UpscaleOptions, client: str = "") -> Decoded:
+        decoding.set()
+        gate.wait(30)
+        return decode(codec, data, options, client)
+
+    monkeypatch.setattr(Codec, "decode", slow)
+    names = iter(["old", "new"])
+    app = create_app(Settings(), [worker(lambda: FakeModel(name=next(names)))])
+    async with running(app) as client:
+        posted = asyncio.create_task(client.post("/upscale", files={"image": PNG}))
+        await until(decoding.is_set)
+        service = service_of(client)
+        reloading = asyncio.create_task(service.reload())
+        await until(lambda: service.engine.first.name == "new")
+        gate.set()
+        answer = await posted
+        assert (answer.status_code, answer.headers.get("x-upscale-model")) == (200, "old")
+        await reloading
 
 
 async def test_a_failed_reload_changes_nothing(serve: Running, monkeypatch: pytest.MonkeyPatch) -> None:

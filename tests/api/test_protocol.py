@@ -15,7 +15,7 @@ from app.api.connections import Connections
 from app.api.protocol import BoundedProtocol
 from app.api.server import bounded_protocol
 from app.settings import Settings
-from tests.api.test_line import Clock
+from tests.api.test_transport import Clock
 from tests.api.transport import Transport
 from tests.api.wire import statuses
 

@@ -76,7 +76,7 @@ def metric(url: str, name: str) -> float:
 
 
 def at_rest(running: Service) -> bool:
-    return (running.fetches.under_way(), running.quota.under_way(), running.answers.held_bytes) == (0, 0, 0)
+    return (running.fetches.under_way(), running.quota.under_way(), running.responses.held_bytes) == (0, 0, 0)
 
 
 def test_a_response_that_is_not_read_is_given_up() -> None:
@@ -96,7 +96,7 @@ def test_a_response_that_is_read_late_is_complete() -> None:
     with service(api_keys=KEYS) as (url, running):
         result_id, size = made(url)
         with unread(url, GET, id=result_id, key="ann") as connection:
-            until(lambda: running.answers.held_bytes == size)
+            until(lambda: running.responses.held_bytes == size)
             body = received(connection).partition(b"\r\n\r\n")[2]
         assert len(body) == size
         until(lambda: at_rest(running))
@@ -123,7 +123,7 @@ def test_concurrent_fetches_of_one_client_are_limited() -> None:
 def test_an_upscale_counts_as_under_way_until_its_response_is_read() -> None:
     with service(client_max_concurrent=1, api_keys=KEYS) as (url, running):
         with unread(url, POST, NOISE, key="ann"):
-            until(lambda: running.answers.held_bytes)
+            until(lambda: running.responses.held_bytes)
             assert httpx.post(f"{url}/upscale", content=NOISE, headers=RAW | {"X-API-Key": "ann"}).status_code == 429
         until(lambda: at_rest(running))
         made(url)
@@ -134,7 +134,7 @@ def test_responses_share_a_budget_of_which_one_client_may_hold_half() -> None:
         ann, size = made(url)
         bob, _ = made(url, "bob")
         with unread(url, GET, id=ann, key="ann"):
-            until(lambda: running.answers.held_bytes == size)
+            until(lambda: running.responses.held_bytes == size)
             own, other = fetched(url, ann), fetched(url, bob, "bob")
             assert (own.status_code, own.json()["type"]) == (429, "urn:lapsrn:problem:too-many-requests")
             assert (other.status_code, other.json()["type"]) == (503, "urn:lapsrn:problem:queue-full")
@@ -153,7 +153,7 @@ def test_a_slowly_read_response_is_cut_off_when_another_client_needs_its_memory(
         ann, size = made(url)
         bob, _ = made(url, "bob")
         with unread(url, GET, id=ann, key="ann") as connection:
-            until(lambda: running.answers.held_bytes == size)
+            until(lambda: running.responses.held_bytes == size)
             assert fetched(url, ann).status_code == 429
             assert fetched(url, bob, "bob").status_code == 200
             with pytest.raises(ConnectionResetError):
@@ -169,7 +169,7 @@ def test_a_part_counts_with_the_whole_picture_that_it_keeps_in_memory() -> None:
     with service(api_keys=KEYS) as (url, running):
         result_id, size = made(url)
         with unread(url, head, status=206, id=result_id, key="ann") as connection:
-            until(lambda: running.answers.held_bytes == size)
+            until(lambda: running.responses.held_bytes == size)
             body = received(connection).partition(b"\r\n\r\n")[2]
         assert len(body) == part < size // 2
         until(lambda: at_rest(running))
@@ -194,7 +194,7 @@ def test_bytes_being_read_from_redis_count_towards_the_budget(redis_server: Redi
         with mock.patch.object(RedisStore, "get", slow), ThreadPoolExecutor() as threads:
             first = threads.submit(fetched, url, ann)
             until(lambda: sizes)
-            assert size <= running.answers.held_bytes < size + 2**17
+            assert size <= running.responses.held_bytes < size + 2**17
             second = fetched(url, ann)
             go.set()
             assert (first.result().status_code, second.status_code) == (200, 429)

@@ -12,7 +12,7 @@ from PIL import Image
 from starlette.requests import cookie_parser
 
 from app.api.form import FormSink
-from app.service.jobs import Job
+from app.service.job import Job
 from app.service.level_writer import LevelWriter
 from app.service.pipeline import Upload
 from tests import pictures

@@ -9,7 +9,7 @@ import pytest
 from app.engine import networks
 from app.errors import BadParameter
 from app.options import UpscaleOptions
-from app.service.plan import check, plan
+from app.service.plan import check, make_plan
 from tests.fakes import FakeInfo
 
 
@@ -59,7 +59,7 @@ ENGINE = FakeEngine()
 def test_the_smallest_level_that_reaches_the_size_is_chosen(
     options: dict[str, Any], network: str, levels: tuple[int, ...], size: tuple[int, int] | None
 ) -> None:
-    found = plan(ENGINE, UpscaleOptions(**options), 100, 200)
+    found = make_plan(ENGINE, UpscaleOptions(**options), 100, 200)
     assert (found.network, found.size) == (network, size)
     assert found.levels == levels or (size is None and found.levels[-1] == levels[-1])
     assert found.compute == levels[-1]
@@ -77,7 +77,7 @@ def test_the_smallest_level_that_reaches_the_size_is_chosen(
 )
 def test_scales_and_sizes_that_no_network_makes_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(BadParameter, match=words):
-        plan(ENGINE, UpscaleOptions(**options), 100, 200)
+        make_plan(ENGINE, UpscaleOptions(**options), 100, 200)
 
 
 def test_options_that_are_invalid_for_any_picture_are_refused_before_decoding() -> None:
@@ -97,7 +97,7 @@ def test_options_that_are_invalid_for_any_picture_are_refused_before_decoding() 
 def test_the_size_never_exceeds_the_level_it_is_reduced_from(height: int, width: int, options: dict[str, Any]) -> None:
     asked = UpscaleOptions(**options)
     try:
-        found = plan(ENGINE, asked, height, width)
+        found = make_plan(ENGINE, asked, height, width)
     except BadParameter:
         return
     tall, wide = found.size or (height * found.compute, width * found.compute)

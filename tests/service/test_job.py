@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.options import UpscaleOptions
-from app.service.jobs import Job
+from app.service.job import Job
 from app.service.pipeline import Order
 from app.service.stages import Stages
 

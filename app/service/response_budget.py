@@ -12,7 +12,7 @@ from app.shares import Shares
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The connection that reads an answer.
+    """The connection that reads a response.
 
     `taken` returns the bytes it has read so far, of this answer and earlier ones; `cut_off` ends it.
     """
@@ -21,17 +21,17 @@ class Reader:
     cut_off: Callable[[], None]
 
 
-class AnswerBudget:
+class ResponseBudget:
     """A ceiling for all clients together, which they share; one alone may have half. Used on the event loop only.
 
-    A client's first answer may take all that is free, and an answer larger than the ceiling is admitted when nothing
-    else is counted. If there is no room, slow answers are cut off, slowest first: otherwise clients at many addresses,
-    each reading a byte now and then, could lock everybody out. Only clients that hold more than the one that asks are
-    cut off.
+    A client's first response may take all that is free, and a response larger than the ceiling is admitted when nothing
+    else is counted. If there is no room, slow responses are cut off, slowest first: otherwise clients at many
+    addresses, each reading a byte now and then, could lock everybody out. Only clients that hold more than the one that
+    asks are cut off.
     """
 
     def __init__(self, max_bytes: int, slow_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`max_bytes` is the ceiling; an answer that would take over `slow_seconds` at its rate so far is slow."""
+        """`max_bytes` is the ceiling; a response that would take over `slow_seconds` at its rate so far is slow."""
         self._max_bytes = max_bytes
         self._shares = Shares(max_bytes // 2, max_bytes)
         self._transfers = Transfers(self._shares, slow_seconds, clock)
@@ -42,21 +42,28 @@ class AnswerBudget:
         """Bytes held for all clients."""
         return self._shares.total
 
+    def check(self, client: str, count: int = 0) -> None:
+        """Makes room for `count` bytes more if need be, or raises TooManyRequests or QueueFull.
+
+        Before any work is done, call it with 0: it then raises if any response would be refused.
+        """
+        while refusal := self._refusal(client, count):
+            if not self._transfers.cut_off_slowest(client, self._shares.of(client)):
+                raise refusal
+
     def hold(
         self, client: str, count: int, reader: Reader | None = None, part_of: bytes | None = None
     ) -> Callable[[], None]:
-        """Counts an answer of `count` bytes for `client`; call the returned function once, to give them back.
+        """Counts a response of `count` bytes for `client`; call the returned function once, to give them back.
 
-        A `count` of 0 only checks for room, before any work is done. Without a `reader` the answer cannot be cut off.
-        `part_of` is the picture of which the answer is a part. It stays in memory as a whole, so it counts instead, but
-        only once for all of its parts that the client is sent. Raises TooManyRequests or QueueFull.
+        Without a `reader` the response cannot be cut off. `part_of` is the picture of which the response is a part. It
+        stays in memory as a whole, so it counts instead, but only once for all of its parts that the client is sent.
+        Raises TooManyRequests or QueueFull.
         """
         key, size = (client, id(part_of)), count
         if part_of is not None:
             size = 0 if self._parts[key] else len(part_of)
-        while refusal := self._refusal(client, size):
-            if not self._transfers.cut_off_slowest(client, self._shares.of(client)):
-                raise refusal
+        self.check(client, size)
         self._shares.add(client, size)
         if part_of is not None:
             self._parts[key] += 1
@@ -84,10 +91,10 @@ class AnswerBudget:
         own = self._shares.of(client)
         if own and count > self._shares.room(client):
             return TooManyRequests(
-                f"{own} bytes of your answers have not been read yet, which leaves no room for another one. "
+                f"{own} bytes of your responses have not been read yet, which leaves no room for another one. "
                 "Read them first.",
                 retry_after=2.0,
             )
         if self.held_bytes and count > self._max_bytes - self.held_bytes:
-            return QueueFull("Too many answers are waiting to be read. Try again in a few seconds.", retry_after=5.0)
+            return QueueFull("Too many responses are waiting to be read. Try again in a few seconds.", retry_after=5.0)
         return None

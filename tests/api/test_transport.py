@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import uvloop
 
-from app.api import line
-from app.api.line import Line
+from app.api import transport as client_transport
+from app.api.transport import ClientTransport
 from tests.api.transport import Transport
 
 
 class Clock:
-    """The part of an event loop that Line uses, with time that passes when the test says so."""
+    """The part of an event loop that ClientTransport uses, with time that passes when the test says so."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -72,7 +72,7 @@ class Rig:
     def __init__(self) -> None:
         self.clock, self.pipe = Clock(), Pipe()
         self.unread = 0
-        self.line = Line(self.pipe, self.clock, 8.0, on_close=lambda: None, on_unread=self._note)  # type: ignore[arg-type]
+        self.transport = ClientTransport(self.pipe, self.clock, 8.0, on_close=lambda: None, on_unread=self._note)  # type: ignore[arg-type]
 
     def _note(self) -> None:
         self.unread += 1
@@ -84,7 +84,7 @@ def rig() -> Rig:
 
 
 def test_a_client_that_reads_nothing_is_given_up_after_the_timeout(rig: Rig) -> None:
-    rig.line.write(bytes(100))
+    rig.transport.write(bytes(100))
     rig.clock.pass_by(7.9)
     assert rig.unread == 0
     rig.clock.pass_by(0.2)
@@ -93,7 +93,7 @@ def test_a_client_that_reads_nothing_is_given_up_after_the_timeout(rig: Rig) -> 
 
 
 def test_a_client_that_reads_slowly_is_waited_for(rig: Rig) -> None:
-    rig.line.write(bytes(100))
+    rig.transport.write(bytes(100))
     for _ in range(50):
         rig.clock.pass_by(7.9)
         rig.pipe.waiting -= 1
@@ -104,8 +104,8 @@ def test_a_client_that_reads_slowly_is_waited_for(rig: Rig) -> None:
 def test_bytes_acknowledged_from_the_kernels_buffer_count_as_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel accepts new bytes only when much of its buffer is free, which takes minutes with a slow reader."""
     held = 1000
-    monkeypatch.setattr(line, "_unacknowledged", lambda socket: held)
-    rig.line.write(bytes(5000))
+    monkeypatch.setattr(client_transport, "_unacknowledged", lambda socket: held)
+    rig.transport.write(bytes(5000))
     for _ in range(50):
         rig.clock.pass_by(7.9)
         held -= 1
@@ -115,12 +115,12 @@ def test_bytes_acknowledged_from_the_kernels_buffer_count_as_read(rig: Rig, monk
 
 
 def test_an_idle_connection_is_not_checked(rig: Rig) -> None:
-    rig.line.write(bytes(100))
+    rig.transport.write(bytes(100))
     rig.pipe.waiting = 0
     rig.clock.pass_by(2.0)
     assert rig.clock.idle
     rig.clock.pass_by(1000.0)
-    rig.line.write(bytes(100))  # the time counts from here
+    rig.transport.write(bytes(100))  # the time counts from here
     rig.clock.pass_by(7.9)
     assert rig.unread == 0
     rig.clock.pass_by(0.2)
@@ -134,60 +134,60 @@ def test_cutting_off_a_lost_connection_is_harmless() -> None:
         here, there = socket.socketpair()
         with there:
             transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=here)
-            line = Line(transport, asyncio.get_running_loop(), 8.0, on_close=print, on_unread=print)
+            wrapper = ClientTransport(transport, asyncio.get_running_loop(), 8.0, on_close=print, on_unread=print)
             transport.abort()
             await asyncio.sleep(0.01)
-            line.abort()
-            return line.taken_so_far()
+            wrapper.abort()
+            return wrapper.taken_so_far()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(cut_off()) == 0
 
 
 def test_a_lost_connection_is_not_checked(rig: Rig) -> None:
-    rig.line.write(bytes(100))
-    rig.line.lost()
+    rig.transport.write(bytes(100))
+    rig.transport.lost()
     rig.clock.pass_by(100.0)
     assert (rig.unread, rig.clock.idle) == (0, True)
 
 
 def test_a_held_connection_resumes_reading_only_when_released_and_unpaused(rig: Rig) -> None:
-    line, pipe = rig.line, rig.pipe
-    line.hold()
-    line.pause_reading()
-    line.resume_reading()
+    transport, pipe = rig.transport, rig.pipe
+    transport.hold()
+    transport.pause_reading()
+    transport.resume_reading()
     assert not pipe.reading
-    assert line.unhold()
+    assert transport.unhold()
     assert pipe.reading
-    line.hold()
-    line.pause_reading()
-    assert line.unhold()
+    transport.hold()
+    transport.pause_reading()
+    assert transport.unhold()
     assert not pipe.reading
-    line.resume_reading()
+    transport.resume_reading()
     assert pipe.reading
 
 
 def test_a_closing_connection_does_not_resume_reading(rig: Rig) -> None:
-    line, pipe = rig.line, rig.pipe
-    line.hold()
+    transport, pipe = rig.transport, rig.pipe
+    transport.hold()
     pipe.closing = True
-    assert not line.unhold()
+    assert not transport.unhold()
     assert not pipe.reading
 
 
 @pytest.mark.parametrize("takes_eof", [True, False], ids=["plain", "TLS"])
 def test_a_half_closed_connection_sends_nothing_more_but_reads_on(rig: Rig, takes_eof: bool) -> None:
     rig.pipe.takes_eof = takes_eof
-    assert not rig.line.is_closing()
-    rig.line.half_close()
-    assert rig.line.is_closing()
+    assert not rig.transport.is_closing()
+    rig.transport.half_close()
+    assert rig.transport.is_closing()
     assert (rig.pipe.eof, rig.pipe.closing, rig.pipe.reading) == (takes_eof, False, True)
 
 
 def test_uvicorn_can_pause_reading(rig: Rig) -> None:
-    rig.line.pause_reading()
+    rig.transport.pause_reading()
     assert not rig.pipe.reading
-    rig.line.resume_reading()
+    rig.transport.resume_reading()
     assert rig.pipe.reading
 
 
@@ -201,16 +201,16 @@ def test_unread_bytes_are_dropped_when_a_connection_is_cut_off() -> None:
         loop = asyncio.get_running_loop()
         with there:
             transport, _ = await loop.create_connection(asyncio.Protocol, sock=here)
-            line = Line(transport, loop, 8.0, on_close=print, on_unread=print)
-            line.write(b"incomplete")
-            line.abort()
+            wrapper = ClientTransport(transport, loop, 8.0, on_close=print, on_unread=print)
+            wrapper.write(b"incomplete")
+            wrapper.abort()
             await asyncio.sleep(0.01)
             there.settimeout(5.0)
             with pytest.raises(ConnectionResetError):
                 while there.recv(100):
                     pass
                 raise AssertionError("the answer ended as if it were complete")
-            line.lost()
+            wrapper.lost()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(cut_off())

@@ -1,4 +1,4 @@
-"""A transport wrapper that asks before it closes, and detects a client that does not read its answer."""
+"""The transport of a client's connection: lets the protocol close it, and detects a client that does not read."""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ _CHECKS = 4
 """Checks per idle time."""
 
 
-class Line(asyncio.Transport):
-    """The transport that uvicorn sees; it leaves closing to the protocol, and detects clients that do not read."""
+class ClientTransport(asyncio.Transport):
+    """The transport that uvicorn sees. It wraps that of the event loop, and leaves closing it to the protocol."""
 
     def __init__(
         self,

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from app.errors import QueueFull, TooManyRequests
-from app.service.answer_budget import AnswerBudget, Reader
+from app.service.response_budget import Reader, ResponseBudget
 
 
 def test_one_client_may_hold_half_of_the_budget() -> None:
-    budget = AnswerBudget(100, 60.0)
+    budget = ResponseBudget(100, 60.0)
     release = budget.hold("ann", 30)
     budget.hold("ann", 20)
     with pytest.raises(TooManyRequests) as refused:
@@ -22,7 +22,7 @@ def test_one_client_may_hold_half_of_the_budget() -> None:
 
 def test_a_new_client_finds_room_however_many_leave_their_answers_unread() -> None:
     """Two clients that read a byte now and then must not keep everybody else out."""
-    budget = AnswerBudget(100, 60.0)
+    budget = ResponseBudget(100, 60.0)
     for name, held in (("ann", 50), ("bob", 75), ("cat", 87)):
         with pytest.raises(TooManyRequests):
             while True:
@@ -32,7 +32,7 @@ def test_a_new_client_finds_room_however_many_leave_their_answers_unread() -> No
 
 
 def test_all_clients_together_may_hold_the_whole_budget() -> None:
-    budget = AnswerBudget(100, 60.0)
+    budget = ResponseBudget(100, 60.0)
     for name, first in (("ann", 50), ("bob", 45)):
         budget.hold(name, first)
     for asked in (6, 100):
@@ -44,7 +44,7 @@ def test_all_clients_together_may_hold_the_whole_budget() -> None:
 
 
 def test_an_answer_larger_than_the_budget_is_sent_if_it_is_the_only_one() -> None:
-    budget = AnswerBudget(100, 60.0)
+    budget = ResponseBudget(100, 60.0)
     release = budget.hold("ann", 500)
     for name, error in (("ann", TooManyRequests), ("bob", QueueFull)):
         with pytest.raises(error):
@@ -57,7 +57,7 @@ def test_an_answer_larger_than_the_budget_is_sent_if_it_is_the_only_one() -> Non
 
 
 def test_holding_zero_bytes_takes_no_room() -> None:
-    budget = AnswerBudget(100, 60.0)
+    budget = ResponseBudget(100, 60.0)
     release = budget.hold("ann", 0)
     assert budget.held_bytes == 0
     budget.hold("ann", 50)
@@ -72,7 +72,7 @@ class Clients:
         self.now = 0.0
         self.taken: dict[str, int] = {}
         self.cut_off: list[str] = []
-        self.budget = AnswerBudget(100, 60.0, lambda: self.now)
+        self.budget = ResponseBudget(100, 60.0, lambda: self.now)
 
     def begin(self, name: str, count: int) -> Callable[[], None]:
         self.taken.setdefault(name, 1000)  # of earlier answers
@@ -100,7 +100,7 @@ def test_the_slowest_answers_are_cut_off_when_another_client_finds_no_room(clien
 def test_a_part_of_a_picture_is_judged_by_its_own_length() -> None:
     """It holds the whole picture, but takes only the time of the part."""
     now, taken = 0.0, 0
-    budget = AnswerBudget(100, 60.0, lambda: now)
+    budget = ResponseBudget(100, 60.0, lambda: now)
     reader = Reader(lambda: taken, lambda: pytest.fail("cut off"))
     budget.hold("ann", 9, reader, part_of=bytes(90))
     now, taken = 20.0, 3
@@ -111,7 +111,7 @@ def test_a_part_of_a_picture_is_judged_by_its_own_length() -> None:
 
 def test_the_parts_of_one_picture_count_once_until_the_last_is_sent() -> None:
     """Download managers fetch many parts side by side; every other copy of the picture is memory of its own."""
-    budget, picture, copy = AnswerBudget(1000, 60.0), bytes(90), bytes(90)
+    budget, picture, copy = ResponseBudget(1000, 60.0), bytes(90), bytes(90)
     first, second = (budget.hold("ann", 30, part_of=picture) for _ in range(2))
     assert budget.held_bytes == 90
     budget.hold("ann", 30, part_of=copy)
